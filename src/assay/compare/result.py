@@ -1,0 +1,258 @@
+"""The result of a comparison: `result.json`, the contract with everything that reads it.
+
+Fractions are between 0 and 1, money is USD, times are seconds; a difference is a − b. Null means
+not known, never 0. Additions keep `schema_version`; a change of meaning raises it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = 1
+
+Call = Literal["better", "worse", "equivalent", "cannot_tell"]
+Outcome = Literal["recommend", "none", "cannot_tell"]
+
+
+class Part(BaseModel):
+    """A part of the result; unknown keys are refused so that a typo cannot pass for a figure."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Figure(Part):
+    """A mean of per-example scores with its interval."""
+
+    score: float
+    low: float
+    high: float
+
+
+class Cost(Part):
+    """What a candidate costs to own for a year, by part; each part null where unknown."""
+
+    curation_usd: float | None = None
+    training_usd: float | None = None
+    requests_usd: float | None = None
+    upkeep_usd: float | None = None
+
+
+class ValidationFigure(Part):
+    """One setting that was tried on validation, and whether it was chosen."""
+
+    setting: str
+    score: float
+    chosen: bool
+
+
+class CandidateResult(Part):
+    """One way of specialising, measured on the holdout.
+
+    Attributes:
+        failed: answers that could not be parsed (scored 0).
+        status: `incomplete` when the engine failed after retries; then no call is made of it.
+        metrics: mean of every grader on the holdout, by its label.
+        corpus: scores that are no mean of examples (macro-F1, corpus chrF); shown, never deciding.
+        per_class: for label tasks, recall by class; for json tasks, accuracy by field.
+        validation: settings tried on validation.
+        warnings: sentences a reader must see beside the figure.
+    """
+
+    name: str
+    kind: str
+    agent: str
+    baseline: bool = False
+    fine_tuned: bool = False
+    score: float | None
+    low: float | None
+    high: float | None
+    failed: int = 0
+    status: Literal["complete", "incomplete"] = "complete"
+    latency_p50_s: float | None = None
+    latency_p95_s: float | None = None
+    cost_per_1000: float | None = None
+    yearly_cost: float | None = None
+    cost: Cost = Cost()
+    setup_seconds: float | None = None
+    prompt_tokens: float | None = None
+    completion_tokens: float | None = None
+    metrics: dict[str, Figure] = {}
+    corpus: dict[str, float] = {}
+    per_class: dict[str, float] = {}
+    validation: list[ValidationFigure] = []
+    warnings: list[str] = []
+
+
+class PairResult(Part):
+    """Candidate a against candidate b on the same examples; `difference` is a − b."""
+
+    a: str
+    b: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_adjusted: float
+    p_equivalence: float
+    call: Call
+    a_only: int | None = None
+    b_only: int | None = None
+
+
+class Verdict(Part):
+    """What follows.
+
+    Attributes:
+        recommend: the candidate to use, when outcome is `recommend`.
+        shortlist: those that cannot be told apart, best first, when `cannot_tell`.
+        use_meanwhile: what to use until more is known (may be a baseline).
+        break_even_requests: requests after which fine-tuning's set-up has paid for itself against
+            the cheapest eligible alternative; null when unknown or never.
+        more_examples_needed: further holdout examples that would settle it, when `cannot_tell`.
+        reason: the plain sentence.
+    """
+
+    outcome: Outcome
+    recommend: str | None = None
+    shortlist: list[str] = []
+    use_meanwhile: str | None = None
+    fine_tuning_worth_it: bool | None = None
+    break_even_requests: float | None = None
+    more_examples_needed: int | None = None
+    reason: str
+
+
+class Opening(Part):
+    """Which opening of this holdout it was, and the level that it leaves."""
+
+    number: int
+    alpha: float
+
+
+class OpeningRecord(Part):
+    """One line of the log of openings."""
+
+    number: int
+    at: str
+    reason: str
+    comparison: str
+    alpha: float
+
+
+class CurvePoint(Part):
+    """One point of a training curve."""
+
+    step: int
+    epoch: float
+    train_loss: float | None = None
+    validation_loss: float | None = None
+
+
+class Curve(Part):
+    """A training curve of one candidate."""
+
+    candidate: str
+    points: list[CurvePoint]
+    best_step: int | None = None
+
+
+class Quarantine(Part):
+    """Training and validation rows kept out because their twin is in the holdout."""
+
+    exact: int = 0
+    near: int = 0
+    train_removed: int = 0
+    validation_removed: int = 0
+    share_removed: float = 0.0
+    per_class: dict[str, float] = {}
+    warnings: list[str] = []
+
+
+class DataSection(Part):
+    """What the comparison was made on. Counts only: no holdout text."""
+
+    file: str
+    format: str
+    task: str
+    rows: int
+    rejected: int
+    train: int
+    validation: int
+    holdout: int
+    official_split: bool
+    groups: int | None = None
+    holdout_sha256: str
+    train_sha256: str
+    problems: dict[str, int] = {}
+    duplicates: dict[str, int] = {}
+    quarantine: Quarantine = Quarantine()
+    warnings: list[str] = []
+
+
+class Confusion(Part):
+    """Label tasks: counts[i][j] = examples of labels[i] answered as labels[j]; the last column is
+    `other` (no label of the set)."""
+
+    candidate: str
+    labels: list[str]
+    counts: list[list[int]]
+
+
+class Plan(Part):
+    """What was fixed and written down before the holdout was opened."""
+
+    candidates: list[str]
+    primary: str
+    margin: float
+    alpha: float
+    level: float
+    opening: int
+    good_enough: float | None
+    monthly_requests: int
+    holdout: int
+    groups: int | None
+    minimum_detectable_effect: float
+    discordance: float
+    written_at: str
+    sha256: str
+
+
+class Result(Part):
+    """`result.json`."""
+
+    schema_version: Literal[1] = 1
+    comparison: str
+    project: str
+    created_at: str
+    assay_version: str
+    task: str
+    primary: str
+    margin: float
+    good_enough: float | None
+    monthly_requests: int
+    candidates: list[CandidateResult]
+    pairs: list[PairResult]
+    minimum_detectable_effect: float
+    opening: Opening
+    openings: list[OpeningRecord]
+    plan: Plan
+    verdict: Verdict
+    curves: list[Curve] = []
+    confusions: list[Confusion] = []
+    data: DataSection
+    environment: dict[str, Any]
+    config: dict[str, Any]
+    warnings: list[str] = []
+
+
+class AnswerRow(Part):
+    """One line of `answers.jsonl.gz`: one holdout example and every candidate's answer to it."""
+
+    id: str
+    input: str
+    reference: str
+    group: str | None = None
+    answers: dict[str, str]
+    scores: dict[str, float]

@@ -1,0 +1,237 @@
+"""The one schema of assay.yaml; the JSON Schema for editors is made from it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from assay.errors import ConfigError
+
+TaskKind = Literal["label", "json", "text"]
+CONFIG_FILE = "assay.yaml"
+STATE_FOLDER = ".assay"
+STARTER_MODEL = "smollm2-135m-instruct"
+
+
+class Strict(BaseModel):
+    """A part of the configuration: an unknown key is an error, not a silent typo."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Columns(Strict):
+    """Which columns (fields) of the file are what; only for files that are not conversations."""
+
+    input: list[str] = Field(
+        min_length=1, description="one column, or several, shown as `name: value` lines"
+    )
+    output: list[str] = Field(
+        min_length=1, description="one column, or several, which become one JSON record"
+    )
+    id: str | None = None
+    group: str | None = Field(None, description="rows with one value here never straddle a split")
+
+
+class Split(Strict):
+    """How examples are divided when the data brings no official split."""
+
+    seed: int = 0
+    validation: float = Field(
+        0.15, gt=0, lt=0.5, description="share of the examples that are not holdout"
+    )
+    holdout: float = Field(
+        0.2,
+        gt=0,
+        lt=0.9,
+        description="share of all examples; without effect when `holdout` names a file",
+    )
+
+
+class Data(Strict):
+    """Where the examples are and how to read them."""
+
+    file: str
+    holdout: str | None = Field(None, description="a file of its own keeps the official split")
+    validation: str | None = None
+    format: str | None = Field(None, description="found by content when null")
+    columns: Columns | None = None
+    split: Split = Split()
+    train_rows: int | None = Field(
+        None, ge=1, description="train on at most this many rows (drawn with the seed)"
+    )
+    holdout_rows: int | None = Field(
+        None, ge=1, description="measure on at most this many rows (drawn with the seed)"
+    )
+
+
+class GraderSpec(Strict):
+    """One grader and its settings, e.g. {name: numeric, settings: {tolerance: 0.01}}."""
+
+    name: str
+    settings: dict[str, Any] = {}
+
+    @property
+    def label(self) -> str:
+        """The name under which its scores are kept: its own, or `settings.as`."""
+        return str(self.settings.get("as", self.name))
+
+
+class FewShot(Strict):
+    """Numbers of shown examples that are tried on validation."""
+
+    ks: list[int] = Field([1, 3, 8], min_length=1)
+
+
+class FineTune(Strict):
+    """Settings of the trainer; null means that Assay decides (see docs/training.md)."""
+
+    rank: int = Field(16, ge=1, le=512)
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    epochs: int = Field(4, ge=1, description="at most; early stopping may end sooner")
+    rows_per_step: int = Field(16, ge=1)
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps")
+    weight_decay: float = Field(0.0, ge=0)
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    patience: int = Field(
+        2, ge=1, description="epochs without a better validation loss before it stops"
+    )
+    max_tokens: int = Field(1024, ge=16, description="longer examples are rejected, never cut")
+    system_prompt: str | None = Field(
+        None, description="null: the agent's own; a short one trains faster"
+    )
+    seed: int = 0
+
+
+class Generate(Strict):
+    """How answers are generated."""
+
+    max_new_tokens: int = Field(128, ge=1)
+    constrained: Literal["auto", "on", "off"] = Field(
+        "auto", description="auto: chosen on validation per candidate"
+    )
+
+
+class Costs(Strict):
+    """Prices for the cost to own. Null means unknown, which is never counted as 0."""
+
+    machine_hour_usd: float | None = Field(
+        0.2, ge=0, description="a machine that serves the local model"
+    )
+    person_hour_usd: float | None = Field(60.0, ge=0)
+    prompt_hours: float = Field(2.0, ge=0, description="writing and trying a prompt, once")
+    curation_hours: float = Field(
+        8.0, ge=0, description="collecting and checking training examples, once"
+    )
+    retrainings_per_year: float = Field(2.0, ge=0)
+    hours_per_retraining: float = Field(2.0, ge=0, description="fresh examples, gate, release")
+
+
+class Config(Strict):
+    """assay.yaml."""
+
+    version: Literal[1] = 1
+    name: str
+    task: TaskKind
+    model: str = STARTER_MODEL
+    data: Data
+    system_prompt: str = ""
+    labels: list[str] | None = Field(None, description="the closed set of outputs of a label task")
+    output_schema: dict[str, Any] | None = Field(
+        None, description="JSON Schema of a json task's outputs"
+    )
+    graders: list[GraderSpec] = Field(min_length=1)
+    primary: str = Field(description="the grader that decides")
+    good_enough: float | None = Field(
+        None, ge=0, le=1, description="below this no way is worth having"
+    )
+    monthly_requests: int = Field(10_000, ge=0)
+    margin: float = Field(0.02, gt=0, lt=1, description="a difference this small does not matter")
+    candidates: list[str] = Field(min_length=1)
+    few_shot: FewShot = FewShot()
+    fine_tune: FineTune = FineTune()
+    generate: Generate = Generate()
+    costs: Costs = Costs()
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_slug(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", value):
+            raise ValueError("use small letters, digits and hyphens, at most 63")
+        return value
+
+    def primary_grader(self) -> GraderSpec:
+        """The grader that decides."""
+        for grader in self.graders:
+            if grader.label == self.primary:
+                return grader
+        names = ", ".join(g.label for g in self.graders)
+        raise ConfigError(
+            f"primary is {self.primary!r}, which is no grader of this project.",
+            where=f"{CONFIG_FILE}, primary",
+            fix=f"Use one of: {names}.",
+        )
+
+
+def load_config(path: Path) -> Config:
+    """Read and check assay.yaml.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or does not fit the schema; the message
+            names line and field.
+    """
+    if not path.exists():
+        raise ConfigError(
+            "there is no project here.",
+            where=str(path),
+            fix="Make one with `assay init NAME --data FILE`, or change to its folder.",
+        )
+    try:
+        tree = YAML().load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"this is not YAML: {problem}.", where=f"{path}{line}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError("this is not a configuration (no `key: value` lines).", where=str(path))
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        line = _line_of(tree, first["loc"])
+        raise ConfigError(
+            f"{field}: {first['msg'].removeprefix('Value error, ')}.",
+            where=f"{path}, line {line}" if line else str(path),
+            fix=f"({error.error_count()} problems in all.)" if error.error_count() > 1 else None,
+        ) from None
+    config.primary_grader()
+    return config
+
+
+def _line_of(tree: Any, loc: tuple[int | str, ...]) -> int | None:
+    """Line (from 1) of the innermost part of `loc` that exists in a tree ruamel has read."""
+    line = None
+    for part in loc:
+        try:
+            position = tree.lc.data[part]
+            tree = tree[part]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            break
+        line = position[0] + 1
+    return line
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON Schema of assay.yaml, for editors."""
+    schema = Config.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "assay.yaml"
+    return schema

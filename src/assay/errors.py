@@ -1,0 +1,44 @@
+"""The errors a user can cause or mend. Everything else is a bug and may show a traceback."""
+
+from __future__ import annotations
+
+
+class AssayError(Exception):
+    """Something a person can put right; the command line prints it and exits with 1.
+
+    Args:
+        what: what was wrong, as a sentence.
+        where: file, line, field or setting it was found in.
+        fix: what to do next.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
+        self.what, self.where, self.fix = what, where, fix
+        parts = [f"{where}: {what}" if where else what]
+        if fix:
+            parts.append(fix)
+        super().__init__(" ".join(parts))
+
+
+class UsageError(AssayError):
+    """The call itself was wrong (an unknown option or name); exits with 2."""
+
+    exit_code = 2
+
+
+class ConfigError(AssayError):
+    """assay.yaml cannot be used as it is."""
+
+
+class DataError(AssayError):
+    """A file of examples cannot be used as it is."""
+
+
+class ModelError(AssayError):
+    """A model cannot be found, fetched, trusted or loaded."""
+
+
+class HoldoutError(AssayError):
+    """The locked holdout was changed, or somebody asked for what must stay locked."""

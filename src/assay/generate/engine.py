@@ -1,0 +1,72 @@
+"""What every engine looks like from outside: requests in, answers out, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from assay.example import Message
+from assay.progress import SILENT, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One conversation to be continued.
+
+    Attributes:
+        messages: the turns so far.
+        tools: OpenAI tool definitions.
+        max_new_tokens: at most this many tokens are generated.
+        schema: JSON Schema the answer must follow (constrained decoding), or None.
+        choices: the answer must be one of these texts (constrained decoding), or None.
+        temperature: 0 is greedy.
+        seed: of the sampling; with temperature 0 without effect.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[dict[str, Any], ...] = field(default=(), hash=False)
+    max_new_tokens: int = 256
+    schema: dict[str, Any] | None = field(default=None, hash=False)
+    choices: tuple[str, ...] | None = None
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one request.
+
+    Attributes:
+        text: the answer, without stop tokens; "" when it failed.
+        finish: `stop` (the model ended it), `length` (cut at the limit), `error` (an outage after
+            retries: the candidate becomes incomplete; unlike an answer that cannot be parsed).
+        prompt_tokens: tokens of the rendered request; None where the engine does not count.
+        completion_tokens: tokens generated, the stop token included; None likewise.
+        logprob: sum of the log-probabilities (natural log) of the generated tokens, or None.
+        error: the reason when finish is `error`.
+    """
+
+    text: str
+    finish: Literal["stop", "length", "error"] = "stop"
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    logprob: float | None = None
+    error: str | None = None
+
+
+class Engine(Protocol):
+    """Answers requests. Implementations live beside this file, one a file."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """All that can change an answer and is not in the request: engine, model, dtype, versions.
+
+        Part of the key under which finished answers are kept.
+        """
+
+    def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
+        """One answer for each request, in their order."""
+
+    def prompt_length(self, request: Request) -> int:
+        """Tokens of the rendered request (0 where the engine does not count them)."""
