@@ -1,4 +1,4 @@
-"""Assay turns a general language model into a specialist for one job and proves what it is worth."""
+"""Turns a general language model into a specialist for one job, and proves what it is worth."""
 
 from importlib.metadata import version
 

@@ -1,0 +1,104 @@
+"""Files that are whole or not there: written beside their place, flushed, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from assay.errors import AssayError
+
+_NO_SPACE = 28  # errno.ENOSPC
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Any]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if error.errno == _NO_SPACE:
+            raise AssayError(
+                "the disk is full; nothing was changed.", where=str(path), fix="Free some space."
+            ) from None
+        raise
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename is on disk only when its folder is."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Replace `path` by `data` (text as UTF-8), or leave it as it was."""
+    with _replacing(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def write_atomic_lines(path: Path, lines: Iterable[str]) -> int:
+    """Replace `path` by `lines` (each with its newline) as they come; returns how many."""
+    count = 0
+    with _replacing(path) as file:
+        for line in lines:
+            file.write(line.encode())
+            count += 1
+    return count
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by `value` as indented JSON."""
+    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill that appears at `path` whole when the block ends, else not at all.
+
+    A folder that is already there is replaced.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    try:
+        os.chmod(draft, 0o777 & ~_umask())
+        yield draft
+        for file in draft.rglob("*"):
+            if file.is_file():
+                with file.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(draft, path)
+        _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def sha256_file(path: Path) -> str:
+    """Sha256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,23 @@
+"""What every test shares: real data when it is there, a clean state folder, no outside network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Public data sets, by ASSAY_TEST_DATA; unset: the test is skipped, set and missing: it fails."""
+    name = os.environ.get("ASSAY_TEST_DATA")
+    if not name:
+        pytest.skip("ASSAY_TEST_DATA is not set")
+    folder = Path(name)
+    if not (folder / "banking77" / "train.jsonl").exists():
+        pytest.fail(f"ASSAY_TEST_DATA names {folder}, which holds no data sets")
+    return folder
