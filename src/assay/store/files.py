@@ -83,6 +83,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    outdated = draft.with_suffix(".old")
     try:
         os.chmod(draft, 0o777 & ~_umask())
         yield draft
@@ -91,11 +92,12 @@ def new_folder(path: Path) -> Iterator[Path]:
                 with file.open("rb") as handle:
                     os.fsync(handle.fileno())
         if path.exists():
-            shutil.rmtree(path)
+            os.replace(path, outdated)
         os.replace(draft, path)
         _sync_folder(path.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(outdated, ignore_errors=True)
 
 
 def sha256_file(path: Path) -> str:

@@ -1,0 +1,72 @@
+"""The agent: a whole specialisation as one value, known by the hash of its content."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from assay.example import Example, Message, canonical_json
+
+
+class Nearest(BaseModel):
+    """Examples shown by likeness to the input.
+
+    Attributes:
+        k: how many are shown, the most similar one last.
+        pool: blob of the examples to choose from (`assay.example.dump_examples`).
+        embedder: the model that measures likeness.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    k: int = Field(ge=1)
+    pool: str
+    embedder: str
+
+
+class Agent(BaseModel):
+    """How a request is made and which model answers it.
+
+    Attributes:
+        kind: `chat` (a language model), `classical` (a baseline), `outside` (answers were brought).
+        model: a model reference, `version:ID`, `classical:BLOB` or `outside:BLOB`.
+        shown: conversations put before the input, each a list of messages in OpenAI's form.
+        output_schema: JSON Schema of the answer; enforced where `constrained`.
+        choices: the closed set of answers; enforced where `constrained`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["chat", "classical", "outside"] = "chat"
+    model: str
+    system_prompt: str = ""
+    shown: tuple[tuple[dict[str, Any], ...], ...] = ()
+    nearest: Nearest | None = None
+    output_schema: dict[str, Any] | None = None
+    choices: tuple[str, ...] | None = None
+    constrained: bool = False
+    max_new_tokens: int = 128
+    temperature: float = 0.0
+    seed: int = 0
+
+    def canonical(self) -> str:
+        """The one spelling of this agent; its sha256 is the agent's id."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @property
+    def id(self) -> str:
+        """Sha256 (hex) of the canonical JSON."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+def as_shown(example: Example) -> tuple[dict[str, Any], ...]:
+    """An example as turns to be shown: without its system turn, which the agent has already."""
+    turns = [m for m in example.messages if m.role not in ("system", "developer")]
+    return tuple(message.to_dict() for message in turns)
+
+
+def messages_of(shown: tuple[dict[str, Any], ...]) -> tuple[Message, ...]:
+    """The inverse of `as_shown`."""
+    return tuple(Message.from_dict(raw) for raw in shown)

@@ -1,0 +1,58 @@
+"""Finds the engine that answers for an agent, and keeps loaded models for the next one."""
+
+from __future__ import annotations
+
+from assay.agent.agent import Agent
+from assay.errors import ModelError
+from assay.generate.engine import Engine
+from assay.store.store import Store
+
+
+class Engines:
+    """Engines by model; each is loaded at its first use.
+
+    Args:
+        store: where versions and classical models are.
+        dtype: of local models; float32 is the engine of evaluation.
+        keep: how many local models stay in memory (a base and the version being judged).
+    """
+
+    def __init__(self, store: Store, *, dtype: str = "float32", keep: int = 2) -> None:
+        self.store, self.dtype, self.keep = store, dtype, keep
+        self._loaded: dict[str, Engine] = {}
+
+    def for_agent(self, agent: Agent) -> Engine:
+        """The engine of the agent's model.
+
+        Raises:
+            ModelError: the model is not there or cannot be used.
+        """
+        if agent.model not in self._loaded:
+            while len(self._loaded) >= self.keep:
+                del self._loaded[next(iter(self._loaded))]
+            self._loaded[agent.model] = self._load(agent.model)
+        engine = self._loaded.pop(agent.model)
+        self._loaded[agent.model] = engine
+        return engine
+
+    def _load(self, model: str) -> Engine:
+        scheme, _, name = model.partition(":")
+        if scheme == "classical":
+            from assay.generate.classical import ClassicalEngine, load_classical
+
+            return ClassicalEngine(load_classical(self.store.get(name)))
+        if scheme == "outside":
+            raise ModelError("the answers of an outside model cannot answer new questions.")
+        from assay.chat.template import Template
+        from assay.generate.local import LocalEngine
+        from assay.models.load import load
+        from assay.models.versions import load_version
+
+        if scheme == "version":
+            version = load_version(self.store.folder, name)
+            loaded = load(version.record.base, dtype=self.dtype, adapter=version.adapter)
+            template = Template.from_dict(loaded.tokenizer, version.record.template)
+        else:
+            loaded = load(model, dtype=self.dtype)
+            template = Template.of(loaded.tokenizer)
+        return LocalEngine(loaded, template)

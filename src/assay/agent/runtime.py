@@ -1,0 +1,91 @@
+"""Turns inputs into requests: the same way in a comparison and behind an endpoint."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from assay.agent.agent import Agent, as_shown, messages_of
+from assay.example import Example, Message
+from assay.generate.engine import Request
+from assay.knowledge.embed import Embedder, load_embedder
+from assay.store.files import write_atomic
+from assay.store.store import Store
+
+
+def assemble(agent: Agent, examples: Sequence[Example], store: Store) -> list[Request]:
+    """One request for the input of each example; targets are never looked at."""
+    shown = tuple(messages_of(turns) for turns in agent.shown)
+    nearest = _nearest(agent, examples, store) if agent.nearest else [()] * len(examples)
+    return [
+        _request(agent, example, (*shown, *extra))
+        for example, extra in zip(examples, nearest, strict=True)
+    ]
+
+
+def _request(agent: Agent, example: Example, shown: tuple[tuple[Message, ...], ...]) -> Request:
+    prompt = example.with_system(agent.system_prompt).prompt
+    system = tuple(m for m in prompt if m.role in ("system", "developer"))
+    turns = tuple(m for m in prompt if m.role not in ("system", "developer"))
+    return Request(
+        messages=(*system, *(m for turn in shown for m in turn), *turns),
+        tools=example.tools,
+        max_new_tokens=agent.max_new_tokens,
+        schema=agent.output_schema if agent.constrained else None,
+        choices=agent.choices if agent.constrained else None,
+        temperature=agent.temperature,
+        seed=agent.seed,
+    )
+
+
+def _nearest(
+    agent: Agent, examples: Sequence[Example], store: Store
+) -> list[tuple[tuple[Message, ...], ...]]:
+    """The k examples of the pool most like each input, the most similar last."""
+    assert agent.nearest is not None
+    setting = agent.nearest
+    pool = [
+        Example.from_dict(json.loads(line))
+        for line in store.get(setting.pool).decode().splitlines()
+    ]
+    loaded: list[Embedder] = []
+
+    def embedder() -> Embedder:
+        if not loaded:
+            loaded.append(load_embedder(setting.embedder))
+        return loaded[0]
+
+    pool_vectors = _pool_vectors(pool, setting.pool, setting.embedder, store, embedder)
+    vectors = embedder().encode([example.input for example in examples])
+    similarity = vectors @ pool_vectors.T
+    # Stable order: equal similarities keep the pool's order whatever the batch.
+    order = np.argsort(-similarity, axis=1, kind="stable")
+    chosen: list[tuple[tuple[Message, ...], ...]] = []
+    for example, ranks in zip(examples, order, strict=True):
+        # An example is never shown to itself (it would be when validating on its own pool).
+        near = [pool[i] for i in ranks[: setting.k + 1] if pool[i].messages != example.messages]
+        chosen.append(tuple(messages_of(as_shown(e)) for e in reversed(near[: setting.k])))
+    return chosen
+
+
+def _pool_vectors(
+    pool: Sequence[Example],
+    name: str,
+    model: str,
+    store: Store,
+    embedder: Callable[[], Embedder],
+) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Vectors of a pool [N, D]; kept beside the store, since a pool never changes."""
+    path = store.folder / "cache" / "vectors" / f"{model.replace('/', '--')}-{name}.npy"
+    if path.exists():
+        vectors: np.ndarray[Any, np.dtype[np.float32]] = np.load(path, allow_pickle=False)
+        return vectors
+    vectors = embedder().encode([example.input for example in pool])
+    buffer = io.BytesIO()
+    np.save(buffer, vectors, allow_pickle=False)
+    write_atomic(path, buffer.getvalue())
+    return vectors

@@ -1,0 +1,95 @@
+"""Agents in the store: the content once, and every save of it under a name."""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from assay.agent.agent import Agent
+from assay.errors import AssayError
+from assay.store.store import Store
+from assay.store.tables import AgentRow, AgentVersionRow
+
+
+@dataclass(frozen=True, slots=True)
+class AgentVersion:
+    """One save of an agent under a name."""
+
+    name: str
+    version: int
+    agent: str
+    author: str
+    message: str
+    at: datetime
+
+
+def save_agent(
+    store: Store, name: str, agent: Agent, *, message: str, author: str | None = None
+) -> AgentVersion:
+    """Keep an agent under a name; saving what is already the newest version adds none."""
+    with store.session() as session:
+        newest = session.scalar(
+            select(AgentVersionRow)
+            .where(AgentVersionRow.name == name)
+            .order_by(AgentVersionRow.version.desc())
+            .limit(1)
+        )
+        if newest is not None and newest.agent == agent.id:
+            return _version(newest)
+        if session.get(AgentRow, agent.id) is None:
+            session.add(AgentRow(id=agent.id, body=agent.canonical()))
+            session.flush()
+        last = session.scalar(
+            select(func.max(AgentVersionRow.version)).where(AgentVersionRow.name == name)
+        )
+        row = AgentVersionRow(
+            name=name,
+            version=(last or 0) + 1,
+            agent=agent.id,
+            author=author or _user(),
+            message=message,
+        )
+        session.add(row)
+        session.flush()
+        return _version(row)
+
+
+def load_agent(store: Store, id: str) -> Agent:
+    """The agent with an id, or with the id that begins so.
+
+    Raises:
+        AssayError: there is none, or several.
+    """
+    with store.session() as session:
+        rows = session.scalars(
+            select(AgentRow).where(AgentRow.id.startswith(id, autoescape=True)).limit(2)
+        ).all()
+    if len(rows) != 1:
+        what = "no agent" if not rows else "more than one agent"
+        raise AssayError(f"there is {what} whose id begins with {id!r}.")
+    return Agent.model_validate_json(rows[0].body)
+
+
+def history(store: Store, name: str) -> list[AgentVersion]:
+    """Every version under a name, newest first."""
+    with store.session() as session:
+        rows = session.scalars(
+            select(AgentVersionRow)
+            .where(AgentVersionRow.name == name)
+            .order_by(AgentVersionRow.version.desc())
+        ).all()
+        return [_version(row) for row in rows]
+
+
+def _version(row: AgentVersionRow) -> AgentVersion:
+    return AgentVersion(row.name, row.version, row.agent, row.author, row.message, row.at)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"

@@ -1,0 +1,148 @@
+"""Where a project's state lives: a database, blobs by content, and folders for large things."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, select, text
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.orm import Session
+
+from assay.errors import AssayError
+from assay.store.files import write_atomic
+from assay.store.tables import SettingRow
+
+HEAD = "0001"
+"""The newest migration; a store at it is opened without loading Alembic."""
+
+
+class Store:
+    """The state of one project.
+
+    Args:
+        folder: usually `.assay/` of the project; made when missing.
+        url: SQLAlchemy URL of the database; None is SQLite in `folder`.
+
+    Raises:
+        AssayError: the database is damaged, newer than this version of Assay, or out of reach.
+    """
+
+    def __init__(self, folder: Path, url: str | None = None) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.url = url or f"sqlite:///{folder / 'assay.db'}"
+        self.engine = _engine(self.url)
+        try:
+            self._migrate()
+        except DatabaseError as error:
+            if _revision_or_none(self.engine) == HEAD:
+                return  # another process migrated it at the same moment
+            raise AssayError(
+                f"the database cannot be used: {error.orig}.",
+                where=self.engine.url.render_as_string(hide_password=True),
+                fix="Restore it from a backup, or move the file away to start afresh.",
+            ) from None
+
+    def _migrate(self) -> None:
+        if _revision(self.engine) == HEAD:
+            return
+        # Alembic takes a third of a second to import; most openings do not need it.
+        from alembic import command
+        from alembic.config import Config
+        from alembic.util.exc import CommandError
+
+        config = Config()
+        config.set_main_option("script_location", "assay.store:migrations")
+        try:
+            with self.engine.begin() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except CommandError:
+            raise AssayError(
+                "the database was written by a newer version of Assay.",
+                where=self.engine.url.render_as_string(hide_password=True),
+                fix="Upgrade Assay.",
+            ) from None
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """One transaction: committed when the block ends, rolled back when it raises."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def put(self, data: bytes) -> str:
+        """Keep bytes by their content; returns their sha256 (hex)."""
+        name = hashlib.sha256(data).hexdigest()
+        path = self._blob(name)
+        if not path.exists():
+            write_atomic(path, data)
+        return name
+
+    def get(self, name: str) -> bytes:
+        """The bytes kept under a sha256.
+
+        Raises:
+            AssayError: there are none, or they have been changed on disk.
+        """
+        path = self._blob(name)
+        if not path.exists():
+            raise AssayError(f"there is no blob {name[:12]}.", where=str(self.folder))
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != name:
+            raise AssayError(
+                "a stored file was changed or damaged.",
+                where=str(path),
+                fix="Restore it from a backup.",
+            )
+        return data
+
+    def _blob(self, name: str) -> Path:
+        return self.folder / "blobs" / name[:2] / name
+
+    def setting(self, name: str) -> str | None:
+        """A lasting choice, or None."""
+        with self.session() as session:
+            value: str | None = session.scalar(
+                select(SettingRow.value).where(SettingRow.name == name)
+            )
+            return value
+
+    def set(self, name: str, value: str) -> None:
+        """Make a choice last."""
+        with self.session() as session:
+            session.merge(SettingRow(name=name, value=value))
+
+
+def _engine(url: str) -> Engine:
+    engine = create_engine(url)
+    if engine.dialect.name == "sqlite":
+
+        @event.listens_for(engine, "connect")
+        def _pragmas(connection: Any, _: Any) -> None:
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=NORMAL",
+                "foreign_keys=ON",
+                "busy_timeout=10000",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def _revision(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        if not engine.dialect.has_table(connection, "alembic_version"):
+            return None
+        return connection.scalar(text("SELECT version_num FROM alembic_version"))
+
+
+def _revision_or_none(engine: Engine) -> str | None:
+    try:
+        return _revision(engine)
+    except DatabaseError:
+        return None

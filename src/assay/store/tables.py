@@ -1,0 +1,78 @@
+"""The tables. A change here needs a migration in `migrations/versions/` (a test compares both)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Float, ForeignKey, Integer, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Table(DeclarativeBase):
+    """Base of all tables."""
+
+
+def now() -> datetime:
+    """The current time, UTC, whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class AgentRow(Table):
+    """The content of an agent, once; `id` is the sha256 of its canonical JSON."""
+
+    __tablename__ = "agents"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    body: Mapped[str] = mapped_column(Text)
+
+
+class AgentVersionRow(Table):
+    """One save of an agent under a name; who, when and why are outside the content's hash."""
+
+    __tablename__ = "agent_versions"
+    __table_args__ = (UniqueConstraint("name", "version"),)
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), index=True)
+    version: Mapped[int] = mapped_column(Integer)
+    agent: Mapped[str] = mapped_column(ForeignKey("agents.id"))
+    author: Mapped[str] = mapped_column(String(200))
+    message: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+
+
+class OpeningRow(Table):
+    """One opening of a locked holdout; rows are only ever added."""
+
+    __tablename__ = "openings"
+    __table_args__ = (UniqueConstraint("holdout", "number"),)
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    holdout: Mapped[str] = mapped_column(String(64), index=True)
+    number: Mapped[int] = mapped_column(Integer)
+    comparison: Mapped[str] = mapped_column(String(64))
+    reason: Mapped[str] = mapped_column(Text)
+    alpha: Mapped[float] = mapped_column(Float)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+
+
+class ComparisonRow(Table):
+    """One comparison: its written plan and, when it has ended, its result."""
+
+    __tablename__ = "comparisons"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    holdout: Mapped[str] = mapped_column(String(64), index=True)
+    plan: Mapped[dict[str, Any]] = mapped_column(JSON)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+
+
+class SettingRow(Table):
+    """A pointer or a choice that lasts, such as the current split."""
+
+    __tablename__ = "settings"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)

@@ -1,0 +1,126 @@
+"""The store keeps what it is given, whole, and says so when it cannot."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from assay.errors import AssayError
+from assay.store.files import new_folder, write_atomic, write_atomic_lines
+from assay.store.store import Store
+from assay.store.tables import Table
+
+
+def test_migrations_make_exactly_the_tables(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection)
+        assert compare_metadata(context, Table.metadata) == []
+
+
+def test_settings_and_blobs_survive_reopening(tmp_path: Path) -> None:
+    first = Store(tmp_path)
+    first.set("split", "a")
+    first.set("split", "b")
+    name = first.put(b"bytes")
+    second = Store(tmp_path)
+    assert second.setting("split") == "b"
+    assert second.setting("none") is None
+    assert second.get(name) == b"bytes"
+
+
+def test_a_changed_blob_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    name = store.put(b"bytes")
+    (tmp_path / "blobs" / name[:2] / name).write_bytes(b"other")
+    with pytest.raises(AssayError, match="changed or damaged"):
+        store.get(name)
+    with pytest.raises(AssayError, match="no blob"):
+        store.get("0" * 64)
+
+
+def test_a_damaged_or_newer_database_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "assay.db").write_bytes(b"this is no database at all, not in the least" * 50)
+    with pytest.raises(AssayError, match="cannot be used"):
+        Store(tmp_path)
+    newer = Store(tmp_path / "newer")
+    with newer.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(AssayError, match="newer version"):
+        Store(tmp_path / "newer")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+
+    def lines():
+        yield "new\n"
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_atomic_lines(path, lines())
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "folder"
+
+    def half() -> None:
+        with new_folder(target) as draft:
+            (draft / "half").write_text("x")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
+    assert list(tmp_path.iterdir()) == []
+    with new_folder(target) as draft:
+        (draft / "one").write_text("1")
+    with new_folder(target) as draft:
+        (draft / "two").write_text("2")
+    assert [p.name for p in target.iterdir()] == ["two"]
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    code = (
+        "import os, pathlib, assay.store.files as f\n"
+        "f.tempfile.mkstemp = lambda **k: (os.open('/dev/full', os.O_WRONLY), '/nowhere/part')\n"
+        "f.write_atomic(pathlib.Path('x'), b'data')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "the disk is full; nothing was changed" in done.stderr
+
+
+def test_kill_during_a_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, "old")
+    code = (
+        "import pathlib, sys, assay.store.files as f\n"
+        "def lines():\n"
+        "    yield 'new'\n"
+        "    print('ready', flush=True)\n"
+        "    sys.stdin.read()\n"
+        f"f.write_atomic_lines(pathlib.Path({str(path)!r}), lines())\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stdin=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert path.read_text() == "old"
