@@ -13,7 +13,7 @@ os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """Public data sets, by ASSAY_TEST_DATA; unset: the test is skipped, set and missing: it fails."""
+    """Public data sets, by ASSAY_TEST_DATA; unset skips the test, set and missing fails it."""
     name = os.environ.get("ASSAY_TEST_DATA")
     if not name:
         pytest.skip("ASSAY_TEST_DATA is not set")

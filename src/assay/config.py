@@ -206,10 +206,10 @@ def load_config(path: Path) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        line = _line_of(tree, first["loc"])
+        number = _line_of(tree, first["loc"])
         raise ConfigError(
             f"{field}: {first['msg'].removeprefix('Value error, ')}.",
-            where=f"{path}, line {line}" if line else str(path),
+            where=f"{path}, line {number}" if number else str(path),
             fix=f"({error.error_count()} problems in all.)" if error.error_count() > 1 else None,
         ) from None
     config.primary_grader()

@@ -7,7 +7,7 @@ notebooks pass nothing and get silence.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
@@ -21,17 +21,11 @@ class Task(Protocol):
 class Progress(Protocol):
     """Where long work reports to."""
 
-    def task(self, label: str, total: float | None, unit: str) -> _TaskContext:
+    def task(self, label: str, total: float | None, unit: str) -> AbstractContextManager[Task]:
         """A context manager that yields the `Task`; `total` None means not known."""
 
     def say(self, line: str) -> None:
         """One line that stays."""
-
-
-class _TaskContext(Protocol):
-    def __enter__(self) -> Task: ...
-
-    def __exit__(self, *exc: object) -> bool | None: ...
 
 
 class _SilentTask:
