@@ -1,0 +1,45 @@
+# The two commands: `make demo` and `make test`. Both install what they need into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+DEMO_DIR ?= demo
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test test-fast soak check install docs bench clean
+
+demo: $(STAMP)  ## the built-in project to a printed verdict and an HTML report
+	$(BIN)/assay demo $(DEMO_DIR)
+
+test: check  ## checks and all tests, seeded and small
+	$(PYTEST) -m "not soak"
+
+test-fast: $(STAMP)  ## the loop: nothing that loads a model
+	$(PYTEST) -m "not soak and not slow" -q -x
+
+soak: $(STAMP)  ## the long counts; writes its figures to docs/
+	$(PYTEST) -m soak --timeout 7200
+
+check: $(STAMP)  ## style, types, floors and walls
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(STAMP)  ## the generated reference
+	$(BIN)/python -m tests.reference
+
+bench: $(STAMP)  ## side by side with peers
+	$(BIN)/python bench/generate.py
+
+install: $(STAMP)  ## .venv with the assay command, test dependencies and the starter models
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/assay models pull smollm2-135m-instruct
+	$(BIN)/assay models pull all-minilm-l6-v2
+	touch $(STAMP)
+
+clean:  ## the installed environment and the demo
+	rm -rf $(VENV) $(DEMO_DIR)

@@ -1,0 +1,159 @@
+"""What a way of specialising gets and gives: (train, validation) in, a candidate out.
+
+A builder is one file in this room with a function `build(context) -> Candidate`. It sees train
+and validation, never a holdout: nothing in its context can read one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assay.agent.agent import Agent
+from assay.config import Config
+from assay.errors import ConfigError
+from assay.evaluate.measure import Bench, Measurement
+from assay.example import Example
+from assay.progress import Progress
+from assay.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One setting that was tried on validation."""
+
+    setting: str
+    score: float
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LossPoint:
+    """One point of a training curve."""
+
+    step: int
+    epoch: float
+    train_loss: float | None
+    validation_loss: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way of specialising, ready to take part in a comparison.
+
+    Attributes:
+        tried: settings tried on validation.
+        scores: of the chosen setting on validation, one for each example, same order.
+        setup_seconds: machine time of building it (training, indexing), once.
+        curated: it needs a curated training set (not only a handful of examples).
+        retrained: it goes stale and is made again several times a year.
+        curve: training curve, where it was trained; `best_step` is the one that was kept.
+    """
+
+    name: str
+    kind: str
+    agent: Agent
+    tried: tuple[Tried, ...]
+    scores: tuple[float, ...]
+    setup_seconds: float = 0.0
+    baseline: bool = False
+    fine_tuned: bool = False
+    curated: bool = False
+    retrained: bool = False
+    curve: tuple[LossPoint, ...] = ()
+    best_step: int | None = None
+    warnings: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """All that a builder may use."""
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    bench: Bench
+
+    @property
+    def config(self) -> Config:
+        """The project's configuration."""
+        return self.bench.config
+
+    @property
+    def store(self) -> Store:
+        """The project's state."""
+        return self.bench.store
+
+    @property
+    def progress(self) -> Progress:
+        """Where to report to."""
+        return self.bench.progress
+
+    @property
+    def folder(self) -> Path:
+        """Where work in progress (checkpoints) is kept."""
+        return self.store.folder / "work"
+
+    def measure(self, agent: Agent) -> Measurement:
+        """The agent on validation."""
+        return self.bench.measure(agent, self.validation)
+
+    def chat_agent(self, **changes: object) -> Agent:
+        """The agent that the configuration describes, with some of it changed."""
+        config = self.config
+        fields: dict[str, object] = {
+            "model": config.model,
+            "system_prompt": config.system_prompt,
+            "output_schema": config.output_schema if config.task == "json" else None,
+            "choices": tuple(config.labels) if config.task == "label" and config.labels else None,
+            "max_new_tokens": config.generate.max_new_tokens,
+            "constrained": False,
+        }
+        return Agent.model_validate(fields | changes)
+
+    def choose_constraint(self, agent: Agent, free: Measurement) -> Chosen:
+        """Whether answers are constrained: measured both ways on validation, unless fixed.
+
+        A tie goes to constrained answers, whose form is certain.
+        """
+        mode = self.config.generate.constrained
+        possible = agent.output_schema is not None or agent.choices is not None
+        if mode == "on" and not possible:
+            raise ConfigError(
+                "constrained answers need `labels` or an `output_schema`.",
+                where="assay.yaml, generate.constrained",
+                fix="Add one, or use `auto`.",
+            )
+        if mode == "off" or not possible:
+            return Chosen(agent, free, (("unconstrained", free.score, True),))
+        tight = agent.model_copy(update={"constrained": True})
+        bound = self.measure(tight)
+        wins = mode == "on" or bound.score >= free.score
+        tried = (("constrained", bound.score, wins), ("unconstrained", free.score, not wins))
+        return Chosen(tight, bound, tried) if wins else Chosen(agent, free, tried)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The agent that won on validation, its measurement, and what was tried."""
+
+    agent: Agent
+    measurement: Measurement
+    tried: tuple[tuple[str, float, bool], ...]
+
+
+def as_tried(rows: Sequence[tuple[str, float, bool]], prefix: str = "") -> tuple[Tried, ...]:
+    """Rows of (setting, score, chosen) under a common prefix."""
+    return tuple(Tried(f"{prefix}{setting}", score, chosen) for setting, score, chosen in rows)
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def seconds(self) -> float:
+        """How long it has been."""
+        return time.monotonic() - self._start

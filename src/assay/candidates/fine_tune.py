@@ -1,0 +1,123 @@
+"""`fine-tune`: a LoRA adapter, the epoch with the best validation loss kept."""
+
+from __future__ import annotations
+
+import hashlib
+
+from assay import __version__
+from assay.candidates.building import Candidate, Context, LossPoint, as_tried
+from assay.chat.template import Template
+from assay.config import FineTune
+from assay.errors import DataError
+from assay.example import Example, canonical_json
+from assay.models.load import LoadedModel, load
+from assay.models.versions import VersionRecord, save_version
+from assay.train.sft import TrainingSequence, TrainResult, train
+
+
+def build(context: Context) -> Candidate:
+    """Train on train, stop early by validation, keep the version, measure it on validation."""
+    version, result = train_version(context)
+    agent = context.chat_agent(model=f"version:{version}", system_prompt=training_prompt(context))
+    chosen = context.choose_constraint(agent, context.measure(agent))
+    return Candidate(
+        name="fine-tune",
+        kind="fine-tune",
+        agent=chosen.agent,
+        tried=as_tried(chosen.tried),
+        scores=tuple(chosen.measurement.primary_scores),
+        setup_seconds=result.seconds,
+        fine_tuned=True,
+        curated=True,
+        retrained=True,
+        curve=tuple(
+            LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points
+        ),
+        best_step=result.best_step,
+    )
+
+
+def training_prompt(context: Context) -> str:
+    """The system prompt the version is trained and served with."""
+    own = context.config.fine_tune.system_prompt
+    return context.config.system_prompt if own is None else own
+
+
+def train_version(context: Context) -> tuple[str, TrainResult]:
+    """Train an adapter and keep it as a version; an interrupted training goes on.
+
+    Returns:
+        the version's id and the trainer's account.
+    """
+    config = context.config
+    loaded = load(config.model, dtype="float32")
+    template = Template.of(loaded.tokenizer)
+    prompt = training_prompt(context)
+    rows = sequences(context.train, template, prompt, config.fine_tune)
+    checks = sequences(context.validation, template, prompt, config.fine_tune)
+    key = _key(loaded, template, prompt, context.train, context.validation, config.fine_tune)
+    result = train(
+        loaded,
+        rows,
+        checks,
+        config.fine_tune,
+        context.folder / f"fine-tune-{key[:16]}",
+        progress=context.progress,
+    )
+    record = VersionRecord(
+        base=config.model,
+        base_sha256=loaded.weights_sha256,
+        data={"train": _digest(context.train), "validation": _digest(context.validation)},
+        settings=config.fine_tune.model_dump(mode="json"),
+        template=template.to_dict(),
+        metrics={"validation_loss": result.best_validation_loss},
+        seed=config.fine_tune.seed,
+        code=__version__,
+    )
+    return save_version(context.store.folder, result.adapter, record), result
+
+
+def sequences(
+    examples: tuple[Example, ...], template: Template, prompt: str, settings: FineTune
+) -> list[TrainingSequence]:
+    """Token ids and mask of each example.
+
+    Raises:
+        DataError: an example is longer than `fine_tune.max_tokens`; it is named, never cut.
+    """
+    rows = []
+    for example in examples:
+        rendered = template.render(example.with_system(prompt).messages, example.tools)
+        if len(rendered.ids) > settings.max_tokens:
+            raise DataError(
+                f"it has {len(rendered.ids)} tokens, {len(rendered.ids) - settings.max_tokens} "
+                "more than fine_tune.max_tokens.",
+                where=f"example {example.id}",
+                fix="Raise the limit in assay.yaml, or shorten the example.",
+            )
+        rows.append(TrainingSequence(rendered.ids, rendered.trained, example.weight))
+    return rows
+
+
+def _digest(examples: tuple[Example, ...]) -> str:
+    joined = "".join(example.content_hash() for example in examples)
+    return hashlib.sha256(joined.encode()).hexdigest()
+
+
+def _key(
+    loaded: LoadedModel,
+    template: Template,
+    prompt: str,
+    train: tuple[Example, ...],
+    validation: tuple[Example, ...],
+    settings: FineTune,
+) -> str:
+    parts = [
+        loaded.weights_sha256,
+        template.sha256,
+        prompt,
+        _digest(train),
+        _digest(validation),
+        settings.model_dump(mode="json"),
+    ]
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()

@@ -1,0 +1,204 @@
+"""What a file of examples seems to be: the kind of task, its labels or schema, a first prompt.
+
+Every proposal is a starting point that a person reads and changes in assay.yaml.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assay.config import GraderSpec, TaskKind
+from assay.example import Example
+
+MAX_LABELS = 200
+MAX_LABEL_LENGTH = 80
+MAX_ENUM = 16
+ENUM_COUNT = 5
+"""A text field becomes a closed set only when each of its values was seen this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What `assay init` proposes, with its reasons as sentences."""
+
+    task: TaskKind
+    labels: list[str] | None
+    schema: dict[str, Any] | None
+    system_prompt: str
+    graders: list[GraderSpec]
+    primary: str
+    good_enough: float
+    candidates: list[str]
+    reasons: list[str]
+
+
+def propose(examples: Sequence[Example], task: TaskKind | None = None) -> Proposal:
+    """Look at the examples and propose a project.
+
+    Args:
+        examples: at least one; a sample of the file is enough.
+        task: fixed by the user, or None to find out.
+    """
+    outputs = [example.output for example in examples]
+    reasons: list[str] = []
+    if task is None:
+        task, why = guess_task(outputs)
+        reasons.append(why)
+    else:
+        reasons.append(f"the task is {task}, as you said")
+    own_prompt = any(m.role in ("system", "developer") for e in examples for m in e.prompt)
+    labels, schema = None, None
+    if task == "label":
+        labels = sorted(set(outputs))
+        top, count = Counter(outputs).most_common(1)[0]
+        share = count / len(outputs)
+        reasons.append(f"{len(labels)} labels; the most frequent, {top!r}, has {share:.0%} of rows")
+    if task == "json":
+        schema = infer_schema([json.loads(text) for text in outputs if _is_json(text)])
+        reasons.append(f"the records have {len(schema.get('properties', {}))} fields")
+    if own_prompt:
+        prompt = ""
+        reasons.append("the examples bring their own system prompt, which is kept")
+    else:
+        prompt = first_prompt(task, labels, schema, examples)
+    graders, primary, good = graders_for(task)
+    candidates = ["prompt", "few-shot", "few-shot-nearest", "fine-tune"]
+    if task == "label":
+        candidates = ["baseline-majority", "baseline-tfidf", *candidates]
+    return Proposal(task, labels, schema, prompt, graders, primary, good, candidates, reasons)
+
+
+def guess_task(outputs: Sequence[str]) -> tuple[TaskKind, str]:
+    """The kind of task that outputs look like, and why."""
+    records = sum(_is_json(text) for text in outputs)
+    if records >= 0.95 * len(outputs):
+        return "json", f"{records} of {len(outputs)} outputs are JSON records: the task is json"
+    distinct = set(outputs)
+    short = all(len(text) <= MAX_LABEL_LENGTH and "\n" not in text for text in distinct)
+    few = len(distinct) <= min(MAX_LABELS, max(2, len(outputs) // 4))
+    if few and short:
+        return "label", f"{len(outputs)} outputs, {len(distinct)} distinct: the task is label"
+    return "text", f"{len(distinct)} distinct outputs of {len(outputs)}: the task is text"
+
+
+def _is_json(text: str) -> bool:
+    if not text.lstrip().startswith(("{", "[")):
+        return False
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def graders_for(task: TaskKind) -> tuple[list[GraderSpec], str, float]:
+    """Graders, the one that decides, and a level below which nothing is worth having."""
+    if task == "label":
+        return [GraderSpec(name="label-accuracy")], "label-accuracy", 0.8
+    if task == "json":
+        names = ["record-exact", "field-f1", "schema-valid", "json-valid"]
+        return [GraderSpec(name=name) for name in names], "record-exact", 0.5
+    names = ["rouge-l", "token-f1", "chrf", "exact"]
+    return [GraderSpec(name=name) for name in names], "rouge-l", 0.3
+
+
+def infer_schema(values: Sequence[Any]) -> dict[str, Any]:
+    """A JSON Schema that all values fit: types, required keys, closed sets, in the values' order.
+
+    `additionalProperties` is false: a constrained answer has the fields that were seen.
+    """
+    kinds = {_kind(value) for value in values}
+    if kinds == {"object"}:
+        return _object_schema(values)
+    if kinds == {"array"}:
+        items = [item for value in values for item in value]
+        return {"type": "array", "items": infer_schema(items)} if items else {"type": "array"}
+    if len(kinds - {"null"}) == 1 and kinds - {"null"} <= {"object", "array"}:
+        inner = infer_schema([value for value in values if value is not None])
+        return {"anyOf": [inner, {"type": "null"}]}
+    if kinds & {"object", "array"}:
+        groups = [[v for v in values if _kind(v) == kind] for kind in sorted(kinds)]
+        return {"anyOf": [infer_schema(group) for group in groups]}
+    if "number" in kinds:
+        kinds.discard("integer")
+    types = sorted(kinds, key=lambda kind: (kind == "null", kind))
+    schema: dict[str, Any] = {"type": types[0] if len(types) == 1 else types}
+    closed = _closed_set(values, kinds)
+    if closed is not None:
+        schema["enum"] = closed
+    return schema
+
+
+def _object_schema(values: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    keys = list(dict.fromkeys(key for value in values for key in value))
+    return {
+        "type": "object",
+        "properties": {key: infer_schema([v[key] for v in values if key in v]) for key in keys},
+        "required": [key for key in keys if all(key in value for value in values)],
+        "additionalProperties": False,
+    }
+
+
+def _closed_set(values: Sequence[Any], kinds: set[str]) -> list[Any] | None:
+    if "string" not in kinds or not kinds <= {"string", "null"}:
+        return None
+    counts = Counter(value for value in values if value is not None)
+    if len(counts) > MAX_ENUM or min(counts.values()) < ENUM_COUNT:
+        return None
+    return sorted(counts) + ([None] if "null" in kinds else [])
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer"
+    if isinstance(value, float):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object"
+
+
+def first_prompt(
+    task: TaskKind,
+    labels: list[str] | None,
+    schema: dict[str, Any] | None,
+    examples: Sequence[Example],
+) -> str:
+    """A plain first system prompt; a person who knows the job will write a better one."""
+    if task == "label" and labels:
+        listed = "\n".join(f"- {label}" for label in labels)
+        return (
+            "Classify the message. Answer with exactly one of these labels and nothing else:\n"
+            f"{listed}"
+        )
+    if task == "json" and schema:
+        return (
+            "Read the message and answer with one JSON record and nothing else.\n"
+            f"{_describe(schema)}"
+        ).rstrip()
+    words = sorted(len(example.output.split()) for example in examples)
+    typical = words[len(words) // 2] if words else 0
+    return (
+        "Answer as the examples of this job do: same form, same tone, same terms."
+        f" A typical answer has about {max(1, typical)} words."
+    )
+
+
+def _describe(schema: dict[str, Any]) -> str:
+    lines = []
+    required = set(schema.get("required", ()))
+    for name, field in schema.get("properties", {}).items():
+        kind = field.get("type", "value")
+        text = " or ".join(kind) if isinstance(kind, list) else str(kind)
+        if "enum" in field:
+            text = "one of " + ", ".join(json.dumps(value) for value in field["enum"])
+        lines.append(f"- {name}: {text}" + ("" if name in required else " (only when it applies)"))
+    return "The keys:\n" + "\n".join(lines) if lines else ""

@@ -1,0 +1,248 @@
+"""Makes a project from a file of examples: looks, proposes, writes a configuration to be read."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind, config_schema
+from assay.data.propose import Proposal, propose
+from assay.data.read import Detected, detect, read
+from assay.errors import DataError, UsageError
+from assay.example import Example
+from assay.progress import SILENT, Progress
+from assay.store.files import new_folder, write_json
+
+SAMPLE = 20_000
+SCHEMA_FILE = "assay.schema.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the user said at `assay init`; None means: propose."""
+
+    data: Path
+    holdout: Path | None = None
+    input: list[str] | None = None
+    output: list[str] | None = None
+    group: str | None = None
+    id: str | None = None
+    task: TaskKind | None = None
+    model: str = STARTER_MODEL
+    train_rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A project that could be written: what was found, what is proposed."""
+
+    name: str
+    choices: Choices
+    detected: Detected
+    columns: Columns | None
+    proposal: Proposal
+    examples: tuple[Example, ...]
+    rejected: int
+
+
+def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
+    """Look at the file and propose.
+
+    Raises:
+        DataError: nothing usable is in the file, or columns have to be named.
+    """
+    if (choices.input is None) != (choices.output is None):
+        raise UsageError("--input and --output go together.", fix="Give both.")
+    columns = _columns(choices)
+    detected = detect(choices.data, columns)
+    columns = columns or _with_group(detected.columns, choices)
+    if columns is None and detected.format in TABULAR:
+        raise DataError(
+            f"which of its columns are what? It has: {', '.join(detected.fields)}.",
+            where=str(choices.data),
+            fix="Say so with --input COLUMN --output COLUMN.",
+        )
+    rows = itertools.islice(read(choices.data, detected.format, columns, progress=progress), SAMPLE)
+    examples: list[Example] = []
+    first_problem = None
+    rejected = 0
+    for row in rows:
+        if row.example is None or not row.example.output.strip():
+            rejected += 1
+            first_problem = first_problem or next(iter(row.problems), None)
+        else:
+            examples.append(row.example)
+    if not examples:
+        why = (
+            f" The first problem, line {first_problem.line}: {first_problem.message}"
+            if (first_problem)
+            else ""
+        )
+        raise DataError(
+            f"there is no usable example in it.{why}",
+            where=str(choices.data),
+            fix="See them all with `assay data check FILE`.",
+        )
+    return Draft(
+        name,
+        choices,
+        detected,
+        columns,
+        propose(examples, choices.task),
+        tuple(examples),
+        rejected,
+    )
+
+
+TABULAR = ("csv", "tsv", "parquet", "xlsx", "json-objects", "jsonl-objects")
+
+
+def _columns(choices: Choices) -> Columns | None:
+    if choices.input is None or choices.output is None:
+        return None
+    return Columns(input=choices.input, output=choices.output, id=choices.id, group=choices.group)
+
+
+def _with_group(columns: Columns | None, choices: Choices) -> Columns | None:
+    if columns is None or choices.group is None:
+        return columns
+    return columns.model_copy(update={"group": choices.group})
+
+
+def write_project(folder: Path, drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> None:
+    """Write the project's folder: `assay.yaml`, its schema, the data. All of it, or nothing.
+
+    Raises:
+        UsageError: the folder is there already.
+    """
+    if folder.exists():
+        raise UsageError(
+            f"{folder} is there already.", fix="Choose another name, or work inside it."
+        )
+    choices = drafted.choices
+    with new_folder(folder) as made:
+        (made / "data").mkdir()
+        shutil.copyfile(choices.data, made / "data" / choices.data.name)
+        if choices.holdout is not None:
+            target = made / "data" / choices.holdout.name
+            if target.exists():
+                target = target.with_name(f"holdout-{choices.holdout.name}")
+            shutil.copyfile(choices.holdout, target)
+        text = yaml_text(drafted, max_new_tokens=max_new_tokens, max_tokens=max_tokens)
+        (made / CONFIG_FILE).write_text(text, encoding="utf-8")
+        (made / ".gitignore").write_text(".assay/\n", encoding="utf-8")
+        write_json(made / SCHEMA_FILE, config_schema())
+
+
+def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
+    """`assay.yaml` with a comment beside everything a person may want to change."""
+    choices, proposal = drafted.choices, drafted.proposal
+    holdout = f"data/{choices.holdout.name}" if choices.holdout else None
+    if holdout and choices.holdout and choices.holdout.name == choices.data.name:
+        holdout = f"data/holdout-{choices.holdout.name}"
+    lines = [
+        f"# yaml-language-server: $schema=./{SCHEMA_FILE}",
+        "# Everything here can be changed; run `assay compare` again afterwards.",
+        "# What each setting means: docs/reference/config.md of Assay.",
+        "version: 1",
+        f"name: {drafted.name}",
+        f"task: {proposal.task}  # label (few distinct outputs), json (records) or text",
+        f"model: {_flow(choices.model)}  # the language model to be specialised",
+        "",
+        "data:",
+        f"  file: {_flow('data/' + choices.data.name)}",
+        f"  format: {drafted.detected.format}",
+        f"  holdout: {_flow(holdout)}  # null: a locked share of the file is kept for measuring",
+        *_column_lines(drafted.columns),
+        "  split: {seed: 0, validation: 0.15, holdout: 0.2}",
+        f"  train_rows: {_flow(choices.train_rows)}  # null: train on all that is not held back",
+        "",
+        "# What every request begins with. Write what a new colleague would have to be told.",
+        *_block("system_prompt", proposal.system_prompt),
+        "",
+    ]
+    if proposal.labels is not None:
+        lines += ["labels:", *(f"  - {_flow(label)}" for label in proposal.labels), ""]
+    if proposal.schema is not None:
+        lines += [
+            "# The shape of a right answer, inferred from the outputs.",
+            f"output_schema: {_flow(proposal.schema)}",
+            "",
+        ]
+    lines += [
+        "# How an answer is scored, 0 to 1; `primary` decides.",
+        "graders:",
+        *(f"  - name: {grader.name}" for grader in proposal.graders),
+        f"primary: {proposal.primary}",
+        f"good_enough: {proposal.good_enough}  # below this score no way is worth having",
+        f"margin: {0.02}  # a difference this small does not matter to you",
+        "monthly_requests: 10000  # how often it will be asked; decides what is cheapest to own",
+        "",
+        "candidates:  # the ways that are compared",
+        *(f"  - {name}" for name in proposal.candidates),
+        "",
+        "few_shot: {ks: [1, 3, 8]}  # numbers of shown examples, chosen on validation",
+        f"generate: {{max_new_tokens: {max_new_tokens}, constrained: auto}}",
+        f"fine_tune: {{max_tokens: {max_tokens}}}  # the rest: docs/training.md",
+        "",
+        "costs:  # null where you do not know; unknown is never counted as 0",
+        "  machine_hour_usd: 0.2  # a machine like the one that measures",
+        "  person_hour_usd: 60",
+        "  prompt_hours: 2  # writing and trying a prompt, once",
+        "  curation_hours: 8  # collecting and checking training examples, once",
+        "  retrainings_per_year: 2",
+        "  hours_per_retraining: 2",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _column_lines(columns: Columns | None) -> list[str]:
+    if columns is None:
+        return []
+    return [
+        "  columns:",
+        f"    input: {_flow(columns.input)}",
+        f"    output: {_flow(columns.output)}",
+        f"    id: {_flow(columns.id)}",
+        f"    group: {_flow(columns.group)}  # rows with one value here stay together",
+    ]
+
+
+def _flow(value: Any) -> str:
+    """A value on one line; JSON is YAML, save for bare words, which read better."""
+    if (
+        isinstance(value, str)
+        and value.replace("-", "").replace("_", "").isalnum()
+        and not (value.replace("-", "").replace("_", "").isdigit() or value.lower() in _YAML_WORDS)
+        and value.isascii()
+        and not value.startswith("-")
+    ):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+_YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"}
+
+
+def _block(key: str, text: str) -> list[str]:
+    if not text:
+        return [f'{key}: ""']
+    return [f"{key}: |-", *(f"  {line}" if line else "" for line in text.split("\n"))]
+
+
+def token_limits(lengths: Sequence[tuple[int, int]], context: int) -> tuple[int, int]:
+    """Limits on new tokens and on training tokens that the examples need, with room.
+
+    Args:
+        lengths: (tokens of the whole, tokens of the answer) of each example.
+        context: the model's context length.
+    """
+    whole = max((total for total, _ in lengths), default=1024)
+    answer = max((trained for _, trained in lengths), default=128)
+    new = min(context // 2, -(-(answer + 8) // 16) * 16)
+    return new, min(context, max(64, -(-(whole + 16) // 64) * 64))
