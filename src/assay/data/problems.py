@@ -1,0 +1,96 @@
+"""What can be wrong with a row: one record for every finding, one table of every code.
+
+A problem always says where it is, what was found and what to do. `CODES` is the single list of
+codes; docs/formats.md and docs/reference are checked against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Severity = Literal["error", "warning", "notice"]
+
+CODES: dict[str, tuple[Severity, str]] = {
+    # Bytes and text
+    "invalid-byte": ("error", "bytes that do not belong to the encoding of the file"),
+    "nul-byte": ("error", "a NUL byte in the text"),
+    "lone-surrogate": ("error", r"half a character (a lone \ud800 to \udfff escape)"),
+    "encoding-guessed": ("warning", "neither UTF-8 nor UTF-16; the encoding was guessed"),
+    "field-too-large": ("error", "one field holds more than 10 MB"),
+    # Records
+    "invalid-json": ("error", "the record is not JSON"),
+    "not-an-object": ("error", "the record is JSON, but not an object with fields"),
+    "ragged-row": ("error", "more or fewer cells than the header has columns"),
+    "broken-quotes": ("error", "a quoted cell that is not closed, or goes on after its quote"),
+    "formula-error": ("error", "an Excel cell holds an error such as #REF!"),
+    "several-sheets": ("notice", "the workbook has further sheets, which were not read"),
+    "blank-column": ("notice", "a column without a name; it cannot be used"),
+    "duplicate-column": ("notice", "two columns share a name; neither is used"),
+    # Fields
+    "unknown-shape": ("error", "the record does not have the fields of the file's format"),
+    "missing-field": ("error", "a field that the format or the column mapping needs is missing"),
+    "wrong-type": ("error", "a field holds another kind of value than the format says"),
+    # Conversations
+    "no-messages": ("error", "the conversation has no turns"),
+    "no-assistant-turn": ("error", "no turn of the assistant, so nothing to learn"),
+    "does-not-end-with-assistant": ("error", "the last turn is not the assistant's"),
+    "unknown-role": ("error", "a role other than system, developer, user, assistant, tool"),
+    "roles-out-of-order": ("error", "a turn stands where its role cannot stand"),
+    "roles-not-alternating": ("warning", "two turns of one role in succession, or assistant first"),
+    "content-not-text": ("error", "the content of a turn is neither text nor a list of text parts"),
+    "unsupported-content": ("error", "images, audio or files in a turn; Assay reads text"),
+    "reasoning-left-out": ("notice", "reasoning parts of a turn, which are not part of the answer"),
+    "bad-weight": ("error", "a weight that is not 0 or 1"),
+    "nothing-trained": ("error", "every turn of the assistant has weight 0"),
+    "target-not-trained": ("warning", "the last turn, which is measured, has weight 0"),
+    # Tools
+    "bad-tools": ("error", "the tool definitions cannot be read"),
+    "bad-tool-call": ("error", "a tool call without a function name, or not an object"),
+    "arguments-not-json": ("error", "the arguments of a tool call are not the text of an object"),
+    "unmatched-tool-turn": ("error", "a tool turn that answers no call before it"),
+    "unanswered-tool-call": ("warning", "a tool call with no tool turn after it"),
+    "undeclared-tool": ("warning", "a call of a tool that the tool definitions do not name"),
+    # Preferences
+    "same-answers": ("warning", "the preferred and the other answer are the same"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding.
+
+    Attributes:
+        file: the file as the user named it.
+        line: first line of the record, counted from 1 (a row number in Parquet and Excel).
+        field: the field or column, or a path such as `messages[2].content`; None for the row.
+        code: kebab-case; a key of `CODES`.
+        severity: an error rejects the row; a warning and a notice keep it.
+        message: what was found, as a sentence.
+        fix: what to do, as a sentence.
+    """
+
+    file: str
+    line: int
+    field: str | None
+    code: str
+    severity: Severity
+    message: str
+    fix: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def problem(
+    code: str, file: str, line: int, message: str, fix: str, *, field: str | None = None
+) -> Problem:
+    """A problem with the severity that `CODES` gives its code (KeyError: the code is not there)."""
+    return Problem(file, line, field, code, CODES[code][0], message, fix)
+
+
+def has_error(problems: Iterable[Problem]) -> bool:
+    """True when one of them rejects the row."""
+    return any(p.severity == "error" for p in problems)
