@@ -1,0 +1,248 @@
+"""What is concluded from the figures of a comparison: outcome, recommendation, what fine-tuning is
+worth, what would settle it. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assay.compare import reasons
+from assay.compare.entries import Entry, Settings
+from assay.compare.ownership import break_even_requests, cheapest, cost_to_own
+from assay.compare.pairs import Measured, Pair
+from assay.compare.result import Call, Verdict
+from assay.evaluate import stats
+
+LEAST_UNITS = 10
+"""Groups (examples, where there are no groups) below which no call is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The complete candidates and everything measured of them."""
+
+    complete: tuple[Entry, ...]
+    groups: Sequence[str] | None
+    settings: Settings
+    examples: int
+    units: int
+    level: float
+    measured: Measured
+    calls: dict[tuple[str, str], Call]
+    scores: dict[str, float]
+    p_eligible: dict[str, float]
+
+    @property
+    def judged(self) -> bool:
+        return self.units >= LEAST_UNITS
+
+    def eligible(self, entry: Entry) -> bool:
+        return self.judged and self.p_eligible[entry.name] <= self.level
+
+    def call(self, a: Entry, b: Entry) -> Call:
+        """The call of a against b, whichever was entered first."""
+        if (a.name, b.name) in self.calls:
+            return self.calls[a.name, b.name]
+        turned: dict[Call, Call] = {"better": "worse", "worse": "better"}
+        straight = self.calls[b.name, a.name]
+        return turned.get(straight, straight)
+
+    def fits(self, entry: Entry) -> bool:
+        """Not surely below what the user needs."""
+        needed = self.settings.good_enough
+        return needed is None or self.measured.intervals[entry.name][1] >= needed
+
+    def best_first(self, entries: Sequence[Entry]) -> list[Entry]:
+        """By score; equal scores by cost to own (unknown last), then by name."""
+
+        def rank(entry: Entry) -> tuple[float, float, str]:
+            cost = cost_to_own(entry, self.settings.monthly_requests)
+            return -self.scores[entry.name], math.inf if cost is None else cost, entry.name
+
+        return sorted(entries, key=rank)
+
+
+def eligibility(complete: Sequence[Entry], measured: Measured) -> dict[str, float]:
+    """Holm-adjusted p of "worse than some other candidate by the margin", by name.
+
+    A candidate has to be no worse than every other, so its own p is the largest of its one-sided
+    ones (an intersection-union test, Berger 1982, Technometrics 24:295-300). With no other
+    candidate there is nothing to be worse than, and p is 0.
+    """
+    worst = {entry.name: 0.0 for entry in complete}
+    for pair in measured.pairs.values():
+        worst[pair.a] = max(worst[pair.a], pair.a_not_worse)
+        worst[pair.b] = max(worst[pair.b], pair.b_not_worse)
+    adjusted = stats.holm(list(worst.values()))
+    return dict(zip(worst, map(float, adjusted), strict=True))
+
+
+def conclude(bench: Bench) -> Verdict:
+    """The outcome; every branch is one rule."""
+    if not bench.complete:
+        return Verdict(outcome="cannot_tell", reason="No candidate has a complete set of answers.")
+    ranked = bench.best_first(bench.complete)
+    if not bench.judged:
+        return _too_few(bench, ranked)
+    good_enough = bench.settings.good_enough
+    if good_enough is not None and not any(bench.fits(entry) for entry in ranked):
+        top = max(ranked, key=lambda entry: bench.measured.intervals[entry.name][1])
+        reason = reasons.not_good_enough(
+            top.name, bench.measured.intervals[top.name][1], good_enough
+        )
+        return _with_fine_tuning(bench, Verdict(outcome="none", reason=reason))
+    baseline = next((entry for entry in ranked if entry.baseline), None)
+    if baseline is not None and bench.eligible(baseline):
+        reason = reasons.baseline_suffices(
+            baseline.name,
+            bench.scores[baseline.name],
+            bench.settings.margin,
+            sum(not entry.baseline for entry in ranked),
+        )
+        verdict = Verdict(outcome="none", use_meanwhile=baseline.name, reason=reason)
+        return _with_fine_tuning(bench, verdict)
+    choice = [e for e in ranked if bench.eligible(e) and not e.baseline and bench.fits(e)]
+    if choice:
+        return _with_fine_tuning(bench, _recommend(bench, choice))
+    return _with_fine_tuning(bench, _cannot_tell(bench, ranked))
+
+
+def _recommend(bench: Bench, choice: Sequence[Entry]) -> Verdict:
+    chosen = cheapest(choice, bench.scores, bench.settings.monthly_requests)
+    assert chosen is not None
+    costs = {e.name: cost_to_own(e, bench.settings.monthly_requests) for e in choice}
+    reason = reasons.recommended(
+        chosen.name,
+        bench.scores[chosen.name],
+        bench.measured.intervals[chosen.name],
+        bench.settings.margin,
+        alone=len(bench.complete) == 1,
+        fitting=[entry.name for entry in choice],
+        cost=costs[chosen.name],
+        unpriced=[name for name, cost in costs.items() if cost is None],
+    )
+    return Verdict(outcome="recommend", recommend=chosen.name, reason=reason)
+
+
+def _too_few(bench: Bench, ranked: Sequence[Entry]) -> Verdict:
+    meanwhile = ranked[0].name if bench.examples else None
+    more = _more_examples(bench, ranked)
+    groups = None if bench.groups is None else bench.units
+    return Verdict(
+        outcome="cannot_tell",
+        shortlist=[entry.name for entry in ranked],
+        use_meanwhile=meanwhile,
+        more_examples_needed=more,
+        reason=reasons.too_few(bench.examples, groups, LEAST_UNITS, meanwhile, more),
+    )
+
+
+def _cannot_tell(bench: Bench, ranked: Sequence[Entry]) -> Verdict:
+    """Shortlisted is who is not called worse than another and not surely below `good_enough`."""
+    shortlist = [
+        entry
+        for entry in ranked
+        if bench.fits(entry)
+        and not any(bench.call(entry, o) == "worse" for o in ranked if o is not entry)
+    ] or [entry for entry in ranked if bench.fits(entry)]
+    names = [entry.name for entry in shortlist]
+    more = _more_examples(bench, shortlist)
+    needed = bench.settings.good_enough
+    below = [e for e in ranked if bench.eligible(e) and not e.baseline and not bench.fits(e)]
+    if below and needed is not None:
+        reason = reasons.only_below_needed(names, needed, more)
+    else:
+        reason = reasons.undecided(names, bench.examples, bench.settings.margin, names[0], more)
+    return Verdict(
+        outcome="cannot_tell",
+        shortlist=names,
+        use_meanwhile=names[0],
+        more_examples_needed=more,
+        reason=reason,
+    )
+
+
+def _more_examples(bench: Bench, shortlist: Sequence[Entry]) -> int:
+    """Further examples that would settle it, at the level that the next opening has.
+
+    Sized for the margin from how often candidates of the shortlist disagree, not from how far
+    apart they are. Never less than a tenth of what there is: where the size was enough and chance
+    was not kind, a handful more would not help.
+    """
+    settings = bench.settings
+    names = {entry.name for entry in shortlist}
+    pairs = [p for p in bench.measured.pairs.values() if p.a in names and p.b in names]
+    unseen = stats.UNKNOWN_DISCORDANCE if settings.discordance is None else settings.discordance
+    level = stats.opening_alpha(settings.alpha, settings.opening + 1) / len(bench.complete)
+    few = bench.examples < LEAST_UNITS
+    sizes = [
+        stats.examples_needed(
+            settings.margin,
+            level,
+            # Candidates that differ by the margin disagree at least that often.
+            discordance=max(unseen if few else pair.squared, settings.margin),
+            design_effect=1.0 if few else _design_effect(bench, pair),
+        )
+        for pair in pairs
+    ]
+    per_unit = bench.examples / bench.units if bench.units else 1.0
+    least = math.ceil(LEAST_UNITS * per_unit)
+    enough = max([*sizes, least])
+    more = max(enough - bench.examples, math.ceil(bench.examples / 10), 1)
+    return min(more, stats.MOST_EXAMPLES)
+
+
+def _design_effect(bench: Bench, pair: Pair) -> float:
+    """Of the differences that were seen; 1 without groups."""
+    if bench.groups is None:
+        return 1.0
+    values = {entry.name: entry.values for entry in bench.complete}
+    rho = stats.intraclass_correlation(values[pair.a] - values[pair.b], bench.groups)
+    return stats.design_effect(stats.group_sizes(bench.groups), rho)
+
+
+def _with_fine_tuning(bench: Bench, verdict: Verdict) -> Verdict:
+    """Add what the verdict means for fine-tuning.
+
+    Break-even is against the cheapest eligible alternative. Worth it means that it beats the best
+    other candidate, in quality or, where both are eligible, in cost to own, and that it has paid
+    back within a year at the stated volume.
+    """
+    ranked = bench.best_first(bench.complete)
+    tuned = [entry for entry in ranked if entry.fine_tuned]
+    others = [entry for entry in ranked if not entry.fine_tuned]
+    if not tuned or not others:
+        return verdict
+    ours = next((entry for entry in tuned if entry.name == verdict.recommend), tuned[0])
+    monthly = bench.settings.monthly_requests
+    alternatives = [entry for entry in others if bench.eligible(entry)]
+    rival = cheapest(alternatives, bench.scores, monthly)
+    even = break_even_requests(ours, rival, monthly) if rival else None
+    worth = _worth_it(bench, verdict, ours, others[0], rival)
+    return verdict.model_copy(update={"fine_tuning_worth_it": worth, "break_even_requests": even})
+
+
+def _worth_it(
+    bench: Bench, verdict: Verdict, ours: Entry, best_other: Entry, rival: Entry | None
+) -> bool | None:
+    """True, False, or None where quality or cost is not known well enough.
+
+    Args:
+        rival: the cheapest eligible alternative.
+    """
+    call = bench.call(ours, best_other)
+    if verdict.outcome == "none":
+        return False
+    if verdict.outcome == "cannot_tell":
+        return False if call in ("worse", "equivalent") else None
+    if rival is None:
+        return True if call == "better" else None
+    monthly = bench.settings.monthly_requests
+    our_cost, rival_cost = cost_to_own(ours, monthly), cost_to_own(rival, monthly)
+    if not bench.eligible(ours):
+        return False
+    if our_cost is None or rival_cost is None:
+        return False if call in ("worse", "equivalent") else None
+    return verdict.recommend == ours.name

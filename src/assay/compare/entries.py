@@ -1,0 +1,88 @@
+"""What a verdict is made from: the candidates' scores and costs, and what was fixed beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from assay.evaluate.stats import Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One candidate's part in a comparison. Money is USD; None means not known, never 0.
+
+    Attributes:
+        scores: one score from 0 to 1 per holdout example, in the same order for every candidate;
+            not read when `incomplete`.
+        baseline: takes part to be beaten and is never recommended.
+        incomplete: its engine failed after retries, so that no call is made of it.
+        yearly_cost: cost to own for a year; where None it is made from the parts below.
+        setup_cost: once: curation and training.
+        cost_per_request: of one request.
+        upkeep_per_year: retraining and upkeep of versions.
+    """
+
+    name: str
+    scores: Sequence[float] | Floats
+    baseline: bool = False
+    fine_tuned: bool = False
+    incomplete: bool = False
+    yearly_cost: float | None = None
+    setup_cost: float | None = None
+    cost_per_request: float | None = None
+    upkeep_per_year: float | None = None
+    values: Floats = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", np.asarray(self.scores, dtype=float))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was fixed before the holdout was opened.
+
+    Attributes:
+        margin: a difference this small does not matter.
+        alpha: family-wise level over all openings of the holdout.
+        opening: which opening this is, from 1.
+        good_enough: a candidate surely below this is not worth having.
+        monthly_requests: volume at which costs are compared.
+        discordance: mean squared difference of scores seen on validation.
+        intraclass: correlation of differences within a group seen on validation.
+        seed: of every resampling.
+        resamples: None takes as many as the strictest step of Holm needs.
+    """
+
+    margin: float = 0.02
+    alpha: float = 0.05
+    opening: int = 1
+    good_enough: float | None = None
+    monthly_requests: int = 10_000
+    discordance: float | None = None
+    intraclass: float | None = None
+    seed: int = 0
+    resamples: int | None = None
+
+
+def check(entries: Sequence[Entry], groups: Sequence[str] | None) -> int:
+    """The number of examples that complete candidates were scored on.
+
+    Raises:
+        ValueError: names occur twice, lengths differ, or a score is not between 0 and 1.
+    """
+    names = [entry.name for entry in entries]
+    if len(set(names)) < len(names):
+        raise ValueError(f"candidates share a name: {sorted(names)}")
+    complete = [entry for entry in entries if not entry.incomplete]
+    lengths = {entry.name: len(entry.values) for entry in complete}
+    if groups is not None:
+        lengths["groups"] = len(groups)
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"lengths differ: {lengths}")
+    for entry in complete:
+        if not ((entry.values >= 0) & (entry.values <= 1)).all():
+            raise ValueError(f"scores of {entry.name} are not all between 0 and 1")
+    return next(iter(lengths.values()), 0)

@@ -1,0 +1,187 @@
+"""Every figure of a comparison before anything is concluded from it: intervals of candidates and
+pairs, p values of "different" and of "no worse by the margin". Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from assay.compare.entries import Entry, Settings
+from assay.evaluate import stats
+from assay.evaluate.resampling import sign_flip_p, studentise, units
+from assay.evaluate.stats import Floats
+
+FEWEST_RESAMPLES = 5_000
+MOST_RESAMPLES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """a against b on the same examples; `difference` is a − b.
+
+    Attributes:
+        low, high: interval of the difference at 1 − alpha, for this pair alone.
+        p: two-sided, of no difference.
+        a_not_worse, b_not_worse: one-sided p of "worse by the margin or more".
+        a_only, b_only: examples that only one has right; None unless scores are 0 or 1.
+        squared: mean squared difference of scores (the discordance when they are 0 or 1).
+    """
+
+    a: str
+    b: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    a_not_worse: float
+    b_not_worse: float
+    a_only: int | None
+    b_only: int | None
+    squared: float
+
+    @property
+    def equivalence(self) -> float:
+        """p of two one-sided tests (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657-680)."""
+        return max(self.a_not_worse, self.b_not_worse)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Figures of the complete candidates: intervals by name, pairs by (a, b) in entry order."""
+
+    intervals: dict[str, tuple[float, float]]
+    pairs: dict[tuple[str, str], Pair]
+
+
+def resample_count(settings: Settings, pairs: int, level: float) -> int:
+    """Resamples that leave about ten beyond the strictest step of Holm, within bounds."""
+    if settings.resamples is not None:
+        return settings.resamples
+    needed = round(10 * max(pairs, 1) / level)
+    return min(max(needed, FEWEST_RESAMPLES), MOST_RESAMPLES)
+
+
+def measure(
+    entries: Sequence[Entry], groups: Sequence[str] | None, settings: Settings, level: float
+) -> Measured:
+    """All figures of complete candidates `entries` (checked).
+
+    Binary scores without groups take exact and score methods; all else is resampled, whole groups
+    at a time. The draws do not depend on the order of candidates, examples or group names.
+    """
+    ordered = sorted(entries, key=lambda entry: entry.name)
+    couples = list(combinations(range(len(ordered)), 2))
+    binary = [groups is None and _is_binary(entry.values) for entry in ordered]
+    drawn_singles = [i for i in range(len(ordered)) if not binary[i]]
+    drawn_couples = [(i, j) for i, j in couples if not (binary[i] and binary[j])]
+
+    intervals = {
+        entry.name: stats.wilson(int(entry.values.sum()), len(entry.values), settings.alpha)
+        for entry, exact in zip(ordered, binary, strict=True)
+        if exact
+    }
+    found = {
+        (ordered[i].name, ordered[j].name): _binary_pair(ordered[i], ordered[j], settings)
+        for i, j in couples
+        if binary[i] and binary[j]
+    }
+    if drawn_singles or drawn_couples:
+        _resampled(ordered, groups, settings, level, drawn_singles, drawn_couples, intervals, found)
+    position = {entry.name: i for i, entry in enumerate(entries)}
+    in_order = [_oriented(pair, position) for pair in found.values()]
+    in_order.sort(key=lambda pair: (position[pair.a], position[pair.b]))
+    return Measured(intervals, {(pair.a, pair.b): pair for pair in in_order})
+
+
+def _is_binary(values: Floats) -> bool:
+    return bool(((values == 0) | (values == 1)).all())
+
+
+def _binary_pair(a: Entry, b: Entry, settings: Settings) -> Pair:
+    a_only, b_only = _discordant(a, b)
+    n = len(a.values)
+    low, high = stats.tango_interval(a_only, b_only, n, settings.alpha)
+    return Pair(
+        a=a.name,
+        b=b.name,
+        difference=(a_only - b_only) / n if n else 0.0,
+        low=low,
+        high=high,
+        p=stats.mcnemar(a_only, b_only),
+        a_not_worse=stats.tango_not_worse_p(a_only, b_only, n, settings.margin),
+        b_not_worse=stats.tango_not_worse_p(b_only, a_only, n, settings.margin),
+        a_only=a_only,
+        b_only=b_only,
+        squared=(a_only + b_only) / n if n else 0.0,
+    )
+
+
+def _discordant(a: Entry, b: Entry) -> tuple[int, int]:
+    return int((a.values > b.values).sum()), int((b.values > a.values).sum())
+
+
+def _resampled(
+    ordered: Sequence[Entry],
+    groups: Sequence[str] | None,
+    settings: Settings,
+    level: float,
+    singles: Sequence[int],
+    couples: Sequence[tuple[int, int]],
+    intervals: dict[str, tuple[float, float]],
+    found: dict[tuple[str, str], Pair],
+) -> None:
+    """Add what has to be resampled to `intervals` and `found`."""
+    differences = [ordered[i].values - ordered[j].values for i, j in couples]
+    columns = np.stack([*differences, *(ordered[i].values for i in singles)], axis=1)
+    least = np.array([-1.0] * len(couples) + [0.0] * len(singles))
+    data = units(columns, groups)
+    all_pairs = len(ordered) * (len(ordered) - 1) // 2
+    resamples = resample_count(settings, all_pairs, level)
+    rng = np.random.default_rng(settings.seed)
+    p = sign_flip_p(data.sums[:, : len(couples)], resamples, rng)
+    means = studentise(data, resamples, rng, least=least, most=1.0)
+    low, high = means.interval(settings.alpha)
+    a_not_worse = means.above_p(-settings.margin)
+    b_not_worse = means.negated().above_p(-settings.margin)
+    for column, (i, j) in enumerate(couples):
+        a, b = ordered[i], ordered[j]
+        both = _is_binary(a.values) and _is_binary(b.values)
+        a_only, b_only = _discordant(a, b) if both else (None, None)
+        found[a.name, b.name] = Pair(
+            a=a.name,
+            b=b.name,
+            difference=float(means.mean[column]),
+            low=float(low[column]),
+            high=float(high[column]),
+            p=float(p[column]),
+            a_not_worse=float(a_not_worse[column]),
+            b_not_worse=float(b_not_worse[column]),
+            a_only=a_only,
+            b_only=b_only,
+            squared=float((differences[column] ** 2).mean()) if len(a.values) else 0.0,
+        )
+    for column, i in enumerate(singles, start=len(couples)):
+        intervals[ordered[i].name] = float(low[column]), float(high[column])
+
+
+def _oriented(pair: Pair, position: dict[str, int]) -> Pair:
+    """The pair with the candidate that was entered first as a."""
+    if position[pair.a] < position[pair.b]:
+        return pair
+    return Pair(
+        a=pair.b,
+        b=pair.a,
+        difference=-pair.difference + 0.0,
+        low=-pair.high + 0.0,
+        high=-pair.low + 0.0,
+        p=pair.p,
+        a_not_worse=pair.b_not_worse,
+        b_not_worse=pair.a_not_worse,
+        a_only=pair.b_only,
+        b_only=pair.a_only,
+        squared=pair.squared,
+    )

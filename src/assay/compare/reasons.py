@@ -1,0 +1,116 @@
+"""The sentences of a verdict, for a person who pays for it and knows no statistics. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def in_100(score: float) -> str:
+    """A score as a count out of a hundred, with a decimal only where rounding would hide it."""
+    count = 100 * score
+    near_end = 0 < count < 1 or 99 < count < 100
+    return f"{count:.1f} in 100" if near_end else f"{count:.0f} in 100"
+
+
+def margin_text(margin: float) -> str:
+    """The margin, as precise as it was set."""
+    return f"{100 * margin:g} in 100"
+
+
+def recommended(
+    name: str,
+    score: float,
+    interval: tuple[float, float],
+    margin: float,
+    *,
+    alone: bool,
+    fitting: Sequence[str],
+    cost: float | None,
+    unpriced: Sequence[str],
+) -> str:
+    """Why a candidate is recommended.
+
+    Args:
+        alone: it was the only candidate that could be judged.
+        fitting: all candidates that were as good, itself included.
+        cost: USD in the first year.
+        unpriced: those of `fitting` whose cost is not known.
+    """
+    low, high = interval
+    start = f"Use {name}: it scores {in_100(score)} (likely {100 * low:.0f} to {100 * high:.0f})"
+    if alone:
+        return f"{start}; there was no other candidate to compare it with."
+    if len(fitting) == 1:
+        return (
+            f"{start}, and only it is shown to be no worse than any other by {margin_text(margin)}."
+        )
+    tied = f"{len(fitting)} candidates are as good to within {margin_text(margin)}"
+    if cost is None:
+        return f"{start}. {tied}; no cost is known, so the best score decided."
+    money = f"{start}. {tied} and it is the cheapest to own (USD {cost:,.0f} in the first year)"
+    if unpriced:
+        return f"{money} of those whose cost is known; not known: {', '.join(unpriced)}."
+    return f"{money}."
+
+
+def not_good_enough(name: str, high: float, good_enough: float) -> str:
+    """Why nothing is recommended: all are below what the user needs."""
+    return (
+        f"None is good enough: {in_100(good_enough)} are needed, and even the best, {name}, "
+        f"reaches {in_100(high)} at most."
+    )
+
+
+def baseline_suffices(name: str, score: float, margin: float, rivals: int) -> str:
+    """Why nothing is recommended: a baseline does the job."""
+    start = f"No language model is needed: the simple baseline {name} scores {in_100(score)}"
+    if not rivals:
+        return f"{start}, and there was no other candidate."
+    return f"{start}, and none of the others is better by {margin_text(margin)} or more."
+
+
+def undecided(
+    shortlist: Sequence[str],
+    examples: int,
+    margin: float,
+    meanwhile: str | None,
+    more: int | None,
+) -> str:
+    """Why nothing can be concluded, and what would settle it."""
+    if len(shortlist) > 1:
+        names = f"{', '.join(shortlist[:-1])} and {shortlist[-1]}"
+        start = (
+            f"{examples} examples cannot tell whether {names} differ by {margin_text(margin)} "
+            "or more."
+        )
+    else:
+        start = f"{examples} examples cannot tell which candidate is best."
+    return start + _next_step(meanwhile, more)
+
+
+def too_few(examples: int, groups: int | None, least: int, meanwhile: str | None, more: int) -> str:
+    """Why no call is made at all."""
+    seen = f"{examples} examples" if groups is None else f"{groups} groups of examples"
+    kind = "examples" if groups is None else "groups"
+    return f"There are only {seen}; below {least} {kind} no call is made." + _next_step(
+        meanwhile, more
+    )
+
+
+def only_below_needed(shortlist: Sequence[str], good_enough: float, more: int) -> str:
+    """Why a candidate as good as the others is still not recommended."""
+    return (
+        f"The candidates shown to be as good as every other are below the {in_100(good_enough)} "
+        f"that are needed; whether {' or '.join(shortlist)} reaches it cannot be told yet."
+        + _next_step(None, more)
+    )
+
+
+def _next_step(meanwhile: str | None, more: int | None) -> str:
+    use = f"Use {meanwhile} meanwhile" if meanwhile else None
+    need = f"about {more:,} more examples would settle it" if more else None
+    if use and need:
+        return f" {use}; {need}."
+    if use:
+        return f" {use}."
+    return f" {need[0].upper()}{need[1:]}." if need else ""

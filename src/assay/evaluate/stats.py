@@ -1,0 +1,209 @@
+"""The formulas of a verdict that have a closed form or a root: pure functions of counts.
+
+What has to be resampled is in `evaluate/resampling.py`; `docs/statistics.md` explains both. No
+files, no clock, no random state of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+Floats = NDArray[np.float64]
+Alternative = Literal["two-sided", "greater", "less"]
+
+POWER = 0.8
+"""Power at which effects and sample sizes are stated."""
+UNKNOWN_DISCORDANCE = 0.3
+"""Mean squared difference of two candidates' scores that is assumed before any is seen."""
+UNKNOWN_INTRACLASS = 0.2
+"""Correlation of differences within a group that is assumed before any is seen."""
+MOST_EXAMPLES = 100_000
+"""`examples_needed` never asks for more than this."""
+
+
+def opening_alpha(alpha: float, opening: int) -> float:
+    """Level of the `opening`-th opening (from 1) of one holdout: alpha · 6 / (π² j²).
+
+    The levels of all openings there can ever be add up to alpha (Σ 1/j² = π²/6), so that the
+    chance of any false call over the life of a holdout stays below alpha.
+    """
+    return alpha * 6 / (math.pi**2 * opening**2)
+
+
+def wilson(successes: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
+    """Score interval of a proportion (Wilson 1927, JASA 22:209-212); (0, 1) when n is 0."""
+    if n == 0:
+        return 0.0, 1.0
+    z2 = float(stats.norm.isf(alpha / 2)) ** 2
+    centre = (successes + z2 / 2) / (n + z2)
+    spread = math.sqrt(z2 * (successes * (n - successes) / n + z2 / 4)) / (n + z2)
+    low = 0.0 if successes == 0 else centre - spread
+    high = 1.0 if successes == n else centre + spread
+    return low, high
+
+
+def clopper_pearson_upper(events: Floats | int, n: int, alpha: float) -> Floats:
+    """Exact upper limit, one-sided at `alpha`, of the chance of an event seen `events` times in
+    `n` (Clopper and Pearson 1934, Biometrika 26:404-413); 1 where every trial was an event."""
+    events = np.asarray(events, dtype=float)
+    limit = stats.beta.isf(alpha, events + 1, np.maximum(n - events, 1))
+    return np.where(events >= n, 1.0, limit)
+
+
+def mcnemar(a_only: int, b_only: int, alternative: Alternative = "two-sided") -> float:
+    """Exact McNemar p of two candidates on the same examples (McNemar 1947, Psychometrika 12).
+
+    Args:
+        a_only: examples that only a has right.
+        b_only: examples that only b has right.
+        alternative: `greater` when a is claimed to be better.
+    """
+    n = a_only + b_only
+    if n == 0:
+        return 1.0
+    if alternative == "greater":
+        return float(stats.binom.sf(a_only - 1, n, 0.5))
+    if alternative == "less":
+        return float(stats.binom.cdf(a_only, n, 0.5))
+    return min(1.0, 2 * float(stats.binom.cdf(min(a_only, b_only), n, 0.5)))
+
+
+def tango_z(a_only: int, b_only: int, n: int, difference: float) -> float:
+    """Score statistic of the hypothesis that a − b is `difference`, for binary scores.
+
+    The variance is taken at the maximum of the likelihood under the hypothesis, which is what
+    keeps the test honest when few examples tell the candidates apart (Tango 1998, Statistics in
+    Medicine 17:891-908, equations 24 to 26; there the margin has the other sign).
+    """
+    a = 2 * n
+    b = -a_only - b_only + (2 * n - a_only + b_only) * difference
+    c = -b_only * difference * (1 - difference)
+    only_b = (math.sqrt(max(b * b - 4 * a * c, 0.0)) - b) / (2 * a)
+    variance = n * (2 * only_b + difference * (1 - difference))
+    gap = a_only - b_only - n * difference
+    if variance <= 1e-12 * n:
+        return 0.0 if abs(gap) <= 1e-9 else math.copysign(math.inf, gap)
+    return gap / math.sqrt(variance)
+
+
+def tango_interval(a_only: int, b_only: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
+    """Interval of the difference a − b of two paired proportions: every difference that `tango_z`
+    does not reject, two-sided at `alpha` (Tango 1998); (-1, 1) when n is 0."""
+    if n == 0:
+        return -1.0, 1.0
+    z = float(stats.norm.isf(alpha / 2))
+    seen = (a_only - b_only) / n
+    edge = 1 - 1e-12
+
+    def limit(end: float, target: float) -> float:
+        def excess(difference: float) -> float:
+            return tango_z(a_only, b_only, n, difference) - target
+
+        if excess(end) * target <= 0:
+            return math.copysign(1.0, end)
+        return float(optimize.brentq(excess, seen, end, xtol=1e-12))
+
+    low = -1.0 if seen == -1 else limit(-edge, z)
+    high = 1.0 if seen == 1 else limit(edge, -z)
+    return low, high
+
+
+def tango_not_worse_p(a_only: int, b_only: int, n: int, margin: float) -> float:
+    """One-sided p of the hypothesis that a is worse than b by `margin` or more (binary scores).
+
+    It is `tango_z` at −margin, so it is below alpha/2 exactly when the lower end of
+    `tango_interval(..., alpha)` lies above −margin.
+    """
+    if n == 0:
+        return 1.0
+    return float(stats.norm.sf(tango_z(a_only, b_only, n, -margin)))
+
+
+def holm(p: Sequence[float] | Floats) -> Floats:
+    """Adjusted p values, family-wise (Holm 1979, Scandinavian Journal of Statistics 6:65-70)."""
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
+
+
+def intraclass_correlation(values: Sequence[float] | Floats, groups: Sequence[str]) -> float:
+    """How alike values of one group are, 0 to 1 (one-way ANOVA estimator, Donner 1986,
+    International Statistical Review 54:67-82); 0 when no group has two values.
+
+    Args:
+        values: one per example, for instance the differences of two candidates on validation.
+        groups: the group of each.
+    """
+    x = np.asarray(values, dtype=float)
+    _, member = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    sizes = np.bincount(member).astype(float)
+    n, k = len(x), len(sizes)
+    if n == k or k < 2:
+        return 0.0
+    means = np.bincount(member, weights=x) / sizes
+    between = float(sizes @ (means - x.mean()) ** 2) / (k - 1)
+    within = float(((x - means[member]) ** 2).sum()) / (n - k)
+    typical = (n - float(sizes @ sizes) / n) / (k - 1)
+    total = between + (typical - 1) * within
+    return float(np.clip((between - within) / total, 0.0, 1.0)) if total > 0 else 0.0
+
+
+def group_sizes(groups: Sequence[str]) -> list[int]:
+    """Examples in each group, by the name of the group."""
+    return [int(n) for n in np.unique(np.asarray(groups, dtype=str), return_counts=True)[1]]
+
+
+def design_effect(sizes: Sequence[int], intraclass: float = UNKNOWN_INTRACLASS) -> float:
+    """Factor by which groups inflate the variance of a mean: 1 + (Σn²/Σn − 1)·ρ (Kish 1965,
+    Survey Sampling, chapter 5, with the size-weighted mean size); 1 without groups."""
+    total = sum(sizes)
+    return 1.0 if total == 0 else 1 + (sum(n * n for n in sizes) / total - 1) * intraclass
+
+
+def minimum_detectable_effect(
+    n: int,
+    pairs: int,
+    level: float,
+    *,
+    discordance: float | None = None,
+    design_effect: float = 1.0,
+) -> float:
+    """Smallest true difference that `n` examples would call with a power of 0.8, at most 1.
+
+    (z(1 − a/2) + z(power)) · sqrt(discordance · design effect / n) with a = level / pairs, the
+    strictest step of Holm (the sample size formula of McNemar's test, Connor 1987, Biometrics
+    43:207-211, with the variance not reduced by the effect itself, which is on the safe side).
+
+    Args:
+        discordance: mean squared difference of scores; for binary scores the share of examples
+            that only one of the two has right. 0.3 when not known.
+    """
+    if n == 0:
+        return 1.0
+    psi = UNKNOWN_DISCORDANCE if discordance is None else discordance
+    z = float(stats.norm.isf(level / max(pairs, 1) / 2) + stats.norm.ppf(POWER))
+    return min(1.0, z * math.sqrt(psi * design_effect / n))
+
+
+def examples_needed(
+    margin: float, level: float, *, discordance: float, design_effect: float = 1.0
+) -> int:
+    """Examples with which a candidate as good as the best is shown, with a power of 0.8, to be no
+    worse than it by `margin`, one-sided at `level`; at most `MOST_EXAMPLES`.
+
+    (z(1 − level) + z(power))² · discordance · design effect / margin² (Tango 1998, section 5, with
+    a true difference of zero). The difference that was seen plays no part: sample sizes made from
+    it would chase noise.
+    """
+    z = float(stats.norm.isf(level) + stats.norm.ppf(POWER))
+    needed = z * z * discordance * design_effect / margin**2
+    return min(MOST_EXAMPLES, math.ceil(needed))
