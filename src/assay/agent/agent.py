@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from assay.example import Example, Message, canonical_json
+from assay.example import Example, Message
 
 
 class Nearest(BaseModel):
@@ -52,8 +53,11 @@ class Agent(BaseModel):
     seed: int = 0
 
     def canonical(self) -> str:
-        """The one spelling of this agent; its sha256 is the agent's id."""
-        return canonical_json(self.model_dump(mode="json"))
+        """The one spelling of this agent; its sha256 is the agent's id.
+
+        Keys keep their order: a schema's properties are generated in the order they stand in.
+        """
+        return json.dumps(self.model_dump(mode="json"), separators=(",", ":"), ensure_ascii=False)
 
     @property
     def id(self) -> str:

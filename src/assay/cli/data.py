@@ -1,0 +1,170 @@
+"""`assay data`: check, import, overlap, split, show, renew-holdout."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from assay.cli.output import as_json, print_check, print_overlap, print_split
+from assay.cli.progress import Terminal
+from assay.config import Columns, TaskKind
+from assay.errors import UsageError
+
+app = typer.Typer(help="Check, import, split and look at examples.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
+Input = Annotated[str | None, typer.Option("--input", help="input column, or several: a,b")]
+Output = Annotated[str | None, typer.Option("--output", help="output column, or several: a,b")]
+
+
+def columns_of(
+    input: str | None, output: str | None, group: str | None = None, id: str | None = None
+) -> Columns | None:
+    """Columns from options; None when none were given."""
+    if input is None and output is None:
+        return None
+    if input is None or output is None:
+        raise UsageError("--input and --output go together.", fix="Give both.")
+    return Columns(input=input.split(","), output=output.split(","), id=id, group=group)
+
+
+@app.command()
+def check(
+    file: Annotated[Path | None, typer.Argument(help="a file; none: the project's data")] = None,
+    input: Input = None,
+    output: Output = None,
+    group: Annotated[str | None, typer.Option(help="column that names a row's group")] = None,
+    id: Annotated[str | None, typer.Option("--id", help="column with a unique name")] = None,
+    format: Annotated[str | None, typer.Option(help="found by content when not given")] = None,
+    task: Annotated[str | None, typer.Option(help="label, json or text")] = None,
+    model: Annotated[str | None, typer.Option(help="count tokens as this model does")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for problems.jsonl and rejected.jsonl")
+    ] = None,
+    folder: Folder = Path("."),
+    json: AsJson = False,
+) -> None:
+    """Find every problem of a file of examples; exit code 1 when there are errors."""
+    from assay import project
+
+    if task not in (None, "label", "json", "text"):
+        raise UsageError(f"--task is {task!r}.", fix="Use label, json or text.")
+    report = project.check_file(
+        file,
+        folder=folder,
+        format=format,
+        columns=columns_of(input, output, group, id),
+        task=cast("TaskKind | None", task),
+        model=model,
+        out=out,
+        progress=Terminal(),
+    )
+    if json:
+        as_json(report.to_dict())
+    else:
+        print_check(report)
+    if report.has_errors:
+        raise typer.Exit(1)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="a file in any known format, or hf:ORG/NAME")],
+    to: Annotated[Path, typer.Argument(help="the file of conversations that is written")],
+    input: Input = None,
+    output: Output = None,
+    group: Annotated[str | None, typer.Option(help="column that names a row's group")] = None,
+    id: Annotated[str | None, typer.Option("--id", help="column with a unique name")] = None,
+    format: Annotated[str | None, typer.Option(help="found by content when not given")] = None,
+    json: AsJson = False,
+) -> None:
+    """Turn a file into OpenAI chat JSONL; rejected rows are kept beside it with their reason."""
+    from assay import project
+
+    done = project.import_file(
+        file, to, format=format, columns=columns_of(input, output, group, id), progress=Terminal()
+    )
+    if json:
+        as_json(done)
+        return
+    print(f"{done['written']} examples written to {to} ({done['format']}).")
+    if done["rejected"]:
+        print(f"{done['rejected']} rows were rejected: {done['rejected_file']} says why.")
+
+
+@app.command()
+def overlap(
+    train: Annotated[Path, typer.Argument(help="the training file")],
+    holdout: Annotated[Path, typer.Argument(help="the holdout file")],
+    input: Annotated[str | None, typer.Option("--input", help="column that is compared")] = None,
+    json: AsJson = False,
+) -> None:
+    """Find holdout rows whose twin stands in the training file."""
+    from assay import project
+
+    report = project.overlap_files(train, holdout, input=input, progress=Terminal())
+    if json:
+        as_json(report.to_dict())
+    else:
+        print_overlap(report)
+
+
+@app.command()
+def split(folder: Folder = Path("."), json: AsJson = False) -> None:
+    """Divide the project's examples, lock the holdout, and say what was done."""
+    from assay import project
+
+    manifest = project.open(folder).split(progress=Terminal())
+    if json:
+        as_json(manifest.to_dict())
+    else:
+        print_split(manifest)
+
+
+@app.command()
+def show(
+    part: Annotated[str, typer.Argument(help="train or validation")] = "train",
+    count: Annotated[int, typer.Option("-n", min=1, help="how many")] = 5,
+    folder: Folder = Path("."),
+    json: AsJson = False,
+) -> None:
+    """Print examples; the holdout is never printed."""
+    from assay import project
+
+    examples = project.open(folder).show(part, count, progress=Terminal())
+    if json:
+        as_json([example.to_dict() for example in examples])
+        return
+    for example in examples:
+        print(f"# {example.id}")
+        for message in example.messages:
+            print(f"{message.role}: {message.content}")
+            for call in message.tool_calls:
+                print(f"  calls {call.name}({call.arguments})")
+        print()
+
+
+@app.command("renew-holdout")
+def renew_holdout(
+    file: Annotated[Path, typer.Argument(help="new examples, in the form of the project's data")],
+    folder: Folder = Path("."),
+) -> None:
+    """Start afresh with a new holdout; the old one may be trained on from now on."""
+    from assay import project
+
+    manifest = project.open(folder).renew_holdout(file, progress=Terminal())
+    print_split(manifest)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of assay.yaml, for editors."""
+    from assay.config import config_schema
+
+    print(jsonlib.dumps(config_schema(), indent=2))
+
+

@@ -1,0 +1,203 @@
+"""The `assay` command: parses, calls `assay.project`, prints."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from assay.cli import data, models
+from assay.cli.output import as_json, print_draft, print_estimate
+from assay.cli.progress import Terminal
+from assay.config import STARTER_MODEL, TaskKind
+from assay.errors import AssayError, UsageError
+
+app = typer.Typer(
+    help="Find out which way of specialising a language model is worth it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+app.add_typer(data.app, name="data")
+app.add_typer(models.app, name="models")
+
+Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from assay import __version__
+
+        print(f"assay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="the version")
+    ] = False,
+) -> None:
+    """Find out which way of specialising a language model is worth it."""
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="small letters, digits, hyphens; also the folder")],
+    data: Annotated[Path, typer.Option(help="the file of examples")],
+    holdout: Annotated[Path | None, typer.Option(help="an official test file, if any")] = None,
+    input: Annotated[str | None, typer.Option(help="input column, or several: a,b")] = None,
+    output: Annotated[str | None, typer.Option(help="output column, or several: a,b")] = None,
+    group: Annotated[str | None, typer.Option(help="rows with one value stay together")] = None,
+    id: Annotated[str | None, typer.Option("--id", help="column with a unique name")] = None,
+    task: Annotated[str | None, typer.Option(help="label, json or text")] = None,
+    model: Annotated[str, typer.Option(help="the model to be specialised")] = STARTER_MODEL,
+    train_rows: Annotated[int | None, typer.Option(min=1, help="train on at most so many")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="ask nothing")] = False,
+) -> None:
+    """Look at a file of examples, propose, and write a project."""
+    from assay import project
+    from assay.project.init import Choices
+
+    if task not in (None, "label", "json", "text"):
+        raise UsageError(f"--task is {task!r}.", fix="Use label, json or text.")
+    terminal = Terminal()
+    choices = Choices(
+        data=data,
+        holdout=holdout,
+        input=input.split(",") if input else None,
+        output=output.split(",") if output else None,
+        group=group,
+        id=id,
+        task=cast("TaskKind | None", task),
+        model=model,
+        train_rows=train_rows,
+    )
+    drafted = project.draft(name, choices, progress=terminal)
+    print_draft(drafted)
+    if not yes and sys.stdin.isatty() and not typer.confirm(f"Write {name}/?", default=True):
+        raise typer.Exit(1)
+    made = project.create(drafted, progress=terminal)
+    print_estimate(made.estimate())
+    print(f"\nWritten: {made.root}/assay.yaml. Read it, change it, then:")
+    print(f"  cd {made.root} && assay compare")
+
+
+@app.command()
+def compare(
+    folder: Folder = Path("."),
+    predictions: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=FILE: answers of an outside model, JSONL {id, output}"),
+    ] = None,
+    reason: Annotated[
+        str, typer.Option(help="why the holdout is opened; kept in its log")
+    ] = "assay compare",
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="run the project's own Python graders")
+    ] = False,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="no inputs, references or answers in the report")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Run every candidate on one locked holdout and say which is worth it."""
+    from assay import project
+    from assay.compare.report.terminal import print_result
+
+    outside: dict[str, Path] = {}
+    for item in predictions or ():
+        name, sign, file = item.partition("=")
+        if not sign or not name or not file:
+            raise UsageError(f"--predictions {item!r} is not NAME=FILE.")
+        outside[name] = Path(file)
+    terminal = Terminal()
+    opened = project.open(folder)
+    if not json:
+        print_estimate(opened.estimate())
+    comparison = opened.compare(
+        predictions=outside,
+        reason=reason,
+        trust_code=trust_code,
+        redact=redact,
+        progress=terminal,
+    )
+    if json:
+        print(comparison.result.model_dump_json(indent=2))
+        return
+    print_result(comparison.result)
+    print(f"\nReport: {comparison.report}")
+
+
+@app.command()
+def curve(
+    folder: Folder = Path("."),
+    candidate: Annotated[
+        str, typer.Option(help="the way whose learning curve is drawn")
+    ] = "fine-tune",
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask before long work")] = False,
+    json: AsJson = False,
+) -> None:
+    """Say what more data would bring, from five sizes on validation."""
+    from assay import project
+    from assay.cli.output import print_curve
+
+    terminal = Terminal()
+    opened = project.open(folder)
+    seconds = opened.curve_seconds(candidate, progress=terminal)
+    terminal.say(f"This will take about {max(1, round(seconds / 60))} minutes.")
+    if not yes and sys.stdin.isatty() and not typer.confirm("Go on?", default=True):
+        raise typer.Exit(1)
+    drawn = opened.curve(candidate, progress=terminal)
+    if json:
+        as_json(drawn.to_dict())
+    else:
+        print_curve(drawn)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="where the project is made")] = Path("demo"),
+    json: AsJson = False,
+) -> None:
+    """The built-in project, from its file of examples to a verdict."""
+    from assay import project
+    from assay.compare.report.terminal import print_result
+
+    terminal = Terminal()
+    opened = project.open_demo(folder, progress=terminal)
+    estimate = opened.estimate()
+    if not json:
+        print_estimate(estimate)
+    comparison = opened.compare(reason="assay demo", progress=terminal)
+    if json:
+        print(comparison.result.model_dump_json(indent=2))
+        return
+    print_result(comparison.result)
+    print(f"\nReport: {comparison.report}")
+
+
+def run() -> None:
+    """The entry point: errors become sentences and exit codes."""
+    try:
+        app()
+    except AssayError as error:
+        print(f"assay: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print(
+            "assay: stopped. What was finished is kept; the same command goes on from there.",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,107 @@
+"""Progress on stderr: bars on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from assay.progress import Task
+
+LINE_EVERY_S = 30.0
+
+
+class _Bar:
+    def __init__(self, bars: Progress, id: TaskID, unit: str) -> None:
+        self._bars, self._id, self._unit = bars, id, unit
+
+    def advance(self, amount: float = 1, **info: object) -> None:
+        """Move the bar; the rate is over the last seconds."""
+        self._bars.update(self._id, advance=amount, info=_info(info))
+        speed = next(t for t in self._bars.tasks if t.id == self._id).speed
+        if speed:
+            self._bars.update(self._id, rate=f"{speed:.3g} {self._unit}/s")
+
+
+class _Line:
+    def __init__(self, console: Console, label: str, total: float | None, unit: str) -> None:
+        self._console, self._label, self._total, self._unit = console, label, total, unit
+        self._done = 0.0
+        self._start = self._last = time.monotonic()
+
+    def advance(self, amount: float = 1, **info: object) -> None:
+        """Say where it stands, at most every LINE_EVERY_S seconds."""
+        self._done += amount
+        now = time.monotonic()
+        if now - self._last < LINE_EVERY_S:
+            return
+        self._last = now
+        rate = self._done / max(now - self._start, 1e-9)
+        left = f", {(self._total - self._done) / rate:.0f} s left" if self._total else ""
+        of = f" of {self._total:g}" if self._total else ""
+        extra = _info(info)
+        self._console.print(
+            f"{self._label}: {self._done:g}{of} {self._unit}, {rate:.3g} a second{left}"
+            + (f", {extra}" if extra else ""),
+            highlight=False,
+        )
+
+
+def _info(info: dict[str, object]) -> str:
+    return "  ".join(
+        f"{key.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in info.items()
+    )
+
+
+class Terminal:
+    """Draws on stderr, so that stdout holds nothing but the answer."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
+        self._bars: Progress | None = None
+
+    @contextmanager
+    def task(self, label: str, total: float | None, unit: str) -> Iterator[Task]:
+        """A bar that goes when the block ends; tasks inside tasks are drawn below each other."""
+        if not self.console.is_terminal:
+            yield _Line(self.console, label, total, unit)
+            return
+        outer = self._bars is None
+        if self._bars is None:
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TextColumn("{task.fields[info]}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self._bars.start()
+        bars = self._bars
+        id = bars.add_task(label, total=total, info="", rate="")
+        try:
+            yield _Bar(bars, id, unit)
+        finally:
+            bars.remove_task(id)
+            if outer:
+                bars.stop()
+                self._bars = None
+
+    def say(self, line: str) -> None:
+        """One line that stays."""
+        (self._bars.console if self._bars else self.console).print(line, highlight=False)

@@ -1,0 +1,220 @@
+"""From measurements to the result: scores, prices, verdict, and what the report shows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from assay import __version__
+from assay.candidates.building import Candidate
+from assay.compare.entries import Entry, Settings
+from assay.compare.environment import environment
+from assay.compare.holdout import openings
+from assay.compare.performance import Performance
+from assay.compare.prices import Needs, Price, price
+from assay.compare.result import (
+    AnswerRow,
+    CandidateResult,
+    Confusion,
+    Cost,
+    Curve,
+    CurvePoint,
+    DataSection,
+    Figure,
+    Opening,
+    Plan,
+    Result,
+    ValidationFigure,
+)
+from assay.compare.verdict import CandidateFigures, decide
+from assay.config import Config
+from assay.evaluate.measure import Bench, Measurement
+from assay.evaluate.resampling import studentise, units
+from assay.example import Example
+
+METRIC_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One candidate as it took part."""
+
+    candidate: Candidate
+    measurement: Measurement
+    performance: Performance
+
+
+def conclude(
+    id: str,
+    plan: Plan,
+    taken: Sequence[Taken],
+    examples: Sequence[Example],
+    data: DataSection,
+    bench: Bench,
+    warnings: Sequence[str],
+) -> Result:
+    """Draw the verdict and write the account of it."""
+    config = bench.config
+    groups = _groups(examples) if plan.groups is not None else None
+    prices = [_price(one, config) for one in taken]
+    entries = [_entry(one, cost) for one, cost in zip(taken, prices, strict=True)]
+    decision = decide(entries, groups, _settings(plan))
+    candidates = [
+        _candidate(one, cost, figures, groups)
+        for one, cost, figures in zip(taken, prices, decision.candidates, strict=True)
+    ]
+    return Result(
+        comparison=id,
+        project=config.name,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        assay_version=__version__,
+        task=config.task,
+        primary=config.primary,
+        margin=config.margin,
+        good_enough=config.good_enough,
+        monthly_requests=config.monthly_requests,
+        candidates=candidates,
+        pairs=list(decision.pairs),
+        minimum_detectable_effect=plan.minimum_detectable_effect,
+        opening=Opening(number=plan.opening, alpha=plan.level),
+        openings=openings(bench.store, data.holdout_sha256),
+        plan=plan,
+        verdict=decision.verdict,
+        curves=[_curve(one.candidate) for one in taken if one.candidate.curve],
+        confusions=_confusions(taken, examples, config),
+        data=data,
+        environment=environment(),
+        config=config.model_dump(mode="json"),
+        warnings=[*warnings, *decision.warnings],
+    )
+
+
+def answer_rows(
+    examples: Sequence[Example], measured: Mapping[str, Measurement]
+) -> Iterator[AnswerRow]:
+    """One row for each holdout example: what every candidate answered, and its score."""
+    for i, example in enumerate(examples):
+        yield AnswerRow(
+            id=example.id,
+            input=example.input,
+            reference=example.output,
+            group=example.group,
+            answers={name: m.answers[i].text for name, m in measured.items()},
+            scores={name: m.primary_scores[i] for name, m in measured.items()},
+        )
+
+
+def _groups(examples: Sequence[Example]) -> list[str]:
+    """A row without a group is a group of its own."""
+    return [e.group if e.group is not None else f"row {i}" for i, e in enumerate(examples)]
+
+
+def _settings(plan: Plan) -> Settings:
+    return Settings(
+        margin=plan.margin,
+        alpha=plan.alpha,
+        opening=plan.opening,
+        good_enough=plan.good_enough,
+        monthly_requests=plan.monthly_requests,
+        discordance=plan.discordance,
+    )
+
+
+def _price(one: Taken, config: Config) -> Price:
+    candidate = one.candidate
+    needs = Needs(
+        prompted=candidate.agent.kind == "chat",
+        curated=candidate.curated,
+        retrained=candidate.retrained,
+        setup_seconds=candidate.setup_seconds,
+        seconds_per_answer=one.performance.seconds_per_answer,
+        known=candidate.agent.kind != "outside",
+    )
+    return price(needs, config.costs, config.monthly_requests)
+
+
+def _entry(one: Taken, cost: Price) -> Entry:
+    return Entry(
+        name=one.candidate.name,
+        scores=one.measurement.primary_scores,
+        baseline=one.candidate.baseline,
+        fine_tuned=one.candidate.fine_tuned,
+        incomplete=one.measurement.incomplete,
+        setup_cost=cost.setup,
+        cost_per_request=cost.per_request,
+        upkeep_per_year=cost.upkeep,
+    )
+
+
+def _candidate(
+    one: Taken, cost: Price, figures: CandidateFigures, groups: Sequence[str] | None
+) -> CandidateResult:
+    candidate, measurement, speed = one.candidate, one.measurement, one.performance
+    return CandidateResult(
+        name=candidate.name,
+        kind=candidate.kind,
+        agent=candidate.agent.id,
+        baseline=candidate.baseline,
+        fine_tuned=candidate.fine_tuned,
+        score=figures.score,
+        low=figures.low,
+        high=figures.high,
+        failed=sum(not parsed for parsed in measurement.parsed),
+        status="incomplete" if measurement.incomplete else "complete",
+        latency_p50_s=speed.p50_s,
+        latency_p95_s=speed.p95_s,
+        cost_per_1000=None if cost.per_request is None else 1000 * cost.per_request,
+        yearly_cost=cost.yearly,
+        cost=Cost(
+            curation_usd=cost.curation,
+            training_usd=cost.training,
+            requests_usd=cost.requests,
+            upkeep_usd=cost.upkeep,
+        ),
+        setup_seconds=None if candidate.kind == "outside" else candidate.setup_seconds,
+        prompt_tokens=speed.prompt_tokens,
+        completion_tokens=speed.completion_tokens,
+        metrics=_metrics(measurement, groups),
+        validation=[
+            ValidationFigure(setting=t.setting, score=t.score, chosen=t.chosen)
+            for t in candidate.tried
+        ],
+        warnings=list(candidate.warnings),
+    )
+
+
+def _metrics(measurement: Measurement, groups: Sequence[str] | None) -> dict[str, Figure]:
+    """Every grader's mean with its own interval; shown, never deciding."""
+    if measurement.incomplete or not measurement.parsed:
+        return {}
+    labels = list(measurement.scores)
+    columns = np.stack([np.asarray(measurement.scores[label]) for label in labels], axis=1)
+    rng = np.random.default_rng(0)
+    means = studentise(units(columns, groups), METRIC_RESAMPLES, rng, least=0.0, most=1.0)
+    low, high = means.interval(0.05)
+    return {
+        label: Figure(score=float(means.mean[i]), low=float(low[i]), high=float(high[i]))
+        for i, label in enumerate(labels)
+    }
+
+
+def _curve(candidate: Candidate) -> Curve:
+    points = [
+        CurvePoint(
+            step=p.step,
+            epoch=p.epoch,
+            train_loss=p.train_loss,
+            validation_loss=p.validation_loss,
+        )
+        for p in candidate.curve
+    ]
+    return Curve(candidate=candidate.name, points=points, best_step=candidate.best_step)
+
+
+def _confusions(
+    taken: Sequence[Taken], examples: Sequence[Example], config: Config
+) -> list[Confusion]:
+    raise NotImplementedError

@@ -1,0 +1,221 @@
+"""A comparison from candidates to result: plan written down, holdout opened, verdict drawn.
+
+Everything that could be chosen is chosen before `open_holdout`; everything after it only counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+
+from assay import __version__
+from assay.agent.agent import Agent
+from assay.agent.versions import save_agent
+from assay.candidates import builder, ways
+from assay.candidates.building import Candidate, Context
+from assay.compare import records
+from assay.compare.account import Taken, answer_rows, conclude
+from assay.compare.entries import Settings
+from assay.compare.holdout import next_opening, open_holdout
+from assay.compare.performance import measure_performance
+from assay.compare.result import DataSection, Plan, Result
+from assay.compare.verdict import planned_effect
+from assay.errors import AssayError, DataError
+from assay.evaluate.measure import Bench, Measurement
+from assay.evaluate.stats import UNKNOWN_DISCORDANCE, opening_alpha
+from assay.example import Example, canonical_json
+from assay.generate.engine import Answer
+from assay.generate.replay import read_predictions
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a comparison is made on.
+
+    Attributes:
+        split: the folder of the split; its holdout stays closed until the plan is written.
+        holdout: sha256 the holdout was locked with.
+        holdout_groups: the group of each holdout row; None where no two rows share one.
+        data: what the report says of the data.
+    """
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    split: Path
+    holdout: str
+    holdout_rows: int
+    holdout_groups: tuple[str, ...] | None
+    data: DataSection
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A finished comparison.
+
+    Attributes:
+        folder: holds plan.json, result.json, answers.jsonl.gz and report.html.
+    """
+
+    result: Result
+    folder: Path
+
+
+def compare(
+    parts: Parts, bench: Bench, *, predictions: Mapping[str, Path], reason: str
+) -> Comparison:
+    """Build every candidate, write the plan, open the holdout, measure, decide.
+
+    A comparison that ended is read back; one that was killed goes on where it was.
+
+    Raises:
+        AssayError: no candidate could be built, or outside answers do not fit the holdout.
+    """
+    built, warnings = build_all(parts, bench, predictions)
+    id = _identity(parts, bench, built)
+    folder = bench.store.folder / "comparisons" / id[:16]
+    ended = records.finished(bench.store, id)
+    if ended is not None:
+        bench.progress.say("Nothing has changed since this comparison; the holdout stays closed.")
+        return Comparison(ended, folder)
+    performances = {
+        c.name: measure_performance(c.agent, parts.validation, bench, folder) for c in built
+    }
+    plan = records.written_plan(bench.store, id) or write_plan(parts, bench, built, id)
+    records.begin(bench.store, id, parts.holdout, plan, folder)
+    bench.progress.say(
+        f"Plan written: {len(built)} candidates, {parts.holdout_rows} holdout examples, opening "
+        f"{plan.opening}. The smallest difference this can show is about "
+        f"{100 * plan.minimum_detectable_effect:.1f} points."
+    )
+    examples = open_holdout(
+        bench.store,
+        parts.split,
+        parts.holdout,
+        comparison=id,
+        reason=reason,
+        alpha=ALPHA,
+    )
+    measured = {c.name: _answer(c, examples, bench, predictions) for c in built}
+    taken = [Taken(c, measured[c.name], performances[c.name]) for c in built]
+    result = conclude(id, plan, taken, examples, parts.data, bench, warnings)
+    records.finish(bench.store, result, answer_rows(examples, measured), folder)
+    return Comparison(result, folder)
+
+
+def build_all(
+    parts: Parts, bench: Bench, predictions: Mapping[str, Path]
+) -> tuple[list[Candidate], list[str]]:
+    """Every candidate that can be built, and a sentence for each that cannot."""
+    context = Context(parts.train, parts.validation, bench)
+    built: list[Candidate] = []
+    warnings: list[str] = []
+    names = ways(bench.config.candidates, bench.config.task)
+    with bench.progress.task("candidates", len(names), "built") as bar:
+        for name in names:
+            bench.progress.say(f"Candidate {name}")
+            try:
+                candidate = builder(name)(context)
+            except DataError:
+                raise
+            except AssayError as error:
+                warnings.append(f"{name} was left out: {error}")
+                bench.progress.say(warnings[-1])
+            else:
+                message = f"built for a comparison by assay {__version__}"
+                save_agent(bench.store, candidate.name, candidate.agent, message=message)
+                built.append(candidate)
+            bar.advance()
+    built.extend(_outside(name, path, bench) for name, path in predictions.items())
+    if not built:
+        raise AssayError(" ".join(["no candidate could be built.", *warnings]))
+    return built, warnings
+
+
+def _outside(name: str, path: Path, bench: Bench) -> Candidate:
+    """The answers of an outside model, as a candidate; what they cost is not known."""
+    if not path.exists():
+        raise DataError("there is no such file.", where=str(path))
+    blob = bench.store.put(path.read_bytes())
+    agent = Agent(kind="outside", model=f"outside:{blob}")
+    save_agent(bench.store, name, agent, message=f"answers of {path.name}")
+    return Candidate(name=name, kind="outside", agent=agent, tried=(), scores=())
+
+
+def _identity(parts: Parts, bench: Bench, built: Sequence[Candidate]) -> str:
+    """A comparison is the same when candidates, holdout, graders and terms are."""
+    config = bench.config
+    value = {
+        "holdout": parts.holdout,
+        "candidates": {candidate.name: candidate.agent.id for candidate in built},
+        "graders": [grader.model_dump(mode="json") for grader in config.graders],
+        "primary": config.primary,
+        "margin": config.margin,
+        "good_enough": config.good_enough,
+        "monthly_requests": config.monthly_requests,
+        "costs": config.costs.model_dump(mode="json"),
+        "version": __version__,
+    }
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def write_plan(parts: Parts, bench: Bench, built: Sequence[Candidate], id: str) -> Plan:
+    """All that is fixed before the holdout is opened."""
+    config = bench.config
+    seen = discordance(built)
+    settings = Settings(
+        margin=config.margin,
+        alpha=ALPHA,
+        opening=next_opening(bench.store, parts.holdout, id),
+        good_enough=config.good_enough,
+        monthly_requests=config.monthly_requests,
+        discordance=seen,
+    )
+    groups = parts.holdout_groups
+    fields = {
+        "candidates": [candidate.name for candidate in built],
+        "primary": config.primary,
+        "margin": settings.margin,
+        "alpha": ALPHA,
+        "level": opening_alpha(ALPHA, settings.opening),
+        "opening": settings.opening,
+        "good_enough": settings.good_enough,
+        "monthly_requests": settings.monthly_requests,
+        "holdout": parts.holdout_rows,
+        "groups": None if groups is None else len(set(groups)),
+        "minimum_detectable_effect": planned_effect(
+            len(built), parts.holdout_rows, groups, settings
+        ),
+        "discordance": UNKNOWN_DISCORDANCE if seen is None else seen,
+        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    digest = hashlib.sha256(canonical_json(fields).encode()).hexdigest()
+    return Plan.model_validate(fields | {"sha256": digest})
+
+
+def discordance(built: Sequence[Candidate]) -> float | None:
+    """Mean squared difference of scores on validation, over pairs; None when unknown."""
+    scored = [c.scores for c in built if c.scores and not c.baseline]
+    pairs = [
+        fmean((x - y) ** 2 for x, y in zip(a, b, strict=True)) for a, b in combinations(scored, 2)
+    ]
+    return fmean(pairs) if pairs else None
+
+
+def _answer(
+    candidate: Candidate,
+    examples: Sequence[Example],
+    bench: Bench,
+    predictions: Mapping[str, Path],
+) -> Measurement:
+    bench.progress.say(f"Holdout: {candidate.name}")
+    if candidate.agent.kind == "outside":
+        texts = read_predictions(predictions[candidate.name], [e.id for e in examples])
+        return bench.grade([Answer(text) for text in texts], examples)
+    return bench.measure(candidate.agent, examples)

@@ -1,0 +1,67 @@
+"""How fast a candidate answers, measured on validation prompts, before the holdout is opened."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from assay.agent.agent import Agent
+from assay.agent.runtime import assemble
+from assay.evaluate.measure import Bench
+from assay.evaluate.run import measure_latency
+from assay.example import Example
+from assay.store.files import write_json
+
+LATENCY_PROMPTS = 12
+THROUGHPUT_PROMPTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """Seconds for one answer.
+
+    Attributes:
+        p50_s, p95_s: at concurrency 1, assembling the request included.
+        seconds_per_answer: at full load, the reciprocal of the throughput; what an answer costs.
+        prompt_tokens, completion_tokens: means; None where the engine does not count.
+    """
+
+    p50_s: float | None
+    p95_s: float | None
+    seconds_per_answer: float | None
+    prompt_tokens: float | None
+    completion_tokens: float | None
+
+
+def measure_performance(
+    agent: Agent, validation: tuple[Example, ...], bench: Bench, folder: Path
+) -> Performance:
+    """Time an agent; a figure that was measured for this comparison already is read again."""
+    kept = folder / "performance" / f"{agent.id}.json"
+    if kept.exists():
+        return Performance(**json.loads(kept.read_text(encoding="utf-8")))
+    if agent.kind == "outside" or not validation:
+        return Performance(None, None, None, None, None)
+    engine = bench.engines.for_agent(agent)
+    prompts = validation[:THROUGHPUT_PROMPTS]
+    start = time.perf_counter()
+    requests = assemble(agent, prompts, bench.store)
+    answers = engine.answer(requests)
+    each = (time.perf_counter() - start) / len(prompts)
+    latency = measure_latency(requests, engine, LATENCY_PROMPTS, progress=bench.progress)
+    performance = Performance(
+        p50_s=latency[0] if latency else None,
+        p95_s=latency[1] if latency else None,
+        seconds_per_answer=each,
+        prompt_tokens=_mean([answer.prompt_tokens for answer in answers]),
+        completion_tokens=_mean([answer.completion_tokens for answer in answers]),
+    )
+    write_json(kept, asdict(performance))
+    return performance
+
+
+def _mean(counts: list[int | None]) -> float | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) / len(known) if known and len(known) == len(counts) else None

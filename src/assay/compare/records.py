@@ -1,0 +1,70 @@
+"""Comparisons in the store and on disk: the plan before, result and answers after."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+from sqlalchemy import select
+
+from assay.compare.result import AnswerRow, Plan, Result
+from assay.store.files import write_atomic
+from assay.store.store import Store
+from assay.store.tables import ComparisonRow
+
+RESULT_FILE = "result.json"
+ANSWERS_FILE = "answers.jsonl.gz"
+
+
+def begin(store: Store, id: str, holdout: str, plan: Plan, folder: Path) -> None:
+    """Write the plan down, once; a comparison that goes on keeps the plan it began with."""
+    with store.session() as session:
+        if session.get(ComparisonRow, id) is None:
+            session.add(ComparisonRow(id=id, holdout=holdout, plan=plan.model_dump(mode="json")))
+    write_atomic(folder / "plan.json", plan.model_dump_json(indent=2) + "\n")
+
+
+def written_plan(store: Store, id: str) -> Plan | None:
+    """The plan a comparison began with, or None."""
+    with store.session() as session:
+        row = session.get(ComparisonRow, id)
+        return None if row is None else Plan.model_validate(row.plan)
+
+
+def finished(store: Store, id: str) -> Result | None:
+    """The result of a comparison that ended, or None."""
+    with store.session() as session:
+        row = session.get(ComparisonRow, id)
+        return None if row is None or row.result is None else Result.model_validate(row.result)
+
+
+def finish(store: Store, result: Result, answers: Iterable[AnswerRow], folder: Path) -> None:
+    """Write result and answers; the store is told last, so that it never points at nothing."""
+    write_atomic(folder / ANSWERS_FILE, _zipped(answers))
+    write_atomic(folder / RESULT_FILE, result.model_dump_json(indent=2) + "\n")
+    with store.session() as session:
+        row = session.get_one(ComparisonRow, result.comparison)
+        row.result = result.model_dump(mode="json")
+
+
+def latest(store: Store) -> Result | None:
+    """The result of the comparison begun last among those that ended."""
+    with store.session() as session:
+        row = session.scalar(
+            select(ComparisonRow)
+            .where(ComparisonRow.result.is_not(None))
+            .order_by(ComparisonRow.at.desc())
+            .limit(1)
+        )
+        return None if row is None else Result.model_validate(row.result)
+
+
+def _zipped(answers: Iterable[AnswerRow]) -> bytes:
+    """The same rows give the same bytes: no time in the header."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
+        for row in answers:
+            file.write((row.model_dump_json() + "\n").encode())
+    return buffer.getvalue()
