@@ -1,0 +1,390 @@
+"""Messages become token ids and a mask of trained tokens: the one place where that happens.
+
+Training, evaluation and serving all call this, so that what a model is trained on, measured on
+and asked in production is spelled the same. Nothing is assumed about a model's format; all is
+found from its own chat template:
+
+- the *prompt* of an assistant turn is the template's text of all turns before it, with the
+  generation prompt; its ids are what a server feeds the model;
+- what is *trained* is the rest of the template's text with that turn added, up to and including
+  the token that ends the turn: exactly the tokens the model has to generate, no others.
+
+See docs/chat.md for what follows from that.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from jinja2.exceptions import TemplateError
+
+from assay.chat.tokens import Encoder
+from assay.errors import DataError, ModelError
+from assay.example import Message, ToolCall, canonical_json
+
+# Llama 3's own default. Any fixed day does: what matters is that it never moves.
+PINNED_DATE = datetime.date(2024, 7, 26)
+
+# For base models, which bring no chat template. Plain text, so that any tokenizer can spell it.
+FALLBACK = """\
+{{- first_token -}}
+{%- for message in messages -%}
+{%- if message.role == 'assistant' -%}
+{{- '### Assistant:\\n' + message.content + eos_token + '\\n\\n' -}}
+{%- elif message.role == 'user' -%}
+{{- '### User:\\n' + message.content + '\\n\\n' -}}
+{%- elif message.role == 'system' -%}
+{{- '### System:\\n' + message.content + '\\n\\n' -}}
+{%- else -%}
+{{- raise_exception('the plain format has no role ' + message.role) -}}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- '### Assistant:\\n' -}}{%- endif -%}
+"""
+
+_STRFTIME = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
+_NONCE = "zqxjkv"  # stands for a content when the template is tried out
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One token sequence to train on.
+
+    Attributes:
+        ids: token ids, prompt first, ending with the last trained token.
+        trained: as long as `ids`; where True, the token must be predicted (it bears loss).
+    """
+
+    ids: list[int]
+    trained: list[bool]
+
+
+class Template:
+    """A chat template, frozen: its text, its arguments, and the tokenizer that spells it.
+
+    Make one with `Template.of(tokenizer)` or `Template.from_dict(tokenizer, raw)`.
+
+    Attributes:
+        stop_ids: the tokens that end an assistant turn.
+        sha256: of all that decides what is rendered, hex.
+    """
+
+    stop_ids: frozenset[int]
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        text: str,
+        arguments: Mapping[str, Any],
+        fold_system: bool | None = None,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._text = text
+        self._arguments = dict(arguments)
+        self._encoder = Encoder(tokenizer, text)
+        self._fold_system = self._refuses_system() if fold_system is None else fold_system
+        self._open_end = self._find_open_end()
+        self.sha256 = hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()
+
+    @classmethod
+    def of(cls, tokenizer: Any, arguments: Mapping[str, Any] | None = None) -> Template:
+        """Freeze the template of a tokenizer (a PreTrainedTokenizerFast).
+
+        Calls for today's date are replaced in the text by `PINNED_DATE`. A tokenizer without a
+        template gets the plain format `FALLBACK`.
+
+        Args:
+            arguments: variables of the template, such as {"enable_thinking": False}.
+
+        Raises:
+            ModelError: the template cannot be used for training (see the message).
+        """
+        given = dict(arguments or {})
+        text = tokenizer.chat_template
+        if isinstance(text, dict):
+            text = text.get("default") or next(iter(text.values()))
+        if not text:
+            if tokenizer.eos_token is None:
+                raise ModelError(
+                    "this model has neither a chat template nor an end-of-text token.",
+                    fix="Use an instruct model, or set eos_token in its tokenizer_config.json.",
+                )
+            begins = tokenizer("a").input_ids[0] == tokenizer.bos_token_id
+            text = FALLBACK
+            given["first_token"] = tokenizer.bos_token if begins else ""
+        text = _STRFTIME.sub(lambda call: repr(PINNED_DATE.strftime(call.group(2))), text)
+        if "strftime_now(" in text:
+            raise ModelError(
+                "the chat template reads the clock in a way that cannot be pinned to a day.",
+                fix="Write the date format into its strftime_now call as a plain string.",
+            )
+        return cls(tokenizer, text, given)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All that decides what is rendered, JSON-ready, to be kept with a version."""
+        return {
+            "text": self._text,
+            "arguments": self._arguments,
+            "special_tokens": {k: str(v) for k, v in self._tokenizer.special_tokens_map.items()},
+            "fold_system": self._fold_system,
+        }
+
+    @classmethod
+    def from_dict(cls, tokenizer: Any, raw: Mapping[str, Any]) -> Template:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ModelError: the tokenizer's special tokens are not those it was frozen with.
+        """
+        template = cls(tokenizer, raw["text"], raw["arguments"], raw["fold_system"])
+        if template.to_dict()["special_tokens"] != raw["special_tokens"]:
+            raise ModelError(
+                "the special tokens of this tokenizer are not those the template was frozen with.",
+                fix="Use the base model that the version names.",
+            )
+        return template
+
+    def prompt(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()
+    ) -> list[int]:
+        """The ids after which the model generates its next turn.
+
+        Raises:
+            DataError: the template refuses these messages or has no place for the tools.
+        """
+        return self._encode(self._write(messages, tools, generate=True))
+
+    def render(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> Rendered:
+        """The sequence that trains the last trained turn, and all earlier ones that fit into it.
+
+        Raises:
+            DataError: nothing to train, or as `prompt`.
+        """
+        return self.render_all(messages, tools)[0]
+
+    def render_all(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()
+    ) -> list[Rendered]:
+        """Sequences that train every trained turn exactly once, each after the prompt it is served.
+
+        Most templates need one sequence for a conversation. Where a later prompt spells an
+        earlier turn differently (Qwen 3 drops its reasoning), that turn gets its own.
+
+        Raises:
+            DataError: nothing to train, or as `prompt`.
+        """
+        turns = [i for i, m in enumerate(messages) if m.role == "assistant" and m.trained]
+        if not turns:
+            raise DataError(
+                "there is nothing to train: no assistant turn, or all have weight 0.",
+                fix="Every example needs an assistant turn that is trained.",
+            )
+        sequences: list[Rendered] = []
+        for turn in reversed(turns):
+            prompt, completion = self._turn(messages[: turn + 1], tools)
+            start, end = len(prompt), len(prompt) + len(completion)
+            whole = prompt + completion
+            for sequence in sequences:
+                if sequence.ids[:end] == whole:
+                    sequence.trained[start:end] = [True] * len(completion)
+                    break
+            else:
+                sequences.append(Rendered(whole, [False] * start + [True] * len(completion)))
+        return sequences
+
+    def _turn(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]
+    ) -> tuple[list[int], list[int]]:
+        """Ids of the prompt of the last turn, and ids the model has to generate for it."""
+        before = self._write(messages[:-1], tools, generate=True)
+        whole = self._write(messages, tools, generate=False)
+        if not whole.startswith(before):
+            raise ModelError(
+                "this chat template writes an assistant turn differently from the prompt it asks "
+                "the model to continue, so a model cannot be trained with it.",
+                fix="Use another model, or template arguments that make them agree.",
+            )
+        if self._open_end is not None:
+            whole = whole.removesuffix(self._open_end) + self._tokenizer.eos_token
+        prompt, ids = self._encode(before), self._encode(whole)
+        if ids[: len(prompt)] == prompt:
+            completion = ids[len(prompt) :]
+        else:
+            # A token would straddle the border. A server's prompt ends there, so does ours.
+            completion = self._encoder.encode_after(whole[len(before) :])
+        for place, token in enumerate(completion):
+            if token in self.stop_ids:
+                return prompt, completion[: place + 1]
+        raise ModelError(
+            "this chat template does not end this assistant turn with a stop token: "
+            f"{whole[len(before) :][-80:]!r}.",
+            fix="Use another model.",
+        )
+
+    def _encode(self, text: str) -> list[int]:
+        ids = self._encoder.encode(text)
+        bos = self._tokenizer.bos_token_id
+        if bos is not None and ids[:2] == [bos, bos]:
+            raise ModelError(
+                "the chat template writes the beginning-of-text token twice.",
+                fix="Remove one of them from chat_template in the model's folder.",
+            )
+        return ids
+
+    def _write(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, generate: bool
+    ) -> str:
+        """The template's text, with what people wrote marked (see assay.chat.tokens)."""
+        if not messages:
+            raise DataError("there are no messages to render.")
+        if tools and not self._knows_tools:
+            raise DataError(
+                "the chat template of this model has no place for tools.",
+                fix="Use a model whose template supports tools, or leave `tools` out.",
+            )
+        turns = [self._turn_dict(m) for m in messages]
+        if self._fold_system:
+            turns = _folded(turns)
+        try:
+            return self._apply(turns, self._encoder.inert_deep(tools), generate)
+        except (TemplateError, TypeError) as error:
+            roles = ", ".join(m.role for m in messages)
+            raise DataError(
+                f"the chat template of this model refuses these messages ({error}); "
+                f"their roles are: {roles}.",
+                fix="Change the order of the roles, or use a model that knows them.",
+            ) from None
+
+    def _apply(self, turns: list[dict[str, Any]], tools: Any, generate: bool) -> str:
+        written: str = self._tokenizer.apply_chat_template(
+            turns,
+            tools=list(tools) or None,
+            chat_template=self._text,
+            add_generation_prompt=generate,
+            tokenize=False,
+            **self._arguments,
+        )
+        return written
+
+    def _turn_dict(self, message: Message) -> dict[str, Any]:
+        """A message as chat templates expect it: OpenAI's form with arguments parsed."""
+        role: str = message.role
+        if role == "developer" and "developer" not in self._text:
+            role = "system"
+        mark = self._encoder.inert
+        content = mark(message.content, assistant=role == "assistant")
+        turn: dict[str, Any] = {"role": role, "content": content}
+        if message.tool_calls:
+            if not self._knows_tool_calls:
+                raise DataError(
+                    "the chat template of this model has no place for tool calls.",
+                    fix="Use a model whose template supports tools.",
+                )
+            turn["tool_calls"] = [
+                {
+                    "id": mark(call.id),
+                    "type": "function",
+                    "function": {"name": mark(call.name), "arguments": self._arguments_of(call)},
+                }
+                for call in message.tool_calls
+            ]
+        if message.tool_call_id is not None:
+            turn["tool_call_id"] = mark(message.tool_call_id)
+        if message.name is not None:
+            turn["name"] = mark(message.name)
+        return turn
+
+    def _arguments_of(self, call: ToolCall) -> Any:
+        try:
+            return self._encoder.inert_deep(json.loads(call.arguments or "{}"))
+        except ValueError as error:
+            raise DataError(
+                f"the arguments of the call of {call.name!r} are not JSON ({error}).",
+                fix='`arguments` is a JSON object as text, such as "{\\"city\\": \\"Oslo\\"}".',
+            ) from None
+
+    def _shows(self, turns: list[dict[str, Any]], tools: Sequence[dict[str, Any]] = ()) -> bool:
+        """Whether the template lets `_NONCE`, which is somewhere in there, reach the model."""
+        try:
+            return _NONCE in self._apply(turns, tools, True)
+        except (TemplateError, TypeError):
+            return False
+
+    @cached_property
+    def _knows_tools(self) -> bool:
+        tool = {"name": _NONCE, "description": "", "parameters": {"type": "object"}}
+        user = {"role": "user", "content": "a"}
+        return self._shows([user], [{"type": "function", "function": tool}])
+
+    @cached_property
+    def _knows_tool_calls(self) -> bool:
+        function = {"name": _NONCE, "arguments": {}}
+        call = {"id": "abcdefghi", "type": "function", "function": function}
+        asked = {"role": "assistant", "content": "", "tool_calls": [call]}
+        result = {"role": "tool", "content": "b", "tool_call_id": "abcdefghi", "name": _NONCE}
+        return self._shows([{"role": "user", "content": "a"}, asked, result])
+
+    def _refuses_system(self) -> bool:
+        """Whether system prompts are refused or dropped; they then open the first user turn."""
+        system = {"role": "system", "content": _NONCE}
+        return not self._shows([system, {"role": "user", "content": "a"}])
+
+    def _find_open_end(self) -> str | None:
+        """The text after an answer, where no stop token is in it (EOS takes its place), or None.
+
+        Also sets `stop_ids`: the first special token after an answer, and EOS.
+        """
+        question, answer = {"role": "user", "content": "a"}, {"role": "assistant"}
+        try:
+            written = self._apply([question, {**answer, "content": _NONCE}], (), False)
+        except (TemplateError, TypeError) as error:
+            raise ModelError(
+                f"the chat template of this model fails on a question and its answer ({error}).",
+                fix="Repair chat_template in the model's folder, or use another model.",
+            ) from None
+        if _NONCE not in written:
+            raise ModelError(
+                "the chat template of this model leaves the answer out.",
+                fix="Repair chat_template in the model's folder, or use another model.",
+            )
+        end = written.rpartition(_NONCE)[2]
+        eos = self._tokenizer.eos_token_id
+        special = self._encoder.special_ids | {eos}
+        stops = [token for token in self._encoder.encode_after(end) if token in special]
+        self.stop_ids = frozenset({*stops[:1], eos} - {None})
+        if stops:
+            return None
+        if eos is None:
+            raise ModelError(
+                "neither the chat template nor the tokenizer has a token that ends an answer.",
+                fix="Set eos_token in tokenizer_config.json, or use another model.",
+            )
+        return end
+
+
+def _folded(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The turns with system prompts put in front of the user turn that follows them."""
+    out: list[dict[str, Any]] = []
+    held: list[str] = []
+    for turn in turns:
+        if turn["role"] == "system":
+            held.append(turn["content"])
+        elif held and turn["role"] == "user":
+            out.append({**turn, "content": "\n\n".join([*held, turn["content"]])})
+            held = []
+        else:
+            out.append(turn)
+    if held:
+        raise DataError(
+            "this model's template has no system role, and no user turn follows the system prompt "
+            "that could carry it.",
+            fix="Put a user turn after the system prompt.",
+        )
+    return out

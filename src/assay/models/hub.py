@@ -1,0 +1,113 @@
+"""Fetches a model from the Hugging Face hub: tensors, configuration and tokenizer, nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from assay.errors import ModelError
+from assay.models.quiet import quiet
+
+_WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*")
+_UNWANTED = ("*/*", "consolidated*", "*.onnx")
+
+
+def check(ref: str) -> int:
+    """Ask the hub about `ref` before anything is fetched; returns the bytes to be downloaded.
+
+    Raises:
+        ModelError: the hub cannot be reached, knows no such model, wants a login, or has pickled
+            weights only.
+    """
+    from huggingface_hub import HfApi
+
+    with _explained(ref):
+        info = HfApi().model_info(ref, files_metadata=True)
+    files = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    if not any("/" not in name and name.endswith(".safetensors") for name in files):
+        pickles = [n for n in files if n.endswith((".bin", ".pt", ".pth", ".ckpt"))]
+        what = (
+            f"its weights are pickles ({pickles[0]}), which can run code when opened; Assay loads "
+            "safetensors only."
+            if pickles
+            else "it holds no safetensors weights."
+        )
+        raise ModelError(what, where=ref, fix="Use a version of the model with *.safetensors.")
+    return sum(size for name, size in files.items() if "/" not in name)
+
+
+def fetch(ref: str, folder: Path) -> None:
+    """Download the files of `ref` into `folder`.
+
+    Raises:
+        ModelError: see `check`.
+    """
+    from huggingface_hub import snapshot_download
+
+    with quiet(), _explained(ref):
+        snapshot_download(
+            ref,
+            local_dir=folder,
+            allow_patterns=list(_WANTED),
+            ignore_patterns=list(_UNWANTED),
+        )
+
+
+@contextmanager
+def _explained(ref: str) -> Iterator[None]:
+    """Every way in which the hub says no, in plain words."""
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+    )
+
+    # The base of every failure of the HTTP client that the installed hub uses.
+    (http_error, *_) = HfHubHTTPError.__bases__
+
+    try:
+        yield
+    except GatedRepoError:
+        raise ModelError(
+            "the hub gives this model only to accounts that accepted its terms.",
+            where=ref,
+            fix="Accept them on its page, then `hf auth login` or set HF_TOKEN.",
+        ) from None
+    except RepositoryNotFoundError:
+        raise ModelError(
+            "the hub knows no such model, or it is private.",
+            where=ref,
+            fix="Check the spelling; for a private model set HF_TOKEN. A local folder is given "
+            "as a path that exists.",
+        ) from None
+    except HFValidationError as error:
+        raise ModelError(f"this is no hub id ({error}).", where=ref) from None
+    except (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        http_error,
+        ConnectionError,
+    ) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(
+            f"the hub cannot be reached ({reason}).",
+            where=ref,
+            fix="Try again with a network, give a local folder or .gguf file as the model, or use "
+            "the starter model smollm2-135m-instruct.",
+        ) from None
+
+
+def licence(folder: Path) -> str | None:
+    """The licence that a model card states in its front matter, or None."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return None
+    front = card.read_text(encoding="utf-8", errors="replace").split("---", 2)
+    found = re.search(r"^license:\s*(\S+)", front[1], re.MULTILINE) if len(front) == 3 else None
+    return found.group(1) if found else None

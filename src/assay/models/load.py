@@ -1,0 +1,178 @@
+"""Loads a model and its tokenizer for generation or training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.errors import ModelError, UsageError
+from assay.models.pull import cache_folder, pull
+from assay.models.quiet import quiet
+from assay.models.trust import read_json, weight_files
+from assay.progress import SILENT, Progress
+from assay.store.files import sha256_file, write_json
+
+_DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model ready to use.
+
+    Attributes:
+        model: a transformers PreTrainedModel (a PeftModel with an adapter), in eval mode.
+        tokenizer: its PreTrainedTokenizerFast.
+        ref: what it was asked for by.
+        weights_sha256: of the base weights; equal hashes mean equal weights.
+        context_length: tokens that prompt and answer may have together.
+        dtype: float32, bfloat16 or float16.
+    """
+
+    model: Any
+    tokenizer: Any
+    ref: str
+    weights_sha256: str
+    context_length: int
+    dtype: str
+
+
+def load(
+    ref: str,
+    *,
+    dtype: str = "float32",
+    adapter: Path | None = None,
+    progress: Progress = SILENT,
+) -> LoadedModel:
+    """Load the model `ref` (see `pull`), with an adapter (a PEFT folder) where one is given.
+
+    Raises:
+        ModelError: it cannot be found, fetched, trusted or loaded.
+        UsageError: an unknown dtype.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if dtype not in _DTYPES:
+        raise UsageError(f"unknown dtype {dtype!r}.", fix=f"Use one of: {', '.join(_DTYPES)}.")
+    folder = pull(ref, progress)
+    tokenizer, context_length = _tokenizer(folder)
+    try:
+        with quiet():
+            model = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+            )
+    except (ValueError, KeyError, RuntimeError, OSError) as error:
+        raise ModelError(
+            f"the model cannot be loaded ({str(error).strip().splitlines()[0]}).",
+            where=str(folder),
+            fix="Fetch it again, or use another model.",
+        ) from None
+    if adapter is not None:
+        model = _with_adapter(model, adapter)
+    return LoadedModel(
+        model=model.eval(),
+        tokenizer=tokenizer,
+        ref=ref,
+        weights_sha256=weights_sha256(folder),
+        context_length=context_length,
+        dtype=dtype,
+    )
+
+
+def load_tokenizer(ref: str, progress: Progress = SILENT) -> tuple[Any, int]:
+    """The tokenizer of `ref` and its context length in tokens, without loading the weights.
+
+    Raises:
+        ModelError: as `load`.
+    """
+    return _tokenizer(pull(ref, progress))
+
+
+def _tokenizer(folder: Path) -> tuple[Any, int]:
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=False, local_files_only=True
+            )
+    except (ValueError, KeyError, OSError) as error:
+        raise ModelError(
+            f"the tokenizer cannot be loaded ({str(error).strip().splitlines()[0]}).",
+            where=str(folder),
+            fix="The folder needs tokenizer.json and tokenizer_config.json.",
+        ) from None
+    if not tokenizer.is_fast:
+        raise ModelError(
+            "this model has no tokenizer.json; Assay needs a fast tokenizer.",
+            where=str(folder),
+            fix="Use a version of the model that has one.",
+        )
+    return tokenizer, context_length(read_json(folder / "config.json"))
+
+
+def context_length(config: dict[str, Any]) -> int:
+    """Tokens the model can attend to, from its config.json (nested for multimodal models)."""
+    text = config.get("text_config")
+    inner: dict[str, Any] = text if isinstance(text, dict) else config
+    for key in ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx"):
+        value = inner.get(key, config.get(key))
+        if isinstance(value, int) and value > 0:
+            return value
+    return 2048
+
+
+def weights_sha256(folder: Path) -> str:
+    """Sha256 (hex) of a model's weights, over the hashes of its files in order of their names.
+
+    The hash of each file is remembered by path, time and size, since reading gigabytes on every
+    start would cost more than loading them.
+    """
+    record = folder / "assay.json"
+    known = read_json(record).get("sha256") if record.exists() else None
+    if known:
+        return str(known)
+    digests = [_remembered_sha256(file) for file in weight_files(folder)]
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _remembered_sha256(path: Path) -> str:
+    stat = path.stat()
+    place = str(path.resolve())
+    key = [place, stat.st_mtime_ns, stat.st_size]
+    name = hashlib.sha256(place.encode()).hexdigest()[:32]
+    memo = cache_folder() / "hashes" / f"{name}.json"
+    try:
+        known = json.loads(memo.read_text(encoding="utf-8"))
+        if known["key"] == key:
+            return str(known["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not remembered yet, or unreadable: hashed again below
+    digest = sha256_file(path)
+    write_json(memo, {"key": key, "sha256": digest})
+    return digest
+
+
+def _with_adapter(model: Any, adapter: Path) -> Any:
+    from peft import PeftModel
+
+    read_json(adapter / "adapter_config.json")
+    weight_files(adapter)
+    try:
+        with quiet():
+            return PeftModel.from_pretrained(model, str(adapter), use_safetensors=True)
+    except (ValueError, KeyError, RuntimeError, OSError) as error:
+        raise ModelError(
+            f"the adapter does not fit this model ({str(error).strip().splitlines()[0]}).",
+            where=str(adapter),
+            fix="Use it with the base model it was trained on.",
+        ) from None
