@@ -1,0 +1,47 @@
+"""Graders: what one answer to one example is worth, from 0 to 1.
+
+A new grader is one function with one of three decorators from `registry`, in a file that is
+imported here; its settings are a pydantic model, its description goes into docs/graders.md:
+
+    @against_reference("exact", "Is the answer the expected text?", settings=ExactSettings)
+    def exact(answer, reference, settings, context): ...
+
+Files: parse (what counts as an answer), registry (how graders are declared, checked and called),
+plain (exact, label-accuracy, numeric, regex), records (JSON), text (token-f1, rouge-l, chrf),
+terms and style (domain terminology and brand voice), agreement (consistency), code (python).
+"""
+
+from assay.evaluate.graders import agreement, code, plain, records, style, terms, text
+from assay.evaluate.graders.parse import Parsed, parse_answer, parse_json, parse_label
+from assay.evaluate.graders.registry import (
+    GRADERS,
+    Graded,
+    Grader,
+    GradingContext,
+    Score,
+    check_graders,
+    grade,
+)
+from assay.evaluate.graders.terms import mine_terms
+
+__all__ = [
+    "GRADERS",
+    "Graded",
+    "Grader",
+    "GradingContext",
+    "Parsed",
+    "Score",
+    "agreement",
+    "check_graders",
+    "code",
+    "grade",
+    "mine_terms",
+    "parse_answer",
+    "parse_json",
+    "parse_label",
+    "plain",
+    "records",
+    "style",
+    "terms",
+    "text",
+]

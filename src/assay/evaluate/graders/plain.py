@@ -1,0 +1,165 @@
+"""Graders of short answers: exact, label-accuracy, numeric, regex."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, Literal
+
+import regex as regex_engine
+from pydantic import Field, field_validator
+
+from assay.evaluate.graders.parse import folded, parse_label
+from assay.evaluate.graders.registry import (
+    GradingContext,
+    Score,
+    Settings,
+    against_reference,
+    of_answer,
+)
+from assay.example import Example
+
+
+class ExactSettings(Settings):
+    """Settings of `exact`."""
+
+    normalise: bool = Field(
+        False, description="forgive case, width (NFKC) and the amount of white space"
+    )
+
+
+@against_reference(
+    "exact",
+    "1 when the answer is the expected text, white space around it not counted.",
+    settings=ExactSettings,
+)
+def exact(answer: str, reference: str, settings: ExactSettings, context: GradingContext) -> Score:
+    """Equality of the texts."""
+    tidy = folded if settings.normalise else str.strip
+    return Score(float(tidy(answer) == tidy(reference)))
+
+
+class LabelSettings(Settings):
+    """Settings of `label-accuracy`: none of its own."""
+
+
+@against_reference(
+    "label-accuracy",
+    "1 when the answer is the expected label; an answer outside the label set counts as failed.",
+    settings=LabelSettings,
+    needs=("labels",),
+)
+def label_accuracy(
+    answer: str, reference: str, settings: LabelSettings, context: GradingContext
+) -> Score:
+    """Equality of the labels as `parse_label` reads them."""
+    label = parse_label(answer, context.labels)
+    if label is None:
+        return Score(0.0, parsed=False, note="not a label of the set")
+    return Score(float(label == (parse_label(reference, context.labels) or reference.strip())))
+
+
+class NumericSettings(Settings):
+    """Settings of `numeric`."""
+
+    tolerance: float = Field(0.0, ge=0, description="largest absolute difference that is right")
+    relative: float = Field(
+        0.0, ge=0, description="largest difference that is right, as a share of the expected number"
+    )
+    where: Literal["last", "whole"] = Field(
+        "last", description="the last number in the answer, or the whole answer must be one"
+    )
+    decimal: Literal[".", ","] = Field(".", description="the decimal mark")
+
+
+_SIGN = "[-+\N{MINUS SIGN}]?"
+_EXPONENT = r"(?:[eE][-+]?\d{1,3})?"
+
+
+def _number_pattern(decimal: str) -> re.Pattern[str]:
+    grouping = {".": ",", ",": "."}[decimal] + "'’_\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
+    mark = re.escape(decimal)
+    grouped = rf"\d{{1,3}}(?:[{re.escape(grouping)}]\d{{3}})+(?!\d)(?:{mark}\d+)?"
+    plain = rf"(?:\d+(?:{mark}\d+)?|{mark}\d+)"
+    # A hyphen after a word character joins (`A-4`, `3-5`); it is no sign.
+    return re.compile(rf"(?:(?<!\w){_SIGN})?(?:{grouped}|{plain}){_EXPONENT}")
+
+
+_NUMBERS = {mark: _number_pattern(mark) for mark in ".,"}
+
+
+def _number(text: str, settings: NumericSettings) -> Decimal | None:
+    """The number in `text`, thousand separators removed; None when there is none."""
+    pattern = _NUMBERS[settings.decimal]
+    if settings.where == "whole":
+        match = pattern.fullmatch(text.strip())
+        found = match.group() if match else None
+    else:
+        found = next(reversed(pattern.findall(text)), None)
+    if found is None:
+        return None
+    found = found.replace("\N{MINUS SIGN}", "-").replace(settings.decimal, "d")
+    return Decimal(re.sub(r"[^\w+-]|_", "", found).replace("d", "."))
+
+
+@against_reference(
+    "numeric",
+    "1 when the number in the answer is the expected one, within a tolerance.",
+    settings=NumericSettings,
+    wants="number",
+)
+def numeric(
+    answer: str, reference: str, settings: NumericSettings, context: GradingContext
+) -> Score | None:
+    """|answer - expected| <= max(tolerance, relative * |expected|), in decimal arithmetic."""
+    expected = _number(reference, settings)
+    if expected is None:
+        return None
+    found = _number(answer, settings)
+    if found is None:
+        return Score(0.0, parsed=False, note="no number")
+    allowed = max(Decimal(str(settings.tolerance)), Decimal(str(settings.relative)) * abs(expected))
+    return Score(float(abs(found - expected) <= allowed))
+
+
+class RegexSettings(Settings):
+    """Settings of `regex`."""
+
+    pattern: str = Field(min_length=1, description="in the syntax of Python's `re`")
+    match: Literal["search", "full"] = Field(
+        "search", description="somewhere in the answer, or the whole of it"
+    )
+    ignore_case: bool = False
+    seconds: float = Field(1.0, gt=0, le=60, description="after which matching counts as failed")
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            regex_engine.compile(value)
+        except regex_engine.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return value
+
+    @cached_property
+    def compiled(self) -> Any:
+        """The pattern, compiled by the `regex` package, whose matching can be stopped."""
+        return regex_engine.compile(
+            self.pattern, regex_engine.IGNORECASE if self.ignore_case else 0
+        )
+
+
+@of_answer(
+    "regex",
+    "1 when the answer matches a regular expression (white space around it not counted).",
+    settings=RegexSettings,
+)
+def regex(answer: str, example: Example, settings: RegexSettings, context: GradingContext) -> Score:
+    """Match within the time limit: a careless pattern can take for ever on some answers."""
+    compiled = settings.compiled
+    match = compiled.fullmatch if settings.match == "full" else compiled.search
+    try:
+        return Score(float(match(answer.strip(), timeout=settings.seconds) is not None))
+    except TimeoutError:
+        return Score(0.0, note=f"matching took more than {settings.seconds:g} s")

@@ -1,0 +1,104 @@
+"""Graders of free text against expected text: token-f1, rouge-l, chrf."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from functools import cache
+from typing import Any
+
+from assay.evaluate.graders.registry import (
+    GradingContext,
+    Score,
+    Settings,
+    against_reference,
+    of_answer,
+)
+from assay.example import Example
+
+
+class TextSettings(Settings):
+    """Settings of the text metrics: none of their own."""
+
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_WORDS = re.compile(r"[^\W_]+")
+
+
+def squad_tokens(text: str) -> list[str]:
+    """Tokens as SQuAD's evaluation makes them: lower case, no punctuation, no English articles."""
+    return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()
+
+
+def overlap_f1(answer: str, reference: str) -> float:
+    """F1 of the shared tokens (Rajpurkar et al. 2016; empty sides as in SQuAD 2.0)."""
+    got, wanted = squad_tokens(answer), squad_tokens(reference)
+    if not got or not wanted:
+        return float(got == wanted)
+    shared = (Counter(got) & Counter(wanted)).total()
+    return 2 * shared / (len(got) + len(wanted))
+
+
+@against_reference(
+    "token-f1",
+    "Share of words the answer has in common with the expected text (F1, as in SQuAD).",
+    settings=TextSettings,
+)
+def token_f1(answer: str, reference: str, settings: TextSettings, context: GradingContext) -> Score:
+    """See `overlap_f1`."""
+    return Score(overlap_f1(answer, reference))
+
+
+class Words:
+    """ROUGE's tokenizer with the letters of every script; on ASCII text the same as its own."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """Runs of letters and digits, in lower case."""
+        return _WORDS.findall(text.lower())
+
+
+@cache
+def _rouge() -> Any:
+    from rouge_score import rouge_scorer
+
+    return rouge_scorer.RougeScorer(["rougeL"], tokenizer=Words())
+
+
+def rouge_l_f1(answer: str, reference: str) -> float:
+    """F1 of the longest common subsequence of words (Lin 2004), from rouge-score, unstemmed."""
+    if not _WORDS.search(reference):
+        return float(answer.strip() == reference.strip())
+    return float(_rouge().score(reference, answer)["rougeL"].fmeasure)
+
+
+@against_reference(
+    "rouge-l",
+    "Longest sequence of words that answer and expected text share, in order (ROUGE-L, F1).",
+    settings=TextSettings,
+)
+def rouge_l(answer: str, reference: str, settings: TextSettings, context: GradingContext) -> Score:
+    """See `rouge_l_f1`."""
+    return Score(rouge_l_f1(answer, reference))
+
+
+@cache
+def chrf_metric() -> Any:
+    """sacrebleu's chrF2 with its default settings (character 6-grams, no words)."""
+    from sacrebleu.metrics import CHRF
+
+    return CHRF()
+
+
+@of_answer(
+    "chrf",
+    "Character n-grams shared with the expected text (chrF2 of sacrebleu, divided by 100).",
+    settings=TextSettings,
+)
+def chrf(answer: str, example: Example, settings: TextSettings, context: GradingContext) -> Score:
+    """Popović 2015; several expected texts are handed over together, sacrebleu takes the best."""
+    if not answer.strip():
+        return Score(float(any(not text.strip() for text in example.accepted)))
+    percent = chrf_metric().sentence_score(answer, list(example.accepted)).score
+    return Score(min(percent / 100, 1.0))

@@ -1,0 +1,305 @@
+"""The planned, resumable run: requests in, answers out, and nothing is generated twice.
+
+The batches are fixed before the start. Each finished batch is one file, written atomically under
+`folder/<key>/`, and the key is made of all that can change an answer: agent, engine (with model,
+dtype and versions), the plan and the requests themselves. A run that was killed starts again and
+ends with the answers that it would have given undisturbed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from assay.errors import AssayError
+from assay.generate.engine import Answer, Engine, Request
+from assay.progress import SILENT, Progress
+from assay.store.files import write_atomic
+
+FORMAT = 1
+BATCH_SIZE = 64
+SILENT_BATCHES = 2  # after so many without one answer the engine is taken to be down
+OUTAGES = (ConnectionError, TimeoutError)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which requests are answered together, fixed before the start.
+
+    Attributes:
+        batches: positions in the list of requests, batch by batch.
+    """
+
+    batches: tuple[tuple[int, ...], ...]
+
+
+def plan(requests: Sequence[Request], engine: Engine, *, batch_size: int = BATCH_SIZE) -> Plan:
+    """Batches of requests of like length, so that little is padded; the longest come first.
+
+    Longest first: memory that does not suffice is found out at once, and the time that is left
+    is over- rather than underestimated. Equal lengths keep their order.
+    """
+    if batch_size < 1:
+        raise ValueError("a batch holds at least one request")
+    lengths = [engine.prompt_length(request) for request in requests]
+    order = sorted(range(len(requests)), key=lambda position: -lengths[position])
+    return Plan(
+        tuple(
+            tuple(order[start : start + batch_size]) for start in range(0, len(order), batch_size)
+        )
+    )
+
+
+def run_key(requests: Sequence[Request], engine: Engine, plan: Plan, agent_id: str) -> str:
+    """Sha256 (hex) of all that can change an answer of the run."""
+    return _sha256(
+        {
+            "format": FORMAT,
+            "agent": agent_id,
+            "engine": dict(sorted(engine.identity.items())),
+            "plan": plan.batches,
+            "requests": [_request_dict(request) for request in requests],
+        }
+    )
+
+
+def run(
+    requests: Sequence[Request],
+    engine: Engine,
+    *,
+    agent_id: str,
+    folder: Path,
+    batch_size: int = BATCH_SIZE,
+    retries: int = 2,
+    backoff_s: float = 1.0,
+    sleep: Callable[[float], None] = time.sleep,
+    progress: Progress = SILENT,
+) -> list[Answer]:
+    """Answer all requests, going on where an earlier call with the same inputs ended.
+
+    An answer with finish `error` (an outage) is asked for again `retries` times, after
+    `backoff_s`, twice that, and so on; it is never kept, so the next call asks again. After two
+    batches in a row without one answer the rest is not tried. `incomplete` counts what is missing
+    at the end.
+
+    Args:
+        agent_id: content hash of the agent whose requests these are.
+        folder: where finished batches are kept; several processes may use it at once, a second
+            one on the same run waits for the first.
+
+    Returns:
+        One answer per request, in their order.
+    """
+    batches = plan(requests, engine, batch_size=batch_size)
+    key = run_key(requests, engine, batches, agent_id)
+    place = folder / key
+    place.mkdir(parents=True, exist_ok=True)
+    answers: dict[int, Answer] = {}
+    with _alone(place, progress), progress.task("answering", len(requests), "requests") as bar:
+        started, generated, silent_batches, reason = time.monotonic(), 0, 0, ""
+        for number, batch in enumerate(batches.batches):
+            file = place / f"{number:05d}.json"
+            kept = _read_batch(file, key, number, batch, progress)
+            missing = [position for position in batch if position not in kept]
+            if silent_batches >= SILENT_BATCHES:
+                answers |= {position: _not_tried(reason) for position in missing}
+            elif missing:
+                asked = [requests[position] for position in missing]
+                fresh = dict(
+                    zip(
+                        missing,
+                        _ask(engine, asked, retries, backoff_s, sleep, progress),
+                        strict=True,
+                    )
+                )
+                answers |= fresh
+                good = {at: answer for at, answer in fresh.items() if answer.finish != "error"}
+                generated += len(good)
+                if good:
+                    kept |= good
+                    write_atomic(file, _batch_text(key, number, kept))
+                    silent_batches = 0
+                elif len(missing) == len(batch):
+                    silent_batches += 1
+                    reason = fresh[missing[0]].error or "no reason given"
+            answers |= kept
+            rate = generated / max(time.monotonic() - started, 1e-9)
+            bar.advance(len(batch), per_second=round(rate, 2))
+    ordered = [answers[position] for position in range(len(requests))]
+    if failed := incomplete(ordered):
+        progress.say(
+            f"{failed} of {len(requests)} requests were not answered (outage). "
+            "The same command again asks for these only."
+        )
+    return ordered
+
+
+def incomplete(answers: Sequence[Answer]) -> int:
+    """How many answers are missing because of an outage; 0 for a run that is complete."""
+    return sum(answer.finish == "error" for answer in answers)
+
+
+def measure_latency(
+    requests: Sequence[Request],
+    engine: Engine,
+    n: int = 20,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    progress: Progress = SILENT,
+) -> tuple[float, float] | None:
+    """Median and 95th percentile of the seconds for one answer, one request at a time.
+
+    `n` requests spread evenly over the list are timed, after one that is not (it loads what is
+    loaded lazily). Failed requests are left out; None when nothing was answered.
+    """
+    if not requests:
+        return None
+    n = min(n, len(requests))
+    chosen = [requests[i * len(requests) // n] for i in range(n)]
+    engine.answer([requests[-1]])
+    seconds = []
+    with progress.task("measuring latency", n, "requests") as bar:
+        for request in chosen:
+            start = clock()
+            (answer,) = engine.answer([request])
+            if answer.finish != "error":
+                seconds.append(clock() - start)
+            bar.advance()
+    if not seconds:
+        return None
+    seconds.sort()
+    return _percentile(seconds, 0.5), _percentile(seconds, 0.95)
+
+
+def _percentile(ordered: Sequence[float], share: float) -> float:
+    """Linear interpolation between the closest ranks (Hyndman and Fan's type 7, numpy's own)."""
+    place = share * (len(ordered) - 1)
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def _ask(
+    engine: Engine,
+    requests: Sequence[Request],
+    retries: int,
+    backoff_s: float,
+    sleep: Callable[[float], None],
+    progress: Progress,
+) -> list[Answer]:
+    """Answers of one batch; what failed is asked again a bounded number of times."""
+    answers = _try(engine, requests)
+    for attempt in range(retries):
+        failed = [i for i, answer in enumerate(answers) if answer.finish == "error"]
+        if not failed:
+            break
+        pause = backoff_s * 2**attempt
+        progress.say(
+            f"{len(failed)} of {len(requests)} requests failed ({answers[failed[0]].error}); "
+            f"trying again in {pause:g} s."
+        )
+        sleep(pause)
+        again = _try(engine, [requests[i] for i in failed])
+        for i, answer in zip(failed, again, strict=True):
+            answers[i] = answer
+    return answers
+
+
+def _try(engine: Engine, requests: Sequence[Request]) -> list[Answer]:
+    try:
+        answers = list(engine.answer(requests))
+    except OUTAGES as error:
+        return [_failed(f"{type(error).__name__}: {error}") for _ in requests]
+    if len(answers) != len(requests):
+        raise RuntimeError(f"the engine gave {len(answers)} answers to {len(requests)} requests")
+    return answers
+
+
+def _failed(reason: str) -> Answer:
+    return Answer(text="", finish="error", error=reason)
+
+
+def _not_tried(reason: str) -> Answer:
+    return _failed(f"not tried after an outage: {reason}")
+
+
+@contextmanager
+def _alone(place: Path, progress: Progress) -> Iterator[None]:
+    """The run's folder for one process; the lock ends with the process, however that ends."""
+    lock = FileLock(place / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress.say("Another process is on this run; waiting for it to end.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _batch_text(key: str, number: int, kept: dict[int, Answer]) -> str:
+    """One file: {sha256, body: {key, batch, answers: {position: answer}}}, ASCII only."""
+    body = {
+        "key": key,
+        "batch": number,
+        "answers": {str(position): asdict(kept[position]) for position in sorted(kept)},
+    }
+    return json.dumps({"sha256": _sha256(body), "body": body}) + "\n"
+
+
+def _read_batch(
+    file: Path, key: str, number: int, batch: Sequence[int], progress: Progress
+) -> dict[int, Answer]:
+    """The answers that are kept of a batch, by position; nothing of a damaged file is used."""
+    try:
+        raw = file.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise AssayError(
+            f"finished answers cannot be read ({error.strerror}).",
+            where=str(file),
+            fix="Make the file readable, or remove it to generate them again.",
+        ) from None
+    try:
+        document = json.loads(raw)
+        body = document["body"]
+        if document["sha256"] != _sha256(body):
+            raise ValueError("its content does not fit its hash")
+        if body["key"] != key or body["batch"] != number:
+            raise ValueError("it is of another batch")
+        kept = {int(position): Answer(**answer) for position, answer in body["answers"].items()}
+        if not kept.keys() <= set(batch):
+            raise ValueError("it is of another plan")
+    except (ValueError, KeyError, TypeError) as error:
+        progress.say(f"{file} is damaged ({error}); its requests are answered again.")
+        return {}
+    return kept
+
+
+def _request_dict(request: Request) -> dict[str, Any]:
+    return {
+        "messages": [message.to_dict() for message in request.messages],
+        "tools": list(request.tools),
+        "max_new_tokens": request.max_new_tokens,
+        "schema": request.schema,
+        "choices": request.choices,
+        "temperature": request.temperature,
+        "seed": request.seed,
+    }
+
+
+def _sha256(value: Any) -> str:
+    """Hash of a JSON value as written: the order of keys counts, for the order of a schema's
+    properties is the order in which constrained decoding writes them."""
+    return hashlib.sha256(json.dumps(value).encode("ascii")).hexdigest()

@@ -1,0 +1,147 @@
+"""A user's own Python function, called in a process of its own with limits.
+
+The limits guard against accidents (an endless loop, a leak, a secret in a log), not against
+malice: the code runs with the user's rights, which is why it runs only when the user has said
+`--trust-code`, and never because of a request to an API.
+
+    def grade(answer: str, example: dict) -> float:   # 0 to 1
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.errors import AssayError
+
+WORKER = Path(__file__).with_name("trusted_worker.py")
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")  # no keys, no tokens
+LOADING_SECONDS = 60.0  # importing a large library on a busy machine
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the user's code may take.
+
+    Attributes:
+        seconds_per_call: wall-clock seconds for one answer.
+        seconds: wall-clock seconds for all answers, without loading; also the CPU limit.
+        memory_mib: address space of the process, in MiB (not enforced on macOS).
+    """
+
+    seconds_per_call: float = 5.0
+    seconds: float = 600.0
+    memory_mib: int = 2048
+
+
+@contextlib.contextmanager
+def trusted_function(
+    file: Path, name: str, limits: Limits, *, folder: Path
+) -> Iterator[Callable[[str, dict[str, Any]], float]]:
+    """The function `name` of `file`, as one that runs in a worker process and is time-limited.
+
+    Args:
+        folder: the worker's working directory.
+
+    Raises:
+        AssayError: from here or from a call: the file does not load, the function raised (with
+            its line), returned something other than a number from 0 to 1, or ran into a limit.
+    """
+    file = file.resolve()
+    cpu_seconds = math.ceil(limits.seconds + LOADING_SECONDS)
+    command = [sys.executable, "-I", "-B", str(WORKER), str(file), name]
+    worker = subprocess.Popen(
+        [*command, str(cpu_seconds), str(limits.memory_mib)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=folder,
+        env={key: os.environ[key] for key in PASSED_ON if key in os.environ},
+        start_new_session=True,
+    )
+    try:
+        replies = _Replies(worker, file, limits)
+        replies.next(LOADING_SECONDS, f"loading took more than {LOADING_SECONDS:g} s")
+        end = time.monotonic() + limits.seconds
+
+        def call(answer: str, example: dict[str, Any]) -> float:
+            left = end - time.monotonic()
+            replies.send({"answer": answer, "example": example})
+            if left < limits.seconds_per_call:
+                reason = f"all answers together took more than {limits.seconds:g} s"
+            else:
+                reason = f"one answer took more than {limits.seconds_per_call:g} s"
+            reply = replies.next(min(left, limits.seconds_per_call), reason)
+            return float(reply["score"])
+
+        yield call
+    finally:
+        _end(worker)
+
+
+class _Replies:
+    """The worker's lines, each waited for no longer than allowed."""
+
+    def __init__(self, worker: subprocess.Popen[bytes], file: Path, limits: Limits) -> None:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        self._stdin, self._stdout = worker.stdin, worker.stdout
+        self._worker, self._file, self._limits = worker, file, limits
+        self._buffer = b""
+        self._ready = selectors.DefaultSelector()
+        self._ready.register(self._stdout, selectors.EVENT_READ)
+
+    def send(self, call: dict[str, Any]) -> None:
+        try:
+            self._stdin.write(json.dumps(call).encode("ascii") + b"\n")
+            self._stdin.flush()
+        except BrokenPipeError:
+            raise self._died() from None
+
+    def next(self, seconds: float, too_slow: str) -> dict[str, Any]:
+        end = time.monotonic() + seconds
+        while b"\n" not in self._buffer:
+            if not self._ready.select(max(end - time.monotonic(), 0)):
+                raise self._error(f"{too_slow}.", fix="Make it faster, or raise the limit.")
+            piece = os.read(self._stdout.fileno(), 65536)
+            if not piece:
+                raise self._died()
+            self._buffer += piece
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        reply: dict[str, Any] = json.loads(line)
+        if "error" in reply:
+            raise self._error(f"{reply['error']}.", line=reply["line"])
+        return reply
+
+    def _died(self) -> AssayError:
+        code = self._worker.wait()
+        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        limits = f"{self._limits.memory_mib} MiB, {self._limits.seconds:g} s"
+        return self._error(
+            f"its process ended ({cause}).", fix=f"Its limits were {limits}; look at its output."
+        )
+
+    def _error(self, what: str, *, line: int | None = None, fix: str | None = None) -> AssayError:
+        where = f"{self._file}, line {line}" if line else str(self._file)
+        return AssayError(f"the grader failed: {what}", where=where, fix=fix)
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    """End the worker and everything that it started."""
+    with contextlib.suppress(ProcessLookupError):  # it ended by itself; nothing of it is left
+        os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait()
+    for pipe in (worker.stdin, worker.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):  # what was not sent is not needed any more
+                pipe.close()

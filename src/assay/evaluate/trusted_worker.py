@@ -1,0 +1,96 @@
+"""The process in which a user's grader runs: standard library only, started by path.
+
+    python -I -B trusted_worker.py FILE FUNCTION CPU_SECONDS MEMORY_MIB
+
+Reads one JSON object a line ({"answer", "example"}), writes one a line: {"ready": true} first,
+then {"score": x} each, or {"error", "line"} as its last. What the user's code prints goes to
+stderr, so that it cannot be taken for a reply.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import numbers
+import os
+import resource
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+
+def main(file: str, function: str, cpu_seconds: int, memory_mib: int) -> None:
+    """Serve calls until stdin ends."""
+    calls = os.fdopen(os.dup(0), encoding="utf-8")
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    _limit(cpu_seconds, memory_mib)
+    try:
+        grade = _load(file, function)
+        _reply(replies, {"ready": True})
+        for line in calls:
+            call = json.loads(line)
+            _reply(replies, {"score": _checked(grade(call["answer"], call["example"]), function)})
+    except BaseException as error:
+        # Everything, SystemExit too: the user's code failed, and the parent must say where.
+        _reply(replies, _report(error, file))
+        os._exit(1)
+
+
+def _limit(cpu_seconds: int, memory_mib: int) -> None:
+    """Bounds that hold even when the parent is gone."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+    if sys.platform != "darwin":  # macOS refuses to lower it
+        size = memory_mib * 1024 * 1024
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+def _load(file: str, function: str) -> Callable[[str, dict[str, Any]], object]:
+    sys.path.insert(0, str(Path(file).parent))
+    spec = importlib.util.spec_from_file_location("user_grader", file)
+    if spec is None or spec.loader is None:
+        raise ImportError("this is not a Python file (its name has to end in .py)")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["user_grader"] = module
+    spec.loader.exec_module(module)
+    found = getattr(module, function, None)
+    if not callable(found):
+        raise ImportError(f"there is no function {function}(answer, example) in it")
+    return found  # type: ignore[no-any-return]
+
+
+def _checked(result: object, function: str) -> float:
+    if not isinstance(result, numbers.Real):
+        kind = type(result).__name__
+        raise TypeError(f"{function} returned {result!r:.60} ({kind}), not a number from 0 to 1")
+    score = float(result)
+    if not (math.isfinite(score) and 0.0 <= score <= 1.0):
+        raise ValueError(f"{function} returned {score}, not a number from 0 to 1")
+    return score
+
+
+def _report(error: BaseException, file: str) -> dict[str, Any]:
+    if isinstance(error, SyntaxError):
+        return {"error": f"SyntaxError: {error.msg}", "line": error.lineno}
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == file
+    ]
+    message = f"{type(error).__name__}: {error}"[:500]
+    return {"error": message, "line": lines[-1] if lines else None}
+
+
+def _reply(replies: TextIO, value: dict[str, Any]) -> None:
+    replies.write(json.dumps(value) + "\n")
+    replies.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
