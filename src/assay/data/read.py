@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from assay.config import Columns
+from assay.data.formats.objects import check_columns, guess_columns
+from assay.data.formats.objects import shape as column_shape
+from assay.data.formats.record import Found, Raw, Shape, closest
+from assay.data.formats.shapes import BY_NAME, recognise
+from assay.data.look import Container, Look, look_at
 from assay.data.problems import Problem
+from assay.errors import DataError, UsageError
 from assay.example import Example
 from assay.progress import SILENT, Progress
 
@@ -55,13 +61,48 @@ class Detected:
     sheets: tuple[str, ...] = ()
 
 
+CONTAINER_FORMATS: dict[str, Container] = {
+    "csv": "table",
+    "tsv": "table",
+    "parquet": "parquet",
+    "xlsx": "xlsx",
+    "json-objects": "json",
+    "jsonl-objects": "jsonl",
+    "hf": "hf",
+}
+"""Formats whose columns the user names; the others say themselves what is what."""
+
+FORMATS: tuple[str, ...] = (*BY_NAME, *CONTAINER_FORMATS)
+"""The name of every format."""
+
+
 def detect(path: Path | str, columns: Columns | None = None) -> Detected:
     """Find out what a file is without reading all of its rows.
 
+    Args:
+        path: a file, `FILE#Sheet`, or `hf:org/name:split`.
+        columns: when given, the file is read as a table of these columns.
+
     Raises:
-        DataError: it cannot be opened, is empty, or is nothing that Assay reads.
+        DataError: it cannot be opened, has no rows, lacks a column, or is nothing that Assay reads.
     """
-    raise NotImplementedError
+    look = look_at(path)
+    shape = _recognised(look) if columns is None else None
+    if shape is None and columns is None:
+        columns = guess_columns(look.fields) if not look.header_is_data else None
+        if look.one_object and columns is None:
+            raise _one_object(look)
+    elif columns is not None:
+        check_columns(columns, look.fields, look.file, _header_hint(look))
+    return Detected(
+        format=shape.name if shape else _container_format(look),
+        encoding=look.encoding,
+        newline=look.newline,
+        delimiter=look.delimiter,
+        fields=look.fields,
+        columns=columns,
+        sheets=look.sheets,
+    )
 
 
 def read(
@@ -71,9 +112,137 @@ def read(
     *,
     progress: Progress = SILENT,
 ) -> Iterator[Row]:
-    """Stream the rows of a file (`FILE#Sheet` for a workbook, `hf:org/name:split` for the hub).
+    """Stream the rows of a file.
+
+    Args:
+        path: a file, `FILE#Sheet`, or `hf:org/name:split`.
+        format: one of `FORMATS`; found by content when None.
+        columns: what is input and output in a table or plain objects; guessed by name when None.
+        progress: told of every thousand rows.
 
     Raises:
+        UsageError: no such format.
         DataError: the file as a whole cannot be read. A broken record is a Row with its problem.
     """
-    raise NotImplementedError
+    if format is not None and format not in FORMATS:
+        close = closest(format, FORMATS)
+        raise UsageError(
+            f"there is no format {format!r}. Formats: {', '.join(FORMATS)}.",
+            fix=f"Did you mean {close!r}?" if close else None,
+        )
+    look = look_at(path, format)
+    return _rows(look, _shape(look, format, columns), progress)
+
+
+def _recognised(look: Look) -> Shape | None:
+    """The shape that tells itself; the columns of CSV and Excel are always named or guessed."""
+    return None if look.container in ("table", "xlsx") else recognise(look.sample)
+
+
+def _container_format(look: Look) -> str:
+    if look.container == "table":
+        return "tsv" if look.delimiter == "\t" else "csv"
+    return next(name for name, kind in CONTAINER_FORMATS.items() if kind == look.container)
+
+
+def _shape(look: Look, format: str | None, columns: Columns | None) -> Shape | None:
+    """How records become examples; None when there is not one good record to tell from."""
+    if format in BY_NAME:
+        if columns is not None:
+            raise DataError(
+                f"the format {format} says itself what is input and output; it takes no columns.",
+                where=look.file,
+                fix="Leave the columns out, or the format.",
+            )
+        return BY_NAME[format]
+    if format is not None and CONTAINER_FORMATS[format] != look.container:
+        raise DataError(
+            f"the file is {_container_format(look)}, not {format}.",
+            where=look.file,
+            fix="Leave the format out; it is found by content.",
+        )
+    if not look.sample and look.container in ("json", "jsonl"):
+        return None
+    if columns is None and format is None:
+        recognised = _recognised(look)
+        if recognised is not None:
+            return recognised
+    if columns is None:
+        columns = _guessed_columns(look)
+    check_columns(columns, look.fields, look.file, _header_hint(look))
+    return column_shape(_container_format(look), columns)
+
+
+def _guessed_columns(look: Look) -> Columns:
+    if look.header_is_data:
+        raise DataError(
+            "the first line looks like a row, not like the names of the columns.",
+            where=look.file,
+            fix="Add a first line with a name for each column, or name the columns to use.",
+        )
+    columns = guess_columns(look.fields)
+    if columns is not None:
+        return columns
+    if look.one_object:
+        raise _one_object(look)
+    raise DataError(
+        "which of the columns is the input and which the output? "
+        f"The columns are: {', '.join(look.fields)}.",
+        where=look.file,
+        fix="Say so with --input COLUMN --output COLUMN.",
+    )
+
+
+def _one_object(look: Look) -> DataError:
+    names = ", ".join(look.fields[:5]) + (", ..." if len(look.fields) > 5 else "")
+    return DataError(
+        f"the file is one JSON object (with {names}), not a list of records.",
+        where=look.file,
+        fix="Write the records as a list, or one a line.",
+    )
+
+
+def _header_hint(look: Look) -> str:
+    return " The first line looks like a row: is the header missing?" if look.header_is_data else ""
+
+
+def _rows(look: Look, shape: Shape | None, progress: Progress) -> Iterator[Row]:
+    found = Found(look.file)
+    pending = look.notices
+    number = 0
+    with progress.task(f"Reading {look.file}", None, "rows") as task:
+        for raw in look.records():
+            number += 1
+            if number % 1000 == 0:
+                task.advance(1000)
+            if raw.problems:
+                yield Row(None, (*pending, *raw.problems), raw.value, raw.line)
+                pending = ()
+                continue
+            for row in _examples(raw, shape, number, found, pending):
+                yield row
+                pending = ()
+        task.advance(number % 1000)
+
+
+def _examples(
+    raw: Raw, shape: Shape | None, number: int, found: Found, pending: tuple[Problem, ...]
+) -> Iterator[Row]:
+    """The rows of one good record: one, but for records that hold several examples."""
+    found.start(raw.line)
+    if shape is None:
+        fields = ", ".join(map(str, raw.value))
+        found.add(
+            "unknown-shape",
+            f"no format has the fields of this record: {fields}.",
+            "Say which are input and output.",
+        )
+        yield Row(None, (*pending, *found.problems), raw.value, raw.line)
+        return
+    parts = shape.parts(raw.value)
+    for index, part in enumerate(parts, start=1):
+        found.start(raw.line)
+        id = f"row-{number}" if len(parts) == 1 else f"row-{number}/{index}"
+        example = shape.example(part, id, found)
+        yield Row(example, (*pending, *found.problems), part, raw.line)
+        pending = ()

@@ -1,0 +1,202 @@
+"""CSV and TSV: the delimiter is found by content, the header checked, rows streamed.
+
+The parser is Python's csv module in strict mode, so that an unclosed quote is an error and not a
+cell that swallows the rest of the file.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from assay.data.encoding import Lines, open_text
+from assay.data.formats.json_records import defective
+from assay.data.formats.record import FIELD_LIMIT, Raw, too_large
+from assay.data.problems import Problem, problem
+from assay.errors import DataError
+
+DELIMITERS = (",", ";", "\t", "|")
+_SNIFFED_ROWS = 200
+
+
+def find_delimiter(sample: str, *, whole: bool) -> str:
+    """The delimiter that cuts the sampled rows into the same number of cells most often.
+
+    `whole` says that the sample is the whole file; else its last row may be cut off and is left
+    out. A file of one column has none of them: a comma is returned.
+    """
+    scored = []
+    for rank, delimiter in enumerate(DELIMITERS):
+        rows = list(islice(_sampled(sample, delimiter), _SNIFFED_ROWS))
+        if not whole and len(rows) > 1:
+            rows.pop()
+        width = len(rows[0]) if rows else 0
+        if width > 1:
+            same = sum(len(row) == width for row in rows) / len(rows)
+            scored.append((same, width, -rank, delimiter))
+    return max(scored)[-1] if scored else ","
+
+
+def _sampled(sample: str, delimiter: str) -> Iterator[list[str]]:
+    reader = csv.reader(sample.splitlines(keepends=True), delimiter=delimiter)
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:  # a broken row tells nothing about the delimiter
+            continue
+        if row:
+            yield row
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The column names of a table.
+
+    Attributes:
+        names: as written, white space around them cut.
+        usable: those that are neither blank nor written twice.
+        looks_like_data: the first line is probably a row.
+    """
+
+    names: tuple[str, ...]
+    usable: tuple[str, ...]
+    looks_like_data: bool
+
+    @classmethod
+    def of(cls, cells: list[str]) -> Header:
+        """The header in the cells of a first row."""
+        names = tuple(cell.strip() for cell in cells)
+        counts = Counter(names)
+        data = any(_is_number(n) or len(n) > 100 or "\n" in n for n in names)
+        return cls(names, tuple(n for n in names if n and counts[n] == 1), data)
+
+    def problems(self, file: str, line: int) -> tuple[Problem, ...]:
+        """Notices about columns that cannot be used."""
+        found = []
+        blanks = [str(i + 1) for i, n in enumerate(self.names) if not n]
+        if blanks:
+            found.append(
+                problem(
+                    "blank-column",
+                    file,
+                    line,
+                    f"no name in the header for column {', '.join(blanks)}; not used.",
+                    "Name it if you need it.",
+                )
+            )
+        for name, count in Counter(self.names).items():
+            if name and count > 1:
+                found.append(
+                    problem(
+                        "duplicate-column",
+                        file,
+                        line,
+                        f"{count} columns are called {name}; none of them is used.",
+                        "Give each column a name of its own.",
+                        field=name,
+                    )
+                )
+        return tuple(found)
+
+    def record(self, cells: list[str]) -> dict[str, str]:
+        """A row as a record; blank and doubled names get their column number."""
+        if len(self.usable) == len(self.names):
+            return dict(zip(self.names, cells, strict=True))
+        return {
+            name if name in self.usable else f"{name}#{i + 1}": cell
+            for i, (name, cell) in enumerate(zip(self.names, cells, strict=True))
+        }
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).replace("-", "", 1).isdigit()
+
+
+def read_header(path: Path, file: str, encoding: str, delimiter: str) -> Header:
+    """The first row that is not blank.
+
+    Raises:
+        DataError: there is none, or it is broken.
+    """
+    for raw in _rows(path, file, encoding, delimiter):
+        if raw.problems:
+            raise DataError(
+                raw.problems[0].message, where=f"{file}, line {raw.line}", fix=raw.problems[0].fix
+            )
+        return Header.of(raw.value)
+    raise DataError("the file holds no rows.", where=file, fix="Name a file with examples.")
+
+
+def read_table(path: Path, file: str, encoding: str, delimiter: str) -> Iterator[Raw]:
+    """The rows below the header, as records of text."""
+    rows = _rows(path, file, encoding, delimiter)
+    first = next(rows, None)
+    if first is None or first.problems:
+        return
+    header = Header.of(first.value)
+    width, record = len(header.names), header.record
+    for raw in rows:
+        if raw.problems:
+            yield raw
+        elif len(raw.value) != width:
+            yield Raw(raw.line, raw.value, (ragged(file, raw.line, len(raw.value), width),))
+        else:
+            yield Raw(raw.line, record(raw.value))
+
+
+def ragged(file: str, line: int, cells: int, width: int) -> Problem:
+    """The problem of a row with too many or too few cells."""
+    fix = (
+        "A cell that holds the delimiter must stand in quotes."
+        if cells > width
+        else "Add the missing cells; a cell that goes over several lines must stand in quotes."
+    )
+    return problem(
+        "ragged-row", file, line, f"{cells} cells, but the header has {width} columns.", fix
+    )
+
+
+def _rows(path: Path, file: str, encoding: str, delimiter: str) -> Iterator[Raw]:
+    """Lists of cells with the line each row starts on; blank lines are skipped."""
+    csv.field_size_limit(FIELD_LIMIT)  # the module's own limit, 128 KB, is global
+    with open_text(path, encoding) as text:
+        lines = Lines(text, file)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        while True:
+            line = lines.number + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                lines.defect = None
+                yield Raw(line, None, (_broken(file, line, lines.number, error),))
+                continue
+            if lines.defect:
+                defect, lines.defect = lines.defect, None
+                yield Raw(line, cells, (defective(file, line, defect),))
+            elif cells:
+                yield Raw(line, cells)
+
+
+def _broken(file: str, line: int, last: int, error: csv.Error) -> Problem:
+    if "field limit" in str(error):
+        found = too_large(file, line, None)
+        more = " Or a quote that is never closed." if last > line else ""
+        return problem(found.code, file, line, found.message + more, found.fix)
+    if "unexpected end" in str(error):
+        what = f"a quote is opened here and not closed by the end of the file (line {last})."
+        return problem("broken-quotes", file, line, what, "Close it; inside, write quotes twice.")
+    return problem(
+        "broken-quotes",
+        file,
+        line,
+        f"text follows a closing quote ({error}).",
+        'A quote inside a quoted cell is written twice: "".',
+    )

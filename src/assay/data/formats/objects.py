@@ -1,0 +1,104 @@
+"""Tables and plain objects: the user (or a guess by name) says which columns are what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from assay.config import Columns
+from assay.data.formats.record import (
+    Found,
+    Record,
+    Shape,
+    closest,
+    json_text,
+    missing_field,
+    text_of,
+)
+from assay.errors import DataError
+from assay.example import Example
+
+INPUT_NAMES = (
+    "input", "text", "question", "prompt", "query", "message", "instruction", "utterance",
+    "sentence", "ticket", "dialogue", "document", "article", "body", "content", "source", "mr",
+)  # fmt: skip
+OUTPUT_NAMES = (
+    "output", "label", "answer", "completion", "response", "category", "intent", "class", "target",
+    "summary", "reference", "ref", "tag", "section_text", "translation",
+)  # fmt: skip
+ID_NAMES = ("id", "uid", "uuid", "idx", "row_id", "example_id", "index")
+
+
+def guess_columns(fields: Sequence[str]) -> Columns | None:
+    """Columns by their usual names; two columns beside an id are input and output in that order.
+
+    None when that does not tell.
+    """
+    lower = {name.lower(): name for name in reversed(fields)}
+    id = next((lower[name] for name in ID_NAMES if name in lower), None)
+    group = lower.get("group")
+    input = next((lower[name] for name in INPUT_NAMES if name in lower), None)
+    output = next((lower[name] for name in OUTPUT_NAMES if name in lower), None)
+    rest = [name for name in fields if name not in (id, group)]
+    if len(rest) == 2:
+        input = input or next(name for name in rest if name != output)
+        output = output or next(name for name in rest if name != input)
+    if input is None or output is None:
+        return None
+    return Columns(input=[input], output=[output], id=id, group=group)
+
+
+def check_columns(columns: Columns, fields: Sequence[str], file: str, hint: str = "") -> None:
+    """Refuse columns that the file does not have.
+
+    Raises:
+        DataError: naming the columns that exist and the closest one.
+    """
+    wanted = [
+        *(("input", name) for name in columns.input),
+        *(("output", name) for name in columns.output),
+        *(("id", name) for name in (columns.id,) if name),
+        *(("group", name) for name in (columns.group,) if name),
+    ]
+    for role, name in wanted:
+        if name not in fields:
+            close = closest(name, fields)
+            raise DataError(
+                f"there is no column {name!r} to take the {role} from. "
+                f"The columns are: {', '.join(fields) or 'none'}.{hint}",
+                where=file,
+                fix=f"Did you mean {close!r}?" if close else f"Name one of them as {role}.",
+            )
+
+
+def shape(name: str, columns: Columns) -> Shape:
+    """The shape of records whose columns are known."""
+    inputs, outputs = tuple(columns.input), tuple(columns.output)
+    needed = (*inputs, *outputs)
+    one_input = inputs[0] if len(inputs) == 1 else None
+    one_output = outputs[0] if len(outputs) == 1 else None
+    id_column, group_column = columns.id, columns.group
+
+    def example(record: Record, default_id: str, found: Found) -> Example | None:
+        for key in needed:
+            if key not in record:
+                missing_field(record, key, found)
+        if found.failed:
+            return None
+        if one_input is not None:
+            asked = text_of(record[one_input])
+        else:
+            asked = "\n".join(f"{key}: {text_of(record[key])}" for key in inputs)
+        if one_output is not None:
+            answer = text_of(record[one_output])
+        else:
+            answer = json_text({key: record[key] for key in outputs})
+        id = text_of(record.get(id_column)) if id_column is not None else ""
+        group = text_of(record.get(group_column)) if group_column is not None else ""
+        return Example.of(asked, answer, id=id or default_id, group=group or None, line=found.line)
+
+    return Shape(
+        name=name,
+        needs=", ".join(needed),
+        matches=lambda record: all(key in record for key in needed),
+        example=example,
+    )

@@ -1,0 +1,108 @@
+"""`openai-chat`: {"messages": [...], "tools": [...]}, as OpenAI's fine-tuning takes it.
+
+Read beside it: `id`, `group`, `weight` (of the whole example) and `references`, which Assay writes
+itself. https://platform.openai.com/docs/guides/supervised-fine-tuning
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.data.formats.messages import tools, turns
+from assay.data.formats.order import check_order
+from assay.data.formats.record import (
+    Found,
+    Record,
+    Shape,
+    group_of,
+    identity,
+    missing_field,
+    shorten,
+)
+from assay.example import Example
+
+_MEDIA = ("images", "image", "videos", "audios")
+
+
+def matches(record: Record) -> bool:
+    """A list of turns, each with a role."""
+    messages = record.get("messages")
+    return isinstance(messages, list) and (
+        not messages or any(isinstance(m, dict) and "role" in m for m in messages)
+    )
+
+
+def example(record: Record, default_id: str, found: Found) -> Example | None:
+    """One example of the conversation, its last turn being the target."""
+    refuse_media(record, found)
+    if "messages" not in record:
+        missing_field(record, "messages", found)
+        return None
+    messages = turns(record["messages"], found)
+    declared = declared_tools(record, found)
+    weight, references = _weight(record, found), _references(record, found)
+    if not found.failed:
+        check_order(messages, declared, found)
+    if found.failed:
+        return None
+    return Example(
+        id=identity(record, default_id),
+        messages=messages,
+        tools=declared,
+        weight=weight,
+        group=group_of(record),
+        references=references,
+        line=found.line,
+    )
+
+
+def declared_tools(record: Record, found: Found) -> tuple[dict[str, Any], ...]:
+    """`tools`, or the older `functions`."""
+    if record.get("tools") is not None:
+        return tools(record["tools"], found)
+    return tools(record.get("functions"), found, "functions")
+
+
+def refuse_media(record: Record, found: Found) -> None:
+    """Images, video and audio beside the conversation make it one that Assay cannot read."""
+    for key in _MEDIA:
+        if record.get(key):
+            found.add(
+                "unsupported-content",
+                f"the record brings {key}; Assay works with text only.",
+                "Describe them in words, or remove the row.",
+                key,
+            )
+
+
+def _weight(record: Record, found: Found) -> float:
+    weight = record.get("weight")
+    if weight is None:
+        return 1.0
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0:
+        found.add(
+            "bad-weight",
+            f"the weight of the example is {shorten(weight)}.",
+            "Use a number that is not negative.",
+            "weight",
+        )
+        return 1.0
+    return float(weight)
+
+
+def _references(record: Record, found: Found) -> tuple[str, ...]:
+    references = record.get("references")
+    if references is None:
+        return ()
+    if isinstance(references, list) and all(isinstance(r, str) for r in references):
+        return tuple(references)
+    found.add(
+        "wrong-type",
+        f"references is {shorten(references)}, not a list of texts.",
+        "List the further right outputs as text.",
+        "references",
+    )
+    return ()
+
+
+SHAPE = Shape("openai-chat", "messages", matches, example)

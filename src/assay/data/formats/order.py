@@ -1,0 +1,109 @@
+"""Whether the turns of a conversation stand in an order that can be learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from assay.data.formats.record import Found
+from assay.example import Message
+
+
+def check_order(
+    messages: Sequence[Message],
+    tools: Sequence[dict[str, Any]],
+    found: Found,
+    path: str = "messages",
+) -> None:
+    """Add to `found` what is wrong with the order of turns whose last one is to be the target."""
+    if not messages:
+        return
+    if not any(m.role == "assistant" for m in messages):
+        found.add(
+            "no-assistant-turn",
+            "the conversation has no turn of the assistant.",
+            "Add the answer, or remove the row.",
+            path,
+        )
+        return
+    if messages[-1].role != "assistant":
+        found.add(
+            "does-not-end-with-assistant",
+            f"the last turn is of role {messages[-1].role}; the assistant's last turn is what is "
+            "learned and measured.",
+            "Add the answer, or cut the turns after the last answer.",
+            f"{path}[{len(messages) - 1}]",
+        )
+    _check_neighbours(messages, found, path)
+    _check_calls(messages, tools, found, path)
+    _check_trained(messages, found, path)
+
+
+def _check_neighbours(messages: Sequence[Message], found: Found, path: str) -> None:
+    before: Message | None = None
+    for index, message in enumerate(messages):
+        where = f"{path}[{index}]"
+        if message.role in ("system", "developer"):
+            if before is not None:
+                found.add(
+                    "roles-out-of-order",
+                    f"a {message.role} turn follows a turn of role {before.role}.",
+                    "Move it to the start.",
+                    where,
+                )
+            continue
+        if before is None and message.role == "assistant":
+            found.add(
+                "roles-not-alternating",
+                "the conversation starts with the assistant; many models are not built for that.",
+                "Start with the user's turn if there was one.",
+                where,
+            )
+        elif before is not None and message.role == before.role in ("user", "assistant"):
+            found.add(
+                "roles-not-alternating",
+                f"two turns of role {message.role} in succession; many models refuse that.",
+                "Join them into one turn.",
+                where,
+            )
+        before = message
+
+
+def _check_calls(
+    messages: Sequence[Message], tools: Sequence[dict[str, Any]], found: Found, path: str
+) -> None:
+    declared = {tool["function"]["name"] for tool in tools}
+    for index, message in enumerate(messages):
+        for call in message.tool_calls:
+            if declared and call.name not in declared:
+                found.add(
+                    "undeclared-tool",
+                    f"the assistant calls {call.name}, which the tools do not define.",
+                    "Define it, or correct the name.",
+                    f"{path}[{index}].tool_calls",
+                )
+        is_last = index == len(messages) - 1
+        if message.tool_calls and not is_last and messages[index + 1].role != "tool":
+            found.add(
+                "unanswered-tool-call",
+                f"the call of {message.tool_calls[0].name} gets no tool turn.",
+                "Add what the tool gave back.",
+                f"{path}[{index}]",
+            )
+
+
+def _check_trained(messages: Sequence[Message], found: Found, path: str) -> None:
+    if not any(m.trained for m in messages if m.role == "assistant"):
+        found.add(
+            "nothing-trained",
+            "every turn of the assistant has weight 0.",
+            "Give the turns that are to be learned weight 1.",
+            path,
+        )
+    elif messages[-1].role == "assistant" and not messages[-1].trained:
+        found.add(
+            "target-not-trained",
+            "the last turn is measured, but has weight 0 and is not learned.",
+            "Give it weight 1, or cut the conversation after the last turn to learn.",
+            f"{path}[{len(messages) - 1}].weight",
+        )

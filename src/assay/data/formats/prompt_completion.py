@@ -1,0 +1,49 @@
+"""`prompt-completion`: {"prompt": ..., "completion": ...}, each text or a list of turns (TRL)."""
+
+from __future__ import annotations
+
+from assay.data.formats.messages import tools
+from assay.data.formats.order import check_order
+from assay.data.formats.preferences import as_turns
+from assay.data.formats.record import Found, Record, Shape, group_of, identity, text_field
+from assay.example import Example
+
+
+def matches(record: Record) -> bool:
+    """Both fields are there."""
+    return "prompt" in record and "completion" in record
+
+
+def example(record: Record, default_id: str, found: Found) -> Example | None:
+    """One example; the completion is taken as it stands, leading space included."""
+    if isinstance(record.get("prompt"), list) or isinstance(record.get("completion"), list):
+        messages = (
+            *as_turns(record, "prompt", "user", found),
+            *as_turns(record, "completion", "assistant", found),
+        )
+        declared = tools(record.get("tools"), found)
+        if not found.failed:
+            check_order(messages, declared, found)
+        if found.failed:
+            return None
+        return Example(
+            id=identity(record, default_id),
+            messages=messages,
+            tools=declared,
+            group=group_of(record),
+            line=found.line,
+        )
+    asked = text_field(record, "prompt", found)
+    answer = text_field(record, "completion", found)
+    if found.failed:
+        return None
+    return Example.of(
+        asked,
+        answer,
+        id=identity(record, default_id),
+        group=group_of(record),
+        line=found.line,
+    )
+
+
+SHAPE = Shape("prompt-completion", "prompt, completion", matches, example)

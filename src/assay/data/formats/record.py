@@ -1,0 +1,199 @@
+"""What containers and shapes have in common: a raw record, the findings on it, a shape."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any, NamedTuple
+
+from assay.data.problems import Problem, problem
+from assay.example import Example
+
+Record = dict[str, Any]
+
+FIELD_LIMIT = 10_000_000
+"""Characters in one field."""
+
+
+class Raw(NamedTuple):
+    """One record as its container gives it; `problems` with an error when `value` is of no use."""
+
+    line: int
+    value: Any
+    problems: tuple[Problem, ...] = ()
+
+
+class Found:
+    """Collects the problems of one record after another of a file."""
+
+    __slots__ = ("failed", "file", "line", "problems")
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.start(0)
+
+    def start(self, line: int) -> None:
+        """Forget the last record's problems; the next ones are of the record at `line`."""
+        self.line, self.failed = line, False
+        self.problems: list[Problem] = []
+
+    def add(self, code: str, message: str, fix: str, field: str | None = None) -> None:
+        """Note a problem of the record at hand."""
+        one = problem(code, self.file, self.line, message, fix, field=field)
+        self.problems.append(one)
+        self.failed = self.failed or one.severity == "error"
+
+
+def _whole(record: Record) -> list[Record]:
+    return [record]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the records of one format are laid out.
+
+    Attributes:
+        name: of the format.
+        needs: the fields it needs, in words.
+        matches: whether a record is laid out so.
+        example: (record, id to use when it has none, findings) to an example; None after an error.
+        parts: splits a record that holds several examples.
+    """
+
+    name: str
+    needs: str
+    matches: Callable[[Record], bool]
+    example: Callable[[Record, str, Found], Example | None]
+    parts: Callable[[Record], list[Record]] = _whole
+
+
+def shorten(value: Any, length: int = 60) -> str:
+    """A value for a message: short, on one line."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def text_of(value: Any) -> str:
+    """The text of a cell or field: text as it is, nothing as "", all else as JSON."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    return json_text(value)
+
+
+def json_text(value: Any) -> str:
+    """JSON text, keys in their order; dates as ISO 8601, decimals as text."""
+    return json.dumps(value, ensure_ascii=False, default=_json_default)
+
+
+def _json_default(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime | date | time) else str(value)
+
+
+def closest(name: str, names: Sequence[str]) -> str | None:
+    """The most similar name (rapidfuzz WRatio of at least 60, case ignored)."""
+    from rapidfuzz import fuzz, process
+
+    best = process.extractOne(name, names, scorer=fuzz.WRatio, processor=str.lower, score_cutoff=60)
+    return str(best[0]) if best else None
+
+
+def missing_field(record: Record, key: str, found: Found) -> None:
+    """Note that a field is not there, with those that are and the closest of them."""
+    names = [str(name) for name in record]
+    close = closest(key, names)
+    found.add(
+        "missing-field",
+        f"there is no field {key}; the record has: {', '.join(names) or 'none'}.",
+        f"Did you mean {close}?" if close else f"Add {key} to the record.",
+        key,
+    )
+
+
+def text_field(record: Record, key: str, found: Found, *, needed: bool = True) -> str:
+    """The text in a field of a fixed format; anything but text (or null) is an error."""
+    value = record.get(key)
+    if isinstance(value, str):
+        return value
+    if value is not None:
+        found.add(
+            "wrong-type",
+            f"{key} holds {shorten(value)}, which is not text.",
+            "Write it as text in quotes.",
+            key,
+        )
+    elif needed and key not in record:
+        missing_field(record, key, found)
+    return ""
+
+
+def identity(record: Record, default: str) -> str:
+    """The record's own id, when it brings one."""
+    value = record.get("id")
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return default
+
+
+def group_of(record: Record) -> str | None:
+    """The record's own group, when it brings one."""
+    value = record.get("group")
+    return str(value) if isinstance(value, str | int) and value != "" else None
+
+
+def strings(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text in a record with its path, e.g. ("messages[0].content", "Hello")."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            name = str(key)
+            yield f"{path}, a name", name
+            yield from strings(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from strings(inner, f"{path}[{index}]")
+
+
+def unusable_text(value: Any, file: str, line: int) -> Problem | None:
+    """The first text of a record that is too large or cannot be written as UTF-8."""
+    for path, text in strings(value):
+        if len(text) > FIELD_LIMIT:
+            return too_large(file, line, path)
+        if "\0" in text:
+            return problem(
+                "nul-byte", file, line, "the text holds a NUL character.", "Remove it.", field=path
+            )
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                return problem(
+                    "lone-surrogate",
+                    file,
+                    line,
+                    "the text holds half a character (a lone surrogate).",
+                    "Write the whole character, or remove it.",
+                    field=path,
+                )
+    return None
+
+
+def too_large(file: str, line: int, field: str | None) -> Problem:
+    """The problem of a field above the limit."""
+    return problem(
+        "field-too-large",
+        file,
+        line,
+        f"one field holds more than {FIELD_LIMIT // 10**6} MB.",
+        "Shorten it or remove the row.",
+        field=field,
+    )

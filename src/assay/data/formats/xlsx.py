@@ -1,0 +1,150 @@
+"""XLSX: the first sheet, or the one named `FILE#Sheet`; formulas by their stored result."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any
+
+from assay.data.formats.delimited import Header
+from assay.data.formats.record import FIELD_LIMIT, Raw, closest, too_large
+from assay.data.problems import Problem, problem
+from assay.errors import DataError
+
+
+@contextmanager
+def _open(path: Path, file: str) -> Iterator[Any]:
+    from openpyxl import load_workbook
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        book = load_workbook(path, read_only=True, data_only=True)
+    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise DataError(
+            f"the workbook cannot be opened ({error}).", where=file, fix="Save it again as .xlsx."
+        ) from None
+    try:
+        yield book
+    finally:
+        book.close()
+
+
+def sheets(path: Path, file: str) -> tuple[str, ...]:
+    """The names of the sheets that hold cells."""
+    with _open(path, file) as book:
+        return tuple(sheet.title for sheet in book.worksheets)
+
+
+def _rows(book: Any, sheet: str | None, file: str) -> Iterator[tuple[int, list[Any]]]:
+    names = [one.title for one in book.worksheets]
+    if sheet is not None and sheet not in names:
+        close = closest(sheet, names)
+        raise DataError(
+            f"there is no sheet {sheet!r}. The sheets are: {', '.join(names)}.",
+            where=file,
+            fix=f"Did you mean {close!r}?" if close else None,
+        )
+    table = book[sheet] if sheet is not None else book.worksheets[0]
+    table.reset_dimensions()  # some writers store a wrong size, which would cut rows off
+    for number, row in enumerate(table.iter_rows(), start=1):
+        cells = list(row)
+        if any(cell.value is not None for cell in cells):
+            yield number, cells
+
+
+def read_header(path: Path, file: str, sheet: str | None) -> Header:
+    """The first row that is not empty.
+
+    Raises:
+        DataError: no such sheet, or an empty one.
+    """
+    with _open(path, file) as book:
+        for _, cells in _rows(book, sheet, file):
+            return _header(cells)
+    raise DataError("the sheet is empty.", where=file, fix="Name another one: FILE#Sheet.")
+
+
+def _header(cells: list[Any]) -> Header:
+    texts = [_text(cell.value) for cell in cells]
+    while texts and not texts[-1].strip():
+        texts.pop()
+    return Header.of(texts)
+
+
+def read_rows(path: Path, file: str, sheet: str | None) -> Iterator[Raw]:
+    """The rows below the header as records of text, numbered as Excel numbers them."""
+    with _open(path, file) as book:
+        header: Header | None = None
+        for number, cells in _rows(book, sheet, file):
+            if header is None:
+                header = _header(cells)
+            else:
+                yield _record(header, cells, file, number)
+
+
+def _record(header: Header, cells: list[Any], file: str, number: int) -> Raw:
+    width = len(header.names)
+    values = [cell.value for cell in cells]
+    if any(value is not None for value in values[width:]):
+        found = problem(
+            "ragged-row",
+            file,
+            number,
+            f"{len(values)} cells, but the header has {width} columns.",
+            "Name the column, or clear the cells.",
+        )
+        return Raw(number, [_text(value) for value in values], (found,))
+    texts = [_text(value) for value in values[:width]]
+    texts += [""] * (width - len(texts))  # cells at the end that were never written
+    record = header.record(texts)
+    for name, cell, text in zip(header.names, cells, texts, strict=False):
+        trouble = _cell_problem(cell, text, name, file, number)
+        if trouble:
+            return Raw(number, record, (trouble,))
+    return Raw(number, record)
+
+
+def _cell_problem(cell: Any, text: str, name: str, file: str, number: int) -> Problem | None:
+    if getattr(cell, "data_type", None) == "e":
+        return problem(
+            "formula-error",
+            file,
+            number,
+            f"the cell holds the error {text}.",
+            "Correct the formula or the cell.",
+            field=name,
+        )
+    return too_large(file, number, name) if len(text) > FIELD_LIMIT else None
+
+
+def _text(value: Any) -> str:
+    """A cell as Excel shows it, but for number formats: 5.0 is "5", dates are ISO 8601."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, datetime) and value.time() == time():
+        return value.date().isoformat()
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    return str(value)
+
+
+def sheets_notice(names: tuple[str, ...], file: str) -> tuple[Problem, ...]:
+    """That only the first of several sheets is read."""
+    if len(names) < 2:
+        return ()
+    return (
+        problem(
+            "several-sheets",
+            file,
+            1,
+            f"read was the first sheet, {names[0]}; not read: {', '.join(names[1:])}.",
+            f"Name another one so: {file}#{names[1]}.",
+        ),
+    )

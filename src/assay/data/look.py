@@ -1,0 +1,216 @@
+"""One look at a file: which container it is, how it is encoded, what its first records hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from assay.data.encoding import decode_head, find_encoding, find_newline
+from assay.data.formats import delimited, hub, json_records, parquet, xlsx
+from assay.data.formats.record import Raw
+from assay.data.problems import Problem, problem
+from assay.data.source import SAMPLE, kind_of, refuse_binary
+from assay.errors import DataError
+
+Container = Literal["jsonl", "json", "table", "parquet", "xlsx", "hf"]
+
+_SAMPLED = 20
+"""Good records that tell the shape, found among the first `_SEARCHED`."""
+_SEARCHED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a file is, and how to get its records.
+
+    Attributes:
+        file: as the user named it.
+        container: how records are kept in it.
+        fields: columns that can be used, or keys of the sampled records.
+        sample: the first good records, at most 20.
+        notices: problems of the file as a whole.
+        header_is_data: the first line of the table is probably a row.
+        one_object: the file is a single JSON object.
+    """
+
+    file: str
+    container: Container
+    records: Callable[[], Iterator[Raw]]
+    encoding: str | None = None
+    newline: str | None = None
+    delimiter: str | None = None
+    sheets: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    sample: tuple[dict[str, Any], ...] = ()
+    notices: tuple[Problem, ...] = ()
+    header_is_data: bool = False
+    one_object: bool = False
+
+
+def look_at(address: Path | str, forced: str | None = None) -> Look:
+    """Look at a file (`FILE#Sheet`) or a data set of the hub (`hf:org/name:split`).
+
+    Args:
+        address: what to look at.
+        forced: a format's name that decides between JSONL, JSON, CSV and TSV.
+
+    Raises:
+        DataError: it cannot be opened, has no rows, or is nothing that Assay reads.
+    """
+    file = str(address)
+    if file.startswith(hub.PREFIX):
+        return _sampled(Look(file, "hf", lambda: hub.read_rows(file)))
+    path, sheet = _split_sheet(Path(address))
+    kind, head = kind_of(path)
+    if kind == "xlsx":
+        return _look_at_workbook(path, file, sheet)
+    if sheet is not None:
+        raise DataError("only a workbook has sheets.", where=file, fix=f"Name it {path}.")
+    if kind == "parquet":
+        fields = parquet.fields(path, file)
+        look = Look(file, "parquet", lambda: parquet.read_rows(path, file), fields=fields)
+        return _sampled(look)
+    return _look_at_text(path, file, head, forced)
+
+
+def _split_sheet(path: Path) -> tuple[Path, str | None]:
+    """A name with # is a file and its sheet, unless a file of that name is there."""
+    name, mark, sheet = path.name.partition("#")
+    if not mark or path.exists():
+        return path, None
+    return path.with_name(name), sheet
+
+
+def _look_at_workbook(path: Path, file: str, sheet: str | None) -> Look:
+    names = xlsx.sheets(path, file)
+    header = xlsx.read_header(path, file, sheet)
+    notices = () if sheet else xlsx.sheets_notice(names, file)
+    look = Look(
+        file,
+        "xlsx",
+        lambda: xlsx.read_rows(path, file, sheet),
+        sheets=names,
+        fields=header.usable,
+        notices=(*notices, *header.problems(file, 1)),
+        header_is_data=header.looks_like_data,
+    )
+    return _sampled(look)
+
+
+def _look_at_text(path: Path, file: str, head: bytes, forced: str | None) -> Look:
+    encoding = find_encoding(path, head)
+    name = encoding.name
+    text = decode_head(head, name)
+    refuse_binary(path, text)
+    if not text.strip():
+        raise DataError(
+            "the file holds only white space.", where=file, fix="Name a file with examples."
+        )
+    notices = (_guessed(file, name),) if encoding.guessed else ()
+    container = _text_container(text, path.name, forced)
+    newline = find_newline(text)
+    if container == "jsonl":
+        return _sampled(
+            Look(
+                file,
+                "jsonl",
+                lambda: json_records.read_lines(path, file, name),
+                name,
+                newline,
+                notices=notices,
+            )
+        )
+    if container == "json":
+        look = _sampled(
+            Look(
+                file,
+                "json",
+                lambda: json_records.read_array(path, file, name),
+                name,
+                newline,
+                notices=notices,
+            )
+        )
+        alone = not text.lstrip().startswith("[") and len(list(islice(look.records(), 2))) == 1
+        return replace(look, one_object=alone)
+    whole = len(head) < SAMPLE
+    delimiter = "\t" if forced == "tsv" else delimited.find_delimiter(text, whole=whole)
+    header = delimited.read_header(path, file, name, delimiter)
+    look = Look(
+        file,
+        "table",
+        lambda: delimited.read_table(path, file, name, delimiter),
+        name,
+        newline,
+        delimiter,
+        fields=header.usable,
+        notices=(*notices, *header.problems(file, 1)),
+        header_is_data=header.looks_like_data,
+    )
+    return _sampled(look)
+
+
+def _guessed(file: str, encoding: str) -> Problem:
+    return problem(
+        "encoding-guessed",
+        file,
+        1,
+        f"the file is not UTF-8; it was read as {encoding}.",
+        "Check that accents and umlauts look right, or save the file as UTF-8.",
+    )
+
+
+def _text_container(text: str, name: str, forced: str | None) -> Container:
+    """JSON Lines, JSON or a table, by the start of a text."""
+    if forced in ("csv", "tsv"):
+        return "table"
+    if forced in ("jsonl-objects", "json-objects"):
+        return "jsonl" if forced == "jsonl-objects" else "json"
+    start = text.lstrip()
+    lines = [line for line in start[:SAMPLE].splitlines() if line.strip()][:_SAMPLED]
+    if len(start) >= SAMPLE // 4 and len(lines) > 1 and len(lines) < _SAMPLED:
+        lines.pop()  # cut off by the end of the sample
+    objects = sum(isinstance(_value(line), dict) for line in lines)
+    if objects * 2 >= len(lines) or (objects and start[0] == "{"):
+        return "jsonl"
+    if start[0] == "[" and start[1:].lstrip()[:1] in tuple('{["]'):
+        return "json"
+    by_line = name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson"))
+    if start[0] == "{":
+        first_line_is_whole = lines[0].rstrip().endswith("}")
+        return "jsonl" if by_line and first_line_is_whole else "json"
+    return "jsonl" if by_line else "table"
+
+
+def _value(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _sampled(look: Look) -> Look:
+    """The look with its first good records.
+
+    Raises:
+        DataError: there is not one record.
+    """
+    good: list[dict[str, Any]] = []
+    seen = 0
+    for raw in islice(look.records(), _SEARCHED):
+        seen += 1
+        if not raw.problems:
+            good.append(raw.value)
+        if len(good) == _SAMPLED:
+            break
+    if not seen:
+        what = "no rows below the header" if look.container in ("table", "xlsx") else "no rows"
+        raise DataError(
+            f"the file holds {what}.", where=look.file, fix="Name a file with examples."
+        )
+    fields = look.fields or tuple(dict.fromkeys(str(key) for record in good for key in record))
+    return replace(look, fields=fields, sample=tuple(good))

@@ -1,0 +1,177 @@
+"""A file as bytes: found, readable, of a kind that holds examples, gzip undone on the way.
+
+Everything that can be wrong before the first character is told here, as a `DataError`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Literal, cast
+
+from assay.errors import DataError
+
+SAMPLE = 256 * 1024
+"""Bytes at the start of a file that are looked at to tell what it is."""
+GZIP_RATIO = 300
+"""Largest expansion of a .gz file; DEFLATE itself ends at about 1030 to 1."""
+GZIP_FREE = 256 * 1024 * 1024
+"""Bytes that may come out before the ratio counts."""
+WORKBOOK_LIMIT = 4 * 1024**3
+"""Largest unpacked size of a workbook, in bytes."""
+
+Kind = Literal["text", "parquet", "xlsx"]
+
+_REFUSED: tuple[tuple[bytes, str, str], ...] = (
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Word file (.xls, .doc)", "Save it as .xlsx or CSV."),
+    (b"%PDF", "a PDF", "Documents belong in the project's knowledge folder."),
+    (b"BZh", "a bzip2 archive", "Unpack it first."),
+    (b"\xfd7zXZ", "an xz archive", "Unpack it first."),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive", "Unpack it first."),
+    (b"7z\xbc\xaf", "a 7-zip archive", "Unpack it first."),
+    (b"SQLite format 3", "an SQLite database", "Export the table as CSV."),
+    (b"\x80\x02", "a Python pickle", "Pickles are never loaded: they can run code. Export CSV."),
+    (b"\x80\x03", "a Python pickle", "Pickles are never loaded: they can run code. Export CSV."),
+    (b"\x80\x04", "a Python pickle", "Pickles are never loaded: they can run code. Export CSV."),
+    (b"\x80\x05", "a Python pickle", "Pickles are never loaded: they can run code. Export CSV."),
+    (b"ARROW1", "an Arrow file", "Save it as Parquet."),
+    (b"\x89PNG", "an image", "Assay reads text."),
+    (b"\xff\xd8\xff", "an image", "Assay reads text."),
+    (b"GGUF", "a model", "Name it with --model."),
+)
+
+
+class _Guarded(io.RawIOBase):
+    """A gzip stream that stops when it grows out of proportion (a decompression bomb)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._size, self._out = path, path.stat().st_size, 0
+        self._stream = gzip.GzipFile(path)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        try:
+            count = self._stream.readinto(buffer)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(
+                f"the gzip file is damaged or was cut off ({error}).",
+                where=str(self._path),
+                fix="Fetch or pack it again.",
+            ) from None
+        self._out += count
+        if self._out > GZIP_FREE and self._out > GZIP_RATIO * self._size:
+            raise DataError(
+                f"the gzip file expands to more than {GZIP_RATIO} times its size.",
+                where=str(self._path),
+                fix="Unpack it yourself if you trust it.",
+            )
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+        super().close()
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """The bytes of a file, unpacked when it is gzip.
+
+    Raises:
+        DataError: no such file, a folder, no permission; later, damaged or bomb-like gzip.
+    """
+    if path.is_dir():
+        raise DataError("this is a folder.", where=str(path), fix="Name one file in it.")
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise DataError("there is no such file.", where=str(path), fix=_neighbour(path)) from None
+    except PermissionError:
+        raise DataError(
+            "you may not read this file.", where=str(path), fix="Change its permissions."
+        ) from None
+    except OSError as error:
+        raise DataError(f"the file cannot be opened: {error.strerror}.", where=str(path)) from None
+    if file.read(2) == b"\x1f\x8b":
+        file.close()
+        return io.BufferedReader(cast(io.RawIOBase, _Guarded(path)), 1 << 20)
+    file.seek(0)
+    return file
+
+
+def _neighbour(path: Path) -> str:
+    from rapidfuzz import process
+
+    try:
+        names = [name for name in os.listdir(path.parent or Path()) if not name.startswith(".")]
+    except OSError:
+        return f"The folder {path.parent} cannot be read either."
+    close = process.extractOne(path.name, names, score_cutoff=70)
+    return f"Did you mean {close[0]}?" if close else "Check the path."
+
+
+def kind_of(path: Path) -> tuple[Kind, bytes]:
+    """What a file is, by its first bytes, with its first `SAMPLE` bytes.
+
+    Raises:
+        DataError: it cannot be opened, is empty, or is no table and no text.
+    """
+    with open_bytes(path) as file:
+        head = file.read(SAMPLE)
+    if not head:
+        raise DataError("the file is empty.", where=str(path), fix="Name a file with examples.")
+    if head.startswith(b"PAR1"):
+        return "parquet", head
+    if head.startswith(b"PK\x03\x04"):
+        _check_workbook(path)
+        return "xlsx", head
+    for magic, what, fix in _REFUSED:
+        if head.startswith(magic):
+            raise DataError(f"this is {what}, not a file of examples.", where=str(path), fix=fix)
+    return "text", head
+
+
+def refuse_binary(path: Path, sample: str) -> None:
+    """Refuse decoded text that is mostly control characters.
+
+    Raises:
+        DataError: more than one character in 20 is a control character (a few NULs are a
+            problem of their row).
+    """
+    control = sum(1 for c in sample if c < " " and c not in "\t\n\r\f")
+    if control * 20 > len(sample):
+        raise DataError(
+            "this is a binary file, not text.",
+            where=str(path),
+            fix="Export the examples as CSV, JSONL, Parquet or XLSX.",
+        )
+
+
+def _check_workbook(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            size = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(
+            f"the file is a damaged or half-copied ZIP archive or workbook ({error}).",
+            where=str(path),
+            fix="Save or copy it again.",
+        ) from None
+    if "xl/workbook.xml" not in names:
+        raise DataError(
+            "this is a ZIP archive, not a workbook.",
+            where=str(path),
+            fix=f"Unpack it and name one of its files: {', '.join(names[:5])}.",
+        )
+    if size > WORKBOOK_LIMIT:
+        raise DataError(
+            f"the workbook unpacks to {size / 1e9:.1f} GB.",
+            where=str(path),
+            fix="Save the sheet as CSV.",
+        )
