@@ -280,6 +280,6 @@ def _blocks(resamples: int, width: int) -> Iterator[int]:
 
 def _draws(rows: int, count: int, rng: np.random.Generator) -> Floats:
     """[rows, count]: how often each unit is drawn when `count` are drawn with replacement."""
-    picks = rng.integers(0, count, (rows, count), dtype=np.uint32).astype(np.int64)
+    picks = rng.integers(0, count, (rows, count))
     picks += np.arange(rows)[:, None] * count
     return np.bincount(picks.ravel(), minlength=rows * count).reshape(rows, count).astype(float)

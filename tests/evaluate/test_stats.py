@@ -1,0 +1,215 @@
+"""Closed-form statistics: against published values, statsmodels, and brute force."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import optimize
+from scipy import stats as scipy_stats
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+from assay.evaluate import stats
+
+counts = st.integers(0, 400)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[int, int, int]:
+    """(only a right, only b right, n) with n at least 1."""
+    a_only, b_only, same = draw(counts), draw(counts), draw(counts)
+    return a_only, b_only, max(a_only + b_only + same, 1)
+
+
+@given(n=st.integers(1, 5000), share=st.floats(0, 1), alpha=st.sampled_from([0.01, 0.05, 0.1]))
+def test_wilson_agrees_with_statsmodels(n: int, share: float, alpha: float) -> None:
+    successes = round(share * n)
+    expected = proportion_confint(successes, n, alpha=alpha, method="wilson")
+    assert stats.wilson(successes, n, alpha) == pytest.approx(expected, abs=1e-12)
+
+
+def test_wilson_without_examples_knows_nothing() -> None:
+    assert stats.wilson(0, 0) == (0.0, 1.0)
+
+
+@given(events=st.integers(0, 300), more=st.integers(0, 300), alpha=st.floats(0.001, 0.2))
+def test_clopper_pearson_agrees_with_statsmodels(events: int, more: int, alpha: float) -> None:
+    n = events + more
+    if n == 0:
+        return
+    expected = proportion_confint(events, n, alpha=2 * alpha, method="beta")[1]
+    assert float(stats.clopper_pearson_upper(events, n, alpha)) == pytest.approx(expected, abs=1e-9)
+
+
+@given(a_only=counts, b_only=counts)
+def test_mcnemar_agrees_with_statsmodels_and_turns_with_its_sides(a_only: int, b_only: int) -> None:
+    p = stats.mcnemar(a_only, b_only)
+    if a_only + b_only:
+        expected = statsmodels_mcnemar([[0, a_only], [b_only, 0]], exact=True).pvalue
+        assert p == pytest.approx(min(1.0, expected), rel=1e-9)
+    assert stats.mcnemar(b_only, a_only) == p
+    assert 0 < p <= 1
+
+
+@given(a_only=counts, b_only=counts)
+def test_one_sided_mcnemar_agrees_with_scipy(a_only: int, b_only: int) -> None:
+    if a_only + b_only == 0:
+        assert stats.mcnemar(0, 0, "greater") == 1.0
+        return
+    for side in ("greater", "less"):
+        expected = scipy_stats.binomtest(a_only, a_only + b_only, alternative=side).pvalue
+        assert stats.mcnemar(a_only, b_only, side) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("a_only", "b_only", "n", "alpha", "low", "high", "digits"),
+    [
+        # Airway reactivity (Bentur 2009) and complete response (Cavo 2012), the worked examples of
+        # Fagerland, Lydersen and Laake 2014, Statistics in Medicine 33:2850-2875.
+        (1, 7, 21, 0.05, -0.517, -0.026, 3),
+        (6, 16, 161, 0.05, -0.1240, -0.0054, 4),
+        # R, PropCIs::scoreci.mp(x, y, n), which is the interval of (y − x) / n.
+        (28, 25, 618, 0.10, -0.0148, 0.0247, 4),
+        (20, 60, 1000, 0.05, -0.0584, -0.0231, 4),
+    ],
+)
+def test_tango_gives_the_published_intervals(
+    a_only: int, b_only: int, n: int, alpha: float, low: float, high: float, digits: int
+) -> None:
+    found = stats.tango_interval(a_only, b_only, n, alpha)
+    assert tuple(round(limit, digits) for limit in found) == (low, high)
+
+
+@given(table=tables(), difference=st.floats(-0.95, 0.95))
+def test_tango_statistic_agrees_with_a_numerical_maximum_of_the_likelihood(
+    table: tuple[int, int, int], difference: float
+) -> None:
+    a_only, b_only, n = table
+
+    def minus_log_likelihood(only_b: float) -> float:
+        cells = ((a_only, only_b + difference), (b_only, only_b))
+        rest = 1 - 2 * only_b - difference
+        total = -(n - a_only - b_only) * math.log(max(rest, 1e-300))
+        return total - sum(count * math.log(max(p, 1e-300)) for count, p in cells)
+
+    low, high = max(0.0, -difference), (1 - difference) / 2
+    found = optimize.minimize_scalar(
+        minus_log_likelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-12}
+    )
+    variance = n * (2 * found.x + difference - difference**2)
+    gap = a_only - b_only - n * difference
+    if variance > 1e-4 * n:
+        expected = gap / math.sqrt(variance)
+        assert stats.tango_z(a_only, b_only, n, difference) == pytest.approx(
+            expected, rel=2e-3, abs=2e-3
+        )
+
+
+@given(table=tables(), alpha=st.sampled_from([0.01, 0.05, 0.2]))
+def test_tango_interval_contains_the_estimate_and_turns_with_its_sides(
+    table: tuple[int, int, int], alpha: float
+) -> None:
+    a_only, b_only, n = table
+    low, high = stats.tango_interval(a_only, b_only, n, alpha)
+    assert -1 <= low <= (a_only - b_only) / n <= high <= 1
+    assert stats.tango_interval(b_only, a_only, n, alpha) == pytest.approx((-high, -low), abs=1e-9)
+
+
+@given(table=tables(), margin=st.sampled_from([0.01, 0.02, 0.1]))
+def test_not_worse_agrees_with_the_interval(table: tuple[int, int, int], margin: float) -> None:
+    a_only, b_only, n = table
+    low, _ = stats.tango_interval(a_only, b_only, n, alpha=0.06)
+    p = stats.tango_not_worse_p(a_only, b_only, n, margin)
+    assert 0 <= p <= 1
+    if abs(low + margin) > 1e-9:
+        assert (p < 0.03) == (low > -margin)
+
+
+def test_not_worse_holds_its_level_at_the_worst_true_discordance() -> None:
+    """Exact, by summing over all tables: 200 examples, the truth just at the margin."""
+    n, margin, level = 200, 0.02, 0.0304
+    p = {
+        (a, b): stats.tango_not_worse_p(a, b, n, margin)
+        for a in range(80)
+        for b in range(80)
+        if a + b <= n
+    }
+    for only_a in (0.0, 0.002, 0.01, 0.05, 0.15):
+        only_b = only_a + margin
+        probability = scipy_stats.multinomial.pmf(
+            np.array([(a, b, n - a - b) for a, b in p]), n, [only_a, only_b, 1 - only_a - only_b]
+        )
+        rejected = np.array([value <= level for value in p.values()])
+        assert float(probability[rejected].sum()) <= 1.05 * level
+
+
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_agrees_with_statsmodels_and_keeps_the_order(p: list[float]) -> None:
+    adjusted = stats.holm(p)
+    assert adjusted == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
+    order = np.argsort(p, kind="stable")
+    assert (np.diff(adjusted[order]) >= 0).all()
+    assert (adjusted >= np.array(p)).all()
+
+
+def test_holm_of_nothing_is_nothing() -> None:
+    assert len(stats.holm([])) == 0
+
+
+def test_all_openings_together_spend_alpha() -> None:
+    spent = [stats.opening_alpha(0.05, j) for j in range(1, 200_000)]
+    assert sum(spent) == pytest.approx(0.05, abs=1e-6)
+    assert sum(spent) < 0.05
+    assert spent[0] == pytest.approx(0.0304, abs=5e-5)
+
+
+def test_intraclass_correlation_recovers_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    member = np.repeat(np.arange(2000), 5)
+    values = 0.6 * rng.standard_normal(2000)[member] + 0.8 * rng.standard_normal(len(member))
+    groups = [str(i) for i in member]
+    assert stats.intraclass_correlation(values, groups) == pytest.approx(0.36, abs=0.03)
+    rng.shuffle(values)
+    assert stats.intraclass_correlation(values, groups) < 0.03
+    assert stats.intraclass_correlation([1.0, 1.0, 1.0], ["a", "a", "b"]) == 0.0
+    assert stats.intraclass_correlation([1.0, 0.0], ["a", "b"]) == 0.0
+
+
+def test_design_effect_of_groups() -> None:
+    assert stats.design_effect([]) == 1.0
+    assert stats.design_effect([1, 1, 1], 0.5) == 1.0
+    assert stats.design_effect([5] * 10, 0.25) == pytest.approx(2.0)
+    assert stats.design_effect([1, 9], 0.25) > stats.design_effect([5, 5], 0.25)
+
+
+def test_the_minimum_detectable_effect_is_detected_eight_times_in_ten() -> None:
+    n, pairs, level, discordance = 1000, 15, 0.0304, 0.3
+    effect = stats.minimum_detectable_effect(n, pairs, level, discordance=discordance)
+    chances = [(discordance + effect) / 2, (discordance - effect) / 2]
+    draws = np.random.default_rng(0).multinomial(n, [*chances, 1 - discordance], size=1500)
+    called = np.mean([stats.mcnemar(a, b) <= level / pairs for a, b, _ in draws])
+    assert 0.75 < called < 0.86
+
+
+def test_effect_and_size_follow_what_they_should() -> None:
+    effect = stats.minimum_detectable_effect
+    assert effect(0, 1, 0.03) == 1.0
+    assert effect(100, 1, 0.03) == effect(100, 1, 0.03, discordance=0.3)
+    assert effect(400, 1, 0.03) == pytest.approx(effect(100, 1, 0.03) / 2)
+    assert effect(100, 15, 0.03) > effect(100, 1, 0.03)
+    assert effect(400, 1, 0.03, design_effect=4) == pytest.approx(effect(100, 1, 0.03))
+
+
+def test_examples_needed_suffice_eight_times_in_ten() -> None:
+    margin, level, discordance = 0.05, 0.01, 0.2
+    n = stats.examples_needed(margin, level, discordance=discordance)
+    half = discordance / 2
+    draws = np.random.default_rng(0).multinomial(n, [half, half, 1 - discordance], size=1500)
+    shown = np.mean([stats.tango_not_worse_p(a, b, n, margin) <= level for a, b, _ in draws])
+    assert 0.75 < shown < 0.86
+    assert stats.examples_needed(1e-4, 0.01, discordance=0.3) == stats.MOST_EXAMPLES
