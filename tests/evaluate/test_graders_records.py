@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.config import GraderSpec
@@ -48,7 +48,9 @@ def test_schema_valid_names_what_does_not_fit() -> None:
 
 def test_a_schema_does_not_fetch_references_from_the_network() -> None:
     context = GradingContext(output_schema={"$ref": "http://localhost:1/schema.json"})
-    with pytest.raises(ConfigError, match=r"output_schema: a \$ref leads nowhere: http://localhost"):
+    with pytest.raises(
+        ConfigError, match=r"output_schema: a \$ref leads nowhere: http://localhost"
+    ):
         grade(GraderSpec(name="schema-valid"), ["1"], [Example.of("q", "1")], context)
 
 
@@ -116,6 +118,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(one=JSON, other=JSON)
 def test_f1_lies_between_precision_and_recall_and_is_symmetric(one: Any, other: Any) -> None:
     precision, recall, f1 = (
