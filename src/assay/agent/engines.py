@@ -50,7 +50,7 @@ class Engines:
 
         if scheme == "version":
             version = load_version(self.store.folder, name)
-            loaded = load(version.record.base, dtype=self.dtype, adapter=version.adapter)
+            loaded = load(version.record.base, dtype=self.dtype, adapter=version.folder)
             template = Template.from_dict(loaded.tokenizer, version.record.template)
         else:
             loaded = load(model, dtype=self.dtype)

@@ -70,6 +70,7 @@ def train_version(context: Context) -> tuple[str, TrainResult]:
         data={"train": _digest(context.train), "validation": _digest(context.validation)},
         settings=config.fine_tune.model_dump(mode="json"),
         template=template.to_dict(),
+        template_sha256=template.sha256,
         metrics={"validation_loss": result.best_validation_loss},
         seed=config.fine_tune.seed,
         code=__version__,

@@ -166,5 +166,3 @@ def schema() -> None:
     from assay.config import config_schema
 
     print(jsonlib.dumps(config_schema(), indent=2))
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -27,9 +28,9 @@ def pull(
 @app.command("list")
 def list_(json: AsJson = False) -> None:
     """The starter catalogue, and what of it is here."""
-    from assay.models.pull import list_models
+    from assay.models.show import known
 
-    rows = list_models()
+    rows = [asdict(row) for row in known()]
     if json:
         as_json(rows)
     else:
@@ -42,9 +43,9 @@ def show(
     json: AsJson = False,
 ) -> None:
     """What a model is: architecture, size, context, licence, hash."""
-    from assay.models.pull import describe
+    from assay.models.show import describe
 
-    facts = describe(model)
+    facts = asdict(describe(model, progress=Terminal()))
     if json:
         as_json(facts)
         return

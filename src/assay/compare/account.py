@@ -31,6 +31,12 @@ from assay.compare.result import (
 )
 from assay.compare.verdict import CandidateFigures, decide
 from assay.config import Config
+from assay.evaluate.aggregate import (
+    confusion_counts,
+    corpus_scores,
+    scores_by_class,
+    seen_labels,
+)
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.resampling import studentise, units
 from assay.example import Example
@@ -63,7 +69,7 @@ def conclude(
     entries = [_entry(one, cost) for one, cost in zip(taken, prices, strict=True)]
     decision = decide(entries, groups, _settings(plan))
     candidates = [
-        _candidate(one, cost, figures, groups)
+        _candidate(one, cost, figures, groups, examples, config)
         for one, cost, figures in zip(taken, prices, decision.candidates, strict=True)
     ]
     return Result(
@@ -150,7 +156,12 @@ def _entry(one: Taken, cost: Price) -> Entry:
 
 
 def _candidate(
-    one: Taken, cost: Price, figures: CandidateFigures, groups: Sequence[str] | None
+    one: Taken,
+    cost: Price,
+    figures: CandidateFigures,
+    groups: Sequence[str] | None,
+    examples: Sequence[Example],
+    config: Config,
 ) -> CandidateResult:
     candidate, measurement, speed = one.candidate, one.measurement, one.performance
     return CandidateResult(
@@ -178,6 +189,8 @@ def _candidate(
         prompt_tokens=speed.prompt_tokens,
         completion_tokens=speed.completion_tokens,
         metrics=_metrics(measurement, groups),
+        corpus=corpus_scores(config.task, _texts(one), examples, config.labels),
+        per_class=scores_by_class(config.task, _texts(one), examples, config.labels),
         validation=[
             ValidationFigure(setting=t.setting, score=t.score, chosen=t.chosen)
             for t in candidate.tried
@@ -217,4 +230,20 @@ def _curve(candidate: Candidate) -> Curve:
 def _confusions(
     taken: Sequence[Taken], examples: Sequence[Example], config: Config
 ) -> list[Confusion]:
-    raise NotImplementedError
+    """Label tasks: who took what for what."""
+    if config.task != "label":
+        return []
+    labels = list(config.labels or seen_labels(examples))
+    return [
+        Confusion(
+            candidate=one.candidate.name,
+            labels=labels,
+            counts=confusion_counts(_texts(one), examples, labels),
+        )
+        for one in taken
+        if not one.measurement.incomplete
+    ]
+
+
+def _texts(one: Taken) -> list[str]:
+    return [answer.text for answer in one.measurement.answers]

@@ -1,0 +1,121 @@
+"""How results look on a terminal: tables for people, one JSON document for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+console = Console(highlight=False)
+
+
+def as_json(value: Any) -> None:
+    """One document on stdout."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def table(title: str | None, *columns: str, numbers: Sequence[str] = ()) -> Table:
+    """An empty table; columns named in `numbers` are set flush right."""
+    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in numbers else "left")
+    return made
+
+
+def print_draft(draft: Any) -> None:
+    """What init found and proposes, and why."""
+    found, proposal = draft.detected, draft.proposal
+    console.print(f"[bold]{escape(str(draft.choices.data))}[/]: {found.format}")
+    if draft.columns is not None:
+        inputs, outputs = ", ".join(draft.columns.input), ", ".join(draft.columns.output)
+        console.print(f"  input {escape(inputs)}, output {escape(outputs)}")
+    rejected = f", {draft.rejected} unusable" if draft.rejected else ""
+    console.print(f"  {len(draft.examples)} examples looked at{rejected}")
+    for reason in proposal.reasons:
+        console.print(f"  {escape(reason)}")
+    console.print(
+        f"Proposed: task {proposal.task}, decided by {proposal.primary}, good enough at "
+        f"{proposal.good_enough:g}, candidates {', '.join(proposal.candidates)}."
+    )
+
+
+def print_estimate(estimate: Any) -> None:
+    """The time budget, before anything is spent."""
+    rows = table(None, "candidate", "about", numbers=["about"])
+    for name, seconds in estimate.parts:
+        rows.add_row(name, duration(seconds))
+    console.print(rows)
+    money = "" if estimate.usd is None else f", {estimate.usd:.2f} USD of machine time"
+    console.print(
+        f"In all about {duration(estimate.seconds)}, "
+        f"{estimate.memory_bytes / 2**30:.1f} GB of memory{money}."
+    )
+    console.print(
+        f"With {estimate.holdout} holdout examples the smallest difference that can be shown is "
+        f"about {100 * estimate.minimum_detectable_effect:.0f} points."
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def print_check(report: Any) -> None:
+    """Counts, and the first problems."""
+    body = report.to_dict()
+    console.print(
+        f"{body['format']}: {body['rows']} rows, {body['valid']} valid, "
+        f"{body['rejected']} rejected; duplicates: {body['duplicates']['exact']} exact, "
+        f"{body['duplicates']['near']} near."
+    )
+    if body["tokens"]:
+        tokens = body["tokens"]
+        console.print("Tokens: " + ", ".join(f"{value} {key}" for key, value in tokens.items()))
+    if body["counts"]:
+        rows = table(None, "problem", "count", numbers=["count"])
+        for code, count in sorted(body["counts"].items()):
+            rows.add_row(code, str(count))
+        console.print(rows)
+    for problem in body["problems"][:20]:
+        place = f"{problem['file']}:{problem['line']}"
+        field = f" {problem['field']}" if problem["field"] else ""
+        console.print(
+            f"{escape(place)}{escape(field)}: {problem['severity']}: "
+            f"{escape(problem['message'])} {escape(problem['fix'])}",
+            soft_wrap=True,
+        )
+    more = len(body["problems"]) - 20
+    if more > 0:
+        console.print(f"... and {more} more; --json shows 1000, --out keeps them all.")
+
+
+def print_overlap(report: Any) -> None:
+    """Twins, and the first of them."""
+    body = report.to_dict()
+    console.print(
+        f"{body['exact']} holdout rows stand exactly in the training file, {body['near']} nearly."
+    )
+    rows = table(None, "holdout row", "training row", "kind", "similarity")
+    for row in body["rows"][:20]:
+        rows.add_row(
+            str(row["holdout_row"]), str(row["train_row"]), row["kind"], f"{row['similarity']:.3f}"
+        )
+    if body["rows"]:
+        console.print(rows)
+
+
+def print_models(rows: Sequence[dict[str, Any]]) -> None:
+    """The catalogue."""
+    made = table(None, *rows[0]) if rows else table(None)
+    for row in rows:
+        made.add_row(*(escape(str("" if value is None else value)) for value in row.values()))
+    console.print(made)

@@ -1,0 +1,217 @@
+"""Charts as SVG text: forest of differences, cost against quality, training curve.
+
+Colours are classes of report.css, so that they follow light and dark. Every text is escaped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from markupsafe import Markup, escape
+
+from assay.compare.report.wording import in_100, usd
+from assay.compare.result import CandidateResult, Curve, PairResult, Result
+
+WIDTH = 860
+ROW = 26
+
+
+def _svg(height: float, label: str, body: Sequence[str]) -> Markup:
+    return Markup(
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(label)}">'
+        + "".join(body)
+        + "</svg>"
+    )
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", style: str = "") -> str:
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text {place} class="{style}">{escape(text)}</text>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{style}"/>'
+
+
+def _ticks(low: float, high: float, count: int = 6) -> list[float]:
+    """Round numbers between low and high, steps of 1, 2 or 5 times a power of ten."""
+    if high <= low:
+        return [low]
+    raw = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw)
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [step * i for i in range(first, last + 1)]
+
+
+def scores(result: Result) -> Markup:
+    """Every candidate's score with its interval, best first, on one scale from 0 to 100."""
+    rows = sorted(
+        (c for c in result.candidates if c.score is not None), key=lambda c: -(c.score or 0)
+    )
+    left, right, top = 190.0, 70.0, 8.0
+    height = top + ROW * len(rows) + 30
+
+    def x(score: float) -> float:
+        return left + (WIDTH - left - right) * score
+
+    body = [_line(x(t / 100), top, x(t / 100), height - 24, "grid") for t in range(0, 101, 20)]
+    body += [_text(x(t / 100), height - 8, str(t), "middle", "tick") for t in range(0, 101, 20)]
+    if result.good_enough is not None:
+        place = x(result.good_enough)
+        body.append(_line(place, top, place, height - 24, "bar-line"))
+    for i, candidate in enumerate(rows):
+        y = top + ROW * i + ROW / 2
+        style = _style(candidate, result)
+        low, high = candidate.low or 0.0, candidate.high or 0.0
+        body.append(_text(left - 10, y + 4, candidate.name, "end", "name"))
+        body.append(_line(x(low), y, x(high), y, f"whisker {style}"))
+        body.append(
+            f'<circle cx="{x(candidate.score or 0):.1f}" cy="{y:.1f}" r="5" class="dot {style}">'
+            f"<title>{escape(candidate.name)}: {in_100(candidate.score)}</title></circle>"
+        )
+        body.append(_text(WIDTH - right + 12, y + 4, in_100(candidate.score), "start", "value"))
+    return _svg(height, "score of every candidate with its interval", body)
+
+
+def _style(candidate: CandidateResult, result: Result) -> str:
+    if candidate.name == result.verdict.recommend:
+        return "chosen"
+    return "base" if candidate.baseline else "plain"
+
+
+def forest(pairs: Sequence[PairResult], margin: float) -> Markup:
+    """Paired differences with their intervals; the band is the margin that does not matter."""
+    left, right, top = 330.0, 165.0, 8.0
+    height = top + ROW * len(pairs) + 30
+    reach = max([margin, *(max(abs(p.low), abs(p.high)) for p in pairs)]) * 1.08
+
+    def x(value: float) -> float:
+        return left + (WIDTH - left - right) * (value + reach) / (2 * reach)
+
+    band = x(margin) - x(-margin)
+    body = [
+        f'<rect x="{x(-margin):.1f}" y="{top}" width="{band:.1f}" height="{height - 24 - top:.1f}"'
+        ' class="band"/>'
+    ]
+    for tick in _ticks(-reach, reach):
+        body.append(_line(x(tick), top, x(tick), height - 24, "zero" if tick == 0 else "grid"))
+        body.append(
+            _text(x(tick), height - 8, f"{100 * tick:+g}" if tick else "0", "middle", "tick")
+        )
+    for i, pair in enumerate(pairs):
+        y = top + ROW * i + ROW / 2
+        style = {"better": "chosen", "worse": "lost"}.get(pair.call, "plain")
+        body.append(_text(left - 10, y + 4, f"{pair.a} − {pair.b}", "end", "name"))
+        body.append(_line(x(pair.low), y, x(pair.high), y, f"whisker {style}"))
+        body.append(
+            f'<circle cx="{x(pair.difference):.1f}" cy="{y:.1f}" r="5" class="dot {style}"/>'
+        )
+        said = f"{100 * pair.difference:+.1f}  {pair.call.replace('_', ' ')}"
+        body.append(_text(WIDTH - right + 12, y + 4, said, "start", "value"))
+    return _svg(height, "differences between candidates with their intervals", body)
+
+
+def cost_against_quality(candidates: Sequence[CandidateResult], recommended: str | None) -> Markup:
+    """First year's cost to own (log scale) against score; unknown costs are not drawn."""
+    known = [c for c in candidates if c.yearly_cost is not None and c.score is not None]
+    if not known:
+        return Markup("")
+    left, right, top, height = 60.0, 150.0, 14.0, 320.0
+    floor = 1.0
+    costs = [max(floor, c.yearly_cost or 0.0) for c in known]
+    low, high = math.log10(min(costs)) - 0.15, math.log10(max(costs)) + 0.15
+    if high - low < 0.6:
+        low, high = low - 0.3, high + 0.3
+
+    def x(cost: float) -> float:
+        return left + (WIDTH - left - right) * (math.log10(max(floor, cost)) - low) / (high - low)
+
+    def y(score: float) -> float:
+        return top + (height - top - 44) * (1 - score)
+
+    body = []
+    for tick in range(0, 101, 20):
+        body.append(_line(left, y(tick / 100), WIDTH - right, y(tick / 100), "grid"))
+        body.append(_text(left - 8, y(tick / 100) + 4, str(tick), "end", "tick"))
+    for power in range(math.floor(low), math.ceil(high) + 1):
+        for digit in (1, 2, 5):
+            cost = digit * 10.0**power
+            if low <= math.log10(cost) <= high:
+                body.append(_line(x(cost), top, x(cost), height - 40, "grid"))
+                body.append(
+                    _text(x(cost), height - 24, usd(cost).removesuffix(".00"), "middle", "tick")
+                )
+    body.append(
+        _text((left + WIDTH - right) / 2, height - 6, "cost to own, first year", "middle", "tick")
+    )
+    taken: list[tuple[float, float]] = []
+    for candidate, cost in sorted(
+        zip(known, costs, strict=True), key=lambda row: -(row[0].score or 0)
+    ):
+        px, py = x(cost), y(candidate.score or 0)
+        style = (
+            "chosen" if candidate.name == recommended else "base" if candidate.baseline else "plain"
+        )
+        body.append(
+            _line(px, y(candidate.low or 0), px, y(candidate.high or 0), f"whisker {style}")
+        )
+        body.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="6" class="dot {style}"/>')
+        label_y = py + 4
+        while any(abs(label_y - other) < 14 and abs(px - ox) < 130 for ox, other in taken):
+            label_y += 14
+        taken.append((px, label_y))
+        body.append(_text(px + 11, label_y, candidate.name, "start", "name"))
+    return _svg(height, "cost to own against score", body)
+
+
+def training(curve: Curve) -> Markup:
+    """Loss on train and validation by step; the step that was kept is marked."""
+    points = curve.points
+    trained = [(p.step, p.train_loss) for p in points if p.train_loss is not None]
+    checked = [(p.step, p.validation_loss) for p in points if p.validation_loss is not None]
+    values = [loss for _, loss in trained + checked]
+    if not values:
+        return Markup("")
+    left, right, top, height = 60.0, 120.0, 12.0, 260.0
+    last = max(step for step, _ in trained + checked) or 1
+    high = sorted(values)[int(0.98 * (len(values) - 1))] * 1.1
+    low = 0.0
+
+    def x(step: float) -> float:
+        return left + (WIDTH - left - right) * step / last
+
+    def y(loss: float) -> float:
+        return top + (height - top - 40) * (1 - (min(loss, high) - low) / ((high - low) or 1))
+
+    body = []
+    for tick in _ticks(low, high, 4):
+        body.append(_line(left, y(tick), WIDTH - right, y(tick), "grid"))
+        body.append(_text(left - 8, y(tick) + 4, f"{tick:g}", "end", "tick"))
+    for tick in _ticks(0, last, 6):
+        body.append(_text(x(tick), height - 22, f"{tick:g}", "middle", "tick"))
+    body.append(_text((left + WIDTH - right) / 2, height - 5, "step", "middle", "tick"))
+    ends = [rows[-1][1] for rows in (trained, checked) if rows]
+    apart = abs(y(ends[0]) - y(ends[-1])) > 14
+    for rows, style, name, up in (
+        (trained, "plain", "train", ends[0] > ends[-1]),
+        (checked, "chosen", "validation", ends[0] <= ends[-1]),
+    ):
+        shift = 0 if apart else -7 if up else 7
+        if not rows:
+            continue
+        path = " ".join(f"{x(step):.1f},{y(loss):.1f}" for step, loss in rows)
+        body.append(f'<polyline points="{path}" class="curve {style}"/>')
+        if style == "chosen":
+            body += [
+                f'<circle cx="{x(s):.1f}" cy="{y(v):.1f}" r="4" class="dot chosen"/>'
+                for s, v in rows
+            ]
+        body.append(_text(x(last) + 10, y(rows[-1][1]) + 4 + shift, name, "start", "name"))
+    if curve.best_step is not None:
+        place = x(curve.best_step)
+        body.append(_line(place, top, place, height - 40, "bar-line"))
+        body.append(_text(place + 5, top + 10, "kept", "start", "tick"))
+    return _svg(height, f"training curve of {curve.candidate}", body)

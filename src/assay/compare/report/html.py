@@ -1,0 +1,131 @@
+"""The report as one HTML file that opens offline.
+
+Everything is inside: style, charts, a filter of thirty lines. Every text of the data is escaped by
+the template engine; the page states a content security policy that lets nothing in or out.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from assay.compare.report import charts, wording
+from assay.compare.result import AnswerRow, Confusion, Result
+from assay.store.files import write_atomic
+
+REPORT_FILE = "report.html"
+MOST_ROWS = 500
+MOST_CHARACTERS = 600
+"""Of a text shown inline; the answers file has the whole."""
+
+
+def write_report(folder: Path, *, redact: bool = False) -> Path:
+    """Write `report.html` beside the `result.json` and `answers.jsonl.gz` it is made from.
+
+    Args:
+        redact: leave out inputs, references and answers; figures, names of labels and of
+            fields stay.
+    """
+    result = Result.model_validate_json((folder / "result.json").read_text(encoding="utf-8"))
+    rows = [] if redact else list(read_answers(folder / "answers.jsonl.gz"))
+    path = folder / REPORT_FILE
+    write_atomic(path, render(result, rows, redacted=redact))
+    return path
+
+
+def read_answers(path: Path) -> Iterator[AnswerRow]:
+    """The rows of an answers file."""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            yield AnswerRow.model_validate_json(line)
+
+
+def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
+    """The page's text."""
+    style, script = _resource("report.css"), _resource("report.js")
+    ranked = sorted(result.candidates, key=lambda c: (c.score is None, -(c.score or 0.0), c.name))
+    shown = disagreements(rows)
+    page: str = _template().render(
+        result=result,
+        ranked=ranked,
+        chosen=next((c for c in ranked if c.name == result.verdict.recommend), None),
+        meanwhile=next((c for c in ranked if c.name == result.verdict.use_meanwhile), None),
+        scores=charts.scores(result),
+        forest=charts.forest(result.pairs, result.margin),
+        quality=charts.cost_against_quality(ranked, result.verdict.recommend),
+        curves=[(curve, charts.training(curve)) for curve in result.curves],
+        confusions=[(c, worst_confusions(c)) for c in result.confusions],
+        rows=[_shortened(row) for row in shown],
+        rows_in_all=len(rows),
+        names=[c.name for c in ranked],
+        redacted=redacted,
+        say=wording,
+        style=style,
+        script=script,
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        config=json.dumps(result.config, indent=2, ensure_ascii=False),
+    )
+    return page
+
+
+def disagreements(rows: Sequence[AnswerRow]) -> list[AnswerRow]:
+    """At most MOST_ROWS rows: those on which scores differ most, then those where all fail."""
+
+    def spread(row: AnswerRow) -> tuple[float, float]:
+        values = list(row.scores.values()) or [0.0]
+        return max(values) - min(values), -max(values)
+
+    return sorted(rows, key=spread, reverse=True)[:MOST_ROWS]
+
+
+def worst_confusions(confusion: Confusion, most: int = 12) -> list[tuple[str, str, int]]:
+    """The most frequent (expected, answered, count) off the diagonal."""
+    labels = [*confusion.labels, "(no label of the set)"]
+    cells = [
+        (confusion.labels[i], labels[j], count)
+        for i, row in enumerate(confusion.counts)
+        for j, count in enumerate(row)
+        if count and i != j
+    ]
+    return sorted(cells, key=lambda cell: -cell[2])[:most]
+
+
+def _shortened(row: AnswerRow) -> dict[str, Any]:
+    return {
+        "id": _cut(row.id),
+        "input": _cut(row.input),
+        "reference": _cut(row.reference),
+        "answers": {name: _cut(text) for name, text in row.answers.items()},
+        "scores": row.scores,
+    }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else text[:MOST_CHARACTERS] + " […]"
+
+
+def _resource(name: str) -> str:
+    return files("assay.compare.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_resource("report.html.jinja"))
+
+
+def _hash(text: str) -> str:
+    """As a content security policy names an inline part."""
+    return "sha256-" + b64encode(hashlib.sha256(text.encode()).digest()).decode()

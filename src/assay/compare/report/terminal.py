@@ -1,0 +1,94 @@
+"""The result on a terminal: verdict, table, differences."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from assay.compare.report import wording
+from assay.compare.result import Result
+
+COLOURS = {"recommend": "green", "none": "red", "cannot_tell": "yellow"}
+BAR = 14
+
+
+def print_result(result: Result, console: Console | None = None) -> None:
+    """Print what a person needs to decide; the report has the rest."""
+    out = console or Console(highlight=False)
+    colour = COLOURS[result.verdict.outcome]
+    text = "\n".join(
+        [
+            escape(result.verdict.reason),
+            "",
+            f"Next: {escape(wording.next_action(result))}",
+            escape(wording.fine_tuning(result)),
+        ]
+    )
+    out.print(
+        Panel(text, title=f"[bold]{escape(wording.headline(result))}[/]", border_style=colour)
+    )
+    out.print(_candidates(result))
+    if result.pairs:
+        out.print(_pairs(result))
+    for warning in [*result.warnings, *result.data.quarantine.warnings]:
+        out.print(f"[yellow]![/] {escape(warning)}")
+    out.print(
+        f"Score: {wording.score_meaning(result)}. Unread: answers that could not be read. "
+        "A month: a twelfth of the first year's cost to own."
+    )
+    out.print(
+        f"{result.data.holdout} holdout examples, opening {result.opening.number}; the smallest "
+        f"difference that could be shown was {100 * result.minimum_detectable_effect:.1f} points."
+    )
+
+
+def _candidates(result: Result) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("candidate", no_wrap=True)
+    for name in ("score", "interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for name in ("unread", "answer", "a month"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for c in sorted(result.candidates, key=lambda c: (c.score is None, -(c.score or 0), c.name)):
+        style = "green" if c.name == result.verdict.recommend else ""
+        table.add_row(
+            escape(c.name),
+            wording.in_100(c.score),
+            wording.interval(c),
+            _bar(c.low, c.score, c.high),
+            str(c.failed) if c.status == "complete" else "incomplete",
+            wording.seconds(c.latency_p50_s),
+            wording.monthly(c),
+            style=style,
+        )
+    return table
+
+
+def _bar(low: float | None, score: float | None, high: float | None) -> str:
+    """An interval on a line from 0 to 1."""
+    if low is None or score is None or high is None:
+        return ""
+    places = [" "] * (BAR + 1)
+    for i in range(round(low * BAR), round(high * BAR) + 1):
+        places[i] = "─"
+    places[round(score * BAR)] = "●"
+    return "".join(places)
+
+
+def _pairs(result: Result) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("difference", no_wrap=True)
+    table.add_column("points", justify="right")
+    table.add_column("interval", no_wrap=True)
+    table.add_column("call")
+    for pair in result.pairs:
+        table.add_row(
+            f"{escape(pair.a)} − {escape(pair.b)}",
+            f"{100 * pair.difference:+.1f}",
+            f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}",
+            wording.CALLS[pair.call],
+        )
+    return table

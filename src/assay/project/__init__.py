@@ -1,0 +1,29 @@
+"""The facade: a project and everything one does with it, from a notebook or the command line.
+
+import assay
+
+project = assay.open("support")
+comparison = project.compare()
+print(comparison.verdict.outcome, comparison.verdict.reason)
+"""
+
+from assay.project.demo import open_demo
+from assay.project.estimate import Estimate
+from assay.project.files import check_file, import_file, overlap_files
+from assay.project.init import Choices, Draft, draft
+from assay.project.project import Comparison, Project, create, open
+
+__all__ = [
+    "Choices",
+    "Comparison",
+    "Draft",
+    "Estimate",
+    "Project",
+    "check_file",
+    "create",
+    "draft",
+    "import_file",
+    "open",
+    "open_demo",
+    "overlap_files",
+]

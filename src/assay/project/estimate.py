@@ -1,0 +1,118 @@
+"""What a comparison will take, before it is started: time, memory, money.
+
+An estimate from counts and from speeds that were measured once (docs/benchmarks.md) and are
+scaled by the model's size and the cores at hand; it is meant to be right within a factor of two.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from assay.config import Config
+
+REFERENCE_PARAMETERS = 134.5e6
+REFERENCE_CORES = 2
+PREFILL_TOKENS_PER_S = 700.0
+DECODE_TOKENS_PER_S = 190.0
+TRAIN_TOKENS_PER_S = 330.0
+CLASSICAL_SECONDS = 5.0
+EMBED_TEXTS_PER_S = 250.0
+LATENCY_PROMPTS = 12
+MOST_SHOWN = 8
+BYTES_PER_PARAMETER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Counts an estimate is made from; tokens are means over a sample.
+
+    Attributes:
+        system_tokens: of the prefix that all requests share.
+        input_tokens, output_tokens: of one example.
+        parameters: of the language model.
+    """
+
+    train: int
+    validation: int
+    holdout: int
+    system_tokens: float
+    input_tokens: float
+    output_tokens: float
+    parameters: float
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds by part, bytes at the peak, USD where the price of a machine hour is known."""
+
+    parts: tuple[tuple[str, float], ...]
+    memory_bytes: float
+    usd: float | None
+    holdout: int
+    minimum_detectable_effect: float
+
+    @property
+    def seconds(self) -> float:
+        """Of everything."""
+        return sum(seconds for _, seconds in self.parts)
+
+
+def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> Estimate:
+    """Time of each candidate (building on validation, then the holdout), memory, money."""
+    scale = sizes.parameters / REFERENCE_PARAMETERS
+    scale *= REFERENCE_CORES / max(1, os.cpu_count() or 1)
+    parts = tuple((name, _seconds(name, config, sizes, scale)) for name in names)
+    hours = sum(seconds for _, seconds in parts) / 3600
+    price = config.costs.machine_hour_usd
+    copies = 2 if "fine-tune" in names else 1
+    activations = 1.5e9 * scale if "fine-tune" in names else 0.5e9
+    return Estimate(
+        parts=parts,
+        memory_bytes=copies * BYTES_PER_PARAMETER * sizes.parameters + activations + 0.7e9,
+        usd=None if price is None else hours * price,
+        holdout=sizes.holdout,
+        minimum_detectable_effect=effect,
+    )
+
+
+def answer_seconds(sizes: Sizes, shown: float, scale: float) -> float:
+    """Of one answer in a full batch; `shown` examples differ from request to request."""
+    prefill = sizes.input_tokens + shown * (sizes.input_tokens + sizes.output_tokens)
+    return scale * (
+        prefill / PREFILL_TOKENS_PER_S + (sizes.output_tokens + 1) / DECODE_TOKENS_PER_S
+    )
+
+
+def training_seconds(config: Config, sizes: Sizes, rows: int, scale: float) -> float:
+    """Of all epochs, validation loss included (a forward pass, a third of a step)."""
+    prompt = config.fine_tune.system_prompt
+    system = sizes.system_tokens if prompt is None else len(prompt) / 4
+    tokens = system + sizes.input_tokens + sizes.output_tokens
+    each = rows + sizes.validation / 3
+    return scale * config.fine_tune.epochs * each * tokens / TRAIN_TOKENS_PER_S
+
+
+def _seconds(name: str, config: Config, sizes: Sizes, scale: float) -> float:
+    if name.startswith("baseline"):
+        return CLASSICAL_SECONDS
+    modes = 2 if config.generate.constrained == "auto" and config.task != "text" else 1
+    ks = config.few_shot.ks
+    if name == "few-shot":
+        # The shown examples are a shared prefix: computed once, not per request.
+        runs = [0.0] * (len(ks) + modes - 1)
+        extra = 0.0
+    elif name == "few-shot-nearest":
+        runs = [float(k) for k in [*ks, *[max(ks)] * (modes - 1)]]
+        extra = sizes.train / EMBED_TEXTS_PER_S
+    elif name == "fine-tune":
+        runs = [0.0] * modes
+        extra = training_seconds(config, sizes, sizes.train, scale)
+    else:
+        runs = [0.0] * modes
+        extra = 0.0
+    validation = sum(answer_seconds(sizes, shown, scale) for shown in runs) * sizes.validation
+    holdout = answer_seconds(sizes, runs[-1], scale) * sizes.holdout
+    one_by_one = LATENCY_PROMPTS * 5 * answer_seconds(sizes, runs[-1], scale)
+    return extra + validation + holdout + one_by_one

@@ -1,0 +1,143 @@
+"""What can be done with a file of examples, inside a project or without one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from assay.config import CONFIG_FILE, Columns, Config, TaskKind, load_config
+from assay.data.checks import CheckReport, check
+from assay.data.overlap import OverlapReport, overlap
+from assay.data.read import detect, read
+from assay.errors import DataError, UsageError
+from assay.example import Example
+from assay.progress import SILENT, Progress
+from assay.store.files import write_atomic_lines
+
+
+def check_file(
+    file: Path | None,
+    *,
+    folder: Path,
+    format: str | None = None,
+    columns: Columns | None = None,
+    task: TaskKind | None = None,
+    model: str | None = None,
+    out: Path | None = None,
+    progress: Progress = SILENT,
+) -> CheckReport:
+    """Find every problem of a file; None is the data of the project in `folder`.
+
+    A file that is the project's own is checked by the project's columns, task, labels, schema
+    and model.
+
+    Raises:
+        UsageError: no file was named and there is no project.
+        DataError: the file as a whole cannot be read.
+    """
+    config = load_config(folder / CONFIG_FILE) if (folder / CONFIG_FILE).exists() else None
+    if file is None:
+        if config is None:
+            raise UsageError("no file was named, and there is no project here.")
+        file = folder / config.data.file
+    own = config if config is not None and _is_own(file, folder, config) else None
+    if own is not None:
+        columns = columns or own.data.columns
+        format = format or own.data.format
+        task = task or own.task
+        model = model or own.model
+    template, context = _template(model)
+    return check(
+        file,
+        format=format,
+        columns=columns,
+        task=task,
+        labels=own.labels if own else None,
+        schema=own.output_schema if own else None,
+        template=template,
+        context_length=context,
+        out=out,
+        progress=progress,
+    )
+
+
+def _is_own(file: Path, folder: Path, config: Config) -> bool:
+    names = (config.data.file, config.data.holdout, config.data.validation)
+    return any(name and file.resolve() == (folder / name).resolve() for name in names)
+
+
+def _template(model: str | None) -> tuple[Any, int | None]:
+    if model is None:
+        return None, None
+    from assay.chat.template import Template
+    from assay.models.load import load_tokenizer
+
+    tokenizer, context = load_tokenizer(model)
+    return Template.of(tokenizer), context
+
+
+def import_file(
+    file: Path,
+    to: Path,
+    *,
+    format: str | None = None,
+    columns: Columns | None = None,
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """Write a file's examples as OpenAI chat JSONL; rejected rows go to a file beside it."""
+    if to.exists():
+        raise UsageError(f"{to} is there already.", fix="Choose another name.")
+    detected = detect(file, columns)
+    name = format or detected.format
+    rejected: list[dict[str, Any]] = []
+
+    def lines() -> Iterator[str]:
+        for row in read(file, name, columns or detected.columns, progress=progress):
+            if row.example is None:
+                problems = [problem.to_dict() for problem in row.problems]
+                rejected.append({"line": row.line, "raw": row.raw, "problems": problems})
+            else:
+                yield json.dumps(_chat(row.example), ensure_ascii=False) + "\n"
+
+    written = write_atomic_lines(to, lines())
+    beside = to.with_suffix(".rejected.jsonl")
+    if rejected:
+        texts = (json.dumps(item, ensure_ascii=False, default=str) + "\n" for item in rejected)
+        write_atomic_lines(beside, texts)
+    return {
+        "format": name,
+        "written": written,
+        "rejected": len(rejected),
+        "rejected_file": str(beside) if rejected else None,
+    }
+
+
+def _chat(example: Example) -> dict[str, Any]:
+    """OpenAI's wire format: no id, no line; what it has no word for is left out."""
+    raw = example.to_dict()
+    return {key: raw[key] for key in ("messages", "tools", "weight") if key in raw}
+
+
+def overlap_files(
+    train: Path, holdout: Path, *, input: str | None = None, progress: Progress = SILENT
+) -> OverlapReport:
+    """Holdout rows whose twin (by the input) stands in a training file."""
+    return overlap(
+        _inputs(train, input, progress), _inputs(holdout, input, progress), progress=progress
+    )
+
+
+def _inputs(path: Path, input: str | None, progress: Progress) -> list[tuple[int, str]]:
+    """(row number from 1, text) of each usable row."""
+    detected = detect(path)
+    columns = detected.columns
+    if input is not None:
+        columns = Columns(input=[input], output=[input])
+    numbered = zip(itertools.count(1), read(path, detected.format, columns, progress=progress))
+    rows = [(number, row.example.input) for number, row in numbered if row.example is not None]
+    if not rows:
+        raise DataError("there is no usable row in it.", where=str(path))
+    return rows

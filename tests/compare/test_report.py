@@ -1,0 +1,123 @@
+"""The report: whole, offline, safe against what stands in the data, small enough to send."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from assay.compare.report import wording
+from assay.compare.report.html import MOST_ROWS, disagreements, write_report
+from assay.compare.report.terminal import print_result
+from assay.compare.result import Result, Verdict
+
+from .sample import sample_result, sample_rows
+
+
+def write(folder: Path, rows: int = 300) -> None:
+    (folder / "result.json").write_text(sample_result(rows).model_dump_json())
+    with gzip.open(folder / "answers.jsonl.gz", "wt") as file:
+        for row in sample_rows(rows):
+            file.write(row.model_dump_json() + "\n")
+
+
+def test_the_result_survives_json() -> None:
+    result = sample_result()
+    assert Result.model_validate_json(result.model_dump_json()) == result
+
+
+def test_the_page_is_one_file_with_nothing_from_elsewhere(tmp_path: Path) -> None:
+    write(tmp_path, 3000)
+    page = write_report(tmp_path).read_text()
+    assert len(page.encode()) < 2_000_000
+    assert not re.search(r'(src|href)\s*=\s*"', page)
+    assert "http" not in page.replace("http-equiv", "")
+    assert page.count("<script>") == 1
+    assert page.count('class="row"') == MOST_ROWS
+
+
+def test_texts_of_the_data_cannot_become_markup(tmp_path: Path) -> None:
+    write(tmp_path)
+    page = write_report(tmp_path).read_text()
+    assert "<script>alert(1)</script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<b>now</b>" not in page
+
+
+def test_a_redacted_report_has_figures_and_no_texts(tmp_path: Path) -> None:
+    write(tmp_path)
+    page = write_report(tmp_path, redact=True).read_text()
+    assert "where is my card" not in page
+    assert "Message 7" not in page
+    assert "84.7" in page
+
+
+def test_rows_on_which_candidates_differ_come_first() -> None:
+    rows = disagreements(sample_rows())
+    spreads = [max(row.scores.values()) - min(row.scores.values()) for row in rows]
+    assert spreads == sorted(spreads, reverse=True)
+
+
+def test_every_outcome_has_its_words(capsys: pytest.CaptureFixture[str]) -> None:
+    result = sample_result()
+    for verdict, words in (
+        (Verdict(outcome="none", use_meanwhile="baseline-tfidf", reason="r"), "None of these"),
+        (Verdict(outcome="none", reason="r"), "Do not put any of these to work"),
+        (
+            Verdict(
+                outcome="cannot_tell",
+                shortlist=["prompt"],
+                use_meanwhile="prompt",
+                more_examples_needed=1200,
+                reason="r",
+            ),
+            "1,200 more labelled examples",
+        ),
+    ):
+        console = Console(width=100)
+        print_result(result.model_copy(update={"verdict": verdict}), console)
+        assert words in " ".join(capsys.readouterr().out.replace("│", "").split())
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(None, "unknown"), (0.0, "$0"), (0.00123, "$0.0012"), (12.5, "$12.50"), (1234.5, "$1,234")],
+)
+def test_unknown_money_is_never_nothing(amount: float | None, text: str) -> None:
+    assert wording.usd(amount) == text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium")
+def test_the_page_works_in_a_browser(tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    write(tmp_path)
+    page_file = write_report(tmp_path)
+    messages: list[str] = []
+    requests: list[str] = []
+    with sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        page = browser.new_page()
+        page.on("console", lambda message: messages.append(message.text))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(page_file.as_uri())
+        before = page.locator(".row:visible").count()
+        page.select_option("#kind", "wins")
+        page.select_option("#a", "prompt")
+        page.select_option("#b", "fine-tune")
+        rows = sample_rows()
+        expected = sum(row.scores["prompt"] > row.scores["fine-tune"] for row in rows)
+        assert page.locator(".row:visible").count() == expected < before
+        page.fill("#text", "no such text")
+        assert page.locator(".row:visible").count() == 0
+        browser.close()
+    assert messages == []
+    assert requests == [page_file.as_uri()]
