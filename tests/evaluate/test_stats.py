@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 from scipy import stats as scipy_stats
@@ -148,6 +148,7 @@ def test_not_worse_holds_its_level_at_the_worst_true_discordance() -> None:
         assert float(probability[rejected].sum()) <= 1.05 * level
 
 
+@settings(max_examples=30)
 @given(p=st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_agrees_with_statsmodels_and_keeps_the_order(p: list[float]) -> None:
     adjusted = stats.holm(p)
@@ -212,4 +213,3 @@ def test_examples_needed_suffice_eight_times_in_ten() -> None:
     draws = np.random.default_rng(0).multinomial(n, [half, half, 1 - discordance], size=1500)
     shown = np.mean([stats.tango_not_worse_p(a, b, n, margin) <= level for a, b, _ in draws])
     assert 0.75 < shown < 0.86
-    assert stats.examples_needed(1e-4, 0.01, discordance=0.3) == stats.MOST_EXAMPLES

@@ -17,6 +17,8 @@ from assay.evaluate import stats
 
 LEAST_UNITS = 10
 """Groups (examples, where there are no groups) below which no call is made."""
+MOST_EXAMPLES = 100_000
+"""More examples than this are never asked for; it stands for "more than can be had"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,9 @@ def _more_examples(bench: Bench, shortlist: Sequence[Entry]) -> int:
     least = math.ceil(LEAST_UNITS * per_unit)
     enough = max([*sizes, least])
     more = max(enough - bench.examples, math.ceil(bench.examples / 10), 1)
-    return min(more, stats.MOST_EXAMPLES)
+    # Two digits are all that such an estimate is worth.
+    step = 10 ** max(len(str(more)) - 2, 0)
+    return min(math.ceil(more / step) * step, MOST_EXAMPLES)
 
 
 def _design_effect(bench: Bench, pair: Pair) -> float:

@@ -23,8 +23,6 @@ UNKNOWN_DISCORDANCE = 0.3
 """Mean squared difference of two candidates' scores that is assumed before any is seen."""
 UNKNOWN_INTRACLASS = 0.2
 """Correlation of differences within a group that is assumed before any is seen."""
-MOST_EXAMPLES = 100_000
-"""`examples_needed` never asks for more than this."""
 
 
 def opening_alpha(alpha: float, opening: int) -> float:
@@ -198,12 +196,11 @@ def examples_needed(
     margin: float, level: float, *, discordance: float, design_effect: float = 1.0
 ) -> int:
     """Examples with which a candidate as good as the best is shown, with a power of 0.8, to be no
-    worse than it by `margin`, one-sided at `level`; at most `MOST_EXAMPLES`.
+    worse than it by `margin`, one-sided at `level`.
 
     (z(1 − level) + z(power))² · discordance · design effect / margin² (Tango 1998, section 5, with
     a true difference of zero). The difference that was seen plays no part: sample sizes made from
     it would chase noise.
     """
     z = float(stats.norm.isf(level) + stats.norm.ppf(POWER))
-    needed = z * z * discordance * design_effect / margin**2
-    return min(MOST_EXAMPLES, math.ceil(needed))
+    return math.ceil(z * z * discordance * design_effect / margin**2)

@@ -1,0 +1,281 @@
+"""The rules of a verdict, one by one, on scores made for the purpose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from assay.compare.verdict import Decision, Entry, Settings, decide, planned_effect
+
+SETTINGS = Settings(resamples=1500)
+
+
+def right(count: int, n: int = 1000, *, start: int = 0) -> list[float]:
+    """n binary scores of which `count`, from `start` on, are right."""
+    scores = np.zeros(n)
+    scores[start : start + count] = 1
+    return scores.tolist()
+
+
+def noisy(mean: float, n: int = 1000, seed: int = 0) -> list[float]:
+    rng = np.random.default_rng(seed)
+    return np.clip(rng.normal(mean, 0.2, n), 0, 1).tolist()
+
+
+def calls(decision: Decision) -> dict[tuple[str, str], str]:
+    return {(pair.a, pair.b): pair.call for pair in decision.pairs}
+
+
+def test_a_clear_winner_is_recommended() -> None:
+    decision = decide([Entry("a", right(500)), Entry("b", right(800))], None, SETTINGS)
+    assert calls(decision) == {("a", "b"): "worse"}
+    assert decision.verdict.outcome == "recommend"
+    assert decision.verdict.recommend == "b"
+    assert "80 in 100" in decision.verdict.reason
+    pair = decision.pairs[0]
+    assert (pair.a_only, pair.b_only, pair.difference) == (0, 300, -0.3)
+    assert decision.candidate("b").score == 0.8
+    assert decision.candidate("b").eligible
+    assert not decision.candidate("a").eligible
+
+
+def test_of_equally_good_ones_the_cheapest_to_own_is_recommended() -> None:
+    entries = [
+        Entry("dear", right(800), setup_cost=900.0, cost_per_request=0.0, upkeep_per_year=300.0),
+        Entry("cheap", right(798), setup_cost=100.0, cost_per_request=1e-4, upkeep_per_year=0.0),
+    ]
+    decision = decide(entries, None, SETTINGS)
+    assert calls(decision) == {("dear", "cheap"): "equivalent"}
+    assert decision.verdict.recommend == "cheap"
+    assert decision.candidate("cheap").cost_to_own == pytest.approx(100 + 120_000 * 1e-4)
+    assert decision.candidate("dear").cost_to_own == 1200.0
+
+
+def test_an_unknown_cost_is_neither_zero_nor_cheapest() -> None:
+    known, unknown = Entry("known", right(800), yearly_cost=1e6), Entry("unknown", right(801))
+    decision = decide([known, unknown], None, SETTINGS)
+    assert decision.verdict.recommend == "known"
+    assert "unknown" in decision.verdict.reason
+    assert decision.candidate("unknown").cost_to_own is None
+    worse = Entry("known", right(500), yearly_cost=1.0)
+    assert decide([worse, unknown], None, SETTINGS).verdict.recommend == "unknown"
+
+
+def test_when_no_cost_is_known_the_best_score_decides_and_the_reason_says_so() -> None:
+    verdict = decide([Entry("a", right(800)), Entry("b", right(801))], None, SETTINGS).verdict
+    assert verdict.recommend == "b"
+    assert "no cost is known" in verdict.reason
+
+
+def test_none_when_every_upper_bound_is_below_good_enough() -> None:
+    entries = [Entry("a", right(500)), Entry("b", right(600), fine_tuned=True)]
+    decision = decide(entries, None, replace(SETTINGS, good_enough=0.9))
+    assert decision.verdict.outcome == "none"
+    assert decision.verdict.recommend is None
+    assert decision.verdict.fine_tuning_worth_it is False
+    assert "90 in 100" in decision.verdict.reason
+    high = decision.candidate("b").high
+    assert high is not None
+    reached = decide(entries, None, replace(SETTINGS, good_enough=high - 1e-6))
+    assert reached.verdict.outcome == "recommend"
+
+
+def test_a_candidate_surely_below_good_enough_is_not_recommended_for_being_cheap() -> None:
+    entries = [
+        Entry("cheap", right(800, 20_000), yearly_cost=1.0),
+        Entry("enough", right(1000, 20_000), yearly_cost=9.0),
+    ]
+    verdict = decide(entries, None, replace(SETTINGS, good_enough=0.05)).verdict
+    assert verdict.recommend == "enough"
+    below = [Entry("cheap", right(800, 20_000)), Entry("best", right(1000, 20_000), baseline=True)]
+    undecided = decide(below, None, replace(SETTINGS, good_enough=0.05, margin=0.0101)).verdict
+    assert undecided.outcome == "none"
+    assert undecided.use_meanwhile == "best"
+
+
+def test_none_when_the_better_baseline_is_eligible() -> None:
+    entries = [
+        Entry("majority", right(100), baseline=True),
+        Entry("tfidf", right(800), baseline=True),
+        Entry("tuned", right(801), fine_tuned=True),
+    ]
+    verdict = decide(entries, None, SETTINGS).verdict
+    assert verdict.outcome == "none"
+    assert verdict.use_meanwhile == "tfidf"
+    assert verdict.fine_tuning_worth_it is False
+    assert "tfidf scores 80 in 100" in verdict.reason
+
+
+def test_a_baseline_is_never_recommended() -> None:
+    only = decide([Entry("tfidf", right(900), baseline=True)], None, SETTINGS).verdict
+    assert (only.outcome, only.recommend, only.use_meanwhile) == ("none", None, "tfidf")
+
+
+def test_cannot_tell_names_the_shortlist_and_what_would_settle_it() -> None:
+    rng = np.random.default_rng(3)
+    entries = [
+        Entry("a", (rng.random(200) < 0.7).astype(float)),
+        Entry("b", (rng.random(200) < 0.7).astype(float)),
+        Entry("bad", right(20, 200)),
+    ]
+    decision = decide(entries, None, SETTINGS)
+    verdict = decision.verdict
+    assert verdict.outcome == "cannot_tell"
+    assert set(verdict.shortlist) == {"a", "b"}
+    best = max("ab", key=lambda name: decision.candidate(name).score or 0.0)
+    assert verdict.shortlist[0] == verdict.use_meanwhile == best
+    assert verdict.more_examples_needed is not None
+    assert 5_000 < verdict.more_examples_needed < 20_000
+    assert f"{verdict.more_examples_needed:,}" in verdict.reason
+
+
+def test_more_examples_are_for_the_margin_and_capped() -> None:
+    def needed(margin: float, shift: int) -> int | None:
+        entries = [Entry("a", right(60, 120)), Entry("b", right(60, 120, start=shift))]
+        settings = replace(SETTINGS, margin=margin)
+        return decide(entries, None, settings).verdict.more_examples_needed
+
+    one, two = needed(0.05, 20), needed(0.1, 20)
+    assert one is not None
+    assert two is not None
+    assert (one + 120) / (two + 120) == pytest.approx(4, abs=0.3)
+    assert needed(0.0005, 20) == 100_000
+
+
+def test_an_incomplete_candidate_gets_no_call_and_blocks_nobody() -> None:
+    entries = [
+        Entry("a", right(800)),
+        Entry("out", [], incomplete=True),
+        Entry("b", right(500)),
+    ]
+    decision = decide(entries, None, SETTINGS)
+    assert decision.verdict.recommend == "a"
+    assert calls(decision) == {("a", "b"): "better"}
+    assert decision.candidate("out").low is None
+    assert not decision.candidate("out").eligible
+    assert any("out" in warning for warning in decision.warnings)
+    nobody = decide([Entry("out", [], incomplete=True)], None, SETTINGS)
+    assert nobody.verdict.outcome == "cannot_tell"
+
+
+@pytest.mark.parametrize(("groups", "called", "warned"), [(9, False, True), (10, True, True)])
+def test_below_ten_groups_no_call_is_made(groups: int, called: bool, warned: bool) -> None:
+    names = [f"g{i % groups}" for i in range(1000)]
+    decision = decide([Entry("a", right(900)), Entry("b", right(100))], names, SETTINGS)
+    assert (decision.pairs[0].call == "better") is called
+    assert (decision.verdict.outcome == "recommend") is called
+    assert bool(decision.warnings) is warned
+    assert called or str(groups) in decision.verdict.reason
+
+
+@pytest.mark.parametrize(("groups", "warned"), [(29, True), (30, False)])
+def test_below_thirty_groups_there_is_a_warning(groups: int, warned: bool) -> None:
+    names = [f"g{i % groups}" for i in range(300)]
+    decision = decide([Entry("a", right(200, 300))], names, SETTINGS)
+    assert bool(decision.warnings) is warned
+
+
+def test_groups_widen_what_examples_alone_would_narrow() -> None:
+    rng = np.random.default_rng(5)
+    each = rng.random((2, 60)) < [[0.7], [0.6]]
+    scores = np.repeat(each, 20, axis=1).astype(float)
+    entries = [Entry("a", scores[0]), Entry("b", scores[1])]
+    groups = [f"g{i // 20}" for i in range(1200)]
+    plain = decide(entries, None, SETTINGS)
+    grouped = decide(entries, groups, SETTINGS)
+    assert grouped.pairs[0].high - grouped.pairs[0].low > 3 * (
+        plain.pairs[0].high - plain.pairs[0].low
+    )
+    assert grouped.pairs[0].p > plain.pairs[0].p
+    assert grouped.minimum_detectable_effect > plain.minimum_detectable_effect
+
+
+def test_scores_between_zero_and_one_are_resampled() -> None:
+    entries = [Entry("a", noisy(0.5, seed=1)), Entry("b", noisy(0.7, seed=2))]
+    decision = decide(entries, None, SETTINGS)
+    assert calls(decision) == {("a", "b"): "worse"}
+    assert decision.pairs[0].a_only is None
+    same = decide([Entry("a", noisy(0.5)), Entry("b", noisy(0.5))], None, SETTINGS)
+    assert same.pairs[0].call == "equivalent"
+
+
+def test_a_later_opening_asks_for_more() -> None:
+    scores = [Entry("a", right(30)), Entry("b", right(17, start=200))]
+    p = decide(scores, None, SETTINGS).pairs[0].p
+    levels = [decide(scores, None, replace(SETTINGS, opening=j)).level for j in (1, 2, 3)]
+    assert levels == sorted(levels, reverse=True)
+    assert levels[0] == pytest.approx(0.0304, abs=1e-4)
+    clear = [Entry("a", right(30)), Entry("b", right(12, start=200))]
+    assert decide(clear, None, SETTINGS).pairs[0].p < 0.0304 / 3
+    called = [decide(clear, None, replace(SETTINGS, opening=j)).pairs[0].call for j in (1, 9)]
+    assert called == ["better", "cannot_tell"]
+    assert p > 0.0304
+
+
+def test_holm_counts_all_pairs() -> None:
+    a, b = right(30), right(14, start=200)
+    two = decide([Entry("a", a), Entry("b", b)], None, SETTINGS).pairs[0]
+    twins = [Entry(f"c{i}", b) for i in range(4)]
+    many = decide([Entry("a", a), Entry("b", b), *twins], None, SETTINGS).pairs[0]
+    assert two.call == "better"
+    assert many.p == two.p
+    assert many.p_adjusted == pytest.approx(15 * two.p)
+    assert many.call != "better"
+
+
+def test_planned_effect_needs_no_scores() -> None:
+    settings = replace(SETTINGS, discordance=0.1)
+    decision = decide([Entry("a", right(500)), Entry("b", right(500))], None, settings)
+    assert decision.minimum_detectable_effect == planned_effect(2, 1000, None, settings)
+    assert planned_effect(6, 1000, None, settings) > planned_effect(2, 1000, None, settings)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("n", [0, 1, 9, 10, 40, 700])
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("candidates", [1, 2, 4])
+@pytest.mark.parametrize("per_group", [0, 1, 3, 1000])
+def test_scores_without_any_spread_give_finite_sensible_figures(
+    n: int, value: float, candidates: int, per_group: int
+) -> None:
+    groups = [f"g{i // per_group}" for i in range(n)] if per_group else None
+    entries = [Entry(f"c{i}", [value] * n, yearly_cost=float(i)) for i in range(candidates)]
+    decision = decide(entries, groups, replace(SETTINGS, resamples=200))
+    for candidate in decision.candidates:
+        assert candidate.low is not None
+        assert candidate.high is not None
+        assert 0 <= candidate.low <= (value if n else 0) <= candidate.high <= 1
+        assert candidate.high - candidate.low > 0
+    for pair in decision.pairs:
+        assert pair.call in ("equivalent", "cannot_tell")
+        assert -1 <= pair.low < 0 < pair.high <= 1
+        assert pair.p == pair.p_adjusted == 1
+    units = len(set(groups)) if groups is not None else n
+    if units < 10:
+        assert decision.verdict.outcome == "cannot_tell"
+        assert decision.verdict.more_examples_needed
+    elif candidates == 1 or units == 700:
+        assert decision.verdict.recommend == "c0"
+
+
+def test_no_candidates_at_all() -> None:
+    assert decide([], None, SETTINGS).verdict.outcome == "cannot_tell"
+
+
+@pytest.mark.parametrize(
+    ("entries", "groups", "message"),
+    [
+        ([Entry("a", [1.0]), Entry("a", [0.0])], None, "share a name"),
+        ([Entry("a", [1.0]), Entry("b", [0.0, 1.0])], None, "lengths differ"),
+        ([Entry("a", [1.0])], ["g", "h"], "lengths differ"),
+        ([Entry("a", [1.5])], None, "between 0 and 1"),
+        ([Entry("a", [float("nan")])], None, "between 0 and 1"),
+    ],
+)
+def test_scores_that_cannot_be_compared_are_refused(
+    entries: list[Entry], groups: list[str] | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        decide(entries, groups, SETTINGS)

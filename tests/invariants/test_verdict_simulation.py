@@ -1,0 +1,104 @@
+"""A verdict is wrong no more often than it says: simulated comparisons through all of `decide`.
+
+The seeded part runs in `make test`; `make soak` runs 2000 comparisons of every cell and writes
+docs/statistics-soak.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from scipy import stats
+from tests.invariants.verdict_simulation import (
+    AT_MARGIN,
+    CELLS,
+    EQUAL,
+    HIGH_AT_MARGIN,
+    ONE_BETTER,
+    THREE_WORSE,
+    Cell,
+    Tally,
+    allowed,
+    interval_coverage,
+    simulate,
+    soak,
+)
+
+from assay.evaluate.stats import opening_alpha
+
+FAMILY_WISE = 0.05
+LEAST_COVERAGE = 0.93
+
+
+def check(cell: Cell, tally: Tally) -> None:
+    """The promises of a verdict, with the Monte Carlo error of so many runs."""
+    runs = tally.runs
+    most = allowed(min(FAMILY_WISE, opening_alpha(FAMILY_WISE, cell.opening)), runs)
+    assert tally.false_difference <= most, (cell, tally)
+    assert tally.false_equivalence <= most, (cell, tally)
+    assert tally.false_eligible <= most, (cell, tally)
+    assert tally.bad_cheapest <= allowed(FAMILY_WISE, runs), (cell, tally)
+    # Pairs of one comparison share their examples: three errors of independent comparisons.
+    error = 3 * (LEAST_COVERAGE * (1 - LEAST_COVERAGE) / runs) ** 0.5
+    assert tally.pair_coverage >= LEAST_COVERAGE - (0 if runs >= 1000 else error), (cell, tally)
+    assert tally.single_coverage >= LEAST_COVERAGE - (0 if runs >= 1000 else error), (cell, tally)
+
+
+SEEDED = (
+    (Cell("binary", 400, EQUAL), 400),
+    (Cell("binary", 1500, AT_MARGIN, shared=0.9), 300),
+    (Cell("binary", 1000, THREE_WORSE, shared=0.9), 300),
+    (Cell("binary", 1000, ONE_BETTER, shared=0.9), 300),
+    (Cell("fields", 200, EQUAL), 150),
+    (Cell("partial", 400, HIGH_AT_MARGIN, shared=0.9), 150),
+    (Cell("binary", 400, EQUAL, groups=40), 250),
+    (Cell("fields", 1200, AT_MARGIN, groups=60, shared=0.9, group_share=0.1), 150),
+    (Cell("fields", 1200, THREE_WORSE, groups=60, shared=0.9, group_share=0.1), 150),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("cell", "runs"), SEEDED, ids=[cell.label for cell, _ in SEEDED])
+def test_a_verdict_is_wrong_no_more_often_than_it_says(cell: Cell, runs: int) -> None:
+    check(cell, simulate(cell, runs, seed=7, resamples=2000))
+
+
+@pytest.mark.slow
+def test_a_later_opening_honours_its_level() -> None:
+    cell = Cell("binary", 150, EQUAL, opening=3)
+    runs = 500
+    tally = simulate(cell, runs, seed=7)
+    assert tally.false_difference <= allowed(opening_alpha(0.05, 3), runs)
+
+
+@pytest.mark.slow
+def test_candidates_that_differ_are_told_apart() -> None:
+    """The promises above would be kept by a verdict that never says anything."""
+    clear = simulate(Cell("binary", 1000, (0.6, *EQUAL[1:])), 40, seed=7)
+    assert clear.false_difference <= 5
+    known = simulate(Cell("binary", 3000, THREE_WORSE, shared=0.9), 40, seed=7)
+    assert known.recommended == 40
+    grouped = simulate(Cell("fields", 2000, THREE_WORSE, groups=100, shared=0.9), 25, seed=7)
+    assert grouped.recommended >= 20
+
+
+def test_the_allowance_is_the_monte_carlo_error() -> None:
+    assert stats.binom.cdf(allowed(0.05, 2000), 2000, 0.05) >= 0.999
+    assert allowed(0.05, 2000) < 2000 * 0.067
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(7200)
+def test_soak_and_write_its_figures() -> None:
+    page = Path(__file__).parents[2] / "docs" / "statistics-soak.md"
+    for cell, tally, _ in soak(2000, page):
+        check(cell, tally)
+    assert len(CELLS) >= 20
+
+
+@pytest.mark.soak
+def test_the_studentised_bootstrap_covers_with_twelve_groups() -> None:
+    cell = Cell("fields", 150, (0.7, 0.7), groups=12)
+    assert interval_coverage(cell, 1000, seed=3)["studentised"] >= LEAST_COVERAGE - 0.02
