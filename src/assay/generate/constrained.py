@@ -1,0 +1,173 @@
+"""Constrained decoding: at each step only tokens that the answer's grammar allows.
+
+The grammar comes from a JSON Schema or a closed list of choices and is followed by llguidance
+(https://github.com/guidance-ai/llguidance), the engine vLLM and llama.cpp use too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.errors import ConfigError
+from assay.generate.engine import Request
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+JSON_DUMPS = (", ", ": ")
+"""Separators of items and keys that `json.dumps` writes, and with it most training data. A fixed
+spelling keeps the model from wandering off in white space."""
+
+
+class Constraint:
+    """How far one answer has come in its grammar."""
+
+    def __init__(self, matcher: LLMatcher) -> None:
+        self.matcher = matcher
+
+    def accept(self, token: int) -> None:
+        """Go on by a token that the mask allowed."""
+        if not self.matcher.consume_token(token):
+            raise RuntimeError(f"the grammar refused a token: {self.matcher.get_error()}")
+
+    def reset(self) -> None:
+        """Back to the start."""
+        self.matcher.reset()
+
+
+class Grammars:
+    """Grammars over one tokenizer, compiled once each.
+
+    Args:
+        tokenizer: a PreTrainedTokenizerFast.
+        vocabulary: number of logits of the model; tokens beyond the tokenizer's are never allowed.
+        stop_ids: the tokens that may follow once the grammar is satisfied.
+        separators: between the items and after the keys of JSON; None allows any white space.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        vocabulary: int,
+        stop_ids: frozenset[int],
+        *,
+        separators: tuple[str, str] | None = JSON_DUMPS,
+    ) -> None:
+        self._tokenizer, self._vocabulary, self._stops = tokenizer, vocabulary, sorted(stop_ids)
+        self._separators = separators
+        self._wrapped: LLTokenizer | None = None
+        self._compiled: dict[str, LLMatcher] = {}
+
+    def constraint(self, request: Request) -> Constraint | None:
+        """A fresh constraint for a request; None where it asks for none.
+
+        Raises:
+            ConfigError: the schema uses what cannot be enforced.
+        """
+        if request.choices is not None:
+            return self._start(choices_grammar(request.choices))
+        if request.schema is not None:
+            spelled = json.dumps(request.schema)
+            return self._start(schema_grammar(spelled, self._separators))
+        return None
+
+    def masks(
+        self, constraints: Sequence[Constraint | None], width: int
+    ) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+        """Allowed tokens, bool [len(constraints), width]; None when nothing is constrained."""
+        import llguidance.numpy
+
+        places = [(i, c) for i, c in enumerate(constraints) if c is not None]
+        if not places:
+            return None
+        bits = llguidance.numpy.allocate_token_bitmask(len(constraints), width)
+        for place, constraint in places:
+            llguidance.numpy.fill_next_token_bitmask(constraint.matcher, bits, place)
+        allowed = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little")
+        return allowed[:, :width].view(np.bool_)
+
+    def _start(self, grammar: str) -> Constraint:
+        if grammar not in self._compiled:
+            from llguidance import LLMatcher
+
+            self._compiled[grammar] = LLMatcher(self._tokens(), grammar, log_level=0)
+            if error := self._compiled[grammar].get_error():
+                raise ConfigError(f"constrained decoding cannot follow this: {error}.")
+        return Constraint(self._compiled[grammar].deep_copy())
+
+    def _tokens(self) -> LLTokenizer:
+        if self._wrapped is None:
+            import llguidance.hf
+
+            self._wrapped = llguidance.hf.from_tokenizer(
+                self._tokenizer, n_vocab=self._vocabulary, eos_token=self._stops
+            )
+        return self._wrapped
+
+
+@lru_cache(maxsize=64)
+def schema_grammar(schema: str, separators: tuple[str, str] | None = JSON_DUMPS) -> str:
+    """The grammar of a JSON Schema (as JSON text).
+
+    Raises:
+        ConfigError: it uses a keyword that cannot be enforced; the message names it.
+    """
+    from llguidance import LLMatcher
+
+    options: dict[str, Any] = {"whitespace_flexible": separators is None}
+    if separators is not None:
+        options |= {"item_separator": separators[0], "key_separator": separators[1]}
+    grammar: str = LLMatcher.grammar_from_json_schema(schema, overrides=options)
+    failed, messages = LLMatcher.validate_grammar_with_warnings(grammar)
+    if failed:
+        raise ConfigError(
+            f"constrained decoding cannot follow this schema: {_reason(messages[0])}.",
+            where="output_schema",
+            fix="Leave that part out of the schema, or set generate.constrained to off.",
+        )
+    return grammar
+
+
+def check_schema(schema: dict[str, Any]) -> None:
+    """Raise a ConfigError that names the keyword if constrained decoding cannot follow `schema`."""
+    schema_grammar(json.dumps(schema))
+
+
+@lru_cache(maxsize=64)
+def choices_grammar(choices: tuple[str, ...]) -> str:
+    """The grammar whose answers are exactly the choices.
+
+    Raises:
+        ConfigError: there are none, or one is empty.
+    """
+    from llguidance import LLMatcher
+
+    if not choices or not all(choices):
+        raise ConfigError(
+            "there is nothing to choose from, or a choice is empty.",
+            where="labels",
+            fix="Name at least one label, none of them empty.",
+        )
+    spelled = " | ".join(json.dumps(c, ensure_ascii=False) for c in dict.fromkeys(choices))
+    grammar: str = LLMatcher.grammar_from_lark(f"start: {spelled}")
+    failed, messages = LLMatcher.validate_grammar_with_warnings(grammar)
+    if failed:
+        raise ConfigError(
+            f"constrained decoding cannot follow these choices: {_reason(messages[0])}.",
+            where="labels",
+        )
+    return grammar
+
+
+def _reason(message: str) -> str:
+    """llguidance's message on one line, JSON lists of keywords as plain words."""
+    found = re.fullmatch(r"Unimplemented keys: \[(.*)\]", message.strip())
+    if found:
+        return f"the keyword {found[1].replace(chr(34), '`')} cannot be enforced"
+    return " ".join(message.split()).rstrip(".")
