@@ -70,15 +70,26 @@ def _utf16_without_bom(head: bytes) -> str | None:
     even, odd = sample[0::2].count(0), sample[1::2].count(0)
     name = "utf-16-le" if odd > even else "utf-16-be"
     many, few = max(even, odd), min(even, odd)
-    # Text in other scripts has zero bytes at spaces and punctuation only; a stray NUL in UTF-8
-    # text is rarer and falls in both places.
-    if many * 2 < len(sample) * 0.04 or few * 20 > many:
+    share = many * 2 / len(sample)
+    if few * 20 > many or share < 0.02:
+        return None
+    # Text in other scripts has zero bytes at line ends and punctuation only. A stray NUL in UTF-8
+    # text looks the same, but the rest of such a text is UTF-8.
+    if share < 0.3 and not _invalid_utf8(sample):
         return None
     try:
         codecs.getincrementaldecoder(name)().decode(sample)
     except UnicodeDecodeError:
         return None
     return name
+
+
+def _invalid_utf8(sample: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def _first_invalid_utf8(path: Path) -> bytes | None:

@@ -174,15 +174,18 @@ def _text_container(text: str, name: str, forced: str | None) -> Container:
     lines = [line for line in start[:SAMPLE].splitlines() if line.strip()][:_SAMPLED]
     if len(start) >= SAMPLE // 4 and len(lines) > 1 and len(lines) < _SAMPLED:
         lines.pop()  # cut off by the end of the sample
+    if start[0] == "[" and start[1:].lstrip()[:1] in tuple('{["]'):
+        # One array, or lists one a line (which are no records, but each is told on its line).
+        listed = len(lines) > 1 and all(_value(line) is not None for line in lines[:2])
+        return "jsonl" if listed else "json"
     objects = sum(isinstance(_value(line), dict) for line in lines)
     if objects * 2 >= len(lines) or (objects and start[0] == "{"):
         return "jsonl"
-    if start[0] == "[" and start[1:].lstrip()[:1] in tuple('{["]'):
-        return "json"
     by_line = name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson"))
     if start[0] == "{":
-        first_line_is_whole = lines[0].rstrip().endswith("}")
-        return "jsonl" if by_line and first_line_is_whole else "json"
+        one_long_line = "\n" not in start and "\r" not in start
+        is_record = lines[0].rstrip().endswith("}") or one_long_line
+        return "jsonl" if by_line and is_record else "json"
     return "jsonl" if by_line else "table"
 
 

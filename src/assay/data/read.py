@@ -89,9 +89,9 @@ def detect(path: Path | str, columns: Columns | None = None) -> Detected:
     look = look_at(path)
     shape = _recognised(look) if columns is None else None
     if shape is None and columns is None:
-        columns = guess_columns(look.fields) if not look.header_is_data else None
-        if look.one_object and columns is None:
+        if look.one_object:
             raise _one_object(look)
+        columns = guess_columns(look.fields) if not look.header_is_data else None
     elif columns is not None:
         check_columns(columns, look.fields, look.file, _header_hint(look))
     return Detected(
@@ -180,11 +180,11 @@ def _guessed_columns(look: Look) -> Columns:
             where=look.file,
             fix="Add a first line with a name for each column, or name the columns to use.",
         )
+    if look.one_object:
+        raise _one_object(look)
     columns = guess_columns(look.fields)
     if columns is not None:
         return columns
-    if look.one_object:
-        raise _one_object(look)
     raise DataError(
         "which of the columns is the input and which the output? "
         f"The columns are: {', '.join(look.fields)}.",

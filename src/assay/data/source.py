@@ -27,7 +27,11 @@ WORKBOOK_LIMIT = 4 * 1024**3
 Kind = Literal["text", "parquet", "xlsx"]
 
 _REFUSED: tuple[tuple[bytes, str, str], ...] = (
-    (b"\xd0\xcf\x11\xe0", "an old Excel or Word file (.xls, .doc)", "Save it as .xlsx or CSV."),
+    (
+        b"\xd0\xcf\x11\xe0",
+        "an old or password-protected Office file",
+        "Save it as .xlsx or CSV, without password.",
+    ),
     (b"%PDF", "a PDF", "Documents belong in the project's knowledge folder."),
     (b"BZh", "a bzip2 archive", "Unpack it first."),
     (b"\xfd7zXZ", "an xz archive", "Unpack it first."),
@@ -87,6 +91,12 @@ def open_bytes(path: Path) -> IO[bytes]:
     """
     if path.is_dir():
         raise DataError("this is a folder.", where=str(path), fix="Name one file in it.")
+    if path.exists() and not path.is_file():
+        raise DataError(
+            "this is a pipe or a device; the file is read more than once.",
+            where=str(path),
+            fix="Save it to a file first.",
+        )
     try:
         file = path.open("rb")
     except FileNotFoundError:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 from assay.data.formats.delimited import Header
 from assay.data.formats.record import FIELD_LIMIT, Raw, closest, too_large
@@ -28,6 +30,10 @@ def _open(path: Path, file: str) -> Iterator[Any]:
         ) from None
     try:
         yield book
+    except (ParseError, zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
+        raise DataError(
+            f"the workbook is damaged ({error}).", where=file, fix="Save it again as .xlsx."
+        ) from None
     finally:
         book.close()
 
@@ -40,6 +46,8 @@ def sheets(path: Path, file: str) -> tuple[str, ...]:
 
 def _rows(book: Any, sheet: str | None, file: str) -> Iterator[tuple[int, list[Any]]]:
     names = [one.title for one in book.worksheets]
+    if not names:
+        raise DataError("the workbook has no sheet with cells.", where=file)
     if sheet is not None and sheet not in names:
         close = closest(sheet, names)
         raise DataError(
