@@ -119,3 +119,21 @@ def print_models(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         made.add_row(*(escape(str("" if value is None else value)) for value in row.values()))
     console.print(made)
+
+
+def print_split(manifest: Any) -> None:
+    """What was divided how; nothing of the holdout but its size and its lock."""
+    body = manifest.to_dict()
+    rows = table(None, "part", "rows", numbers=["rows"])
+    for part, count in body["counts"].items():
+        rows.add_row(part, str(count))
+    console.print(rows)
+    quarantine = body["quarantine"]
+    console.print(
+        f"{quarantine['exact']} holdout rows had an exact twin elsewhere, {quarantine['near']} a "
+        f"near one: {quarantine['train_removed']} training and "
+        f"{quarantine['validation_removed']} validation rows were kept out."
+    )
+    for warning in quarantine["warnings"]:
+        console.print(f"[yellow]![/] {escape(warning)}")
+    console.print(f"The holdout is locked: {body['sha256']['holdout']}")
