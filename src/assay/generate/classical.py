@@ -1,0 +1,282 @@
+"""Classical baselines for label tasks: the most frequent label, and TF-IDF + logistic regression.
+
+They cost next to nothing to train and to serve, so every other way of specialising has to beat
+them. A model is kept as one safetensors blob whose metadata holds a JSON document; nothing is
+pickled, and a model that was read back predicts bit for bit what it did before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from assay.errors import DataError, ModelError
+from assay.example import Example
+from assay.generate.engine import Answer, Request
+from assay.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+Array = np.ndarray[Any, np.dtype[Any]]
+FORMAT = "assay-classical-1"
+
+
+@dataclass(frozen=True, slots=True)
+class TfidfSettings:
+    """How texts become features and how strongly the classifier is held back.
+
+    Attributes:
+        word: shortest and longest n-gram of words, None for no words.
+        char: shortest and longest n-gram of characters within words, None for none.
+        strength: inverse of the regularisation (scikit-learn's C).
+        sublinear: 1 + log(count) in place of the count.
+    """
+
+    word: tuple[int, int] | None = (1, 2)
+    char: tuple[int, int] | None = None
+    strength: float = 10.0
+    sublinear: bool = True
+
+    def __str__(self) -> str:
+        parts = [
+            f"{name} {span[0]}-{span[1]}"
+            for name, span in (("words", self.word), ("characters", self.char))
+            if span
+        ]
+        return f"{' + '.join(parts)}, C={self.strength:g}"
+
+
+TFIDF_GRID: tuple[TfidfSettings, ...] = (
+    TfidfSettings(word=(1, 1), strength=10),
+    TfidfSettings(word=(1, 2), strength=10),
+    TfidfSettings(word=(1, 2), strength=100),
+    TfidfSettings(word=(1, 2), char=(2, 5), strength=10),
+    TfidfSettings(word=(1, 2), char=(2, 5), strength=100),
+)
+"""Settings to choose from on validation, the cheapest first."""
+
+
+@dataclass(frozen=True)
+class ClassicalModel:
+    """What a baseline has learned.
+
+    Attributes:
+        labels: the classes, in order of the probabilities.
+        settings: of the features; None for the majority class.
+        vocabulary: the n-grams, one list for each feature set (words, then characters).
+        tensors: `prior` [C], or `idf` [F], `coefficients` [C, F] and `intercept` [C].
+    """
+
+    labels: tuple[str, ...]
+    settings: TfidfSettings | None
+    vocabulary: tuple[tuple[str, ...], ...] = ()
+    tensors: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Literal["majority", "tfidf"]:
+        """Which baseline it is."""
+        return "tfidf" if self.settings else "majority"
+
+    def log_probabilities(self, texts: Sequence[str]) -> Array:
+        """[len(texts), C] natural logarithms, float64."""
+        if self.settings is None:
+            prior: Array = np.log(self.tensors["prior"])
+            return np.tile(prior, (len(texts), 1))
+        scores = self._features(texts) @ self.tensors["coefficients"].T.astype(np.float64)
+        scores = np.asarray(scores) + self.tensors["intercept"]
+        scores -= scores.max(axis=1, keepdims=True)
+        return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
+
+    def _features(self, texts: Sequence[str]) -> csr_matrix:
+        from scipy.sparse import hstack
+
+        features: csr_matrix = hstack(
+            [part.transform(texts) for part in self._vectorizers], format="csr"
+        )
+        return features
+
+    @cached_property
+    def _vectorizers(self) -> list[TfidfVectorizer]:
+        assert self.settings is not None
+        parts = _vectorizers(self.settings)
+        start = 0
+        for part, terms in zip(parts, self.vocabulary, strict=True):
+            part.vocabulary = list(terms)
+            part.idf_ = self.tensors["idf"][start : start + len(terms)]
+            start += len(terms)
+        return parts
+
+
+def fit_majority(train: Sequence[Example]) -> ClassicalModel:
+    """The labels of train with their shares, the most frequent first; a tie goes by name."""
+    counts = Counter(_labels(train))
+    ordered = sorted(counts, key=lambda label: (-counts[label], label))
+    prior = np.array([counts[label] / len(train) for label in ordered])
+    return ClassicalModel(tuple(ordered), None, tensors={"prior": prior})
+
+
+def fit_tfidf(train: Sequence[Example], settings: TfidfSettings) -> ClassicalModel:
+    """TF-IDF features and multinomial logistic regression; the same data give the same model.
+
+    Raises:
+        DataError: fewer than two labels, or no text to learn from.
+    """
+    from scipy.sparse import hstack
+    from sklearn.linear_model import LogisticRegression
+
+    targets = _labels(train)
+    labels = tuple(sorted(set(targets)))
+    if len(labels) < 2:
+        raise DataError(
+            f"all {len(train)} training examples have the label {labels[0]!r}.",
+            fix="A classifier needs examples of at least two labels.",
+        )
+    parts = _vectorizers(settings)
+    texts = [example.input for example in train]
+    try:
+        features = hstack([part.fit_transform(texts) for part in parts], format="csr")
+    except ValueError:  # scikit-learn's "empty vocabulary"
+        raise DataError(
+            "the inputs of the training examples hold no words.",
+            fix="Look at them with `assay data show`.",
+        ) from None
+    classifier = LogisticRegression(C=settings.strength, max_iter=1000, tol=1e-4)
+    number = {label: i for i, label in enumerate(labels)}
+    weights = [example.weight for example in train]
+    classifier.fit(features, [number[t] for t in targets], sample_weight=weights)
+    coefficients, intercept = classifier.coef_, classifier.intercept_
+    if len(labels) == 2:  # scikit-learn keeps the second class only; the first one's score is 0
+        coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
+        intercept = np.concatenate([np.zeros_like(intercept), intercept])
+    return ClassicalModel(
+        labels,
+        settings,
+        tuple(tuple(part.get_feature_names_out()) for part in parts),
+        {
+            "idf": np.concatenate([part.idf_ for part in parts]),
+            "coefficients": coefficients.astype(np.float32),
+            "intercept": intercept,
+        },
+    )
+
+
+def _labels(train: Sequence[Example]) -> list[str]:
+    if not train:
+        raise DataError("there are no training examples.", fix="Add examples to the data file.")
+    return [example.output for example in train]
+
+
+def _vectorizers(settings: TfidfSettings) -> list[TfidfVectorizer]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    shared = {"sublinear_tf": settings.sublinear, "lowercase": True}
+    parts = []
+    if settings.word:
+        # One-letter words count too: "I" and "a" tell apart what was asked.
+        parts.append(
+            TfidfVectorizer(ngram_range=settings.word, token_pattern=r"(?u)\b\w+\b", **shared)
+        )
+    if settings.char:
+        parts.append(TfidfVectorizer(ngram_range=settings.char, analyzer="char_wb", **shared))
+    return parts
+
+
+def dump_classical(model: ClassicalModel) -> bytes:
+    """A model as one safetensors blob, the JSON document in its metadata."""
+    from safetensors.numpy import save
+
+    document = {
+        "format": FORMAT,
+        "labels": model.labels,
+        "settings": asdict(model.settings) if model.settings else None,
+        "vocabulary": model.vocabulary,
+    }
+    tensors = {name: np.ascontiguousarray(t) for name, t in sorted(model.tensors.items())}
+    blob: bytes = save(tensors, metadata={"assay": json.dumps(document, ensure_ascii=False)})
+    return blob
+
+
+def load_classical(blob: bytes) -> ClassicalModel:
+    """The inverse of `dump_classical`.
+
+    Raises:
+        ModelError: the blob is none, or is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors = load(blob)
+        header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
+        document = json.loads(header["__metadata__"]["assay"])
+        if document["format"] != FORMAT:
+            raise ValueError(document["format"])
+        raw = document["settings"]
+        settings = raw and TfidfSettings(
+            word=raw["word"] and tuple(raw["word"]),
+            char=raw["char"] and tuple(raw["char"]),
+            strength=raw["strength"],
+            sublinear=raw["sublinear"],
+        )
+        vocabulary = tuple(tuple(terms) for terms in document["vocabulary"])
+        return ClassicalModel(tuple(document["labels"]), settings, vocabulary, tensors)
+    except (SafetensorError, ValueError, KeyError, TypeError):
+        raise ModelError(
+            "this is not a classical model that Assay has written, or it is damaged.",
+            fix="Train it again with `assay compare`.",
+        ) from None
+
+
+class ClassicalEngine:
+    """Answers with the likeliest label; tokens are not counted."""
+
+    def __init__(self, model: ClassicalModel) -> None:
+        import hashlib
+
+        self.model = model
+        self._sha256 = hashlib.sha256(dump_classical(model)).hexdigest()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """All that can change an answer and is not in the request."""
+        return {
+            "engine": "classical",
+            "model": self.model.kind,
+            "weights": self._sha256,
+            "scikit-learn": version("scikit-learn"),
+        }
+
+    def prompt_length(self, request: Request) -> int:
+        """0: nothing is counted in tokens."""
+        return 0
+
+    def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
+        """The likeliest label for the text of each request, system turns left out.
+
+        Its `logprob` is the natural logarithm of the label's predicted probability.
+        """
+        if not requests:
+            return []
+        with progress.task("classifying", len(requests), "answers") as task:
+            logs = self.model.log_probabilities([_text(request) for request in requests])
+            task.advance(len(requests))
+        best = logs.argmax(axis=1)
+        return [
+            Answer(text=self.model.labels[i], logprob=min(0.0, float(row[i])))
+            for row, i in zip(logs, best, strict=True)
+        ]
+
+
+def _text(request: Request) -> str:
+    """The same text as `Example.input` of the example the request was made of."""
+    kept = [m.content for m in request.messages if m.role not in ("system", "developer")]
+    return "\n".join(kept)

@@ -1,0 +1,156 @@
+"""Answers that an outside model gave already: read from a file, replayed to the same questions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from assay.errors import DataError, UsageError
+from assay.example import canonical_json
+from assay.generate.engine import Answer, Request
+from assay.progress import SILENT, Progress
+
+_SHOWN = 5
+
+
+def read_predictions(path: Path, ids: Sequence[str]) -> list[str]:
+    """The outputs of an outside model, in the order of `ids`.
+
+    Args:
+        path: JSON Lines of `{"id": ..., "output": ...}`; `id` is the id of an example, or its row
+            number counted from 1. An output that is not text is taken as JSON.
+        ids: of the examples to be answered. An id that equals one of them is always read as such;
+            only the others are read as row numbers.
+
+    Raises:
+        DataError: a line cannot be read, or a row is missing, unknown or there twice.
+    """
+    place = {name: i for i, name in enumerate(ids)}
+    found: dict[int, str] = {}
+    first_line: dict[int, int] = {}
+    unknown: list[str] = []
+    twice: list[str] = []
+    for line, key, output in _lines(path):
+        index = place.get(key)
+        if index is None and key.isascii() and key.isdigit() and 1 <= int(key) <= len(ids):
+            index = int(key) - 1
+        if index is None:
+            unknown.append(f"{key} (line {line})")
+        elif index in found:
+            twice.append(f"{key} (lines {first_line[index]} and {line})")
+        else:
+            found[index], first_line[index] = output, line
+    missing = [ids[i] for i in range(len(ids)) if i not in found]
+    for what, names in (
+        ("name no row of the holdout", unknown),
+        ("answer a row twice", twice),
+    ):
+        if names:
+            raise DataError(
+                f"{len(names)} of the lines {what}: {_some(names)}.",
+                where=str(path),
+                fix="Give each row of the holdout one line, by its id or its number from 1.",
+            )
+    if missing:
+        raise DataError(
+            f"{len(missing)} of the {len(ids)} rows have no answer: {_some(missing)}.",
+            where=str(path),
+            fix="Every row of the holdout needs an output; it may be an empty text.",
+        )
+    return [found[i] for i in range(len(ids))]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Line number, id and output of each line."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror}).", where=str(path)) from None
+    except UnicodeDecodeError:
+        raise DataError(
+            "is not UTF-8 text.", where=str(path), fix="Save the file as UTF-8."
+        ) from None
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            row: Any = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"is not JSON ({error}).", where=where) from None
+        if not isinstance(row, dict):
+            raise DataError('is not an object {"id": ..., "output": ...}.', where=where)
+        for name in ("id", "output"):
+            if name not in row:
+                raise DataError(f"the field `{name}` is missing.", where=where)
+        key = row["id"]
+        if isinstance(key, bool) or not isinstance(key, str | int):
+            raise DataError("`id` is neither a text nor a row number.", where=where)
+        output = row["output"]
+        yield (
+            number,
+            str(key),
+            output if isinstance(output, str) else json.dumps(output, ensure_ascii=False),
+        )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def conversation_key(request: Request) -> str:
+    """Sha256 (hex) of what a request asks: its messages and tools."""
+    asked = [[m.to_dict() for m in request.messages], list(request.tools)]
+    return hashlib.sha256(canonical_json(asked).encode()).hexdigest()
+
+
+class ReplayEngine:
+    """Answers each request with the output that was recorded for the same conversation.
+
+    Args:
+        name: of the outside model.
+        outputs: by `conversation_key`.
+    """
+
+    def __init__(self, name: str, outputs: Mapping[str, str]) -> None:
+        self.name, self.outputs = name, dict(outputs)
+
+    @classmethod
+    def of(cls, name: str, requests: Sequence[Request], outputs: Sequence[str]) -> ReplayEngine:
+        """An engine for requests and the outputs given to them.
+
+        Raises:
+            UsageError: one conversation has two different outputs.
+        """
+        table: dict[str, str] = {}
+        for request, output in zip(requests, outputs, strict=True):
+            if table.setdefault(conversation_key(request), output) != output:
+                raise UsageError(
+                    f"{name} gave two different outputs to one conversation.",
+                    fix="Use `read_predictions`, which goes by the ids of the rows.",
+                )
+        return cls(name, table)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """All that can change an answer and is not in the request."""
+        digest = hashlib.sha256(canonical_json(self.outputs).encode()).hexdigest()
+        return {"engine": "replay", "model": self.name, "outputs": digest}
+
+    def prompt_length(self, request: Request) -> int:
+        """0: nothing is counted in tokens."""
+        return 0
+
+    def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
+        """The recorded outputs; finish `error` where there is none."""
+        outputs = [self.outputs.get(conversation_key(request)) for request in requests]
+        return [
+            Answer(text="", finish="error", error=f"{self.name} has no answer to this conversation")
+            if output is None
+            else Answer(text=output)
+            for output in outputs
+        ]

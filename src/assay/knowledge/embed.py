@@ -1,0 +1,65 @@
+"""Texts become vectors whose dot product is their similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from assay.errors import ModelError
+from assay.models.pull import pull
+from assay.models.quiet import quiet
+from assay.progress import SILENT, Progress
+
+STARTER = "all-minilm-l6-v2"
+BATCH_SIZE = 64
+
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class Embedder:
+    """A sentence-transformers model.
+
+    Attributes:
+        name: what it was asked for by.
+        dimension: length of a vector.
+    """
+
+    def __init__(self, name: str, model: Any) -> None:
+        self.name, self._model = name, model
+        self.dimension = int(model.get_embedding_dimension())
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """[len(texts), dimension] float32 of length 1; texts beyond the model's limit are cut."""
+        if not texts:
+            return np.zeros((0, self.dimension), dtype=np.float32)
+        vectors: Vectors = self._model.encode(
+            list(texts),
+            batch_size=BATCH_SIZE,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
+        ).astype(np.float32, copy=False)
+        return vectors
+
+
+def load_embedder(ref: str = STARTER, progress: Progress = SILENT) -> Embedder:
+    """The embedder of a catalogue name, a local folder or a hub id.
+
+    Raises:
+        ModelError: it cannot be found, fetched, trusted or loaded.
+    """
+    folder = pull(ref, progress)
+    try:
+        with quiet():
+            from sentence_transformers import SentenceTransformer
+
+            model = SentenceTransformer(str(folder), trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"this embedder cannot be loaded ({str(error).strip().splitlines()[0]}).",
+            where=str(folder),
+            fix=f"Use a sentence-transformers model, such as {STARTER}.",
+        ) from None
+    return Embedder(ref, model.eval().float())
