@@ -1,0 +1,230 @@
+"""What is left of a training when its process is killed, and how it goes on from there.
+
+    <folder>/checkpoints/step-00000040/
+        adapter.safetensors     weights
+        optimizer.safetensors   moments and step count of AdamW, by parameter
+        state.json              where the run is, its log, the hashes of the two files and of itself
+
+A checkpoint appears by rename, whole or not at all. The last two are kept, and the best of each.
+There is no generator state in it: the order of the rows is a function of (seed, epoch), dropout of
+(seed, step).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from assay.errors import ModelError
+from assay.example import canonical_json
+from assay.progress import Progress
+from assay.store.files import new_folder, sha256_file
+
+WEIGHTS = "adapter.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+STATE = "state.json"
+FORMAT = 1
+_KEPT = 2
+
+
+@dataclass(slots=True)
+class Point:
+    """One point of the training curve; losses in nats per trained token.
+
+    Attributes:
+        step: steps done.
+        epoch: rows seen / rows of an epoch.
+        train_loss: mean over the trained tokens since the point before.
+        validation_loss: at the end of an epoch, else None.
+    """
+
+    step: int
+    epoch: float
+    train_loss: float | None = None
+    validation_loss: float | None = None
+
+
+@dataclass(slots=True)
+class State:
+    """Where a run is.
+
+    Attributes:
+        step: steps done.
+        evaluated_step: the last step after which validation was measured.
+        best_step, best_validation_loss: of the best such step; 0 and None before the first.
+        stale_epochs: epochs since the best.
+        points: the log.
+        window_loss, window_tokens: sum of loss x tokens, and tokens, since the last point.
+        trained_tokens: that have carried a loss.
+        tokens: that have gone through the model, padding not counted.
+        seconds: of work in all processes so far, what a kill has undone not counted.
+        peak_bytes: the most memory a process of this run had.
+    """
+
+    step: int = 0
+    evaluated_step: int = 0
+    best_step: int = 0
+    best_validation_loss: float | None = None
+    stale_epochs: int = 0
+    points: list[Point] = field(default_factory=list)
+    window_loss: float = 0.0
+    window_tokens: int = 0
+    trained_tokens: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    peak_bytes: int = 0
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> State:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**raw, "points": [Point(**point) for point in raw["points"]]})
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint that was read and found whole."""
+
+    state: State
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+
+
+def save(
+    folder: Path,
+    key: str,
+    state: State,
+    weights: dict[str, Tensor],
+    optimizer: dict[str, Tensor],
+) -> None:
+    """Write a checkpoint of `state.step` and drop those no longer needed.
+
+    Args:
+        folder: of the run.
+        key: hash of all that the run depends on.
+    """
+    from safetensors.torch import save_file
+
+    with new_folder(_path(folder, state.step)) as draft:
+        save_file(weights, draft / WEIGHTS)
+        save_file(optimizer, draft / OPTIMIZER)
+        body = {
+            "format": FORMAT,
+            "key": key,
+            "state": asdict(state),
+            "files": {name: sha256_file(draft / name) for name in (WEIGHTS, OPTIMIZER)},
+        }
+        text = json.dumps({**body, "sha256": _digest(body)}, indent=2)
+        (draft / STATE).write_text(text + "\n", "utf-8")
+    _prune(folder)
+
+
+def latest(folder: Path, key: str, progress: Progress) -> Checkpoint | None:
+    """The last whole checkpoint of this run, or None; a damaged one is named and passed over.
+
+    A checkpoint counts as whole only if the best one that it refers to is whole, too. Checkpoints
+    of another run in the same folder, and those behind the one that is returned, are removed.
+    """
+    for unfinished in (folder / "checkpoints").glob(".step-*"):
+        shutil.rmtree(unfinished)
+    steps = _steps(folder)
+    found = None
+    while steps and found is None:
+        found = _whole(folder, steps[-1], key, progress)
+        if found is None:
+            shutil.rmtree(_path(folder, steps.pop()))
+    return found
+
+
+def _whole(folder: Path, step: int, key: str, progress: Progress) -> Checkpoint | None:
+    path = _path(folder, step)
+    try:
+        raw = _read_state(path)
+        if raw["key"] != key:
+            return None
+        state = State.from_dict(raw["state"])
+        if state.best_step not in (0, step):
+            read_weights(folder, state.best_step)
+        return Checkpoint(
+            state, _read_tensors(path, WEIGHTS, raw), _read_tensors(path, OPTIMIZER, raw)
+        )
+    except ModelError as error:
+        progress.say(f"{error} Going on from the checkpoint before it, if there is one.")
+        return None
+
+
+def read_weights(folder: Path, step: int) -> dict[str, Tensor]:
+    """The adapter of one checkpoint.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
+    path = _path(folder, step)
+    return _read_tensors(path, WEIGHTS, _read_state(path))
+
+
+def clear(folder: Path) -> None:
+    """Remove every checkpoint of a run."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def _path(folder: Path, step: int) -> Path:
+    return folder / "checkpoints" / f"step-{step:08d}"
+
+
+def _steps(folder: Path) -> list[int]:
+    found = (folder / "checkpoints").glob("step-*")
+    return sorted(int(path.name.removeprefix("step-")) for path in found)
+
+
+def _digest(body: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(body).encode()).hexdigest()
+
+
+def _damaged(path: Path) -> ModelError:
+    return ModelError("this checkpoint is damaged.", where=str(path))
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        raw: dict[str, Any] = json.loads((path / STATE).read_text("utf-8"))
+        digest = raw.pop("sha256")
+    except (OSError, ValueError, KeyError, AttributeError):
+        raise _damaged(path) from None
+    if digest != _digest(raw) or raw.get("format") != FORMAT:
+        raise _damaged(path)
+    return raw
+
+
+def _read_tensors(path: Path, name: str, raw: dict[str, Any]) -> dict[str, Tensor]:
+    from safetensors.torch import load
+
+    try:
+        data = (path / name).read_bytes()
+    except OSError:
+        raise _damaged(path) from None
+    if hashlib.sha256(data).hexdigest() != raw["files"][name]:
+        raise _damaged(path)
+    tensors: dict[str, Tensor] = load(data)
+    return tensors
+
+
+def _prune(folder: Path) -> None:
+    """Keep the last two checkpoints and the best of each: should the last one turn out damaged,
+    the one before it still finds its own best."""
+    last = _steps(folder)[-_KEPT:]
+    kept = set(last)
+    for step in last:
+        try:
+            raw = _read_state(_path(folder, step))
+        except ModelError:
+            continue
+        kept.add(raw["state"]["best_step"])
+    for step in _steps(folder):
+        if step not in kept:
+            shutil.rmtree(_path(folder, step), ignore_errors=True)

@@ -1,0 +1,226 @@
+"""The loop: steps, evaluations, checkpoints, early stopping, and an orderly end on Ctrl-C.
+
+`sft.train` prepares a `Run` and reads what it leaves; here is how it moves on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import nn
+
+from assay.config import FineTune
+from assay.errors import ModelError
+from assay.progress import Progress, Task
+from assay.train import adapters, checkpoints
+from assay.train.checkpoints import Point, State
+from assay.train.device import computing, peak_bytes
+from assay.train.sequences import TrainingSequence, epoch_order
+from assay.train.step import evaluate, step
+
+POINTS_PER_EPOCH = 10
+
+
+class Run:
+    """One training: its model, its optimiser, and where it is."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: Sequence[TrainingSequence],
+        validation: Sequence[TrainingSequence],
+        settings: FineTune,
+        folder: Path,
+        key: str,
+        compute: str,
+        progress: Progress,
+    ) -> None:
+        self.model, self.train, self.validation = model, train, validation
+        self.settings, self.folder, self.key = settings, folder, key
+        self.compute, self.progress = compute, progress
+        self.state = State()
+        self.parameters = adapters.trainable(model)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        self.epoch_steps = math.ceil(len(train) / settings.rows_per_step)
+        self.total_steps = self.epoch_steps * settings.epochs
+        self.started = time.monotonic()
+
+    def resume(self) -> None:
+        """Go to the last checkpoint of this run, if there is one."""
+        found = checkpoints.latest(self.folder, self.key, self.progress)
+        if found is None:
+            return
+        self.state = found.state
+        adapters.set_weights(self.model, found.weights)
+        for name, parameter in self.parameters.items():
+            parts = ("step", "exp_avg", "exp_avg_sq")
+            values = {part: found.optimizer[f"{name}/{part}"] for part in parts}
+            self.optimizer.state[parameter] = {
+                part: value if part == "step" else value.to(parameter.device)
+                for part, value in values.items()
+            }
+        self.progress.say(f"Going on after step {self.state.step} of {self.total_steps}.")
+
+    def to_the_end(self, checkpoint_seconds: float) -> None:
+        """Steps and evaluations until the last epoch, or until patience is at its end."""
+        state, saved = self.state, time.monotonic()
+        with (
+            self.progress.task("training", self.total_steps, "steps") as bar,
+            _interrupt_noted() as interrupted,
+        ):
+            bar.advance(state.step)
+            while True:
+                if interrupted.is_set():
+                    self.save()
+                    raise KeyboardInterrupt
+                if state.step % self.epoch_steps == 0 and state.evaluated_step < state.step:
+                    self.evaluate(interrupted, bar)
+                    self.save()
+                    saved = time.monotonic()
+                if state.step >= self.total_steps or self.out_of_patience:
+                    return
+                self.step(bar)
+                if time.monotonic() - saved >= checkpoint_seconds:
+                    self.save()
+                    saved = time.monotonic()
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the validation loss has not improved for as many epochs as it may."""
+        return self.state.stale_epochs >= self.settings.patience
+
+    def step(self, bar: Task) -> None:
+        """One update of the weights."""
+        state, settings = self.state, self.settings
+        epoch, within = divmod(state.step, self.epoch_steps)
+        order = epoch_order(len(self.train), settings.seed, epoch)
+        first = within * settings.rows_per_step
+        rows = [self.train[i] for i in order[first : first + settings.rows_per_step]]
+        began = time.monotonic()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(state.step, self.total_steps, settings)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.train()
+        with torch.random.fork_rng(), computing(self.model, self.compute):
+            torch.manual_seed(_dropout_seed(settings.seed, state.step))
+            loss, trained = step(self.model, rows)
+        norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), settings.clip))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise _not_a_number("loss" if not math.isfinite(loss) else "gradient", state.step + 1)
+        self.optimizer.step()
+        tokens = sum(len(row.ids) for row in rows)
+        state.step += 1
+        state.window_loss += loss * trained
+        state.window_tokens += trained
+        state.trained_tokens += trained
+        state.tokens += tokens
+        self.note_train_loss()
+        seconds = time.monotonic() - began
+        bar.advance(1, loss=round(loss, 4), tokens_per_s=round(tokens / seconds))
+
+    def note_train_loss(self) -> None:
+        """A point of the curve every tenth of an epoch and at its end."""
+        state = self.state
+        within = state.step % self.epoch_steps
+        if within and within % max(1, self.epoch_steps // POINTS_PER_EPOCH):
+            return
+        loss = state.window_loss / state.window_tokens
+        state.points.append(Point(state.step, state.step / self.epoch_steps, loss))
+        state.window_loss, state.window_tokens = 0.0, 0
+
+    def evaluate(self, interrupted: threading.Event, bar: Task) -> None:
+        """Measure validation; the point goes beside the epoch's last train loss."""
+        state = self.state
+
+        def stop_or_go() -> None:
+            if interrupted.is_set():
+                self.save()
+                raise KeyboardInterrupt
+
+        with computing(self.model, self.compute):
+            loss = evaluate(self.model, self.validation, between=stop_or_go)
+        if not math.isfinite(loss):
+            raise _not_a_number("validation loss", state.step)
+        state.points[-1].validation_loss = loss
+        state.evaluated_step = state.step
+        if state.best_validation_loss is None or loss < state.best_validation_loss:
+            state.best_step, state.best_validation_loss = state.step, loss
+            state.stale_epochs = 0
+        else:
+            state.stale_epochs += 1
+        bar.advance(0, validation_loss=round(loss, 4))
+
+    def save(self) -> None:
+        """Write a checkpoint of this moment."""
+        now = time.monotonic()
+        self.state.seconds += now - self.started
+        self.started = now
+        self.state.peak_bytes = max(self.state.peak_bytes, peak_bytes(self.model))
+        if self.state.step:
+            moments = {
+                f"{name}/{part}": value.cpu()
+                for name, parameter in self.parameters.items()
+                for part, value in self.optimizer.state[parameter].items()
+            }
+            weights = adapters.weights(self.model)
+            checkpoints.save(self.folder, self.key, self.state, weights, moments)
+
+
+def learning_rate(done: int, total: int, settings: FineTune) -> float:
+    """Of the step after `done` steps: linear warm-up from 0, then half a cosine down to 0.
+
+    The warm-up lasts `settings.warmup` of all steps; the first step and the last are above 0.
+    """
+    warmup = round(settings.warmup * total)
+    if done < warmup:
+        return settings.learning_rate * (done + 1) / (warmup + 1)
+    share = (done - warmup) / (total - warmup)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _dropout_seed(seed: int, step: int) -> int:
+    """A seed of its own for each step, so that a resumed run drops what the first would have."""
+    digest = hashlib.sha256(f"{seed} {step}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@contextmanager
+def _interrupt_noted() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event instead of raising; the second Ctrl-C raises at once.
+
+    Signals reach the main thread only; in another one the event stays unset.
+    """
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+
+    def note(_signal: int, _frame: FrameType | None) -> None:
+        if noted.is_set():
+            raise KeyboardInterrupt
+        noted.set()
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _not_a_number(what: str, step: int) -> ModelError:
+    return ModelError(
+        f"the {what} is no longer a finite number.",
+        where=f"step {step}",
+        fix="Lower fine_tune.learning_rate (a tenth is a good try), or lengthen fine_tune.warmup.",
+    )

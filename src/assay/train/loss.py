@@ -1,0 +1,92 @@
+"""Cross-entropy over a large vocabulary without ever holding all logits.
+
+The head is applied to a few hundred trained positions at a time, and the gradient of each part is
+taken before the next part is computed. For one chunk of 256 positions and a vocabulary of 49,152
+that is 50 MB of logits, however long the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+CHUNK = 256
+
+Head = Callable[[Tensor], Tensor]
+
+
+def logits_head(model: nn.Module) -> Head:
+    """The map from the decoder's last hidden state [..., D] to logits [..., V], as `model` has it.
+
+    Some families scale or cap their logits outside the head's matrix: Gemma caps them
+    (final_logit_softcapping), Cohere multiplies them (logit_scale), Granite divides them
+    (logits_scaling). `step.check_head` finds out when a family does something else.
+    """
+    matrix = model.get_output_embeddings()  # type: ignore[operator]
+    config = model.config.get_text_config()  # type: ignore[union-attr,operator]
+    cap = getattr(config, "final_logit_softcapping", None)
+    scale = getattr(config, "logit_scale", None) or 1.0
+    divisor = getattr(config, "logits_scaling", None) or 1.0
+
+    def head(hidden_nd: Tensor) -> Tensor:
+        logits: Tensor = matrix(hidden_nd)
+        if scale != 1.0 or divisor != 1.0:
+            logits = logits * (scale / divisor)
+        if cap:
+            logits = torch.tanh(logits / cap) * cap
+        return logits
+
+    return head
+
+
+def cross_entropy(
+    head: Head,
+    hidden_nd: Tensor,
+    targets_n: Tensor,
+    weights_n: Tensor,
+) -> Tensor:
+    """Weighted sum of token cross-entropies (nats), float64 scalar, without a graph.
+
+    Args:
+        head: hidden state [n, D] to logits [n, V].
+        hidden_nd: hidden states of the trained positions.
+        targets_n: the token that follows each of them.
+        weights_n: factor of each token, float32.
+    """
+    total = torch.zeros((), dtype=torch.float64, device=hidden_nd.device)
+    with torch.no_grad():
+        for hidden, targets, weights in _chunks(hidden_nd, targets_n, weights_n):
+            losses = functional.cross_entropy(head(hidden).float(), targets, reduction="none")
+            total += (losses * weights).sum(dtype=torch.float64)
+    return total
+
+
+def backward_cross_entropy(
+    head: Head,
+    hidden_nd: Tensor,
+    targets_n: Tensor,
+    weights_n: Tensor,
+) -> Tensor:
+    """As `cross_entropy`, and its gradient is added to all that `hidden_nd` depends on.
+
+    The gradient with respect to the hidden states is collected chunk by chunk on a leaf of its
+    own; one backward pass through the decoder follows.
+    """
+    total = torch.zeros((), dtype=torch.float64, device=hidden_nd.device)
+    leaf = hidden_nd.detach().requires_grad_()
+    for hidden, targets, weights in _chunks(leaf, targets_n, weights_n):
+        losses = functional.cross_entropy(head(hidden).float(), targets, reduction="none")
+        part = (losses * weights).sum()
+        part.backward()  # type: ignore[no-untyped-call]
+        total += part.detach().double()
+    hidden_nd.backward(leaf.grad)  # type: ignore[no-untyped-call]
+    return total
+
+
+def _chunks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Slices of `CHUNK` along the first axis, of all tensors alike."""
+    for start in range(0, len(tensors[0]), CHUNK):
+        yield tuple(tensor[start : start + CHUNK] for tensor in tensors)

@@ -1,0 +1,112 @@
+"""What the trainer is fed: token ids with their mask, checked before the first step.
+
+Everything here is plain Python and numpy, so that an estimate needs no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from assay.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSequence:
+    """One rendered conversation.
+
+    Attributes:
+        ids: token ids, the whole conversation.
+        trained: trained[i] says that ids[i] must be predicted from ids[:i]. The first token is
+            predicted from nothing and never counts.
+        weight: factor of this row's tokens in the loss.
+        name: how an error names the row (the example's id).
+    """
+
+    ids: list[int] = field(repr=False)
+    trained: list[bool] = field(repr=False)
+    weight: float = 1.0
+    name: str = ""
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens that carry a loss."""
+        return sum(self.trained[1:])
+
+
+def check_sequences(sequences: Sequence[TrainingSequence], kind: str, limit: int) -> None:
+    """Refuse what cannot be trained on, before any time is spent.
+
+    Args:
+        sequences: rows of one split.
+        kind: its name in messages ("training", "validation").
+        limit: tokens that fit (the smaller of the model's context and `max_tokens`).
+
+    Raises:
+        DataError: a row without trained tokens, too long, or with an impossible weight; the message
+            names the row.
+    """
+    for number, row in enumerate(sequences, start=1):
+        where = f"{kind} row {number}" + (f" ({row.name})" if row.name else "")
+        if len(row.ids) != len(row.trained):
+            raise ValueError(f"{where}: {len(row.ids)} ids but a mask of {len(row.trained)}")
+        if not math.isfinite(row.weight) or row.weight < 0:
+            raise DataError(
+                f"the weight is {row.weight}.", where=where, fix="Use a number of at least 0."
+            )
+        if len(row.ids) > limit:
+            raise DataError(
+                f"{len(row.ids)} tokens, {len(row.ids) - limit} more than the {limit} that fit.",
+                where=where,
+                fix="Shorten or leave out the row, or raise fine_tune.max_tokens "
+                "(at most the model's context).",
+            )
+        if not row.trained_tokens:
+            raise DataError(
+                "there is nothing to train: no token of it is to be predicted.",
+                where=where,
+                fix="Give it an assistant turn with text, or leave the row out.",
+            )
+
+
+def fingerprint(sequences: Sequence[TrainingSequence]) -> str:
+    """Sha256 (hex) of ids, masks and weights, in order."""
+    digest = hashlib.sha256()
+    for row in sequences:
+        digest.update(f"{len(row.ids)} {row.weight!r}\n".encode())
+        digest.update(array("q", row.ids).tobytes())
+        digest.update(bytes(row.trained))
+    return digest.hexdigest()
+
+
+def epoch_order(rows: int, seed: int, epoch: int) -> list[int]:
+    """Order of the rows in one epoch (counted from 0).
+
+    A function of seed and epoch alone: a resumed run needs no stored generator to go on exactly
+    where it was.
+    """
+    order: list[int] = np.random.default_rng([seed, epoch]).permutation(rows).tolist()
+    return order
+
+
+def micro_batches(
+    sequences: Sequence[TrainingSequence], tokens: int
+) -> list[list[TrainingSequence]]:
+    """Split rows into batches of similar length.
+
+    Longest first, so that memory runs out at once or not at all. A batch holds at most `tokens`
+    tokens, padding included, but always one row.
+    """
+    batches: list[list[TrainingSequence]] = []
+    for row in sorted(sequences, key=lambda row: len(row.ids), reverse=True):
+        last = batches[-1] if batches else None
+        if last and (len(last) + 1) * len(last[0].ids) <= tokens:
+            last.append(row)
+        else:
+            batches.append([row])
+    return batches

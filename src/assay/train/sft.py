@@ -1,0 +1,216 @@
+"""Supervised fine-tuning: what comes before the loop and what is left after it.
+
+    result = train(load("smollm2-135m-instruct"), rows, validation, FineTune(), Path("run"))
+
+The same call goes on where a killed one stopped, to the same bits, and returns at once what a
+finished one has made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from assay.config import FineTune
+from assay.errors import DataError, ModelError
+from assay.example import canonical_json
+from assay.models.load import LoadedModel
+from assay.progress import SILENT, Progress
+from assay.store.files import new_folder, sha256_file, write_json
+from assay.train import adapters, checkpoints
+from assay.train.checkpoints import Point
+from assay.train.device import Compute, available_bytes, compute_dtype, readable
+from assay.train.estimate import training_bytes
+from assay.train.loop import Run
+from assay.train.sequences import TrainingSequence, check_sequences, fingerprint
+from assay.train.step import check_head
+
+__all__ = ["Point", "TrainResult", "TrainingSequence", "train"]
+
+TRAINER = 1  # raised when the same settings and data would train other weights
+_ADAPTER = "adapter"
+_RESULT = "training.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a training has made.
+
+    Attributes:
+        adapter: folder in PEFT's format, the weights of the best epoch.
+        points: the training curve.
+        best_step: the step whose weights were kept.
+        best_validation_loss: nats per trained token at that step.
+        steps: done, early stopping included.
+        seconds: of work, over all processes that took part.
+        trained_tokens: tokens that carried a loss, over all epochs.
+        tokens: tokens that went through the model, over all epochs.
+        tokens_per_s: `tokens` / `seconds` (checkpoints and validation included in the time).
+        peak_bytes: the most memory the process had (on a GPU: on the device).
+        compute: the number format of the matrix multiplications.
+    """
+
+    adapter: Path
+    points: tuple[Point, ...]
+    best_step: int
+    best_validation_loss: float
+    steps: int
+    seconds: float
+    trained_tokens: int
+    tokens: int
+    tokens_per_s: float
+    peak_bytes: int
+    compute: str
+
+
+def train(
+    loaded: LoadedModel,
+    train: Sequence[TrainingSequence],
+    validation: Sequence[TrainingSequence],
+    settings: FineTune,
+    folder: Path,
+    progress: Progress = SILENT,
+    *,
+    compute: Compute | None = None,
+    checkpoint_seconds: float = 30.0,
+) -> TrainResult:
+    """Train an adapter on `train`, keep the epoch with the best loss on `validation`.
+
+    Ctrl-C finishes the step, writes a checkpoint and raises KeyboardInterrupt; a second one does
+    not wait for the step. In either case, and after a kill, the same call goes on from the last
+    checkpoint. Other data, settings or base weights start afresh.
+
+    Args:
+        loaded: base weights without an adapter; given back as they were.
+        folder: of this run; holds its checkpoints while it runs and `adapter/` afterwards.
+        compute: "float32" or "bfloat16" matrix multiplications (weights and optimiser stay
+            float32); None takes what this machine is fast at, see `compute_dtype`.
+        checkpoint_seconds: time between checkpoints within an epoch.
+
+    Raises:
+        DataError: nothing to train, or a row that cannot be trained on, named.
+        ModelError: not enough memory, an architecture that does not fit, a loss that is not a
+            number, or an adapter without effect.
+        KeyboardInterrupt: stopped by the user; nothing is lost.
+    """
+    train = _checked(train, "training", loaded, settings)
+    validation = _checked(validation, "validation", loaded, settings)
+    compute = compute or compute_dtype(loaded)
+    key = _key(loaded, train, validation, settings, compute)
+    finished = _finished(folder, key)
+    if finished is not None:
+        checkpoints.clear(folder)
+        return finished
+    with adapters.adapted(loaded, settings) as model:
+        _check_memory(model, train, settings)
+        check_head(model, train[0])
+        run = Run(model, train, validation, settings, folder, key, compute, progress)
+        run.resume()
+        try:
+            run.to_the_end(checkpoint_seconds)
+        except (torch.OutOfMemoryError, MemoryError):
+            raise _no_memory("the memory ran out during training.", train) from None
+        return _finish(run)
+
+
+def _finish(run: Run) -> TrainResult:
+    """Write the best weights as an adapter, then the result, then drop the checkpoints."""
+    state, folder = run.state, run.folder
+    best = checkpoints.read_weights(folder, state.best_step)
+    adapters.set_weights(run.model, best)
+    adapters.check_effect(run.model, run.train[0])
+    with new_folder(folder / _ADAPTER) as draft:
+        adapters.write_adapter(draft, run.model, best)
+    assert state.best_validation_loss is not None
+    result = TrainResult(
+        adapter=folder / _ADAPTER,
+        points=tuple(state.points),
+        best_step=state.best_step,
+        best_validation_loss=state.best_validation_loss,
+        steps=state.step,
+        seconds=state.seconds,
+        trained_tokens=state.trained_tokens,
+        tokens=state.tokens,
+        tokens_per_s=state.tokens / state.seconds,
+        peak_bytes=state.peak_bytes,
+        compute=run.compute,
+    )
+    body = {name: value for name, value in asdict(result).items() if name != "adapter"}
+    digest = sha256_file(result.adapter / adapters.WEIGHTS)
+    write_json(folder / _RESULT, {"key": run.key, "weights": digest, "result": body})
+    for unfinished in folder.glob(f".{_ADAPTER}.*"):
+        shutil.rmtree(unfinished)
+    checkpoints.clear(folder)
+    return result
+
+
+def _checked(
+    rows: Sequence[TrainingSequence], kind: str, loaded: LoadedModel, settings: FineTune
+) -> list[TrainingSequence]:
+    check_sequences(rows, kind, min(settings.max_tokens, loaded.context_length))
+    kept = [row for row in rows if row.weight > 0]
+    if not kept:
+        raise DataError(
+            f"the {kind} set is empty." if not rows else f"every {kind} row has weight 0.",
+            fix="Fine-tuning needs rows to train on and rows to validate on.",
+        )
+    return kept
+
+
+def _key(
+    loaded: LoadedModel,
+    train: Sequence[TrainingSequence],
+    validation: Sequence[TrainingSequence],
+    settings: FineTune,
+    compute: str,
+) -> str:
+    parts = {
+        "trainer": TRAINER,
+        "base": loaded.weights_sha256,
+        "dtype": loaded.dtype,
+        "compute": compute,
+        "settings": settings.model_dump(mode="json"),
+        "train": fingerprint(train),
+        "validation": fingerprint(validation),
+    }
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def _finished(folder: Path, key: str) -> TrainResult | None:
+    """The result of the same training, if it was made before and its adapter is whole."""
+    try:
+        raw = json.loads((folder / _RESULT).read_text("utf-8"))
+        whole = sha256_file(folder / _ADAPTER / adapters.WEIGHTS) == raw["weights"]
+    except (OSError, ValueError, KeyError):
+        return None
+    if raw["key"] != key or not whole:
+        return None
+    body = {**raw["result"], "points": tuple(Point(**point) for point in raw["result"]["points"])}
+    return TrainResult(adapter=folder / _ADAPTER, **body)
+
+
+def _check_memory(model: nn.Module, train: Sequence[TrainingSequence], settings: FineTune) -> None:
+    needed, available = training_bytes(model, train, settings), available_bytes(model)
+    if needed > available:
+        raise _no_memory(
+            f"training needs about {readable(needed)} beside the base weights, and "
+            f"{readable(available)} are free.",
+            train,
+        )
+
+
+def _no_memory(what: str, train: Sequence[TrainingSequence]) -> ModelError:
+    longest = max(len(row.ids) for row in train)
+    return ModelError(
+        what,
+        fix=f"Leave out the longest rows (the longest has {longest} tokens; see "
+        "fine_tune.max_tokens), lower fine_tune.rank, choose a smaller model, or close other "
+        "programs.",
+    )
