@@ -43,7 +43,7 @@ WORDS = st.lists(
 
 @settings(deadline=None)  # the first call loads a library
 @given(answer=WORDS, reference=WORDS)
-def test_rouge_l_is_the_packages_own_on_ascii(answer: list[str], reference: list[str]) -> None:
+def test_rouge_l_is_that_of_rouge_score_on_ascii(answer: list[str], reference: list[str]) -> None:
     ours = score("rouge-l", " ".join(answer), " ".join(reference))
     own = rouge_scorer.RougeScorer(["rougeL"])
     theirs = own.score(" ".join(reference), " ".join(answer))["rougeL"].fmeasure

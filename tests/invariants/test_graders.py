@@ -28,7 +28,9 @@ RECORDS = JSON.map(json.dumps).filter(lambda text: parse_json(text) is not None)
 # Surrogates too: a model's bytes can be decoded to anything.
 WILD = st.text(st.characters(codec=None), max_size=60)
 TEXTS = (
-    WILD | RECORDS | st.sampled_from(["yes", "Not sure.", "1,234.5", "-3e9", "```json\n{}\n```"])
+    WILD
+    | RECORDS
+    | st.sampled_from(["yes", "yeah", "Not sure.", "1,234.5", "-3e9", "```json\n{}\n```"])
 )
 NUMBERS = st.decimals(allow_nan=False, allow_infinity=False, places=3).map(str)
 SAYING = WILD.filter(lambda text: bool(text.strip()))

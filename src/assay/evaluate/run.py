@@ -108,7 +108,7 @@ def run(
         started, generated, silent_batches, reason = time.monotonic(), 0, 0, ""
         for number, batch in enumerate(batches.batches):
             file = place / f"{number:05d}.json"
-            kept = _read_batch(file, key, number, batch, progress)
+            kept = _read_batch(file, key, number, progress)
             missing = [position for position in batch if position not in kept]
             if silent_batches >= SILENT_BATCHES:
                 answers |= {position: _not_tried(reason) for position in missing}
@@ -257,9 +257,7 @@ def _batch_text(key: str, number: int, kept: dict[int, Answer]) -> str:
     return json.dumps({"sha256": _sha256(body), "body": body}) + "\n"
 
 
-def _read_batch(
-    file: Path, key: str, number: int, batch: Sequence[int], progress: Progress
-) -> dict[int, Answer]:
+def _read_batch(file: Path, key: str, number: int, progress: Progress) -> dict[int, Answer]:
     """The answers that are kept of a batch, by position; nothing of a damaged file is used."""
     try:
         raw = file.read_bytes()
@@ -278,13 +276,10 @@ def _read_batch(
             raise ValueError("its content does not fit its hash")
         if body["key"] != key or body["batch"] != number:
             raise ValueError("it is of another batch")
-        kept = {int(position): Answer(**answer) for position, answer in body["answers"].items()}
-        if not kept.keys() <= set(batch):
-            raise ValueError("it is of another plan")
+        return {int(position): Answer(**answer) for position, answer in body["answers"].items()}
     except (ValueError, KeyError, TypeError) as error:
         progress.say(f"{file} is damaged ({error}); its requests are answered again.")
         return {}
-    return kept
 
 
 def _request_dict(request: Request) -> dict[str, Any]:

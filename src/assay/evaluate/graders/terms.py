@@ -147,9 +147,11 @@ def mine_terms(examples: Sequence[Example], count: int = 50) -> list[str]:
     """A first glossary: words that are typical of the outputs as against the inputs.
 
     Ranked by keyness, Dunning's log-likelihood ratio G² (Dunning 1993), of the outputs' words
-    against the inputs'; only words in at least two outputs. Meant to be read and shortened by a
-    person, and to be made from training examples.
+    against the inputs'; only words in at least two outputs, without English function words. Meant
+    to be read and shortened by a person, and to be made from training examples.
     """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
     outputs, inputs, spread = Counter[str](), Counter[str](), Counter[str]()
     for example in examples:
         words = _words(example.output)
@@ -167,7 +169,9 @@ def mine_terms(examples: Sequence[Example], count: int = 50) -> list[str]:
     typical = [
         word
         for word in outputs
-        if spread[word] >= 2 and outputs[word] * total_in > inputs[word] * total_out
+        if spread[word] >= 2
+        and outputs[word] * total_in > inputs[word] * total_out
+        and word not in ENGLISH_STOP_WORDS
     ]
     return sorted(typical, key=lambda word: (-keyness(word), word))[:count]
 
