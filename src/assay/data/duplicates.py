@@ -143,7 +143,7 @@ class DuplicateIndex:
         keys = np.frombuffer(self._keys, dtype=np.uint64) if self._keys else np.zeros(0, np.uint64)
         _, position, inverse = np.unique(keys, return_index=True, return_inverse=True)
         first = position[inverse].astype(np.int64)
-        sets = _DisjointSets(first)
+        sets = DisjointSets(first)
         sizes = np.concatenate(self._sizes) if self._sizes else np.zeros(0, np.uint32)
         bits = np.concatenate(self._bits) if self._bits else np.zeros((0, 4), np.uint64)
         spent, complete = 0, True
@@ -161,7 +161,7 @@ class DuplicateIndex:
         return Groups(first=first, cluster=sets.roots(), complete=complete)
 
     def _candidates(
-        self, file: BinaryIO, sets: _DisjointSets, budget: int | None
+        self, file: BinaryIO, sets: DisjointSets, budget: int | None
     ) -> Iterator[tuple[Numbers, Numbers, int]]:
         """Pairs of rows that share a signature of this bucket, not yet known to be joined.
 
@@ -195,13 +195,13 @@ class DuplicateIndex:
                 whole = np.minimum.reduceat(root, starts) == np.maximum.reduceat(root, starts)
                 left = left[~whole[run[left]]]
 
-    def _join(self, a: Numbers, b: Numbers, sets: _DisjointSets) -> None:
+    def _join(self, a: Numbers, b: Numbers, sets: DisjointSets) -> None:
         for x, y in zip(a.tolist(), b.tolist(), strict=True):
             if sets.find(x) != sets.find(y) and is_near(self._text(x), self._text(y)):
                 sets.union(x, y)
 
 
-class _DisjointSets:
+class DisjointSets:
     """Union-find over rows, the lowest row being the root; exact duplicates start joined."""
 
     def __init__(self, first: Numbers) -> None:
@@ -209,6 +209,7 @@ class _DisjointSets:
         self.distinct: NDArray[np.bool_] = first == np.arange(len(first))
 
     def find(self, row: int) -> int:
+        """The root of a row."""
         parent = self._parent
         while parent[row] != row:
             parent[row] = parent[parent[row]]
@@ -216,6 +217,7 @@ class _DisjointSets:
         return row
 
     def union(self, a: int, b: int) -> None:
+        """Join the sets of two rows."""
         low, high = sorted((self.find(a), self.find(b)))
         self._parent[high] = low
 

@@ -54,6 +54,37 @@ CODES: dict[str, tuple[Severity, str]] = {
     "undeclared-tool": ("warning", "a call of a tool that the tool definitions do not name"),
     # Preferences
     "same-answers": ("warning", "the preferred and the other answer are the same"),
+    # Contents
+    "empty-input": ("error", "there is no text to answer"),
+    "empty-output": ("error", "there is no answer to learn"),
+    "duplicate-id": ("error", "an id that an earlier row has"),
+    "placeholder": ("warning", "a place to be filled in, such as {{name}}, was left"),
+    "too-long": ("error", "more tokens than the model can read"),
+    "cannot-render": ("error", "the model's chat template refuses the conversation"),
+    "unknown-label": ("error", "an output that is none of the labels"),
+    "output-not-json": ("error", "a json task's output is not JSON"),
+    "schema-mismatch": ("error", "the output does not fit the JSON Schema"),
+    # Secrets and personal data; the value itself is never printed
+    "secret": ("warning", "a key, token or password"),
+    "card-number": ("warning", "a number of a payment card (scheme and Luhn digit fit)"),
+    "iban": ("warning", "a bank account (IBAN; length and check digits fit)"),
+    "email": ("warning", "an e-mail address"),
+    "phone": ("warning", "a phone number"),
+    # Rows against one another
+    "duplicate": ("warning", "input and output as in an earlier row"),
+    "near-duplicate": ("notice", "an input almost as in an earlier row"),
+    "contradiction": ("warning", "the input of an earlier row with another output"),
+    "several-outputs": ("notice", "the same in a text task, where several outputs may be right"),
+    "near-search-limited": ("notice", "too many rows of one template to compare all of them"),
+    # The file as a whole
+    "no-rows": ("error", "no row can be used"),
+    "few-rows": ("warning", "so few rows that only large differences can be shown"),
+    "one-class": ("error", "a label task in which every output is the same"),
+    "rare-class": (
+        "warning",
+        "labels with so few rows that they can be neither learned nor measured",
+    ),
+    "label-variants": ("warning", "labels that differ only in case, punctuation or white space"),
 }
 
 

@@ -1,0 +1,359 @@
+"""Every problem of a file of examples, found in one pass of bounded memory.
+
+Rows are read and judged one by one; what compares rows with one another (duplicates,
+contradictions) works on hashes and an index on disk, so that the size of a file does not matter.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import tempfile
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from assay.chat.template import Template
+from assay.config import Columns, TaskKind
+from assay.data.contents import Rules, quoted
+from assay.data.duplicates import DuplicateIndex, Groups
+from assay.data.formats.record import Found
+from assay.data.normal import key64, normalise
+from assay.data.problems import CODES, Problem, problem
+from assay.data.read import Row, detect, read
+from assay.data.statistics import Statistics
+from assay.example import Example
+from assay.progress import SILENT, Progress
+from assay.store.files import write_atomic_lines
+
+PROBLEMS_SHOWN = 1000
+PROBLEMS_FILE = "problems.jsonl"
+REJECTED_FILE = "rejected.jsonl"
+FEW_ROWS = 50
+RARE_ROWS = 5
+NEAR_BUDGET = 2_000_000_000
+"""Candidate pairs looked at before the search for near-duplicates is cut short (and says so)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What was found in a file.
+
+    Attributes:
+        file: as the user named it.
+        format: name of the format.
+        rows, valid, rejected: records read; those that can be used; those with an error.
+        problems: the first `PROBLEMS_SHOWN`, in the order of the file.
+        counts: how often each code was found, in all.
+        exact: rows whose input and output stood in an earlier row.
+        near: rows whose input is near to that of an earlier row, and equal to none.
+        statistics: of the valid rows.
+        problems_file, rejected_file: where all of them are; None when no folder was given.
+    """
+
+    file: str
+    format: str
+    rows: int
+    valid: int
+    rejected: int
+    problems: tuple[Problem, ...]
+    counts: dict[str, int]
+    exact: int
+    near: int
+    statistics: Statistics
+    problems_file: Path | None = None
+    rejected_file: Path | None = None
+
+    @property
+    def has_errors(self) -> bool:
+        """True when a row was rejected or the file as a whole cannot be used."""
+        return any(CODES[code][0] == "error" for code in self.counts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `assay data check --json` prints."""
+        return {
+            "file": self.file,
+            "format": self.format,
+            "rows": self.rows,
+            "valid": self.valid,
+            "rejected": self.rejected,
+            "problems": [one.to_dict() for one in self.problems],
+            "counts": self.counts,
+            "duplicates": {"exact": self.exact, "near": self.near},
+            "tokens": self.statistics.token_counts(),
+            "statistics": self.statistics.to_dict(),
+            "problems_file": str(self.problems_file) if self.problems_file else None,
+            "rejected_file": str(self.rejected_file) if self.rejected_file else None,
+        }
+
+
+def check(
+    path: Path | str,
+    *,
+    format: str | None = None,
+    columns: Columns | None = None,
+    task: TaskKind | None = None,
+    labels: list[str] | None = None,
+    schema: dict[str, Any] | None = None,
+    template: Template | None = None,
+    context_length: int | None = None,
+    system_prompt: str | None = None,
+    out: Path | None = None,
+    keep: Callable[[Example], None] | None = None,
+    progress: Progress = SILENT,
+) -> CheckReport:
+    """Read a file and find every problem in it.
+
+    Args:
+        path: a file, `FILE#Sheet` or `hf:org/name:split`.
+        format, columns: found by content when None.
+        task, labels, schema: of the project; what is None is not checked.
+        template: counts tokens; None leaves them unknown.
+        context_length: longer examples are rejected.
+        system_prompt: counted with examples that bring none of their own.
+        out: folder for `problems.jsonl` and `rejected.jsonl` (all of them, one JSON a line).
+        keep: is given every valid example, in order.
+
+    Raises:
+        DataError: the file as a whole cannot be read.
+    """
+    detected = detect(path, columns)
+    used = columns or detected.columns
+    rules = Rules(task, labels, schema, template, context_length, system_prompt, used)
+    rows = read(path, format, columns, progress=progress)
+    with tempfile.TemporaryDirectory(prefix="assay-check-") as name:
+        scratch = Path(name)
+        with _Pass(str(path), rules, scratch) as state:
+            for row in rows:
+                example = state.take(row)
+                if example is not None and keep is not None:
+                    keep(example)
+            groups = state.index.groups(budget=NEAR_BUDGET, progress=progress)
+            shown: list[Problem] = []
+            lines = _tallied(state.all_problems(groups), state.counts, shown)
+            _write(out, PROBLEMS_FILE, lines)
+            _write(out, REJECTED_FILE, state.rejected_lines())
+    return CheckReport(
+        file=str(path),
+        format=format or detected.format,
+        rows=state.rows,
+        valid=state.valid,
+        rejected=state.rows - state.valid,
+        problems=tuple(shown),
+        counts=dict(sorted(state.counts.items())),
+        exact=state.counts["duplicate"],
+        near=groups.near,
+        statistics=state.statistics,
+        problems_file=out / PROBLEMS_FILE if out else None,
+        rejected_file=out / REJECTED_FILE if out else None,
+    )
+
+
+def _tallied(
+    problems: Iterable[Problem], counts: Counter[str], shown: list[Problem]
+) -> Iterator[str]:
+    for one in problems:
+        counts[one.code] += 1
+        if len(shown) < PROBLEMS_SHOWN:
+            shown.append(one)
+        yield json.dumps(one.to_dict(), ensure_ascii=False) + "\n"
+
+
+def _write(out: Path | None, name: str, lines: Iterable[str]) -> None:
+    if out is not None:
+        write_atomic_lines(out / name, lines)
+        return
+    for _ in lines:  # they are counted as they go by
+        pass
+
+
+class _Pass:
+    """What is remembered of the rows gone by: about 100 bytes each, the rest on disk."""
+
+    def __init__(self, file: str, rules: Rules, scratch: Path) -> None:
+        self.file, self.rules = file, rules
+        self.rows = self.valid = 0
+        self.counts: Counter[str] = Counter()
+        self.statistics = Statistics()
+        self.index = DuplicateIndex(scratch)
+        self._found = Found(file)
+        self._ids: set[int] = set()
+        self._lines = array("Q")
+        self._outputs = array("Q")
+        self._problems = (scratch / PROBLEMS_FILE).open("w+", encoding="utf-8")
+        self._rejected = (scratch / REJECTED_FILE).open("w+", encoding="utf-8")
+
+    def __enter__(self) -> _Pass:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.index.__exit__(None, None, None)
+        self._problems.close()
+        self._rejected.close()
+
+    def take(self, row: Row) -> Example | None:
+        """Judge one row; the example when it can be used."""
+        self.rows += 1
+        example = row.example
+        found = self._found
+        found.start(row.line)
+        tokens = None
+        if example is not None:
+            self._check_id(example, found)
+            tokens = self.rules.judge(example, found)
+        problems = [*row.problems, *found.problems]
+        for one in problems:
+            self._problems.write(json.dumps(one.to_dict(), ensure_ascii=False) + "\n")
+        if example is None or found.failed:
+            self._reject(row, problems)
+            return None
+        self.valid += 1
+        self.statistics.add(example, tokens)
+        self.index.add(normalise(example.input))
+        self._lines.append(row.line)
+        self._outputs.append(key64(_said(example)))
+        return example
+
+    def _check_id(self, example: Example, found: Found) -> None:
+        key = key64(example.id)
+        if key in self._ids:
+            found.add(
+                "duplicate-id",
+                f"the id {quoted(example.id)} stood in an earlier row.",
+                "Give every row an id of its own, or name no id column.",
+                "id",
+            )
+        self._ids.add(key)
+
+    def _reject(self, row: Row, problems: list[Problem]) -> None:
+        record = {
+            "line": row.line,
+            "raw": row.raw,
+            "problems": [one.to_dict() for one in problems],
+        }
+        self._rejected.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+
+    def rejected_lines(self) -> Iterator[str]:
+        """The lines of `rejected.jsonl`."""
+        self._rejected.seek(0)
+        yield from self._rejected
+
+    def all_problems(self, groups: Groups) -> Iterator[Problem]:
+        """All problems in the order of the file, those of the file itself first."""
+        yield from self._of_the_file(groups)
+        yield from heapq.merge(
+            _parsed(self._problems), self._between_rows(groups), key=attrgetter("line")
+        )
+
+    def _between_rows(self, groups: Groups) -> Iterator[Problem]:
+        """Duplicates and contradictions: each row against the first of its kind."""
+        several = self.rules.task == "text"
+        said: dict[int, set[int]] = {}
+        repeated = set(groups.first[groups.first != np.arange(len(groups.first))].tolist())
+        for row in range(len(self._lines)):
+            first, cluster = int(groups.first[row]), int(groups.cluster[row])
+            outputs = said.setdefault(first, set()) if first in repeated else set()
+            if first != row:
+                code = "several-outputs" if several else "contradiction"
+                code = "duplicate" if self._outputs[row] in outputs else code
+                yield self._as_earlier(code, row, first)
+            elif cluster != row:
+                yield self._as_earlier("near-duplicate", row, cluster)
+            outputs.add(self._outputs[row])
+
+    def _as_earlier(self, code: str, row: int, earlier: int) -> Problem:
+        message, fix = _BETWEEN[code]
+        line, other = self._lines[row], self._lines[earlier]
+        return problem(code, self.file, line, message.format(line=other), fix)
+
+    def _of_the_file(self, groups: Groups) -> Iterator[Problem]:
+        for code, message, fix in self._findings(groups):
+            yield problem(code, self.file, 1, message, fix)
+
+    def _findings(self, groups: Groups) -> Iterator[tuple[str, str, str]]:
+        if self.valid == 0:
+            yield "no-rows", f"none of {self.rows} rows can be used.", "See the other problems."
+        elif self.valid < FEW_ROWS:
+            yield (
+                "few-rows",
+                f"{self.valid} usable rows: only large differences can be shown with so few.",
+                "Collect more; some hundreds make a verdict, a thousand a good one.",
+            )
+        if not groups.complete:
+            yield (
+                "near-search-limited",
+                "very many rows follow one template; not all were compared for near-duplicates.",
+                "Nothing need be done: exact duplicates are all found.",
+            )
+        if self.rules.task == "label" and self.valid and self.statistics.outputs is not None:
+            yield from _label_findings(self.statistics.outputs)
+
+
+_BETWEEN = {
+    "duplicate": (
+        "input and output are as in line {line}.",
+        "Remove one: a repeated row counts twice in training.",
+    ),
+    "contradiction": (
+        "the input is as in line {line}, but the output is another.",
+        "Decide which is right and remove the other.",
+    ),
+    "several-outputs": (
+        "the input is as in line {line}, with another output.",
+        "Nothing need be done if both are right: when measured, each counts as right.",
+    ),
+    "near-duplicate": (
+        "the input is almost that of line {line}.",
+        "Nothing need be done: near-duplicates stay on one side of the split.",
+    ),
+}
+
+
+def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:
+    if len(outputs) == 1:
+        yield (
+            "one-class",
+            f"every output is {quoted(next(iter(outputs)))}: there is nothing to tell apart.",
+            "Add rows with the other labels, or use another column as the output.",
+        )
+    rare = sorted(label for label, count in outputs.items() if count < RARE_ROWS)
+    if rare and len(outputs) > 1:
+        yield (
+            "rare-class",
+            f"{len(rare)} of {len(outputs)} labels have fewer than {RARE_ROWS} rows: "
+            f"{_listed(rare)}.",
+            "Collect more rows for them, or join them with another label.",
+        )
+    spellings: dict[str, list[str]] = {}
+    for label in outputs:
+        spellings.setdefault(normalise(label.replace("_", " ")), []).append(label)
+    for variants in spellings.values():
+        if len(variants) > 1:
+            yield (
+                "label-variants",
+                f"these labels differ only in spelling: {_listed(sorted(variants))}.",
+                "Use one spelling: each counts as a class of its own.",
+            )
+
+
+def _listed(labels: list[str]) -> str:
+    more = f" and {len(labels) - 10} more" if len(labels) > 10 else ""
+    return ", ".join(quoted(label) for label in labels[:10]) + more
+
+
+def _said(example: Example) -> str:
+    """What the target says, its calls included."""
+    calls = [f"{call.name}({call.arguments})" for call in example.target.tool_calls]
+    return "\n".join([example.output.strip(), *calls])
+
+
+def _parsed(file: IO[str]) -> Iterator[Problem]:
+    file.seek(0)
+    for line in file:
+        yield Problem(**json.loads(line))

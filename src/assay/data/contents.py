@@ -1,0 +1,226 @@
+"""What can be wrong with what one example says: judged on its own, whatever its format."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NoReturn
+
+from assay.chat.template import Template
+from assay.config import Columns, TaskKind
+from assay.data.formats.record import Found, closest, shorten
+from assay.data.privacy import find_private, mask
+from assay.data.statistics import Tokens
+from assay.errors import AssayError
+from assay.example import Example
+
+_PLACEHOLDER = re.compile(
+    r"\{\{\{?\s*[#/]?[A-Za-z_][\w.\- |]{0,60}\}\}\}?"  # {{name}}, {{{name}}}, {{ order.id }}
+    r"|\$\{[A-Za-z_][\w.]{0,60}\}"  # ${name}
+    r"|<<\s*[A-Za-z_][\w \-]{0,60}>>"  # <<name>>
+    r"|%\([A-Za-z_]\w{0,60}\)[sd]"  # %(name)s
+    r"|\{[A-Za-z_]\w{0,60}\}"  # {name}
+    r"|\[\s*(?:insert|your|customer|company|recipient|user)(?:'s)?[ _\-][\w '\-]{1,40}\]"
+    r"|<(?:insert|your)[ _\-][\w \-]{1,40}>",  # [your name], <your name>
+    re.IGNORECASE,
+)
+_HINTS = ("{", "<<", "%(", "[", "<")
+_CODE = re.compile(r"```|\bdef \w+\(|\bfunction\b|=>|\\[a-z]+\{|\bf[\"']|#include|</\w+>")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What examples are held against; what is None is not checked.
+
+    Attributes:
+        task: kind of task.
+        labels: the closed set of outputs of a label task.
+        schema: JSON Schema of a json task's outputs.
+        template: counts tokens.
+        context_length: tokens that the model can read.
+        system_prompt: added to examples that bring none, before tokens are counted.
+        columns: names the fields of tables in problems.
+    """
+
+    task: TaskKind | None = None
+    labels: list[str] | None = None
+    schema: dict[str, Any] | None = None
+    template: Template | None = None
+    context_length: int | None = None
+    system_prompt: str | None = None
+    columns: Columns | None = None
+    _known: frozenset[str] = field(init=False, default=frozenset())
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", frozenset(self.labels or ()))
+
+    def judge(self, example: Example, found: Found) -> Tokens | None:
+        """Add the problems of an example to `found`; returns its tokens where they are counted."""
+        self._emptiness(example, found)
+        self._output(example, found)
+        self._left_in(example, found)
+        return None if found.failed else self._length(example, found)
+
+    def _emptiness(self, example: Example, found: Found) -> None:
+        if not any(m.content.strip() or m.tool_calls for m in example.prompt):
+            found.add(
+                "empty-input", "the input is empty.", "Fill it in or remove the row.", self._input
+            )
+        if not example.output.strip() and not example.target.tool_calls:
+            found.add(
+                "empty-output",
+                "the output is empty.",
+                "Fill it in or remove the row.",
+                self._target,
+            )
+
+    def _output(self, example: Example, found: Found) -> None:
+        output = example.output
+        if not output.strip():
+            return
+        if self.labels is not None and output not in self._known:
+            close = closest(output, self.labels)
+            found.add(
+                "unknown-label",
+                f"{quoted(output)} is none of the {len(self.labels)} labels.",
+                f"Did you mean {close!r}?" if close else "Correct it, or add it to labels.",
+                self._target,
+            )
+        if self.task == "json":
+            for code, message, fix in self._json(output):
+                found.add(code, message, fix, self._target)
+
+    def _json(self, output: str) -> Iterator[tuple[str, str, str]]:
+        try:
+            value = json.loads(output, parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            where = (
+                f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
+            )
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            yield (
+                "output-not-json",
+                f"the output is not JSON: {mask(reason)}{where}: {quoted(output)}.",
+                "Write one JSON value, with double quotes around names and texts.",
+            )
+            return
+        if self._mismatch is not None and (wrong := self._mismatch(value)):
+            path, message = wrong
+            yield (
+                "schema-mismatch",
+                f"the output does not fit the schema at {path}: {quoted(message, 160)}.",
+                "Correct the output, or output_schema.",
+            )
+
+    @cached_property
+    def _mismatch(self) -> Callable[[Any], tuple[str, str] | None] | None:
+        """Names path and reason of the worst mismatch with the schema."""
+        if self.schema is None:
+            return None
+        from jsonschema import exceptions, validators
+
+        kind = validators.validator_for(self.schema, default=validators.Draft202012Validator)
+        try:
+            kind.check_schema(self.schema)
+        except exceptions.SchemaError as error:
+            raise AssayError(
+                f"the JSON Schema is not valid: {error.message}.",
+                where=f"output_schema, {error.json_path}",
+                fix="Correct it.",
+            ) from None
+        validator = kind(self.schema)
+
+        def mismatch(value: Any) -> tuple[str, str] | None:
+            if validator.is_valid(value):
+                return None
+            worst = exceptions.best_match(validator.iter_errors(value))
+            return worst.json_path, worst.message
+
+        return mismatch
+
+    def _left_in(self, example: Example, found: Found) -> None:
+        """Placeholders, secrets and personal data, each kind once a row and field."""
+        seen: set[tuple[str, str]] = set()
+        last = len(example.messages) - 1
+        for place, message in enumerate(example.messages):
+            where = self._target if place == last else self._input
+            if self.columns is None:
+                where = f"messages[{place}]"
+            text = message.content
+            left = placeholder(text)
+            if left and ("placeholder", where) not in seen:
+                seen.add(("placeholder", where))
+                found.add(
+                    "placeholder",
+                    f"{quoted(left)} looks like a place that was to be filled in.",
+                    "Fill it in; a model learns to answer with it as it stands.",
+                    where,
+                )
+            for private in find_private(text):
+                if (private.kind, where) in seen:
+                    continue
+                seen.add((private.kind, where))
+                found.add(
+                    private.kind,
+                    f"{private.what} at characters {private.start + 1} to {private.end}"
+                    " (not shown).",
+                    "Remove or replace it: a model can repeat what it was trained on."
+                    + (" Revoke the key." if private.kind == "secret" else ""),
+                    where,
+                )
+
+    def _length(self, example: Example, found: Found) -> Tokens | None:
+        if self.template is None:
+            return None
+        full = example.with_system(self.system_prompt)
+        try:
+            rendered = self.template.render(full.messages, full.tools)
+        except AssayError as error:
+            found.add("cannot-render", mask(error.what), error.fix or "Correct the row.")
+            return None
+        trained = sum(rendered.trained)
+        tokens = Tokens(len(rendered.ids) - trained, trained)
+        if self.context_length is not None and tokens.total > self.context_length:
+            over = tokens.total - self.context_length
+            found.add(
+                "too-long",
+                f"{tokens.total} tokens, {over} more than the model's {self.context_length}.",
+                "Shorten it, or use a model with a longer context.",
+            )
+            return None
+        return tokens
+
+    @property
+    def _input(self) -> str:
+        return ", ".join(self.columns.input) if self.columns else "messages"
+
+    @property
+    def _target(self) -> str:
+        return ", ".join(self.columns.output) if self.columns else "messages"
+
+
+def placeholder(text: str) -> str | None:
+    """The first place in a text that was to be filled in, or None.
+
+    A single `{name}` counts only where the text is neither JSON nor code, in which braces are
+    part of what is said.
+    """
+    if not any(hint in text for hint in _HINTS):
+        return None
+    for match in _PLACEHOLDER.finditer(text):
+        single = match[0][0] == "{" and not match[0].startswith("{{")
+        if not single or not (text.lstrip()[:1] in ("{", "[") or _CODE.search(text)):
+            return match[0]
+    return None
+
+
+def quoted(text: str, length: int = 60) -> str:
+    """A text for a message: private parts masked, shortened, in quotes."""
+    return repr(shorten(mask(text), length))
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

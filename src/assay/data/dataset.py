@@ -1,0 +1,327 @@
+"""From the files a project names to a split with a locked holdout, in one call.
+
+Read, check, reject, divide, keep twins apart, write. What was made from the same files and
+settings is used again. What is locked is the *content* of the holdout: as long as a new split
+would have the very same holdout, train and validation are made anew at any time; a split whose
+holdout was opened is never replaced by one with another holdout (see `renew`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from assay.chat.template import Template
+from assay.config import Config
+from assay.data.contents import quoted
+from assay.data.gather import Gathered, Source
+from assay.data.overlap import overlap
+from assay.data.partition import (
+    components,
+    draw,
+    merge_references,
+    stratum_of,
+    take_share,
+    with_groups,
+)
+from assay.data.quarantine import separate
+from assay.data.read import detect
+from assay.data.split import (
+    HOLDOUT,
+    MANIFEST,
+    QUARANTINE,
+    RECYCLED,
+    TRAIN,
+    VALIDATION,
+    SplitManifest,
+    verify_split,
+    write_split,
+)
+from assay.errors import DataError, HoldoutError
+from assay.example import Example, dump_examples, read_examples
+from assay.progress import SILENT, Progress
+
+LEAST_ROWS = 10
+LEAST_VALIDATION = 100
+LEAST_NEW_EXAMPLES = 30
+
+
+def prepare(
+    config: Config,
+    root: Path,
+    folder: Path,
+    *,
+    template: Template | None = None,
+    context_length: int | None = None,
+    opened: bool = False,
+    progress: Progress = SILENT,
+) -> SplitManifest:
+    """Make the split of a project, or find that it is there already.
+
+    Args:
+        root: folder that the configuration's file names are relative to.
+        folder: where the split is kept.
+        template, context_length: of the model; longer examples are rejected.
+        opened: whether the holdout in `folder` was ever opened (the log of openings says so).
+
+    Raises:
+        DataError: a file cannot be read, or its examples cannot be divided.
+        HoldoutError: the split was tampered with, or a new one would have another holdout
+            although the present one was opened.
+    """
+    source = Source(config, root, template, context_length, progress)
+    key = source.key()
+    if not (folder / MANIFEST).exists():
+        return _divide(source, folder, source.gather(holdout=True), key, generation=1)
+    present = verify_split(folder)
+    if present.key == key:
+        return present
+    renewed = present.generation > 1
+    found = source.gather(holdout=not renewed)
+    if renewed:
+        found.holdout = list(read_examples(folder / HOLDOUT))
+        found.recycled = _recycled(folder)
+        found.pool += found.recycled
+    locked = present.holdout_sha256 if opened else None
+    return _divide(source, folder, found, key, generation=present.generation, locked=locked)
+
+
+def renew(
+    config: Config,
+    root: Path,
+    folder: Path,
+    file: Path | str,
+    *,
+    template: Template | None = None,
+    context_length: int | None = None,
+    progress: Progress = SILENT,
+) -> SplitManifest:
+    """Replace the holdout by new examples; the old one may be trained on from now on.
+
+    Args:
+        file: new examples, in the form of the project's data, none of them seen before.
+
+    Raises:
+        DataError: there is no split yet, fewer than 30 usable new examples, or some repeat what
+            train, validation, the quarantine or a holdout held.
+    """
+    source = Source(config, root, template, context_length, progress)
+    present = verify_split(folder)
+    found = source.gather(holdout=False)
+    fresh = source.read(file, found)
+    if config.task == "text":
+        fresh = merge_references(fresh)
+    if len(fresh) < LEAST_NEW_EXAMPLES:
+        raise DataError(
+            f"{len(fresh)} usable new examples; a new holdout needs {LEAST_NEW_EXAMPLES}.",
+            where=str(file),
+            fix="Collect more; `assay data check` says which were rejected.",
+        )
+    found.recycled = _recycled(folder)
+    if config.data.holdout is not None or present.generation > 1:
+        old = read_examples(folder / HOLDOUT)
+        found.recycled += [replace(e, id=f"holdout-{present.generation}-{e.id}") for e in old]
+    found.pool += found.recycled
+    _refuse_seen(fresh, [*found.pool, *(found.validation or ()), *_seen(folder)], str(file))
+    found.holdout = fresh
+    return _divide(source, folder, found, source.key(), generation=present.generation + 1)
+
+
+def _divide(
+    source: Source,
+    folder: Path,
+    found: Gathered,
+    key: str,
+    *,
+    generation: int,
+    locked: str | None = None,
+) -> SplitManifest:
+    """Divide what was found, keep twins apart, and write it; `locked` is a holdout to be kept."""
+    config, progress = source.config, source.progress
+    data, task, seed = config.data, config.task, config.data.split.seed
+    stratum = stratum_of(task)
+    warnings = _check_enough(source, found)
+    component = components(found.pool, progress)
+    pool = with_groups(found.pool, component)
+    if found.holdout is None:
+        held = take_share(
+            pool, component, data.split.holdout, seed=seed, purpose="holdout", stratum=stratum
+        )
+        holdout = [e for row, e in enumerate(pool) if row in held]
+    else:
+        held = set()
+        holdout = with_groups(found.holdout, components(found.holdout, progress))
+    rest = [row for row in range(len(pool)) if row not in held]
+    train, validation = [pool[r] for r in rest], found.validation
+    if validation is None:
+        train, validation = _without_validation(source, train, [component[r] for r in rest])
+    if task == "text":
+        holdout = merge_references(holdout)
+    if generation == 1:
+        holdout = draw(
+            holdout, data.holdout_rows, seed=seed, purpose="holdout rows", stratum=stratum
+        )
+    parted = separate(train, validation, holdout, task, progress)
+    train = draw(parted.train, data.train_rows, seed=seed, purpose="train rows", stratum=stratum)
+    validation = parted.validation
+    if found.validation is None and data.train_rows is not None:
+        few = _few_validation_rows(data.train_rows, data.split.validation)
+        validation = draw(validation, few, seed=seed, purpose="validation rows", stratum=stratum)
+    with_twins = [*validation, *parted.validation_twins] if parted.alarm else None
+    if task == "text":
+        validation = merge_references(validation)
+        with_twins = merge_references(with_twins) if with_twins is not None else None
+    _check_parts(source, train, validation, holdout)
+    if locked is not None and _sha256(holdout) != locked:
+        raise HoldoutError(
+            "the holdout was opened, and with the data or settings as they are now it would be "
+            "another one; rows that were measured could then be trained on.",
+            where=str(folder),
+            fix="Undo the change, or collect new examples and start afresh with "
+            "`assay data renew-holdout FILE`.",
+        )
+    about = SplitManifest(
+        key=key,
+        task=task,
+        file=data.file,
+        format=data.format or detect(source.file, data.columns).format,
+        official_split=found.holdout is not None,
+        rows=found.rows,
+        rejected=found.rejected,
+        seed=seed,
+        generation=generation,
+        problems=dict(sorted(found.problems.items())),
+        duplicates={"exact": found.exact, "near": found.near},
+        quarantine=parted.summary,
+        warnings=warnings,
+    )
+    return write_split(
+        folder,
+        train,
+        validation,
+        holdout,
+        about,
+        removed=parted.removed,
+        with_twins=with_twins,
+        recycled=found.recycled,
+    )
+
+
+def _without_validation(
+    source: Source, rows: list[Example], component: list[int]
+) -> tuple[list[Example], list[Example]]:
+    """Rows that are not holdout, divided into train and validation."""
+    split = source.config.data.split
+    taken = take_share(
+        rows,
+        component,
+        split.validation,
+        seed=split.seed,
+        purpose="validation",
+        stratum=stratum_of(source.config.task),
+    )
+    train = [e for row, e in enumerate(rows) if row not in taken]
+    return train, [e for row, e in enumerate(rows) if row in taken]
+
+
+def _few_validation_rows(train_rows: int, share: float) -> int:
+    """Few training rows should not meet a costly validation: it shrinks in proportion."""
+    return max(LEAST_VALIDATION, round(train_rows * share / (1 - share)))
+
+
+def _check_enough(source: Source, found: Gathered) -> list[str]:
+    """Refuse what cannot be divided; returns warnings on what can, with a loss."""
+    where = str(source.config.data.file)
+    usable = len(found.pool)
+    if usable < LEAST_ROWS:
+        rejected = f" ({found.rejected} were rejected)" if found.rejected else ""
+        raise DataError(
+            f"{usable} usable rows{rejected}; at least {LEAST_ROWS} are needed, and some hundreds "
+            "for a verdict.",
+            where=where,
+            fix="Add examples; `assay data check` names every rejected row.",
+        )
+    if found.holdout is not None and not found.holdout:
+        raise DataError("no row of the holdout can be used.", where=str(source.config.data.holdout))
+    if source.config.task != "label":
+        return []
+    labels = Counter(e.output for e in found.pool)
+    if len(labels) == 1:
+        raise DataError(
+            f"every output is {quoted(next(iter(labels)))}: there is nothing to tell apart.",
+            where=where,
+            fix="Add rows with other labels, or name another column as the output.",
+        )
+    single = sorted(label for label, count in labels.items() if count == 1)
+    if single and found.holdout is None:
+        named = ", ".join(map(quoted, single[:10])) + (", ..." if len(single) > 10 else "")
+        raise DataError(
+            f"{len(single)} labels have one row only, which cannot be both learned and measured: "
+            f"{named}.",
+            where=where,
+            fix="Add a row for each, correct the label if it is a slip, or remove the row.",
+        )
+    unknown = sorted({e.output for e in found.holdout or ()} - set(labels))
+    if not unknown:
+        return []
+    named = ", ".join(map(quoted, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
+    return [f"{len(unknown)} labels of the holdout have no training row: {named}."]
+
+
+def _check_parts(
+    source: Source,
+    train: list[Example],
+    validation: list[Example],
+    holdout: list[Example],
+) -> None:
+    for name, part in (("train", train), ("validation", validation), ("holdout", holdout)):
+        if not part:
+            raise DataError(
+                f"no row is left for {name}: nearly all inputs are near-duplicates of one another, "
+                "of the holdout, or of one group, and these stay on one side.",
+                where=str(source.config.data.file),
+                fix="Use a group column with more groups, add more varied examples, or move a long "
+                "text that every input repeats into system_prompt.",
+            )
+
+
+def _refuse_seen(fresh: list[Example], seen: list[Example], file: str) -> None:
+    gate = overlap(enumerate(e.input for e in seen), enumerate(e.input for e in fresh))
+    groups = {e.group for e in seen} - {None}
+    lines = {fresh[twin.holdout_row].line for twin in gate.rows}
+    lines |= {e.line for e in fresh if e.group in groups}
+    if lines:
+        first = ", ".join(map(str, sorted(lines)[:10])) + (", ..." if len(lines) > 10 else "")
+        raise DataError(
+            f"{len(lines)} of the new examples repeat, or nearly repeat, what was seen before, or "
+            f"are of a group that was: lines {first}.",
+            where=file,
+            fix="Remove them: a new holdout must be new.",
+        )
+
+
+def _seen(folder: Path) -> list[Example]:
+    """All examples that a split holds, whatever for; used for comparing, never handed out."""
+    seen = [
+        example
+        for name in (TRAIN, VALIDATION, HOLDOUT, RECYCLED)
+        if (folder / name).exists()
+        for example in read_examples(folder / name)
+    ]
+    with (folder / QUARANTINE).open(encoding="utf-8") as lines:
+        seen += [Example.from_dict(json.loads(line)["example"]) for line in lines]
+    return seen
+
+
+def _recycled(folder: Path) -> list[Example]:
+    return list(read_examples(folder / RECYCLED)) if (folder / RECYCLED).exists() else []
+
+
+def _sha256(examples: list[Example]) -> str:
+    digest = hashlib.sha256()
+    for line in dump_examples(examples):
+        digest.update(line.encode())
+    return digest.hexdigest()

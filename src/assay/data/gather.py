@@ -1,0 +1,126 @@
+"""A project's files read and checked: its examples, and what was noticed on the way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assay.chat.template import Template
+from assay.config import Config
+from assay.data.checks import check
+from assay.data.read import detect
+from assay.errors import DataError
+from assay.example import Example, canonical_json
+from assay.progress import Progress
+from assay.store.files import sha256_file
+
+_RULES = 1  # raised when the same files would be divided otherwise; part of a split's key
+
+
+@dataclass(slots=True)
+class Gathered:
+    """Examples read from the project's files, and what was noticed on the way.
+
+    Attributes:
+        pool: rows that are to be divided; all rows that are not holdout, with an official one.
+        validation, holdout: of files of their own; None when they are to be taken from the pool.
+    """
+
+    pool: list[Example] = field(default_factory=list)
+    validation: list[Example] | None = None
+    holdout: list[Example] | None = None
+    recycled: list[Example] = field(default_factory=list)
+    rows: int = 0
+    rejected: int = 0
+    problems: Counter[str] = field(default_factory=Counter)
+    exact: int = 0
+    near: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where examples come from and what they are held against."""
+
+    config: Config
+    root: Path
+    template: Template | None
+    context_length: int | None
+    progress: Progress
+
+    @property
+    def file(self) -> Path | str:
+        """The project's file of examples."""
+        return address_of(self.root, self.config.data.file)
+
+    def key(self) -> str:
+        """Hash of all that decides a split: files, settings, and what rejects a row."""
+        data = self.config.data
+        names = [name for name in (data.file, data.validation, data.holdout) if name]
+        parts = {
+            "rules": _RULES,
+            "data": data.model_dump(mode="json"),
+            "files": [fingerprint(address_of(self.root, name)) for name in names],
+            "task": self.config.task,
+            "labels": self.config.labels,
+            "schema": self.config.output_schema,
+            "template": self.template.sha256 if self.template else None,
+            "context_length": self.context_length,
+            "system_prompt": self.config.system_prompt if self.template else None,
+        }
+        return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+    def read(self, address: Path | str, found: Gathered) -> list[Example]:
+        """The usable examples of a file; what was noticed is added to `found`.
+
+        Files without columns of their own are read by those of the project's file.
+        """
+        data = self.config.data
+        kept: list[Example] = []
+        report = check(
+            address,
+            format=data.format,
+            columns=data.columns or detect(self.file).columns,
+            task=self.config.task,
+            labels=self.config.labels,
+            schema=self.config.output_schema,
+            template=self.template,
+            context_length=self.context_length,
+            system_prompt=self.config.system_prompt,
+            keep=kept.append,
+            progress=self.progress,
+        )
+        found.rows += report.rows
+        found.rejected += report.rejected
+        found.problems.update(report.counts)
+        found.exact += report.exact
+        found.near += report.near
+        return kept
+
+    def gather(self, *, holdout: bool) -> Gathered:
+        """Read the project's files; the holdout's file only when it is asked for."""
+        data, found = self.config.data, Gathered()
+        found.pool = self.read(self.file, found)
+        if data.validation:
+            found.validation = self.read(address_of(self.root, data.validation), found)
+        if data.holdout and holdout:
+            found.holdout = self.read(address_of(self.root, data.holdout), found)
+        return found
+
+
+def address_of(root: Path, name: str) -> Path | str:
+    """A name in assay.yaml as `read` takes it."""
+    return name if name.startswith("hf:") else root / name
+
+
+def fingerprint(address: Path | str) -> str:
+    """Sha256 of a file (of the workbook, for `FILE#Sheet`); a hub address stands for itself."""
+    if isinstance(address, str):
+        return address
+    file = address if address.exists() else Path(str(address).rpartition("#")[0] or address)
+    if not file.is_file():
+        raise DataError(
+            "there is no such file.", where=str(file), fix="Correct data in assay.yaml."
+        )
+    return sha256_file(file)

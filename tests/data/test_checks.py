@@ -1,0 +1,313 @@
+"""Every problem of contents is found, with its place and what to do, on small broken files."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.chat.template import Rendered
+from assay.config import Columns
+from assay.data.checks import CheckReport, check
+from assay.data.contents import placeholder
+from assay.data.problems import CODES, Problem
+from assay.errors import AssayError, DataError
+from assay.example import Example
+
+COLUMNS = Columns(input=["q"], output=["a"])
+GOOD = [{"q": f"question number {word}?", "a": word} for word in ("one", "two", "three", "four")]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def checked(tmp_path: Path, rows: list[dict[str, Any]], **settings: Any) -> CheckReport:
+    settings.setdefault("columns", COLUMNS)
+    return check(write(tmp_path / "data.jsonl", rows), **settings)
+
+
+def only(report: CheckReport, code: str) -> Problem:
+    found = [one for one in report.problems if one.code == code]
+    assert len(found) == report.counts.get(code, 0) == 1, report.counts
+    assert found[0].severity == CODES[code][0]
+    return found[0]
+
+
+def test_a_good_file_has_only_the_remark_that_it_is_small(tmp_path: Path) -> None:
+    report = checked(tmp_path, GOOD)
+    assert (report.rows, report.valid, report.rejected) == (4, 4, 0)
+    assert report.counts == {"few-rows": 1}
+    assert not report.has_errors
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "field"),
+    [
+        ({"q": "  ", "a": "x"}, "empty-input", "q"),
+        ({"q": "what?", "a": " \n"}, "empty-output", "a"),
+    ],
+)
+def test_empty_fields_reject_the_row(tmp_path: Path, row: Any, code: str, field: str) -> None:
+    report = checked(tmp_path, [*GOOD, row])
+    problem = only(report, code)
+    assert (problem.line, problem.field) == (5, field)
+    assert problem.file.endswith("data.jsonl")
+    assert (report.valid, report.rejected, report.has_errors) == (4, 1, True)
+
+
+def test_duplicate_ids(tmp_path: Path) -> None:
+    rows = [{**row, "id": f"n{min(i, 2)}"} for i, row in enumerate(GOOD)]
+    columns = Columns(input=["q"], output=["a"], id="id")
+    report = checked(tmp_path, rows, columns=columns)
+    assert only(report, "duplicate-id").line == 4
+    assert report.rejected == 1
+
+
+def test_output_outside_the_labels_names_the_closest(tmp_path: Path) -> None:
+    rows = [*GOOD, {"q": "and this?", "a": "thre"}]
+    report = checked(tmp_path, rows, task="label", labels=["one", "two", "three", "four"])
+    problem = only(report, "unknown-label")
+    assert "'thre'" in problem.message
+    assert "three" in problem.fix
+
+
+def test_json_that_does_not_parse_or_fit(tmp_path: Path) -> None:
+    schema = {
+        "type": "object",
+        "required": ["size"],
+        "properties": {"size": {"type": "integer"}, "tags": {"items": {"type": "string"}}},
+    }
+    rows = [
+        {"q": "fits", "a": '{"size": 3, "tags": ["x"]}'},
+        {"q": "quotes", "a": "{'size': 3}"},
+        {"q": "a number that JSON lacks", "a": '{"size": NaN}'},
+        {"q": "wrong type inside", "a": '{"size": 3, "tags": ["x", 7]}'},
+        {"q": "misses a key", "a": "{}"},
+    ]
+    report = checked(tmp_path, rows, task="json", schema=schema)
+    assert report.counts["output-not-json"] == 2
+    assert report.counts["schema-mismatch"] == 2
+    by_line = {p.line: p.message for p in report.problems}
+    assert "character 2" in by_line[2]
+    assert "NaN" in by_line[3]
+    assert "$.tags[1]" in by_line[4]
+    assert "'size' is a required property" in by_line[5]
+    assert report.valid == 1
+
+
+def test_a_schema_that_is_none_is_an_error_of_the_project(tmp_path: Path) -> None:
+    with pytest.raises(AssayError, match="output_schema"):
+        checked(tmp_path, [{"q": "x", "a": "{}"}], task="json", schema={"type": "objekt"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["I am {{name}}", "Dear {name},", "${user.name} wrote", "<<NAME>> here", "%(name)s said",
+     "Dear [Your Name]", "[insert date]", "<your name>", "{{ order.id }}", "Hi {{{name}}}"],
+)  # fmt: skip
+def test_placeholders(text: str) -> None:
+    assert placeholder(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"name": "x"}', "{name: 1}", "a set {1, 2}", "```\nf'{name}'\n```", "def f(x): return {x}",
+     "[1]", "x < your y", "\\frac{a}{b}", "[sic] and [link]", "${}", "i <3 you", "{}"],
+)  # fmt: skip
+def test_what_only_looks_like_a_placeholder(text: str) -> None:
+    assert placeholder(text) is None
+
+
+def test_a_placeholder_left_in_the_answer_is_a_warning(tmp_path: Path) -> None:
+    report = checked(tmp_path, [*GOOD, {"q": "who are you?", "a": "I am {{name}}."}])
+    problem = only(report, "placeholder")
+    assert (problem.line, problem.field, problem.severity) == (5, "a", "warning")
+    assert not report.has_errors
+
+
+def test_private_data_is_a_warning_that_never_shows_the_value(tmp_path: Path) -> None:
+    key = "sk" + "-proj-" + "Ab3dE6gH9jK2mN5pQ8sT1vW4"
+    values = [key, "4111 1111 1111 1111", "DE89370400440532013000", "jo@acme.com", "+49 30 901820"]
+    rows = [{"q": f"look at this {value} please", "a": "yes"} for value in values]
+    rows.append({"q": "label with a secret", "a": key})
+    report = checked(tmp_path, rows, task="label", labels=["yes"], out=tmp_path / "out")
+    assert {"secret", "card-number", "iban", "email", "phone"} <= set(report.counts)
+    shown = json.dumps(report.to_dict()) + (tmp_path / "out" / "problems.jsonl").read_text()
+    for value in values:
+        assert value not in shown
+
+
+def test_duplicates_and_contradictions(tmp_path: Path) -> None:
+    long = "my order has not arrived at home although the shop says that it was sent a week ago"
+    rows = [
+        {"q": long, "a": "late"},
+        {"q": long.upper() + "!", "a": "late"},
+        {"q": long + "s", "a": "late"},
+        {"q": long, "a": "lost"},
+        {"q": "something else", "a": "lost"},
+    ]
+    report = checked(tmp_path, rows, task="label")
+    assert only(report, "duplicate").line == 2
+    assert only(report, "near-duplicate").line == 3
+    assert only(report, "contradiction").line == 4
+    assert "line 1" in only(report, "contradiction").message
+    assert report.to_dict()["duplicates"] == {"exact": 1, "near": 1}
+    assert not report.has_errors
+    again = checked(tmp_path, rows, task="text")
+    assert only(again, "several-outputs").severity == "notice"
+    assert "contradiction" not in again.counts
+
+
+def test_a_third_row_may_repeat_any_of_the_earlier_outputs(tmp_path: Path) -> None:
+    rows = [{"q": "same", "a": answer} for answer in ("x", "y", "x", "y", "z")]
+    assert checked(tmp_path, rows).counts == {"contradiction": 2, "duplicate": 2, "few-rows": 1}
+
+
+def test_labels_as_a_whole(tmp_path: Path) -> None:
+    one = [{"q": f"question {i} about {i * 7919}", "a": "same"} for i in range(6)]
+    report = checked(tmp_path, one, task="label")
+    assert only(report, "one-class").line == 1
+    assert report.has_errors
+    rows = [*one, {"q": "rare", "a": "Other"}, {"q": "spelt", "a": "other "}]
+    report = checked(tmp_path, rows, task="label")
+    assert "'Other'" in only(report, "rare-class").message
+    assert "'Other'" in only(report, "label-variants").message
+    assert report.statistics.to_dict()["rows"] == 8
+
+
+def test_no_usable_row(tmp_path: Path) -> None:
+    assert only(checked(tmp_path, [{"q": "x", "a": ""}]), "no-rows").severity == "error"
+
+
+class Words:
+    """Stands for a chat template: a word is a token."""
+
+    sha256 = "0"
+
+    def render(self, messages: Any, tools: Any = ()) -> Rendered:
+        if any("refuse" in m.content for m in messages):
+            raise DataError("the template refuses it.")
+        counts = [len(m.content.split()) for m in messages]
+        return Rendered([0] * sum(counts), [False] * sum(counts[:-1]) + [True] * counts[-1])
+
+
+def test_tokens_and_the_length_of_the_context(tmp_path: Path) -> None:
+    rows = [
+        {"q": "a b c", "a": "d"},
+        {"q": "a " * 9, "a": "d e"},
+        {"q": "refuse me", "a": "d"},
+    ]
+    template: Any = Words()
+    report = checked(tmp_path, rows, template=template, context_length=8, system_prompt="be brief")
+    problem = only(report, "too-long")
+    assert "13 tokens, 5 more" in problem.message
+    assert only(report, "cannot-render").line == 3
+    assert report.to_dict()["tokens"] == {"input": 5, "trained": 1, "longest": 6}
+    assert checked(tmp_path, rows).to_dict()["tokens"] is None
+
+
+def test_the_shape_that_scripts_rely_on(tmp_path: Path) -> None:
+    body = checked(tmp_path, GOOD).to_dict()
+    assert {"format", "rows", "valid", "rejected", "problems", "counts", "duplicates",
+            "tokens"} <= set(body)  # fmt: skip
+    assert list(body["problems"][0]) == [
+        "file", "line", "field", "code", "severity", "message", "fix",
+    ]  # fmt: skip
+
+
+def test_all_problems_go_to_a_file_and_the_first_thousand_to_the_report(tmp_path: Path) -> None:
+    rows = [{"q": f"question {i * 7919}", "a": "" if i % 2 else "x"} for i in range(2400)]
+    report = checked(tmp_path, rows, out=tmp_path / "out")
+    problems = (tmp_path / "out" / "problems.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(report.problems) == 1000
+    assert len(problems) == sum(report.counts.values()) >= 1200
+    lines = [json.loads(line)["line"] for line in problems]
+    assert lines == sorted(lines)
+    rejected = [
+        json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()
+    ]
+    assert len(rejected) == report.rejected == 1200
+    assert rejected[0]["raw"] == rows[1]
+    assert rejected[0]["problems"][0]["code"] == "empty-output"
+
+
+def test_valid_examples_are_handed_on_in_order(tmp_path: Path) -> None:
+    kept: list[Example] = []
+    checked(tmp_path, [GOOD[0], {"q": "", "a": "x"}, *GOOD[1:]], keep=kept.append)
+    assert [e.output for e in kept] == ["one", "two", "three", "four"]
+
+
+def test_real_data_has_the_duplicates_that_are_known(data_folder: Path) -> None:
+    report = check(
+        data_folder / "banking77" / "train.jsonl",
+        columns=Columns(input=["text"], output=["label"]),
+        task="label",
+    )
+    assert (report.rows, report.valid) == (10003, 10003)
+    assert report.counts == {"contradiction": 1, "duplicate": 28, "near-duplicate": 25}
+    balance = report.statistics.balance()
+    assert balance is not None
+    assert len(balance) == 77
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from assay.data.checks import check
+report = check(Path(sys.argv[1]), task="label")
+print(report.rows, report.valid, report.exact, report.near)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def varied(path: Path, rows: int) -> None:
+    """A CSV file of tickets: no two alike but for one planted pair in every thousand rows."""
+    draw = random.Random(11)
+    stems = ["refund", "parcel", "invoice", "login", "delivery", "colour", "size", "voucher"]
+    words = ["".join(draw.choices("abcdefghijklmnoprstuvwy", k=draw.randint(3, 9)))
+             for _ in range(20_000)]  # fmt: skip
+    with path.open("w", encoding="utf-8") as file:
+        file.write("ticket,label\n")
+        line = ""
+        for row in range(rows):
+            if row % 1000 != 999:
+                text = " ".join(draw.choices(words, k=draw.randint(6, 16)))
+                line = (
+                    f'"My {draw.choice(stems)} {row}: {text}, please help",{draw.choice(stems)}\n'
+                )
+            file.write(line)
+
+
+def measured(path: Path) -> tuple[list[int], int]:
+    """(rows, valid, exact, near), peak resident bytes, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True
+    )
+    first, second = done.stdout.splitlines()
+    return [int(n) for n in first.split()], int(second)
+
+
+@pytest.mark.slow
+def test_memory_grows_by_far_less_than_the_file(tmp_path: Path) -> None:
+    peaks = []
+    for rows in (10_000, 60_000):
+        varied(tmp_path / "tickets.csv", rows)
+        counts, peak = measured(tmp_path / "tickets.csv")
+        assert counts == [rows, rows, rows // 1000, 0]
+        peaks.append(peak)
+    assert peaks[1] - peaks[0] < 50_000 * 500
+
+
+@pytest.mark.soak
+def test_two_million_rows_below_two_gibibytes(tmp_path: Path) -> None:
+    varied(tmp_path / "tickets.csv", 2_000_000)
+    counts, peak = measured(tmp_path / "tickets.csv")
+    assert counts == [2_000_000, 2_000_000, 2000, 0]
+    assert peak < 2 * 2**30

@@ -1,0 +1,93 @@
+"""What is found, what is left alone, and that nothing found is repeated."""
+
+from __future__ import annotations
+
+import pytest
+
+from assay.data.privacy import find_private, mask
+
+TAIL = "Ab3dE6gH9jK2mN5pQ8sT1vW4yZ7" * 3  # keys are put together here: none stands in this file
+FOUND = [
+    ("secret", "sk-" + "proj-" + TAIL[:40]),
+    ("secret", "sk-" + "ant-" + "api03-" + TAIL[:40]),
+    ("secret", "AKIA" + "IOSFODNN7EXAMPLE"),
+    ("secret", "ghp" + "_" + TAIL[:36]),
+    ("secret", "github" + "_pat_" + TAIL[:70]),
+    ("secret", "glpat" + "-" + TAIL[:20]),
+    ("secret", "AIza" + TAIL[:35]),
+    ("secret", "xoxb" + "-123456789012-" + TAIL[:20]),
+    ("secret", "sk_" + "live_" + TAIL[:24]),
+    ("secret", "hf" + "_" + TAIL[:34]),
+    ("secret", "-----BEGIN RSA PRIVATE" + " KEY-----"),
+    ("secret", "eyJ" + TAIL[:12] + ".eyJ" + TAIL[:20] + "." + TAIL[:30]),
+    ("secret", "postgres" + "://admin:hunter22@db.internal"),
+    ("card-number", "4111 1111 1111 1111"),
+    ("card-number", "5555-5555-5555-4444"),
+    ("card-number", "378282246310005"),
+    ("iban", "DE89 3704 0044 0532 0130 00"),
+    ("iban", "GB29NWBK60161331926819"),
+    ("iban", "NO93 8601 1117 947"),
+    ("email", "jane.doe+shop@mail.acme.co.uk"),
+    ("phone", "+49 30 901820"),
+    ("phone", "0044 20 7031 3000"),
+    ("phone", "(212) 736-5000"),
+]
+
+
+@pytest.mark.parametrize(("kind", "value"), FOUND)
+@pytest.mark.parametrize("sentence", ["{}", "Please look at {}, thank you.", "key: ({})\nnext"])
+def test_found_and_never_repeated(kind: str, value: str, sentence: str) -> None:
+    text = sentence.format(value)
+    findings = find_private(text)
+    assert [f.kind for f in findings] == [kind]
+    assert value not in mask(text)
+    assert value[-4:] not in mask(text)
+    for finding in findings:
+        assert value not in repr(finding)
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "password=Tr0ub4dor&3",
+        "my password: Summer2024!",
+        'api_key = "k9d8f7a6b5c4"',
+        "PWD:x7Kq92Lm",
+        '"secret": "a8f5f167f44f4964"',
+    ],
+)
+def test_assigned_passwords(assignment: str) -> None:
+    assert [f.what for f in find_private(assignment)] == ["password or key"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I forgot my password: please help me",
+        "password: ********",
+        "What is the secret: patience",
+        "The API key = {{api_key}}",
+        "4111 1111 1111 1112",  # fails Luhn
+        "order 1234567890123456",
+        "invoice 0000000000000000",
+        "DE89 3704 0044 0532 0130 01",  # fails mod 97
+        "write to someone@example.com",
+        "@jane said hello",
+        "my order number is 20240517998",
+        "call 112",
+        "the ratio is 3.14159265358979",
+        "version 10.20.30.40 of 2024-05-17",
+        "risk-free task-oriented disk-space-and-more-things-here",
+        "https://shop.acme.com/orders/12345",
+        "",
+    ],
+)
+def test_left_alone(text: str) -> None:
+    assert find_private(text) == []
+    assert mask(text) == text
+
+
+def test_several_in_one_text_stand_in_order() -> None:
+    text = "card 4111111111111111 of jane@acme.com, call +49 30 901820"
+    assert [f.kind for f in find_private(text)] == ["card-number", "email", "phone"]
+    assert mask(text) == "card <card number> of <e-mail address>, call <phone number>"
