@@ -27,7 +27,7 @@ from jinja2.exceptions import TemplateError
 
 from assay.chat.tokens import Encoder
 from assay.errors import DataError, ModelError
-from assay.example import Message, ToolCall, canonical_json
+from assay.example import ROLES, Message, ToolCall, canonical_json
 
 # Llama 3's own default. Any fixed day does: what matters is that it never moves.
 PINNED_DATE = datetime.date(2024, 7, 26)
@@ -50,6 +50,7 @@ FALLBACK = """\
 """
 
 _STRFTIME = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
+_REFUSALS = (TemplateError, TypeError)  # a template that adds None to a text raises the latter
 _NONCE = "zqxjkv"  # stands for a content when the template is tried out
 
 
@@ -76,8 +77,6 @@ class Template:
         sha256: of all that decides what is rendered, hex.
     """
 
-    stop_ids: frozenset[int]
-
     def __init__(
         self,
         tokenizer: Any,
@@ -90,7 +89,7 @@ class Template:
         self._arguments = dict(arguments)
         self._encoder = Encoder(tokenizer, text)
         self._fold_system = self._refuses_system() if fold_system is None else fold_system
-        self._open_end = self._find_open_end()
+        self.stop_ids, self._open_end = self._find_end()
         self.sha256 = hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()
 
     @classmethod
@@ -206,11 +205,7 @@ class Template:
         before = self._write(messages[:-1], tools, generate=True)
         whole = self._write(messages, tools, generate=False)
         if not whole.startswith(before):
-            raise ModelError(
-                "this chat template writes an assistant turn differently from the prompt it asks "
-                "the model to continue, so a model cannot be trained with it.",
-                fix="Use another model, or template arguments that make them agree.",
-            )
+            whole = before + self._alone(messages[-1], tools)
         if self._open_end is not None:
             whole = whole.removesuffix(self._open_end) + self._tokenizer.eos_token
         prompt, ids = self._encode(before), self._encode(whole)
@@ -226,6 +221,24 @@ class Template:
             "this chat template does not end this assistant turn with a stop token: "
             f"{whole[len(before) :][-80:]!r}.",
             fix="Use another model.",
+        )
+
+    def _alone(self, answer: Message, tools: Sequence[dict[str, Any]]) -> str:
+        """How an answer is written after a bare question.
+
+        Some templates write the turns before an answer differently once it is there (Mistral 7B
+        v0.3 drops the system prompt unless the last turn is the user's). The server's prompt is
+        what counts; the answer after it is taken from a conversation that has no such turns.
+        """
+        question = [Message("user", "a")]
+        before = self._write(question, tools, generate=True)
+        whole = self._write([*question, answer], tools, generate=False)
+        if whole.startswith(before):
+            return whole[len(before) :]
+        raise ModelError(
+            "this chat template writes an assistant turn differently from the prompt it asks the "
+            "model to continue, so a model cannot be trained with it.",
+            fix="Use another model, or template arguments that make them agree.",
         )
 
     def _encode(self, text: str) -> list[int]:
@@ -254,7 +267,7 @@ class Template:
             turns = _folded(turns)
         try:
             return self._apply(turns, self._encoder.inert_deep(tools), generate)
-        except (TemplateError, TypeError) as error:
+        except _REFUSALS as error:
             roles = ", ".join(m.role for m in messages)
             raise DataError(
                 f"the chat template of this model refuses these messages ({error}); "
@@ -276,6 +289,8 @@ class Template:
     def _turn_dict(self, message: Message) -> dict[str, Any]:
         """A message as chat templates expect it: OpenAI's form with arguments parsed."""
         role: str = message.role
+        if role not in ROLES:
+            raise DataError(f"unknown role {role!r}.", fix=f"Use one of: {', '.join(ROLES)}.")
         if role == "developer" and "developer" not in self._text:
             role = "system"
         mark = self._encoder.inert
@@ -314,7 +329,7 @@ class Template:
         """Whether the template lets `_NONCE`, which is somewhere in there, reach the model."""
         try:
             return _NONCE in self._apply(turns, tools, True)
-        except (TemplateError, TypeError):
+        except _REFUSALS:
             return False
 
     @cached_property
@@ -328,7 +343,7 @@ class Template:
         function = {"name": _NONCE, "arguments": {}}
         call = {"id": "abcdefghi", "type": "function", "function": function}
         asked = {"role": "assistant", "content": "", "tool_calls": [call]}
-        result = {"role": "tool", "content": "b", "tool_call_id": "abcdefghi", "name": _NONCE}
+        result = {"role": "tool", "content": "b", "tool_call_id": "abcdefghi", "name": "c"}
         return self._shows([{"role": "user", "content": "a"}, asked, result])
 
     def _refuses_system(self) -> bool:
@@ -336,15 +351,16 @@ class Template:
         system = {"role": "system", "content": _NONCE}
         return not self._shows([system, {"role": "user", "content": "a"}])
 
-    def _find_open_end(self) -> str | None:
-        """The text after an answer, where no stop token is in it (EOS takes its place), or None.
+    def _find_end(self) -> tuple[frozenset[int], str | None]:
+        """How an answer ends: the stop tokens, and what is written where none of them is.
 
-        Also sets `stop_ids`: the first special token after an answer, and EOS.
+        The stop tokens are the first control token after an answer, and EOS. A template that
+        puts no control token there gets EOS in place of the text that it does put there.
         """
-        question, answer = {"role": "user", "content": "a"}, {"role": "assistant"}
+        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _NONCE}]
         try:
-            written = self._apply([question, {**answer, "content": _NONCE}], (), False)
-        except (TemplateError, TypeError) as error:
+            written = self._apply(turns, (), False)
+        except _REFUSALS as error:
             raise ModelError(
                 f"the chat template of this model fails on a question and its answer ({error}).",
                 fix="Repair chat_template in the model's folder, or use another model.",
@@ -356,17 +372,14 @@ class Template:
             )
         end = written.rpartition(_NONCE)[2]
         eos = self._tokenizer.eos_token_id
-        special = self._encoder.special_ids | {eos}
-        stops = [token for token in self._encoder.encode_after(end) if token in special]
-        self.stop_ids = frozenset({*stops[:1], eos} - {None})
-        if stops:
-            return None
-        if eos is None:
+        control = self._encoder.control_ids | {eos}
+        stops = [token for token in self._encoder.encode_after(end) if token in control]
+        if not stops and eos is None:
             raise ModelError(
                 "neither the chat template nor the tokenizer has a token that ends an answer.",
                 fix="Set eos_token in tokenizer_config.json, or use another model.",
             )
-        return end
+        return frozenset({*stops[:1], eos} - {None}), None if stops else end
 
 
 def _folded(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:

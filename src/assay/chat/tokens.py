@@ -43,8 +43,8 @@ class Encoder:
             for text, token in added.items()
             if token.special or (text in template and not text.isspace())
         ]
-        self.special_ids = frozenset(tokenizer.convert_tokens_to_ids(special))
         self._control = {text: tokenizer.convert_tokens_to_ids(text) for text in written}
+        self.control_ids = frozenset(self._control.values())
         self._cut = _any_of(written)
         self._forged = _each_start_of(written)
         self._forged_by_assistant = _each_start_of(special)
@@ -99,17 +99,13 @@ class Encoder:
             if piece:
                 whole = self._spell(left + piece + right)
                 ids += whole[bool(left) : len(whole) - bool(right)]
-        if len(pieces) > 1 and not self._control_ids.isdisjoint(ids):
+        if len(pieces) > 1 and not self.control_ids.isdisjoint(ids):
             raise ModelError(
                 "this tokenizer makes a control token even of its parts, so text that contains "
                 f"one cannot be made harmless: {text.replace(MARK, '')[:80]!r}.",
                 fix="Remove it from the text.",
             )
         return tuple(ids)
-
-    @property
-    def _control_ids(self) -> frozenset[int]:
-        return frozenset(self._control.values())
 
     def _spell(self, text: str) -> list[int]:
         try:

@@ -30,7 +30,7 @@ def dequantise(path: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    split = _pre_tokenizer(path)
+    split = _text(path, "tokenizer.ggml.pre")
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
         # One of transformers' bars ignores its own switch, hence the redirection.
@@ -85,6 +85,11 @@ def fields(path: Path) -> Any:
         ) from None
 
 
-def _pre_tokenizer(path: Path) -> str | None:
-    field = fields(path).fields.get("tokenizer.ggml.pre")
+def licence(path: Path) -> str | None:
+    """The licence a GGUF file states, or None."""
+    return _text(path, "general.license")
+
+
+def _text(path: Path, key: str) -> str | None:
+    field = fields(path).fields.get(key)
     return None if field is None else str(field.contents())

@@ -67,8 +67,8 @@ def _explained(ref: str) -> Iterator[None]:
         RepositoryNotFoundError,
     )
 
-    # The base of every failure of the HTTP client that the installed hub uses.
-    (http_error, *_) = HfHubHTTPError.__bases__
+    # What the hub's HTTP client (requests, httpx; it changed) derives all its failures from.
+    http_error: type[BaseException] = HfHubHTTPError.__bases__[0]
 
     try:
         yield

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from assay.errors import ModelError, UsageError
-from assay.models.pull import cache_folder, pull
+from assay.models.hashes import remembered_sha256, tensors_sha256
+from assay.models.pull import RECORD, cache_folder, pull, read_record
 from assay.models.quiet import quiet
 from assay.models.trust import read_json, weight_files
 from assay.progress import SILENT, Progress
-from assay.store.files import sha256_file, write_json
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -58,7 +56,8 @@ def load(
     if dtype not in _DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}.", fix=f"Use one of: {', '.join(_DTYPES)}.")
     folder = pull(ref, progress)
-    tokenizer, context_length = _tokenizer(folder)
+    digest = weights_sha256(folder)
+    tokenizer, limit = _tokenizer(folder)
     try:
         with quiet():
             model = AutoModelForCausalLM.from_pretrained(
@@ -80,8 +79,8 @@ def load(
         model=model.eval(),
         tokenizer=tokenizer,
         ref=ref,
-        weights_sha256=weights_sha256(folder),
-        context_length=context_length,
+        weights_sha256=digest,
+        context_length=limit,
         dtype=dtype,
     )
 
@@ -130,36 +129,23 @@ def context_length(config: dict[str, Any]) -> int:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Sha256 (hex) of a model's weights, over the hashes of its files in order of their names.
+    """Sha256 (hex) by which a model's weights are known: of its GGUF file, else its safetensors.
 
-    The hash of each file is remembered by path, time and size, since reading gigabytes on every
-    start would cost more than loading them.
+    Raises:
+        ModelError: the files of a fetched model are not the ones that were fetched.
     """
-    record = folder / "assay.json"
-    known = read_json(record).get("sha256") if record.exists() else None
-    if known:
-        return str(known)
-    digests = [_remembered_sha256(file) for file in weight_files(folder)]
-    if len(digests) == 1:
-        return digests[0]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def _remembered_sha256(path: Path) -> str:
-    stat = path.stat()
-    place = str(path.resolve())
-    key = [place, stat.st_mtime_ns, stat.st_size]
-    name = hashlib.sha256(place.encode()).hexdigest()[:32]
-    memo = cache_folder() / "hashes" / f"{name}.json"
-    try:
-        known = json.loads(memo.read_text(encoding="utf-8"))
-        if known["key"] == key:
-            return str(known["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not remembered yet, or unreadable: hashed again below
-    digest = sha256_file(path)
-    write_json(memo, {"key": key, "sha256": digest})
-    return digest
+    cache = cache_folder()
+    found = tensors_sha256([remembered_sha256(file, cache) for file in weight_files(folder)])
+    if not (folder / RECORD).is_file():
+        return found
+    record = read_record(folder)
+    if found != record["tensors"]:
+        raise ModelError(
+            "the weights have changed since they were fetched.",
+            where=str(folder),
+            fix="Remove this folder and fetch the model again.",
+        )
+    return str(record["sha256"] or found)
 
 
 def _with_adapter(model: Any, adapter: Path) -> Any:

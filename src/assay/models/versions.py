@@ -1,0 +1,182 @@
+"""Fine-tuned versions of a model and where they come from.
+
+A version is a folder `<state>/versions/<id>/` that never changes: the adapter, and a record of all
+that made it. Its id is the hash of both, so a version cannot be altered without being noticed, and
+the same training saved twice is one version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from assay.errors import ModelError
+from assay.example import canonical_json
+from assay.models.trust import read_json, weight_files
+from assay.store.files import new_folder, sha256_file, write_atomic, write_json
+
+ADAPTER = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+_RECORD = "version.json"
+_SHORTEST_PREFIX = 6
+
+
+class VersionRecord(BaseModel):
+    """All that made a version. JSON values only.
+
+    Attributes:
+        base: the model it was trained from, as `load` takes it.
+        base_sha256: of the base's weights.
+        data: name of each file or split it saw (`train`, `validation`) -> sha256 of its content.
+        settings: of the trainer.
+        code: version of Assay that trained it.
+        template: the frozen chat template (`Template.to_dict()`).
+        template_sha256: `Template.sha256`.
+        metrics: what was measured while it was trained (validation loss, seconds, steps).
+        parent: id of the version it continues, or None.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base: str
+    base_sha256: str
+    data: dict[str, str]
+    settings: dict[str, Any]
+    seed: int
+    code: str
+    template: dict[str, Any]
+    template_sha256: str
+    metrics: dict[str, float] = {}
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version on disk.
+
+    Attributes:
+        id: sha256 (hex) of its record and its files.
+        folder: a PEFT folder, for `load(record.base, adapter=folder)`.
+        saved_at: UTC, ISO 8601; no part of the id.
+    """
+
+    id: str
+    folder: Path
+    record: VersionRecord
+    saved_at: str
+
+
+def versions_folder(state_folder: Path) -> Path:
+    """Where the versions of a project are."""
+    return state_folder / "versions"
+
+
+def save_version(state_folder: Path, adapter_dir: Path, record: VersionRecord) -> str:
+    """Keep the adapter in `adapter_dir` (a PEFT folder) with its record; returns its id.
+
+    Raises:
+        ModelError: the folder holds no whole safetensors adapter.
+    """
+    config = read_json(adapter_dir / ADAPTER_CONFIG)
+    if adapter_dir / ADAPTER not in weight_files(adapter_dir):
+        raise ModelError(f"there is no {ADAPTER} here.", where=str(adapter_dir))
+    # peft writes the base's place on this machine; a version is the same wherever it was made.
+    config["base_model_name_or_path"] = record.base
+    config_text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    files = {
+        ADAPTER: sha256_file(adapter_dir / ADAPTER),
+        ADAPTER_CONFIG: hashlib.sha256(config_text.encode()).hexdigest(),
+    }
+    identity = _identity(record, files)
+    target = versions_folder(state_folder) / identity
+    if target.exists():
+        return identity
+    with new_folder(target) as draft:
+        shutil.copyfile(adapter_dir / ADAPTER, draft / ADAPTER)
+        write_atomic(draft / ADAPTER_CONFIG, config_text)
+        write_json(
+            draft / _RECORD,
+            {
+                "id": identity,
+                "saved_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "files": files,
+                "record": record.model_dump(mode="json"),
+            },
+        )
+        for file in draft.iterdir():
+            file.chmod(0o444)
+    return identity
+
+
+def load_version(state_folder: Path, id: str) -> Version:
+    """The version `id` (or the one that starts with it), every file checked against its hash.
+
+    Raises:
+        ModelError: no such version, several that start so, or a file that is not as it was saved.
+    """
+    folder = _find(versions_folder(state_folder), id)
+    version, files = _read(folder)
+    for name, digest in files.items():
+        file = folder / name
+        if not file.is_file() or sha256_file(file) != digest:
+            raise _altered(file)
+    if set(files) != {ADAPTER, ADAPTER_CONFIG} or _identity(version.record, files) != folder.name:
+        raise _altered(folder / _RECORD)
+    return version
+
+
+def list_versions(state_folder: Path) -> list[Version]:
+    """All versions, oldest first. Files are not hashed here; `load_version` does that.
+
+    Raises:
+        ModelError: a record that cannot be read.
+    """
+    root = versions_folder(state_folder)
+    folders = [f for f in root.glob("*") if f.is_dir() and not f.name.startswith(".")]
+    return sorted((_read(folder)[0] for folder in folders), key=lambda v: (v.saved_at, v.id))
+
+
+def _identity(record: VersionRecord, files: dict[str, str]) -> str:
+    whole = {"record": record.model_dump(mode="json"), "files": files}
+    return hashlib.sha256(canonical_json(whole).encode()).hexdigest()
+
+
+def _find(root: Path, id: str) -> Path:
+    found = []
+    if re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_PREFIX},64}}", id):
+        found = sorted(root.glob(f"{id}*"))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ModelError(f"{len(found)} versions start with {id}.", fix="Give more of the id.")
+    raise ModelError(
+        f"there is no version {id!r}.",
+        where=str(root),
+        fix=f"Give an id of this project's versions, at least its first {_SHORTEST_PREFIX} digits.",
+    )
+
+
+def _read(folder: Path) -> tuple[Version, dict[str, str]]:
+    raw = read_json(folder / _RECORD)
+    try:
+        record = VersionRecord.model_validate(raw["record"])
+        version = Version(folder.name, folder, record, str(raw["saved_at"]))
+        return version, dict(raw["files"])
+    except (KeyError, ValueError, TypeError, ValidationError):
+        raise _altered(folder / _RECORD) from None
+
+
+def _altered(file: Path) -> ModelError:
+    return ModelError(
+        "this file is not as it was saved.",
+        where=str(file),
+        fix="Restore it from a backup, or train the version again.",
+    )
