@@ -127,6 +127,13 @@ def test_array_read_in_any_pieces(
     assert [r.line for r in rows] == [2 + 9 * i for i in range(9)]
 
 
+def test_values_are_never_cut_in_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "CHUNK", 1)
+    rows = list(read(write(tmp_path, '[{"text": "a", "label": "b"}, 123, 456]', "a.json")))
+    assert [r.raw for r in rows[1:]] == [123, 456]
+    assert codes(rows) == ["not-an-object"] * 2
+
+
 def test_an_array_is_read_up_to_where_it_breaks(tmp_path: Path) -> None:
     good = '{"text": "a", "label": "b"}'
     for broken, line in [

@@ -7,26 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from assay.data.formats.record import FIELD_LIMIT, Raw, too_large
+from assay.data.formats.record import FIELD_LIMIT, Raw, damaged, guarded, too_large
 from assay.data.problems import problem
-from assay.errors import DataError
 
 _BATCH = 1000
 """Rows that are turned into Python objects at a time."""
 
 
 def _open(path: Path, file: str) -> Any:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"the Parquet file is damaged or was cut off ({str(error).splitlines()[0]}).",
-            where=file,
-            fix="Write or copy it again.",
-        ) from None
+    except Exception as error:
+        raise damaged("Parquet file", error, file) from None
 
 
 def fields(path: Path, file: str) -> tuple[str, ...]:
@@ -37,21 +31,13 @@ def fields(path: Path, file: str) -> tuple[str, ...]:
 
 def read_rows(path: Path, file: str) -> Iterator[Raw]:
     """The rows as records, numbered from 1; NaN is read as missing, as pandas writes it."""
-    import pyarrow as pa
-
     number = 0
     with _open(path, file) as table:
-        try:
-            for batch in table.iter_batches(batch_size=_BATCH):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield _checked(_plain(record), file, number)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"the Parquet file is damaged ({str(error).splitlines()[0]}).",
-                where=f"{file}, after row {number}",
-                fix="Write or copy it again.",
-            ) from None
+        batches = (batch.to_pylist() for batch in table.iter_batches(batch_size=_BATCH))
+        for records in guarded(batches, "Parquet file", file):
+            for record in records:
+                number += 1
+                yield _checked(_plain(record), file, number)
 
 
 def _plain(value: Any) -> Any:

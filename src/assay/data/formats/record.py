@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from assay.data.problems import Problem, problem
+from assay.errors import DataError
 from assay.example import Example
 
+T = TypeVar("T")
 Record = dict[str, Any]
 
 FIELD_LIMIT = 10_000_000
@@ -197,3 +199,29 @@ def too_large(file: str, line: int, field: str | None) -> Problem:
         "Shorten it or remove the row.",
         field=field,
     )
+
+
+def damaged(what: str, error: Exception, file: str) -> DataError:
+    """The error of a file that a library cannot read.
+
+    On damaged bytes openpyxl and pyarrow raise whatever they stumble over, of any type; only their
+    calls are guarded so, never our own.
+    """
+    reason = (str(error).splitlines() or [""])[0]
+    return DataError(
+        f"the {what} is damaged or was cut off ({type(error).__name__}: {reason}).",
+        where=file,
+        fix="Write or copy it again.",
+    )
+
+
+def guarded(items: Iterator[T], what: str, file: str) -> Iterator[T]:
+    """The items of a library's iterator, its exceptions turned into `damaged`."""
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except Exception as error:
+            raise damaged(what, error, file) from None
+        yield item

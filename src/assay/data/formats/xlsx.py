@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import ParseError
 
 from assay.data.formats.delimited import Header
-from assay.data.formats.record import FIELD_LIMIT, Raw, closest, too_large
+from assay.data.formats.record import FIELD_LIMIT, Raw, closest, damaged, guarded, too_large
 from assay.data.problems import Problem, problem
 from assay.errors import DataError
 
@@ -20,20 +17,13 @@ from assay.errors import DataError
 @contextmanager
 def _open(path: Path, file: str) -> Iterator[Any]:
     from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
 
     try:
         book = load_workbook(path, read_only=True, data_only=True)
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise DataError(
-            f"the workbook cannot be opened ({error}).", where=file, fix="Save it again as .xlsx."
-        ) from None
+    except Exception as error:
+        raise damaged("workbook", error, file) from None
     try:
         yield book
-    except (ParseError, zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
-        raise DataError(
-            f"the workbook is damaged ({error}).", where=file, fix="Save it again as .xlsx."
-        ) from None
     finally:
         book.close()
 
@@ -57,8 +47,7 @@ def _rows(book: Any, sheet: str | None, file: str) -> Iterator[tuple[int, list[A
         )
     table = book[sheet] if sheet is not None else book.worksheets[0]
     table.reset_dimensions()  # some writers store a wrong size, which would cut rows off
-    for number, row in enumerate(table.iter_rows(), start=1):
-        cells = list(row)
+    for number, cells in enumerate(guarded(table.iter_rows(), "workbook", file), start=1):
         if any(cell.value is not None for cell in cells):
             yield number, cells
 
