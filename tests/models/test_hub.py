@@ -1,0 +1,92 @@
+"""The hub, played by a script: what is asked for, and what each refusal is told as."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from assay.errors import ModelError
+from assay.models import hub
+from assay.models.pull import is_ready, pull
+from assay.models.show import describe, known
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, **files: int) -> None:
+    found = [SimpleNamespace(rfilename=n.replace("__", "."), size=s) for n, s in files.items()]
+    info = SimpleNamespace(siblings=found)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: info)
+
+
+def refuses(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def model_info(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", model_info)
+
+
+def test_model_is_fetched_checked_and_kept(
+    monkeypatch: pytest.MonkeyPatch, model_folder: Path, cache: Path
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def snapshot_download(ref: str, *, local_dir: Path, **options: Any) -> None:
+        asked.update(options)
+        shutil.copytree(model_folder, local_dir, dirs_exist_ok=True)
+        (local_dir / "README.md").write_text("---\nlicense: apache-2.0\n---\n# Tiny\n")
+
+    answers(monkeypatch, model__safetensors=1000, config__json=10)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    folder = pull("org/tiny")
+    assert folder == cache / "models" / "org--tiny"
+    assert is_ready(folder)
+    assert not any(p.endswith((".bin", ".pt", ".py")) for p in asked["allow_patterns"])
+    refuses(monkeypatch, AssertionError("asked the hub again"))
+    assert pull("org/tiny") == folder
+    info = describe("org/tiny")
+    assert (info.licence, info.context_length) == ("apache-2.0", 256)
+    [entry] = [k for k in known() if k.ref == "org/tiny"]
+    assert entry.ready
+    assert entry.summary == "from the hub"
+
+
+def test_pickles_are_refused_before_they_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, pytorch_model__bin=1000, config__json=10)
+    with pytest.raises(ModelError, match=r"pickles \(pytorch_model.bin\)"):
+        pull("org/tiny")
+
+
+def test_no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, config__json=10)
+    with pytest.raises(ModelError, match="no safetensors"):
+        pull("org/tiny")
+
+
+def test_each_refusal_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import errors
+
+    response: Any = SimpleNamespace(headers={}, status_code=401, request=None)
+    for error, reason in (
+        (errors.GatedRepoError("x", response=response), "accepted its terms"),
+        (errors.RepositoryNotFoundError("x", response=response), "knows no such model"),
+        (errors.HfHubHTTPError("x", response=response), "cannot be reached"),
+        (errors.HfHubHTTPError.__bases__[0]("no route"), r"cannot be reached \(no route\)"),
+        (errors.OfflineModeIsEnabled("offline"), r"cannot be reached \(offline\)"),
+        (ConnectionError("reset"), r"cannot be reached \(reset\).*smollm2-135m-instruct"),
+    ):
+        refuses(monkeypatch, error)
+        with pytest.raises(ModelError, match=reason):
+            pull("org/tiny")
+
+
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [("---\nlicense: mit\n---\n", "mit"), ("---\ntags: [a]\n---\n", None), ("# Card", None)],
+)
+def test_licence_of_a_model_card(tmp_path: Path, card: str, expected: str | None) -> None:
+    assert hub.licence(tmp_path) is None
+    (tmp_path / "README.md").write_text(card)
+    assert hub.licence(tmp_path) == expected
