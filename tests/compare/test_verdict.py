@@ -225,6 +225,16 @@ def test_holm_counts_all_pairs() -> None:
     assert many.call != "better"
 
 
+@pytest.mark.parametrize("order", ["abc", "acb", "bac", "bca", "cab", "cba"])
+def test_eligible_means_no_worse_than_every_other(order: str) -> None:
+    counts = {"a": 700, "b": 760, "c": 700}
+    cost = {"a": 1.0, "b": 9.0, "c": 2.0}
+    entries = [Entry(name, right(counts[name]), yearly_cost=cost[name]) for name in order]
+    decision = decide(entries, None, SETTINGS)
+    assert [decision.candidate(name).eligible for name in "abc"] == [False, True, False]
+    assert decision.verdict.recommend == "b"
+
+
 def test_planned_effect_needs_no_scores() -> None:
     settings = replace(SETTINGS, discordance=0.1)
     decision = decide([Entry("a", right(500)), Entry("b", right(500))], None, settings)

@@ -26,7 +26,7 @@ class Bench:
     """The complete candidates and everything measured of them."""
 
     complete: tuple[Entry, ...]
-    groups: Sequence[str] | None
+    groups: stats.Groups | None
     settings: Settings
     examples: int
     units: int

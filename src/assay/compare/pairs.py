@@ -66,7 +66,7 @@ def resample_count(settings: Settings, pairs: int, level: float) -> int:
 
 
 def measure(
-    entries: Sequence[Entry], groups: Sequence[str] | None, settings: Settings, level: float
+    entries: Sequence[Entry], groups: stats.Groups | None, settings: Settings, level: float
 ) -> Measured:
     """All figures of complete candidates `entries` (checked).
 
@@ -126,7 +126,7 @@ def _discordant(a: Entry, b: Entry) -> tuple[int, int]:
 
 def _resampled(
     ordered: Sequence[Entry],
-    groups: Sequence[str] | None,
+    groups: stats.Groups | None,
     settings: Settings,
     level: float,
     singles: Sequence[int],

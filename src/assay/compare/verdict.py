@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from assay.compare.conclusion import LEAST_UNITS, Bench, conclude, eligibility
 from assay.compare.entries import Entry, Settings, check
 from assay.compare.ownership import cost_to_own
@@ -72,10 +74,10 @@ class Decision:
 
 
 def planned_effect(
-    candidates: int, examples: int, groups: Sequence[str] | None, settings: Settings
+    candidates: int, examples: int, groups: stats.Groups | None, settings: Settings
 ) -> float:
     """The minimum detectable effect, from what is known before the holdout is opened."""
-    sizes = stats.group_sizes(groups) if groups else []
+    sizes = [] if groups is None else stats.group_sizes(groups)
     rho = stats.UNKNOWN_INTRACLASS if settings.intraclass is None else settings.intraclass
     return stats.minimum_detectable_effect(
         examples,
@@ -100,13 +102,14 @@ def decide(entries: Sequence[Entry], groups: Sequence[str] | None, settings: Set
     examples = check(entries, groups)
     level = stats.opening_alpha(settings.alpha, settings.opening)
     complete = tuple(entry for entry in entries if not entry.incomplete)
-    measured = measure(complete, groups, settings, level)
-    units = examples if groups is None else len(set(groups))
+    members = None if groups is None else stats.group_numbers(groups)
+    measured = measure(complete, members, settings, level)
+    units = examples if members is None else len(np.unique(members))
     scores = {e.name: float(e.values.mean()) if examples else 0.0 for e in complete}
     pairs = _call_pairs(measured, level, judged=units >= LEAST_UNITS)
     bench = Bench(
         complete=complete,
-        groups=groups,
+        groups=members,
         settings=settings,
         examples=examples,
         units=units,
@@ -119,7 +122,7 @@ def decide(entries: Sequence[Entry], groups: Sequence[str] | None, settings: Set
     return Decision(
         candidates=tuple(_figures(bench, entry) for entry in entries),
         pairs=tuple(pairs),
-        minimum_detectable_effect=planned_effect(len(entries), examples, groups, settings),
+        minimum_detectable_effect=planned_effect(len(entries), examples, members, settings),
         level=level,
         warnings=tuple(_warnings(bench, entries)),
         verdict=conclude(bench),

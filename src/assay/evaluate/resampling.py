@@ -6,13 +6,13 @@ The unit that is drawn or flipped is the group; without groups each example is a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from assay.evaluate.stats import Floats, clopper_pearson_upper
+from assay.evaluate.stats import Floats, Groups, clopper_pearson_upper, group_numbers
 
 _BLOCK = 1 << 21
 """Entries of a block of resampling weights: bounds memory at about 16 MiB an array."""
@@ -39,7 +39,7 @@ class Units:
         return self.sums.sum(axis=0) / total if total else np.zeros(self.sums.shape[1])
 
 
-def units(values: Floats, groups: Sequence[str] | None = None) -> Units:
+def units(values: Floats, groups: Groups | None = None) -> Units:
     """Sum `values` [examples, columns] by group; each example is its own unit when None.
 
     Units come in an order that depends on their content alone, so that no figure depends on the
@@ -48,8 +48,8 @@ def units(values: Floats, groups: Sequence[str] | None = None) -> Units:
     if groups is None:
         sums, sizes = values, np.ones(len(values))
     else:
-        _, member = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-        sizes = np.bincount(member, minlength=0).astype(float)
+        member = group_numbers(groups)
+        sizes = np.bincount(member).astype(float)
         # Summing sorted values makes the sum independent of the order of the examples.
         order = np.lexsort([*values.T[::-1], member]) if values.size else np.arange(len(values))
         sums = np.zeros((len(sizes), values.shape[1]))

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 Floats = NDArray[np.float64]
+Groups = Sequence[str] | NDArray[np.intp]
+"""The group of each example, by name or by number."""
 Alternative = Literal["two-sided", "greater", "less"]
 
 POWER = 0.8
@@ -133,7 +135,7 @@ def holm(p: Sequence[float] | Floats) -> Floats:
     return adjusted
 
 
-def intraclass_correlation(values: Sequence[float] | Floats, groups: Sequence[str]) -> float:
+def intraclass_correlation(values: Sequence[float] | Floats, groups: Groups) -> float:
     """How alike values of one group are, 0 to 1 (one-way ANOVA estimator, Donner 1986,
     International Statistical Review 54:67-82); 0 when no group has two values.
 
@@ -142,7 +144,7 @@ def intraclass_correlation(values: Sequence[float] | Floats, groups: Sequence[st
         groups: the group of each.
     """
     x = np.asarray(values, dtype=float)
-    _, member = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    member = group_numbers(groups)
     sizes = np.bincount(member).astype(float)
     n, k = len(x), len(sizes)
     if n == k or k < 2:
@@ -155,9 +157,14 @@ def intraclass_correlation(values: Sequence[float] | Floats, groups: Sequence[st
     return float(np.clip((between - within) / total, 0.0, 1.0)) if total > 0 else 0.0
 
 
-def group_sizes(groups: Sequence[str]) -> list[int]:
+def group_numbers(groups: Groups) -> NDArray[np.intp]:
+    """The groups numbered from 0, for each example; the order of the names decides."""
+    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.intp)
+
+
+def group_sizes(groups: Groups) -> list[int]:
     """Examples in each group, by the name of the group."""
-    return [int(n) for n in np.unique(np.asarray(groups, dtype=str), return_counts=True)[1]]
+    return [int(n) for n in np.bincount(group_numbers(groups))]
 
 
 def design_effect(sizes: Sequence[int], intraclass: float = UNKNOWN_INTRACLASS) -> float:
