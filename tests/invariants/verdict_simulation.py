@@ -189,10 +189,10 @@ def allowed(level: float, runs: int) -> int:
 
 HEAD = """# How often a verdict is wrong: simulation
 
-Made by `make soak`: {runs:,} simulated comparisons in each row (6 candidates have 15 pairs), all
-judged by the complete `decide` with its default number of resamples. The truth of each is known.
-Margin 2 points, α = 0.05. How data are drawn: `tests/invariants/verdict_simulation.py`; what the
-rules are: [statistics](statistics.md).
+Simulated comparisons (6 candidates have 15 pairs), all judged by the complete `decide` with its
+default number of resamples. The truth of each is known. Margin 2 points, α = 0.05. `make soak`
+makes 2,000 of each row; the first column says how many these figures are from. How data are drawn:
+`tests/invariants/verdict_simulation.py`; what the rules are: [statistics](statistics.md).
 
 - **level**: what this opening of the holdout may spend, α·6/(π²j²).
 - **different**: comparisons with any `better` or `worse` that is false.
@@ -204,16 +204,17 @@ rules are: [statistics](statistics.md).
   than the best.
 - **pairs**, **single**: coverage of the 95 % intervals of differences and of scores.
 
-| scores | candidates | n | groups | true scores in 100 | opening | level | different \
+| runs | scores | candidates | n | groups | true scores in 100 | opening | level | different \
 | equivalent | eligible | 3 worse | pairs | single |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 INTERVALS = """
 ## Which bootstrap
 
 Coverage of the 95 % interval of one difference (resampled scores), {runs:,} comparisons of two
-candidates in each row, 2,000 resamples. The studentised interval is the one Assay uses.
+candidates in each row, 2,000 resamples. One standard deviation of a coverage of 95 % is
+{error:.1f} points. The studentised interval is the one Assay uses.
 
 | scores | n | groups | percentile | BCa | studentised |
 |---|---|---|---|---|---|
@@ -226,7 +227,6 @@ def percent(value: float) -> str:
 
 def table(results: Sequence[tuple[Cell, Tally, float]]) -> str:
     """The figures as a page of Markdown."""
-    runs = results[0][1].runs
     lines = []
     for cell, tally, _ in results:
         spread = round(max(cell.truth) - min(cell.truth), 9)
@@ -239,16 +239,16 @@ def table(results: Sequence[tuple[Cell, Tally, float]]) -> str:
             percent(tally.pair_coverage),
             percent(tally.single_coverage),
         ]
-        lines.append(f"| {cell.label} | {' | '.join(figures)} |\n")
+        lines.append(f"| {tally.runs} | {cell.label} | {' | '.join(figures)} |\n")
     seconds = sum(spent for _, _, spent in results)
     verdicts = sum(tally.runs for _, tally, _ in results)
+    error = {count: f"{100 * (0.03 * 0.97 / count) ** 0.5:.2f}" for count in (1000, 2000)}
     end = (
         f"\n{verdicts:,} verdicts took {seconds:,.0f} s of processor time, "
-        f"{1000 * seconds / verdicts:.0f} ms each with making the data. The Monte Carlo error (one "
-        f"standard deviation) of a rate of 3 % over {runs:,} comparisons is "
-        f"{100 * (0.03 * 0.97 / runs) ** 0.5:.2f} points.\n"
+        f"{1000 * seconds / verdicts:.0f} ms each with making the data. One standard deviation of "
+        f"a rate of 3 % is {error[1000]} points over 1,000 comparisons, {error[2000]} over 2,000.\n"
     )
-    return HEAD.format(runs=runs) + "".join(lines) + end
+    return HEAD + "".join(lines) + end
 
 
 INTERVAL_CELLS = (
@@ -296,7 +296,8 @@ def interval_table(runs: int) -> str:
         print(cell.label, figures, file=sys.stderr, flush=True)
         shown = " | ".join(percent(value) for value in figures.values())
         lines.append(f"| {cell.kind} | {cell.n} | {cell.groups or 'none'} | {shown} |\n")
-    return INTERVALS.format(runs=runs) + "".join(lines)
+    error = 100 * (0.95 * 0.05 / runs) ** 0.5
+    return INTERVALS.format(runs=runs, error=error) + "".join(lines)
 
 
 def soak(runs: int, page: Path | None = None) -> list[tuple[Cell, Tally, float]]:
