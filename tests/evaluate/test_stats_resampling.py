@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -80,7 +80,8 @@ def _studentised(data: Units, count: int = 1000, seed: int = 0) -> tuple[float, 
     return float(low[0]), float(high[0]), float(found.above_p(-0.02)[0])
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
+@example(values=[-1.0, 0.0, 0.0, 0.0, 0.0, 1.0], grouped=True)
 @given(
     values=st.lists(st.sampled_from([-1.0, -0.4, 0.0, 0.0, 0.5, 1.0]), min_size=1, max_size=40),
     grouped=st.booleans(),

@@ -242,7 +242,9 @@ class _RareEvents:
         for column in range(columns):
             distinct, times = np.unique(values[:, column], return_counts=True)
             often = distinct[times == times.max()]
-            common[column] = often[np.argmin(np.abs(often))] if len(often) > 1 else often[0]
+            nearest = often[np.abs(often) == np.abs(often).min()]
+            # Between +x and −x neither side may win: any value serves, 0 is the fair one.
+            common[column] = nearest[0] if len(nearest) == 1 else 0.0
         below, above = (values < common).sum(axis=0), (values > common).sum(axis=0)
         skew = float(data.sizes.max() / data.sizes.mean())
         return cls(common, below.astype(float), above.astype(float), count, skew, least, most)
