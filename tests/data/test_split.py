@@ -1,0 +1,447 @@
+"""From files to a locked split, and every way in which that can fail."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.config import Config
+from assay.data import dataset
+from assay.data.dataset import prepare, renew
+from assay.data.partition import components, draw, merge_references, stratum_of, take_share
+from assay.data.quarantine import separate
+from assay.data.split import (
+    SplitManifest,
+    load_train,
+    load_validation,
+    load_validation_with_twins,
+    read_manifest,
+    verify_split,
+    write_split,
+)
+from assay.errors import DataError, HoldoutError
+from assay.example import Example, read_examples
+
+WORDS = ["".join(random.Random(i).choices("abcdefghijklmnoprstuvw", k=6)) for i in range(3000)]
+
+
+def sentence(number: int) -> str:
+    return " ".join(random.Random(number).choices(WORDS, k=9))
+
+
+def rows(count: int, start: int = 0, labels: int = 3) -> list[dict[str, Any]]:
+    return [{"q": sentence(i), "a": f"label{i % labels}"} for i in range(start, start + count)]
+
+
+def config(task: str = "label", **data: Any) -> Config:
+    data.setdefault("file", "data.jsonl")
+    data.setdefault("columns", {"input": ["q"], "output": ["a"]})
+    return Config.model_validate(
+        {
+            "name": "tickets",
+            "task": task,
+            "data": data,
+            "graders": [{"name": "exact"}],
+            "primary": "exact",
+            "candidates": ["prompt"],
+        }
+    )
+
+
+class Place:
+    """A project's folder with data, and its split."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.split = root, root / "state" / "split"
+
+    def put(self, name: str, records: list[dict[str, Any]]) -> Path:
+        path = self.root / name
+        path.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+        return path
+
+    def prepare(self, settings: Config, **options: Any) -> SplitManifest:
+        return prepare(settings, self.root, self.split, **options)
+
+    def renew(self, settings: Config, name: str) -> SplitManifest:
+        return renew(settings, self.root, self.split, self.root / name)
+
+    def part(self, name: str) -> list[Example]:
+        return list(read_examples(self.split / f"{name}.jsonl"))
+
+    def inputs(self, name: str) -> set[str]:
+        return {example.input for example in self.part(name)}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_shares_strata_and_what_the_manifest_says(place: Place) -> None:
+    place.put("data.jsonl", rows(300))
+    manifest = place.prepare(config())
+    assert (manifest.train, manifest.validation, manifest.holdout) == (204, 36, 60)
+    assert manifest.classes == {f"label{i}": [68, 12, 20] for i in range(3)}
+    assert not manifest.official_split
+    assert manifest.groups is None
+    assert manifest.quarantine.exact == manifest.quarantine.near == 0
+    assert [len(load_train(place.split)), len(load_validation(place.split))] == [204, 36]
+    whole = place.inputs("train") | place.inputs("validation") | place.inputs("holdout")
+    assert whole == {row["q"] for row in rows(300)}
+    assert read_manifest(place.split) == manifest
+    json.dumps(manifest.to_dict())
+
+
+def test_the_manifest_holds_no_word_of_the_holdout(place: Place) -> None:
+    place.put("data.jsonl", rows(100))
+    place.prepare(config())
+    text = (place.split / "manifest.json").read_text(encoding="utf-8")
+    assert not any(word in text for e in place.part("holdout") for word in e.input.split())
+
+
+def test_an_official_split_is_kept_and_its_twins_are_quarantined(place: Place) -> None:
+    train, held = rows(200), rows(60, start=1000)
+    twins = [{"q": held[0]["q"].upper() + "!", "a": "label0"}, {"q": held[1]["q"] + "s", "a": "x"}]
+    place.put("data.jsonl", [*train, *twins, {"q": "a b c", "a": "x"}, {"q": "d e f", "a": "x"}])
+    place.put("holdout.jsonl", held)
+    manifest = place.prepare(config(holdout="holdout.jsonl"))
+    assert manifest.official_split
+    assert manifest.holdout == 60
+    assert [e.input for e in place.part("holdout")] == [r["q"] for r in held]
+    found = manifest.quarantine
+    assert (found.exact, found.near, found.train_removed + found.validation_removed) == (1, 1, 2)
+    assert found.share_removed == pytest.approx(2 / 204)
+    assert found.per_class["x"] == pytest.approx(1 / 3)
+    assert any("x (33%)" in warning for warning in found.warnings)
+    reasons = [
+        json.loads(line)["reason"]
+        for line in (place.split / "quarantine.jsonl").read_text().splitlines()
+    ]
+    assert sorted(reasons) == ["exact twin in holdout", "near twin in holdout"]
+    assert not {t["q"] for t in twins} & (place.inputs("train") | place.inputs("validation"))
+
+
+def test_much_quarantined_validation_is_kept_beside(place: Place) -> None:
+    train, held = rows(200), rows(60, start=1000)
+    place.put("data.jsonl", train + [{**row, "q": row["q"].title()} for row in held])
+    place.put("holdout.jsonl", held)
+    manifest = place.prepare(config(holdout="holdout.jsonl"))
+    removed = manifest.quarantine.validation_removed
+    assert removed > 0
+    assert "23.1%" in manifest.quarantine.warnings[0]
+    both = load_validation_with_twins(place.split)
+    assert both is not None
+    assert len(both) == manifest.validation + removed
+
+
+def test_little_quarantined_leaves_no_second_validation(place: Place) -> None:
+    place.put("data.jsonl", rows(100))
+    place.prepare(config())
+    assert load_validation_with_twins(place.split) is None
+
+
+def test_a_group_of_the_holdout_is_quarantined(place: Place) -> None:
+    train = [{**row, "c": f"customer{i % 20}"} for i, row in enumerate(rows(200))]
+    held = [{**row, "c": "customer7"} for row in rows(40, start=1000)]
+    place.put("data.jsonl", train)
+    place.put("holdout.jsonl", held)
+    columns = {"input": ["q"], "output": ["a"], "group": "c"}
+    manifest = place.prepare(config(holdout="holdout.jsonl", columns=columns))
+    assert manifest.quarantine.train_removed + manifest.quarantine.validation_removed == 10
+    assert "10 train and validation rows" in " ".join(manifest.quarantine.warnings)
+    assert manifest.groups == 1
+
+
+def test_user_groups_stay_together(place: Place) -> None:
+    place.put("data.jsonl", [{**row, "c": f"c{i % 25}"} for i, row in enumerate(rows(300))])
+    manifest = place.prepare(config(columns={"input": ["q"], "output": ["a"], "group": "c"}))
+    groups = [{e.group for e in place.part(p)} for p in ("train", "validation", "holdout")]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 25
+    assert manifest.groups == len(groups[2])
+    assert abs(manifest.holdout - 60) <= 12
+
+
+def test_a_validation_file_loses_what_stands_in_train(place: Place) -> None:
+    train, validation = rows(100), rows(40, start=1000)
+    place.put("data.jsonl", train)
+    place.put("validation.jsonl", [*validation, {**train[0], "q": train[0]["q"] + "."}])
+    place.prepare(config(validation="validation.jsonl"))
+    assert place.inputs("validation") == {row["q"] for row in validation}
+
+
+def test_text_tasks_merge_outputs_of_one_input_where_it_is_measured(place: Place) -> None:
+    train = [{"q": sentence(i // 2), "a": f"answer {i}"} for i in range(200)]
+    held = [{"q": sentence(1000 + i // 3), "a": f"answer {i}"} for i in range(60)]
+    place.put("data.jsonl", train)
+    place.put("holdout.jsonl", held)
+    manifest = place.prepare(config("text", holdout="holdout.jsonl"))
+    assert manifest.holdout == 20
+    first = place.part("holdout")[0]
+    assert first.accepted == ("answer 0", "answer 1", "answer 2")
+    assert manifest.train == 170
+    assert manifest.validation == 15
+    assert all(len(e.accepted) == 2 for e in place.part("validation"))
+
+
+def test_at_most_so_many_rows_in_proportion(place: Place) -> None:
+    place.put("data.jsonl", rows(900))
+    place.put("holdout.jsonl", rows(300, start=1000))
+    manifest = place.prepare(config(holdout="holdout.jsonl", train_rows=60, holdout_rows=30))
+    assert manifest.classes == {f"label{i}": [20, 33 + (i == 0), 10] for i in range(3)}
+    assert manifest.validation == 100
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        (rows(9), "9 usable rows; at least 10"),
+        ([*rows(9), {"q": "", "a": "x"}, {"q": "x", "a": ""}], r"\(2 were rejected\)"),
+        ([{"q": sentence(i), "a": "same"} for i in range(40)], "every output is 'same'"),
+        ([*rows(40), {"q": "odd", "a": "lonely"}], "one row only.*'lonely'"),
+        ([{"q": "the same", "a": f"label{i % 2}"} for i in range(40)], "no row is left"),
+    ],
+)
+def test_what_cannot_be_divided(place: Place, records: list[Any], message: str) -> None:
+    place.put("data.jsonl", records)
+    with pytest.raises(DataError, match=message) as raised:
+        place.prepare(config())
+    assert raised.value.fix
+    assert not place.split.exists()
+    assert not list(place.root.glob("**/*.part"))
+
+
+def test_a_holdout_with_other_columns(place: Place) -> None:
+    place.put("data.jsonl", rows(50))
+    place.put("holdout.jsonl", [{"question": r["q"], "answer": r["a"]} for r in rows(20, 1000)])
+    with pytest.raises(DataError, match=r"holdout\.jsonl.*'?q'?"):
+        place.prepare(config(holdout="holdout.jsonl"))
+
+
+def test_a_holdout_with_unknown_labels_is_a_warning(place: Place) -> None:
+    place.put("data.jsonl", rows(50))
+    place.put("holdout.jsonl", [*rows(20, 1000), {"q": "new", "a": "never seen"}])
+    assert "'never seen'" in place.prepare(config(holdout="holdout.jsonl")).warnings[0]
+
+
+def test_a_missing_file(place: Place) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        place.prepare(config())
+
+
+def test_the_same_files_and_settings_are_not_divided_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.put("data.jsonl", rows(100))
+    first = place.prepare(config())
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("divided again")
+
+    monkeypatch.setattr(dataset, "_divide", never)
+    assert place.prepare(config()) == first
+
+
+def test_changed_data_are_divided_anew_while_the_holdout_was_not_opened(place: Place) -> None:
+    place.put("data.jsonl", rows(100))
+    first = place.prepare(config())
+    place.put("data.jsonl", rows(140))
+    second = place.prepare(config())
+    assert second.holdout_sha256 != first.holdout_sha256
+    assert second.rows == 140
+
+
+def test_after_an_opening_only_train_and_validation_may_change(place: Place) -> None:
+    place.put("data.jsonl", rows(200))
+    first = place.prepare(config())
+    second = place.prepare(config(train_rows=50), opened=True)
+    assert second.train == 50
+    assert second.holdout_sha256 == first.holdout_sha256
+    place.put("data.jsonl", rows(260))
+    with pytest.raises(HoldoutError, match="renew-holdout"):
+        place.prepare(config(), opened=True)
+    assert verify_split(place.split) == second
+
+
+def test_an_opened_official_holdout_allows_other_training_rows(place: Place) -> None:
+    place.put("holdout.jsonl", rows(60, start=1000))
+    place.put("data.jsonl", rows(200))
+    first = place.prepare(config(holdout="holdout.jsonl"))
+    place.put("data.jsonl", rows(300))
+    second = place.prepare(config(holdout="holdout.jsonl"), opened=True)
+    assert second.holdout_sha256 == first.holdout_sha256
+    assert second.train > first.train
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "validation.jsonl", "quarantine.jsonl"])
+def test_every_part_is_verified_before_it_is_read(place: Place, name: str) -> None:
+    place.put("data.jsonl", rows(100))
+    place.prepare(config())
+    with (place.split / name).open("a") as file:
+        file.write("\n")
+    for load in (load_train, load_validation):
+        with pytest.raises(HoldoutError, match="changed"):
+            load(place.split)
+
+
+def test_a_missing_holdout_and_a_broken_manifest(place: Place) -> None:
+    with pytest.raises(DataError, match="no split here yet"):
+        load_train(place.split)
+    place.put("data.jsonl", rows(100))
+    place.prepare(config())
+    (place.split / "holdout.jsonl").unlink()
+    with pytest.raises(HoldoutError, match="is missing"):
+        place.prepare(config())
+    (place.split / "manifest.json").write_text("{")
+    with pytest.raises(HoldoutError, match="manifest"):
+        load_train(place.split)
+
+
+def test_a_row_of_the_holdout_is_not_written_anywhere_else(tmp_path: Path) -> None:
+    one, other = Example.of("Is it late?", "a"), Example.of("is it LATE", "b")
+    about = SplitManifest("key", "label", "f", "csv", False, 2, 0, 0)
+    for train, validation in (([other], []), ([], [other])):
+        with pytest.raises(HoldoutError):
+            write_split(tmp_path / "split", train, validation, [one], about)
+    assert not (tmp_path / "split").exists()
+
+
+def test_a_kill_while_writing_leaves_the_old_split(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.put("data.jsonl", rows(100))
+    first = place.prepare(config())
+    place.put("data.jsonl", rows(140))
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("assay.data.split.write_json", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        place.prepare(config())
+    assert verify_split(place.split) == first
+    assert [p.name for p in place.split.parent.iterdir()] == [place.split.name]
+
+
+def test_renewing_takes_new_examples_and_frees_the_old_holdout(place: Place) -> None:
+    place.put("data.jsonl", rows(200))
+    first = place.prepare(config())
+    old = place.inputs("holdout")
+    place.put("new.jsonl", rows(40, start=1000))
+    second = place.renew(config(), "new.jsonl")
+    assert (second.generation, second.holdout) == (2, 40)
+    assert second.holdout_sha256 != first.holdout_sha256
+    assert old <= place.inputs("train") | place.inputs("validation")
+    assert second.train + second.validation == 200
+    assert place.prepare(config(), opened=True) == second
+    third = place.prepare(config(train_rows=30), opened=True)
+    assert (third.generation, third.holdout_sha256) == (2, second.holdout_sha256)
+
+
+def test_earlier_renewed_holdouts_are_trained_on_and_not_lost(place: Place) -> None:
+    place.put("data.jsonl", rows(100))
+    place.put("holdout.jsonl", rows(40, start=500))
+    settings = config(holdout="holdout.jsonl")
+    place.prepare(settings)
+    place.put("second.jsonl", rows(35, start=1000))
+    place.renew(settings, "second.jsonl")
+    place.put("third.jsonl", rows(30, start=2000))
+    manifest = place.renew(settings, "third.jsonl")
+    assert manifest.generation == 3
+    assert manifest.train + manifest.validation == 100 + 40 + 35
+    again = place.prepare(config(holdout="holdout.jsonl", split={"seed": 5}), opened=True)
+    assert again.train + again.validation == 175
+    assert again.holdout_sha256 == manifest.holdout_sha256
+    ids = [e.id for e in (*place.part("train"), *place.part("validation"))]
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        (lambda: rows(29, start=1000), "29 usable new examples"),
+        (lambda: [*rows(40, start=1000), rows(1, start=3)[0]], "1 of the new examples.*lines 41"),
+        (
+            lambda: [*rows(40, start=1000), {"q": sentence(8) + "s", "a": "label0"}],
+            "nearly repeat.*lines 41",
+        ),
+    ],
+)
+def test_a_new_holdout_must_be_new_and_large_enough(
+    place: Place, new: Callable[[], list[Any]], message: str
+) -> None:
+    place.put("data.jsonl", rows(100))
+    first = place.prepare(config())
+    place.put("new.jsonl", new())
+    with pytest.raises(DataError, match=message):
+        place.renew(config(), "new.jsonl")
+    assert verify_split(place.split) == first
+
+
+def test_renewing_needs_a_split(place: Place) -> None:
+    place.put("data.jsonl", rows(100))
+    place.put("new.jsonl", rows(40, start=1000))
+    with pytest.raises(DataError, match="no split here yet"):
+        place.renew(config(), "new.jsonl")
+
+
+def test_every_stratum_gives_and_keeps_a_component() -> None:
+    examples = [Example.of(sentence(i), "big", id=str(i)) for i in range(50)]
+    examples += [Example.of(sentence(100 + i), "two", id=f"t{i}") for i in range(2)]
+    examples += [Example.of("the very same", "one", id=f"o{i}") for i in range(5)]
+    taken = take_share(
+        examples, components(examples), 0.1, seed=0, purpose="holdout", stratum=stratum_of("label")
+    )
+    counts = Counter(examples[row].output for row in taken)
+    assert counts["two"] == 1
+    assert counts["one"] == 0
+    assert 4 <= counts["big"] <= 6
+
+
+def test_drawing_keeps_order_and_proportion() -> None:
+    examples = [Example.of(f"q{i}", "a" if i % 4 else "b", id=str(i)) for i in range(100)]
+    drawn = draw(examples, 20, seed=3, purpose="train rows", stratum=stratum_of("label"))
+    assert Counter(e.output for e in drawn) == {"a": 15, "b": 5}
+    assert [int(e.id) for e in drawn] == sorted(int(e.id) for e in drawn)
+    other = draw(examples, 20, seed=4, purpose="train rows", stratum=stratum_of("label"))
+    assert drawn != other
+    assert draw(examples, None, seed=3, purpose="x", stratum=stratum_of("label")) == examples
+
+
+def test_merging_keeps_each_output_once() -> None:
+    answers = ["x", "y", "x", "z"]
+    examples = [Example.of("same", answer, id=str(i)) for i, answer in enumerate(answers)]
+    merged = merge_references([*examples, Example.of("other", "x", id="9")])
+    assert [(e.id, e.accepted) for e in merged] == [("0", ("x", "y", "z")), ("9", ("x",))]
+
+
+def test_quarantine_counts_holdout_rows_and_removes_every_twin() -> None:
+    held = [Example.of(sentence(1), "a", id="h")]
+    train = [Example.of(sentence(1) + mark, "a", id=mark) for mark in ("!", "?", "s")]
+    parted = separate([*train, Example.of("else", "a")], [], held, "label")
+    assert (parted.summary.exact, parted.summary.near) == (1, 0)
+    assert parted.summary.train_removed == 3
+    assert [e.input for e in parted.train] == ["else"]
+
+
+def test_official_splits_of_real_data(data_folder: Path, tmp_path: Path) -> None:
+    for name, task, outputs, exact in (
+        ("banking77", "label", ["label"], 25),
+        ("snips", "json", ["intent", "slots"], 18),
+    ):
+        settings = config(
+            task,
+            file="train.jsonl",
+            holdout="test.jsonl",
+            columns={"input": ["text"], "output": outputs},
+            train_rows=200,
+        )
+        manifest = prepare(settings, data_folder / name, tmp_path / name)
+        assert manifest.quarantine.exact == exact
+        assert manifest.train == 200
+        assert manifest.quarantine.warnings == []
