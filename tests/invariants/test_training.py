@@ -1,0 +1,210 @@
+"""What must never break in training: gradients, rows kept apart, mask, resuming, adapter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, tiny_model
+from torch import Tensor, nn
+
+from assay.train import adapters
+from assay.train.sequences import TrainingSequence, micro_batches
+from assay.train.sft import train
+from assay.train.step import evaluate, hidden_states, step
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def _randomise(model: nn.Module) -> None:
+    """Give B random values: at its start of zero, A has no gradient to compare."""
+    generator = torch.Generator().manual_seed(3)
+    for name, parameter in adapters.trainable(model).items():
+        if "lora_B" in name:
+            parameter.data = 0.05 * torch.randn(parameter.shape, generator=generator)
+
+
+def _gradients(
+    model: nn.Module, sequences: list[TrainingSequence], micro_tokens: int
+) -> tuple[float, dict[str, Tensor]]:
+    model.zero_grad(set_to_none=True)
+    loss, _ = step(model, sequences, micro_tokens)
+    found = {name: p.grad.clone() for name, p in adapters.trainable(model).items()}  # type: ignore[union-attr]
+    return loss, found
+
+
+def _distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
+    """The largest relative difference over parameters."""
+    return max(float((a[n] - b[n]).norm() / a[n].norm()) for n in a)
+
+
+@given(seed=st.integers(0, 10_000), weighted=st.booleans())
+@settings(max_examples=10, deadline=None)
+def test_the_cut_into_micro_batches_never_changes_the_gradient(seed: int, weighted: bool) -> None:
+    """8 x 1 and 1 x 8, with ragged lengths and unequal numbers of trained tokens."""
+    sequences = rows(8, seed=seed, low=3, high=40)
+    sequences = [
+        TrainingSequence(
+            row.ids,
+            [
+                trained or (number % 3 == 0 and place > 1)
+                for place, trained in enumerate(row.trained)
+            ],
+            1.0 + number if weighted else 1.0,
+        )
+        for number, row in enumerate(sequences)
+    ]
+    assert len(micro_batches(sequences, 1)) == 8
+    assert len(micro_batches(sequences, 10_000)) == 1
+    with adapters.adapted(tiny_loaded(), SETTINGS) as model:
+        _randomise(model)
+        one_by_one, small = _gradients(model, sequences, 1)
+        at_once, large = _gradients(model, sequences, 10_000)
+        assert all(float(gradient.norm()) > 0 for gradient in large.values())
+        assert one_by_one == pytest.approx(at_once, rel=1e-6)
+        assert _distance(large, small) <= 1e-5
+
+
+@pytest.mark.parametrize("changes", [{}, {"tie_word_embeddings": False}])
+def test_the_loss_and_gradient_are_those_of_plain_transformers(changes: dict[str, Any]) -> None:
+    """Two rows by hand: 3 and 1 trained tokens, so that a mean of row means would differ."""
+    first = TrainingSequence([5, 6, 7, 8, EOS], [False, False, True, True, True])
+    second = TrainingSequence([9, 10, 11], [False, False, True])
+    with adapters.adapted(tiny_loaded(**changes), SETTINGS) as model:
+        _randomise(model)
+        losses = []
+        for row in (first, second):
+            labels = [i if t else -100 for i, t in zip(row.ids, row.trained, strict=True)]
+            out = model(input_ids=torch.tensor([row.ids]), labels=torch.tensor([labels]))
+            losses.append(out.loss)
+        expected = (3 * losses[0] + losses[1]) / 4
+        expected.backward()
+        plain = {n: p.grad.clone() for n, p in adapters.trainable(model).items()}  # type: ignore[union-attr]
+        loss, gradients = _gradients(model, [first, second], 10_000)
+        assert step(model, [first, second])[1] == 4
+        assert loss == pytest.approx(float(expected.detach()), rel=1e-6)
+        assert loss != pytest.approx(float((losses[0] + losses[1]).detach()) / 2, rel=1e-3)
+        assert evaluate(model, [first, second]) == pytest.approx(loss, rel=1e-6)
+        assert _distance(plain, gradients) <= 1e-5
+
+
+def test_no_row_sees_another() -> None:
+    """In a padded batch, changing one row leaves the hidden states of the others as they are."""
+    model = tiny_model()
+    lengths = [11, 7, 4]
+    ids = torch.randint(3, 90, (3, 11), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = hidden_states(model, ids)
+        changed = ids.clone()
+        changed[0] = (changed[0] + 17) % 90
+        after = hidden_states(model, changed)
+        assert not torch.equal(before[0], after[0])
+        assert torch.equal(before[1:], after[1:])
+        # ... and what stands in the padding reaches no real token.
+        for row, length in enumerate(lengths):
+            alone = hidden_states(model, ids[row : row + 1, :length])[0]
+            torch.testing.assert_close(before[row, :length], alone, rtol=1e-5, atol=1e-5)
+
+
+def test_no_row_changes_the_others_gradient_part() -> None:
+    """The gradient of a step is the sum of its rows' own, each by its share of the tokens."""
+    sequences = rows(4, seed=5)
+    with adapters.adapted(tiny_loaded(), SETTINGS) as model:
+        _randomise(model)
+        _, whole = _gradients(model, sequences, 10_000)
+        parts = [_gradients(model, [row], 10_000)[1] for row in sequences]
+        summed = {name: sum(part[name] for part in parts) / 4 for name in whole}
+        assert _distance(whole, summed) <= 1e-5  # type: ignore[arg-type]
+
+
+def test_the_stop_token_is_trained_where_it_is_also_the_padding() -> None:
+    """Pad and end of text are one token here; a mask made from `ids != pad` would lose the end."""
+    loaded = tiny_loaded()
+    assert loaded.model.config.pad_token_id == EOS
+    short = TrainingSequence([5, 6, EOS], [False, False, True])
+    longer = TrainingSequence([7, 8, 9, 10, 11, EOS], [False] * 5 + [True])
+    with adapters.adapted(loaded, SETTINGS) as model:
+        loss, trained = step(model, [short, longer])
+        assert trained == 2
+        wanted = []
+        for row in (short, longer):
+            logits = model(input_ids=torch.tensor([row.ids])).logits[0, -2]
+            wanted.append(-float(logits.log_softmax(-1)[EOS].detach()))
+        assert loss == pytest.approx(sum(wanted) / 2, rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"dropout": 0.1})
+
+    def weights(name: str, seed: int) -> bytes:
+        chosen = settings.model_copy(update={"seed": seed})
+        torch.rand(7)  # whatever the process has drawn before must not matter
+        result = train(tiny_loaded(), rows(10), rows(4, 1), chosen, tmp_path / name)
+        return (result.adapter / adapters.WEIGHTS).read_bytes()
+
+    first = weights("a", 1)
+    assert first == weights("b", 1)
+    assert first != weights("c", 2)
+
+
+def _kill(folder: Path, kills: int, seed: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.train.killing", str(folder), str(kills), str(seed)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    """SIGKILL three times; weights, optimiser, order, log as if nothing had happened."""
+    found = _kill(tmp_path, kills=3, seed=1)
+    assert len(found["deaths"]) >= 2
+    assert found["resumed"]
+    assert found["killed"] == found["whole"]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(10))
+def test_ten_kills_change_nothing(tmp_path: Path, seed: int) -> None:
+    found = _kill(tmp_path, kills=10, seed=seed)
+    assert found["deaths"]
+    assert found["killed"] == found["whole"]
+
+
+@pytest.mark.slow
+def test_peft_loads_the_adapter_to_the_same_logits_in_a_fresh_process(tmp_path: Path) -> None:
+    loaded = tiny_loaded()
+    loaded.model.save_pretrained(tmp_path / "base")
+    result = train(loaded, rows(12), rows(4, 1), SETTINGS, tmp_path / "run", compute="float32")
+    ids = torch.arange(3, 23)[None]
+    with adapters.adapted(loaded, SETTINGS) as model, torch.no_grad():
+        base = model(input_ids=ids).logits
+        adapters.set_weights(model, load_file(result.adapter / adapters.WEIGHTS))
+        ours = model(input_ids=ids).logits
+    script = """
+import sys, torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+base, adapter, out = sys.argv[1:]
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()
+with torch.no_grad():
+    torch.save(model(input_ids=torch.arange(3, 23)[None]).logits, out)
+"""
+    out = tmp_path / "logits.pt"
+    arguments = [str(tmp_path / "base"), str(result.adapter), str(out)]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    theirs = torch.load(out, weights_only=True)
+    torch.testing.assert_close(theirs, ours, rtol=1e-6, atol=1e-6)
+    assert not torch.allclose(theirs, base, atol=1e-5)

@@ -1,0 +1,148 @@
+"""Trains a tiny model in child processes, kills them with SIGKILL, and compares what is left.
+
+    python -m tests.train.killing FOLDER KILLS SEED
+
+Prints JSON: `whole` and `killed` (digests of all that a run leaves, without its clock), `deaths`
+(how each child died) and `resumed` (the steps after which a child went on). A process of its own,
+because forking is safe only before torch has started threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tests.train.tiny import SETTINGS, rows, tiny_loaded
+
+from assay.train import checkpoints, sft
+
+SETTINGS = SETTINGS.model_copy(update={"dropout": 0.2, "epochs": 3})
+
+
+class Listener:
+    """Writes down the steps after which a training went on."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def say(self, line: str) -> None:
+        with self.file.open("a") as out:
+            out.write(line + "\n")
+
+    task = sft.SILENT.task
+
+
+def train_once(folder: Path, die_at_write: int | None = None) -> None:
+    """One training; with `die_at_write`, the process dies at that call of fsync or rename."""
+    checkpoints.clear = lambda _folder: None  # type: ignore[assignment]  # left to be compared
+    if die_at_write is not None:
+        left = [die_at_write]
+
+        def dying(call: Callable[..., Any]) -> Callable[..., Any]:
+            def wrapped(*args: Any) -> Any:
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return call(*args)
+
+            return wrapped
+
+        os.fsync, os.replace = dying(os.fsync), dying(os.replace)
+    sft.train(
+        tiny_loaded(),
+        rows(22),
+        rows(6, seed=1),
+        SETTINGS,
+        folder,
+        Listener(folder.with_suffix(".log")),
+        compute="float32",
+        checkpoint_seconds=0,
+    )
+
+
+def child(work: Callable[[], None], kill_after: float | None = None) -> int:
+    """Run `work` in a fork; returns its exit code, negative for a signal."""
+    number = os.fork()
+    if number == 0:
+        try:
+            work()
+        except BaseException as error:
+            print(repr(error), file=sys.stderr)
+            os._exit(1)
+        os._exit(0)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(number, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+
+
+def left_behind(folder: Path) -> dict[str, Any]:
+    """Digests of the adapter and of the last checkpoint, and the log, without times."""
+    last = sorted((folder / "checkpoints").glob("step-*"))[-1]
+    files = [
+        folder / "adapter" / "adapter_model.safetensors",
+        folder / "adapter" / "adapter_config.json",
+        last / checkpoints.WEIGHTS,
+        last / checkpoints.OPTIMIZER,
+    ]
+    state = json.loads((last / checkpoints.STATE).read_text())["state"]
+    for clock in ("seconds", "peak_bytes"):
+        state.pop(clock)
+    return {
+        "state": state,
+        "last": last.name,
+        **{str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files},
+    }
+
+
+def main(folder: Path, kills: int, seed: int) -> None:
+    """One whole run, then one that is killed `kills` times, half by time, half while writing."""
+    torch.set_num_threads(1)
+    chance = random.Random(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    if child(lambda: train_once(folder / "whole")):
+        raise SystemExit("the run that nobody kills failed")
+    length = time.monotonic() - began
+    deaths: list[str] = []
+    while len(deaths) < kills:
+        if len(deaths) % 2:
+            # About a dozen calls a checkpoint: far enough to get on, near enough to be killed.
+            point = chance.randrange(10, 70)
+            code = child(lambda at=point: train_once(folder / "killed", at))  # type: ignore[misc]
+            how = f"write {point}"
+        else:
+            wait = length * chance.uniform(0.3, 0.9)
+            code = child(lambda: train_once(folder / "killed"), wait)
+            how = f"{wait:.2f} s"
+        if code != -signal.SIGKILL:
+            break  # it was done before its time
+        deaths.append(how)
+    if child(lambda: train_once(folder / "killed")):
+        raise SystemExit("the last run failed")
+    log = folder / "killed.log"
+    said = log.read_text().splitlines() if log.exists() else []
+    resumed = [int(line.split()[4]) for line in said if line.startswith("Going on after step")]
+    print(
+        json.dumps(
+            {
+                "whole": left_behind(folder / "whole"),
+                "killed": left_behind(folder / "killed"),
+                "deaths": deaths,
+                "resumed": resumed,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,138 @@
+"""Loss over a large vocabulary in parts, heads of several families, and evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tests.train.tiny import rows, tiny_model
+from torch.nn import functional
+
+from assay.train.loss import CHUNK, backward_cross_entropy, cross_entropy, logits_head
+from assay.train.sequences import TrainingSequence
+from assay.train.step import check_head, evaluate, step
+
+
+def test_chunks_add_up_to_the_whole() -> None:
+    torch.manual_seed(0)
+    count = 2 * CHUNK + 7
+    matrix = torch.nn.Linear(8, 30, bias=False)
+    hidden = torch.randn(count, 8, requires_grad=True)
+    targets, weights = torch.randint(0, 30, (count,)), torch.rand(count)
+    expected = (functional.cross_entropy(matrix(hidden), targets, reduction="none") * weights).sum()
+    expected.backward()
+    wanted, wanted_matrix = hidden.grad, matrix.weight.grad
+    assert wanted is not None
+    assert wanted_matrix is not None
+    hidden.grad = matrix.weight.grad = None
+    total = backward_cross_entropy(matrix, hidden, targets, weights)
+    assert float(total) == pytest.approx(float(expected.detach()), rel=1e-6)
+    torch.testing.assert_close(hidden.grad, wanted)
+    torch.testing.assert_close(matrix.weight.grad, wanted_matrix)
+    assert float(cross_entropy(matrix, hidden, targets, weights)) == pytest.approx(float(total))
+
+
+def test_the_head_is_never_asked_for_more_than_a_chunk() -> None:
+    asked: list[int] = []
+
+    def head(hidden: torch.Tensor) -> torch.Tensor:
+        asked.append(len(hidden))
+        return hidden
+
+    hidden = torch.randn(3 * CHUNK, 5, requires_grad=True)
+    targets = torch.zeros(3 * CHUNK, dtype=torch.long)
+    backward_cross_entropy(head, hidden, targets, torch.ones(3 * CHUNK))
+    assert asked == [CHUNK] * 3
+
+
+def _family(name: str) -> Any:
+    import transformers
+
+    shared = {
+        "vocab_size": 97,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 128,
+        "pad_token_id": 2,
+        "eos_token_id": 2,
+        "bos_token_id": 1,
+    }
+    extra: dict[str, dict[str, Any]] = {
+        "Gemma2": {"final_logit_softcapping": 2.0, "sliding_window": 4},
+        "Cohere": {"logit_scale": 0.3},
+        "Granite": {"logits_scaling": 3.0},
+        "Mistral": {"sliding_window": 4},
+    }
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{name}Config")(**{**shared, **extra.get(name, {})})
+    return getattr(transformers, f"{name}ForCausalLM")(config).eval()
+
+
+@pytest.mark.parametrize(
+    "name", ["Llama", "Qwen2", "Qwen3", "Mistral", "Gemma2", "Cohere", "Granite", "Phi3"]
+)
+def test_the_loss_is_that_of_each_family(name: str) -> None:
+    model = _family(name)
+    sequences = rows(3, seed=4)
+    check_head(model, sequences[0])
+    expected = []
+    with torch.no_grad():
+        for row in sequences:
+            logits = model(input_ids=torch.tensor([row.ids])).logits[0].float()
+            losses = functional.cross_entropy(
+                logits[:-1], torch.tensor(row.ids[1:]), reduction="none"
+            )
+            expected.append(losses[torch.tensor(row.trained[1:])])
+    wanted = float(torch.cat(expected).mean())
+    assert evaluate(model, sequences) == pytest.approx(wanted, rel=1e-5)
+    assert step(model, sequences)[0] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_gpt2_with_positions_of_its_own() -> None:
+    """Learned positions and Conv1D: right padding must not move them."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=97, n_embd=32, n_layer=2, n_head=4, n_positions=64)
+    model = GPT2LMHeadModel(config).eval()
+    check_head(model, rows(1)[0])
+
+
+def test_weights_of_rows_count_as_often() -> None:
+    """A row of weight 2 counts as if it were there twice."""
+    model = tiny_model()
+    one, two = rows(2, seed=1)
+    doubled = TrainingSequence(two.ids, two.trained, 2.0)
+    assert evaluate(model, [one, doubled]) == pytest.approx(evaluate(model, [one, two, two]))
+
+
+def test_evaluation_keeps_the_mode_and_makes_no_gradients() -> None:
+    model = tiny_model().train()
+    evaluate(model, rows(2))
+    assert model.training
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_evaluation_can_be_stopped_between_micro_batches() -> None:
+    calls = []
+
+    def between() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    model = tiny_model()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(model, rows(6), micro_tokens=1, between=between)
+    assert not model.training
+
+
+def test_a_head_is_found() -> None:
+    model = tiny_model(tie_word_embeddings=False)
+    hidden = torch.randn(2, 32)
+    torch.testing.assert_close(logits_head(model)(hidden), model.lm_head(hidden))
