@@ -57,8 +57,8 @@ class TfidfSettings:
 
 TFIDF_GRID: tuple[TfidfSettings, ...] = (
     TfidfSettings(word=(1, 1), strength=10),
-    TfidfSettings(word=(1, 2), strength=10),
     TfidfSettings(word=(1, 2), strength=100),
+    TfidfSettings(word=(1, 1), char=(1, 4), strength=10),
     TfidfSettings(word=(1, 2), char=(2, 5), strength=10),
     TfidfSettings(word=(1, 2), char=(2, 5), strength=100),
 )

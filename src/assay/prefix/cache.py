@@ -32,6 +32,9 @@ class PrefixCache:
         self.limit = limit
         self._kept: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def find(self, node: Node) -> Prefix | None:
         """The prefix of exactly this node."""
         prefix = self._kept.get(node.tokens)

@@ -68,7 +68,8 @@ class PlainDecoder:
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows (ascending) only."""
         for cache in self._given.values():
-            cache.batch_select_indices(torch.tensor(rows, device=self.model.device))
+            # Made for beam search, but every kind of layer has it (batch_select_indices: not all).
+            cache.reorder_cache(torch.tensor(rows, device=self.model.device))
         self._last = [self._last[r] for r in rows]
 
     def _forward(self, ids: Tensor) -> Tensor:
