@@ -144,6 +144,19 @@ def test_private_data_is_a_warning_that_never_shows_the_value(tmp_path: Path) ->
         assert value not in shown
 
 
+def test_private_data_in_calls_and_in_findings_of_the_reader(tmp_path: Path) -> None:
+    call = {"id": "1", "type": "function",
+            "function": {"name": "mail", "arguments": '{"to": "jo@acme.com"}'}}  # fmt: skip
+    turns = [{"role": "user", "content": "write to Jo"},
+             {"role": "assistant", "content": None, "tool_calls": [call]}]  # fmt: skip
+    wrong = [{"role": "jo@acme.com", "content": "x"}, *turns]
+    rows = [{"messages": turns}, {"messages": wrong}]
+    report = checked(tmp_path, rows, columns=None)
+    assert only(report, "email").field == "messages[1]"
+    assert report.rejected == 1
+    assert "jo@acme.com" not in json.dumps(report.to_dict())
+
+
 def test_duplicates_and_contradictions(tmp_path: Path) -> None:
     long = "my order has not arrived at home although the shop says that it was sent a week ago"
     rows = [

@@ -12,7 +12,7 @@ import tempfile
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +25,7 @@ from assay.data.contents import Rules, quoted
 from assay.data.duplicates import DuplicateIndex, Groups
 from assay.data.formats.record import Found
 from assay.data.normal import key64, normalise
+from assay.data.privacy import mask
 from assay.data.problems import CODES, Problem, problem
 from assay.data.read import Row, detect, read
 from assay.data.statistics import Statistics
@@ -207,7 +208,8 @@ class _Pass:
         if example is not None:
             self._check_id(example, found)
             tokens = self.rules.judge(example, found)
-        problems = [*row.problems, *found.problems]
+        quoting = (replace(one, message=mask(one.message)) for one in row.problems)
+        problems = [*quoting, *found.problems]
         for one in problems:
             self._problems.write(json.dumps(one.to_dict(), ensure_ascii=False) + "\n")
         if example is None or found.failed:

@@ -149,7 +149,7 @@ class Rules:
             where = self._target if place == last else self._input
             if self.columns is None:
                 where = f"messages[{place}]"
-            text = message.content
+            text = "\n".join([message.content, *(call.arguments for call in message.tool_calls)])
             left = placeholder(text)
             if left and ("placeholder", where) not in seen:
                 seen.add(("placeholder", where))
