@@ -12,11 +12,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, tiny_model
 from torch import Tensor, nn
 
-from assay.train import adapters
+from assay.train import adapters, checkpoints
 from assay.train.sequences import TrainingSequence, micro_batches
 from assay.train.sft import train
 from assay.train.step import evaluate, hidden_states, step
@@ -146,8 +145,9 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
 
     def weights(name: str, seed: int) -> bytes:
         chosen = settings.model_copy(update={"seed": seed})
-        torch.rand(7)  # whatever the process has drawn before must not matter
-        result = train(tiny_loaded(), rows(10), rows(4, 1), chosen, tmp_path / name)
+        loaded = tiny_loaded()
+        torch.manual_seed(ord(name))  # whatever the process has drawn before must not matter
+        result = train(loaded, rows(10), rows(4, 1), chosen, tmp_path / name)
         return (result.adapter / adapters.WEIGHTS).read_bytes()
 
     first = weights("a", 1)
@@ -181,14 +181,17 @@ def test_ten_kills_change_nothing(tmp_path: Path, seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_peft_loads_the_adapter_to_the_same_logits_in_a_fresh_process(tmp_path: Path) -> None:
+def test_peft_loads_the_adapter_to_the_same_logits_in_a_fresh_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "clear", lambda folder: None)
     loaded = tiny_loaded()
     loaded.model.save_pretrained(tmp_path / "base")
     result = train(loaded, rows(12), rows(4, 1), SETTINGS, tmp_path / "run", compute="float32")
     ids = torch.arange(3, 23)[None]
     with adapters.adapted(loaded, SETTINGS) as model, torch.no_grad():
         base = model(input_ids=ids).logits
-        adapters.set_weights(model, load_file(result.adapter / adapters.WEIGHTS))
+        adapters.set_weights(model, checkpoints.read_weights(tmp_path / "run", result.best_step))
         ours = model(input_ids=ids).logits
     script = """
 import sys, torch
