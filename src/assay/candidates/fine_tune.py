@@ -8,7 +8,6 @@ from assay import __version__
 from assay.candidates.building import Candidate, Context, LossPoint, as_tried
 from assay.chat.template import Template
 from assay.config import FineTune
-from assay.errors import DataError
 from assay.example import Example, canonical_json
 from assay.models.load import LoadedModel, load
 from assay.models.versions import VersionRecord, save_version
@@ -53,8 +52,8 @@ def train_version(context: Context) -> tuple[str, TrainResult]:
     loaded = load(config.model, dtype="float32")
     template = Template.of(loaded.tokenizer)
     prompt = training_prompt(context)
-    rows = sequences(context.train, template, prompt, config.fine_tune)
-    checks = sequences(context.validation, template, prompt, config.fine_tune)
+    rows = sequences(context.train, template, prompt)
+    checks = sequences(context.validation, template, prompt)
     key = _key(loaded, template, prompt, context.train, context.validation, config.fine_tune)
     result = train(
         loaded,
@@ -79,25 +78,15 @@ def train_version(context: Context) -> tuple[str, TrainResult]:
 
 
 def sequences(
-    examples: tuple[Example, ...], template: Template, prompt: str, settings: FineTune
+    examples: tuple[Example, ...], template: Template, prompt: str
 ) -> list[TrainingSequence]:
-    """Token ids and mask of each example.
-
-    Raises:
-        DataError: an example is longer than `fine_tune.max_tokens`; it is named, never cut.
-    """
-    rows = []
-    for example in examples:
-        rendered = template.render(example.with_system(prompt).messages, example.tools)
-        if len(rendered.ids) > settings.max_tokens:
-            raise DataError(
-                f"it has {len(rendered.ids)} tokens, {len(rendered.ids) - settings.max_tokens} "
-                "more than fine_tune.max_tokens.",
-                where=f"example {example.id}",
-                fix="Raise the limit in assay.yaml, or shorten the example.",
-            )
-        rows.append(TrainingSequence(rendered.ids, rendered.trained, example.weight))
-    return rows
+    """Token ids and mask of each example: one sequence, or one for each trained turn where the
+    template changes earlier turns. One that is too long is refused by the trainer, never cut."""
+    return [
+        TrainingSequence(rendered.ids, rendered.trained, example.weight, example.id)
+        for example in examples
+        for rendered in template.render_all(example.with_system(prompt).messages, example.tools)
+    ]
 
 
 def _digest(examples: tuple[Example, ...]) -> str:

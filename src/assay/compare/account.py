@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import compress
 
 import numpy as np
 
@@ -64,12 +65,14 @@ def conclude(
 ) -> Result:
     """Draw the verdict and write the account of it."""
     config = bench.config
-    groups = _groups(examples) if plan.groups is not None else None
+    all_groups = _groups(examples) if plan.groups is not None else None
+    counted = taken[0].measurement.counted[config.primary]
+    groups = None if all_groups is None else list(compress(all_groups, counted))
     prices = [_price(one, config) for one in taken]
     entries = [_entry(one, cost) for one, cost in zip(taken, prices, strict=True)]
     decision = decide(entries, groups, _settings(plan))
     candidates = [
-        _candidate(one, cost, figures, groups, examples, config)
+        _candidate(one, cost, figures, all_groups, examples, config)
         for one, cost, figures in zip(taken, prices, decision.candidates, strict=True)
     ]
     return Result(
@@ -109,7 +112,7 @@ def answer_rows(
             reference=example.output,
             group=example.group,
             answers={name: m.answers[i].text for name, m in measured.items()},
-            scores={name: m.primary_scores[i] for name, m in measured.items()},
+            scores={name: m.scores[m.primary][i] for name, m in measured.items()},
         )
 
 
@@ -173,7 +176,7 @@ def _candidate(
         score=figures.score,
         low=figures.low,
         high=figures.high,
-        failed=sum(not parsed for parsed in measurement.parsed),
+        failed=measurement.failed,
         status="incomplete" if measurement.incomplete else "complete",
         latency_p50_s=speed.p50_s,
         latency_p95_s=speed.p95_s,
@@ -200,18 +203,21 @@ def _candidate(
 
 
 def _metrics(measurement: Measurement, groups: Sequence[str] | None) -> dict[str, Figure]:
-    """Every grader's mean with its own interval; shown, never deciding."""
-    if measurement.incomplete or not measurement.parsed:
+    """Every grader's mean over the examples that count for it, with its own interval."""
+    if measurement.incomplete:
         return {}
-    labels = list(measurement.scores)
-    columns = np.stack([np.asarray(measurement.scores[label]) for label in labels], axis=1)
-    rng = np.random.default_rng(0)
-    means = studentise(units(columns, groups), METRIC_RESAMPLES, rng, least=0.0, most=1.0)
-    low, high = means.interval(0.05)
-    return {
-        label: Figure(score=float(means.mean[i]), low=float(low[i]), high=float(high[i]))
-        for i, label in enumerate(labels)
-    }
+    figures = {}
+    for label, scores in measurement.scores.items():
+        counted = measurement.counted[label]
+        if not any(counted):
+            continue
+        column = np.array([[score] for score in compress(scores, counted)])
+        kept = None if groups is None else list(compress(groups, counted))
+        rng = np.random.default_rng(0)
+        mean = studentise(units(column, kept), METRIC_RESAMPLES, rng, least=0.0, most=1.0)
+        low, high = mean.interval(0.05)
+        figures[label] = Figure(score=float(mean.mean[0]), low=float(low[0]), high=float(high[0]))
+    return figures
 
 
 def _curve(candidate: Candidate) -> Curve:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +17,7 @@ from assay import __version__
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.candidates import builder, ways
-from assay.candidates.building import Candidate, Context
+from assay.candidates.building import Candidate, Context, Tried
 from assay.compare import records
 from assay.compare.account import Taken, answer_rows, conclude
 from assay.compare.entries import Settings
@@ -25,6 +25,7 @@ from assay.compare.holdout import next_opening, open_holdout
 from assay.compare.performance import measure_performance
 from assay.compare.result import DataSection, Plan, Result
 from assay.compare.verdict import planned_effect
+from assay.config import Config
 from assay.errors import AssayError, DataError
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.stats import UNKNOWN_DISCORDANCE, opening_alpha
@@ -42,16 +43,18 @@ class Parts:
     Attributes:
         split: the folder of the split; its holdout stays closed until the plan is written.
         holdout: sha256 the holdout was locked with.
-        holdout_groups: the group of each holdout row; None where no two rows share one.
+        holdout_groups: how many groups the holdout's rows form; None where no two share one.
+        with_twins: validation before the quarantine, where that took very much of it.
         data: what the report says of the data.
     """
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
+    with_twins: tuple[Example, ...] | None
     split: Path
     holdout: str
     holdout_rows: int
-    holdout_groups: tuple[str, ...] | None
+    holdout_groups: int | None
     data: DataSection
 
 
@@ -128,6 +131,8 @@ def build_all(
                 warnings.append(f"{name} was left out: {error}")
                 bench.progress.say(warnings[-1])
             else:
+                if parts.with_twins is not None:
+                    candidate = _shown_with_twins(candidate, parts.with_twins, bench)
                 message = f"built for a comparison by assay {__version__}"
                 save_agent(bench.store, candidate.name, candidate.agent, message=message)
                 built.append(candidate)
@@ -136,6 +141,15 @@ def build_all(
     if not built:
         raise AssayError(" ".join(["no candidate could be built.", *warnings]))
     return built, warnings
+
+
+def _shown_with_twins(
+    candidate: Candidate, validation: tuple[Example, ...], bench: Bench
+) -> Candidate:
+    """The quarantine took much of validation: what the figure would have been is shown as well."""
+    score = bench.measure(candidate.agent, validation).score
+    extra = Tried("chosen setting, with the twins of holdout rows", score, False)
+    return replace(candidate, tried=(*candidate.tried, extra))
 
 
 def _outside(name: str, path: Path, bench: Bench) -> Candidate:
@@ -177,7 +191,6 @@ def write_plan(parts: Parts, bench: Bench, built: Sequence[Candidate], id: str) 
         monthly_requests=config.monthly_requests,
         discordance=seen,
     )
-    groups = parts.holdout_groups
     fields = {
         "candidates": [candidate.name for candidate in built],
         "primary": config.primary,
@@ -188,15 +201,31 @@ def write_plan(parts: Parts, bench: Bench, built: Sequence[Candidate], id: str) 
         "good_enough": settings.good_enough,
         "monthly_requests": settings.monthly_requests,
         "holdout": parts.holdout_rows,
-        "groups": None if groups is None else len(set(groups)),
+        "groups": parts.holdout_groups,
         "minimum_detectable_effect": planned_effect(
-            len(built), parts.holdout_rows, groups, settings
+            len(built),
+            parts.holdout_rows,
+            _even_groups(parts.holdout_rows, parts.holdout_groups),
+            settings,
         ),
         "discordance": UNKNOWN_DISCORDANCE if seen is None else seen,
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     digest = hashlib.sha256(canonical_json(fields).encode()).hexdigest()
     return Plan.model_validate(fields | {"sha256": digest})
+
+
+def detectable_effect(
+    config: Config, candidates: int, rows: int, groups: int | None, opening: int
+) -> float:
+    """The smallest difference a comparison could show, before anything is built."""
+    settings = Settings(margin=config.margin, alpha=ALPHA, opening=opening)
+    return planned_effect(candidates, rows, _even_groups(rows, groups), settings)
+
+
+def _even_groups(rows: int, groups: int | None) -> list[str] | None:
+    """Groups of like size: before the opening no more is known of them than how many there are."""
+    return None if groups is None else [str(row % groups) for row in range(rows)]
 
 
 def discordance(built: Sequence[Candidate]) -> float | None:

@@ -194,7 +194,7 @@ def _more_examples(bench: Bench, shortlist: Sequence[Entry]) -> int:
     enough = max([*sizes, least])
     more = max(enough - bench.examples, math.ceil(bench.examples / 10), 1)
     # Two digits are all that such an estimate is worth.
-    step = 10 ** max(len(str(more)) - 2, 0)
+    step = int(10 ** max(len(str(more)) - 2, 0))
     return min(math.ceil(more / step) * step, MOST_EXAMPLES)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from statistics import fmean
 
@@ -29,24 +30,33 @@ class Measurement:
 
     Attributes:
         scores: by grader label, one score in [0, 1] for each example.
+        counted: by grader label, False where the grader can say nothing about the example (no
+            glossary term in the reference); the same examples for every agent.
         parsed: whether the primary grader could read the answer.
-        incomplete: the engine failed on at least one request after retries.
     """
 
     answers: list[Answer]
     scores: dict[str, list[float]]
+    counted: dict[str, list[bool]]
     parsed: list[bool]
     primary: str
 
     @property
     def primary_scores(self) -> list[float]:
-        """The scores that decide."""
-        return self.scores[self.primary]
+        """The scores that decide, of the examples that count."""
+        return list(compress(self.scores[self.primary], self.counted[self.primary]))
 
     @property
     def score(self) -> float:
-        """Mean of the scores that decide."""
-        return fmean(self.primary_scores)
+        """Mean of the scores that decide; 0 when no example counts."""
+        scores = self.primary_scores
+        return fmean(scores) if scores else 0.0
+
+    @property
+    def failed(self) -> int:
+        """Answers that were given and could not be read."""
+        pairs = zip(self.parsed, self.answers, strict=True)
+        return sum(not parsed and answer.finish != "error" for parsed, answer in pairs)
 
     @property
     def incomplete(self) -> bool:
@@ -87,10 +97,11 @@ class Bench:
         )
         texts = [answer.text for answer in answers]
         scores: dict[str, list[float]] = {}
+        counted: dict[str, list[bool]] = {}
         parsed = [True] * len(texts)
         for spec in self.config.graders:
             graded = grade(spec, texts, examples, context)
-            scores[spec.label] = graded.scores
+            scores[spec.label], counted[spec.label] = graded.scores, graded.counted
             if spec.label == self.config.primary:
                 parsed = graded.parsed
-        return Measurement(answers, scores, parsed, self.config.primary)
+        return Measurement(answers, scores, counted, parsed, self.config.primary)

@@ -28,7 +28,7 @@ def open_demo(folder: Path, progress: Progress = SILENT) -> Project:
     if folder.exists():
         folder.rmdir()
     choices = Choices(
-        data=builtin.folder() / "ferry" / "tickets.jsonl",
+        data=builtin.folder() / "tickets.jsonl",
         input=["message"],
         output=["record"],
         id="id",

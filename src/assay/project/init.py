@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind, config_schema
+from assay.data.dataset import LEAST_ROWS
 from assay.data.propose import Proposal, propose
 from assay.data.read import Detected, detect, read
 from assay.errors import DataError, UsageError
@@ -87,6 +88,19 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
             f"there is no usable example in it.{why}",
             where=str(choices.data),
             fix="See them all with `assay data check FILE`.",
+        )
+    if len(examples) < LEAST_ROWS:
+        raise DataError(
+            f"{len(examples)} usable examples; at least {LEAST_ROWS} are needed, and some hundreds "
+            "for a verdict.",
+            where=str(choices.data),
+            fix="Add examples.",
+        )
+    if len({example.output for example in examples}) == 1:
+        raise DataError(
+            "every output is the same: there is nothing to tell apart.",
+            where=str(choices.data),
+            fix="Add rows with other outputs, or name another column with --output.",
         )
     return Draft(
         name,

@@ -7,21 +7,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assay.candidates import ways
+from assay.compare import comparison as comparing
+from assay.compare.curve import REPEATS, LearningCurve, curve, curve_sizes
+from assay.compare.holdout import openings
+from assay.compare.report import write_report
+from assay.compare.result import DataSection, OpeningRecord, Quarantine, Result, Verdict
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, load_config
 from assay.data.dataset import prepare, renew
-from assay.data.split import SplitManifest, load_train, load_validation
-from assay.errors import AssayError, HoldoutError, UsageError
+from assay.data.split import (
+    MANIFEST,
+    SplitManifest,
+    load_train,
+    load_validation,
+    load_validation_with_twins,
+    read_manifest,
+)
+from assay.errors import HoldoutError, UsageError
 from assay.evaluate.graders import check_graders
 from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.progress import SILENT, Progress
 from assay.project.estimate import Estimate, Sizes, estimate
 from assay.project.init import Draft, token_limits, write_project
-from assay.project.sizes import sizes_of
+from assay.project.sizes import sizes_of, token_lengths
 from assay.store.store import Store
+
+if TYPE_CHECKING:
+    from assay.chat.template import Template
+
+REPORT = "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +46,16 @@ class Comparison:
     """A finished comparison.
 
     Attributes:
-        result: all figures, as in result.json.
         folder: plan.json, result.json, answers.jsonl.gz and report.html.
-        report: the report, also copied to the project's folder.
+        report: a copy of the report in the project's folder.
     """
 
-    result: Any
+    result: Result
     folder: Path
     report: Path
 
     @property
-    def verdict(self) -> Any:
+    def verdict(self) -> Verdict:
         """What follows."""
         return self.result.verdict
 
@@ -62,10 +78,195 @@ class Project:
         """The project's state, in `.assay/`."""
         return Store(self.root / STATE_FOLDER)
 
+    @property
+    def split_folder(self) -> Path:
+        """Where train, validation and the locked holdout are."""
+        return self.root / STATE_FOLDER / "split"
+
     @cached_property
-    def _template(self) -> tuple[Any, int]:
+    def _template(self) -> tuple[Template, int]:
         from assay.chat.template import Template
         from assay.models.load import load_tokenizer
 
         tokenizer, context = load_tokenizer(self.config.model)
         return Template.of(tokenizer), context
+
+    def split(self, progress: Progress = SILENT) -> SplitManifest:
+        """Divide the examples and lock the holdout; what is there and still fits is kept.
+
+        Raises:
+            DataError: the examples cannot be read or divided.
+            HoldoutError: the split was changed, or the holdout was opened and would change.
+        """
+        template, context = self._template
+        return prepare(
+            self.config,
+            self.root,
+            self.split_folder,
+            template=template,
+            context_length=context,
+            opened=bool(self.openings()),
+            progress=progress,
+        )
+
+    def openings(self) -> list[OpeningRecord]:
+        """Every opening of the present holdout, oldest first."""
+        if not (self.split_folder / MANIFEST).exists():
+            return []
+        return openings(self.store, read_manifest(self.split_folder).holdout_sha256)
+
+    def show(self, part: str, count: int, progress: Progress = SILENT) -> list[Example]:
+        """The first examples of train or validation.
+
+        Raises:
+            HoldoutError: the holdout was asked for.
+            UsageError: there is no such part.
+        """
+        if part == "holdout":
+            raise HoldoutError(
+                "the holdout is locked; a row that was seen is worth nothing as a measure.",
+                fix="Look at validation, which is drawn in the same way.",
+            )
+        if part not in ("train", "validation"):
+            raise UsageError(f"there is no part {part!r}.", fix="Use train or validation.")
+        self.split(progress)
+        load = load_train if part == "train" else load_validation
+        return load(self.split_folder)[:count]
+
+    def renew_holdout(self, file: Path, progress: Progress = SILENT) -> SplitManifest:
+        """Lock a new holdout of new examples; the old one may be trained on from now on."""
+        template, context = self._template
+        return renew(
+            self.config,
+            self.root,
+            self.split_folder,
+            file,
+            template=template,
+            context_length=context,
+            progress=progress,
+        )
+
+    def sizes(self, progress: Progress = SILENT) -> Sizes:
+        """Rows of each part and tokens of a sample, of train."""
+        from assay.models.show import describe
+
+        manifest = self.split(progress)
+        template, context = self._template
+        return sizes_of(
+            load_train(self.split_folder),
+            self.config,
+            template,
+            context,
+            describe(self.config.model, progress).parameters,
+            validation=manifest.validation,
+            holdout=manifest.holdout,
+        )
+
+    def estimate(self, progress: Progress = SILENT) -> Estimate:
+        """What `compare` will take in time, memory and money, and what it can show."""
+        names = ways(self.config.candidates, self.config.task)
+        sizes = self.sizes(progress)
+        manifest = read_manifest(self.split_folder)
+        effect = comparing.detectable_effect(
+            self.config, len(names), manifest.holdout, manifest.groups, len(self.openings()) + 1
+        )
+        return estimate(self.config, sizes, names, effect)
+
+    def compare(
+        self,
+        *,
+        predictions: Mapping[str, Path] | None = None,
+        reason: str = "compare",
+        trust_code: bool = False,
+        redact: bool = False,
+        progress: Progress = SILENT,
+    ) -> Comparison:
+        """Build every candidate, open the holdout once, draw the verdict, write the report.
+
+        Args:
+            predictions: name -> JSONL file `{id, output}` of an outside model's answers.
+            reason: why the holdout is opened; kept in its log.
+            trust_code: run the project's own Python graders.
+            redact: leave inputs, references and answers out of the report.
+        """
+        manifest = self.split(progress)
+        parts = comparing.Parts(
+            train=tuple(load_train(self.split_folder)),
+            validation=tuple(load_validation(self.split_folder)),
+            with_twins=_tuple(load_validation_with_twins(self.split_folder)),
+            split=self.split_folder,
+            holdout=manifest.holdout_sha256,
+            holdout_rows=manifest.holdout,
+            holdout_groups=manifest.groups,
+            data=_data_section(manifest),
+        )
+        done = comparing.compare(
+            parts, self._bench(progress, trust_code), predictions=predictions or {}, reason=reason
+        )
+        report = write_report(done.folder, redact=redact)
+        shutil.copyfile(report, self.root / REPORT)
+        return Comparison(done.result, done.folder, self.root / REPORT)
+
+    def curve_seconds(self, candidate: str, progress: Progress = SILENT) -> float:
+        """About how long `curve` will take."""
+        sizes = self.sizes(progress)
+        whole = dict(estimate(self.config, sizes, [candidate], 1.0).parts)[candidate]
+        # The time of a point is taken to be in proportion to its rows, with a tenth that is fixed.
+        shares = [0.1 + 0.9 * rows / sizes.train for rows in curve_sizes(sizes.train)]
+        return REPEATS * sum(shares) * whole
+
+    def curve(self, candidate: str = "fine-tune", progress: Progress = SILENT) -> LearningCurve:
+        """The score on validation by the number of training examples, and what more would bring."""
+        self.split(progress)
+        return curve(
+            candidate,
+            tuple(load_train(self.split_folder)),
+            tuple(load_validation(self.split_folder)),
+            self._bench(progress, trust_code=False),
+        )
+
+    def _bench(self, progress: Progress, trust_code: bool) -> Bench:
+        from assay.agent.engines import Engines
+
+        return Bench(self.config, self.root, self.store, Engines(self.store), progress, trust_code)
+
+
+def open(path: str | Path) -> Project:
+    """The project in a folder."""
+    return Project(Path(path))
+
+
+def create(drafted: Draft, *, folder: Path | None = None, progress: Progress = SILENT) -> Project:
+    """Write a drafted project (its folder is its name, in the current one) and open it."""
+    from assay.chat.template import Template
+    from assay.models.load import load_tokenizer
+
+    tokenizer, context = load_tokenizer(drafted.choices.model, progress)
+    template = Template.of(tokenizer)
+    prompt = drafted.proposal.system_prompt
+    sample = drafted.examples[:: max(1, len(drafted.examples) // 1000)]
+    lengths = [token_lengths(example, template, prompt) for example in sample]
+    new, most = token_limits(lengths, context)
+    target = folder or Path(drafted.name)
+    write_project(target, drafted, max_new_tokens=new, max_tokens=most)
+    return Project(target)
+
+
+def _tuple(examples: list[Example] | None) -> tuple[Example, ...] | None:
+    return None if examples is None else tuple(examples)
+
+
+def _data_section(manifest: SplitManifest) -> DataSection:
+    raw: dict[str, Any] = manifest.to_dict()
+    names = ("file", "format", "task", "rows", "rejected", "train", "validation", "holdout")
+    return DataSection(
+        **{name: raw[name] for name in names},
+        official_split=manifest.official_split,
+        groups=manifest.groups,
+        holdout_sha256=manifest.holdout_sha256,
+        train_sha256=manifest.train_sha256,
+        problems=manifest.problems,
+        duplicates=manifest.duplicates,
+        quarantine=Quarantine(**raw["quarantine"]),
+        warnings=manifest.warnings,
+    )

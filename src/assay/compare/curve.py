@@ -1,0 +1,142 @@
+"""The learning curve: the score on validation by the number of training examples.
+
+Five sizes, each twice the one before, three times over: in each repeat the smaller sets are part
+of the larger ones, and repeat and training have their own seed. A point that was measured is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assay.candidates import builder
+from assay.candidates.building import Context
+from assay.errors import DataError
+from assay.evaluate.measure import Bench
+from assay.evaluate.powerlaw import Backtest, Doubling, backtest, double
+from assay.example import Example, canonical_json
+from assay.store.files import write_json
+
+SIZES = 5
+REPEATS = 3
+LEAST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """What was measured, and what twice the data would bring.
+
+    Attributes:
+        sizes: numbers of training examples.
+        scores: [size][repeat], means on validation.
+        doubling: what twice the largest size would bring.
+        backtest: whether the fit up to half of the rows foresaw the score of all.
+    """
+
+    candidate: str
+    primary: str
+    sizes: list[int]
+    scores: list[list[float]]
+    doubling: Doubling
+    backtest: Backtest
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `assay curve --json` prints."""
+        return {
+            "candidate": self.candidate,
+            "primary": self.primary,
+            "points": [
+                {"rows": size, "scores": scores}
+                for size, scores in zip(self.sizes, self.scores, strict=True)
+            ],
+            "doubling": asdict(self.doubling),
+            "backtest": asdict(self.backtest),
+        }
+
+
+def curve_sizes(rows: int) -> list[int]:
+    """Five sizes up to `rows`, each twice the one before.
+
+    Raises:
+        DataError: too few rows for five sizes.
+    """
+    sizes = [round(rows / 2**i) for i in reversed(range(SIZES))]
+    if sizes[0] < LEAST:
+        least = LEAST * 2 ** (SIZES - 1)
+        raise DataError(
+            f"{rows} training examples are too few for a learning curve.",
+            fix=f"It needs {least}.",
+        )
+    return sizes
+
+
+def curve(
+    name: str, train: tuple[Example, ...], validation: tuple[Example, ...], bench: Bench
+) -> LearningCurve:
+    """Measure every size and repeat, then forecast."""
+    sizes = curve_sizes(len(train))
+    builder(name)
+    folder = bench.store.folder / "curves"
+    per_example: list[list[list[float]]] = [[] for _ in sizes]
+    with bench.progress.task(f"curve of {name}", len(sizes) * REPEATS, "points") as bar:
+        for i, size in enumerate(sizes):
+            for seed in range(REPEATS):
+                part = nested(train, seed)[:size]
+                scores = _point(name, part, seed, validation, bench, folder)
+                per_example[i].append(scores)
+                bar.advance(rows=size, score=sum(scores) / len(scores))
+    tables = [np.array(repeats) for repeats in per_example]
+    return LearningCurve(
+        candidate=name,
+        primary=bench.config.primary,
+        sizes=sizes,
+        scores=[[sum(s) / len(s) for s in repeats] for repeats in per_example],
+        doubling=double(sizes, tables),
+        backtest=backtest(sizes, tables),
+    )
+
+
+def nested(train: Sequence[Example], seed: int) -> list[Example]:
+    """The repeat's own order; its beginnings are the smaller sets."""
+    order = list(train)
+    random.Random(seed).shuffle(order)
+    return order
+
+
+def _point(
+    name: str,
+    part: Sequence[Example],
+    seed: int,
+    validation: tuple[Example, ...],
+    bench: Bench,
+    folder: Path,
+) -> list[float]:
+    """Scores on validation of the candidate built from a part of train."""
+    config = bench.config
+    tuned = config.fine_tune.model_copy(update={"seed": seed})
+    seeded = config.model_copy(update={"fine_tune": tuned})
+    key = hashlib.sha256(
+        canonical_json(
+            {
+                "candidate": name,
+                "train": [example.content_hash() for example in part],
+                "validation": [example.content_hash() for example in validation],
+                "config": seeded.model_dump(mode="json", exclude={"monthly_requests", "costs"}),
+            }
+        ).encode()
+    ).hexdigest()
+    kept = folder / f"{key}.json"
+    if kept.exists():
+        scores: list[float] = json.loads(kept.read_text(encoding="utf-8"))
+        return scores
+    context = Context(tuple(part), validation, replace(bench, config=seeded))
+    measured = list(builder(name)(context).scores)
+    write_json(kept, measured)
+    return measured
