@@ -1,5 +1,19 @@
 """Turns a general language model into a specialist for one job, and proves what it is worth."""
 
+from __future__ import annotations
+
 from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from assay.project import Project
 
 __version__ = version("assay")
+
+
+def open(path: str | Path) -> Project:
+    """The project in a folder; see `assay.project` for what one does with it."""
+    from assay.project import open as open_project
+
+    return open_project(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, NoReturn, cast
 
 import typer
 
@@ -13,6 +13,8 @@ from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.progress import Terminal
 from assay.config import STARTER_MODEL, TaskKind
 from assay.errors import AssayError, UsageError
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     help="Find out which way of specialising a language model is worth it.",
@@ -181,6 +183,14 @@ def demo(
     print(f"\nReport: {comparison.report}")
 
 
+def _stopped() -> NoReturn:
+    print(
+        "assay: stopped. What was finished is kept; the same command goes on from there.",
+        file=sys.stderr,
+    )
+    sys.exit(INTERRUPTED)
+
+
 def run() -> None:
     """The entry point: errors become sentences and exit codes."""
     try:
@@ -189,11 +199,11 @@ def run() -> None:
         print(f"assay: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print(
-            "assay: stopped. What was finished is kept; the same command goes on from there.",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+        _stopped()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # Typer has caught Ctrl-C and says nothing
+            _stopped()
+        raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

@@ -123,20 +123,19 @@ def print_models(rows: Sequence[dict[str, Any]]) -> None:
 
 def print_split(manifest: Any) -> None:
     """What was divided how; nothing of the holdout but its size and its lock."""
-    body = manifest.to_dict()
     rows = table(None, "part", "rows", numbers=["rows"])
-    for part, count in body["counts"].items():
-        rows.add_row(part, str(count))
+    for part in ("train", "validation", "holdout"):
+        rows.add_row(part, str(getattr(manifest, part)))
     console.print(rows)
-    quarantine = body["quarantine"]
+    kept_out = manifest.quarantine
     console.print(
-        f"{quarantine['exact']} holdout rows had an exact twin elsewhere, {quarantine['near']} a "
-        f"near one: {quarantine['train_removed']} training and "
-        f"{quarantine['validation_removed']} validation rows were kept out."
+        f"{kept_out.exact} holdout rows had an exact twin elsewhere, {kept_out.near} a near one: "
+        f"{kept_out.train_removed} training and {kept_out.validation_removed} validation rows "
+        "were kept out."
     )
-    for warning in quarantine["warnings"]:
+    for warning in [*manifest.warnings, *kept_out.warnings]:
         console.print(f"[yellow]![/] {escape(warning)}")
-    console.print(f"The holdout is locked: {body['sha256']['holdout']}")
+    console.print(f"The holdout is locked: {manifest.holdout_sha256}")
 
 
 def print_curve(curve: Any) -> None:

@@ -21,7 +21,7 @@ from assay.candidates.building import Candidate, Context, Tried
 from assay.compare import records
 from assay.compare.account import Taken, answer_rows, conclude
 from assay.compare.entries import Settings
-from assay.compare.holdout import next_opening, open_holdout
+from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.performance import measure_performance
 from assay.compare.result import DataSection, Plan, Result
 from assay.compare.verdict import planned_effect
@@ -80,6 +80,8 @@ def compare(
     Raises:
         AssayError: no candidate could be built, or outside answers do not fit the holdout.
     """
+    ids = holdout_ids(parts.split, parts.holdout)
+    outside = {name: read_predictions(path, ids) for name, path in predictions.items()}
     built, warnings = build_all(parts, bench, predictions)
     id = _identity(parts, bench, built)
     folder = bench.store.folder / "comparisons" / id[:16]
@@ -105,7 +107,7 @@ def compare(
         reason=reason,
         alpha=ALPHA,
     )
-    measured = {c.name: _answer(c, examples, bench, predictions) for c in built}
+    measured = {c.name: _answer(c, examples, bench, outside) for c in built}
     taken = [Taken(c, measured[c.name], performances[c.name]) for c in built]
     result = conclude(id, plan, taken, examples, parts.data, bench, warnings)
     records.finish(bench.store, result, answer_rows(examples, measured), folder)
@@ -154,8 +156,6 @@ def _shown_with_twins(
 
 def _outside(name: str, path: Path, bench: Bench) -> Candidate:
     """The answers of an outside model, as a candidate; what they cost is not known."""
-    if not path.exists():
-        raise DataError("there is no such file.", where=str(path))
     blob = bench.store.put(path.read_bytes())
     agent = Agent(kind="outside", model=f"outside:{blob}")
     save_agent(bench.store, name, agent, message=f"answers of {path.name}")
@@ -241,10 +241,9 @@ def _answer(
     candidate: Candidate,
     examples: Sequence[Example],
     bench: Bench,
-    predictions: Mapping[str, Path],
+    outside: Mapping[str, Sequence[str]],
 ) -> Measurement:
     bench.progress.say(f"Holdout: {candidate.name}")
     if candidate.agent.kind == "outside":
-        texts = read_predictions(predictions[candidate.name], [e.id for e in examples])
-        return bench.grade([Answer(text) for text in texts], examples)
+        return bench.grade([Answer(text) for text in outside[candidate.name]], examples)
     return bench.measure(candidate.agent, examples)

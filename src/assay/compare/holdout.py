@@ -66,6 +66,18 @@ def open_holdout(
     with store.session() as session:
         if session.get(ComparisonRow, comparison) is None:
             raise HoldoutError("a holdout is opened only for a comparison with a written plan.")
+    path = _locked(split, holdout)
+    _log(store, holdout, comparison, reason, alpha)
+    return list(read_examples(path))
+
+
+def holdout_ids(split: Path, holdout: str) -> list[str]:
+    """The ids of the holdout's rows, which tell nothing of what is in them; no opening."""
+    return [example.id for example in read_examples(_locked(split, holdout))]
+
+
+def _locked(split: Path, holdout: str) -> Path:
+    """The holdout's file, as it was locked."""
     path = split / HOLDOUT_FILE
     if not path.exists():
         raise HoldoutError(
@@ -79,8 +91,7 @@ def open_holdout(
             where=str(path),
             fix="Restore the file, or start afresh with `assay data renew-holdout FILE`.",
         )
-    _log(store, holdout, comparison, reason, alpha)
-    return list(read_examples(path))
+    return path
 
 
 def _log(store: Store, holdout: str, comparison: str, reason: str, alpha: float) -> None:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Float, ForeignKey, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Integer,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -16,6 +27,19 @@ class Table(DeclarativeBase):
 def now() -> datetime:
     """The current time, UTC, whole seconds."""
     return datetime.now(UTC).replace(microsecond=0)
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time with its zone: SQLite forgets it, so what comes back is told to be UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """UTC, on every database."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class AgentRow(Table):
@@ -39,7 +63,7 @@ class AgentVersionRow(Table):
     agent: Mapped[str] = mapped_column(ForeignKey("agents.id"))
     author: Mapped[str] = mapped_column(String(200))
     message: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
 
 
 class OpeningRow(Table):
@@ -54,7 +78,7 @@ class OpeningRow(Table):
     comparison: Mapped[str] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(Text)
     alpha: Mapped[float] = mapped_column(Float)
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
 
 
 class ComparisonRow(Table):
@@ -66,7 +90,7 @@ class ComparisonRow(Table):
     holdout: Mapped[str] = mapped_column(String(64), index=True)
     plan: Mapped[dict[str, Any]] = mapped_column(JSON)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
 
 
 class SettingRow(Table):

@@ -1,0 +1,174 @@
+"""The command line as scripts see it: exit codes, one JSON document, sentences for errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.small import small_project, write_csv
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "assay.cli.main", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def sentence(done: subprocess.CompletedProcess[str], code: int) -> str:
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_version_and_help() -> None:
+    assert run("--version").stdout.startswith("assay 0.")
+    for command in ("init", "compare", "curve", "demo", "data", "models"):
+        assert run(command, "--help").returncode == 0
+
+
+def test_check_prints_the_contract(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", 30)
+    with file.open("a") as out:
+        out.write("an empty one,\n")
+    done = run("data", "check", str(file), "--input", "text", "--output", "label", "--json")
+    body = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert {
+        "format",
+        "rows",
+        "valid",
+        "rejected",
+        "problems",
+        "counts",
+        "duplicates",
+        "tokens",
+    } <= (body.keys())
+    assert (body["format"], body["rows"], body["valid"], body["rejected"]) == ("csv", 31, 30, 1)
+    empty = next(p for p in body["problems"] if p["code"] == "empty-output")
+    assert {"file", "line", "field", "code", "severity", "message", "fix"} == empty.keys()
+    assert (empty["line"], empty["severity"]) == (32, "error")
+    assert body["tokens"] is None
+    assert body["duplicates"].keys() == {"exact", "near"}
+
+
+def test_warnings_alone_exit_0(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", 60)
+    text = file.read_text().splitlines()
+    file.write_text("\n".join([*text, text[1]]) + "\n")
+    done = run("data", "check", str(file), "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["duplicates"]["exact"] >= 1
+
+
+def test_overlap_prints_the_contract(tmp_path: Path) -> None:
+    train = write_csv(tmp_path / "train.csv", 40)
+    (tmp_path / "hold.csv").write_text(
+        "text,label\n" + train.read_text().splitlines()[3].upper() + "\nsomething else,cat\n"
+    )
+    done = run(
+        "data", "overlap", str(train), str(tmp_path / "hold.csv"), "--input", "text", "--json"
+    )
+    body = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert (body["exact"], body["near"]) == (1, 0)
+    (row,) = body["rows"]
+    assert row["holdout_row"] == 1
+    assert row["train_row"] == 3
+    assert row["kind"] == "exact"
+    assert row["similarity"] == 1.0
+
+
+def test_import_writes_chat_and_keeps_the_rejected(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"prompt": "p", "completion": "c"}\n{"prompt": 3}\n')
+    done = run("data", "import", str(file), str(tmp_path / "out.jsonl"), "--json")
+    body = json.loads(done.stdout)
+    assert (body["written"], body["rejected"]) == (1, 1)
+    (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert json.loads(line)["messages"][1] == {"role": "assistant", "content": "c"}
+    assert "problems" in json.loads(Path(body["rejected_file"]).read_text())
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "code", "words"),
+    [
+        ("", (), 1, "empty"),
+        ("text,label\n", (), 1, ""),
+        ("text,label\na,x\nb,y\n", (), 1, "at least 10"),
+        ("text,label\n" + "".join(f"row {i},same\n" for i in range(60)), (), 1, "same"),
+        ("text,label\na,x\n", ("--input", "txt", "--output", "label"), 1, "text"),
+        ("text,label\na,x\n", ("--input", "text"), 2, "go together"),
+        ("text,label\na,x\n", ("--task", "poem"), 2, "label, json or text"),
+    ],
+)
+def test_init_refuses_in_a_sentence(
+    tmp_path: Path, content: str, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    done = run("init", "p", "--data", "a.csv", "--yes", *arguments, cwd=tmp_path)
+    assert words in sentence(done, code)
+    assert not (tmp_path / "p").exists()
+
+
+def test_wrong_turns_end_in_sentences(tmp_path: Path) -> None:
+    assert "no project here" in sentence(run("compare", cwd=tmp_path), 1)
+    assert sentence(run("init", "p", "--data", "missing.csv", cwd=tmp_path), 1)
+    assert sentence(run("comapre", cwd=tmp_path), 2)
+    assert "NAME=FILE" in sentence(run("compare", "--predictions", "x", cwd=tmp_path), 2)
+    (tmp_path / "assay.yaml").write_text("version: 1\nname: [\n")
+    assert "line" in sentence(run("compare", cwd=tmp_path), 1)
+    (tmp_path / "assay.yaml").write_text("version: 1\nname: p\nepochs: 3\n")
+    assert "assay.yaml" in sentence(run("compare", cwd=tmp_path), 1)
+
+
+@pytest.mark.slow
+def test_init_and_compare(tmp_path: Path) -> None:
+    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    done = run("compare", "--json", cwd=project.root)
+    assert done.returncode == 0
+    body = json.loads(done.stdout)
+    assert body["schema_version"] == 1
+    assert body["verdict"]["outcome"] in ("recommend", "none", "cannot_tell")
+    table = run("compare", cwd=project.root)
+    assert "holdout stays closed" in " ".join(table.stderr.split())
+    assert "report.html" in table.stdout
+    manifest = json.loads(run("data", "split", "--json", cwd=project.root).stdout)
+    assert manifest["holdout"] == body["data"]["holdout"]
+    assert "locked" in sentence(run("data", "show", "holdout", cwd=project.root), 1)
+    assert run("data", "show", "train", "-n", "2", cwd=project.root).stdout.count("user:") == 2
+    path = project.split_folder / "holdout.jsonl"
+    path.write_text(path.read_text().replace("cat", "cow"))
+    assert "holdout" in sentence(run("compare", cwd=project.root), 1)
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_clean_and_goes_on(tmp_path: Path) -> None:
+    project = small_project(tmp_path, edit={"  - few-shot-nearest\n": ""})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "assay.cli.main", "compare"],
+        cwd=project.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(6)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert "Traceback" not in errors
+    if process.returncode != 0:
+        assert process.returncode == 130
+        assert "goes on from there" in errors
+    assert run("compare", cwd=project.root).returncode == 0
+    leftovers = list(project.root.rglob("*.part"))
+    assert leftovers == []
+    assert os.path.exists(project.root / "report.html")

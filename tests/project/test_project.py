@@ -1,0 +1,182 @@
+"""The main job on a tiny model: a file in, a verdict out; stopped, resumed, repeated."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.small import small_project, write_csv
+
+import assay
+from assay.compare.result import Result
+from assay.errors import DataError, HoldoutError, UsageError
+
+CODE = "import assay, sys; assay.open(sys.argv[1]).compare(reason='killed test')"
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory):
+    project = small_project(tmp_path_factory.mktemp("compared"))
+    return project, project.compare(reason="first look")
+
+
+def test_a_file_becomes_a_verdict(compared) -> None:
+    _project, comparison = compared
+    result = comparison.result
+    names = [candidate.name for candidate in result.candidates]
+    assert names == [
+        "baseline-majority",
+        "baseline-tfidf",
+        "prompt",
+        "few-shot",
+        "few-shot-nearest",
+        "fine-tune",
+    ]
+    assert len(result.pairs) == 15
+    assert all(c.status == "complete" for c in result.candidates)
+    by_name = {c.name: c for c in result.candidates}
+    assert by_name["baseline-tfidf"].score > by_name["baseline-majority"].score
+    assert by_name["fine-tune"].setup_seconds > 0
+    assert by_name["prompt"].latency_p50_s > 0
+    assert by_name["prompt"].cost_per_1000 > 0
+    # A random model cannot do the job and the classifier can.
+    assert comparison.verdict.outcome == "none"
+    assert comparison.verdict.use_meanwhile == "baseline-tfidf"
+    assert [c.candidate for c in result.curves] == ["fine-tune"]
+    assert len(result.confusions) == 6
+
+
+def test_what_was_written_says_the_same(compared) -> None:
+    _project, comparison = compared
+    written = Result.model_validate_json((comparison.folder / "result.json").read_text())
+    assert written == comparison.result
+    with gzip.open(comparison.folder / "answers.jsonl.gz", "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    assert len(rows) == written.data.holdout
+    for candidate in written.candidates:
+        mean = sum(row["scores"][candidate.name] for row in rows) / len(rows)
+        assert mean == pytest.approx(candidate.score)
+    assert comparison.report.read_text().startswith("<!doctype html>")
+
+
+def test_the_plan_was_written_before_the_opening(compared) -> None:
+    _, comparison = compared
+    result = comparison.result
+    assert result.plan.written_at <= result.openings[0].at
+    assert result.plan.candidates == [c.name for c in result.candidates]
+    assert [(o.number, o.reason) for o in result.openings] == [(1, "first look")]
+
+
+def test_the_same_comparison_does_not_open_again(compared) -> None:
+    project, comparison = compared
+    again = project.compare(reason="once more")
+    assert again.result == comparison.result
+    assert len(project.openings()) == 1
+
+
+def test_the_holdout_is_never_shown(compared) -> None:
+    project, _ = compared
+    with pytest.raises(HoldoutError, match="locked"):
+        project.show("holdout", 5)
+    with pytest.raises(UsageError, match="no part"):
+        project.show("test", 5)
+    held = {
+        json.loads(line)["id"]
+        for line in (project.split_folder / "holdout.jsonl").read_text().splitlines()
+    }
+    shown = {e.id for part in ("train", "validation") for e in project.show(part, 10_000)}
+    assert held
+    assert not held & shown
+
+
+@pytest.mark.slow
+def test_another_metric_is_a_second_opening_at_a_stricter_level(tmp_path: Path) -> None:
+    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    first = project.compare()
+    path = project.root / "assay.yaml"
+    path.write_text(path.read_text().replace("margin: 0.02", "margin: 0.05"))
+    second = assay.open(project.root).compare(reason="a wider margin")
+    assert second.result.opening.number == 2
+    assert second.result.opening.alpha == pytest.approx(first.result.opening.alpha / 4)
+    assert [o.number for o in second.result.openings] == [1, 2]
+
+
+@pytest.mark.slow
+def test_changed_data_after_an_opening_is_refused(tmp_path: Path) -> None:
+    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    project.compare()
+    write_csv(project.root / "data" / "pets.csv", seed=7)
+    with pytest.raises(HoldoutError, match="renew-holdout"):
+        assay.open(project.root).compare()
+
+
+@pytest.mark.slow
+def test_outside_answers_take_part(tmp_path: Path) -> None:
+    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    project.split()
+    rows = [
+        json.loads(line)
+        for line in (project.split_folder / "holdout.jsonl").read_text().splitlines()
+    ]
+    answers = [{"id": r["id"], "output": r["messages"][-1]["content"]} for r in rows]
+    file = tmp_path / "answers.jsonl"
+    file.write_text("".join(json.dumps(a) + "\n" for a in answers))
+    comparison = project.compare(predictions={"vendor": file})
+    vendor = next(c for c in comparison.result.candidates if c.name == "vendor")
+    assert vendor.score == 1.0
+    assert vendor.yearly_cost is None
+    assert vendor.setup_seconds is None
+    file.write_text("".join(json.dumps(a) + "\n" for a in answers[1:]))
+    with pytest.raises(DataError, match=rows[0]["id"]):
+        project.compare(predictions={"vendor": file})
+
+
+def test_outside_answers_that_do_not_fit_open_nothing(tmp_path: Path) -> None:
+    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    file = tmp_path / "answers.jsonl"
+    file.write_text('{"id": "row-1", "output": "cat"}\n')
+    with pytest.raises(DataError):
+        project.compare(predictions={"vendor": file})
+    assert project.openings() == []
+
+
+@pytest.mark.slow
+def test_killed_half_way_it_goes_on_to_the_same_result(tmp_path: Path) -> None:
+    project = small_project(tmp_path, edit={"  - few-shot-nearest\n": ""})
+    killed = 0
+    for pause in (4.0, 7.0):
+        process = subprocess.Popen(
+            [sys.executable, "-c", CODE, str(project.root)], stderr=subprocess.DEVNULL
+        )
+        time.sleep(pause)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            killed += 1
+        process.wait()
+    whole = project.compare(reason="killed test").result
+    assert killed
+    assert [o.reason for o in whole.openings] == ["killed test"]
+    other = small_project(tmp_path / "other", edit={"  - few-shot-nearest\n": ""})
+    undisturbed = other.compare(reason="killed test").result
+    for one, two in zip(whole.candidates, undisturbed.candidates, strict=True):
+        assert (one.name, one.score, one.agent) == (two.name, two.score, two.agent)
+
+
+@pytest.mark.slow
+def test_a_learning_curve_is_kept_and_forecasts(tmp_path: Path) -> None:
+    project = small_project(tmp_path, rows=260)
+    curve = project.curve("baseline-tfidf")
+    assert curve.sizes[-1] == len(project.show("train", 10_000))
+    assert len(curve.scores) == 5
+    assert all(len(repeats) == 3 for repeats in curve.scores)
+    assert curve.doubling.then.size == 2 * curve.sizes[-1]
+    kept = list((project.store.folder / "curves").iterdir())
+    assert len(kept) == 15
+    assert project.curve("baseline-tfidf").scores == curve.scores
