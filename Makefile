@@ -11,8 +11,8 @@ PYTEST := $(BIN)/python -m pytest
 demo: $(STAMP)  ## the built-in project to a printed verdict and an HTML report
 	$(BIN)/assay demo $(DEMO_DIR)
 
-test: check  ## checks and all tests, seeded and small
-	$(PYTEST) -m "not soak"
+test: check  ## checks and all tests, seeded and small; one thread for each of two workers
+	OMP_NUM_THREADS=1 $(PYTEST) -m "not soak" -n 2 --dist loadfile
 
 test-fast: $(STAMP)  ## the loop: nothing that loads a model
 	$(PYTEST) -m "not soak and not slow" -q -x

@@ -1,0 +1,214 @@
+"""The whole product on public data: one comparison a data set, and the page of their verdicts.
+
+    python bench/verdicts.py banking77 snips mts-header mts-terms e2e [--folder FOLDER] [--quick]
+
+Data are looked for in ASSAY_TEST_DATA, else in ../shared/data. A comparison that was stopped goes
+on; one that ended is read. `docs/verdicts.md` is written anew from all results in FOLDER.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from assay import project
+from assay.cli.progress import Terminal
+from assay.compare.report import wording
+from assay.compare.result import Result
+from assay.config import CONFIG_FILE
+from assay.project.init import Choices
+from assay.store.files import write_atomic, write_atomic_lines
+
+PAGE = Path(__file__).parent.parent / "docs" / "verdicts.md"
+QUICK_ROWS = 150
+
+Rows = Iterator[dict[str, Any]]
+
+
+def data_folder() -> Path:
+    """Where the public data are."""
+    named = os.environ.get("ASSAY_TEST_DATA")
+    return Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
+
+
+def lines(*parts: str) -> Rows:
+    """The objects of a JSON Lines file."""
+    with data_folder().joinpath(*parts).open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def banking77(part: str) -> Rows:
+    """A bank's customer, one of 77 intents."""
+    for row in lines("banking77", f"{part}.jsonl"):
+        yield {"id": row["id"], "input": row["text"], "output": row["label"]}
+
+
+def snips(part: str) -> Rows:
+    """A sentence for a voice assistant, its intent and slots as a record."""
+    for row in lines("snips", f"{part}.jsonl"):
+        record = {"intent": row["intent"], "slots": row["slots"]}
+        yield {"id": row["id"], "input": row["text"], "output": record}
+
+
+def mts_header(part: str) -> Rows:
+    """A dialogue of doctor and patient, the section of the note it belongs to."""
+    for row in lines("mts_dialog", "train.jsonl" if part == "train" else "test1.jsonl"):
+        yield {"id": row["ID"], "input": row["dialogue"], "output": row["section_header"]}
+
+
+def mts_terms(part: str) -> Rows:
+    """A dialogue of doctor and patient, the note in clinical terms."""
+    for row in lines("mts_dialog", "train.jsonl" if part == "train" else "test1.jsonl"):
+        if len(row["dialogue"]) < 1200 and len(row["section_text"]) < 500:
+            yield {"id": row["ID"], "input": row["dialogue"], "output": row["section_text"]}
+
+
+def e2e(part: str) -> Rows:
+    """Fields of a restaurant, a sentence about it."""
+    for row in lines("e2e_nlg", "dev.jsonl" if part == "train" else "test.jsonl"):
+        yield {"id": row["id"], "input": row["mr"], "output": row["ref"]}
+
+
+GLOSSARY = ["hypertension", "diabetes", "allergies", "denies", "surgeries", "tobacco", "alcohol"]
+STYLE = {"min_words": 5, "max_words": 40, "avoid": ["I", "you"], "format": "plain"}
+
+JOBS: dict[str, tuple[Callable[[str], Rows], int, dict[str, str]]] = {
+    "banking77": (banking77, 2000, {}),
+    "snips": (snips, 1000, {}),
+    "mts-header": (mts_header, 1201, {}),
+    "mts-terms": (
+        mts_terms,
+        600,
+        {
+            "  - name: exact\n": "  - name: terms\n    settings: "
+            + json.dumps({"glossary": GLOSSARY})
+            + "\n"
+        },
+    ),
+    "e2e": (
+        e2e,
+        1000,
+        {"  - name: exact\n": f"  - name: style\n    settings: {json.dumps(STYLE)}\n"},
+    ),
+}
+
+
+def make(name: str, folder: Path, *, quick: bool, terminal: Terminal) -> project.Project:
+    """The project of a job; opened when it is there."""
+    root = folder / name
+    if (root / CONFIG_FILE).exists():
+        return project.open(root)
+    rows, train_rows, edits = JOBS[name]
+    files = {}
+    for part in ("train", "test"):
+        files[part] = folder / "files" / f"{name}-{part}.jsonl"
+        texts = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows(part))
+        write_atomic_lines(files[part], texts)
+    choices = Choices(
+        data=files["train"],
+        holdout=files["test"],
+        input=["input"],
+        output=["output"],
+        id="id",
+        train_rows=QUICK_ROWS if quick else train_rows,
+    )
+    drafted = project.draft(name, choices, terminal)
+    made = project.create(drafted, folder=root, progress=terminal)
+    path = made.root / CONFIG_FILE
+    text = path.read_text(encoding="utf-8")
+    if quick:
+        edits = {**edits, "  split:": f"  holdout_rows: {QUICK_ROWS}\n  split:"}
+    for old, new in edits.items():
+        if old not in text:
+            raise SystemExit(f"{name}: {old!r} is not in assay.yaml")
+        text = text.replace(old, new)
+    write_atomic(path, text)
+    return project.open(made.root)
+
+
+def section(name: str, result: Result) -> str:
+    """What came out, as Markdown."""
+    doc = (JOBS[name][0].__doc__ or "").strip()
+    kept_out = result.data.quarantine
+    out = [
+        f"## {name}",
+        "",
+        f"{doc} {result.data.train} training rows, {result.data.validation} validation rows, "
+        f"{result.data.holdout} holdout rows; {kept_out.exact} holdout rows had an exact twin and "
+        f"{kept_out.near} a near one in the training file, which were kept out.",
+        "",
+        f"**{wording.headline(result)}.** {result.verdict.reason} {wording.fine_tuning(result)}",
+        "",
+        f"Score: {wording.score_meaning(result)}, with its 95 % interval. Good enough: "
+        f"{wording.in_100(result.good_enough)}.",
+        "",
+    ]
+    others = list(dict.fromkeys(m for c in result.candidates for m in c.metrics))
+    others = [label for label in others if label != result.primary]
+    out.append(
+        "| candidate | score | interval | " + "".join(f"{o} | " for o in others) + "answer |"
+    )
+    out.append("|---|---|---|" + "---|" * len(others) + "---|")
+    for c in sorted(result.candidates, key=lambda c: -(c.score or 0)):
+        cells = [
+            wording.in_100(c.metrics[o].score if o in c.metrics else None)
+            + (
+                f" ({100 * c.metrics[o].low:.1f} – {100 * c.metrics[o].high:.1f})"
+                if o in c.metrics
+                else ""
+            )
+            for o in others
+        ]
+        out.append(
+            f"| {c.name} | {wording.in_100(c.score)} | {wording.interval(c)} | "
+            + "".join(f"{cell} | " for cell in cells)
+            + f"{wording.seconds(c.latency_p50_s)} |"
+        )
+    env = result.environment
+    out += [
+        "",
+        f"Comparison `{result.comparison[:16]}`, opening {result.opening.number}, smallest "
+        f"difference that could be shown {100 * result.minimum_detectable_effect:.1f} points; "
+        f"{env['processor']}, {env['cores']} cores, torch {env['packages']['torch']}.",
+        "",
+    ]
+    return "\n".join(out)
+
+
+def write_page(folder: Path) -> None:
+    """`docs/verdicts.md`, from every result in the folder."""
+    parts = [
+        "# Verdicts on public data",
+        "",
+        "Made by `python bench/verdicts.py`; every figure is read from a `result.json`. The model "
+        "is the starter, SmolLM2-135M-Instruct, which is very small: a larger one moves every row.",
+        "",
+    ]
+    for name in JOBS:
+        for path in sorted((folder / name).glob(".assay/comparisons/*/result.json")):
+            parts.append(section(name, Result.model_validate_json(path.read_text())))
+    write_atomic(PAGE, "\n".join(parts).rstrip() + "\n")
+
+
+def main() -> None:
+    """Run the named jobs, then write the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("jobs", nargs="*", choices=[*JOBS, []], help="none: only the page")
+    parser.add_argument("--folder", type=Path, default=Path("verdicts"))
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROWS} rows of each part")
+    arguments = parser.parse_args()
+    terminal = Terminal()
+    for name in arguments.jobs:
+        made = make(name, arguments.folder, quick=arguments.quick, terminal=terminal)
+        done = made.compare(reason="bench/verdicts.py", progress=terminal)
+        print(section(name, done.result))
+    write_page(arguments.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The holdout stays locked: no look without a written plan and a line in the log."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from assay.compare import holdout as room
+from assay.compare import records
+from assay.compare.holdout import next_opening, open_holdout, openings
+from assay.compare.result import Plan
+from assay.errors import HoldoutError
+from assay.example import Example, dump_examples
+from assay.store.files import sha256_file
+from assay.store.store import Store
+
+SOURCE = Path(room.__file__).parents[1]
+
+
+@pytest.fixture
+def locked(tmp_path: Path) -> tuple[Store, Path, str]:
+    split = tmp_path / "split"
+    split.mkdir()
+    rows = [Example.of(f"question {i}", f"answer {i}", id=f"r{i}") for i in range(20)]
+    path = split / "holdout.jsonl"
+    path.write_text("".join(dump_examples(rows)))
+    return Store(tmp_path / "state"), split, sha256_file(path)
+
+
+def plan(number: int = 1) -> Plan:
+    return Plan(
+        candidates=["prompt"],
+        primary="exact",
+        margin=0.02,
+        alpha=0.05,
+        level=0.03,
+        opening=number,
+        good_enough=None,
+        monthly_requests=1,
+        holdout=20,
+        groups=None,
+        minimum_detectable_effect=0.3,
+        discordance=0.3,
+        written_at="2026-01-01T00:00:00+00:00",
+        sha256="0" * 64,
+    )
+
+
+def begin(store: Store, id: str, digest: str, tmp_path: Path) -> None:
+    records.begin(store, id, digest, plan(), tmp_path / id)
+
+
+def test_no_plan_no_opening(locked: tuple[Store, Path, str]) -> None:
+    store, split, digest = locked
+    with pytest.raises(HoldoutError, match="written plan"):
+        open_holdout(store, split, digest, comparison="c1", reason="r", alpha=0.05)
+    assert openings(store, digest) == []
+
+
+def test_every_opening_is_logged_and_makes_the_next_stricter(
+    locked: tuple[Store, Path, str], tmp_path: Path
+) -> None:
+    store, split, digest = locked
+    for number, id in enumerate(["c1", "c2", "c3"], start=1):
+        begin(store, id, digest, tmp_path)
+        assert next_opening(store, digest, id) == number
+        rows = open_holdout(store, split, digest, comparison=id, reason=f"why {id}", alpha=0.05)
+        assert len(rows) == 20
+    log = openings(store, digest)
+    assert [(o.number, o.comparison, o.reason) for o in log] == [
+        (1, "c1", "why c1"),
+        (2, "c2", "why c2"),
+        (3, "c3", "why c3"),
+    ]
+    assert log[1].alpha == pytest.approx(log[0].alpha / 4)
+    assert log[2].alpha == pytest.approx(log[0].alpha / 9)
+
+
+def test_a_comparison_that_goes_on_is_one_opening(
+    locked: tuple[Store, Path, str], tmp_path: Path
+) -> None:
+    store, split, digest = locked
+    begin(store, "c1", digest, tmp_path)
+    for _ in range(3):
+        open_holdout(store, split, digest, comparison="c1", reason="r", alpha=0.05)
+    assert len(openings(store, digest)) == 1
+    assert next_opening(store, digest, "c1") == 1
+    assert next_opening(store, digest, "c2") == 2
+
+
+def test_one_changed_byte_is_noticed_before_anything_is_logged(
+    locked: tuple[Store, Path, str], tmp_path: Path
+) -> None:
+    store, split, digest = locked
+    begin(store, "c1", digest, tmp_path)
+    path = split / "holdout.jsonl"
+    path.write_text(path.read_text().replace("answer 7", "answer 8", 1))
+    with pytest.raises(HoldoutError, match="changed after it was locked"):
+        open_holdout(store, split, digest, comparison="c1", reason="r", alpha=0.05)
+    assert openings(store, digest) == []
+    path.unlink()
+    with pytest.raises(HoldoutError, match="missing"):
+        open_holdout(store, split, digest, comparison="c1", reason="r", alpha=0.05)
+
+
+def test_the_log_is_written_before_a_row_is_read(
+    locked: tuple[Store, Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, split, digest = locked
+    begin(store, "c1", digest, tmp_path)
+
+    def killed(path: Path) -> list[Example]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(room, "read_examples", killed)
+    with pytest.raises(KeyboardInterrupt):
+        open_holdout(store, split, digest, comparison="c1", reason="r", alpha=0.05)
+    assert len(openings(store, digest)) == 1
+
+
+def test_nothing_but_the_holdout_room_and_data_names_the_file() -> None:
+    """Beside import-linter's walls: no other module even spells the holdout's file name."""
+    allowed = {"compare/holdout.py", "data/split.py"}
+    for path in SOURCE.rglob("*.py"):
+        name = path.relative_to(SOURCE).as_posix()
+        words = [
+            node.value
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        if "holdout.jsonl" in words:
+            assert name in allowed
+
+
+def test_candidates_are_given_train_and_validation_only() -> None:
+    from dataclasses import fields
+
+    from assay.candidates.building import Context
+    from assay.evaluate.measure import Bench
+
+    assert [f.name for f in fields(Context)] == ["train", "validation", "bench"]
+    assert [f.name for f in fields(Bench)] == [
+        "config",
+        "root",
+        "store",
+        "engines",
+        "progress",
+        "trust_code",
+    ]
