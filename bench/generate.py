@@ -4,8 +4,9 @@
 
 The prompts are test rows of banking77 under a system prompt that names all 77 labels, so that
 about 571 of about 590 tokens are shared. Both sides run the same float32 weights, decode greedily
-and stop at the same tokens; rendering is part of neither time. The peer is timed on
-`--peer-rows` prompts, evenly spread, and its time per answer is compared.
+and stop at the same tokens. The peer is timed on `--peer-rows` prompts, evenly spread, one half
+before Assay's turn and one half after it, so that other work on the machine weighs on both; its
+time per answer is compared, in seconds of the clock and of the processor.
 
 The data are looked for in ASSAY_TEST_DATA, else in ../shared/data.
 """
@@ -18,10 +19,11 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -31,6 +33,7 @@ from assay.generate.engine import Answer, Request
 from assay.generate.local import LocalEngine
 from assay.models.load import LoadedModel, load
 
+T = TypeVar("T")
 MODEL = "smollm2-135m-instruct"
 MAX_NEW_TOKENS = 18  # the longest label, its stop token included
 
@@ -50,6 +53,7 @@ class Figures:
     assay_rate: float
     peer_rate: float
     ratio: float
+    cpu_ratio: float
     equal: int
     first_difference_margin: float | None
     largest_logprob_difference: float
@@ -100,6 +104,13 @@ def peer(loaded: LoadedModel, prompts: list[list[int]], stops: frozenset[int]) -
     return answers
 
 
+def timed(work: Callable[[], T]) -> tuple[T, tuple[float, float]]:
+    """What `work` returns, and its seconds of the clock and of the processor."""
+    clock, processor = time.perf_counter(), time.process_time()
+    result = work()
+    return result, (time.perf_counter() - clock, time.process_time() - processor)
+
+
 def judge(loaded: LoadedModel, prompt: list[int], tokens: list[int]) -> tuple[float, list[float]]:
     """The log-probability of an answer by the model alone, and at each step the lead of the best
     token over the second."""
@@ -121,19 +132,19 @@ def measure(rows: int, peer_rows: int, say: Any) -> Figures:
         i for i in range(len(prompts[0])) if len({tuple(p[: i + 1]) for p in prompts}) > 1
     )
     say(f"{rows} prompts of {sum(map(len, prompts)) / rows:.0f} tokens, {shared} of them shared")
-    warm = [Request((Message("user", "Hello"),), max_new_tokens=2)]
-    LocalEngine(loaded, template, device="cpu").answer(warm)
-    engine = LocalEngine(loaded, template, device="cpu")
-    start = time.perf_counter()
-    answers = engine.answer(asked)
-    ours = time.perf_counter() - start
-    say(f"assay: {ours:.1f} s, {rows / ours:.2f} answers/s")
-
     places = [i * rows // peer_rows for i in range(peer_rows)]
-    peer(loaded, [template.prompt(warm[0].messages)], template.stop_ids)
-    start = time.perf_counter()
-    theirs = peer(loaded, [prompts[i] for i in places], template.stop_ids)
-    seconds = time.perf_counter() - start
+    halves = places[: peer_rows // 2], places[peer_rows // 2 :]
+    hello = [Request((Message("user", "Hello"),), max_new_tokens=2)]
+    LocalEngine(loaded, template, device="cpu").answer(hello)
+    peer(loaded, [template.prompt(hello[0].messages)], template.stop_ids)
+    engine = LocalEngine(loaded, template, device="cpu")
+
+    theirs, before = timed(lambda: peer(loaded, [prompts[i] for i in halves[0]], template.stop_ids))
+    answers, (ours, our_cpu) = timed(lambda: engine.answer(asked))
+    say(f"assay: {ours:.1f} s, {rows / ours:.2f} answers/s")
+    rest, after = timed(lambda: peer(loaded, [prompts[i] for i in halves[1]], template.stop_ids))
+    theirs += rest
+    seconds, peer_cpu = before[0] + after[0], before[1] + after[1]
     say(f"loop of model.generate: {seconds:.1f} s, {peer_rows / seconds:.2f} answers/s")
     equal, margin, difference = compare(loaded, template, prompts, answers, places, theirs)
     return Figures(
@@ -148,6 +159,7 @@ def measure(rows: int, peer_rows: int, say: Any) -> Figures:
         assay_rate=rows / ours,
         peer_rate=peer_rows / seconds,
         ratio=(rows / ours) / (peer_rows / seconds),
+        cpu_ratio=(rows / our_cpu) / (peer_rows / peer_cpu),
         equal=equal,
         first_difference_margin=margin,
         largest_logprob_difference=difference,
@@ -201,7 +213,7 @@ def main() -> None:
         return
     print(
         f"ratio {figures.ratio:.1f} ({figures.assay_rate:.2f} against {figures.peer_rate:.2f} "
-        f"answers/s)\n"
+        f"answers/s), {figures.cpu_ratio:.1f} by processor time\n"
         f"equal tokens {figures.equal} of {figures.peer_rows}, log-probabilities within "
         f"{figures.largest_logprob_difference:.1e}\n"
         f"{figures.completion_tokens:.1f} tokens an answer, {figures.stopped} of {figures.rows} "

@@ -25,7 +25,7 @@ from assay.progress import SILENT, Progress, Task
 if TYPE_CHECKING:
     from torch import Tensor
 
-BATCH_TOKENS = 16_384
+BATCH_TOKENS = 32_768
 """Tokens of their own that the rows of a batch hold together; the shared prefix not counted."""
 SHARE_OF_MEMORY = 0.25
 """Of the free memory, for keys and values of one batch."""
