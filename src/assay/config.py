@@ -116,6 +116,9 @@ class Generate(Strict):
     constrained: Literal["auto", "on", "off"] = Field(
         "auto", description="auto: chosen on validation per candidate"
     )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of local models; auto: bfloat16 where this machine is fast at it"
+    )
 
 
 class Costs(Strict):

@@ -13,12 +13,14 @@ class Engines:
 
     Args:
         store: where versions and classical models are.
-        dtype: of local models; float32 is the engine of evaluation.
+        dtype: of local models; `auto` is bfloat16 where this machine multiplies it natively (about
+            twice as fast), else float32. It is part of the engine's identity.
         keep: how many local models stay in memory (a base and the version being judged).
     """
 
-    def __init__(self, store: Store, *, dtype: str = "float32", keep: int = 2) -> None:
-        self.store, self.dtype, self.keep = store, dtype, keep
+    def __init__(self, store: Store, *, dtype: str = "auto", keep: int = 2) -> None:
+        self.store, self.keep = store, keep
+        self._dtype = dtype
         self._loaded: dict[str, Engine] = {}
 
     def for_agent(self, agent: Agent) -> Engine:
@@ -48,11 +50,21 @@ class Engines:
         from assay.models.load import load
         from assay.models.versions import load_version
 
+        dtype = self._dtype if self._dtype != "auto" else _fast_dtype()
         if scheme == "version":
             version = load_version(self.store.folder, name)
-            loaded = load(version.record.base, dtype=self.dtype, adapter=version.folder)
+            loaded = load(version.record.base, dtype=dtype, adapter=version.folder)
             template = Template.from_dict(loaded.tokenizer, version.record.template)
         else:
-            loaded = load(model, dtype=self.dtype)
+            loaded = load(model, dtype=dtype)
             template = Template.of(loaded.tokenizer)
         return LocalEngine(loaded, template)
+
+
+def _fast_dtype() -> str:
+    import torch
+
+    from assay.train.device import native_bfloat16
+
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    return "bfloat16" if native_bfloat16(kind) else "float32"

@@ -21,14 +21,26 @@ ENUM_COUNT = 5
 """A text field becomes a closed set only when each of its values was seen this often."""
 
 
+TRAINING_PROMPTS: dict[TaskKind, str] = {
+    "label": "Classify the message.",
+    "json": "Write the record of the message.",
+}
+"""A tuned model has learned labels and keys; naming them in every row would only cost tokens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What `assay init` proposes, with its reasons as sentences."""
+    """What `assay init` proposes, with its reasons as sentences.
+
+    Attributes:
+        training_prompt: the system prompt of the fine-tuned model; None is `system_prompt`.
+    """
 
     task: TaskKind
     labels: list[str] | None
     schema: dict[str, Any] | None
     system_prompt: str
+    training_prompt: str | None
     graders: list[GraderSpec]
     primary: str
     good_enough: float
@@ -69,7 +81,10 @@ def propose(examples: Sequence[Example], task: TaskKind | None = None) -> Propos
     candidates = ["prompt", "few-shot", "few-shot-nearest", "fine-tune"]
     if task == "label":
         candidates = ["baseline-majority", "baseline-tfidf", *candidates]
-    return Proposal(task, labels, schema, prompt, graders, primary, good, candidates, reasons)
+    short = None if own_prompt else TRAINING_PROMPTS.get(task)
+    return Proposal(
+        task, labels, schema, prompt, short, graders, primary, good, candidates, reasons
+    )
 
 
 def guess_task(outputs: Sequence[str]) -> tuple[TaskKind, str]:

@@ -11,7 +11,7 @@ from assay.progress import SILENT, Progress
 from assay.project.init import Choices, draft
 from assay.project.project import Project, create, open
 
-TRAIN_ROWS = 320
+TRAIN_ROWS = 300
 """Until training shares prefixes, the demo trains on a part of its rows, to end in ten minutes."""
 
 

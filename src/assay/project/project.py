@@ -228,7 +228,14 @@ class Project:
     def _bench(self, progress: Progress, trust_code: bool) -> Bench:
         from assay.agent.engines import Engines
 
-        return Bench(self.config, self.root, self.store, Engines(self.store), progress, trust_code)
+        return Bench(
+            self.config,
+            self.root,
+            self.store,
+            Engines(self.store, dtype=self.config.generate.dtype),
+            progress,
+            trust_code,
+        )
 
 
 def open(path: str | Path) -> Project:

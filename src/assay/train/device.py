@@ -34,15 +34,17 @@ def compute_dtype(loaded: LoadedModel) -> Compute:
         )
     if loaded.dtype == "bfloat16":
         return "bfloat16"
-    kind = loaded.model.device.type
+    return "bfloat16" if native_bfloat16(loaded.model.device.type) else "float32"
+
+
+def native_bfloat16(kind: str) -> bool:
+    """Whether a kind of device ("cpu", "cuda") of this machine multiplies bfloat16 natively."""
     if kind == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif kind == "cpu":
-        known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # new in 2.11
-        fast = known.get("avx512_bf16", False) or known.get("amx_bf16", False)
-    else:
-        fast = False
-    return "bfloat16" if fast else "float32"
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if kind != "cpu":
+        return False
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # new in 2.11
+    return known.get("avx512_bf16", False) or known.get("amx_bf16", False)
 
 
 def computing(model: nn.Module, compute: str) -> AbstractContextManager[object]:
