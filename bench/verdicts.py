@@ -1,6 +1,6 @@
 """The whole product on public data: one comparison a data set, and the page of their verdicts.
 
-    python bench/verdicts.py banking77 snips mts-header mts-terms e2e [--folder FOLDER] [--quick]
+    python bench/verdicts.py ferry banking77 snips mts-header mts-terms e2e [--folder FOLDER] [--quick]
 
 Data are looked for in ASSAY_TEST_DATA, else in ../shared/data. A comparison that was stopped goes
 on; one that ended is read. `docs/verdicts.md` is written anew from all results in FOLDER.
@@ -98,9 +98,15 @@ JOBS: dict[str, tuple[Callable[[str], Rows], int, dict[str, str]]] = {
 }
 
 
+DEMO = "ferry"
+ABOUT_DEMO = "The built-in project as `assay demo` makes it: a passenger's message, its record."
+
+
 def make(name: str, folder: Path, *, quick: bool, terminal: Terminal) -> project.Project:
     """The project of a job; opened when it is there."""
     root = folder / name
+    if name == DEMO:
+        return project.open_demo(root, terminal)
     if (root / CONFIG_FILE).exists():
         return project.open(root)
     rows, train_rows, edits = JOBS[name]
@@ -133,7 +139,7 @@ def make(name: str, folder: Path, *, quick: bool, terminal: Terminal) -> project
 
 def section(name: str, result: Result) -> str:
     """What came out, as Markdown."""
-    doc = (JOBS[name][0].__doc__ or "").strip()
+    doc = ABOUT_DEMO if name == DEMO else (JOBS[name][0].__doc__ or "").strip()
     kept_out = result.data.quarantine
     out = [
         f"## {name}",
@@ -189,7 +195,7 @@ def write_page(folder: Path) -> None:
         "is the starter, SmolLM2-135M-Instruct, which is very small: a larger one moves every row.",
         "",
     ]
-    for name in JOBS:
+    for name in (DEMO, *JOBS):
         for path in sorted((folder / name).glob(".assay/comparisons/*/result.json")):
             parts.append(section(name, Result.model_validate_json(path.read_text())))
     write_atomic(PAGE, "\n".join(parts).rstrip() + "\n")
@@ -198,7 +204,7 @@ def write_page(folder: Path) -> None:
 def main() -> None:
     """Run the named jobs, then write the page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("jobs", nargs="*", choices=[*JOBS, []], help="none: only the page")
+    parser.add_argument("jobs", nargs="*", choices=[DEMO, *JOBS, []], help="none: only the page")
     parser.add_argument("--folder", type=Path, default=Path("verdicts"))
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROWS} rows of each part")
     arguments = parser.parse_args()

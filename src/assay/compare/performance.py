@@ -14,8 +14,8 @@ from assay.evaluate.run import measure_latency
 from assay.example import Example
 from assay.store.files import write_json
 
-LATENCY_PROMPTS = 12
-THROUGHPUT_PROMPTS = 64
+LATENCY_PROMPTS = 8
+THROUGHPUT_PROMPTS = 32
 
 
 @dataclass(frozen=True, slots=True)

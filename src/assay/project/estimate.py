@@ -13,13 +13,14 @@ from assay.config import Config
 
 REFERENCE_PARAMETERS = 134.5e6
 REFERENCE_CORES = 2
-PREFILL_TOKENS_PER_S = 700.0
-DECODE_TOKENS_PER_S = 190.0
-TRAIN_TOKENS_PER_S = 330.0
+PREFILL_TOKENS_PER_S = 600.0
+DECODE_TOKENS_PER_S = 300.0
+TRAIN_TOKENS_PER_S = 340.0
 CLASSICAL_SECONDS = 5.0
 EMBED_TEXTS_PER_S = 250.0
-LATENCY_PROMPTS = 12
-MOST_SHOWN = 8
+LATENCY_PROMPTS = 8
+ONE_BY_ONE = 5.0
+"""An answer alone takes this many times its share of a full batch."""
 BYTES_PER_PARAMETER = 4
 
 
@@ -114,5 +115,5 @@ def _seconds(name: str, config: Config, sizes: Sizes, scale: float) -> float:
         extra = 0.0
     validation = sum(answer_seconds(sizes, shown, scale) for shown in runs) * sizes.validation
     holdout = answer_seconds(sizes, runs[-1], scale) * sizes.holdout
-    one_by_one = LATENCY_PROMPTS * 5 * answer_seconds(sizes, runs[-1], scale)
+    one_by_one = LATENCY_PROMPTS * ONE_BY_ONE * answer_seconds(sizes, runs[-1], scale)
     return extra + validation + holdout + one_by_one
