@@ -1,6 +1,6 @@
 """The whole product on public data: one comparison a data set, and the page of their verdicts.
 
-    python bench/verdicts.py ferry banking77 snips mts-header mts-terms e2e [--folder FOLDER] [--quick]
+    python bench/verdicts.py [ferry banking77 snips mts-header mts-terms e2e] [--quick]
 
 Data are looked for in ASSAY_TEST_DATA, else in ../shared/data. A comparison that was stopped goes
 on; one that ended is read. `docs/verdicts.md` is written anew from all results in FOLDER.
