@@ -229,12 +229,13 @@ def _even_groups(rows: int, groups: int | None) -> list[str] | None:
 
 
 def discordance(built: Sequence[Candidate]) -> float | None:
-    """Mean squared difference of scores on validation, over pairs; None when unknown."""
+    """Mean squared difference of scores on validation, of the pair that disagrees most; None when
+    unknown. Candidates that fail alike say nothing about how those that do not would differ."""
     scored = [c.scores for c in built if c.scores and not c.baseline]
     pairs = [
         fmean((x - y) ** 2 for x, y in zip(a, b, strict=True)) for a, b in combinations(scored, 2)
     ]
-    return fmean(pairs) if pairs else None
+    return max(pairs, default=None)
 
 
 def _answer(

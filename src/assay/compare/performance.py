@@ -14,8 +14,8 @@ from assay.evaluate.run import measure_latency
 from assay.example import Example
 from assay.store.files import write_json
 
-LATENCY_PROMPTS = 8
-THROUGHPUT_PROMPTS = 32
+LATENCY_PROMPTS = 6
+THROUGHPUT_PROMPTS = 24
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from assay.project.init import Choices, draft
 from assay.project.project import Project, create, open
 from assay.store.files import write_atomic
 
-TRAIN_ROWS = 160
-HOLDOUT_ROWS = 120
+TRAIN_ROWS = 144
+HOLDOUT_ROWS = 100
 """Until training shares prefixes, the demo uses a part of its rows, to end in ten minutes."""
 
 

@@ -18,7 +18,7 @@ DECODE_TOKENS_PER_S = 300.0
 TRAIN_TOKENS_PER_S = 340.0
 CLASSICAL_SECONDS = 5.0
 EMBED_TEXTS_PER_S = 250.0
-LATENCY_PROMPTS = 8
+LATENCY_PROMPTS = 6
 ONE_BY_ONE = 5.0
 """An answer alone takes this many times its share of a full batch."""
 BYTES_PER_PARAMETER = 4
