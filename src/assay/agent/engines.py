@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 from assay.agent.agent import Agent
 from assay.errors import ModelError
 from assay.generate.engine import Engine
 from assay.store.store import Store
+
+if TYPE_CHECKING:
+    from assay.models.load import LoadedModel
 
 
 class Engines:
@@ -53,12 +59,22 @@ class Engines:
         dtype = self._dtype if self._dtype != "auto" else _fast_dtype()
         if scheme == "version":
             version = load_version(self.store.folder, name)
-            loaded = load(version.record.base, dtype=dtype, adapter=version.folder)
+            tuned = load(version.record.base, dtype="float32", adapter=version.folder)
+            loaded = _merged(tuned, dtype)
             template = Template.from_dict(loaded.tokenizer, version.record.template)
         else:
             loaded = load(model, dtype=dtype)
             template = Template.of(loaded.tokenizer)
         return LocalEngine(loaded, template)
+
+
+def _merged(tuned: LoadedModel, dtype: str) -> LoadedModel:
+    """The adapter added to the base weights in float32, then cast: an answer costs what the base's
+    does, and rounding happens once."""
+    import torch
+
+    merged = tuned.model.merge_and_unload().to(getattr(torch, dtype))
+    return replace(tuned, model=merged, dtype=dtype)
 
 
 def _fast_dtype() -> str:
