@@ -95,7 +95,7 @@ class FineTune(Strict):
     dropout: float = Field(0.0, ge=0, lt=1)
     learning_rate: float = Field(1e-3, gt=0)
     epochs: int = Field(4, ge=1, description="at most; early stopping may end sooner")
-    rows_per_step: int = Field(16, ge=1)
+    rows_per_step: int = Field(8, ge=1)
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps")
     weight_decay: float = Field(0.0, ge=0)
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
