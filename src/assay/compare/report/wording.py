@@ -82,6 +82,8 @@ def seconds(value: float | None) -> str:
     """A duration in the unit that reads best."""
     if value is None:
         return "–"
+    if value == 0:
+        return "none"
     if value < 0.0095:
         return f"{1000 * value:.1f} ms"
     if value < 0.995:
