@@ -182,3 +182,39 @@ def test_a_learning_curve_is_kept_and_forecasts(tmp_path: Path) -> None:
     kept = list((project.store.folder / "curves").iterdir())
     assert len(kept) == 15
     assert project.curve("baseline-tfidf").scores == curve.scores
+
+
+def test_outside_answers_cannot_take_a_candidates_name(tmp_path: Path) -> None:
+    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    file = tmp_path / "answers.jsonl"
+    file.write_text("")
+    for name in ("prompt", "baseline-tfidf", "My Model"):
+        with pytest.raises(UsageError, match="cannot be the name"):
+            project.compare(predictions={name: file})
+    assert project.openings() == []
+
+
+@pytest.mark.slow
+def test_another_number_format_is_another_comparison(tmp_path: Path) -> None:
+    edits = {"  - few-shot\n  - few-shot-nearest\n  - fine-tune\n": ""}
+    project = small_project(
+        tmp_path, edit=edits | {"constrained: auto": "constrained: auto, dtype: float32"}
+    )
+    first = project.compare().result
+    path = project.root / "assay.yaml"
+    path.write_text(path.read_text().replace("dtype: float32", "dtype: bfloat16"))
+    second = assay.open(project.root).compare().result
+    assert first.comparison != second.comparison
+    assert second.opening.number == 2
+
+
+@pytest.mark.slow
+def test_a_lost_result_is_made_again_without_another_opening(tmp_path: Path) -> None:
+    edits = {"  - few-shot\n  - few-shot-nearest\n  - fine-tune\n": ""}
+    project = small_project(tmp_path, edit=edits)
+    first = project.compare()
+    shutil.rmtree(first.folder)
+    again = assay.open(project.root).compare()
+    assert again.report.exists()
+    assert again.result.verdict == first.result.verdict
+    assert len(project.openings()) == 1

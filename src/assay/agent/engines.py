@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from assay.agent.agent import Agent
@@ -28,6 +29,11 @@ class Engines:
         self.store, self.keep = store, keep
         self._dtype = dtype
         self._loaded: dict[str, Engine] = {}
+
+    @cached_property
+    def dtype(self) -> str:
+        """The number format of local models, `auto` resolved."""
+        return _fast_dtype() if self._dtype == "auto" else self._dtype
 
     def for_agent(self, agent: Agent) -> Engine:
         """The engine of the agent's model.
@@ -56,14 +62,13 @@ class Engines:
         from assay.models.load import load
         from assay.models.versions import load_version
 
-        dtype = self._dtype if self._dtype != "auto" else _fast_dtype()
         if scheme == "version":
             version = load_version(self.store.folder, name)
             tuned = load(version.record.base, dtype="float32", adapter=version.folder)
-            loaded = _merged(tuned, dtype)
+            loaded = _merged(tuned, self.dtype)
             template = Template.from_dict(loaded.tokenizer, version.record.template)
         else:
-            loaded = load(model, dtype=dtype)
+            loaded = load(model, dtype=self.dtype)
             template = Template.of(loaded.tokenizer)
         return LocalEngine(loaded, template)
 

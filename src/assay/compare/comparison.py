@@ -6,6 +6,7 @@ Everything that could be chosen is chosen before `open_holdout`; everything afte
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from assay.compare.performance import measure_performance
 from assay.compare.result import DataSection, Plan, Result
 from assay.compare.verdict import planned_effect
 from assay.config import Config
-from assay.errors import AssayError, DataError
+from assay.errors import AssayError, ConfigError, DataError, UsageError
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.stats import UNKNOWN_DISCORDANCE, opening_alpha
 from assay.example import Example, canonical_json
@@ -34,6 +35,7 @@ from assay.generate.engine import Answer
 from assay.generate.replay import read_predictions
 
 ALPHA = 0.05
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +82,12 @@ def compare(
     Raises:
         AssayError: no candidate could be built, or outside answers do not fit the holdout.
     """
-    ids = holdout_ids(parts.split, parts.holdout)
-    outside = {name: read_predictions(path, ids) for name, path in predictions.items()}
+    outside = _read_outside(parts, bench, predictions)
     built, warnings = build_all(parts, bench, predictions)
     id = _identity(parts, bench, built)
     folder = bench.store.folder / "comparisons" / id[:16]
     ended = records.finished(bench.store, id)
-    if ended is not None:
+    if ended is not None and (folder / records.RESULT_FILE).exists():
         bench.progress.say("Nothing has changed since this comparison; the holdout stays closed.")
         return Comparison(ended, folder)
     performances = {
@@ -127,7 +128,7 @@ def build_all(
             bench.progress.say(f"Candidate {name}")
             try:
                 candidate = builder(name)(context)
-            except DataError:
+            except (ConfigError, DataError):
                 raise
             except AssayError as error:
                 warnings.append(f"{name} was left out: {error}")
@@ -143,6 +144,23 @@ def build_all(
     if not built:
         raise AssayError(" ".join(["no candidate could be built.", *warnings]))
     return built, warnings
+
+
+def _read_outside(
+    parts: Parts, bench: Bench, predictions: Mapping[str, Path]
+) -> dict[str, list[str]]:
+    """Outside answers in the order of the holdout, refused before anything is built or opened."""
+    taken = set(ways(bench.config.candidates, bench.config.task))
+    for name in predictions:
+        if name in taken or not NAME.fullmatch(name):
+            raise UsageError(
+                f"{name!r} cannot be the name of outside answers.",
+                fix="Use small letters, digits and hyphens, and not the name of a candidate.",
+            )
+    if not predictions:
+        return {}
+    ids = holdout_ids(parts.split, parts.holdout)
+    return {name: read_predictions(path, ids) for name, path in predictions.items()}
 
 
 def _shown_with_twins(
@@ -174,6 +192,7 @@ def _identity(parts: Parts, bench: Bench, built: Sequence[Candidate]) -> str:
         "good_enough": config.good_enough,
         "monthly_requests": config.monthly_requests,
         "costs": config.costs.model_dump(mode="json"),
+        "dtype": bench.engines.dtype,
         "version": __version__,
     }
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
