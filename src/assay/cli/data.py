@@ -82,7 +82,7 @@ def import_(
     format: Annotated[str | None, typer.Option(help="found by content when not given")] = None,
     json: AsJson = False,
 ) -> None:
-    """Turn a file into OpenAI chat JSONL; rejected rows are kept beside it with their reason."""
+    """Turn a file into OpenAI's JSONL; rejected rows are kept beside it with their reason."""
     from assay import project
 
     done = project.import_file(

@@ -87,7 +87,7 @@ def import_file(
     columns: Columns | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Write a file's examples as OpenAI chat JSONL; rejected rows go to a file beside it."""
+    """Write a file's examples in OpenAI's JSONL; rejected rows go to a file beside it."""
     if to.exists():
         raise UsageError(f"{to} is there already.", fix="Choose another name.")
     detected = detect(file, columns)
@@ -100,7 +100,7 @@ def import_file(
                 problems = [problem.to_dict() for problem in row.problems]
                 rejected.append({"line": row.line, "raw": row.raw, "problems": problems})
             else:
-                yield json.dumps(_chat(row.example), ensure_ascii=False) + "\n"
+                yield json.dumps(_wire(row.example), ensure_ascii=False) + "\n"
 
     written = write_atomic_lines(to, lines())
     beside = to.with_suffix(".rejected.jsonl")
@@ -115,10 +115,19 @@ def import_file(
     }
 
 
-def _chat(example: Example) -> dict[str, Any]:
-    """OpenAI's wire format: no id, no line; what it has no word for is left out."""
+def _wire(example: Example) -> dict[str, Any]:
+    """The example in OpenAI's format: chat, preference when there is an answer that lost, and
+    chat with a `label` for a thumb. Id, group and line have no place there."""
     raw = example.to_dict()
-    return {key: raw[key] for key in ("messages", "tools", "weight") if key in raw}
+    if example.rejected:
+        asked = {"messages": raw["messages"][:-1], "tools": raw.get("tools", [])}
+        return {
+            "input": asked,
+            "preferred_output": raw["messages"][-1:],
+            "non_preferred_output": raw["rejected"],
+        }
+    kept = {key: raw[key] for key in ("messages", "tools", "weight") if key in raw}
+    return kept if example.desirable is None else {**kept, "label": example.desirable}
 
 
 def overlap_files(

@@ -1,0 +1,42 @@
+"""Importing loses nothing that the wire format has a word for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay import project
+from assay.data.read import read
+from assay.errors import UsageError
+
+CHAT = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "good"}]
+LOST = [{"role": "assistant", "content": "bad"}]
+ROWS: dict[str, dict[str, Any]] = {
+    "openai-chat": {"messages": CHAT},
+    "openai-preference": {
+        "input": {"messages": CHAT[:1]},
+        "preferred_output": CHAT[1:],
+        "non_preferred_output": LOST,
+    },
+    "kto": {"messages": CHAT, "label": False},
+}
+
+
+@pytest.mark.parametrize("format", list(ROWS))
+def test_what_is_imported_reads_back_the_same(tmp_path: Path, format: str) -> None:
+    file, to = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    file.write_text(json.dumps(ROWS[format]) + "\n")
+    done = project.import_file(file, to)
+    assert (done["format"], done["written"], done["rejected"]) == (format, 1, 0)
+    (before,), (after,) = ([row.example for row in read(path)] for path in (file, to))
+    assert before == after
+
+
+def test_an_existing_file_is_not_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "in.jsonl"
+    file.write_text(json.dumps(ROWS["openai-chat"]) + "\n")
+    with pytest.raises(UsageError, match="there already"):
+        project.import_file(file, file)
