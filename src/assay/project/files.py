@@ -126,7 +126,8 @@ def _wire(example: Example) -> dict[str, Any]:
             "preferred_output": raw["messages"][-1:],
             "non_preferred_output": raw["rejected"],
         }
-    kept = {key: raw[key] for key in ("messages", "tools", "weight") if key in raw}
+    names = ("messages", "tools", "weight")
+    kept: dict[str, Any] = {name: raw[name] for name in names if name in raw}
     return kept if example.desirable is None else {**kept, "label": example.desirable}
 
 
