@@ -1,6 +1,6 @@
 """The whole product on public data: one comparison a data set, and the page of their verdicts.
 
-    python bench/verdicts.py [ferry banking77 snips mts-header mts-terms e2e] [--quick]
+    python bench/verdicts.py [ferry banking77 snips mts-header mts-terms e2e-fields e2e-style] [--quick]
 
 Data are looked for in ASSAY_TEST_DATA, else in ../shared/data. A comparison that was stopped goes
 on; one that ended is read. `docs/verdicts.md` is written anew from all results in FOLDER.
@@ -69,9 +69,24 @@ def mts_terms(part: str) -> Rows:
 
 
 def e2e(part: str) -> Rows:
-    """Fields of a restaurant, a sentence about it."""
+    """Each meaning of a restaurant's description once (the first of its sentences)."""
+    seen = set()
     for row in lines("e2e_nlg", "dev.jsonl" if part == "train" else "test.jsonl"):
+        if row["mr"] not in seen:
+            seen.add(row["mr"])
+            yield row
+
+
+def e2e_style(part: str) -> Rows:
+    """Fields of a restaurant, a sentence about it in the house style."""
+    for row in e2e(part):
         yield {"id": row["id"], "input": row["mr"], "output": row["ref"]}
+
+
+def e2e_fields(part: str) -> Rows:
+    """A sentence about a restaurant, its fields as a record."""
+    for row in e2e(part):
+        yield {"id": row["id"], "input": row["ref"], "output": row["fields"]}
 
 
 GLOSSARY = ["hypertension", "diabetes", "allergies", "denies", "surgeries", "tobacco", "alcohol"]
@@ -90,9 +105,10 @@ JOBS: dict[str, tuple[Callable[[str], Rows], int, dict[str, str]]] = {
             + "\n"
         },
     ),
-    "e2e": (
-        e2e,
-        1000,
+    "e2e-fields": (e2e_fields, 600, {}),
+    "e2e-style": (
+        e2e_style,
+        600,
         {"  - name: exact\n": f"  - name: style\n    settings: {json.dumps(STYLE)}\n"},
     ),
 }

@@ -90,6 +90,25 @@ class FewShot(Strict):
 class FineTune(Strict):
     """Settings of the trainer; null means that Assay decides (see docs/training.md)."""
 
+    method: Literal["sft", "dpo", "ipo", "kto", "orpo"] = Field(
+        "sft", description="sft: learn the answers; the others learn from preferences"
+    )
+    adapter: Literal["lora", "rslora", "dora", "full"] = Field(
+        "lora", description="full: all weights, no adapter"
+    )
+    beta: float = Field(0.1, gt=0, description="of dpo, ipo, kto, orpo: how strong preferences are")
+    teacher: str | None = Field(
+        None, description="a larger model whose answers are learned (distillation)"
+    )
+    tracking: list[Literal["tensorboard", "mlflow"]] = Field(
+        default_factory=list, description="where the curve is written too"
+    )
+    activation_checkpointing: Literal["auto", "on", "off"] = Field(
+        "auto", description="computes activations twice to hold fewer; auto: only if it must"
+    )
+    tokens_per_pass: int = Field(
+        4096, ge=64, description="most tokens at once, shared ones counted once; memory and speed"
+    )
     rank: int = Field(16, ge=1, le=512)
     alpha: int = Field(32, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
