@@ -59,12 +59,20 @@ def common_length(a: Sequence[int], b: Sequence[int]) -> int:
     return low
 
 
-def plan(sequences: Sequence[tuple[int, ...]], below: Node | None = None) -> list[Node | None]:
+def plan(
+    sequences: Sequence[tuple[int, ...]],
+    below: Node | None = None,
+    *,
+    shortest: int = SHORTEST,
+    least_saved: int = LEAST_SAVED,
+) -> list[Node | None]:
     """The deepest node of each sequence, in order; None where nothing worth it is shared.
 
     Args:
         sequences: token ids, each at least one token longer than `below`.
         below: a node that all of them are known to start with.
+        shortest: tokens that a node must have.
+        least_saved: tokens that it must save over all its sequences.
 
     The last token of a sequence is never part of a node: whoever runs the sequence needs the
     logits there.
@@ -81,7 +89,7 @@ def plan(sequences: Sequence[tuple[int, ...]], below: Node | None = None) -> lis
         depth = min(shared[low : high - 1])
         cut = min(depth, min(len(s) for s in ordered[low:high]) - 1)
         start = node.end if node else 0
-        if cut - start >= SHORTEST and (cut - start) * (high - low - 1) >= LEAST_SAVED:
+        if cut - start >= shortest and (cut - start) * (high - low - 1) >= least_saved:
             node = Node(node, ordered[low][:cut], start)
             for place in range(low, high):
                 found[order[place]] = node

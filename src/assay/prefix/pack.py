@@ -1,0 +1,215 @@
+"""Token sequences laid out as a tree for one training pass, every shared token once.
+
+The tokens of a pass lie in one row of N, depth first: a node's own tokens, then everything below
+it. So what sees a node is one run of tokens behind it, and attention over the tree is a few plain
+matrix products (`assay.prefix.training`).
+
+    pack = Pack(sequences, device)           # ids and positions [N]; pack.places[s][t]
+    hidden = decoder(input_ids=pack.ids[None], position_ids=pack.position[None], pack=pack, ...)
+    hidden[0, pack.places[s][t]]             # of token t of sequence s
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from assay.prefix.tree import LEAST_SAVED, SHORTEST, Node, common_length, plan
+
+T = TypeVar("T")
+
+PADDED = 1.25
+"""Segments attend to themselves together when the longest is at most this much longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Below:
+    """Tokens start..end of a node, seen by every token end..last of the pass."""
+
+    start: int
+    end: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Segments of similar length that attend to themselves in one batch of products.
+
+    Attributes:
+        index: [R, W] their tokens' places in the pass; a short segment repeats its last token.
+        real: bool [R, W] which of them are no repetition, None when all are.
+    """
+
+    index: Tensor
+    real: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    start: int
+    end: int
+
+
+@dataclass(eq=False)
+class Pack:
+    """The layout of one pass.
+
+    Args:
+        sequences: token ids, at least one each.
+        device: where the tensors go.
+        shortest, least_saved: what makes a node worth it, see `assay.prefix.tree.plan`.
+
+    Attributes:
+        ids, position: [N] the tokens and their positions, counted along each path.
+        exit: [N] the place behind everything that descends from a token: token k is seen by q
+            when k ≤ q < exit[k] (and within the window of the layer).
+        below, alike: the products that attention over the tree consists of.
+        places: for each sequence, [T] where its tokens are.
+    """
+
+    sequences: Sequence[Sequence[int]]
+    device: torch.device
+    shortest: int = SHORTEST
+    least_saved: int = LEAST_SAVED
+    ids: Tensor = field(init=False)
+    position: Tensor = field(init=False)
+    exit: Tensor = field(init=False)
+    below: list[Below] = field(init=False, default_factory=list)
+    alike: list[Alike] = field(init=False, default_factory=list)
+    places: list[Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        sequences = [tuple(s) for s in self.sequences]
+        nodes = plan(sequences, shortest=self.shortest, least_saved=self.least_saved)
+        children: dict[Node | None, list[Node]] = defaultdict(list)
+        leaves: dict[Node | None, list[int]] = defaultdict(list)
+        for place, node in enumerate(nodes):
+            leaves[node].append(place)
+        for node in {id(n): n for deepest in leaves if deepest for n in deepest.path()}.values():
+            children[node.parent].append(node)
+        ids: list[int] = []
+        position: list[int] = []
+        leaving: list[int] = []
+        segments: list[_Segment] = []
+        found: dict[int, list[_Segment]] = {}
+
+        def put(tokens: Sequence[int], start: int) -> _Segment:
+            segment = _Segment(len(ids), len(ids) + len(tokens))
+            ids.extend(tokens)
+            position.extend(range(start, start + len(tokens)))
+            leaving.extend([segment.end] * len(tokens))
+            segments.append(segment)
+            return segment
+
+        pending: list[tuple[Node | None, list[_Segment], bool]] = [(None, [], False)]
+        while pending:
+            node, path, done = pending.pop()
+            if done:  # everything below has been laid out
+                own = path[-1]
+                leaving[own.start : own.end] = [len(ids)] * (own.end - own.start)
+                self.below.append(Below(own.start, own.end, len(ids)))
+                continue
+            if node is not None:
+                path = [*path, put(node.tokens[node.start :], node.start)]
+                pending.append((node, path, True))
+            depth = node.end if node else 0
+            for place in sorted(leaves[node], key=lambda p: (len(sequences[p]), sequences[p])):
+                found[place] = [*path, put(sequences[place][depth:], depth)]
+            below = sorted(children[node], key=lambda n: n.tokens, reverse=True)
+            pending.extend((child, path, False) for child in below)
+        self.ids = torch.tensor(ids, device=self.device)
+        self.position = torch.tensor(position, device=self.device)
+        self.exit = torch.tensor(leaving, device=self.device)
+        self.alike = list(_alike(segments, self.device))
+        self.places = [
+            torch.cat([torch.arange(s.start, s.end) for s in found[place]])
+            for place in range(len(sequences))
+        ]
+
+    @property
+    def unshared(self) -> int:
+        """Tokens that would have been computed without sharing."""
+        return sum(len(s) for s in self.sequences)
+
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """A buffer [shape] that keeps its memory between calls, its content undefined.
+
+        Fresh memory costs more than the product that fills it: the system hands it out page by
+        page. Another `name` is another buffer.
+        """
+        count = 1
+        for size in shape:
+            count *= size
+        held = self._scratch.get((name, dtype))
+        if held is None or held.numel() < count:
+            held = torch.empty(count, dtype=dtype, device=self.device)
+            self._scratch[name, dtype] = held
+        return held[:count].view(shape)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` returns, made the first time: every layer of a pass asks for the same."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
+
+    _scratch: dict[tuple[str, torch.dtype], Tensor] = field(init=False, default_factory=dict)
+    _made: dict[Hashable, Any] = field(init=False, default_factory=dict)
+
+
+def _alike(segments: Sequence[_Segment], device: torch.device) -> Iterator[Alike]:
+    """All segments, those of similar length together."""
+    group: list[_Segment] = []
+
+    def made() -> Alike:
+        width = group[0].end - group[0].start
+        columns = torch.arange(width)
+        start = torch.tensor([s.start for s in group])[:, None]
+        end = torch.tensor([s.end for s in group])[:, None]
+        index = torch.minimum(start + columns, end - 1)
+        real = start + columns < end
+        return Alike(index.to(device), None if bool(real.all()) else real.to(device))
+
+    for segment in sorted(segments, key=lambda s: (s.start - s.end, s.start)):
+        longest = group[0].end - group[0].start if group else 0
+        if group and longest > PADDED * (segment.end - segment.start) + 2:
+            yield made()
+            group = []
+        group.append(segment)
+    if group:
+        yield made()
+
+
+def in_packs(units: Sequence[Sequence[Sequence[int]]], tokens: int) -> list[list[int]]:
+    """Which units go through the model together, so that what they share is computed once.
+
+    Args:
+        units: sequences that must stay together (one, or the two of a preference pair).
+        tokens: most tokens of a pack, shared ones counted once; a larger unit stands alone.
+
+    Returns:
+        Places of the units, sorted by their tokens: neighbours share the most.
+    """
+    order = sorted(range(len(units)), key=lambda i: tuple(units[i][0]))
+    packs: list[list[int]] = []
+    held = 0
+    before: tuple[int, ...] = ()
+    for place in order:
+        rows = sorted(tuple(row) for row in units[place])
+        alone = len(rows[0]) + sum(
+            len(b) - common_length(a, b) for a, b in pairwise(rows)
+        )
+        added = alone - common_length(before, rows[0]) if packs else alone
+        if not packs or held + added > tokens:
+            packs.append([])
+            held, added = 0, alone
+        packs[-1].append(place)
+        held += added
+        before = rows[0]
+    return packs
