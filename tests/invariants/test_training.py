@@ -16,9 +16,9 @@ from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, tiny_model
 from torch import Tensor, nn
 
 from assay.train import adapters, checkpoints
-from assay.train.sequences import TrainingSequence, micro_batches
+from assay.train.sequences import TrainingSequence, alone
 from assay.train.sft import train
-from assay.train.step import evaluate, hidden_states, step
+from assay.train.step import evaluate, in_passes, running, step, trained_states
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -35,7 +35,7 @@ def _gradients(
     model: nn.Module, sequences: list[TrainingSequence], micro_tokens: int
 ) -> tuple[float, dict[str, Tensor]]:
     model.zero_grad(set_to_none=True)
-    loss, _ = step(model, sequences, micro_tokens)
+    loss, _ = step(model, alone(sequences), tokens=micro_tokens)
     found = {name: p.grad.clone() for name, p in adapters.trainable(model).items()}  # type: ignore[union-attr]
     return loss, found
 
@@ -61,10 +61,10 @@ def test_the_cut_into_micro_batches_never_changes_the_gradient(seed: int, weight
         )
         for number, row in enumerate(sequences)
     ]
-    assert len(micro_batches(sequences, 1)) == 8
-    assert len(micro_batches(sequences, 10_000)) == 1
     with adapters.adapted(tiny_loaded(), SETTINGS) as model:
         _randomise(model)
+        assert len(in_passes(model, alone(sequences), 1)) == 8
+        assert len(in_passes(model, alone(sequences), 10_000)) == 1
         one_by_one, small = _gradients(model, sequences, 1)
         at_once, large = _gradients(model, sequences, 10_000)
         assert all(float(gradient.norm()) > 0 for gradient in large.values())
@@ -88,29 +88,29 @@ def test_the_loss_and_gradient_are_those_of_plain_transformers(changes: dict[str
         expected.backward()
         plain = {n: p.grad.clone() for n, p in adapters.trainable(model).items()}  # type: ignore[union-attr]
         loss, gradients = _gradients(model, [first, second], 10_000)
-        assert step(model, [first, second])[1] == 4
+        assert step(model, alone([first, second]))[1] == 4
         assert loss == pytest.approx(float(expected.detach()), rel=1e-6)
         assert loss != pytest.approx(float((losses[0] + losses[1]).detach()) / 2, rel=1e-3)
-        assert evaluate(model, [first, second]) == pytest.approx(loss, rel=1e-6)
+        assert evaluate(model, alone([first, second])) == pytest.approx(loss, rel=1e-6)
         assert _distance(plain, gradients) <= 1e-5
 
 
 def test_no_row_sees_another() -> None:
-    """In a padded batch, changing one row leaves the hidden states of the others as they are."""
+    """Changing one row leaves the hidden states of the others as they are, to the bit."""
     model = tiny_model()
-    lengths = [11, 7, 4]
-    ids = torch.randint(3, 90, (3, 11), generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        before = hidden_states(model, ids)
-        changed = ids.clone()
-        changed[0] = (changed[0] + 17) % 90
-        after = hidden_states(model, changed)
-        assert not torch.equal(before[0], after[0])
-        assert torch.equal(before[1:], after[1:])
-        # ... and what stands in the padding reaches no real token.
-        for row, length in enumerate(lengths):
-            alone = hidden_states(model, ids[row : row + 1, :length])[0]
-            torch.testing.assert_close(before[row, :length], alone, rtol=1e-5, atol=1e-5)
+    start = list(range(3, 43))
+    answers = ([50, 51, 52, EOS], [60, 61, EOS], [50, 51, 70, EOS])
+
+    def states(answers: Any) -> list[Tensor]:
+        made = [TrainingSequence(start + a, [False] * 40 + [True] * len(a)) for a in answers]
+        with torch.no_grad(), running(model):
+            hidden, _, row = trained_states(model, made)
+        return [hidden[row == r] for r in range(len(made))]
+
+    before, after = states(answers), states(([50, 55, 56, EOS], *answers[1:]))
+    assert not torch.equal(before[0], after[0])
+    assert torch.equal(before[1], after[1])
+    assert torch.equal(before[2], after[2])
 
 
 def test_no_row_changes_the_others_gradient_part() -> None:
@@ -131,7 +131,7 @@ def test_the_stop_token_is_trained_where_it_is_also_the_padding() -> None:
     short = TrainingSequence([5, 6, EOS], [False, False, True])
     longer = TrainingSequence([7, 8, 9, 10, 11, EOS], [False] * 5 + [True])
     with adapters.adapted(loaded, SETTINGS) as model:
-        loss, trained = step(model, [short, longer])
+        loss, trained = step(model, alone([short, longer]))
         assert trained == 2
         wanted = []
         for row in (short, longer):

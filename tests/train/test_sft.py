@@ -352,7 +352,7 @@ def test_too_little_memory_is_said_before_the_first_step(
 def test_memory_that_runs_out_later_is_no_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def out_of_memory(*_: Any) -> Any:
+    def out_of_memory(*_: object, **__: object) -> tuple[float, int]:
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(loop, "step", out_of_memory)
@@ -365,8 +365,8 @@ def test_a_loss_that_is_no_number_names_the_step(
 ) -> None:
     real, calls = loop.step, []
 
-    def spoilt(*arguments: Any) -> tuple[float, int]:
-        loss, tokens = real(*arguments)
+    def spoilt(*arguments: Any, **named: Any) -> tuple[float, int]:
+        loss, tokens = real(*arguments, **named)
         calls.append(loss)
         return (float("nan") if len(calls) == 3 else loss), tokens
 

@@ -9,8 +9,8 @@ import torch
 from tests.train.tiny import rows, tiny_model
 from torch.nn import functional
 
-from assay.train.loss import CHUNK, backward_cross_entropy, cross_entropy, logits_head
-from assay.train.sequences import TrainingSequence
+from assay.train.loss import CHUNK, backward_cross_entropy, logits_head, token_losses
+from assay.train.sequences import TrainingSequence, alone
 from assay.train.step import check_head, evaluate, step
 
 
@@ -30,7 +30,9 @@ def test_chunks_add_up_to_the_whole() -> None:
     assert float(total) == pytest.approx(float(expected.detach()), rel=1e-6)
     torch.testing.assert_close(hidden.grad, wanted)
     torch.testing.assert_close(matrix.weight.grad, wanted_matrix)
-    assert float(cross_entropy(matrix, hidden, targets, weights)) == pytest.approx(float(total))
+    assert float((token_losses(matrix, hidden, targets) * weights).sum()) == pytest.approx(
+        float(total)
+    )
 
 
 def test_the_head_is_never_asked_for_more_than_a_chunk() -> None:
@@ -89,8 +91,8 @@ def test_the_loss_is_that_of_each_family(name: str) -> None:
             )
             expected.append(losses[torch.tensor(row.trained[1:])])
     wanted = float(torch.cat(expected).mean())
-    assert evaluate(model, sequences) == pytest.approx(wanted, rel=1e-5)
-    assert step(model, sequences)[0] == pytest.approx(wanted, rel=1e-5)
+    assert evaluate(model, alone(sequences)) == pytest.approx(wanted, rel=1e-5)
+    assert step(model, alone(sequences))[0] == pytest.approx(wanted, rel=1e-5)
 
 
 def test_gpt2_with_positions_of_its_own() -> None:
@@ -108,17 +110,19 @@ def test_weights_of_rows_count_as_often() -> None:
     model = tiny_model()
     one, two = rows(2, seed=1)
     doubled = TrainingSequence(two.ids, two.trained, 2.0)
-    assert evaluate(model, [one, doubled]) == pytest.approx(evaluate(model, [one, two, two]))
+    assert evaluate(model, alone([one, doubled])) == pytest.approx(
+        evaluate(model, alone([one, two, two]))
+    )
 
 
 def test_evaluation_keeps_the_mode_and_makes_no_gradients() -> None:
     model = tiny_model().train()
-    evaluate(model, rows(2))
+    evaluate(model, alone(rows(2)))
     assert model.training
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_evaluation_can_be_stopped_between_micro_batches() -> None:
+def test_evaluation_can_be_stopped_between_passes() -> None:
     calls = []
 
     def between() -> None:
@@ -128,7 +132,7 @@ def test_evaluation_can_be_stopped_between_micro_batches() -> None:
 
     model = tiny_model()
     with pytest.raises(KeyboardInterrupt):
-        evaluate(model, rows(6), micro_tokens=1, between=between)
+        evaluate(model, alone(rows(6)), tokens=1, between=between)
     assert not model.training
 
 

@@ -202,9 +202,7 @@ def in_packs(units: Sequence[Sequence[Sequence[int]]], tokens: int) -> list[list
     before: tuple[int, ...] = ()
     for place in order:
         rows = sorted(tuple(row) for row in units[place])
-        alone = len(rows[0]) + sum(
-            len(b) - common_length(a, b) for a, b in pairwise(rows)
-        )
+        alone = len(rows[0]) + sum(len(b) - common_length(a, b) for a, b in pairwise(rows))
         added = alone - common_length(before, rows[0]) if packs else alone
         if not packs or held + added > tokens:
             packs.append([])

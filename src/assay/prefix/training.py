@@ -77,10 +77,10 @@ def pack_attention(
         return flex_pack_attention(query, key, value, pack, scaling, sliding_window, softcap), None
     # Autocast leaves rotated queries in float32 beside bfloat16 values.
     dtype = value.dtype
-    out = _PackAttention.apply(
+    out = _PackAttention.apply(  # type: ignore[no-untyped-call]
         query[0].to(dtype), key[0].to(dtype), value[0], pack, scaling, sliding_window, softcap
     )
-    return out.unsqueeze(0), None  # type: ignore[no-untyped-call]
+    return out.unsqueeze(0), None
 
 
 class _PackAttention(torch.autograd.Function):
@@ -103,19 +103,20 @@ class _PackAttention(torch.autograd.Function):
         top = out.new_full(out.shape[:2], -torch.inf)
         total = out.new_zeros(out.shape[:2])
         for block in _blocks(pack, groups, len(key), window):
-            part = _attend(pack, *_taken(block, rows, key, value), block.hidden, softcap)
+            queries, keys, values = _taken(block, rows, key, value)
+            part = _attend(pack, queries, keys, values, block.hidden, softcap)
             _merge_((out, top, total), part, block)
         out.div_(total.unsqueeze(-1))
         lse = top.add_(total.log_())
         merged = out.to(query.dtype)
         ctx.save_for_backward(rows, key, value, merged, lse)
         ctx.settings = (pack, scaling, window, softcap)
-        return merged.view(len(key), tokens, groups, size).transpose(0, 1).reshape(
-            tokens, heads, size
+        return (
+            merged.view(len(key), tokens, groups, size).transpose(0, 1).reshape(tokens, heads, size)
         )
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         rows, key, value, out, lse = ctx.saved_tensors
         pack, scaling, window, softcap = ctx.settings
         tokens, heads, size = grad.shape
@@ -126,7 +127,7 @@ class _PackAttention(torch.autograd.Function):
         d_key = torch.zeros_like(key, dtype=torch.float32)
         d_value = torch.zeros_like(d_key)
         for block in _blocks(pack, groups, len(key), window):
-            taken = _taken(block, rows, key, value)
+            queries, keys, values = _taken(block, rows, key, value)
             seen_grad, seen_lse, seen_delta = (_take(block.query, t) for t in (grad, lse, delta))
             if block.real is not None:  # what a repetition hands back must not count twice
                 real = block.real.view(1, -1, seen_delta.shape[1]).expand(len(key), -1, -1)
@@ -134,7 +135,11 @@ class _PackAttention(torch.autograd.Function):
                 seen_grad = seen_grad * real.unsqueeze(-1)
                 seen_delta = seen_delta * real
             parts = _attend_backward(
-                pack, *taken, seen_grad, seen_lse, seen_delta, block.hidden, softcap
+                pack,
+                (queries, keys, values),
+                (seen_grad, seen_lse, seen_delta),
+                block.hidden,
+                softcap,
             )
             _add_(d_query, parts[0], block.query)
             _add_(d_key, parts[1], block.key)
@@ -215,7 +220,9 @@ def _take(where: slice | Tensor, whole: Tensor) -> Tensor:
     return taken.flatten(0, 1)
 
 
-def _taken(block: _Block, rows: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, ...]:
+def _taken(
+    block: _Block, rows: Tensor, key: Tensor, value: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     return _take(block.query, rows), _take(block.key, key), _take(block.key, value)
 
 
@@ -240,16 +247,20 @@ def _attend(
 
 def _attend_backward(
     pack: Pack,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    grad: Tensor,
-    lse: Tensor,
-    delta: Tensor,
+    taken: tuple[Tensor, Tensor, Tensor],
+    of_rows: tuple[Tensor, Tensor, Tensor],
     hidden: Tensor | None,
     softcap: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of a block's queries, keys and values."""
+    """Gradients of a block's queries, keys and values.
+
+    Args:
+        taken: the block's queries, keys and values.
+        of_rows: of each query, the gradient of its output, its log-sum-exp over all it sees, and
+            the product of gradient and output.
+    """
+    query, key, value = taken
+    grad, lse, delta = of_rows
     scores = _scores(pack, query, key, hidden, softcap)
     slope = None if softcap is None else 1 - (scores / softcap).square_()
     weights = scores.sub_(lse.unsqueeze(-1)).exp_()
@@ -304,7 +315,7 @@ def _merge_(
     heads = len(whole[0])
     where = block.query.flatten()
     for target, values in zip(whole, part, strict=True):  # the first part of every row
-        flat = values.unflatten(0, (heads, -1)).flatten(1, 2).float()
+        flat = values.reshape(heads, -1, *values.shape[2:]).float()
         if block.real is None:
             target[:, where] = flat
         else:
@@ -316,7 +327,7 @@ def _add_(whole: Tensor, part: Tensor, where: slice | Tensor) -> None:
     if isinstance(where, slice):
         whole[:, where] += part
         return
-    flat = part.unflatten(0, (len(whole), -1)).flatten(1, 2).float()
+    flat = part.reshape(len(whole), -1, part.shape[2]).float()
     whole.index_add_(1, where.flatten(), flat)
 
 

@@ -1,11 +1,20 @@
-"""LoRA adapters: put on a model, taken off again, written as PEFT reads them.
+"""What is trained: an adapter beside the frozen weights, or all weights.
 
-LoRA (Hu et al. 2021, arXiv:2106.09685) learns a low-rank product B·A beside every frozen linear
-map; B starts at zero, so that training starts from the base model exactly.
+    lora    a low-rank product B·A beside every linear map, times alpha / rank (Hu et al. 2021,
+            arXiv:2106.09685); B starts at zero, so that training starts from the base exactly
+    rslora  the same times alpha / √rank, so that a high rank learns (Kalajdzievski 2023,
+            arXiv:2312.03732)
+    dora    lora, and the length of every row of the sum is learned (Liu et al. 2024,
+            arXiv:2402.09353)
+    full    all weights, in a float32 copy of the model
+
+Adapters are PEFT's, put on a model and taken off again, and written as PEFT reads them. A fully
+tuned model is written as transformers reads it. All that is trained is float32.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,39 +26,54 @@ from torch import Tensor, nn
 
 from assay.config import FineTune
 from assay.errors import ModelError
+from assay.models import versions
 from assay.models.load import LoadedModel
 from assay.models.quiet import quiet
 from assay.train.sequences import TrainingSequence
 from assay.train.step import hidden_states
 
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
+CONFIG, WEIGHTS = versions.ADAPTER_CONFIG, versions.ADAPTER
 _NAME = "default"
+_MAGNITUDE = ".lora_magnitude_vector"
 
 
 @contextmanager
 def adapted(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
-    """The model with a fresh adapter on every linear map of the decoder, the head left alone.
+    """The model to train: what `settings.adapter` says is float32 and trainable, nothing else.
 
-    The adapter is float32 whatever the base is, its start is drawn with `settings.seed`, and only
-    the adapter is trainable. On leaving, the base model is as it was, without an adapter.
+    An adapter is on every linear map of the decoder, the head left alone; its start is drawn with
+    `settings.seed`. On leaving, `loaded` is as it was.
 
     Raises:
         ModelError: the model has an adapter already, or no linear maps.
     """
-    from peft import LoraConfig, get_peft_model
-
-    base = loaded.model
-    if hasattr(base, "peft_config"):
+    if hasattr(loaded.model, "peft_config"):
         raise ModelError(
             "the model carries an adapter already; training starts from base weights.",
             where=loaded.ref,
             fix="Load it without an adapter.",
         )
+    if settings.adapter == "full":
+        # deepcopy keeps the head and the embeddings one tensor where they are tied.
+        model = copy.deepcopy(loaded.model).float()
+        model.config.dtype = torch.float32
+        yield model.requires_grad_(True)
+    else:
+        with _beside(loaded, settings) as model:
+            yield model
+
+
+@contextmanager
+def _beside(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
+    from peft import LoraConfig, get_peft_model
+
+    base = loaded.model
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
+        use_rslora=settings.adapter == "rslora",
+        use_dora=settings.adapter == "dora",
         target_modules="all-linear",
         bias="none",
         task_type="CAUSAL_LM",
@@ -64,7 +88,8 @@ def adapted(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
             raise ModelError(
                 f"no adapter can be put on this model ({str(error).splitlines()[0]}).",
                 where=loaded.ref,
-                fix="Choose a decoder of linear layers, such as the starter model.",
+                fix="Choose a decoder of linear layers, such as the starter model, or "
+                "fine_tune.adapter: full.",
             ) from None
     try:
         for parameter in trainable(model).values():
@@ -80,16 +105,22 @@ def adapted(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The adapter's parameters by the names they have in a PEFT file, in the model's order."""
-    return {
-        name.replace(f".{_NAME}.", "."): parameter
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    }
+    """What is trained by the names it has in the file that is written, in the model's order.
+
+    Tied weights are one parameter, under the name of the embeddings.
+    """
+    return {_file_name(n): p for n, p in model.named_parameters() if p.requires_grad}
+
+
+def _file_name(name: str) -> str:
+    """PEFT's file leaves out the adapter's name, and of DoRA's lengths `.weight`, too."""
+    if f"{_MAGNITUDE}.{_NAME}." in name:
+        return name.removesuffix(f".{_NAME}.weight")
+    return name.replace(f".{_NAME}.", ".")
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the adapter on the CPU."""
+    """A copy of what is trained on the CPU."""
     return {name: p.detach().cpu().clone() for name, p in trainable(model).items()}
 
 
@@ -100,35 +131,75 @@ def set_weights(model: nn.Module, values: dict[str, Tensor]) -> None:
             parameter.copy_(values[name])
 
 
-def write_adapter(folder: Path, model: nn.Module, values: dict[str, Tensor]) -> None:
-    """Write `values` into an existing folder as PEFT reads it; equal weights give equal bytes."""
+def write(folder: Path, model: nn.Module, values: dict[str, Tensor]) -> None:
+    """Write `values` into an existing folder as PEFT (all of a model: as transformers) reads it.
+
+    Equal weights give equal bytes.
+    """
     from safetensors.torch import save_file
 
-    config: dict[str, Any] = model.peft_config[_NAME].to_dict()  # type: ignore[index,union-attr]
-    config["inference_mode"] = True
+    if _is_adapter(model):
+        config: dict[str, Any] = model.peft_config[_NAME].to_dict()  # type: ignore[index,union-attr]
+        config["inference_mode"] = True
+        names = versions.ADAPTER_CONFIG, versions.ADAPTER
+    else:
+        config = json.loads(model.config.to_json_string())  # type: ignore[union-attr,operator]
+        config["architectures"] = [type(model).__name__]
+        names = versions.MODEL_CONFIG, versions.MODEL
     plain = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}
-    (folder / CONFIG).write_text(json.dumps(plain, indent=2, sort_keys=True) + "\n", "utf-8")
-    save_file(values, folder / WEIGHTS, metadata={"format": "pt"})
+    text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
+    (folder / names[0]).write_text(text, "utf-8")
+    save_file(values, folder / names[1], metadata={"format": "pt"})
 
 
-def check_effect(model: nn.Module, sequence: TrainingSequence) -> None:
-    """Compare hidden states with and without the adapter on one row.
+def weights_file(folder: Path) -> Path:
+    """The weights among what `write` has left in a folder."""
+    return folder / (versions.MODEL if versions.is_whole(folder) else versions.ADAPTER)
+
+
+@contextmanager
+def as_base(model: nn.Module, loaded: LoadedModel) -> Iterator[None]:
+    """Within the block, the model computes what the base does, nothing else being changed.
+
+    Args:
+        loaded: what `model` was made from by `adapted`.
+    """
+    if _is_adapter(model):
+        with model.disable_adapter():  # type: ignore[operator]
+            yield
+        return
+    start = dict(loaded.model.named_parameters())
+    tuned = {name: parameter.data for name, parameter in model.named_parameters()}
+    try:
+        for name, parameter in model.named_parameters():
+            parameter.data = start[name].data.to(parameter.dtype)
+        yield
+    finally:
+        for name, parameter in model.named_parameters():
+            parameter.data = tuned[name]
+
+
+def _is_adapter(model: nn.Module) -> bool:
+    return hasattr(model, "peft_config")
+
+
+def check_effect(model: nn.Module, loaded: LoadedModel, sequence: TrainingSequence) -> None:
+    """Compare hidden states with those of the base on one row.
 
     Raises:
         ModelError: they are equal; training has changed nothing.
     """
-    ids = torch.tensor([sequence.ids], device=next(model.parameters()).device)
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            adapted_hidden = hidden_states(model, ids)
-            with model.disable_adapter():  # type: ignore[operator]
-                base_hidden = hidden_states(model, ids)
+            tuned_hidden = hidden_states(model, sequence.ids)
+            with as_base(model, loaded):
+                base_hidden = hidden_states(model, sequence.ids)
     finally:
         model.train(was_training)
-    if torch.equal(adapted_hidden, base_hidden):
+    if torch.equal(tuned_hidden, base_hidden):
         raise ModelError(
-            "the adapter has no effect: the model's outputs are those of the base.",
+            "training had no effect: the model's outputs are those of the base.",
             fix="Raise fine_tune.learning_rate or fine_tune.epochs.",
         )

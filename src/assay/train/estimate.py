@@ -18,8 +18,8 @@ from assay.models.load import LoadedModel
 from assay.train import adapters
 from assay.train.device import compute_dtype, computing
 from assay.train.loss import CHUNK
-from assay.train.sequences import TrainingSequence, micro_batches
-from assay.train.step import MICRO_TOKENS, step
+from assay.train.sequences import TrainingSequence, alone
+from assay.train.step import step
 
 _EVALUATION = 1 / 3  # of the cost of a step: forward only
 _ACTIVATIONS = 1.6  # floats kept for the backward pass, per input and output of a linear map
@@ -52,8 +52,11 @@ def training_bytes(
     """Bytes beside the base weights: adapter, optimiser, activations, logits, cast weights."""
     linear = _linear_shapes(model)
     adapter = 4 * settings.rank * sum(i + o for i, o in linear)
-    batches = micro_batches(sequences, MICRO_TOKENS)
-    tokens = max((len(batch) * len(batch[0].ids) for batch in batches), default=0)
+    longest = max((len(row.ids) for row in sequences), default=0)
+    step_tokens = sum(
+        sorted((len(row.ids) for row in sequences), reverse=True)[: settings.rows_per_step]
+    )
+    tokens = max(longest, min(step_tokens, settings.tokens_per_pass))
     activations = 4 * tokens * _ACTIVATIONS * sum(i + o + settings.rank for i, o in linear)
     vocabulary: int = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
     logits = 4 * 3 * CHUNK * vocabulary
@@ -79,10 +82,10 @@ def probe_speed(
     tokens, spent = 0, 0.0
     with adapters.adapted(loaded, settings) as model, computing(model, compute):
         model.train()
-        step(model, rows[:1])  # the first call also pays for threads and buffers
+        step(model, alone(rows[:1]))  # the first call also pays for threads and buffers
         while spent < seconds:
             began = time.monotonic()
-            step(model, rows)
+            step(model, alone(rows))
             spent += time.monotonic() - began
             tokens += sum(len(row.ids) for row in rows)
             model.zero_grad(set_to_none=True)

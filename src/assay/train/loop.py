@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -24,26 +24,36 @@ from assay.progress import Progress, Task
 from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point, State
 from assay.train.device import computing, peak_bytes
-from assay.train.sequences import TrainingSequence, epoch_order
-from assay.train.step import evaluate, step
+from assay.train.sequences import Unit, epoch_order
+from assay.train.step import Objective, evaluate, step
 
 POINTS_PER_EPOCH = 10
 
+ObjectiveOf = Callable[[nn.Module, Sequence[Unit]], Objective]
+"""Makes what a step minimises from the model as it is and the step's units."""
+
 
 class Run:
-    """One training: its model, its optimiser, and where it is."""
+    """One training: its model, its optimiser, and where it is.
+
+    Args:
+        objective_of: called before each step with its units, and before an evaluation with all of
+            validation's; None for supervised training.
+    """
 
     def __init__(
         self,
         model: nn.Module,
-        train: Sequence[TrainingSequence],
-        validation: Sequence[TrainingSequence],
+        train: Sequence[Unit],
+        validation: Sequence[Unit],
         settings: FineTune,
         folder: Path,
         key: str,
         compute: str,
         progress: Progress,
+        objective_of: ObjectiveOf | None = None,
     ) -> None:
+        self.objective_of = objective_of
         self.model, self.train, self.validation = model, train, validation
         self.settings, self.folder, self.key = settings, folder, key
         self.compute, self.progress = compute, progress
@@ -100,13 +110,17 @@ class Run:
         """Whether the validation loss has not improved for as many epochs as it may."""
         return self.state.stale_epochs >= self.settings.patience
 
+    def objective(self, units: Sequence[Unit]) -> Objective | None:
+        """What is minimised over `units` now; None: the cross-entropy of their tokens."""
+        return None if self.objective_of is None else self.objective_of(self.model, units)
+
     def step(self, bar: Task) -> None:
         """One update of the weights."""
         state, settings = self.state, self.settings
         epoch, within = divmod(state.step, self.epoch_steps)
         order = epoch_order(len(self.train), settings.seed, epoch)
         first = within * settings.rows_per_step
-        rows = [self.train[i] for i in order[first : first + settings.rows_per_step]]
+        units = [self.train[i] for i in order[first : first + settings.rows_per_step]]
         began = time.monotonic()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(state.step, self.total_steps, settings)
@@ -114,15 +128,17 @@ class Run:
         self.model.train()
         with torch.random.fork_rng(), computing(self.model, self.compute):
             torch.manual_seed(_dropout_seed(settings.seed, state.step))
-            loss, trained = step(self.model, rows)
+            objective = self.objective(units)
+            loss, trained = step(self.model, units, objective, settings.tokens_per_pass)
         norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), settings.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise _not_a_number("loss" if not math.isfinite(loss) else "gradient", state.step + 1)
         self.optimizer.step()
-        tokens = sum(len(row.ids) for row in rows)
+        tokens = sum(len(row.ids) for unit in units for row in unit.rows)
+        counted = trained if objective is None else len(units)
         state.step += 1
-        state.window_loss += loss * trained
-        state.window_tokens += trained
+        state.window_loss += loss * counted
+        state.window_tokens += counted
         state.trained_tokens += trained
         state.tokens += tokens
         self.note_train_loss()
@@ -149,7 +165,13 @@ class Run:
                 raise KeyboardInterrupt
 
         with computing(self.model, self.compute):
-            loss = evaluate(self.model, self.validation, between=stop_or_go)
+            loss = evaluate(
+                self.model,
+                self.validation,
+                self.objective(self.validation),
+                self.settings.tokens_per_pass,
+                between=stop_or_go,
+            )
         if not math.isfinite(loss):
             raise _not_a_number("validation loss", state.step)
         state.points[-1].validation_loss = loss

@@ -42,26 +42,21 @@ def logits_head(model: nn.Module) -> Head:
     return head
 
 
-def cross_entropy(
-    head: Head,
-    hidden_nd: Tensor,
-    targets_n: Tensor,
-    weights_n: Tensor,
-) -> Tensor:
-    """Weighted sum of token cross-entropies (nats), float64 scalar, without a graph.
+def token_losses(head: Head, hidden_nd: Tensor, targets_n: Tensor) -> Tensor:
+    """Cross-entropy (nats) of each token, [n] float32, without a graph.
 
     Args:
         head: hidden state [n, D] to logits [n, V].
         hidden_nd: hidden states of the trained positions.
         targets_n: the token that follows each of them.
-        weights_n: factor of each token, float32.
     """
-    total = torch.zeros((), dtype=torch.float64, device=hidden_nd.device)
     with torch.no_grad():
-        for hidden, targets, weights in _chunks(hidden_nd, targets_n, weights_n):
-            losses = functional.cross_entropy(head(hidden).float(), targets, reduction="none")
-            total += (losses * weights).sum(dtype=torch.float64)
-    return total
+        return torch.cat(
+            [
+                functional.cross_entropy(head(hidden).float(), targets, reduction="none")
+                for hidden, targets in _chunks(hidden_nd, targets_n)
+            ]
+        )
 
 
 def backward_cross_entropy(
@@ -70,10 +65,13 @@ def backward_cross_entropy(
     targets_n: Tensor,
     weights_n: Tensor,
 ) -> Tensor:
-    """As `cross_entropy`, and its gradient is added to all that `hidden_nd` depends on.
+    """Weighted sum of token cross-entropies (nats), float64 scalar; its gradient is added.
 
     The gradient with respect to the hidden states is collected chunk by chunk on a leaf of its
     own; one backward pass through the decoder follows.
+
+    Args:
+        weights_n: factor of each token, float32; the rest as in `token_losses`.
     """
     total = torch.zeros((), dtype=torch.float64, device=hidden_nd.device)
     leaf = hidden_nd.detach().requires_grad_()

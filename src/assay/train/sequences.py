@@ -38,6 +38,24 @@ class TrainingSequence:
         """Tokens that carry a loss."""
         return sum(self.trained[1:])
 
+    @property
+    def inputs(self) -> list[int]:
+        """The ids that have to be computed: those before the last trained one."""
+        last = max((i for i, trained in enumerate(self.trained) if trained), default=0)
+        return self.ids[:last]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Rows whose losses depend on each other: one for supervised training, two for a pair."""
+
+    rows: tuple[TrainingSequence, ...]
+
+
+def alone(sequences: Sequence[TrainingSequence]) -> list[Unit]:
+    """Each row a unit of its own."""
+    return [Unit((row,)) for row in sequences]
+
 
 def check_sequences(sequences: Sequence[TrainingSequence], kind: str, limit: int) -> None:
     """Refuse what cannot be trained on, before any time is spent.
@@ -94,19 +112,17 @@ def epoch_order(rows: int, seed: int, epoch: int) -> list[int]:
     return order
 
 
-def micro_batches(
-    sequences: Sequence[TrainingSequence], tokens: int
-) -> list[list[TrainingSequence]]:
-    """Split rows into batches of similar length.
+def padded_batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Places of rows of similar length, for models whose prefixes cannot be shared.
 
     Longest first, so that memory runs out at once or not at all. A batch holds at most `tokens`
     tokens, padding included, but always one row.
     """
-    batches: list[list[TrainingSequence]] = []
-    for row in sorted(sequences, key=lambda row: len(row.ids), reverse=True):
+    batches: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         last = batches[-1] if batches else None
-        if last and (len(last) + 1) * len(last[0].ids) <= tokens:
-            last.append(row)
+        if last and (len(last) + 1) * lengths[last[0]] <= tokens:
+            last.append(place)
         else:
-            batches.append([row])
+            batches.append([place])
     return batches

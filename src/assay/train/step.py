@@ -1,73 +1,170 @@
-"""One step's loss and gradients: the part of the trainer that another engine may replace.
+"""One step's loss and gradients.
 
-Loss of a step = sum of w·(token cross-entropy) / sum of w, over the trained tokens of *all* its
-rows, w being the row's weight. Dividing by the whole step's tokens, never by a micro-batch's, makes
-the gradient independent of how the step is cut to fit the memory.
+Supervised loss of a step = sum of w·(token cross-entropy) / sum of w, over the trained tokens of
+*all* its rows, w being the row's weight. Dividing by the whole step's tokens, never by a pass's,
+makes the gradient independent of how the step is cut to fit the memory.
 
-Rows are padded on the right, sorted by length, and given no attention mask: under causal attention
-no real token sees the padding behind it, so that the fast causal kernel applies and no row can see
-another. (Packing rows into one long sequence needs a dense block mask on a CPU; a step
-is 10 to 25 % slower with it, see docs/training.md.)
+The rows of a step go through the model as a tree (`assay.prefix.pack`): what several of them start
+with is computed once, exactly. Nothing behind a row's last trained token is computed. Models whose
+attention cannot be replaced run padded rows instead; the result is the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from assay.errors import ModelError
-from assay.train.loss import backward_cross_entropy, cross_entropy, logits_head
-from assay.train.sequences import TrainingSequence, micro_batches
+from assay.prefix import training as attention
+from assay.prefix.decode import can_share
+from assay.prefix.pack import Pack, in_packs
+from assay.train.loss import Head, backward_cross_entropy, logits_head, token_losses
+from assay.train.sequences import TrainingSequence, Unit, alone, padded_batches
 
-MICRO_TOKENS = 1024
+TOKENS = 4096
 
 _SAME_LOGITS = 1e-3  # relative to the largest logit; bfloat16 is given 30 times as much
 
 
+class Objective(Protocol):
+    """What is minimised, where it is not the cross-entropy of single tokens."""
+
+    def __call__(self, logps_r: Tensor, units: Sequence[Unit]) -> Tensor:
+        """The sum of the units' losses, a scalar.
+
+        Args:
+            logps_r: [R] log-probability (nats) of each row's trained tokens together, float32, in
+                the order of the units and of the rows in them.
+        """
+
+
 def step(
-    model: nn.Module, sequences: Sequence[TrainingSequence], micro_tokens: int = MICRO_TOKENS
+    model: nn.Module,
+    units: Sequence[Unit],
+    objective: Objective | None = None,
+    tokens: int = TOKENS,
 ) -> tuple[float, int]:
     """Add the gradient of one step to the trainable parameters' `grad`.
 
     Args:
         model: a causal language model of transformers, with or without a PEFT adapter.
-        sequences: the rows of the step, each with at least one trained token.
-        micro_tokens: at most this many tokens (padding included) at once; changes memory and
-            speed, not the gradient.
+        units: the rows of the step, each with at least one trained token.
+        objective: None for supervised training.
+        tokens: at most this many at once, shared ones counted once; changes memory and speed, not
+            the gradient.
 
     Returns:
-        The loss (nats per trained token) and the number of trained tokens.
+        The loss (nats per trained token; with an objective: per unit) and the number of trained
+        tokens.
     """
-    return _accumulate(model, sequences, micro_tokens, backward_cross_entropy)
+    return _over(model, units, objective, tokens, backward=True)
 
 
 def evaluate(
     model: nn.Module,
-    sequences: Sequence[TrainingSequence],
-    micro_tokens: int = 4 * MICRO_TOKENS,
+    units: Sequence[Unit],
+    objective: Objective | None = None,
+    tokens: int = TOKENS,
     between: Callable[[], None] = lambda: None,
 ) -> float:
-    """The loss that `step` would report on all of `sequences` as one step, without gradients.
+    """The loss that `step` would report on all `units` as one step, without gradients.
 
     Args:
-        between: called before every micro-batch; what it raises ends the evaluation.
+        between: called before every pass; what it raises ends the evaluation.
     """
-    training = model.training
-    model.eval()
+    with _evaluating(model):
+        return _over(model, units, objective, tokens, backward=False, between=between)[0]
+
+
+def sequence_logps(
+    model: nn.Module,
+    sequences: Sequence[TrainingSequence],
+    tokens: int = TOKENS,
+    between: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """[R] log-probability (nats) of each row's trained tokens together, float64, no gradients."""
+    result = torch.zeros(len(sequences), dtype=torch.float64)
+    with _evaluating(model), running(model):
+        head = logits_head(causal_lm(model))
+        for places in in_passes(model, alone(sequences), tokens):
+            between()
+            rows = [sequences[place] for place in places]
+            hidden, targets, row = trained_states(model, rows)
+            losses = token_losses(head, hidden, targets).double().cpu()
+            sums = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, row.cpu(), losses)
+            result[places] = -sums
+    return result
+
+
+@contextmanager
+def running(model: nn.Module) -> Iterator[None]:
+    """The model with attention over packs, where it can have it."""
+    base = causal_lm(model)
+    if not can_share(base):
+        yield
+        return
+    before = base.config._attn_implementation  # type: ignore[union-attr]
+    base.set_attn_implementation(attention.NAME)  # type: ignore[operator]
     try:
-        with torch.no_grad():
-            return _accumulate(model, sequences, micro_tokens, cross_entropy, between)[0]
+        yield
     finally:
-        model.train(training)
+        base.set_attn_implementation(before)  # type: ignore[operator]
 
 
-def hidden_states(model: nn.Module, ids_bt: Tensor) -> Tensor:
-    """Last hidden states [B, T, D] of right-padded rows, after the final norm, before the head."""
-    decoder = _causal_lm(model).get_decoder()  # type: ignore[operator]
-    hidden: Tensor = decoder(input_ids=ids_bt, use_cache=False).last_hidden_state
-    return hidden
+def in_passes(model: nn.Module, units: Sequence[Unit], tokens: int) -> list[list[int]]:
+    """Places of the units that go through the model together."""
+    if can_share(causal_lm(model)):
+        return in_packs([[row.inputs for row in unit.rows] for unit in units], tokens)
+    lengths = [len(unit.rows) * max(len(row.ids) for row in unit.rows) for unit in units]
+    return padded_batches(lengths, tokens)
+
+
+def trained_states(
+    model: nn.Module, rows: Sequence[TrainingSequence]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One pass: hidden states [n, D] from which the n trained tokens of all rows are predicted.
+
+    Must be called inside `running`.
+
+    Returns:
+        Hidden states after the final norm, the tokens to predict [n], and the row of each [n].
+    """
+    base = causal_lm(model)
+    device = device_of(model)
+    columns = [[c for c, trained in enumerate(row.trained) if trained and c] for row in rows]
+    targets = torch.tensor([r.ids[c] for r, own in zip(rows, columns, strict=True) for c in own])
+    row = torch.tensor([r for r, own in enumerate(columns) for _ in own])
+    before = [torch.tensor(own) - 1 for own in columns]
+    if can_share(base):
+        pack = Pack([r.inputs for r in rows], device)
+        hidden = _decoder(base)(
+            input_ids=pack.ids[None],
+            position_ids=pack.position[None],
+            use_cache=False,
+            pack=pack,
+        ).last_hidden_state[0]
+        where = torch.cat([p[b] for p, b in zip(pack.places, before, strict=True)])
+        states = hidden[where.to(device)]
+    else:
+        # No mask is needed: under causal attention no real token sees the padding behind it.
+        longest = max(len(r.ids) for r in rows)
+        ids = torch.tensor([r.ids + [0] * (longest - len(r.ids)) for r in rows], device=device)
+        hidden = _decoder(base)(input_ids=ids, use_cache=False).last_hidden_state
+        states = hidden[row.to(device), torch.cat(before).to(device)]
+    return states, targets.to(device), row.to(device)
+
+
+def hidden_states(model: nn.Module, ids: Sequence[int]) -> Tensor:
+    """Last hidden states [T, D] of one sequence, after the final norm, before the head."""
+    decoder = _decoder(causal_lm(model))
+    hidden: Tensor = decoder(
+        input_ids=torch.tensor([list(ids)], device=device_of(model)), use_cache=False
+    ).last_hidden_state
+    return hidden[0]
 
 
 def check_head(model: nn.Module, sequence: TrainingSequence) -> None:
@@ -76,14 +173,16 @@ def check_head(model: nn.Module, sequence: TrainingSequence) -> None:
     Raises:
         ModelError: they differ; the architecture does something that this trainer does not know.
     """
-    base = _causal_lm(model)
-    ids = torch.tensor([sequence.ids[:64]], device=_device(model))
-    padded = torch.nn.functional.pad(ids, (0, 7))
+    base = causal_lm(model)
+    ids = sequence.ids[:64]
+    probe = TrainingSequence([*ids, 0], [False, *[True] * len(ids)])
     with torch.no_grad():
-        expected = base(input_ids=ids, use_cache=False).logits.float()
-        hidden = hidden_states(model, padded)[:, : ids.shape[1]]
+        expected = base(input_ids=torch.tensor([ids], device=device_of(model)), use_cache=False)
+        wanted = expected.logits[0].float()
+        with running(model):
+            hidden = trained_states(model, [probe])[0]
         ours = logits_head(base)(hidden).float()
-    difference = float((ours - expected).abs().max() / expected.abs().max().clamp_min(1e-9))
+    difference = float((ours - wanted).abs().max() / wanted.abs().max().clamp_min(1e-9))
     if not difference <= _SAME_LOGITS * (1 if hidden.dtype == torch.float32 else 30):
         kind = type(base).__name__
         raise ModelError(
@@ -93,54 +192,85 @@ def check_head(model: nn.Module, sequence: TrainingSequence) -> None:
         )
 
 
-def _accumulate(
+def _over(
     model: nn.Module,
-    sequences: Sequence[TrainingSequence],
-    micro_tokens: int,
-    loss_of: Callable[..., Tensor],
+    units: Sequence[Unit],
+    objective: Objective | None,
+    tokens: int,
+    *,
+    backward: bool,
     between: Callable[[], None] = lambda: None,
 ) -> tuple[float, int]:
-    head = logits_head(_causal_lm(model))
-    count = sum(row.trained_tokens for row in sequences)
-    whole = sum(row.weight * row.trained_tokens for row in sequences)
+    """The loss of all units, pass by pass."""
+    rows = [row for unit in units for row in unit.rows]
+    count = sum(row.trained_tokens for row in rows)
+    whole = float(len(units))
+    if objective is None:
+        whole = sum(row.weight * row.trained_tokens for row in rows)
     if not whole > 0:
         raise ValueError("a step needs at least one trained token with a weight above 0")
     total = 0.0
-    for batch in micro_batches(sequences, micro_tokens):
-        between()
-        ids, rows, columns, weights = _tensors(batch, whole, _device(model))
-        hidden = hidden_states(model, ids)[rows, columns - 1]
-        total += float(loss_of(head, hidden, ids[rows, columns], weights))
+    head = logits_head(causal_lm(model))
+    with running(model):
+        for places in in_passes(model, units, tokens):
+            between()
+            members = [units[place] for place in places]
+            total += _pass(model, head, members, objective, whole, backward=backward)
     return total, count
 
 
-def _tensors(
-    batch: Sequence[TrainingSequence], whole: float, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Padded ids [B, T]; row, column and weight [N] of every trained token in them."""
-    longest = max(len(row.ids) for row in batch)
-    ids = torch.tensor([row.ids + [0] * (longest - len(row.ids)) for row in batch])
-    places = [
-        (number, column, row.weight / whole)
-        for number, row in enumerate(batch)
-        for column, trained in enumerate(row.trained)
-        if trained and column
-    ]
-    rows, columns, weights = zip(*places, strict=True)
-    return (
-        ids.to(device),
-        torch.tensor(rows, device=device),
-        torch.tensor(columns, device=device),
-        torch.tensor(weights, dtype=torch.float32, device=device),
-    )
+def _pass(
+    model: nn.Module,
+    head: Head,
+    units: Sequence[Unit],
+    objective: Objective | None,
+    whole: float,
+    *,
+    backward: bool,
+) -> float:
+    """The share of the loss that comes from `units`, computed together."""
+    rows = [row for unit in units for row in unit.rows]
+    with torch.set_grad_enabled(backward):
+        hidden, targets, row = trained_states(model, rows)
+    if objective is None:
+        factor = torch.tensor([r.weight / whole for r in rows], device=hidden.device)[row]
+        if backward:
+            return float(backward_cross_entropy(head, hidden, targets, factor))
+        return float((token_losses(head, hidden, targets) * factor).sum(dtype=torch.float64))
+    losses = token_losses(head, hidden, targets)
+    logps = -losses.new_zeros(len(rows)).index_add_(0, row, losses)
+    with torch.set_grad_enabled(backward):
+        loss = objective(logps.requires_grad_(backward), units) / whole
+    if backward:
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert logps.grad is not None
+        backward_cross_entropy(head, hidden, targets, -logps.grad[row])
+    return float(loss.detach())
 
 
-def _causal_lm(model: nn.Module) -> nn.Module:
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
+def causal_lm(model: nn.Module) -> nn.Module:
     """The transformers model inside a PEFT model, or the model itself."""
     inside = getattr(model, "get_base_model", None)
     base: nn.Module = inside() if callable(inside) else model
     return base
 
 
-def _device(model: nn.Module) -> torch.device:
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's weights are."""
     return next(model.parameters()).device
+
+
+def _decoder(base: nn.Module) -> nn.Module:
+    decoder: nn.Module = base.get_decoder()  # type: ignore[operator]
+    return decoder
