@@ -1,9 +1,10 @@
-"""Supervised fine-tuning: what comes before the loop and what is left after it.
+"""Fine-tuning: what comes before the loop and what is left after it.
 
     result = train(load("smollm2-135m-instruct"), rows, validation, FineTune(), Path("run"))
 
-The same call goes on where a killed one stopped, to the same bits, and returns at once what a
-finished one has made.
+`train` is supervised; `train_units` serves every method (see `assay.train.judged`). The same call
+goes on where a killed one stopped, to the same bits, and returns at once what a finished one has
+made.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -28,13 +30,14 @@ from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point
 from assay.train.device import Compute, available_bytes, compute_dtype, readable
 from assay.train.estimate import training_bytes
-from assay.train.loop import Run
-from assay.train.sequences import TrainingSequence, check_sequences, fingerprint
+from assay.train.loop import ObjectiveOf, Run
+from assay.train.sequences import TrainingSequence, Unit, alone, check_sequences, fingerprint
 from assay.train.step import check_head
 
-__all__ = ["Point", "TrainResult", "TrainingSequence", "train"]
+__all__ = ["Point", "TrainResult", "TrainingSequence", "train", "train_units"]
 
 TRAINER = 1  # raised when the same settings and data would train other weights
+UnitT = TypeVar("UnitT", bound=Unit)
 _ADAPTER = "adapter"
 _RESULT = "training.json"
 
@@ -81,6 +84,35 @@ def train(
     compute: Compute | None = None,
     checkpoint_seconds: float = 30.0,
 ) -> TrainResult:
+    """Train an adapter on the rows of `train`, by their tokens' cross-entropy.
+
+    All else is said at `train_units`.
+    """
+    return train_units(
+        loaded,
+        checked(alone(train), "training", loaded, settings),
+        checked(alone(validation), "validation", loaded, settings),
+        settings,
+        folder,
+        progress,
+        compute=compute or compute_dtype(loaded),
+        checkpoint_seconds=checkpoint_seconds,
+    )
+
+
+def train_units(
+    loaded: LoadedModel,
+    train: Sequence[Unit],
+    validation: Sequence[Unit],
+    settings: FineTune,
+    folder: Path,
+    progress: Progress = SILENT,
+    *,
+    compute: Compute,
+    checkpoint_seconds: float = 30.0,
+    objective_of: ObjectiveOf | None = None,
+    judgements: Sequence[object] = (),
+) -> TrainResult:
     """Train an adapter on `train`, keep the epoch with the best loss on `validation`.
 
     Ctrl-C finishes the step, writes a checkpoint and raises KeyboardInterrupt; a second one does
@@ -89,34 +121,34 @@ def train(
 
     Args:
         loaded: base weights without an adapter; given back as they were.
+        train, validation: as `checked` returns them.
         folder: of this run; holds its checkpoints while it runs and `adapter/` afterwards.
         compute: "float32" or "bfloat16" matrix multiplications (weights and optimiser stay
-            float32); None takes what this machine is fast at, see `compute_dtype`.
+            float32); `compute_dtype` says what this machine is fast at.
         checkpoint_seconds: time between checkpoints within an epoch.
+        objective_of: see `Run`.
+        judgements: what the objective depends on beside the rows and the settings, JSON-ready.
 
     Raises:
-        DataError: nothing to train, or a row that cannot be trained on, named.
         ModelError: not enough memory, an architecture that does not fit, a loss that is not a
             number, or an adapter without effect.
         KeyboardInterrupt: stopped by the user; nothing is lost.
     """
-    train = _checked(train, "training", loaded, settings)
-    validation = _checked(validation, "validation", loaded, settings)
-    compute = compute or compute_dtype(loaded)
-    key = _key(loaded, train, validation, settings, compute)
+    key = _key(loaded, train, validation, settings, compute, judgements)
     finished = _finished(folder, key)
     if finished is not None:
         checkpoints.clear(folder)
         return finished
     with adapters.adapted(loaded, settings) as model:
-        _check_memory(model, train, settings)
-        check_head(model, train[0])
-        run = Run(model, train, validation, settings, folder, key, compute, progress)
+        rows = rows_of(train)
+        _check_memory(model, rows, settings)
+        check_head(model, rows[0])
+        run = Run(model, train, validation, settings, folder, key, compute, progress, objective_of)
         run.resume()
         try:
             run.to_the_end(checkpoint_seconds)
         except (torch.OutOfMemoryError, MemoryError):
-            raise _no_memory("the memory ran out during training.", train) from None
+            raise _no_memory("the memory ran out during training.", rows) from None
         return _finish(run)
 
 
@@ -125,7 +157,7 @@ def _finish(run: Run) -> TrainResult:
     state, folder = run.state, run.folder
     best = checkpoints.read_weights(folder, state.best_step)
     adapters.set_weights(run.model, best)
-    adapters.check_effect(run.model, run.train[0])
+    adapters.check_effect(run.model, run.train[0].rows[0])
     with new_folder(folder / _ADAPTER) as draft:
         adapters.write_adapter(draft, run.model, best)
     assert state.best_validation_loss is not None
@@ -151,25 +183,39 @@ def _finish(run: Run) -> TrainResult:
     return result
 
 
-def _checked(
-    rows: Sequence[TrainingSequence], kind: str, loaded: LoadedModel, settings: FineTune
-) -> list[TrainingSequence]:
-    check_sequences(rows, kind, min(settings.max_tokens, loaded.context_length))
-    kept = [row for row in rows if row.weight > 0]
+def checked(
+    units: Sequence[UnitT], kind: str, loaded: LoadedModel, settings: FineTune
+) -> list[UnitT]:
+    """The units whose weight is above 0, all of them looked at.
+
+    Args:
+        kind: "training" or "validation", for messages.
+
+    Raises:
+        DataError: nothing to train, or a row that cannot be trained on, named.
+    """
+    check_sequences(rows_of(units), kind, min(settings.max_tokens, loaded.context_length))
+    kept = [unit for unit in units if unit.rows[0].weight > 0]
     if not kept:
         raise DataError(
-            f"the {kind} set is empty." if not rows else f"every {kind} row has weight 0.",
+            f"the {kind} set is empty." if not units else f"every {kind} row has weight 0.",
             fix="Fine-tuning needs rows to train on and rows to validate on.",
         )
     return kept
 
 
+def rows_of(units: Sequence[Unit]) -> list[TrainingSequence]:
+    """The rows of all units, in order."""
+    return [row for unit in units for row in unit.rows]
+
+
 def _key(
     loaded: LoadedModel,
-    train: Sequence[TrainingSequence],
-    validation: Sequence[TrainingSequence],
+    train: Sequence[Unit],
+    validation: Sequence[Unit],
     settings: FineTune,
     compute: str,
+    judgements: Sequence[object],
 ) -> str:
     parts = {
         "trainer": TRAINER,
@@ -177,8 +223,9 @@ def _key(
         "dtype": loaded.dtype,
         "compute": compute,
         "settings": settings.model_dump(mode="json"),
-        "train": fingerprint(train),
-        "validation": fingerprint(validation),
+        "train": fingerprint(rows_of(train)),
+        "validation": fingerprint(rows_of(validation)),
+        "judgements": list(judgements),
     }
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 

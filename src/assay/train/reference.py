@@ -1,0 +1,112 @@
+"""Log-probabilities under the model that preference training starts from: computed once.
+
+    <folder>/reference.json     key (base weights, rows, number format), one number a row, sha256
+
+They are computed before there is an adapter, in the number format of the training, so that the
+first step's log-ratios are those of a model that has not moved. The file grows block by block and
+is replaced as a whole each time: a killed run goes on at the block it was in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from assay.errors import ModelError
+from assay.example import canonical_json
+from assay.models.load import LoadedModel
+from assay.progress import Progress
+from assay.store.files import write_json
+from assay.train.device import computing
+from assay.train.sequences import TrainingSequence, fingerprint
+from assay.train.step import sequence_logps
+
+FILE = "reference.json"
+FORMAT = 1
+BLOCK = 256
+"""Rows between two writes; even, so that both rows of a pair go through the model together."""
+
+
+def reference_logps(
+    loaded: LoadedModel,
+    rows: Sequence[TrainingSequence],
+    folder: Path,
+    *,
+    compute: str,
+    tokens: int,
+    progress: Progress,
+) -> list[float]:
+    """Log-probability (nats) of each row's trained tokens together under the base model.
+
+    Args:
+        loaded: base weights without an adapter.
+        folder: of the run, where they are kept.
+        compute: number format of the matrix multiplications.
+        tokens: at most this many go through the model at once.
+
+    Raises:
+        ModelError: one of them is not a finite number.
+    """
+    path = folder / FILE
+    key = _key(loaded, rows, compute, tokens)
+    known = _read(path, key, progress)
+    if len(known) == len(rows):
+        return known
+    with (
+        progress.task("reference log-probabilities", len(rows), "rows") as bar,
+        computing(loaded.model, compute),
+    ):
+        bar.advance(len(known))
+        while len(known) < len(rows):
+            block = rows[len(known) : len(known) + BLOCK]
+            known += sequence_logps(loaded.model, block, tokens).tolist()
+            if not all(math.isfinite(value) for value in known[-len(block) :]):
+                raise ModelError(
+                    "the base model gives some of the answers no finite log-probability.",
+                    where=loaded.ref,
+                    fix="Check its weights, or choose another model.",
+                )
+            _write(path, key, known)
+            bar.advance(len(block))
+    return known
+
+
+def _key(loaded: LoadedModel, rows: Sequence[TrainingSequence], compute: str, tokens: int) -> str:
+    parts = {
+        "format": FORMAT,
+        "base": loaded.weights_sha256,
+        "dtype": loaded.dtype,
+        "compute": compute,
+        "tokens": tokens,
+        "rows": fingerprint(rows),
+    }
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def _read(path: Path, key: str, progress: Progress) -> list[float]:
+    """What is known already: nothing where the file belongs to other data or is damaged."""
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        digest = raw.pop("sha256")
+        whole = digest == _digest(raw)
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        whole = False
+    if not whole:
+        progress.say(f"{path}: the reference log-probabilities are damaged; computing them again.")
+        return []
+    return list(raw["logps"]) if raw["key"] == key else []
+
+
+def _write(path: Path, key: str, logps: list[float]) -> None:
+    body = {"key": key, "logps": logps}
+    write_json(path, {**body, "sha256": _digest(body)})
+
+
+def _digest(body: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(body).encode()).hexdigest()
