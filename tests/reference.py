@@ -100,7 +100,7 @@ def _kind(text: str) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value = field.default
+    value = field.get_default(call_default_factory=True, validated_data={})
     if isinstance(value, BaseModel):
         return ""
     return f"`{json.dumps(value)}`"

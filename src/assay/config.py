@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -87,8 +94,11 @@ class FewShot(Strict):
     ks: list[int] = Field([1, 3, 8], min_length=1)
 
 
-class FineTune(Strict):
-    """Settings of the trainer; null means that Assay decides (see docs/training.md)."""
+Auto = Literal["auto"]
+
+
+class FineTuneSection(Strict):
+    """How a version is trained; `auto` is decided by model and data size (docs/training.md)."""
 
     method: Literal["sft", "dpo", "ipo", "kto", "orpo"] = Field(
         "sft", description="sft: learn the answers; the others learn from preferences"
@@ -109,12 +119,14 @@ class FineTune(Strict):
     tokens_per_pass: int = Field(
         4096, ge=64, description="most tokens at once, shared ones counted once; memory and speed"
     )
-    rank: int = Field(16, ge=1, le=512)
+    rank: Annotated[int, Field(ge=1, le=512)] | Auto = "auto"
     alpha: int = Field(32, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
-    learning_rate: float = Field(1e-3, gt=0)
-    epochs: int = Field(4, ge=1, description="at most; early stopping may end sooner")
-    rows_per_step: int = Field(8, ge=1)
+    learning_rate: Annotated[float, Field(gt=0)] | Auto = "auto"
+    epochs: Annotated[int, Field(ge=1)] | Auto = Field(
+        "auto", description="at most; early stopping may end sooner"
+    )
+    rows_per_step: Annotated[int, Field(ge=1)] | Auto = "auto"
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps")
     weight_decay: float = Field(0.0, ge=0)
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
@@ -126,6 +138,24 @@ class FineTune(Strict):
         None, description="null: the agent's own; a short one trains faster"
     )
     seed: int = 0
+
+    @field_validator("rank", "learning_rate", "epochs", "rows_per_step", mode="wrap")
+    @classmethod
+    def _one_problem(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        """One message for a wrong value, not one for each type that it might have had."""
+        try:
+            return check(value)
+        except ValidationError as error:
+            raise ValueError(f"{error.errors()[0]['msg']}, or auto") from None
+
+
+class FineTune(FineTuneSection):
+    """What the trainer takes: every number fixed (`assay.train.auto` fixes those left open)."""
+
+    rank: int = Field(16, ge=1, le=512)
+    learning_rate: float = Field(1e-3, gt=0)
+    epochs: int = Field(4, ge=1)
+    rows_per_step: int = Field(8, ge=1)
 
 
 class Generate(Strict):
@@ -177,7 +207,7 @@ class Config(Strict):
     margin: float = Field(0.02, gt=0, lt=1, description="a difference this small does not matter")
     candidates: list[str] = Field(min_length=1)
     few_shot: FewShot = FewShot()
-    fine_tune: FineTune = FineTune()
+    fine_tune: FineTuneSection = FineTuneSection()
     generate: Generate = Generate()
     costs: Costs = Costs()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
+from pathlib import Path
 
 from assay import __version__
 from assay.candidates.building import Candidate, Context, LossPoint, as_tried
@@ -11,6 +13,7 @@ from assay.config import FineTune
 from assay.example import Example, canonical_json
 from assay.models.load import LoadedModel, load
 from assay.models.versions import VersionRecord, save_version
+from assay.train import auto
 from assay.train.sft import TrainingSequence, TrainResult, train
 
 
@@ -48,33 +51,72 @@ def train_version(context: Context) -> tuple[str, TrainResult]:
     Returns:
         the version's id and the trainer's account.
     """
-    config = context.config
-    loaded = load(config.model, dtype="float32")
-    template = Template.of(loaded.tokenizer)
-    prompt = training_prompt(context)
-    rows = sequences(context.train, template, prompt)
-    checks = sequences(context.validation, template, prompt)
-    key = _key(loaded, template, prompt, context.train, context.validation, config.fine_tune)
-    result = train(
-        loaded,
-        rows,
-        checks,
-        config.fine_tune,
-        context.folder / f"fine-tune-{key[:16]}",
-        progress=context.progress,
-    )
+    config, prepared = context.config, Prepared.of(context)
+    result = prepared.train(context, prepared.settings)
     record = VersionRecord(
         base=config.model,
-        base_sha256=loaded.weights_sha256,
+        base_sha256=prepared.loaded.weights_sha256,
         data={"train": _digest(context.train), "validation": _digest(context.validation)},
-        settings=config.fine_tune.model_dump(mode="json"),
-        template=template.to_dict(),
-        template_sha256=template.sha256,
+        settings=prepared.settings.model_dump(mode="json"),
+        template=prepared.template.to_dict(),
+        template_sha256=prepared.template.sha256,
         metrics={"validation_loss": result.best_validation_loss},
-        seed=config.fine_tune.seed,
+        seed=prepared.settings.seed,
         code=__version__,
     )
     return save_version(context.store.folder, result.adapter, record), result
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What every training of a project on the same rows has in common.
+
+    Attributes:
+        settings: the project's, with what it leaves open decided.
+    """
+
+    loaded: LoadedModel
+    template: Template
+    prompt: str
+    rows: list[TrainingSequence]
+    checks: list[TrainingSequence]
+    settings: FineTune
+
+    @classmethod
+    def of(cls, context: Context) -> Prepared:
+        """Load the model and render the rows."""
+        loaded = load(context.config.model, dtype="float32")
+        template, prompt = Template.of(loaded.tokenizer), training_prompt(context)
+        return cls(
+            loaded,
+            template,
+            prompt,
+            sequences(context.train, template, prompt),
+            sequences(context.validation, template, prompt),
+            auto.chosen(
+                context.config.fine_tune,
+                parameters=loaded.model.num_parameters(),
+                rows=len(context.train),
+            ),
+        )
+
+    def folder(self, context: Context, settings: FineTune) -> Path:
+        """Of a training with these settings."""
+        key = _key(
+            self.loaded, self.template, self.prompt, context.train, context.validation, settings
+        )
+        return context.folder / f"fine-tune-{key[:16]}"
+
+    def train(self, context: Context, settings: FineTune) -> TrainResult:
+        """Train an adapter; the same settings go on from where they were, or are done."""
+        return train(
+            self.loaded,
+            self.rows,
+            self.checks,
+            settings,
+            self.folder(context, settings),
+            progress=context.progress,
+        )
 
 
 def sequences(

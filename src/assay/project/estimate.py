@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 
 from assay.config import Config
+from assay.train import auto
 
 REFERENCE_PARAMETERS = 134.5e6
 REFERENCE_CORES = 2
@@ -92,7 +93,8 @@ def training_seconds(config: Config, sizes: Sizes, rows: int, scale: float) -> f
     system = sizes.system_tokens if prompt is None else len(prompt) / 4
     tokens = system + sizes.input_tokens + sizes.output_tokens
     each = rows + sizes.validation / 3
-    return scale * config.fine_tune.epochs * each * tokens / TRAIN_TOKENS_PER_S
+    epochs = auto.chosen(config.fine_tune, parameters=sizes.parameters, rows=rows).epochs
+    return scale * epochs * each * tokens / TRAIN_TOKENS_PER_S
 
 
 def _seconds(name: str, config: Config, sizes: Sizes, scale: float) -> float:

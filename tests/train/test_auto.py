@@ -1,0 +1,88 @@
+"""The rule for settings that are left to Assay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.small import small_project
+
+from assay.config import FineTune, FineTuneSection
+from assay.errors import ConfigError
+from assay.project import open as open_project
+from assay.train import auto
+
+SIZES = st.floats(1e4, 1e12)
+ROWS = st.integers(1, 10_000_000)
+
+
+@pytest.mark.parametrize("rows", [200, 770, 2000])
+@pytest.mark.parametrize("parameters", [134.5e6, 135e6])
+def test_the_starter_model_keeps_the_numbers_that_were_measured(
+    parameters: float, rows: int
+) -> None:
+    found = auto.chosen(FineTuneSection(), parameters=parameters, rows=rows)
+    assert (found.learning_rate, found.rank, found.epochs, found.rows_per_step) == (1e-3, 16, 4, 8)
+    assert found == FineTune()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "published"),
+    [(7e9, 2e-4), (13e9, 2e-4), (33e9, 1e-4), (65e9, 1e-4), (1.24e9, 4.9e-4), (8e9, 2.9e-4)],
+)
+def test_the_learning_rate_is_near_what_is_published(parameters: float, published: float) -> None:
+    assert 0.6 <= auto.learning_rate(parameters) / published <= 1.25
+
+
+@given(SIZES, SIZES)
+def test_a_larger_model_never_gets_a_higher_rate(one: float, other: float) -> None:
+    small, large = sorted((one, other))
+    assert 0 < auto.learning_rate(large) <= auto.learning_rate(small) <= 1e-3
+
+
+@given(ROWS, ROWS)
+def test_more_rows_mean_fewer_epochs_larger_steps_and_no_smaller_rank(a: int, b: int) -> None:
+    few, many = sorted((a, b))
+    assert auto.epochs(few) >= auto.epochs(many) >= 1
+    assert auto.rows_per_step(few) <= auto.rows_per_step(many)
+    assert 16 <= auto.rank(few) <= auto.rank(many) <= 128
+    assert auto.epochs(few) * few <= max(4 * 2_000, 3 * few)
+
+
+def test_preferences_and_full_training_take_smaller_rates() -> None:
+    lora = auto.learning_rate(135e6)
+    assert auto.learning_rate(135e6, adapter="full") == lora / 10
+    assert auto.learning_rate(135e6, method="dpo") == lora / 20
+    assert auto.learning_rate(135e6, method="orpo") == lora / 4
+
+
+def test_what_is_stated_stays() -> None:
+    section = FineTuneSection(rank=4, learning_rate=0.5, max_tokens=64, method="dpo", seed=3)
+    found = auto.chosen(section, parameters=7e9, rows=50)
+    assert (found.rank, found.learning_rate, found.max_tokens) == (4, 0.5, 64)
+    assert (found.method, found.seed) == ("dpo", 3)
+    assert (found.epochs, found.rows_per_step) == (12, 4)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("rank: 0", "fine_tune.rank: Input should be greater than or equal to 1, or auto"),
+        ("rank: much", "fine_tune.rank: Input should be a valid integer"),
+        ("learning_rate: 0", "fine_tune.learning_rate: Input should be greater than 0, or auto"),
+    ],
+)
+def test_a_wrong_setting_is_one_problem_with_its_line(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    project = small_project(tmp_path)
+    path = project.root / "assay.yaml"
+    path.write_text(path.read_text().replace("rank: 2", line).replace("  epochs: 1\n", ""))
+    if "rank" not in line:
+        path.write_text(path.read_text().replace("rank: 2\n", ""))
+    with pytest.raises(ConfigError, match=message) as caught:
+        open_project(project.root)
+    assert "line" in str(caught.value)
+    assert "problems" not in str(caught.value)
