@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -23,14 +23,23 @@ from assay.errors import ModelError
 from assay.progress import Progress, Task
 from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point, State
-from assay.train.device import computing, peak_bytes
+from assay.train.device import computing, peak_bytes, readable
 from assay.train.sequences import Unit, epoch_order
 from assay.train.step import Objective, evaluate, step
+from assay.train.throughput import Throughput, counting
 
 POINTS_PER_EPOCH = 10
 
 ObjectiveOf = Callable[[nn.Module, Sequence[Unit]], Objective]
 """Makes what a step minimises from the model as it is and the step's units."""
+
+Observe = Callable[[Point, Mapping[str, float]], None]
+"""Called with every point of the curve, and again when its validation loss is known.
+
+The mapping holds `learning_rate`, `tokens_per_s`, `effective_tokens_per_s`, `sharing_saved` (a
+share) and `memory_bytes` since the point before; it is empty for the second call, and for the
+points of a run that goes on, which are all told once more. What it raises ends the run.
+"""
 
 
 class Run:
@@ -39,6 +48,7 @@ class Run:
     Args:
         objective_of: called before each step with its units, and before an evaluation with all of
             validation's; None for supervised training.
+        observe: told every point of the curve.
     """
 
     def __init__(
@@ -52,8 +62,9 @@ class Run:
         compute: str,
         progress: Progress,
         objective_of: ObjectiveOf | None = None,
+        observe: Observe = lambda point, rates: None,
     ) -> None:
-        self.objective_of = objective_of
+        self.objective_of, self.observe = objective_of, observe
         self.model, self.train, self.validation = model, train, validation
         self.settings, self.folder, self.key = settings, folder, key
         self.compute, self.progress = compute, progress
@@ -65,6 +76,7 @@ class Run:
         self.epoch_steps = math.ceil(len(train) / settings.rows_per_step)
         self.total_steps = self.epoch_steps * settings.epochs
         self.started = time.monotonic()
+        self.window = Throughput()  # since the last point
 
     def resume(self) -> None:
         """Go to the last checkpoint of this run, if there is one."""
@@ -81,6 +93,8 @@ class Run:
                 for part, value in values.items()
             }
         self.progress.say(f"Going on after step {self.state.step} of {self.total_steps}.")
+        for point in self.state.points:
+            self.observe(point, {})
 
     def to_the_end(self, checkpoint_seconds: float) -> None:
         """Steps and evaluations until the last epoch, or until patience is at its end."""
@@ -129,21 +143,30 @@ class Run:
         with torch.random.fork_rng(), computing(self.model, self.compute):
             torch.manual_seed(_dropout_seed(settings.seed, state.step))
             objective = self.objective(units)
-            loss, trained = step(self.model, units, objective, settings.tokens_per_pass)
+            with counting(self.model) as speed:
+                loss, trained = step(self.model, units, objective, settings.tokens_per_pass)
         norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), settings.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise _not_a_number("loss" if not math.isfinite(loss) else "gradient", state.step + 1)
         self.optimizer.step()
-        tokens = sum(len(row.ids) for unit in units for row in unit.rows)
+        speed.tokens = sum(len(row.ids) for unit in units for row in unit.rows)
         counted = trained if objective is None else len(units)
         state.step += 1
         state.window_loss += loss * counted
         state.window_tokens += counted
         state.trained_tokens += trained
-        state.tokens += tokens
+        state.tokens += speed.tokens
+        speed.seconds = time.monotonic() - began
+        self.window.add(speed)
         self.note_train_loss()
-        seconds = time.monotonic() - began
-        bar.advance(1, loss=round(loss, 4), tokens_per_s=round(tokens / seconds))
+        bar.advance(
+            1,
+            loss=round(loss, 4),
+            tokens_per_s=round(speed.tokens_per_s),
+            effective_tokens_per_s=round(speed.effective_tokens_per_s),
+            sharing_saved=f"{speed.saved:.0%}",
+            memory=readable(peak_bytes(self.model)),
+        )
 
     def note_train_loss(self) -> None:
         """A point of the curve every tenth of an epoch and at its end."""
@@ -154,6 +177,15 @@ class Run:
         loss = state.window_loss / state.window_tokens
         state.points.append(Point(state.step, state.step / self.epoch_steps, loss))
         state.window_loss, state.window_tokens = 0.0, 0
+        rates = {
+            "learning_rate": float(self.optimizer.param_groups[0]["lr"]),
+            "tokens_per_s": self.window.tokens_per_s,
+            "effective_tokens_per_s": self.window.effective_tokens_per_s,
+            "sharing_saved": self.window.saved,
+            "memory_bytes": float(peak_bytes(self.model)),
+        }
+        self.window = Throughput()
+        self.observe(state.points[-1], rates)
 
     def evaluate(self, interrupted: threading.Event, bar: Task) -> None:
         """Measure validation; the point goes beside the epoch's last train loss."""
@@ -182,6 +214,7 @@ class Run:
         else:
             state.stale_epochs += 1
         bar.advance(0, validation_loss=round(loss, 4))
+        self.observe(state.points[-1], {})
 
     def save(self) -> None:
         """Write a checkpoint of this moment."""

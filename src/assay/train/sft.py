@@ -30,7 +30,7 @@ from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point
 from assay.train.device import Compute, available_bytes, compute_dtype, readable
 from assay.train.estimate import training_bytes
-from assay.train.loop import ObjectiveOf, Run
+from assay.train.loop import ObjectiveOf, Observe, Run
 from assay.train.sequences import TrainingSequence, Unit, alone, check_sequences, fingerprint
 from assay.train.step import check_head
 
@@ -83,6 +83,7 @@ def train(
     *,
     compute: Compute | None = None,
     checkpoint_seconds: float = 30.0,
+    observe: Observe = lambda point, rates: None,
 ) -> TrainResult:
     """Train an adapter on the rows of `train`, by their tokens' cross-entropy.
 
@@ -97,6 +98,7 @@ def train(
         progress,
         compute=compute or compute_dtype(loaded),
         checkpoint_seconds=checkpoint_seconds,
+        observe=observe,
     )
 
 
@@ -112,6 +114,7 @@ def train_units(
     checkpoint_seconds: float = 30.0,
     objective_of: ObjectiveOf | None = None,
     judgements: Sequence[object] = (),
+    observe: Observe = lambda point, rates: None,
 ) -> TrainResult:
     """Train an adapter on `train`, keep the epoch with the best loss on `validation`.
 
@@ -128,6 +131,7 @@ def train_units(
         checkpoint_seconds: time between checkpoints within an epoch.
         objective_of: see `Run`.
         judgements: what the objective depends on beside the rows and the settings, JSON-ready.
+        observe: told every point of the curve, see `Observe`; a finished training tells none.
 
     Raises:
         ModelError: not enough memory, an architecture that does not fit, a loss that is not a
@@ -143,7 +147,18 @@ def train_units(
         rows = rows_of(train)
         _check_memory(model, rows, settings)
         check_head(model, rows[0])
-        run = Run(model, train, validation, settings, folder, key, compute, progress, objective_of)
+        run = Run(
+            model,
+            train,
+            validation,
+            settings,
+            folder,
+            key,
+            compute,
+            progress,
+            objective_of,
+            observe,
+        )
         run.resume()
         try:
             run.to_the_end(checkpoint_seconds)
@@ -222,7 +237,7 @@ def _key(
         "base": loaded.weights_sha256,
         "dtype": loaded.dtype,
         "compute": compute,
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json", exclude={"tracking"}),
         "train": fingerprint(rows_of(train)),
         "validation": fingerprint(rows_of(validation)),
         "judgements": list(judgements),
