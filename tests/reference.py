@@ -132,7 +132,9 @@ def result() -> str:
             lines.append(f"| `{name}` | {_kind(str(field.annotation))} |")
             parts += _models(field.annotation)
         lines.append("")
-    text = "\n".join(lines).replace("assay.compare.result.", "")
+    text = "\n".join(lines)
+    for module in ("assay.compare.result.", "assay.evaluate.forgetting."):
+        text = text.replace(module, "")
     return text.rstrip() + "\n"
 
 

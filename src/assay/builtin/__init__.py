@@ -1,5 +1,6 @@
-"""The built-in project: data of a fictional ferry company, so that Assay runs before a user brings
-data of their own. What the records mean is written in `ferry/README.md`; the data is CC0."""
+"""What Assay brings along: the built-in project, data of a fictional ferry company, so that Assay
+runs before a user brings data of their own (what the records mean is written in `ferry/README.md`),
+and the probe of general ability. The data is CC0."""
 
 from pathlib import Path
 
@@ -7,3 +8,11 @@ from pathlib import Path
 def folder() -> Path:
     """The folder of the built-in project, which holds `tickets.jsonl` and its `README.md`."""
     return Path(__file__).parent / "ferry"
+
+
+def general() -> Path:
+    """The probe of general ability: texts and instructions written for it, see docs/forgetting.md.
+
+    One a line: `text` is to be predicted, `prompt` to be followed, as its grader says.
+    """
+    return Path(__file__).parent / "general.jsonl"

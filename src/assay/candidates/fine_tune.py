@@ -8,13 +8,17 @@ from pathlib import Path
 
 from assay import __version__
 from assay.candidates.building import Candidate, Context, LossPoint, as_tried
+from assay.candidates.distill import taught
 from assay.chat.template import Template
 from assay.config import FineTune
+from assay.evaluate.probe import forgetting_of
 from assay.example import Example, canonical_json
 from assay.models.load import LoadedModel, load
 from assay.models.versions import VersionRecord, save_version
 from assay.train import auto
-from assay.train.sft import TrainingSequence, TrainResult, train
+from assay.train.methods import train_by_method, units_of
+from assay.train.sequences import Unit
+from assay.train.sft import TrainResult
 
 
 def build(context: Context) -> Candidate:
@@ -36,6 +40,7 @@ def build(context: Context) -> Candidate:
             LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points
         ),
         best_step=result.best_step,
+        forgetting=forgetting_of(version, context.bench.engines, context.progress),
     )
 
 
@@ -56,7 +61,7 @@ def train_version(context: Context) -> tuple[str, TrainResult]:
     record = VersionRecord(
         base=config.model,
         base_sha256=prepared.loaded.weights_sha256,
-        data={"train": _digest(context.train), "validation": _digest(context.validation)},
+        data={"train": _digest(prepared.examples), "validation": _digest(context.validation)},
         settings=prepared.settings.model_dump(mode="json"),
         template=prepared.template.to_dict(),
         template_sha256=prepared.template.sha256,
@@ -72,63 +77,52 @@ class Prepared:
     """What every training of a project on the same rows has in common.
 
     Attributes:
+        examples: what is trained on, with the teacher's answers where there is a teacher.
+        units, checks: of training and validation.
         settings: the project's, with what it leaves open decided.
     """
 
     loaded: LoadedModel
     template: Template
     prompt: str
-    rows: list[TrainingSequence]
-    checks: list[TrainingSequence]
+    examples: tuple[Example, ...]
+    units: list[Unit]
+    checks: list[Unit]
     settings: FineTune
 
     @classmethod
     def of(cls, context: Context) -> Prepared:
-        """Load the model and render the rows."""
+        """Ask the teacher, if there is one, load the model and render the rows."""
+        settings, examples = context.config.fine_tune, taught(context)
         loaded = load(context.config.model, dtype="float32")
         template, prompt = Template.of(loaded.tokenizer), training_prompt(context)
         return cls(
             loaded,
             template,
             prompt,
-            sequences(context.train, template, prompt),
-            sequences(context.validation, template, prompt),
-            auto.chosen(
-                context.config.fine_tune,
-                parameters=loaded.model.num_parameters(),
-                rows=len(context.train),
-            ),
+            examples,
+            units_of(settings.method, examples, template, prompt),
+            units_of(settings.method, context.validation, template, prompt),
+            auto.chosen(settings, parameters=loaded.model.num_parameters(), rows=len(examples)),
         )
 
     def folder(self, context: Context, settings: FineTune) -> Path:
         """Of a training with these settings."""
         key = _key(
-            self.loaded, self.template, self.prompt, context.train, context.validation, settings
+            self.loaded, self.template, self.prompt, self.examples, context.validation, settings
         )
         return context.folder / f"fine-tune-{key[:16]}"
 
     def train(self, context: Context, settings: FineTune) -> TrainResult:
         """Train an adapter; the same settings go on from where they were, or are done."""
-        return train(
+        return train_by_method(
             self.loaded,
-            self.rows,
+            self.units,
             self.checks,
             settings,
             self.folder(context, settings),
             progress=context.progress,
         )
-
-
-def sequences(
-    examples: tuple[Example, ...], template: Template, prompt: str
-) -> list[TrainingSequence]:
-    """Token ids and mask of each example: one sequence, or one for each trained turn where the
-    template changes earlier turns. One that is too long is refused by the trainer, never cut."""
-    return [
-        TrainingSequence(rendered.ids, rendered.trained, example.weight, example.id)
-        for example in examples
-        for rendered in template.render_all(example.with_system(prompt).messages, example.tools)
-    ]
 
 
 def _digest(examples: tuple[Example, ...]) -> str:

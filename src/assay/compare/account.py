@@ -198,6 +198,7 @@ def _candidate(
             ValidationFigure(setting=t.setting, score=t.score, chosen=t.chosen)
             for t in candidate.tried
         ],
+        forgetting=candidate.forgetting,
         warnings=list(candidate.warnings),
     )
 

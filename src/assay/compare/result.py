@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from assay.evaluate.forgetting import Forgetting
+
 SCHEMA_VERSION = 1
 
 Call = Literal["better", "worse", "equivalent", "cannot_tell"]
@@ -57,6 +59,8 @@ class CandidateResult(Part):
         corpus: scores that are no mean of examples (macro-F1, corpus chrF); shown, never deciding.
         per_class: for label tasks, recall by class; for json tasks, accuracy by field.
         validation: settings tried on validation.
+        forgetting: what training cost the model in general; null where there was none or the
+            result is older than this field.
         warnings: sentences a reader must see beside the figure.
     """
 
@@ -82,6 +86,7 @@ class CandidateResult(Part):
     corpus: dict[str, float] = {}
     per_class: dict[str, float] = {}
     validation: list[ValidationFigure] = []
+    forgetting: Forgetting | None = None
     warnings: list[str] = []
 
 

@@ -1,4 +1,4 @@
-"""Charts as SVG text: forest of differences, cost against quality, training curve.
+"""Charts as SVG text: forest of differences, cost against quality, training curve, forgetting.
 
 Colours are classes of report.css, so that they follow light and dark. Every text is escaped.
 """
@@ -6,12 +6,13 @@ Colours are classes of report.css, so that they follow light and dark. Every tex
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
-from assay.compare.report.wording import in_100, usd
+from assay.compare.report.wording import in_100, perplexity, usd
 from assay.compare.result import CandidateResult, Curve, PairResult, Result
+from assay.evaluate.forgetting import Ability, Forgetting
 
 WIDTH = 860
 ROW = 26
@@ -215,3 +216,54 @@ def training(curve: Curve) -> Markup:
         body.append(_line(place, top, place, height - 40, "bar-line"))
         body.append(_text(place + 5, top + 10, "kept", "start", "tick"))
     return _svg(height, f"training curve of {curve.candidate}", body)
+
+
+def forgetting(found: Forgetting) -> Markup:
+    """Before and after training, by kind: perplexity on the left, instructions on the right."""
+    top, middle = 44.0, WIDTH / 2
+    height = top + ROW * max(len(found.text.kinds), len(found.instructions.kinds)) + 4
+    body = [
+        *_before_and_after(
+            found.text, 0.0, middle - 10, top, ("perplexity, log scale", perplexity, False)
+        ),
+        *_before_and_after(
+            found.instructions, middle + 10, WIDTH, top, ("followed in 100", in_100, True)
+        ),
+    ]
+    return _svg(height, "general ability by kind, before and after training", body)
+
+
+def _before_and_after(
+    ability: Ability,
+    start: float,
+    end: float,
+    top: float,
+    scale: tuple[str, Callable[[float], str], bool],
+) -> list[str]:
+    """A line from before to after for each kind; red where it became worse.
+
+    Args:
+        scale: its title, how a figure is written, whether more is better.
+    """
+    title, say, more_is_better = scale
+    left, right = start + 112.0, end - 105.0
+    values = [value for kind in ability.kinds for value in (kind.base, kind.tuned)]
+    reach = max([*values, 1e-9])
+    body = [
+        _text(left, top - 26, title, "start", "name"),
+        _text(left, top - 9, "grey before, coloured after training", "start", "tick"),
+    ]
+    for i, kind in enumerate(ability.kinds):
+        y = top + ROW * i + ROW / 2
+        before, after = (left + (right - left) * v / reach for v in (kind.base, kind.tuned))
+        worse = kind.tuned < kind.base if more_is_better else kind.tuned > kind.base
+        style = "lost" if worse else "plain"
+        body += [
+            _text(left - 12, y + 4, kind.kind, "end", "name"),
+            _line(left, y, right, y, "grid"),
+            _line(before, y, after, y, f"whisker {style}"),
+            f'<circle cx="{before:.1f}" cy="{y:.1f}" r="5" class="dot base"/>',
+            f'<circle cx="{after:.1f}" cy="{y:.1f}" r="5" class="dot {style}"/>',
+            _text(right + 12, y + 4, f"{say(kind.base)} → {say(kind.tuned)}", "start", "value"),
+        ]
+    return body

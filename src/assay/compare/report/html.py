@@ -63,6 +63,11 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         forest=charts.forest(result.pairs, result.margin),
         quality=charts.cost_against_quality(ranked, result.verdict.recommend),
         curves=[(curve, charts.training(curve)) for curve in result.curves],
+        forgot=[
+            (c.name, c.forgetting, charts.forgetting(c.forgetting))
+            for c in ranked
+            if c.forgetting is not None
+        ],
         confusions=[(c, worst_confusions(c)) for c in result.confusions],
         rows=[_shortened(row) for row in shown],
         rows_in_all=len(rows),

@@ -32,6 +32,9 @@ def print_result(result: Result, console: Console | None = None) -> None:
     out.print(_candidates(result))
     if result.pairs:
         out.print(_pairs(result))
+    for candidate in result.candidates:
+        if candidate.forgetting is not None:
+            out.print(f"{escape(candidate.name)}: {wording.forgetting(candidate.forgetting)}")
     for warning in [*result.warnings, *result.data.quarantine.warnings]:
         out.print(f"[yellow]![/] {escape(warning)}")
     out.print(
