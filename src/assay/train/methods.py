@@ -1,10 +1,10 @@
-"""Training on judged answers: pairs (dpo, ipo, orpo) or thumbs (kto), from examples to an adapter.
+"""From examples to an adapter by any method: answers (sft), pairs (dpo, ipo, orpo), thumbs (kto).
 
-    units = pairs(examples, Template.of(loaded.tokenizer), "You answer in verse.")
-    result = train_judged(loaded, units, validation, FineTune(method="dpo"), Path("run"))
+    units = units_of("dpo", examples, Template.of(loaded.tokenizer), "You answer in verse.")
+    result = train_by_method(loaded, units, checks, FineTune(method="dpo"), Path("run"))
 
-Only the judged answer is trained; earlier turns of the assistant are part of the prompt. Both
-answers of a pair follow the same prompt ids, which the step computes once.
+Of a judged example only the judged answer is trained; earlier turns of the assistant are part of
+the prompt. Both answers of a pair follow the same prompt ids, which the step computes once.
 """
 
 from __future__ import annotations
@@ -20,13 +20,40 @@ from assay.errors import DataError
 from assay.example import Example, Message
 from assay.models.load import LoadedModel
 from assay.progress import SILENT, Progress
-from assay.train.device import Compute, compute_dtype
+from assay.train.choices import choose
+from assay.train.device import Compute
+from assay.train.loop import Observe
 from assay.train.preference import Pair, Thumb, judged_rows, mismatch, objective_of
 from assay.train.reference import reference_logps
-from assay.train.sequences import TrainingSequence, Unit
+from assay.train.sequences import TrainingSequence, Unit, alone
 from assay.train.sft import TrainResult, checked, train_units
 
-Judged = Pair | Thumb
+
+def units_of(
+    method: str, examples: Sequence[Example], template: Template, prompt: str
+) -> list[Unit]:
+    """What a training by `method` is fed, from examples under a system prompt.
+
+    Raises:
+        DataError: an example the method cannot learn from; it is named.
+    """
+    if method == "sft":
+        return [*alone(sequences(examples, template, prompt))]
+    return [*(thumbs if method == "kto" else pairs)(examples, template, prompt)]
+
+
+def sequences(
+    examples: Sequence[Example], template: Template, prompt: str
+) -> list[TrainingSequence]:
+    """Token ids and mask of each example: one sequence, or one for each trained turn where the
+    template changes earlier turns. One that is too long is refused by the trainer, never cut.
+    An answer that somebody disliked is left out."""
+    return [
+        TrainingSequence(rendered.ids, rendered.trained, example.weight, example.id)
+        for example in examples
+        if example.desirable is not False
+        for rendered in template.render_all(example.with_system(prompt).messages, example.tools)
+    ]
 
 
 def pairs(examples: Sequence[Example], template: Template, prompt: str) -> list[Pair]:
@@ -86,52 +113,58 @@ def _row(example: Example, answer: Message, template: Template, prompt: str) -> 
     return TrainingSequence(rendered.ids, rendered.trained, example.weight, example.id)
 
 
-def train_judged(
+def train_by_method(
     loaded: LoadedModel,
-    train: Sequence[Judged],
-    validation: Sequence[Judged],
+    train: Sequence[Unit],
+    validation: Sequence[Unit],
     settings: FineTune,
     folder: Path,
     progress: Progress = SILENT,
     *,
     compute: Compute | None = None,
     checkpoint_seconds: float = 30.0,
+    observe: Observe = lambda point, rates: None,
 ) -> TrainResult:
-    """Train by `settings.method` (not sft); a step has `rows_per_step` units.
+    """Train by `settings.method`; a step has `rows_per_step` units.
 
-    The log-probabilities of the base model are computed first and kept in the run's folder. The
-    rest, and the other arguments, are as in `assay.train.sft.train`; losses are means over units.
+    For dpo, ipo and kto the base model's log-probabilities are computed first and kept in the run's
+    folder. Losses are means over units (sft: over tokens). All else is as `assay.train.sft.train`.
 
     Args:
-        train, validation: pairs for dpo, ipo and orpo, thumbs for kto.
+        train, validation: as `units_of` makes them for the method.
 
     Raises:
         DataError: nothing to train, a row that cannot be trained on, or thumbs that are all alike.
         ModelError, KeyboardInterrupt: as `assay.train.sft.train`.
     """
-    compute = compute or compute_dtype(loaded)
     limit = min(settings.max_tokens, loaded.context_length)
-    sets: list[list[Judged]] = [
+    sets = [
         checked(train, "training", loaded, settings),
         checked(validation, "validation", loaded, settings),
     ]
+    choices = choose(loaded, sets[0], sets[1], settings, folder, compute)
     judgements: list[bool] = []
+    objective = None
     if settings.method == "kto":
         sets = [[*mismatch(_thumbs(units), limit)] for units in sets]
         judgements = [thumb.desirable for units in sets for thumb in _thumbs(units)]
         _check_both(_thumbs(sets[0]))
-    if settings.method != "orpo":
-        rows = [row for units in sets for unit in units for row in judged_rows(unit)]
-        logps = reference_logps(
-            loaded,
-            rows,
-            folder,
-            compute=compute,
-            tokens=settings.tokens_per_pass,
-            progress=progress,
-        )
+    if settings.method not in ("sft", "orpo"):
+        judged = [cast(list[Pair | Thumb], units) for units in sets]
+        rows = [row for units in judged for unit in units for row in judged_rows(unit)]
+        with choices.applied(loaded.model):
+            logps = reference_logps(
+                loaded,
+                rows,
+                folder,
+                compute=choices.compute,
+                tokens=settings.tokens_per_pass,
+                progress=progress,
+            )
         both = iter(zip(logps[::2], logps[1::2], strict=True))
-        sets = [[replace(unit, reference=next(both)) for unit in units] for units in sets]
+        sets = [[replace(unit, reference=next(both)) for unit in units] for units in judged]
+    if settings.method != "sft":
+        objective = objective_of(settings, sets[0])
     return train_units(
         loaded,
         sets[0],
@@ -139,10 +172,11 @@ def train_judged(
         settings,
         folder,
         progress,
-        compute=compute,
+        choices=choices,
         checkpoint_seconds=checkpoint_seconds,
-        objective_of=objective_of(settings, sets[0]),
+        objective_of=objective,
         judgements=judgements,
+        observe=observe,
     )
 
 
