@@ -84,7 +84,11 @@ def test_the_account_of_a_training(tmp_path: Path) -> None:
     assert result.best_step in (3, 6)
     assert watcher.done == 6
     assert {"loss", "tokens_per_s"} <= set(watcher.info[1])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["adapter", "training.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "adapter",
+        "choices.json",
+        "training.json",
+    ]
 
 
 def test_the_base_model_is_given_back_as_it_was(tmp_path: Path) -> None:
@@ -344,8 +348,8 @@ def test_rows_of_weight_0_are_left_out(tmp_path: Path) -> None:
 def test_too_little_memory_is_said_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sft, "available_bytes", lambda model: 2**20)
-    with pytest.raises(ModelError, match=r"1 MiB are free.*max_tokens"):
+    monkeypatch.setattr(sft, "available_bytes", lambda model: 2**18)
+    with pytest.raises(ModelError, match=r"0 MiB are free.*max_tokens"):
         run(tmp_path)
 
 
@@ -356,7 +360,7 @@ def test_memory_that_runs_out_later_is_no_traceback(
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(loop, "step", out_of_memory)
-    with pytest.raises(ModelError, match=r"ran out.*max_tokens"):
+    with pytest.raises(ModelError, match=r"ran out.*Set fine_tune.tokens_per_pass: 2048"):
         run(tmp_path)
 
 
@@ -420,4 +424,8 @@ def test_half_written_folders_are_swept(tmp_path: Path) -> None:
     shutil.copytree(source, tmp_path / "checkpoints" / ".step-00000003.abc.part")
     shutil.copytree(source, tmp_path / ".adapter.abc.part")
     run(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["adapter", "training.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "adapter",
+        "choices.json",
+        "training.json",
+    ]

@@ -1,46 +1,125 @@
-"""Time and memory before a training starts."""
+"""Time and memory before a training starts, and the number format that is fast here."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.train.tiny import SETTINGS, rows, tiny_loaded, tiny_model
 
+from assay.train import estimate as module
 from assay.train.adapters import adapted
 from assay.train.device import readable
-from assay.train.estimate import estimate, probe_speed, training_bytes
+from assay.train.estimate import (
+    estimate,
+    largest_pass,
+    measured_compute,
+    probe_speed,
+    remedies,
+    training_bytes,
+)
+from assay.train.sequences import TrainingSequence, alone
+
+UNITS = alone(rows(8))
+
+
+def _bytes(units: Any = UNITS, model: Any = None, **changes: Any) -> int:
+    chosen = SETTINGS.model_copy(update=changes)
+    return training_bytes(tiny_model() if model is None else model, units, chosen)
 
 
 def test_seconds_are_tokens_by_speed() -> None:
-    sequences = rows(10)
-    tokens = sum(len(row.ids) for row in sequences)
-    seconds, _ = estimate(tiny_model(), sequences, SETTINGS, 100.0)
+    tokens = sum(len(row.ids) for row in rows(8))
+    seconds, needed = estimate(tiny_model(), UNITS, SETTINGS, 100.0)
     assert seconds == pytest.approx(SETTINGS.epochs * tokens / 100)
-    longer, _ = estimate(tiny_model(), sequences, SETTINGS, 100.0, validation=sequences)
+    assert needed == _bytes()
+    longer, _ = estimate(tiny_model(), UNITS, SETTINGS, 100.0, validation=UNITS)
     assert longer == pytest.approx(seconds * 4 / 3)
 
 
 def test_bytes_grow_with_length_rank_and_model() -> None:
-    small = training_bytes(tiny_model(), rows(8), SETTINGS)
-    assert training_bytes(tiny_model(), rows(8, low=40, high=60), SETTINGS) > small
-    assert training_bytes(tiny_model(num_hidden_layers=4), rows(8), SETTINGS) > small
-    higher = SETTINGS.model_copy(update={"rank": 32})
-    assert training_bytes(tiny_model(), rows(8), higher) > small
+    small = _bytes()
+    assert _bytes(alone(rows(8, low=40, high=60))) > small
+    assert _bytes(model=tiny_model(num_hidden_layers=4)) > small
+    assert _bytes(rank=32) > small
+
+
+def test_more_that_is_trained_takes_more() -> None:
+    assert _bytes(adapter="lora") == _bytes(adapter="rslora") < _bytes(adapter="dora")
+    assert _bytes(adapter="lora") < _bytes(adapter="full")
+    parameters = sum(p.numel() for p in tiny_model().parameters())  # tied ones once
+    assert _bytes(adapter="full") > 20 * parameters
+
+
+def test_activations_computed_twice_take_less() -> None:
+    deep = tiny_model(num_hidden_layers=12)
+    on, off = (_bytes(model=deep, activation_checkpointing=way) for way in ("on", "off"))
+    assert on < off
+    assert _bytes(model=deep, activation_checkpointing="auto") == off
+
+
+def _bytes_of_passes(units: Any, **changes: Any) -> int:
+    return largest_pass(tiny_model(), units, SETTINGS.model_copy(update=changes))
+
+
+def test_a_pass_counts_shared_tokens_once() -> None:
+    prefix = list(range(3, 60))
+    sharing = [TrainingSequence([*prefix, n, 2], [False] * 58 + [True]) for n in range(60, 68)]
+    found = _bytes_of_passes(alone(sharing), rows_per_step=8)
+    assert found == 57 + 8 * 2
+    assert _bytes_of_passes(alone(sharing), rows_per_step=2) == 57 + 2 * 2
+
+
+@given(seed=st.integers(0, 1000), limit=st.integers(64, 200))
+@settings(max_examples=20, deadline=None)
+def test_a_pass_holds_at_most_its_tokens(seed: int, limit: int) -> None:
+    units = alone(rows(30, seed=seed, low=5, high=60))
+    found = _bytes_of_passes(units, rows_per_step=16, tokens_per_pass=limit)
+    longest = max(len(unit.rows[0].ids) for unit in units)
+    # The last token of a row is trained on but never computed.
+    assert longest <= found <= limit + 16
 
 
 def test_the_adapter_on_it_does_not_count_as_model() -> None:
     loaded = tiny_loaded()
-    bare = training_bytes(loaded.model, rows(8), SETTINGS)
+    bare = training_bytes(loaded.model, UNITS, SETTINGS)
     with adapted(loaded, SETTINGS) as model:
-        assert training_bytes(model, rows(8), SETTINGS) == pytest.approx(bare, rel=0.01)
+        assert training_bytes(model, UNITS, SETTINGS) == bare
 
 
 def test_shapes_alone_are_enough() -> None:
     with torch.device("meta"):
         hollow = tiny_model()
-    assert training_bytes(hollow, rows(8), SETTINGS) == training_bytes(
-        tiny_model(), rows(8), SETTINGS
+    for adapter in ("lora", "dora", "full"):
+        assert _bytes(model=hollow, adapter=adapter) == _bytes(adapter=adapter)
+
+
+@pytest.mark.parametrize("adapter", ["lora", "dora", "full"])
+def test_what_is_advised_fits(adapter: str) -> None:
+    model = tiny_model(num_hidden_layers=8)
+    units = alone(rows(40, low=5, high=60))
+    own = SETTINGS.model_copy(
+        update={"adapter": adapter, "rank": 64, "tokens_per_pass": 1024, "rows_per_step": 40}
     )
+    needed = training_bytes(model, units, own)
+    seen = set()
+    for share in range(5, 100, 5):
+        available = needed * share // 100
+        said = remedies(model, units, own, available)
+        seen.add(said)
+        if not said.startswith("Set "):
+            assert "fine_tune.max_tokens" in said
+            assert "would still need" in said
+            continue
+        changes = {}
+        for part in said.removeprefix("Set ").removesuffix(".").split(", "):
+            name, value = part.removeprefix("fine_tune.").split(": ")
+            changes[name] = int(value) if value.isdigit() else value
+        assert training_bytes(model, units, own.model_copy(update=changes)) <= available
+    assert len(seen) >= 3
 
 
 def test_a_probe_gives_a_speed_and_leaves_no_trace() -> None:
@@ -50,6 +129,42 @@ def test_a_probe_gives_a_speed_and_leaves_no_trace() -> None:
     after = loaded.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(p.grad is not None for p in loaded.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("short", "long", "expected"),
+    [
+        (2.0, 0.5, "bfloat16"),
+        (2.0, 0.9, "float32"),  # not worth its rounding
+        (2.1, 0.5, "float32"),  # emulated; nothing longer is tried
+    ],
+)
+def test_the_number_format_is_the_faster_one(
+    monkeypatch: pytest.MonkeyPatch, short: float, long: float, expected: str
+) -> None:
+    tried: list[int] = []
+
+    def clock(model: Any, units: Any, compute: str, settings: Any) -> float:
+        tried.append(len(units))
+        ratio = short if len(units) == 1 else long
+        return 1.0 if compute == "float32" else ratio
+
+    monkeypatch.setattr(module, "_step_seconds", clock)
+    assert measured_compute(tiny_loaded(), alone(rows(12)), SETTINGS) == expected
+    assert (len(tried) == 4) == (short > 2)
+
+
+def test_measuring_the_number_format_leaves_no_trace() -> None:
+    loaded = tiny_loaded()
+    before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
+    state = torch.get_rng_state()
+    dropping = SETTINGS.model_copy(update={"dropout": 0.5})
+    found = measured_compute(loaded, alone(rows(6)), dropping, seconds=0.01)
+    assert found in ("float32", "bfloat16")
+    assert torch.equal(state, torch.get_rng_state())
+    after = loaded.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_sizes_read_well() -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from assay.agent.agent import Agent
 from assay.errors import ModelError
+from assay.example import Message
 from assay.generate.engine import Engine
 from assay.store.store import Store
 
-if TYPE_CHECKING:
-    from assay.models.load import LoadedModel
+_PROBES = (
+    "Where is my card? I ordered it two weeks ago, and nobody answers.",
+    'Return JSON: {"name": "Ann", "total": 41.50, "items": [1, 2, 3]}',
+    "Übersetze: naïve café, 東京, 100 %; then list every step in order:\n1. open\n2. check\n",
+)
+"""What a merge is measured on: letters, digits, punctuation and scripts of several kinds."""
 
 
 class Engines:
@@ -60,26 +63,20 @@ class Engines:
         from assay.chat.template import Template
         from assay.generate.local import LocalEngine
         from assay.models.load import load
-        from assay.models.versions import load_version
 
         if scheme == "version":
+            from assay.models.tuned import load_tuned, merged
+            from assay.models.versions import load_version
+
             version = load_version(self.store.folder, name)
-            tuned = load(version.record.base, dtype="float32", adapter=version.folder)
-            loaded = _merged(tuned, self.dtype)
-            template = Template.from_dict(loaded.tokenizer, version.record.template)
+            tuned = load_tuned(version)
+            template = Template.from_dict(tuned.tokenizer, version.record.template)
+            rows = [template.prompt([Message("user", text)]) for text in _PROBES]
+            loaded = merged(tuned, rows, self.dtype)
         else:
             loaded = load(model, dtype=self.dtype)
             template = Template.of(loaded.tokenizer)
         return LocalEngine(loaded, template)
-
-
-def _merged(tuned: LoadedModel, dtype: str) -> LoadedModel:
-    """The adapter added to the base weights in float32, then cast: an answer costs what the base's
-    does, and rounding happens once."""
-    import torch
-
-    merged = tuned.model.merge_and_unload().to(getattr(torch, dtype))
-    return replace(tuned, model=merged, dtype=dtype)
 
 
 def _fast_dtype() -> str:

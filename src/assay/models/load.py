@@ -10,7 +10,7 @@ from assay.errors import ModelError, UsageError
 from assay.models.hashes import remembered_sha256, tensors_sha256
 from assay.models.pull import RECORD, cache_folder, pull, read_record
 from assay.models.quiet import quiet
-from assay.models.trust import read_json, weight_files
+from assay.models.trust import check_folder, read_json, weight_files
 from assay.progress import SILENT, Progress
 
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -42,9 +42,15 @@ def load(
     *,
     dtype: str = "float32",
     adapter: Path | None = None,
+    weights: Path | None = None,
     progress: Progress = SILENT,
 ) -> LoadedModel:
-    """Load the model `ref` (see `pull`), with an adapter (a PEFT folder) where one is given.
+    """Load the model `ref` (see `pull`).
+
+    Args:
+        adapter: a PEFT folder, put beside its weights.
+        weights: a folder (config.json, model.safetensors) whose weights replace its own, as full
+            fine-tuning leaves it; the tokenizer stays the one of `ref`.
 
     Raises:
         ModelError: it cannot be found, fetched, trusted or loaded.
@@ -57,11 +63,14 @@ def load(
         raise UsageError(f"unknown dtype {dtype!r}.", fix=f"Use one of: {', '.join(_DTYPES)}.")
     folder = pull(ref, progress)
     digest = weights_sha256(folder)
+    source = weights or folder
+    if weights is not None:
+        check_folder(weights)
     tokenizer, limit = _tokenizer(folder)
     try:
         with quiet():
             model = AutoModelForCausalLM.from_pretrained(
-                folder,
+                source,
                 dtype=getattr(torch, dtype),
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -70,7 +79,7 @@ def load(
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         raise ModelError(
             f"the model cannot be loaded ({str(error).strip().splitlines()[0]}).",
-            where=str(folder),
+            where=str(source),
             fix="Fetch it again, or use another model.",
         ) from None
     if adapter is not None:

@@ -1,8 +1,9 @@
 """Fine-tuned versions of a model and where they come from.
 
-A version is a folder `<state>/versions/<id>/` that never changes: the adapter, and a record of all
-that made it. Its id is the hash of both, so a version cannot be altered without being noticed, and
-the same training saved twice is one version.
+A version is a folder `<state>/versions/<id>/` that never changes: an adapter (PEFT's two files) or,
+after full fine-tuning, a whole model (transformers' two files), and a record of all that made it.
+Its id is the hash of both, so a version cannot be altered without being noticed, and the same
+training saved twice is one version.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from assay.store.files import new_folder, sha256_file, write_atomic, write_json
 
 ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+MODEL = "model.safetensors"
+MODEL_CONFIG = "config.json"
 _RECORD = "version.json"
 _SHORTEST_PREFIX = 6
 
@@ -64,7 +67,7 @@ class Version:
 
     Attributes:
         id: sha256 (hex) of its record and its files.
-        folder: a PEFT folder, for `load(record.base, adapter=folder)`.
+        folder: for `load(record.base, adapter=folder)`, or `weights=folder` when it is whole.
         saved_at: UTC, ISO 8601; no part of the id.
     """
 
@@ -73,35 +76,47 @@ class Version:
     record: VersionRecord
     saved_at: str
 
+    @property
+    def whole(self) -> bool:
+        """Whether all weights were trained and are here, rather than an adapter."""
+        return is_whole(self.folder)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether the trainer left a whole model in a folder, rather than an adapter."""
+    return (folder / MODEL_CONFIG).is_file()
+
 
 def versions_folder(state_folder: Path) -> Path:
     """Where the versions of a project are."""
     return state_folder / "versions"
 
 
-def save_version(state_folder: Path, adapter_dir: Path, record: VersionRecord) -> str:
-    """Keep the adapter in `adapter_dir` (a PEFT folder) with its record; returns its id.
+def save_version(state_folder: Path, made: Path, record: VersionRecord) -> str:
+    """Keep what a training has made in the folder `made` with its record; returns its id.
 
     Raises:
-        ModelError: the folder holds no whole safetensors adapter.
+        ModelError: the folder holds no whole safetensors adapter or model.
     """
-    config = read_json(adapter_dir / ADAPTER_CONFIG)
-    if adapter_dir / ADAPTER not in weight_files(adapter_dir):
-        raise ModelError(f"there is no {ADAPTER} here.", where=str(adapter_dir))
-    # peft writes the base's place on this machine; a version is the same wherever it was made.
-    config["base_model_name_or_path"] = record.base
+    weights, config_name = (MODEL, MODEL_CONFIG) if is_whole(made) else (ADAPTER, ADAPTER_CONFIG)
+    config = read_json(made / config_name)
+    if made / weights not in weight_files(made):
+        raise ModelError(f"there is no {weights} here.", where=str(made))
+    if config_name == ADAPTER_CONFIG:
+        # peft writes the base's place on this machine; a version is the same wherever it was made.
+        config["base_model_name_or_path"] = record.base
     config_text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     files = {
-        ADAPTER: sha256_file(adapter_dir / ADAPTER),
-        ADAPTER_CONFIG: hashlib.sha256(config_text.encode()).hexdigest(),
+        weights: sha256_file(made / weights),
+        config_name: hashlib.sha256(config_text.encode()).hexdigest(),
     }
     identity = _identity(record, files)
     target = versions_folder(state_folder) / identity
     if target.exists():
         return identity
     with new_folder(target) as draft:
-        shutil.copyfile(adapter_dir / ADAPTER, draft / ADAPTER)
-        write_atomic(draft / ADAPTER_CONFIG, config_text)
+        shutil.copyfile(made / weights, draft / weights)
+        write_atomic(draft / config_name, config_text)
         write_json(
             draft / _RECORD,
             {
@@ -128,7 +143,8 @@ def load_version(state_folder: Path, id: str) -> Version:
         file = folder / name
         if not file.is_file() or sha256_file(file) != digest:
             raise _altered(file)
-    if set(files) != {ADAPTER, ADAPTER_CONFIG} or _identity(version.record, files) != folder.name:
+    whole = set(files) in ({ADAPTER, ADAPTER_CONFIG}, {MODEL, MODEL_CONFIG})
+    if not whole or _identity(version.record, files) != folder.name:
         raise _altered(folder / _RECORD)
     return version
 

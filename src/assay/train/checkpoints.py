@@ -1,7 +1,7 @@
 """What is left of a training when its process is killed, and how it goes on from there.
 
     <folder>/checkpoints/step-00000040/
-        adapter.safetensors     weights
+        weights.safetensors     what is trained: the adapter, or all weights
         optimizer.safetensors   moments and step count of AdamW, by parameter
         state.json              where the run is, its log, the hashes of the two files and of itself
 
@@ -26,10 +26,10 @@ from assay.example import canonical_json
 from assay.progress import Progress
 from assay.store.files import new_folder, sha256_file
 
-WEIGHTS = "adapter.safetensors"
+WEIGHTS = "weights.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
-FORMAT = 1
+FORMAT = 2
 _KEPT = 2
 
 
@@ -107,7 +107,30 @@ def save(
     Args:
         folder: of the run.
         key: hash of all that the run depends on.
+
+    Raises:
+        ModelError: the disk takes no more; the checkpoints before this one are whole.
     """
+    from safetensors import SafetensorError
+
+    try:
+        _write(folder, key, state, weights, optimizer)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"the checkpoint cannot be written ({str(error).splitlines()[0]}).",
+            where=str(_path(folder, state.step)),
+            fix="Free some space; the same command goes on from the checkpoint before it.",
+        ) from None
+    _prune(folder)
+
+
+def _write(
+    folder: Path,
+    key: str,
+    state: State,
+    weights: dict[str, Tensor],
+    optimizer: dict[str, Tensor],
+) -> None:
     from safetensors.torch import save_file
 
     with new_folder(_path(folder, state.step)) as draft:
@@ -121,7 +144,6 @@ def save(
         }
         text = json.dumps({**body, "sha256": _digest(body)}, indent=2)
         (draft / STATE).write_text(text + "\n", "utf-8")
-    _prune(folder)
 
 
 def latest(folder: Path, key: str, progress: Progress) -> Checkpoint | None:
@@ -149,7 +171,8 @@ def _whole(folder: Path, step: int, key: str, progress: Progress) -> Checkpoint 
             return None
         state = State.from_dict(raw["state"])
         if state.best_step not in (0, step):
-            read_weights(folder, state.best_step)
+            best = _path(folder, state.best_step)
+            _check(best, WEIGHTS, _read_state(best))
         return Checkpoint(
             state, _read_tensors(path, WEIGHTS, raw), _read_tensors(path, OPTIMIZER, raw)
         )
@@ -159,7 +182,7 @@ def _whole(folder: Path, step: int, key: str, progress: Progress) -> Checkpoint 
 
 
 def read_weights(folder: Path, step: int) -> dict[str, Tensor]:
-    """The adapter of one checkpoint.
+    """The weights of one checkpoint.
 
     Raises:
         ModelError: it is missing or damaged.
@@ -201,16 +224,20 @@ def _read_state(path: Path) -> dict[str, Any]:
     return raw
 
 
-def _read_tensors(path: Path, name: str, raw: dict[str, Any]) -> dict[str, Tensor]:
-    from safetensors.torch import load
-
+def _check(path: Path, name: str, raw: dict[str, Any]) -> None:
     try:
-        data = (path / name).read_bytes()
+        whole = sha256_file(path / name) == raw["files"][name]
     except OSError:
-        raise _damaged(path) from None
-    if hashlib.sha256(data).hexdigest() != raw["files"][name]:
+        whole = False
+    if not whole:
         raise _damaged(path)
-    tensors: dict[str, Tensor] = load(data)
+
+
+def _read_tensors(path: Path, name: str, raw: dict[str, Any]) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    _check(path, name, raw)
+    tensors: dict[str, Tensor] = load_file(path / name)
     return tensors
 
 

@@ -11,30 +11,7 @@ import psutil
 import torch
 from torch import nn
 
-from assay.errors import ModelError
-from assay.models.load import LoadedModel
-
 Compute = Literal["float32", "bfloat16"]
-
-
-def compute_dtype(loaded: LoadedModel) -> Compute:
-    """The number format in which this machine multiplies matrices fast.
-
-    bfloat16 where the hardware has instructions for it (measured: 2 to 3 times the speed of
-    float32 on a CPU with AVX512-BF16), or where the base weights are bfloat16 already.
-
-    Raises:
-        ModelError: the base weights are float16, whose gradients underflow.
-    """
-    if loaded.dtype == "float16":
-        raise ModelError(
-            "float16 weights cannot be trained safely: their gradients underflow.",
-            where=loaded.ref,
-            fix='Load the model with dtype "float32" or "bfloat16".',
-        )
-    if loaded.dtype == "bfloat16":
-        return "bfloat16"
-    return "bfloat16" if native_bfloat16(loaded.model.device.type) else "float32"
 
 
 def native_bfloat16(kind: str) -> bool:

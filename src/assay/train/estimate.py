@@ -1,8 +1,8 @@
-"""What a training will take, before it starts: seconds and bytes.
+"""What a training will take, before it starts: seconds and bytes; and what this machine is fast at.
 
-The bytes are counted from the model's linear maps and the longest rows; the factor was fitted to
-measured peaks (docs/training.md). The seconds need a speed: `probe_speed` measures it on the rows
-themselves.
+The bytes are counted from the model's linear maps and the largest pass; the factors were fitted to
+measured peaks (docs/training.md). Seconds need a speed: `probe_speed` measures it on the rows
+themselves, as `measured_compute` does the number format.
 """
 
 from __future__ import annotations
@@ -10,58 +10,121 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 
+import torch
 from torch import nn
 
 from assay.config import FineTune
 from assay.models.load import LoadedModel
+from assay.prefix.tree import common_length
 from assay.train import adapters
-from assay.train.device import compute_dtype, computing
+from assay.train.device import Compute, computing, native_bfloat16, readable
 from assay.train.loss import CHUNK
-from assay.train.sequences import TrainingSequence, alone
-from assay.train.step import step
+from assay.train.sequences import TrainingSequence, Unit, alone, epoch_order
+from assay.train.step import causal_lm, in_passes, step
 
 _EVALUATION = 1 / 3  # of the cost of a step: forward only
 _ACTIVATIONS = 1.6  # floats kept for the backward pass, per input and output of a linear map
-_ADAPTER_COPIES = 5  # weight, gradient, two moments, one copy while a checkpoint is written
+_DORA = 3.0  # more of them with DoRA, per output
+_COPIES = 5  # of what is trained: weight, gradient, two moments, one while a checkpoint is written
+_STEPS_LOOKED_AT = 64
+_PROBED_TOKENS = 512
+_WORTH_IT = 0.8  # bfloat16 must take at most this share of float32's time: it rounds the gradient
 
 
 def estimate(
     model: nn.Module,
-    sequences: Sequence[TrainingSequence],
+    units: Sequence[Unit],
     settings: FineTune,
     tokens_per_s: float,
-    validation: Sequence[TrainingSequence] = (),
+    validation: Sequence[Unit] = (),
 ) -> tuple[float, int]:
     """Seconds of all epochs, and bytes needed beside the base weights.
 
     Args:
         model: the base; only the shapes of its linear maps count (a model on torch's meta device
             will do).
-        tokens_per_s: tokens (padding not counted) through a step, see `probe_speed`.
+        tokens_per_s: tokens as rendered through a step, see `probe_speed`.
     """
-    tokens = sum(len(row.ids) for row in sequences)
-    tokens_validated = sum(len(row.ids) for row in validation)
-    seconds = settings.epochs * (tokens + _EVALUATION * tokens_validated) / tokens_per_s
-    return seconds, training_bytes(model, sequences, settings)
+    tokens, validated = _tokens(units), _tokens(validation)
+    seconds = settings.epochs * (tokens + _EVALUATION * validated) / tokens_per_s
+    return seconds, training_bytes(model, units, settings)
 
 
-def training_bytes(
-    model: nn.Module, sequences: Sequence[TrainingSequence], settings: FineTune
-) -> int:
-    """Bytes beside the base weights: adapter, optimiser, activations, logits, cast weights."""
-    linear = _linear_shapes(model)
-    adapter = 4 * settings.rank * sum(i + o for i, o in linear)
-    longest = max((len(row.ids) for row in sequences), default=0)
-    step_tokens = sum(
-        sorted((len(row.ids) for row in sequences), reverse=True)[: settings.rows_per_step]
-    )
-    tokens = max(longest, min(step_tokens, settings.tokens_per_pass))
-    activations = 4 * tokens * _ACTIVATIONS * sum(i + o + settings.rank for i, o in linear)
-    vocabulary: int = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
-    logits = 4 * 3 * CHUNK * vocabulary
+def training_bytes(model: nn.Module, units: Sequence[Unit], settings: FineTune) -> int:
+    """Bytes beside the base weights: what is trained, optimiser, activations, logits, casts.
+
+    `activation_checkpointing: auto` counts as off.
+    """
+    base = causal_lm(model)
+    linear = _linear_shapes(base)
+    embeddings: torch.Tensor = base.get_input_embeddings().weight  # type: ignore[operator]
+    vocabulary, width = embeddings.shape
+    pairs, outputs = sum(i + o for i, o in linear), sum(o for _, o in linear)
+    each = _ACTIVATIONS * pairs  # floats a token
+    temporary = 4 * 3 * CHUNK * vocabulary
+    if settings.adapter == "full":
+        trained = sum(p.numel() for n, p in base.named_parameters() if ".lora_" not in n)
+        temporary += 4 * vocabulary * width
+    else:
+        trained = settings.rank * pairs
+        each += _ACTIVATIONS * settings.rank * len(linear)
+    if settings.adapter == "dora":
+        trained += outputs
+        each += _DORA * outputs
+        temporary += 4 * max(3 * i * o + i * i for i, o in linear)
+    if settings.activation_checkpointing == "on":
+        layers: int = base.config.get_text_config().num_hidden_layers  # type: ignore[union-attr,operator]
+        each = 1.5 * each / layers + layers * width
     cast = 2 * sum(i * o for i, o in linear)
-    return math.ceil(_ADAPTER_COPIES * adapter + activations + logits + cast)
+    activations = 4 * each * largest_pass(base, units, settings)
+    return math.ceil(4 * _COPIES * trained + activations + temporary + cast)
+
+
+def largest_pass(model: nn.Module, units: Sequence[Unit], settings: FineTune) -> int:
+    """Most tokens that go through the model at once, shared ones counted once.
+
+    Looked at are the first epoch's first steps and one of the longest rows.
+    """
+    by_length = sorted(units, key=_length, reverse=True)
+    size = settings.rows_per_step
+    order = epoch_order(len(units), settings.seed, 0)[: size * _STEPS_LOOKED_AT]
+    steps = [[units[i] for i in order[at : at + size]] for at in range(0, len(order), size)]
+    most = 0
+    for members in [by_length[:size], *steps]:
+        for places in in_passes(model, members, settings.tokens_per_pass):
+            rows = sorted(tuple(row.ids) for place in places for row in members[place].rows)
+            shared = sum(common_length(a, b) for a, b in pairwise(rows))
+            most = max(most, sum(map(len, rows)) - shared)
+    return most
+
+
+def remedies(model: nn.Module, units: Sequence[Unit], settings: FineTune, available: int) -> str:
+    """What to change so that a training fits into `available` bytes, the least first."""
+    on: dict[str, object] = {"activation_checkpointing": "on"}
+    longest = max(map(_length, units))
+    fewer = max(64, settings.tokens_per_pass // 4, longest)
+    tries: list[dict[str, object]] = [
+        {"tokens_per_pass": max(fewer, settings.tokens_per_pass // 2)},
+        {"tokens_per_pass": fewer},
+        on,
+        {**on, "tokens_per_pass": fewer},
+        {**on, "tokens_per_pass": fewer, "rank": max(1, settings.rank // 4)},
+        {**on, "tokens_per_pass": fewer, "adapter": "lora"},
+    ]
+    for changes in tries:
+        changed = settings.model_copy(update=changes)
+        if changed != settings and training_bytes(model, units, changed) <= available:
+            said = ", ".join(f"fine_tune.{name}: {value}" for name, value in changes.items())
+            return f"Set {said}."
+    changed = settings.model_copy(update=tries[-1])
+    return (
+        f"Leave out the longest rows (the longest has {longest} tokens; see fine_tune.max_tokens), "
+        "choose a smaller model, or close other programs; with "
+        f"fine_tune.tokens_per_pass: {fewer}, activation_checkpointing: on and a lower rank it "
+        f"would still need {readable(training_bytes(model, units, changed))}."
+    )
 
 
 def probe_speed(
@@ -70,26 +133,81 @@ def probe_speed(
     settings: FineTune | None = None,
     seconds: float = 3.0,
 ) -> float:
-    """Tokens a second through a training step, measured for about `seconds` on real rows.
+    """Tokens a second (as rendered) through a training step, measured on real rows.
 
-    Rows are taken evenly over the lengths. The model is given back as it was.
+    Takes about `seconds`. Rows are taken evenly over the lengths. The model is given back as it
+    was.
     """
     settings = settings or FineTune()
     by_length = sorted(sequences, key=lambda row: len(row.ids))
     wanted = min(settings.rows_per_step, len(by_length))
     rows = [by_length[(2 * i + 1) * len(by_length) // (2 * wanted)] for i in range(wanted)]
-    compute = compute_dtype(loaded)
+    native = native_bfloat16(loaded.model.device.type)
+    compute: Compute = "bfloat16" if native or loaded.dtype == "bfloat16" else "float32"
     tokens, spent = 0, 0.0
-    with adapters.adapted(loaded, settings) as model, computing(model, compute):
+    with adapters.adapted(loaded, settings) as model:
         model.train()
-        step(model, alone(rows[:1]))  # the first call also pays for threads and buffers
+        _step_seconds(model, alone(rows[:1]), compute, settings)  # pays for threads and buffers
         while spent < seconds:
-            began = time.monotonic()
-            step(model, alone(rows))
-            spent += time.monotonic() - began
+            spent += _step_seconds(model, alone(rows), compute, settings)
             tokens += sum(len(row.ids) for row in rows)
-            model.zero_grad(set_to_none=True)
     return tokens / spent
+
+
+def measured_compute(
+    loaded: LoadedModel, units: Sequence[Unit], settings: FineTune, seconds: float = 4.0
+) -> Compute:
+    """bfloat16 where a step on real rows is clearly faster in it, else float32.
+
+    Takes about `seconds` and two short steps. The model is given back as it was.
+    """
+    if loaded.dtype == "bfloat16":
+        return "bfloat16"
+    by_length = sorted(units, key=_length)
+    middle: list[Unit] = []
+    for unit in by_length[len(by_length) // 2 :][: settings.rows_per_step]:
+        if middle and _tokens([*middle, unit]) > _PROBED_TOKENS:
+            break
+        middle.append(unit)
+    formats: tuple[Compute, Compute] = ("float32", "bfloat16")
+    with adapters.adapted(loaded, settings) as model, torch.random.fork_rng():
+        model.train()
+
+        def both(members: Sequence[Unit]) -> list[float]:
+            return [_step_seconds(model, members, compute, settings) for compute in formats]
+
+        both(by_length[:1])  # pays for threads and buffers
+        best = both(by_length[:1])
+        if best[1] > 2 * best[0]:  # emulated: a longer look could take minutes
+            return "float32"
+        best, spent = [math.inf, math.inf], 0.0
+        while spent < seconds:
+            now = both(middle)
+            spent += sum(now)
+            best = [min(pair) for pair in zip(best, now, strict=True)]
+    return "bfloat16" if best[1] <= _WORTH_IT * best[0] else "float32"
+
+
+def _step_seconds(
+    model: nn.Module, units: Sequence[Unit], compute: Compute, settings: FineTune
+) -> float:
+    began = time.monotonic()
+    with computing(model, compute):
+        step(model, units, tokens=settings.tokens_per_pass)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    spent = time.monotonic() - began
+    model.zero_grad(set_to_none=True)
+    return spent
+
+
+def _tokens(units: Sequence[Unit]) -> int:
+    """As rendered."""
+    return sum(len(row.ids) for unit in units for row in unit.rows)
+
+
+def _length(unit: Unit) -> int:
+    return max(len(row.ids) for row in unit.rows)
 
 
 def _linear_shapes(model: nn.Module) -> list[tuple[int, int]]:

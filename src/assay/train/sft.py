@@ -2,7 +2,7 @@
 
     result = train(load("smollm2-135m-instruct"), rows, validation, FineTune(), Path("run"))
 
-`train` is supervised; `train_units` serves every method (see `assay.train.judged`). The same call
+`train` is supervised; `train_units` serves every method (see `assay.train.methods`). The same call
 goes on where a killed one stopped, to the same bits, and returns at once what a finished one has
 made.
 """
@@ -28,15 +28,16 @@ from assay.progress import SILENT, Progress
 from assay.store.files import new_folder, sha256_file, write_json
 from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point
-from assay.train.device import Compute, available_bytes, compute_dtype, readable
-from assay.train.estimate import training_bytes
+from assay.train.choices import Choices, choose
+from assay.train.device import Compute, available_bytes, readable
+from assay.train.estimate import remedies, training_bytes
 from assay.train.loop import ObjectiveOf, Observe, Run
 from assay.train.sequences import TrainingSequence, Unit, alone, check_sequences, fingerprint
 from assay.train.step import check_head
 
 __all__ = ["Point", "TrainResult", "TrainingSequence", "train", "train_units"]
 
-TRAINER = 1  # raised when the same settings and data would train other weights
+TRAINER = 2  # raised when the same settings and data would train other weights
 UnitT = TypeVar("UnitT", bound=Unit)
 _ADAPTER = "adapter"
 _RESULT = "training.json"
@@ -47,7 +48,8 @@ class TrainResult:
     """What a training has made.
 
     Attributes:
-        adapter: folder in PEFT's format, the weights of the best epoch.
+        adapter: folder with the weights of the best epoch: in PEFT's format, or in transformers'
+            after full fine-tuning.
         points: the training curve.
         best_step: the step whose weights were kept.
         best_validation_loss: nats per trained token at that step.
@@ -57,7 +59,7 @@ class TrainResult:
         tokens: tokens that went through the model, over all epochs.
         tokens_per_s: `tokens` / `seconds` (checkpoints and validation included in the time).
         peak_bytes: the most memory the process had (on a GPU: on the device).
-        compute: the number format of the matrix multiplications.
+        compute, threads, activation_checkpointing: see `Choices`.
     """
 
     adapter: Path
@@ -71,6 +73,8 @@ class TrainResult:
     tokens_per_s: float
     peak_bytes: int
     compute: str
+    threads: int
+    activation_checkpointing: bool
 
 
 def train(
@@ -85,18 +89,24 @@ def train(
     checkpoint_seconds: float = 30.0,
     observe: Observe = lambda point, rates: None,
 ) -> TrainResult:
-    """Train an adapter on the rows of `train`, by their tokens' cross-entropy.
+    """Train on the rows of `train`, by their tokens' cross-entropy.
 
     All else is said at `train_units`.
+
+    Args:
+        compute: "float32" or "bfloat16" matrix multiplications (weights and optimiser stay
+            float32); None measures which is faster.
     """
+    rows = checked(alone(train), "training", loaded, settings)
+    checks = checked(alone(validation), "validation", loaded, settings)
     return train_units(
         loaded,
-        checked(alone(train), "training", loaded, settings),
-        checked(alone(validation), "validation", loaded, settings),
+        rows,
+        checks,
         settings,
         folder,
         progress,
-        compute=compute or compute_dtype(loaded),
+        choices=choose(loaded, rows, checks, settings, folder, compute),
         checkpoint_seconds=checkpoint_seconds,
         observe=observe,
     )
@@ -110,13 +120,13 @@ def train_units(
     folder: Path,
     progress: Progress = SILENT,
     *,
-    compute: Compute,
+    choices: Choices,
     checkpoint_seconds: float = 30.0,
     objective_of: ObjectiveOf | None = None,
     judgements: Sequence[object] = (),
     observe: Observe = lambda point, rates: None,
 ) -> TrainResult:
-    """Train an adapter on `train`, keep the epoch with the best loss on `validation`.
+    """Train on `train`, keep the epoch with the best loss on `validation`.
 
     Ctrl-C finishes the step, writes a checkpoint and raises KeyboardInterrupt; a second one does
     not wait for the step. In either case, and after a kill, the same call goes on from the last
@@ -126,8 +136,7 @@ def train_units(
         loaded: base weights without an adapter; given back as they were.
         train, validation: as `checked` returns them.
         folder: of this run; holds its checkpoints while it runs and `adapter/` afterwards.
-        compute: "float32" or "bfloat16" matrix multiplications (weights and optimiser stay
-            float32); `compute_dtype` says what this machine is fast at.
+        choices: as `choose` has made them for this run.
         checkpoint_seconds: time between checkpoints within an epoch.
         objective_of: see `Run`.
         judgements: what the objective depends on beside the rows and the settings, JSON-ready.
@@ -138,15 +147,17 @@ def train_units(
             number, or an adapter without effect.
         KeyboardInterrupt: stopped by the user; nothing is lost.
     """
-    key = _key(loaded, train, validation, settings, compute, judgements)
+    key = _key(loaded, train, validation, settings, choices, judgements)
     finished = _finished(folder, key)
     if finished is not None:
         checkpoints.clear(folder)
         return finished
-    with adapters.adapted(loaded, settings) as model:
-        rows = rows_of(train)
-        _check_memory(model, rows, settings)
-        check_head(model, rows[0])
+    as_chosen = settings.model_copy(
+        update={"activation_checkpointing": "on" if choices.activation_checkpointing else "off"}
+    )
+    _check_memory(loaded.model, train, as_chosen)
+    with adapters.adapted(loaded, settings) as model, choices.applied(model):
+        check_head(model, train[0].rows[0])
         run = Run(
             model,
             train,
@@ -154,7 +165,7 @@ def train_units(
             settings,
             folder,
             key,
-            compute,
+            choices.compute,
             progress,
             objective_of,
             observe,
@@ -163,18 +174,20 @@ def train_units(
         try:
             run.to_the_end(checkpoint_seconds)
         except (torch.OutOfMemoryError, MemoryError):
-            raise _no_memory("the memory ran out during training.", rows) from None
-        return _finish(run)
+            raise _no_memory(
+                "the memory ran out during training.", loaded.model, train, as_chosen
+            ) from None
+        return _finish(run, loaded, choices)
 
 
-def _finish(run: Run) -> TrainResult:
-    """Write the best weights as an adapter, then the result, then drop the checkpoints."""
+def _finish(run: Run, loaded: LoadedModel, choices: Choices) -> TrainResult:
+    """Write the best weights, then the result, then drop the checkpoints."""
     state, folder = run.state, run.folder
     best = checkpoints.read_weights(folder, state.best_step)
     adapters.set_weights(run.model, best)
-    adapters.check_effect(run.model, run.train[0].rows[0])
+    adapters.check_effect(run.model, loaded, run.train[0].rows[0])
     with new_folder(folder / _ADAPTER) as draft:
-        adapters.write_adapter(draft, run.model, best)
+        adapters.write(draft, run.model, best)
     assert state.best_validation_loss is not None
     result = TrainResult(
         adapter=folder / _ADAPTER,
@@ -187,10 +200,12 @@ def _finish(run: Run) -> TrainResult:
         tokens=state.tokens,
         tokens_per_s=state.tokens / state.seconds,
         peak_bytes=state.peak_bytes,
-        compute=run.compute,
+        compute=choices.compute,
+        threads=choices.threads,
+        activation_checkpointing=choices.activation_checkpointing,
     )
     body = {name: value for name, value in asdict(result).items() if name != "adapter"}
-    digest = sha256_file(result.adapter / adapters.WEIGHTS)
+    digest = sha256_file(adapters.weights_file(result.adapter))
     write_json(folder / _RESULT, {"key": run.key, "weights": digest, "result": body})
     for unfinished in folder.glob(f".{_ADAPTER}.*"):
         shutil.rmtree(unfinished)
@@ -229,14 +244,14 @@ def _key(
     train: Sequence[Unit],
     validation: Sequence[Unit],
     settings: FineTune,
-    compute: str,
+    choices: Choices,
     judgements: Sequence[object],
 ) -> str:
     parts = {
         "trainer": TRAINER,
         "base": loaded.weights_sha256,
         "dtype": loaded.dtype,
-        "compute": compute,
+        "choices": asdict(choices),
         "settings": settings.model_dump(mode="json", exclude={"tracking"}),
         "train": fingerprint(rows_of(train)),
         "validation": fingerprint(rows_of(validation)),
@@ -249,7 +264,7 @@ def _finished(folder: Path, key: str) -> TrainResult | None:
     """The result of the same training, if it was made before and its adapter is whole."""
     try:
         raw = json.loads((folder / _RESULT).read_text("utf-8"))
-        whole = sha256_file(folder / _ADAPTER / adapters.WEIGHTS) == raw["weights"]
+        whole = sha256_file(adapters.weights_file(folder / _ADAPTER)) == raw["weights"]
     except (OSError, ValueError, KeyError):
         return None
     if raw["key"] != key or not whole:
@@ -258,21 +273,19 @@ def _finished(folder: Path, key: str) -> TrainResult | None:
     return TrainResult(adapter=folder / _ADAPTER, **body)
 
 
-def _check_memory(model: nn.Module, train: Sequence[TrainingSequence], settings: FineTune) -> None:
+def _check_memory(model: nn.Module, train: Sequence[Unit], settings: FineTune) -> None:
     needed, available = training_bytes(model, train, settings), available_bytes(model)
     if needed > available:
         raise _no_memory(
             f"training needs about {readable(needed)} beside the base weights, and "
             f"{readable(available)} are free.",
+            model,
             train,
+            settings,
         )
 
 
-def _no_memory(what: str, train: Sequence[TrainingSequence]) -> ModelError:
-    longest = max(len(row.ids) for row in train)
-    return ModelError(
-        what,
-        fix=f"Leave out the longest rows (the longest has {longest} tokens; see "
-        "fine_tune.max_tokens), lower fine_tune.rank, choose a smaller model, or close other "
-        "programs.",
-    )
+def _no_memory(
+    what: str, model: nn.Module, train: Sequence[Unit], settings: FineTune
+) -> ModelError:
+    return ModelError(what, fix=remedies(model, train, settings, available_bytes(model)))

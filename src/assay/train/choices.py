@@ -1,0 +1,137 @@
+"""What is decided once, when a run begins, and holds until it is done.
+
+    <folder>/choices.json     key of the run, what was chosen, sha256 of both
+
+The same weights to the last bit need the same number format, threads and order of computation. So
+a killed run goes on with them, whatever the machine would choose by then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from assay.config import FineTune
+from assay.errors import ModelError
+from assay.example import canonical_json
+from assay.models.load import LoadedModel
+from assay.store.files import write_json
+from assay.train.device import Compute, available_bytes
+from assay.train.estimate import measured_compute, training_bytes
+from assay.train.sequences import Unit, fingerprint
+from assay.train.step import causal_lm
+
+FILE = "choices.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """How a run computes.
+
+    Attributes:
+        compute: the number format of the matrix multiplications.
+        threads: torch's threads within an operation.
+        activation_checkpointing: whether a layer's activations are computed again for the backward
+            pass instead of being kept.
+    """
+
+    compute: Compute
+    threads: int
+    activation_checkpointing: bool
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """Within the block, `model` is trained this way (`compute` is up to `device.computing`)."""
+        base, threads = causal_lm(model), torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        if self.activation_checkpointing:
+            base.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            if self.activation_checkpointing:
+                base.gradient_checkpointing_disable()  # type: ignore[operator]
+
+
+def choose(
+    loaded: LoadedModel,
+    train: Sequence[Unit],
+    validation: Sequence[Unit],
+    settings: FineTune,
+    folder: Path,
+    compute: Compute | None = None,
+) -> Choices:
+    """What this run has chosen before, or chooses now and keeps in its folder.
+
+    Args:
+        train, validation: checked units.
+        folder: of the run.
+        compute: None measures which number format is faster, see `measured_compute`.
+
+    Raises:
+        ModelError: the base weights are float16, whose gradients underflow.
+    """
+    if loaded.dtype == "float16":
+        raise ModelError(
+            "float16 weights cannot be trained safely: their gradients underflow.",
+            where=loaded.ref,
+            fix='Load the model with dtype "float32" or "bfloat16".',
+        )
+    key = _digest(
+        {
+            "base": loaded.weights_sha256,
+            "dtype": loaded.dtype,
+            "settings": settings.model_dump(mode="json", exclude={"tracking"}),
+            "train": fingerprint([row for unit in train for row in unit.rows]),
+            "validation": fingerprint([row for unit in validation for row in unit.rows]),
+            "compute": compute,
+        }
+    )
+    known = _read(folder, key)
+    if known is not None:
+        return known
+    choices = Choices(
+        compute or measured_compute(loaded, train, settings),
+        torch.get_num_threads(),
+        _checkpointing(loaded, train, settings),
+    )
+    body = {"key": key, "choices": asdict(choices)}
+    write_json(folder / FILE, {**body, "sha256": _digest(body)})
+    return choices
+
+
+def _checkpointing(loaded: LoadedModel, train: Sequence[Unit], settings: FineTune) -> bool:
+    """Where it is left open: only if it does not fit without, and does with."""
+    if settings.activation_checkpointing != "auto":
+        return settings.activation_checkpointing == "on"
+    available = available_bytes(loaded.model)
+    with_it = settings.model_copy(update={"activation_checkpointing": "on"})
+    return (
+        training_bytes(loaded.model, train, settings)
+        > available
+        >= training_bytes(loaded.model, train, with_it)
+    )
+
+
+def _read(folder: Path, key: str) -> Choices | None:
+    """None where nothing was chosen for this run, or the file is damaged."""
+    try:
+        raw = json.loads((folder / FILE).read_text("utf-8"))
+        digest = raw.pop("sha256")
+        if digest != _digest(raw) or raw["key"] != key:
+            return None
+        return Choices(**raw["choices"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _digest(body: object) -> str:
+    return hashlib.sha256(canonical_json(body).encode()).hexdigest()
