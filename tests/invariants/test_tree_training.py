@@ -1,0 +1,218 @@
+"""Training over a tree of shared prefixes equals training without sharing, in every family."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
+from tests.generate.tiny import FAMILIES, tiny_model
+from torch import Tensor, nn
+from torch.nn import functional
+
+from assay.prefix import training as attention
+from assay.prefix.flex import flex_pack_attention
+from assay.prefix.pack import Pack
+from assay.train import step as stepping
+from assay.train.lora import fast
+from assay.train.sequences import TrainingSequence, Unit, alone
+from assay.train.step import running, step, trained_states
+
+SAME = 1e-5  # ‖Δ‖ / ‖g‖ of every tensor, float32
+
+
+def grown(seed: int, levels: int = 3) -> list[TrainingSequence]:
+    """Rows that branch at three levels at least, with trained tokens here and there."""
+    draw = random.Random(seed)
+
+    def some(low: int, high: int) -> list[int]:
+        return [draw.randrange(256) for _ in range(draw.randint(low, high))]
+
+    def branch(before: list[int], level: int) -> list[list[int]]:
+        if level == 0:
+            return [before + some(2, 9)]
+        below: list[list[int]] = []
+        for _ in range(draw.choice([2, 2, 3])):
+            below += branch(before + some(2, 12), level - 1)
+        return below
+
+    rows = []
+    for ids in [*branch(some(2, 12), levels), some(3, 20)]:
+        trained = [draw.random() < 0.4 for _ in ids]
+        trained[-1] = True
+        rows.append(TrainingSequence(ids, trained, draw.choice([1.0, 0.5])))
+    draw.shuffle(rows)
+    return rows
+
+
+def adapted(family: str, **changes: Any) -> nn.Module:
+    """A tiny model with an adapter whose B is random: at B = 0 the gradient of A is zero."""
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    torch.manual_seed(1)
+    model: nn.Module = get_peft_model(tiny_model(family, **changes), config)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.data = 0.1 * torch.randn_like(parameter)
+    return model.train()
+
+
+def gradients(model: nn.Module, loss: Callable[[], Any]) -> dict[str, Tensor]:
+    model.zero_grad(set_to_none=True)
+    loss()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    assert set(ours) == set(theirs)
+    for name, wanted in theirs.items():
+        assert float(wanted.norm()) > 0, name
+        assert float((ours[name] - wanted).norm() / wanted.norm()) <= SAME, name
+
+
+def unshared_logps(model: Any, row: TrainingSequence) -> Tensor:
+    """Log-probabilities of the trained tokens of one row, from plain transformers."""
+    logits = model(input_ids=torch.tensor([row.ids])).logits[0, :-1]
+    losses = functional.cross_entropy(logits, torch.tensor(row.ids[1:]), reduction="none")
+    return -losses[torch.tensor(row.trained[1:])]
+
+
+def dpo(logps_r: Tensor, units: Sequence[Unit]) -> Tensor:
+    """Some loss that couples the rows of a unit; the reference is 0."""
+    chosen, rejected = logps_r.view(-1, 2).unbind(1)
+    return -functional.logsigmoid(0.05 * (chosen - rejected)).sum()
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every token that two rows share is a node; products are cut where real ones would be."""
+    monkeypatch.setattr(stepping, "Pack", partial(Pack, shortest=1, least_saved=1))
+    monkeypatch.setattr(attention, "ROWS", 5)
+    monkeypatch.setattr(attention, "BLOCK", 2000)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_supervised_loss_and_gradients_equal_unshared_ones(family: str) -> None:
+    model = adapted(family)
+
+    @given(seed=st.integers(0, 10_000), together=st.sampled_from([1, 60, 10_000]))
+    @settings(max_examples=4, deadline=None, database=None)
+    def check(seed: int, together: int) -> None:
+        rows = grown(seed)
+        whole = sum(row.weight * row.trained_tokens for row in rows)
+        losses = []
+
+        def plain() -> None:
+            parts = [row.weight * unshared_logps(model, row).sum() for row in rows]
+            loss = -torch.stack(parts).sum() / whole
+            losses.append(float(loss.detach()))
+            loss.backward()  # type: ignore[no-untyped-call]
+
+        theirs = gradients(model, plain)
+        for computing in (fast(model, torch.float32), nullcontext()):
+            with computing:
+                ours = gradients(
+                    model, lambda: losses.append(step(model, alone(rows), tokens=together)[0])
+                )
+            assert losses[-1] == pytest.approx(losses[0], rel=1e-5)
+            assert_same(ours, theirs)
+
+    check()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_preference_loss_and_gradients_equal_unshared_ones(family: str) -> None:
+    model = adapted(family)
+
+    @given(seed=st.integers(0, 10_000), together=st.sampled_from([1, 10_000]))
+    @settings(max_examples=3, deadline=None, database=None)
+    def check(seed: int, together: int) -> None:
+        rows = grown(seed)
+        pairs = [Unit((a, b)) for a, b in zip(rows[::2], rows[1::2], strict=False)]
+        losses = []
+
+        def plain() -> None:
+            logps = torch.stack([unshared_logps(model, r).sum() for p in pairs for r in p.rows])
+            loss = dpo(logps, pairs) / len(pairs)
+            losses.append(float(loss.detach()))
+            loss.backward()  # type: ignore[no-untyped-call]
+
+        theirs = gradients(model, plain)
+        with fast(model, torch.float32):
+            ours = gradients(
+                model, lambda: losses.append(step(model, pairs, dpo, tokens=together)[0])
+            )
+        assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+        assert_same(ours, theirs)
+
+    check()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_changing_one_example_leaves_the_others_as_they_were(family: str) -> None:
+    model = adapted(family).eval()
+    rows = grown(7)
+    changed = list(rows)
+    last = changed[2].ids
+    changed[2] = TrainingSequence([*last[:-2], (last[-2] + 1) % 256, last[-1]], rows[2].trained)
+
+    def states(rows: list[TrainingSequence]) -> list[Tensor]:
+        with torch.no_grad(), running(model):
+            hidden, _, row = trained_states(model, rows)
+        return [hidden[row == number] for number in range(len(rows))]
+
+    before, after = states(rows), states(changed)
+    assert not torch.allclose(before[2], after[2], atol=1e-3)
+    for number in range(len(rows)):
+        if number != 2:
+            torch.testing.assert_close(before[number], after[number], rtol=1e-5, atol=1e-5)
+
+
+@given(seed=st.integers(0, 10_000), levels=st.integers(1, 4))
+@settings(max_examples=40, deadline=None)
+def test_positions_restart_along_each_path(seed: int, levels: int) -> None:
+    rows = grown(seed, levels)
+    pack = Pack([row.ids for row in rows], torch.device("cpu"), shortest=1, least_saved=1)
+    for row, places in zip(rows, pack.places, strict=True):
+        assert pack.ids[places].tolist() == row.ids
+        assert pack.position[places].tolist() == list(range(len(row.ids)))
+        seen = (places[None, :] <= places[:, None]) & (places[:, None] < pack.exit[places][None, :])
+        assert bool((seen == torch.ones_like(seen).tril()).all())
+    # Every shared token is there once: the number of distinct beginnings of the rows.
+    beginnings = {tuple(row.ids[:n]) for row in rows for n in range(1, len(row.ids) + 1)}
+    assert len(pack.ids) == len(beginnings)
+    at = pack.below
+    depth = max((sum(a.start < b.end <= a.last for a in at) for b in at), default=0)
+    assert depth >= levels
+
+
+@pytest.mark.parametrize("window", [None, 7])
+@pytest.mark.parametrize("softcap", [None, 2.0])
+def test_the_block_mask_of_cuda_sees_what_the_products_see(
+    window: int | None, softcap: float | None
+) -> None:
+    """Forward only: torch has no backward pass of flex_attention on a CPU."""
+    pack = Pack([row.ids for row in grown(3)], torch.device("cpu"), shortest=1, least_saved=1)
+    count = len(pack.ids)
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(1, heads, count, 16) for heads in (6, 2, 2))
+    with torch.no_grad():
+        flex = flex_pack_attention(query, key, value, pack, 0.25, window, softcap)
+        ours, _ = attention.pack_attention(
+            nn.Module(),
+            query,
+            key,
+            value,
+            None,
+            pack=pack,
+            scaling=0.25,
+            sliding_window=window,
+            softcap=softcap,
+        )
+    torch.testing.assert_close(flex, ours, rtol=1e-5, atol=1e-5)
