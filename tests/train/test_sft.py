@@ -206,15 +206,22 @@ def _interrupt_at(step: int) -> Any:
     return after
 
 
-def test_ctrl_c_finishes_the_step_and_the_same_call_goes_on(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole")
+@pytest.mark.parametrize("adapter", ["lora", "rslora", "dora", "full"])
+def test_ctrl_c_finishes_the_step_and_the_same_call_goes_on(tmp_path: Path, adapter: str) -> None:
+    own = SETTINGS.model_copy(update={"adapter": adapter})
+    whole = run(tmp_path / "whole", settings=own)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "a", progress=Watcher(_interrupt_at(2)), checkpoint_seconds=1e9)
+        run(
+            tmp_path / "a",
+            settings=own,
+            progress=Watcher(_interrupt_at(2)),
+            checkpoint_seconds=1e9,
+        )
     assert signal.getsignal(signal.SIGINT) is before
     assert [p.name for p in (tmp_path / "a" / "checkpoints").iterdir()] == ["step-00000002"]
     watcher = Watcher()
-    result = run(tmp_path / "a", progress=watcher)
+    result = run(tmp_path / "a", settings=own, progress=watcher)
     assert watcher.lines == ["Going on after step 2 of 6."]
     assert _bytes(result) == _bytes(whole)
     assert result.points == whole.points
@@ -252,7 +259,7 @@ def test_a_thread_that_gets_no_signals_trains_too(tmp_path: Path) -> None:
 
 
 def _bytes(result: TrainResult) -> bytes:
-    return (result.adapter / adapters.WEIGHTS).read_bytes()
+    return adapters.weights_file(result.adapter).read_bytes()
 
 
 @pytest.mark.parametrize("part", [checkpoints.WEIGHTS, checkpoints.OPTIMIZER, checkpoints.STATE])
@@ -274,6 +281,27 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
     result = run(tmp_path / "a", progress=watcher)
     assert "step-00000005: this checkpoint is damaged." in watcher.lines[0]
     assert watcher.lines[1] == "Going on after step 4 of 6."
+    assert _bytes(result) == _bytes(whole)
+
+
+def test_a_disk_that_takes_no_more_is_said_and_the_same_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(tmp_path / "whole")
+    real, writes = checkpoints._write, []
+
+    def full_at_the_third(*arguments: Any) -> None:
+        writes.append(1)
+        if len(writes) == 3:
+            raise OSError(28, "No space left on device")
+        real(*arguments)
+
+    monkeypatch.setattr(checkpoints, "_write", full_at_the_third)
+    with pytest.raises(ModelError, match=r"step-00000003.*No space left.*Free some space"):
+        run(tmp_path / "a")
+    watcher = Watcher()
+    result = run(tmp_path / "a", progress=watcher)
+    assert watcher.lines == ["Going on after step 2 of 6."]
     assert _bytes(result) == _bytes(whole)
 
 

@@ -22,6 +22,7 @@ from assay.config import FineTune
 from assay.errors import ModelError
 from assay.example import canonical_json
 from assay.models.load import LoadedModel
+from assay.models.quiet import quiet
 from assay.store.files import write_json
 from assay.train.device import Compute, available_bytes
 from assay.train.estimate import measured_compute, training_bytes
@@ -52,13 +53,17 @@ class Choices:
         base, threads = causal_lm(model), torch.get_num_threads()
         torch.set_num_threads(self.threads)
         if self.activation_checkpointing:
-            base.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+            with quiet():
+                base.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+            # Needed only by the reentrant kind; it would stay on the model as a hook.
+            base.disable_input_require_grads()  # type: ignore[operator]
         try:
             yield
         finally:
             torch.set_num_threads(threads)
             if self.activation_checkpointing:
-                base.gradient_checkpointing_disable()  # type: ignore[operator]
+                with quiet():
+                    base.gradient_checkpointing_disable()  # type: ignore[operator]
 
 
 def choose(
@@ -77,7 +82,8 @@ def choose(
         compute: None measures which number format is faster, see `measured_compute`.
 
     Raises:
-        ModelError: the base weights are float16, whose gradients underflow.
+        ModelError: the base weights are float16, whose gradients underflow, or the model cannot
+            compute activations twice and shall.
     """
     if loaded.dtype == "float16":
         raise ModelError(
@@ -110,7 +116,14 @@ def choose(
 
 def _checkpointing(loaded: LoadedModel, train: Sequence[Unit], settings: FineTune) -> bool:
     """Where it is left open: only if it does not fit without, and does with."""
-    if settings.activation_checkpointing != "auto":
+    able = loaded.model.supports_gradient_checkpointing
+    if settings.activation_checkpointing == "on" and not able:
+        raise ModelError(
+            f"{type(loaded.model).__name__} cannot compute its activations twice.",
+            where=loaded.ref,
+            fix="Set fine_tune.activation_checkpointing: off.",
+        )
+    if settings.activation_checkpointing != "auto" or not able:
         return settings.activation_checkpointing == "on"
     available = available_bytes(loaded.model)
     with_it = settings.model_copy(update={"activation_checkpointing": "on"})

@@ -1,0 +1,244 @@
+"""What is trained is what answers: written and read, merged, tied, and never without effect."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.train.tiny import SETTINGS, rows, tiny_loaded, tiny_model
+from torch import Tensor, nn
+
+from assay.errors import ModelError
+from assay.models.tuned import MERGE_KL, merged
+from assay.train import adapters
+from assay.train.sequences import alone
+from assay.train.sft import train
+from assay.train.step import step
+
+BESIDE = ["lora", "rslora", "dora"]
+EVERY = [*BESIDE, "full"]
+IDS = torch.arange(3, 23)[None]
+
+
+def _settings(adapter: str, **changes: Any) -> Any:
+    return SETTINGS.model_copy(update={"adapter": adapter, **changes})
+
+
+def _randomise(model: nn.Module) -> None:
+    """As far from the base as a long training brings it."""
+    generator = torch.Generator().manual_seed(3)
+    for name, parameter in adapters.trainable(model).items():
+        noise = torch.randn(parameter.shape, generator=generator)
+        if "lora_B" in name:
+            parameter.data = 0.2 * noise
+        elif "magnitude" in name:
+            parameter.data *= 1 + 0.3 * noise
+        elif "lora_A" not in name:
+            parameter.data *= 1 + 0.1 * noise
+
+
+def _logits(model: Any) -> Tensor:
+    with torch.no_grad():
+        logits: Tensor = model.eval()(input_ids=IDS).logits
+    return logits
+
+
+@pytest.mark.slow
+def test_peft_reads_an_adapter_to_the_same_logits_in_a_fresh_process(tmp_path: Path) -> None:
+    base = tiny_loaded()
+    base.model.save_pretrained(tmp_path / "base")
+    plain = _logits(base.model)
+    ours = {}
+    for adapter in BESIDE:
+        with adapters.adapted(base, _settings(adapter)) as model:
+            _randomise(model)
+            ours[adapter] = _logits(model)
+            (tmp_path / adapter).mkdir()
+            adapters.write(tmp_path / adapter, model, adapters.weights(model))
+    script = """
+import sys, torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+folder = sys.argv[1]
+found = {}
+for adapter in sys.argv[2:]:
+    base = AutoModelForCausalLM.from_pretrained(f"{folder}/base")
+    model = PeftModel.from_pretrained(base, f"{folder}/{adapter}").eval()
+    with torch.no_grad():
+        found[adapter] = model(input_ids=torch.arange(3, 23)[None]).logits
+torch.save(found, f"{folder}/logits.pt")
+"""
+    command = [sys.executable, "-W", "error::UserWarning", "-c", script, str(tmp_path), *BESIDE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    theirs = torch.load(tmp_path / "logits.pt", weights_only=True)
+    for adapter in BESIDE:
+        torch.testing.assert_close(theirs[adapter], ours[adapter], rtol=1e-6, atol=1e-6)
+        assert not torch.allclose(theirs[adapter], plain, atol=1e-2)
+    assert not torch.allclose(ours["lora"], ours["rslora"], atol=1e-2)
+    assert not torch.allclose(ours["lora"], ours["dora"], atol=1e-2)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("adapter", BESIDE)
+def test_a_merged_adapter_answers_as_beside_its_base(
+    tmp_path: Path, adapter: str, tied: bool
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    loaded = tiny_loaded(tie_word_embeddings=tied)
+    with adapters.adapted(loaded, _settings(adapter)) as model:
+        _randomise(model)
+        beside = _logits(model)
+        done = merged(replace(loaded, model=model), IDS.tolist(), "float32")
+    logits = _logits(done.model)
+    torch.testing.assert_close(logits, beside, rtol=1e-4, atol=1e-4)
+    assert not any("lora" in name for name, _ in done.model.named_parameters())
+    done.model.save_pretrained(tmp_path / "merged")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    assert torch.equal(_logits(again), logits)
+    for found in (done.model, again):
+        same = found.get_output_embeddings().weight is found.get_input_embeddings().weight
+        assert same == tied
+
+
+def _divergence(factor: float, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """What is said to a merge that gets every weight wrong by a factor."""
+    from peft.tuners.lora.layer import Linear
+
+    real = Linear.get_delta_weight
+    monkeypatch.setattr(Linear, "get_delta_weight", lambda *a: real(*a) * factor)
+    loaded = tiny_loaded()
+    with adapters.adapted(loaded, _settings("lora")) as model:
+        _randomise(model)
+        try:
+            merged(replace(loaded, model=model), IDS.tolist(), "bfloat16")
+        except ModelError as error:
+            return str(error)
+    return None
+
+
+@pytest.mark.parametrize("factor", [1.01, 0.0, float("nan")])
+def test_a_merge_that_changes_the_answers_is_refused(
+    monkeypatch: pytest.MonkeyPatch, factor: float
+) -> None:
+    said = _divergence(factor, monkeypatch)
+    assert said is not None
+    assert f"at most {MERGE_KL:g}" in said
+    assert "fine_tune.learning_rate" in said
+
+
+def test_a_right_merge_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _divergence(1.0, monkeypatch) is None
+
+
+@pytest.mark.parametrize("adapter", EVERY)
+def test_training_without_effect_is_an_error(tmp_path: Path, adapter: str) -> None:
+    settings = _settings(adapter, learning_rate=1e-30, epochs=1)
+    with pytest.raises(ModelError, match="no effect"):
+        train(tiny_loaded(), rows(4), rows(2, 1), settings, tmp_path, compute="float32")
+    assert not (tmp_path / "adapter").exists()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_all_weights_have_the_gradient_of_plain_transformers(tied: bool) -> None:
+    """Tied weights are one: its gradient has the part of the head and that of the embeddings."""
+    row = rows(1)[0]
+    loaded = tiny_loaded(tie_word_embeddings=tied)
+    with adapters.adapted(loaded, _settings("full")) as model:
+        assert ("lm_head.weight" in adapters.trainable(model)) != tied
+        labels = [i if t else -100 for i, t in zip(row.ids, row.trained, strict=True)]
+        model(input_ids=torch.tensor([row.ids]), labels=torch.tensor([labels])).loss.backward()
+        plain = {n: p.grad.clone() for n, p in adapters.trainable(model).items()}  # type: ignore[union-attr]
+        model.zero_grad(set_to_none=True)
+        step(model, alone([row]))
+        for name, parameter in adapters.trainable(model).items():
+            assert parameter.grad is not None
+            distance = (parameter.grad - plain[name]).norm() / plain[name].norm()
+            assert float(distance) <= 1e-5, name
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_fully_tuned_model_is_written_whole_and_read_by_transformers(
+    tmp_path: Path, tied: bool
+) -> None:
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    loaded = tiny_loaded(tie_word_embeddings=tied)
+    with adapters.adapted(loaded, _settings("full")) as model:
+        _randomise(model)
+        ours = _logits(model)
+        adapters.write(tmp_path, model, adapters.weights(model))
+    assert ("lm_head.weight" in load_file(adapters.weights_file(tmp_path))) != tied
+    again = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert torch.equal(_logits(again), ours)
+    assert (again.lm_head.weight is again.model.embed_tokens.weight) == tied
+
+
+def test_all_weights_are_trained_in_float32_beside_an_untouched_base() -> None:
+    loaded = tiny_loaded()
+    loaded.model.to(torch.bfloat16)
+    before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
+    with adapters.adapted(replace(loaded, dtype="bfloat16"), _settings("full")) as model:
+        assert {p.dtype for p in adapters.trainable(model).values()} == {torch.float32}
+        assert adapters.trainable(model).keys() == dict(loaded.model.named_parameters()).keys()
+        start = _logits(model)
+        _randomise(model)
+        tuned = _logits(model)
+        with adapters.as_base(model, loaded):
+            assert torch.equal(_logits(model), start)
+        assert torch.equal(_logits(model), tuned)
+        assert not torch.allclose(tuned, start, atol=1e-2)
+    assert all(torch.equal(before[n], v) for n, v in loaded.model.state_dict().items())
+
+
+@pytest.mark.parametrize("adapter", EVERY)
+def test_activations_computed_twice_change_no_gradient(adapter: str) -> None:
+    from assay.train.choices import Choices
+
+    found = []
+    for again in (False, True):
+        loaded = tiny_loaded()
+        choices = Choices("float32", torch.get_num_threads(), again)
+        settings = _settings(adapter, dropout=0.3 if adapter != "full" else 0.0)
+        with adapters.adapted(loaded, settings) as model, choices.applied(model):
+            _randomise(model)
+            model.train()
+            torch.manual_seed(5)
+            loss, _ = step(model, alone(rows(6)))
+            found.append((loss, {n: p.grad for n, p in adapters.trainable(model).items()}))
+        assert not any(getattr(m, "gradient_checkpointing", False) for m in loaded.model.modules())
+        assert not loaded.model.get_input_embeddings()._forward_hooks
+    (loss, first), (same_loss, second) = found
+    assert loss == same_loss
+    for name, gradient in first.items():
+        assert gradient is not None
+        assert float(gradient.norm()) > 0
+        torch.testing.assert_close(second[name], gradient, rtol=1e-5, atol=1e-7)
+
+
+def test_activations_computed_twice_really_hold_fewer() -> None:
+    """Counted in tensors saved for the backward pass."""
+    held = {}
+    for again in (False, True):
+        saved = 0
+
+        def count(tensor: Tensor) -> Tensor:
+            nonlocal saved
+            saved += tensor.numel()
+            return tensor
+
+        model = tiny_model(num_hidden_layers=6)
+        if again:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.train()
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            model(input_ids=IDS, use_cache=False)
+        held[again] = saved
+    assert held[True] < held[False] / 3
