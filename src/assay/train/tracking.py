@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,8 +23,6 @@ from assay.config import FineTune
 from assay.errors import ConfigError
 from assay.train.checkpoints import Point
 from assay.train.loop import Observe
-
-_PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow-skinny"}
 
 
 class Tracker(Protocol):
@@ -50,47 +49,45 @@ def tracking(settings: FineTune, folder: Path, run: str) -> Iterator[Observe]:
     Raises:
         ConfigError: a package that is needed is not installed.
     """
-    with ExitStack() as stack:
-        trackers = []
-        for name in dict.fromkeys(settings.tracking):
-            tracker = _open(name, settings, folder, run)
-            stack.callback(tracker.close)
-            trackers.append(tracker)
-        yield _observer(trackers)
-
-
-def _observer(trackers: Sequence[Tracker]) -> Observe:
-    last: list[dict[str, int]] = [{} for _ in trackers]
+    names = tuple(dict.fromkeys(settings.tracking))
+    for name in names:
+        if find_spec(name) is None:
+            raise ConfigError(
+                f"{name} is asked for and not installed.",
+                where="assay.yaml, fine_tune.tracking",
+                fix="Install it with `pip install 'assay[tracking]'`, or leave it out.",
+            )
+    trackers: list[Tracker] = []
+    last: dict[tuple[Tracker, str], int] = {}
 
     def observe(point: Point, rates: Mapping[str, float]) -> None:
+        if not trackers:  # opened by the first point: a finished training has none
+            trackers.extend(_open(name, settings, folder, run) for name in names)
         values = dict(rates) | {"epoch": point.epoch}
         if point.train_loss is not None:
             values["loss"] = point.train_loss
         if point.validation_loss is not None:
             values["validation_loss"] = point.validation_loss
-        for tracker, seen in zip(trackers, last, strict=True):
-            for name in values.keys() - seen.keys():
-                seen[name] = tracker.last_step(name)
-            new = {name: value for name, value in values.items() if point.step > seen[name]}
+        for tracker in trackers:
+            for name in values:
+                if (tracker, name) not in last:
+                    last[tracker, name] = tracker.last_step(name)
+            new = {name: v for name, v in values.items() if point.step > last[tracker, name]}
             if new:
                 tracker.write(point.step, new)
-                seen.update(dict.fromkeys(new, point.step))
+                last.update({(tracker, name): point.step for name in new})
 
-    return observe
+    try:
+        yield observe
+    finally:
+        for tracker in trackers:
+            tracker.close()
 
 
 def _open(name: str, settings: FineTune, folder: Path, run: str) -> Tracker:
-    try:
-        if name == "tensorboard":
-            return _TensorBoard(folder / "tensorboard" / run)
-        return _MLflow(folder / "mlflow.db", run, settings)
-    except ImportError as error:
-        raise ConfigError(
-            f"{name} is asked for and not installed ({error}).",
-            where="assay.yaml, fine_tune.tracking",
-            fix=f"Install it with `pip install 'assay[tracking]'` or `pip install "
-            f"{_PACKAGES[name]}`, or leave it out.",
-        ) from None
+    if name == "tensorboard":
+        return _TensorBoard(folder / "tensorboard" / run)
+    return _MLflow(folder / "mlflow.db", run, settings)
 
 
 class _TensorBoard:
