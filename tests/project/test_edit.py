@@ -1,0 +1,89 @@
+"""Changing settings in assay.yaml without touching anything else."""
+
+from __future__ import annotations
+
+import difflib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from assay.errors import ConfigError
+from assay.project.edit import edited
+
+PROJECT = """\
+# the head
+name: pets  # a name
+labels:
+  - cat
+  - "dog"
+
+fine_tune:  # the rest: docs/training.md
+  # how long
+  epochs: 4   # at most
+  max_tokens: 128
+  system_prompt: "Say it.   "
+
+costs: {machine_hour_usd: 0.2, person_hour_usd: 60}  # money
+"""
+
+
+def changed(before: str, after: str) -> list[str]:
+    lines = difflib.ndiff(before.splitlines(), after.splitlines())
+    return [line for line in lines if line[0] in "+-"]
+
+
+def test_a_value_is_replaced_and_its_comment_stays() -> None:
+    after = edited(PROJECT, "fine_tune", {"epochs": 8})
+    assert changed(PROJECT, after) == ["-   epochs: 4   # at most", "+   epochs: 8   # at most"]
+
+
+def test_new_settings_are_lines_of_their_own() -> None:
+    after = edited(PROJECT, "fine_tune", {"rank": 32, "learning_rate": 7.3e-05})
+    assert sorted(changed(PROJECT, after)) == ["+   learning_rate: 7.3e-05", "+   rank: 32"]
+
+
+def test_a_section_on_one_line_stays_on_one_line() -> None:
+    after = edited(PROJECT, "costs", {"person_hour_usd": 7, "prompt_hours": 1})
+    assert after.endswith(
+        "costs: {prompt_hours: 1, machine_hour_usd: 0.2, person_hour_usd: 7}  # money\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("name: a\n", "name: a\n\nfine_tune:\n  rank: 2\n"),
+        ("name: a", "name: a\n\nfine_tune:\n  rank: 2\n"),
+        ("fine_tune:\nname: a\n", "fine_tune:\n  rank: 2\nname: a\n"),
+        ("fine_tune: {}  # none\nname: a\n", "fine_tune:  # none\n  rank: 2\nname: a\n"),
+        ("fine_tune:  # none\nname: a\n", "fine_tune:  # none\n  rank: 2\nname: a\n"),
+        ("fine_tune: {rank: auto}\n", "fine_tune: {rank: 2}\n"),
+        ("fine_tune:\n    rank: 'auto'\n", "fine_tune:\n    rank: 2\n"),
+    ],
+)
+def test_every_way_to_write_a_section(before: str, after: str) -> None:
+    assert edited(before, "fine_tune", {"rank": 2}) == after
+
+
+def test_what_cannot_be_edited_is_refused_with_what_to_write() -> None:
+    text = "base: &b\n  rank: 1\nfine_tune: *b\n"
+    with pytest.raises(ConfigError, match="by hand to:\nfine_tune:\n  rank: 2"):
+        edited(text, "fine_tune", {"rank": 2})
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 9), max_size=5),
+    st.dictionaries(st.sampled_from("abcdef"), st.floats(1e-9, 1e9), min_size=1, max_size=4),
+    st.booleans(),
+)
+def test_the_settings_are_what_was_asked_for(
+    had: dict[str, int], values: dict[str, float], flow: bool
+) -> None:
+    rounded = {name: float(f"{value:g}") for name, value in values.items()}
+    inner = ", ".join(f"{k}: {v}" for k, v in had.items())
+    block = "".join(f"\n  {k}: {v} # {k}" for k, v in had.items())
+    text = f"x: 1\ns: {{{inner}}}\ny: 2\n" if flow else f"x: 1\ns:{block}\ny: 2\n"
+    tree = YAML(typ="safe").load(edited(text, "s", rounded))
+    assert tree == {"x": 1, "s": had | rounded, "y": 2}
