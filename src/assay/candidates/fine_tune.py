@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from assay.example import Example, canonical_json
 from assay.models.load import LoadedModel, load
 from assay.models.versions import VersionRecord, save_version
 from assay.train import auto
+from assay.train.loop import Observe
 from assay.train.methods import train_by_method, units_of
 from assay.train.sequences import Unit
-from assay.train.sft import TrainResult
+from assay.train.sft import Point, TrainResult
+from assay.train.tracking import tracking
 
 
 def build(context: Context) -> Candidate:
@@ -62,7 +65,7 @@ def train_version(context: Context) -> tuple[str, TrainResult]:
         base=config.model,
         base_sha256=prepared.loaded.weights_sha256,
         data={"train": _digest(prepared.examples), "validation": _digest(context.validation)},
-        settings=prepared.settings.model_dump(mode="json"),
+        settings=prepared.settings.model_dump(mode="json", exclude={"tracking"}),
         template=prepared.template.to_dict(),
         template_sha256=prepared.template.sha256,
         metrics={"validation_loss": result.best_validation_loss},
@@ -106,23 +109,43 @@ class Prepared:
             auto.chosen(settings, parameters=loaded.model.num_parameters(), rows=len(examples)),
         )
 
-    def folder(self, context: Context, settings: FineTune) -> Path:
-        """Of a training with these settings."""
+    def name(self, context: Context, settings: FineTune) -> str:
+        """Of a training with these settings, and of its folder."""
         key = _key(
             self.loaded, self.template, self.prompt, self.examples, context.validation, settings
         )
-        return context.folder / f"fine-tune-{key[:16]}"
+        return f"fine-tune-{key[:16]}"
 
-    def train(self, context: Context, settings: FineTune) -> TrainResult:
-        """Train an adapter; the same settings go on from where they were, or are done."""
-        return train_by_method(
-            self.loaded,
-            self.units,
-            self.checks,
-            settings,
-            self.folder(context, settings),
-            progress=context.progress,
-        )
+    def train(
+        self,
+        context: Context,
+        settings: FineTune,
+        observe: Observe = lambda point, rates: None,
+        *,
+        within: Path | None = None,
+    ) -> TrainResult:
+        """Train an adapter; the same settings go on from where they were, or are done.
+
+        Args:
+            observe: told every point of the curve.
+            within: parent of its folder; None: where all trainings of the project are.
+        """
+        name = self.name(context, settings)
+        with tracking(settings, context.store.folder / "tracking", name) as write:
+
+            def told(point: Point, rates: Mapping[str, float]) -> None:
+                write(point, rates)
+                observe(point, rates)
+
+            return train_by_method(
+                self.loaded,
+                self.units,
+                self.checks,
+                settings,
+                (within or context.folder) / name,
+                progress=context.progress,
+                observe=told,
+            )
 
 
 def _digest(examples: tuple[Example, ...]) -> str:
@@ -144,6 +167,6 @@ def _key(
         prompt,
         _digest(train),
         _digest(validation),
-        settings.model_dump(mode="json"),
+        settings.model_dump(mode="json", exclude={"tracking"}),
     ]
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()

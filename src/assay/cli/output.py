@@ -156,3 +156,55 @@ def print_curve(curve: Any) -> None:
     )
     held = "foresaw" if curve.backtest.covered else "did not foresee"
     console.print(f"Checked: the fit to half of the rows {held} the score of all of them.")
+
+
+def print_trained(trained: Any) -> None:
+    """The version, its curve epoch by epoch, and what training took."""
+    from assay.compare.report.wording import forgetting
+
+    result = trained.result
+    rows = table(None, "epoch", "step", "loss", "validation loss", numbers=["epoch", "step"])
+    for point in result.points:
+        if point.validation_loss is not None:
+            kept = "  kept" if point.step == result.best_step else ""
+            rows.add_row(
+                f"{point.epoch:g}",
+                str(point.step),
+                f"{point.train_loss:.4f}",
+                f"{point.validation_loss:.4f}{kept}",
+            )
+    console.print(rows)
+    settings = ", ".join(
+        f"{name} {trained.settings[name]:g}"
+        for name in ("learning_rate", "rank", "epochs", "rows_per_step")
+    )
+    console.print(f"Trained with {settings}.")
+    console.print(
+        f"{result.steps} steps in {duration(result.seconds)}: {result.tokens_per_s:.0f} effective "
+        f"tokens/s in {result.compute}, at most {result.peak_bytes / 2**30:.1f} GiB of memory."
+    )
+    console.print(forgetting(trained.forgetting))
+    console.print(f"\nVersion: {trained.version}", soft_wrap=True)
+
+
+def print_swept(swept: Any) -> None:
+    """Every trial, and what the best changes in assay.yaml."""
+    names = list(swept.trials[0].settings)
+    columns = ["trial", *(name.replace("_", " ") for name in names), "epochs run", "loss", ""]
+    rows = table(None, *columns, numbers=columns[:-1])
+    for tried in swept.trials:
+        rows.add_row(
+            str(tried.number + 1),
+            *(f"{tried.settings[name]:g}" for name in names),
+            str(tried.epochs_done),
+            "" if tried.loss is None else f"{tried.loss:.4f}",
+            "best" if tried.number == swept.best.number else tried.state,
+        )
+    console.print(rows)
+    if not swept.diff:
+        console.print("assay.yaml has the best settings.")
+        return
+    print(swept.diff)
+    console.print(
+        "Written to assay.yaml." if swept.written else "`--write` puts this into assay.yaml."
+    )

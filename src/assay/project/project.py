@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.candidates import ways
+from assay.candidates.building import Context
 from assay.compare import comparison as comparing
 from assay.compare.curve import REPEATS, LearningCurve, curve, curve_sizes
 from assay.compare.holdout import openings
@@ -37,6 +38,7 @@ from assay.store.store import Store
 
 if TYPE_CHECKING:
     from assay.chat.template import Template
+    from assay.project.train import Swept, Trained
 
 REPORT = "report.html"
 
@@ -206,6 +208,38 @@ class Project:
         report = write_report(done.folder, redact=redact)
         shutil.copyfile(report, self.root / REPORT)
         return Comparison(done.result, done.folder, self.root / REPORT)
+
+    def train(self, progress: Progress = SILENT) -> Trained:
+        """Train a version as `compare` does, which then finds it done.
+
+        Raises:
+            KeyboardInterrupt: stopped by the user; the same call goes on.
+        """
+        from assay.project import train
+
+        return train.train(self._context(progress))
+
+    def sweep(self, trials: int = 12, *, write: bool = False, progress: Progress = SILENT) -> Swept:
+        """Search for the settings that train best, by the loss on validation.
+
+        Args:
+            trials: settings to try, those of earlier calls counted.
+            write: put the best into assay.yaml.
+
+        Raises:
+            KeyboardInterrupt: stopped by the user; the same call goes on.
+        """
+        from assay.project import train
+
+        return train.sweep(self._context(progress), self.root, trials=trials, write=write)
+
+    def _context(self, progress: Progress) -> Context:
+        self.split(progress)
+        return Context(
+            tuple(load_train(self.split_folder)),
+            tuple(load_validation(self.split_folder)),
+            self._bench(progress, trust_code=False),
+        )
 
     def curve_seconds(self, candidate: str, progress: Progress = SILENT) -> float:
         """About how long `curve` will take."""

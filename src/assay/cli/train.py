@@ -1,0 +1,40 @@
+"""`assay train`: one version, or a search for the settings that train best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.cli.output import as_json, print_swept, print_trained
+from assay.cli.progress import Terminal
+from assay.errors import UsageError
+
+
+def train(
+    folder: Annotated[Path, typer.Option("--project", help="the project's folder")] = Path("."),
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="search for better settings, by validation loss")
+    ] = False,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="with --sweep: settings to try, earlier calls counted; 12"),
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="with --sweep: put the best into assay.yaml")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+) -> None:
+    """Train a version, as `compare` would; the same command goes on where it was stopped."""
+    from assay import project
+
+    if not sweep and (trials is not None or write):
+        raise UsageError("--trials and --write belong to --sweep.", fix="Add --sweep.")
+    opened = project.open(folder)
+    if sweep:
+        swept = opened.sweep(trials=trials or 12, write=write, progress=Terminal())
+        as_json(swept.to_dict()) if json else print_swept(swept)
+        return
+    trained = opened.train(progress=Terminal())
+    as_json(trained.to_dict()) if json else print_trained(trained)

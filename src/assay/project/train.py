@@ -1,0 +1,139 @@
+"""Training alone: one version with the project's settings, or a search for better settings."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.candidates.building import Context
+from assay.candidates.fine_tune import Prepared, train_version
+from assay.config import CONFIG_FILE, FineTune
+from assay.evaluate.forgetting import Forgetting
+from assay.evaluate.probe import forgetting_of
+from assay.models.versions import load_version
+from assay.project.edit import edited
+from assay.store.files import write_atomic
+from assay.train import sweep as search
+from assay.train.loop import Observe
+from assay.train.sft import TrainResult
+from assay.train.sweep import Tried
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A version that was trained.
+
+    Attributes:
+        version: its id; `version:<id>` names it as a model.
+        settings: it was trained with, all of them numbers.
+        forgetting: what it lost of its base's general ability.
+    """
+
+    version: str
+    folder: Path
+    settings: dict[str, Any]
+    result: TrainResult
+    forgetting: Forgetting
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; losses in nats per trained token."""
+        account = asdict(self.result)
+        del account["adapter"]
+        return {
+            "version": self.version,
+            "folder": str(self.folder),
+            "settings": self.settings,
+            **account,
+            "forgetting": self.forgetting.model_dump(mode="json"),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """A finished search.
+
+    Attributes:
+        best: the finished trial with the smallest validation loss.
+        diff: what it changes in assay.yaml, as a unified diff; empty when that has it already.
+        written: whether assay.yaml was changed.
+    """
+
+    trials: tuple[Tried, ...]
+    best: Tried
+    diff: str
+    written: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; losses in nats per trained token."""
+        return {
+            "trials": [asdict(tried) for tried in self.trials],
+            "best": asdict(self.best),
+            "diff": self.diff,
+            "written": self.written,
+        }
+
+
+def train(context: Context) -> Trained:
+    """Train with the project's settings, keep the version, see what it forgot."""
+    id, result = train_version(context)
+    version = load_version(context.store.folder, id)
+    return Trained(
+        version=version.id,
+        folder=version.folder,
+        settings=version.record.settings,
+        result=result,
+        forgetting=forgetting_of(version.id, context.bench.engines, context.progress),
+    )
+
+
+def sweep(context: Context, root: Path, *, trials: int, write: bool) -> Swept:
+    """Search around the project's settings; the best training is kept for `train` to find.
+
+    The others leave nothing but their losses.
+
+    Args:
+        root: the project's folder.
+    """
+    prepared = Prepared.of(context)
+    start = prepared.settings
+    folder = context.folder / prepared.name(context, start).replace("fine-tune", "sweep")
+
+    def attempt(settings: FineTune, observe: Observe) -> TrainResult:
+        try:
+            return prepared.train(context, settings, observe, within=folder)
+        except Exception:  # failed or stopped early: nobody will go on with it
+            shutil.rmtree(folder / prepared.name(context, settings), ignore_errors=True)
+            raise
+
+    tried = search.sweep(attempt, start, folder, trials=trials, progress=context.progress)
+    best = search.best(tried)
+    _keep(folder, prepared.name(context, start.model_copy(update=dict(best.settings))), context)
+    path = root / CONFIG_FILE
+    before = path.read_text(encoding="utf-8")
+    after = edited(before, "fine_tune", best.settings)
+    if write and after != before:
+        write_atomic(path, after)
+    return Swept(tuple(tried), best, _diff(before, after), write and after != before)
+
+
+def _keep(folder: Path, best: str, context: Context) -> None:
+    """Move the best training to where all trainings are; drop the others."""
+    if (folder / best).exists() and not (context.folder / best).exists():
+        os.replace(folder / best, context.folder / best)
+    for other in folder.glob("fine-tune-*"):
+        shutil.rmtree(other)
+
+
+def _diff(before: str, after: str) -> str:
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True),
+        after.splitlines(keepends=True),
+        CONFIG_FILE,
+        CONFIG_FILE,
+        n=1,
+    )
+    return "".join(lines)
