@@ -24,6 +24,7 @@ from assay.progress import Progress, Task
 from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point, State
 from assay.train.device import computing, peak_bytes, readable
+from assay.train.lora import fast
 from assay.train.sequences import Unit, epoch_order
 from assay.train.step import Objective, evaluate, step
 from assay.train.throughput import Throughput, counting
@@ -102,6 +103,7 @@ class Run:
         with (
             self.progress.task("training", self.total_steps, "steps") as bar,
             _interrupt_noted() as interrupted,
+            fast(self.model, getattr(torch, self.compute)),
         ):
             bar.advance(state.step)
             while True:
