@@ -160,7 +160,7 @@ def best_setting(work: Work, full: bool) -> Setting:
         for setting, outcome in zip(new, outcomes, strict=False):
             for measured in succeeded([outcome]):
                 found[setting] = statistics.median(rates(measured))
-                say(f"    {setting}: {found[setting]:.0f} tokens/s, {measured['peak_mb']:.0f} MB")
+                say(f"    {setting}: {found[setting]:.0f} tokens/s")
         for setting in new[len(outcomes) :]:
             say(f"    {setting}: no result, its time ran out or its process ended")
         if not found:
