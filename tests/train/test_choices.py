@@ -16,7 +16,7 @@ from tests.train.test_sft import Watcher, _bytes, run
 from tests.train.tiny import SETTINGS, rows, tiny_loaded
 
 from assay.errors import ModelError
-from assay.train import choices
+from assay.train import choices, estimate
 from assay.train.choices import FILE, Choices, choose
 from assay.train.estimate import training_bytes
 from assay.train.sequences import alone
@@ -113,9 +113,12 @@ def test_activations_are_computed_twice_only_if_they_must(
     share: float,
     expected: bool,
 ) -> None:
-    needed = training_bytes(tiny_loaded().model, alone(rows(6)), SETTINGS)
+    monkeypatch.setattr(estimate, "_PROCESS", 0)  # would drown so small a model
+    loaded = tiny_loaded(num_hidden_layers=12)
+    needed = training_bytes(loaded.model, alone(rows(6)), SETTINGS)
     monkeypatch.setattr(choices, "available_bytes", lambda model: int(share * needed))
-    found = _choose(tmp_path, compute="float32", activation_checkpointing=setting)
+    own = SETTINGS.model_copy(update={"activation_checkpointing": setting})
+    found = choose(loaded, alone(rows(6)), alone(rows(2)), own, tmp_path, "float32")
     assert found.activation_checkpointing is expected
 
 

@@ -51,7 +51,7 @@ def test_more_that_is_trained_takes_more() -> None:
     assert _bytes(adapter="lora") == _bytes(adapter="rslora") < _bytes(adapter="dora")
     assert _bytes(adapter="lora") < _bytes(adapter="full")
     parameters = sum(p.numel() for p in tiny_model().parameters())  # tied ones once
-    assert _bytes(adapter="full") > 20 * parameters
+    assert _bytes(adapter="full") - _bytes(adapter="lora") > 10 * parameters
 
 
 def test_activations_computed_twice_take_less() -> None:
@@ -59,6 +59,7 @@ def test_activations_computed_twice_take_less() -> None:
     on, off = (_bytes(model=deep, activation_checkpointing=way) for way in ("on", "off"))
     assert on < off
     assert _bytes(model=deep, activation_checkpointing="auto") == off
+    assert training_bytes(deep, UNITS, SETTINGS, "bfloat16") < off
 
 
 def _bytes_of_passes(units: Any, **changes: Any) -> int:
@@ -98,7 +99,8 @@ def test_shapes_alone_are_enough() -> None:
 
 
 @pytest.mark.parametrize("adapter", ["lora", "dora", "full"])
-def test_what_is_advised_fits(adapter: str) -> None:
+def test_what_is_advised_fits(adapter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PROCESS", 0)  # would drown so small a model
     model = tiny_model(num_hidden_layers=8)
     units = alone(rows(40, low=5, high=60))
     own = SETTINGS.model_copy(
@@ -108,7 +110,7 @@ def test_what_is_advised_fits(adapter: str) -> None:
     seen = set()
     for share in range(5, 100, 5):
         available = needed * share // 100
-        said = remedies(model, units, own, available)
+        said = remedies(model, units, own, available, "float32")
         seen.add(said)
         if not said.startswith("Set "):
             assert "fine_tune.max_tokens" in said

@@ -104,17 +104,17 @@ def choose(
     known = _read(folder, key)
     if known is not None:
         return known
-    choices = Choices(
-        compute or measured_compute(loaded, train, settings),
-        torch.get_num_threads(),
-        _checkpointing(loaded, train, settings),
-    )
+    compute = compute or measured_compute(loaded, train, settings)
+    again = _checkpointing(loaded, train, settings, compute)
+    choices = Choices(compute, torch.get_num_threads(), again)
     body = {"key": key, "choices": asdict(choices)}
     write_json(folder / FILE, {**body, "sha256": _digest(body)})
     return choices
 
 
-def _checkpointing(loaded: LoadedModel, train: Sequence[Unit], settings: FineTune) -> bool:
+def _checkpointing(
+    loaded: LoadedModel, train: Sequence[Unit], settings: FineTune, compute: Compute
+) -> bool:
     """Where it is left open: only if it does not fit without, and does with."""
     able = loaded.model.supports_gradient_checkpointing
     if settings.activation_checkpointing == "on" and not able:
@@ -128,9 +128,9 @@ def _checkpointing(loaded: LoadedModel, train: Sequence[Unit], settings: FineTun
     available = available_bytes(loaded.model)
     with_it = settings.model_copy(update={"activation_checkpointing": "on"})
     return (
-        training_bytes(loaded.model, train, settings)
+        training_bytes(loaded.model, train, settings, compute)
         > available
-        >= training_bytes(loaded.model, train, with_it)
+        >= training_bytes(loaded.model, train, with_it, compute)
     )
 
 

@@ -25,9 +25,12 @@ from assay.train.sequences import TrainingSequence, Unit, alone, epoch_order
 from assay.train.step import causal_lm, in_passes, step
 
 _EVALUATION = 1 / 3  # of the cost of a step: forward only
-_ACTIVATIONS = 1.6  # floats kept for the backward pass, per input and output of a linear map
-_DORA = 3.0  # more of them with DoRA, per output
-_COPIES = 5  # of what is trained: weight, gradient, two moments, one while a checkpoint is written
+_HIDDEN = 5.5  # float32 copies of the hidden state that a layer keeps: norms, residuals, rotations
+_DORA = 2  # values more per output of a linear map with DoRA
+_AGAIN = 3  # copies of one layer's activations and of all layers' inputs, computed twice
+_COPIES = 4  # of what is trained: weight, gradient, two moments; one more in a checkpoint's making
+_PROCESS = 320 * 2**20  # buffers, libraries, what the allocator holds back
+_MARGIN = 1.05  # above the fit: it is to refuse before it fails
 _STEPS_LOOKED_AT = 64
 _PROBED_TOKENS = 512
 _WORTH_IT = 0.8  # bfloat16 must take at most this share of float32's time: it rounds the gradient
@@ -52,7 +55,9 @@ def estimate(
     return seconds, training_bytes(model, units, settings)
 
 
-def training_bytes(model: nn.Module, units: Sequence[Unit], settings: FineTune) -> int:
+def training_bytes(
+    model: nn.Module, units: Sequence[Unit], settings: FineTune, compute: str = "float32"
+) -> int:
     """Bytes beside the base weights: what is trained, optimiser, activations, logits, casts.
 
     `activation_checkpointing: auto` counts as off.
@@ -61,25 +66,30 @@ def training_bytes(model: nn.Module, units: Sequence[Unit], settings: FineTune) 
     linear = _linear_shapes(base)
     embeddings: torch.Tensor = base.get_input_embeddings().weight  # type: ignore[operator]
     vocabulary, width = embeddings.shape
+    layers: int = base.config.get_text_config().num_hidden_layers  # type: ignore[union-attr,operator]
     pairs, outputs = sum(i + o for i, o in linear), sum(o for _, o in linear)
-    each = _ACTIVATIONS * pairs  # floats a token
+    value = 2 if compute == "bfloat16" else 4
+    each = value * pairs + 4 * _HIDDEN * layers * width  # bytes a token
+    again = _AGAIN
     temporary = 4 * 3 * CHUNK * vocabulary
     if settings.adapter == "full":
         trained = sum(p.numel() for n, p in base.named_parameters() if ".lora_" not in n)
         temporary += 4 * vocabulary * width
     else:
         trained = settings.rank * pairs
-        each += _ACTIVATIONS * settings.rank * len(linear)
+        each += value * settings.rank * len(linear)
     if settings.adapter == "dora":
         trained += outputs
-        each += _DORA * outputs
+        each += value * _DORA * outputs
         temporary += 4 * max(3 * i * o + i * i for i, o in linear)
+        again *= 2
     if settings.activation_checkpointing == "on":
-        layers: int = base.config.get_text_config().num_hidden_layers  # type: ignore[union-attr,operator]
-        each = 1.5 * each / layers + layers * width
-    cast = 2 * sum(i * o for i, o in linear)
-    activations = 4 * each * largest_pass(base, units, settings)
-    return math.ceil(4 * _COPIES * trained + activations + temporary + cast)
+        each = again * (each / layers + 4 * layers * width)
+    if compute == "bfloat16":
+        temporary += 2 * sum(i * o for i, o in linear)
+    activations = each * largest_pass(base, units, settings)
+    held = 4 * trained * _COPIES + max(activations, 4 * trained)
+    return math.ceil(_MARGIN * (held + temporary + _PROCESS))
 
 
 def largest_pass(model: nn.Module, units: Sequence[Unit], settings: FineTune) -> int:
@@ -100,7 +110,9 @@ def largest_pass(model: nn.Module, units: Sequence[Unit], settings: FineTune) ->
     return most
 
 
-def remedies(model: nn.Module, units: Sequence[Unit], settings: FineTune, available: int) -> str:
+def remedies(
+    model: nn.Module, units: Sequence[Unit], settings: FineTune, available: int, compute: str
+) -> str:
     """What to change so that a training fits into `available` bytes, the least first."""
     on: dict[str, object] = {"activation_checkpointing": "on"}
     longest = max(map(_length, units))
@@ -115,7 +127,7 @@ def remedies(model: nn.Module, units: Sequence[Unit], settings: FineTune, availa
     ]
     for changes in tries:
         changed = settings.model_copy(update=changes)
-        if changed != settings and training_bytes(model, units, changed) <= available:
+        if changed != settings and training_bytes(model, units, changed, compute) <= available:
             said = ", ".join(f"fine_tune.{name}: {value}" for name, value in changes.items())
             return f"Set {said}."
     changed = settings.model_copy(update=tries[-1])
@@ -123,7 +135,7 @@ def remedies(model: nn.Module, units: Sequence[Unit], settings: FineTune, availa
         f"Leave out the longest rows (the longest has {longest} tokens; see fine_tune.max_tokens), "
         "choose a smaller model, or close other programs; with "
         f"fine_tune.tokens_per_pass: {fewer}, activation_checkpointing: on and a lower rank it "
-        f"would still need {readable(training_bytes(model, units, changed))}."
+        f"would still need {readable(training_bytes(model, units, changed, compute))}."
     )
 
 

@@ -155,7 +155,7 @@ def train_units(
     as_chosen = settings.model_copy(
         update={"activation_checkpointing": "on" if choices.activation_checkpointing else "off"}
     )
-    _check_memory(loaded.model, train, as_chosen)
+    _check_memory(loaded.model, train, as_chosen, choices.compute)
     with adapters.adapted(loaded, settings) as model, choices.applied(model):
         check_head(model, train[0].rows[0])
         run = Run(
@@ -175,7 +175,11 @@ def train_units(
             run.to_the_end(checkpoint_seconds)
         except (torch.OutOfMemoryError, MemoryError):
             raise _no_memory(
-                "the memory ran out during training.", loaded.model, train, as_chosen
+                "the memory ran out during training.",
+                loaded.model,
+                train,
+                as_chosen,
+                choices.compute,
             ) from None
         return _finish(run, loaded, choices)
 
@@ -273,8 +277,11 @@ def _finished(folder: Path, key: str) -> TrainResult | None:
     return TrainResult(adapter=folder / _ADAPTER, **body)
 
 
-def _check_memory(model: nn.Module, train: Sequence[Unit], settings: FineTune) -> None:
-    needed, available = training_bytes(model, train, settings), available_bytes(model)
+def _check_memory(
+    model: nn.Module, train: Sequence[Unit], settings: FineTune, compute: Compute
+) -> None:
+    available = available_bytes(model)
+    needed = training_bytes(model, train, settings, compute)
     if needed > available:
         raise _no_memory(
             f"training needs about {readable(needed)} beside the base weights, and "
@@ -282,10 +289,12 @@ def _check_memory(model: nn.Module, train: Sequence[Unit], settings: FineTune) -
             model,
             train,
             settings,
+            compute,
         )
 
 
 def _no_memory(
-    what: str, model: nn.Module, train: Sequence[Unit], settings: FineTune
+    what: str, model: nn.Module, train: Sequence[Unit], settings: FineTune, compute: Compute
 ) -> ModelError:
-    return ModelError(what, fix=remedies(model, train, settings, available_bytes(model)))
+    advice = remedies(model, train, settings, available_bytes(model), compute)
+    return ModelError(what, fix=advice)
