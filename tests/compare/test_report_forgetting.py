@@ -90,6 +90,7 @@ def test_no_loss_is_not_called_one() -> None:
     ("shift", "after", "words"),
     [
         (0.1, 10, "30 of 40 simple instructions followed before, 10 after. It has lost"),
+        (0.02, 30, "It has lost a little."),
         (0.0, 30, "No loss shows."),
     ],
 )
@@ -100,6 +101,13 @@ def test_the_terminal_has_a_line_for_it(
     shown = " ".join(capsys.readouterr().out.split())
     assert "fine-tune: Beside the job: perplexity on general text 2.718 before" in shown
     assert words in shown
+
+
+def test_a_small_loss_is_called_small() -> None:
+    forgot = found(0.02, 30)
+    assert forgot.text.low > 0
+    assert not forgot.worse
+    assert "That is a small loss." in render(result_with(forgot), [], redacted=False)
 
 
 def test_a_ruined_model_keeps_the_page_whole() -> None:

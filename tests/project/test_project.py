@@ -52,6 +52,9 @@ def test_a_file_becomes_a_verdict(compared) -> None:
     assert comparison.verdict.use_meanwhile == "baseline-tfidf"
     assert [c.candidate for c in result.curves] == ["fine-tune"]
     assert len(result.confusions) == 6
+    # What training cost the model in general is measured for the tuned candidate alone.
+    assert [c.name for c in result.candidates if c.forgetting is not None] == ["fine-tune"]
+    assert by_name["fine-tune"].forgetting.text.lost != 0
 
 
 def test_what_was_written_says_the_same(compared) -> None:

@@ -17,6 +17,8 @@ from assay.evaluate.resampling import studentise, units
 
 LEVEL = 0.05
 RESAMPLES = 10_000
+SMALL = 0.05
+"""Nats per token, about 5 % of perplexity: a loss that is surely there and seldom matters."""
 MOST_FORGOTTEN = 3
 """Of the instructions that are followed no more, so many are shown with both answers."""
 
@@ -111,8 +113,9 @@ class Forgetting(Strict):
 
     @property
     def worse(self) -> bool:
-        """Whether a loss shows on either ability."""
-        return self.text.low > 0 or self.instructions.low > 0
+        """Whether instructions are surely followed less, or text is predicted worse by more than
+        a little."""
+        return self.text.low > SMALL or self.instructions.low > 0
 
 
 def forgetting(base: Account, tuned: Account) -> Forgetting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from assay.compare.result import CandidateResult, Result
-from assay.evaluate.forgetting import Ability, Forgetting
+from assay.evaluate.forgetting import SMALL, Ability, Forgetting
 
 TITLES = {
     "prompt": "system prompt alone",
@@ -116,11 +116,12 @@ def fine_tuning(result: Result) -> str:
 def forgetting(found: Forgetting) -> str:
     """What training cost the model in general, in one line."""
     text, followed = found.text, found.instructions
+    lost = "It has lost general ability." if found.worse else "It has lost a little."
     return (
         f"Beside the job: perplexity on general text {perplexity(text.base)} before training, "
         f"{perplexity(text.tuned)} after; {count(followed, followed.base)} of {followed.items} "
         f"simple instructions followed before, {count(followed, followed.tuned)} after. "
-        + ("It has lost general ability." if found.worse else "No loss shows.")
+        + (lost if found.worse or text.low > 0 else "No loss shows.")
     )
 
 
@@ -130,7 +131,7 @@ def text_lost(text: Ability) -> str:
         f"Its perplexity on general text is {perplexity(text.tuned)}, {perplexity(text.base)} "
         f"before training; {perplexity(text.lost)} times what it was (95 % interval "
         f"{perplexity(text.low)} to {perplexity(text.high)}; lower is better)."
-    ) + _whether(text)
+    ) + _whether(text, SMALL)
 
 
 def instructions_lost(followed: Ability) -> str:
@@ -142,9 +143,9 @@ def instructions_lost(followed: Ability) -> str:
     ) + _whether(followed)
 
 
-def _whether(ability: Ability) -> str:
+def _whether(ability: Ability, small: float = 0.0) -> str:
     if ability.low > 0:
-        return " That is a loss."
+        return " That is a loss." if ability.low > small else " That is a small loss."
     return " That is a gain." if ability.high < 0 else " No loss shows."
 
 
