@@ -33,6 +33,10 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   problems, all of them with `--out FOLDER`; tokens are null outside a project unless `--model`.
 - `assay data overlap TRAIN HOLDOUT --input COLUMN --json`: `{exact, near, rows: [{holdout_row,
   train_row, kind, similarity}]}`; rows are counted from 1, counts are holdout rows.
+- `assay train --json`: `{version, folder, settings, points: [{step, epoch, train_loss,
+  validation_loss}], best_step, best_validation_loss, steps, seconds, trained_tokens, tokens,
+  tokens_per_s, peak_bytes, compute, forgetting}`; with `--sweep`: `{trials: [{number, state,
+  settings, loss, epochs_done, error}], best, diff, written}`.
 - `assay compare --json`: `result.json`, described in [result.md](result.md).
 """
 

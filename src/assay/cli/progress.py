@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,19 +16,33 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from assay.progress import Task
 
 LINE_EVERY_S = 30.0
 
 
+class _Bars(Progress):
+    """Bars with what is known of each task below its bar, where it has the whole width."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Each bar, and its figures."""
+        for task in self.tasks:
+            yield self.make_tasks_table([task])
+            if task.fields["info"]:
+                yield Text("  " + task.fields["info"], style="dim")
+
+
 class _Bar:
     def __init__(self, bars: Progress, id: TaskID, unit: str) -> None:
         self._bars, self._id, self._unit = bars, id, unit
+        self._known: dict[str, object] = {}
 
     def advance(self, amount: float = 1, **info: object) -> None:
-        """Move the bar; the rate is over the last seconds."""
-        self._bars.update(self._id, advance=amount, info=_info(info))
+        """Move the bar; the rate is over the last seconds, a figure stays until a newer one."""
+        self._known |= info
+        self._bars.update(self._id, advance=amount, info=_info(self._known))
         speed = next(t for t in self._bars.tasks if t.id == self._id).speed
         if speed:
             self._bars.update(self._id, rate=f"{speed:.3g} {self._unit}/s")
@@ -38,21 +52,27 @@ class _Line:
     def __init__(self, console: Console, label: str, total: float | None, unit: str) -> None:
         self._console, self._label, self._total, self._unit = console, label, total, unit
         self._done = 0.0
+        self._known: dict[str, object] = {}
+        self._before: float | None = None  # done when this process began
         self._start = self._last = time.monotonic()
 
     def advance(self, amount: float = 1, **info: object) -> None:
         """Say where it stands, at most every LINE_EVERY_S seconds."""
         self._done += amount
+        self._known |= info
+        if self._before is None:  # a run that goes on begins with what was done
+            self._before = self._done
         now = time.monotonic()
         if now - self._last < LINE_EVERY_S:
             return
         self._last = now
-        rate = self._done / max(now - self._start, 1e-9)
-        left = f", {(self._total - self._done) / rate:.0f} s left" if self._total else ""
+        rate = (self._done - self._before) / max(now - self._start, 1e-9)
+        left = (self._total - self._done) / rate if self._total and rate else None
         of = f" of {self._total:g}" if self._total else ""
-        extra = _info(info)
+        extra = _info(self._known)
         self._console.print(
-            f"{self._label}: {self._done:g}{of} {self._unit}, {rate:.3g} a second{left}"
+            f"{self._label}: {self._done:g}{of} {self._unit}, {rate:.3g} a second"
+            + ("" if left is None else f", {left:.0f} s left")
             + (f", {extra}" if extra else ""),
             highlight=False,
         )
@@ -60,7 +80,8 @@ class _Line:
 
 def _info(info: dict[str, object]) -> str:
     return "  ".join(
-        f"{key.replace('_', ' ')} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        f"{key.replace('_per_s', '/s').replace('_', ' ')} "
+        + (f"{value:.4g}" if isinstance(value, float) else str(value))
         for key, value in info.items()
     )
 
@@ -80,12 +101,11 @@ class Terminal:
             return
         outer = self._bars is None
         if self._bars is None:
-            self._bars = Progress(
+            self._bars = _Bars(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
-                TextColumn("{task.fields[info]}"),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 console=self.console,

@@ -1,0 +1,84 @@
+"""`assay train` as scripts see it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests.cli.test_cli import run, sentence
+from tests.small import small_project
+
+from assay.project.project import Project
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Project:
+    edit = {"  rank: 2": "  rank: 2\n  learning_rate: 0.01", "epochs: 1": "epochs: 2"}
+    return small_project(tmp_path, edit=edit)
+
+
+def test_options_of_a_search_need_a_search(tmp_path: Path) -> None:
+    assert "--sweep" in sentence(run("train", "--write", cwd=tmp_path), 2)
+    assert "--sweep" in sentence(run("train", "--trials", "3", cwd=tmp_path), 2)
+    assert "no project here" in sentence(run("train", cwd=tmp_path), 1)
+
+
+@pytest.mark.slow
+def test_train_prints_the_version_and_json_the_whole_account(pets: Project) -> None:
+    done = run("train", cwd=pets.root)
+    assert done.returncode == 0, done.stderr
+    for words in ("Version: ", "effective tokens/s", "of memory", "validation loss", "kept"):
+        assert words in done.stdout
+    body = json.loads(run("train", "--json", cwd=pets.root).stdout)
+    assert body["version"] in done.stdout
+    assert body["settings"]["epochs"] == 2
+    assert [p["validation_loss"] is not None for p in body["points"]].count(True) == 2
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_clean_and_the_same_command_goes_on(pets: Project) -> None:
+    path = pets.root / "assay.yaml"
+    path.write_text(path.read_text().replace("epochs: 2", "epochs: 500\n  patience: 500"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "assay.cli.main", "train"],
+        cwd=pets.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    work = pets.root / ".assay" / "work"
+    while process.poll() is None and not list(work.glob("fine-tune-*/checkpoints/step-*")):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert out == ""
+    assert "Traceback" not in errors
+    assert "goes on from there" in errors
+    process = subprocess.Popen(
+        [sys.executable, "-m", "assay.cli.main", "train"],
+        cwd=pets.root,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert any("Going on after step" in line for line in process.stderr)
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.slow
+def test_a_search_prints_its_trials_and_the_change(pets: Project) -> None:
+    done = run("train", "--sweep", "--trials", "2", cwd=pets.root)
+    assert done.returncode == 0, done.stderr
+    for words in ("learning rate", "best", "+++ assay.yaml", "--write"):
+        assert words in done.stdout
+    body = json.loads(run("train", "--sweep", "--trials", "2", "--json", cwd=pets.root).stdout)
+    assert len(body["trials"]) == 2
+    assert body["best"]["loss"] == min(t["loss"] for t in body["trials"])
+    assert body["written"] is False
