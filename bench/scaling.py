@@ -177,7 +177,7 @@ def panel(
     return body
 
 
-def ticks(high: float, count: int = 4) -> list[float]:
+def ticks(high: float, count: int = 5) -> list[float]:
     """Round numbers from 0 to `high`, steps of 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(high / count))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= high / count)

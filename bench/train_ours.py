@@ -10,6 +10,7 @@ evaluation and its checkpoint, since the peer is not asked for them either. Prin
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import time
@@ -115,7 +116,7 @@ def train(job: Job) -> Outcome:
         max_tokens=2048,
         seed=job.seed,
     )
-    steps = job.epochs * len(job.rows) // job.rows_per_step
+    steps = job.epochs * math.ceil(len(job.rows) / job.rows_per_step)
     watch = Watch(steps, job.limit_s, leave=not job.validation)
     validation = None
     with TemporaryDirectory() as name:

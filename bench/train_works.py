@@ -12,6 +12,7 @@ import json
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,16 +167,19 @@ def _unique(steps: int) -> Work:
     """
     pool = [
         {
-            "prompt": line["dialogue"].removeprefix("Doctor:").strip() + "\n\nNote:\n",
+            "prompt": re.sub(r"^\w+:", "", line["dialogue"]).strip() + "\n\nNote:\n",
             "completion": line["section_text"].strip(),
         }
         for line in _lines("mts_dialog", "train.jsonl")
         if len(line["dialogue"]) < 1500 and 20 < len(line["section_text"]) < 600
     ]
+    # Usual words first: each is a token of its own, where rare ones may begin with the same piece.
+    counts = Counter(map(_first_word, pool))
+    usual = sorted(pool, key=lambda row: -counts[_first_word(row)])
     return Work(
         "sft-unique",
         "sft",
-        _as_shuffled(_apart(pool, steps, STEP_ROWS)),
+        _as_shuffled(_apart(usual, steps, STEP_ROWS)),
         _apart(sorted(pool, key=_length), AGREE_ROWS // 2, 2),
         tried=8,
     )
@@ -218,12 +222,17 @@ def _apart(pool: Sequence[Row], steps: int, each: int) -> list[Row]:
     for _ in range(steps):
         seen: set[str] = set()
         for row in list(left):
-            word = re.split(r"\W", row["prompt"], maxsplit=1)[0]
+            word = _first_word(row)
             if word not in seen and len(seen) < each:
                 seen.add(word)
                 chosen.append(row)
                 left.remove(row)
     return chosen
+
+
+def _first_word(row: Row) -> str:
+    word: str = re.split(r"\W", row["prompt"], maxsplit=1)[0]
+    return word
 
 
 def _as_shuffled(rows: Sequence[Row]) -> list[Row]:
