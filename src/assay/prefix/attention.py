@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from assay.prefix.cache import Pass
 
 NAME = "assay_tree"
-BLOCK = 1 << 20
+BLOCK = 1 << 19
 """Most scores held at once; small enough that they stay in a CPU's cache."""
+ROWS = 160
+"""Tokens of one row that attend to it at once; fewer waste less above the diagonal."""
 
 
 class Part(NamedTuple):
@@ -39,21 +41,21 @@ class Part(NamedTuple):
 
 
 def attend(
-    query: Tensor, key: Tensor, value: Tensor, *, softcap: float | None, seen: Tensor | None
+    query: Tensor, key: Tensor, value: Tensor, *, softcap: float | None, hidden: Tensor | None
 ) -> Part:
     """Attention of `query` [..., M, D] (scaled already) over `key`, `value` [..., P, D].
 
     Args:
         softcap: Gemma 2's cap on scores, c·tanh(score / c).
-        seen: bool, broadcastable to [..., M, P]; False hides a key. None: all are seen.
+        hidden: bool, broadcastable to [..., M, P], keys that are not seen. None: all are.
     """
     scores = torch.matmul(query, key.transpose(-1, -2)).float()
     if softcap is not None:
         scores.div_(softcap).tanh_().mul_(softcap)
-    if seen is not None:
-        scores.masked_fill_(~seen, -torch.inf)
+    if hidden is not None:
+        scores.masked_fill_(hidden, -torch.inf)
     top = scores.amax(-1, keepdim=True)
-    if seen is not None:  # a query that sees nothing here must come out as 0, not as NaN
+    if hidden is not None:  # a query that sees nothing here must come out as 0, not as NaN
         top.clamp_(min=torch.finfo(torch.float32).min)
     weights = scores.sub_(top).exp_()
     total = weights.sum(-1)
@@ -102,9 +104,9 @@ def tree_attention(
         prefix_key, prefix_value = span.prefix.layers[layer]
         heads, tokens = len(prefix_key), span.high - span.low
         grouped = queries[:, span.low : span.high].reshape(heads, -1, queries.shape[-1])
-        seen = span.seen(sliding_window)
-        if seen is not None:
-            seen = seen.repeat(grouped.shape[1] // tokens, 1)
+        hidden = span.hidden(sliding_window)
+        if hidden is not None:
+            hidden = hidden.repeat(grouped.shape[1] // tokens, 1)
         step = max(1, BLOCK // (heads * prefix_key.shape[1]))
         part = Part(
             *(
@@ -116,7 +118,7 @@ def tree_attention(
                             prefix_key,
                             prefix_value,
                             softcap=softcap,
-                            seen=None if seen is None else seen[low : low + step],
+                            hidden=None if hidden is None else hidden[low : low + step],
                         )
                         for low in range(0, grouped.shape[1], step)
                     ),
@@ -148,19 +150,33 @@ def _own(
         padded = flat.new_zeros(rows, width, heads, size)
         padded[tree.row, tree.column] = flat
     grouped = padded.view(rows, width, key_heads, group, size).permute(0, 2, 3, 1, 4)
-    seen = tree.seen(window)  # [R, T, S]
-    seen = seen[:, None, None].expand(-1, 1, group, -1, -1).reshape(rows, 1, group * width, -1)
-    part = attend(
-        grouped.reshape(rows, key_heads, group * width, size),
-        key,
-        value,
-        softcap=softcap,
-        seen=seen,
+    part = Part(
+        padded.new_empty(rows, key_heads, group, width, size, dtype=torch.float32),
+        *(padded.new_empty(2, rows, key_heads, group, width, dtype=torch.float32)),
     )
+    seen = tree.seen(window)  # [R, T, S]
+    for low in range(0, width, ROWS):
+        some = slice(low, low + ROWS)
+        slots = tree.last_slot(low, low + ROWS) + 1
+        hidden = ~seen[:, None, None, some, :slots]
+        step = max(1, BLOCK // (heads * hidden.shape[3] * slots))
+        for first in range(0, rows, step):
+            of = slice(first, first + step)
+            queries = grouped[of, :, :, some]
+            block = attend(
+                queries.reshape(len(queries), key_heads, -1, size),
+                key[of, :, :slots],
+                value[of, :, :slots],
+                softcap=softcap,
+                hidden=hidden[of].expand(-1, 1, group, -1, -1).flatten(2, 3),
+            )
+            for whole, piece in zip(part, block, strict=True):
+                target = whole[of, :, :, some]
+                target.copy_(piece.view(target.shape))
 
     def unpacked(padded: Tensor) -> Tensor:
-        """[R, K, G·T, ...] → [H, N, ...]"""
-        whole = padded.view(rows, heads, width, *padded.shape[3:])
+        """[R, K, G, T, ...] → [H, N, ...]"""
+        whole = padded.view(rows, heads, width, *padded.shape[4:])
         return whole[tree.row, :, tree.column].transpose(0, 1).contiguous()
 
     return Part(*(unpacked(t) for t in part))

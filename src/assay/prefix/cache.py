@@ -121,13 +121,13 @@ class Span:
         """Whether the nearest token of the prefix lies in the window of any token."""
         return window is None or self.first - (self.prefix.node.end - 1) < window
 
-    def seen(self, window: int | None) -> Tensor | None:
-        """[high − low, P] which tokens of the prefix lie in the window; None when all do."""
+    def hidden(self, window: int | None) -> Tensor | None:
+        """[high − low, P] which tokens of the prefix lie beyond the window; None: none do."""
         node = self.prefix.node
         if window is None or self.last - node.start < window:
             return None
         places = torch.arange(node.start, node.end, device=self.position.device)
-        return self.position[:, None] - places < window
+        return self.position[:, None] - places >= window
 
 
 @dataclass
@@ -153,6 +153,7 @@ class Pass:
     used: int
     spans: Sequence[Span]
     _seen: dict[int | None, Tensor] = field(default_factory=dict)
+    _last: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def store(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Keep the keys and values [K, N, D] of this pass."""
@@ -161,6 +162,13 @@ class Pass:
     def own(self, layer: int) -> tuple[Tensor, Tensor]:
         """Keys and values [R, K, S, D] of the rows that take part."""
         return self.rows.read(layer, self.low, self.high, self.used)
+
+    def last_slot(self, low: int, high: int) -> int:
+        """The last slot that any of the columns low..high of this pass has come to."""
+        if (low, high) not in self._last:
+            inside = (self.column >= low) & (self.column < high)
+            self._last[low, high] = int(self.slot[inside].max())
+        return self._last[low, high]
 
     def seen(self, window: int | None) -> Tensor:
         """[R, T, S] which slots of its own row each token sees."""
