@@ -14,7 +14,6 @@ from pathlib import Path
 from assay.agent.agent import Agent
 from assay.config import Config
 from assay.errors import ConfigError
-from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.measure import Bench, Measurement
 from assay.example import Example
 from assay.progress import Progress
@@ -51,7 +50,6 @@ class Candidate:
         curated: it needs a curated training set (not only a handful of examples).
         retrained: it goes stale and is made again several times a year.
         curve: training curve, where it was trained; `best_step` is the one that was kept.
-        forgetting: what training cost the model in general, where it was trained.
     """
 
     name: str
@@ -66,7 +64,6 @@ class Candidate:
     retrained: bool = False
     curve: tuple[LossPoint, ...] = ()
     best_step: int | None = None
-    forgetting: Forgetting | None = None
     warnings: tuple[str, ...] = field(default=())
 
 

@@ -12,7 +12,6 @@ from assay.candidates.building import Candidate, Context, LossPoint, as_tried
 from assay.candidates.distill import taught
 from assay.chat.template import Template
 from assay.config import FineTune
-from assay.evaluate.probe import forgetting_of
 from assay.example import Example, canonical_json
 from assay.models.load import LoadedModel, load
 from assay.models.versions import VersionRecord, save_version
@@ -43,7 +42,6 @@ def build(context: Context) -> Candidate:
             LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points
         ),
         best_step=result.best_step,
-        forgetting=forgetting_of(version, context.bench.engines, context.progress),
     )
 
 

@@ -38,6 +38,7 @@ from assay.evaluate.aggregate import (
     scores_by_class,
     seen_labels,
 )
+from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.resampling import studentise, units
 from assay.example import Example
@@ -47,11 +48,12 @@ METRIC_RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One candidate as it took part."""
+    """One candidate as it took part, and what it forgot where it was trained."""
 
     candidate: Candidate
     measurement: Measurement
     performance: Performance
+    forgetting: Forgetting | None
 
 
 def conclude(
@@ -198,7 +200,7 @@ def _candidate(
             ValidationFigure(setting=t.setting, score=t.score, chosen=t.chosen)
             for t in candidate.tried
         ],
-        forgetting=candidate.forgetting,
+        forgetting=one.forgetting,
         warnings=list(candidate.warnings),
     )
 

@@ -29,6 +29,7 @@ from assay.compare.verdict import planned_effect
 from assay.config import Config
 from assay.errors import AssayError, ConfigError, DataError, UsageError
 from assay.evaluate.measure import Bench, Measurement
+from assay.evaluate.probe import forgetting_of
 from assay.evaluate.stats import UNKNOWN_DISCORDANCE, opening_alpha
 from assay.example import Example, canonical_json
 from assay.generate.engine import Answer
@@ -93,6 +94,11 @@ def compare(
     performances = {
         c.name: measure_performance(c.agent, parts.validation, bench, folder) for c in built
     }
+    forgotten = {
+        c.name: forgetting_of(c.agent.model.removeprefix("version:"), bench.engines, bench.progress)
+        for c in built
+        if c.fine_tuned
+    }
     plan = records.written_plan(bench.store, id) or write_plan(parts, bench, built, id)
     records.begin(bench.store, id, parts.holdout, plan, folder)
     bench.progress.say(
@@ -109,7 +115,7 @@ def compare(
         alpha=ALPHA,
     )
     measured = {c.name: _answer(c, examples, bench, outside) for c in built}
-    taken = [Taken(c, measured[c.name], performances[c.name]) for c in built]
+    taken = [Taken(c, measured[c.name], performances[c.name], forgotten.get(c.name)) for c in built]
     result = conclude(id, plan, taken, examples, parts.data, bench, warnings)
     records.finish(bench.store, result, answer_rows(examples, measured), folder)
     return Comparison(result, folder)
