@@ -2,8 +2,11 @@
 
     python bench/verdicts.py [ferry banking77 snips mts-header mts-terms e2e-fields e2e-style] [--quick]
 
+    python bench/verdicts.py --curves [banking77 snips]
+
 Data are looked for in ASSAY_TEST_DATA, else in ../shared/data. A comparison that was stopped goes
 on; one that ended is read. `docs/verdicts.md` is written anew from all results in FOLDER.
+`--curves` draws learning curves and looks whether half of the rows foresaw the score of all.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from assay.compare.report import wording
 from assay.compare.result import Result
 from assay.config import CONFIG_FILE
 from assay.project.init import Choices
-from assay.store.files import write_atomic, write_atomic_lines
+from assay.store.files import write_atomic, write_atomic_lines, write_json
 
 PAGE = Path(__file__).parent.parent / "docs" / "verdicts.md"
 QUICK_ROWS = 150
@@ -95,7 +98,7 @@ STYLE = {"min_words": 5, "max_words": 40, "avoid": ["I", "you"], "format": "plai
 JOBS: dict[str, tuple[Callable[[str], Rows], int, dict[str, str]]] = {
     "banking77": (banking77, 2000, {}),
     "snips": (snips, 1000, {}),
-    "mts-header": (mts_header, 1201, {}),
+    "mts-header": (mts_header, 600, {}),
     "mts-terms": (
         mts_terms,
         600,
@@ -113,6 +116,9 @@ JOBS: dict[str, tuple[Callable[[str], Rows], int, dict[str, str]]] = {
     ),
 }
 
+
+CURVES = {"banking77": ("baseline-tfidf", 2000), "snips": ("fine-tune", 320)}
+"""The candidate whose learning curve is drawn, and the training rows of its largest size."""
 
 DEMO = "ferry"
 ABOUT_DEMO = "The built-in project as `assay demo` makes it: a passenger's message, its record."
@@ -202,6 +208,41 @@ def section(name: str, result: Result) -> str:
     return "\n".join(out)
 
 
+def draw_curve(name: str, folder: Path, terminal: Terminal) -> None:
+    """The learning curve of a job, kept beside its project."""
+    candidate, rows = CURVES[name]
+    job, _, edits = JOBS[name]
+    JOBS[name] = (job, rows, edits)
+    made = make(name, folder / "curves", quick=False, terminal=terminal)
+    drawn = made.curve(candidate, terminal)
+    write_json(folder / "curves" / f"{name}.json", drawn.to_dict())
+
+
+def curve_section(name: str, drawn: dict[str, Any]) -> str:
+    """A learning curve and its back-test, as Markdown."""
+    test, double = drawn["backtest"], drawn["doubling"]
+    said, then = test["prediction"], double["then"]
+    out = [
+        f"## Learning curve: {name}, {drawn['candidate']}",
+        "",
+        "| training rows | score on validation, three nested resamples |",
+        "|---|---|",
+        *(
+            f"| {point['rows']} | {', '.join(f'{100 * s:.1f}' for s in point['scores'])} |"
+            for point in drawn["points"]
+        ),
+        "",
+        f"Back-test: fitted up to half of the rows, the power law foresees "
+        f"{100 * said['score']:.1f} ({100 * said['low']:.1f} – {100 * said['high']:.1f}) at "
+        f"{said['size']} rows; {100 * test['observed']:.1f} was observed, "
+        f"{'inside' if test['covered'] else 'OUTSIDE'} the interval. Twice the data would bring "
+        f"{100 * double['gain']:.1f} points ({100 * double['gain_low']:.1f} – "
+        f"{100 * double['gain_high']:.1f}), to {100 * then['score']:.1f}.",
+        "",
+    ]
+    return "\n".join(out)
+
+
 def write_page(folder: Path) -> None:
     """`docs/verdicts.md`, from every result in the folder."""
     parts = [
@@ -214,6 +255,8 @@ def write_page(folder: Path) -> None:
     for name in (DEMO, *JOBS):
         for path in sorted((folder / name).glob(".assay/comparisons/*/result.json")):
             parts.append(section(name, Result.model_validate_json(path.read_text())))
+    for path in sorted((folder / "curves").glob("*.json")):
+        parts.append(curve_section(path.stem, json.loads(path.read_text())))
     write_atomic(PAGE, "\n".join(parts).rstrip() + "\n")
 
 
@@ -222,10 +265,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("jobs", nargs="*", choices=[DEMO, *JOBS, []], help="none: only the page")
     parser.add_argument("--folder", type=Path, default=Path("verdicts"))
+    parser.add_argument("--curves", action="store_true", help="learning curves of the jobs")
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROWS} rows of each part")
     arguments = parser.parse_args()
     terminal = Terminal()
     for name in arguments.jobs:
+        if arguments.curves:
+            draw_curve(name, arguments.folder, terminal)
+            continue
         made = make(name, arguments.folder, quick=arguments.quick, terminal=terminal)
         done = made.compare(reason="bench/verdicts.py", progress=terminal)
         print(section(name, done.result))
