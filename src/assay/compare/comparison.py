@@ -21,6 +21,7 @@ from assay.candidates import builder, ways
 from assay.candidates.building import Candidate, Context, Tried
 from assay.compare import records
 from assay.compare.account import Taken, answer_rows, conclude
+from assay.compare.conclusion import LEAST_UNITS
 from assay.compare.entries import Settings
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.performance import measure_performance
@@ -254,13 +255,16 @@ def _even_groups(rows: int, groups: int | None) -> list[str] | None:
 
 
 def discordance(built: Sequence[Candidate]) -> float | None:
-    """Mean squared difference of scores on validation, of the pair that disagrees most; None when
-    unknown. Candidates that fail alike say nothing about how those that do not would differ."""
-    scored = [c.scores for c in built if c.scores and not c.baseline]
+    """Mean squared difference of scores on validation, of the pair that disagrees most.
+
+    None when unknown: from a handful of examples nothing can be said, and candidates that fail
+    alike say nothing about how those that do not would differ.
+    """
+    scored = [c.scores for c in built if len(c.scores) >= LEAST_UNITS and not c.baseline]
     pairs = [
         fmean((x - y) ** 2 for x, y in zip(a, b, strict=True)) for a, b in combinations(scored, 2)
     ]
-    return max(pairs, default=None)
+    return max(pairs, default=0.0) or None
 
 
 def _answer(
