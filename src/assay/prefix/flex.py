@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 def block_mask(pack: Pack, window: int | None) -> BlockMask:
     """Which tokens of a pack see which, for all heads alike; made once a pass."""
     tokens = len(pack.ids)
+    position, leaving = pack.position, pack.exit  # not the pack, which keeps the mask: a cycle
 
     def seen(_batch: Tensor, _head: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        visible = (k <= q) & (q < pack.exit[k])
+        visible = (k <= q) & (q < leaving[k])
         if window is not None:
-            visible = visible & (pack.position[q] - pack.position[k] < window)
+            visible = visible & (position[q] - position[k] < window)
         return visible
 
     def make() -> BlockMask:

@@ -132,11 +132,6 @@ class Pack:
             for place in range(len(sequences))
         ]
 
-    @property
-    def unshared(self) -> int:
-        """Tokens that would have been computed without sharing."""
-        return sum(len(s) for s in self.sequences)
-
     def scratch(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """A buffer [shape] that keeps its memory between calls, its content undefined.
 

@@ -20,8 +20,11 @@ def edited(text: str, section: str, values: Mapping[str, float | str]) -> str:
         ConfigError: the section is written in a way that cannot be edited.
     """
     wanted = _plain(text)
-    wanted[section] = dict(wanted.get(section) or {}) | dict(values)
+    have = dict(wanted.get(section) or {})
+    wanted[section] = have | dict(values)
     for name, value in values.items():
+        if name in have and have[name] == value:  # however it is spelled: 1e-3, 0.001
+            continue
         text = _with(text, section, name, f"{value:g}" if isinstance(value, float) else str(value))
     try:
         done = _plain(text) == wanted

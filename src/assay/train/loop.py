@@ -26,7 +26,7 @@ from assay.train.checkpoints import Point, State
 from assay.train.device import computing, peak_bytes, readable
 from assay.train.lora import fast
 from assay.train.sequences import Unit, epoch_order
-from assay.train.step import Objective, evaluate, step
+from assay.train.step import Objective, evaluate, running, step
 from assay.train.throughput import Throughput, counting
 
 POINTS_PER_EPOCH = 10
@@ -87,6 +87,8 @@ class Run:
         self.state = found.state
         adapters.set_weights(self.model, found.weights)
         for name, parameter in self.parameters.items():
+            if f"{name}/step" not in found.optimizer:  # has had no gradient: an unused expert
+                continue
             parts = ("step", "exp_avg", "exp_avg_sq")
             values = {part: found.optimizer[f"{name}/{part}"] for part in parts}
             self.optimizer.state[parameter] = {
@@ -104,6 +106,7 @@ class Run:
             self.progress.task("training", self.total_steps, "steps") as bar,
             _interrupt_noted() as interrupted,
             fast(self.model, getattr(torch, self.compute)),
+            running(self.model),
         ):
             bar.advance(state.step)
             while True:

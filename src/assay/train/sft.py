@@ -269,12 +269,13 @@ def _finished(folder: Path, key: str) -> TrainResult | None:
     try:
         raw = json.loads((folder / _RESULT).read_text("utf-8"))
         whole = sha256_file(adapters.weights_file(folder / _ADAPTER)) == raw["weights"]
-    except (OSError, ValueError, KeyError):
+        if raw["key"] != key or not whole:
+            return None
+        body = dict(raw["result"])
+        body["points"] = tuple(Point(**point) for point in body["points"])
+        return TrainResult(adapter=folder / _ADAPTER, **body)
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    if raw["key"] != key or not whole:
-        return None
-    body = {**raw["result"], "points": tuple(Point(**point) for point in raw["result"]["points"])}
-    return TrainResult(adapter=folder / _ADAPTER, **body)
 
 
 def _check_memory(

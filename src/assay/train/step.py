@@ -108,6 +108,9 @@ def running(model: nn.Module) -> Iterator[None]:
         yield
         return
     before = base.config._attn_implementation  # type: ignore[union-attr]
+    if before == attention.NAME:
+        yield
+        return
     base.set_attn_implementation(attention.NAME)  # type: ignore[operator]
     try:
         yield
@@ -148,7 +151,8 @@ def trained_states(
             pack=pack,
         ).last_hidden_state[0]
         where = torch.cat([p[b] for p, b in zip(pack.places, before, strict=True)])
-        states = hidden[where.to(device)]
+        # Not hidden[where], whose backward pass adds up what a shared token gets in any order.
+        states = hidden.index_select(0, where.to(device))
     else:
         # No mask is needed: under causal attention no real token sees the padding behind it.
         longest = max(len(r.ids) for r in rows)
