@@ -192,6 +192,24 @@ def test_positions_restart_along_each_path(seed: int, levels: int) -> None:
     assert depth >= levels
 
 
+@given(
+    rows=st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=8), min_size=1, max_size=12),
+    shortest=st.sampled_from([1, 3, 16]),
+)
+@settings(max_examples=200, deadline=None)
+def test_rows_that_are_equal_or_begin_another_keep_their_own_last_token(
+    rows: list[list[int]], shortest: int
+) -> None:
+    pack = Pack(rows, torch.device("cpu"), shortest=shortest, least_saved=1)
+    last = [int(places[-1]) for places in pack.places]
+    assert len(set(last)) == len(rows)
+    for row, places in zip(rows, pack.places, strict=True):
+        assert pack.ids[places].tolist() == row
+        seen = (places[None, :] <= places[:, None]) & (places[:, None] < pack.exit[places][None, :])
+        assert bool((seen == torch.ones_like(seen).tril()).all())
+    assert pack.unshared >= len(pack.ids)
+
+
 @pytest.mark.parametrize("window", [None, 7])
 @pytest.mark.parametrize("softcap", [None, 2.0])
 def test_the_block_mask_of_cuda_sees_what_the_products_see(

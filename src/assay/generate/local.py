@@ -162,7 +162,7 @@ class LocalEngine:
             self._generate(batch, rows, task)
             return
         except RuntimeError as error:
-            if not _out_of_memory(error):
+            if not ran_out(error):
                 raise
             if len(rows) == 1:
                 raise ModelError(
@@ -275,10 +275,3 @@ def _too_long(tokens: int, context: int) -> Answer:
         error=f"the request has {tokens} tokens, the model's context holds {context} with the "
         "answer. Shorten the prompt or show fewer examples.",
     )
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    import torch
-
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in text

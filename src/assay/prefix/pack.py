@@ -205,4 +205,26 @@ def in_packs(units: Sequence[Sequence[Sequence[int]]], tokens: int) -> list[list
         packs[-1].append(place)
         held += added
         before = rows[0]
-    return packs
+    return [part for pack in packs for part in _bounded(units, pack, tokens)]
+
+
+def _bounded(
+    units: Sequence[Sequence[Sequence[int]]], places: list[int], tokens: int
+) -> list[list[int]]:
+    """Halves of a pack that is larger than counted: not all that is shared is worth a node."""
+    rows = [row for place in places for row in units[place]]
+    if len(places) == 1 or packed_tokens(rows) <= tokens:
+        return [places]
+    middle = len(places) // 2
+    return [
+        part for some in (places[:middle], places[middle:]) for part in _bounded(units, some, tokens)
+    ]
+
+
+def packed_tokens(sequences: Sequence[Sequence[int]]) -> int:
+    """Tokens that the pack of some sequences has."""
+    whole = [tuple(s) for s in sequences]
+    deepest = plan(whole)
+    nodes = {id(n): n for node in deepest if node for n in node.path()}.values()
+    own = (len(s) - (n.end if n else 0) for s, n in zip(whole, deepest, strict=True))
+    return sum(n.end - n.start for n in nodes) + sum(own)

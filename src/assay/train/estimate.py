@@ -1,8 +1,7 @@
-"""What a training will take, before it starts: seconds and bytes; and what this machine is fast at.
+"""What a training will take, before it starts, in bytes; and what this machine is fast at.
 
 The bytes are counted from the model's linear maps and the largest pass; the factors were fitted to
-measured peaks (docs/training.md). Seconds need a speed: `probe_speed` measures it on the rows
-themselves, as `measured_compute` does the number format.
+measured peaks (docs/training.md). `measured_compute` times number formats on the rows themselves.
 """
 
 from __future__ import annotations
@@ -10,21 +9,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import nn
 
 from assay.config import FineTune
 from assay.models.load import LoadedModel
-from assay.prefix.tree import common_length
+from assay.prefix.pack import packed_tokens
 from assay.train import adapters
 from assay.train.device import Compute, computing, native_bfloat16, readable
 from assay.train.loss import CHUNK
 from assay.train.sequences import TrainingSequence, Unit, alone, epoch_order
 from assay.train.step import causal_lm, in_passes, step
 
-_EVALUATION = 1 / 3  # of the cost of a step: forward only
 _HIDDEN = 5.5  # float32 copies of the hidden state that a layer keeps: norms, residuals, rotations
 _DORA = 2  # values more per output of a linear map with DoRA
 _AGAIN = 3  # copies of one layer's activations and of all layers' inputs, computed twice
@@ -34,25 +31,6 @@ _MARGIN = 1.05  # above the fit: it is to refuse before it fails
 _STEPS_LOOKED_AT = 64
 _PROBED_TOKENS = 512
 _WORTH_IT = 0.8  # bfloat16 must take at most this share of float32's time: it rounds the gradient
-
-
-def estimate(
-    model: nn.Module,
-    units: Sequence[Unit],
-    settings: FineTune,
-    tokens_per_s: float,
-    validation: Sequence[Unit] = (),
-) -> tuple[float, int]:
-    """Seconds of all epochs, and bytes needed beside the base weights.
-
-    Args:
-        model: the base; only the shapes of its linear maps count (a model on torch's meta device
-            will do).
-        tokens_per_s: tokens as rendered through a step, see `probe_speed`.
-    """
-    tokens, validated = _tokens(units), _tokens(validation)
-    seconds = settings.epochs * (tokens + _EVALUATION * validated) / tokens_per_s
-    return seconds, training_bytes(model, units, settings)
 
 
 def training_bytes(
@@ -104,9 +82,8 @@ def largest_pass(model: nn.Module, units: Sequence[Unit], settings: FineTune) ->
     most = 0
     for members in [by_length[:size], *steps]:
         for places in in_passes(model, members, settings.tokens_per_pass):
-            rows = sorted(tuple(row.ids) for place in places for row in members[place].rows)
-            shared = sum(common_length(a, b) for a, b in pairwise(rows))
-            most = max(most, sum(map(len, rows)) - shared)
+            rows = [row for place in places for row in members[place].rows]
+            most = max(most, packed_tokens([row.inputs for row in rows]))
     return most
 
 
@@ -137,33 +114,6 @@ def remedies(
         f"fine_tune.tokens_per_pass: {fewer}, activation_checkpointing: on and a lower rank it "
         f"would still need {readable(training_bytes(model, units, changed, compute))}."
     )
-
-
-def probe_speed(
-    loaded: LoadedModel,
-    sequences: Sequence[TrainingSequence],
-    settings: FineTune | None = None,
-    seconds: float = 3.0,
-) -> float:
-    """Tokens a second (as rendered) through a training step, measured on real rows.
-
-    Takes about `seconds`. Rows are taken evenly over the lengths. The model is given back as it
-    was.
-    """
-    settings = settings or FineTune()
-    by_length = sorted(sequences, key=lambda row: len(row.ids))
-    wanted = min(settings.rows_per_step, len(by_length))
-    rows = [by_length[(2 * i + 1) * len(by_length) // (2 * wanted)] for i in range(wanted)]
-    native = native_bfloat16(loaded.model.device.type)
-    compute: Compute = "bfloat16" if native or loaded.dtype == "bfloat16" else "float32"
-    tokens, spent = 0, 0.0
-    with adapters.adapted(loaded, settings) as model:
-        model.train()
-        _step_seconds(model, alone(rows[:1]), compute, settings)  # pays for threads and buffers
-        while spent < seconds:
-            spent += _step_seconds(model, alone(rows), compute, settings)
-            tokens += sum(len(row.ids) for row in rows)
-    return tokens / spent
 
 
 def measured_compute(

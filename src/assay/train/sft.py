@@ -24,6 +24,8 @@ from assay.config import FineTune
 from assay.errors import DataError, ModelError
 from assay.example import canonical_json
 from assay.models.load import LoadedModel
+from assay.models.memory import ran_out
+from assay.prefix.decode import can_share
 from assay.progress import SILENT, Progress
 from assay.store.files import new_folder, sha256_file, write_json
 from assay.train import adapters, checkpoints
@@ -156,6 +158,9 @@ def train_units(
         update={"activation_checkpointing": "on" if choices.activation_checkpointing else "off"}
     )
     _check_memory(loaded.model, train, as_chosen, choices.compute)
+    if not can_share(loaded.model):
+        kind = type(loaded.model).__name__
+        progress.say(f"Prefixes of {kind} cannot be shared yet: every row is computed whole.")
     with adapters.adapted(loaded, settings) as model, choices.applied(model):
         check_head(model, train[0].rows[0])
         run = Run(
@@ -173,7 +178,9 @@ def train_units(
         run.resume()
         try:
             run.to_the_end(checkpoint_seconds)
-        except (torch.OutOfMemoryError, MemoryError):
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
             raise _no_memory(
                 "the memory ran out during training.",
                 loaded.model,
