@@ -87,3 +87,8 @@ def test_the_settings_are_what_was_asked_for(
     text = f"x: 1\ns: {{{inner}}}\ny: 2\n" if flow else f"x: 1\ns:{block}\ny: 2\n"
     tree = YAML(typ="safe").load(edited(text, "s", rounded))
     assert tree == {"x": 1, "s": had | rounded, "y": 2}
+
+
+def test_a_number_that_is_there_already_stays_as_it_is_written() -> None:
+    text = "fine_tune: {learning_rate: 1e-3, rank: 16}  # fine\n"
+    assert edited(text, "fine_tune", {"learning_rate": 0.001, "rank": 16}) == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -178,6 +179,18 @@ def test_a_finished_training_whose_adapter_was_damaged_is_repeated(tmp_path: Pat
     file.write_bytes(whole[:-1] + b"\x7f")
     run(tmp_path)
     assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("account", ["", "[]", '{"weights": "0"}', "strip"])
+def test_a_finished_training_whose_account_was_damaged_is_repeated(
+    account: str, tmp_path: Path
+) -> None:
+    first = run(tmp_path)
+    file = tmp_path / "training.json"
+    raw = json.loads(file.read_text())
+    del raw["result"]["steps"]
+    file.write_text(json.dumps(raw) if account == "strip" else account)
+    assert run(tmp_path).points == first.points
 
 
 @pytest.mark.parametrize("what", ["settings", "train", "validation", "base", "compute"])
@@ -381,15 +394,67 @@ def test_too_little_memory_is_said_before_the_first_step(
         run(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError(), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate")],
+)
 def test_memory_that_runs_out_later_is_no_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def out_of_memory(*_: object, **__: object) -> tuple[float, int]:
-        raise torch.OutOfMemoryError
+        raise error
 
     monkeypatch.setattr(loop, "step", out_of_memory)
     with pytest.raises(ModelError, match=r"ran out.*Set fine_tune.tokens_per_pass: 2048"):
         run(tmp_path)
+
+
+def test_another_error_of_torch_is_not_called_a_lack_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> tuple[float, int]:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(loop, "step", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        run(tmp_path)
+
+
+def test_a_model_whose_prefixes_are_not_shared_is_named(tmp_path: Path) -> None:
+    from transformers import GraniteConfig, GraniteForCausalLM
+
+    torch.manual_seed(0)
+    config = GraniteConfig(**tiny_loaded().model.config.to_diff_dict() | {"model_type": "granite"})
+    loaded = replace(tiny_loaded(), model=GraniteForCausalLM(config).eval())
+    watcher = Watcher()
+    run(tmp_path, loaded=loaded, progress=watcher)
+    assert watcher.lines == [
+        "Prefixes of GraniteForCausalLM cannot be shared yet: every row is computed whole."
+    ]
+
+
+def test_a_run_goes_on_where_some_weights_have_had_no_gradient(tmp_path: Path) -> None:
+    """The experts that no token has met, the picture part of a model that reads text."""
+
+    def spare() -> Any:
+        loaded = tiny_loaded()
+        loaded.model.model.layers[0].mlp.spare = torch.nn.Linear(8, 8)
+        return loaded
+
+    def stop(done: float) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    torch.manual_seed(0)
+    whole = run(tmp_path / "a", loaded=spare())
+    with pytest.raises(KeyboardInterrupt):
+        torch.manual_seed(0)
+        run(tmp_path / "b", loaded=spare(), progress=Watcher(stop))
+    torch.manual_seed(0)
+    again = run(tmp_path / "b", loaded=spare())
+    assert again.points == whole.points
+    names = [result.adapter / adapters.WEIGHTS for result in (whole, again)]
+    assert names[0].read_bytes() == names[1].read_bytes()
 
 
 def test_a_loss_that_is_no_number_names_the_step(

@@ -140,3 +140,24 @@ def test_a_head_is_found() -> None:
     model = tiny_model(tie_word_embeddings=False)
     hidden = torch.randn(2, 32)
     torch.testing.assert_close(logits_head(model)(hidden), model.lm_head(hidden))
+
+
+def test_the_same_step_gives_the_same_bits_where_rows_share_trained_tokens() -> None:
+    """What a shared token is given by several rows must add up in one order, on many threads."""
+    ids = torch.randint(3, 97, (60,), generator=torch.Generator().manual_seed(0)).tolist()
+    units = alone([TrainingSequence([*ids, 3 + n], [True] * 61) for n in range(40)])
+    model = tiny_model().train()
+
+    def gradients() -> list[torch.Tensor]:
+        model.zero_grad(set_to_none=True)
+        step(model, units)
+        return [p.grad.clone() for p in model.parameters()]
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        first = gradients()
+        for _ in range(5):
+            assert all(map(torch.equal, first, gradients()))
+    finally:
+        torch.set_num_threads(threads)

@@ -19,6 +19,7 @@ from assay.errors import ModelError
 from assay.generate.constrained import Constraint, Grammars
 from assay.generate.engine import Answer, Request
 from assay.models.load import LoadedModel
+from assay.models.memory import ran_out
 from assay.prefix.batch import Batch, Decoder
 from assay.progress import SILENT, Progress, Task
 

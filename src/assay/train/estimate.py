@@ -17,9 +17,9 @@ from assay.config import FineTune
 from assay.models.load import LoadedModel
 from assay.prefix.pack import packed_tokens
 from assay.train import adapters
-from assay.train.device import Compute, computing, native_bfloat16, readable
+from assay.train.device import Compute, computing, readable
 from assay.train.loss import CHUNK
-from assay.train.sequences import TrainingSequence, Unit, alone, epoch_order
+from assay.train.sequences import Unit, epoch_order
 from assay.train.step import causal_lm, in_passes, step
 
 _HIDDEN = 5.5  # float32 copies of the hidden state that a layer keeps: norms, residuals, rotations
