@@ -216,9 +216,8 @@ def _bounded(
     if len(places) == 1 or packed_tokens(rows) <= tokens:
         return [places]
     middle = len(places) // 2
-    return [
-        part for some in (places[:middle], places[middle:]) for part in _bounded(units, some, tokens)
-    ]
+    halves = places[:middle], places[middle:]
+    return [part for half in halves for part in _bounded(units, half, tokens)]
 
 
 def packed_tokens(sequences: Sequence[Sequence[int]]) -> int:
