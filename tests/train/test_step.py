@@ -145,12 +145,12 @@ def test_a_head_is_found() -> None:
 def test_the_same_step_gives_the_same_bits_where_rows_share_trained_tokens() -> None:
     """What a shared token is given by several rows must add up in one order, on many threads."""
     ids = torch.randint(3, 97, (60,), generator=torch.Generator().manual_seed(0)).tolist()
-    units = alone([TrainingSequence([*ids, 3 + n], [True] * 61) for n in range(40)])
+    many = [TrainingSequence([*ids, 3 + n], [True] * 61, 1 / (1 + n)) for n in range(40)]
     model = tiny_model().train()
 
     def gradients() -> list[torch.Tensor]:
         model.zero_grad(set_to_none=True)
-        step(model, units)
+        step(model, alone(many))
         return [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
     threads = torch.get_num_threads()
