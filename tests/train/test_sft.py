@@ -19,7 +19,7 @@ from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded
 
 from assay.errors import DataError, ModelError
 from assay.progress import Task
-from assay.train import adapters, checkpoints, loop, sft
+from assay.train import adapters, checkpoints, choices, estimate, loop
 from assay.train.loop import learning_rate
 from assay.train.sft import TrainingSequence, TrainResult, train
 
@@ -389,8 +389,29 @@ def test_rows_of_weight_0_are_left_out(tmp_path: Path) -> None:
 def test_too_little_memory_is_said_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sft, "available_bytes", lambda model: 2**18)
+    monkeypatch.setattr(estimate, "available_bytes", lambda model: 2**18)
     with pytest.raises(ModelError, match=r"0 MiB are free.*max_tokens"):
+        run(tmp_path)
+
+
+def test_too_little_memory_is_said_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The probe of a full training holds a second copy of the model already."""
+    monkeypatch.setattr(choices, "measured_compute", lambda *_: pytest.fail("it was measured"))
+    monkeypatch.setattr(estimate, "available_bytes", lambda model: 2**18)
+    full = SETTINGS.model_copy(update={"adapter": "full"})
+    with pytest.raises(ModelError, match="are free"):
+        run(tmp_path, settings=full, compute=None)
+
+
+def test_memory_that_is_gone_by_the_time_a_run_goes_on_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, progress=Watcher(_interrupt_at(2)))
+    monkeypatch.setattr(estimate, "available_bytes", lambda model: 2**18)
+    with pytest.raises(ModelError, match="are free"):
         run(tmp_path)
 
 

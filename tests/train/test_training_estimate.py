@@ -113,13 +113,18 @@ def test_what_is_advised_fits(adapter: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(seen) >= 3
 
 
-def test_measuring_leaves_no_trace() -> None:
-    loaded = tiny_loaded()
-    before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
-    measured_compute(loaded, UNITS, SETTINGS, seconds=0.05)
-    after = loaded.model.state_dict()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    assert not any(p.grad is not None for p in loaded.model.parameters())
+def test_what_is_measured_computes_as_the_training_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer's own `forward` is the fused one (`assay.train.lora.fast`)."""
+    fused: list[int] = []
+    real = module.step
+
+    def watched(model: Any, *arguments: Any, **named: Any) -> Any:
+        fused.append(sum("forward" in vars(layer) for layer in model.modules()))
+        return real(model, *arguments, **named)
+
+    monkeypatch.setattr(module, "step", watched)
+    measured_compute(tiny_loaded(), UNITS, SETTINGS, seconds=0.01)
+    assert set(fused) == {2 * 7}
 
 
 @pytest.mark.parametrize(

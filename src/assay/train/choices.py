@@ -13,7 +13,9 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import nn
@@ -25,7 +27,7 @@ from assay.models.load import LoadedModel
 from assay.models.quiet import quiet
 from assay.store.files import write_json
 from assay.train.device import Compute, available_bytes
-from assay.train.estimate import measured_compute, training_bytes
+from assay.train.estimate import check_memory, measured_compute, training_bytes
 from assay.train.sequences import Unit, fingerprint
 from assay.train.step import causal_lm
 
@@ -82,8 +84,8 @@ def choose(
         compute: None measures which number format is faster, see `measured_compute`.
 
     Raises:
-        ModelError: the base weights are float16, whose gradients underflow, or the model cannot
-            compute activations twice and shall.
+        ModelError: the base weights are float16, whose gradients underflow, the model cannot
+            compute activations twice and shall, or the memory will not suffice.
     """
     if loaded.dtype == "float16":
         raise ModelError(
@@ -104,12 +106,27 @@ def choose(
     known = _read(folder, key)
     if known is not None:
         return known
+    _check_possible(loaded, train, settings, compute)
     compute = compute or measured_compute(loaded, train, settings)
     again = _checkpointing(loaded, train, settings, compute)
     choices = Choices(compute, torch.get_num_threads(), again)
     body = {"key": key, "choices": asdict(choices)}
     write_json(folder / FILE, {**body, "sha256": _digest(body)})
     return choices
+
+
+def _check_possible(
+    loaded: LoadedModel, train: Sequence[Unit], settings: FineTune, compute: Compute | None
+) -> None:
+    """Refuse what fits in no way that is left open, before a probe or a reference takes memory."""
+    formats = (compute,) if compute else get_args(Compute)
+    ways = [settings]
+    if settings.activation_checkpointing == "auto" and loaded.model.supports_gradient_checkpointing:
+        ways.append(settings.model_copy(update={"activation_checkpointing": "on"}))
+    way, least = min(
+        product(ways, formats), key=lambda one: training_bytes(loaded.model, train, *one)
+    )
+    check_memory(loaded.model, train, way, least)
 
 
 def _checkpointing(

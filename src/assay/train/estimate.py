@@ -14,10 +14,12 @@ import torch
 from torch import nn
 
 from assay.config import FineTune
+from assay.errors import ModelError
 from assay.models.load import LoadedModel
 from assay.prefix.pack import packed_tokens
 from assay.train import adapters
-from assay.train.device import Compute, computing, readable
+from assay.train.device import Compute, available_bytes, computing, readable
+from assay.train.lora import fast
 from assay.train.loss import CHUNK
 from assay.train.sequences import Unit, epoch_order
 from assay.train.step import causal_lm, in_passes, step
@@ -116,6 +118,32 @@ def remedies(
     )
 
 
+def check_memory(model: nn.Module, units: Sequence[Unit], settings: FineTune, compute: str) -> None:
+    """Refuse a training that does not fit.
+
+    Raises:
+        ModelError: it says what to change.
+    """
+    available = available_bytes(model)
+    needed = training_bytes(model, units, settings, compute)
+    if needed > available:
+        raise no_memory(
+            f"training needs about {readable(needed)} beside the base weights, and "
+            f"{readable(available)} are free.",
+            model,
+            units,
+            settings,
+            compute,
+        )
+
+
+def no_memory(
+    what: str, model: nn.Module, units: Sequence[Unit], settings: FineTune, compute: str
+) -> ModelError:
+    """The error of a training that does not fit, with what to change."""
+    return ModelError(what, fix=remedies(model, units, settings, available_bytes(model), compute))
+
+
 def measured_compute(
     loaded: LoadedModel, units: Sequence[Unit], settings: FineTune, seconds: float = 4.0
 ) -> Compute:
@@ -153,12 +181,12 @@ def measured_compute(
 def _step_seconds(
     model: nn.Module, units: Sequence[Unit], compute: Compute, settings: FineTune
 ) -> float:
-    began = time.monotonic()
-    with computing(model, compute):
+    with fast(model, getattr(torch, compute)), computing(model, compute):  # as `loop` does
+        began = time.monotonic()
         step(model, units, tokens=settings.tokens_per_pass)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    spent = time.monotonic() - began
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        spent = time.monotonic() - began
     model.zero_grad(set_to_none=True)
     return spent
 

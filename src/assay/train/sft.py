@@ -17,10 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from torch import nn
-
 from assay.config import FineTune
-from assay.errors import DataError, ModelError
+from assay.errors import DataError
 from assay.example import canonical_json
 from assay.models.load import LoadedModel
 from assay.models.memory import ran_out
@@ -30,8 +28,8 @@ from assay.store.files import new_folder, sha256_file, write_json
 from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point
 from assay.train.choices import Choices, choose
-from assay.train.device import Compute, available_bytes, readable
-from assay.train.estimate import remedies, training_bytes
+from assay.train.device import Compute
+from assay.train.estimate import check_memory, no_memory
 from assay.train.loop import ObjectiveOf, Observe, Run
 from assay.train.sequences import TrainingSequence, Unit, alone, check_sequences, fingerprint
 from assay.train.step import check_head
@@ -156,7 +154,7 @@ def train_units(
     as_chosen = settings.model_copy(
         update={"activation_checkpointing": "on" if choices.activation_checkpointing else "off"}
     )
-    _check_memory(loaded.model, train, as_chosen, choices.compute)
+    check_memory(loaded.model, train, as_chosen, choices.compute)
     if not can_share(loaded.model):
         kind = type(loaded.model).__name__
         progress.say(f"Prefixes of {kind} cannot be shared yet: every row is computed whole.")
@@ -180,7 +178,7 @@ def train_units(
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
-            raise _no_memory(
+            raise no_memory(
                 "the memory ran out during training.",
                 loaded.model,
                 train,
@@ -282,26 +280,3 @@ def _finished(folder: Path, key: str) -> TrainResult | None:
         return TrainResult(adapter=folder / _ADAPTER, **body)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _check_memory(
-    model: nn.Module, train: Sequence[Unit], settings: FineTune, compute: Compute
-) -> None:
-    available = available_bytes(model)
-    needed = training_bytes(model, train, settings, compute)
-    if needed > available:
-        raise _no_memory(
-            f"training needs about {readable(needed)} beside the base weights, and "
-            f"{readable(available)} are free.",
-            model,
-            train,
-            settings,
-            compute,
-        )
-
-
-def _no_memory(
-    what: str, model: nn.Module, train: Sequence[Unit], settings: FineTune, compute: Compute
-) -> ModelError:
-    advice = remedies(model, train, settings, available_bytes(model), compute)
-    return ModelError(what, fix=advice)
