@@ -27,6 +27,10 @@ BLOCK = 1 << 19
 ROWS = 160
 """Tokens of one row that attend to it at once; fewer waste less above the diagonal."""
 
+FEW = 16
+"""Below so many queries the keys stand first in the product: a transposed part of a larger buffer
+would be copied whole (measured: ten times the time of the product)."""
+
 
 class Part(NamedTuple):
     """A softmax over some of the keys, not yet divided by its sum.
@@ -49,7 +53,10 @@ def attend(
         softcap: Gemma 2's cap on scores, c·tanh(score / c).
         hidden: bool, broadcastable to [..., M, P], keys that are not seen. None: all are.
     """
-    scores = torch.matmul(query, key.transpose(-1, -2)).float()
+    if query.shape[-2] < FEW:
+        scores = torch.matmul(key, query.transpose(-1, -2)).transpose(-1, -2).float()
+    else:
+        scores = torch.matmul(query, key.transpose(-1, -2)).float()
     if softcap is not None:
         scores.div_(softcap).tanh_().mul_(softcap)
     if hidden is not None:
