@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -12,6 +14,7 @@ import torch
 from torch import nn
 
 Compute = Literal["float32", "bfloat16"]
+GROUP = Path("/sys/fs/cgroup")
 
 
 def native_bfloat16(kind: str) -> bool:
@@ -35,7 +38,18 @@ def available_bytes(model: nn.Module) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
-    return int(psutil.virtual_memory().available)
+    return int(min(psutil.virtual_memory().available, _left_in_container()))
+
+
+def _left_in_container() -> float:
+    """Bytes up to the limit of the control group (Linux, v2), where the process would be killed."""
+    try:
+        limit = int((GROUP / "memory.max").read_text())
+        used = int((GROUP / "memory.current").read_text())
+        counts = dict(line.split() for line in (GROUP / "memory.stat").read_text().splitlines())
+        return max(0, limit - used + int(counts["inactive_file"]))  # files can be read again
+    except (OSError, ValueError, KeyError):  # none, or its limit is the word "max"
+        return math.inf
 
 
 def peak_bytes(model: nn.Module) -> int:
