@@ -217,7 +217,9 @@ def _bounded(
         return [places]
     middle = len(places) // 2
     return [
-        part for some in (places[:middle], places[middle:]) for part in _bounded(units, some, tokens)
+        part
+        for some in (places[:middle], places[middle:])
+        for part in _bounded(units, some, tokens)
     ]
 
 
