@@ -100,3 +100,38 @@ class SettingRow(Table):
 
     name: Mapped[str] = mapped_column(String(100), primary_key=True)
     value: Mapped[str] = mapped_column(Text)
+
+
+class JobRow(Table):
+    """Long work that a worker takes up; `assay.jobs.queue` is the only one that changes it."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), index=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    payload: Mapped[dict[str, Any]] = mapped_column(JSON)
+    status: Mapped[str] = mapped_column(String(20), index=True)
+    wish: Mapped[str | None] = mapped_column(String(20), nullable=True)
+    worker: Mapped[str | None] = mapped_column(String(100), nullable=True)
+    beat: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+    attempts: Mapped[int] = mapped_column(Integer)
+    progress: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
+    error: Mapped[str | None] = mapped_column(Text, nullable=True)
+    created: Mapped[datetime] = mapped_column(Moment, default=now)
+    started: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+    ended: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+
+
+class JobEventRow(Table):
+    """What happened to a job, in order; rows are only ever added."""
+
+    __tablename__ = "job_events"
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    message: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
+    at: Mapped[datetime] = mapped_column(Moment, default=now)

@@ -1,0 +1,342 @@
+"""The queue: who does what, decided by single guarded statements.
+
+    id = enqueue(store, "support", "train", {"folder": "/srv/support"})
+    job = claim(store, worker="host:4711")      # at most one worker ever gets it
+    beat(store, job, progress={"done": 3, "total": 10})
+    finish(store, job, result={"version": "..."})
+
+A job is `queued`, `running`, `paused`, or over: `succeeded`, `failed`, `cancelled`. A worker proves
+that it lives by its beats. The job of a dead one is queued again and goes on from its checkpoint;
+the dead one, should it wake, finds that the job is no longer its own.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import CursorResult, Update, func, select, update
+
+from assay.errors import AssayError
+from assay.store.store import Store
+from assay.store.tables import JobEventRow, JobRow, now
+
+SILENCE = timedelta(seconds=30)
+"""A worker that was not heard of for so long is taken for dead."""
+MOST_ATTEMPTS = 5
+"""A job that has cost so many workers their life is not given to one more."""
+OVER = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class JobLostError(AssayError):
+    """The job was given to somebody else, because this worker seemed dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it was when it was read.
+
+    Attributes:
+        project: whom it belongs to.
+        kind: what is to be done, the name of a handler.
+        wish: `cancel` or `pause`, what its running worker is asked for.
+        attempts: workers that have taken it up.
+        error: why it failed, one sentence or more.
+    """
+
+    id: str
+    project: str
+    kind: str
+    payload: dict[str, Any]
+    status: str
+    wish: str | None
+    worker: str | None
+    attempts: int
+    progress: dict[str, Any] | None
+    result: dict[str, Any] | None
+    error: str | None
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """Something that happened: a `message`, or `metrics` with their `data`."""
+
+    key: int
+    kind: str
+    message: str
+    data: dict[str, Any] | None
+    at: datetime
+
+
+def enqueue(store: Store, project: str, kind: str, payload: dict[str, Any]) -> str:
+    """Put a job at the end of the queue; returns its id."""
+    id = f"job-{secrets.token_hex(12)}"
+    with store.session() as session:
+        session.add(
+            JobRow(id=id, project=project, kind=kind, payload=payload, status="queued", attempts=0)
+        )
+        session.flush()
+        session.add(JobEventRow(job=id, kind="message", message="Queued."))
+    return id
+
+
+def claim(store: Store, worker: str, kinds: Collection[str]) -> Job | None:
+    """Take the job that has waited longest; None when nothing waits.
+
+    SQLite knows no SKIP LOCKED, so the statement names the job and asks again that it be queued:
+    of several workers that have seen the same one, the first gets it and the others look again.
+    """
+    while True:
+        with store.session() as session:
+            first = session.scalar(
+                select(JobRow.id)
+                .where(JobRow.status == "queued", JobRow.kind.in_(kinds))
+                .order_by(JobRow.created, JobRow.id)
+                .limit(1)
+            )
+        if first is None:
+            return None
+        taken = (
+            update(JobRow)
+            .where(JobRow.id == first, JobRow.status == "queued")
+            .values(
+                status="running",
+                worker=worker,
+                beat=now(),
+                wish=None,
+                attempts=JobRow.attempts + 1,
+                started=func.coalesce(JobRow.started, now()),
+            )
+            .returning(JobRow)
+        )
+        with store.session() as session:
+            row = session.scalar(taken)
+            if row is not None:
+                _note(session, row.id, "Started." if row.attempts == 1 else "Taken up again.")
+                return _job(row)
+
+
+def beat(store: Store, job: Job, progress: dict[str, Any] | None = None) -> str | None:
+    """Say that the worker lives, and how far it is.
+
+    Returns:
+        What it is asked for: `cancel`, `pause`, or None.
+
+    Raises:
+        JobLostError: the job is no longer this worker's.
+    """
+    values: dict[str, Any] = {"beat": now()}
+    if progress is not None:
+        values["progress"] = progress
+    mine = _mine(job).values(**values).returning(JobRow.wish, JobRow.id)
+    with store.session() as session:
+        found = session.execute(mine).one_or_none()
+    if found is None:
+        raise JobLostError(f"job {job.id} was given to another worker.")
+    wish: str | None = found.wish
+    return wish
+
+
+def finish(store: Store, job: Job, result: dict[str, Any]) -> None:
+    """It is done.
+
+    Raises:
+        JobLostError: it is no longer this worker's; its result is not kept.
+    """
+    _end(store, job, "succeeded", "Done.", result=result, ended=now())
+
+
+def fail(store: Store, job: Job, error: str) -> None:
+    """It cannot be done; `error` says why."""
+    _end(store, job, "failed", error, error=error, ended=now())
+
+
+def stop(store: Store, job: Job, wish: str) -> None:
+    """Its worker has stopped it, as it was asked to: `cancel` ends it, `pause` keeps it."""
+    if wish == "cancel":
+        _end(store, job, "cancelled", "Cancelled.", ended=now())
+    else:
+        _end(store, job, "paused", "Paused.")
+
+
+def release(store: Store, job: Job) -> None:
+    """Its worker leaves in good order; another one may go on."""
+    _end(store, job, "queued", "Put back: its worker was stopped.")
+
+
+def ask(store: Store, id: str, wish: str) -> Job:
+    """Ask that a job be cancelled or paused. One that is not running is so at once.
+
+    Args:
+        wish: `cancel` or `pause`.
+
+    Raises:
+        AssayError: there is no such job, or it is over.
+    """
+    status, ended = ("cancelled", now()) if wish == "cancel" else ("paused", None)
+    waiting = ("queued", "paused") if wish == "cancel" else ("queued",)
+    with store.session() as session:
+        at_once = session.execute(
+            update(JobRow)
+            .where(JobRow.id == id, JobRow.status.in_(waiting))
+            .values(status=status, ended=ended)
+        )
+        if _changed(at_once):
+            _note(session, id, "Cancelled." if wish == "cancel" else "Paused.")
+        else:
+            session.execute(
+                update(JobRow).where(JobRow.id == id, JobRow.status == "running").values(wish=wish)
+            )
+    job = read(store, id)
+    if job.status in OVER and job.status != status:
+        raise AssayError(f"job {id} is over ({job.status}).")
+    return job
+
+
+def resume(store: Store, id: str) -> Job:
+    """Queue a paused job again.
+
+    Raises:
+        AssayError: there is no such job, or it is not paused.
+    """
+    with store.session() as session:
+        changed = _changed(
+            session.execute(
+                update(JobRow)
+                .where(JobRow.id == id, JobRow.status == "paused")
+                .values(status="queued", wish=None)
+            )
+        )
+        if changed:
+            _note(session, id, "Queued again.")
+    job = read(store, id)
+    if not changed:
+        raise AssayError(f"job {id} is {job.status}, not paused.")
+    return job
+
+
+def revive(store: Store, silence: timedelta = SILENCE) -> list[str]:
+    """Queue the jobs of dead workers again; those that were asked to stop are stopped.
+
+    Returns:
+        ids of the jobs that can be claimed now.
+    """
+    dead = JobRow.status == "running", JobRow.beat < now() - silence
+    with store.session() as session:
+        for wish, status, ended in (("cancel", "cancelled", now()), ("pause", "paused", None)):
+            session.execute(
+                update(JobRow)
+                .where(*dead, JobRow.wish == wish)
+                .values(status=status, worker=None, ended=ended)
+            )
+        message = f"{MOST_ATTEMPTS} workers died over it."
+        spent = session.scalars(
+            update(JobRow)
+            .where(*dead, JobRow.attempts >= MOST_ATTEMPTS)
+            .values(status="failed", worker=None, ended=now(), error=message)
+            .returning(JobRow.id)
+        ).all()
+        alive = session.scalars(
+            update(JobRow)
+            .where(*dead, JobRow.attempts < MOST_ATTEMPTS)
+            .values(status="queued", worker=None)
+            .returning(JobRow.id)
+        ).all()
+        for id in spent:
+            _note(session, id, message)
+        for id in alive:
+            _note(session, id, "Its worker is gone; queued again.")
+    return list(alive)
+
+
+def read(store: Store, id: str) -> Job:
+    """One job.
+
+    Raises:
+        AssayError: there is none of that id.
+    """
+    with store.session() as session:
+        row = session.get(JobRow, id)
+        if row is None:
+            raise AssayError(f"there is no job {id}.", fix="`assay jobs list` names them.")
+        return _job(row)
+
+
+def jobs(store: Store, project: str | None = None) -> list[Job]:
+    """All jobs (of one project), the newest first."""
+    query = select(JobRow).order_by(JobRow.created.desc(), JobRow.id.desc())
+    if project is not None:
+        query = query.where(JobRow.project == project)
+    with store.session() as session:
+        return [_job(row) for row in session.scalars(query)]
+
+
+def note(
+    store: Store, id: str, message: str, data: dict[str, Any] | None = None, kind: str = "message"
+) -> None:
+    """Add an event."""
+    with store.session() as session:
+        session.add(JobEventRow(job=id, kind=kind, message=message, data=data))
+
+
+def events(store: Store, id: str, after: int = 0) -> Sequence[JobEvent]:
+    """The events of a job in order, those behind `after` (a key)."""
+    query = (
+        select(JobEventRow)
+        .where(JobEventRow.job == id, JobEventRow.key > after)
+        .order_by(JobEventRow.key)
+    )
+    with store.session() as session:
+        return [JobEvent(r.key, r.kind, r.message, r.data, r.at) for r in session.scalars(query)]
+
+
+def _mine(job: Job) -> Update:
+    """The job, as long as it is this worker's own attempt."""
+    return update(JobRow).where(
+        JobRow.id == job.id,
+        JobRow.status == "running",
+        JobRow.worker == job.worker,
+        JobRow.attempts == job.attempts,
+    )
+
+
+def _end(store: Store, job: Job, status: str, message: str, **values: Any) -> None:
+    ended = _mine(job).values(status=status, worker=None, wish=None, **values)
+    with store.session() as session:
+        if not _changed(session.execute(ended)):
+            raise JobLostError(f"job {job.id} was given to another worker.")
+        _note(session, job.id, message)
+
+
+def _note(session: Any, id: str, message: str) -> None:
+    session.add(JobEventRow(job=id, kind="message", message=message))
+
+
+def _changed(result: Any) -> bool:
+    assert isinstance(result, CursorResult)
+    return bool(result.rowcount)
+
+
+def _job(row: JobRow) -> Job:
+    return Job(
+        id=row.id,
+        project=row.project,
+        kind=row.kind,
+        payload=row.payload,
+        status=row.status,
+        wish=row.wish,
+        worker=row.worker,
+        attempts=row.attempts,
+        progress=row.progress,
+        result=row.result,
+        error=row.error,
+        created=row.created,
+        started=row.started,
+        ended=row.ended,
+    )

@@ -1,0 +1,167 @@
+"""A worker: takes a job, does it, takes the next.
+
+    worker = Worker(store, {"train": train}, name="host:4711")
+    worker.run(stop)             # until `stop` is set
+    worker.once()                # one job, if one waits
+
+A handler runs in the worker's main thread and returns the result. It need not know of the queue: it
+reports to `work.progress`, and is stopped as a user stops it at a terminal, by an interrupt. So
+whatever survives Ctrl-C survives a pause, and goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from assay.errors import AssayError
+from assay.jobs import queue
+from assay.jobs.queue import Job, JobLostError
+from assay.store.store import Store
+
+BEAT_SECONDS = 5.0
+IDLE_SECONDS = 1.0
+
+Handler = Callable[["Work"], dict[str, Any]]
+
+log = logging.getLogger(__name__)
+
+
+class Work:
+    """What a handler gets: the job, and where to report to (a `Progress`).
+
+    Attributes:
+        wish: why it was interrupted: `cancel`, `pause`, `lost`, or None for the worker's own end.
+    """
+
+    def __init__(self, store: Store, job: Job, beat_seconds: float) -> None:
+        self.store, self.job, self.wish = store, job, ""
+        self._seconds = beat_seconds
+        self._progress: dict[str, Any] = {}
+        self._over = threading.Event()
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What is to be done."""
+        return self.job.payload
+
+    def say(self, line: str) -> None:
+        """An event that is kept."""
+        queue.note(self.store, self.job.id, line)
+
+    def metrics(self, message: str, data: dict[str, Any]) -> None:
+        """Figures that are kept."""
+        queue.note(self.store, self.job.id, message, data, kind="metrics")
+
+    @contextmanager
+    def task(self, label: str, total: float | None, unit: str) -> Iterator[_Bar]:
+        """A bar; its state goes out with the next beat."""
+        bar = _Bar(label, total, unit)
+        before, self._progress = self._progress, bar.state
+        try:
+            yield bar
+        finally:
+            self._progress = before
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Beats in a thread of its own; a wish interrupts the main thread."""
+        thread = threading.Thread(target=self._beat, name=f"beat {self.job.id}", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._seconds):
+            try:
+                wish = queue.beat(self.store, self.job, dict(self._progress) or None)
+            except JobLostError:
+                wish = "lost"
+            except Exception as error:  # a database that is away for a moment
+                log.warning("no beat for %s: %s", self.job.id, error)
+                continue
+            if wish and not self.wish:
+                self.wish = wish
+                signal.raise_signal(signal.SIGINT)
+
+
+class _Bar:
+    def __init__(self, label: str, total: float | None, unit: str) -> None:
+        self.state: dict[str, Any] = {"label": label, "done": 0.0, "total": total, "unit": unit}
+
+    def advance(self, amount: float = 1, **info: object) -> None:
+        """Move on."""
+        self.state["done"] += amount
+        self.state.update({name: value for name, value in info.items() if value is not None})
+
+
+class Worker:
+    """Does jobs, one after the other.
+
+    Args:
+        handlers: by kind of job.
+        name: of this worker, among all that share the database.
+        beat_seconds: between two signs of life; well below `queue.SILENCE`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        handlers: Mapping[str, Handler],
+        name: str,
+        *,
+        beat_seconds: float = BEAT_SECONDS,
+    ) -> None:
+        self.store, self.handlers, self.name = store, handlers, name
+        self._beat_seconds = beat_seconds
+
+    def run(self, stop: threading.Event) -> None:
+        """Until `stop` is set between two jobs, or an interrupt comes, which puts the job back."""
+        while not stop.is_set():
+            queue.revive(self.store)
+            if not self.once():
+                stop.wait(IDLE_SECONDS)
+
+    def once(self) -> Job | None:
+        """Do the job that has waited longest; None when nothing waits."""
+        job = queue.claim(self.store, self.name, self.handlers)
+        if job is None:
+            return None
+        work = Work(self.store, job, self._beat_seconds)
+        try:
+            with work.beating():
+                result = self.handlers[job.kind](work)
+        except KeyboardInterrupt:
+            self._interrupted(job, work.wish)
+        except JobLostError:
+            log.warning("%s was given to another worker", job.id)
+        except AssayError as error:
+            self._tell(queue.fail, job, str(error))
+        except Exception as error:
+            log.exception("%s failed", job.id)
+            self._tell(queue.fail, job, f"an unexpected error: {type(error).__name__}: {error}")
+        else:
+            self._tell(queue.finish, job, result)
+        return queue.read(self.store, job.id)
+
+    def _interrupted(self, job: Job, wish: str) -> None:
+        if wish == "lost":
+            log.warning("%s was given to another worker", job.id)
+        elif wish:
+            self._tell(queue.stop, job, wish)
+        else:
+            self._tell(queue.release, job)
+            raise KeyboardInterrupt
+
+    def _tell(self, what: Callable[..., None], job: Job, *arguments: Any) -> None:
+        try:
+            what(self.store, job, *arguments)
+        except JobLostError as error:
+            log.warning("%s", error)

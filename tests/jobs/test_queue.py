@@ -1,0 +1,197 @@
+"""One worker a job, whatever happens to the workers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from assay.errors import AssayError
+from assay.jobs import queue
+from assay.jobs.queue import JobLostError
+from assay.store.store import Store
+from assay.store.tables import JobRow, now
+
+WORKERS, JOBS = 8, 120
+TAKE_ALL = """
+import sys
+from pathlib import Path
+from assay.jobs import queue
+from assay.store.store import Store
+store = Store(Path(sys.argv[1]), sys.argv[2])
+while (job := queue.claim(store, sys.argv[3], ["count"])) is not None:
+    print(job.id, flush=True)
+    queue.finish(store, job, {"by": sys.argv[3]})
+"""
+
+
+def postgres_binaries() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return found[-1].parent if found else None
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'assay.db'}"
+        return
+    binaries = postgres_binaries()
+    if binaries is None:
+        pytest.skip("no PostgreSQL here (Debian's package postgresql)")
+    yield from _postgres(binaries, tmp_path)
+
+
+def _postgres(binaries: Path, folder: Path) -> Iterator[str]:
+    """A server of its own on a Unix socket; PostgreSQL refuses to run as root."""
+    data = folder / "pg"
+    data.mkdir()
+    user = []
+    if os.geteuid() == 0:
+        shutil.chown(data, "postgres")
+        for parent in [folder, *folder.parents]:
+            if parent.stat().st_mode & 0o005 != 0o005 and parent != Path("/"):
+                parent.chmod(parent.stat().st_mode | 0o055)
+        user = ["runuser", "-u", "postgres", "--"]
+    run = {"check": True, "capture_output": True, "timeout": 60}
+    subprocess.run([*user, binaries / "initdb", "-D", data, "-A", "trust", "-U", "assay"], **run)  # type: ignore[call-overload]
+    options = f"-k {data} -h '' -c fsync=off"
+    control = [*user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
+    subprocess.run([*control, "-l", str(data / "log"), "-o", options, "start"], **run)  # type: ignore[call-overload]
+    try:
+        yield f"postgresql+psycopg://assay@/postgres?host={data}"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], **run)  # type: ignore[call-overload]
+
+
+def test_eight_workers_never_do_a_job_twice(url: str, tmp_path: Path) -> None:
+    store = Store(tmp_path, url)
+    ids = [queue.enqueue(store, "p", "count", {"n": n}) for n in range(JOBS)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", TAKE_ALL, str(tmp_path), url, f"w{n}"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for n in range(WORKERS)
+    ]
+    done = [process.communicate(timeout=120)[0].split() for process in started]
+    assert all(process.returncode == 0 for process in started)
+    assert sorted(id for one in done for id in one) == sorted(ids)
+    for name, own in zip([f"w{n}" for n in range(WORKERS)], done, strict=True):
+        for id in own:
+            job = queue.read(store, id)
+            assert (job.status, job.attempts, job.result) == ("succeeded", 1, {"by": name})
+
+
+def test_the_longest_waiting_of_the_known_kinds_comes_first(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    other = queue.enqueue(store, "p", "other", {})
+    first = queue.enqueue(store, "p", "count", {})
+    with store.session() as session:
+        session.execute(
+            update(JobRow).where(JobRow.id == first).values(created=now() - timedelta(seconds=9))
+        )
+    queue.enqueue(store, "p", "count", {})
+    claimed = queue.claim(store, "w", ["count"])
+    assert claimed is not None
+    assert claimed.id == first
+    assert queue.read(store, other).status == "queued"
+
+
+def _silent(store: Store, id: str) -> None:
+    with store.session() as session:
+        session.execute(
+            update(JobRow).where(JobRow.id == id).values(beat=now() - 2 * queue.SILENCE)
+        )
+
+
+def test_the_job_of_a_dead_worker_is_taken_up_and_the_dead_cannot_end_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id = queue.enqueue(store, "p", "count", {})
+    first = queue.claim(store, "dead", ["count"])
+    assert first is not None
+    assert queue.revive(store) == []
+    _silent(store, id)
+    assert queue.revive(store) == [id]
+    second = queue.claim(store, "dead", ["count"])  # the same name: only the attempt differs
+    assert second is not None
+    assert second.attempts == 2
+    for act in (
+        lambda: queue.finish(store, first, {}),
+        lambda: queue.fail(store, first, "x"),
+        lambda: queue.beat(store, first),
+    ):
+        with pytest.raises(JobLostError, match="another worker"):
+            act()
+    queue.finish(store, second, {"n": 1})
+    assert queue.read(store, id).status == "succeeded"
+    said = [event.message for event in queue.events(store, id)]
+    assert said == [
+        "Queued.",
+        "Started.",
+        "Its worker is gone; queued again.",
+        "Taken up again.",
+        "Done.",
+    ]
+
+
+def test_a_job_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id = queue.enqueue(store, "p", "count", {})
+    for _ in range(queue.MOST_ATTEMPTS):
+        assert queue.claim(store, "w", ["count"]) is not None
+        _silent(store, id)
+        queue.revive(store)
+    job = queue.read(store, id)
+    assert job.status == "failed"
+    assert job.error == "5 workers died over it."
+
+
+@pytest.mark.parametrize(("wish", "status"), [("cancel", "cancelled"), ("pause", "paused")])
+def test_wishes(tmp_path: Path, wish: str, status: str) -> None:
+    store = Store(tmp_path)
+    waiting, running = (queue.enqueue(store, "p", kind, {}) for kind in ("a", "b"))
+    assert queue.ask(store, waiting, wish).status == status
+    job = queue.claim(store, "w", ["b"])
+    assert job is not None
+    assert queue.beat(store, job, {"done": 1}) is None
+    assert queue.ask(store, running, wish).status == "running"
+    assert queue.beat(store, job) == wish
+    queue.stop(store, job, wish)
+    ended = queue.read(store, running)
+    assert (ended.status, ended.progress) == (status, {"done": 1})
+    if wish == "pause":
+        assert queue.resume(store, running).status == "queued"
+        assert queue.claim(store, "w", ["b"]) is not None
+    else:
+        with pytest.raises(AssayError, match="cancelled, not paused"):
+            queue.resume(store, running)
+        with pytest.raises(AssayError, match="is over"):
+            queue.ask(store, running, "pause")
+
+
+def test_a_wish_outlives_the_worker(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id = queue.enqueue(store, "p", "count", {})
+    assert queue.claim(store, "w", ["count"]) is not None
+    queue.ask(store, id, "cancel")
+    _silent(store, id)
+    assert queue.revive(store) == []
+    assert queue.read(store, id).status == "cancelled"
+
+
+def test_jobs_of_a_project_the_newest_first_and_none_of_another(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    queue.enqueue(store, "q", "count", {})
+    ids = [queue.enqueue(store, "p", "count", {"n": n}) for n in range(3)]
+    assert {job.id for job in queue.jobs(store, "p")} == set(ids)
+    assert len(queue.jobs(store)) == 4
+    with pytest.raises(AssayError, match="no job"):
+        queue.read(store, "job-none")

@@ -1,0 +1,143 @@
+"""A worker does jobs, is stopped by wishes, and leaves nothing half said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.errors import DataError
+from assay.jobs import queue
+from assay.jobs.worker import Work, Worker
+from assay.store.store import Store
+
+
+def worker(store: Store, handler: Any) -> Worker:
+    return Worker(store, {"count": handler}, "w", beat_seconds=0.05)
+
+
+def test_a_job_is_done_and_its_events_and_progress_are_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id = queue.enqueue(store, "p", "count", {"to": 3})
+
+    def count(work: Work) -> dict[str, Any]:
+        work.say("Counting")
+        with work.task("counting", work.payload["to"], "numbers") as bar:
+            for n in range(work.payload["to"]):
+                bar.advance(1, last=n)
+            time.sleep(0.3)
+        work.metrics("counted", {"n": 3})
+        return {"n": 3}
+
+    done = worker(store, count).once()
+    assert done is not None
+    assert (done.id, done.status, done.result) == (id, "succeeded", {"n": 3})
+    assert done.progress == {
+        "label": "counting",
+        "done": 3.0,
+        "total": 3,
+        "unit": "numbers",
+        "last": 2,
+    }
+    told = [(e.kind, e.message, e.data) for e in queue.events(store, id)]
+    assert told[2:4] == [("message", "Counting", None), ("metrics", "counted", {"n": 3})]
+    assert worker(store, count).once() is None
+
+
+def test_errors_end_the_job_with_a_sentence_and_not_the_worker(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for _ in range(2):
+        queue.enqueue(store, "p", "count", {})
+    errors = iter([DataError("the file is empty."), ValueError("oh")])
+
+    def broken(_: Work) -> dict[str, Any]:
+        raise next(errors)
+
+    one = worker(store, broken)
+    found = [one.once(), one.once()]
+    assert [job.status for job in found if job] == ["failed", "failed"]
+    assert [job.error for job in found if job] == [
+        "the file is empty.",
+        "an unexpected error: ValueError: oh",
+    ]
+
+
+@pytest.mark.parametrize(("wish", "status"), [("cancel", "cancelled"), ("pause", "paused")])
+def test_a_wish_interrupts_the_handler(tmp_path: Path, wish: str, status: str) -> None:
+    store = Store(tmp_path)
+    id = queue.enqueue(store, "p", "count", {})
+    begun = threading.Event()
+
+    def endless(_: Work) -> dict[str, Any]:
+        begun.set()
+        while True:
+            time.sleep(0.01)
+
+    def ask() -> None:
+        begun.wait(10)
+        queue.ask(store, id, wish)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    done = worker(store, endless).once()
+    thread.join()
+    assert done is not None
+    assert done.status == status
+
+
+def test_an_interrupt_of_the_worker_puts_the_job_back(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id = queue.enqueue(store, "p", "count", {})
+
+    def interrupted(_: Work) -> dict[str, Any]:
+        signal.raise_signal(signal.SIGINT)
+        return {}
+
+    with pytest.raises(KeyboardInterrupt):
+        worker(store, interrupted).once()
+    assert queue.read(store, id).status == "queued"
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from assay.jobs.worker import Worker
+from assay.store.store import Store
+
+def count(work):
+    file = Path(work.payload["file"])
+    while (done := len(file.read_text()) if file.exists() else 0) < 40:
+        with file.open("a") as out:
+            out.write("x")
+        time.sleep(0.02)
+    return {"n": done}
+
+Worker(Store(Path(sys.argv[1])), {"count": count}, "w", beat_seconds=0.1).once()
+"""
+
+
+def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    file = tmp_path / "count"
+    id = queue.enqueue(store, "p", "count", {"file": str(file)})
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)])
+    deadline = time.monotonic() + 60
+    while not file.exists() or len(file.read_text()) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert queue.read(store, id).status == "running"
+    time.sleep(1.1)  # times are kept in whole seconds
+    assert queue.revive(store, silence=queue.timedelta(seconds=0)) == [id]
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=True, timeout=60)
+    done = queue.read(store, id)
+    assert (done.status, done.attempts, done.result) == ("succeeded", 2, {"n": 40})
+    assert len(file.read_text()) == 40
