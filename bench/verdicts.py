@@ -115,7 +115,10 @@ JOBS: dict[str, tuple[Callable[[str], Rows], int, dict[str, str]]] = {
     "e2e-style": (
         e2e_style,
         600,
-        {"  - name: exact\n": f"  - name: style\n    settings: {json.dumps(STYLE)}\n"},
+        {
+            "  - name: exact\n": f"  - name: style\n    settings: {json.dumps(STYLE)}\n",
+            "  split:": "  holdout_rows: 300\n  split:",
+        },
     ),
 }
 
