@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from assay.train.loss import CHUNK, backward_cross_entropy, logits_head, token_losses
 from assay.train.sequences import TrainingSequence, alone
-from assay.train.step import check_head, evaluate, step
+from assay.train.step import check_head, evaluate, sequence_logps, step
 
 
 def test_chunks_add_up_to_the_whole() -> None:
@@ -161,3 +161,28 @@ def test_the_same_step_gives_the_same_bits_where_rows_share_trained_tokens() -> 
             assert all(map(torch.equal, first, gradients()))
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_long_row_does_not_change_how_a_short_one_is_rotated() -> None:
+    """LongRoPE rotates a whole pass by its longest sequence."""
+    from transformers import Phi3Config, Phi3ForCausalLM
+
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 1e4,
+        "short_factor": [1.0] * 4,
+        "long_factor": [8.0] * 4,
+        "factor": 4.0,
+        "original_max_position_embeddings": 32,
+    }
+    sizes = tiny_model().config.to_diff_dict() | {"model_type": "phi3", "rope_parameters": rope}
+    torch.manual_seed(0)
+    model = Phi3ForCausalLM(Phi3Config(**sizes)).eval()
+    (short,), (long,) = rows(1, low=20, high=21), rows(1, seed=1, low=60, high=61)
+    apart = [float(sequence_logps(model, [row])[0]) for row in (short, long)]
+    assert sequence_logps(model, [short, long]).tolist() == pytest.approx(apart, rel=1e-5)
+    with torch.no_grad():
+        for row, ours in ((short, apart[0]), (long, apart[1])):
+            logits = model(input_ids=torch.tensor([row.inputs])).logits[0]
+            losses = functional.cross_entropy(logits[-3:], torch.tensor(row.ids[-3:]))
+            assert ours == pytest.approx(-3 * float(losses), rel=1e-5)

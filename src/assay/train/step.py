@@ -11,6 +11,7 @@ attention cannot be replaced run padded rows instead; the result is the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -120,10 +121,37 @@ def running(model: nn.Module) -> Iterator[None]:
 
 def in_passes(model: nn.Module, units: Sequence[Unit], tokens: int) -> list[list[int]]:
     """Places of the units that go through the model together."""
-    if can_share(causal_lm(model)):
-        return in_packs([[row.inputs for row in unit.rows] for unit in units], tokens)
-    lengths = [len(unit.rows) * max(len(row.ids) for row in unit.rows) for unit in units]
-    return padded_batches(lengths, tokens)
+    base = causal_lm(model)
+    shared = can_share(base)
+    rows = [[row.inputs if shared else row.ids for row in unit.rows] for unit in units]
+    long = _long_beyond(base)
+    passes: list[list[int]] = []
+    for beyond in (False, True):
+        places = [i for i, unit in enumerate(rows) if (max(map(len, unit)) > long) is beyond]
+        some = [rows[place] for place in places]
+        lengths = [len(unit) * max(map(len, unit)) for unit in some]
+        found = in_packs(some, tokens) if shared else padded_batches(lengths, tokens)
+        passes += [[places[i] for i in members] for members in found]
+    return passes
+
+
+def _long_beyond(base: nn.Module) -> float:
+    """Tokens beyond which a sequence, and all that is computed with it, is rotated otherwise.
+
+    LongRoPE (Phi-3 with 128k) has two sets of frequencies, and transformers takes one for a whole
+    pass, by its longest sequence. Infinite for other models.
+    """
+    config = base.config.get_text_config()  # type: ignore[union-attr,operator]
+    known = getattr(config, "rope_parameters", None) or {}
+    by_layer = [known] if "rope_type" in known else list(known.values())
+    return min(
+        (
+            float(rope["original_max_position_embeddings"])
+            for rope in by_layer
+            if isinstance(rope, dict) and rope.get("rope_type") == "longrope"
+        ),
+        default=math.inf,
+    )
 
 
 def trained_states(
