@@ -177,7 +177,9 @@ def test_a_long_row_does_not_change_how_a_short_one_is_rotated() -> None:
     }
     sizes = tiny_model().config.to_diff_dict() | {"model_type": "phi3", "rope_parameters": rope}
     torch.manual_seed(0)
-    model = Phi3ForCausalLM(Phi3Config(**sizes)).eval()
+    config = Phi3Config(**sizes, original_max_position_embeddings=32)
+    model = Phi3ForCausalLM(config).eval()
+    assert config.rope_parameters["original_max_position_embeddings"] == 32
     (short,), (long,) = rows(1, low=20, high=21), rows(1, seed=1, low=60, high=61)
     apart = [float(sequence_logps(model, [row])[0]) for row in (short, long)]
     assert sequence_logps(model, [short, long]).tolist() == pytest.approx(apart, rel=1e-5)
