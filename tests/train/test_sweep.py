@@ -50,7 +50,7 @@ class Training:
             loss = 3 + (last - 3) * epoch / settings.epochs
             observe(Point(10 * epoch, float(epoch), loss), {"tokens_per_s": 1.0})
             observe(Point(10 * epoch, float(epoch), loss, loss), {})
-        return TrainResult(Path("adapter"), (), 1, last, 1, 1.0, 1, 1, 1.0, 1, "float32")
+        return TrainResult(Path("adapter"), (), 1, last, 1, 1.0, 1, 1, 1.0, 1, "float32", 1, False)
 
 
 def test_it_starts_with_the_settings_at_hand_and_finds_better_ones(tmp_path: Path) -> None:
