@@ -1,6 +1,9 @@
 """Trains a tiny model in child processes, kills them with SIGKILL, and compares what is left.
 
-    python -m tests.train.killing FOLDER KILLS SEED
+    python -m tests.train.killing FOLDER KILLS SEED sft|dpo
+
+`sft` drops out, which keeps PEFT's own layers; `dpo` has none: fused layers, two threads, and a
+prompt that all pairs share, so that passes are trees.
 
 Prints JSON: `whole` and `killed` (digests of all that a run leaves, without its clock), `deaths`
 (how each child died) and `resumed` (the steps after which a child went on). A process of its own,
@@ -24,8 +27,27 @@ import torch
 from tests.train.tiny import SETTINGS, rows, tiny_loaded
 
 from assay.train import checkpoints, sft
+from assay.train.methods import train_by_method
+from assay.train.preference import Pair
+from assay.train.sequences import TrainingSequence, alone
 
-SETTINGS = SETTINGS.model_copy(update={"dropout": 0.2, "epochs": 3})
+SFT = SETTINGS.model_copy(update={"dropout": 0.2, "epochs": 3})
+DPO = SETTINGS.model_copy(update={"method": "dpo", "epochs": 3, "max_tokens": 128})
+SHARED = 70  # tokens; above the least that makes a node
+
+
+def pairs(count: int, seed: int) -> list[Pair]:
+    """A prompt begun alike, ended each in its own way, with a better and a worse answer."""
+    start = [3 + n % 90 for n in range(SHARED)]
+
+    def answered(row: TrainingSequence, answer: list[int]) -> TrainingSequence:
+        prompt = start + row.ids[:-3]
+        return TrainingSequence(prompt + answer, [False] * len(prompt) + [True] * len(answer))
+
+    return [
+        Pair((answered(row, row.ids[-3:]), answered(row, [9, 8, 7, row.ids[-1]])))
+        for row in rows(count, seed)
+    ]
 
 
 class Listener:
@@ -41,8 +63,9 @@ class Listener:
     task = sft.SILENT.task
 
 
-def train_once(folder: Path, die_at_write: int | None = None) -> None:
+def train_once(folder: Path, method: str, die_at_write: int | None = None) -> None:
     """One training; with `die_at_write`, the process dies at that call of fsync or rename."""
+    torch.set_num_threads(2 if method == "dpo" else 1)
     checkpoints.clear = lambda _folder: None  # type: ignore[assignment]  # left to be compared
     if die_at_write is not None:
         left = [die_at_write]
@@ -57,11 +80,11 @@ def train_once(folder: Path, die_at_write: int | None = None) -> None:
             return wrapped
 
         os.fsync, os.replace = dying(os.fsync), dying(os.replace)
-    sft.train(
+    train_by_method(
         tiny_loaded(),
-        rows(22),
-        rows(6, seed=1),
-        SETTINGS,
+        pairs(22, 0) if method == "dpo" else alone(rows(22)),
+        pairs(6, 1) if method == "dpo" else alone(rows(6, seed=1)),
+        DPO if method == "dpo" else SFT,
         folder,
         Listener(folder.with_suffix(".log")),
         compute="float32",
@@ -104,13 +127,12 @@ def left_behind(folder: Path) -> dict[str, Any]:
     }
 
 
-def main(folder: Path, kills: int, seed: int) -> None:
+def main(folder: Path, kills: int, seed: int, method: str) -> None:
     """One whole run, then one that is killed `kills` times, half by time, half while writing."""
-    torch.set_num_threads(1)
     chance = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    if child(lambda: train_once(folder / "whole")):
+    if child(lambda: train_once(folder / "whole", method)):
         raise SystemExit("the run that nobody kills failed")
     length = time.monotonic() - began
     deaths: list[str] = []
@@ -118,16 +140,16 @@ def main(folder: Path, kills: int, seed: int) -> None:
         if len(deaths) % 2:
             # About a dozen calls a checkpoint: far enough to get on, near enough to be killed.
             point = chance.randrange(10, 70)
-            code = child(lambda at=point: train_once(folder / "killed", at))  # type: ignore[misc]
+            code = child(lambda at=point: train_once(folder / "killed", method, at))  # type: ignore[misc]
             how = f"write {point}"
         else:
             wait = length * chance.uniform(0.3, 0.9)
-            code = child(lambda: train_once(folder / "killed"), wait)
+            code = child(lambda: train_once(folder / "killed", method), wait)
             how = f"{wait:.2f} s"
         if code != -signal.SIGKILL:
             break  # it was done before its time
         deaths.append(how)
-    if child(lambda: train_once(folder / "killed")):
+    if child(lambda: train_once(folder / "killed", method)):
         raise SystemExit("the last run failed")
     log = folder / "killed.log"
     said = log.read_text().splitlines() if log.exists() else []
@@ -145,4 +167,4 @@ def main(folder: Path, kills: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

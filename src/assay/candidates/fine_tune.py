@@ -16,6 +16,7 @@ from assay.example import Example, canonical_json
 from assay.models.load import LoadedModel, load
 from assay.models.versions import VersionRecord, save_version
 from assay.train import auto
+from assay.train.device import best_device
 from assay.train.loop import Observe
 from assay.train.methods import train_by_method, units_of
 from assay.train.sequences import Unit
@@ -96,6 +97,7 @@ class Prepared:
         """Ask the teacher, if there is one, load the model and render the rows."""
         settings, examples = context.config.fine_tune, taught(context)
         loaded = load(context.config.model, dtype="float32")
+        loaded.model.to(best_device())
         template, prompt = Template.of(loaded.tokenizer), training_prompt(context)
         return cls(
             loaded,

@@ -97,6 +97,7 @@ def choose(
         {
             "base": loaded.weights_sha256,
             "dtype": loaded.dtype,
+            "device": loaded.model.device.type,
             "settings": settings.model_dump(mode="json", exclude={"tracking"}),
             "train": fingerprint([row for unit in train for row in unit.rows]),
             "validation": fingerprint([row for unit in validation for row in unit.rows]),

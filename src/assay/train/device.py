@@ -27,6 +27,11 @@ def native_bfloat16(kind: str) -> bool:
     return known.get("avx512_bf16", False) or known.get("amx_bf16", False)
 
 
+def best_device() -> torch.device:
+    """Where a training runs fastest here."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def computing(model: nn.Module, compute: str) -> AbstractContextManager[object]:
     """Within the block, matrix multiplications run in `compute`; the weights stay as they are."""
     return torch.autocast(_device(model).type, torch.bfloat16, enabled=compute == "bfloat16")

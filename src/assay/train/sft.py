@@ -36,7 +36,7 @@ from assay.train.step import check_head
 
 __all__ = ["Point", "TrainResult", "TrainingSequence", "train", "train_units"]
 
-TRAINER = 2  # raised when the same settings and data would train other weights
+TRAINER = 3  # raised when the same settings and data would train other weights
 UnitT = TypeVar("UnitT", bound=Unit)
 _ADAPTER = "adapter"
 _RESULT = "training.json"
@@ -259,6 +259,7 @@ def _key(
         "trainer": TRAINER,
         "base": loaded.weights_sha256,
         "dtype": loaded.dtype,
+        "device": loaded.model.device.type,
         "choices": asdict(choices),
         "settings": settings.model_dump(mode="json", exclude={"tracking"}),
         "train": fingerprint(rows_of(train)),

@@ -236,7 +236,7 @@ def _over(
     """The loss of all units, pass by pass."""
     rows = [row for unit in units for row in unit.rows]
     count = sum(row.trained_tokens for row in rows)
-    whole = float(len(units))
+    whole = sum(unit.rows[0].weight for unit in units)
     if objective is None:
         whole = sum(row.weight * row.trained_tokens for row in rows)
     if not whole > 0:
