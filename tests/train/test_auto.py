@@ -86,3 +86,10 @@ def test_a_wrong_setting_is_one_problem_with_its_line(
         open_project(project.root)
     assert "line" in str(caught.value)
     assert "problems" not in str(caught.value)
+
+
+def test_rslora_is_given_less_by_as_much_as_its_update_is_larger() -> None:
+    for stated in ("auto", 64):
+        section = FineTuneSection.model_validate({"adapter": "rslora", "rank": stated})
+        found = auto.chosen(section, parameters=135e6, rows=500)
+        assert found.learning_rate == pytest.approx(1e-3 / found.rank**0.5, rel=0.05)

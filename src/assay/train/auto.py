@@ -27,6 +27,7 @@ above 10,000 for 32.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from assay.config import FineTune, FineTuneSection
@@ -45,9 +46,13 @@ def chosen(section: FineTuneSection, *, parameters: float, rows: int) -> FineTun
         parameters: of the base model.
         rows: training examples.
     """
+    of_rank = rank(rows) if section.rank == "auto" else section.rank
+    rate = learning_rate(parameters, section.method, section.adapter)
+    if section.adapter == "rslora":  # its update is √rank times lora's at the same rate
+        rate = float(f"{rate / math.sqrt(of_rank):.1e}")
     rule: dict[str, Any] = {
-        "rank": rank(rows),
-        "learning_rate": learning_rate(parameters, section.method, section.adapter),
+        "rank": of_rank,
+        "learning_rate": rate,
         "epochs": epochs(rows),
         "rows_per_step": rows_per_step(rows),
     }
