@@ -149,7 +149,7 @@ def measured_compute(
 ) -> Compute:
     """bfloat16 where a step on real rows is clearly faster in it, else float32.
 
-    Takes about `seconds` and two short steps. The model is given back as it was.
+    Takes `seconds` at most and a few steps. The model is given back as it was.
     """
     if loaded.dtype == "bfloat16":
         return "bfloat16"
@@ -170,8 +170,8 @@ def measured_compute(
         best = both(by_length[:1])
         if best[1] > 2 * best[0]:  # emulated: a longer look could take minutes
             return "float32"
-        best, spent = [math.inf, math.inf], 0.0
-        while spent < seconds:
+        best, spent = both(middle), 0.0
+        while spent < seconds and 0.5 < best[1] / best[0] < 2:  # else one look is enough
             now = both(middle)
             spent += sum(now)
             best = [min(pair) for pair in zip(best, now, strict=True)]
