@@ -11,10 +11,12 @@ size, P tokens of a prefix, R rows of the pass, T most tokens of a row in it, S 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AttentionInterface
+
+from assay.prefix.products import BLOCK, ROWS, Part, attend, merge_
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,61 +24,6 @@ if TYPE_CHECKING:
     from assay.prefix.cache import Pass
 
 NAME = "assay_tree"
-BLOCK = 1 << 19
-"""Most scores held at once; small enough that they stay in a CPU's cache."""
-ROWS = 160
-"""Tokens of one row that attend to it at once; fewer waste less above the diagonal."""
-
-FEW = 16
-"""Below so many queries the keys stand first in the product: a transposed part of a larger buffer
-would be copied whole (measured: ten times the time of the product)."""
-
-
-class Part(NamedTuple):
-    """A softmax over some of the keys, not yet divided by its sum.
-
-    `out` [..., M, D] = Σ exp(score − top)·value, `top` and `total` [..., M] the maximum and sum.
-    Float32 whatever the model's type.
-    """
-
-    out: Tensor
-    top: Tensor
-    total: Tensor
-
-
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, *, softcap: float | None, hidden: Tensor | None
-) -> Part:
-    """Attention of `query` [..., M, D] (scaled already) over `key`, `value` [..., P, D].
-
-    Args:
-        softcap: Gemma 2's cap on scores, c·tanh(score / c).
-        hidden: bool, broadcastable to [..., M, P], keys that are not seen. None: all are.
-    """
-    if query.shape[-2] < FEW:
-        scores = torch.matmul(key, query.transpose(-1, -2)).transpose(-1, -2).float()
-    else:
-        scores = torch.matmul(query, key.transpose(-1, -2)).float()
-    if softcap is not None:
-        scores.div_(softcap).tanh_().mul_(softcap)
-    if hidden is not None:
-        scores.masked_fill_(hidden, -torch.inf)
-    top = scores.amax(-1, keepdim=True)
-    if hidden is not None:  # a query that sees nothing here must come out as 0, not as NaN
-        top.clamp_(min=torch.finfo(torch.float32).min)
-    weights = scores.sub_(top).exp_()
-    total = weights.sum(-1)
-    out = torch.matmul(weights.to(value.dtype), value).float()
-    return Part(out, top.squeeze(-1), total)
-
-
-def merge_(whole: Part, part: Part) -> None:
-    """Add the keys of `part` to `whole`, in place."""
-    top = torch.maximum(whole.top, part.top)
-    old, new = (whole.top - top).exp_(), (part.top - top).exp_()
-    whole.out.mul_(old.unsqueeze(-1)).addcmul_(part.out, new.unsqueeze(-1))
-    whole.total.mul_(old).addcmul_(part.total, new)
-    whole.top.copy_(top)
 
 
 def tree_attention(
@@ -115,24 +62,18 @@ def tree_attention(
         if hidden is not None:
             hidden = hidden.repeat(grouped.shape[1] // tokens, 1)
         step = max(1, BLOCK // (heads * prefix_key.shape[1]))
-        part = Part(
-            *(
-                torch.cat(pieces, dim=1)
-                for pieces in zip(
-                    *(
-                        attend(
-                            grouped[:, low : low + step],
-                            prefix_key,
-                            prefix_value,
-                            softcap=softcap,
-                            hidden=None if hidden is None else hidden[low : low + step],
-                        )
-                        for low in range(0, grouped.shape[1], step)
-                    ),
-                    strict=True,
-                )
+        pieces = [
+            attend(
+                tree.scratch,
+                grouped[:, low : low + step],
+                prefix_key,
+                prefix_value,
+                softcap=softcap,
+                hidden=None if hidden is None else hidden[low : low + step],
             )
-        )
+            for low in range(0, grouped.shape[1], step)
+        ]
+        part = Part(*(torch.cat(same, dim=1) for same in zip(*pieces, strict=True)))
         shape = (queries.shape[0], tokens)
         merge_(
             Part(*(t[:, span.low : span.high] for t in whole)),
@@ -171,9 +112,10 @@ def _own(
             of = slice(first, first + step)
             queries = grouped[of, :, :, some]
             block = attend(
-                queries.reshape(len(queries), key_heads, -1, size),
-                key[of, :, :slots],
-                value[of, :, :slots],
+                tree.scratch,
+                queries.reshape(len(queries) * key_heads, -1, size),
+                key[of, :, :slots].flatten(0, 1),
+                value[of, :, :slots].flatten(0, 1),
                 softcap=softcap,
                 hidden=hidden[of].expand(-1, 1, group, -1, -1).flatten(2, 3),
             )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from assay.prefix.products import Scratch
 from assay.prefix.tree import Node
 
 
@@ -152,6 +153,7 @@ class Pass:
     width: int
     used: int
     spans: Sequence[Span]
+    scratch: Scratch = field(default_factory=Scratch)
     _seen: dict[int | None, Tensor] = field(default_factory=dict)
     _last: dict[tuple[int, int], int] = field(default_factory=dict)
 

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from assay.prefix.products import Scratch
 from assay.prefix.tree import LEAST_SAVED, SHORTEST, Node, common_length, plan
 
 T = TypeVar("T")
@@ -132,21 +133,6 @@ class Pack:
             for place in range(len(sequences))
         ]
 
-    def scratch(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """A buffer [shape] that keeps its memory between calls, its content undefined.
-
-        Fresh memory costs more than the product that fills it: the system hands it out page by
-        page. Another `name` is another buffer.
-        """
-        count = 1
-        for size in shape:
-            count *= size
-        held = self._scratch.get((name, dtype))
-        if held is None or held.numel() < count:
-            held = torch.empty(count, dtype=dtype, device=self.device)
-            self._scratch[name, dtype] = held
-        return held[:count].view(shape)
-
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What `make` returns, made the first time: every layer of a pass asks for the same."""
         if key not in self._made:
@@ -154,7 +140,7 @@ class Pack:
         made: T = self._made[key]
         return made
 
-    _scratch: dict[tuple[str, torch.dtype], Tensor] = field(init=False, default_factory=dict)
+    scratch: Scratch = field(init=False, default_factory=Scratch)
     _made: dict[Hashable, Any] = field(init=False, default_factory=dict)
 
 

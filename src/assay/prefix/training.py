@@ -22,14 +22,12 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
+from assay.prefix.products import BLOCK, ROWS, Part, Scratch, attend, merge_, scores, typed
+
 if TYPE_CHECKING:
     from assay.prefix.pack import Below, Pack
 
 NAME = "assay_pack"
-BLOCK = 1 << 19
-"""Most scores at once: they and what is made of them stay in a core's cache."""
-ROWS = 160
-"""Tokens of a long segment that attend to it at once; fewer waste less above the diagonal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +100,11 @@ class _PackAttention(torch.autograd.Function):
         out = rows.new_zeros(rows.shape, dtype=torch.float32)
         top = out.new_full(out.shape[:2], -torch.inf)
         total = out.new_zeros(out.shape[:2])
+        whole = Part(out, top, total)
         for block in _blocks(pack, groups, len(key), window):
             queries, keys, values = _taken(block, rows, key, value)
-            part = _attend(pack, queries, keys, values, block.hidden, softcap)
-            _merge_((out, top, total), part, block)
+            part = attend(pack.scratch, queries, keys, values, softcap=softcap, hidden=block.hidden)
+            _put_(whole, part, block)
         out.div_(total.unsqueeze(-1))
         lse = top.add_(total.log_())
         merged = out.to(query.dtype)
@@ -135,11 +134,11 @@ class _PackAttention(torch.autograd.Function):
                 seen_grad = seen_grad * real.unsqueeze(-1)
                 seen_delta = seen_delta * real
             parts = _attend_backward(
-                pack,
+                pack.scratch,
                 (queries, keys, values),
                 (seen_grad, seen_lse, seen_delta),
-                block.hidden,
-                softcap,
+                softcap=softcap,
+                hidden=block.hidden,
             )
             _add_(d_query, parts[0], block.query)
             _add_(d_key, parts[1], block.key)
@@ -226,31 +225,13 @@ def _taken(
     return _take(block.query, rows), _take(block.key, key), _take(block.key, value)
 
 
-def _attend(
-    pack: Pack,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    hidden: Tensor | None,
-    softcap: float | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Softmax over some of the keys, not yet divided: Σ exp(s − top)·value, top, Σ exp(s − top)."""
-    scores = _scores(pack, query, key, hidden, softcap)
-    top = scores.amax(-1, keepdim=True)
-    if hidden is not None:  # a query that sees nothing here must come out as 0, not as NaN
-        top.clamp_(min=torch.finfo(torch.float32).min)
-    weights = scores.sub_(top).exp_()
-    total = weights.sum(-1)
-    out = torch.bmm(_typed(pack, weights, value.dtype), value)
-    return out, top.squeeze(-1), total
-
-
 def _attend_backward(
-    pack: Pack,
+    scratch: Scratch,
     taken: tuple[Tensor, Tensor, Tensor],
     of_rows: tuple[Tensor, Tensor, Tensor],
-    hidden: Tensor | None,
+    *,
     softcap: float | None,
+    hidden: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of a block's queries, keys and values.
 
@@ -261,58 +242,30 @@ def _attend_backward(
     """
     query, key, value = taken
     grad, lse, delta = of_rows
-    scores = _scores(pack, query, key, hidden, softcap)
-    slope = None if softcap is None else 1 - (scores / softcap).square_()
-    weights = scores.sub_(lse.unsqueeze(-1)).exp_()
-    d_value = torch.bmm(_typed(pack, weights, value.dtype).transpose(1, 2), grad)
-    d_weights = pack.scratch("product", tuple(weights.shape), value.dtype)
+    weights = scores(scratch, query, key, softcap=softcap, hidden=hidden)
+    slope = None if softcap is None else 1 - (weights / softcap).square_()
+    weights.sub_(lse.unsqueeze(-1)).exp_()
+    d_value = torch.bmm(typed(scratch, weights, value.dtype).transpose(1, 2), grad)
+    shape = tuple(weights.shape)
+    d_weights = scratch.take("product", shape, value, value.dtype)
     torch.bmm(grad, value.transpose(1, 2), out=d_weights)
     if d_weights.dtype == torch.float32:
         d_scores = d_weights.sub_(delta.unsqueeze(-1)).mul_(weights)
     else:
-        wide = pack.scratch("wide", tuple(weights.shape), torch.float32)
+        wide = scratch.take("wide", shape, value, torch.float32)
         d_scores = wide.copy_(d_weights).sub_(delta.unsqueeze(-1)).mul_(weights)
     if slope is not None:
         d_scores.mul_(slope if hidden is None else slope.masked_fill_(hidden, 0.0))
-    typed = _typed(pack, d_scores, value.dtype)
-    return torch.bmm(typed, key), torch.bmm(typed.transpose(1, 2), query), d_value
+    d_typed = typed(scratch, d_scores, value.dtype)
+    return torch.bmm(d_typed, key), torch.bmm(d_typed.transpose(1, 2), query), d_value
 
 
-def _scores(
-    pack: Pack, query: Tensor, key: Tensor, hidden: Tensor | None, softcap: float | None
-) -> Tensor:
-    """[B, M, P] in float32, −inf where hidden."""
-    shape = (len(query), query.shape[1], key.shape[1])
-    product = pack.scratch("product", shape, query.dtype)
-    torch.bmm(query, key.transpose(1, 2), out=product)
-    scores = pack.scratch("scores", shape, torch.float32).copy_(product)
-    if softcap is not None:
-        scores.div_(softcap).tanh_().mul_(softcap)
-    if hidden is not None:
-        scores.masked_fill_(hidden, -torch.inf)
-    return scores
-
-
-def _typed(pack: Pack, values: Tensor, dtype: torch.dtype) -> Tensor:
-    if values.dtype == dtype:
-        return values
-    return pack.scratch("typed", tuple(values.shape), dtype).copy_(values)
-
-
-def _merge_(
-    whole: tuple[Tensor, Tensor, Tensor], part: tuple[Tensor, Tensor, Tensor], block: _Block
-) -> None:
+def _put_(whole: Part, part: Part, block: _Block) -> None:
     """Add a block's part to the rows it belongs to."""
     if isinstance(block.query, slice):
-        out, top, total = (t[:, block.query] for t in whole)
-        new_out, new_top, new_total = part
-        highest = torch.maximum(top, new_top)
-        old, new = (top - highest).exp_(), (new_top - highest).exp_()
-        out.mul_(old.unsqueeze(-1)).addcmul_(new_out.float(), new.unsqueeze(-1))
-        total.mul_(old).addcmul_(new_total, new)
-        top.copy_(highest)
+        merge_(Part(*(t[:, block.query] for t in whole)), part)
         return
-    heads = len(whole[0])
+    heads = len(whole.out)
     where = block.query.flatten()
     for target, values in zip(whole, part, strict=True):  # the first part of every row
         flat = values.reshape(heads, -1, *values.shape[2:]).float()
