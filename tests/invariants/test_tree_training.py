@@ -86,7 +86,8 @@ def unshared_logps(model: Any, row: TrainingSequence) -> Tensor:
 def dpo(logps_r: Tensor, units: Sequence[Unit]) -> Tensor:
     """Some loss that couples the rows of a unit; the reference is 0."""
     chosen, rejected = logps_r.view(-1, 2).unbind(1)
-    return -functional.logsigmoid(0.05 * (chosen - rejected)).sum()
+    weights = logps_r.new_tensor([unit.rows[0].weight for unit in units])
+    return -(functional.logsigmoid(0.05 * (chosen - rejected)) * weights).sum()
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +140,7 @@ def test_preference_loss_and_gradients_equal_unshared_ones(family: str) -> None:
 
         def plain() -> None:
             logps = torch.stack([unshared_logps(model, r).sum() for p in pairs for r in p.rows])
-            loss = dpo(logps, pairs) / len(pairs)
+            loss = dpo(logps, pairs) / sum(pair.rows[0].weight for pair in pairs)
             losses.append(float(loss.detach()))
             loss.backward()  # type: ignore[no-untyped-call]
 
