@@ -229,6 +229,21 @@ def test_a_holdout_with_unknown_labels_is_a_warning(place: Place) -> None:
     assert "'never seen'" in place.prepare(config(holdout="holdout.jsonl")).warnings[0]
 
 
+def test_a_holdout_that_loses_many_rows_is_refused_and_few_are_a_warning(place: Place) -> None:
+    """Rows with a label that training never showed are rejected; a score on the rest would lie."""
+    place.put("data.jsonl", rows(50))
+    closed = config(holdout="holdout.jsonl").model_copy(
+        update={"labels": [f"label{i}" for i in range(3)]}
+    )
+    place.put("holdout.jsonl", [*rows(40, 1000), {"q": "new", "a": "never seen"}])
+    assert "1 of the 41 rows of the holdout cannot be used" in place.prepare(closed).warnings[0]
+    place.put(
+        "holdout.jsonl", [*rows(40, 1000), *({"q": f"new {i}", "a": "unseen"} for i in range(3))]
+    )
+    with pytest.raises(DataError, match=r"3 of the 43 rows.*would not speak.*widen `labels`"):
+        place.prepare(closed)
+
+
 def test_a_missing_file(place: Place) -> None:
     with pytest.raises(DataError, match="no such file"):
         place.prepare(config())

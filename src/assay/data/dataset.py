@@ -47,6 +47,8 @@ from assay.progress import SILENT, Progress
 LEAST_ROWS = 10
 LEAST_VALIDATION = 100
 LEAST_NEW_EXAMPLES = 30
+MOST_LOST = 0.05
+"""Share of an official holdout that may be unusable before it no longer speaks for the job."""
 
 
 def prepare(
@@ -244,10 +246,9 @@ def _check_enough(source: Source, found: Gathered) -> list[str]:
             where=where,
             fix="Add examples; `assay data check` names every rejected row.",
         )
-    if found.holdout is not None and not found.holdout:
-        raise DataError("no row of the holdout can be used.", where=str(source.config.data.holdout))
+    warnings = _check_holdout_whole(source, found)
     if source.config.task != "label":
-        return []
+        return warnings
     labels = Counter(e.output for e in found.pool)
     if len(labels) == 1:
         raise DataError(
@@ -266,9 +267,26 @@ def _check_enough(source: Source, found: Gathered) -> list[str]:
         )
     unknown = sorted({e.output for e in found.holdout or ()} - set(labels))
     if not unknown:
-        return []
+        return warnings
     named = ", ".join(map(quoted, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
-    return [f"{len(unknown)} labels of the holdout have no training row: {named}."]
+    return [*warnings, f"{len(unknown)} labels of the holdout have no training row: {named}."]
+
+
+def _check_holdout_whole(source: Source, found: Gathered) -> list[str]:
+    """Refuse a holdout that has lost many rows: the rest would not speak for the job."""
+    lost, rows = found.holdout_rejected, found.holdout_rows
+    if found.holdout is None or not lost:
+        return []
+    said = f"{lost} of the {rows} rows of the holdout cannot be used"
+    if not found.holdout or lost > MOST_LOST * rows:
+        raise DataError(
+            f"{said}: a verdict on the others would not speak for the job.",
+            where=str(source.config.data.holdout),
+            fix=f"`assay data check {source.config.data.holdout}` in the project says why. "
+            "Where the rows are right, widen `labels` or `output_schema` in assay.yaml: a closed "
+            "list there was taken from the training rows.",
+        )
+    return [f"{said}; the scores speak for the others only."]
 
 
 def _check_parts(

@@ -26,6 +26,7 @@ class Gathered:
     Attributes:
         pool: rows that are to be divided; all rows that are not holdout, with an official one.
         validation, holdout: of files of their own; None when they are to be taken from the pool.
+        rows, rejected: of all files; holdout_rows, holdout_rejected: of the holdout's own.
     """
 
     pool: list[Example] = field(default_factory=list)
@@ -34,6 +35,8 @@ class Gathered:
     recycled: list[Example] = field(default_factory=list)
     rows: int = 0
     rejected: int = 0
+    holdout_rows: int = 0
+    holdout_rejected: int = 0
     problems: Counter[str] = field(default_factory=Counter)
     exact: int = 0
     near: int = 0
@@ -105,7 +108,10 @@ class Source:
         if data.validation:
             found.validation = self.read(address_of(self.root, data.validation), found)
         if data.holdout and holdout:
+            rows, rejected = found.rows, found.rejected
             found.holdout = self.read(address_of(self.root, data.holdout), found)
+            found.holdout_rows = found.rows - rows
+            found.holdout_rejected = found.rejected - rejected
         return found
 
 
