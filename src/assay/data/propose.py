@@ -48,12 +48,18 @@ class Proposal:
     reasons: list[str]
 
 
-def propose(examples: Sequence[Example], task: TaskKind | None = None) -> Proposal:
+def propose(
+    examples: Sequence[Example],
+    task: TaskKind | None = None,
+    held_outputs: Sequence[str] = (),
+) -> Proposal:
     """Look at the examples and propose a project.
 
     Args:
         examples: at least one; a sample of the file is enough.
         task: fixed by the user, or None to find out.
+        held_outputs: of the holdout's own file. They decide nothing but which sets are closed: a
+            label or a value that stands there belongs to the job, though training never shows it.
     """
     outputs = [example.output for example in examples]
     reasons: list[str] = []
@@ -65,12 +71,13 @@ def propose(examples: Sequence[Example], task: TaskKind | None = None) -> Propos
     own_prompt = any(m.role in ("system", "developer") for e in examples for m in e.prompt)
     labels, schema = None, None
     if task == "label":
-        labels = sorted(set(outputs))
+        labels = sorted({*outputs, *held_outputs})
         top, count = Counter(outputs).most_common(1)[0]
         share = count / len(outputs)
         reasons.append(f"{len(labels)} labels; the most frequent, {top!r}, has {share:.0%} of rows")
     if task == "json":
         schema = infer_schema([json.loads(text) for text in outputs if _is_json(text)])
+        schema = opened(schema, [json.loads(text) for text in held_outputs if _is_json(text)])
         reasons.append(f"the records have {len(schema.get('properties', {}))} fields")
     if own_prompt:
         prompt = ""
@@ -146,6 +153,25 @@ def infer_schema(values: Sequence[Any]) -> dict[str, Any]:
     if closed is not None:
         schema["enum"] = closed
     return schema
+
+
+def opened(schema: dict[str, Any], values: Sequence[Any]) -> dict[str, Any]:
+    """The schema with every closed set opened that one of `values` does not keep to."""
+    found = dict(schema)
+    if "enum" in found and any(_kind(v) == "string" and v not in found["enum"] for v in values):
+        del found["enum"]
+    if "properties" in found:
+        records = [value for value in values if isinstance(value, dict)]
+        found["properties"] = {
+            key: opened(inner, [record[key] for record in records if key in record])
+            for key, inner in found["properties"].items()
+        }
+    if "items" in found:
+        lists = [value for value in values if isinstance(value, list)]
+        found["items"] = opened(found["items"], [item for value in lists for item in value])
+    if "anyOf" in found:
+        found["anyOf"] = [opened(inner, values) for inner in found["anyOf"]]
+    return found
 
 
 def _object_schema(values: Sequence[dict[str, Any]]) -> dict[str, Any]:

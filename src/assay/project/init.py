@@ -107,10 +107,23 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
         choices,
         detected,
         columns,
-        propose(examples, choices.task),
+        propose(examples, choices.task, _held_outputs(choices, detected, columns, progress)),
         tuple(examples),
         rejected,
     )
+
+
+def _held_outputs(
+    choices: Choices, detected: Detected, columns: Columns | None, progress: Progress
+) -> list[str]:
+    """The outputs of the holdout's own file, as far as they can be read like the examples."""
+    if choices.holdout is None:
+        return []
+    rows = itertools.islice(
+        read(choices.holdout, detected.format, columns, progress=progress), SAMPLE
+    )
+    found = (row.example.output for row in rows if row.example is not None)
+    return [output for output in found if output.strip()]
 
 
 TABULAR = ("csv", "tsv", "parquet", "xlsx", "json-objects", "jsonl-objects")

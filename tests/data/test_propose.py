@@ -1,0 +1,75 @@
+"""What is proposed for a file: closed sets, and when they stay open."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assay.data.propose import ENUM_COUNT, infer_schema, opened, propose
+from assay.example import Example
+from assay.project.init import Choices, draft
+
+SIZES = ["small", "large"] * ENUM_COUNT
+RECORDS = [{"size": size, "tags": ["a", "b"], "n": n} for n, size in enumerate(SIZES)]
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["a", "b", "c"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("xyz"), inner),
+    max_leaves=6,
+)
+
+
+def test_a_field_of_few_values_is_a_closed_set() -> None:
+    schema = infer_schema(RECORDS)
+    assert schema["properties"]["size"]["enum"] == ["large", "small"]
+    assert schema["properties"]["tags"]["items"]["enum"] == ["a", "b"]
+
+
+def test_what_the_holdout_file_holds_opens_the_sets_it_breaks_and_no_others() -> None:
+    schema = infer_schema(RECORDS)
+    same = opened(schema, [{"size": "small", "tags": ["b"], "n": 3}])
+    assert same == schema
+    wider = opened(schema, [{"size": "huge", "tags": ["a"], "n": 3}, {"tags": ["c"]}])
+    assert "enum" not in wider["properties"]["size"]
+    assert "enum" not in wider["properties"]["tags"]["items"]
+    assert schema["properties"]["size"]["enum"]  # the one that was given is as it was
+    kept = opened(schema, [{"size": "huge", "tags": ["a"], "n": 3}])
+    assert kept["properties"]["tags"] == schema["properties"]["tags"]
+
+
+@given(values=st.lists(VALUES, min_size=1, max_size=30))
+@settings(deadline=None)
+def test_all_values_fit_the_schema_that_was_made_of_them_opened_or_not(values: list[Any]) -> None:
+    schema = infer_schema(values)
+    for value in values:
+        jsonschema.validate(value, schema)
+        jsonschema.validate(value, opened(schema, ["unseen", {"x": "unseen"}]))
+
+
+def test_a_label_that_only_the_holdout_file_has_belongs_to_the_job() -> None:
+    examples = [Example.of(f"text {n}", ["yes", "no"][n % 2]) for n in range(40)]
+    assert propose(examples).labels == ["no", "yes"]
+    assert propose(examples, held_outputs=["maybe", "no"]).labels == ["maybe", "no", "yes"]
+
+
+def test_init_looks_at_the_holdout_file_for_closed_sets_only(tmp_path: Path) -> None:
+    def put(name: str, sizes: list[str]) -> Path:
+        rows = ({"q": f"text {n}", "a": {"size": size}} for n, size in enumerate(sizes))
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        return path
+
+    choices = Choices(
+        data=put("train.jsonl", SIZES),
+        holdout=put("test.jsonl", ["small", "huge"]),
+        input=["q"],
+        output=["a"],
+    )
+    schema = draft("sizes", choices).proposal.schema
+    assert schema is not None
+    assert schema["properties"]["size"] == {"type": "string"}
