@@ -176,7 +176,7 @@ def make(name: str, folder: Path, *, quick: bool, terminal: Terminal) -> project
 
 def section(name: str, result: Result) -> str:
     """What came out, as Markdown."""
-    doc = ABOUT_DEMO if name == DEMO else (JOBS[name][0].__doc__ or "").strip()
+    doc = ABOUT_DEMO if name == DEMO else " ".join((JOBS[name][0].__doc__ or "").split())
     kept_out = result.data.quarantine
     out = [
         f"## {name}",
