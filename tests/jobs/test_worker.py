@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,15 @@ def test_errors_end_the_job_with_a_sentence_and_not_the_worker(tmp_path: Path) -
     ]
 
 
+@pytest.fixture(params=[signal.SIG_IGN, signal.default_int_handler], ids=["background", "front"])
+def _started_in(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A shell ignores SIGINT for what it starts in the background."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_started_in")
 @pytest.mark.parametrize(("wish", "status"), [("cancel", "cancelled"), ("pause", "paused")])
 def test_a_wish_interrupts_the_handler(tmp_path: Path, wish: str, status: str) -> None:
     store = Store(tmp_path)

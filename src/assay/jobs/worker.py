@@ -102,6 +102,17 @@ class _Bar:
         self.state.update({name: value for name, value in info.items() if value is not None})
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt. A shell starts what it puts into the background with SIGINT
+    ignored, and Python leaves it so: no wish would ever reach the handler."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Worker:
     """Does jobs, one after the other.
 
@@ -136,7 +147,7 @@ class Worker:
             return None
         work = Work(self.store, job, self._beat_seconds)
         try:
-            with work.beating():
+            with _interruptible(), work.beating():
                 result = self.handlers[job.kind](work)
         except KeyboardInterrupt:
             self._interrupted(job, work.wish)
