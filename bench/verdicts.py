@@ -266,7 +266,8 @@ def write_page(folder: Path) -> None:
         "Made by `python bench/verdicts.py`; every figure is read from a `result.json`. The model "
         "is the starter, SmolLM2-135M-Instruct, which is very small: a larger one moves every row. "
         "The TF-IDF baseline chooses its settings on validation; with words alone it is weaker "
-        "(0.79 to 0.80 on banking77, [benchmarks](benchmarks.md)).",
+        "(0.79 to 0.80 on banking77, [benchmarks](benchmarks.md)). Where several jobs ran at once, "
+        "answer times are upper bounds.",
         "",
     ]
     for name in (DEMO, *JOBS):
