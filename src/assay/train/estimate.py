@@ -21,7 +21,7 @@ from assay.train import adapters
 from assay.train.device import Compute, available_bytes, computing, readable
 from assay.train.lora import fast
 from assay.train.loss import CHUNK
-from assay.train.sequences import Unit, epoch_order
+from assay.train.sequences import TrainingSequence, Unit, epoch_order
 from assay.train.step import causal_lm, in_passes, step
 
 _HIDDEN = 5.5  # float32 copies of the hidden state that a layer keeps: norms, residuals, rotations
@@ -32,6 +32,7 @@ _PROCESS = 320 * 2**20  # buffers, libraries, what the allocator holds back
 _MARGIN = 1.05  # above the fit: it is to refuse before it fails
 _STEPS_LOOKED_AT = 64
 _PROBED_TOKENS = 512
+_SHORT_TOKENS = 192  # of a first look at the number formats
 _WORTH_IT = 0.8  # bfloat16 must take at most this share of float32's time: it rounds the gradient
 
 
@@ -166,12 +167,15 @@ def measured_compute(
         def both(members: Sequence[Unit]) -> list[float]:
             return [_step_seconds(model, members, compute, settings) for compute in formats]
 
-        both(by_length[:1])  # pays for threads and buffers
-        best = both(by_length[:1])
+        short = [_beginning(by_length[0])]
+        both(short)  # pays for threads and buffers
+        best = both(short)
         if best[1] > 2 * best[0]:  # emulated: a longer look could take minutes
             return "float32"
-        best, spent = both(middle), 0.0
-        while spent < seconds and 0.5 < best[1] / best[0] < 2:  # else one look is enough
+        if best[1] < 0.65 * best[0]:  # clear enough
+            return "bfloat16"
+        best, spent = [math.inf, math.inf], 0.0
+        while spent < seconds:
             now = both(middle)
             spent += sum(now)
             best = [min(pair) for pair in zip(best, now, strict=True)]
@@ -189,6 +193,12 @@ def _step_seconds(
         spent = time.monotonic() - began
     model.zero_grad(set_to_none=True)
     return spent
+
+
+def _beginning(unit: Unit) -> Unit:
+    """The first tokens of a unit's first row, the last of them trained."""
+    ids = unit.rows[0].ids[:_SHORT_TOKENS]
+    return Unit((TrainingSequence(ids, [False] + [True] * (len(ids) - 1)),))
 
 
 def _tokens(units: Sequence[Unit]) -> int:
