@@ -8,6 +8,7 @@ from assay.agent.agent import Agent
 from assay.errors import ModelError
 from assay.example import Message
 from assay.generate.engine import Engine
+from assay.models.device import best_device, native_bfloat16
 from assay.store.store import Store
 
 _PROBES = (
@@ -80,9 +81,4 @@ class Engines:
 
 
 def _fast_dtype() -> str:
-    import torch
-
-    from assay.train.device import native_bfloat16
-
-    kind = "cuda" if torch.cuda.is_available() else "cpu"
-    return "bfloat16" if native_bfloat16(kind) else "float32"
+    return "bfloat16" if native_bfloat16(best_device()) else "float32"

@@ -13,10 +13,10 @@ from assay.candidates.distill import taught
 from assay.chat.template import Template
 from assay.config import FineTune
 from assay.example import Example, canonical_json
+from assay.models.device import best_device
 from assay.models.load import LoadedModel, load
 from assay.models.versions import VersionRecord, save_version
 from assay.train import auto
-from assay.train.device import best_device
 from assay.train.loop import Observe
 from assay.train.methods import train_by_method, units_of
 from assay.train.sequences import Unit

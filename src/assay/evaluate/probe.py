@@ -36,6 +36,7 @@ from assay.evaluate.graders import GradingContext, grade
 from assay.example import Example, Message, canonical_json
 from assay.generate.engine import Request
 from assay.generate.local import LocalEngine
+from assay.models.device import best_device
 from assay.models.versions import load_version
 from assay.progress import SILENT, Progress
 from assay.store.files import write_atomic
@@ -134,13 +135,11 @@ def take_account(engine: LocalEngine, progress: Progress = SILENT) -> Account:
 
 def _kept_account(model: str, weights: str, engines: Engines, progress: Progress) -> Account:
     """The account of `model`, taken once for these weights on this kind of machine."""
-    import torch
-
     key = {
         "probe": read_probe().digest,
         "weights": weights,
         "dtype": engines.dtype,
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "device": best_device(),
         "torch": installed("torch"),
         "transformers": installed("transformers"),
     }

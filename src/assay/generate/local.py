@@ -18,8 +18,8 @@ from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.generate.constrained import Constraint, Grammars
 from assay.generate.engine import Answer, Request
+from assay.models.device import available_bytes, best_device, ran_out
 from assay.models.load import LoadedModel
-from assay.models.memory import ran_out
 from assay.prefix.batch import Batch, Decoder
 from assay.progress import SILENT, Progress, Task
 
@@ -70,7 +70,6 @@ class LocalEngine:
         device: str | None = None,
         share: bool = True,
     ) -> None:
-        import torch
 
         from assay.prefix.decode import SharedDecoder, can_share
         from assay.prefix.plain import PlainDecoder
@@ -79,7 +78,7 @@ class LocalEngine:
         model = loaded.model
         if hasattr(model, "get_base_model"):  # PEFT's wrapper; its layers are inside the base
             model = model.get_base_model()
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device or best_device()
         self.model = model.to(self.device).eval()
         self.sharing = share and can_share(self.model)
         self._decoder: Decoder = (
@@ -242,17 +241,12 @@ class LocalEngine:
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         layers, width = config.num_hidden_layers, self.model.dtype.itemsize
-        fits = SHARE_OF_MEMORY * self._free_bytes() / (2 * layers * heads * size * width)
+        fits = (
+            SHARE_OF_MEMORY
+            * available_bytes(self.model.device)
+            / (2 * layers * heads * size * width)
+        )
         return max(1, min(self.batch_tokens, int(fits)))
-
-    def _free_bytes(self) -> int:
-        if self.device.startswith("cuda"):
-            import torch
-
-            return int(torch.cuda.mem_get_info()[0])
-        import psutil
-
-        return int(psutil.virtual_memory().available)
 
 
 def _draw(scores: Tensor, row: _Row) -> int:

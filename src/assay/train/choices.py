@@ -23,10 +23,11 @@ from torch import nn
 from assay.config import FineTune
 from assay.errors import ModelError
 from assay.example import canonical_json
+from assay.models.device import available_bytes
 from assay.models.load import LoadedModel
 from assay.models.quiet import quiet
 from assay.store.files import write_json
-from assay.train.device import Compute, available_bytes
+from assay.train.device import Compute
 from assay.train.estimate import check_memory, measured_compute, training_bytes
 from assay.train.sequences import Unit, fingerprint
 from assay.train.step import causal_lm
@@ -143,7 +144,7 @@ def _checkpointing(
         )
     if settings.activation_checkpointing != "auto" or not able:
         return settings.activation_checkpointing == "on"
-    available = available_bytes(loaded.model)
+    available = available_bytes(loaded.model.device)
     with_it = settings.model_copy(update={"activation_checkpointing": "on"})
     return (
         training_bytes(loaded.model, train, settings, compute)

@@ -15,14 +15,15 @@ from torch import nn
 
 from assay.config import FineTune
 from assay.errors import ModelError
+from assay.models.device import available_bytes
 from assay.models.load import LoadedModel
 from assay.prefix.pack import packed_tokens
 from assay.train import adapters
-from assay.train.device import Compute, available_bytes, computing, readable
+from assay.train.device import Compute, computing, readable
 from assay.train.lora import fast
 from assay.train.loss import CHUNK
 from assay.train.sequences import TrainingSequence, Unit, epoch_order
-from assay.train.step import causal_lm, in_passes, step
+from assay.train.step import causal_lm, device_of, in_passes, step
 
 _HIDDEN = 5.5  # float32 copies of the hidden state that a layer keeps: norms, residuals, rotations
 _DORA = 2  # values more per output of a linear map with DoRA
@@ -125,7 +126,7 @@ def check_memory(model: nn.Module, units: Sequence[Unit], settings: FineTune, co
     Raises:
         ModelError: it says what to change.
     """
-    available = available_bytes(model)
+    available = available_bytes(device_of(model))
     needed = training_bytes(model, units, settings, compute)
     if needed > available:
         raise no_memory(
@@ -142,7 +143,9 @@ def no_memory(
     what: str, model: nn.Module, units: Sequence[Unit], settings: FineTune, compute: str
 ) -> ModelError:
     """The error of a training that does not fit, with what to change."""
-    return ModelError(what, fix=remedies(model, units, settings, available_bytes(model), compute))
+    return ModelError(
+        what, fix=remedies(model, units, settings, available_bytes(device_of(model)), compute)
+    )
 
 
 def measured_compute(

@@ -20,8 +20,8 @@ from typing import TypeVar
 from assay.config import FineTune
 from assay.errors import DataError
 from assay.example import canonical_json
+from assay.models.device import ran_out
 from assay.models.load import LoadedModel
-from assay.models.memory import ran_out
 from assay.prefix.decode import can_share
 from assay.progress import SILENT, Progress
 from assay.store.files import new_folder, sha256_file, write_json

@@ -1,0 +1,62 @@
+"""Where models run on this machine, what memory is left there, and how its end shows."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    import torch
+
+GROUP = Path("/sys/fs/cgroup")
+
+
+def best_device() -> str:
+    """`cuda` where there is one, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def native_bfloat16(kind: str) -> bool:
+    """Whether a kind of device ("cpu", "cuda") of this machine multiplies bfloat16 natively."""
+    import torch
+
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if kind != "cpu":
+        return False
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # new in 2.11
+    return known.get("avx512_bf16", False) or known.get("amx_bf16", False)
+
+
+def available_bytes(device: torch.device) -> int:
+    """Memory that can still be had on a device."""
+    import torch
+
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    return int(min(psutil.virtual_memory().available, _left_in_container()))
+
+
+def _left_in_container() -> float:
+    """Bytes up to the limit of the control group (Linux, v2), where the process would be killed."""
+    try:
+        limit = int((GROUP / "memory.max").read_text())
+        used = int((GROUP / "memory.current").read_text())
+        counts = dict(line.split() for line in (GROUP / "memory.stat").read_text().splitlines())
+        return max(0, limit - used + int(counts["inactive_file"]))  # files can be read again
+    except (OSError, ValueError, KeyError):  # none, or its limit is the word "max"
+        return math.inf
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an operation failed for want of memory: torch has no error of its own on a CPU."""
+    import torch
+
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
