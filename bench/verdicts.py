@@ -139,8 +139,10 @@ DEMO = "ferry"
 ABOUT_DEMO = "The built-in project as `assay demo` makes it: a passenger's message, its record."
 
 
-def make(name: str, folder: Path, *, quick: bool, terminal: Terminal) -> project.Project:
-    """The project of a job; opened when it is there."""
+def make(
+    name: str, folder: Path, terminal: Terminal, *, quick: bool = False, most: int | None = None
+) -> project.Project:
+    """The project of a job; opened when it is there. `most`: other training rows than the job's."""
     root = folder / name
     if name == DEMO:
         return project.open_demo(root, terminal)
@@ -158,7 +160,7 @@ def make(name: str, folder: Path, *, quick: bool, terminal: Terminal) -> project
         input=["input"],
         output=["output"],
         id="id",
-        train_rows=QUICK_ROWS if quick else train_rows,
+        train_rows=QUICK_ROWS if quick else most or train_rows,
     )
     drafted = project.draft(name, choices, terminal)
     made = project.create(drafted, folder=root, progress=terminal)
@@ -226,9 +228,7 @@ def section(name: str, result: Result) -> str:
 def draw_curve(name: str, folder: Path, terminal: Terminal) -> None:
     """The learning curve of a job, kept beside its project."""
     candidate, rows = CURVES[name]
-    job, _, edits = JOBS[name]
-    JOBS[name] = (job, rows, edits)
-    made = make(name, folder / "curves", quick=False, terminal=terminal)
+    made = make(name, folder / "curves", terminal, most=rows)
     drawn = made.curve(candidate, terminal)
     write_json(folder / "curves" / f"{name}.json", drawn.to_dict())
 
@@ -291,7 +291,7 @@ def main() -> None:
         if arguments.curves:
             draw_curve(name, arguments.folder, terminal)
             continue
-        made = make(name, arguments.folder, quick=arguments.quick, terminal=terminal)
+        made = make(name, arguments.folder, terminal, quick=arguments.quick)
         done = made.compare(reason="bench/verdicts.py", progress=terminal)
         print(section(name, done.result))
     write_page(arguments.folder)

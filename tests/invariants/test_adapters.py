@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.train.tiny import SETTINGS, rows, tiny_loaded, tiny_model
+from tests.train.tiny import SETTINGS, rows, tiny_loaded, tiny_model, train
 from torch import Tensor, nn
 
 from assay.errors import ModelError
 from assay.models.tuned import MERGE_KL, merged
 from assay.train import adapters
 from assay.train.sequences import alone
-from assay.train.sft import train
 from assay.train.step import step
 
 BESIDE = ["lora", "rslora", "dora"]

@@ -12,12 +12,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, tiny_model
+from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, tiny_model, train
 from torch import Tensor, nn
 
 from assay.train import adapters
 from assay.train.sequences import TrainingSequence, alone
-from assay.train.sft import train
 from assay.train.step import evaluate, in_passes, running, step, trained_states
 
 REPOSITORY = Path(__file__).parents[2]

@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 import torch
-from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded
+from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, train
 
 from assay.errors import DataError, ModelError
 from assay.progress import Task
 from assay.train import adapters, checkpoints, choices, estimate, loop
 from assay.train.loop import learning_rate
-from assay.train.sft import TrainingSequence, TrainResult, train
+from assay.train.sequences import TrainingSequence
+from assay.train.sft import TrainResult
 
 
 class Watcher:

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from tests.train.test_sft import Watcher
-from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, tiny_model
+from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, tiny_model, train
 
 from assay.train.checkpoints import Point
 from assay.train.sequences import TrainingSequence, alone
-from assay.train.sft import train
 from assay.train.step import step
 from assay.train.throughput import Throughput, counting
 
@@ -51,7 +50,7 @@ def test_every_point_is_told_with_its_rates_and_again_with_its_validation_loss(
         rows(4, seed=1),
         SETTINGS,
         tmp_path,
-        watcher,
+        progress=watcher,
         compute="float32",
         observe=observe,
     )

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from tests.train.test_sft import Watcher
-from tests.train.tiny import SETTINGS, rows, tiny_loaded
+from tests.train.tiny import SETTINGS, rows, tiny_loaded, train
 
 from assay.config import FineTune
 from assay.errors import ConfigError
-from assay.train.sft import TrainResult, train
+from assay.train.sft import TrainResult
 from assay.train.tracking import tracking
 
 NAMES = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,9 @@ import torch
 
 from assay.config import FineTune
 from assay.models.load import LoadedModel
-from assay.train.sequences import TrainingSequence
+from assay.train.methods import train_by_method
+from assay.train.sequences import TrainingSequence, alone
+from assay.train.sft import TrainResult
 
 VOCABULARY = 97
 EOS = 2
@@ -61,3 +65,15 @@ def rows(count: int, seed: int = 0, low: int = 5, high: int = 30) -> list[Traini
         mask = [False] * len(prompt) + [True] * len(answer)
         made.append(TrainingSequence(prompt + answer, mask))
     return made
+
+
+def train(
+    loaded: LoadedModel,
+    train: Sequence[TrainingSequence],
+    validation: Sequence[TrainingSequence],
+    settings: FineTune,
+    folder: Path,
+    **named: Any,
+) -> TrainResult:
+    """Train on rows, each a unit of its own."""
+    return train_by_method(loaded, alone(train), alone(validation), settings, folder, **named)

@@ -17,10 +17,11 @@ from assay.models.device import best_device
 from assay.models.load import LoadedModel, load
 from assay.models.versions import VersionRecord, save_version
 from assay.train import auto
+from assay.train.checkpoints import Point
 from assay.train.loop import Observe
 from assay.train.methods import train_by_method, units_of
 from assay.train.sequences import Unit
-from assay.train.sft import Point, TrainResult
+from assay.train.sft import TrainResult
 from assay.train.tracking import tracking
 
 

@@ -33,7 +33,7 @@ def train(
         raise UsageError("--trials and --write belong to --sweep.", fix="Add --sweep.")
     opened = project.open(folder)
     if sweep:
-        swept = opened.sweep(trials=trials or 12, write=write, progress=Terminal())
+        swept = opened.sweep(trials=trials, write=write, progress=Terminal())
         as_json(swept.to_dict()) if json else print_swept(swept)
         return
     trained = opened.train(progress=Terminal())

@@ -1,7 +1,8 @@
 """What a comparison will take, before it is started: time, memory, money.
 
-An estimate from counts and from speeds that were measured once (docs/benchmarks.md) and are
-scaled by the model's size and the cores at hand; it is meant to be right within a factor of two.
+An estimate from counts and from speeds seen with the starter model on two cores, scaled by the
+model's size and the cores at hand; it is meant to be right within a factor of two (the demo was
+told 8 minutes and took 7:40).
 """
 
 from __future__ import annotations

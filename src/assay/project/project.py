@@ -219,11 +219,13 @@ class Project:
 
         return train.train(self._context(progress))
 
-    def sweep(self, trials: int = 12, *, write: bool = False, progress: Progress = SILENT) -> Swept:
+    def sweep(
+        self, trials: int | None = None, *, write: bool = False, progress: Progress = SILENT
+    ) -> Swept:
         """Search for the settings that train best, by the loss on validation.
 
         Args:
-            trials: settings to try, those of earlier calls counted.
+            trials: settings to try, those of earlier calls counted; None: `train.TRIALS`.
             write: put the best into assay.yaml.
 
         Raises:
@@ -231,6 +233,7 @@ class Project:
         """
         from assay.project import train
 
+        trials = trials or train.TRIALS
         return train.sweep(self._context(progress), self.root, trials=trials, write=write)
 
     def _context(self, progress: Progress) -> Context:

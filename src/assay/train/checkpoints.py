@@ -60,7 +60,8 @@ class State:
         best_step, best_validation_loss: of the best such step; 0 and None before the first.
         stale_epochs: epochs since the best.
         points: the log.
-        window_loss, window_tokens: sum of loss x tokens, and tokens, since the last point.
+        window_loss, window_tokens: sum of loss x tokens, and tokens, since the last point (a
+            preference method: units).
         trained_tokens: that have carried a loss.
         tokens: that have gone through the model, padding not counted.
         seconds: of work in all processes so far, what a kill has undone not counted.

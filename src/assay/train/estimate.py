@@ -34,6 +34,7 @@ _MARGIN = 1.05  # above the fit: it is to refuse before it fails
 _STEPS_LOOKED_AT = 64
 _PROBED_TOKENS = 512
 _SHORT_TOKENS = 192  # of a first look at the number formats
+_CLEARLY = 0.65  # a first look that shows less than this share needs no second one
 _WORTH_IT = 0.8  # bfloat16 must take at most this share of float32's time: it rounds the gradient
 
 
@@ -158,11 +159,6 @@ def measured_compute(
     if loaded.dtype == "bfloat16":
         return "bfloat16"
     by_length = sorted(units, key=_length)
-    middle: list[Unit] = []
-    for unit in by_length[len(by_length) // 2 :][: settings.rows_per_step]:
-        if middle and _tokens([*middle, unit]) > _PROBED_TOKENS:
-            break
-        middle.append(unit)
     formats: tuple[Compute, Compute] = ("float32", "bfloat16")
     with adapters.adapted(loaded, settings) as model, torch.random.fork_rng():
         model.train()
@@ -175,8 +171,9 @@ def measured_compute(
         best = both(short)
         if best[1] > 2 * best[0]:  # emulated: a longer look could take minutes
             return "float32"
-        if best[1] < 0.65 * best[0]:  # clear enough
+        if best[1] < _CLEARLY * best[0]:
             return "bfloat16"
+        middle = _middle(by_length, settings.rows_per_step)
         best, spent = [math.inf, math.inf], 0.0
         while spent < seconds:
             now = both(middle)
@@ -196,6 +193,16 @@ def _step_seconds(
         spent = time.monotonic() - began
     model.zero_grad(set_to_none=True)
     return spent
+
+
+def _middle(by_length: Sequence[Unit], most: int) -> list[Unit]:
+    """Units of middle length, few enough for a step to take seconds at most."""
+    found: list[Unit] = []
+    for unit in by_length[len(by_length) // 2 :][:most]:
+        if found and _tokens([*found, unit]) > _PROBED_TOKENS:
+            break
+        found.append(unit)
+    return found
 
 
 def _beginning(unit: Unit) -> Unit:

@@ -1,6 +1,6 @@
 """The loop: steps, evaluations, checkpoints, early stopping, and an orderly end on Ctrl-C.
 
-`sft.train` prepares a `Run` and reads what it leaves; here is how it moves on.
+`sft.train_units` prepares a `Run` and reads what it leaves; here is how it moves on.
 """
 
 from __future__ import annotations

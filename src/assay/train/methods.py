@@ -128,14 +128,17 @@ def train_by_method(
     """Train by `settings.method`; a step has `rows_per_step` units.
 
     For dpo, ipo and kto the base model's log-probabilities are computed first and kept in the run's
-    folder. Losses are means over units (sft: over tokens). All else is as `assay.train.sft.train`.
+    folder. Losses are means over units (sft: over tokens). All else is said at
+    `assay.train.sft.train_units`.
 
     Args:
         train, validation: as `units_of` makes them for the method.
+        compute: "float32" or "bfloat16" matrix multiplications (weights and optimiser stay
+            float32); None measures which is faster.
 
     Raises:
         DataError: nothing to train, a row that cannot be trained on, or thumbs that are all alike.
-        ModelError, KeyboardInterrupt: as `assay.train.sft.train`.
+        ModelError, KeyboardInterrupt: as `assay.train.sft.train_units`.
     """
     limit = min(settings.max_tokens, loaded.context_length)
     sets = [

@@ -1,10 +1,7 @@
-"""Fine-tuning: what comes before the loop and what is left after it.
+"""What comes before the loop and what is left after it, for every method of training.
 
-    result = train(load("smollm2-135m-instruct"), rows, validation, FineTune(), Path("run"))
-
-`train` is supervised; `train_units` serves every method (see `assay.train.methods`). The same call
-goes on where a killed one stopped, to the same bits, and returns at once what a finished one has
-made.
+`assay.train.methods.train_by_method` is what a caller wants. The same call goes on where a killed
+one stopped, to the same bits, and returns at once what a finished one has made.
 """
 
 from __future__ import annotations
@@ -27,14 +24,11 @@ from assay.progress import SILENT, Progress
 from assay.store.files import new_folder, sha256_file, write_json
 from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point
-from assay.train.choices import Choices, choose
-from assay.train.device import Compute
+from assay.train.choices import Choices
 from assay.train.estimate import check_memory, no_memory
 from assay.train.loop import ObjectiveOf, Observe, Run
-from assay.train.sequences import TrainingSequence, Unit, alone, check_sequences, fingerprint
+from assay.train.sequences import TrainingSequence, Unit, check_sequences, fingerprint
 from assay.train.step import check_head
-
-__all__ = ["Point", "TrainResult", "TrainingSequence", "train", "train_units"]
 
 TRAINER = 3  # raised when the same settings and data would train other weights
 UnitT = TypeVar("UnitT", bound=Unit)
@@ -51,7 +45,8 @@ class TrainResult:
             after full fine-tuning.
         points: the training curve.
         best_step: the step whose weights were kept.
-        best_validation_loss: nats per trained token at that step.
+        best_validation_loss: at that step, in nats per trained token (a preference method: per
+            unit).
         steps: done, early stopping included.
         seconds: of work, over all processes that took part.
         trained_tokens: tokens that carried a loss, over all epochs.
@@ -74,41 +69,6 @@ class TrainResult:
     compute: str
     threads: int
     activation_checkpointing: bool
-
-
-def train(
-    loaded: LoadedModel,
-    train: Sequence[TrainingSequence],
-    validation: Sequence[TrainingSequence],
-    settings: FineTune,
-    folder: Path,
-    progress: Progress = SILENT,
-    *,
-    compute: Compute | None = None,
-    checkpoint_seconds: float = 30.0,
-    observe: Observe = lambda point, rates: None,
-) -> TrainResult:
-    """Train on the rows of `train`, by their tokens' cross-entropy.
-
-    All else is said at `train_units`.
-
-    Args:
-        compute: "float32" or "bfloat16" matrix multiplications (weights and optimiser stay
-            float32); None measures which is faster.
-    """
-    rows = checked(alone(train), "training", loaded, settings)
-    checks = checked(alone(validation), "validation", loaded, settings)
-    return train_units(
-        loaded,
-        rows,
-        checks,
-        settings,
-        folder,
-        progress,
-        choices=choose(loaded, rows, checks, settings, folder, compute),
-        checkpoint_seconds=checkpoint_seconds,
-        observe=observe,
-    )
 
 
 def train_units(

@@ -105,11 +105,8 @@ def sequence_logps(
 def running(model: nn.Module) -> Iterator[None]:
     """The model with attention over packs, where it can have it."""
     base = causal_lm(model)
-    if not can_share(base):
-        yield
-        return
     before = base.config._attn_implementation  # type: ignore[union-attr]
-    if before == attention.NAME:
+    if not can_share(base) or before == attention.NAME:
         yield
         return
     base.set_attn_implementation(attention.NAME)  # type: ignore[operator]

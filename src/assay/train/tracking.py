@@ -34,8 +34,8 @@ class Tracker(Protocol):
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Values of one step, on disk when this returns."""
 
-    def close(self) -> None:
-        """Nothing more will come."""
+    def close(self, *, finished: bool) -> None:
+        """Nothing more will come now; not finished: the run was stopped or has failed."""
 
 
 @contextmanager
@@ -77,11 +77,13 @@ def tracking(settings: FineTune, folder: Path, run: str) -> Iterator[Observe]:
                 tracker.write(point.step, new)
                 last.update({(tracker, name): point.step for name in new})
 
+    finished = False
     try:
         yield observe
+        finished = True
     finally:
         for tracker in trackers:
-            tracker.close()
+            tracker.close(finished=finished)
 
 
 def _open(name: str, settings: FineTune, folder: Path, run: str) -> Tracker:
@@ -111,7 +113,7 @@ class _TensorBoard:
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
 
-    def close(self) -> None:
+    def close(self, *, finished: bool) -> None:
         self._writer.close()
 
 
@@ -151,5 +153,5 @@ class _MLflow:
         metrics = [Metric(name, value, now, step) for name, value in values.items()]
         self._client.log_batch(self._run, metrics=metrics)
 
-    def close(self) -> None:
-        self._client.set_terminated(self._run)
+    def close(self, *, finished: bool) -> None:
+        self._client.set_terminated(self._run, status="FINISHED" if finished else "KILLED")
