@@ -180,5 +180,5 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path, method: str)
 @pytest.mark.parametrize("seed", range(5))
 def test_ten_kills_change_nothing(tmp_path: Path, seed: int, method: str) -> None:
     found = _kill(tmp_path, kills=10, seed=seed, method=method)
-    assert found["deaths"]
+    assert len(found["deaths"]) == 10
     assert found["killed"] == found["whole"]

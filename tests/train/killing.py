@@ -31,8 +31,8 @@ from assay.train.methods import train_by_method
 from assay.train.preference import Pair
 from assay.train.sequences import TrainingSequence, alone
 
-SFT = SETTINGS.model_copy(update={"dropout": 0.2, "epochs": 3})
-DPO = SETTINGS.model_copy(update={"method": "dpo", "epochs": 3, "max_tokens": 128})
+SFT = SETTINGS.model_copy(update={"dropout": 0.2, "epochs": 5})
+DPO = SETTINGS.model_copy(update={"method": "dpo", "epochs": 5, "max_tokens": 128})
 SHARED = 70  # tokens; above the least that makes a node
 
 
@@ -92,8 +92,14 @@ def train_once(folder: Path, method: str, die_at_write: int | None = None) -> No
     )
 
 
-def child(work: Callable[[], None], kill_after: float | None = None) -> int:
-    """Run `work` in a fork; returns its exit code, negative for a signal."""
+def steps_done(folder: Path) -> int:
+    """The newest checkpoint of a run, 0 where there is none."""
+    found = (folder / "checkpoints").glob("step-*")
+    return max((int(path.name.removeprefix("step-")) for path in found), default=0)
+
+
+def child(work: Callable[[], None], kill_when: Callable[[], bool] | None = None) -> int:
+    """Run `work` in a fork, killed once `kill_when` holds; its exit code, negative for a signal."""
     number = os.fork()
     if number == 0:
         try:
@@ -102,9 +108,14 @@ def child(work: Callable[[], None], kill_after: float | None = None) -> int:
             print(repr(error), file=sys.stderr)
             os._exit(1)
         os._exit(0)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(number, signal.SIGKILL)
+    while kill_when is not None:
+        ended, status = os.waitpid(number, os.WNOHANG)
+        if ended:  # it was done before its time
+            return os.waitstatus_to_exitcode(status)
+        if kill_when():
+            os.kill(number, signal.SIGKILL)
+            break
+        time.sleep(0.002)
     return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
 
 
@@ -131,21 +142,27 @@ def main(folder: Path, kills: int, seed: int, method: str) -> None:
     """One whole run, then one that is killed `kills` times, half by time, half while writing."""
     chance = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
     if child(lambda: train_once(folder / "whole", method)):
         raise SystemExit("the run that nobody kills failed")
-    length = time.monotonic() - began
     deaths: list[str] = []
     while len(deaths) < kills:
         if len(deaths) % 2:
             # About a dozen calls a checkpoint: far enough to get on, near enough to be killed.
-            point = chance.randrange(10, 70)
+            point = chance.randrange(10, 30)
             code = child(lambda at=point: train_once(folder / "killed", method, at))  # type: ignore[misc]
             how = f"write {point}"
         else:
-            wait = length * chance.uniform(0.3, 0.9)
-            code = child(lambda: train_once(folder / "killed", method), wait)
-            how = f"{wait:.2f} s"
+            at_step = steps_done(folder / "killed") + chance.randint(1, 2)
+            delay = chance.uniform(0, 0.02)
+
+            def due(at_step: int = at_step, delay: float = delay) -> bool:
+                if steps_done(folder / "killed") < at_step:
+                    return False
+                time.sleep(delay)
+                return True
+
+            code = child(lambda: train_once(folder / "killed", method), due)
+            how = f"{delay:.3f} s after step {at_step}"
         if code != -signal.SIGKILL:
             break  # it was done before its time
         deaths.append(how)
