@@ -135,3 +135,50 @@ class JobEventRow(Table):
     message: Mapped[str] = mapped_column(Text)
     data: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
     at: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class ServedNameRow(Table):
+    """A name that the server answers to beside releases, such as `ft:<base>:<org>:<suffix>:<id>`.
+
+    `target` is a model reference or `version:ID`; it never changes.
+    """
+
+    __tablename__ = "served_names"
+
+    name: Mapped[str] = mapped_column(String(300), primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), index=True)
+    target: Mapped[str] = mapped_column(String(200))
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class ApiKeyRow(Table):
+    """A key of the HTTP API; of the secret only its hash is kept.
+
+    `scopes` is a list of `admin`, `chat`, `files`, `fine_tuning`, `releases`, `knowledge` and
+    `traces`.
+    """
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    hash: Mapped[str] = mapped_column(String(64), unique=True)
+    hint: Mapped[str] = mapped_column(String(20))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created: Mapped[datetime] = mapped_column(Moment, default=now)
+    revoked: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+
+
+class AuditRow(Table):
+    """Who changed what; rows are only ever added."""
+
+    __tablename__ = "audit"
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), index=True)
+    who: Mapped[str] = mapped_column(String(200))
+    action: Mapped[str] = mapped_column(String(60))
+    what: Mapped[str] = mapped_column(String(300))
+    details: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
+    at: Mapped[datetime] = mapped_column(Moment, default=now)

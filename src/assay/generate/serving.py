@@ -1,0 +1,131 @@
+"""What a server needs of an engine: one conversation in, an answer out piece by piece.
+
+`engine.Engine` answers many requests at once and is measured; a `ServingEngine` answers one at a
+time as its tokens are made. Both render through `assay.chat`, so what was measured is what is
+served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from assay.errors import ModelError
+from assay.example import Message
+
+
+class BusyError(ModelError):
+    """The queue of an engine is full; `retry_after_s` says when to ask again."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message, fix=f"Ask again in {retry_after_s:.0f} s.")
+        self.retry_after_s = retry_after_s
+
+
+class PromptTooLongError(ModelError):
+    """Prompt and answer do not fit into the model's context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the answer's tokens are drawn.
+
+    Attributes:
+        max_new_tokens: at most so many; None: as many as the context has room for.
+        temperature: 0 is greedy.
+        seed: None draws one.
+        stop: texts before which the answer ends; they are not part of it.
+        logprobs: None: none are told; n: of each token, and of the n most likely ones beside it.
+        logit_bias: token id -> what is added to its logit.
+        schema: JSON Schema that the answer must follow.
+        json_object: the answer must be some JSON object.
+        choices: the answer must be one of these texts.
+    """
+
+    max_new_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict, hash=False)
+    schema: dict[str, Any] | None = field(default=None, hash=False)
+    json_object: bool = False
+    choices: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token, its bytes as text where they are, and its log-probability (natural log)."""
+
+    text: str
+    logprob: float
+    bytes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next part of an answer.
+
+    Attributes:
+        text: whole characters; "" while a character's bytes are incomplete.
+        token: None unless `Sampling.logprobs` asked for it.
+        top: the most likely tokens at this place, likewise.
+    """
+
+    text: str
+    token: TokenLogprob | None = None
+    top: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The last thing that a stream yields.
+
+    Attributes:
+        finish: `stop`: the model or a stop text ended it; `length`: cut at the limit.
+        cached_tokens: of the prompt, those whose keys and values were reused.
+    """
+
+    finish: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+class ServingEngine(Protocol):
+    """One model (base, or base with a version), ready to answer. Safe to call from many threads.
+
+    A stream is a blocking iterator of `Piece`s and one `End`. Closing it early (`close()`, as
+    leaving a generator does) frees its slot at once. It raises `BusyError` before the first piece
+    where too many wait, `PromptTooLongError` where it cannot fit, `ModelError` for the rest.
+    """
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that prompt and answer may have together."""
+
+    def chat(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
+    ) -> Iterator[Piece | End]:
+        """Continue a conversation, rendered by the model's chat template (`assay.chat`)."""
+
+    def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+        """Continue a text or token ids as they are."""
+
+
+class ServingEngines(Protocol):
+    """Finds (and loads) the engine of a model; forgets the least recently used ones."""
+
+    def engine(self, model: str) -> ServingEngine:
+        """The engine of a model reference or of `version:ID`.
+
+        Raises:
+            ModelError: there is no such model, or it cannot be loaded.
+        """
+
+    def close(self) -> None:
+        """Free everything; streams under way end with an error."""
