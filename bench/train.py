@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -42,7 +43,8 @@ Format = Literal["float32", "bfloat16", "bfloat16 weights"]
 
 SMALL_STEPS = 20
 AGREED = 1e-3
-TRY_S = 200.0  # most time to try the peer's settings in, for each work
+TRY_S = 300.0  # most time to try the peer's settings in, for each work
+FORMAT_S = 60.0  # of it for one number format: a CPU that emulates bfloat16 takes minutes a step
 MEASURE_S = 400.0  # after this no further step of the peer's best setting begins
 AGAIN_S = 60.0  # ours is measured again after the peer if it takes no longer than this
 SEEDS = (0, 1, 2)
@@ -151,12 +153,13 @@ def best_setting(work: Work, full: bool) -> Setting:
     end = time.monotonic() + (24 * 3600 if full else TRY_S)
     found: dict[Setting, float] = {}
 
-    def attempt(settings: Iterable[Setting]) -> Setting:
+    def attempt(settings: Iterable[Setting], limit_s: float = math.inf) -> Setting:
         """Try those that were not; the best of all so far."""
         new = [setting for setting in settings if setting not in found]
         count = max([work.tried, *(setting.micro for setting in new)])
         job = Job(work.method, work.rows[:count], count, settings=tuple(new))
-        outcomes = run("peer", job, max(1.0, end - time.monotonic())) if new else []
+        left = max(1.0, min(limit_s, end - time.monotonic()))
+        outcomes = run("peer", job, left) if new else []
         for setting, outcome in zip(new, outcomes, strict=False):
             for measured in succeeded([outcome]):
                 found[setting] = statistics.median(rates(measured))
@@ -171,7 +174,8 @@ def best_setting(work: Work, full: bool) -> Setting:
         every = product(FORMATS, (1, 2, 4, 8), ({}, *work.layouts))
         best = attempt(Setting(form, micro, **layout) for form, micro, layout in every)
         return attempt([replace(best, checkpointing=True)])
-    best = attempt(Setting(form) for form in FORMATS)
+    for form in FORMATS:
+        best = attempt([Setting(form)], FORMAT_S)
     best = attempt(replace(best, micro=micro) for micro in (1, 4))
     while best.micro == max(setting.micro for setting in found) and time.monotonic() < end:
         best = attempt([replace(best, micro=2 * best.micro)])

@@ -1,8 +1,8 @@
 """The whole product on public data: one comparison a data set, and the page of their verdicts.
 
-    python bench/verdicts.py [ferry banking77 snips mts-header mts-terms e2e-fields e2e-style]
+    python bench/verdicts.py [ferry banking77 snips snips-intent mts-header mts-terms e2e-fields e2e-style]
 
-    python bench/verdicts.py --curves [banking77 snips]
+    python bench/verdicts.py --curves [banking77 snips-intent snips]
 
 Data are looked for in ASSAY_TEST_DATA, else in ../shared/data. A comparison that was stopped goes
 on; one that ended is read. `docs/verdicts.md` is written anew from all results in FOLDER.
@@ -58,6 +58,12 @@ def snips(part: str) -> Rows:
         yield {"id": row["id"], "input": row["text"], "output": record}
 
 
+def snips_intent(part: str) -> Rows:
+    """A sentence for a voice assistant, one of seven intents."""
+    for row in lines("snips", f"{part}.jsonl"):
+        yield {"id": row["id"], "input": row["text"], "output": row["intent"]}
+
+
 def mts_header(part: str) -> Rows:
     """A dialogue of doctor and patient, the section of the note it belongs to."""
     for row in lines("mts_dialog", "train.jsonl" if part == "train" else "test1.jsonl"):
@@ -102,6 +108,7 @@ FEWER_SHOWN = {"ks: [1, 3, 8]": "ks: [1]"}  # dialogues are long
 JOBS: dict[str, tuple[Callable[[str], Rows], int, dict[str, str]]] = {
     "banking77": (banking77, 2000, {}),
     "snips": (snips, 1000, {}),
+    "snips-intent": (snips_intent, 2000, {}),
     "mts-header": (mts_header, 240, FEWER_SHOWN),
     "mts-terms": (
         mts_terms,
@@ -132,7 +139,11 @@ JOBS: dict[str, tuple[Callable[[str], Rows], int, dict[str, str]]] = {
 DIVIDED = {"e2e-fields"}
 """Jobs whose rows Assay divides itself."""
 
-CURVES = {"banking77": ("baseline-tfidf", 2000), "snips": ("fine-tune", 320)}
+CURVES = {
+    "banking77": ("baseline-tfidf", 2000),
+    "snips-intent": ("baseline-tfidf", 2000),
+    "snips": ("fine-tune", 320),
+}
 """The candidate whose learning curve is drawn, and the training rows of its largest size."""
 
 DEMO = "ferry"

@@ -17,11 +17,12 @@ from tests.generate.tiny import FAMILIES, tiny_model
 from torch import Tensor, nn
 from torch.nn import functional
 
+from assay.prefix import flash
 from assay.prefix import training as attention
 from assay.prefix.flex import flex_pack_attention
 from assay.prefix.pack import Pack
 from assay.train import step as stepping
-from assay.train.lora import fast
+from assay.train.fused import fast
 from assay.train.sequences import TrainingSequence, Unit, alone
 from assay.train.step import running, step, trained_states
 
@@ -98,8 +99,14 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "BLOCK", 2000)
 
 
+@pytest.mark.parametrize("products", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_supervised_loss_and_gradients_equal_unshared_ones(family: str) -> None:
+def test_supervised_loss_and_gradients_equal_unshared_ones(
+    family: str, products: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the flash kernels where they are used, and by plain products, as in bfloat16."""
+    if products:
+        monkeypatch.setattr(flash, "usable", lambda *_: False)
     model = adapted(family)
 
     @given(seed=st.integers(0, 10_000), together=st.sampled_from([1, 60, 10_000]))

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from tests.train.tiny import tiny_model
 
-from assay.train.lora import fast
+from assay.train.fused import fast
 
 IDS = torch.randint(3, 90, (2, 9), generator=torch.Generator().manual_seed(0))
 

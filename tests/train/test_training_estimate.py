@@ -114,7 +114,7 @@ def test_what_is_advised_fits(adapter: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_is_measured_computes_as_the_training_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A layer's own `forward` is the fused one (`assay.train.lora.fast`)."""
+    """A layer's own `forward` is the fused one (`assay.train.fused.fast`)."""
     fused: list[int] = []
     real = module.step
 

@@ -6,7 +6,8 @@ parts are softmaxed on their own and merged through their maxima and sums, which
 log-sum-exp instead of keeping them (Dao 2022, arXiv:2205.14135). Nothing of size N × N exists, in
 time or in memory.
 
-On CUDA the same tree is a block mask for torch's `flex_attention`.
+On a CPU in float32 the parts are computed by torch's flash kernels (`assay.prefix.flash`); on CUDA
+the same tree is a block mask for torch's `flex_attention`.
 
 Letters in shape comments: N tokens, H query heads, K key heads, G = H / K, D head size; queries
 are kept as [K, N·G, D], so that a run of tokens is a run of rows.
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
+from assay.prefix import flash
 from assay.prefix.products import BLOCK, ROWS, Part, Scratch, attend, merge_, scores, typed
 
 if TYPE_CHECKING:
@@ -75,6 +77,9 @@ def pack_attention(
         return flex_pack_attention(query, key, value, pack, scaling, sliding_window, softcap), None
     # Autocast leaves rotated queries in float32 beside bfloat16 values.
     dtype = value.dtype
+    if flash.usable(value, pack, sliding_window, softcap):
+        same = (query[0].to(dtype), key[0].to(dtype), value[0])
+        return flash.flash_pack_attention(*same, pack, scaling).unsqueeze(0), None
     out = _PackAttention.apply(  # type: ignore[no-untyped-call]
         query[0].to(dtype), key[0].to(dtype), value[0], pack, scaling, sliding_window, softcap
     )
@@ -107,12 +112,13 @@ class _PackAttention(torch.autograd.Function):
             _put_(whole, part, block)
         out.div_(total.unsqueeze(-1))
         lse = top.add_(total.log_())
-        merged = out.to(query.dtype)
-        ctx.save_for_backward(rows, key, value, merged, lse)
+        merged = out.to(query.dtype).view(len(key), tokens, groups, size)
+        result = merged.transpose(0, 1).reshape(tokens, heads, size)
+        # What is returned is kept, not another copy in the order of the rows: the next map keeps it
+        # too.
+        ctx.save_for_backward(rows, key, value, result, lse)
         ctx.settings = (pack, scaling, window, softcap)
-        return (
-            merged.view(len(key), tokens, groups, size).transpose(0, 1).reshape(tokens, heads, size)
-        )
+        return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -120,8 +126,9 @@ class _PackAttention(torch.autograd.Function):
         pack, scaling, window, softcap = ctx.settings
         tokens, heads, size = grad.shape
         groups = heads // len(key)
+        delta = (grad.float() * out).sum(-1)  # [N, H]
+        delta = _rows(delta.T.unsqueeze(-1), groups).squeeze(-1)
         grad = _rows(grad.transpose(0, 1).to(value.dtype), groups)
-        delta = (grad.float() * out).sum(-1)
         d_query = torch.zeros_like(rows, dtype=torch.float32)
         d_key = torch.zeros_like(key, dtype=torch.float32)
         d_value = torch.zeros_like(d_key)

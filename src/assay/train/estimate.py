@@ -20,7 +20,7 @@ from assay.models.load import LoadedModel
 from assay.prefix.pack import packed_tokens
 from assay.train import adapters
 from assay.train.device import Compute, computing, readable
-from assay.train.lora import fast
+from assay.train.fused import fast
 from assay.train.loss import CHUNK
 from assay.train.sequences import TrainingSequence, Unit, epoch_order
 from assay.train.step import causal_lm, device_of, in_passes, step

@@ -24,7 +24,7 @@ from assay.progress import Progress, Task
 from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point, State
 from assay.train.device import computing, peak_bytes, readable
-from assay.train.lora import fast
+from assay.train.fused import fast
 from assay.train.sequences import Unit, epoch_order
 from assay.train.step import Objective, evaluate, running, step
 from assay.train.throughput import Throughput, counting

@@ -3,17 +3,11 @@
 PEFT computes y = x·Wᵀ + s·(x·Aᵀ)·Bᵀ as separate operations, each with its own casts and saved
 tensors. Here both products are one function with its gradient written out; W in the number format
 of the multiplication is made once a run instead of once a pass.
-
-    with fast(model, torch.bfloat16):      # PEFT's LoRA layers compute this way inside the block
-        step(model, ...)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -58,24 +52,23 @@ class _LoraLinear(torch.autograd.Function):
         return d_x, None, None, d_a, d_b, None
 
 
-@contextmanager
-def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
-    """Within the block, plain LoRA layers of `model` compute as one function.
+class LoraMap(NamedTuple):
+    """A plain LoRA layer: y = x·Wᵀ + bias + scale · (x·Aᵀ)·Bᵀ; W and bias in the format of the
+    products, A and B as they are trained."""
 
-    Layers with dropout or DoRA, and all else, stay as PEFT has them.
+    module: Any
+    weight_oi: Tensor
+    bias_o: Tensor | None
+    a_ri: Tensor
+    b_or: Tensor
+    scale: float
 
-    Args:
-        dtype: of the matrix products; a copy of each frozen weight is kept in it.
-
-    Yields:
-        The number of layers that changed.
-    """
-    changed: list[Any] = [module for module in model.modules() if _plain(module)]
-    for module in changed:
+    @classmethod
+    def of(cls, module: Any, dtype: torch.dtype) -> LoraMap:
+        """Of a module for which `is_plain` holds."""
         (name,) = module.active_adapters
         base = module.get_base_layer()
-        module.forward = partial(
-            _forward,
+        return cls(
             module,
             base.weight.detach().to(dtype),
             None if base.bias is None else base.bias.detach().to(dtype),
@@ -83,30 +76,17 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
             module.lora_B[name].weight,
             module.scaling[name],
         )
-    try:
-        yield len(changed)
-    finally:
-        for module in changed:
-            del module.forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What PEFT's own `forward` returns."""
+        if self.module.disable_adapters:
+            result: Tensor = self.module.base_layer(x)
+            return result
+        out: Tensor = _LoraLinear.apply(x, *self[1:])  # type: ignore[no-untyped-call]
+        return out
 
 
-def _forward(
-    module: Any,
-    weight_oi: Tensor,
-    bias_o: Tensor | None,
-    a_ri: Tensor,
-    b_or: Tensor,
-    scale: float,
-    x: Tensor,
-) -> Tensor:
-    if module.disable_adapters:
-        result: Tensor = module.base_layer(x)
-        return result
-    out: Tensor = _LoraLinear.apply(x, weight_oi, bias_o, a_ri, b_or, scale)  # type: ignore[no-untyped-call]
-    return out
-
-
-def _plain(module: Any) -> bool:
+def is_plain(module: Any) -> bool:
     """Whether a module is a linear map with one LoRA update and nothing else."""
     from peft.tuners.lora import Linear
 

@@ -1,0 +1,230 @@
+"""Parts of a decoder layer that compute the same with less: RMS norms and gated feed-forwards.
+
+What a layer keeps for its backward pass decides how much memory a training takes. A norm keeps its
+output, which the next linear map keeps anyway, instead of its input; a gated feed-forward with
+LoRA keeps gate and up and computes their product again, instead of keeping four tensors of that
+width. Both are recognised by what they compute, not by their name: a module whose own output is
+not met on a random input stays as it is.
+
+    with fast(model, torch.float32):       # what can be computed this way is, inside the block
+        step(model, ...)
+
+Letters: N tokens, D width of the model, F width of the feed-forward, R rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from assay.train.lora import LoraMap, is_plain
+
+_SAME = {torch.float32: 1e-5, torch.bfloat16: 3e-2}  # relative to the largest output
+
+
+@contextmanager
+def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
+    """Within the block, LoRA layers, norms and feed-forwards of `model` compute as one function.
+
+    LoRA layers with dropout or DoRA, and all else, stay as they are.
+
+    Args:
+        dtype: of the matrix products; a copy of each frozen weight is kept in it.
+
+    Yields:
+        The number of LoRA layers that changed.
+    """
+    maps = {module: LoraMap.of(module, dtype) for module in model.modules() if is_plain(module)}
+    replaced: dict[Any, Callable[[Tensor], Tensor]] = {m: maps[m].forward for m in maps}
+    for module in model.modules():
+        found = _norm(module) or _feed_forward(module, maps)
+        if found is not None:
+            replaced[module] = found
+    for module, forward in replaced.items():
+        module.forward = forward
+    try:
+        yield len(maps)
+    finally:
+        for module in replaced:
+            del module.forward
+
+
+class _RmsNorm(torch.autograd.Function):
+    """y = x / √(mean x² + ε) · s (Zhang & Sennrich 2019, arXiv:1910.07467)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale_d: Tensor, inverse_d: Tensor, eps: float) -> Tensor:
+        wide = x.float()
+        root = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
+        y = (wide * root).mul_(scale_d).to(x.dtype)
+        ctx.save_for_backward(y, root, scale_d, inverse_d)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        y, root, scale_d, inverse_d = ctx.saved_tensors
+        wide = grad.float()
+        along = (wide * y).mean(-1, keepdim=True)
+        d_x = (wide * scale_d).sub_((y * inverse_d).mul_(along)).mul_(root)
+        return d_x.to(grad.dtype), None, None, None
+
+
+def _norm(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
+    """The norm of a module, if it is one."""
+    weight = getattr(module, "weight", None)
+    eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    if not type(module).__name__.endswith("RMSNorm") or not isinstance(eps, float):
+        return None
+    if not isinstance(weight, Tensor) or weight.dim() != 1 or weight.requires_grad:
+        return None
+    sample = _sample(weight, len(weight))
+    wanted = _output(module, sample)
+    for scale in (weight.detach().float(), 1 + weight.detach().float()):  # as Llama; as Gemma
+        if float(scale.abs().min()) < 1e-6:  # the output cannot be divided by it
+            continue
+        apply = partial(_apply_norm, scale, scale.reciprocal(), eps)
+        if _same(_output(apply, sample), wanted, weight.dtype):
+            return apply
+    return None
+
+
+def _apply_norm(scale_d: Tensor, inverse_d: Tensor, eps: float, x: Tensor) -> Tensor:
+    y: Tensor = _RmsNorm.apply(x, scale_d, inverse_d, eps)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _GatedFeedForward(torch.autograd.Function):
+    """y = down(act(gate(x)) · up(x)), each map with its LoRA update (Shazeer 2020)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, act: str, *maps: Any) -> Tensor:
+        gate, up, down = _three(maps)
+        x_nd = x.reshape(-1, x.shape[-1]).to(gate[0].dtype)
+        gate_nf, gate_nr = _map(x_nd, gate)
+        up_nf, up_nr = _map(x_nd, up)
+        y_nd, down_nr = _map(_ACTS[act][0](gate_nf).mul_(up_nf), down)
+        tensors = [t for one in (gate, up, down) for t in one[:3]]
+        ctx.save_for_backward(x_nd, gate_nf, up_nf, gate_nr, up_nr, down_nr, *tensors)
+        ctx.settings = act, (gate[3], up[3], down[3]), x.shape, x.dtype
+        return y_nd.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x_nd, gate_nf, up_nf, gate_nr, up_nr, down_nr, *tensors = ctx.saved_tensors
+        act, scales, shape, dtype = ctx.settings
+        gate, up, down = ((*tensors[3 * i : 3 * i + 3], scales[i]) for i in range(3))
+        activate, slope = _ACTS[act]
+        g_nd = grad.reshape(-1, grad.shape[-1]).to(x_nd.dtype)
+        acted_nf = activate(gate_nf)
+        d_hidden, d_down = _gradients(g_nd, acted_nf * up_nf, down_nr, down)
+        d_up_nf = acted_nf.mul_(d_hidden)
+        d_gate_nf = slope(d_hidden.mul_(up_nf), gate_nf)
+        del acted_nf, d_hidden
+        d_x, d_gate = _gradients(d_gate_nf, x_nd, gate_nr, gate)
+        d_x, d_up = _gradients(d_up_nf, x_nd, up_nr, up, into=d_x)
+        return (
+            d_x.view(shape).to(dtype),
+            None,
+            *(None, *d_gate, None),
+            *(None, *d_up, None),
+            *(None, *d_down, None),
+        )
+
+
+_Map = tuple[Tensor, Tensor, Tensor, float]
+"""W [O, I], A [R, I], B [O, R], scale."""
+
+
+def _three(flat: tuple[Any, ...]) -> tuple[_Map, _Map, _Map]:
+    """A and B in the format of W."""
+
+    def one(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> _Map:
+        return weight, a.to(weight.dtype), b.to(weight.dtype), scale
+
+    return one(*flat[:4]), one(*flat[4:8]), one(*flat[8:])
+
+
+def _map(x_ni: Tensor, of: _Map) -> tuple[Tensor, Tensor]:
+    """The map's output [N, O], and x·Aᵀ [N, R]."""
+    weight_oi, a_ri, b_or, scale = of
+    u_nr = x_ni @ a_ri.T
+    return (x_ni @ weight_oi.T).addmm_(u_nr, b_or.T, alpha=scale), u_nr
+
+
+def _gradients(
+    g_no: Tensor, x_ni: Tensor, u_nr: Tensor, of: _Map, into: Tensor | None = None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """With respect to the input [N, I] (added to `into`), and to A and B."""
+    weight_oi, a_ri, b_or, scale = of
+    g_nr = (g_no @ b_or).mul_(scale)
+    d_a = (g_nr.T @ x_ni).float()
+    d_b = (g_no.T @ u_nr).float().mul_(scale)
+    d_x = g_no @ weight_oi if into is None else into.addmm_(g_no, weight_oi)
+    return d_x.addmm_(g_nr, a_ri), (d_a, d_b)
+
+
+_ACTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
+    "silu": (nn.functional.silu, torch.ops.aten.silu_backward),
+    "gelu": (
+        partial(nn.functional.gelu, approximate="tanh"),
+        partial(torch.ops.aten.gelu_backward, approximate="tanh"),
+    ),
+}
+"""Activation, and its gradient from (gradient of the output, input)."""
+
+
+def _feed_forward(
+    module: nn.Module, maps: dict[nn.Module, LoraMap]
+) -> Callable[[Tensor], Tensor] | None:
+    """The feed-forward of a module, if it is a gated one of three plain LoRA layers."""
+    parts = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
+    act = getattr(module, "act_fn", None)
+    three = [maps[part] for part in parts if isinstance(part, nn.Module) and part in maps]
+    if len(three) != 3 or act is None or any(one.bias_o is not None for one in three):
+        return None
+    base = three[0].module.get_base_layer().weight
+    sample = _sample(base, base.shape[1])
+    for name, (activate, _) in _ACTS.items():
+        if not _same(_output(act, sample), activate(sample), base.dtype):
+            continue
+        apply = partial(_apply_feed_forward, name, three, module.forward)
+        if _same(_output(apply, sample), _output(module, sample), three[0].weight_oi.dtype):
+            return apply
+    return None
+
+
+def _apply_feed_forward(
+    act: str, three: list[LoraMap], own: Callable[[Tensor], Tensor], x: Tensor
+) -> Tensor:
+    if any(one.module.disable_adapters for one in three):
+        return own(x)
+    flat = [part for one in three for part in (one.weight_oi, one.a_ri, one.b_or, one.scale)]
+    y: Tensor = _GatedFeedForward.apply(x, act, *flat)  # type: ignore[no-untyped-call]
+    return y
+
+
+def _sample(like: Tensor, width: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(3, width, generator=generator).to(like)
+
+
+def _output(module: Callable[[Tensor], Tensor], sample: Tensor) -> Tensor | None:
+    """None where it cannot be called this way."""
+    device = sample.device.type
+    try:
+        with torch.no_grad(), torch.autocast(device, enabled=False):
+            return module(sample)
+    except (RuntimeError, TypeError):
+        return None
+
+
+def _same(found: Tensor | None, wanted: Tensor | None, dtype: torch.dtype) -> bool:
+    if found is None or wanted is None or found.shape != wanted.shape:
+        return False
+    most = wanted.abs().max().clamp_min(1e-9)
+    return float((found.float() - wanted.float()).abs().max() / most) <= _SAME[dtype]
