@@ -1,6 +1,6 @@
 """The whole product on public data: one comparison a data set, and the page of their verdicts.
 
-    python bench/verdicts.py [ferry banking77 snips snips-intent mts-header mts-terms e2e-fields e2e-style]
+    python bench/verdicts.py [ferry banking77 snips snips-intent mts-header mts-terms ...]
 
     python bench/verdicts.py --curves [banking77 snips-intent snips]
 
