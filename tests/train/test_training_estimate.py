@@ -123,8 +123,17 @@ def test_what_is_measured_computes_as_the_training_does(monkeypatch: pytest.Monk
         return real(model, *arguments, **named)
 
     monkeypatch.setattr(module, "step", watched)
+    monkeypatch.setattr(module, "emulates_bfloat16", lambda _: False)
     measured_compute(tiny_loaded(), UNITS, SETTINGS, seconds=0.01)
-    assert set(fused) == {2 * 7}
+    assert set(fused) == {2 * (7 + 1 + 2) + 1}  # linear maps, feed-forward, norms; the last norm
+
+
+def test_a_processor_that_would_emulate_bfloat16_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "emulates_bfloat16", lambda kind: kind == "cpu")
+    monkeypatch.setattr(module, "_step_seconds", lambda *_: pytest.fail("a step was taken"))
+    assert measured_compute(tiny_loaded(), UNITS, SETTINGS) == "float32"
 
 
 @pytest.mark.parametrize(
@@ -146,11 +155,13 @@ def test_the_number_format_is_the_faster_one(
         return 1.0 if compute == "float32" else ratio
 
     monkeypatch.setattr(module, "_step_seconds", clock)
+    monkeypatch.setattr(module, "emulates_bfloat16", lambda _: False)
     assert measured_compute(tiny_loaded(), alone(rows(12)), SETTINGS) == expected
     assert (len(tried) == 4) == (short > 2)
 
 
-def test_measuring_the_number_format_leaves_no_trace() -> None:
+def test_measuring_the_number_format_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "emulates_bfloat16", lambda _: False)
     loaded = tiny_loaded()
     before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
     state = torch.get_rng_state()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,14 @@ def native_bfloat16(kind: str) -> bool:
         return False
     known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # new in 2.11
     return known.get("avx512_bf16", False) or known.get("amx_bf16", False)
+
+
+def emulates_bfloat16(kind: str) -> bool:
+    """Whether a kind of device is known to multiply bfloat16 many times slower than float32."""
+    import torch
+
+    asked = kind == "cpu" and platform.machine().lower() in ("x86_64", "amd64")
+    return asked and hasattr(torch.cpu, "get_capabilities") and not native_bfloat16(kind)
 
 
 def available_bytes(device: torch.device) -> int:

@@ -15,7 +15,7 @@ from torch import nn
 
 from assay.config import FineTune
 from assay.errors import ModelError
-from assay.models.device import available_bytes
+from assay.models.device import available_bytes, emulates_bfloat16
 from assay.models.load import LoadedModel
 from assay.prefix.pack import packed_tokens
 from assay.train import adapters
@@ -158,6 +158,8 @@ def measured_compute(
     """
     if loaded.dtype == "bfloat16":
         return "bfloat16"
+    if emulates_bfloat16(device_of(loaded.model).type):  # one small step could take half a minute
+        return "float32"
     by_length = sorted(units, key=_length)
     formats: tuple[Compute, Compute] = ("float32", "bfloat16")
     with adapters.adapted(loaded, settings) as model, torch.random.fork_rng():

@@ -1,0 +1,93 @@
+"""Norms and feed-forwards as one function: recognised by what they compute, and equal to it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.generate.tiny import FAMILIES, tiny_model
+from tests.train.test_lora import IDS, adapted, outcome
+from torch import Tensor, nn
+from torch.nn import functional
+
+from assay.train.fused import fast
+
+
+def changed(model: nn.Module, ending: str) -> int:
+    return sum("forward" in vars(m) and type(m).__name__.endswith(ending) for m in model.modules())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_norm_of_every_family_is_recognised(family: str) -> None:
+    model = tiny_model(family).requires_grad_(False)
+    norms = sum(type(m).__name__.endswith("RMSNorm") for m in model.modules())
+    with fast(model, torch.float32):
+        assert changed(model, "RMSNorm") == norms > 0
+
+
+def test_logits_and_gradients_equal_those_of_the_model() -> None:
+    model = adapted()
+    wanted, theirs = outcome(model)
+    with fast(model, torch.float32):
+        assert changed(model, "MLP") == 2
+        assert changed(model, "RMSNorm") == 5
+        logits, ours = outcome(model)
+    torch.testing.assert_close(logits, wanted, rtol=1e-5, atol=1e-5)
+    for name, gradient in theirs.items():
+        assert float((ours[name] - gradient).norm()) <= 1e-5 * float(gradient.norm()), name
+
+
+@pytest.mark.parametrize("capped", [False, True])
+def test_a_norm_that_does_something_else_stays_as_it_is(capped: bool) -> None:
+    class OddRMSNorm(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(8), requires_grad=False)
+            self.eps = 1e-6
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = functional.rms_norm(x, (8,), self.weight, self.eps)
+            return y.clamp(max=0.5) if capped else y
+
+    model = nn.Sequential(OddRMSNorm())
+    with fast(model, torch.float32):
+        assert changed(model, "RMSNorm") == (0 if capped else 1)
+
+
+def test_a_norm_that_is_trained_or_has_a_zero_stays_as_it_is() -> None:
+    trained, zero = nn.RMSNorm(8, eps=1e-6), nn.RMSNorm(8, eps=1e-6).requires_grad_(False)
+    zero.weight[3] = 0.0
+    with fast(nn.Sequential(trained, zero), torch.float32):
+        assert "forward" not in vars(trained)
+        # Seen as Gemma's kind, 1 + weight, it would compute something else.
+        assert "forward" not in vars(zero)
+
+
+@pytest.mark.parametrize("act", ["relu", "gelu"])
+def test_a_feed_forward_with_another_activation_stays_as_it_is(act: str) -> None:
+    model = adapted()
+    for module in model.modules():
+        if type(module).__name__.endswith("MLP"):
+            module.act_fn = {"relu": nn.ReLU(), "gelu": nn.GELU()}[act]
+    wanted, _ = outcome(model)
+    with fast(model, torch.float32):
+        assert changed(model, "MLP") == 0
+        torch.testing.assert_close(outcome(model)[0], wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_kept_for_the_backward_pass_is_less() -> None:
+    def kept(model: nn.Module) -> int:
+        seen: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            seen[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+            model(input_ids=IDS.repeat(1, 40))
+        return sum(seen.values())
+
+    model = adapted()
+    plain = kept(model)
+    with fast(model, torch.float32):
+        assert kept(model) < 0.8 * plain
