@@ -78,16 +78,12 @@ def stake_above(scores: ArrayLike, m: float, alpha: float) -> Floats:
 
 def is_below(scores: Sequence[float], m: float, alpha: float) -> bool:
     """Whether the mean is shown to lie below `m`; once shown, it stays so."""
-    return bool(len(scores)) and bool(
-        stake_below(scores, m, alpha).max() >= math.log(1 / alpha)
-    )
+    return bool(len(scores)) and bool(stake_below(scores, m, alpha).max() >= math.log(1 / alpha))
 
 
 def is_above(scores: Sequence[float], m: float, alpha: float) -> bool:
     """Whether the mean is shown to lie above `m`; once shown, it stays so."""
-    return bool(len(scores)) and bool(
-        stake_above(scores, m, alpha).max() >= math.log(1 / alpha)
-    )
+    return bool(len(scores)) and bool(stake_above(scores, m, alpha).max() >= math.log(1 / alpha))
 
 
 def confidence_sequence(scores: Sequence[float], alpha: float) -> tuple[float, float]:

@@ -93,7 +93,7 @@ def labels(store: Store, project: str, release: str, agent: str) -> Labels:
     return Labels(scores, len(said) - len(scores), waiting or 0)
 
 
-def _waiting(project: str, release: str, agent: str) -> Select[tuple[TraceRow]]:
+def _waiting(project: str, release: str, agent: str) -> Select[TraceRow]:
     labelled = select(TraceLabelRow.trace).where(TraceLabelRow.trace == TraceRow.id)
     return select(TraceRow).where(
         TraceRow.project == project,

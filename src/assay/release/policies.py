@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -71,7 +72,7 @@ def switch_on(
             row = TracePolicyRow(project=project, release=release, seed=secrets.token_hex(16))
             session.add(row)
         row.sample, row.days, row.most = sample, days, most
-        limits = {"sample": sample, "days": days, "most": most}
+        limits: dict[str, Any] = {"sample": sample, "days": days, "most": most}
         _note(session, project, who, "traces.on", release, limits)
         return Policy(sample, days, most, row.seed)
 
@@ -107,6 +108,6 @@ def policies(store: Store, project: str) -> dict[str, Policy]:
 
 
 def _note(
-    session: Session, project: str, who: str, action: str, what: str, details: dict[str, object]
+    session: Session, project: str, who: str, action: str, what: str, details: dict[str, Any]
 ) -> None:
     session.add(AuditRow(project=project, who=who, action=action, what=what, details=details))

@@ -208,9 +208,7 @@ def prune(store: Store, project: str) -> None:
 
 def _prune(session: Session, project: str, release: str, limits: Policy) -> None:
     mine = (TraceRow.project == project) & (TraceRow.release == release)
-    session.execute(
-        delete(TraceRow).where(mine, TraceRow.at < now() - timedelta(days=limits.days))
-    )
+    session.execute(delete(TraceRow).where(mine, TraceRow.at < now() - timedelta(days=limits.days)))
     last = session.scalar(
         select(TraceRow.key).where(mine).order_by(TraceRow.key.desc()).offset(limits.most).limit(1)
     )
@@ -233,7 +231,7 @@ def _masked(value: Any) -> tuple[Any, int]:
     return value, 0
 
 
-def _of(project: str, release: str | None) -> Select[tuple[TraceRow]]:
+def _of(project: str, release: str | None) -> Select[TraceRow]:
     wanted = select(TraceRow).where(TraceRow.project == project)
     return wanted if release is None else wanted.where(TraceRow.release == release)
 

@@ -100,6 +100,10 @@ class Store:
             )
         return data
 
+    def has(self, name: str) -> bool:
+        """Whether something is kept under a sha256."""
+        return self._blob(name).exists()
+
     def _blob(self, name: str) -> Path:
         return self.folder / "blobs" / name[:2] / name
 
