@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -31,6 +31,13 @@ from assay.store.tables import AuditRow, ReleaseRow
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 LONGEST_NAME = 100
+
+_SERVED = (
+    select(ReleaseRow.agent, ReleaseRow.canary, ReleaseRow.share)
+    .where(ReleaseRow.project == bindparam("project"), ReleaseRow.name == bindparam("name"))
+    .order_by(ReleaseRow.number.desc())
+    .limit(1)
+)
 
 Parity = Callable[[Agent], None]
 """Asks the engine that will serve an agent whether it answers as the one that was measured;
@@ -95,13 +102,12 @@ def resolve(store: Store, project: str, name: str, key: str) -> str | None:
         key: whom the request is for (a user, a conversation, an API key); while a canary runs,
             one key is always answered by one agent, and a larger share keeps those it had.
     """
-    with store.session() as session:
-        row = _newest(session, project, name)
-    if row is None:
+    with store.engine.connect() as connection:  # every request asks: no session, three columns
+        found = connection.execute(_SERVED, {"project": project, "name": name}).one_or_none()
+    if found is None:
         return None
-    if row.canary is not None and place(project, name, key) < row.share:
-        return row.canary
-    return row.agent
+    agent, canary, share = found
+    return str(canary if canary is not None and place(project, name, key) < share else agent)
 
 
 def place(project: str, name: str, key: str) -> float:
