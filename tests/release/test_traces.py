@@ -113,6 +113,11 @@ def test_the_old_and_the_many_are_deleted(store: Store) -> None:
     assert [t.id for t in found] == [f"trace-{n}" for n in range(127, 117, -1) if n != 120]
     with pytest.raises(NoTraceError):
         traces.trace(store, PROJECT, "trace-120")
+    # Switched off, those that were kept still run out of time.
+    policies.switch_off(store, PROJECT, NAME, who="ann")
+    with store.session() as session:
+        session.execute(update(TraceRow).where(TraceRow.id == "trace-121").values(at=old))
+    assert "trace-121" not in {t.id for t in traces.traces(store, PROJECT)}
 
 
 def test_feedback_attaches_and_the_last_word_counts(store: Store) -> None:

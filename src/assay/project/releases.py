@@ -50,7 +50,7 @@ def listed(state: State) -> list[dict[str, Any]]:
     """Every release as it stands, and whether it keeps traces."""
     kept = policies.policies(state.store, state.name)
     return [
-        {**release.to_dict(), "traces": release.name in kept}
+        {**release.to_dict(), "traces": release.name in kept and kept[release.name].active}
         for release in releases.releases(state.store, state.name)
     ]
 

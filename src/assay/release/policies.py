@@ -23,12 +23,14 @@ class Policy:
     """How a release keeps traces.
 
     Attributes:
+        active: requests are kept; when not, those that were are kept as long as was said.
         sample: share of requests, 0 to 1, that are drawn at random to be labelled for `watch`.
         days: after so many a trace is deleted.
         most: traces that are kept at most; the oldest go first.
         seed: of the drawing; secret, so that no caller can choose to be in the sample.
     """
 
+    active: bool
     sample: float
     days: int
     most: int
@@ -36,10 +38,10 @@ class Policy:
 
 
 def policy(store: Store, project: str, release: str) -> Policy | None:
-    """How a release keeps traces; None: it keeps none."""
+    """How a release keeps traces; None: it never has."""
     with store.session() as session:
         row = session.get(TracePolicyRow, (project, release))
-        return None if row is None else Policy(row.sample, row.days, row.most, row.seed)
+        return None if row is None else _policy(row)
 
 
 def switch_on(
@@ -71,16 +73,16 @@ def switch_on(
         if row is None:
             row = TracePolicyRow(project=project, release=release, seed=secrets.token_hex(16))
             session.add(row)
-        row.sample, row.days, row.most = sample, days, most
+        row.active, row.sample, row.days, row.most = True, sample, days, most
         limits: dict[str, Any] = {"sample": sample, "days": days, "most": most}
         _note(session, project, who, "traces.on", release, limits)
-        return Policy(sample, days, most, row.seed)
+        return _policy(row)
 
 
 def switch_off(
     store: Store, project: str, release: str, *, who: str, delete_kept: bool = False
 ) -> int:
-    """Keep no more traces of a release; returns how many that were kept are deleted.
+    """Keep no more traces of a release; returns how many that were kept are deleted at once.
 
     Raises:
         ReleaseError: there is no such release.
@@ -90,7 +92,7 @@ def switch_off(
     with store.session() as session:
         row = session.get(TracePolicyRow, (project, release))
         if row is not None:
-            session.delete(row)
+            row.active = False
         if delete_kept:
             mine = (TraceRow.project == project) & (TraceRow.release == release)
             gone = len(session.scalars(delete(TraceRow).where(mine).returning(TraceRow.key)).all())
@@ -99,12 +101,16 @@ def switch_off(
 
 
 def policies(store: Store, project: str) -> dict[str, Policy]:
-    """The releases of a project that keep traces."""
+    """The releases of a project that keep traces, or have kept some."""
     with store.session() as session:
         rows = session.scalars(
             select(TracePolicyRow).where(TracePolicyRow.project == project)
         ).all()
-        return {row.release: Policy(row.sample, row.days, row.most, row.seed) for row in rows}
+        return {row.release: _policy(row) for row in rows}
+
+
+def _policy(row: TracePolicyRow) -> Policy:
+    return Policy(row.active, row.sample, row.days, row.most, row.seed)
 
 
 def _note(

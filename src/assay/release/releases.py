@@ -25,7 +25,7 @@ from assay.agent.agent import Agent
 from assay.agent.versions import AgentVersion, find_version, load_agent
 from assay.compare.records import all_finished
 from assay.errors import AssayError, UsageError
-from assay.release.evidence import judge
+from assay.release.evidence import Evidence, judge
 from assay.store.store import Store
 from assay.store.tables import AuditRow, ReleaseRow
 
@@ -195,9 +195,10 @@ def promote(
     version = find_version(store, label)
     if before is not None and before.agent == version.agent and before.canary is None:
         raise ReleaseError(f"{name} is at {version.label} already; nothing was changed.")
-    comparison = None
+    shown = None
     if before is None or before.agent != version.agent:
-        comparison = _fit(store, version, before, force, parity)
+        shown = _fit(store, version, before, force, parity)
+        comparison = shown.comparison if shown else None
     else:
         comparison = before.comparison  # the canary is over, the agent stays
     return _add(
@@ -215,7 +216,7 @@ def promote(
             reason=force,
             who=who,
         ),
-        {"to": version.label, "from": before.label if before else None},
+        {"to": version.label, "from": before.label if before else None, **_said(shown)},
     )
 
 
@@ -275,7 +276,7 @@ def canary(
         if version.agent != before.canary:
             shown = _fit(store, version, before, force, parity)
         after.canary, after.canary_label = version.agent, version.label
-    details = {"canary": after.canary_label, "share": share, "comparison": shown}
+    details = {"canary": after.canary_label, "share": share, **_said(shown)}
     return _add(store, before, after, details)
 
 
@@ -324,24 +325,32 @@ def _checked(name: str) -> str:
 
 
 def _fit(
-    store: Store, version: AgentVersion, before: Release | None, force: str | None, parity: Any
-) -> str | None:
-    """Refuse an agent that cannot or should not serve; the comparison that speaks for it."""
+    store: Store,
+    version: AgentVersion,
+    before: Release | None,
+    force: str | None,
+    parity: Parity | None,
+) -> Evidence | None:
+    """Refuse an agent that cannot or should not serve; what speaks for it, None where forced."""
     agent = load_agent(store, version.agent)
     if agent.kind == "outside":
         raise ReleaseError(
             f"{version.label} is a file of answers, which cannot answer new questions.",
             fix="Promote another agent.",
         )
-    comparison = None
+    shown = None
     if force is None:
-        replaced = before.agent if before else None
-        comparison = judge(all_finished(store), version.agent, replaced).comparison
+        shown = judge(all_finished(store), version.agent, before.agent if before else None)
     elif not force.strip():
         raise UsageError("--force was given no reason.", fix="Say why; it is kept in the log.")
     if parity is not None:
         parity(agent)
-    return comparison
+    return shown
+
+
+def _said(shown: Evidence | None) -> dict[str, str]:
+    """What the audit log says of the evidence."""
+    return {"comparison": shown.comparison, "shown": shown.sentence} if shown else {}
 
 
 def _came_from(before: Release | None, agent: str) -> int | None:
@@ -359,8 +368,6 @@ def _add(store: Store, before: Release | None, row: ReleaseRow, details: dict[st
     row.number = before.number + 1 if before else 1
     if row.reason is not None:
         details = {**details, "forced": row.reason}
-    if row.comparison is not None:
-        details = {"comparison": row.comparison, **details}
     try:
         with store.session() as session:
             session.add(row)

@@ -100,7 +100,7 @@ def record(
         Whether it is kept.
     """
     limits = policy(store, project, release)
-    if limits is None:
+    if limits is None or not limits.active:
         return False
     asked, hidden = _masked([message.to_dict() for message in messages])
     offered, hidden_tools = _masked(list(tools))

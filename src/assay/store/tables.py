@@ -219,8 +219,9 @@ class ReleaseRow(Table):
 
 
 class TracePolicyRow(Table):
-    """A release whose requests are kept; a release without a row keeps none.
+    """A release whose requests are kept while `active`; a release without a row keeps none.
 
+    Switched off, it stays for the sake of those that were kept, whose time goes on running out.
     `seed` decides, with a trace's id, whether the trace belongs to the random sample.
     """
 
@@ -228,6 +229,7 @@ class TracePolicyRow(Table):
 
     project: Mapped[str] = mapped_column(String(200), primary_key=True)
     release: Mapped[str] = mapped_column(String(100), primary_key=True)
+    active: Mapped[bool] = mapped_column(Boolean)
     sample: Mapped[float] = mapped_column(Float)
     days: Mapped[int] = mapped_column(Integer)
     most: Mapped[int] = mapped_column(Integer)

@@ -33,6 +33,7 @@ def upgrade() -> None:
         "trace_policies",
         sa.Column("project", sa.String(200), primary_key=True),
         sa.Column("release", sa.String(100), primary_key=True),
+        sa.Column("active", sa.Boolean, nullable=False),
         sa.Column("sample", sa.Float, nullable=False),
         sa.Column("days", sa.Integer, nullable=False),
         sa.Column("most", sa.Integer, nullable=False),
