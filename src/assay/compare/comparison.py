@@ -26,7 +26,7 @@ from assay.compare.entries import Settings
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.performance import measure_performance
 from assay.compare.result import DataSection, Plan, Result
-from assay.compare.saved import take_saved
+from assay.compare.saved import as_candidates, load_saved
 from assay.compare.verdict import planned_effect
 from assay.config import Config
 from assay.errors import AssayError, ConfigError, DataError, UsageError
@@ -94,8 +94,9 @@ def compare(
         AssayError: no candidate could be built, or outside answers do not fit the holdout.
     """
     outside = _read_outside(parts, bench, predictions)
+    saved = load_saved(agents, parts.split, parts.holdout, bench.store, taken=predictions)
     built, warnings = build_all(parts, bench, predictions)
-    built += take_saved(agents, built, parts.validation, parts.split, parts.holdout, bench)
+    built += as_candidates(saved, built, parts.validation, bench)
     id = _identity(parts, bench, built)
     folder = bench.store.folder / "comparisons" / id[:16]
     ended = records.finished(bench.store, id)

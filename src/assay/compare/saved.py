@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from assay.agent.agent import Agent, messages_of
@@ -18,57 +18,71 @@ from assay.models.versions import find_version
 from assay.store.store import Store
 
 
-def take_saved(
-    agents: Sequence[AgentVersion],
-    built: Sequence[Candidate],
-    validation: tuple[Example, ...],
+def load_saved(
+    versions: Sequence[AgentVersion],
     split: Path,
     holdout: str,
-    bench: Bench,
-) -> list[Candidate]:
-    """Saved agents as candidates named `NAME-VERSION`; those that were built again are left out.
-
-    What they cost to make is spent, so no set-up is counted; what they cost to keep is.
+    store: Store,
+    *,
+    taken: Collection[str] = (),
+) -> list[tuple[AgentVersion, Agent]]:
+    """The agents, refused before anything is built or opened where they must not take part.
 
     Args:
         split, holdout: folder of the split, and what its holdout was locked with.
+        taken: names of other candidates.
 
     Raises:
         UsageError: an agent is a file of answers, or its name is taken.
         HoldoutError: an agent was made of rows that are now in the holdout.
     """
-    taken = {candidate.name for candidate in built}
+    found = [(version, load_agent(store, version.agent)) for version in versions]
+    for version, agent in found:
+        if agent.kind == "outside":
+            raise UsageError(
+                f"{version.label} is a file of answers, which cannot answer new questions.",
+                fix="Name another agent, or bring the answers with --predictions.",
+            )
+        if _name(version) in taken:
+            raise UsageError(f"{_name(version)!r} would be the name of two candidates.")
+        _refuse_leak(version.label, agent, split, holdout, store)
+    return found
+
+
+def _name(version: AgentVersion) -> str:
+    return f"{version.name}-{version.version}"
+
+
+def as_candidates(
+    saved: Sequence[tuple[AgentVersion, Agent]],
+    built: Sequence[Candidate],
+    validation: tuple[Example, ...],
+    bench: Bench,
+) -> list[Candidate]:
+    """Saved agents as candidates named `NAME-VERSION`; those that were built again are left out.
+
+    What they cost to make is spent, so no set-up is counted; what they cost to keep is.
+    """
     known = {candidate.agent.id for candidate in built}
     found = []
-    for version in agents:
-        if version.agent in known:
-            bench.progress.say(f"{version.label} is among the candidates that were built.")
+    for version, agent in saved:
+        if agent.id in known:
+            bench.progress.say(f"{version.label} is among the candidates already.")
             continue
-        agent = load_agent(bench.store, version.agent)
-        name = f"{version.name}-{version.version}"
-        if agent.kind == "outside" or name in taken:
-            raise UsageError(
-                f"{version.label} is a file of answers, which cannot answer new questions."
-                if agent.kind == "outside"
-                else f"there is a candidate {name} already.",
-                fix="Name another agent.",
-            )
-        _refuse_leak(version.label, agent, split, holdout, bench.store)
-        taken.add(name)
-        known.add(version.agent)
-        bench.progress.say(f"Candidate {name}")
-        tuned = agent.model.startswith("version:")
+        known.add(agent.id)
+        bench.progress.say(f"Candidate {_name(version)}")
+        kept_up = agent.kind == "classical" or agent.model.startswith("version:")
         found.append(
             Candidate(
-                name=name,
+                name=_name(version),
                 kind=version.name,
                 agent=agent,
                 tried=(),
                 scores=tuple(bench.measure(agent, validation).primary_scores),
                 baseline=agent.kind == "classical",
-                fine_tuned=tuned,
-                curated=tuned or agent.kind == "classical",
-                retrained=tuned or agent.kind == "classical",
+                fine_tuned=agent.model.startswith("version:"),
+                curated=kept_up,
+                retrained=kept_up,
             )
         )
     return found

@@ -7,6 +7,7 @@ were.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -31,8 +32,17 @@ class Use:
 
 
 def keep_rows(store: Store, examples: Iterable[Example]) -> str:
-    """Remember which rows these are; returns the hash that a `VersionRecord` names them by."""
-    return store.put("".join(example.content_hash() for example in examples).encode())
+    """Remember which rows these are; returns their `rows_sha256`."""
+    return store.put(_joined(examples))
+
+
+def rows_sha256(examples: Iterable[Example]) -> str:
+    """The hash that a `VersionRecord` names rows by: what they say, in their order."""
+    return hashlib.sha256(_joined(examples)).hexdigest()
+
+
+def _joined(examples: Iterable[Example]) -> bytes:
+    return "".join(example.content_hash() for example in examples).encode()
 
 
 def rows_of(store: Store, data: str) -> list[str] | None:
