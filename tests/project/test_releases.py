@@ -10,6 +10,7 @@ import pytest
 from tests.small import small_project
 
 from assay import project
+from assay.agent.agent import Agent
 from assay.agent.versions import history, save_agent
 from assay.errors import HoldoutError, UsageError
 from assay.example import Message
@@ -86,7 +87,7 @@ def test_a_saved_agent_takes_part_in_a_comparison(tmp_path: Path) -> None:
     other = next(c for c in first.candidates if c.name == "prompt")
     path = made.root / "assay.yaml"
     text = path.read_text()
-    path.write_text(text.replace("system_prompt: ", "system_prompt: Please. ", 1))
+    path.write_text(text.replace("max_new_tokens: 8", "max_new_tokens: 9"))
     assert text != path.read_text()
     again = project.open(made.root).compare(agents=[prompt.label], reason="a successor")
     by_name = {c.name: c for c in again.result.candidates}
@@ -96,8 +97,6 @@ def test_a_saved_agent_takes_part_in_a_comparison(tmp_path: Path) -> None:
     assert again.result.opening.number == 2
     assert {("prompt", "prompt-1")} <= {(p.a, p.b) for p in again.result.pairs}
     held = (made.split_folder / "holdout.jsonl").read_text().splitlines()[0]
-    from assay.agent.agent import Agent
-
     cheat = Agent(model="m", shown=(tuple(json.loads(held)["messages"]),))
     saved = save_agent(made.store, "cheat", cheat, message="shows a holdout row")
     with pytest.raises(HoldoutError, match="cheat@1 was made of 1 rows"):
