@@ -44,6 +44,7 @@ def config() -> Config:
             "data": {"file": "a.csv"},
             "graders": [{"name": "label-accuracy"}],
             "primary": "label-accuracy",
+            "candidates": ["prompt"],
         }
     )
 

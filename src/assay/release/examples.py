@@ -18,6 +18,9 @@ from assay.example import Example
 from assay.release.traces import Trace
 from assay.store.files import write_atomic_lines
 
+_OF_A_DATASET = frozenset({"few-rows", "no-rows", "one-class", "rare-class"})
+"""Problems of a data set as a whole, which a handful of corrections is not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -94,8 +97,7 @@ def write_examples(
     used = [traces[example.line - 1] for example in kept]
     if used:
         write_atomic_lines(to, (_line(_conversation(trace)) for trace in used))
-    # What is said of the file as a whole is for a data set, not for a handful of corrections.
-    counts = {c: n for c, n in report.counts.items() if c not in ("few-rows", "no-rows")}
+    counts = {code: n for code, n in report.counts.items() if code not in _OF_A_DATASET}
     return Written(
         file=str(to) if used else None,
         written=len(used),

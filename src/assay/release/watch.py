@@ -60,7 +60,8 @@ class Watch:
         mean, mean_low, mean_high: of the labels, with their 95 % confidence sequence; None
             before the first.
         needed: about so many more labels settle, with a power of 0.8, whether it has fallen by
-            `drop`; None when it is settled, or when more would be needed than can be had.
+            `drop` or, after the first ones, what these lean to; None when it is settled, or when
+            more would be needed than can be had.
         sentence: all of it in words.
     """
 
@@ -152,15 +153,16 @@ def watch(release: Release, labels: Labels, held_against: Reference, drop: float
 
 
 def _needed(scores: list[float], at: Reference, floor: float, level: float) -> int:
-    """Labels that show the fall if there was one, and that show there was none if not."""
+    """Labels that show what the labels so far lean to; before the first, that show either."""
     seen = len(scores)
     below = float(stake_below(scores, at.low, level)[-1]) if seen else 0.0
     above = float(stake_above(scores, floor, level)[-1]) if seen else 0.0
     fallen, kept = at.width**2 * floor * (1 - floor), at.width**2 * at.score * (1 - at.score)
-    return max(
-        labels_needed(at.low, floor, fallen, level, stake=below, seen=seen),
-        labels_needed(1 - floor, 1 - at.score, kept, level, stake=above, seen=seen),
-    )
+    to_stale = labels_needed(at.low, floor, fallen, level, stake=below, seen=seen)
+    to_hold = labels_needed(1 - floor, 1 - at.score, kept, level, stake=above, seen=seen)
+    if not seen:
+        return max(to_stale, to_hold)
+    return to_hold if above >= below else to_stale
 
 
 def _sentence(
