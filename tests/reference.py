@@ -38,6 +38,20 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   tokens_per_s, peak_bytes, compute, forgetting}`; with `--sweep`: `{trials: [{number, state,
   settings, loss, epochs_done, error}], best, diff, written}`.
 - `assay compare --json`: `result.json`, described in [result.md](result.md).
+- `assay versions list --json`: `[{id, base, method, saved_at, metrics, parent, agents}]`; `show`:
+  `{id, folder, saved_at, whole, bytes, rows, agents, record}`; `diff`: `{first, second, fields:
+  {path: [one, other]}, rows: {part: {only_first, only_second}}}`; `trained-on`: `{example, sha256,
+  versions: [{id, saved_at, as, agents}], unknown}`.
+- `assay release promote|canary|rollback --json`: `{name, number, action, agent, agent_id, canary,
+  canary_id, share, comparison, reason, who, at}`; `history`: a list of these, newest first; `list`:
+  the same with `traces`.
+- `assay traces list --json`: `[{id, release, agent, messages, tools, answer, usage, masked,
+  sampled, thumb, corrected, at}]`; `show`, `feedback` and `next`: one of these (`next`: null when
+  none is left); `label`: `{trace, score}`; `to-data`: `{file, written, rejected, rejected_file,
+  counts, masked}`.
+- `assay watch --json`: `{release, agent, outcome, score, low, drop, labels, skipped, waiting, mean,
+  mean_low, mean_high, needed, sentence}`.
+- `assay backup|restore --json`: `{file, files, bytes, at}`.
 """
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from assay.agent.agent import Agent
-from assay.errors import AssayError
+from assay.errors import AssayError, UsageError
 from assay.store.store import Store
 from assay.store.tables import AgentRow, AgentVersionRow
 
@@ -24,6 +24,11 @@ class AgentVersion:
     author: str
     message: str
     at: datetime
+
+    @property
+    def label(self) -> str:
+        """As a person names it, `NAME@VERSION`."""
+        return f"{self.name}@{self.version}"
 
 
 def save_agent(
@@ -49,7 +54,7 @@ def save_agent(
             name=name,
             version=(last or 0) + 1,
             agent=agent.id,
-            author=author or _user(),
+            author=author or user(),
             message=message,
         )
         session.add(row)
@@ -84,11 +89,44 @@ def history(store: Store, name: str) -> list[AgentVersion]:
         return [_version(row) for row in rows]
 
 
+def find_version(store: Store, label: str) -> AgentVersion:
+    """The save that `NAME@VERSION` names.
+
+    Raises:
+        UsageError: it is not written so.
+        AssayError: there is no such save.
+    """
+    name, sign, number = label.rpartition("@")
+    if not sign or not name or not number.isdecimal() or len(number) > 9:
+        raise UsageError(
+            f"{label!r} names no version of an agent.", fix="Write it as NAME@VERSION: fine-tune@2."
+        )
+    with store.session() as session:
+        row = session.scalar(
+            select(AgentVersionRow).where(
+                AgentVersionRow.name == name, AgentVersionRow.version == int(number)
+            )
+        )
+        if row is not None:
+            return _version(row)
+        newest = session.scalar(
+            select(func.max(AgentVersionRow.version)).where(AgentVersionRow.name == name)
+        )
+        names = session.scalars(select(AgentVersionRow.name).distinct().limit(20)).all()
+    raise AssayError(
+        f"there is no agent {label}.",
+        fix=f"{name} has versions 1 to {newest}."
+        if newest
+        else f"There are: {', '.join(sorted(names)) or 'none; `assay compare` makes some'}.",
+    )
+
+
 def _version(row: AgentVersionRow) -> AgentVersion:
     return AgentVersion(row.name, row.version, row.agent, row.author, row.message, row.at)
 
 
-def _user() -> str:
+def user() -> str:
+    """Who runs this process, as the machine knows them."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -69,11 +69,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """All that a builder may use."""
+    """All that a builder may use.
+
+    Attributes:
+        split: sha256 of the holdout that is locked away; None where there is none.
+    """
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     bench: Bench
+    split: str | None = None
 
     @property
     def config(self) -> Config:

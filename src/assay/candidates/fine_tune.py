@@ -14,6 +14,7 @@ from assay.chat.template import Template
 from assay.config import FineTune
 from assay.example import Example, canonical_json
 from assay.models.device import best_device
+from assay.models.lineage import keep_rows, rows_sha256
 from assay.models.load import LoadedModel, load
 from assay.models.versions import VersionRecord, save_version
 from assay.train import auto
@@ -61,10 +62,14 @@ def train_version(context: Context) -> tuple[str, TrainResult]:
     """
     config, prepared = context.config, Prepared.of(context)
     result = prepared.train(context, prepared.settings)
+    saw = {"train": prepared.examples, "validation": context.validation}
+    if prepared.examples is not context.train:
+        saw["asked"] = context.train
     record = VersionRecord(
         base=config.model,
         base_sha256=prepared.loaded.weights_sha256,
-        data={"train": _digest(prepared.examples), "validation": _digest(context.validation)},
+        data={part: keep_rows(context.store, examples) for part, examples in saw.items()},
+        split=context.split,
         settings=prepared.settings.model_dump(mode="json", exclude={"tracking"}),
         template=prepared.template.to_dict(),
         template_sha256=prepared.template.sha256,
@@ -149,11 +154,6 @@ class Prepared:
             )
 
 
-def _digest(examples: tuple[Example, ...]) -> str:
-    joined = "".join(example.content_hash() for example in examples)
-    return hashlib.sha256(joined.encode()).hexdigest()
-
-
 def _key(
     loaded: LoadedModel,
     template: Template,
@@ -166,8 +166,8 @@ def _key(
         loaded.weights_sha256,
         template.sha256,
         prompt,
-        _digest(train),
-        _digest(validation),
+        rows_sha256(train),
+        rows_sha256(validation),
         settings.model_dump(mode="json", exclude={"tracking"}),
     ]
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn, cast
 
 import typer
 
-from assay.cli import data, models
+from assay.cli import backup, data, models, release, traces, versions
 from assay.cli import train as training
 from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.progress import Terminal
@@ -26,7 +26,11 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
-app.command()(training.train)
+app.add_typer(versions.app, name="versions")
+app.add_typer(release.app, name="release")
+app.add_typer(traces.app, name="traces")
+for command in (training.train, release.watch, backup.backup, backup.restore):
+    app.command()(command)
 
 Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
@@ -98,6 +102,10 @@ def compare(
         list[str] | None,
         typer.Option(help="NAME=FILE: answers of an outside model, JSONL {id, output}"),
     ] = None,
+    agent: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME@VERSION of a saved agent that takes part, such as the one served"),
+    ] = None,
     reason: Annotated[
         str, typer.Option(help="why the holdout is opened; kept in its log")
     ] = "assay compare",
@@ -125,6 +133,7 @@ def compare(
         print_estimate(opened.estimate())
     comparison = opened.compare(
         predictions=outside,
+        agents=agent or (),
         reason=reason,
         trust_code=trust_code,
         redact=redact,

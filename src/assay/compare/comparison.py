@@ -16,7 +16,7 @@ from statistics import fmean
 
 from assay import __version__
 from assay.agent.agent import Agent
-from assay.agent.versions import save_agent
+from assay.agent.versions import AgentVersion, save_agent
 from assay.candidates import builder, ways
 from assay.candidates.building import Candidate, Context, Tried
 from assay.compare import records
@@ -26,6 +26,7 @@ from assay.compare.entries import Settings
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.performance import measure_performance
 from assay.compare.result import DataSection, Plan, Result
+from assay.compare.saved import as_candidates, load_saved
 from assay.compare.verdict import planned_effect
 from assay.config import Config
 from assay.errors import AssayError, ConfigError, DataError, UsageError
@@ -75,17 +76,27 @@ class Comparison:
 
 
 def compare(
-    parts: Parts, bench: Bench, *, predictions: Mapping[str, Path], reason: str
+    parts: Parts,
+    bench: Bench,
+    *,
+    predictions: Mapping[str, Path],
+    reason: str,
+    agents: Sequence[AgentVersion] = (),
 ) -> Comparison:
     """Build every candidate, write the plan, open the holdout, measure, decide.
 
     A comparison that ended is read back; one that was killed goes on where it was.
 
+    Args:
+        agents: saved ones that take part beside what is built, such as the one that is served.
+
     Raises:
         AssayError: no candidate could be built, or outside answers do not fit the holdout.
     """
     outside = _read_outside(parts, bench, predictions)
+    saved = load_saved(agents, parts.split, parts.holdout, bench.store, taken=predictions)
     built, warnings = build_all(parts, bench, predictions)
+    built += as_candidates(saved, built, parts.validation, bench)
     id = _identity(parts, bench, built)
     folder = bench.store.folder / "comparisons" / id[:16]
     ended = records.finished(bench.store, id)
@@ -126,7 +137,7 @@ def build_all(
     parts: Parts, bench: Bench, predictions: Mapping[str, Path]
 ) -> tuple[list[Candidate], list[str]]:
     """Every candidate that can be built, and a sentence for each that cannot."""
-    context = Context(parts.train, parts.validation, bench)
+    context = Context(parts.train, parts.validation, bench, parts.holdout)
     built: list[Candidate] = []
     warnings: list[str] = []
     names = ways(bench.config.candidates, bench.config.task)

@@ -6,6 +6,7 @@ comparison (same candidates, same plan) resumed after a kill is the same opening
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -74,6 +75,14 @@ def open_holdout(
 def holdout_ids(split: Path, holdout: str) -> list[str]:
     """The ids of the holdout's rows, which tell nothing of what is in them; no opening."""
     return [example.id for example in read_examples(_locked(split, holdout))]
+
+
+def rows_held_out(split: Path, holdout: str, rows: Collection[str]) -> int:
+    """How many of the holdout's rows are among `rows` (by `Example.content_hash`).
+
+    A count tells nothing of what is in them; no opening.
+    """
+    return sum(e.content_hash() in rows for e in read_examples(_locked(split, holdout)))
 
 
 def _locked(split: Path, holdout: str) -> Path:

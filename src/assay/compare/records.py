@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sqlalchemy import select
@@ -49,16 +49,18 @@ def finish(store: Store, result: Result, answers: Iterable[AnswerRow], folder: P
         row.result = result.model_dump(mode="json")
 
 
-def latest(store: Store) -> Result | None:
-    """The result of the comparison begun last among those that ended."""
+def all_finished(store: Store) -> Iterator[Result]:
+    """The results of all comparisons that ended, newest first (by when they were begun)."""
     with store.session() as session:
-        row = session.scalar(
-            select(ComparisonRow)
+        ids = session.scalars(
+            select(ComparisonRow.id)
             .where(ComparisonRow.result.is_not(None))
-            .order_by(ComparisonRow.at.desc())
-            .limit(1)
-        )
-        return None if row is None else Result.model_validate(row.result)
+            .order_by(ComparisonRow.at.desc(), ComparisonRow.id)
+        ).all()
+    for id in ids:
+        result = finished(store, id)
+        if result is not None:
+            yield result
 
 
 def _zipped(answers: Iterable[AnswerRow]) -> bytes:

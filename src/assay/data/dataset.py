@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def prepare(
     template: Template | None = None,
     context_length: int | None = None,
     opened: bool = False,
+    replacing: Callable[[], None] | None = None,
     progress: Progress = SILENT,
 ) -> SplitManifest:
     """Make the split of a project, or find that it is there already.
@@ -68,6 +70,7 @@ def prepare(
         folder: where the split is kept.
         template, context_length: of the model; longer examples are rejected.
         opened: whether the holdout in `folder` was ever opened (the log of openings says so).
+        replacing: called while the old split is still there, if a new one will take its place.
 
     Raises:
         DataError: a file cannot be read, or its examples cannot be divided.
@@ -81,6 +84,8 @@ def prepare(
     present = verify_split(folder)
     if present.key == key:
         return present
+    if replacing is not None:
+        replacing()
     renewed = present.generation > 1
     found = source.gather(holdout=not renewed)
     if renewed:

@@ -38,7 +38,10 @@ class VersionRecord(BaseModel):
     Attributes:
         base: the model it was trained from, as `load` takes it.
         base_sha256: of the base's weights.
-        data: name of each file or split it saw (`train`, `validation`) -> sha256 of its content.
+        data: name of each file or part it saw (`train`, `validation`; `asked`: the rows whose
+            inputs a teacher answered) -> hash of its rows, see `models/lineage.py`.
+        split: sha256 of the holdout that was locked away from it; None: there was none, or it was
+            made before this was kept.
         settings: of the trainer.
         code: version of Assay that trained it.
         template: the frozen chat template (`Template.to_dict()`).
@@ -52,6 +55,7 @@ class VersionRecord(BaseModel):
     base: str
     base_sha256: str
     data: dict[str, str]
+    split: str | None = None
     settings: dict[str, Any]
     seed: int
     code: str
@@ -149,6 +153,15 @@ def load_version(state_folder: Path, id: str) -> Version:
     return version
 
 
+def find_version(state_folder: Path, id: str) -> Version:
+    """The version `id` (or the one that starts with it) as its record says; nothing is hashed.
+
+    Raises:
+        ModelError: no such version, several that start so, or a record that cannot be read.
+    """
+    return _read(_find(versions_folder(state_folder), id))[0]
+
+
 def list_versions(state_folder: Path) -> list[Version]:
     """All versions, oldest first. Files are not hashed here; `load_version` does that.
 
@@ -161,7 +174,10 @@ def list_versions(state_folder: Path) -> list[Version]:
 
 
 def _identity(record: VersionRecord, files: dict[str, str]) -> str:
-    whole = {"record": record.model_dump(mode="json"), "files": files}
+    raw = record.model_dump(mode="json")
+    if record.split is None:
+        del raw["split"]  # records from before it was kept have their old id
+    whole = {"record": raw, "files": files}
     return hashlib.sha256(canonical_json(whole).encode()).hexdigest()
 
 

@@ -12,6 +12,7 @@ from assay.project.estimate import Estimate
 from assay.project.files import check_file, import_file, overlap_files
 from assay.project.init import Choices, Draft, draft
 from assay.project.project import Comparison, Project, create, open
+from assay.project.state import State, open_state
 
 __all__ = [
     "Choices",
@@ -19,11 +20,13 @@ __all__ = [
     "Draft",
     "Estimate",
     "Project",
+    "State",
     "check_file",
     "create",
     "draft",
     "import_file",
     "open",
     "open_demo",
+    "open_state",
     "overlap_files",
 ]

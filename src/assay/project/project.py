@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assay.agent.versions import find_version
 from assay.candidates import ways
 from assay.candidates.building import Context
 from assay.compare import comparison as comparing
@@ -26,14 +27,16 @@ from assay.data.split import (
     load_validation_with_twins,
     read_manifest,
 )
-from assay.errors import HoldoutError, UsageError
+from assay.errors import DataError, HoldoutError, UsageError
 from assay.evaluate.graders import check_graders
 from assay.evaluate.measure import Bench
 from assay.example import Example
+from assay.generate.engine import Answer
 from assay.progress import SILENT, Progress
 from assay.project.estimate import Estimate, Sizes, estimate
 from assay.project.init import Draft, token_limits, write_project
 from assay.project.sizes import sizes_of, token_lengths
+from assay.project.versions import removed_rows, trained_on
 from assay.store.store import Store
 
 if TYPE_CHECKING:
@@ -86,7 +89,8 @@ class Project:
         return self.root / STATE_FOLDER / "split"
 
     @cached_property
-    def _template(self) -> tuple[Template, int]:
+    def template(self) -> tuple[Template, int]:
+        """The model's chat template, and the tokens that it can read."""
         from assay.chat.template import Template
         from assay.models.load import load_tokenizer
 
@@ -100,16 +104,27 @@ class Project:
             DataError: the examples cannot be read or divided.
             HoldoutError: the split was changed, or the holdout was opened and would change.
         """
-        template, context = self._template
-        return prepare(
+        template, context = self.template
+        before: list[Example] = []
+
+        def remember() -> None:
+            before.extend(load_train(self.split_folder) + load_validation(self.split_folder))
+
+        manifest = prepare(
             self.config,
             self.root,
             self.split_folder,
             template=template,
             context_length=context,
             opened=bool(self.openings()),
+            replacing=remember,
             progress=progress,
         )
+        if before:
+            after = load_train(self.split_folder) + load_validation(self.split_folder)
+            if line := removed_rows(self.store, before, after):
+                progress.say(line)
+        return manifest
 
     def openings(self) -> list[OpeningRecord]:
         """Every opening of the present holdout, oldest first."""
@@ -137,7 +152,7 @@ class Project:
 
     def renew_holdout(self, file: Path, progress: Progress = SILENT) -> SplitManifest:
         """Lock a new holdout of new examples; the old one may be trained on from now on."""
-        template, context = self._template
+        template, context = self.template
         return renew(
             self.config,
             self.root,
@@ -153,7 +168,7 @@ class Project:
         from assay.models.show import describe
 
         manifest = self.split(progress)
-        template, context = self._template
+        template, context = self.template
         return sizes_of(
             load_train(self.split_folder),
             self.config,
@@ -178,6 +193,7 @@ class Project:
         self,
         *,
         predictions: Mapping[str, Path] | None = None,
+        agents: Sequence[str] = (),
         reason: str = "compare",
         trust_code: bool = False,
         redact: bool = False,
@@ -187,10 +203,12 @@ class Project:
 
         Args:
             predictions: name -> JSONL file `{id, output}` of an outside model's answers.
+            agents: `NAME@VERSION` of saved agents that take part too, such as the one served.
             reason: why the holdout is opened; kept in its log.
             trust_code: run the project's own Python graders.
             redact: leave inputs, references and answers out of the report.
         """
+        saved = [find_version(self.store, label) for label in agents]
         manifest = self.split(progress)
         parts = comparing.Parts(
             train=tuple(load_train(self.split_folder)),
@@ -203,7 +221,11 @@ class Project:
             data=_data_section(manifest),
         )
         done = comparing.compare(
-            parts, self._bench(progress, trust_code), predictions=predictions or {}, reason=reason
+            parts,
+            self._bench(progress, trust_code),
+            predictions=predictions or {},
+            agents=saved,
+            reason=reason,
         )
         report = write_report(done.folder, redact=redact)
         shutil.copyfile(report, self.root / REPORT)
@@ -236,12 +258,34 @@ class Project:
         trials = trials or train.TRIALS
         return train.sweep(self._context(progress), self.root, trials=trials, write=write)
 
+    def score(self, answer: str, example: Example) -> float:
+        """What an answer is worth by the primary grader, 0 to 1.
+
+        Raises:
+            DataError: the grader can say nothing about the example.
+        """
+        graded = self._bench(SILENT, trust_code=False).grade([Answer(answer)], [example])
+        if not graded.primary_scores:
+            raise DataError(
+                f"{self.config.primary} can say nothing about this example.",
+                fix="Skip it.",
+            )
+        return graded.primary_scores[0]
+
+    def trained_on(self, example: str) -> dict[str, Any]:
+        """The versions that saw an example, see `assay.project.versions.trained_on`."""
+        seen: list[Example] = []
+        if (self.split_folder / MANIFEST).exists():
+            seen = load_train(self.split_folder) + load_validation(self.split_folder)
+        return trained_on(self.store, seen, example)
+
     def _context(self, progress: Progress) -> Context:
-        self.split(progress)
+        manifest = self.split(progress)
         return Context(
             tuple(load_train(self.split_folder)),
             tuple(load_validation(self.split_folder)),
             self._bench(progress, trust_code=False),
+            manifest.holdout_sha256,
         )
 
     def curve_seconds(self, candidate: str, progress: Progress = SILENT) -> float:

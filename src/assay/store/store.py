@@ -16,7 +16,7 @@ from assay.errors import AssayError
 from assay.store.files import write_atomic
 from assay.store.tables import SettingRow
 
-HEAD = "0003"
+HEAD = "0005"
 """The newest migration; a store at it is opened without loading Alembic."""
 
 
@@ -99,6 +99,10 @@ class Store:
                 fix="Restore it from a backup.",
             )
         return data
+
+    def has(self, name: str) -> bool:
+        """Whether something is kept under a sha256."""
+        return self._blob(name).exists()
 
     def _blob(self, name: str) -> Path:
         return self.folder / "blobs" / name[:2] / name

@@ -1,0 +1,111 @@
+"""Agents that were saved before, as candidates of a new comparison."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from assay.agent.agent import Agent, messages_of
+from assay.agent.versions import AgentVersion, load_agent
+from assay.candidates.building import Candidate
+from assay.compare.holdout import rows_held_out
+from assay.errors import HoldoutError, UsageError
+from assay.evaluate.measure import Bench
+from assay.example import Example
+from assay.models.lineage import rows_of
+from assay.models.versions import find_version
+from assay.store.store import Store
+
+
+def load_saved(
+    versions: Sequence[AgentVersion],
+    split: Path,
+    holdout: str,
+    store: Store,
+    *,
+    taken: Collection[str] = (),
+) -> list[tuple[AgentVersion, Agent]]:
+    """The agents, refused before anything is built or opened where they must not take part.
+
+    Args:
+        split, holdout: folder of the split, and what its holdout was locked with.
+        taken: names of other candidates.
+
+    Raises:
+        UsageError: an agent is a file of answers, or its name is taken.
+        HoldoutError: an agent was made of rows that are now in the holdout.
+    """
+    found = [(version, load_agent(store, version.agent)) for version in versions]
+    for version, agent in found:
+        if agent.kind == "outside":
+            raise UsageError(
+                f"{version.label} is a file of answers, which cannot answer new questions.",
+                fix="Name another agent, or bring the answers with --predictions.",
+            )
+        if _name(version) in taken:
+            raise UsageError(f"{_name(version)!r} would be the name of two candidates.")
+        _refuse_leak(version.label, agent, split, holdout, store)
+    return found
+
+
+def _name(version: AgentVersion) -> str:
+    return f"{version.name}-{version.version}"
+
+
+def as_candidates(
+    saved: Sequence[tuple[AgentVersion, Agent]],
+    built: Sequence[Candidate],
+    validation: tuple[Example, ...],
+    bench: Bench,
+) -> list[Candidate]:
+    """Saved agents as candidates named `NAME-VERSION`; those that were built again are left out.
+
+    What they cost to make is spent, so no set-up is counted; what they cost to keep is.
+    """
+    known = {candidate.agent.id for candidate in built}
+    found = []
+    for version, agent in saved:
+        if agent.id in known:
+            bench.progress.say(f"{version.label} is among the candidates already.")
+            continue
+        known.add(agent.id)
+        bench.progress.say(f"Candidate {_name(version)}")
+        kept_up = agent.kind == "classical" or agent.model.startswith("version:")
+        found.append(
+            Candidate(
+                name=_name(version),
+                kind=version.name,
+                agent=agent,
+                tried=(),
+                scores=tuple(bench.measure(agent, validation).primary_scores),
+                baseline=agent.kind == "classical",
+                fine_tuned=agent.model.startswith("version:"),
+                curated=kept_up,
+                retrained=kept_up,
+            )
+        )
+    return found
+
+
+def _refuse_leak(label: str, agent: Agent, split: Path, holdout: str, store: Store) -> None:
+    leaked = rows_held_out(split, holdout, set(_rows(agent, store)))
+    if leaked:
+        raise HoldoutError(
+            f"{label} was made of {leaked} rows that are in the holdout now; what it scores there "
+            "would be its memory.",
+            fix="Leave it out, or start afresh with `assay data renew-holdout FILE`.",
+        )
+
+
+def _rows(agent: Agent, store: Store) -> Iterator[str]:
+    """Hashes of the rows that an agent was made of, as far as they are known."""
+    if agent.model.startswith("version:"):
+        record = find_version(store.folder, agent.model.removeprefix("version:")).record
+        for data in record.data.values():
+            yield from rows_of(store, data) or ()
+    if agent.nearest is not None:
+        for line in store.get(agent.nearest.pool).decode().splitlines():
+            yield Example.from_dict(json.loads(line)).content_hash()
+    for shown in agent.shown:
+        yield Example("shown", messages_of(shown)).content_hash()

@@ -1,0 +1,95 @@
+"""Which rows a version was trained on, and which versions a row has gone into.
+
+A record's data hash is the sha256 of its rows' hashes in a row. That very text is kept as a blob,
+once for all versions that share it, so a record of constant size still answers which rows they
+were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from assay.example import Example
+from assay.models.versions import Version, list_versions
+from assay.store.store import Store
+
+_HEX = 64  # digits of a row's hash
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A version that saw some rows.
+
+    Attributes:
+        parts: what each of its data was to it (`train`, `validation`), and how many of the rows
+            that were asked about are in it.
+    """
+
+    version: Version
+    parts: dict[str, int]
+
+
+def keep_rows(store: Store, examples: Iterable[Example]) -> str:
+    """Remember which rows these are; returns their `rows_sha256`."""
+    return store.put(_joined(examples))
+
+
+def rows_sha256(examples: Iterable[Example]) -> str:
+    """The hash that a `VersionRecord` names rows by: what they say, in their order."""
+    return hashlib.sha256(_joined(examples)).hexdigest()
+
+
+def _joined(examples: Iterable[Example]) -> bytes:
+    return "".join(example.content_hash() for example in examples).encode()
+
+
+def rows_of(store: Store, data: str) -> list[str] | None:
+    """`Example.content_hash` of each row behind a data hash, in order; None: not kept."""
+    if not store.has(data):
+        return None
+    text = store.get(data).decode()
+    return [text[start : start + _HEX] for start in range(0, len(text), _HEX)]
+
+
+def uses_of(store: Store, rows: Iterable[str]) -> list[Use]:
+    """The versions that saw any of these rows (by `Example.content_hash`), oldest first."""
+    wanted = set(rows)
+    known: dict[str, list[str] | None] = {}
+    found = []
+    for version in list_versions(store.folder):
+        parts = {}
+        for part, data in version.record.data.items():
+            if data not in known:
+                known[data] = rows_of(store, data)
+            if count := len(wanted.intersection(known[data] or ())):
+                parts[part] = count
+        if parts:
+            found.append(Use(version, parts))
+    return found
+
+
+def unknown_rows(store: Store, versions: Iterable[Version]) -> list[Version]:
+    """Versions of which it is not known which rows they saw: made before rows were kept."""
+    return [v for v in versions if any(not store.has(d) for d in v.record.data.values())]
+
+
+def differences(one: Version, other: Version) -> dict[str, tuple[object, object]]:
+    """What two records say differently, by the path of the field; None: it is not there."""
+    a, b = _flat(one.record.model_dump(mode="json")), _flat(other.record.model_dump(mode="json"))
+    return {
+        path: (a.get(path), b.get(path))
+        for path in sorted(a.keys() | b.keys())
+        if a.get(path) != b.get(path)
+    }
+
+
+def _flat(value: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            found |= _flat(item, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = item
+    return found

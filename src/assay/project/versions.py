@@ -1,0 +1,165 @@
+"""What can be asked about fine-tuned versions: which there are, what made them, what they saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from assay.agent.agent import Agent
+from assay.errors import DataError
+from assay.example import Example
+from assay.models.lineage import differences, rows_of, unknown_rows, uses_of
+from assay.models.versions import Version, find_version, list_versions, load_version
+from assay.store.store import Store
+from assay.store.tables import AgentRow, AgentVersionRow
+
+SHORT = 12
+"""Digits of an id that is shown to people."""
+
+
+def versions(store: Store) -> list[dict[str, Any]]:
+    """Every version, oldest first: id, base, how and when it was trained, what uses it."""
+    used = _agents_by_version(store)
+    return [
+        {
+            "id": version.id,
+            "base": version.record.base,
+            "method": version.record.settings.get("method"),
+            "saved_at": version.saved_at,
+            "metrics": version.record.metrics,
+            "parent": version.record.parent,
+            "agents": used.get(version.id, []),
+        }
+        for version in list_versions(store.folder)
+    ]
+
+
+def version(store: Store, id: str) -> dict[str, Any]:
+    """All that made a version; its files are checked against their hashes.
+
+    Raises:
+        ModelError: there is no such version, or a file is not as it was saved.
+    """
+    found = load_version(store.folder, id)
+    return {
+        "id": found.id,
+        "folder": str(found.folder),
+        "saved_at": found.saved_at,
+        "whole": found.whole,
+        "bytes": sum(file.stat().st_size for file in found.folder.iterdir()),
+        "rows": {part: _count(store, data) for part, data in found.record.data.items()},
+        "agents": _agents_by_version(store).get(found.id, []),
+        "record": found.record.model_dump(mode="json"),
+    }
+
+
+def diff(store: Store, one: str, other: str) -> dict[str, Any]:
+    """What two records say differently, and which rows only one of the versions saw.
+
+    Raises:
+        ModelError: there is no such version.
+    """
+    a, b = find_version(store.folder, one), find_version(store.folder, other)
+    rows = {}
+    for part in sorted(a.record.data.keys() | b.record.data.keys()):
+        before, after = _rows(store, a, part), _rows(store, b, part)
+        if before is not None and after is not None:
+            rows[part] = {"only_first": len(before - after), "only_second": len(after - before)}
+    return {
+        "first": a.id,
+        "second": b.id,
+        "fields": {path: list(pair) for path, pair in differences(a, b).items()},
+        "rows": rows,
+    }
+
+
+def trained_on(store: Store, examples: Sequence[Example], id: str) -> dict[str, Any]:
+    """The versions that saw an example of train or validation.
+
+    Args:
+        examples: of train and validation as they are now.
+        id: of an example; or the first 8 or more digits of its content's hash, which still finds
+            one that is no longer there.
+
+    Raises:
+        DataError: neither an example nor the rows of a version go by that name.
+    """
+    named = [example.content_hash() for example in examples if example.id == id]
+    hashes = named or _by_hash(store, id)
+    if not hashes:
+        raise DataError(
+            f"there is no example {id!r} in train or validation.",
+            fix="Give an id as `assay data show` prints it, or the hash of its content.",
+        )
+    saved = list_versions(store.folder)
+    return {
+        "example": id,
+        "sha256": hashes[0],
+        "versions": [
+            {
+                "id": use.version.id,
+                "saved_at": use.version.saved_at,
+                "as": sorted(use.parts),
+                "agents": _agents_by_version(store).get(use.version.id, []),
+            }
+            for use in uses_of(store, hashes)
+        ],
+        "unknown": [version.id for version in unknown_rows(store, saved)],
+    }
+
+
+def removed_rows(store: Store, before: Sequence[Example], after: Sequence[Example]) -> str | None:
+    """A sentence on the versions that were trained on rows that are gone now; None: there are none.
+
+    Args:
+        before, after: train and validation of the split as it was and as it is.
+    """
+    gone = {e.content_hash() for e in before} - {e.content_hash() for e in after}
+    uses = uses_of(store, gone)
+    if not uses:
+        return None
+    named = ", ".join(
+        f"{use.version.id[:SHORT]} ({sum(use.parts.values())} rows)" for use in uses[:10]
+    )
+    more = f" and {len(uses) - 10} more" if len(uses) > 10 else ""
+    return (
+        f"{len(gone)} examples are no longer in train or validation. These versions saw some of "
+        f"them and still remember: {named}{more}."
+    )
+
+
+def _by_hash(store: Store, digits: str) -> list[str]:
+    if len(digits) < 8 or not set(digits) <= set("0123456789abcdef"):
+        return []
+    data = {d for v in list_versions(store.folder) for d in v.record.data.values()}
+    found = {row for d in data for row in rows_of(store, d) or () if row.startswith(digits)}
+    return sorted(found)[:1] if len(found) == 1 else []
+
+
+def _rows(store: Store, version: Version, part: str) -> set[str] | None:
+    data = version.record.data.get(part)
+    known = [] if data is None else rows_of(store, data)
+    return None if known is None else set(known)
+
+
+def _count(store: Store, data: str) -> int | None:
+    rows = rows_of(store, data)
+    return None if rows is None else len(rows)
+
+
+def _agents_by_version(store: Store) -> dict[str, list[str]]:
+    """`NAME@VERSION` of the saved agents that answer with each version."""
+    with store.session() as session:
+        rows = session.execute(
+            select(AgentVersionRow.name, AgentVersionRow.version, AgentRow.body)
+            .join(AgentRow, AgentRow.id == AgentVersionRow.agent)
+            .where(AgentRow.body.contains('"model":"version:'))
+            .order_by(AgentVersionRow.key)
+        ).all()
+    used: dict[str, list[str]] = {}
+    for name, number, body in rows:
+        model = Agent.model_validate_json(body).model
+        used.setdefault(model.removeprefix("version:"), []).append(f"{name}@{number}")
+    return used

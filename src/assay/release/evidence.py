@@ -1,0 +1,155 @@
+"""Whether a stored comparison shows that an agent may take a release's place. Pure.
+
+Nothing is measured here and no holdout is opened: what a finished comparison says is read. Of
+several comparisons the newest that has both agents decides, so that an old success cannot be
+picked over a newer failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from assay.compare.result import CandidateResult, PairResult, Result
+from assay.errors import AssayError
+
+FORCE = "Promote it all the same with --force and a reason, which is logged."
+
+
+class UnprovenError(AssayError):
+    """No stored comparison shows that the agent is fit for the release."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What speaks for an agent.
+
+    Attributes:
+        comparison: id of the comparison that was read.
+        candidate: the agent's name in it.
+        sentence: what it shows, in words.
+    """
+
+    comparison: str
+    candidate: str
+    sentence: str
+
+
+def judge(results: Iterable[Result], agent: str, replaced: str | None) -> Evidence:
+    """What speaks for `agent` in the place of `replaced`.
+
+    Against an agent that it replaces: the comparison does not call it worse, and the interval of
+    the difference lies above minus the comparison's margin (non-inferiority). As the first agent
+    of a release: the comparison recommends it, or does not call it worse than what it recommends
+    or says to use meanwhile.
+
+    Args:
+        results: of finished comparisons, newest first.
+        agent, replaced: ids of agents; None: the release is new.
+
+    Raises:
+        UnprovenError: nothing does; the message says what the comparison shows instead.
+    """
+    for result in results:
+        new = _candidate(result, agent)
+        old = None if replaced is None else _candidate(result, replaced)
+        if new is None or (replaced is not None and old is None):
+            continue
+        if new.status != "complete" or (old is not None and old.status != "complete"):
+            raise UnprovenError(
+                f"in comparison {result.comparison[:16]} an outage left answers missing, so that "
+                "it says nothing of the agent.",
+                fix=f"Run `assay compare` again. {FORCE}",
+            )
+        return _first(result, new) if old is None else _against(result, new, old)
+    both = "the agent" if replaced is None else "both the agent and the one it would replace"
+    raise UnprovenError(
+        f"no stored comparison has {both}.",
+        fix="Run `assay compare`"
+        + ("" if replaced is None else " with --agent NAME@VERSION for the one that is served")
+        + f". {FORCE}",
+    )
+
+
+def _candidate(result: Result, agent: str) -> CandidateResult | None:
+    return next((c for c in result.candidates if c.agent == agent), None)
+
+
+def _first(result: Result, new: CandidateResult) -> Evidence:
+    verdict, id = result.verdict, result.comparison
+    named = verdict.recommend or verdict.use_meanwhile
+    if named is None:
+        raise UnprovenError(
+            f"comparison {id[:16]} recommends nothing: {verdict.reason}",
+            fix=f"Improve a candidate and compare again. {FORCE}",
+        )
+    how = "recommends" if verdict.recommend else "says to use meanwhile"
+    if new.name == named:
+        return Evidence(id, new.name, f"comparison {id[:16]} {how} {new.name}.")
+    pair = _pair(result, new.name, named)
+    if pair.call == "worse":
+        raise UnprovenError(
+            f"comparison {id[:16]} {how} {named}, and {new.name} is worse: {_figures(pair)}.",
+            fix=f"Promote {named}. {FORCE}",
+        )
+    return Evidence(
+        id,
+        new.name,
+        f"comparison {id[:16]} {how} {named}, and does not call {new.name} worse: "
+        f"{_figures(pair)}.",
+    )
+
+
+def _against(result: Result, new: CandidateResult, old: CandidateResult) -> Evidence:
+    pair, margin, id = _pair(result, new.name, old.name), result.margin, result.comparison
+    if pair.call == "worse" or not pair.low > -margin:
+        why = (
+            "is worse than"
+            if pair.call == "worse"
+            else f"is not shown to be no worse (by {_points(margin)}) than"
+        )
+        raise UnprovenError(
+            f"in comparison {id[:16]} {new.name} {why} {old.name}, which is served: "
+            f"{_figures(pair)}.",
+            fix=f"Keep what is served, or compare on more examples. {FORCE}",
+        )
+    return Evidence(
+        id,
+        new.name,
+        f"in comparison {id[:16]} {new.name} is no worse than {old.name}, which it replaces: "
+        f"{_figures(pair)}.",
+    )
+
+
+def _pair(result: Result, a: str, b: str) -> PairResult:
+    """a against b, whichever was entered first."""
+    for pair in result.pairs:
+        if (pair.a, pair.b) == (a, b):
+            return pair
+        if (pair.a, pair.b) == (b, a):
+            turned = {"better": "worse", "worse": "better"}.get(pair.call, pair.call)
+            return pair.model_copy(
+                update={
+                    "a": a,
+                    "b": b,
+                    "difference": -pair.difference,
+                    "low": -pair.high,
+                    "high": -pair.low,
+                    "call": turned,
+                }
+            )
+    raise UnprovenError(
+        f"comparison {result.comparison[:16]} says nothing of {a} against {b}.",
+        fix=f"Run `assay compare` again. {FORCE}",
+    )
+
+
+def _figures(pair: PairResult) -> str:
+    return (
+        f"{100 * pair.difference:+.1f} points, likely {100 * pair.low:+.1f} to "
+        f"{100 * pair.high:+.1f}"
+    )
+
+
+def _points(value: float) -> str:
+    return f"{100 * value:g} points"

@@ -1,0 +1,127 @@
+"""Corrected traces become new examples, through the same checks as any other file of data."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.chat.template import Template
+from assay.config import Config
+from assay.data.checks import REJECTED_FILE, check
+from assay.data.problems import CODES
+from assay.errors import UsageError
+from assay.example import Example
+from assay.release.traces import Trace
+from assay.store.files import write_atomic_lines
+
+_OF_A_DATASET = frozenset({"few-rows", "no-rows", "one-class", "rare-class"})
+"""Problems of a data set as a whole, which a handful of corrections is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of corrected traces.
+
+    Attributes:
+        file: conversations in OpenAI's form, one a line; None when none could be used.
+        rejected_file: the others, each with its trace and its problems; None when there are none.
+        counts: how often each problem was found, by code; warnings do not reject.
+        masked: examples in which personal data was replaced when they were kept.
+    """
+
+    file: str | None
+    written: int
+    rejected: int
+    rejected_file: str | None
+    counts: dict[str, int]
+    masked: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def write_examples(
+    traces: list[Trace],
+    to: Path,
+    *,
+    config: Config | None,
+    template: Template | None = None,
+    context_length: int | None = None,
+) -> Written:
+    """Write corrected traces as examples to a file, and what the checks reject beside it.
+
+    Args:
+        traces: with a corrected answer each.
+        config: of the project, by whose task, labels and schema they are checked; None: only
+            what every example must fulfil.
+
+    Raises:
+        UsageError: there is something at `to`, or there are no traces.
+    """
+    if to.exists():
+        raise UsageError(f"{to} is there already.", fix="Choose another name.")
+    if not traces:
+        raise UsageError(
+            "no trace has a corrected answer.",
+            fix="Give some with `assay traces feedback ID --answer TEXT`.",
+        )
+    kept: list[Example] = []
+    with tempfile.TemporaryDirectory(prefix="assay-traces-") as name:
+        scratch = Path(name)
+        draft = scratch / "traces.jsonl"
+        write_atomic_lines(draft, (_line(_conversation(trace)) for trace in traces))
+        report = check(
+            draft,
+            format="openai-chat",
+            task=config.task if config else None,
+            labels=config.labels if config else None,
+            schema=config.output_schema if config else None,
+            template=template,
+            context_length=context_length,
+            system_prompt=config.system_prompt if config else None,
+            out=scratch / "found",
+            keep=kept.append,
+        )
+        rejected = [
+            _line(_rejection(traces[row["line"] - 1], row))
+            for row in _rows(scratch / "found" / REJECTED_FILE)
+        ]
+    beside = to.with_suffix(".rejected.jsonl")
+    if rejected:
+        write_atomic_lines(beside, rejected)
+    used = [traces[example.line - 1] for example in kept]
+    if used:
+        write_atomic_lines(to, (_line(_conversation(trace)) for trace in used))
+    counts = {code: n for code, n in report.counts.items() if code not in _OF_A_DATASET}
+    return Written(
+        file=str(to) if used else None,
+        written=len(used),
+        rejected=len(rejected),
+        rejected_file=str(beside) if rejected else None,
+        counts={code: n for code, n in counts.items() if CODES[code][0] != "notice"},
+        masked=sum(trace.masked > 0 for trace in used),
+    )
+
+
+def _conversation(trace: Trace) -> dict[str, Any]:
+    turns = [*trace.messages, {"role": "assistant", "content": trace.corrected}]
+    return {"messages": turns, **({"tools": trace.tools} if trace.tools else {})}
+
+
+def _rejection(trace: Trace, row: dict[str, Any]) -> dict[str, Any]:
+    return {"trace": trace.id, "raw": row["raw"], "problems": row["problems"]}
+
+
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json.loads(line)
+
+
+def _line(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"

@@ -1,0 +1,119 @@
+"""Which releases keep traces of their requests, how long, how many: none, unless switched on."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from assay.errors import UsageError
+from assay.release.releases import current
+from assay.store.store import Store
+from assay.store.tables import AuditRow, TracePolicyRow, TraceRow
+
+SAMPLE, DAYS, MOST = 0.1, 30, 10_000
+MOST_DAYS, MOST_KEPT = 3650, 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How a release keeps traces.
+
+    Attributes:
+        active: requests are kept; when not, those that were are kept as long as was said.
+        sample: share of requests, 0 to 1, that are drawn at random to be labelled for `watch`.
+        days: after so many a trace is deleted.
+        most: traces that are kept at most; the oldest go first.
+        seed: of the drawing; secret, so that no caller can choose to be in the sample.
+    """
+
+    active: bool
+    sample: float
+    days: int
+    most: int
+    seed: str
+
+
+def policy(store: Store, project: str, release: str) -> Policy | None:
+    """How a release keeps traces; None: it never has."""
+    with store.session() as session:
+        row = session.get(TracePolicyRow, (project, release))
+        return None if row is None else _policy(row)
+
+
+def switch_on(
+    store: Store,
+    project: str,
+    release: str,
+    *,
+    who: str,
+    sample: float = SAMPLE,
+    days: int = DAYS,
+    most: int = MOST,
+) -> Policy:
+    """Keep traces of a release from now on, or keep them in another way.
+
+    Raises:
+        ReleaseError: there is no such release.
+        UsageError: a number is out of range.
+    """
+    current(store, project, release)
+    if not 0 <= sample <= 1:
+        raise UsageError(f"{sample:g} is no share of requests.", fix="Give 0 to 1.")
+    if not (1 <= days <= MOST_DAYS and 1 <= most <= MOST_KEPT):
+        raise UsageError(
+            f"traces cannot be kept for {days} days, {most} at most.",
+            fix=f"Give 1 to {MOST_DAYS} days and 1 to {MOST_KEPT} traces.",
+        )
+    with store.session() as session:
+        row = session.get(TracePolicyRow, (project, release))
+        if row is None:
+            row = TracePolicyRow(project=project, release=release, seed=secrets.token_hex(16))
+            session.add(row)
+        row.active, row.sample, row.days, row.most = True, sample, days, most
+        limits: dict[str, Any] = {"sample": sample, "days": days, "most": most}
+        _note(session, project, who, "traces.on", release, limits)
+        return _policy(row)
+
+
+def switch_off(
+    store: Store, project: str, release: str, *, who: str, delete_kept: bool = False
+) -> int:
+    """Keep no more traces of a release; returns how many that were kept are deleted at once.
+
+    Raises:
+        ReleaseError: there is no such release.
+    """
+    current(store, project, release)
+    gone = 0
+    with store.session() as session:
+        row = session.get(TracePolicyRow, (project, release))
+        if row is not None:
+            row.active = False
+        if delete_kept:
+            mine = (TraceRow.project == project) & (TraceRow.release == release)
+            gone = len(session.scalars(delete(TraceRow).where(mine).returning(TraceRow.key)).all())
+        _note(session, project, who, "traces.off", release, {"deleted": gone})
+    return gone
+
+
+def policies(store: Store, project: str) -> dict[str, Policy]:
+    """The releases of a project that keep traces, or have kept some."""
+    with store.session() as session:
+        rows = session.scalars(
+            select(TracePolicyRow).where(TracePolicyRow.project == project)
+        ).all()
+        return {row.release: _policy(row) for row in rows}
+
+
+def _policy(row: TracePolicyRow) -> Policy:
+    return Policy(row.active, row.sample, row.days, row.most, row.seed)
+
+
+def _note(
+    session: Session, project: str, who: str, action: str, what: str, details: dict[str, Any]
+) -> None:
+    session.add(AuditRow(project=project, who=who, action=action, what=what, details=details))

@@ -1,0 +1,250 @@
+"""Traces: what was asked and answered, kept only where somebody switched it on.
+
+    id = new_id()                                     # before the answer begins
+    record(store, "support", "tickets", agent, id=id, messages=..., answer=...)
+    feedback(store, "support", id, thumb="down", corrected="card_arrival")
+
+Before anything is written, whatever looks like a secret or personal data is replaced by its kind
+(`assay.data.privacy`: shapes and checksums; names and addresses have none and stay). Whether a
+trace belongs to the random sample is decided by its id alone, before anybody has judged it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import Select, delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from assay.data.privacy import find_private, mask
+from assay.errors import AssayError, UsageError
+from assay.example import Message, canonical_json
+from assay.release.policies import Policy, policies, policy
+from assay.store.store import Store
+from assay.store.tables import TraceRow, now
+
+MOST_BYTES = 256 * 1024
+"""A request and answer that are longer, as JSON, are not kept."""
+PRUNE_EVERY = 64
+"""Traces between two looks for those that are too old or too many; reading looks each time."""
+
+Thumb = Literal["up", "down"]
+
+
+class NoTraceError(AssayError):
+    """There is no such trace, or it is another project's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A kept request.
+
+    Attributes:
+        agent: id of the agent that answered.
+        messages: as they came, in OpenAI's form; the agent's own prompt is not among them.
+        usage: tokens and seconds, as the server measured them.
+        masked: secrets and items of personal data that were replaced.
+        sampled: it was drawn at random, to be labelled for `watch`.
+        thumb, corrected: feedback; None where there was none.
+    """
+
+    id: str
+    release: str
+    agent: str
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]]
+    answer: dict[str, Any]
+    usage: dict[str, Any] | None
+    masked: int
+    sampled: bool
+    thumb: Thumb | None
+    corrected: str | None
+    at: datetime
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**fields, "at": self.at.isoformat()}
+
+
+def new_id() -> str:
+    """An id for a trace that may be kept; the client is told it together with the answer."""
+    return f"trace-{secrets.token_hex(12)}"
+
+
+def record(
+    store: Store,
+    project: str,
+    release: str,
+    agent: str,
+    *,
+    id: str,
+    messages: Sequence[Message],
+    answer: Message,
+    tools: Sequence[dict[str, Any]] = (),
+    usage: dict[str, Any] | None = None,
+) -> bool:
+    """Keep a request and its answer, if the release keeps traces and they are not too long.
+
+    Args:
+        id: of `new_id()`; kept once.
+        messages: as the client sent them.
+
+    Returns:
+        Whether it is kept.
+    """
+    limits = policy(store, project, release)
+    if limits is None or not limits.active:
+        return False
+    asked, hidden = _masked([message.to_dict() for message in messages])
+    offered, hidden_tools = _masked(list(tools))
+    said, hidden_answer = _masked(answer.to_dict())
+    if len(canonical_json([asked, offered, said]).encode(errors="replace")) > MOST_BYTES:
+        return False
+    row = TraceRow(
+        id=id,
+        project=project,
+        release=release,
+        agent=agent,
+        messages=asked,
+        tools=offered,
+        answer=said,
+        usage=usage,
+        masked=hidden + hidden_tools + hidden_answer,
+        sampled=is_sampled(limits.seed, id, limits.sample),
+    )
+    try:
+        with store.session() as session:
+            session.add(row)
+            session.flush()
+            if row.key % PRUNE_EVERY == 0:
+                _prune(session, project, release, limits)
+    except IntegrityError:
+        return False  # kept already: the same request was recorded twice
+    return True
+
+
+def is_sampled(seed: str, id: str, share: float) -> bool:
+    """Whether a trace belongs to the random sample; its content plays no part."""
+    digest = hashlib.sha256(f"{seed}\0{id}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48 < share
+
+
+def traces(
+    store: Store,
+    project: str,
+    release: str | None = None,
+    *,
+    count: int = 100,
+    corrected: bool = False,
+) -> list[Trace]:
+    """The newest traces of a project or one of its releases, newest first.
+
+    Args:
+        corrected: only those with a corrected answer.
+    """
+    prune(store, project)
+    wanted = _of(project, release).order_by(TraceRow.key.desc()).limit(count)
+    if corrected:
+        wanted = wanted.where(TraceRow.corrected.is_not(None))
+    with store.session() as session:
+        return [_trace(row) for row in session.scalars(wanted).all()]
+
+
+def trace(store: Store, project: str, id: str) -> Trace:
+    """One trace.
+
+    Raises:
+        NoTraceError: there is none.
+    """
+    prune(store, project)
+    with store.session() as session:
+        return _trace(_mine(session, project, id))
+
+
+def feedback(
+    store: Store,
+    project: str,
+    id: str,
+    *,
+    thumb: Thumb | None = None,
+    corrected: str | None = None,
+) -> Trace:
+    """Attach a thumb, the answer that would have been right, or both; the last word counts.
+
+    Raises:
+        NoTraceError: there is no such trace.
+        UsageError: nothing was said, or the corrected answer is empty or too long.
+    """
+    if thumb is None and corrected is None:
+        raise UsageError("no feedback was given.", fix="Give a thumb, a corrected answer, or both.")
+    if thumb not in (None, "up", "down"):
+        raise UsageError(f"{thumb!r} is no thumb.", fix="Give up or down.")
+    if corrected is not None and not corrected.strip():
+        raise UsageError("the corrected answer is empty.", fix="Say what would have been right.")
+    if corrected is not None and len(corrected.encode(errors="replace")) > MOST_BYTES:
+        raise UsageError(f"the corrected answer is longer than {MOST_BYTES // 1024} KiB.")
+    with store.session() as session:
+        row = _mine(session, project, id)
+        if thumb is not None:
+            row.thumb = thumb
+        if corrected is not None:
+            row.corrected = mask(corrected)
+        return _trace(row)
+
+
+def prune(store: Store, project: str) -> None:
+    """Delete what is older than its release keeps traces, or more than it keeps."""
+    for release, limits in policies(store, project).items():
+        with store.session() as session:
+            _prune(session, project, release, limits)
+
+
+def _prune(session: Session, project: str, release: str, limits: Policy) -> None:
+    mine = (TraceRow.project == project) & (TraceRow.release == release)
+    session.execute(delete(TraceRow).where(mine, TraceRow.at < now() - timedelta(days=limits.days)))
+    last = session.scalar(
+        select(TraceRow.key).where(mine).order_by(TraceRow.key.desc()).offset(limits.most).limit(1)
+    )
+    if last is not None:
+        session.execute(delete(TraceRow).where(mine, TraceRow.key <= last))
+
+
+def _masked(value: Any) -> tuple[Any, int]:
+    """A JSON value with everything private in its texts replaced, and how much that was."""
+    if isinstance(value, str):
+        found = len(find_private(value))
+        return (mask(value) if found else value), found
+    if isinstance(value, list):
+        items = [_masked(item) for item in value]
+        return [item for item, _ in items], sum(found for _, found in items)
+    if isinstance(value, dict):
+        fields = {name: _masked(item) for name, item in value.items()}
+        kept = {name: item for name, (item, _) in fields.items()}
+        return kept, sum(found for _, found in fields.values())
+    return value, 0
+
+
+def _of(project: str, release: str | None) -> Select[TraceRow]:
+    wanted = select(TraceRow).where(TraceRow.project == project)
+    return wanted if release is None else wanted.where(TraceRow.release == release)
+
+
+def _mine(session: Session, project: str, id: str) -> TraceRow:
+    row = session.scalar(select(TraceRow).where(TraceRow.id == id, TraceRow.project == project))
+    if row is None:
+        raise NoTraceError(
+            f"there is no trace {id!r}.",
+            fix="It was never kept, or its time is over; `assay traces list` shows what there is.",
+        )
+    return row
+
+
+def _trace(row: TraceRow) -> Trace:
+    return Trace(**{name: getattr(row, name) for name in Trace.__dataclass_fields__})

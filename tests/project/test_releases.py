@@ -1,0 +1,141 @@
+"""From a comparison to a release, its traces, its labels and its watch, on a tiny project."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from tests.small import small_project
+
+from assay import project
+from assay.agent.agent import Agent
+from assay.agent.versions import history, save_agent
+from assay.errors import HoldoutError, UsageError
+from assay.example import Message
+from assay.project import releases, versions
+from assay.release import traces
+from assay.release.evidence import UnprovenError
+from assay.release.releases import resolve
+
+BASELINE = "baseline-tfidf@1"
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory: pytest.TempPathFactory) -> project.State:
+    edit = {"  - few-shot\n  - few-shot-nearest\n  - fine-tune\n": ""}
+    made = small_project(tmp_path_factory.mktemp("released"), edit=edit)
+    made.compare()
+    state = project.open_state(made.root)
+    assert releases.promote(state, "pets", BASELINE).comparison is not None
+    return state
+
+
+def test_promotion_opens_no_holdout_and_refuses_the_worse(released: project.State) -> None:
+    opened = released.project.openings()
+    with pytest.raises(UnprovenError, match="is worse than baseline-tfidf"):
+        releases.promote(released, "pets", "prompt@1")
+    with pytest.raises(UnprovenError):
+        releases.canary(released, "pets", 0.1, "baseline-majority@1")
+    assert released.project.openings() == opened
+    (listed,) = releases.listed(released)
+    assert (listed["agent"], listed["traces"]) == (BASELINE, False)
+
+
+def test_traces_are_labelled_watched_and_turned_into_data(
+    released: project.State, tmp_path: Path
+) -> None:
+    releases.traces_on(released, "pets", sample=1.0, days=7, most=100)
+    agent = resolve(released.store, "pets", "pets", "anyone")
+    assert agent is not None
+    for n in range(4):
+        asked = [Message("user", f"Somebody sees the parrot near a new place, number {n}")]
+        assert traces.record(
+            released.store,
+            "pets",
+            "pets",
+            agent,
+            id=f"trace-{n}",
+            messages=asked,
+            answer=Message("assistant", "parrot" if n else "dog"),
+        )
+    before = releases.watch_release(released, "pets")
+    assert (before.outcome, before.labels, before.waiting) == ("open", 0, 4)
+    assert releases.next_to_label(released, "pets").id == "trace-0"
+    assert releases.label_trace(released, "trace-0", answer="parrot") == 0.0
+    assert releases.label_trace(released, "trace-1", right=True) == 1.0
+    assert releases.label_trace(released, "trace-2", skip=True) is None
+    with pytest.raises(UsageError, match="say one thing"):
+        releases.label_trace(released, "trace-3", right=True, skip=True)
+    seen = releases.watch_release(released, "pets")
+    assert (seen.labels, seen.skipped, seen.waiting, seen.mean) == (2, 1, 1, 0.5)
+    releases.give_feedback(released, "trace-3", thumb="down", corrected="unicorn")
+    done = releases.traces_to_data(released, tmp_path / "new.jsonl", "pets")
+    assert (done.written, done.rejected) == (1, 1)
+    (row,) = (tmp_path / "new.jsonl").read_text().splitlines()
+    assert json.loads(row)["messages"][-1]["content"] == "parrot"
+    assert "unknown-label" in done.counts
+
+
+def test_a_saved_agent_takes_part_in_a_comparison(tmp_path: Path) -> None:
+    """What is served and its successor meet on one holdout; the leaked one is refused."""
+    edit = {"  - few-shot\n  - few-shot-nearest\n  - fine-tune\n": ""}
+    made = small_project(tmp_path, edit=edit)
+    first = made.compare().result
+    (prompt,) = history(made.store, "prompt")
+    other = next(c for c in first.candidates if c.name == "prompt")
+    path = made.root / "assay.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("max_new_tokens: 8", "max_new_tokens: 9"))
+    assert text != path.read_text()
+    again = project.open(made.root).compare(agents=[prompt.label], reason="a successor")
+    by_name = {c.name: c for c in again.result.candidates}
+    assert by_name["prompt-1"].agent == other.agent
+    assert by_name["prompt-1"].score == other.score
+    assert by_name["prompt"].agent != other.agent
+    assert again.result.opening.number == 2
+    assert {("prompt", "prompt-1")} <= {(p.a, p.b) for p in again.result.pairs}
+    held = (made.split_folder / "holdout.jsonl").read_text().splitlines()[0]
+    cheat = Agent(model="m", shown=(tuple(json.loads(held)["messages"]),))
+    saved = save_agent(made.store, "cheat", cheat, message="shows a holdout row")
+    with pytest.raises(HoldoutError, match="cheat@1 was made of 1 rows"):
+        project.open(made.root).compare(agents=[saved.label])
+    assert len(project.open(made.root).openings()) == 2
+
+
+@pytest.mark.slow
+def test_a_version_knows_its_rows_and_a_deleted_example_its_versions(tmp_path: Path) -> None:
+    made = small_project(tmp_path)
+    trained = made.train()
+    (row,) = versions.versions(made.store)
+    assert row["id"] == trained.version
+    shown = versions.version(made.store, trained.version[:8])
+    assert shown["record"]["split"] == made.split().holdout_sha256
+    assert shown["rows"]["train"] == made.split().train
+    assert shown["rows"]["validation"] == made.split().validation
+    example = made.show("train", 1)[0]
+    found = made.trained_on(example.id)
+    assert [(v["id"], v["as"]) for v in found["versions"]] == [(trained.version, ["train"])]
+    # The row is deleted from the file: the next split says which versions remember it.
+    file = made.root / "data" / "pets.csv"
+    with file.open(newline="") as lines:
+        kept = [line for line in csv.reader(lines) if line[0] != example.input]
+    with file.open("w", newline="") as out:
+        csv.writer(out).writerows(kept)
+    said: list[str] = []
+
+    class Listener:
+        def say(self, line: str) -> None:
+            said.append(line)
+
+        task = project.project.SILENT.task
+
+    project.open(made.root).split(Listener())
+    assert any("still remember" in line and trained.version[:12] in line for line in said), said
+    assert made.trained_on(found["sha256"][:12])["versions"] == found["versions"]
+    again = project.open(made.root).train()
+    assert again.version != trained.version
+    difference = versions.diff(made.store, trained.version, again.version)
+    assert "data.train" in difference["fields"]
+    assert difference["rows"]["train"]["only_first"] >= 1

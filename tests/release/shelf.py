@@ -1,0 +1,91 @@
+"""A store with saved agents and comparisons of them, made without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from tests.compare.sample import sample_result
+
+from assay.agent.agent import Agent
+from assay.agent.versions import save_agent
+from assay.compare.entries import Entry, Settings
+from assay.compare.result import Result
+from assay.compare.verdict import decide
+from assay.store.store import Store
+from assay.store.tables import ComparisonRow, now
+
+PROJECT = "support"
+
+
+def shelf(folder: Path, count: int = 3) -> tuple[Store, list[str]]:
+    """A store with `count` versions of the agent `tuned`; returns their agents' ids, in order."""
+    store = Store(folder)
+    agents = [Agent(model="m", system_prompt=f"prompt {n}") for n in range(count)]
+    for agent in agents:
+        save_agent(store, "tuned", agent, message="made for a test", author="a test")
+    return store, [agent.id for agent in agents]
+
+
+def compared(
+    store: Store,
+    scores: dict[str, Sequence[float]],
+    *,
+    id: str = "c",
+    minutes: int = 0,
+    good_enough: float | None = None,
+    incomplete: str | None = None,
+) -> Result:
+    """A finished comparison of agents by their scores on the same examples; the verdict is real.
+
+    Args:
+        minutes: after the other comparisons.
+    """
+    sample = sample_result(20)
+    names = {agent: f"candidate-{n}" for n, agent in enumerate(scores)}
+    entries = [
+        Entry(name=names[agent], scores=list(values), incomplete=agent == incomplete)
+        for agent, values in scores.items()
+    ]
+    decision = decide(entries, None, Settings(good_enough=good_enough))
+    by_name = {name: agent for agent, name in names.items()}
+    result = sample.model_copy(
+        update={
+            "comparison": id * 64,
+            "candidates": [
+                sample.candidates[0].model_copy(
+                    update={
+                        "name": f.name,
+                        "kind": "prompt",
+                        "agent": by_name[f.name],
+                        "baseline": False,
+                        "score": f.score,
+                        "low": f.low,
+                        "high": f.high,
+                        "status": "incomplete" if by_name[f.name] == incomplete else "complete",
+                    }
+                )
+                for f in decision.candidates
+            ],
+            "pairs": list(decision.pairs),
+            "verdict": decision.verdict,
+            "data": sample.data.model_copy(update={"holdout": len(next(iter(scores.values())))}),
+        }
+    )
+    with store.session() as session:
+        session.add(
+            ComparisonRow(
+                id=result.comparison,
+                holdout="h" * 64,
+                plan=result.plan.model_dump(mode="json"),
+                result=result.model_dump(mode="json"),
+                at=now() + timedelta(minutes=minutes),
+            )
+        )
+    return result
+
+
+def right(share: float, n: int = 1000, shift: int = 0) -> list[float]:
+    """Scores of which a share is 1, the same examples for the same share."""
+    return [float(((i * 7919 + shift) % n) / n < share) for i in range(n)]

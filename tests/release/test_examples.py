@@ -1,0 +1,87 @@
+"""Corrected traces become examples, or are rejected with their reason."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.config import Config
+from assay.errors import UsageError
+from assay.release.examples import write_examples
+from assay.release.traces import Trace
+
+
+def trace(n: int, corrected: str, **fields: Any) -> Trace:
+    given: dict[str, Any] = {
+        "id": f"trace-{n}",
+        "release": "tickets",
+        "agent": "a" * 64,
+        "messages": [{"role": "user", "content": f"Question {n}: where is my card?"}],
+        "tools": [],
+        "answer": {"role": "assistant", "content": "wrong"},
+        "usage": None,
+        "masked": 0,
+        "sampled": False,
+        "thumb": "down",
+        "corrected": corrected,
+        "at": datetime(2026, 1, 1, tzinfo=UTC),
+    }
+    return Trace(**given | fields)
+
+
+def config() -> Config:
+    return Config.model_validate(
+        {
+            "version": 1,
+            "name": "p",
+            "model": "m",
+            "task": "label",
+            "labels": ["card_arrival", "lost_card"],
+            "data": {"file": "a.csv"},
+            "graders": [{"name": "label-accuracy"}],
+            "primary": "label-accuracy",
+            "candidates": ["prompt"],
+        }
+    )
+
+
+def test_right_ones_are_written_and_wrong_ones_explained(tmp_path: Path) -> None:
+    to = tmp_path / "new.jsonl"
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    found = [
+        trace(1, "lost_card", masked=2),
+        trace(2, "no such label"),
+        trace(3, "card_arrival", tools=tools),
+        trace(4, "lost_card", messages=[{"role": "user", "content": " "}]),
+    ]
+    done = write_examples(found, to, config=config())
+    assert (done.written, done.rejected, done.masked) == (2, 2, 1)
+    assert done.counts == {"empty-input": 1, "unknown-label": 1}
+    rows = [json.loads(line) for line in to.read_text().splitlines()]
+    assert [row["messages"][-1] for row in rows] == [
+        {"role": "assistant", "content": "lost_card"},
+        {"role": "assistant", "content": "card_arrival"},
+    ]
+    assert [row.get("tools") for row in rows] == [None, tools]
+    assert done.rejected_file is not None
+    why = [json.loads(line) for line in Path(done.rejected_file).read_text().splitlines()]
+    assert [(row["trace"], row["problems"][0]["code"]) for row in why] == [
+        ("trace-2", "unknown-label"),
+        ("trace-4", "empty-input"),
+    ]
+    with pytest.raises(UsageError, match="there already"):
+        write_examples(found, to, config=None)
+
+
+def test_one_alone_and_none_at_all(tmp_path: Path) -> None:
+    done = write_examples([trace(1, "anything")], tmp_path / "one.jsonl", config=None)
+    assert (done.written, done.rejected, done.rejected_file) == (1, 0, None)
+    bad = write_examples([trace(1, "none of them")], tmp_path / "bad.jsonl", config=config())
+    assert (bad.file, bad.written, bad.rejected) == (None, 0, 1)
+    assert not (tmp_path / "bad.jsonl").exists()
+    with pytest.raises(UsageError, match="no trace has a corrected answer"):
+        write_examples([], tmp_path / "no.jsonl", config=None)

@@ -1,0 +1,54 @@
+"""A random sample stays random: labelled in its order, once, with skips in the open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.release.shelf import PROJECT, shelf
+
+from assay.errors import UsageError
+from assay.example import Message
+from assay.release import labels, policies, releases, traces
+from assay.store.store import Store
+
+NAME = "tickets"
+
+
+def test_in_order_once_and_with_skips(tmp_path: Path) -> None:
+    store, (a, b, _) = shelf(tmp_path)
+    releases.promote(store, PROJECT, NAME, "tuned@1", who="ann", force="a test")
+    policies.switch_on(store, PROJECT, NAME, who="ann", sample=0.5)
+    for n in range(40):
+        _keep(store, f"trace-{n:02d}", b if n % 4 == 0 else a)
+    kept = {t.id: t for t in traces.traces(store, PROJECT)}
+    mine = [id for id in sorted(kept) if kept[id].sampled and kept[id].agent == a]
+    assert 5 < len(mine) < 25
+
+    def say(id: str, score: float | None) -> None:
+        labels.label(store, PROJECT, id, score, who="ann")
+
+    with pytest.raises(UsageError, match=f"The next is {mine[0]}"):
+        say(mine[1], 1.0)
+    with pytest.raises(UsageError, match="not of the random sample"):
+        say(next(id for id in kept if not kept[id].sampled), 1.0)
+    with pytest.raises(UsageError, match="no score"):
+        say(mine[0], 1.5)
+    for id, score in zip(mine[:3], (1.0, None, 0.25), strict=True):
+        found = labels.next_to_label(store, PROJECT, NAME, a)
+        assert found is not None
+        assert found.id == id
+        say(id, score)
+    with pytest.raises(UsageError, match="not the next"):
+        say(mine[0], 0.0)
+    assert labels.labels(store, PROJECT, NAME, a) == labels.Labels((1.0, 0.25), 1, len(mine) - 3)
+    assert labels.labels(store, PROJECT, NAME, b).scores == ()
+    # What was found outlives what was said.
+    policies.switch_off(store, PROJECT, NAME, who="ann", delete_kept=True)
+    assert labels.labels(store, PROJECT, NAME, a) == labels.Labels((1.0, 0.25), 1, 0)
+    assert labels.next_to_label(store, PROJECT, NAME, a) is None
+
+
+def _keep(store: Store, id: str, agent: str) -> None:
+    asked, answer = [Message("user", id)], Message("assistant", "x")
+    assert traces.record(store, PROJECT, NAME, agent, id=id, messages=asked, answer=answer)
