@@ -1,0 +1,24 @@
+"""The app: every route of the API behind one gate."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from assay import __version__
+from assay.generate.serving import ServingEngines
+from assay.project.workspace import Workspace
+from assay.serve import errors, health
+from assay.serve.auth import Gate
+
+
+def create_app(workspace: Workspace, engines: ServingEngines) -> FastAPI:
+    """The API over a folder.
+
+    `request.app.state.workspace` and `.engines` are these arguments.
+    """
+    app = FastAPI(title="Assay", version=__version__, docs_url=None, redoc_url=None)
+    app.state.workspace, app.state.engines = workspace, engines
+    errors.install(app)
+    app.include_router(health.router)
+    app.add_middleware(Gate, workspace=workspace)
+    return app
