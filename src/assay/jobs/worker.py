@@ -16,6 +16,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from assay.errors import AssayError
@@ -26,7 +27,15 @@ from assay.store.store import Store
 BEAT_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 
-Handler = Callable[["Work"], dict[str, Any]]
+
+@dataclass(frozen=True, slots=True)
+class HandOn:
+    """What a handler returns whose part is done: the job is queued again as another kind."""
+
+    kind: str
+
+
+Handler = Callable[["Work"], dict[str, Any] | HandOn]
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +168,10 @@ class Worker:
             log.exception("%s failed", job.id)
             self._tell(queue.fail, job, f"an unexpected error: {type(error).__name__}: {error}")
         else:
-            self._tell(queue.finish, job, result)
+            if isinstance(result, HandOn):
+                self._tell(queue.hand_on, job, result.kind)
+            else:
+                self._tell(queue.finish, job, result)
         return queue.read(self.store, job.id)
 
     def _interrupted(self, job: Job, wish: str) -> None:
