@@ -13,12 +13,14 @@ the dead one, should it wake, finds that the job is no longer its own.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import CursorResult, Update, case, func, or_, select, update
+from sqlalchemy.orm import Session
 
 from assay.errors import AssayError
 from assay.store.store import Store
@@ -65,7 +67,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """Something that happened: a `message`, or `metrics` with their `data`."""
+    """Something that happened: a `message`, a `warning`, an `error`, or `metrics` with `data`."""
 
     key: int
     kind: str
@@ -138,7 +140,7 @@ def claim(store: Store, worker: str, kinds: Collection[str]) -> Job | None:
             row = session.scalar(taken)
             if row is not None:
                 _note(session, row.id, "Started." if row.attempts == 1 else "Taken up again.")
-                return _job(row)
+                return job_of(row)
 
 
 def beat(store: Store, job: Job, progress: dict[str, Any] | None = None) -> str | None:
@@ -162,18 +164,37 @@ def beat(store: Store, job: Job, progress: dict[str, Any] | None = None) -> str 
     return wish
 
 
-def finish(store: Store, job: Job, result: dict[str, Any]) -> None:
+@contextmanager
+def as_owner(store: Store, job: Job) -> Iterator[Session]:
+    """A transaction that a worker may only make while the job is its own; a sign of life, too.
+
+    Raises:
+        JobLostError: it is another's by now; nothing is kept.
+    """
+    with store.session() as session:
+        if not _changed(session.execute(_mine(job).values(beat=now()))):
+            raise JobLostError(f"job {job.id} was given to another worker.")
+        yield session
+
+
+def finish(store: Store, job: Job, result: dict[str, Any], rows: Sequence[Table] = ()) -> None:
     """It is done; one that was to be cancelled in the meantime is cancelled all the same.
+
+    Args:
+        rows: of other tables, kept in the same transaction if it has succeeded.
 
     Raises:
         JobLostError: it is no longer this worker's; its result is not kept.
     """
     kept = or_(JobRow.wish.is_(None), JobRow.wish != "cancel")
-    ended = _mine(job).where(kept).values(
-        status="succeeded", worker=None, wish=None, result=result, ended=now()
+    ended = (
+        _mine(job)
+        .where(kept)
+        .values(status="succeeded", worker=None, wish=None, result=result, ended=now())
     )
     with store.session() as session:
         if _changed(session.execute(ended)):
+            session.add_all(rows)
             _note(session, job.id, "Done.")
             return
     stop(store, job, "cancel")
@@ -196,7 +217,7 @@ def hand_on(store: Store, job: Job, kind: str) -> None:
 
 def fail(store: Store, job: Job, error: str) -> None:
     """It cannot be done; `error` says why."""
-    _end(store, job, "failed", error, error=error, ended=now())
+    _end(store, job, "failed", error, kind="error", error=error, ended=now())
 
 
 def stop(store: Store, job: Job, wish: str) -> None:
@@ -321,7 +342,7 @@ def read(store: Store, id: str) -> Job:
         row = session.get(JobRow, id)
         if row is None:
             raise AssayError(f"there is no job {id}.", fix="`assay jobs list` names them.")
-        return _job(row)
+        return job_of(row)
 
 
 def jobs(store: Store, project: str | None = None) -> list[Job]:
@@ -330,7 +351,7 @@ def jobs(store: Store, project: str | None = None) -> list[Job]:
     if project is not None:
         query = query.where(JobRow.project == project)
     with store.session() as session:
-        return [_job(row) for row in session.scalars(query)]
+        return [job_of(row) for row in session.scalars(query)]
 
 
 def note(
@@ -362,16 +383,18 @@ def _mine(job: Job) -> Update:
     )
 
 
-def _end(store: Store, job: Job, status: str, message: str, **values: Any) -> None:
+def _end(
+    store: Store, job: Job, status: str, message: str, kind: str = "message", **values: Any
+) -> None:
     ended = _mine(job).values(status=status, worker=None, wish=None, **values)
     with store.session() as session:
         if not _changed(session.execute(ended)):
             raise JobLostError(f"job {job.id} was given to another worker.")
-        _note(session, job.id, message)
+        _note(session, job.id, message, kind)
 
 
-def _note(session: Any, id: str, message: str) -> None:
-    session.add(JobEventRow(job=id, kind="message", message=message))
+def _note(session: Session, id: str, message: str, kind: str = "message") -> None:
+    session.add(JobEventRow(job=id, kind=kind, message=message))
 
 
 def _changed(result: Any) -> bool:
@@ -379,7 +402,8 @@ def _changed(result: Any) -> bool:
     return bool(result.rowcount)
 
 
-def _job(row: JobRow) -> Job:
+def job_of(row: JobRow) -> Job:
+    """A row as the other rooms see it."""
     return Job(
         id=row.id,
         project=row.project,

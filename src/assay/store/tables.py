@@ -233,10 +233,10 @@ class UploadPartRow(Table):
 
 
 class FineTuningRow(Table):
-    """What is known of a fine-tuning beside its job (`id`), which has its state.
+    """What is known of a fine-tuning beside its job (`id`), which has its state and its result.
 
     `request` is what was asked for, `chosen` the numbers that were taken for "auto" once the files
-    were checked, `error` why it failed (code, message, param), `outcome` what it has made.
+    were checked, `finish` when it will probably be done, `error` why it failed (code, param).
     """
 
     __tablename__ = "fine_tunings"
@@ -248,7 +248,6 @@ class FineTuningRow(Table):
     chosen: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
     finish: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
-    outcome: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
 
 
 class FineTuningCheckpointRow(Table):

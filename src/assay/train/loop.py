@@ -55,7 +55,7 @@ class Moment:
         accuracy: share of the trained tokens that were the model's first choice, before the step's
             update; None where the method does not learn single tokens.
         validation: whether it is an evaluation.
-        write: puts what is trained, as it is now, into an existing folder, as `TrainResult.adapter`.
+        write: puts what is trained, as it is now, into an existing folder (`TrainResult.adapter`).
     """
 
     step: int
@@ -269,9 +269,7 @@ class Run:
         def write(folder: Path) -> None:
             adapters.write(folder, self.model, adapters.weights(self.model))
 
-        self.watch(
-            Moment(self.state.step, self.total_steps, loss, accuracy, validation, write)
-        )
+        self.watch(Moment(self.state.step, self.total_steps, loss, accuracy, validation, write))
 
     def save(self) -> None:
         """Write a checkpoint of this moment."""

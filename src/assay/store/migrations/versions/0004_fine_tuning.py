@@ -40,9 +40,7 @@ def upgrade() -> None:
     op.create_table(
         "upload_parts",
         sa.Column("id", sa.String(40), primary_key=True),
-        sa.Column(
-            "upload", sa.String(40), sa.ForeignKey("uploads.id"), nullable=False, index=True
-        ),
+        sa.Column("upload", sa.String(40), sa.ForeignKey("uploads.id"), nullable=False, index=True),
         sa.Column("bytes", sa.BigInteger, nullable=False),
         sa.Column("created", _TIME, nullable=False),
     )
@@ -55,7 +53,6 @@ def upgrade() -> None:
         sa.Column("chosen", sa.JSON, nullable=True),
         sa.Column("finish", _TIME, nullable=True),
         sa.Column("error", sa.JSON, nullable=True),
-        sa.Column("outcome", sa.JSON, nullable=True),
     )
     op.create_table(
         "fine_tuning_checkpoints",
