@@ -149,6 +149,15 @@ def load_version(state_folder: Path, id: str) -> Version:
     return version
 
 
+def full_id(state_folder: Path, id: str) -> str:
+    """The whole id of the version that starts with `id`; nothing is hashed.
+
+    Raises:
+        ModelError: no such version, or several that start so.
+    """
+    return _find(versions_folder(state_folder), id).name
+
+
 def list_versions(state_folder: Path) -> list[Version]:
     """All versions, oldest first. Files are not hashed here; `load_version` does that.
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, load_config
+from assay.knowledge.embed import Embedder, load_embedder
+from assay.project.answering import Answered
+from assay.project.served import NoReleases, Releases
 from assay.store.store import Store
 
 NO_PROJECT = "default"
@@ -20,6 +25,8 @@ class Workspace:
         name: of the project that the folder is, or `default` where it is none. Keys made without
             naming a project belong to it.
         config: its assay.yaml, or None.
+        releases: the names that point at agent versions.
+        watchers: called with every answer that was given.
 
     Raises:
         ConfigError: there is an assay.yaml that cannot be used.
@@ -31,8 +38,23 @@ class Workspace:
         if (self.root / CONFIG_FILE).exists():
             self.config = load_config(self.root / CONFIG_FILE)
         self.name = self.root.name if self.config else NO_PROJECT
+        self.releases: Releases = NoReleases()
+        self.watchers: list[Callable[[Answered], None]] = []
+        self._embedders: dict[str, Embedder] = {}
+        self._lock = Lock()
 
     @cached_property
     def store(self) -> Store:
         """Made at first use."""
         return Store(self.root / STATE_FOLDER)
+
+    def embedder(self, name: str) -> Embedder:
+        """An embedder, loaded at its first use.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        with self._lock:
+            if name not in self._embedders:
+                self._embedders[name] = load_embedder(name)
+            return self._embedders[name]

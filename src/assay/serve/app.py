@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from assay import __version__
 from assay.generate.serving import ServingEngines
 from assay.project.workspace import Workspace
-from assay.serve import errors, health
+from assay.serve import chat, completions, embeddings, errors, health, metrics, models
 from assay.serve.auth import Gate
 
 
@@ -19,6 +19,9 @@ def create_app(workspace: Workspace, engines: ServingEngines) -> FastAPI:
     app = FastAPI(title="Assay", version=__version__, docs_url=None, redoc_url=None)
     app.state.workspace, app.state.engines = workspace, engines
     errors.install(app)
-    app.include_router(health.router)
+    app.state.metrics = metrics.Metrics()
+    for part in (health, metrics, models, chat, completions, embeddings):
+        app.include_router(part.router)
     app.add_middleware(Gate, workspace=workspace)
+    app.add_middleware(metrics.Measure, metrics=app.state.metrics)
     return app

@@ -10,11 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import anyio.to_thread
 from fastapi import Request
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.project.access import find_key
@@ -145,10 +145,11 @@ def _counted(receive: Receive, limit: int) -> Receive:
 
     async def read() -> Message:
         nonlocal seen
-        message: Any = await receive()
+        message = await receive()
         seen += len(message.get("body", b""))
         if seen > limit:
-            raise _too_large(limit)
+            # FastAPI takes every other exception in a body for a client's broken JSON.
+            raise HTTPException(413, _too_large(limit).message)
         return message
 
     return read

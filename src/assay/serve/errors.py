@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,10 @@ from starlette.exceptions import HTTPException
 
 from assay.errors import AssayError, ConfigError, DataError, ModelError, UsageError
 from assay.generate.serving import BusyError, PromptTooLongError
+from assay.project.served import UnknownModelError
 
+_FIELD = re.compile(r"(?!(?:str|int|float|bool|dict|list)$)[a-z][a-z0-9_]*")
+"""Names of fields; pydantic puts names of types between them."""
 log = logging.getLogger("assay.serve")
 
 
@@ -66,6 +70,8 @@ def of_assay(error: AssayError) -> ApiError:
     if isinstance(error, BusyError):
         wait = {"Retry-After": str(max(1, round(error.retry_after_s)))}
         return ApiError(429, message, "rate_limit_error", "rate_limit_exceeded", headers=wait)
+    if isinstance(error, UnknownModelError):
+        return ApiError(404, message, code="model_not_found", param="model")
     if isinstance(error, PromptTooLongError):
         return ApiError(400, message, code="context_length_exceeded", param="messages")
     if isinstance(error, ModelError):
@@ -119,9 +125,9 @@ def param_of(place: Sequence[str | int]) -> str:
 
 
 def _of_validation(problems: Sequence[Any]) -> ApiError:
-    """The first problem; the place names a field of the body, the query or the path."""
-    problem = problems[0]
-    place = [part for part in problem["loc"] if isinstance(part, (str, int))]
+    """The deepest problem: of the forms that a field may have, the one that was meant."""
+    problem = max(problems, key=lambda found: len(found["loc"]))
+    place = [part for part in problem["loc"] if isinstance(part, int) or _FIELD.fullmatch(part)]
     kind = problem["type"]
     if kind == "json_invalid" or place == ["body"]:
         return ApiError(
@@ -132,6 +138,9 @@ def _of_validation(problems: Sequence[Any]) -> ApiError:
         return ApiError(
             400, f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param
         )
+    if kind == "none_required":
+        message = f"Unsupported parameter: '{param}' cannot be followed here."
+        return ApiError(400, message, code="unsupported_parameter", param=param)
     if kind == "missing":
         return ApiError(
             400,
@@ -152,4 +161,6 @@ def _of_http(request: Request, error: HTTPException) -> ApiError:
     if error.status_code == 405:
         message = f"{request.url.path} does not know the method {request.method}."
         return ApiError(405, message, code="method_not_allowed", headers=error.headers)
+    if error.status_code == 413:
+        return ApiError(413, str(error.detail), code="request_too_large")
     return ApiError(error.status_code, str(error.detail), headers=error.headers)
