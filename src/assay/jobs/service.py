@@ -81,6 +81,8 @@ def _train(work: Work) -> Finished:
 
 
 _HANDLERS: dict[str, Handler] = {CHECK: _check, TRAIN: _train}
+KINDS = tuple(_HANDLERS)
+"""Of jobs that a worker can do."""
 
 
 def own_name() -> str:

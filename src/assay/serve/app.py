@@ -7,7 +7,19 @@ from fastapi import FastAPI
 from assay import __version__
 from assay.generate.serving import ServingEngines
 from assay.project.workspace import Workspace
-from assay.serve import chat, completions, embeddings, errors, health, metrics, models
+from assay.serve import (
+    chat,
+    completions,
+    embeddings,
+    errors,
+    files,
+    fine_tuning,
+    graders,
+    health,
+    metrics,
+    models,
+    uploads,
+)
 from assay.serve.auth import Gate
 
 
@@ -20,7 +32,8 @@ def create_app(workspace: Workspace, engines: ServingEngines) -> FastAPI:
     app.state.workspace, app.state.engines = workspace, engines
     errors.install(app)
     app.state.metrics = metrics.Metrics()
-    for part in (health, metrics, models, chat, completions, embeddings):
+    answering = (health, metrics, models, chat, completions, embeddings)
+    for part in (*answering, files, uploads, fine_tuning, graders):
         app.include_router(part.router)
     app.add_middleware(Gate, workspace=workspace)
     app.add_middleware(metrics.Measure, metrics=app.state.metrics)

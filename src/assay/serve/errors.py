@@ -12,7 +12,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from assay.errors import AssayError, ConfigError, DataError, ModelError, UsageError
+from assay.errors import (
+    AssayError,
+    ConfigError,
+    DataError,
+    ModelError,
+    NotFoundError,
+    StateError,
+    UsageError,
+)
 from assay.generate.serving import BusyError, PromptTooLongError
 from assay.project.served import UnknownModelError
 
@@ -72,6 +80,10 @@ def of_assay(error: AssayError) -> ApiError:
         return ApiError(429, message, "rate_limit_error", "rate_limit_exceeded", headers=wait)
     if isinstance(error, UnknownModelError):
         return ApiError(404, message, code="model_not_found", param="model")
+    if isinstance(error, NotFoundError):
+        return ApiError(404, message, code="not_found")
+    if isinstance(error, StateError):
+        return ApiError(400, message, code="invalid_state")
     if isinstance(error, PromptTooLongError):
         return ApiError(400, message, code="context_length_exceeded", param="messages")
     if isinstance(error, ModelError):
