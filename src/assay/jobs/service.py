@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -39,15 +39,13 @@ QUICK = (CHECK,)
 log = logging.getLogger("assay.worker")
 
 
-def work(store: Store, kinds: Sequence[str] | None = None, *, watched: bool = False) -> None:
+def work(store: Store, kinds: Collection[str] | None = None, *, watched: bool = False) -> None:
     """Take jobs until SIGINT or SIGTERM comes; the job at hand is put back with its checkpoint.
 
     Args:
         kinds: of jobs to take; None: all.
         watched: stop when standard input ends, too.
     """
-    handlers = {k: h for k, h in _HANDLERS.items() if kinds is None or k in kinds}
-    name = own_name()
     # A shell starts what it puts into the background with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _interrupt)
@@ -55,17 +53,22 @@ def work(store: Store, kinds: Sequence[str] | None = None, *, watched: bool = Fa
         threading.Thread(target=_end_with_input, daemon=True).start()
     queue.revive(store, dead_workers=dead_workers(queue.running_workers(store)))
     fine_tuning.sweep(store)
-    worker = Worker(
+    try:
+        work_on(store, kinds).run(threading.Event())
+    except KeyboardInterrupt:
+        log.info("stopped")
+
+
+def work_on(store: Store, kinds: Collection[str] | None = None) -> Worker:
+    """A worker of this process that does jobs of these kinds (None: of all)."""
+    handlers = {k: h for k, h in _HANDLERS.items() if kinds is None or k in kinds}
+    return Worker(
         store,
         handlers,
-        name,
+        own_name(),
         beat_seconds=BEAT_SECONDS,
         after=lambda: fine_tuning.sweep(store),
     )
-    try:
-        worker.run(threading.Event())
-    except KeyboardInterrupt:
-        log.info("stopped")
 
 
 def _check(work: Work) -> HandOn:
