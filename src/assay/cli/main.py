@@ -8,7 +8,8 @@ from typing import Annotated, NoReturn, cast
 
 import typer
 
-from assay.cli import data, models
+from assay.cli import data, keys, models
+from assay.cli import serve as serving
 from assay.cli import train as training
 from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.progress import Terminal
@@ -26,7 +27,9 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 app.command()(training.train)
+app.command()(serving.serve)
 
 Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]

@@ -208,3 +208,19 @@ def print_swept(swept: Any) -> None:
     console.print(
         "Written to assay.yaml." if swept.written else "`--write` puts this into assay.yaml."
     )
+
+
+def print_keys(rows: Sequence[dict[str, Any]]) -> None:
+    """Keys, one a line; of the secret only its end."""
+    made = table(None, "id", "name", "project", "scopes", "ends in", "created", "revoked")
+    for row in rows:
+        made.add_row(
+            row["id"],
+            escape(row["name"]),
+            escape(row["project"]),
+            ", ".join(row["scopes"]),
+            escape(row["hint"]),
+            row["created"],
+            row["revoked"] or "",
+        )
+    console.print(made)
