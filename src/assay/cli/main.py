@@ -8,7 +8,8 @@ from typing import Annotated, NoReturn, cast
 
 import typer
 
-from assay.cli import data, jobs, models
+from assay.cli import data, jobs, keys, models
+from assay.cli import serve as serving
 from assay.cli import train as training
 from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.progress import Terminal
@@ -26,8 +27,10 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 app.add_typer(jobs.app, name="jobs")
 app.command()(training.train)
+app.command()(serving.serve)
 app.command()(jobs.worker)
 
 Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]

@@ -235,3 +235,19 @@ def _done(row: dict[str, Any]) -> str:
     if not progress or not progress.get("total"):
         return ""
     return f"{progress['done']:.0f} of {progress['total']:.0f} {progress['unit']}"
+
+
+def print_keys(rows: Sequence[dict[str, Any]]) -> None:
+    """Keys, one a line; of the secret only its end."""
+    made = table(None, "id", "name", "project", "scopes", "ends in", "created", "revoked")
+    for row in rows:
+        made.add_row(
+            row["id"],
+            escape(row["name"]),
+            escape(row["project"]),
+            ", ".join(row["scopes"]),
+            escape(row["hint"]),
+            row["created"],
+            row["revoked"] or "",
+        )
+    console.print(made)

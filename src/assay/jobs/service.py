@@ -1,7 +1,7 @@
 """Worker processes: one takes jobs until it is stopped, a watch starts it again when it dies.
 
     work(store)                          # in this process, until SIGINT or SIGTERM
-    with Watch(folder): ...              # keeps worker processes alive meanwhile
+    with Watch(folder, store): ...       # keeps worker processes alive meanwhile
 
 A watched worker holds the reading end of a pipe whose other end only its watch has: when the watch
 is gone, however it ended, the worker puts its job back and ends. So no worker outlives its server.
@@ -26,6 +26,7 @@ import psutil
 from assay.jobs import fine_tuning, queue
 from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.worker import Finished, Handler, HandOn, Work, Worker
+from assay.store import uploaded, uploads
 from assay.store.store import Store
 
 BEAT_SECONDS = 1.0
@@ -33,6 +34,7 @@ BEAT_SECONDS = 1.0
 RESTART_SECONDS = 1.0
 STOP_SECONDS = 20.0
 """A worker that has not put its job back by then is killed; the job is put back all the same."""
+TIDY_SECONDS = 600.0
 QUICK = (CHECK,)
 """Kinds of jobs that take seconds; a process of its own does them beside long ones."""
 
@@ -122,16 +124,17 @@ def _end_with_input() -> None:
 
 
 class Watch:
-    """Keeps worker processes of a folder alive until it is left.
+    """Keeps worker processes of a folder alive until it is left, and removes what has expired.
 
     Args:
         folder: that holds `.assay/`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, store: Store) -> None:
+        self._folder, self._store = folder, store
         self._over = threading.Event()
-        self._threads = [
+        self._threads = [threading.Thread(target=self._tidy, name="tidy", daemon=True)]
+        self._threads += [
             threading.Thread(target=self._keep, args=(kinds,), name="worker watch", daemon=True)
             for kinds in (QUICK, ())
         ]
@@ -145,6 +148,13 @@ class Watch:
         self._over.set()
         for thread in self._threads:
             thread.join()
+
+    def _tidy(self) -> None:
+        while True:
+            uploads.sweep(self._store)
+            uploaded.sweep(self._store)
+            if self._over.wait(TIDY_SECONDS):
+                return
 
     def _keep(self, kinds: Sequence[str]) -> None:
         """One worker after the other."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, load_config
+from assay.generate.serving import ServingEngines
 from assay.knowledge.embed import Embedder, load_embedder
 from assay.project.answering import Answered
 from assay.project.served import NoReleases, Releases
@@ -58,3 +59,10 @@ class Workspace:
             if name not in self._embedders:
                 self._embedders[name] = load_embedder(name)
             return self._embedders[name]
+
+    def engines(self) -> ServingEngines:
+        """The engines that answer here."""
+        from assay.agent.whole import WholeEngines
+
+        dtype = self.config.generate.dtype if self.config is not None else "auto"
+        return WholeEngines(self.store, dtype=dtype)

@@ -127,6 +127,7 @@ async def create(
         [message.to_message() for message in body.messages],
         body.offered(),
         body.wishes(),
+        form="response_format" if body.response_format else "tools",
         count=body.n or 1,
     )
     if body.stream:

@@ -13,12 +13,15 @@ from typing import Any
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
+from assay.errors import ConfigError
 from assay.example import Message, ToolCall
+from assay.generate.constrained import check_schema
 from assay.generate.serving import End, Piece, Sampling, ServingEngine
 from assay.project.answering import Answered, Asked, Wishes, answer, ask
 from assay.project.served import Served, resolve
 from assay.project.workspace import Workspace
 from assay.serve.auth import Caller
+from assay.serve.errors import ApiError
 from assay.serve.metrics import Metrics
 from assay.serve.streams import Item, Start, interleaved, unless_gone
 
@@ -149,10 +152,16 @@ async def converse(
     tools: Sequence[dict[str, Any]],
     wishes: Wishes,
     *,
+    form: str,
     count: int = 1,
     prefix: str = "chatcmpl-",
 ) -> Exchange:
     """Find who answers, ask, and wait for the first token.
+
+    Args:
+        form: the field that a wished schema comes from, to be named where it cannot be enforced.
+        count: answers wanted.
+        prefix: of the exchange's id.
 
     Raises:
         ApiError, AssayError: it cannot be answered.
@@ -161,6 +170,8 @@ async def converse(
 
     def prepare() -> tuple[Served, ServingEngine, Asked]:
         served = resolve(workspace, model, caller.project, caller.key_id)
+        if wishes.schema is not None:
+            _check(wishes.schema, form)
         asked = ask(served, messages, tools, wishes, workspace.store)
         return served, request.app.state.engines.engine(served.model), asked
 
@@ -179,3 +190,12 @@ def several(sampling: Sampling, count: int) -> list[Sampling]:
     if sampling.seed is None:
         return [sampling] * count
     return [replace(sampling, seed=sampling.seed + number) for number in range(count)]
+
+
+def _check(schema: dict[str, Any], form: str) -> None:
+    try:
+        check_schema(schema)
+    except ConfigError as error:
+        raise ApiError(
+            400, f"Invalid value for '{form}': {error.what}", code="invalid_value", param=form
+        ) from None

@@ -12,6 +12,7 @@ import uvicorn
 
 from assay.errors import AssayError, UsageError
 from assay.generate.serving import ServingEngines
+from assay.jobs.service import Watch
 from assay.project.access import first_key
 from assay.project.workspace import Workspace
 from assay.serve.app import create_app
@@ -31,7 +32,7 @@ def serve(
     tls_key: Path | None = None,
     insecure_http: bool = False,
 ) -> None:
-    """Serve a folder until SIGINT or SIGTERM.
+    """Serve a folder, and do its jobs in processes beside, until SIGINT or SIGTERM.
 
     Args:
         say: prints one line at once; the first admin key goes through it.
@@ -71,7 +72,8 @@ def serve(
         timeout_graceful_shutdown=DRAIN_S,
     )
     try:
-        uvicorn.Server(config).run(sockets=[listening])
+        with Watch(workspace.root, workspace.store):
+            uvicorn.Server(config).run(sockets=[listening])
     finally:
         listening.close()
         engines.close()
@@ -89,8 +91,18 @@ def is_loopback(host: str) -> bool:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With the protocol named, asyncio switches Nagle's algorithm off for every connection;
+        # without, each answer waits 40 ms for an acknowledgement.
+        listening = socket.socket(family, kind, socket.IPPROTO_TCP)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(address)
+            listening.listen(2048)
+        except OSError:
+            listening.close()
+            raise
+        return listening
     except (OSError, OverflowError) as error:
         raise AssayError(
             f"this address cannot be listened on ({error}).",
