@@ -1,4 +1,4 @@
-"""A fine-tuning that takes seconds: a tiny random model in a cache of its own, a dozen short rows."""
+"""A fine-tuning that takes seconds: a tiny random model in its own cache, a dozen short rows."""
 
 from __future__ import annotations
 

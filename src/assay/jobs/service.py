@@ -53,12 +53,17 @@ def work(store: Store, kinds: Collection[str] | None = None, *, watched: bool = 
     signal.signal(signal.SIGTERM, _interrupt)
     if watched:
         threading.Thread(target=_end_with_input, daemon=True).start()
-    queue.revive(store, dead_workers=dead_workers(queue.running_workers(store)))
-    fine_tuning.sweep(store)
+    recover(store)
     try:
         work_on(store, kinds).run(threading.Event())
     except KeyboardInterrupt:
         log.info("stopped")
+
+
+def recover(store: Store) -> None:
+    """Queue the jobs again whose worker on this machine has died; remove what is left of others."""
+    queue.revive(store, dead_workers=dead_workers(queue.running_workers(store)))
+    fine_tuning.sweep(store)
 
 
 def work_on(store: Store, kinds: Collection[str] | None = None) -> Worker:
