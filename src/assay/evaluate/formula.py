@@ -46,7 +46,7 @@ class Formula:
         try:
             self._tree = ast.parse(text.strip().replace("^", "**"), mode="eval").body
             self._check(self._tree, names)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+        except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError):
             raise UsageError(f"this is not a formula: {text[:80]!r}.") from None
 
     def value(self, scores: Mapping[str, float]) -> float:
@@ -65,8 +65,8 @@ class Formula:
 
     def _check(self, node: ast.expr, names: frozenset[str]) -> None:
         match node:
-            case ast.Constant(value=int() | float()) if not isinstance(node.value, bool):
-                float(node.value)
+            case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
+                float(number)
             case ast.Name() if node.id in names:
                 pass
             case ast.Name():

@@ -35,6 +35,7 @@ RESTART_SECONDS = 1.0
 STOP_SECONDS = 20.0
 """A worker that has not put its job back by then is killed; the job is put back all the same."""
 TIDY_SECONDS = 600.0
+_CLOCK_SECONDS = 5.0  # a process's start is told by a clock that may be set
 QUICK = (CHECK,)
 """Kinds of jobs that take seconds; a process of its own does them beside long ones."""
 
@@ -97,7 +98,7 @@ KINDS = tuple(_HANDLERS)
 
 def own_name() -> str:
     """Host, process and when it started: no later process has the same name."""
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
 
 
 def dead_workers(names: set[str]) -> list[str]:
@@ -115,7 +116,7 @@ def _lives(name: str, process: int) -> bool:
         started = psutil.Process(process).create_time()
     except psutil.Error:
         return False
-    return name.endswith(f":{started:.2f}")
+    return abs(float(name.rpartition(":")[2]) - started) < _CLOCK_SECONDS
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
