@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.serve.process import server
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "openai_drop_in.py"
