@@ -17,7 +17,7 @@ from assay.errors import ConfigError
 from assay.example import Message, ToolCall
 from assay.generate.constrained import check_schema
 from assay.generate.serving import End, Piece, Sampling, ServingEngine
-from assay.project.answering import Answered, Asked, Wishes, answer, ask
+from assay.project.answering import Answer, Answered, Asked, Wishes, ask
 from assay.project.served import Served, resolve
 from assay.project.workspace import Workspace
 from assay.serve.auth import Caller
@@ -177,7 +177,7 @@ async def converse(
 
     served, engine, asked = await run_in_threadpool(prepare)
     starts = [
-        partial(answer, engine, replace(asked, sampling=sampling))
+        partial(Answer, engine, replace(asked, sampling=sampling))
         for sampling in several(asked.sampling, count)
     ]
     exchange = Exchange(request, caller, served, starts, prefix, messages, count)
