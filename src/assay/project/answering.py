@@ -6,7 +6,7 @@ says about the answer (schema, choices, length, temperature, seed) where the cli
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -134,26 +134,30 @@ def ask(
 class Answer(Iterator[Piece | End]):
     """The engine's stream; tools are told in words where its template has no place for them.
 
-    Nothing is asked before the first piece is. `close` may be called from any thread.
+    Nothing is asked, and no model loaded, before the first piece is. `close` may be called from any
+    thread.
+
+    Args:
+        find: the engine; may take as long as it takes to load a model.
 
     Raises:
         DataError: the template refuses the messages. More as `ServingEngine` says.
     """
 
-    def __init__(self, engine: ServingEngine, asked: Asked) -> None:
-        self._engine, self._asked = engine, asked
+    def __init__(self, find: Callable[[], ServingEngine], asked: Asked) -> None:
+        self._find, self._asked = find, asked
         self._stream: Iterator[Piece | End] | None = None
 
     def __next__(self) -> Piece | End:
         if self._stream is not None:
             return next(self._stream)
-        asked = self._asked
+        engine, asked = self._find(), self._asked
         try:
-            self._stream = self._engine.chat(asked.messages, asked.tools, asked.sampling)
+            self._stream = engine.chat(asked.messages, asked.tools, asked.sampling)
             return next(self._stream)
         except ToolsError:
             turns = in_words(asked.messages, asked.tools)
-            self._stream = self._engine.chat(turns, (), asked.sampling)
+            self._stream = engine.chat(turns, (), asked.sampling)
             return next(self._stream)
 
     def close(self) -> None:
