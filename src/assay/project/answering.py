@@ -6,7 +6,7 @@ says about the answer (schema, choices, length, temperature, seed) where the cli
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -131,22 +131,37 @@ def ask(
     return Asked(made.messages, made.tools, sampling)
 
 
-def answer(engine: ServingEngine, asked: Asked) -> Generator[Piece | End, None, None]:
+class Answer(Iterator[Piece | End]):
     """The engine's stream; tools are told in words where its template has no place for them.
+
+    Nothing is asked, and no model loaded, before the first piece is. `close` may be called from any
+    thread.
+
+    Args:
+        find: the engine; may take as long as it takes to load a model.
 
     Raises:
         DataError: the template refuses the messages. More as `ServingEngine` says.
     """
-    stream = engine.chat(asked.messages, asked.tools, asked.sampling)
-    try:
-        first = next(stream)
-    except ToolsError:
-        stream = engine.chat(in_words(asked.messages, asked.tools), (), asked.sampling)
-        first = next(stream)
-    try:
-        yield first
-        yield from stream
-    finally:
-        close = getattr(stream, "close", None)
+
+    def __init__(self, find: Callable[[], ServingEngine], asked: Asked) -> None:
+        self._find, self._asked = find, asked
+        self._stream: Iterator[Piece | End] | None = None
+
+    def __next__(self) -> Piece | End:
+        if self._stream is not None:
+            return next(self._stream)
+        engine, asked = self._find(), self._asked
+        try:
+            self._stream = engine.chat(asked.messages, asked.tools, asked.sampling)
+            return next(self._stream)
+        except ToolsError:
+            turns = in_words(asked.messages, asked.tools)
+            self._stream = engine.chat(turns, (), asked.sampling)
+            return next(self._stream)
+
+    def close(self) -> None:
+        """Free the engine's slot."""
+        close = getattr(self._stream, "close", None)
         if close is not None:
             close()

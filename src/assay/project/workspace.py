@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, load_config
+from assay.errors import UsageError
 from assay.generate.serving import ServingEngines
 from assay.knowledge.embed import Embedder, load_embedder
 from assay.project.answering import Answered
@@ -30,11 +31,14 @@ class Workspace:
         watchers: called with every answer that was given.
 
     Raises:
+        UsageError: there is no such folder.
         ConfigError: there is an assay.yaml that cannot be used.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
+        if not self.root.is_dir():
+            raise UsageError("there is no such folder.", where=str(root))
         self.config: Config | None = None
         if (self.root / CONFIG_FILE).exists():
             self.config = load_config(self.root / CONFIG_FILE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from assay.example import Message
-from assay.generate.serving import End, ServingEngine
+from assay.generate.serving import End, Sampling, ServingEngine
 from assay.project.answering import sampling_of
 from assay.project.served import Served, resolve
 from assay.serve.auth import Caller, authenticated
@@ -22,7 +22,7 @@ from assay.serve.errors import ApiError, of_any
 from assay.serve.exchange import Exchange, several
 from assay.serve.logprobs import legacy_logprobs
 from assay.serve.route import JsonRoute
-from assay.serve.streams import DONE, Events, event
+from assay.serve.streams import DONE, Events, Item, event
 
 router = APIRouter(tags=["completions"], route_class=JsonRoute)
 
@@ -86,7 +86,7 @@ async def create(
         max_new_tokens=body.max_tokens or MAX_TOKENS, stop=stops(body.stop), logprobs=body.logprobs
     )
 
-    def prepare() -> tuple[Served, ServingEngine]:
+    def find() -> Served:
         served = resolve(request.app.state.workspace, body.model, caller.project, caller.key_id)
         if served.agent is not None:
             raise ApiError(
@@ -95,11 +95,16 @@ async def create(
                 code="invalid_value",
                 param="model",
             )
-        return served, request.app.state.engines.engine(served.model)
+        return served
 
-    served, engine = await run_in_threadpool(prepare)
+    served = await run_in_threadpool(find)
+
+    def answer(prompt: str | list[int], sampling: Sampling) -> Iterator[Item]:
+        engine: ServingEngine = request.app.state.engines.engine(served.model)
+        return engine.complete(prompt, sampling)
+
     starts = [
-        partial(engine.complete, prompt, sampling)
+        partial(answer, prompt, sampling)
         for prompt in prompts
         for sampling in several(sampling_of(wishes), body.n or 1)
     ]

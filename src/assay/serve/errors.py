@@ -141,10 +141,10 @@ def _of_validation(problems: Sequence[Any]) -> ApiError:
     problem = max(problems, key=lambda found: len(found["loc"]))
     place = [part for part in problem["loc"] if isinstance(part, int) or _FIELD.fullmatch(part)]
     kind = problem["type"]
-    if kind == "json_invalid" or place == ["body"]:
-        return ApiError(
-            400, "The body is not what this route takes: a JSON object is expected.", code=None
-        )
+    if kind == "json_invalid":
+        return ApiError(400, f"The body is not JSON: {problem['ctx']['error']}.")
+    if place == ["body"]:
+        return ApiError(400, "The body is not what this route takes: a JSON object is expected.")
     param = param_of(place[1:])
     if kind == "extra_forbidden":
         return ApiError(

@@ -13,11 +13,11 @@ from typing import Any
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
-from assay.errors import ConfigError
+from assay.errors import ConfigError, ModelError
 from assay.example import Message, ToolCall
 from assay.generate.constrained import check_schema
-from assay.generate.serving import End, Piece, Sampling, ServingEngine
-from assay.project.answering import Answered, Asked, Wishes, answer, ask
+from assay.generate.serving import End, Piece, Sampling
+from assay.project.answering import Answer, Answered, Asked, Wishes, ask
 from assay.project.served import Served, resolve
 from assay.project.workspace import Workspace
 from assay.serve.auth import Caller
@@ -72,7 +72,10 @@ class Exchange:
 
     async def begin(self) -> None:
         """Wait for the first token: what goes wrong before it has a status of its own."""
-        self._first = await unless_gone(self.request, anext(self._items))
+        try:
+            self._first = await unless_gone(self.request, anext(self._items))
+        except StopAsyncIteration:
+            raise ModelError("the model's engine was closed before it answered.") from None
         self._metrics.first_token(self.served.name, time.perf_counter() - self._began)
 
     async def items(self) -> AsyncIterator[tuple[int, Item]]:
@@ -168,16 +171,16 @@ async def converse(
     """
     workspace: Workspace = request.app.state.workspace
 
-    def prepare() -> tuple[Served, ServingEngine, Asked]:
+    def prepare() -> tuple[Served, Asked]:
         served = resolve(workspace, model, caller.project, caller.key_id)
         if wishes.schema is not None:
             _check(wishes.schema, form)
-        asked = ask(served, messages, tools, wishes, workspace.store)
-        return served, request.app.state.engines.engine(served.model), asked
+        return served, ask(served, messages, tools, wishes, workspace.store)
 
-    served, engine, asked = await run_in_threadpool(prepare)
+    served, asked = await run_in_threadpool(prepare)
+    find = partial(request.app.state.engines.engine, served.model)
     starts = [
-        partial(answer, engine, replace(asked, sampling=sampling))
+        partial(Answer, find, replace(asked, sampling=sampling))
         for sampling in several(asked.sampling, count)
     ]
     exchange = Exchange(request, caller, served, starts, prefix, messages, count)

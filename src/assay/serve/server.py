@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -71,8 +73,10 @@ def serve(
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
+    # uvicorn ends well on a signal, and then sends it once more to whoever was there before it.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        with Watch(workspace.root, workspace.store):
+        with Watch(workspace.root, workspace.store), suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
     finally:
         listening.close()
