@@ -157,8 +157,11 @@ class Watch:
 
     def _tidy(self) -> None:
         while True:
-            uploads.sweep(self._store)
-            uploaded.sweep(self._store)
+            try:
+                uploads.sweep(self._store)
+                uploaded.sweep(self._store)
+            except Exception as error:  # a database that is away for a moment
+                log.warning("expired files are not removed: %s", error)
             if self._over.wait(TIDY_SECONDS):
                 return
 
@@ -168,7 +171,10 @@ class Watch:
         for kind in kinds:
             command += ["--kind", kind]
         while not self._over.is_set():
-            worker = subprocess.Popen(command, cwd=self._folder, stdin=subprocess.PIPE)
+            # A session of its own: Ctrl-C at a terminal is for the server, which stops its workers.
+            worker = subprocess.Popen(
+                command, cwd=self._folder, stdin=subprocess.PIPE, start_new_session=True
+            )
             while worker.poll() is None and not self._over.wait(0.2):
                 pass
             if self._over.is_set():
