@@ -17,7 +17,7 @@ from assay.jobs.fine_tuning import CHECK, work_folder
 from assay.models.versions import list_versions, load_version
 from assay.store import uploaded
 from assay.store.store import Store
-from assay.store.tables import ServedNameRow
+from assay.store.tables import AgentRow, FineTuningCheckpointRow, ServedNameRow
 
 pytestmark = pytest.mark.usefixtures("_tiny")
 
@@ -67,7 +67,8 @@ def test_a_file_becomes_a_model_with_a_name(tmp_path: Path) -> None:
     assert 0 <= listed[0].metrics["full_valid_mean_token_accuracy"] <= 1
     for checkpoint in listed:
         assert load_version(store.folder, checkpoint.version)
-    assert len(list_versions(store.folder)) == 4  # the first epoch's is gone with its name
+    kept = {checkpoint.version for checkpoint in listed} | {version.id}
+    assert {v.id for v in list_versions(store.folder)} == kept  # the first epoch's is gone
 
     file = uploaded.find(store, PROJECT, tuning.result["result_file"])
     assert file.purpose == "fine-tune-results"
@@ -83,6 +84,37 @@ def test_a_file_becomes_a_model_with_a_name(tmp_path: Path) -> None:
     ]
     assert any("3 of 14 examples are held back" in line for line in told(store, id))
     assert told(store, id)[-2:] == ["The job has successfully completed", "Done."]
+
+
+@pytest.mark.slow
+def test_the_same_training_twice_is_one_version_under_two_names(tmp_path: Path) -> None:
+    """Nor does the second one, forgetting its first epoch, take the first one's model away."""
+    store = Store(tmp_path)
+    wild = {"n_epochs": 4, "batch_size": 4, "learning_rate_multiplier": 40}
+    first = done(store, queued(store, hyperparameters=wild))
+    assert first.result is not None
+    kept, _ = fine_tuning.checkpoints(store, PROJECT, first.id)
+    assert first.result["version"] not in {c.version for c in kept}  # the first epoch was best
+    second = done(store, queued(store, hyperparameters=wild))
+    assert second.result is not None
+    assert first.result["version"] == second.result["version"]
+    assert first.result["model"] != second.result["model"]
+    ids = {v.id for v in list_versions(store.folder)}
+    assert ids == {c.version for c in kept} | {first.result["version"]}
+
+
+def test_a_version_that_has_another_name_is_not_forgotten(tmp_path: Path) -> None:
+    from assay.jobs.fine_tune import _used_elsewhere
+
+    store = Store(tmp_path)
+    row = FineTuningCheckpointRow(name="ft:mine", version="1" * 64)
+    with store.session() as session:
+        session.add(ServedNameRow(name="ft:mine", project=PROJECT, target=f"version:{'1' * 64}"))
+        session.flush()
+        assert not _used_elsewhere(session, row)
+        session.add(AgentRow(id="a", body='{"model": "version:' + "1" * 64 + '"}'))
+        session.flush()
+        assert _used_elsewhere(session, row)
 
 
 @pytest.mark.slow

@@ -84,5 +84,5 @@ def done(store: Store, id: str) -> fine_tuning.FineTuning:
     """Work until nothing waits, in this process; the fine-tuning as it then is."""
     worker = work_on(store)
     while worker.once():
-        pass
+        fine_tuning.sweep(store)
     return fine_tuning.find(store, PROJECT, id)

@@ -215,16 +215,21 @@ def test_an_upload_that_was_cancelled_by_another_project_is_not_there(server: Ru
         chat.files.list()
 
 
+@pytest.fixture(scope="module")
+def http(shared_server: Running) -> Iterator[httpx.Client]:
+    with shared_server.http() as http:
+        yield http
+
+
 @given(
     parts=st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=6),
     order=st.randoms(use_true_random=False),
     claimed=st.integers(-2, 2),
 )
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_parts_in_any_order_are_one_file_or_refused(
-    shared_server: Running, parts: list[bytes], order: Any, claimed: int
+    http: httpx.Client, parts: list[bytes], order: Any, claimed: int
 ) -> None:
-    http: httpx.Client = shared_server.http()
     size = max(1, sum(map(len, parts)) + claimed)
     body = {"bytes": size, "filename": "f", "mime_type": "x", "purpose": "batch"}
     id = http.post("/v1/uploads", json=body).json()["id"]
@@ -249,11 +254,10 @@ def test_parts_in_any_order_are_one_file_or_refused(
     data=st.binary(max_size=2000),
     purpose=st.sampled_from(["fine-tune", "batch"]) | st.text(max_size=10),
 )
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_any_file_is_kept_whole_or_refused(
-    shared_server: Running, name: str, data: bytes, purpose: str
+    http: httpx.Client, name: str, data: bytes, purpose: str
 ) -> None:
-    http = shared_server.http()
     try:
         answer = http.post("/v1/files", files={"file": (name, data)}, data={"purpose": purpose})
     except UnicodeEncodeError:  # a name that the client itself cannot send
@@ -266,10 +270,10 @@ def test_any_file_is_kept_whole_or_refused(
 
 
 @given(body=st.binary(max_size=300))
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_any_bytes_as_a_form(shared_server: Running, body: bytes) -> None:
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_any_bytes_as_a_form(http: httpx.Client, body: bytes) -> None:
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     for content in (body, b"--b\r\n" + body, b"--b\r\nContent-Disposition: " + body):
-        answer = shared_server.http().post("/v1/files", content=content, headers=headers)
+        answer = http.post("/v1/files", content=content, headers=headers)
         assert answer.status_code == 400, answer.text
         assert answer.json()["error"]["message"]

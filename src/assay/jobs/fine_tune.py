@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
 
 from assay import __version__
 from assay.chat.template import Template
@@ -40,6 +41,7 @@ from assay.models.versions import VersionRecord, save_version, versions_folder
 from assay.store import uploaded
 from assay.store.files import replacing
 from assay.store.tables import (
+    AgentRow,
     FineTuningCheckpointRow,
     FineTuningRow,
     JobEventRow,
@@ -194,9 +196,12 @@ class _Run:
         query = select(kept).where(kept.job == self.tuning.id).order_by(kept.step.desc())
         with self.store.session() as session:
             old = session.scalars(query.offset(KEPT_CHECKPOINTS)).all()
-        for row in old:  # its weights first: a kill between leaves it to be forgotten again
-            shutil.rmtree(versions_folder(self.store.folder) / row.version, ignore_errors=True)
+        for row in old:
             with queue.as_owner(self.store, self.work.job) as session:
+                # Its weights first: a kill between the two leaves it to be forgotten once more.
+                if not _used_elsewhere(session, row):
+                    folder = versions_folder(self.store.folder) / row.version
+                    shutil.rmtree(folder, ignore_errors=True)
                 session.execute(delete(ServedNameRow).where(ServedNameRow.name == row.name))
                 session.execute(delete(kept).where(kept.id == row.id))
 
@@ -234,6 +239,16 @@ class _Run:
             metrics={"validation_loss": validation_loss},
         )
         return save_version(self.store.folder, made, record)
+
+
+def _used_elsewhere(session: Session, checkpoint: FineTuningCheckpointRow) -> bool:
+    """Whether its version has another name (the same training twice makes one), or an agent."""
+    reference = f"version:{checkpoint.version}"
+    named = select(ServedNameRow.name).where(
+        ServedNameRow.target == reference, ServedNameRow.name != checkpoint.name
+    )
+    agent = select(AgentRow.id).where(AgentRow.body.contains(reference))
+    return any(session.scalar(query.limit(1)) is not None for query in (named, agent))
 
 
 def _tuning(work: Work) -> FineTuning:
