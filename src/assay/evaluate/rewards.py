@@ -32,7 +32,19 @@ LONGEST = 100_000
 _TEMPLATE = re.compile(r"\{\{\s*(item|sample)((?:\.[\w-]+|\[\d+\])+)\s*\}\}")
 _ANY_TEMPLATE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _STEP = re.compile(r"\.([\w-]+)|\[(\d+)\]")
-_NOT_YET = ("python", "score_model", "label_model")
+_JUDGED = (
+    "graders that ask a model are not there yet.",
+    "Use string_check, text_similarity or multi.",
+)
+_REFUSED = {
+    "python": (
+        "code that comes with a request is never run.",
+        "Use string_check, text_similarity or multi, or a python grader in the project's "
+        "assay.yaml with --trust-code.",
+    ),
+    "score_model": _JUDGED,
+    "label_model": _JUDGED,
+}
 
 Embed = Callable[[Sequence[str]], Vectors]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -137,19 +149,9 @@ def check(grader: Grader) -> None:
             check(part)
         Formula(grader.calculate_output, frozenset(grader.parts))
         return
-    if grader.type in _NOT_YET:
-        raise UsageError(
-            f"graders of type {grader.type} cannot be run yet."
-            if grader.type != "python"
-            else "graders of type python are not run: code that comes with a request is never "
-            "executed.",
-            fix="Use string_check, text_similarity or multi"
-            + (
-                ", or a python grader in the project's assay.yaml with --trust-code."
-                if grader.type == "python"
-                else "."
-            ),
-        )
+    if isinstance(grader, Refused):
+        what, fix = _REFUSED[grader.type]
+        raise UsageError(what, fix=fix)
     if isinstance(grader, TextSimilarity) and grader.evaluation_metric == "meteor":
         raise UsageError(
             "the metric meteor is not there yet.", fix="Use bleu, gleu, rouge_l or cosine."

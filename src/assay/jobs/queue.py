@@ -1,9 +1,9 @@
 """The queue: who does what, decided by single guarded statements.
 
-    id = enqueue(store, "support", "train", {"folder": "/srv/support"})  # or several kinds in turn
+    id = enqueue(store, "support", "train", {"folder": "/srv/support"})
     job = claim(store, worker="host:4711")      # at most one worker ever gets it
     beat(store, job, progress={"done": 3, "total": 10})
-    finish(store, job, result={"version": "..."})
+    finish(store, job, result={"version": "..."})     # or hand_on(store, job, "release")
 
 A job is `queued`, `running`, `paused`, or over: `succeeded`, `failed`, `cancelled`. A worker proves
 that it lives by its beats. The job of a dead one is queued again and goes on from its checkpoint;
