@@ -150,6 +150,7 @@ def test_cancel_pause_and_resume(server: Running, client: openai.OpenAI) -> None
         ({"validation_file": "file-none"}, "validation_file", "no file"),
         ({"method": {"type": "reinforcement"}}, "method.type", "not there yet"),
         ({"method": {"type": "party"}}, "method.type", "supervised"),
+        ({"method": {"type": "dpo", "supervised": {}}}, "method", "says nothing"),
         (
             {"integrations": [{"type": "wandb", "wandb": {"project": "p"}}]},
             "integrations",

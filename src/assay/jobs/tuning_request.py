@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
+    model_validator,
 )
 
 from assay.config import FineTuneSection
@@ -74,6 +75,14 @@ class Method(_Part):
     supervised: Supervised | None = None
     dpo: Dpo | None = None
     reinforcement: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _only_its_own(self) -> Method:
+        """What is written for another method would be ignored."""
+        for name in ("supervised", "dpo", "reinforcement"):
+            if name != self.type and getattr(self, name) is not None:
+                raise ValueError(f"{name} says nothing to the method {self.type}")
+        return self
 
 
 Key = Annotated[str, StringConstraints(max_length=64)]
