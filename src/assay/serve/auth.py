@@ -22,8 +22,8 @@ from assay.project.workspace import Workspace
 from assay.serve.errors import ApiError
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-BODY_BYTES = 32 * 2**20
-"""The largest body, unless `large_bodies` names the path."""
+BODY_BYTES = 8 * 2**20
+"""The largest body, unless it is an upload: far more text than a context holds."""
 UPLOAD_BYTES = 520 * 2**20
 """The largest body of a file upload: OpenAI's 512 MB and its form."""
 UPLOAD_PATHS = ("/v1/files", "/v1/uploads")
