@@ -41,7 +41,6 @@ def test_no_route_answers_without_a_key(server: Running, method: str, path: str)
         None,
         "",
         "Bearer",
-        "Bearer  ",
         "Basic eDp5",
         "Bearer assay-wrong",
         "Bearer \xff",
