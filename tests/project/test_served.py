@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from assay.agent.agent import Agent
-from assay.agent.runtime import assemble
 from assay.agent.versions import save_agent
 from assay.errors import UsageError
-from assay.example import Example, Message
-from assay.generate.serving import Sampling
+from assay.example import Message
 from assay.project.answering import Wishes, ask
 from assay.project.served import UnknownModelError, resolve
 from assay.project.workspace import Workspace
@@ -83,18 +81,6 @@ def test_no_path_is_a_model(workspace: Workspace, tmp_path: Path) -> None:
     for name in (str(tmp_path / "m"), "../m", "/etc/passwd", "~", "org/never-pulled"):
         with pytest.raises(UnknownModelError):
             resolve(workspace, name, "default", "k")
-
-
-def test_what_was_evaluated_is_what_is_served(workspace: Workspace) -> None:
-    """The same function makes the request of an example and of a client's conversation."""
-    served = resolve_agent(workspace, AGENT)
-    question = Message("user", "Where is my card?")
-    for turns in ([question], [Message("system", "My own."), question]):
-        example = Example("1", (*turns, Message("assistant", "card_arrival")))
-        [measured] = assemble(AGENT, [example], workspace.store)
-        asked = ask(served, turns, (), Wishes(), workspace.store)
-        assert asked.messages == measured.messages
-        assert asked.sampling == Sampling(max_new_tokens=7, temperature=0.0, seed=0)
 
 
 def test_what_a_client_says_goes_before_what_the_agent_says(workspace: Workspace) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from assay.errors import ModelError
 from assay.example import Message
 from assay.generate.serving import End, Piece, Sampling, TokenLogprob
@@ -78,3 +80,15 @@ class ScriptedEngines:
 
     def close(self) -> None:
         pass
+
+
+class ThreeNumbers:
+    """An embedder of lengths."""
+
+    dimension, limit = 3, 5
+
+    def encode(self, texts: Any) -> Any:
+        return np.array([[len(t), 0, 1] for t in texts], dtype=np.float32)
+
+    def lengths(self, texts: Any) -> list[int]:
+        return [len(t.split()) for t in texts]

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from assay.project.access import create_key, revoke_key
 from assay.project.workspace import Workspace
@@ -41,7 +42,6 @@ def test_no_route_answers_without_a_key(server: Running, method: str, path: str)
         None,
         "",
         "Bearer",
-        "Bearer  ",
         "Basic eDp5",
         "Bearer assay-wrong",
         "Bearer \xff",
@@ -129,3 +129,12 @@ def test_a_key_has_so_many_requests_at_once(tmp_path: Path) -> None:
         assert told.status_code == 429
         assert told.headers["Retry-After"] == "1"
         assert client.get("/v1/models").status_code == 200
+
+
+def test_no_websocket_is_opened(tmp_path: Path) -> None:
+    with (
+        TestClient(create_app(Workspace(tmp_path), ScriptedEngines())) as client,
+        pytest.raises(WebSocketDisconnect),
+        client.websocket_connect("/v1/models"),
+    ):
+        pass

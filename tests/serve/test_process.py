@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,23 @@ def test_curl(real: Server) -> None:
         ).stdout  # fmt: skip
         assert "Paris" in told
         assert not stream or told.endswith("data: [DONE]\n\n")
+
+
+@slow
+def test_llm_with_an_extra_model_file(real: Server, tmp_path: Path) -> None:
+    (tmp_path / "extra-openai-models.yaml").write_text(
+        f"- model_id: starter\n  model_name: {STARTER}\n  api_base: {real.url}/v1\n"
+    )
+    environment = {**os.environ, "LLM_USER_PATH": str(tmp_path)}
+    for options in ((), ("--no-stream",)):
+        told = subprocess.run(
+            [
+                sys.executable, "-m", "llm", "prompt", FRANCE[0]["content"], "-m", "starter",
+                "--key", real.key, "-o", "temperature", "0", "-o", "max_tokens", "12", *options,
+            ],
+            env=environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert "Paris" in told.stdout, told.stderr
 
 
 @slow

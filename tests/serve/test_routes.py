@@ -13,6 +13,7 @@ from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.store.tables import ServedNameRow
 from tests.serve.running import STARTER, Running
+from tests.serve.scripted import ThreeNumbers
 
 
 def test_completions(server: Running) -> None:
@@ -37,18 +38,6 @@ def test_completions_refuse(server: Running, body: dict[str, Any]) -> None:
         told = http.post("/v1/completions", json={"model": STARTER, "prompt": "a", **body})
     assert told.status_code == 400
     assert told.json()["error"]["param"] == next(iter(body))
-
-
-class ThreeNumbers:
-    """An embedder of lengths."""
-
-    dimension, limit = 3, 5
-
-    def encode(self, texts: Any) -> Any:
-        return np.array([[len(t), 0, 1] for t in texts], dtype=np.float32)
-
-    def lengths(self, texts: Any) -> list[int]:
-        return [len(t.split()) for t in texts]
 
 
 def test_embeddings(server: Running) -> None:

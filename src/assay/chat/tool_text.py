@@ -91,6 +91,7 @@ def _follows(arguments: dict[str, Any], function: dict[str, Any]) -> bool:
     schema = function.get("parameters") or {}
     try:
         # An empty registry: a reference to another machine is not followed.
+        _Validator.check_schema(schema)
         _Validator(schema, registry=Registry()).validate(arguments)
     except (ValidationError, SchemaError, Unresolvable, RecursionError):
         return False
@@ -120,7 +121,8 @@ def call_schema(tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for tool in tools:
         parameters = dict(tool["function"].get("parameters") or {"type": "object"})
         for key in ("$defs", "definitions"):
-            shared.setdefault(key, {}).update(parameters.pop(key, None) or {})
+            if isinstance(parameters.get(key), dict):
+                shared.setdefault(key, {}).update(parameters.pop(key))
         shapes.append(
             {
                 "type": "object",

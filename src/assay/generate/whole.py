@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ class WholeAnswers:
             schema={"type": "object"} if sampling.json_object else sampling.schema,
             choices=sampling.choices,
             temperature=sampling.temperature,
-            seed=sampling.seed or 0,
+            seed=secrets.randbits(31) if sampling.seed is None else sampling.seed,
         )
         length = self._engine.prompt_length(request)
         if length >= self.context_length:

@@ -147,11 +147,14 @@ class Answer(Iterator[Piece | End]):
     def __init__(self, find: Callable[[], ServingEngine], asked: Asked) -> None:
         self._find, self._asked = find, asked
         self._stream: Iterator[Piece | End] | None = None
+        self._closed = False
 
     def __next__(self) -> Piece | End:
         if self._stream is not None:
             return next(self._stream)
         engine, asked = self._find(), self._asked
+        if self._closed:  # while the model was loaded
+            raise StopIteration
         try:
             self._stream = engine.chat(asked.messages, asked.tools, asked.sampling)
             return next(self._stream)
@@ -162,6 +165,7 @@ class Answer(Iterator[Piece | End]):
 
     def close(self) -> None:
         """Free the engine's slot."""
+        self._closed = True
         close = getattr(self._stream, "close", None)
         if close is not None:
             close()

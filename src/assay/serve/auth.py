@@ -22,8 +22,8 @@ from assay.project.workspace import Workspace
 from assay.serve.errors import ApiError
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-BODY_BYTES = 32 * 2**20
-"""The largest body, unless `large_bodies` names the path."""
+BODY_BYTES = 8 * 2**20
+"""The largest body, unless it is an upload: far more text than a context holds."""
 UPLOAD_BYTES = 520 * 2**20
 """The largest body of a file upload: OpenAI's 512 MB and its form."""
 UPLOAD_PATHS = ("/v1/files", "/v1/uploads")
@@ -83,8 +83,11 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS:
             await self.app(scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": "There is none here."})
             return
         headers = Headers(scope=scope)
         try:

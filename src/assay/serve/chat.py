@@ -131,7 +131,7 @@ async def create(
         count=body.n or 1,
     )
     if body.stream:
-        return Events(_events(exchange, body))
+        return Events(_events(exchange, body), exchange.close)
     return JSONResponse(await _whole(exchange, body))
 
 

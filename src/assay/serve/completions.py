@@ -113,7 +113,7 @@ async def create(
     await exchange.begin()
     echoed = [str(p) if body.echo else "" for p in prompts for _ in range(body.n or 1)]
     if body.stream:
-        return Events(_events(exchange, body, echoed))
+        return Events(_events(exchange, body, echoed), exchange.close)
     return JSONResponse(await _whole(exchange, body, echoed))
 
 

@@ -44,10 +44,11 @@ def text_of(content: Content | None) -> str:
 
 
 class CalledFunction(Strict):
-    """What an assistant has called."""
+    """What an assistant has called. The client's helpers put `parsed_arguments` beside the text."""
 
     name: str
     arguments: str
+    parsed_arguments: Any = None
 
 
 class Call(Strict):
@@ -56,10 +57,11 @@ class Call(Strict):
     id: str
     type: Literal["function"] = "function"
     function: CalledFunction
+    index: int | None = None
 
 
 class ChatMessage(Strict):
-    """One turn."""
+    """One turn. The client's helpers put `parsed` beside the content."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: Content | None = None
@@ -68,6 +70,7 @@ class ChatMessage(Strict):
     tool_calls: list[Call] | None = None
     tool_call_id: str | None = None
     annotations: list[Any] | None = None
+    parsed: Any = None
     audio: None = None
     function_call: None = None
 

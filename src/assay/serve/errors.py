@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.errors import (
     AssayError,
@@ -122,7 +123,33 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AssayError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(Exception, known)
+    app.add_middleware(Unexpected)
+
+
+class Unexpected:
+    """ASGI middleware: answers what nobody expected.
+
+    Starlette's own handler would raise it again, and the server then drop the connection.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection."""
+        started = False
+
+        async def note(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, note)
+        except Exception as error:
+            if scope["type"] != "http" or started:
+                raise
+            await of_any(error).response()(scope, receive, send)
 
 
 def param_of(place: Sequence[str | int]) -> str:
@@ -138,7 +165,7 @@ def param_of(place: Sequence[str | int]) -> str:
 
 def _of_validation(problems: Sequence[Any]) -> ApiError:
     """The deepest problem: of the forms that a field may have, the one that was meant."""
-    problem = max(problems, key=lambda found: len(found["loc"]))
+    problem = max(problems, key=lambda p: (len(p["loc"]), p["type"] != "missing"))
     place = [part for part in problem["loc"] if isinstance(part, int) or _FIELD.fullmatch(part)]
     kind = problem["type"]
     if kind == "json_invalid":

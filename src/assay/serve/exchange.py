@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -23,7 +22,9 @@ from assay.project.workspace import Workspace
 from assay.serve.auth import Caller
 from assay.serve.errors import ApiError
 from assay.serve.metrics import Metrics
-from assay.serve.streams import Item, Start, interleaved, unless_gone
+from assay.serve.streams import Interleaved, Item, Start, unless_gone
+
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
@@ -66,14 +67,14 @@ class Exchange:
         self.choices = [Choice() for _ in starts]
         self.messages = tuple(asked)
         self._each = each
-        self._items = interleaved(starts)
+        self._items = Interleaved(starts)
         self._first: tuple[int, Item] | None = None
         self._began = time.perf_counter()
 
     async def begin(self) -> None:
         """Wait for the first token: what goes wrong before it has a status of its own."""
         try:
-            self._first = await unless_gone(self.request, anext(self._items))
+            self._first = await self.unless_gone(anext(self._items))
         except StopAsyncIteration:
             raise ModelError("the model's engine was closed before it answered.") from None
         self._metrics.first_token(self.served.name, time.perf_counter() - self._began)
@@ -81,23 +82,38 @@ class Exchange:
     async def items(self) -> AsyncIterator[tuple[int, Item]]:
         """Pieces and ends as they come; they are kept in `choices`, too."""
         assert self._first is not None
-        async with aclosing(self._items):
-            self._keep(*self._first)
-            yield self._first
-            async for number, item in self._items:
-                self._keep(number, item)
-                yield number, item
+        self._keep(*self._first)
+        yield self._first
+        async for number, item in self._items:
+            self._keep(number, item)
+            yield number, item
         self._metrics.tokens(self.served.name, self.usage())
 
     async def all(self) -> list[Choice]:
-        """Every answer, whole."""
+        """Every answer, whole.
+
+        Raises:
+            ClientGoneError: nobody waits for it any more.
+        """
 
         async def read() -> None:
             async for _ in self.items():
                 pass
 
-        await unless_gone(self.request, read())
+        await self.unless_gone(read())
         return self.choices
+
+    async def unless_gone(self, work: Awaitable[_T]) -> _T:
+        """The result of `work`; all is closed when the client hangs up, or it fails."""
+        try:
+            return await unless_gone(self.request, work)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Nobody reads on."""
+        self._items.close()
 
     def usage(self) -> dict[str, int]:
         """Tokens; the prompt of several answers counts once."""

@@ -29,8 +29,8 @@ def legacy_logprobs(pieces: Sequence[Piece], start: int = 0) -> dict[str, Any]:
         if piece.token is None:
             continue
         tokens.append(piece.token.text)
-        logprobs.append(piece.token.logprob)
-        tops.append({top.text: top.logprob for top in piece.top})
+        logprobs.append(_finite(piece.token.logprob))
+        tops.append({top.text: _finite(top.logprob) for top in piece.top})
         offsets.append(start)
         start += len(piece.token.text)
     return {
@@ -41,5 +41,10 @@ def legacy_logprobs(pieces: Sequence[Piece], start: int = 0) -> dict[str, Any]:
     }
 
 
+def _finite(logprob: float) -> float:
+    # JSON has no infinity; OpenAI writes this number for what is all but impossible.
+    return max(logprob, -9999.0)
+
+
 def _spelled(token: TokenLogprob) -> dict[str, Any]:
-    return {"token": token.text, "logprob": token.logprob, "bytes": list(token.bytes)}
+    return {"token": token.text, "logprob": _finite(token.logprob), "bytes": list(token.bytes)}

@@ -18,7 +18,7 @@ from assay.serve.exchange import Exchange, converse
 from assay.serve.logprobs import token_logprobs
 from assay.serve.responses_request import ResponseRequest
 from assay.serve.route import JsonRoute
-from assay.serve.streams import Events, event, unless_gone
+from assay.serve.streams import Events, event
 
 router = APIRouter(tags=["responses"], route_class=JsonRoute)
 
@@ -42,13 +42,13 @@ async def create(
     )
     writer = Writer(exchange, body)
     if body.stream:
-        return Events(_spelled(writer))
+        return Events(_spelled(writer), exchange.close)
 
     async def read() -> None:
         async for _ in writer.events():
             pass
 
-    await unless_gone(request, read())
+    await exchange.unless_gone(read())
     return JSONResponse(writer.response())
 
 

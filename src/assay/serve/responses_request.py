@@ -47,6 +47,7 @@ class CallItem(Strict):
     call_id: str
     name: str
     arguments: str
+    parsed_arguments: Any = None
     id: str | None = None
     status: str | None = None
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from fastapi.responses import StreamingResponse
 from starlette.requests import Request
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from assay.generate.serving import End, Piece
 from assay.serve.errors import ApiError
@@ -28,53 +28,59 @@ class ClientGoneError(ApiError):
         super().__init__(499, "The client has hung up.")
 
 
-async def interleaved(starts: Sequence[Start]) -> AsyncGenerator[tuple[int, Item], None]:
+class Interleaved(AsyncIterator[tuple[int, Item]]):
     """The items of blocking streams with the number of each, as they come.
 
-    Every stream runs in a thread of its own. Leaving early closes them: at once where an engine's
-    stream can be closed from another thread, else before its next token.
+    Every stream runs in a thread of its own. `close` ends them: at once where an engine's stream
+    can be closed from another thread, else before its next token.
     """
-    loop = asyncio.get_running_loop()
-    items: asyncio.Queue[tuple[int, Item | BaseException | None]] = asyncio.Queue()
-    left = threading.Event()
-    sources: list[Iterator[Item]] = []
 
-    def put(number: int, item: Item | BaseException | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: the server has stopped
-            loop.call_soon_threadsafe(items.put_nowait, (number, item))
+    def __init__(self, starts: Sequence[Start]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._items: asyncio.Queue[tuple[int, Item | BaseException | None]] = asyncio.Queue()
+        self._sources: list[Iterator[Item]] = []
+        self._left = threading.Event()
+        self._going = len(starts)
+        for number, start in enumerate(starts):
+            threading.Thread(
+                target=self._work, args=(number, start), name="assay-answer", daemon=True
+            ).start()
 
-    def work(number: int, start: Start) -> None:
-        try:
-            source = start()
-            sources.append(source)
-            for item in source:
-                if left.is_set():
-                    break
-                put(number, item)
-            _close(source)
-        except BaseException as error:
-            put(number, error)
-        put(number, None)
-
-    for number, start in enumerate(starts):
-        threading.Thread(
-            target=work, args=(number, start), name="assay-answer", daemon=True
-        ).start()
-    going = len(starts)
-    try:
-        while going:
-            number, item = await items.get()
+    async def __anext__(self) -> tuple[int, Item]:
+        while self._going and not self._left.is_set():
+            number, item = await self._items.get()
             if item is None:
-                going -= 1
+                self._going -= 1
             elif isinstance(item, BaseException):
+                self.close()
                 raise item
             else:
-                yield number, item
-    finally:
-        left.set()
-        for source in sources:
-            with suppress(ValueError):  # it is at work in its thread, which looks at `left` next
+                return number, item
+        raise StopAsyncIteration
+
+    def close(self) -> None:
+        """Nobody reads on."""
+        self._left.set()
+        for source in list(self._sources):
+            with suppress(ValueError):  # it is at work in its thread, which looks at `_left` next
                 _close(source)
+
+    def _work(self, number: int, start: Start) -> None:
+        try:
+            source = start()
+            self._sources.append(source)
+            for item in source:
+                if self._left.is_set():
+                    break
+                self._put(number, item)
+            _close(source)
+        except BaseException as error:
+            self._put(number, error)
+        self._put(number, None)
+
+    def _put(self, number: int, item: Item | BaseException | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the server has stopped
+            self._loop.call_soon_threadsafe(self._items.put_nowait, (number, item))
 
 
 def _close(source: Iterator[Item]) -> None:
@@ -117,20 +123,23 @@ DONE = "data: [DONE]\n\n"
 
 
 class Events(StreamingResponse):
-    """Server-sent events; their generator is closed as soon as nobody listens."""
+    """Server-sent events.
+
+    Args:
+        close: called when the last is sent, and as soon as nobody listens.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[str]) -> None:
+    def __init__(self, events: AsyncIterator[str], close: Callable[[], None]) -> None:
         # `X-Accel-Buffering`: nginx passes events on as they come.
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         super().__init__(events, headers=headers)
+        self._close = close
 
-    async def stream_response(self, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send them all."""
         try:
-            await super().stream_response(send)
+            await super().__call__(scope, receive, send)
         finally:
-            close = getattr(self.body_iterator, "aclose", None)
-            if close is not None:
-                await close()
+            self._close()
