@@ -37,6 +37,9 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   validation_loss}], best_step, best_validation_loss, steps, seconds, trained_tokens, tokens,
   tokens_per_s, peak_bytes, compute, forgetting}`; with `--sweep`: `{trials: [{number, state,
   settings, loss, epochs_done, error}], best, diff, written}`.
+- `assay jobs list --json`: `[{id, project, kind, status, wish, worker, progress, result, error,
+  created, started, ended}]`; `show --json` is one of them, `logs --json` is `[{at, kind, message,
+  data}]`.
 - `assay compare --json`: `result.json`, described in [result.md](result.md).
 - `assay versions list --json`: `[{id, base, method, saved_at, metrics, parent, agents}]`; `show`:
   `{id, folder, saved_at, whole, bytes, rows, agents, record}`; `diff`: `{first, second, fields:

@@ -42,3 +42,11 @@ class ModelError(AssayError):
 
 class HoldoutError(AssayError):
     """The locked holdout was changed, or somebody asked for what must stay locked."""
+
+
+class NotFoundError(AssayError):
+    """There is none of that name, or it belongs to another project: nobody can tell which."""
+
+
+class StateError(AssayError):
+    """What is asked for cannot be done to a thing as it is now."""

@@ -17,7 +17,7 @@ from assay.errors import AssayError
 from assay.jobs import queue
 from assay.jobs.queue import JobLostError
 from assay.store.store import Store
-from assay.store.tables import JobRow, now
+from assay.store.tables import JobEventRow, JobRow, now
 
 WORKERS, JOBS = 8, 120
 TAKE_ALL = """
@@ -195,3 +195,71 @@ def test_jobs_of_a_project_the_newest_first_and_none_of_another(tmp_path: Path) 
     assert len(queue.jobs(store)) == 4
     with pytest.raises(AssayError, match="no job"):
         queue.read(store, "job-none")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def test_a_job_is_handed_on_in_its_old_place(store: Store) -> None:
+    id = queue.enqueue(store, "p", "look", {})
+    later = queue.enqueue(store, "p", "do", {})
+    job = queue.claim(store, "w", ["look"])
+    assert job is not None
+    queue.hand_on(store, job, "do")
+    after = queue.read(store, id)
+    assert (after.kind, after.status, after.attempts) == ("do", "queued", 0)
+    again = queue.claim(store, "w", ["do"])
+    assert again is not None
+    assert again.id == min(id, later, key=lambda one: (queue.read(store, one).created, one))
+    with pytest.raises(queue.JobLostError):
+        queue.hand_on(store, job, "do")
+
+
+@pytest.mark.parametrize(("wish", "status"), [("cancel", "cancelled"), ("pause", "paused")])
+def test_a_wish_is_granted_when_a_job_is_handed_on(store: Store, wish: str, status: str) -> None:
+    id = queue.enqueue(store, "p", "look", {})
+    job = queue.claim(store, "w", ["look"])
+    assert job is not None
+    queue.ask(store, id, wish)
+    queue.hand_on(store, job, "do")
+    after = queue.read(store, id)
+    assert (after.kind, after.status, after.wish) == ("do", status, None)
+
+
+def test_only_its_owner_writes_beside_a_job(store: Store) -> None:
+    id = queue.enqueue(store, "p", "do", {})
+    job = queue.claim(store, "w", ["do"])
+    assert job is not None
+    with queue.as_owner(store, job) as session:
+        session.add(JobEventRow(job=id, kind="message", message="mine"))
+    queue.revive(store, dead_workers=["w"])
+    again = queue.claim(store, "v", ["do"])
+    assert again is not None
+    with pytest.raises(queue.JobLostError), queue.as_owner(store, job) as session:
+        session.add(JobEventRow(job=id, kind="message", message="not mine"))
+    said = [event.message for event in queue.events(store, id)]
+    assert "mine" in said
+    assert "not mine" not in said
+
+
+def test_a_worker_that_is_known_to_be_dead_is_not_waited_for(store: Store) -> None:
+    ids = [queue.enqueue(store, "p", "do", {}) for _ in range(2)]
+    for name in ("dead", "alive"):
+        assert queue.claim(store, name, ["do"])
+    assert queue.running_workers(store) == {"dead", "alive"}
+    [revived] = queue.revive(store, dead_workers=["dead"])
+    assert revived in ids
+    assert queue.running_workers(store) == {"alive"}
+
+
+def test_a_pause_does_not_count_as_a_death(store: Store) -> None:
+    id = queue.enqueue(store, "p", "do", {})
+    for _ in range(queue.MOST_ATTEMPTS + 1):
+        job = queue.claim(store, "w", ["do"])
+        assert job is not None
+        queue.stop(store, job, "pause")
+        queue.resume(store, id)
+    assert queue.claim(store, "w", ["do"])
+    assert queue.revive(store, dead_workers=["w"]) == [id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -48,16 +49,10 @@ def _nearest(
     """The k examples of the pool most like each input, the most similar last."""
     assert agent.nearest is not None
     setting = agent.nearest
-    pool = [
-        Example.from_dict(json.loads(line))
-        for line in store.get(setting.pool).decode().splitlines()
-    ]
-    loaded: list[Embedder] = []
+    pool = _pool(store, setting.pool)
 
     def embedder() -> Embedder:
-        if not loaded:
-            loaded.append(load_embedder(setting.embedder))
-        return loaded[0]
+        return _embedder(setting.embedder)
 
     pool_vectors = _pool_vectors(pool, setting.pool, setting.embedder, store, embedder)
     vectors = embedder().encode([example.input for example in examples])
@@ -70,6 +65,18 @@ def _nearest(
         near = [pool[i] for i in ranks[: setting.k + 1] if pool[i].messages != example.messages]
         chosen.append(tuple(messages_of(as_shown(e)) for e in reversed(near[: setting.k])))
     return chosen
+
+
+# A server asks for one example at a time: what stays the same is read once.
+@lru_cache(maxsize=8)
+def _pool(store: Store, name: str) -> tuple[Example, ...]:
+    lines = store.get(name).decode().splitlines()
+    return tuple(Example.from_dict(json.loads(line)) for line in lines)
+
+
+@lru_cache(maxsize=2)
+def _embedder(name: str) -> Embedder:
+    return load_embedder(name)
 
 
 def _pool_vectors(

@@ -49,6 +49,11 @@ FALLBACK = """\
 {%- if add_generation_prompt -%}{{- '### Assistant:\\n' -}}{%- endif -%}
 """
 
+
+class ToolsError(DataError):
+    """The template has no place for tools, or for calls of them."""
+
+
 _STRFTIME = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
 _REFUSALS = (TemplateError, TypeError)  # a template that adds None to a text raises the latter
 _NONCE = "zqxjkv"  # stands for a content when the template is tried out
@@ -258,7 +263,7 @@ class Template:
         if not messages:
             raise DataError("there are no messages to render.")
         if tools and not self._knows_tools:
-            raise DataError(
+            raise ToolsError(
                 "the chat template of this model has no place for tools.",
                 fix="Use a model whose template supports tools, or leave `tools` out.",
             )
@@ -298,7 +303,7 @@ class Template:
         turn: dict[str, Any] = {"role": role, "content": content}
         if message.tool_calls:
             if not self._knows_tool_calls:
-                raise DataError(
+                raise ToolsError(
                     "the chat template of this model has no place for tool calls.",
                     fix="Use a model whose template supports tools.",
                 )

@@ -8,7 +8,8 @@ from typing import Annotated, NoReturn, cast
 
 import typer
 
-from assay.cli import backup, data, models, release, traces, versions
+from assay.cli import backup, data, jobs, keys, models, release, traces, versions
+from assay.cli import serve as serving
 from assay.cli import train as training
 from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.progress import Terminal
@@ -29,7 +30,16 @@ app.add_typer(models.app, name="models")
 app.add_typer(versions.app, name="versions")
 app.add_typer(release.app, name="release")
 app.add_typer(traces.app, name="traces")
-for command in (training.train, release.watch, backup.backup, backup.restore):
+app.add_typer(keys.app, name="keys")
+app.add_typer(jobs.app, name="jobs")
+for command in (
+    training.train,
+    serving.serve,
+    jobs.worker,
+    release.watch,
+    backup.backup,
+    backup.restore,
+):
     app.command()(command)
 
 Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]

@@ -208,3 +208,46 @@ def print_swept(swept: Any) -> None:
     console.print(
         "Written to assay.yaml." if swept.written else "`--write` puts this into assay.yaml."
     )
+
+
+def print_jobs(rows: Sequence[dict[str, Any]]) -> None:
+    """Jobs, one a line."""
+    made = table(None, "id", "kind", "project", "status", "done", "created", numbers=["done"])
+    for row in rows:
+        status = row["status"] + (f", to {row['wish']}" if row["wish"] else "")
+        made.add_row(
+            row["id"], row["kind"], escape(row["project"]), status, _done(row), row["created"]
+        )
+    console.print(made)
+
+
+def print_job(row: dict[str, Any]) -> None:
+    """All that is known of a job, a line each."""
+    for key, value in row.items():
+        if key == "progress":
+            value = _done(row)
+        if value not in (None, ""):
+            console.print(f"{key:10} {escape(str(value))}", soft_wrap=True)
+
+
+def _done(row: dict[str, Any]) -> str:
+    progress = row["progress"]
+    if not progress or not progress.get("total"):
+        return ""
+    return f"{progress['done']:.0f} of {progress['total']:.0f} {progress['unit']}"
+
+
+def print_keys(rows: Sequence[dict[str, Any]]) -> None:
+    """Keys, one a line; of the secret only its end."""
+    made = table(None, "id", "name", "project", "scopes", "ends in", "created", "revoked")
+    for row in rows:
+        made.add_row(
+            row["id"],
+            escape(row["name"]),
+            escape(row["project"]),
+            ", ".join(row["scopes"]),
+            escape(row["hint"]),
+            row["created"],
+            row["revoked"] or "",
+        )
+    console.print(made)

@@ -3,7 +3,7 @@
     id = enqueue(store, "support", "train", {"folder": "/srv/support"})
     job = claim(store, worker="host:4711")      # at most one worker ever gets it
     beat(store, job, progress={"done": 3, "total": 10})
-    finish(store, job, result={"version": "..."})
+    finish(store, job, result={"version": "..."})     # or hand_on(store, job, "release")
 
 A job is `queued`, `running`, `paused`, or over: `succeeded`, `failed`, `cancelled`. A worker proves
 that it lives by its beats. The job of a dead one is queued again and goes on from its checkpoint;
@@ -13,16 +13,18 @@ the dead one, should it wake, finds that the job is no longer its own.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, Update, func, select, update
+from sqlalchemy import CursorResult, Update, case, func, or_, select, update
+from sqlalchemy.orm import Session
 
 from assay.errors import AssayError
 from assay.store.store import Store
-from assay.store.tables import JobEventRow, JobRow, now
+from assay.store.tables import JobEventRow, JobRow, Table, now
 
 SILENCE = timedelta(seconds=30)
 """A worker that was not heard of for so long is taken for dead."""
@@ -43,7 +45,7 @@ class Job:
         project: whom it belongs to.
         kind: what is to be done, the name of a handler.
         wish: `cancel` or `pause`, what its running worker is asked for.
-        attempts: workers that have taken it up.
+        attempts: workers that have taken it up since one last left it in good order.
         error: why it failed, one sentence or more.
     """
 
@@ -65,7 +67,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """Something that happened: a `message`, or `metrics` with their `data`."""
+    """Something that happened: a `message`, a `warning`, an `error`, or `metrics` with `data`."""
 
     key: int
     kind: str
@@ -74,15 +76,34 @@ class JobEvent:
     at: datetime
 
 
-def enqueue(store: Store, project: str, kind: str, payload: dict[str, Any]) -> str:
-    """Put a job at the end of the queue; returns its id."""
-    id = f"job-{secrets.token_hex(12)}"
+def new_id(prefix: str = "job") -> str:
+    """An id that no job has."""
+    return f"{prefix}-{secrets.token_hex(12)}"
+
+
+def enqueue(
+    store: Store,
+    project: str,
+    kind: str,
+    payload: dict[str, Any],
+    *,
+    id: str | None = None,
+    rows: Sequence[Table] = (),
+) -> str:
+    """Put a job at the end of the queue; returns its id.
+
+    Args:
+        id: one from `new_id` where it must be known before.
+        rows: of other tables, kept in the same transaction as the job.
+    """
+    id = id or new_id()
     with store.session() as session:
         session.add(
             JobRow(id=id, project=project, kind=kind, payload=payload, status="queued", attempts=0)
         )
         session.flush()
         session.add(JobEventRow(job=id, kind="message", message="Queued."))
+        session.add_all(rows)
     return id
 
 
@@ -119,7 +140,7 @@ def claim(store: Store, worker: str, kinds: Collection[str]) -> Job | None:
             row = session.scalar(taken)
             if row is not None:
                 _note(session, row.id, "Started." if row.attempts == 1 else "Taken up again.")
-                return _job(row)
+                return job_of(row)
 
 
 def beat(store: Store, job: Job, progress: dict[str, Any] | None = None) -> str | None:
@@ -143,18 +164,60 @@ def beat(store: Store, job: Job, progress: dict[str, Any] | None = None) -> str 
     return wish
 
 
-def finish(store: Store, job: Job, result: dict[str, Any]) -> None:
-    """It is done.
+@contextmanager
+def as_owner(store: Store, job: Job) -> Iterator[Session]:
+    """A transaction that a worker may only make while the job is its own; a sign of life, too.
+
+    Raises:
+        JobLostError: it is another's by now; nothing is kept.
+    """
+    with store.session() as session:
+        if not _changed(session.execute(_mine(job).values(beat=now()))):
+            raise JobLostError(f"job {job.id} was given to another worker.")
+        yield session
+
+
+def finish(store: Store, job: Job, result: dict[str, Any], rows: Sequence[Table] = ()) -> None:
+    """It is done; one that was to be cancelled in the meantime is cancelled all the same.
+
+    Args:
+        rows: of other tables, kept in the same transaction if it has succeeded.
 
     Raises:
         JobLostError: it is no longer this worker's; its result is not kept.
     """
-    _end(store, job, "succeeded", "Done.", result=result, ended=now())
+    kept = or_(JobRow.wish.is_(None), JobRow.wish != "cancel")
+    ended = (
+        _mine(job)
+        .where(kept)
+        .values(status="succeeded", worker=None, wish=None, result=result, ended=now())
+    )
+    with store.session() as session:
+        if _changed(session.execute(ended)):
+            session.add_all(rows)
+            _note(session, job.id, "Done.")
+            return
+    stop(store, job, "cancel")
+
+
+def hand_on(store: Store, job: Job, kind: str) -> None:
+    """Its first part is done: it is queued again as another kind, in its old place.
+
+    A wish that has come in the meantime is granted.
+    """
+    status = case(
+        (JobRow.wish == "cancel", "cancelled"), (JobRow.wish == "pause", "paused"), else_="queued"
+    )
+    ended = case((JobRow.wish == "cancel", now()), else_=None)
+    values = {"kind": kind, "status": status, "ended": ended, "attempts": 0}
+    with store.session() as session:
+        if not _changed(session.execute(_mine(job).values(worker=None, wish=None, **values))):
+            raise JobLostError(f"job {job.id} was given to another worker.")
 
 
 def fail(store: Store, job: Job, error: str) -> None:
     """It cannot be done; `error` says why."""
-    _end(store, job, "failed", error, error=error, ended=now())
+    _end(store, job, "failed", error, kind="error", error=error, ended=now())
 
 
 def stop(store: Store, job: Job, wish: str) -> None:
@@ -162,12 +225,12 @@ def stop(store: Store, job: Job, wish: str) -> None:
     if wish == "cancel":
         _end(store, job, "cancelled", "Cancelled.", ended=now())
     else:
-        _end(store, job, "paused", "Paused.")
+        _end(store, job, "paused", "Paused.", attempts=0)
 
 
 def release(store: Store, job: Job) -> None:
     """Its worker leaves in good order; another one may go on."""
-    _end(store, job, "queued", "Put back: its worker was stopped.")
+    _end(store, job, "queued", "Put back: its worker was stopped.", attempts=0)
 
 
 def ask(store: Store, id: str, wish: str) -> Job:
@@ -221,13 +284,27 @@ def resume(store: Store, id: str) -> Job:
     return job
 
 
-def revive(store: Store, silence: timedelta = SILENCE) -> list[str]:
+def running_workers(store: Store) -> set[str]:
+    """Names of the workers that have a job."""
+    query = select(JobRow.worker).where(JobRow.status == "running", JobRow.worker.is_not(None))
+    with store.session() as session:
+        return {str(name) for name in session.scalars(query)}
+
+
+def revive(
+    store: Store, silence: timedelta = SILENCE, *, dead_workers: Collection[str] = ()
+) -> list[str]:
     """Queue the jobs of dead workers again; those that were asked to stop are stopped.
+
+    Args:
+        silence: who was not heard of for so long is dead.
+        dead_workers: names of those that are known to be, however lately they were heard of.
 
     Returns:
         ids of the jobs that can be claimed now.
     """
-    dead = JobRow.status == "running", JobRow.beat < now() - silence
+    gone = or_(JobRow.beat < now() - silence, JobRow.worker.in_(dead_workers))
+    dead = JobRow.status == "running", gone
     with store.session() as session:
         for wish, status, ended in (("cancel", "cancelled", now()), ("pause", "paused", None)):
             session.execute(
@@ -265,7 +342,7 @@ def read(store: Store, id: str) -> Job:
         row = session.get(JobRow, id)
         if row is None:
             raise AssayError(f"there is no job {id}.", fix="`assay jobs list` names them.")
-        return _job(row)
+        return job_of(row)
 
 
 def jobs(store: Store, project: str | None = None) -> list[Job]:
@@ -274,7 +351,7 @@ def jobs(store: Store, project: str | None = None) -> list[Job]:
     if project is not None:
         query = query.where(JobRow.project == project)
     with store.session() as session:
-        return [_job(row) for row in session.scalars(query)]
+        return [job_of(row) for row in session.scalars(query)]
 
 
 def note(
@@ -306,16 +383,18 @@ def _mine(job: Job) -> Update:
     )
 
 
-def _end(store: Store, job: Job, status: str, message: str, **values: Any) -> None:
+def _end(
+    store: Store, job: Job, status: str, message: str, kind: str = "message", **values: Any
+) -> None:
     ended = _mine(job).values(status=status, worker=None, wish=None, **values)
     with store.session() as session:
         if not _changed(session.execute(ended)):
             raise JobLostError(f"job {job.id} was given to another worker.")
-        _note(session, job.id, message)
+        _note(session, job.id, message, kind)
 
 
-def _note(session: Any, id: str, message: str) -> None:
-    session.add(JobEventRow(job=id, kind="message", message=message))
+def _note(session: Session, id: str, message: str, kind: str = "message") -> None:
+    session.add(JobEventRow(job=id, kind=kind, message=message))
 
 
 def _changed(result: Any) -> bool:
@@ -323,7 +402,8 @@ def _changed(result: Any) -> bool:
     return bool(result.rowcount)
 
 
-def _job(row: JobRow) -> Job:
+def job_of(row: JobRow) -> Job:
+    """A row as the other rooms see it."""
     return Job(
         id=row.id,
         project=row.project,

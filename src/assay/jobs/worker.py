@@ -14,19 +14,37 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from assay.errors import AssayError
 from assay.jobs import queue
 from assay.jobs.queue import Job, JobLostError
 from assay.store.store import Store
+from assay.store.tables import Table
 
 BEAT_SECONDS = 5.0
 IDLE_SECONDS = 1.0
 
-Handler = Callable[["Work"], dict[str, Any]]
+
+@dataclass(frozen=True, slots=True)
+class HandOn:
+    """What a handler returns whose part is done: the job is queued again as another kind."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a handler returns whose result must not be seen without further rows, nor they alone."""
+
+    result: dict[str, Any]
+    rows: Sequence[Table]
+
+
+Handler = Callable[["Work"], dict[str, Any] | HandOn | Finished]
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +138,7 @@ class Worker:
         handlers: by kind of job.
         name: of this worker, among all that share the database.
         beat_seconds: between two signs of life; well below `queue.SILENCE`.
+        after: called when a job has left the worker.
     """
 
     def __init__(
@@ -129,15 +148,18 @@ class Worker:
         name: str,
         *,
         beat_seconds: float = BEAT_SECONDS,
+        after: Callable[[], None] = lambda: None,
     ) -> None:
         self.store, self.handlers, self.name = store, handlers, name
-        self._beat_seconds = beat_seconds
+        self._beat_seconds, self._after = beat_seconds, after
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set between two jobs, or an interrupt comes, which puts the job back."""
         while not stop.is_set():
             queue.revive(self.store)
-            if not self.once():
+            if self.once():
+                self._after()
+            else:
                 stop.wait(IDLE_SECONDS)
 
     def once(self) -> Job | None:
@@ -159,7 +181,12 @@ class Worker:
             log.exception("%s failed", job.id)
             self._tell(queue.fail, job, f"an unexpected error: {type(error).__name__}: {error}")
         else:
-            self._tell(queue.finish, job, result)
+            if isinstance(result, HandOn):
+                self._tell(queue.hand_on, job, result.kind)
+            elif isinstance(result, Finished):
+                self._tell(queue.finish, job, result.result, result.rows)
+            else:
+                self._tell(queue.finish, job, result)
         return queue.read(self.store, job.id)
 
     def _interrupted(self, job: Job, wish: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,29 +20,39 @@ Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class Embedder:
-    """A sentence-transformers model.
+    """A sentence-transformers model. Safe to call from many threads.
 
     Attributes:
         name: what it was asked for by.
         dimension: length of a vector.
+        limit: tokens of a text that are looked at; what is beyond them is cut.
     """
 
     def __init__(self, name: str, model: Any) -> None:
         self.name, self._model = name, model
         self.dimension = int(model.get_embedding_dimension())
+        self.limit = int(model.max_seq_length)
+        self._lock = Lock()  # a tokenizer cannot be used by two threads at once
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """[len(texts), dimension] float32 of length 1; texts beyond the model's limit are cut."""
         if not texts:
             return np.zeros((0, self.dimension), dtype=np.float32)
-        vectors: Vectors = self._model.encode(
-            list(texts),
-            batch_size=BATCH_SIZE,
-            normalize_embeddings=True,
-            convert_to_numpy=True,
-            show_progress_bar=False,
-        ).astype(np.float32, copy=False)
+        with self._lock:
+            vectors: Vectors = self._model.encode(
+                list(texts),
+                batch_size=BATCH_SIZE,
+                normalize_embeddings=True,
+                convert_to_numpy=True,
+                show_progress_bar=False,
+            ).astype(np.float32, copy=False)
         return vectors
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, the cut ones and the special ones included."""
+        with self._lock:
+            found = self._model.tokenizer(list(texts), truncation=False, padding=False)
+        return [len(ids) for ids in found["input_ids"]]
 
 
 def load_embedder(ref: str = STARTER, progress: Progress = SILENT) -> Embedder:

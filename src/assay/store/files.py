@@ -18,7 +18,8 @@ _NO_SPACE = 28  # errno.ENOSPC
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Any]:
+def replacing(path: Path) -> Iterator[Any]:
+    """A binary file to write that takes the place of `path` when the block ends, else nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
@@ -56,14 +57,14 @@ def _sync_folder(folder: Path) -> None:
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Replace `path` by `data` (text as UTF-8), or leave it as it was."""
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
 def write_atomic_lines(path: Path, lines: Iterable[str]) -> int:
     """Replace `path` by `lines` (each with its newline) as they come; returns how many."""
     count = 0
-    with _replacing(path) as file:
+    with replacing(path) as file:
         for line in lines:
             file.write(line.encode())
             count += 1

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     DateTime,
     Dialect,
@@ -274,4 +275,83 @@ class TraceLabelRow(Table):
     agent: Mapped[str] = mapped_column(String(64))
     score: Mapped[float | None] = mapped_column(Float, nullable=True)
     who: Mapped[str] = mapped_column(String(200))
+
+
+class FileRow(Table):
+    """A file that a client has uploaded or a job has made; its bytes are `files/<id>`.
+
+    `key` is the order in which files came.
+    """
+
+    __tablename__ = "files"
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(String(40), unique=True)
+    project: Mapped[str] = mapped_column(String(200), index=True)
+    filename: Mapped[str] = mapped_column(String(300))
+    purpose: Mapped[str] = mapped_column(String(40))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    created: Mapped[datetime] = mapped_column(Moment, default=now)
+    expires: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+
+
+class UploadRow(Table):
+    """A file that comes in parts; `file` is what it has become."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), index=True)
+    filename: Mapped[str] = mapped_column(String(300))
+    purpose: Mapped[str] = mapped_column(String(40))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(String(20))
+    file: Mapped[str | None] = mapped_column(String(40), nullable=True)
+    lifetime_s: Mapped[int | None] = mapped_column(Integer, nullable=True)
+    created: Mapped[datetime] = mapped_column(Moment, default=now)
+    expires: Mapped[datetime] = mapped_column(Moment)
+
+
+class UploadPartRow(Table):
+    """One part of an upload; its bytes are `uploads/<upload>/<id>`."""
+
+    __tablename__ = "upload_parts"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    upload: Mapped[str] = mapped_column(ForeignKey("uploads.id"), index=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    created: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class FineTuningRow(Table):
+    """What is known of a fine-tuning beside its job (`id`), which has its state and its result.
+
+    `request` is what was asked for, `chosen` the numbers that were taken for "auto" once the files
+    were checked, `finish` when it will probably be done, `error` why it failed (code, param).
+    """
+
+    __tablename__ = "fine_tunings"
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    project: Mapped[str] = mapped_column(String(200), index=True)
+    request: Mapped[dict[str, Any]] = mapped_column(JSON)
+    chosen: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
+    finish: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
+
+
+class FineTuningCheckpointRow(Table):
+    """The weights after an epoch of a fine-tuning, kept as a version and served under `name`."""
+
+    __tablename__ = "fine_tuning_checkpoints"
+    __table_args__ = (UniqueConstraint("job", "step"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    step: Mapped[int] = mapped_column(Integer)
+    name: Mapped[str] = mapped_column(String(300))
+    version: Mapped[str] = mapped_column(String(64))
+    metrics: Mapped[dict[str, Any]] = mapped_column(JSON)
     at: Mapped[datetime] = mapped_column(Moment, default=now)

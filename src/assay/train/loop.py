@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -22,6 +23,7 @@ from assay.config import FineTune
 from assay.errors import ModelError
 from assay.progress import Progress, Task
 from assay.train import adapters, checkpoints
+from assay.train.accuracy import counting_hits
 from assay.train.checkpoints import Point, State
 from assay.train.device import computing, peak_bytes, readable
 from assay.train.fused import fast
@@ -43,6 +45,32 @@ points of a run that goes on, which are all told once more. What it raises ends 
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What one step, or the evaluation after an epoch, has shown.
+
+    Attributes:
+        step: steps done, of `total_steps`.
+        loss: of this step's units, or of the whole validation set.
+        accuracy: share of the trained tokens that were the model's first choice, before the step's
+            update; None where the method does not learn single tokens.
+        validation: whether it is an evaluation.
+        write: puts what is trained, as it is now, into an existing folder (`TrainResult.adapter`).
+    """
+
+    step: int
+    total_steps: int
+    loss: float
+    accuracy: float | None
+    validation: bool
+    write: Callable[[Path], None]
+
+
+Watch = Callable[[Moment], None]
+"""Called after every step and every evaluation, before the checkpoint that holds it is written. A
+run that goes on tells the steps since its checkpoint again, with equal figures."""
+
+
 class Run:
     """One training: its model, its optimiser, and where it is.
 
@@ -50,6 +78,7 @@ class Run:
         objective_of: called before each step with its units, and before an evaluation with all of
             validation's; None for supervised training.
         observe: told every point of the curve.
+        watch: told every step and every evaluation; None spares what only it needs.
     """
 
     def __init__(
@@ -64,8 +93,9 @@ class Run:
         progress: Progress,
         objective_of: ObjectiveOf | None = None,
         observe: Observe = lambda point, rates: None,
+        watch: Watch | None = None,
     ) -> None:
-        self.objective_of, self.observe = objective_of, observe
+        self.objective_of, self.observe, self.watch = objective_of, observe, watch
         self.model, self.train, self.validation = model, train, validation
         self.settings, self.folder, self.key = settings, folder, key
         self.compute, self.progress = compute, progress
@@ -148,7 +178,7 @@ class Run:
         with torch.random.fork_rng(), computing(self.model, self.compute):
             torch.manual_seed(_dropout_seed(settings.seed, state.step))
             objective = self.objective(units)
-            with counting(self.model) as speed:
+            with counting(self.model) as speed, counting_hits(self.counts_hits) as hits:
                 loss, trained = step(self.model, units, objective, settings.tokens_per_pass)
         norm = float(nn.utils.clip_grad_norm_(self.parameters.values(), settings.clip))
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -164,6 +194,7 @@ class Run:
         speed.seconds = time.monotonic() - began
         self.window.add(speed)
         self.note_train_loss()
+        self.tell(loss, hits.accuracy, validation=False)
         bar.advance(
             1,
             loss=round(loss, 4),
@@ -201,7 +232,10 @@ class Run:
                 self.save()
                 raise KeyboardInterrupt
 
-        with computing(self.model, self.compute):
+        with (
+            computing(self.model, self.compute),
+            counting_hits(self.counts_hits) as hits,
+        ):
             loss = evaluate(
                 self.model,
                 self.validation,
@@ -220,6 +254,22 @@ class Run:
             state.stale_epochs += 1
         bar.advance(0, validation_loss=round(loss, 4))
         self.observe(state.points[-1], {})
+        self.tell(loss, hits.accuracy, validation=True)
+
+    @property
+    def counts_hits(self) -> bool:
+        """Whether somebody wants to know, and the loss is one of single tokens."""
+        return self.watch is not None and self.objective_of is None
+
+    def tell(self, loss: float, accuracy: float | None, *, validation: bool) -> None:
+        """Call `watch`, if there is one."""
+        if self.watch is None:
+            return
+
+        def write(folder: Path) -> None:
+            adapters.write(folder, self.model, adapters.weights(self.model))
+
+        self.watch(Moment(self.state.step, self.total_steps, loss, accuracy, validation, write))
 
     def save(self) -> None:
         """Write a checkpoint of this moment."""

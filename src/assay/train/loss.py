@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from assay.train.accuracy import note
+
 CHUNK = 256
 
 Head = Callable[[Tensor], Tensor]
@@ -50,13 +52,13 @@ def token_losses(head: Head, hidden_nd: Tensor, targets_n: Tensor) -> Tensor:
         hidden_nd: hidden states of the trained positions.
         targets_n: the token that follows each of them.
     """
+    found = []
     with torch.no_grad():
-        return torch.cat(
-            [
-                functional.cross_entropy(head(hidden).float(), targets, reduction="none")
-                for hidden, targets in _chunks(hidden_nd, targets_n)
-            ]
-        )
+        for hidden, targets in _chunks(hidden_nd, targets_n):
+            logits = head(hidden).float()
+            note(logits, targets)
+            found.append(functional.cross_entropy(logits, targets, reduction="none"))
+    return torch.cat(found)
 
 
 def backward_cross_entropy(
@@ -76,7 +78,9 @@ def backward_cross_entropy(
     total = torch.zeros((), dtype=torch.float64, device=hidden_nd.device)
     leaf = hidden_nd.detach().requires_grad_()
     for hidden, targets, weights in _chunks(leaf, targets_n, weights_n):
-        losses = functional.cross_entropy(head(hidden).float(), targets, reduction="none")
+        logits = head(hidden).float()
+        note(logits, targets)
+        losses = functional.cross_entropy(logits, targets, reduction="none")
         part = (losses * weights).sum()
         part.backward()  # type: ignore[no-untyped-call]
         total += part.detach().double()

@@ -22,7 +22,7 @@ from assay.models.load import LoadedModel
 from assay.progress import SILENT, Progress
 from assay.train.choices import choose
 from assay.train.device import Compute
-from assay.train.loop import Observe
+from assay.train.loop import Observe, Watch
 from assay.train.preference import Pair, Thumb, judged_rows, mismatch, objective_of
 from assay.train.reference import reference_logps
 from assay.train.sequences import TrainingSequence, Unit, alone
@@ -124,6 +124,7 @@ def train_by_method(
     compute: Compute | None = None,
     checkpoint_seconds: float = 30.0,
     observe: Observe = lambda point, rates: None,
+    watch: Watch | None = None,
 ) -> TrainResult:
     """Train by `settings.method`; a step has `rows_per_step` units.
 
@@ -180,6 +181,7 @@ def train_by_method(
         objective_of=objective,
         judgements=judgements,
         observe=observe,
+        watch=watch,
     )
 
 

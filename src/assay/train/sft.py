@@ -26,7 +26,7 @@ from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point
 from assay.train.choices import Choices
 from assay.train.estimate import check_memory, no_memory
-from assay.train.loop import ObjectiveOf, Observe, Run
+from assay.train.loop import ObjectiveOf, Observe, Run, Watch
 from assay.train.sequences import TrainingSequence, Unit, check_sequences, fingerprint
 from assay.train.step import check_head
 
@@ -84,6 +84,7 @@ def train_units(
     objective_of: ObjectiveOf | None = None,
     judgements: Sequence[object] = (),
     observe: Observe = lambda point, rates: None,
+    watch: Watch | None = None,
 ) -> TrainResult:
     """Train on `train`, keep the epoch with the best loss on `validation`.
 
@@ -100,6 +101,7 @@ def train_units(
         objective_of: see `Run`.
         judgements: what the objective depends on beside the rows and the settings, JSON-ready.
         observe: told every point of the curve, see `Observe`; a finished training tells none.
+        watch: told every step and evaluation, likewise.
 
     Raises:
         ModelError: not enough memory, an architecture that does not fit, a loss that is not a
@@ -131,6 +133,7 @@ def train_units(
             progress,
             objective_of,
             observe,
+            watch,
         )
         run.resume()
         try:

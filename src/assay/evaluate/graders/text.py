@@ -53,13 +53,18 @@ def token_f1(answer: str, reference: str, settings: TextSettings, context: Gradi
     return Score(overlap_f1(answer, reference))
 
 
+def words(text: str) -> list[str]:
+    """Words of any script in lower case, as the ROUGE metrics count them."""
+    return _WORDS.findall(text.lower())
+
+
 def rouge_l_f1(answer: str, reference: str) -> float:
     """F1 of the longest common subsequence of words, unstemmed (Lin 2004).
 
     On ASCII text the same figure as the package rouge-score, which a test holds it to; letters of
     other scripts, which rouge-score drops, are kept, and rapidfuzz finds the subsequence in C++.
     """
-    got, wanted = _WORDS.findall(answer.lower()), _WORDS.findall(reference.lower())
+    got, wanted = words(answer), words(reference)
     if not wanted:
         return float(answer.strip() == reference.strip())
     shared = LCSseq.similarity(got, wanted)

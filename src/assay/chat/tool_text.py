@@ -1,0 +1,210 @@
+"""Tool calls as models write them, and tools in plain words for models whose template has none.
+
+A model says that it wants a function called by writing text. Which text depends on what it was
+trained on: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>` (Hermes, Qwen), a bare JSON
+object with `parameters` (Llama 3), a JSON list (Mistral). `find_calls` reads them all; what names
+no tool that was offered is no call.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import regex
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.validators import extend
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from assay.example import Message, ToolCall
+
+OPEN, CLOSE = "<tool_call>", "</tool_call>"
+_BARE = ("{", "[", "<|python_tag|>")
+_BLOCK = re.compile(rf"{re.escape(OPEN)}\s*(.*?)\s*(?:{re.escape(CLOSE)}|\Z)", re.DOTALL)
+_PATTERN_S = 0.1
+"""Longest that a pattern of a client's schema may take on one text."""
+_PREFIX = re.compile(r"\A\s*(?:\[TOOL_CALLS\]|<\|python_tag\|>)\s*")
+
+
+def name_of(tool: dict[str, Any]) -> str:
+    """The function's name in an OpenAI tool definition."""
+    name: str = tool["function"]["name"]
+    return name
+
+
+def find_calls(text: str, tools: Sequence[dict[str, Any]]) -> tuple[str, tuple[ToolCall, ...]]:
+    """The calls that an answer makes, and what it says beside them.
+
+    A call of a tool that is `strict` counts only if its arguments follow the tool's schema.
+    """
+    offered = {name_of(tool): tool["function"] for tool in tools}
+    if OPEN in text:
+        said = _BLOCK.sub("", text).strip()
+        found = [_calls(match[1], offered) for match in _BLOCK.finditer(text)]
+    else:
+        said, found = "", [_calls(_PREFIX.sub("", text), offered)]
+    if not all(found):
+        return text, ()
+    return said, tuple(call for calls in found for call in calls)
+
+
+def _calls(text: str, offered: dict[str, dict[str, Any]]) -> list[ToolCall]:
+    """The calls of one piece of JSON; none if anything in it is no call."""
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    calls = []
+    for item in raw if isinstance(raw, list) else [raw]:
+        call = _call(item, offered)
+        if call is None:
+            return []
+        calls.append(call)
+    return calls
+
+
+def _call(item: Any, offered: dict[str, dict[str, Any]]) -> ToolCall | None:
+    if not isinstance(item, dict) or item.get("name") not in offered:
+        return None
+    arguments = item.get("arguments", item.get("parameters", {}))
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except (ValueError, RecursionError):
+            return None
+    function = offered[item["name"]]
+    if not isinstance(arguments, dict) or not _follows(arguments, function):
+        return None
+    spelled = json.dumps(arguments, ensure_ascii=False)
+    return ToolCall(f"call_{secrets.token_hex(12)}", item["name"], spelled)
+
+
+def _follows(arguments: dict[str, Any], function: dict[str, Any]) -> bool:
+    if not function.get("strict"):
+        return True
+    schema = function.get("parameters") or {}
+    try:
+        # An empty registry: a reference to another machine is not followed.
+        _Validator.check_schema(schema)
+        _Validator(schema, registry=Registry()).validate(arguments)
+    except (ValidationError, SchemaError, Unresolvable, RecursionError):
+        return False
+    return True
+
+
+def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
+    """`pattern` with a time limit: a client's pattern must not hold up the server."""
+    try:
+        found = not isinstance(value, str) or regex.search(pattern, value, timeout=_PATTERN_S)
+    except (TimeoutError, regex.error):
+        found = None
+    if not found:
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+# The patterns of `patternProperties` have no limit in time, so that keyword is not looked at.
+_Validator: Any = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"pattern": _pattern, "patternProperties": None}
+)
+
+
+def call_schema(tools: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """JSON Schema of exactly one call of one of the tools, for constrained decoding."""
+    shapes: list[dict[str, Any]] = []
+    shared: dict[str, Any] = {}
+    for tool in tools:
+        parameters = dict(tool["function"].get("parameters") or {"type": "object"})
+        for key in ("$defs", "definitions"):
+            if isinstance(parameters.get(key), dict):
+                shared.setdefault(key, {}).update(parameters.pop(key))
+        shapes.append(
+            {
+                "type": "object",
+                "properties": {"name": {"const": name_of(tool)}, "arguments": parameters},
+                "required": ["name", "arguments"],
+                "additionalProperties": False,
+            }
+        )
+    schema = shapes[0] if len(shapes) == 1 else {"anyOf": shapes}
+    return {**schema, **{key: value for key, value in shared.items() if value}}
+
+
+class Reader:
+    """Passes an answer's text on as it comes, but holds back what may turn out to be a call."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._said = ""
+        self._calling = False
+
+    def feed(self, text: str) -> str:
+        """What of the text so far may be shown now."""
+        self._held += text
+        if self._calling:
+            return ""
+        if not self._said:
+            start = self._held.lstrip()
+            if not start or any(mark.startswith(start) for mark in _BARE):
+                return ""
+            if start.startswith(_BARE) or start.startswith("[TOOL_CALLS]"):
+                self._calling = True
+                return ""
+        place = self._held.find(OPEN)
+        if place >= 0:
+            self._calling = True
+        else:
+            place = len(self._held) - _overlap(self._held)
+        shown, self._held = self._held[:place], self._held[place:]
+        self._said += shown
+        return shown
+
+    def end(self, tools: Sequence[dict[str, Any]]) -> tuple[str, tuple[ToolCall, ...]]:
+        """What is left to be shown, and the calls."""
+        if not self._held.strip() or not (self._calling or not self._said):
+            return self._held, ()
+        return find_calls(self._held, tools)
+
+
+def _overlap(text: str) -> int:
+    """Length of the longest end of the text that begins the opening mark."""
+    return next((n for n in range(len(OPEN) - 1, 0, -1) if text.endswith(OPEN[:n])), 0)
+
+
+def in_words(messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> tuple[Message, ...]:
+    """The same conversation for a template that knows no tools, in the words of Hermes.
+
+    The tools stand in the system prompt, calls in the assistant's text, results in user turns.
+    """
+    turns = []
+    for message in messages:
+        if message.tool_calls:
+            calls = [
+                f'{OPEN}\n{{"name": {json.dumps(c.name)}, "arguments": {c.arguments or "{}"}}}\n'
+                f"{CLOSE}"
+                for c in message.tool_calls
+            ]
+            text = "\n".join([*([message.content] if message.content else []), *calls])
+            turns.append(replace(message, content=text, tool_calls=()))
+        elif message.role == "tool":
+            result = f"<tool_response>\n{message.content}\n</tool_response>"
+            turns.append(Message("user", result))
+        else:
+            turns.append(message)
+    if not tools:
+        return tuple(turns)
+    words = (
+        "You may call functions to help with the user's request. Their signatures:\n<tools>\n"
+        + "\n".join(json.dumps(tool["function"], ensure_ascii=False) for tool in tools)
+        + "\n</tools>\nTo call one, write its name and arguments as JSON between these marks:\n"
+        + f'{OPEN}\n{{"name": "...", "arguments": {{...}}}}\n{CLOSE}'
+    )
+    if turns and turns[0].role in ("system", "developer"):
+        turns[0] = replace(turns[0], content=f"{turns[0].content}\n\n{words}")
+        return tuple(turns)
+    return (Message("system", words), *turns)

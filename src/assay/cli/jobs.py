@@ -1,0 +1,134 @@
+"""`assay jobs`: list, show, cancel, pause, resume, logs; and `assay worker`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from assay.cli.output import as_json, print_job, print_jobs
+from assay.errors import UsageError
+
+if TYPE_CHECKING:
+    from assay.jobs.queue import Job
+    from assay.project.workspace import Workspace
+
+app = typer.Typer(help="Long work, such as trainings.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Option(help="the folder that is served")]
+Id = Annotated[str, typer.Argument(help="see `assay jobs list`")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
+_EVERY_S = 0.5
+
+
+def _opened(folder: Path) -> Workspace:
+    from assay.project.workspace import Workspace
+
+    return Workspace(folder)
+
+
+@app.command("list")
+def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
+    """All jobs, the newest first."""
+    from assay.jobs import queue
+    from assay.project.jobs import as_dict
+
+    rows = [as_dict(job) for job in queue.jobs(_opened(folder).store)]
+    if json:
+        as_json(rows)
+    else:
+        print_jobs(rows)
+
+
+@app.command()
+def show(id: Id, folder: Folder = Path("."), json: AsJson = False) -> None:
+    """One job as it stands."""
+    from assay.jobs import queue
+    from assay.project.jobs import as_dict
+
+    row = as_dict(queue.read(_opened(folder).store, id))
+    if json:
+        as_json(row)
+    else:
+        print_job(row)
+
+
+@app.command()
+def cancel(id: Id, folder: Folder = Path(".")) -> None:
+    """End it; a running one after the step at hand."""
+    from assay.project import jobs
+
+    _say(jobs.cancel(_opened(folder), id))
+
+
+@app.command()
+def pause(id: Id, folder: Folder = Path(".")) -> None:
+    """Stop it after the step at hand; `resume` lets it go on from there."""
+    from assay.project import jobs
+
+    _say(jobs.pause(_opened(folder), id))
+
+
+@app.command()
+def resume(id: Id, folder: Folder = Path(".")) -> None:
+    """Queue a paused job again."""
+    from assay.project import jobs
+
+    _say(jobs.resume(_opened(folder), id))
+
+
+@app.command()
+def logs(
+    id: Id,
+    folder: Folder = Path("."),
+    follow: Annotated[
+        bool, typer.Option("--follow", help="go on until the job is over or paused")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """What happened to it, the oldest first."""
+    from assay.jobs import queue
+    from assay.project.jobs import event_as_dict
+
+    if json and follow:
+        raise UsageError("--json prints one document, --follow prints as it comes.")
+    store, last = _opened(folder).store, 0
+    while True:
+        job = queue.read(store, id)  # before its events: what it did last is among them
+        events = queue.events(store, id, after=last)
+        if json:
+            as_json([event_as_dict(event) for event in events])
+            return
+        for event in events:
+            print(f"{event.at:%Y-%m-%d %H:%M:%S}  {event.message}", flush=True)
+            last = event.key
+        if not follow or job.status in queue.OVER or job.status == "paused":
+            return
+        time.sleep(_EVERY_S)
+
+
+def worker(
+    folder: Folder = Path("."),
+    kind: Annotated[
+        list[str] | None, typer.Option(help="take only jobs of this kind; repeatable")
+    ] = None,
+    watched: Annotated[
+        bool, typer.Option("--watched", help="stop when standard input ends, too")
+    ] = False,
+) -> None:
+    """Take jobs, one after the other, until it is stopped. `assay serve` runs its own workers."""
+    from assay.jobs.service import KINDS, work
+
+    unknown = sorted(set(kind or ()) - set(KINDS))
+    if unknown:
+        raise UsageError(
+            f"there are no jobs of kind {unknown[0]!r}.", fix=f"Kinds: {', '.join(KINDS)}."
+        )
+    work(_opened(folder).store, kind, watched=watched)
+
+
+def _say(job: Job) -> None:
+    wish = f", asked to {job.wish}" if job.wish else ""
+    print(f"{job.id}: {job.status}{wish}.")

@@ -1,0 +1,292 @@
+"""OpenAI's graders: what an answer is worth, by a recipe that a request brings.
+
+    grader = GRADER.validate_python({"type": "string_check", "name": "same", "operation": "eq",
+                                     "input": "{{sample.output_text}}",
+                                     "reference": "{{item.answer}}"})
+    run(grader, item={"answer": "yes"}, sample="yes").reward        # 1.0
+
+A project's own graders are in `graders/`; what both have in common is theirs. Code that comes with
+a request is never run. https://platform.openai.com/docs/guides/graders
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+
+from assay.errors import UsageError
+from assay.evaluate.formula import Formula
+from assay.evaluate.graders.text import rouge_l_f1, words
+from assay.knowledge.embed import Vectors
+
+LONGEST = 100_000
+"""Characters of a text that is compared: some metrics take the product of both lengths."""
+_TEMPLATE = re.compile(r"\{\{\s*(item|sample)((?:\.[\w-]+|\[\d+\])+)\s*\}\}")
+_ANY_TEMPLATE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_STEP = re.compile(r"\.([\w-]+)|\[(\d+)\]")
+_JUDGED = (
+    "graders that ask a model are not there yet.",
+    "Use string_check, text_similarity or multi.",
+)
+_REFUSED = {
+    "python": (
+        "code that comes with a request is never run.",
+        "Use string_check, text_similarity or multi, or a python grader in the project's "
+        "assay.yaml with --trust-code.",
+    ),
+    "score_model": _JUDGED,
+    "label_model": _JUDGED,
+}
+
+Embed = Callable[[Sequence[str]], Vectors]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+
+
+class StringCheck(_Strict):
+    """1 where a text is, is not, or contains another."""
+
+    type: Literal["string_check"]
+    input: str
+    reference: str
+    operation: Literal["eq", "ne", "like", "ilike"]
+
+
+class TextSimilarity(_Strict):
+    """How alike two texts are, from 0 to 1."""
+
+    type: Literal["text_similarity"]
+    input: str
+    reference: str
+    evaluation_metric: Literal[
+        "cosine",
+        "fuzzy_match",
+        "bleu",
+        "gleu",
+        "meteor",
+        "rouge_1",
+        "rouge_2",
+        "rouge_3",
+        "rouge_4",
+        "rouge_5",
+        "rouge_l",
+    ]
+
+
+class Refused(BaseModel):
+    """A grader that OpenAI has and Assay does not run; its settings are not looked at."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["python", "score_model", "label_model"]
+    name: Name = "grader"
+
+
+Single = Annotated[StringCheck | TextSimilarity | Refused, Field(discriminator="type")]
+
+
+class Multi(_Strict):
+    """A formula of the scores of several graders, by their keys (of a single one: its name)."""
+
+    type: Literal["multi"]
+    graders: Annotated[dict[str, Single], Field(min_length=1, max_length=100)] | Single
+    calculate_output: str
+
+    @property
+    def parts(self) -> dict[str, StringCheck | TextSimilarity | Refused]:
+        """The graders by key."""
+        if isinstance(self.graders, dict):
+            return self.graders
+        return {self.graders.name: self.graders}
+
+
+Grader = StringCheck | TextSimilarity | Refused | Multi
+GRADER: TypeAdapter[Grader] = TypeAdapter(Annotated[Grader, Field(discriminator="type")])
+
+
+@dataclass(slots=True)
+class Reward:
+    """What came of a grader.
+
+    Attributes:
+        scores: of each grader by its name; of a multi grader by its keys.
+        errors: OpenAI's names of what went wrong; the reward is 0 then.
+        seconds: that it took.
+    """
+
+    reward: float = 0.0
+    scores: dict[str, float] = field(default_factory=dict)
+    errors: set[str] = field(default_factory=set)
+    seconds: float = 0.0
+
+
+class _VariableError(Exception):
+    pass
+
+
+def check(grader: Grader) -> None:
+    """Refuse what cannot be run, before it is.
+
+    Raises:
+        UsageError: it needs code or a judging model, a metric that is not there, or has a template
+            or a formula that says nothing.
+    """
+    if isinstance(grader, Multi):
+        for part in grader.parts.values():
+            check(part)
+        Formula(grader.calculate_output, frozenset(grader.parts))
+        return
+    if isinstance(grader, Refused):
+        what, fix = _REFUSED[grader.type]
+        raise UsageError(what, fix=fix)
+    if isinstance(grader, TextSimilarity) and grader.evaluation_metric == "meteor":
+        raise UsageError(
+            "the metric meteor is not there yet.", fix="Use bleu, gleu, rouge_l or cosine."
+        )
+    assert isinstance(grader, (StringCheck, TextSimilarity))
+    for text in (grader.input, grader.reference):
+        for found in _ANY_TEMPLATE.findall(text):
+            if not _TEMPLATE.fullmatch(found):
+                raise UsageError(
+                    f"{found[:80]} is no variable.",
+                    fix="Write {{item.FIELD}}, {{sample.output_text}} or "
+                    "{{sample.output_json.FIELD}}.",
+                )
+
+
+def run(grader: Grader, item: Any, sample: str, embed: Embed | None = None) -> Reward:
+    """Grade one answer.
+
+    Args:
+        item: what `{{item...}}` stands for.
+        sample: the answer, `{{sample.output_text}}`; `output_json` is what it says as JSON.
+        embed: texts to vectors of length 1, for the metric `cosine`.
+
+    Raises:
+        UsageError: see `check`; or a text is too long.
+    """
+    check(grader)
+    began = time.perf_counter()
+    result = Reward()
+    names = {"item": item, "sample": _sample(sample)}
+    if isinstance(grader, Multi):
+        for key, part in grader.parts.items():
+            result.scores[key] = _guarded(part, names, embed, result)
+        try:
+            formula = Formula(grader.calculate_output, frozenset(grader.parts))
+            result.reward = formula.value(result.scores)
+        except ArithmeticError:
+            result.errors.add("formula_parse_error")
+    else:
+        result.reward = _guarded(grader, names, embed, result)
+        result.scores[grader.name] = result.reward
+    if result.errors:
+        result.reward = 0.0
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+def _guarded(grader: Any, names: dict[str, Any], embed: Embed | None, result: Reward) -> float:
+    try:
+        text, reference = _filled(grader.input, names), _filled(grader.reference, names)
+    except _VariableError as error:
+        result.errors.add(str(error))
+        return 0.0
+    if isinstance(grader, StringCheck):
+        return float(_string_check(grader.operation, text, reference))
+    return _similarity(grader.evaluation_metric, text, reference, embed)
+
+
+def _sample(text: str) -> dict[str, Any]:
+    sample: dict[str, Any] = {"output_text": text}
+    with contextlib.suppress(ValueError, RecursionError):
+        sample["output_json"] = json.loads(text)
+    return sample
+
+
+def _filled(template: str, names: dict[str, Any]) -> str:
+    """The template with its variables put in; texts as they are, all else as JSON."""
+
+    def put(match: re.Match[str]) -> str:
+        value = names[match[1]]
+        for key, index in _STEP.findall(match[2]):
+            try:
+                value = value[key] if key else value[int(index)]
+            except (KeyError, IndexError, TypeError):
+                of_json = match[1] == "sample" and match[2].startswith(".output_json")
+                kind = "sample_parse_error" if of_json else "invalid_variable_error"
+                raise _VariableError(kind) from None
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+    filled = _TEMPLATE.sub(put, template)
+    if len(filled) > LONGEST:
+        raise UsageError(f"a text to compare is longer than {LONGEST} characters.")
+    return filled
+
+
+def _string_check(operation: str, text: str, reference: str) -> bool:
+    if operation == "eq":
+        return text == reference
+    if operation == "ne":
+        return text != reference
+    if operation == "ilike":
+        return reference.casefold() in text.casefold()
+    return reference in text
+
+
+def _similarity(metric: str, text: str, reference: str, embed: Embed | None) -> float:
+    if metric == "cosine":
+        if embed is None:
+            raise UsageError("there is no embedder here for the metric cosine.")
+        one, other = embed([text, reference])
+        return float(min(1.0, max(0.0, float(one @ other))))
+    if metric == "fuzzy_match":
+        from rapidfuzz import fuzz
+
+        return float(fuzz.ratio(text, reference)) / 100
+    if metric == "bleu":
+        from sacrebleu import sentence_bleu
+
+        return min(
+            1.0, float(sentence_bleu(text, [reference], use_effective_order=True).score) / 100
+        )
+    if metric == "rouge_l":
+        return rouge_l_f1(text, reference)
+    got, wanted = words(text), words(reference)
+    if metric == "gleu":
+        return _gleu(got, wanted)
+    return _rouge_n(got, wanted, int(metric.removeprefix("rouge_")))
+
+
+def _grams(words: Sequence[str], size: int) -> Counter[tuple[str, ...]]:
+    return Counter(tuple(words[i : i + size]) for i in range(len(words) - size + 1))
+
+
+def _rouge_n(got: Sequence[str], wanted: Sequence[str], size: int) -> float:
+    """F1 of the shared n-grams (Lin 2004)."""
+    ours, theirs = _grams(got, size), _grams(wanted, size)
+    if not ours or not theirs:
+        return float(got == wanted)
+    return 2 * (ours & theirs).total() / (ours.total() + theirs.total())
+
+
+def _gleu(got: Sequence[str], wanted: Sequence[str]) -> float:
+    """The smaller of precision and recall over all 1- to 4-grams (Wu et al. 2016, sec. 3.6)."""
+    ours = sum((_grams(got, size) for size in range(1, 5)), Counter())
+    theirs = sum((_grams(wanted, size) for size in range(1, 5)), Counter())
+    if not ours or not theirs:
+        return float(got == wanted)
+    return (ours & theirs).total() / max(ours.total(), theirs.total())

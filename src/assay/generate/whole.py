@@ -1,0 +1,58 @@
+"""An engine that answers whole, behind a server: its answer comes as a single piece."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from assay.errors import ModelError, UsageError
+from assay.example import Message
+from assay.generate.engine import Engine, Request
+from assay.generate.serving import End, Piece, PromptTooLongError, Sampling
+
+_DEFAULT = Sampling()
+
+
+class WholeAnswers:
+    """A `ServingEngine` over an `Engine`.
+
+    What an `Engine`'s request has no word for (top_p, penalties, biases, stop texts,
+    log-probabilities) is refused rather than left out.
+    """
+
+    def __init__(self, engine: Engine, context_length: int) -> None:
+        self._engine, self.context_length = engine, context_length
+
+    def chat(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
+    ) -> Iterator[Piece | End]:
+        """One piece, one end."""
+        names = ("top_p", "presence_penalty", "frequency_penalty", "logit_bias", "stop", "logprobs")
+        for name in names:
+            if getattr(sampling, name) != getattr(_DEFAULT, name):
+                raise UsageError(f"this model's engine knows no {name}.")
+        request = Request(
+            messages=tuple(messages),
+            tools=tuple(tools),
+            max_new_tokens=sampling.max_new_tokens or self.context_length,
+            schema={"type": "object"} if sampling.json_object else sampling.schema,
+            choices=sampling.choices,
+            temperature=sampling.temperature,
+            seed=secrets.randbits(31) if sampling.seed is None else sampling.seed,
+        )
+        length = self._engine.prompt_length(request)
+        if length >= self.context_length:
+            raise PromptTooLongError(
+                f"the request has {length} tokens, the model's context holds "
+                f"{self.context_length} with the answer."
+            )
+        [answer] = self._engine.answer([request])
+        if answer.finish == "error":
+            raise ModelError(answer.error or "the model did not answer.")
+        yield Piece(answer.text)
+        yield End(answer.finish, answer.prompt_tokens or 0, answer.completion_tokens or 0)
+
+    def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+        """Refused: such an engine knows conversations only."""
+        raise UsageError("this model's engine answers conversations only.")

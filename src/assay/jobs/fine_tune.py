@@ -1,0 +1,346 @@
+"""The work of a fine-tuning: its files are checked, then it is trained; what a worker calls.
+
+    <state>/work/<job>/
+        training.jsonl, validation.jsonl     the files as they were, whatever becomes of them
+        run/                                 the trainer's folder: a killed run goes on from it
+
+Everything that is told or kept is written as the job's owner (`queue.as_owner`) and before the
+trainer's checkpoint that follows it; the end is one transaction. So a kill at any moment loses
+nothing, and what is done again is not told again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from assay import __version__
+from assay.chat.template import Template
+from assay.config import FineTune
+from assay.errors import DataError, NotFoundError
+from assay.jobs import fine_tuning, queue, training_data
+from assay.jobs.fine_tuning import TRAIN, FineTuning, work_folder
+from assay.jobs.step_metrics import StepMetrics
+from assay.jobs.training_data import Checked, hold_back
+from assay.jobs.worker import Finished, HandOn, Work
+from assay.models.device import best_device
+from assay.models.load import load, load_tokenizer
+from assay.models.show import describe
+from assay.models.versions import VersionRecord, save_version, versions_folder
+from assay.store import uploaded
+from assay.store.files import replacing
+from assay.store.tables import (
+    AgentRow,
+    FineTuningCheckpointRow,
+    FineTuningRow,
+    JobEventRow,
+    ServedNameRow,
+)
+from assay.train import auto
+from assay.train.choices import FILE as CHOICES
+from assay.train.loop import Moment
+from assay.train.methods import train_by_method
+from assay.train.sequences import Unit
+
+KEPT_CHECKPOINTS = 3
+RESULTS = "fine-tune-results"
+"""Purpose of the file with the figures of every step."""
+
+
+def check(work: Work) -> HandOn:
+    """Look at the files, decide what was left to `auto`, and hand the job on.
+
+    Raises:
+        DataError: a file cannot be used; each line that is to blame is named.
+        ModelError: the base model cannot be had.
+    """
+    store, tuning = work.store, _tuning(work)
+    request, folder = tuning.request, work_folder(work.store, work.job.id)
+    given = {"training": request.training_file, "validation": request.validation_file}
+    files = {kind: name for kind, name in given.items() if name}
+    work.say("Validating " + " and ".join(f"{kind} file: {name}" for kind, name in files.items()))
+    for kind, name in files.items():
+        _take(work, kind, name, folder)
+    tokenizer, limit = load_tokenizer(request.model, work)
+    training, validation = _checked(work, tuning, Template.of(tokenizer), limit)
+    for checked, kind in ((training, "training"), (validation, "validation")):
+        for message, count in checked.warnings.values() if checked else ():
+            more = f" ({count} lines in all.)" if count > 1 else ""
+            queue.note(store, work.job.id, f"{kind} file: {message}{more}", kind="warning")
+    rows = len(training.examples)
+    if validation is None:
+        rows -= len(hold_back(training.examples, tuning.seed))
+    section = request.section(tuning.seed)
+    parameters = describe(request.model, work).parameters
+    settings = auto.chosen(section, parameters=parameters, rows=rows)
+    multiplier = request.numbers.learning_rate_multiplier
+    multiplier = 1.0 if multiplier == "auto" else multiplier
+    settings = settings.model_copy(
+        update={
+            "learning_rate": settings.learning_rate * multiplier,
+            "max_tokens": limit,
+        }
+    )
+    chosen: dict[str, Any] = {
+        "n_epochs": settings.epochs,
+        "batch_size": settings.rows_per_step,
+        "learning_rate_multiplier": multiplier,
+        "settings": settings.model_dump(mode="json"),
+    }
+    if request.kind == "dpo":
+        chosen["beta"] = settings.beta
+    with queue.as_owner(store, work.job) as session:
+        session.execute(
+            update(FineTuningRow).where(FineTuningRow.id == tuning.id).values(chosen=chosen)
+        )
+        session.add(_event(work, "Files validated, moving job to queued state"))
+    return HandOn(TRAIN)
+
+
+def train(work: Work) -> Finished:
+    """Train, keep every epoch's weights as a checkpoint and the best one's as the model.
+
+    Raises:
+        DataError, ModelError: it cannot be trained.
+        KeyboardInterrupt: it was stopped; the same call goes on.
+    """
+    store, tuning = work.store, _tuning(work)
+    folder = work_folder(store, tuning.id)
+    assert tuning.chosen is not None
+    settings = FineTune.model_validate(tuning.chosen["settings"])
+    with _alone(folder):
+        work.say("Fine-tuning job started")
+        loaded = load(tuning.request.model, dtype="float32", progress=work)
+        loaded.model.to(best_device())
+        template = Template.of(loaded.tokenizer)
+        parts = _parts(work, tuning, template, loaded.context_length)
+        run = _Run(work, tuning, folder, parts, template, loaded.weights_sha256)
+        result = train_by_method(
+            loaded,
+            parts["train"].units,
+            parts["validation"].units,
+            settings,
+            folder / "run",
+            work,
+            watch=run.watch,
+        )
+        return run.finished(result.adapter, result.best_validation_loss, result.tokens)
+
+
+class _Part:
+    """Training or validation: units for the trainer, and the hash of what they say."""
+
+    def __init__(self, checked: Checked, places: list[int]) -> None:
+        self.units: list[Unit] = [unit for place in places for unit in checked.units[place]]
+        self.sha256 = training_data.digest([checked.examples[place] for place in places])
+
+
+class _Run:
+    """What is kept of a training while it goes on, and at its end."""
+
+    def __init__(
+        self,
+        work: Work,
+        tuning: FineTuning,
+        folder: Path,
+        parts: dict[str, _Part],
+        template: Template,
+        base_sha256: str,
+    ) -> None:
+        self.work, self.tuning, self.folder = work, tuning, folder
+        self.parts, self.template, self.base_sha256 = parts, template, base_sha256
+        self.store, self.metrics = work.store, StepMetrics(work.store, work.job)
+
+    def watch(self, moment: Moment) -> None:
+        """One step or evaluation of the trainer."""
+        told = self.metrics.validated if moment.validation else self.metrics.trained
+        told(moment.step, moment.total_steps, moment.loss, moment.accuracy)
+        if moment.validation:
+            self._checkpoint(moment)
+
+    def _checkpoint(self, moment: Moment) -> None:
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix="epoch.") as draft:
+            moment.write(Path(draft))
+            version = self._save(Path(draft), moment.loss)
+        name = fine_tuning.served_name(self.tuning, version, moment.step)
+        row = FineTuningCheckpointRow(
+            id=f"ftckpt_{secrets.token_hex(12)}",
+            job=self.tuning.id,
+            step=moment.step,
+            name=name.name,
+            version=version,
+            metrics={"step": moment.step, **self.metrics.steps[moment.step]},
+        )
+        known = select(FineTuningCheckpointRow.id).where(
+            FineTuningCheckpointRow.job == row.job, FineTuningCheckpointRow.step == row.step
+        )
+        with queue.as_owner(self.store, self.work.job) as session:
+            if session.scalar(known) is None:
+                session.add_all([row, name])
+                session.add(_event(self.work, f"Checkpoint created at step {row.step}: {row.name}"))
+        self._forget_old_checkpoints()
+
+    def _forget_old_checkpoints(self) -> None:
+        kept = FineTuningCheckpointRow
+        query = select(kept).where(kept.job == self.tuning.id).order_by(kept.step.desc())
+        with self.store.session() as session:
+            old = session.scalars(query.offset(KEPT_CHECKPOINTS)).all()
+        for row in old:
+            with queue.as_owner(self.store, self.work.job) as session:
+                # Its weights first: a kill between the two leaves it to be forgotten once more.
+                if not _used_elsewhere(session, row):
+                    folder = versions_folder(self.store.folder) / row.version
+                    shutil.rmtree(folder, ignore_errors=True)
+                session.execute(delete(ServedNameRow).where(ServedNameRow.name == row.name))
+                session.execute(delete(kept).where(kept.id == row.id))
+
+    def finished(self, made: Path, validation_loss: float, tokens: int) -> Finished:
+        """The model, its name and the result file, to appear together with the job's end."""
+        version = self._save(made, validation_loss)
+        name = fine_tuning.served_name(self.tuning, version)
+        id = "file-" + hashlib.sha256(self.tuning.id.encode()).hexdigest()[:24]
+        written = uploaded.write(self.store, [self.metrics.csv().encode()], uploaded.FILE_BYTES, id)
+        file = uploaded.row_of(written, self.tuning.project, "step_metrics.csv", RESULTS)
+        events = [
+            _event(self.work, f"New fine-tuned model created: {name.name}"),
+            _event(self.work, "The job has successfully completed"),
+        ]
+        result = {
+            "model": name.name,
+            "version": version,
+            "result_file": id,
+            "trained_tokens": tokens,
+        }
+        return Finished(result, [name, file, *events])
+
+    def _save(self, made: Path, validation_loss: float) -> str:
+        assert self.tuning.chosen is not None
+        choices = json.loads((self.folder / "run" / CHOICES).read_text("utf-8"))["choices"]
+        record = VersionRecord(
+            base=self.tuning.request.model,
+            base_sha256=self.base_sha256,
+            data={name: part.sha256 for name, part in self.parts.items()},
+            settings=self.tuning.chosen["settings"] | choices,
+            seed=self.tuning.seed,
+            code=__version__,
+            template=self.template.to_dict(),
+            template_sha256=self.template.sha256,
+            metrics={"validation_loss": validation_loss},
+        )
+        return save_version(self.store.folder, made, record)
+
+
+def _used_elsewhere(session: Session, checkpoint: FineTuningCheckpointRow) -> bool:
+    """Whether its version has another name (the same training twice makes one), or an agent."""
+    reference = f"version:{checkpoint.version}"
+    named = select(ServedNameRow.name).where(
+        ServedNameRow.target == reference, ServedNameRow.name != checkpoint.name
+    )
+    agent = select(AgentRow.id).where(AgentRow.body.contains(reference))
+    return any(session.scalar(query.limit(1)) is not None for query in (named, agent))
+
+
+def _tuning(work: Work) -> FineTuning:
+    return fine_tuning.find(work.store, work.job.project, work.job.id)
+
+
+def _event(work: Work, message: str, kind: str = "message") -> JobEventRow:
+    return JobEventRow(job=work.job.id, kind=kind, message=message)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No two processes train in one folder, even if one of them was given up too early."""
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        yield
+
+
+def _take(work: Work, kind: str, id: str, folder: Path) -> None:
+    """A name of our own for the bytes of a file, so that it may be deleted meanwhile."""
+    target = folder / f"{kind}.jsonl"
+    if target.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        uploaded.find(work.store, work.job.project, id)
+        source = uploaded.path_of(work.store, id)
+        try:
+            os.link(source, target)
+        except FileNotFoundError:
+            raise NotFoundError(f"no such file: {id}") from None
+        except OSError:  # a file system without hard links
+            with replacing(target) as file, source.open("rb") as bytes:
+                shutil.copyfileobj(bytes, file)
+    except NotFoundError:
+        raise _refused(work, kind, f"The {kind} file {id} was deleted.", "file_not_found") from None
+
+
+def _refused(work: Work, kind: str, message: str, code: str) -> DataError:
+    """Keeps why, in OpenAI's words, before the job fails of it."""
+    with queue.as_owner(work.store, work.job) as session:
+        error = {"code": code, "param": f"{kind}_file"}
+        session.execute(
+            update(FineTuningRow).where(FineTuningRow.id == work.job.id).values(error=error)
+        )
+    return DataError(message)
+
+
+def _checked(
+    work: Work, tuning: FineTuning, template: Template, limit: int
+) -> tuple[Checked, Checked | None]:
+    """The training and the validation file, read and found good.
+
+    Raises:
+        DataError: one is not.
+    """
+    folder = work_folder(work.store, tuning.id)
+    method: training_data.Method = "dpo" if tuning.request.kind == "dpo" else "sft"
+    found: list[Checked | None] = []
+    for kind, least in (("training", training_data.LEAST_ROWS), ("validation", 1)):
+        path = folder / f"{kind}.jsonl"
+        if not path.exists():
+            found.append(None)
+            continue
+        checked = training_data.check(path, method, template, limit)
+        complaint = checked.complaint(least)
+        if complaint:
+            raise _refused(
+                work,
+                kind,
+                f"The job failed due to an invalid {kind} file. {complaint}",
+                f"invalid_{kind}_file",
+            )
+        found.append(checked)
+    training, validation = found
+    assert training is not None
+    return training, validation
+
+
+def _parts(work: Work, tuning: FineTuning, template: Template, limit: int) -> dict[str, _Part]:
+    """What is trained on, and what the best epoch is told by."""
+    training, validation = _checked(work, tuning, template, limit)
+    everything = list(range(len(training.examples)))
+    if validation is not None:
+        rest = list(range(len(validation.examples)))
+        return {"train": _Part(training, everything), "validation": _Part(validation, rest)}
+    held = hold_back(training.examples, tuning.seed)
+    work.say(
+        f"No validation file: {len(held)} of {len(everything)} examples are held back to find the "
+        "best epoch."
+    )
+    kept = [place for place in everything if place not in held]
+    return {"train": _Part(training, kept), "validation": _Part(training, sorted(held))}

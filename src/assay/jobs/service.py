@@ -1,0 +1,195 @@
+"""Worker processes: one takes jobs until it is stopped, a watch starts it again when it dies.
+
+    work(store)                          # in this process, until SIGINT or SIGTERM
+    with Watch(folder, store): ...       # keeps worker processes alive meanwhile
+
+A watched worker holds the reading end of a pipe whose other end only its watch has: when the watch
+is gone, however it ended, the worker puts its job back and ends. So no worker outlives its server.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from assay.jobs import fine_tuning, queue
+from assay.jobs.fine_tuning import CHECK, TRAIN
+from assay.jobs.worker import Finished, Handler, HandOn, Work, Worker
+from assay.store import uploaded, uploads
+from assay.store.store import Store
+
+BEAT_SECONDS = 1.0
+"""How soon a worker hears that its job is to be stopped."""
+RESTART_SECONDS = 1.0
+STOP_SECONDS = 20.0
+"""A worker that has not put its job back by then is killed; the job is put back all the same."""
+TIDY_SECONDS = 600.0
+_CLOCK_SECONDS = 5.0  # a process's start is told by a clock that may be set
+QUICK = (CHECK,)
+"""Kinds of jobs that take seconds; a process of its own does them beside long ones."""
+
+log = logging.getLogger("assay.worker")
+
+
+def work(store: Store, kinds: Collection[str] | None = None, *, watched: bool = False) -> None:
+    """Take jobs until SIGINT or SIGTERM comes; the job at hand is put back with its checkpoint.
+
+    Args:
+        kinds: of jobs to take; None: all.
+        watched: stop when standard input ends, too.
+    """
+    # A shell starts what it puts into the background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if watched:
+        threading.Thread(target=_end_with_input, daemon=True).start()
+    recover(store)
+    try:
+        work_on(store, kinds).run(threading.Event())
+    except KeyboardInterrupt:
+        log.info("stopped")
+
+
+def recover(store: Store) -> None:
+    """Queue the jobs again whose worker on this machine has died; remove what is left of others."""
+    queue.revive(store, dead_workers=dead_workers(queue.running_workers(store)))
+    fine_tuning.sweep(store)
+
+
+def work_on(store: Store, kinds: Collection[str] | None = None) -> Worker:
+    """A worker of this process that does jobs of these kinds (None: of all)."""
+    handlers = {k: h for k, h in _HANDLERS.items() if kinds is None or k in kinds}
+    return Worker(
+        store,
+        handlers,
+        own_name(),
+        beat_seconds=BEAT_SECONDS,
+        after=lambda: fine_tuning.sweep(store),
+    )
+
+
+def _check(work: Work) -> HandOn:
+    from assay.jobs import fine_tune  # with torch, which an idle worker need not load
+
+    return fine_tune.check(work)
+
+
+def _train(work: Work) -> Finished:
+    from assay.jobs import fine_tune
+
+    return fine_tune.train(work)
+
+
+_HANDLERS: dict[str, Handler] = {CHECK: _check, TRAIN: _train}
+KINDS = tuple(_HANDLERS)
+"""Of jobs that a worker can do."""
+
+
+def own_name() -> str:
+    """Host, process and when it started: no later process has the same name."""
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
+
+
+def dead_workers(names: set[str]) -> list[str]:
+    """Those of this host whose process is no more."""
+    dead = []
+    for name in names:
+        host, _, rest = name.rpartition(":")[0].rpartition(":")
+        if host == socket.gethostname() and rest.isdecimal() and not _lives(name, int(rest)):
+            dead.append(name)
+    return dead
+
+
+def _lives(name: str, process: int) -> bool:
+    try:
+        started = psutil.Process(process).create_time()
+    except psutil.Error:
+        return False
+    return abs(float(name.rpartition(":")[2]) - started) < _CLOCK_SECONDS
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def _end_with_input() -> None:
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Watch:
+    """Keeps worker processes of a folder alive until it is left, and removes what has expired.
+
+    Args:
+        folder: that holds `.assay/`.
+    """
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self._folder, self._store = folder, store
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._tidy, name="tidy", daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._keep, args=(kinds,), name="worker watch", daemon=True)
+            for kinds in (QUICK, ())
+        ]
+
+    def __enter__(self) -> Watch:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _tidy(self) -> None:
+        while True:
+            try:
+                uploads.sweep(self._store)
+                uploaded.sweep(self._store)
+            except Exception as error:  # a database that is away for a moment
+                log.warning("expired files are not removed: %s", error)
+            if self._over.wait(TIDY_SECONDS):
+                return
+
+    def _keep(self, kinds: Sequence[str]) -> None:
+        """One worker after the other."""
+        command = [sys.executable, "-m", "assay.cli.main", "worker", "--watched"]
+        for kind in kinds:
+            command += ["--kind", kind]
+        while not self._over.is_set():
+            # A session of its own: Ctrl-C at a terminal is for the server, which stops its workers.
+            worker = subprocess.Popen(
+                command, cwd=self._folder, stdin=subprocess.PIPE, start_new_session=True
+            )
+            while worker.poll() is None and not self._over.wait(0.2):
+                pass
+            if self._over.is_set():
+                _stop(worker)
+                return
+            log.warning("a worker has ended (%s); starting another", worker.returncode)
+            self._over.wait(RESTART_SECONDS)
+
+
+def _stop(worker: subprocess.Popen[bytes]) -> None:
+    assert worker.stdin is not None
+    worker.stdin.close()
+    end = time.monotonic() + STOP_SECONDS
+    while worker.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    if worker.poll() is None:
+        worker.kill()
+        worker.wait()

@@ -1,0 +1,142 @@
+"""A training file, looked at before anybody waits for it; every row of no use is named.
+
+Rows are read through `assay.data` and rendered as the trainer will, so what passes here does not
+fail there for its rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from assay.chat.template import Template
+from assay.data.problems import Problem
+from assay.data.read import read
+from assay.errors import AssayError, DataError
+from assay.example import Example
+from assay.train.methods import units_of
+from assay.train.sequences import Unit, check_sequences
+from assay.train.sft import rows_of
+
+Method = Literal["sft", "dpo"]
+
+LEAST_ROWS = 10
+"""In a training file, as OpenAI asks for."""
+HELD_BACK = 0.1
+_LEAST_HELD_BACK, _MOST_HELD_BACK = 3, 200
+_SHOWN = 5  # lines that a message names
+_FORMATS = {"sft": "openai-chat", "dpo": "openai-preference"}
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was found in a file.
+
+    Attributes:
+        examples: that can be trained on.
+        units: of each example, as the trainer takes them.
+        errors: (line of the file, what is wrong with it), in order; at most one a line.
+        warnings: by code: a message of the first, and how many there are.
+        tokens: of all examples.
+    """
+
+    examples: list[Example] = field(default_factory=list)
+    units: list[list[Unit]] = field(default_factory=list)
+    errors: list[tuple[int, str]] = field(default_factory=list)
+    warnings: dict[str, tuple[str, int]] = field(default_factory=dict)
+    tokens: int = 0
+
+    def complaint(self, least: int) -> str | None:
+        """Why the file cannot be used, as sentences; None when it can."""
+        if self.errors:
+            shown = [f"Line {line}: {what}" for line, what in self.errors[:_SHOWN]]
+            more = len(self.errors) - len(shown)
+            return " ".join(shown) + (f" And {more} more lines." if more else "")
+        if len(self.examples) < least:
+            return f"It has {len(self.examples)} examples, but must have at least {least}."
+        return None
+
+
+def check(path: Path, method: Method, template: Template, limit: int) -> Checked:
+    """Read and render every row.
+
+    Args:
+        path: JSONL in OpenAI's format for the method.
+        limit: tokens that a row may have.
+    """
+    checked = Checked()
+    try:
+        for row in read(path, format=_FORMATS[method]):
+            errors = [p for p in row.problems if p.severity == "error"]
+            if errors:
+                checked.errors.append((row.line, _sentence(errors[0])))
+                continue
+            for found in row.problems:
+                if found.severity == "warning":
+                    first, count = checked.warnings.get(
+                        found.code, (f"Line {row.line}: {_sentence(found)}", 0)
+                    )
+                    checked.warnings[found.code] = first, count + 1
+            if row.example is not None:
+                _render(row.example, method, template, limit, row.line, checked)
+    except DataError as error:  # the file as a whole; where it is, is nobody's business
+        checked.errors.insert(0, (1, f"{error.what} {error.fix or ''}".strip()))
+    return checked
+
+
+def hold_back(examples: Sequence[Example], seed: int) -> set[int]:
+    """Places of the rows that are not trained on, to tell the best epoch by.
+
+    A tenth, at least 3 and at most 200. Rows with one input stay together, so that nothing is
+    trained that is measured, unless that would hold back more than half.
+    """
+    wanted = min(_MOST_HELD_BACK, max(_LEAST_HELD_BACK, round(len(examples) * HELD_BACK)))
+    groups: dict[str, list[int]] = {}
+    for place, example in enumerate(examples):
+        groups.setdefault(example.group or example.input, []).append(place)
+    order = list(groups.values())
+    random.Random(seed).shuffle(order)
+    held: set[int] = set()
+    for group in order:
+        if len(held) >= wanted:
+            break
+        if len(held) + len(group) <= len(examples) // 2:
+            held.update(group)
+    if not held:
+        places = list(range(len(examples)))
+        random.Random(seed).shuffle(places)
+        held = set(places[:wanted])
+    return held
+
+
+def digest(examples: Sequence[Example]) -> str:
+    """Sha256 (hex) of what the examples say, in order."""
+    joined = "".join(example.content_hash() for example in examples)
+    return hashlib.sha256(joined.encode()).hexdigest()
+
+
+def _render(
+    example: Example, method: Method, template: Template, limit: int, line: int, checked: Checked
+) -> None:
+    if not example.output.strip() and not example.target.tool_calls:
+        checked.errors.append((line, "there is no answer to learn: the last turn is empty."))
+        return
+    try:
+        units = units_of(method, [example], template, "")
+        rows = rows_of(units)
+        check_sequences(rows, "training", limit)
+    except AssayError as error:
+        checked.errors.append((line, error.what))
+        return
+    checked.tokens += sum(len(row.ids) for row in rows)
+    checked.examples.append(example)
+    checked.units.append(units)
+
+
+def _sentence(found: Problem) -> str:
+    where = f"{found.field}: " if found.field else ""
+    return f"{where}{found.message} {found.fix}"

@@ -1,0 +1,145 @@
+"""What a fine-tuning is asked for: OpenAI's request, checked.
+
+https://platform.openai.com/docs/api-reference/fine-tuning/create
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+
+from assay.config import FineTuneSection
+
+Auto = Literal["auto"]
+MOST_EPOCHS = 50
+LARGEST_BATCH = 256
+LARGEST_SEED = 2**31 - 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Hyperparameters(_Part):
+    """Numbers, or `auto`: decided by the number of rows and the size of the model."""
+
+    batch_size: Annotated[int, Field(ge=1, le=LARGEST_BATCH)] | Auto = "auto"
+    learning_rate_multiplier: Annotated[float, Field(gt=0, le=100)] | Auto = "auto"
+    n_epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | Auto = "auto"
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _one_problem(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        """One message for a wrong value, not one for each type that it might have had."""
+        if value is None:
+            return "auto"
+        try:
+            return check(value)
+        except ValidationError as error:
+            raise ValueError(f"{error.errors()[0]['msg']}, or 'auto'") from None
+
+
+class DpoHyperparameters(Hyperparameters):
+    """With how strongly the model is held to where it started."""
+
+    beta: Annotated[float, Field(gt=0, le=2)] | Auto = "auto"
+
+
+class Supervised(_Part):
+    """Learn the answers."""
+
+    hyperparameters: Hyperparameters = Hyperparameters()
+
+
+class Dpo(_Part):
+    """Learn from a preferred and another answer (Direct Preference Optimization)."""
+
+    hyperparameters: DpoHyperparameters = DpoHyperparameters()
+
+
+class Method(_Part):
+    """How to learn."""
+
+    type: Literal["supervised", "dpo", "reinforcement"]
+    supervised: Supervised | None = None
+    dpo: Dpo | None = None
+    reinforcement: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _only_its_own(self) -> Method:
+        """What is written for another method would be ignored."""
+        for name in ("supervised", "dpo", "reinforcement"):
+            if name != self.type and getattr(self, name) is not None:
+                raise ValueError(f"{name} says nothing to the method {self.type}")
+        return self
+
+
+Key = Annotated[str, StringConstraints(max_length=64)]
+Value = Annotated[str, StringConstraints(max_length=512)]
+
+
+class TuningRequest(_Part):
+    """The body of `POST /v1/fine_tuning/jobs`.
+
+    Attributes:
+        hyperparameters: the older place of what stands in `method` now.
+        suffix: becomes a part of the model's name; what a name cannot hold becomes a hyphen.
+    """
+
+    model: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    training_file: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    validation_file: Annotated[str, StringConstraints(max_length=100)] | None = None
+    method: Method | None = None
+    hyperparameters: Hyperparameters | None = None
+    suffix: Annotated[str, StringConstraints(max_length=64)] | None = None
+    seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = None
+    metadata: Annotated[dict[Key, Value], Field(max_length=16)] | None = None
+    integrations: list[dict[str, Any]] | None = None
+
+    @property
+    def kind(self) -> Literal["supervised", "dpo", "reinforcement"]:
+        """The method, supervised where none is named."""
+        return self.method.type if self.method else "supervised"
+
+    @property
+    def numbers(self) -> Hyperparameters:
+        """The hyperparameters, wherever they stand."""
+        if self.method is None:
+            return self.hyperparameters or Hyperparameters()
+        if self.method.type == "dpo":
+            return (self.method.dpo or Dpo()).hyperparameters
+        return (self.method.supervised or Supervised()).hyperparameters
+
+    @property
+    def slug(self) -> str:
+        """The suffix as it stands in a name."""
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.suffix or "").strip("-")
+
+    def section(self, seed: int) -> FineTuneSection:
+        """The trainer's settings, `auto` being left to `assay.train.auto`.
+
+        Epochs that are stated are trained, all of them; those that are not may end early.
+        """
+        numbers = self.numbers
+        settings: dict[str, Any] = {
+            "method": "dpo" if self.kind == "dpo" else "sft",
+            "rows_per_step": numbers.batch_size,
+            "epochs": numbers.n_epochs,
+            "seed": seed,
+        }
+        if isinstance(numbers.n_epochs, int):
+            settings["patience"] = numbers.n_epochs
+        if isinstance(numbers, DpoHyperparameters) and numbers.beta != "auto":
+            settings["beta"] = numbers.beta
+        return FineTuneSection.model_validate(settings)

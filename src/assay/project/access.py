@@ -1,0 +1,137 @@
+"""Keys of the HTTP API: made, listed, revoked. Of the secret only its hash is kept."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from assay.errors import AssayError, UsageError
+from assay.store.audit import audit
+from assay.store.store import Store
+from assay.store.tables import ApiKeyRow, now
+
+SCOPES = ("admin", "chat", "files", "fine_tuning", "releases", "knowledge", "traces")
+"""What a key may be good for; `admin` is good for everything in its project."""
+_PREFIX = "assay-"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is known of a key.
+
+    Attributes:
+        hint: its last characters, to tell keys apart.
+        revoked: when it ceased to be good, or None.
+    """
+
+    id: str
+    project: str
+    name: str
+    hint: str
+    scopes: tuple[str, ...]
+    created: datetime
+    revoked: datetime | None
+
+
+def create_key(
+    store: Store, project: str, name: str, scopes: Sequence[str], who: str | None = None
+) -> tuple[ApiKey, str]:
+    """Make a key; returns what is known of it and the secret, which cannot be had again.
+
+    Raises:
+        UsageError: no scope, or one that does not exist.
+    """
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        what = f"there is no scope {unknown[0]!r}." if unknown else "a key needs a scope."
+        raise UsageError(what, fix=f"Use some of: {', '.join(SCOPES)}.")
+    secret = _PREFIX + secrets.token_urlsafe(32)
+    row = ApiKeyRow(
+        id=f"key_{secrets.token_hex(8)}",
+        project=project,
+        name=name,
+        hash=_hash(secret),
+        hint=secret[-4:],
+        scopes=sorted(set(scopes)),
+    )
+    with store.session() as session:
+        session.add(row)
+        session.flush()
+        made = _key(row)
+    audit(store, project, who or local_user(), "key.create", made.id, {"scopes": row.scopes})
+    return made, secret
+
+
+def first_key(store: Store, project: str) -> str | None:
+    """The secret of a new admin key where there has never been any key, else None."""
+    with store.session() as session:
+        if session.scalar(select(func.count()).select_from(ApiKeyRow)):
+            return None
+    return create_key(store, project, "first", ["admin"])[1]
+
+
+def find_key(store: Store, secret: str) -> ApiKey | None:
+    """The key with this secret, unless it was revoked."""
+    query = select(ApiKeyRow).where(ApiKeyRow.hash == _hash(secret), ApiKeyRow.revoked.is_(None))
+    with store.session() as session:
+        row = session.scalar(query)
+        return None if row is None else _key(row)
+
+
+def list_keys(store: Store, project: str | None = None) -> list[ApiKey]:
+    """All keys (of a project), oldest first."""
+    query = select(ApiKeyRow).order_by(ApiKeyRow.created, ApiKeyRow.id)
+    if project is not None:
+        query = query.where(ApiKeyRow.project == project)
+    with store.session() as session:
+        return [_key(row) for row in session.scalars(query)]
+
+
+def revoke_key(store: Store, id: str, who: str | None = None) -> ApiKey:
+    """From now on the key is good for nothing. Doing it twice changes nothing.
+
+    Raises:
+        AssayError: there is no such key.
+    """
+    with store.session() as session:
+        row = session.get(ApiKeyRow, id)
+        if row is None:
+            raise AssayError(f"there is no key {id!r}.", fix="`assay keys list` names them.")
+        fresh = row.revoked is None
+        if fresh:
+            row.revoked = now()
+        revoked = _key(row)
+    if fresh:
+        audit(store, revoked.project, who or local_user(), "key.revoke", id)
+    return revoked
+
+
+def local_user() -> str:
+    """Who works on the command line, for the audit log."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):
+        return "cli:unknown"
+
+
+def _hash(secret: str) -> str:
+    # A secret of 256 random bits cannot be guessed from its hash; no slow hash is needed.
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _key(row: ApiKeyRow) -> ApiKey:
+    return ApiKey(
+        id=row.id,
+        project=row.project,
+        name=row.name,
+        hint=row.hint,
+        scopes=tuple(row.scopes),
+        created=row.created,
+        revoked=row.revoked,
+    )

@@ -1,0 +1,171 @@
+"""From a client's conversation to an engine's stream: the agent put in, the wishes weighed.
+
+An agent's request is made by `agent.runtime.assemble`, as in a comparison; so is everything it
+says about the answer (schema, choices, length, temperature, seed) where the client says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from assay.agent.runtime import assemble
+from assay.chat.template import ToolsError
+from assay.chat.tool_text import in_words
+from assay.errors import UsageError
+from assay.example import Example, Message, ToolCall
+from assay.generate.serving import End, Piece, Sampling, ServingEngine
+from assay.project.served import Served
+from assay.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a client says about the answer; None: it says nothing.
+
+    Attributes:
+        schema, json_object: see `Sampling`; they come from `response_format` or a forced tool.
+    """
+
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    schema: dict[str, Any] | None = None
+    json_object: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an engine is asked."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[dict[str, Any], ...]
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request and what came of it, for those who keep traces.
+
+    Attributes:
+        id: what the client knows the answer by.
+        messages: the client's, without what the agent puts around them.
+        answers: text and calls of each.
+        seconds: from the request to the last token.
+    """
+
+    id: str
+    project: str
+    key_id: str
+    served: Served
+    messages: tuple[Message, ...]
+    answers: tuple[tuple[str, tuple[ToolCall, ...]], ...]
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+TEMPERATURE = 1.0
+"""Of a bare model where the client says nothing: OpenAI's default."""
+
+
+def sampling_of(wishes: Wishes) -> Sampling:
+    """The wishes, and OpenAI's defaults where there are none."""
+    return Sampling(
+        max_new_tokens=wishes.max_new_tokens,
+        temperature=TEMPERATURE if wishes.temperature is None else wishes.temperature,
+        top_p=1.0 if wishes.top_p is None else wishes.top_p,
+        seed=wishes.seed,
+        stop=wishes.stop,
+        logprobs=wishes.logprobs,
+        presence_penalty=wishes.presence_penalty,
+        frequency_penalty=wishes.frequency_penalty,
+        logit_bias=wishes.logit_bias,
+        schema=wishes.schema,
+        json_object=wishes.json_object,
+    )
+
+
+def ask(
+    served: Served,
+    messages: Sequence[Message],
+    tools: Sequence[dict[str, Any]],
+    wishes: Wishes,
+    store: Store,
+) -> Asked:
+    """The request that `served` makes of a conversation.
+
+    A client's own system prompt takes the place of the agent's, as an example's does in a
+    comparison.
+
+    Raises:
+        UsageError: the client wants another form of answer than the agent enforces.
+    """
+    sampling = sampling_of(wishes)
+    agent = served.agent
+    if agent is None:
+        return Asked(tuple(messages), tuple(tools), sampling)
+    # The target is never looked at; an example has one.
+    example = Example("request", (*messages, Message("assistant", "")), tools=tuple(tools))
+    [made] = assemble(agent, [example], store)
+    if made.schema is not None or made.choices is not None:
+        if wishes.schema is not None or wishes.json_object or tools:
+            raise UsageError(
+                f"{served.name} enforces the form of its answers; a request cannot ask for "
+                "another form or bring tools."
+            )
+        sampling = replace(sampling, schema=made.schema, choices=made.choices)
+    if wishes.max_new_tokens is None:
+        sampling = replace(sampling, max_new_tokens=made.max_new_tokens)
+    if wishes.temperature is None:
+        sampling = replace(sampling, temperature=made.temperature)
+        if wishes.seed is None:
+            sampling = replace(sampling, seed=made.seed)
+    return Asked(made.messages, made.tools, sampling)
+
+
+class Answer(Iterator[Piece | End]):
+    """The engine's stream; tools are told in words where its template has no place for them.
+
+    Nothing is asked, and no model loaded, before the first piece is. `close` may be called from any
+    thread.
+
+    Args:
+        find: the engine; may take as long as it takes to load a model.
+
+    Raises:
+        DataError: the template refuses the messages. More as `ServingEngine` says.
+    """
+
+    def __init__(self, find: Callable[[], ServingEngine], asked: Asked) -> None:
+        self._find, self._asked = find, asked
+        self._stream: Iterator[Piece | End] | None = None
+        self._closed = False
+
+    def __next__(self) -> Piece | End:
+        if self._stream is not None:
+            return next(self._stream)
+        engine, asked = self._find(), self._asked
+        if self._closed:  # while the model was loaded
+            raise StopIteration
+        try:
+            self._stream = engine.chat(asked.messages, asked.tools, asked.sampling)
+            return next(self._stream)
+        except ToolsError:
+            turns = in_words(asked.messages, asked.tools)
+            self._stream = engine.chat(turns, (), asked.sampling)
+            return next(self._stream)
+
+    def close(self) -> None:
+        """Free the engine's slot."""
+        self._closed = True
+        close = getattr(self._stream, "close", None)
+        if close is not None:
+            close()

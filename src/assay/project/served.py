@@ -1,0 +1,195 @@
+"""Which model a name stands for, and who may use it.
+
+A name is, in this order: a release; a name the project was given (`ft:...`); an agent version
+(`NAME@N`, or an agent's id); a fine-tuned version (`version:ID`, or its id alone); a base model
+that is on this machine. Agents belong to the project that the folder is; a version to the projects
+that have a name for it, or, without one, to the folder's. Everything else is not there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from sqlalchemy import select
+
+from assay.agent.agent import Agent
+from assay.agent.versions import load_agent
+from assay.errors import AssayError, ModelError
+from assay.models.catalogue import CATALOGUE
+from assay.models.show import known
+from assay.models.versions import find_version, list_versions
+from assay.store.tables import AgentVersionRow, ServedNameRow
+
+if TYPE_CHECKING:
+    from assay.project.workspace import Workspace
+
+_AGENT_VERSION = re.compile(r"(.{1,100})@([1-9][0-9]{0,8})", re.DOTALL)
+_ID = re.compile(r"[0-9a-f]{12,64}")
+
+
+class UnknownModelError(ModelError):
+    """No model of that name can be used by this project."""
+
+
+class Releases(Protocol):
+    """Names such as `support` that point at an agent version."""
+
+    def agent(self, name: str, project: str, key_id: str) -> Agent | None:
+        """Who answers a request to a release now; None: there is no such release.
+
+        Args:
+            key_id: of the caller, so that a canary always sees the same callers.
+        """
+
+    def names(self, project: str) -> Sequence[tuple[str, datetime]]:
+        """The project's releases and since when there is each."""
+
+
+class NoReleases:
+    """A folder in which nothing was ever released."""
+
+    def agent(self, name: str, project: str, key_id: str) -> Agent | None:
+        """None."""
+        return None
+
+    def names(self, project: str) -> Sequence[tuple[str, datetime]]:
+        """None at all."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Who answers.
+
+    Attributes:
+        name: as it was asked for.
+        model: what the engines know it by.
+        agent: puts its prompt and examples around the request; None: the bare model.
+    """
+
+    name: str
+    model: str
+    agent: Agent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A line of the list of models. `created` is None where no time is known."""
+
+    name: str
+    kind: Literal["release", "agent", "version", "base", "embedder"]
+    created: datetime | None = None
+
+
+def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Served:
+    """What a request to `name` is answered by.
+
+    Raises:
+        UnknownModelError: there is no such name, or it is another project's.
+    """
+    agent = workspace.releases.agent(name, project, key_id)
+    if agent is not None:
+        return Served(name, agent.model, agent)
+    with workspace.store.session() as session:
+        row = session.get(ServedNameRow, name)
+        target = row.target if row is not None and row.project == project else None
+    if target is not None:
+        return Served(name, target)
+    if name in CATALOGUE and CATALOGUE[name].kind == "chat":
+        return Served(name, name)
+    if project == workspace.name and (agent := _agent(workspace, name)):
+        if agent.kind == "outside":
+            raise UnknownModelError(
+                f"{name} stands for answers that were brought; it cannot answer new questions."
+            )
+        return Served(name, agent.model, agent)
+    version = _version(workspace, name, project)
+    if version is not None:
+        return Served(name, f"version:{version}")
+    if name in base_models(workspace, project):
+        return Served(name, name)
+    raise UnknownModelError(
+        f"The model '{name}' does not exist or you do not have access to it.",
+        fix="GET /v1/models lists those there are.",
+    )
+
+
+def offered(workspace: Workspace, project: str) -> list[Offered]:
+    """Every name that `resolve` knows for a project (ids left out), and the embedders."""
+    lines = [Offered(name, "release", at) for name, at in workspace.releases.names(project)]
+    with workspace.store.session() as session:
+        names = session.scalars(
+            select(ServedNameRow).where(ServedNameRow.project == project).order_by(ServedNameRow.at)
+        ).all()
+        agents = session.scalars(
+            select(AgentVersionRow).order_by(AgentVersionRow.name, AgentVersionRow.version)
+        ).all()
+    lines += [Offered(row.name, "version", row.at) for row in names]
+    if project == workspace.name:
+        lines += [Offered(f"{row.name}@{row.version}", "agent", row.at) for row in agents]
+    taken = {row.target for row in names}
+    for version in list_versions(workspace.store.folder):
+        reference = f"version:{version.id}"
+        if reference not in taken and _owns(workspace, version.id, project):
+            saved = datetime.fromisoformat(version.saved_at)
+            lines.append(Offered(reference, "version", saved))
+    lines += [Offered(name, "base") for name in base_models(workspace, project)]
+    lines += [Offered(name, "embedder") for name in embedders()]
+    return lines
+
+
+def base_models(workspace: Workspace, project: str) -> list[str]:
+    """Models that answer as they are: the starters, what was pulled, and the project's own.
+
+    A name out of a request never fetches a model and never opens a path.
+    """
+    names = [line.ref for line in known() if line.kind == "chat" and _by_name(line.ref)]
+    if workspace.config is not None and project == workspace.name:
+        names.append(workspace.config.model)
+    return list(dict.fromkeys(names))
+
+
+def embedders() -> list[str]:
+    """Models that turn texts into vectors."""
+    return [name for name, entry in CATALOGUE.items() if entry.kind == "embedder"]
+
+
+def _by_name(ref: str) -> bool:
+    return ref in CATALOGUE or "/" in ref
+
+
+def _agent(workspace: Workspace, name: str) -> Agent | None:
+    id = name if _ID.fullmatch(name) else None
+    if found := _AGENT_VERSION.fullmatch(name):
+        with workspace.store.session() as session:
+            id = session.scalar(
+                select(AgentVersionRow.agent).where(
+                    AgentVersionRow.name == found[1], AgentVersionRow.version == int(found[2])
+                )
+            )
+    if id is None:
+        return None
+    try:
+        return load_agent(workspace.store, id)
+    except AssayError:
+        return None
+
+
+def _version(workspace: Workspace, name: str, project: str) -> str | None:
+    try:
+        id = find_version(workspace.store.folder, name.removeprefix("version:")).id
+    except ModelError:
+        return None
+    return id if _owns(workspace, id, project) else None
+
+
+def _owns(workspace: Workspace, version: str, project: str) -> bool:
+    with workspace.store.session() as session:
+        owners = session.scalars(
+            select(ServedNameRow.project).where(ServedNameRow.target == f"version:{version}")
+        ).all()
+    return project in owners if owners else project == workspace.name

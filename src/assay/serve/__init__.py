@@ -1,0 +1,1 @@
+"""The HTTP API: OpenAI's wire format over what a folder holds."""

@@ -1,0 +1,76 @@
+"""The app: every route of the API behind one gate."""
+
+from __future__ import annotations
+
+import logging
+import os
+from importlib.util import find_spec
+
+from fastapi import FastAPI
+
+from assay import __version__
+from assay.generate.serving import ServingEngines
+from assay.project.workspace import Workspace
+from assay.serve import (
+    chat,
+    completions,
+    embeddings,
+    errors,
+    files,
+    fine_tuning,
+    graders,
+    health,
+    metrics,
+    models,
+    responses,
+    uploads,
+)
+from assay.serve.auth import REQUESTS_AT_ONCE, Gate
+
+log = logging.getLogger("assay.serve")
+
+
+def create_app(
+    workspace: Workspace, engines: ServingEngines, *, at_once: int = REQUESTS_AT_ONCE
+) -> FastAPI:
+    """The API over a folder.
+
+    `request.app.state.workspace` and `.engines` are these arguments.
+
+    Args:
+        at_once: requests of one key; one more is told to wait.
+    """
+    app = FastAPI(
+        title="Assay",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        # Spans and metrics of requests; not the logs, in which texts of clients may stand.
+        telemetry={"auto_configure": telemetry_wanted(), "logs": False},
+    )
+    app.state.workspace, app.state.engines = workspace, engines
+    errors.install(app)
+    app.state.metrics = metrics.Metrics()
+    answering = (chat, completions, responses, embeddings)
+    for part in (health, metrics, models, *answering, files, uploads, fine_tuning, graders):
+        app.include_router(part.router)
+    app.add_middleware(Gate, workspace=workspace, at_once=at_once)
+    app.add_middleware(metrics.Measure, metrics=app.state.metrics)
+    return app
+
+
+def telemetry_wanted() -> bool:
+    """Whether OpenTelemetry is configured by its standard variables and its exporter is there."""
+    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    if not any(os.environ.get(name) for name in names):
+        return False
+    try:
+        there = find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        there = False
+    if not there:
+        log.warning(
+            "OpenTelemetry is configured, but its exporter is missing: "
+            "pip install opentelemetry-exporter-otlp-proto-http."
+        )
+    return there

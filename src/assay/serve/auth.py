@@ -1,0 +1,162 @@
+"""Who asks, and whether they may: decided from the headers, before a body is read.
+
+`Gate` stands in front of the whole app, so that a route that forgets to ask is closed, not open.
+It also holds what a key may have: bytes of a body and requests at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio.to_thread
+from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from assay.project.access import find_key
+from assay.project.workspace import Workspace
+from assay.serve.errors import ApiError
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+BODY_BYTES = 8 * 2**20
+"""The largest body, unless it is an upload: far more text than a context holds."""
+UPLOAD_BYTES = 520 * 2**20
+"""The largest body of a file upload: OpenAI's 512 MB and its form."""
+UPLOAD_PATHS = ("/v1/files", "/v1/uploads")
+REQUESTS_AT_ONCE = 128
+"""Of one key."""
+REMEMBERED_S = 1.0
+"""A key that was good is taken to be good for so long; a revoked one is refused after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The key that a request came with.
+
+    Attributes:
+        project: what it may see and change; everything else answers 404.
+    """
+
+    key_id: str
+    project: str
+    scopes: tuple[str, ...]
+
+    def may(self, scope: str) -> bool:
+        """Whether the key is good for this."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
+def authenticated(scope: str) -> Callable[[Request], Caller]:
+    """A dependency: the caller, if its key is good for `scope` (see `project.access.SCOPES`).
+
+    Raises:
+        ApiError: 401 without a good key, 403 with one of another scope.
+    """
+
+    def depend(request: Request) -> Caller:
+        caller = request.scope.get("assay.caller")
+        if not isinstance(caller, Caller):  # the gate does not let this happen
+            raise _unknown(None)
+        if not caller.may(scope):
+            raise ApiError(
+                403,
+                f"This key has no scope '{scope}'.",
+                "permission_error",
+                "insufficient_permissions",
+            )
+        return caller
+
+    return depend
+
+
+class Gate:
+    """ASGI middleware: lets in who brings a good key, and counts what they bring."""
+
+    def __init__(self, app: ASGIApp, workspace: Workspace, at_once: int = REQUESTS_AT_ONCE) -> None:
+        self.app, self.workspace, self.at_once = app, workspace, at_once
+        self._good: dict[str, tuple[Caller, float]] = {}
+        self._running: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection."""
+        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS:
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": "There is none here."})
+            return
+        headers = Headers(scope=scope)
+        try:
+            caller = await self._caller(headers.get("authorization"))
+            limit = UPLOAD_BYTES if scope["path"].startswith(UPLOAD_PATHS) else BODY_BYTES
+            _check_length(headers.get("content-length"), limit)
+            if self._running[caller.key_id] >= self.at_once:
+                raise ApiError(
+                    429,
+                    f"This key has {self.at_once} requests running already.",
+                    "rate_limit_error",
+                    "rate_limit_exceeded",
+                    headers={"Retry-After": "1"},
+                )
+        except ApiError as error:
+            await error.response()(scope, receive, send)
+            return
+        scope["assay.caller"] = caller
+        self._running[caller.key_id] += 1
+        try:
+            await self.app(scope, _counted(receive, limit), send)
+        finally:
+            self._running[caller.key_id] -= 1
+
+    async def _caller(self, header: str | None) -> Caller:
+        kind, _, secret = (header or "").partition(" ")
+        secret = secret.strip()
+        if kind.lower() != "bearer" or not secret:
+            raise _unknown(None)
+        known = self._good.get(secret)
+        if known and known[1] > time.monotonic():
+            return known[0]
+        self._good.pop(secret, None)
+        key = await anyio.to_thread.run_sync(find_key, self.workspace.store, secret)
+        if key is None:
+            raise _unknown(secret)
+        caller = Caller(key.id, key.project, key.scopes)
+        self._good[secret] = (caller, time.monotonic() + REMEMBERED_S)
+        return caller
+
+
+def _unknown(secret: str | None) -> ApiError:
+    if secret is None:
+        message = "You did not provide an API key: send it as 'Authorization: Bearer assay-...'."
+    else:
+        message = "Incorrect API key provided. `assay keys create` makes one."
+    return ApiError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+
+
+def _check_length(length: str | None, limit: int) -> None:
+    if length is not None and length.isdecimal() and int(length) > limit:
+        raise _too_large(limit)
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    """A body that comes without its length, or with a wrong one, ends at the limit all the same."""
+    seen = 0
+
+    async def read() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            # FastAPI takes every other exception in a body for a client's broken JSON.
+            raise HTTPException(413, _too_large(limit).message)
+        return message
+
+    return read
+
+
+def _too_large(limit: int) -> ApiError:
+    return ApiError(413, f"The body is larger than {limit // 2**20} MB.", code="request_too_large")

@@ -1,0 +1,252 @@
+"""`/v1/chat/completions`, as in https://platform.openai.com/docs/api-reference/chat."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import Field, model_validator
+
+from assay.chat.tool_text import Reader, find_calls
+from assay.example import ToolCall
+from assay.generate.serving import End, Piece
+from assay.project.answering import Wishes
+from assay.serve.auth import Caller, authenticated
+from assay.serve.conversation import (
+    MOST_CHOICES,
+    MOST_TOOLS,
+    MOST_TOP_LOGPROBS,
+    ChatMessage,
+    ResponseFormat,
+    Sampled,
+    Stop,
+    Tool,
+    ToolChoice,
+    forced_schema,
+    stops,
+)
+from assay.serve.errors import of_any
+from assay.serve.exchange import Exchange, converse
+from assay.serve.logprobs import content_logprobs
+from assay.serve.route import JsonRoute, Strict
+from assay.serve.streams import DONE, Events, event
+
+router = APIRouter(tags=["chat"], route_class=JsonRoute)
+
+
+class StreamOptions(Strict):
+    """What a stream brings beside the answer. Obfuscation is padding; there is none here."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class ChatRequest(Sampled):
+    """The body. Fields of OpenAI's that would change the answer and cannot be followed are refused.
+
+    `user`, `safety_identifier`, `prompt_cache_key`, `prompt_cache_retention`, `prediction`,
+    `service_tier`, `store` and `metadata` do not change an answer; they are taken and not used.
+    """
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    stop: Stop = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOP_LOGPROBS)] | None = None
+    response_format: ResponseFormat | None = None
+    tools: Annotated[list[Tool], Field(max_length=MOST_TOOLS)] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    modalities: list[Literal["text"]] | None = None
+    prediction: dict[str, Any] | None = None
+    functions: None = None
+    function_call: None = None
+    audio: None = None
+    reasoning_effort: None = None
+    verbosity: None = None
+    web_search_options: None = None
+
+    @model_validator(mode="after")
+    def _agrees(self) -> ChatRequest:
+        if self.max_tokens is not None and self.max_completion_tokens is not None:
+            raise ValueError("`max_tokens` and `max_completion_tokens` cannot be set together")
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("`top_logprobs` needs `logprobs` to be true")
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("`stream_options` needs `stream` to be true")
+        if self.tool_choice not in (None, "none", "auto") and self._format() is not None:
+            raise ValueError("a forced `tool_choice` cannot be joined with `response_format`")
+        return self
+
+    def _format(self) -> ResponseFormat | None:
+        given = self.response_format
+        return None if given is None or given.type == "text" else given
+
+    def offered(self) -> list[dict[str, Any]]:
+        """The tools that may be called."""
+        if self.tool_choice == "none":
+            return []
+        return [tool.to_dict() for tool in self.tools or ()]
+
+    def wishes(self) -> Wishes:
+        """What the client says about the answer.
+
+        Raises:
+            ApiError: stop texts or a tool choice that cannot be followed.
+        """
+        form = self._format()
+        schema = forced_schema(self.tool_choice, self.offered())
+        if form is not None and form.json_schema is not None:
+            schema = form.json_schema.schema_
+        return self.sampling(
+            max_new_tokens=self.max_completion_tokens or self.max_tokens,
+            stop=stops(self.stop),
+            logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+            schema=schema,
+            json_object=form is not None and form.type == "json_object",
+        )
+
+
+@router.post("/v1/chat/completions")
+async def create(
+    request: Request,
+    body: ChatRequest,
+    caller: Annotated[Caller, Depends(authenticated("chat"))],
+) -> Response:
+    """Continue a conversation."""
+    exchange = await converse(
+        request,
+        caller,
+        body.model,
+        [message.to_message() for message in body.messages],
+        body.offered(),
+        body.wishes(),
+        form="response_format" if body.response_format else "tools",
+        count=body.n or 1,
+    )
+    if body.stream:
+        return Events(_events(exchange, body), exchange.close)
+    return JSONResponse(await _whole(exchange, body))
+
+
+async def _whole(exchange: Exchange, body: ChatRequest) -> dict[str, Any]:
+    choices, answers = [], []
+    tools = body.offered()
+    for number, choice in enumerate(await exchange.all()):
+        text, calls = find_calls(choice.text, tools) if tools else (choice.text, ())
+        calls = _allowed(calls, body)
+        answers.append((text, calls))
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": text if text or not calls else None,
+            "refusal": None,
+            "annotations": [],
+        }
+        if calls:
+            message["tool_calls"] = [_call(call) for call in calls]
+        choices.append(
+            {
+                "index": number,
+                "message": message,
+                "logprobs": content_logprobs(choice.pieces) if body.logprobs else None,
+                "finish_reason": _finish(choice.end, calls),
+            }
+        )
+    await exchange.answered(answers)
+    return {**_head(exchange, "chat.completion"), "choices": choices, "usage": usage_of(exchange)}
+
+
+async def _events(exchange: Exchange, body: ChatRequest) -> AsyncIterator[str]:
+    """A chunk for each piece; calls as a whole once they are complete."""
+    tools = body.offered()
+    readers = [Reader() for _ in exchange.choices]
+    answers: list[tuple[str, Sequence[ToolCall]]] = [("", ()) for _ in exchange.choices]
+    with_usage = bool(body.stream_options and body.stream_options.include_usage)
+    head = _head(exchange, "chat.completion.chunk")
+
+    def chunk(number: int, delta: dict[str, Any], **rest: Any) -> str:
+        choice = {"index": number, "delta": delta, "logprobs": None, "finish_reason": None, **rest}
+        usage = {"usage": None} if with_usage else {}
+        return event({**head, "choices": [choice], **usage})
+
+    try:
+        for number in range(len(exchange.choices)):
+            yield chunk(number, {"role": "assistant", "content": "", "refusal": None})
+        async for number, item in exchange.items():
+            if isinstance(item, Piece):
+                text = readers[number].feed(item.text) if tools else item.text
+                logprobs = content_logprobs([item]) if body.logprobs else None
+                if text or logprobs:
+                    yield chunk(number, {"content": text}, logprobs=logprobs)
+                continue
+            calls: tuple[ToolCall, ...] = ()
+            if tools:
+                text, calls = readers[number].end(tools)
+                calls = _allowed(calls, body)
+                if text:
+                    yield chunk(number, {"content": text})
+                for delta in _call_deltas(calls):
+                    yield chunk(number, delta)
+            said = exchange.choices[number].text
+            answers[number] = (find_calls(said, tools)[0] if calls else said, calls)
+            yield chunk(number, {}, finish_reason=_finish(item, calls))
+        if with_usage:
+            yield event({**head, "choices": [], "usage": usage_of(exchange)})
+        await exchange.answered(answers)
+        yield DONE
+    except Exception as error:
+        yield event(of_any(error).body())
+
+
+def _head(exchange: Exchange, kind: str) -> dict[str, Any]:
+    return {
+        "id": exchange.id,
+        "object": kind,
+        "created": exchange.created,
+        "model": exchange.served.name,
+        "system_fingerprint": exchange.fingerprint,
+        "service_tier": "default",
+    }
+
+
+def usage_of(exchange: Exchange) -> dict[str, Any]:
+    """Tokens in the words of chat and completions."""
+    usage = exchange.usage()
+    return {
+        "prompt_tokens": usage["prompt"],
+        "completion_tokens": usage["completion"],
+        "total_tokens": usage["prompt"] + usage["completion"],
+        "prompt_tokens_details": {"cached_tokens": usage["cached"], "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+    }
+
+
+def _finish(end: End | None, calls: Sequence[ToolCall]) -> str:
+    if calls:
+        return "tool_calls"
+    return end.finish if end is not None else "stop"
+
+
+def _allowed(calls: tuple[ToolCall, ...], body: ChatRequest) -> tuple[ToolCall, ...]:
+    return calls[:1] if body.parallel_tool_calls is False else calls
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _call_deltas(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
+    """First who is called, then with what, as OpenAI streams it."""
+    deltas = []
+    for index, call in enumerate(calls):
+        begun = {**_call(call), "index": index, "function": {"name": call.name, "arguments": ""}}
+        arguments = {"index": index, "function": {"arguments": call.arguments}}
+        deltas += [{"tool_calls": [begun]}, {"tool_calls": [arguments]}]
+    return deltas

@@ -1,0 +1,173 @@
+"""`/v1/completions`: a text or token ids, continued as they are, without a chat template."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from pydantic import Field
+
+from assay.example import Message
+from assay.generate.serving import End, Sampling, ServingEngine
+from assay.project.answering import sampling_of
+from assay.project.served import Served, resolve
+from assay.serve.auth import Caller, authenticated
+from assay.serve.chat import StreamOptions, usage_of
+from assay.serve.conversation import MOST_CHOICES, Sampled, Stop, stops
+from assay.serve.errors import ApiError, of_any
+from assay.serve.exchange import Exchange, several
+from assay.serve.logprobs import legacy_logprobs
+from assay.serve.route import JsonRoute
+from assay.serve.streams import DONE, Events, Item, event
+
+router = APIRouter(tags=["completions"], route_class=JsonRoute)
+
+MOST_LOGPROBS = 5
+MAX_TOKENS = 16
+"""Where the request says nothing, as at OpenAI."""
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+Prompt = str | list[TokenId] | list[str] | list[list[TokenId]]
+
+
+class CompletionRequest(Sampled):
+    """The body. `best_of` and `suffix` are refused."""
+
+    prompt: Prompt
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    stop: Stop = None
+    logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None
+    echo: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    best_of: None = None
+    suffix: None = None
+
+    def prompts(self) -> list[str | list[int]]:
+        """Each prompt of its own.
+
+        Raises:
+            ApiError: none, an empty one, or too many.
+        """
+        given = self.prompt
+        several: list[Any] = [given] if isinstance(given, str) else list(given)
+        if several and isinstance(several[0], int):
+            several = [several]
+        if not several or not all(several) or len(several) > MOST_CHOICES:
+            raise ApiError(
+                400,
+                f"Invalid value for 'prompt': 1 to {MOST_CHOICES} prompts, none of them empty.",
+                code="invalid_value",
+                param="prompt",
+            )
+        if self.echo and (self.logprobs is not None or not isinstance(several[0], str)):
+            raise ApiError(
+                400,
+                "Unsupported parameter: 'echo' goes with a text, without 'logprobs'.",
+                code="unsupported_parameter",
+                param="echo",
+            )
+        return several
+
+
+@router.post("/v1/completions")
+async def create(
+    request: Request,
+    body: CompletionRequest,
+    caller: Annotated[Caller, Depends(authenticated("chat"))],
+) -> Response:
+    """Continue a text."""
+    prompts = body.prompts()
+    wishes = body.sampling(
+        max_new_tokens=body.max_tokens or MAX_TOKENS, stop=stops(body.stop), logprobs=body.logprobs
+    )
+
+    def find() -> Served:
+        served = resolve(request.app.state.workspace, body.model, caller.project, caller.key_id)
+        if served.agent is not None:
+            raise ApiError(
+                400,
+                f"{body.model} answers conversations; use /v1/chat/completions.",
+                code="invalid_value",
+                param="model",
+            )
+        return served
+
+    served = await run_in_threadpool(find)
+
+    def answer(prompt: str | list[int], sampling: Sampling) -> Iterator[Item]:
+        engine: ServingEngine = request.app.state.engines.engine(served.model)
+        return engine.complete(prompt, sampling)
+
+    starts = [
+        partial(answer, prompt, sampling)
+        for prompt in prompts
+        for sampling in several(sampling_of(wishes), body.n or 1)
+    ]
+    asked = [Message("user", prompt) for prompt in prompts if isinstance(prompt, str)]
+    exchange = Exchange(request, caller, served, starts, "cmpl-", asked, body.n or 1)
+    await exchange.begin()
+    echoed = [str(p) if body.echo else "" for p in prompts for _ in range(body.n or 1)]
+    if body.stream:
+        return Events(_events(exchange, body, echoed), exchange.close)
+    return JSONResponse(await _whole(exchange, body, echoed))
+
+
+async def _whole(exchange: Exchange, body: CompletionRequest, echoed: list[str]) -> dict[str, Any]:
+    choices = [
+        {
+            "index": number,
+            "text": echoed[number] + choice.text,
+            "logprobs": None if body.logprobs is None else legacy_logprobs(choice.pieces),
+            "finish_reason": choice.end.finish if choice.end else "stop",
+        }
+        for number, choice in enumerate(await exchange.all())
+    ]
+    await exchange.answered([(choice.text, ()) for choice in exchange.choices])
+    return {**_head(exchange), "choices": choices, "usage": usage_of(exchange)}
+
+
+async def _events(
+    exchange: Exchange, body: CompletionRequest, echoed: list[str]
+) -> AsyncIterator[str]:
+    with_usage = bool(body.stream_options and body.stream_options.include_usage)
+    offsets = [0] * len(exchange.choices)
+
+    def chunk(number: int, text: str, logprobs: Any = None, finish: str | None = None) -> str:
+        choice = {"index": number, "text": text, "logprobs": logprobs, "finish_reason": finish}
+        return event({**_head(exchange), "choices": [choice]})
+
+    try:
+        for number, text in enumerate(echoed):
+            if text:
+                yield chunk(number, text)
+        async for number, item in exchange.items():
+            if isinstance(item, End):
+                yield chunk(number, "", finish=item.finish)
+                continue
+            logprobs = None
+            if body.logprobs is not None:
+                logprobs = legacy_logprobs([item], offsets[number])
+                offsets[number] += len(item.token.text) if item.token else 0
+            if item.text or logprobs:
+                yield chunk(number, item.text, logprobs)
+        if with_usage:
+            yield event({**_head(exchange), "choices": [], "usage": usage_of(exchange)})
+        await exchange.answered([(choice.text, ()) for choice in exchange.choices])
+        yield DONE
+    except Exception as error:
+        yield event(of_any(error).body())
+
+
+def _head(exchange: Exchange) -> dict[str, Any]:
+    return {
+        "id": exchange.id,
+        "object": "text_completion",
+        "created": exchange.created,
+        "model": exchange.served.name,
+        "system_fingerprint": exchange.fingerprint,
+    }

@@ -1,0 +1,205 @@
+"""Everything that goes wrong, as OpenAI's error object. Bad input is never a 500."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from assay.errors import (
+    AssayError,
+    ConfigError,
+    DataError,
+    ModelError,
+    NotFoundError,
+    StateError,
+    UsageError,
+)
+from assay.generate.serving import BusyError, PromptTooLongError
+from assay.project.served import UnknownModelError
+
+_FIELD = re.compile(r"(?!(?:str|int|float|bool|dict|list)$)[a-z][a-z0-9_]*")
+"""Names of fields; pydantic puts names of types between them."""
+log = logging.getLogger("assay.serve")
+
+
+class ApiError(Exception):
+    """An answer other than success.
+
+    Args:
+        type: OpenAI's word for the kind of error.
+        code: what programs look at.
+        param: the field of the request that is to blame.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        type: str = "invalid_request_error",
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.type = status, message, type
+        self.code, self.param, self.headers = code, param, dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        """OpenAI's error object."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    def response(self) -> JSONResponse:
+        """As it is sent."""
+        return JSONResponse(self.body(), self.status, self.headers)
+
+
+def not_found(what: str, id: str, param: str | None = None) -> ApiError:
+    """A 404: there is none, or it belongs to somebody else. Nobody can tell which."""
+    return ApiError(404, f"No such {what}: {id}", code="not_found", param=param)
+
+
+def of_assay(error: AssayError) -> ApiError:
+    """What our own errors are to a client."""
+    message = str(error)
+    if isinstance(error, BusyError):
+        wait = {"Retry-After": str(max(1, round(error.retry_after_s)))}
+        return ApiError(429, message, "rate_limit_error", "rate_limit_exceeded", headers=wait)
+    if isinstance(error, UnknownModelError):
+        return ApiError(404, message, code="model_not_found", param="model")
+    if isinstance(error, NotFoundError):
+        return ApiError(404, message, code="not_found")
+    if isinstance(error, StateError):
+        return ApiError(400, message, code="invalid_state")
+    if isinstance(error, PromptTooLongError):
+        return ApiError(400, message, code="context_length_exceeded", param="messages")
+    if isinstance(error, ModelError):
+        log.error("%s", error)
+        return ApiError(503, message, "server_error", "model_unavailable", "model")
+    if isinstance(error, (ConfigError, DataError, UsageError)):
+        return ApiError(400, message, code="invalid_value")
+    return ApiError(400, message)
+
+
+def of_any(error: Exception) -> ApiError:
+    """Ours as it is; anything else is a fault of the server, whose insides stay inside."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, AssayError):
+        return of_assay(error)
+    log.error("an unexpected error", exc_info=error)
+    return ApiError(500, "The server has failed; its log says how.", "server_error", "server_error")
+
+
+def install(app: FastAPI) -> None:
+    """Make an app answer every error so."""
+
+    async def known(request: Request, error: Exception) -> JSONResponse:
+        return of_any(error).response()
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return _of_validation(error.errors()).response()
+
+    async def http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return _of_http(request, error).response()
+
+    app.add_exception_handler(ApiError, known)
+    app.add_exception_handler(AssayError, known)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_middleware(Unexpected)
+
+
+class Unexpected:
+    """ASGI middleware: answers what nobody expected.
+
+    Starlette's own handler would raise it again, and the server then drop the connection.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection."""
+        started = False
+
+        async def note(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, note)
+        except Exception as error:
+            if scope["type"] != "http" or started:
+                raise
+            await of_any(error).response()(scope, receive, send)
+
+
+def param_of(place: Sequence[str | int]) -> str:
+    """`("messages", 0, "content")` as clients know it: `messages[0].content`."""
+    name = ""
+    for part in place:
+        if isinstance(part, int):
+            name += f"[{part}]"
+        else:
+            name += f".{part}" if name else part
+    return name
+
+
+def _of_validation(problems: Sequence[Any]) -> ApiError:
+    """The deepest problem: of the forms that a field may have, the one that was meant."""
+    problem = max(problems, key=lambda p: (len(p["loc"]), p["type"] != "missing"))
+    place = [part for part in problem["loc"] if isinstance(part, int) or _FIELD.fullmatch(part)]
+    kind = problem["type"]
+    if kind == "json_invalid":
+        return ApiError(400, f"The body is not JSON: {problem['ctx']['error']}.")
+    if place == ["body"]:
+        return ApiError(400, "The body is not what this route takes: a JSON object is expected.")
+    param = param_of(place[1:])
+    if kind == "extra_forbidden":
+        return ApiError(
+            400, f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param
+        )
+    if kind == "none_required":
+        message = f"Unsupported parameter: '{param}' cannot be followed here."
+        return ApiError(400, message, code="unsupported_parameter", param=param)
+    if kind == "missing":
+        return ApiError(
+            400,
+            f"Missing required parameter: '{param}'.",
+            code="missing_required_parameter",
+            param=param,
+        )
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return ApiError(
+        400, f"Invalid value for '{param}': {message}.", code="invalid_value", param=param
+    )
+
+
+def _of_http(request: Request, error: HTTPException) -> ApiError:
+    if error.status_code == 404:
+        message = f"Unknown request URL: {request.method} {request.url.path}."
+        return ApiError(404, message, code="unknown_url")
+    if error.status_code == 405:
+        message = f"{request.url.path} does not know the method {request.method}."
+        return ApiError(405, message, code="method_not_allowed", headers=error.headers)
+    if error.status_code == 413:
+        return ApiError(413, str(error.detail), code="request_too_large")
+    return ApiError(error.status_code, str(error.detail), headers=error.headers)

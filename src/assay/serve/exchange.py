@@ -1,0 +1,220 @@
+"""One request to a model, from its name to the last token: what every way of asking shares."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeVar
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+
+from assay.errors import ConfigError, ModelError
+from assay.example import Message, ToolCall
+from assay.generate.constrained import check_schema
+from assay.generate.serving import End, Piece, Sampling
+from assay.project.answering import Answer, Answered, Asked, Wishes, ask
+from assay.project.served import Served, resolve
+from assay.project.workspace import Workspace
+from assay.serve.auth import Caller
+from assay.serve.errors import ApiError
+from assay.serve.metrics import Metrics
+from assay.serve.streams import Interleaved, Item, Start, unless_gone
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Choice:
+    """One answer as it grows."""
+
+    pieces: list[Piece] = field(default_factory=list)
+    end: End | None = None
+
+    @property
+    def text(self) -> str:
+        """All of it so far."""
+        return "".join(piece.text for piece in self.pieces)
+
+
+class Exchange:
+    """A request under way.
+
+    Attributes:
+        id: of the answer, `chatcmpl-...`; traces and feedback know it by this.
+        created: seconds since 1970.
+        fingerprint: equal where the same model and agent answer.
+        choices: what has come so far, by number; those of one prompt (`each` of them) side by side.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        caller: Caller,
+        served: Served,
+        starts: Sequence[Start],
+        prefix: str,
+        asked: Sequence[Message],
+        each: int,
+    ) -> None:
+        self.request, self.caller, self.served = request, caller, served
+        self.id = f"{prefix}{secrets.token_hex(12)}"
+        self.created = int(time.time())
+        self.fingerprint = fingerprint(served)
+        self.choices = [Choice() for _ in starts]
+        self.messages = tuple(asked)
+        self._each = each
+        self._items = Interleaved(starts)
+        self._first: tuple[int, Item] | None = None
+        self._began = time.perf_counter()
+
+    async def begin(self) -> None:
+        """Wait for the first token: what goes wrong before it has a status of its own."""
+        try:
+            self._first = await self.unless_gone(anext(self._items))
+        except StopAsyncIteration:
+            raise ModelError("the model's engine was closed before it answered.") from None
+        self._metrics.first_token(self.served.name, time.perf_counter() - self._began)
+
+    async def items(self) -> AsyncIterator[tuple[int, Item]]:
+        """Pieces and ends as they come; they are kept in `choices`, too."""
+        assert self._first is not None
+        self._keep(*self._first)
+        yield self._first
+        async for number, item in self._items:
+            self._keep(number, item)
+            yield number, item
+        self._metrics.tokens(self.served.name, self.usage())
+
+    async def all(self) -> list[Choice]:
+        """Every answer, whole.
+
+        Raises:
+            ClientGoneError: nobody waits for it any more.
+        """
+
+        async def read() -> None:
+            async for _ in self.items():
+                pass
+
+        await self.unless_gone(read())
+        return self.choices
+
+    async def unless_gone(self, work: Awaitable[_T]) -> _T:
+        """The result of `work`; all is closed when the client hangs up, or it fails."""
+        try:
+            return await unless_gone(self.request, work)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Nobody reads on."""
+        self._items.close()
+
+    def usage(self) -> dict[str, int]:
+        """Tokens; the prompt of several answers counts once."""
+        ends = [choice.end or End("stop", 0, 0) for choice in self.choices]
+        prompts = [ends[i : i + self._each] for i in range(0, len(ends), self._each)]
+        return {
+            "prompt": sum(max(end.prompt_tokens for end in group) for group in prompts),
+            "completion": sum(end.completion_tokens for end in ends),
+            "cached": sum(max(end.cached_tokens for end in group) for group in prompts),
+        }
+
+    async def answered(self, answers: Sequence[tuple[str, Sequence[ToolCall]]]) -> None:
+        """Tell those who keep traces."""
+        workspace: Workspace = self.request.app.state.workspace
+        if not workspace.watchers:
+            return
+        said = Answered(
+            id=self.id,
+            project=self.caller.project,
+            key_id=self.caller.key_id,
+            served=self.served,
+            messages=self.messages,
+            answers=tuple((text, tuple(calls)) for text, calls in answers),
+            prompt_tokens=self.usage()["prompt"],
+            completion_tokens=self.usage()["completion"],
+            seconds=time.perf_counter() - self._began,
+        )
+        for watch in workspace.watchers:
+            await run_in_threadpool(watch, said)
+
+    def _keep(self, number: int, item: Item) -> None:
+        choice = self.choices[number]
+        if isinstance(item, End):
+            choice.end = item
+        else:
+            choice.pieces.append(item)
+
+    @property
+    def _metrics(self) -> Metrics:
+        metrics: Metrics = self.request.app.state.metrics
+        return metrics
+
+
+def fingerprint(served: Served) -> str:
+    """Short name of who answers, fit for `system_fingerprint`."""
+    whole = served.agent.id if served.agent else served.model.removeprefix("version:")
+    return f"fp_{whole[:16]}"
+
+
+async def converse(
+    request: Request,
+    caller: Caller,
+    model: str,
+    messages: Sequence[Message],
+    tools: Sequence[dict[str, Any]],
+    wishes: Wishes,
+    *,
+    form: str,
+    count: int = 1,
+    prefix: str = "chatcmpl-",
+) -> Exchange:
+    """Find who answers, ask, and wait for the first token.
+
+    Args:
+        form: the field that a wished schema comes from, to be named where it cannot be enforced.
+        count: answers wanted.
+        prefix: of the exchange's id.
+
+    Raises:
+        ApiError, AssayError: it cannot be answered.
+    """
+    workspace: Workspace = request.app.state.workspace
+
+    def prepare() -> tuple[Served, Asked]:
+        served = resolve(workspace, model, caller.project, caller.key_id)
+        if wishes.schema is not None:
+            _check(wishes.schema, form)
+        return served, ask(served, messages, tools, wishes, workspace.store)
+
+    served, asked = await run_in_threadpool(prepare)
+    find = partial(request.app.state.engines.engine, served.model)
+    starts = [
+        partial(Answer, find, replace(asked, sampling=sampling))
+        for sampling in several(asked.sampling, count)
+    ]
+    exchange = Exchange(request, caller, served, starts, prefix, messages, count)
+    await exchange.begin()
+    return exchange
+
+
+def several(sampling: Sampling, count: int) -> list[Sampling]:
+    """The same wish for each of several answers, each with a seed of its own."""
+    if sampling.seed is None:
+        return [sampling] * count
+    return [replace(sampling, seed=sampling.seed + number) for number in range(count)]
+
+
+def _check(schema: dict[str, Any], form: str) -> None:
+    try:
+        check_schema(schema)
+    except ConfigError as error:
+        raise ApiError(
+            400, f"Invalid value for '{form}': {error.what}", code="invalid_value", param=form
+        ) from None

@@ -1,0 +1,163 @@
+"""`/v1/files`: what clients upload and jobs make."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import FileResponse
+
+from assay.serve.auth import Caller, authenticated
+from assay.serve.errors import ApiError
+from assay.serve.forms import chunks, filename, form, lifetime, text
+from assay.store import uploaded
+from assay.store.audit import audit
+from assay.store.store import Store
+from assay.store.uploaded import FILE_BYTES, MOST_LISTED, StoredFile
+
+router = APIRouter(tags=["files"])
+
+PURPOSES = ("fine-tune", "batch", "assistants", "vision", "user_data", "evals")
+
+_Owner = Annotated[Caller, Depends(authenticated("files"))]
+
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "purpose"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "purpose": {"type": "string", "enum": list(PURPOSES)},
+                        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+                        "expires_after[seconds]": {"type": "integer"},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("/v1/files", openapi_extra=_FORM)
+async def upload(request: Request, caller: _Owner) -> dict[str, Any]:
+    """Keep a file of at most 512 MB."""
+    store: Store = request.app.state.workspace.store
+    async with form(request, "file") as (fields, file):
+        purpose = checked_purpose(text(fields, "purpose"))
+        name = filename(file.filename)
+        expiry = {
+            key: value
+            for key in ("anchor", "seconds")
+            if (value := text(fields, f"expires_after[{key}]")) is not None
+        }
+        seconds = lifetime(expiry)
+        if file.size is not None and file.size > FILE_BYTES:
+            raise ApiError(
+                413,
+                f"The file is larger than {FILE_BYTES // 2**20} MB; /v1/uploads takes larger ones.",
+                code="file_too_large",
+                param="file",
+            )
+
+        def keep() -> StoredFile:
+            source = chunks(file.file)
+            return uploaded.keep(store, caller.project, source, name, purpose, lifetime_s=seconds)
+
+        kept = await anyio.to_thread.run_sync(keep)
+    return as_wire(kept)
+
+
+@router.get("/v1/files")
+def list_(
+    request: Request,
+    caller: _Owner,
+    purpose: Annotated[str | None, Query(max_length=40)] = None,
+    after: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = MOST_LISTED,
+    order: Literal["asc", "desc"] = "desc",
+) -> dict[str, Any]:
+    """The files of the project."""
+    found, more = uploaded.files(
+        request.app.state.workspace.store,
+        caller.project,
+        purpose=purpose,
+        after=after,
+        limit=limit,
+        newest_first=order == "desc",
+    )
+    return page([as_wire(file) for file in found], more)
+
+
+@router.get("/v1/files/{id}")
+def retrieve(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+    """What is known of a file."""
+    return as_wire(uploaded.find(request.app.state.workspace.store, caller.project, id))
+
+
+@router.get("/v1/files/{id}/content", response_class=FileResponse)
+def content(request: Request, id: str, caller: _Owner) -> FileResponse:
+    """Its bytes."""
+    store: Store = request.app.state.workspace.store
+    file = uploaded.find(store, caller.project, id)
+    return FileResponse(
+        uploaded.path_of(store, file.id),
+        media_type="application/octet-stream",
+        filename=file.filename,
+    )
+
+
+@router.delete("/v1/files/{id}")
+def delete(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+    """Remove it. What was trained on it stays."""
+    store: Store = request.app.state.workspace.store
+    uploaded.remove(store, caller.project, id)
+    audit(store, caller.project, caller.key_id, "file.delete", id)
+    return {"id": id, "object": "file", "deleted": True}
+
+
+def checked_purpose(purpose: str | None) -> str:
+    """One that OpenAI's files may have.
+
+    Raises:
+        ApiError: it is none, or there is none.
+    """
+    if purpose not in PURPOSES:
+        what = "Missing required parameter" if purpose is None else f"'{purpose[:40]}' is no value"
+        raise ApiError(
+            400,
+            f"{what}: 'purpose'. It is one of: {', '.join(PURPOSES)}.",
+            code="missing_required_parameter" if purpose is None else "invalid_value",
+            param="purpose",
+        )
+    return purpose
+
+
+def as_wire(file: StoredFile) -> dict[str, Any]:
+    """OpenAI's file object."""
+    return {
+        "id": file.id,
+        "object": "file",
+        "bytes": file.bytes,
+        "created_at": int(file.created.timestamp()),
+        "expires_at": int(file.expires.timestamp()) if file.expires else None,
+        "filename": file.filename,
+        "purpose": file.purpose,
+        "status": "processed",
+        "status_details": None,
+    }
+
+
+def page(lines: list[dict[str, Any]], more: bool) -> dict[str, Any]:
+    """A page of a list, with the ids that the next one is asked for by."""
+    return {
+        "object": "list",
+        "data": lines,
+        "first_id": lines[0]["id"] if lines else None,
+        "last_id": lines[-1]["id"] if lines else None,
+        "has_more": more,
+    }

@@ -1,0 +1,188 @@
+"""`/v1/fine_tuning/jobs`: OpenAI's fine-tuning, on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from assay.jobs import fine_tuning
+from assay.jobs.fine_tuning import FineTuning, TuningCheckpoint, organisation
+from assay.jobs.queue import JobEvent
+from assay.jobs.tuning_request import TuningRequest
+from assay.project import tuning as project
+from assay.project.tuning import RefusedError
+from assay.serve.auth import Caller, authenticated
+from assay.serve.errors import ApiError, not_found
+from assay.serve.files import page
+from assay.serve.route import JsonRoute
+
+router = APIRouter(tags=["fine-tuning"], route_class=JsonRoute)
+
+_Owner = Annotated[Caller, Depends(authenticated("fine_tuning"))]
+_After = Annotated[str | None, Query(max_length=100)]
+_Limit = Annotated[int, Query(ge=1, le=100)]
+
+_MISSING = frozenset({"file_not_found", "model_not_found"})
+_LEVELS = {"warning": "warn", "error": "error"}
+_EVENT = "ftevent-"
+
+
+@router.post("/v1/fine_tuning/jobs")
+def create(request: Request, body: TuningRequest, caller: _Owner) -> dict[str, Any]:
+    """Queue a job. Its files are checked before it trains."""
+    try:
+        made = project.create(request.app.state.workspace, caller.project, body, caller.key_id)
+    except RefusedError as error:
+        status = 404 if error.code in _MISSING else 400
+        raise ApiError(status, str(error), code=error.code, param=error.param) from None
+    return as_wire(made)
+
+
+@router.get("/v1/fine_tuning/jobs")
+def list_(
+    request: Request, caller: _Owner, after: _After = None, limit: _Limit = 20
+) -> dict[str, Any]:
+    """The jobs of the project, the newest first; `metadata[key]=value` picks some of them."""
+    found, more = fine_tuning.tunings(
+        request.app.state.workspace.store,
+        caller.project,
+        after=after,
+        limit=limit,
+        metadata=_metadata(request),
+    )
+    return page([as_wire(tuning) for tuning in found], more)
+
+
+@router.get("/v1/fine_tuning/jobs/{id}")
+def retrieve(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+    """One job as it stands."""
+    return as_wire(fine_tuning.find(request.app.state.workspace.store, caller.project, id))
+
+
+@router.get("/v1/fine_tuning/jobs/{id}/events")
+def events(
+    request: Request, id: str, caller: _Owner, after: _After = None, limit: _Limit = 20
+) -> dict[str, Any]:
+    """What happened, the newest first."""
+    found, more = fine_tuning.events(
+        request.app.state.workspace.store, caller.project, id, after=_key(after), limit=limit
+    )
+    return page([_event(event) for event in found], more)
+
+
+@router.get("/v1/fine_tuning/jobs/{id}/checkpoints")
+def checkpoints(
+    request: Request, id: str, caller: _Owner, after: _After = None, limit: _Limit = 10
+) -> dict[str, Any]:
+    """The models of its last epochs, the newest first."""
+    found, more = fine_tuning.checkpoints(
+        request.app.state.workspace.store, caller.project, id, after=after, limit=limit
+    )
+    return page([_checkpoint(one) for one in found], more)
+
+
+@router.post("/v1/fine_tuning/jobs/{id}/cancel")
+def cancel(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+    """End it."""
+    return _changed(project.cancel, request, id, caller)
+
+
+@router.post("/v1/fine_tuning/jobs/{id}/pause")
+def pause(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+    """Stop it after the step at hand."""
+    return _changed(project.pause, request, id, caller)
+
+
+@router.post("/v1/fine_tuning/jobs/{id}/resume")
+def resume(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+    """Let it go on from where it was paused."""
+    return _changed(project.resume, request, id, caller)
+
+
+def as_wire(tuning: FineTuning) -> dict[str, Any]:
+    """OpenAI's fine-tuning job."""
+    result = tuning.result or {}
+    numbers = tuning.request.numbers.model_dump() | {
+        key: value for key, value in (tuning.chosen or {}).items() if key != "settings"
+    }
+    return {
+        "id": tuning.id,
+        "object": "fine_tuning.job",
+        "created_at": int(tuning.created.timestamp()),
+        "finished_at": _seconds(tuning.ended),
+        "estimated_finish": _seconds(tuning.finish),
+        "model": tuning.request.model,
+        "fine_tuned_model": result.get("model"),
+        "organization_id": f"org-{organisation(tuning.project)}",
+        "status": tuning.status,
+        "training_file": tuning.request.training_file,
+        "validation_file": tuning.request.validation_file,
+        "result_files": [result["result_file"]] if result else [],
+        "trained_tokens": result.get("trained_tokens"),
+        "error": tuning.error,
+        "hyperparameters": {key: value for key, value in numbers.items() if key != "beta"},
+        "method": {"type": tuning.request.kind, tuning.request.kind: {"hyperparameters": numbers}},
+        "seed": tuning.seed,
+        "user_provided_suffix": tuning.request.suffix,
+        "metadata": tuning.request.metadata,
+        "integrations": [],
+    }
+
+
+def _changed(
+    change: Callable[..., FineTuning], request: Request, id: str, caller: Caller
+) -> dict[str, Any]:
+    return as_wire(change(request.app.state.workspace, caller.project, id, caller.key_id))
+
+
+def _event(event: JobEvent) -> dict[str, Any]:
+    return {
+        "id": f"{_EVENT}{event.key}",
+        "object": "fine_tuning.job.event",
+        "created_at": int(event.at.timestamp()),
+        "level": _LEVELS.get(event.kind, "info"),
+        "message": event.message,
+        "type": "metrics" if event.kind == "metrics" else "message",
+        "data": event.data or {},
+    }
+
+
+def _checkpoint(one: TuningCheckpoint) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "object": "fine_tuning.job.checkpoint",
+        "created_at": int(one.at.timestamp()),
+        "fine_tuned_model_checkpoint": one.name,
+        "fine_tuning_job_id": one.job,
+        "step_number": one.step,
+        "metrics": one.metrics,
+    }
+
+
+def _seconds(at: datetime | None) -> int | None:
+    return int(at.timestamp()) if at else None
+
+
+def _key(after: str | None) -> int | None:
+    """The number in an event's id."""
+    if after is None:
+        return None
+    number = after.removeprefix(_EVENT)
+    if not (number.isascii() and number.isdecimal() and len(number) <= 18):
+        raise not_found("event", after, "after")
+    return int(number)
+
+
+def _metadata(request: Request) -> dict[str, str] | None:
+    """`metadata[key]=value` of the query; `metadata=null` asks for jobs without any."""
+    if request.query_params.get("metadata") == "null":
+        return {}
+    found = {
+        key[len("metadata[") : -1]: value
+        for key, value in request.query_params.items()
+        if key.startswith("metadata[") and key.endswith("]")
+    }
+    return found or None

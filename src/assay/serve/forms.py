@@ -1,0 +1,88 @@
+"""Bodies that carry a file: multipart/form-data, the file on disk while it comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import IO, Any
+
+from fastapi import Request
+from starlette.datastructures import FormData, UploadFile
+
+from assay.serve.errors import ApiError
+
+LONGEST_FILENAME = 255
+LIFETIMES_S = (3600, 2_592_000)
+"""The shortest and the longest `expires_after.seconds`."""
+_CHUNK = 1 << 20
+_FIELDS = 10
+
+
+@asynccontextmanager
+async def form(request: Request, file: str) -> AsyncIterator[tuple[FormData, UploadFile]]:
+    """The fields of a form and the file in its field `file`.
+
+    Raises:
+        ApiError: there is no form, or no such file in it.
+    """
+    async with request.form(max_files=1, max_fields=_FIELDS) as fields:
+        found = fields.get(file)
+        if not isinstance(found, UploadFile):
+            raise ApiError(
+                400,
+                f"Missing required parameter: '{file}'. Send the bytes as multipart/form-data.",
+                code="missing_required_parameter",
+                param=file,
+            )
+        yield fields, found
+
+
+def chunks(file: IO[bytes]) -> Iterator[bytes]:
+    """The bytes of a file, piece by piece."""
+    while chunk := file.read(_CHUNK):
+        yield chunk
+
+
+def text(fields: FormData, name: str) -> str | None:
+    """A field that is text, or None where there is none."""
+    value = fields.get(name)
+    return value if isinstance(value, str) else None
+
+
+def filename(name: str | None) -> str:
+    """The name of a file, found fit to be kept.
+
+    Raises:
+        ApiError: it is empty, too long, or has characters that cannot be shown.
+    """
+    if not name or len(name) > LONGEST_FILENAME or not name.isprintable():
+        raise ApiError(
+            400,
+            f"A file needs a name of 1 to {LONGEST_FILENAME} printable characters.",
+            code="invalid_value",
+            param="filename",
+        )
+    return name
+
+
+def lifetime(expires_after: Mapping[str, Any] | None) -> int | None:
+    """Seconds after which a file expires; None: never.
+
+    Raises:
+        ApiError: it is not `{"anchor": "created_at", "seconds": 3600 to 2592000}`.
+    """
+    if not expires_after:
+        return None
+    try:
+        seconds = int(expires_after["seconds"])
+    except (KeyError, ValueError, TypeError):
+        seconds = 0
+    least, most = LIFETIMES_S
+    if expires_after.get("anchor") != "created_at" or not least <= seconds <= most:
+        raise ApiError(
+            400,
+            f"expires_after needs the anchor 'created_at' and {least} to {most} seconds.",
+            code="invalid_value",
+            param="expires_after",
+        )
+    return seconds

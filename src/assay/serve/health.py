@@ -1,0 +1,30 @@
+"""`/healthz` and `/readyz`: the only routes that need no key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from assay.serve.errors import ApiError
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, Any]:
+    """The process lives."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+def readyz(request: Request) -> dict[str, Any]:
+    """It can answer: its database can be read."""
+    try:
+        with request.app.state.workspace.store.session() as session:
+            session.execute(text("SELECT 1"))
+    except SQLAlchemyError:
+        raise ApiError(503, "The database is out of reach.", "server_error") from None
+    return {"status": "ready"}

@@ -1,0 +1,96 @@
+"""`/metrics`: what Prometheus reads. Names of models are told; texts never."""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import APIRouter, Depends, Request, Response
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from assay.serve.auth import authenticated
+
+router = APIRouter(tags=["health"])
+
+_SECONDS = (0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """Counters of one server."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "assay_requests", "Requests by route and status.", ["route", "status"],
+            registry=self.registry,
+        )  # fmt: skip
+        self._seconds = Histogram(
+            "assay_request_seconds", "From a request to the end of its answer.", ["route"],
+            registry=self.registry, buckets=_SECONDS,
+        )  # fmt: skip
+        self._running = Gauge(
+            "assay_requests_running", "Requests under way.", registry=self.registry
+        )
+        self._first = Histogram(
+            "assay_first_token_seconds", "From a request to its first token.", ["model"],
+            registry=self.registry, buckets=_SECONDS,
+        )  # fmt: skip
+        self._tokens = Counter(
+            "assay_tokens", "Tokens read (prompt; cached: those of them that were reused) and "
+            "written (completion).", ["model", "kind"], registry=self.registry,
+        )  # fmt: skip
+
+    def began(self) -> None:
+        """A request has come."""
+        self._running.inc()
+
+    def ended(self, route: str, status: int, seconds: float) -> None:
+        """It is answered."""
+        self._running.dec()
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def first_token(self, model: str, seconds: float) -> None:
+        """A model has begun to answer."""
+        self._first.labels(model).observe(seconds)
+
+    def tokens(self, model: str, usage: dict[str, int]) -> None:
+        """A model has answered."""
+        for kind, count in usage.items():
+            self._tokens.labels(model, kind).inc(count)
+
+
+class Measure:
+    """ASGI middleware: counts and times every request."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        status, started = 500, time.perf_counter()
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        self.metrics.began()
+        try:
+            await self.app(scope, receive, note)
+        finally:
+            # The route as it is declared: ids in paths must not make a series each.
+            route = getattr(scope.get("route"), "path", "other")
+            self.metrics.ended(route, status, time.perf_counter() - started)
+
+
+@router.get("/metrics", dependencies=[Depends(authenticated("admin"))])
+def metrics(request: Request) -> Response:
+    """In Prometheus' text format."""
+    kept: Metrics = request.app.state.metrics
+    return Response(generate_latest(kept.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,48 @@
+"""`/v1/models`: every name that the caller's project can use."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+
+from assay.project.served import Offered, offered, resolve
+from assay.project.workspace import Workspace
+from assay.serve.auth import Caller, authenticated
+
+router = APIRouter(tags=["models"])
+
+_Reader = Annotated[Caller, Depends(authenticated("chat"))]
+
+
+@router.get("/v1/models")
+def list_(request: Request, caller: _Reader) -> dict[str, Any]:
+    """All of them. `trainable` says that a fine-tuning job can start from it."""
+    workspace: Workspace = request.app.state.workspace
+    return {
+        "object": "list",
+        "data": [_line(found, caller) for found in offered(workspace, caller.project)],
+    }
+
+
+@router.get("/v1/models/{name:path}")
+def retrieve(request: Request, name: str, caller: _Reader) -> dict[str, Any]:
+    """One of them."""
+    workspace: Workspace = request.app.state.workspace
+    for found in offered(workspace, caller.project):
+        if found.name == name:
+            return _line(found, caller)
+    served = resolve(workspace, name, caller.project, caller.key_id)
+    return _line(Offered(name, "version" if served.agent is None else "agent"), caller)
+
+
+def _line(found: Offered, caller: Caller) -> dict[str, Any]:
+    shared = found.kind in ("base", "embedder")
+    return {
+        "id": found.name,
+        "object": "model",
+        "created": int(found.created.timestamp()) if found.created else 0,
+        "owned_by": "assay" if shared else caller.project,
+        "kind": found.kind,
+        "trainable": found.kind == "base",
+    }

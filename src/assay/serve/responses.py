@@ -1,0 +1,235 @@
+"""`/v1/responses`, as in https://platform.openai.com/docs/api-reference/responses."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+
+from assay.chat.tool_text import Reader
+from assay.example import ToolCall
+from assay.generate.serving import End, Piece
+from assay.serve.auth import Caller, authenticated
+from assay.serve.errors import of_any
+from assay.serve.exchange import Exchange, converse
+from assay.serve.logprobs import token_logprobs
+from assay.serve.responses_request import ResponseRequest
+from assay.serve.route import JsonRoute
+from assay.serve.streams import Events, event
+
+router = APIRouter(tags=["responses"], route_class=JsonRoute)
+
+
+@router.post("/v1/responses")
+async def create(
+    request: Request,
+    body: ResponseRequest,
+    caller: Annotated[Caller, Depends(authenticated("chat"))],
+) -> Response:
+    """Answer."""
+    exchange = await converse(
+        request,
+        caller,
+        body.model,
+        body.messages(),
+        body.offered(),
+        body.wishes(),
+        form="text.format" if body.text else "tools",
+        prefix="resp_",
+    )
+    writer = Writer(exchange, body)
+    if body.stream:
+        return Events(_spelled(writer), exchange.close)
+
+    async def read() -> None:
+        async for _ in writer.events():
+            pass
+
+    await exchange.unless_gone(read())
+    return JSONResponse(writer.response())
+
+
+async def _spelled(writer: Writer) -> AsyncIterator[str]:
+    try:
+        async for data in writer.events():
+            yield event(data, data["type"])
+    except Exception as error:
+        told = of_any(error)
+        failed = {"type": "error", "code": told.code, "message": told.message, "param": told.param}
+        yield event({**failed, "sequence_number": writer.sequence}, "error")
+
+
+class Writer:
+    """Writes a response down, event by event; the whole response is what they add up to."""
+
+    def __init__(self, exchange: Exchange, body: ResponseRequest) -> None:
+        self.exchange, self.body = exchange, body
+        self.sequence = 0
+        self.output: list[dict[str, Any]] = []
+        self._end: End | None = None
+        self._text: dict[str, Any] | None = None
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """All of them, in order."""
+        tools = self.body.offered()
+        reader = Reader()
+        calls: tuple[ToolCall, ...] = ()
+        for name in ("response.created", "response.in_progress"):
+            yield self._event(name, response=self.response())
+        async for _, item in self.exchange.items():
+            if isinstance(item, Piece):
+                text = reader.feed(item.text) if tools else item.text
+                for data in self._say(text, token_logprobs([item])):
+                    yield data
+                continue
+            if tools:
+                text, calls = reader.end(tools)
+                for data in self._say(text, []):
+                    yield data
+            self._end = item
+        if self.body.parallel_tool_calls is False:
+            calls = calls[:1]
+        if self._text is None and not calls:
+            for data in self._open():
+                yield data
+        for data in self._close():
+            yield data
+        for call in calls:
+            for data in self._call(call):
+                yield data
+        said = self._text["text"] if self._text is not None else ""
+        await self.exchange.answered([(said, calls)])
+        yield self._event(f"response.{self._status()}", response=self.response())
+
+    def response(self) -> dict[str, Any]:
+        """The response as far as it is written."""
+        body = self.body
+        cut = self._status() == "incomplete"
+        return {
+            "id": self.exchange.id,
+            "object": "response",
+            "created_at": self.exchange.created,
+            "status": self._status(),
+            "error": None,
+            "incomplete_details": {"reason": "max_output_tokens"} if cut else None,
+            "instructions": body.instructions,
+            "max_output_tokens": body.max_output_tokens,
+            "metadata": body.metadata or {},
+            "model": self.exchange.served.name,
+            "output": [dict(item) for item in self.output],
+            "parallel_tool_calls": body.parallel_tool_calls is not False,
+            "previous_response_id": None,
+            "reasoning": None,
+            "service_tier": "default",
+            "store": False,
+            "temperature": body.temperature,
+            "text": {"format": self._format()},
+            "tool_choice": self._choice(),
+            "tools": [{"type": "function", **tool["function"]} for tool in body.offered()],
+            "top_logprobs": body.top_logprobs or 0,
+            "top_p": body.top_p,
+            "truncation": "disabled",
+            "usage": self._usage() if self._end else None,
+            "user": body.user,
+        }
+
+    def _say(self, text: str, logprobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if not text and not logprobs:
+            return []
+        opened = self._open() if self._text is None else []
+        assert self._text is not None
+        self._text["text"] += text
+        self._text["logprobs"] += logprobs
+        delta = self._event(
+            "response.output_text.delta", **self._place(), delta=text, logprobs=logprobs
+        )
+        return [*opened, delta]
+
+    def _open(self) -> list[dict[str, Any]]:
+        self._text = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+        item: dict[str, Any] = {
+            "id": f"msg_{secrets.token_hex(12)}",
+            "type": "message",
+            "role": "assistant",
+            "status": "in_progress",
+            "content": [],
+        }
+        self.output.append(item)
+        added = self._event("response.output_item.added", output_index=0, item=dict(item))
+        item["content"] = [self._text]
+        part = self._event("response.content_part.added", **self._place(), part=self._copy())
+        return [added, part]
+
+    def _close(self) -> list[dict[str, Any]]:
+        if self._text is None:
+            return []
+        item = self.output[0]
+        item["status"] = self._status()
+        part = self._copy()
+        rest = {"text": part["text"], "logprobs": part["logprobs"]}
+        return [
+            self._event("response.output_text.done", **self._place(), **rest),
+            self._event("response.content_part.done", **self._place(), part=part),
+            self._event("response.output_item.done", output_index=0, item=dict(item)),
+        ]
+
+    def _call(self, call: ToolCall) -> list[dict[str, Any]]:
+        item = {
+            "id": f"fc_{secrets.token_hex(12)}",
+            "type": "function_call",
+            "call_id": call.id,
+            "name": call.name,
+            "arguments": call.arguments,
+            "status": "completed",
+        }
+        index = len(self.output)
+        self.output.append(item)
+        place = {"item_id": item["id"], "output_index": index}
+        begun = {**item, "arguments": "", "status": "in_progress"}
+        kind = "response.function_call_arguments"
+        return [
+            self._event("response.output_item.added", output_index=index, item=begun),
+            self._event(f"{kind}.delta", **place, delta=call.arguments),
+            self._event(f"{kind}.done", **place, name=call.name, arguments=call.arguments),
+            self._event("response.output_item.done", output_index=index, item=item),
+        ]
+
+    def _event(self, kind: str, **rest: Any) -> dict[str, Any]:
+        data = {"type": kind, "sequence_number": self.sequence, **rest}
+        self.sequence += 1
+        return data
+
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": self.output[0]["id"], "output_index": 0, "content_index": 0}
+
+    def _copy(self) -> dict[str, Any]:
+        assert self._text is not None
+        return {**self._text, "logprobs": list(self._text["logprobs"])}
+
+    def _status(self) -> str:
+        if self._end is None:
+            return "in_progress"
+        return "incomplete" if self._end.finish == "length" else "completed"
+
+    def _format(self) -> dict[str, Any]:
+        form = self.body.text.format if self.body.text is not None else None
+        return form.model_dump(by_alias=True, exclude_none=True) if form else {"type": "text"}
+
+    def _choice(self) -> Any:
+        choice = self.body.tool_choice
+        return (
+            "auto" if choice is None else choice if isinstance(choice, str) else choice.model_dump()
+        )
+
+    def _usage(self) -> dict[str, Any]:
+        usage = self.exchange.usage()
+        return {
+            "input_tokens": usage["prompt"],
+            "input_tokens_details": {"cached_tokens": usage["cached"], "cache_write_tokens": 0},
+            "output_tokens": usage["completion"],
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": usage["prompt"] + usage["completion"],
+        }

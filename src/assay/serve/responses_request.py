@@ -1,0 +1,204 @@
+"""The body of `/v1/responses`, and how it becomes a conversation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from assay.example import Message, ToolCall
+from assay.project.answering import Wishes
+from assay.serve.conversation import (
+    MOST_TOOLS,
+    MOST_TOP_LOGPROBS,
+    Content,
+    Function,
+    FunctionName,
+    NamedFunction,
+    NamedTool,
+    Sampled,
+    ToolChoice,
+    forced_schema,
+    text_of,
+)
+from assay.serve.errors import ApiError
+from assay.serve.route import Strict
+
+
+class MessageItem(Strict):
+    """A turn."""
+
+    type: Literal["message"] = "message"
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Content
+    id: str | None = None
+    status: str | None = None
+    phase: str | None = None
+
+    def to_message(self) -> Message:
+        """As the rest of Assay has it."""
+        return Message(self.role, text_of(self.content))
+
+
+class CallItem(Strict):
+    """A call that the assistant has made."""
+
+    type: Literal["function_call"]
+    call_id: str
+    name: str
+    arguments: str
+    parsed_arguments: Any = None
+    id: str | None = None
+    status: str | None = None
+
+    def to_message(self) -> Message:
+        """An assistant's turn with this call alone; `joined` puts neighbours together."""
+        return Message("assistant", "", (ToolCall(self.call_id, self.name, self.arguments),))
+
+
+class OutputItem(Strict):
+    """What the called function has returned."""
+
+    type: Literal["function_call_output"]
+    call_id: str
+    output: Content
+    id: str | None = None
+    status: str | None = None
+
+    def to_message(self) -> Message:
+        """A tool's turn."""
+        return Message("tool", text_of(self.output), tool_call_id=self.call_id)
+
+
+class FunctionTool(Function):
+    """A function that is offered, without the layer that chat puts around it."""
+
+    type: Literal["function"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """In chat's form."""
+        function = self.model_dump(exclude_none=True, exclude={"type"})
+        return {"type": "function", "function": function}
+
+
+class FunctionChoice(NamedFunction):
+    """This function must be called."""
+
+    type: Literal["function"]
+
+
+class TextFormat(Strict):
+    """`text`, any JSON object, or JSON of a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    name: FunctionName | None = None
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    description: str | None = None
+    strict: bool | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> TextFormat:
+        if (self.type == "json_schema") != (self.schema_ is not None):
+            raise ValueError("`schema` goes with type 'json_schema'")
+        return self
+
+
+class TextSettings(Strict):
+    """How the text is to be."""
+
+    format: TextFormat | None = None
+    verbosity: Literal["medium"] | None = None
+
+
+class StreamSettings(Strict):
+    """Obfuscation is padding; there is none here."""
+
+    include_obfuscation: bool | None = None
+
+
+class ResponseRequest(Sampled):
+    """The body. Nothing is kept between requests: `previous_response_id` is refused."""
+
+    input: str | Annotated[list[MessageItem | CallItem | OutputItem], Field(min_length=1)]
+    instructions: str | None = None
+    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOP_LOGPROBS)] | None = None
+    text: TextSettings | None = None
+    tools: Annotated[list[FunctionTool], Field(max_length=MOST_TOOLS)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | None = None
+    parallel_tool_calls: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamSettings | None = None
+    include: list[Literal["message.output_text.logprobs"]] | None = None
+    truncation: Literal["disabled"] | None = None
+    background: Literal[False] | None = None
+    previous_response_id: None = None
+    conversation: None = None
+    prompt: None = None
+    reasoning: None = None
+    max_tool_calls: None = None
+    context_management: None = None
+    seed: None = None
+    logit_bias: None = None
+    presence_penalty: None = None
+    frequency_penalty: None = None
+
+    def messages(self) -> list[Message]:
+        """The conversation, instructions first."""
+        turns = [Message("system", self.instructions)] if self.instructions else []
+        if isinstance(self.input, str):
+            return [*turns, Message("user", self.input)]
+        return [*turns, *joined([item.to_message() for item in self.input])]
+
+    def offered(self) -> list[dict[str, Any]]:
+        """The tools that may be called, in chat's form."""
+        if self.tool_choice == "none":
+            return []
+        return [tool.to_dict() for tool in self.tools or ()]
+
+    @property
+    def with_logprobs(self) -> bool:
+        """Whether log-probabilities are wanted."""
+        return bool(self.include) or self.top_logprobs is not None
+
+    def wishes(self) -> Wishes:
+        """What the client says about the answer.
+
+        Raises:
+            ApiError: a tool choice that cannot be followed.
+        """
+        choice: ToolChoice | None
+        if isinstance(self.tool_choice, FunctionChoice):
+            named = NamedFunction(name=self.tool_choice.name)
+            choice = NamedTool(type="function", function=named)
+        else:
+            choice = self.tool_choice
+        schema = forced_schema(choice, self.offered())
+        form = self.text.format if self.text is not None else None
+        if form is not None and form.type != "text":
+            if schema is not None:
+                raise ApiError(
+                    400,
+                    "A forced 'tool_choice' cannot be joined with 'text.format'.",
+                    code="invalid_value",
+                    param="tool_choice",
+                )
+            schema = form.schema_
+        return self.sampling(
+            max_new_tokens=self.max_output_tokens,
+            logprobs=(self.top_logprobs or 0) if self.with_logprobs else None,
+            schema=schema,
+            json_object=form is not None and form.type == "json_object",
+        )
+
+
+def joined(messages: list[Message]) -> list[Message]:
+    """Calls that follow each other, or a text of the assistant's, are one turn."""
+    turns: list[Message] = []
+    for message in messages:
+        if message.tool_calls and turns and turns[-1].role == "assistant":
+            before = turns.pop()
+            calls = (*before.tool_calls, *message.tool_calls)
+            message = Message("assistant", before.content, calls)
+        turns.append(message)
+    return turns

@@ -1,0 +1,115 @@
+"""`assay serve`: one process that listens until it is told to stop."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import uvicorn
+
+from assay.errors import AssayError, UsageError
+from assay.generate.serving import ServingEngines
+from assay.jobs.service import Watch
+from assay.project.access import first_key
+from assay.project.workspace import Workspace
+from assay.serve.app import create_app
+
+DRAIN_S = 30
+"""After a signal to stop, answers under way may take so long to end."""
+
+
+def serve(
+    workspace: Workspace,
+    engines: ServingEngines,
+    say: Callable[[str], None],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+    insecure_http: bool = False,
+) -> None:
+    """Serve a folder, and do its jobs in processes beside, until SIGINT or SIGTERM.
+
+    Args:
+        say: prints one line at once; the first admin key goes through it.
+        port: 0 takes a free one.
+        tls_cert, tls_key: PEM files.
+        insecure_http: listen beyond this machine without TLS.
+
+    Raises:
+        UsageError: half a pair of TLS files, or plain HTTP to other machines.
+        AssayError: the address cannot be listened on.
+    """
+    if (tls_cert is None) != (tls_key is None):
+        raise UsageError("--tls-cert and --tls-key belong together.", fix="Give both.")
+    for file in (tls_cert, tls_key):
+        if file is not None and not file.is_file():
+            raise UsageError("there is no such file.", where=str(file))
+    if tls_cert is None and not insecure_http and not is_loopback(host):
+        raise UsageError(
+            f"{host} can be reached from other machines, and plain HTTP shows keys and texts to "
+            "everyone between.",
+            fix="Give --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy. "
+            "--insecure-http insists.",
+        )
+    listening = _listen(host, port)
+    scheme = "https" if tls_cert else "http"
+    shown = f"[{host}]" if ":" in host else host
+    if key := first_key(workspace.store, workspace.name):
+        say(f"Admin key (shown this once): {key}")
+    say(f"Listening on {scheme}://{shown}:{listening.getsockname()[1]}")
+    config = uvicorn.Config(
+        create_app(workspace, engines),
+        ssl_certfile=tls_cert,
+        ssl_keyfile=tls_key,
+        log_level=logging.WARNING,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    # uvicorn ends well on a signal, and then sends it once more to whoever was there before it.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        with Watch(workspace.root, workspace.store), suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        listening.close()
+        engines.close()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        # With the protocol named, asyncio switches Nagle's algorithm off for every connection;
+        # without, each answer waits 40 ms for an acknowledgement.
+        listening = socket.socket(family, kind, socket.IPPROTO_TCP)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(address)
+            listening.listen(2048)
+        except OSError:
+            listening.close()
+            raise
+        return listening
+    except (OSError, OverflowError) as error:
+        raise AssayError(
+            f"this address cannot be listened on ({error}).",
+            where=f"{host}:{port}",
+            fix="Stop what listens there, or choose another --port.",
+        ) from None

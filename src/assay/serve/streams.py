@@ -1,0 +1,145 @@
+"""Bridges engines' blocking streams to asyncio, and back: who hangs up frees the slot."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from fastapi.responses import StreamingResponse
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from assay.generate.serving import End, Piece
+from assay.serve.errors import ApiError
+
+_T = TypeVar("_T")
+Item = Piece | End
+Start = Callable[[], Iterator[Item]]
+
+
+class ClientGoneError(ApiError):
+    """The client has hung up; nobody reads an answer."""
+
+    def __init__(self) -> None:
+        super().__init__(499, "The client has hung up.")
+
+
+class Interleaved(AsyncIterator[tuple[int, Item]]):
+    """The items of blocking streams with the number of each, as they come.
+
+    Every stream runs in a thread of its own. `close` ends them: at once where an engine's stream
+    can be closed from another thread, else before its next token.
+    """
+
+    def __init__(self, starts: Sequence[Start]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._items: asyncio.Queue[tuple[int, Item | BaseException | None]] = asyncio.Queue()
+        self._sources: list[Iterator[Item]] = []
+        self._left = threading.Event()
+        self._going = len(starts)
+        for number, start in enumerate(starts):
+            threading.Thread(
+                target=self._work, args=(number, start), name="assay-answer", daemon=True
+            ).start()
+
+    async def __anext__(self) -> tuple[int, Item]:
+        while self._going and not self._left.is_set():
+            number, item = await self._items.get()
+            if item is None:
+                self._going -= 1
+            elif isinstance(item, BaseException):
+                self.close()
+                raise item
+            else:
+                return number, item
+        raise StopAsyncIteration
+
+    def close(self) -> None:
+        """Nobody reads on."""
+        self._left.set()
+        for source in list(self._sources):
+            with suppress(ValueError):  # it is at work in its thread, which looks at `_left` next
+                _close(source)
+
+    def _work(self, number: int, start: Start) -> None:
+        try:
+            source = start()
+            self._sources.append(source)
+            for item in source:
+                if self._left.is_set():
+                    break
+                self._put(number, item)
+            _close(source)
+        except BaseException as error:
+            self._put(number, error)
+        self._put(number, None)
+
+    def _put(self, number: int, item: Item | BaseException | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the server has stopped
+            self._loop.call_soon_threadsafe(self._items.put_nowait, (number, item))
+
+
+def _close(source: Iterator[Item]) -> None:
+    close = getattr(source, "close", None)
+    if close is not None:
+        close()
+
+
+async def unless_gone(request: Request, work: Awaitable[_T]) -> _T:
+    """The result of `work`, which is cancelled when the client hangs up.
+
+    Raises:
+        ClientGoneError: it did.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGoneError
+        return task.result()
+    finally:
+        for future in (task, gone):
+            future.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def event(data: dict[str, Any], name: str | None = None) -> str:
+    """One server-sent event."""
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+
+
+DONE = "data: [DONE]\n\n"
+
+
+class Events(StreamingResponse):
+    """Server-sent events.
+
+    Args:
+        close: called when the last is sent, and as soon as nobody listens.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[str], close: Callable[[], None]) -> None:
+        # `X-Accel-Buffering`: nginx passes events on as they come.
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        super().__init__(events, headers=headers)
+        self._close = close
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them all."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._close()

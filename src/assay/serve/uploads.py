@@ -1,0 +1,121 @@
+"""`/v1/uploads`: files that come in parts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Request
+from pydantic import Field, StringConstraints
+
+from assay.serve.auth import Caller, authenticated
+from assay.serve.errors import ApiError
+from assay.serve.files import as_wire as file_as_wire
+from assay.serve.files import checked_purpose
+from assay.serve.forms import chunks, filename, form, lifetime
+from assay.serve.route import JsonRoute, Strict
+from assay.store import uploads
+from assay.store.store import Store
+from assay.store.uploads import PART_BYTES, UPLOAD_BYTES, Upload
+
+router = APIRouter(tags=["uploads"], route_class=JsonRoute)
+
+_Owner = Annotated[Caller, Depends(authenticated("files"))]
+
+_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["data"],
+                    "properties": {"data": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
+}
+
+
+class CreateUpload(Strict):
+    """The file that will come."""
+
+    bytes: Annotated[int, Field(gt=0, le=UPLOAD_BYTES)]
+    filename: str
+    mime_type: Annotated[str, StringConstraints(max_length=200)]
+    purpose: str
+    expires_after: dict[str, Any] | None = None
+
+
+class CompleteUpload(Strict):
+    """The parts in their order."""
+
+    part_ids: Annotated[list[str], Field(min_length=1, max_length=10_000)]
+    md5: Annotated[str, StringConstraints(pattern="^[0-9A-Fa-f]{32}$")] | None = None
+
+
+@router.post("/v1/uploads")
+def create(request: Request, body: CreateUpload, caller: _Owner) -> dict[str, Any]:
+    """Begin an upload; it expires an hour later."""
+    made = uploads.create(
+        request.app.state.workspace.store,
+        caller.project,
+        filename(body.filename),
+        checked_purpose(body.purpose),
+        body.bytes,
+        lifetime(body.expires_after),
+    )
+    return as_wire(made)
+
+
+@router.post("/v1/uploads/{id}/parts", openapi_extra=_FORM)
+async def add_part(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+    """Give it a part of at most 64 MB; parts may come in any order, and at the same time."""
+    store: Store = request.app.state.workspace.store
+    await anyio.to_thread.run_sync(uploads.find, store, caller.project, id)
+    async with form(request, "data") as (_, file):
+        if file.size is not None and file.size > PART_BYTES:
+            raise ApiError(
+                413,
+                f"A part has at most {PART_BYTES // 2**20} MB.",
+                code="part_too_large",
+                param="data",
+            )
+        part = await anyio.to_thread.run_sync(
+            lambda: uploads.add_part(store, caller.project, id, chunks(file.file))
+        )
+    return {
+        "id": part.id,
+        "object": "upload.part",
+        "created_at": int(part.created.timestamp()),
+        "upload_id": part.upload,
+    }
+
+
+@router.post("/v1/uploads/{id}/complete")
+def complete(request: Request, id: str, body: CompleteUpload, caller: _Owner) -> dict[str, Any]:
+    """Make the file."""
+    store: Store = request.app.state.workspace.store
+    return as_wire(uploads.complete(store, caller.project, id, body.part_ids, body.md5))
+
+
+@router.post("/v1/uploads/{id}/cancel")
+def cancel(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+    """Give it up."""
+    return as_wire(uploads.cancel(request.app.state.workspace.store, caller.project, id))
+
+
+def as_wire(upload: Upload) -> dict[str, Any]:
+    """OpenAI's upload object."""
+    return {
+        "id": upload.id,
+        "object": "upload",
+        "bytes": upload.bytes,
+        "created_at": int(upload.created.timestamp()),
+        "expires_at": int(upload.expires.timestamp()),
+        "filename": upload.filename,
+        "purpose": upload.purpose,
+        "status": upload.status,
+        "file": file_as_wire(upload.file) if upload.file else None,
+    }

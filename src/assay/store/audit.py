@@ -1,0 +1,44 @@
+"""Who changed what: a log that is only ever added to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+
+from assay.store.store import Store
+from assay.store.tables import AuditRow
+
+
+def audit(
+    store: Store,
+    project: str,
+    who: str,
+    action: str,
+    what: str,
+    details: dict[str, Any] | None = None,
+) -> None:
+    """Add one entry.
+
+    Args:
+        who: the id of an API key, or `cli:USER`.
+        action: a verb with its object, such as `key.create` or `file.delete`.
+        what: the id or name of the thing that was changed.
+        details: what else is worth knowing; never a secret.
+    """
+    with store.session() as session:
+        session.add(
+            AuditRow(project=project, who=who, action=action, what=what[:300], details=details)
+        )
+
+
+def entries(store: Store, project: str, limit: int = 100) -> list[AuditRow]:
+    """The newest entries of a project, newest first."""
+    query = (
+        select(AuditRow)
+        .where(AuditRow.project == project)
+        .order_by(AuditRow.key.desc())
+        .limit(limit)
+    )
+    with store.session() as session:
+        return list(session.scalars(query))

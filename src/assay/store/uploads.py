@@ -1,0 +1,269 @@
+"""Files that come in parts: made, given parts in any order, completed or cancelled.
+
+    <state>/uploads/<upload>/<part>      bytes, until the upload is over
+
+The order of the parts is told when it is completed. Of two completions one wins; the file is there
+in the same transaction that ends the upload, so a kill leaves a pending upload or a whole file.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import func, select, update
+
+from assay.errors import AssayError, NotFoundError, StateError, UsageError
+from assay.store import uploaded
+from assay.store.files import replacing
+from assay.store.store import Store
+from assay.store.tables import FileRow, UploadPartRow, UploadRow, now
+from assay.store.uploaded import StoredFile, Written
+
+UPLOAD_BYTES = 8 * 2**30
+"""The largest file that comes in parts."""
+PART_BYTES = 64 * 2**20
+LIFETIME = timedelta(hours=1)
+"""An upload that is not completed by then has expired."""
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What is known of an upload.
+
+    Attributes:
+        bytes: that the file shall have.
+        status: `pending`, `completed`, `cancelled` or `expired`.
+        file: what it has become.
+    """
+
+    id: str
+    project: str
+    filename: str
+    purpose: str
+    bytes: int
+    status: str
+    created: datetime
+    expires: datetime
+    file: StoredFile | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is known of a part."""
+
+    id: str
+    upload: str
+    created: datetime
+
+
+def create(
+    store: Store,
+    project: str,
+    filename: str,
+    purpose: str,
+    bytes: int,
+    lifetime_s: int | None = None,
+) -> Upload:
+    """Begin an upload of so many bytes.
+
+    Args:
+        lifetime_s: after which the file itself expires; None: never.
+
+    Raises:
+        UsageError: too many bytes, or none.
+    """
+    if not 0 < bytes <= UPLOAD_BYTES:
+        raise UsageError(f"an upload has 1 to {UPLOAD_BYTES} bytes, not {bytes}.")
+    row = UploadRow(
+        id=f"upload_{secrets.token_hex(12)}",
+        project=project,
+        filename=filename,
+        purpose=purpose,
+        bytes=bytes,
+        status="pending",
+        lifetime_s=lifetime_s,
+        created=now(),
+        expires=now() + LIFETIME,
+    )
+    with store.session() as session:
+        session.add(row)
+    return _upload(row, None)
+
+
+def find(store: Store, project: str, id: str) -> Upload:
+    """An upload of a project.
+
+    Raises:
+        NotFoundError: there is none of that id in it.
+    """
+    with store.session() as session:
+        row = session.get(UploadRow, id)
+        if row is None or row.project != project:
+            raise NotFoundError(f"no such upload: {id}")
+        file = session.scalar(select(FileRow).where(FileRow.id == row.file)) if row.file else None
+        return _upload(row, file)
+
+
+def add_part(store: Store, project: str, id: str, chunks: Iterable[bytes]) -> Part:
+    """Give an upload a part.
+
+    Raises:
+        NotFoundError: there is no such upload.
+        StateError: it is over.
+        UsageError: the part is empty or too large, or all parts together are.
+    """
+    upload = _pending(store, project, id)
+    row = UploadPartRow(id=f"part_{secrets.token_hex(12)}", upload=id, bytes=0, created=now())
+    path = _folder(store, id) / row.id
+    with replacing(path) as file:
+        for chunk in chunks:
+            row.bytes += len(chunk)
+            if row.bytes > PART_BYTES:
+                raise UsageError(f"a part has at most {PART_BYTES} bytes.")
+            file.write(chunk)
+        if not row.bytes:
+            raise UsageError("the part is empty.")
+    with store.session() as session:
+        session.add(row)
+        session.flush()
+        given = session.scalar(
+            select(func.sum(UploadPartRow.bytes)).where(UploadPartRow.upload == id)
+        )
+        # A part that is sent again is one more, so that there may be more bytes than the file has.
+        if given is not None and given > 2 * upload.bytes + PART_BYTES:
+            raise UsageError(f"the parts have {given} bytes, the file only {upload.bytes}.")
+    if find(store, project, id).status != "pending":  # it was ended meanwhile, and swept
+        shutil.rmtree(_folder(store, id), ignore_errors=True)
+        raise StateError("the upload is over.")
+    return Part(row.id, id, row.created)
+
+
+def complete(
+    store: Store, project: str, id: str, parts: Sequence[str], md5: str | None = None
+) -> Upload:
+    """Make the file of the parts, in this order.
+
+    Args:
+        md5: of the whole, hex; None is not checked.
+
+    Raises:
+        NotFoundError: there is no such upload.
+        StateError: it is over.
+        UsageError: a part that is not its own or comes twice, a wrong number of bytes, a wrong md5.
+    """
+    upload = _pending(store, project, id)
+    with store.session() as session:
+        query = select(UploadPartRow.id, UploadPartRow.bytes).where(UploadPartRow.upload == id)
+        sizes = {row.id: row.bytes for row in session.execute(query)}
+    for part in parts:
+        if part not in sizes:
+            raise UsageError(f"the upload has no part {part}.")
+    if len(set(parts)) < len(parts):
+        raise UsageError("a part is named twice.")
+    size = sum(sizes[part] for part in parts)
+    if size != upload.bytes:
+        raise UsageError(f"the parts have {size} bytes; the upload was to have {upload.bytes}.")
+    try:
+        written = uploaded.write(store, _joined(_folder(store, id), parts), UPLOAD_BYTES)
+    except FileNotFoundError:  # ended meanwhile
+        raise StateError("the upload is over.") from None
+    try:
+        if md5 is not None and written.md5 != md5.lower():
+            raise UsageError(f"the file has the md5 {written.md5}, not {md5}.")
+        _completed(store, upload, written)
+    except AssayError:
+        uploaded.path_of(store, written.id).unlink(missing_ok=True)
+        raise
+    shutil.rmtree(_folder(store, id), ignore_errors=True)
+    return find(store, project, id)
+
+
+def cancel(store: Store, project: str, id: str) -> Upload:
+    """End an upload; no part can be added any more.
+
+    Raises:
+        NotFoundError: there is no such upload.
+        StateError: it is over.
+    """
+    _pending(store, project, id)
+    _end(store, id, "cancelled")
+    shutil.rmtree(_folder(store, id), ignore_errors=True)
+    return find(store, project, id)
+
+
+def sweep(store: Store) -> None:
+    """Remove the parts of uploads that have expired."""
+    late = UploadRow.status == "pending", UploadRow.expires <= now()
+    with store.session() as session:
+        session.execute(update(UploadRow).where(*late).values(status="expired"))
+        pending = set(session.scalars(select(UploadRow.id).where(UploadRow.status == "pending")))
+    root = store.folder / "uploads"
+    for folder in root.iterdir() if root.exists() else ():
+        if folder.name not in pending:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _pending(store: Store, project: str, id: str) -> Upload:
+    upload = find(store, project, id)
+    if upload.status != "pending":
+        raise StateError(f"the upload is {upload.status}.")
+    return upload
+
+
+def _joined(folder: Path, parts: Sequence[str]) -> Iterator[bytes]:
+    for part in parts:
+        with (folder / part).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+
+
+def _completed(store: Store, upload: Upload, written: Written) -> None:
+    with store.session() as session:
+        lifetime = session.scalar(select(UploadRow.lifetime_s).where(UploadRow.id == upload.id))
+        row = uploaded.row_of(written, upload.project, upload.filename, upload.purpose, lifetime)
+        won = (
+            update(UploadRow)
+            .where(UploadRow.id == upload.id, UploadRow.status == "pending")
+            .values(status="completed", file=row.id)
+            .returning(UploadRow.id)
+        )
+        if session.scalar(won) is None:
+            raise StateError("the upload is over.")
+        session.add(row)
+
+
+def _end(store: Store, id: str, status: str) -> None:
+    ended = (
+        update(UploadRow)
+        .where(UploadRow.id == id, UploadRow.status == "pending")
+        .values(status=status)
+        .returning(UploadRow.id)
+    )
+    with store.session() as session:
+        if session.scalar(ended) is None:
+            raise StateError("the upload is over.")
+
+
+def _folder(store: Store, id: str) -> Path:
+    return store.folder / "uploads" / id
+
+
+def _upload(row: UploadRow, file: FileRow | None) -> Upload:
+    late = row.status == "pending" and row.expires <= now()
+    return Upload(
+        row.id,
+        row.project,
+        row.filename,
+        row.purpose,
+        row.bytes,
+        "expired" if late else row.status,
+        row.created,
+        row.expires,
+        uploaded.stored(file) if file else None,
+    )

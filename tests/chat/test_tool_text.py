@@ -1,0 +1,139 @@
+"""Calls as models write them."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.chat.tool_text import Reader, call_schema, find_calls, in_words
+from assay.example import Message, ToolCall
+
+WEATHER: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string", "pattern": "^[A-Z]"}},
+            "required": ["city"],
+        },
+    },
+}
+STRICT = {**WEATHER, "function": {**WEATHER["function"], "strict": True}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo"}}\n</tool_call>',
+        '<tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}',
+        '{"name": "weather", "parameters": {"city": "Oslo"}}',
+        '<|python_tag|>{"name": "weather", "parameters": {"city": "Oslo"}}',
+        '[{"name": "weather", "arguments": {"city": "Oslo"}}]',
+        '[TOOL_CALLS][{"name": "weather", "arguments": {"city": "Oslo"}}]',
+        '{"name": "weather", "arguments": "{\\"city\\": \\"Oslo\\"}"}',
+    ],
+)
+def test_every_familys_calls(text: str) -> None:
+    said, [call] = find_calls(text, [WEATHER])
+    assert said == ""
+    assert (call.name, call.arguments) == ("weather", '{"city": "Oslo"}')
+    assert call.id.startswith("call_")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is sunny.",
+        '{"name": "rain", "arguments": {}}',
+        '{"city": "Oslo"}',
+        "[1, 2]",
+        "{",
+        "",
+        "<tool_call>nothing</tool_call>",
+        '{"name": "weather", "arguments": 3}',
+        "[" * 100_000,
+    ],
+)
+def test_what_is_no_call_is_text(text: str) -> None:
+    assert find_calls(text, [WEATHER]) == (text, ())
+
+
+def test_what_is_said_beside_a_call() -> None:
+    call = '<tool_call>{"name": "weather", "arguments": {"city": "Oslo"}}</tool_call>'
+    said, calls = find_calls(f"Let me see.\n{call}\n{call}", [WEATHER])
+    assert (said, len(calls)) == ("Let me see.", 2)
+
+
+def test_strict_arguments_follow_their_schema() -> None:
+    for arguments, count in (('{"city": "Oslo"}', 1), ('{"city": "oslo"}', 0), ("{}", 0)):
+        text = f'{{"name": "weather", "arguments": {arguments}}}'
+        assert len(find_calls(text, [STRICT])[1]) == count
+        assert len(find_calls(text, [WEATHER])[1]) == 1
+
+
+def test_a_pattern_cannot_hold_up_the_server() -> None:
+    function = {
+        "name": "f",
+        "strict": True,
+        "parameters": {"properties": {"a": {"pattern": "^(a+)+$"}}},
+    }
+    text = f'{{"name": "f", "arguments": {{"a": "{"a" * 60}!"}}}}'
+    assert find_calls(text, [{"type": "function", "function": function}])[1] == ()
+
+
+def test_no_reference_is_fetched() -> None:
+    function = {
+        "name": "f",
+        "strict": True,
+        "parameters": {"$ref": "http://127.0.0.1:9/schema.json"},
+    }
+    text = '{"name": "f", "arguments": {}}'
+    assert find_calls(text, [{"type": "function", "function": function}])[1] == ()
+
+
+@given(
+    text=st.text(alphabet='<tool_ca>/{"}:, x\n[', max_size=60)
+    | st.just('Well. <tool_call>{"name": "weather", "arguments": {"city": "A"}}</tool_call> x'),
+    cuts=st.lists(st.integers(0, 60), max_size=6),
+)
+def test_a_stream_says_what_the_whole_says(text: str, cuts: list[int]) -> None:
+    """However the text is cut, nothing of a call is shown, and nothing else is lost."""
+    reader = Reader()
+    places = [0, *sorted(cuts), len(text)]
+    shown = "".join(reader.feed(text[a:b]) for a, b in pairwise(places))
+    rest, calls = reader.end([WEATHER])
+    said, whole = find_calls(text, [WEATHER])
+    assert [c.arguments for c in calls] == [c.arguments for c in whole]
+    assert (shown + rest).split() == said.split()
+
+
+def test_the_schema_of_a_forced_call() -> None:
+    schema = call_schema([WEATHER, {"type": "function", "function": {"name": "now"}}])
+    assert [s["properties"]["name"]["const"] for s in schema["anyOf"]] == ["weather", "now"]
+    defs = {"$defs": {"c": {"type": "string"}}, "properties": {"c": {"$ref": "#/$defs/c"}}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": defs}}
+    assert call_schema([tool])["$defs"] == {"c": {"type": "string"}}
+
+
+def test_tools_in_words() -> None:
+    call = ToolCall("1", "weather", '{"city": "Oslo"}')
+    turns = in_words(
+        [
+            Message("system", "Be kind."),
+            Message("user", "Oslo?"),
+            Message("assistant", "", (call,)),
+            Message("tool", "sunny", tool_call_id="1"),
+        ],
+        [WEATHER],
+    )
+    assert [t.role for t in turns] == ["system", "user", "assistant", "user"]
+    assert turns[0].content.startswith("Be kind.")
+    assert '"name": "weather"' in turns[0].content
+    assert find_calls(turns[2].content, [WEATHER])[1][0].arguments == call.arguments
+    assert "sunny" in turns[3].content
+    assert in_words([Message("user", "a")], [WEATHER])[0].role == "system"

@@ -1,0 +1,272 @@
+"""A fine-tuning from its file to its name, and every way in which it can be refused or stopped."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.jobs.tiny_tuning import MODEL, PROJECT, done, lines, pairs, queued, upload
+
+from assay.errors import NotFoundError, StateError
+from assay.jobs import fine_tuning, queue
+from assay.jobs.fine_tuning import CHECK, work_folder
+from assay.models.versions import list_versions, load_version
+from assay.store import uploaded
+from assay.store.store import Store
+from assay.store.tables import AgentRow, FineTuningCheckpointRow, ServedNameRow
+
+pytestmark = pytest.mark.usefixtures("_tiny")
+
+
+def told(store: Store, id: str) -> list[str]:
+    return [event.message for event in queue.events(store, id)]
+
+
+def figures(store: Store, id: str) -> list[dict[str, Any]]:
+    return [e.data for e in queue.events(store, id) if e.kind == "metrics" and e.data]
+
+
+@pytest.mark.slow
+def test_a_file_becomes_a_model_with_a_name(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id = queued(store, suffix="my colours!", metadata={"team": "paint"})
+    assert fine_tuning.find(store, PROJECT, id).status == "validating_files"
+    tuning = done(store, id)
+    assert tuning.status == "succeeded", tuning.error
+    assert tuning.result is not None
+    name = tuning.result["model"]
+    assert name.startswith(f"ft:{MODEL}:default:my-colours:")
+    with store.session() as session:
+        row = session.get(ServedNameRow, name)
+    assert row is not None
+    assert (row.project, row.target) == (PROJECT, f"version:{tuning.result['version']}")
+    version = load_version(store.folder, tuning.result["version"])
+    assert version.record.base == MODEL
+    assert version.record.settings["compute"] in ("float32", "bfloat16")
+    assert tuning.chosen is not None
+    assert (tuning.chosen["n_epochs"], tuning.chosen["batch_size"]) == (4, 3)
+    assert tuning.result["trained_tokens"] > 0
+
+    listed, more = fine_tuning.checkpoints(store, PROJECT, id)
+    assert [c.step for c in listed] == [16, 12, 8]  # 11 rows to train on, 3 a step, 4 epochs
+    assert not more
+    assert listed[0].name == f"{name}:ckpt-step-16"
+    assert set(listed[0].metrics) == {
+        "step",
+        "train_loss",
+        "train_mean_token_accuracy",
+        "valid_loss",
+        "valid_mean_token_accuracy",
+        "full_valid_loss",
+        "full_valid_mean_token_accuracy",
+    }
+    assert 0 <= listed[0].metrics["full_valid_mean_token_accuracy"] <= 1
+    for checkpoint in listed:
+        assert load_version(store.folder, checkpoint.version)
+    kept = {checkpoint.version for checkpoint in listed} | {version.id}
+    assert {v.id for v in list_versions(store.folder)} == kept  # the first epoch's is gone
+
+    file = uploaded.find(store, PROJECT, tuning.result["result_file"])
+    assert file.purpose == "fine-tune-results"
+    text = uploaded.path_of(store, file.id).read_text()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [int(row["step"]) for row in rows] == list(range(1, 17))
+    assert all(float(row["train_loss"]) > 0 and row["train_accuracy"] for row in rows)
+    assert [row["step"] for row in rows if row["full_valid_loss"]] == ["4", "8", "12", "16"]
+    assert text.startswith("step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy")
+
+    assert [(d["step"], "train_loss" in d) for d in figures(store, id)] == [
+        (step, kind) for step in range(1, 17) for kind in ((True, False), (True,))[step % 4 != 0]
+    ]
+    assert any("3 of 14 examples are held back" in line for line in told(store, id))
+    assert told(store, id)[-2:] == ["The job has successfully completed", "Done."]
+
+
+@pytest.mark.slow
+def test_the_same_training_twice_is_one_version_under_two_names(tmp_path: Path) -> None:
+    """Nor does the second one, forgetting its first epoch, take the first one's model away."""
+    store = Store(tmp_path)
+    wild = {"n_epochs": 4, "batch_size": 4, "learning_rate_multiplier": 40}
+    first = done(store, queued(store, hyperparameters=wild))
+    assert first.result is not None
+    kept, _ = fine_tuning.checkpoints(store, PROJECT, first.id)
+    assert first.result["version"] not in {c.version for c in kept}  # the first epoch was best
+    second = done(store, queued(store, hyperparameters=wild))
+    assert second.result is not None
+    assert first.result["version"] == second.result["version"]
+    assert first.result["model"] != second.result["model"]
+    ids = {v.id for v in list_versions(store.folder)}
+    assert ids == {c.version for c in kept} | {first.result["version"]}
+
+
+def test_a_version_that_has_another_name_is_not_forgotten(tmp_path: Path) -> None:
+    from assay.jobs.fine_tune import _used_elsewhere
+
+    store = Store(tmp_path)
+    row = FineTuningCheckpointRow(name="ft:mine", version="1" * 64)
+    with store.session() as session:
+        session.add(ServedNameRow(name="ft:mine", project=PROJECT, target=f"version:{'1' * 64}"))
+        session.flush()
+        assert not _used_elsewhere(session, row)
+        session.add(AgentRow(id="a", body='{"model": "version:' + "1" * 64 + '"}'))
+        session.flush()
+        assert _used_elsewhere(session, row)
+
+
+@pytest.mark.slow
+def test_pairs_are_learned_with_dpo(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    given = {"n_epochs": 1, "beta": 0.5, "learning_rate_multiplier": 2}
+    id = queued(
+        store,
+        pairs(),
+        hyperparameters=None,
+        method={"type": "dpo", "dpo": {"hyperparameters": given}},
+        validation_file=upload(store, pairs(3)),
+    )
+    tuning = done(store, id)
+    assert tuning.status == "succeeded", tuning.error
+    assert tuning.chosen is not None
+    assert tuning.chosen["settings"]["method"] == "dpo"
+    assert (tuning.chosen["beta"], tuning.chosen["learning_rate_multiplier"]) == (0.5, 2)
+    assert tuning.chosen["settings"]["learning_rate"] == pytest.approx(2 * 1e-3 / 20)
+    assert "train_mean_token_accuracy" not in figures(store, id)[0]
+    assert not any("held back" in line for line in told(store, id))
+
+
+def bad(**changes: str) -> bytes:
+    """Good rows, but for the third and the fifth."""
+    rows = lines(12).splitlines()
+    rows[2] = changes.get("third", "{oh").encode()
+    rows[4] = json.dumps({"messages": [{"role": "user", "content": "no answer"}]}).encode()
+    return b"\n".join(rows)
+
+
+def test_bad_lines_are_named_by_their_numbers(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    tuning = done(store, queued(store, bad()))
+    assert tuning.status == "failed"
+    assert tuning.error is not None
+    assert (tuning.error["code"], tuning.error["param"]) == (
+        "invalid_training_file",
+        "training_file",
+    )
+    assert "Line 3: " in tuning.error["message"]
+    assert "Line 5: " in tuning.error["message"]
+    assert str(tmp_path) not in tuning.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (lines(9), "It has 9 examples, but must have at least 10."),
+        (b"", "no"),
+        (b"PK\x03\x04", "Line 1"),
+        (pairs(), "Line 1: "),
+        (lines(12).replace(b"red", b"  "), "no answer to learn"),
+        (lines(12).replace(b"ball 4", b"ball " * 300), "Line 5: "),
+    ],
+)
+def test_a_file_of_no_use_is_refused_with_a_sentence(
+    tmp_path: Path, data: bytes, says: str
+) -> None:
+    store = Store(tmp_path)
+    id = queued(store, data or b"\n")
+    tuning = done(store, id)
+    assert tuning.error is not None
+    assert tuning.error["code"] == "invalid_training_file"
+    assert says in tuning.error["message"]
+    assert not work_folder(store, id).exists()
+
+
+def test_the_validation_file_is_looked_at_too(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    tuning = done(store, queued(store, validation_file=upload(store, bad())))
+    assert tuning.error is not None
+    assert (tuning.error["code"], tuning.error["param"]) == (
+        "invalid_validation_file",
+        "validation_file",
+    )
+
+
+def test_a_file_that_is_deleted_before_it_was_looked_at_is_missed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id = queued(store)
+    uploaded.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
+    tuning = done(store, id)
+    assert tuning.error is not None
+    assert tuning.error["code"] == "file_not_found"
+
+
+@pytest.mark.slow
+def test_a_file_may_be_deleted_once_it_was_looked_at(tmp_path: Path) -> None:
+    from assay.jobs.service import work_on
+
+    store = Store(tmp_path)
+    id = queued(store, hyperparameters={"n_epochs": 1})
+    work_on(store, [CHECK]).once()
+    uploaded.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
+    assert fine_tuning.find(store, PROJECT, id).status == "queued"
+    assert done(store, id).status == "succeeded"
+
+
+def test_what_waits_is_cancelled_at_once_and_stays_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id = queued(store)
+    assert fine_tuning.cancel(store, PROJECT, id).status == "cancelled"
+    with pytest.raises(StateError, match="over"):
+        fine_tuning.cancel(store, PROJECT, id)
+    with pytest.raises(StateError, match="not paused"):
+        fine_tuning.resume(store, PROJECT, id)
+    assert done(store, id).status == "cancelled"
+
+
+def test_what_was_asked_to_be_cancelled_never_succeeds(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id = queued(store)
+    job = queue.claim(store, "w", [CHECK])
+    assert job is not None
+    assert fine_tuning.cancel(store, PROJECT, id).status == "cancelled"
+    name = ServedNameRow(name="ft:x", project=PROJECT, target="version:1")
+    queue.finish(store, job, {"model": "m"}, [name])
+    assert fine_tuning.find(store, PROJECT, id).status == "cancelled"
+    with store.session() as session:
+        assert session.get(ServedNameRow, "ft:x") is None
+
+
+def test_what_waits_can_be_paused_and_resumed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id = queued(store)
+    assert fine_tuning.pause(store, PROJECT, id).status == "paused"
+    with pytest.raises(StateError, match="paused already"):
+        fine_tuning.pause(store, PROJECT, id)
+    assert done(store, id).status == "paused"
+    assert fine_tuning.resume(store, PROJECT, id).status == "validating_files"
+
+
+def test_others_see_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id = queued(store)
+    for look in (fine_tuning.find, fine_tuning.cancel, fine_tuning.events, fine_tuning.checkpoints):
+        with pytest.raises(NotFoundError):
+            look(store, "other", id)
+    assert fine_tuning.tunings(store, "other") == ([], False)
+
+
+def test_pages_go_from_the_newest_to_the_oldest(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    ids = [queued(store, metadata={"n": str(n % 2)} if n else None) for n in range(5)][::-1]
+    first, more = fine_tuning.tunings(store, PROJECT, limit=3)
+    assert ([t.id for t in first], more) == (ids[:3], True)
+    rest, more = fine_tuning.tunings(store, PROJECT, after=first[-1].id, limit=3)
+    assert ([t.id for t in rest], more) == (ids[3:], False)
+    odd, _ = fine_tuning.tunings(store, PROJECT, metadata={"n": "1"})
+    assert [t.id for t in odd] == [ids[1], ids[3]]
+    assert [t.id for t in fine_tuning.tunings(store, PROJECT, metadata={})[0]] == [ids[-1]]
+    events, more = fine_tuning.events(store, PROJECT, ids[0], limit=1)
+    assert [e.message for e in events] == ["Queued."]
+    assert not more

@@ -1,0 +1,88 @@
+"""A fine-tuning that takes seconds: a tiny random model in its own cache, a dozen short rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.small import write_model
+
+from assay.jobs import fine_tuning
+from assay.jobs.service import work_on
+from assay.jobs.tuning_request import TuningRequest
+from assay.models.hashes import tensors_sha256
+from assay.models.pull import RECORD
+from assay.models.trust import weight_files
+from assay.store import uploaded
+from assay.store.files import sha256_file, write_json
+from assay.store.store import Store
+
+MODEL = "tests/tiny"
+PROJECT = "default"
+
+
+def write_cache(cache: Path) -> Path:
+    """A cache folder (ASSAY_CACHE) in which the tiny model looks as if it came from the hub."""
+    folder = write_model(cache / "models" / MODEL.replace("/", "--"))
+    files = {file.name: file.stat().st_size for file in folder.iterdir()}
+    write_json(
+        folder / RECORD,
+        {
+            "source": MODEL,
+            "sha256": None,
+            "licence": None,
+            "hub": True,
+            "files": files,
+            "tensors": tensors_sha256([sha256_file(file) for file in weight_files(folder)]),
+        },
+    )
+    return cache
+
+
+def lines(count: int = 14, shift: int = 0) -> bytes:
+    """JSONL of conversations: a question with a number, and its answer."""
+    rows = [
+        {
+            "messages": [
+                {"role": "system", "content": "Say the colour."},
+                {"role": "user", "content": f"ball {n + shift}"},
+                {"role": "assistant", "content": ("red", "blue")[n % 2]},
+            ]
+        }
+        for n in range(count)
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def pairs(count: int = 14) -> bytes:
+    """JSONL of preferences."""
+    rows = [
+        {
+            "input": {"messages": [{"role": "user", "content": f"ball {n}"}]},
+            "preferred_output": [{"role": "assistant", "content": "red"}],
+            "non_preferred_output": [{"role": "assistant", "content": "blue"}],
+        }
+        for n in range(count)
+    ]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def upload(store: Store, data: bytes, purpose: str = "fine-tune") -> str:
+    """A file of the project; its id."""
+    return uploaded.keep(store, PROJECT, [data], "rows.jsonl", purpose).id
+
+
+def queued(store: Store, data: bytes | None = None, **fields: Any) -> str:
+    """A fine-tuning of the tiny model, as a request would make it; its id."""
+    fields.setdefault("hyperparameters", {"n_epochs": 4, "batch_size": 3})
+    body = {"model": MODEL, "training_file": upload(store, data or lines()), **fields}
+    return fine_tuning.create(store, PROJECT, TuningRequest.model_validate(body), seed=7)
+
+
+def done(store: Store, id: str) -> fine_tuning.FineTuning:
+    """Work until nothing waits, in this process; the fine-tuning as it then is."""
+    worker = work_on(store)
+    while worker.once():
+        fine_tuning.sweep(store)
+    return fine_tuning.find(store, PROJECT, id)

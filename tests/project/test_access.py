@@ -1,0 +1,69 @@
+"""Keys and the audit log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assay.errors import AssayError, UsageError
+from assay.project.access import create_key, find_key, first_key, list_keys, revoke_key
+from assay.store.audit import entries
+from assay.store.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "state")
+
+
+def test_a_key_is_found_by_its_secret_until_it_is_revoked(store: Store) -> None:
+    key, secret = create_key(store, "support", "ci", ["chat", "files"])
+    assert find_key(store, secret) == key
+    assert find_key(store, secret + "x") is None
+    assert find_key(store, "\udcff") is None
+    assert revoke_key(store, key.id).revoked is not None
+    assert find_key(store, secret) is None
+    assert revoke_key(store, key.id).revoked is not None
+    with pytest.raises(AssayError):
+        revoke_key(store, "key_none")
+
+
+def test_the_secret_is_nowhere_on_disk(store: Store) -> None:
+    _, secret = create_key(store, "support", "ci", ["chat"])
+    store.engine.dispose()
+    for file in store.folder.rglob("*"):
+        if file.is_file():
+            assert secret.encode() not in file.read_bytes()
+
+
+def test_the_first_key_is_made_once(store: Store) -> None:
+    secret = first_key(store, "default")
+    assert secret is not None
+    assert secret.startswith("assay-")
+    assert len(secret) > 30
+    found = find_key(store, secret)
+    assert found is not None
+    assert found.scopes == ("admin",)
+    revoke_key(store, found.id)
+    assert first_key(store, "default") is None
+
+
+def test_unknown_scopes_are_refused(store: Store) -> None:
+    for scopes in ([], ["root"]):
+        with pytest.raises(UsageError):
+            create_key(store, "support", "x", scopes)
+    assert list_keys(store) == []
+
+
+def test_who_made_and_revoked_keys_is_on_record(store: Store) -> None:
+    key, secret = create_key(store, "support", "ci", ["chat"], who="ann")
+    revoke_key(store, key.id, who="ben")
+    revoke_key(store, key.id, who="cara")
+    log = entries(store, "support")
+    assert [(e.who, e.action, e.what) for e in log] == [
+        ("ben", "key.revoke", key.id),
+        ("ann", "key.create", key.id),
+    ]
+    assert secret not in str([e.details for e in log])
+    assert entries(store, "other") == []

@@ -1,0 +1,62 @@
+"""`assay serve` as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ASSAY = (sys.executable, "-m", "assay.cli.main")
+KEY = re.compile(r"^.*(assay-[A-Za-z0-9_-]{16,}).*$", re.MULTILINE)
+
+
+@dataclass
+class Server:
+    """A running one.
+
+    Attributes:
+        key: the admin key that it has printed, "" if none.
+    """
+
+    process: subprocess.Popen[bytes]
+    url: str
+    key: str
+    output: Path
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@contextmanager
+def server(folder: Path, *options: str, command: tuple[str, ...] = ASSAY) -> Iterator[Server]:
+    """Serve a folder; everything that is printed goes into a file."""
+    output = folder / "output.txt"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [*command, "serve", "--port", "0", *options],
+            cwd=folder,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+    try:
+        deadline = time.monotonic() + 120
+        while not (found := re.search(r"Listening on (\S+)", output.read_text())):
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() < deadline, output.read_text()
+            time.sleep(0.05)
+        key = KEY.search(output.read_text())
+        yield Server(process, found[1], key[1] if key else "", output)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()

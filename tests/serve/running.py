@@ -1,0 +1,71 @@
+"""A server on a free port of this machine, in a thread of the test."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import openai
+import uvicorn
+
+from assay.project.access import create_key
+from assay.project.workspace import Workspace
+from assay.serve.app import create_app
+from tests.serve.scripted import ScriptedEngine, ScriptedEngines
+
+STARTER = "smollm2-135m-instruct"
+
+
+@dataclass
+class Running:
+    """What a test talks to."""
+
+    url: str
+    key: str
+    workspace: Workspace
+    engines: ScriptedEngines
+
+    @property
+    def engine(self) -> ScriptedEngine:
+        return self.engines.the
+
+    def client(self, key: str | None = None) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0)
+
+    def http(self, key: str | None = None) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {key or self.key}"}
+        return httpx.Client(base_url=self.url, headers=headers)
+
+    def new_key(self, *scopes: str, project: str | None = None) -> str:
+        workspace = self.workspace
+        return create_key(workspace.store, project or workspace.name, "test", scopes)[1]
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Running]:
+    """Serve a folder with scripted engines."""
+    workspace = Workspace(folder)
+    engines = ScriptedEngines()
+    _, key = create_key(workspace.store, workspace.name, "test", ["admin"])
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(64)
+    config = uvicorn.Config(create_app(workspace, engines), log_level="error")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield Running(url, key, workspace, engines)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()

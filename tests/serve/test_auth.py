@@ -1,0 +1,140 @@
+"""Every route with no key, a wrong one, one of another scope; what a key may bring at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from assay.project.access import create_key, revoke_key
+from assay.project.workspace import Workspace
+from assay.serve import auth
+from assay.serve.app import create_app
+from assay.serve.auth import OPEN_PATHS
+from tests.serve.running import STARTER, Running
+from tests.serve.scripted import ScriptedEngine, ScriptedEngines
+
+
+def routes() -> list[tuple[str, str]]:
+    """Method and path of every route that the app has."""
+    app = create_app(None, None)  # type: ignore[arg-type]
+    paths = app.openapi()["paths"]
+    found = [(method.upper(), path) for path, methods in paths.items() for method in methods]
+    return [(method, path) for method, path in found if path not in OPEN_PATHS]
+
+
+def _path(path: str) -> str:
+    import re
+
+    return re.sub(r"\{[^}]*\}", "x", path)
+
+
+@pytest.mark.parametrize(("method", "path"), [*routes(), ("GET", "/openapi.json"), ("GET", "/x")])
+def test_no_route_answers_without_a_key(server: Running, method: str, path: str) -> None:
+    url = server.url + _path(path)
+    for header in (
+        None,
+        "",
+        "Bearer",
+        "Basic eDp5",
+        "Bearer assay-wrong",
+        "Bearer \xff",
+    ):
+        headers = {} if header is None else {"Authorization": header.encode("latin-1")}
+        told = httpx.request(method, url, headers=headers, content=b"{")
+        assert told.status_code == 401, header
+        assert told.json()["error"]["code"] == "invalid_api_key"
+        assert told.headers["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(("method", "path"), routes())
+def test_no_route_answers_a_key_of_no_use_for_it(server: Running, method: str, path: str) -> None:
+    """The scope `traces` is good for none of the routes there are here."""
+    body = {"model": STARTER, "messages": [{"role": "user", "content": "a"}], "prompt": "a"}
+    fields = {
+        "/v1/chat/completions": ("model", "messages"),
+        "/v1/completions": ("model", "prompt"),
+    }.get(path, ())
+    whole: dict[str, Any] = {name: body[name] for name in fields} or {"model": "a", "input": "a"}
+    with server.http(server.new_key("traces")) as http:
+        told = http.request(method, _path(path), json=whole)
+    if "/traces" in path:
+        return
+    assert told.status_code == 403, told.text
+    assert told.json()["error"]["code"] == "insufficient_permissions"
+
+
+def test_a_scope_opens_its_routes_and_no_others(server: Running) -> None:
+    with server.http(server.new_key("chat")) as http:
+        assert http.get("/v1/models").status_code == 200
+        assert http.get("/metrics").status_code == 403
+
+
+def test_a_revoked_key_is_refused_within_a_second(server: Running) -> None:
+    key, secret = create_key(server.workspace.store, "default", "x", ["chat"])
+    with server.http(secret) as http:
+        assert http.get("/v1/models").status_code == 200
+        revoke_key(server.workspace.store, key.id)
+        time.sleep(auth.REMEMBERED_S + 0.1)
+        assert http.get("/v1/models").status_code == 401
+
+
+def test_no_body_is_read_before_the_key_is_known(server: Running) -> None:
+    """A stranger who announces a gigabyte is told off at once."""
+    import socket
+
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n"
+        )
+        assert b" 401 " in connection.recv(4096)
+
+
+def test_a_large_body_is_refused(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "BODY_BYTES", 1000)
+
+    def parts() -> Any:
+        for _ in range(10):
+            yield b" " * 200
+
+    with server.http() as http:
+        for content in (b" " * 1001, parts()):
+            headers = {"Content-Type": "application/json"}
+            told = http.post("/v1/chat/completions", content=content, headers=headers)
+            assert told.status_code == 413
+            assert told.json()["error"]["code"] == "request_too_large"
+
+
+def test_a_key_has_so_many_requests_at_once(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    _, secret = create_key(workspace.store, "default", "x", ["chat"])
+    app = create_app(workspace, ScriptedEngines(ScriptedEngine(pause_s=0.5)), at_once=1)
+    body = {"model": STARTER, "messages": [{"role": "user", "content": "a"}]}
+    headers = {"Authorization": f"Bearer {secret}"}
+    with TestClient(app, headers=headers) as client:
+        first = threading.Thread(
+            target=client.post, args=("/v1/chat/completions",), kwargs={"json": body}
+        )
+        first.start()
+        time.sleep(0.2)
+        told = client.get("/v1/models")
+        first.join()
+        assert told.status_code == 429
+        assert told.headers["Retry-After"] == "1"
+        assert client.get("/v1/models").status_code == 200
+
+
+def test_no_websocket_is_opened(tmp_path: Path) -> None:
+    with (
+        TestClient(create_app(Workspace(tmp_path), ScriptedEngines())) as client,
+        pytest.raises(WebSocketDisconnect),
+        client.websocket_connect("/v1/models"),
+    ):
+        pass

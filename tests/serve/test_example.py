@@ -1,0 +1,65 @@
+"""The example in examples/: OpenAI's documentation, a real server, the starter model."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.serve.process import server
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "openai_drop_in.py"
+
+
+def test_it_knows_nothing_of_assay() -> None:
+    text = EXAMPLE.read_text("utf-8")
+    code = text.split('"""', 2)[2]
+    assert "assay" not in code.lower()
+    assert set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) == {
+        *("argparse", "csv", "io", "json", "time", "pathlib", "openai")
+    }
+
+
+@pytest.mark.slow
+def test_it_runs_against_a_real_server(tmp_path: Path) -> None:
+    animals = ["cat", "dog", "parrot", "horse"]
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"{name} feeds the {animals[n % 4]}."},
+                {"role": "assistant", "content": animals[n % 4].upper()},
+            ]
+        }
+        for n, name in enumerate(["Ann", "Ben", "Cara", "Dov", "Eli", "Fay"] * 4)
+    ]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with server(tmp_path) as running:
+        environment = {
+            **os.environ,
+            "OPENAI_BASE_URL": f"{running.url}/v1",
+            "OPENAI_API_KEY": running.key,
+        }
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLE), str(data), "--epochs", "4"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=400,
+        )
+        assert done.returncode == 0, done.stderr + running.output.read_text()
+        assert running.stop() == 0
+    told = done.stdout
+    assert re.search(
+        r"^ft:smollm2-135m-instruct:default:drop-in:\w{8} after \d+ tokens$", told, re.M
+    )
+    assert re.search(r"Step 1/24: training loss=", told)
+    assert told.count("checkpoint ft:") == 3
+    first, last = re.search(r"train_loss (\S+) -> (\S+) in 24 steps", told).groups()  # type: ignore[union-attr]
+    assert float(last) < float(first) / 2
+    assert "answered: CAT" in told

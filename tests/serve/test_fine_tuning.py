@@ -1,0 +1,271 @@
+"""Fine-tuning jobs and graders over HTTP, by OpenAI's own client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from assay.jobs import fine_tuning
+from assay.jobs.service import work_on
+from assay.store.audit import entries
+from tests.jobs.tiny_tuning import MODEL, lines, write_cache
+from tests.serve.running import Running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("ASSAY_CACHE", str(write_cache(tmp_path_factory.mktemp("cache"))))
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[openai.OpenAI]:
+    with server.client() as client:
+        yield client
+
+
+def uploaded(client: openai.OpenAI, data: bytes | None = None, purpose: Any = "fine-tune") -> str:
+    file = ("rows.jsonl", lines() if data is None else data)
+    return client.files.create(file=file, purpose=purpose).id
+
+
+def worked(server: Running) -> None:
+    """What a worker beside the server would do."""
+    worker = work_on(server.workspace.store)
+    while worker.once():
+        pass
+
+
+@pytest.mark.slow
+def test_a_job_from_its_file_to_its_model(server: Running, client: openai.OpenAI) -> None:
+    file = uploaded(client)
+    job = client.fine_tuning.jobs.create(
+        model=MODEL,
+        training_file=file,
+        suffix="toy",
+        seed=3,
+        metadata={"a": "b"},
+        method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2}}},
+    )
+    assert (job.status, job.seed, job.fine_tuned_model) == ("validating_files", 3, None)
+    assert job.hyperparameters.batch_size == "auto"
+    worked(server)
+    job = client.fine_tuning.jobs.retrieve(job.id)
+    assert job.status == "succeeded", job.error
+    assert job.fine_tuned_model is not None
+    assert job.fine_tuned_model.startswith(f"ft:{MODEL}:default:toy:")
+    assert (job.hyperparameters.n_epochs, job.hyperparameters.batch_size) == (2, 4)
+    assert job.hyperparameters.learning_rate_multiplier == 1
+    assert job.method is not None
+    assert job.method.supervised is not None
+    assert job.finished_at is not None
+    assert job.trained_tokens
+    assert job.metadata == {"a": "b"}
+    assert [j.id for j in client.fine_tuning.jobs.list(metadata={"a": "b"})] == [job.id]
+
+    events = list(client.fine_tuning.jobs.list_events(job.id, limit=3))
+    assert len({event.id for event in events}) == len(events)
+    assert events[-1].message == "Queued."
+    metrics: Any = [event.data for event in events if event.type == "metrics"]
+    assert metrics[0]["full_valid_loss"] > 0
+    assert {"train_loss", "train_mean_token_accuracy"} < set(metrics[1])
+    checkpoints = list(client.fine_tuning.jobs.checkpoints.list(job.id, limit=1))
+    assert [c.step_number for c in checkpoints] == [6, 3]
+    assert checkpoints[0].fine_tuned_model_checkpoint == f"{job.fine_tuned_model}:ckpt-step-6"
+    table = client.files.content(job.result_files[0]).text
+    assert table.splitlines()[0].startswith("step,train_loss,train_accuracy,valid_loss")
+
+    served = {model.id for model in client.models.list()}
+    assert {job.fine_tuned_model, checkpoints[0].fine_tuned_model_checkpoint} <= served
+    hello: Any = [{"role": "user", "content": "hello"}]
+    answer = client.chat.completions.create(model=job.fine_tuned_model, messages=hello)
+    assert answer.choices[0].message.content == "hello"
+    assert server.engines.models[-1].startswith("version:")
+
+    with pytest.raises(openai.BadRequestError, match="cannot go on from one yet"):
+        client.fine_tuning.jobs.create(model=job.fine_tuned_model, training_file=file)
+    with pytest.raises(openai.BadRequestError, match="over"):
+        client.fine_tuning.jobs.cancel(job.id)
+
+    other = server.client(server.new_key("admin", project="other"))
+    jobs = other.fine_tuning.jobs
+    for look in (
+        jobs.retrieve,
+        jobs.cancel,
+        jobs.pause,
+        jobs.resume,
+        jobs.list_events,
+        jobs.checkpoints.list,
+    ):
+        with pytest.raises(openai.NotFoundError):
+            look(job.id)
+    with pytest.raises(openai.NotFoundError):
+        jobs.create(model=MODEL, training_file=file)
+    with pytest.raises(openai.NotFoundError):
+        other.chat.completions.create(model=job.fine_tuned_model, messages=hello)
+    assert not list(jobs.list())
+
+
+def test_a_bad_file_is_told_with_its_lines(server: Running, client: openai.OpenAI) -> None:
+    rows = lines().splitlines()
+    rows[6] = b'{"messages": "none"}'
+    job = client.fine_tuning.jobs.create(
+        model=MODEL,
+        training_file=uploaded(client, b"\n".join(rows)),
+        hyperparameters={"n_epochs": 1},
+    )
+    worked(server)
+    job = client.fine_tuning.jobs.retrieve(job.id)
+    assert job.status == "failed"
+    assert job.error is not None
+    assert job.error.code == "invalid_training_file"
+    assert job.error.param == "training_file"
+    assert "Line 7: messages" in job.error.message
+    last = next(e for e in client.fine_tuning.jobs.list_events(job.id) if e.level == "error")
+    assert last.message == job.error.message
+
+
+def test_cancel_pause_and_resume(server: Running, client: openai.OpenAI) -> None:
+    jobs = client.fine_tuning.jobs
+    job = jobs.create(model=MODEL, training_file=uploaded(client))
+    assert jobs.pause(job.id).status == "paused"
+    assert jobs.resume(job.id).status == "validating_files"
+    with pytest.raises(openai.BadRequestError, match="not paused"):
+        jobs.resume(job.id)
+    assert jobs.cancel(job.id).status == "cancelled"
+    told = {row.action for row in entries(server.workspace.store, server.workspace.name)}
+    assert {f"fine_tuning.{done}" for done in ("create", "pause", "resume", "cancel")} <= told
+
+
+@pytest.mark.parametrize(
+    ("changes", "param", "says"),
+    [
+        ({"model": "gpt-4o"}, "model", "does not exist"),
+        ({"training_file": "file-none"}, "training_file", "no file"),
+        ({"validation_file": "file-none"}, "validation_file", "no file"),
+        ({"method": {"type": "reinforcement"}}, "method.type", "not there yet"),
+        ({"method": {"type": "party"}}, "method.type", "supervised"),
+        ({"method": {"type": "dpo", "supervised": {}}}, "method", "says nothing"),
+        (
+            {"integrations": [{"type": "wandb", "wandb": {"project": "p"}}]},
+            "integrations",
+            "Weights & Biases",
+        ),
+        ({"hyperparameters": {"n_epochs": 0}}, "hyperparameters.n_epochs", "or 'auto'"),
+        ({"hyperparameters": {"n_epochs": "many"}}, "hyperparameters.n_epochs", "or 'auto'"),
+        ({"hyperparameters": {"batch_size": 10**9}}, "hyperparameters.batch_size", "or 'auto'"),
+        ({"hyperparameters": {}, "method": {"type": "supervised"}}, "hyperparameters", "method"),
+        ({"suffix": "x" * 65}, "suffix", "64"),
+        ({"seed": -1}, "seed", "0"),
+        ({"metadata": {str(n): "" for n in range(17)}}, "metadata", "16"),
+        ({"metadata": {"k": "v" * 513}}, "metadata.k", "512"),
+        ({"colour": "red"}, "colour", "Unknown parameter"),
+    ],
+)
+def test_what_cannot_be_asked_for(
+    server: Running, client: openai.OpenAI, changes: dict[str, Any], param: str, says: str
+) -> None:
+    body = {"model": MODEL, "training_file": uploaded(client), **changes}
+    answer = server.http().post("/v1/fine_tuning/jobs", json=body)
+    error = answer.json()["error"]
+    assert answer.status_code in (400, 404)
+    assert error["param"] == param
+    assert says in error["message"]
+    assert not any(
+        job.training_file == body["training_file"] for job in client.fine_tuning.jobs.list()
+    )
+
+
+def test_a_file_for_something_else_is_refused(server: Running, client: openai.OpenAI) -> None:
+    file = uploaded(client, purpose="batch")
+    with pytest.raises(openai.BadRequestError, match="uploaded for batch") as refused:
+        client.fine_tuning.jobs.create(model=MODEL, training_file=file)
+    assert refused.value.code == "invalid_file_purpose"
+
+
+def test_events_of_a_wrong_place(server: Running, client: openai.OpenAI) -> None:
+    job = client.fine_tuning.jobs.create(model=MODEL, training_file=uploaded(client))
+    for after in ("ftevent-x", "x" * 50, f"ftevent-{9**30}"):
+        with pytest.raises(openai.NotFoundError):
+            client.fine_tuning.jobs.list_events(job.id, after=after)
+    with pytest.raises(openai.NotFoundError):
+        client.fine_tuning.jobs.list(after="ftjob-none")
+    with pytest.raises(openai.NotFoundError):
+        client.fine_tuning.jobs.checkpoints.list(job.id, after="none")
+    fine_tuning.cancel(server.workspace.store, server.workspace.name, job.id)
+
+
+SAME: Any = {
+    "type": "string_check",
+    "name": "same",
+    "operation": "eq",
+    "input": "{{sample.output_text}}",
+    "reference": "{{ item.answer }}",
+}
+ALIKE: Any = {
+    "type": "text_similarity",
+    "name": "alike",
+    "evaluation_metric": "fuzzy_match",
+    "input": "{{sample.output_json.city}}",
+    "reference": "{{item.list[1]}}",
+}
+
+
+def test_graders_run(client: openai.OpenAI) -> None:
+    graders = client.fine_tuning.alpha.graders
+    assert graders.validate(grader=SAME).grader is not None
+    done = graders.run(grader=SAME, item={"answer": "yes"}, model_sample="yes")
+    assert (done.reward, done.metadata.scores) == (1.0, {"same": 1.0})
+    assert not done.metadata.errors.invalid_variable_error
+    done = graders.run(grader=SAME, item={}, model_sample="yes")
+    assert (done.reward, done.metadata.errors.invalid_variable_error) == (0.0, True)
+    both: Any = {
+        "type": "multi",
+        "name": "both",
+        "graders": {"same": SAME, "alike": ALIKE},
+        "calculate_output": "0.25 * same + 0.75 * alike ^ 2",
+    }
+    sample = '{"city": "Oslo"}'
+    done = graders.run(
+        grader=both, item={"answer": sample, "list": [1, "Oslo"]}, model_sample=sample
+    )
+    assert (done.reward, done.sub_rewards) == (1.0, {"same": 1.0, "alike": 1.0})
+    done = graders.run(grader=both, item={"answer": "", "list": [1, "Oslo"]}, model_sample="Oslo")
+    assert done.metadata.errors.sample_parse_error
+
+
+@pytest.mark.parametrize(
+    ("grader", "says"),
+    [
+        ({"type": "python", "name": "p", "source": "def grade(s, i): return 1"}, "never"),
+        ({"type": "score_model", "name": "s", "model": "m", "input": []}, "yet"),
+        ({**ALIKE, "evaluation_metric": "meteor"}, "yet"),
+        ({**SAME, "input": "{{ nothing }}"}, "no variable"),
+        (
+            {"type": "multi", "name": "m", "graders": {"a": SAME}, "calculate_output": "b + 1"},
+            "uses 'b'",
+        ),
+        (
+            {
+                "type": "multi",
+                "name": "m",
+                "graders": {"a": SAME},
+                "calculate_output": "__import__('os')",
+            },
+            "not a formula",
+        ),
+    ],
+)
+def test_graders_that_are_refused(server: Running, grader: Any, says: str) -> None:
+    for path, more in (("validate", {}), ("run", {"model_sample": "x", "item": {}})):
+        answer = server.http().post(
+            f"/v1/fine_tuning/alpha/graders/{path}", json={"grader": grader, **more}
+        )
+        assert answer.status_code == 400
+        assert says in answer.json()["error"]["message"]
+        assert answer.json()["error"]["param"] == "grader"

@@ -1,0 +1,192 @@
+"""The real thing: a process in an empty folder, the starter model, the unmodified clients."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from pydantic import BaseModel
+
+from assay.errors import UsageError
+from assay.project.workspace import Workspace
+from assay.serve.server import is_loopback, serve
+from tests.serve.process import ASSAY, Server, server
+from tests.serve.running import STARTER
+from tests.serve.scripted import ScriptedEngines
+
+FRANCE: Any = [{"role": "user", "content": "What is the capital of France? One word."}]
+slow = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with server(tmp_path_factory.mktemp("empty")) as running:
+        yield running
+
+
+@pytest.fixture
+def client(real: Server) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{real.url}/v1", api_key=real.key, max_retries=0)
+
+
+@slow
+def test_an_empty_folder_has_the_starter(client: openai.OpenAI) -> None:
+    assert any("smollm2" in model.id for model in client.models.list())
+
+
+@slow
+def test_it_answers(client: openai.OpenAI) -> None:
+    made = client.chat.completions.create(
+        model=STARTER, messages=FRANCE, temperature=0, max_tokens=12
+    )
+    assert "Paris" in (made.choices[0].message.content or "")
+    assert made.usage is not None
+    assert made.usage.prompt_tokens > 10
+    stream = client.chat.completions.create(
+        model=STARTER, messages=FRANCE, temperature=0, max_tokens=12, stream=True
+    )
+    parts = [chunk.choices[0].delta.content or "" for chunk in stream]
+    assert "".join(parts) == made.choices[0].message.content
+    answer = client.responses.create(
+        model=STARTER, input=FRANCE, temperature=0, max_output_tokens=12
+    )
+    assert answer.output_text == made.choices[0].message.content
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+@slow
+def test_structured_outputs_and_forced_tools_hold_for_a_small_model(client: openai.OpenAI) -> None:
+    turns: Any = [{"role": "user", "content": "Ann is 7 years old. As JSON."}]
+    made = client.chat.completions.parse(
+        model=STARTER, messages=turns, temperature=0, max_tokens=60, response_format=Person
+    )
+    assert made.choices[0].message.parsed == Person(name="Ann", age=7)
+    city = {"type": "string", "enum": ["Paris", "Oslo"]}
+    parameters = {"type": "object", "properties": {"city": city}, "required": ["city"]}
+    function = {"name": "weather", "parameters": parameters | {"additionalProperties": False}}
+    tools: Any = [{"type": "function", "function": function}]
+    called = client.chat.completions.create(
+        model=STARTER,
+        messages=FRANCE,
+        tools=tools,
+        tool_choice="required",
+        temperature=0,
+        max_tokens=60,
+    )
+    [call] = called.choices[0].message.tool_calls or []
+    assert json.loads(call.function.arguments)["city"] in ("Paris", "Oslo")  # type: ignore[union-attr]
+
+
+@slow
+def test_curl(real: Server) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("there is no curl here")
+    body = {"model": STARTER, "messages": FRANCE, "temperature": 0, "max_tokens": 8}
+    for stream in (False, True):
+        told = subprocess.run(
+            [
+                curl, "-sN", f"{real.url}/v1/chat/completions",
+                "-H", f"Authorization: Bearer {real.key}",
+                "-H", "Content-Type: application/json",
+                "-d", json.dumps(body | {"stream": stream}),
+            ],
+            capture_output=True, text=True, timeout=120, check=True,
+        ).stdout  # fmt: skip
+        assert "Paris" in told
+        assert not stream or told.endswith("data: [DONE]\n\n")
+
+
+@slow
+def test_llm_with_an_extra_model_file(real: Server, tmp_path: Path) -> None:
+    (tmp_path / "extra-openai-models.yaml").write_text(
+        f"- model_id: starter\n  model_name: {STARTER}\n  api_base: {real.url}/v1\n"
+    )
+    environment = {**os.environ, "LLM_USER_PATH": str(tmp_path)}
+    for options in ((), ("--no-stream",)):
+        told = subprocess.run(
+            [
+                sys.executable, "-m", "llm", "prompt", FRANCE[0]["content"], "-m", "starter",
+                "--key", real.key, "-o", "temperature", "0", "-o", "max_tokens", "12", *options,
+            ],
+            env=environment, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert "Paris" in told.stdout, told.stderr
+
+
+@slow
+def test_the_key_is_shown_once_and_a_signal_ends_it_well(tmp_path: Path) -> None:
+    with server(tmp_path) as first:
+        lines = [line for line in first.output.read_text().splitlines() if first.key in line]
+        assert len(lines) == 1
+        assert first.stop() == 0
+    with server(tmp_path) as second:
+        assert second.key == ""
+        headers = {"Authorization": f"Bearer {first.key}"}
+        assert httpx.get(f"{second.url}/v1/models", headers=headers).status_code == 200
+        made = json.loads(_keys(tmp_path, "create", "ci", "--scope", "chat", "--json"))
+        headers = {"Authorization": f"Bearer {made['key']}"}
+        assert httpx.get(f"{second.url}/v1/models", headers=headers).status_code == 200
+        assert made["key"] not in _keys(tmp_path, "list", "--json")
+        _keys(tmp_path, "revoke", made["id"])
+        assert httpx.get(f"{second.url}/v1/models", headers=headers).status_code in (200, 401)
+        assert second.stop() == 0
+        assert made["key"] not in second.output.read_text()
+
+
+def _keys(folder: Path, *words: str) -> str:
+    done = subprocess.run(
+        [*ASSAY, "keys", *words], cwd=folder, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout
+
+
+@slow
+def test_tls(tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl here")
+    subprocess.run(
+        [
+            openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+            "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-addext",
+            "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem",
+        ],
+        cwd=tmp_path, capture_output=True, check=True,
+    )  # fmt: skip
+    with server(tmp_path, "--tls-cert", "cert.pem", "--tls-key", "key.pem") as running:
+        assert running.url.startswith("https://")
+        import ssl
+
+        trusted = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+        assert httpx.get(f"{running.url}/healthz", verify=trusted).json() == {"status": "ok"}
+
+
+def test_plain_http_stays_on_this_machine(tmp_path: Path) -> None:
+    said: list[str] = []
+    for options in (
+        {"host": "0.0.0.0"},
+        {"host": "::"},
+        {"host": "10.0.0.1"},
+        {"tls_cert": tmp_path / "c"},
+        {"tls_cert": tmp_path / "c", "tls_key": tmp_path / "k"},
+    ):
+        with pytest.raises(UsageError):
+            serve(Workspace(tmp_path), ScriptedEngines(), said.append, port=0, **options)  # type: ignore[arg-type]
+    assert not said
+    assert is_loopback("127.0.0.1")
+    assert is_loopback("::1")
+    assert not is_loopback("example.org")
