@@ -275,6 +275,7 @@ class TraceLabelRow(Table):
     agent: Mapped[str] = mapped_column(String(64))
     score: Mapped[float | None] = mapped_column(Float, nullable=True)
     who: Mapped[str] = mapped_column(String(200))
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
 
 
 class FileRow(Table):
