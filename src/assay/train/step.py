@@ -1,7 +1,8 @@
 """One step's loss and gradients.
 
 Supervised loss of a step = sum of w·(token cross-entropy) / sum of w, over the trained tokens of
-*all* its rows, w being the row's weight. Dividing by the whole step's tokens, never by a pass's,
+*all* its rows, w being the row's weight. Where a teacher has said how likely it holds other tokens
+(`assay.train.distillation`), the cross-entropy is against its distribution. Dividing by the whole step's tokens, never by a pass's,
 makes the gradient independent of how the step is cut to fit the memory.
 
 The rows of a step go through the model as a tree (`assay.prefix.pack`): what several of them start
@@ -23,6 +24,7 @@ from assay.errors import ModelError
 from assay.prefix import training as attention
 from assay.prefix.decode import can_share
 from assay.prefix.pack import Pack, in_packs
+from assay.train.distillation import Soft, backward_soft, soft_losses
 from assay.train.loss import Head, backward_cross_entropy, logits_head, token_losses
 from assay.train.sequences import TrainingSequence, Unit, alone, padded_batches
 
@@ -263,6 +265,11 @@ def _pass(
         hidden, targets, row = trained_states(model, rows)
     if objective is None:
         factor = torch.tensor([r.weight / whole for r in rows], device=hidden.device)[row]
+        if any(r.taught is not None for r in rows):
+            soft = Soft.of(rows, targets)
+            if backward:
+                return float(backward_soft(head, hidden, soft, factor))
+            return float((soft_losses(head, hidden, soft) * factor).sum(dtype=torch.float64))
         if backward:
             return float(backward_cross_entropy(head, hidden, targets, factor))
         return float((token_losses(head, hidden, targets) * factor).sum(dtype=torch.float64))
