@@ -95,6 +95,12 @@ class Context:
         """Where work in progress (checkpoints) is kept."""
         return self.store.folder / "work"
 
+    @property
+    def training_prompt(self) -> str:
+        """The system prompt a version is trained and served with."""
+        own = self.config.fine_tune.system_prompt
+        return self.config.system_prompt if own is None else own
+
     def measure(self, agent: Agent) -> Measurement:
         """The agent on validation."""
         return self.bench.measure(agent, self.validation)

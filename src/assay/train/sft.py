@@ -30,7 +30,7 @@ from assay.train.loop import ObjectiveOf, Observe, Run
 from assay.train.sequences import TrainingSequence, Unit, check_sequences, fingerprint
 from assay.train.step import check_head
 
-TRAINER = 3  # raised when the same settings and data would train other weights
+TRAINER = 4  # raised when the same settings and data would train other weights
 UnitT = TypeVar("UnitT", bound=Unit)
 _ADAPTER = "adapter"
 _RESULT = "training.json"
@@ -54,6 +54,8 @@ class TrainResult:
         tokens_per_s: `tokens` / `seconds` (checkpoints and validation included in the time).
         peak_bytes: the most memory the process had (on a GPU: on the device).
         compute, threads, activation_checkpointing: see `Choices`.
+        preparation_seconds: of work before the first step that is not in `seconds`: reference
+            log-probabilities, and what a teacher has taken.
     """
 
     adapter: Path
@@ -69,6 +71,7 @@ class TrainResult:
     compute: str
     threads: int
     activation_checkpointing: bool
+    preparation_seconds: float = 0.0
 
 
 def train_units(

@@ -2,8 +2,9 @@
 
 Supervised loss of a step = sum of w·(token cross-entropy) / sum of w, over the trained tokens of
 *all* its rows, w being the row's weight. Where a teacher has said how likely it holds other tokens
-(`assay.train.distillation`), the cross-entropy is against its distribution. Dividing by the whole step's tokens, never by a pass's,
-makes the gradient independent of how the step is cut to fit the memory.
+(`assay.train.distillation`), the cross-entropy is against its distribution. Dividing by the whole
+step's tokens, never by a pass's, makes the gradient independent of how the step is cut to fit the
+memory.
 
 The rows of a step go through the model as a tree (`assay.prefix.pack`): what several of them start
 with is computed once, exactly. Nothing behind a row's last trained token is computed. Models whose
