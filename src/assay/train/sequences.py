@@ -135,8 +135,24 @@ def epoch_order(rows: int, seed: int, epoch: int) -> list[int]:
     return order
 
 
+def packed_batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Places of rows that lie one behind the other, longest first.
+
+    A batch holds at most `tokens` tokens, but always one row.
+    """
+    batches: list[list[int]] = []
+    held = 0
+    for place in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if not batches or held + lengths[place] > tokens:
+            batches.append([])
+            held = 0
+        batches[-1].append(place)
+        held += lengths[place]
+    return batches
+
+
 def padded_batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Places of rows of similar length, for models whose prefixes cannot be shared.
+    """Places of rows of similar length, for models whose rows can be neither shared nor packed.
 
     Longest first, so that memory runs out at once or not at all. A batch holds at most `tokens`
     tokens, padding included, but always one row.
