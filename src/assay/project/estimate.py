@@ -28,14 +28,15 @@ ONE_BY_ONE = 5.0
 """An answer alone takes this many times its share of a full batch."""
 STEP_SECONDS = 0.05
 """Of a token, however few answers are in the making: small sets do not fill a batch."""
-START_SECONDS = 12.0
-"""Of a comparison: libraries to import, rows to read and check, result and report to write."""
+START_SECONDS = 14.0
+"""Of a comparison: libraries and the base to load, rows to check, result and report to write."""
 LOAD_SECONDS = 2.0
-"""Of a model, from disk to its first answer; a version is merged and checked, too."""
+"""Of a model, from disk to its first answer: again for the training, then for the version."""
 TRY_SECONDS = 6.0
 """Of trying the number formats before a training."""
-PROBE_SECONDS = 8.0
-"""Of the probe of forgetting (docs/forgetting.md) on one model; base and version are probed."""
+PROBE_SECONDS = 5.0
+"""Of the probe of forgetting on one model, between 3 in bfloat16 and 8 in float32
+(docs/forgetting.md); base and version are probed."""
 BYTES_PER_PARAMETER = 4
 
 
@@ -132,9 +133,8 @@ def _seconds(name: str, config: Config, sizes: Sizes, scale: float) -> float:
     else:
         runs = [0.0] * modes
         extra = 0.0
-    extra += LOAD_SECONDS * scale
     if name == "fine-tune":
-        extra += (TRY_SECONDS + LOAD_SECONDS + 2 * PROBE_SECONDS) * scale
+        extra += (TRY_SECONDS + 2 * LOAD_SECONDS + 2 * PROBE_SECONDS) * scale
     validation = sum(_answers(sizes, shown, scale, sizes.validation) for shown in runs)
     last = runs[-1]
     timed = _answers(sizes, last, scale, THROUGHPUT_PROMPTS)
