@@ -364,6 +364,6 @@ def _allowed(
         if mask is None or not mask[0, token]:
             return None
         masks[place] = mask[0]
-        if token != answer[-1] or place < len(masks) - 1:
+        if place < len(masks) - 1:
             constraint.accept(token)
     return masks

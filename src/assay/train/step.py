@@ -125,7 +125,7 @@ def running(model: nn.Module) -> Iterator[None]:
 def in_passes(model: nn.Module, units: Sequence[Unit], tokens: int) -> list[list[int]]:
     """Places of the units that go through the model together."""
     base = causal_lm(model)
-    layout = layout_of(base)  # type: ignore[arg-type]
+    layout = layout_of(base)
     rows = [[row.inputs for row in unit.rows] for unit in units]
     long = _long_beyond(base)
     passes: list[list[int]] = []
@@ -178,7 +178,7 @@ def trained_states(
     targets = torch.tensor([r.ids[c] for r, own in zip(rows, columns, strict=True) for c in own])
     row = torch.tensor([r for r, own in enumerate(columns) for _ in own])
     before = [torch.tensor(own) - 1 for own in columns]
-    layout = layout_of(base)  # type: ignore[arg-type]
+    layout = layout_of(base)
     if layout == "tree":
         pack = Pack([r.inputs for r in rows], device)
         hidden = _decoder(base)(
