@@ -169,7 +169,7 @@ class RemoteEngine:
                 if failure.pause is not None:
                     if failure.pause > LONGEST_PAUSE_S:
                         return _failed(f"{reason}; it asks for {failure.pause:.0f} s of silence")
-                    self._not_before = time.monotonic() + failure.pause
+                    self._not_before = max(self._not_before, time.monotonic() + failure.pause)
                     pause = failure.pause + pause * 0.1
                 if call.stop.wait(pause):
                     return _failed(f"{self.name}: stopped")
