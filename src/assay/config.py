@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -13,6 +14,7 @@ from pydantic import (
     ValidationError,
     ValidatorFunctionWrapHandler,
     field_validator,
+    model_validator,
 )
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -110,6 +112,13 @@ class FineTuneSection(Strict):
     teacher: str | None = Field(
         None, description="a larger model whose answers are learned (distillation)"
     )
+    distill: Literal["auto", "answers", "logprobs"] = Field(
+        "auto",
+        description="what of a teacher is learned; auto: its log-probabilities where they fit",
+    )
+    rehearsal: float = Field(
+        0.0, ge=0, le=0.5, description="share of general rows among those trained on (sft only)"
+    )
     tracking: list[Literal["tensorboard", "mlflow"]] = Field(
         default_factory=list, description="where the curve is written too"
     )
@@ -170,6 +179,43 @@ class Generate(Strict):
     )
 
 
+class Provider(Strict):
+    """An endpoint that speaks OpenAI's chat completions; its models are `remote:NAME/MODEL`."""
+
+    base_url: str = Field(description="up to and with /v1, e.g. https://api.openai.com/v1")
+    key_env: str | None = Field(None, description="the environment variable that holds the key")
+    key_file: str | None = Field(None, description="a file that holds the key and nothing else")
+    consent: bool = Field(False, description="true: this project's rows may be sent there")
+    private_network: bool = Field(
+        False, description="true: loopback and private addresses and plain http are allowed"
+    )
+    concurrency: int = Field(4, ge=1, le=64, description="requests under way at once")
+    timeout_s: float = Field(60.0, gt=0, description="for one answer")
+    retries: int = Field(3, ge=0, le=10, description="after an outage, a 429 or a cut answer")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("use an address such as https://api.openai.com/v1")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("leave out user, password, ? and #; the key goes into key_env")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Provider:
+        if self.base_url.startswith("http:") and not self.private_network:
+            raise ValueError("https is required, unless private_network is true")
+        if self.key_env and self.key_file:
+            raise ValueError("use key_env or key_file, not both")
+        return self
+
+
+REMOTE = "remote:"
+"""What a reference to a provider's model begins with."""
+
+
 class Costs(Strict):
     """Prices for the cost to own. Null means unknown, which is never counted as 0."""
 
@@ -209,6 +255,9 @@ class Config(Strict):
     few_shot: FewShot = FewShot()
     fine_tune: FineTuneSection = FineTuneSection()
     generate: Generate = Generate()
+    providers: dict[str, Provider] = Field(
+        default_factory=dict, description="endpoints of models elsewhere, by a name of your own"
+    )
     costs: Costs = Costs()
 
     @field_validator("name")
@@ -216,6 +265,24 @@ class Config(Strict):
     def _name_is_a_slug(cls, value: str) -> str:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", value):
             raise ValueError("use small letters, digits and hyphens, at most 63")
+        return value
+
+    @field_validator("providers")
+    @classmethod
+    def _names_are_slugs(cls, value: dict[str, Provider]) -> dict[str, Provider]:
+        for name in value:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
+                raise ValueError(f"{name!r}: use small letters, digits and hyphens, at most 63")
+        return value
+
+    @field_validator("model")
+    @classmethod
+    def _is_on_this_machine(cls, value: str) -> str:
+        if value.startswith(REMOTE):
+            raise ValueError(
+                "the project's model is trained and served on this machine; a provider's model can "
+                "be fine_tune.teacher"
+            )
         return value
 
     def primary_grader(self) -> GraderSpec:

@@ -122,6 +122,11 @@ class Example:
         return self.target.content
 
     @property
+    def liked(self) -> bool:
+        """Whether the target may serve as a right answer: nobody turned the thumb down on it."""
+        return self.desirable is not False
+
+    @property
     def accepted(self) -> tuple[str, ...]:
         """Every output that counts as right: the target, then the references."""
         return (self.output, *self.references)

@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 from tests.evaluate.scripted import ScriptedEngine
+from tests.generate.provider import Reply, said, serving
 from tests.small import write_model
 from tests.train.test_sft import Watcher
+from tests.train.tiny import SETTINGS
 
 from assay.agent.engines import Engines
 from assay.candidates import distill
 from assay.candidates.building import Context
-from assay.candidates.distill import taught, with_answer
-from assay.candidates.fine_tune import train_version
+from assay.candidates.distill import with_answer
+from assay.candidates.fine_tune import Prepared, lesson_of, train_version
 from assay.config import Config
 from assay.errors import ConfigError, DataError, ModelError
 from assay.evaluate.measure import Bench
@@ -35,7 +37,7 @@ TRAIN = tuple(
 )
 
 
-def _context(folder: Path, fine_tune: dict[str, Any], **fields: Any) -> Context:
+def context_of(folder: Path, fine_tune: dict[str, Any], **fields: Any) -> Context:
     config = Config.model_validate(
         {
             "name": "pets",
@@ -52,6 +54,10 @@ def _context(folder: Path, fine_tune: dict[str, Any], **fields: Any) -> Context:
     store = Store(folder / ".assay")
     bench = Bench(config, folder, store, Engines(store, dtype="float32"), Watcher())
     return Context(TRAIN, TRAIN[:2], bench)
+
+
+def taught(context: Context) -> tuple[Example, ...]:
+    return lesson_of(context).examples
 
 
 @pytest.fixture
@@ -76,7 +82,7 @@ def test_the_teachers_answers_are_the_targets(
         return Answer(f"as {request.messages[-1].content}")
 
     engine = scripted(rule)
-    context = _context(tmp_path, {"teacher": "large"})
+    context = context_of(tmp_path, {"teacher": "large"})
     learned = taught(context)
     assert [(e.id, e.input, e.output) for e in learned] == [
         (text, text, f"as {text}") for text in ("one", "two", "three")
@@ -97,7 +103,7 @@ def test_an_answer_weighs_by_the_mean_probability_of_its_tokens() -> None:
 
 
 def test_without_a_teacher_nothing_changes(tmp_path: Path) -> None:
-    assert taught(_context(tmp_path, {})) is TRAIN
+    assert taught(context_of(tmp_path, {})) is TRAIN
 
 
 def test_what_is_not_fit_to_be_learned_is_left_out_and_counted(
@@ -105,10 +111,11 @@ def test_what_is_not_fit_to_be_learned_is_left_out_and_counted(
 ) -> None:
     answers = {"one": Answer("cut", finish="length"), "two": Answer(" "), "three": Answer("3")}
     scripted(lambda request, _: answers[request.messages[-1].content])
-    context = _context(tmp_path, {"teacher": "large"})
+    context = context_of(tmp_path, {"teacher": "large"})
     assert [e.output for e in taught(context)] == ["3"]
-    (line,) = context.progress.lines  # type: ignore[attr-defined]
-    assert line.endswith("3 answers: 1 cut at generate.max_new_tokens; 1 empty.")
+    assert context.progress.lines[0].endswith(  # type: ignore[attr-defined]
+        "3 answers: 1 cut at generate.max_new_tokens; 1 empty."
+    )
     calls = replace(
         TRAIN[2],
         messages=(
@@ -132,7 +139,7 @@ def test_an_outage_stops_it_and_only_what_is_missing_is_asked_again(
         return Answer("fine")
 
     engine = scripted(rule)
-    context = _context(tmp_path, {"teacher": "large"})
+    context = context_of(tmp_path, {"teacher": "large"})
     with pytest.raises(ModelError, match=r"1 of 3 inputs unanswered \(HTTP 503\)"):
         taught(context)
     up, before = True, len(engine.calls)
@@ -142,7 +149,122 @@ def test_an_outage_stops_it_and_only_what_is_missing_is_asked_again(
 
 def test_a_teacher_and_a_preference_method_do_not_go_together(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="learns from judgements"):
-        taught(_context(tmp_path, {"teacher": "large", "method": "dpo"}))
+        taught(context_of(tmp_path, {"teacher": "large", "method": "dpo"}))
+
+
+def test_what_is_none_of_the_labels_or_not_of_the_schema_is_left_out(
+    tmp_path: Path, scripted: Callable[..., ScriptedEngine]
+) -> None:
+    answers = {"one": Answer("cat"), "two": Answer("a cat"), "three": Answer("dog")}
+    scripted(lambda request, _: answers[request.messages[-1].content])
+    labels = context_of(tmp_path, {"teacher": "large"}, task="label", labels=["cat", "dog"])
+    assert [e.output for e in taught(labels)] == ["cat", "dog"]
+    answers = {"one": Answer('{"a": 1}'), "two": Answer('{"a": "b"}'), "three": Answer("{")}
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    records = context_of(tmp_path, {"teacher": "large"}, task="json", output_schema=schema)
+    assert [e.output for e in taught(records)] == ['{"a": 1}']
+
+
+def test_distill_without_a_teacher_is_a_slip(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is none.*fine_tune\.teacher"):
+        taught(context_of(tmp_path, {"distill": "logprobs"}))
+
+
+def test_log_probabilities_that_cannot_be_had_are_an_error_if_they_were_asked_for(
+    tmp_path: Path, scripted: Callable[..., ScriptedEngine]
+) -> None:
+    scripted(lambda request, _: Answer("fine"))
+    with pytest.raises(ConfigError, match="cannot be learned: it told no log-probabilities"):
+        taught(context_of(tmp_path, {"teacher": "large", "distill": "logprobs"}))
+    context = context_of(tmp_path, {"teacher": "large"})
+    taught(context)
+    assert context.progress.lines == [  # type: ignore[attr-defined]
+        "Learned are the teacher's answers alone: it told no log-probabilities."
+    ]
+
+
+def _speller(logprob: float, top: float) -> Callable[[dict[str, Any], int], Reply]:
+    """A provider whose model always says `ok`, one byte a token."""
+
+    def rule(body: dict[str, Any], _: int) -> Reply:
+        content = [
+            {
+                "token": letter,
+                "logprob": math.log(logprob),
+                "bytes": [ord(letter)],
+                "top_logprobs": [
+                    {"token": letter, "logprob": math.log(logprob), "bytes": [ord(letter)]},
+                    {"token": "z", "logprob": math.log(top), "bytes": [ord("z")]},
+                ],
+            }
+            for letter in "ok"
+        ]
+        return said("ok", logprobs={"content": content} if body.get("logprobs") else None)
+
+    return rule
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("distill", ["auto", "answers"])
+def test_a_student_is_trained_on_what_a_provider_says(tmp_path: Path, distill: str) -> None:
+    model = str(write_model(tmp_path / "student"))
+    fine_tune = {"epochs": 1, "rank": 2, "learning_rate": 1e-2, "rows_per_step": 2}
+    with serving(_speller(0.5, 0.25)) as served:
+        context = context_of(
+            tmp_path,
+            {**fine_tune, "teacher": "remote:far/big-1", "distill": distill},
+            model=model,
+            providers={"far": served.provider().model_dump()},
+        )
+        lesson = lesson_of(context)
+        version, result = train_version(context)
+        assert len(served.asked) == 3
+    assert [e.output for e in lesson.examples] == ["ok"] * 3
+    record = load_version(context.store.folder, version).record
+    assert result.preparation_seconds == pytest.approx(lesson.seconds)
+    assert lesson.seconds > 0
+    lines = context.progress.lines  # type: ignore[attr-defined]
+    assert lines[0] == (
+        f"Sending 3 rows for the provider far (http://127.0.0.1:{served.port}/v1); secrets and "
+        "personal data found in them: none."
+    )
+    if distill == "answers":
+        assert not any(lesson.taught)
+        assert {e.weight for e in lesson.examples} == {1.0}  # half of 2, as sure as it was
+        assert "answers alone" in lines[1]
+        assert "teacher" not in record.data
+    else:
+        ((taught_row,), *_) = lesson.taught
+        assert sorted(taught_row.probs[0].tolist())[-2:] == pytest.approx([0.25, 0.5])
+        assert {e.weight for e in lesson.examples} == {2.0}
+        assert lines[1].startswith("Learned are the teacher's log-probabilities")
+        assert record.data["teacher"] == lesson.digest
+
+
+def test_rows_leave_the_machine_only_if_the_project_has_agreed(tmp_path: Path) -> None:
+    train = (*TRAIN[:2], Example.of("Write to ann.lee@mail.org or +44 20 7946 0958", "x", id="p"))
+    with serving(_speller(0.5, 0.25)) as served:
+        context = context_of(
+            tmp_path,
+            {"teacher": "remote:far/big-1"},
+            providers={"far": served.provider(consent=False).model_dump()},
+        )
+        with pytest.raises(ConfigError) as caught:
+            taught(replace(context, train=train))
+        assert served.asked == []
+    told = str(caught.value)
+    assert "3 rows for the provider far" in told
+    assert "e-mail address: 1, phone number: 1" in told
+    assert "providers.far.consent" in told
+    assert "ann.lee" not in told
+    with pytest.raises(ConfigError, match=r"no provider 'near'\. Known are: far"):
+        taught(
+            context_of(
+                tmp_path,
+                {"teacher": "remote:near/x"},
+                providers={"far": served.provider().model_dump()},
+            )
+        )
 
 
 @pytest.mark.slow
@@ -151,15 +273,26 @@ def test_a_student_is_trained_on_what_a_local_teacher_says(tmp_path: Path) -> No
     student, teacher = write_model(tmp_path / "student"), write_model(tmp_path / "teacher")
     fine_tune = {"epochs": 1, "rank": 2, "learning_rate": 1e-2, "rows_per_step": 2}
     fields = {"task": "label", "labels": ["cat", "dog"], "model": str(student)}
-    context = _context(tmp_path, {**fine_tune, "teacher": str(teacher)}, **fields)
-    learned = taught(context)
-    assert {example.output for example in learned} <= {"cat", "dog"}
-    assert all(0 < example.weight < 2 for example in learned)
+    context = context_of(tmp_path, {**fine_tune, "teacher": str(teacher)}, **fields)
+    lesson = lesson_of(context)
+    assert {example.output for example in lesson.examples} <= {"cat", "dog"}
+    assert {example.weight for example in lesson.examples} == {2.0}
+    for (one,) in lesson.taught:
+        sums = one.probs.sum(axis=1)  # all that the labels allow is among the likeliest
+        assert sums.tolist() == pytest.approx([1.0] * len(sums))
+    answers = context_of(tmp_path, {"teacher": str(teacher), "distill": "answers"}, **fields)
+    alone = lesson_of(answers)
+    assert all(0 < example.weight < 2 for example in alone.examples)
+    assert not any(alone.taught)
+    assert Prepared.of(context).name(context, SETTINGS) != Prepared.of(answers).name(
+        answers, SETTINGS
+    )
     version, result = train_version(context)
     assert result.steps == 2
-    plain = train_version(_context(tmp_path, fine_tune, **fields))[0]
+    plain = train_version(context_of(tmp_path, fine_tune, **fields))[0]
     records = [load_version(context.store.folder, name).record for name in (version, plain)]
     assert records[0].data["train"] != records[1].data["train"]
     assert records[0].data["validation"] == records[1].data["validation"]
     assert records[0].settings["teacher"] == str(teacher)
+    assert result.preparation_seconds > 0
     assert json.dumps(records[0].settings)

@@ -189,6 +189,32 @@ def test_text_tasks_merge_outputs_of_one_input_where_it_is_measured(place: Place
     assert all(len(e.accepted) == 2 for e in place.part("validation"))
 
 
+def test_an_answer_that_somebody_disliked_measures_nothing(place: Place) -> None:
+    """Each input has a liked answer and a disliked one; no holdout row holds the latter."""
+    thumbs = [
+        {"prompt": sentence(i // 2), "completion": f"answer {i}", "label": i % 2 == 0}
+        for i in range(200)
+    ]
+    place.put("data.jsonl", thumbs)
+    manifest = place.prepare(config("text", columns=None))
+    held, checks = place.part("holdout"), place.part("validation")
+    assert held
+    assert all(example.liked and len(example.accepted) == 1 for example in held)
+    assert all(int(e.output.split()[1]) % 2 == 0 for e in held)
+    disliked = [example for example in checks if not example.liked]
+    assert disliked
+    assert not any(set(d.accepted) & set(e.accepted) for d in disliked for e in checks if e.liked)
+    assert [
+        f"{len(held)} of the holdout's {2 * len(held)} rows carry a thumb down: their answers "
+        "measure nothing, and they were left out.",
+        f"{len(disliked)} rows of validation carry a thumb down: kto's loss counts them, no score "
+        "does.",
+    ] == manifest.warnings
+    place.put("data.jsonl", [{**row, "label": False} for row in thumbs])
+    with pytest.raises(DataError, match="every row of the holdout carries a thumb down"):
+        place.prepare(config("text", columns=None))
+
+
 def test_at_most_so_many_rows_in_proportion(place: Place) -> None:
     place.put("data.jsonl", rows(900))
     place.put("holdout.jsonl", rows(300, start=1000))

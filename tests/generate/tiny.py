@@ -33,6 +33,15 @@ _SIZES = {
     "eos_token_id": 258,
     "initializer_range": 0.2,  # large enough that tokens are chosen clearly
 }
+_EYES = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+_PICTURE_IDS = {"image_token_index": 263, "boi_token_index": 261, "eoi_token_index": 262}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", {}),
     "llama, no groups": ("LlamaConfig", {"num_key_value_heads": 4}),
@@ -56,6 +65,7 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         "Gemma3TextConfig",
         {"head_dim": 16, "sliding_window": WINDOW, "query_pre_attn_scalar": 16},
     ),
+    "gemma3, with pictures": ("Gemma3Config", {}),
     "phi3": ("Phi3Config", {"sliding_window": WINDOW}),
     "smollm3": ("SmolLM3Config", {}),
 }
@@ -68,7 +78,11 @@ def tiny_model(family: str = "llama", seed: int = 0, **changes: Any) -> Any:
 
     name, special = FAMILIES[family]
     torch.manual_seed(seed)
-    config = getattr(transformers, name)(**{**_SIZES, **special, **changes})
+    if name == "Gemma3Config":
+        text = {**_SIZES, **FAMILIES["gemma3"][1], **changes}
+        config = transformers.Gemma3Config(text_config=text, vision_config=_EYES, **_PICTURE_IDS)
+    else:
+        config = getattr(transformers, name)(**{**_SIZES, **special, **changes})
     return AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
 
 

@@ -173,6 +173,7 @@ def key(
         lambda: key(replace(BASE, choices=("a", "b"))),
         lambda: key(replace(BASE, temperature=0.5)),
         lambda: key(replace(BASE, seed=1)),
+        lambda: key(replace(BASE, logprobs=0)),
     ],
     ids=[
         "agent",
@@ -189,6 +190,7 @@ def key(
         "choices",
         "temperature",
         "seed",
+        "logprobs",
     ],
 )
 def test_the_key_changes_with_all_that_can_change_an_answer(other: Any) -> None:
@@ -197,6 +199,7 @@ def test_the_key_changes_with_all_that_can_change_an_answer(other: Any) -> None:
 
 def test_every_field_of_a_request_is_in_the_key() -> None:
     tried = {"messages", "tools", "max_new_tokens", "schema", "choices", "temperature", "seed"}
+    tried |= {"logprobs"}
     assert set(Request.__slots__) == tried  # a new field needs a case above and a part in the key
 
 

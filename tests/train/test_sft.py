@@ -451,7 +451,8 @@ def test_a_model_whose_prefixes_are_not_shared_is_named(tmp_path: Path) -> None:
     watcher = Watcher()
     run(tmp_path, loaded=loaded, progress=watcher)
     assert watcher.lines == [
-        "Prefixes of GraniteForCausalLM cannot be shared yet: every row is computed whole."
+        "Prefixes of GraniteForCausalLM cannot be shared yet: rows are computed whole, "
+        "one behind the other."
     ]
 
 

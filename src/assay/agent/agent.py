@@ -32,7 +32,8 @@ class Agent(BaseModel):
 
     Attributes:
         kind: `chat` (a language model), `classical` (a baseline), `outside` (answers were brought).
-        model: a model reference, `version:ID`, `classical:BLOB` or `outside:BLOB`.
+        model: a model reference, `version:ID`, `remote:PROVIDER/MODEL`, `classical:BLOB` or
+            `outside:BLOB`.
         shown: conversations put before the input, each a list of messages in OpenAI's form.
         output_schema: JSON Schema of the answer; enforced where `constrained`.
         choices: the closed set of answers; enforced where `constrained`.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 
 from assay.agent.agent import Agent
-from assay.errors import ModelError
+from assay.config import REMOTE, Provider
+from assay.errors import ConfigError, ModelError
 from assay.example import Message
 from assay.generate.engine import Engine
 from assay.models.device import best_device, native_bfloat16
@@ -27,10 +29,19 @@ class Engines:
         dtype: of local models; `auto` is bfloat16 where this machine multiplies it natively (about
             twice as fast), else float32. It is part of the engine's identity.
         keep: how many local models stay in memory (a base and the version being judged).
+        providers: whose models `remote:PROVIDER/MODEL` names.
     """
 
-    def __init__(self, store: Store, *, dtype: str = "auto", keep: int = 2) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        dtype: str = "auto",
+        keep: int = 2,
+        providers: Mapping[str, Provider] | None = None,
+    ) -> None:
         self.store, self.keep = store, keep
+        self.providers = dict(providers or {})
         self._dtype = dtype
         self._loaded: dict[str, Engine] = {}
 
@@ -43,6 +54,7 @@ class Engines:
         """The engine of the agent's model.
 
         Raises:
+            ConfigError: the model is at a provider that nobody has described.
             ModelError: the model is not there or cannot be used.
         """
         if agent.model not in self._loaded:
@@ -59,6 +71,11 @@ class Engines:
             from assay.generate.classical import ClassicalEngine, load_classical
 
             return ClassicalEngine(load_classical(self.store.get(name)))
+        if model.startswith(REMOTE):
+            from assay.generate.remote import RemoteEngine, split_reference
+
+            provider, name = split_reference(model)
+            return RemoteEngine(provider, name, provider_of(self.providers, provider))
         if scheme == "outside":
             raise ModelError("the answers of an outside model cannot answer new questions.")
         from assay.chat.template import Template
@@ -78,6 +95,22 @@ class Engines:
             loaded = load(model, dtype=self.dtype)
             template = Template.of(loaded.tokenizer)
         return LocalEngine(loaded, template)
+
+
+def provider_of(providers: Mapping[str, Provider], name: str) -> Provider:
+    """The provider of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in providers:
+        known = f"Known are: {', '.join(sorted(providers))}." if providers else ""
+        raise ConfigError(
+            f"there is no provider {name!r}. {known}".strip(),
+            where="assay.yaml, providers",
+            fix=f"Add `{name}: {{base_url: https://..., key_env: ...}}`.",
+        )
+    return providers[name]
 
 
 def _fast_dtype() -> str:

@@ -1,6 +1,6 @@
 """What Assay brings along: the built-in project, data of a fictional ferry company, so that Assay
-runs before a user brings data of their own (what the records mean is written in `ferry/README.md`),
-and the probe of general ability. The data is CC0."""
+runs before a user brings data of their own (what the records mean is written in `ferry/README.md`);
+the probe of general ability; and general rows to rehearse. The data is CC0."""
 
 from pathlib import Path
 
@@ -16,3 +16,8 @@ def general() -> Path:
     One a line: `text` is to be predicted, `prompt` to be followed, as its grader says.
     """
     return Path(__file__).parent / "general.jsonl"
+
+
+def rehearsal() -> Path:
+    """General instructions with good answers, for `fine_tune.rehearsal`; none is in the probe."""
+    return Path(__file__).parent / "rehearsal.jsonl"

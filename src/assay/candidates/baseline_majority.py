@@ -9,7 +9,7 @@ from assay.generate.classical import dump_classical, fit_majority
 
 def build(context: Context) -> Candidate:
     """The most frequent label of train."""
-    model = fit_majority(context.train)
+    model = fit_majority(context.answered)
     agent = Agent(kind="classical", model=f"classical:{context.store.put(dump_classical(model))}")
     measured = context.measure(agent)
     return Candidate(

@@ -13,7 +13,7 @@ def build(context: Context) -> Candidate:
     results = []
     with context.progress.task("baseline-tfidf", len(TFIDF_GRID), "settings") as task:
         for settings in TFIDF_GRID:
-            model = fit_tfidf(context.train, settings)
+            model = fit_tfidf(context.answered, settings)
             blob = context.store.put(dump_classical(model))
             agent = Agent(kind="classical", model=f"classical:{blob}")
             results.append((settings, agent, context.measure(agent)))

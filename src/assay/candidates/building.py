@@ -13,7 +13,7 @@ from pathlib import Path
 
 from assay.agent.agent import Agent
 from assay.config import Config
-from assay.errors import ConfigError
+from assay.errors import ConfigError, DataError
 from assay.evaluate.measure import Bench, Measurement
 from assay.example import Example
 from assay.progress import Progress
@@ -100,9 +100,28 @@ class Context:
         """Where work in progress (checkpoints) is kept."""
         return self.store.folder / "work"
 
+    @property
+    def training_prompt(self) -> str:
+        """The system prompt a version is trained and served with."""
+        own = self.config.fine_tune.system_prompt
+        return self.config.system_prompt if own is None else own
+
+    @property
+    def answered(self) -> tuple[Example, ...]:
+        """The training rows whose answer may be shown or copied: those nobody disliked.
+
+        Raises:
+            DataError: there are none.
+        """
+        return _liked(self.train, "training")
+
     def measure(self, agent: Agent) -> Measurement:
-        """The agent on validation."""
-        return self.bench.measure(agent, self.validation)
+        """The agent on validation, rows with a thumb down left out: their answer is no measure.
+
+        Raises:
+            DataError: nothing is left.
+        """
+        return self.bench.measure(agent, _liked(self.validation, "validation"))
 
     def chat_agent(self, **changes: object) -> Agent:
         """The agent that the configuration describes, with some of it changed."""
@@ -137,6 +156,16 @@ class Context:
         wins = mode == "on" or bound.score >= free.score
         tried = (("constrained", bound.score, wins), ("unconstrained", free.score, not wins))
         return Chosen(tight, bound, tried) if wins else Chosen(agent, free, tried)
+
+
+def _liked(examples: tuple[Example, ...], part: str) -> tuple[Example, ...]:
+    liked = tuple(example for example in examples if example.liked)
+    if examples and not liked:
+        raise DataError(
+            f"every {part} row carries a thumb down: there is no right answer among them.",
+            fix="Add rows whose answer was liked.",
+        )
+    return liked
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,83 +1,144 @@
-"""Distillation: a teacher answers the training inputs, and its answers are what is learned.
+"""Distillation: a teacher answers the training inputs, and what it says is what is learned.
 
-The teacher is any model an engine answers for: a larger local model, or a version. It is asked as
-the project asks every model, with the agent's own system prompt, constrained where that is
-possible, greedily. Its answers are kept like those of an evaluation, so a killed run asks only for
-what is missing.
+The teacher is any model an engine answers for: a larger local model, a version, or a model at a
+provider. It is asked as the project asks every model, with the agent's own system prompt, greedily,
+constrained where that is possible. Its answers are kept like those of an evaluation, so a killed
+run asks only for what is missing.
 
-What is learned is text (sequence-level distillation, Kim & Rush 2016, arXiv:1606.07947). Where the
-teacher's log-probabilities are known, an answer weighs by the geometric mean of its tokens'
-probabilities: one that the teacher was unsure of, or was forced into by a constraint, counts less.
-The teacher's distribution over other tokens is not used.
+Learned is the teacher's distribution where it can be known (`fine_tune.distill`): of a local
+teacher with the student's tokenizer it is read off the model, of a provider's it is what it told,
+where its tokens are the student's own, one for one. Else its text alone is learned (sequence-level
+distillation, Kim & Rush 2016, arXiv:1606.07947), and an answer weighs by the geometric mean of its
+tokens' probabilities: one that the teacher was unsure of, or was forced into by a constraint,
+counts less.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import time
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-from assay.agent.engines import Engines
+import numpy as np
+
+from assay.agent.agent import Agent
+from assay.agent.consent import check_consent
+from assay.agent.engines import Engines, provider_of
 from assay.agent.runtime import assemble
 from assay.candidates.building import Context
+from assay.chat.template import Template
+from assay.config import REMOTE
 from assay.errors import ConfigError, DataError, ModelError
 from assay.evaluate.run import incomplete, run
-from assay.example import Example, Message
-from assay.generate.engine import Answer
+from assay.example import Example, Message, canonical_json
+from assay.generate.constrained import Grammars
+from assay.generate.engine import Answer, Engine, Request
+from assay.generate.local import LocalEngine
+from assay.generate.remote import split_reference
+from assay.models.load import load_tokenizer
+from assay.progress import SILENT, Progress
+from assay.store.files import write_json
+from assay.train.methods import sequences
+from assay.train.sequences import Taught, TrainingSequence, Unit, alone
+from assay.train.teacher import TOP, from_told, read_top, spellings
 
 
-def taught(context: Context) -> tuple[Example, ...]:
-    """The training examples with the teacher's answers as targets; without a teacher, as they are.
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is learned from.
 
-    Answers that were cut at `generate.max_new_tokens` or are empty are left out; so are examples
-    whose target calls tools, which no answer text can replace.
+    Attributes:
+        examples: with the teacher's answers where there is a teacher.
+        taught: for each of them, the teacher's distribution over every sequence that it is rendered
+            as; empty where its text is all there is.
+        seconds: of machine time that the teacher has taken, in all processes.
+    """
+
+    examples: tuple[Example, ...]
+    taught: tuple[tuple[Taught, ...], ...] = ()
+    seconds: float = 0.0
+
+    def units(self, template: Template, prompt: str) -> list[Unit]:
+        """The examples as supervised training takes them, each with what the teacher says of it."""
+        units: list[Unit] = []
+        for example, known in zip(self.examples, self.taught, strict=True):
+            rows = sequences([example], template, prompt)
+            if known:
+                rows = [replace(r, taught=t) for r, t in zip(rows, known, strict=True)]
+            units += alone(rows)
+        return units
+
+    @property
+    def digest(self) -> str | None:
+        """Sha256 (hex) of the distributions; None where there are none."""
+        if not any(self.taught):
+            return None
+        digest = hashlib.sha256()
+        for known in self.taught:
+            digest.update(b"%d\n" % len(known))
+            for taught in known:
+                digest.update(taught.ids.tobytes() + taught.probs.tobytes())
+        return digest.hexdigest()
+
+
+def learn_from_teacher(context: Context, teacher: str) -> Lesson:
+    """The training examples with the teacher's answers as targets, and its distributions.
+
+    Left out are answers that were cut at `generate.max_new_tokens`, are empty, or are none that the
+    job allows; and examples whose target calls tools, which no answer text can replace.
 
     Raises:
-        ConfigError: a teacher together with a method that learns from preferences.
+        ConfigError: a method that learns from preferences; a provider that is not known or that
+            nobody has agreed to; `distill: logprobs` where they cannot be known.
         DataError: no answer is fit to be learned.
         ModelError: the teacher cannot be loaded, or did not answer everything.
     """
     settings = context.config.fine_tune
-    if settings.teacher is None:
-        return context.train
     if settings.method != "sft":
         raise ConfigError(
             f"a teacher gives answers, and method {settings.method} learns from judgements.",
             where="assay.yaml, fine_tune.teacher",
             fix="Use method: sft, or remove the teacher.",
         )
-    answers = _answers(context, settings.teacher)
+    asked = _Asked.of(context, teacher)
+    answers = run(
+        asked.requests,
+        asked.engine,
+        agent_id=asked.agent.id,
+        folder=context.store.folder / "runs",
+        progress=context.progress,
+    )
     if failed := incomplete(answers):
         reason = next(answer.error for answer in answers if answer.finish == "error")
         raise ModelError(
-            f"the teacher {settings.teacher} left {failed} of {len(answers)} inputs unanswered "
-            f"({reason}).",
+            f"the teacher {teacher} left {failed} of {len(answers)} inputs unanswered ({reason}).",
             fix="The same command again asks for these only.",
         )
-    reasons: Counter[str] = Counter()
-    kept = []
-    for example, answer in zip(context.train, answers, strict=True):
-        reason = _unfit(example, answer)
-        if reason:
-            reasons[reason] += 1
-        else:
-            kept.append(with_answer(example, answer))
-    left_out = "; ".join(f"{count} {reason}" for reason, count in reasons.items())
-    if not kept:
-        raise DataError(
-            f"the teacher {settings.teacher} gave no answer fit to be learned: {left_out}.",
-            fix="Raise generate.max_new_tokens, or choose another teacher.",
-        )
-    if left_out:
-        context.progress.say(f"Left out of the teacher's {len(answers)} answers: {left_out}.")
-    return tuple(kept)
+    kept = _fit(context, asked.agent, answers)
+    known, seconds = _distributions(context, asked, kept, answers)
+    examples = tuple(
+        with_answer(context.train[place], answers[place], weighed=not taught)
+        for place, taught in zip(kept, known, strict=True)
+    )
+    return Lesson(examples, known, asked.engine.seconds + seconds)
 
 
-def with_answer(example: Example, answer: Answer) -> Example:
-    """The example with an answer as its target, weighed by how sure the teacher was of it."""
+def with_answer(example: Example, answer: Answer, *, weighed: bool = True) -> Example:
+    """The example with an answer as its target.
+
+    Args:
+        weighed: by how sure the teacher was of it.
+    """
     sure = 1.0
-    if answer.logprob is not None and answer.completion_tokens:
-        sure = math.exp(answer.logprob / answer.completion_tokens)
+    count = answer.completion_tokens if answer.tokens is None else len(answer.tokens)
+    if weighed and answer.logprob is not None and count:
+        sure = math.exp(answer.logprob / count)
     return replace(
         example,
         messages=(*example.prompt, Message("assistant", answer.text)),
@@ -88,7 +149,82 @@ def with_answer(example: Example, answer: Answer) -> Example:
     )
 
 
-def _unfit(example: Example, answer: Answer) -> str | None:
+class _Timed:
+    """An engine that keeps account of the time it has taken, in a file that outlives a kill."""
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self.inner, self._path = engine, path
+        self.identity, self.prompt_length = engine.identity, engine.prompt_length
+        try:
+            self.seconds = float(json.loads(path.read_text("utf-8"))["seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
+            self.seconds = 0.0
+
+    def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
+        began = time.monotonic()
+        answers = self.inner.answer(requests, progress)
+        self.seconds += time.monotonic() - began
+        write_json(self._path, {"seconds": self.seconds})
+        return answers
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A teacher, what it is asked, and where its account is kept."""
+
+    teacher: str
+    agent: Agent
+    requests: list[Request]
+    engine: _Timed
+    folder: Path
+
+    @classmethod
+    def of(cls, context: Context, teacher: str) -> _Asked:
+        config, remote = context.config, teacher.startswith(REMOTE)
+        agent = context.chat_agent(model=teacher)
+        held = agent.output_schema is not None or (agent.choices is not None and not remote)
+        if held and config.generate.constrained != "off":
+            agent = agent.model_copy(update={"constrained": True})
+        requests = assemble(agent, context.train, context.store)
+        if remote:
+            name, _ = split_reference(teacher)
+            provider = provider_of(config.providers, name)
+            check_consent(name, provider, requests, context.progress)
+            told = 0 if config.fine_tune.distill == "answers" else TOP
+            requests = [replace(request, logprobs=told) for request in requests]
+        # Engines of its own: a large teacher is not held in memory while its student trains.
+        engines = Engines(
+            context.store, dtype=config.generate.dtype, keep=1, providers=config.providers
+        )
+        engine = engines.for_agent(agent)
+        key = [agent.id, engine.identity, [example.content_hash() for example in context.train]]
+        name = hashlib.sha256(canonical_json(key).encode()).hexdigest()[:16]
+        folder = context.folder / f"teacher-{name}"
+        return cls(teacher, agent, requests, _Timed(engine, folder / "answering.json"), folder)
+
+
+def _fit(context: Context, agent: Agent, answers: Sequence[Answer]) -> list[int]:
+    """Places of the answers that may be learned; what is left out is counted aloud."""
+    reasons: Counter[str] = Counter()
+    kept = []
+    for place, (example, answer) in enumerate(zip(context.train, answers, strict=True)):
+        reason = _unfit(example, answer, agent)
+        if reason:
+            reasons[reason] += 1
+        else:
+            kept.append(place)
+    left_out = "; ".join(f"{count} {reason}" for reason, count in reasons.items())
+    if not kept:
+        raise DataError(
+            f"the teacher {agent.model} gave no answer fit to be learned: {left_out}.",
+            fix="Raise generate.max_new_tokens, or choose another teacher.",
+        )
+    if left_out:
+        context.progress.say(f"Left out of the teacher's {len(answers)} answers: {left_out}.")
+    return kept
+
+
+def _unfit(example: Example, answer: Answer, agent: Agent) -> str | None:
     """Why an answer must not be learned; None where it may be."""
     if example.target.tool_calls:
         return "whose target calls tools"
@@ -96,20 +232,138 @@ def _unfit(example: Example, answer: Answer) -> str | None:
         return "cut at generate.max_new_tokens"
     if not answer.text.strip():
         return "empty"
+    if agent.choices is not None and answer.text not in agent.choices:
+        return "that are none of the labels"
+    if agent.output_schema is not None and not _follows(answer.text, agent.output_schema):
+        return "that do not follow the schema"
     return None
 
 
-def _answers(context: Context, teacher: str) -> list[Answer]:
-    agent = context.chat_agent(model=teacher)
-    possible = agent.output_schema is not None or agent.choices is not None
-    if possible and context.config.generate.constrained != "off":
-        agent = agent.model_copy(update={"constrained": True})
-    # Engines of its own: a large teacher is not held in memory while its student trains.
-    engines = Engines(context.store, dtype=context.config.generate.dtype, keep=1)
-    return run(
-        assemble(agent, context.train, context.store),
-        engines.for_agent(agent),
-        agent_id=agent.id,
-        folder=context.store.folder / "runs",
+def _follows(text: str, schema: dict[str, Any]) -> bool:
+    from jsonschema import validators
+
+    kind = validators.validator_for(schema, default=validators.Draft202012Validator)
+    try:
+        return bool(kind(schema).is_valid(json.loads(text)))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _distributions(
+    context: Context, asked: _Asked, kept: Sequence[int], answers: Sequence[Answer]
+) -> tuple[tuple[tuple[Taught, ...], ...], float]:
+    """Of each kept answer the teacher's distributions, where they can be known; and seconds."""
+    settings, engine = context.config.fine_tune, asked.engine.inner
+    known: list[tuple[Taught, ...]] = [() for _ in kept]
+    seconds, why = 0.0, "fine_tune.distill is answers"
+    if settings.distill != "answers":
+        why = "its tokens are not the student's"
+        told = any(answers[place].tokens for place in kept)
+        if not (told or isinstance(engine, LocalEngine)):
+            why = "it told no log-probabilities"
+        else:
+            tokenizer, _ = load_tokenizer(context.config.model)
+            template, prompt = Template.of(tokenizer), context.training_prompt
+            learned = [with_answer(context.train[p], answers[p], weighed=False) for p in kept]
+            rows = [sequences([example], template, prompt) for example in learned]
+            if not isinstance(engine, LocalEngine):
+                known = _as_told(rows, [answers[p] for p in kept], spellings(tokenizer))
+            elif engine.loaded.tokenizer.get_vocab() == tokenizer.get_vocab():
+                requests = [asked.requests[place] for place in kept]
+                known, seconds = _read_off(context, asked, engine, learned, rows, requests)
+    found = sum(map(bool, known))
+    if settings.distill == "logprobs" and not found:
+        raise ConfigError(
+            f"the distribution of {asked.teacher} cannot be learned: {why}.",
+            where="assay.yaml, fine_tune.distill",
+            fix="Use auto or answers, or a teacher with the student's tokenizer.",
+        )
+    if found:
+        rest = len(kept) - found
+        context.progress.say(
+            f"Learned are the teacher's log-probabilities (of {TOP} tokens at each place)"
+            + (f"; of {rest} of {len(kept)} rows its answer alone." if rest else ".")
+        )
+    else:
+        context.progress.say(f"Learned are the teacher's answers alone: {why}.")
+    return tuple(known), seconds
+
+
+def _as_told(
+    rows: Sequence[Sequence[TrainingSequence]], answers: Sequence[Answer], spelled: dict[bytes, int]
+) -> list[tuple[Taught, ...]]:
+    """What a provider told of its answers; nothing where its tokens are not the student's."""
+    known: list[tuple[Taught, ...]] = []
+    for own, answer in zip(rows, answers, strict=True):
+        taught = from_told(own[0], answer.tokens or (), spelled) if len(own) == 1 else None
+        known.append(() if taught is None else (taught,))
+    return known
+
+
+def _read_off(
+    context: Context,
+    asked: _Asked,
+    engine: LocalEngine,
+    learned: Sequence[Example],
+    rows: Sequence[Sequence[TrainingSequence]],
+    requests: Sequence[Request],
+) -> tuple[list[tuple[Taught, ...]], float]:
+    """A local teacher's distributions over the rows that both spell alike."""
+    spelled = [sequences([e], engine.template, asked.agent.system_prompt) for e in learned]
+    alike = [
+        place
+        for place, (theirs, ours) in enumerate(zip(spelled, rows, strict=True))
+        if [_trained(row) for row in theirs] == [_trained(row) for row in ours]
+    ]
+    flat = [(place, row) for place in alike for row in spelled[place]]
+    last = {place: at for at, (place, _) in enumerate(flat)}
+    width = engine.model.get_output_embeddings().weight.shape[0]
+    grammars = Grammars(engine.loaded.tokenizer, width, engine.template.stop_ids)
+
+    def allowed(at: int) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+        place, row = flat[at]
+        return _allowed(grammars, requests[place], row, width) if last[place] == at else None
+
+    taught, seconds = read_top(
+        engine.model,
+        [row for _, row in flat],
+        asked.folder,
+        identity={**engine.identity, "agent": asked.agent.id},
+        vocabulary=len(engine.loaded.tokenizer),
+        tokens=context.config.fine_tune.tokens_per_pass,
+        allowed=allowed,
         progress=context.progress,
     )
+    known: list[tuple[Taught, ...]] = [() for _ in rows]
+    for (place, _), one in zip(flat, taught, strict=True):
+        known[place] = (*known[place], one)
+    return known, seconds
+
+
+def _trained(row: TrainingSequence) -> list[int]:
+    return [token for token, counts in zip(row.ids[1:], row.trained[1:], strict=True) if counts]
+
+
+def _allowed(
+    grammars: Grammars, request: Request, row: TrainingSequence, width: int
+) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+    """Bool [n, V], what the constraint allowed at each trained token of the last turn.
+
+    None where there was none, and where it would not have let these tokens through.
+    """
+    constraint = grammars.constraint(request)
+    if constraint is None:
+        return None
+    start = len(row.ids)
+    while start and row.trained[start - 1]:
+        start -= 1
+    answer = row.ids[start:]
+    masks = np.ones((row.trained_tokens, width), dtype=np.bool_)
+    for place, token in enumerate(answer, start=len(masks) - len(answer)):
+        mask = grammars.masks([constraint], width)
+        if mask is None or not mask[0, token]:
+            return None
+        masks[place] = mask[0]
+        if place < len(masks) - 1:
+            constraint.accept(token)
+    return masks

@@ -14,7 +14,7 @@ from assay.example import Example
 
 def build(context: Context) -> Candidate:
     """The best k of `few_shot.ks`, examples drawn from train by the split's seed."""
-    order = spread(context.train, seed=context.config.data.split.seed)
+    order = spread(context.answered, seed=context.config.data.split.seed)
 
     def agent_with(k: int) -> Agent:
         return context.chat_agent(shown=tuple(as_shown(example) for example in order[:k]))

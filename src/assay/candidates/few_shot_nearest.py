@@ -12,7 +12,7 @@ EMBEDDER = "all-minilm-l6-v2"
 
 def build(context: Context) -> Candidate:
     """The best k of `few_shot.ks`, chosen from train by the starter embedder."""
-    pool = context.store.put("".join(dump_examples(context.train)).encode())
+    pool = context.store.put("".join(dump_examples(context.answered)).encode())
 
     def agent_with(k: int) -> Agent:
         return context.chat_agent(nearest=Nearest(k=k, pool=pool, embedder=EMBEDDER))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay import __version__
 from assay.candidates.building import Candidate, Context, LossPoint, as_tried
-from assay.candidates.distill import taught
+from assay.candidates.distill import Lesson, learn_from_teacher
+from assay.candidates.rehearsal import mixed_in
 from assay.chat.template import Template
 from assay.config import FineTune
+from assay.errors import ConfigError
 from assay.example import Example, canonical_json
 from assay.models.device import best_device
 from assay.models.lineage import keep_rows, rows_sha256
@@ -29,7 +31,7 @@ from assay.train.tracking import tracking
 def build(context: Context) -> Candidate:
     """Train on train, stop early by validation, keep the version, measure it on validation."""
     version, result = train_version(context)
-    agent = context.chat_agent(model=f"version:{version}", system_prompt=training_prompt(context))
+    agent = context.chat_agent(model=f"version:{version}", system_prompt=context.training_prompt)
     chosen = context.choose_constraint(agent, context.measure(agent))
     return Candidate(
         name="fine-tune",
@@ -37,7 +39,7 @@ def build(context: Context) -> Candidate:
         agent=chosen.agent,
         tried=as_tried(chosen.tried),
         scores=tuple(chosen.measurement.primary_scores),
-        setup_seconds=result.seconds,
+        setup_seconds=result.seconds + result.preparation_seconds,
         fine_tuned=True,
         curated=True,
         retrained=True,
@@ -48,12 +50,6 @@ def build(context: Context) -> Candidate:
     )
 
 
-def training_prompt(context: Context) -> str:
-    """The system prompt the version is trained and served with."""
-    own = context.config.fine_tune.system_prompt
-    return context.config.system_prompt if own is None else own
-
-
 def train_version(context: Context) -> tuple[str, TrainResult]:
     """Train an adapter and keep it as a version; an interrupted training goes on.
 
@@ -62,13 +58,15 @@ def train_version(context: Context) -> tuple[str, TrainResult]:
     """
     config, prepared = context.config, Prepared.of(context)
     result = prepared.train(context, prepared.settings)
-    saw = {"train": prepared.examples, "validation": context.validation}
-    if prepared.examples is not context.train:
+    learned = prepared.lesson.examples
+    saw = {"train": learned, "general": prepared.general, "validation": context.validation}
+    if learned is not context.train:
         saw["asked"] = context.train
+    kept = {part: keep_rows(context.store, examples) for part, examples in saw.items() if examples}
     record = VersionRecord(
         base=config.model,
         base_sha256=prepared.loaded.weights_sha256,
-        data={part: keep_rows(context.store, examples) for part, examples in saw.items()},
+        data=prepared.data | kept,
         split=context.split,
         settings=prepared.settings.model_dump(mode="json", exclude={"tracking"}),
         template=prepared.template.to_dict(),
@@ -85,7 +83,8 @@ class Prepared:
     """What every training of a project on the same rows has in common.
 
     Attributes:
-        examples: what is trained on, with the teacher's answers where there is a teacher.
+        lesson: what is trained on, with the teacher's answers where there is a teacher.
+        general: rows that are mixed in, so that less is forgotten.
         units, checks: of training and validation.
         settings: the project's, with what it leaves open decided.
     """
@@ -93,7 +92,8 @@ class Prepared:
     loaded: LoadedModel
     template: Template
     prompt: str
-    examples: tuple[Example, ...]
+    lesson: Lesson
+    general: tuple[Example, ...]
     units: list[Unit]
     checks: list[Unit]
     settings: FineTune
@@ -101,25 +101,41 @@ class Prepared:
     @classmethod
     def of(cls, context: Context) -> Prepared:
         """Ask the teacher, if there is one, load the model and render the rows."""
-        settings, examples = context.config.fine_tune, taught(context)
+        settings = context.config.fine_tune
+        lesson = lesson_of(context)
+        general = mixed_in(settings, len(lesson.examples))
         loaded = load(context.config.model, dtype="float32")
         loaded.model.to(best_device())
-        template, prompt = Template.of(loaded.tokenizer), training_prompt(context)
+        template, prompt = Template.of(loaded.tokenizer), context.training_prompt
+        if settings.method == "sft":
+            units = lesson.units(template, prompt) + units_of("sft", general, template, "")
+        else:
+            units = units_of(settings.method, lesson.examples, template, prompt)
+        rows = len(lesson.examples)
         return cls(
             loaded,
             template,
             prompt,
-            examples,
-            units_of(settings.method, examples, template, prompt),
+            lesson,
+            general,
+            units,
             units_of(settings.method, context.validation, template, prompt),
-            auto.chosen(settings, parameters=loaded.model.num_parameters(), rows=len(examples)),
+            auto.chosen(settings, parameters=loaded.model.num_parameters(), rows=rows),
         )
+
+    @property
+    def data(self) -> dict[str, str]:
+        """Sha256 (hex) of each thing that is trained on."""
+        found = {"train": rows_sha256(self.lesson.examples)}
+        if self.lesson.digest is not None:
+            found["teacher"] = self.lesson.digest
+        if self.general:
+            found["general"] = rows_sha256(self.general)
+        return found
 
     def name(self, context: Context, settings: FineTune) -> str:
         """Of a training with these settings, and of its folder."""
-        key = _key(
-            self.loaded, self.template, self.prompt, self.examples, context.validation, settings
-        )
+        key = _key(self.loaded, self.template, self.prompt, self.data, context.validation, settings)
         return f"fine-tune-{key[:16]}"
 
     def train(
@@ -143,7 +159,7 @@ class Prepared:
                 write(point, rates)
                 observe(point, rates)
 
-            return train_by_method(
+            result = train_by_method(
                 self.loaded,
                 self.units,
                 self.checks,
@@ -152,13 +168,33 @@ class Prepared:
                 progress=context.progress,
                 observe=told,
             )
+        seconds = result.preparation_seconds + self.lesson.seconds
+        return replace(result, preparation_seconds=seconds)
+
+
+def lesson_of(context: Context) -> Lesson:
+    """What is learned from: the training rows, or what a teacher says to their inputs.
+
+    Raises:
+        AssayError: as `distill.learn_from_teacher`.
+    """
+    settings = context.config.fine_tune
+    if settings.teacher is not None:
+        return learn_from_teacher(context, settings.teacher)
+    if settings.distill != "auto":
+        raise ConfigError(
+            f"distill: {settings.distill} says what of a teacher is learned, and there is none.",
+            where="assay.yaml, fine_tune.distill",
+            fix="Name a fine_tune.teacher, or remove distill.",
+        )
+    return Lesson(context.train, tuple(() for _ in context.train))
 
 
 def _key(
     loaded: LoadedModel,
     template: Template,
     prompt: str,
-    train: tuple[Example, ...],
+    data: dict[str, str],
     validation: tuple[Example, ...],
     settings: FineTune,
 ) -> str:
@@ -166,7 +202,7 @@ def _key(
         loaded.weights_sha256,
         template.sha256,
         prompt,
-        rows_sha256(train),
+        data,
         rows_sha256(validation),
         settings.model_dump(mode="json", exclude={"tracking"}),
     ]

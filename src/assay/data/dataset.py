@@ -120,7 +120,7 @@ def renew(
     found = source.gather(holdout=False)
     fresh = source.read(file, found)
     if config.task == "text":
-        fresh = merge_references(fresh)
+        fresh = _merged(fresh)
     if len(fresh) < LEAST_NEW_EXAMPLES:
         raise DataError(
             f"{len(fresh)} usable new examples; a new holdout needs {LEAST_NEW_EXAMPLES}.",
@@ -165,6 +165,8 @@ def _divide(
     train, validation = [pool[r] for r in rest], found.validation
     if validation is None:
         train, validation = _without_validation(source, train, [component[r] for r in rest])
+    holdout, told = _measurable(holdout)
+    warnings += told
     if task == "text":
         holdout = merge_references(holdout)
     if generation == 1:
@@ -179,8 +181,13 @@ def _divide(
         validation = draw(validation, few, seed=seed, purpose="validation rows", stratum=stratum)
     with_twins = [*validation, *parted.validation_twins] if parted.alarm else None
     if task == "text":
-        validation = merge_references(validation)
-        with_twins = merge_references(with_twins) if with_twins is not None else None
+        validation = _merged(validation)
+        with_twins = _merged(with_twins) if with_twins is not None else None
+    if disliked := sum(not example.liked for example in validation):
+        warnings.append(
+            f"{disliked} rows of validation carry a thumb down: kto's loss counts them, no score "
+            "does."
+        )
     _check_parts(source, train, validation, holdout)
     if locked is not None and _sha256(holdout) != locked:
         raise HoldoutError(
@@ -215,6 +222,29 @@ def _divide(
         with_twins=with_twins,
         recycled=found.recycled,
     )
+
+
+def _measurable(holdout: list[Example]) -> tuple[list[Example], list[str]]:
+    """The rows of a holdout whose answer is right, as far as anybody said, and a warning."""
+    liked = [example for example in holdout if example.liked]
+    if len(liked) == len(holdout):
+        return holdout, []
+    if not liked:
+        raise DataError(
+            "every row of the holdout carries a thumb down: there is no right answer to measure "
+            "by.",
+            fix="Add rows whose answer was liked.",
+        )
+    return liked, [
+        f"{len(holdout) - len(liked)} of the holdout's {len(holdout)} rows carry a thumb down: "
+        "their answers measure nothing, and they were left out."
+    ]
+
+
+def _merged(examples: list[Example]) -> list[Example]:
+    """Right answers to one input become one row; those that somebody disliked stay themselves."""
+    liked = merge_references([example for example in examples if example.liked])
+    return [*liked, *(example for example in examples if not example.liked)]
 
 
 def _without_validation(

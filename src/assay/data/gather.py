@@ -16,7 +16,7 @@ from assay.example import Example, canonical_json
 from assay.progress import Progress
 from assay.store.files import sha256_file
 
-_RULES = 1  # raised when the same files would be divided otherwise; part of a split's key
+_RULES = 2  # raised when the same files would be divided otherwise; part of a split's key
 
 
 @dataclass(slots=True)

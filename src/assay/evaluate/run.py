@@ -276,7 +276,9 @@ def _read_batch(file: Path, key: str, number: int, progress: Progress) -> dict[i
             raise ValueError("its content does not fit its hash")
         if body["key"] != key or body["batch"] != number:
             raise ValueError("it is of another batch")
-        return {int(position): Answer(**answer) for position, answer in body["answers"].items()}
+        return {
+            int(position): Answer.from_dict(answer) for position, answer in body["answers"].items()
+        }
     except (ValueError, KeyError, TypeError) as error:
         progress.say(f"{file} is damaged ({error}); its requests are answered again.")
         return {}
@@ -291,6 +293,7 @@ def _request_dict(request: Request) -> dict[str, Any]:
         "choices": request.choices,
         "temperature": request.temperature,
         "seed": request.seed,
+        **({} if request.logprobs is None else {"logprobs": request.logprobs}),
     }
 
 

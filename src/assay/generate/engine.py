@@ -22,6 +22,8 @@ class Request:
         choices: the answer must be one of these texts (constrained decoding), or None.
         temperature: 0 is greedy.
         seed: of the sampling; with temperature 0 without effect.
+        logprobs: n asks for the answer's tokens, each with its log-probability and those of the n
+            most likely ones there; an engine that cannot tell them leaves `Answer.tokens` None.
     """
 
     messages: tuple[Message, ...]
@@ -31,6 +33,22 @@ class Request:
     choices: tuple[str, ...] | None = None
     temperature: float = 0.0
     seed: int = 0
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerToken:
+    """One token of an answer.
+
+    Attributes:
+        bytes: what it spells, in hexadecimal digits: a token may end inside a character.
+        logprob: its log-probability (natural log).
+        top: (bytes, log-probability) of the most likely tokens at its place.
+    """
+
+    bytes: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +63,7 @@ class Answer:
         completion_tokens: tokens generated, the stop token included; None likewise.
         logprob: sum of the log-probabilities (natural log) of the generated tokens, or None.
         error: the reason when finish is `error`.
+        tokens: of the text, where they were asked for and are known; the stop token is not told.
     """
 
     text: str
@@ -53,6 +72,19 @@ class Answer:
     completion_tokens: int | None = None
     logprob: float | None = None
     error: str | None = None
+    tokens: tuple[AnswerToken, ...] | None = None
+
+    @classmethod
+    def from_dict(cls, raw: dict[str, Any]) -> Answer:
+        """The inverse of `dataclasses.asdict`, after a way through JSON."""
+        told = raw.get("tokens")
+        tokens = None
+        if told is not None:
+            tokens = tuple(
+                AnswerToken(t["bytes"], t["logprob"], tuple((b, p) for b, p in t["top"]))
+                for t in told
+            )
+        return cls(**{**raw, "tokens": tokens})
 
 
 class Engine(Protocol):

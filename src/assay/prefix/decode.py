@@ -35,8 +35,11 @@ share their system prompt too."""
 
 
 def can_share(model: PreTrainedModel) -> bool:
-    """Whether prefixes of this model can be shared; other models need `PlainDecoder`."""
-    config = model.config
+    """Whether prefixes of this model can be shared; other models need `PlainDecoder`.
+
+    Of a model that also reads pictures (Gemma 3) the text part counts: pictures are never given.
+    """
+    config = model.config.get_text_config()
     return config.model_type in FAMILIES and not getattr(
         config, "use_bidirectional_attention", False
     )

@@ -34,7 +34,8 @@ class PackedRows:
         self._paths = [tuple(path) for path in paths]
         self._starts = [path[-1].node.end if path else 0 for path in paths]
         self._lengths = [0] * len(paths)
-        self.own = Rows(len(paths), slots, model.config.num_hidden_layers)
+        layers = model.config.get_text_config().num_hidden_layers
+        self.own = Rows(len(paths), slots, layers)
 
     def prefill(self, tokens: Sequence[Sequence[int]]) -> Tensor:
         """Logits [B, V] after the last of each row's first tokens, `CHUNK` tokens at a time."""

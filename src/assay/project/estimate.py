@@ -1,8 +1,9 @@
 """What a comparison will take, before it is started: time, memory, money.
 
-An estimate from counts and from speeds seen with the starter model on two cores, scaled by the
-model's size and the cores at hand; it is meant to be right within a factor of two (the demo was
-told 8 minutes and took 7:40).
+An estimate from counts, from speeds seen with the starter model on two cores, scaled by the model's
+size and the cores at hand, and from what every comparison pays whatever its size: libraries and
+models to load, number formats to try, latency to measure, forgetting to probe. It is meant to be
+right within a factor of two.
 """
 
 from __future__ import annotations
@@ -20,9 +21,22 @@ DECODE_TOKENS_PER_S = 300.0
 TRAIN_TOKENS_PER_S = 800.0
 CLASSICAL_SECONDS = 5.0
 EMBED_TEXTS_PER_S = 250.0
-LATENCY_PROMPTS = 6
+THROUGHPUT_PROMPTS = 24
+LATENCY_PROMPTS = 7
+"""`compare.performance` answers so many together, then so many one by one (one to warm up)."""
 ONE_BY_ONE = 5.0
 """An answer alone takes this many times its share of a full batch."""
+STEP_SECONDS = 0.05
+"""Of a token, however few answers are in the making: small sets do not fill a batch."""
+START_SECONDS = 14.0
+"""Of a comparison: libraries and the base to load, rows to check, result and report to write."""
+LOAD_SECONDS = 2.0
+"""Of a model, from disk to its first answer: again for the training, then for the version."""
+TRY_SECONDS = 6.0
+"""Of trying the number formats before a training."""
+PROBE_SECONDS = 5.0
+"""Of the probe of forgetting on one model, between 3 in bfloat16 and 8 in float32
+(docs/forgetting.md); base and version are probed."""
 BYTES_PER_PARAMETER = 4
 
 
@@ -66,7 +80,10 @@ def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> E
     """Time of each candidate (building on validation, then the holdout), memory, money."""
     scale = sizes.parameters / REFERENCE_PARAMETERS
     scale *= REFERENCE_CORES / max(1, os.cpu_count() or 1)
-    parts = tuple((name, _seconds(name, config, sizes, scale)) for name in names)
+    parts = (
+        ("start and report", START_SECONDS),
+        *((name, _seconds(name, config, sizes, scale)) for name in names),
+    )
     hours = sum(seconds for _, seconds in parts) / 3600
     price = config.costs.machine_hour_usd
     copies = 2 if "fine-tune" in names else 1
@@ -116,7 +133,16 @@ def _seconds(name: str, config: Config, sizes: Sizes, scale: float) -> float:
     else:
         runs = [0.0] * modes
         extra = 0.0
-    validation = sum(answer_seconds(sizes, shown, scale) for shown in runs) * sizes.validation
-    holdout = answer_seconds(sizes, runs[-1], scale) * sizes.holdout
-    one_by_one = LATENCY_PROMPTS * ONE_BY_ONE * answer_seconds(sizes, runs[-1], scale)
-    return extra + validation + holdout + one_by_one
+    if name == "fine-tune":
+        extra += (TRY_SECONDS + 2 * LOAD_SECONDS + 2 * PROBE_SECONDS) * scale
+    validation = sum(_answers(sizes, shown, scale, sizes.validation) for shown in runs)
+    last = runs[-1]
+    timed = _answers(sizes, last, scale, THROUGHPUT_PROMPTS)
+    timed += LATENCY_PROMPTS * ONE_BY_ONE * answer_seconds(sizes, last, scale)
+    return extra + validation + _answers(sizes, last, scale, sizes.holdout) + timed
+
+
+def _answers(sizes: Sizes, shown: float, scale: float, rows: int) -> float:
+    """Seconds of so many answers, asked for together."""
+    tokens = sizes.output_tokens + 1
+    return max(rows * answer_seconds(sizes, shown, scale), scale * STEP_SECONDS * tokens)

@@ -313,7 +313,11 @@ class Project:
             self.config,
             self.root,
             self.store,
-            Engines(self.store, dtype=self.config.generate.dtype),
+            Engines(
+                self.store,
+                dtype=self.config.generate.dtype,
+                providers=self.config.providers,
+            ),
             progress,
             trust_code,
         )

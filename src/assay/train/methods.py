@@ -148,7 +148,7 @@ def train_by_method(
     ]
     choices = choose(loaded, sets[0], sets[1], settings, folder, compute)
     judgements: list[bool] = []
-    objective = None
+    objective, reference_seconds = None, 0.0
     if settings.method == "kto":
         sets = [[*mismatch(_thumbs(units), limit)] for units in sets]
         judgements = [thumb.desirable for units in sets for thumb in _thumbs(units)]
@@ -157,7 +157,7 @@ def train_by_method(
         judged = [cast(list[Pair | Thumb], units) for units in sets]
         rows = [row for units in judged for unit in units for row in judged_rows(unit)]
         with choices.applied(loaded.model):
-            logps = reference_logps(
+            logps, reference_seconds = reference_logps(
                 loaded,
                 rows,
                 folder,
@@ -169,7 +169,7 @@ def train_by_method(
         sets = [[replace(unit, reference=next(both)) for unit in units] for units in judged]
     if settings.method != "sft":
         objective = objective_of(settings, sets[0])
-    return train_units(
+    result = train_units(
         loaded,
         sets[0],
         sets[1],
@@ -183,6 +183,7 @@ def train_by_method(
         observe=observe,
         watch=watch,
     )
+    return replace(result, preparation_seconds=reference_seconds)
 
 
 def _thumbs(units: Sequence[Unit]) -> list[Thumb]:

@@ -1,6 +1,7 @@
 """Log-probabilities under the model that preference training starts from: computed once.
 
-    <folder>/reference.json     key (base weights, rows, number format), one number a row, sha256
+    <folder>/reference.json     key (base weights, rows, number format), one number a row, seconds
+                                that it took, sha256
 
 They are computed before there is an adapter, in the number format of the training, so that the
 first step's log-ratios are those of a model that has not moved. The file grows block by block and
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from assay.train.sequences import TrainingSequence, fingerprint
 from assay.train.step import sequence_logps
 
 FILE = "reference.json"
-FORMAT = 1
+FORMAT = 2
 BLOCK = 256
 """Rows between two writes; even, so that both rows of a pair go through the model together."""
 
@@ -39,8 +41,11 @@ def reference_logps(
     compute: str,
     tokens: int,
     progress: Progress,
-) -> list[float]:
+) -> tuple[list[float], float]:
     """Log-probability (nats) of each row's trained tokens together under the base model.
+
+    Returns:
+        One number a row, and the seconds of work they took in all processes.
 
     Args:
         loaded: base weights without an adapter.
@@ -53,15 +58,16 @@ def reference_logps(
     """
     path = folder / FILE
     key = _key(loaded, rows, compute, tokens)
-    known = _read(path, key, progress)
+    known, seconds = _read(path, key, progress)
     if len(known) == len(rows):
-        return known
+        return known, seconds
     with (
         progress.task("reference log-probabilities", len(rows), "rows") as bar,
         computing(loaded.model, compute),
     ):
         bar.advance(len(known))
         while len(known) < len(rows):
+            began = time.monotonic()
             block = rows[len(known) : len(known) + BLOCK]
             known += sequence_logps(loaded.model, block, tokens).tolist()
             if not all(math.isfinite(value) for value in known[-len(block) :]):
@@ -70,9 +76,10 @@ def reference_logps(
                     where=loaded.ref,
                     fix="Check its weights, or choose another model.",
                 )
-            _write(path, key, known)
+            seconds += time.monotonic() - began
+            _write(path, key, known, seconds)
             bar.advance(len(block))
-    return known
+    return known, seconds
 
 
 def _key(loaded: LoadedModel, rows: Sequence[TrainingSequence], compute: str, tokens: int) -> str:
@@ -87,24 +94,24 @@ def _key(loaded: LoadedModel, rows: Sequence[TrainingSequence], compute: str, to
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 
 
-def _read(path: Path, key: str, progress: Progress) -> list[float]:
+def _read(path: Path, key: str, progress: Progress) -> tuple[list[float], float]:
     """What is known already: nothing where the file belongs to other data or is damaged."""
     try:
         raw = json.loads(path.read_text("utf-8"))
         digest = raw.pop("sha256")
         whole = digest == _digest(raw)
     except FileNotFoundError:
-        return []
+        return [], 0.0
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         whole = False
     if not whole:
         progress.say(f"{path}: the reference log-probabilities are damaged; computing them again.")
-        return []
-    return list(raw["logps"]) if raw["key"] == key else []
+        return [], 0.0
+    return (list(raw["logps"]), float(raw["seconds"])) if raw["key"] == key else ([], 0.0)
 
 
-def _write(path: Path, key: str, logps: list[float]) -> None:
-    body = {"key": key, "logps": logps}
+def _write(path: Path, key: str, logps: list[float], seconds: float) -> None:
+    body = {"key": key, "logps": logps, "seconds": seconds}
     write_json(path, {**body, "sha256": _digest(body)})
 
 

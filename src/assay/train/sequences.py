@@ -10,10 +10,25 @@ import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from assay.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """A teacher's distribution at the trained tokens of a row.
+
+    Attributes:
+        ids: [n, k] int32, the tokens that the teacher holds likely at each of the n places.
+        probs: [n, k] float32, their probabilities. What a place lacks to 1 belongs to all other
+            tokens together.
+    """
+
+    ids: np.ndarray[Any, np.dtype[np.int32]]
+    probs: np.ndarray[Any, np.dtype[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +41,14 @@ class TrainingSequence:
             predicted from nothing and never counts.
         weight: factor of this row's tokens in the loss.
         name: how an error names the row (the example's id).
+        taught: what a teacher says of its trained tokens; None: each of them is certain.
     """
 
     ids: list[int] = field(repr=False)
     trained: list[bool] = field(repr=False)
     weight: float = 1.0
     name: str = ""
+    taught: Taught | None = field(default=None, repr=False)
 
     @property
     def trained_tokens(self) -> int:
@@ -73,6 +90,8 @@ def check_sequences(sequences: Sequence[TrainingSequence], kind: str, limit: int
         where = f"{kind} row {number}" + (f" ({row.name})" if row.name else "")
         if len(row.ids) != len(row.trained):
             raise ValueError(f"{where}: {len(row.ids)} ids but a mask of {len(row.trained)}")
+        if row.taught is not None and len(row.taught.ids) != row.trained_tokens:
+            raise ValueError(f"{where}: a teacher of {len(row.taught.ids)} places")
         if not math.isfinite(row.weight) or row.weight < 0:
             raise DataError(
                 f"the weight is {row.weight}.", where=where, fix="Use a number of at least 0."
@@ -93,12 +112,16 @@ def check_sequences(sequences: Sequence[TrainingSequence], kind: str, limit: int
 
 
 def fingerprint(sequences: Sequence[TrainingSequence]) -> str:
-    """Sha256 (hex) of ids, masks and weights, in order."""
+    """Sha256 (hex) of ids, masks, weights and what a teacher says, in order."""
     digest = hashlib.sha256()
     for row in sequences:
         digest.update(f"{len(row.ids)} {row.weight!r}\n".encode())
         digest.update(array("q", row.ids).tobytes())
         digest.update(bytes(row.trained))
+        if row.taught is not None:
+            digest.update(b"taught %d %d\n" % row.taught.ids.shape)
+            digest.update(row.taught.ids.tobytes())
+            digest.update(row.taught.probs.tobytes())
     return digest.hexdigest()
 
 
@@ -112,8 +135,24 @@ def epoch_order(rows: int, seed: int, epoch: int) -> list[int]:
     return order
 
 
+def packed_batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Places of rows that lie one behind the other, longest first.
+
+    A batch holds at most `tokens` tokens, but always one row.
+    """
+    batches: list[list[int]] = []
+    held = 0
+    for place in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if not batches or held + lengths[place] > tokens:
+            batches.append([])
+            held = 0
+        batches[-1].append(place)
+        held += lengths[place]
+    return batches
+
+
 def padded_batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
-    """Places of rows of similar length, for models whose prefixes cannot be shared.
+    """Places of rows of similar length, for models whose rows can be neither shared nor packed.
 
     Longest first, so that memory runs out at once or not at all. A batch holds at most `tokens`
     tokens, padding included, but always one row.

@@ -19,7 +19,7 @@ from assay.errors import DataError
 from assay.example import canonical_json
 from assay.models.device import ran_out
 from assay.models.load import LoadedModel
-from assay.prefix.decode import can_share
+from assay.prefix.layout import layout_of
 from assay.progress import SILENT, Progress
 from assay.store.files import new_folder, sha256_file, write_json
 from assay.train import adapters, checkpoints
@@ -54,6 +54,8 @@ class TrainResult:
         tokens_per_s: `tokens` / `seconds` (checkpoints and validation included in the time).
         peak_bytes: the most memory the process had (on a GPU: on the device).
         compute, threads, activation_checkpointing: see `Choices`.
+        preparation_seconds: of work before the first step that is not in `seconds`: reference
+            log-probabilities, and what a teacher has taken.
     """
 
     adapter: Path
@@ -69,6 +71,7 @@ class TrainResult:
     compute: str
     threads: int
     activation_checkpointing: bool
+    preparation_seconds: float = 0.0
 
 
 def train_units(
@@ -117,9 +120,10 @@ def train_units(
         update={"activation_checkpointing": "on" if choices.activation_checkpointing else "off"}
     )
     check_memory(loaded.model, train, as_chosen, choices.compute)
-    if not can_share(loaded.model):
+    if (layout := layout_of(loaded.model)) != "tree":
+        how = "one behind the other" if layout == "packed" else "padded to one length"
         kind = type(loaded.model).__name__
-        progress.say(f"Prefixes of {kind} cannot be shared yet: every row is computed whole.")
+        progress.say(f"Prefixes of {kind} cannot be shared yet: rows are computed whole, {how}.")
     with adapters.adapted(loaded, settings) as model, choices.applied(model):
         check_head(model, train[0].rows[0])
         run = Run(

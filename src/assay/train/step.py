@@ -1,12 +1,15 @@
 """One step's loss and gradients.
 
 Supervised loss of a step = sum of w·(token cross-entropy) / sum of w, over the trained tokens of
-*all* its rows, w being the row's weight. Dividing by the whole step's tokens, never by a pass's,
-makes the gradient independent of how the step is cut to fit the memory.
+*all* its rows, w being the row's weight. Where a teacher has said how likely it holds other tokens
+(`assay.train.distillation`), the cross-entropy is against its distribution. Dividing by the whole
+step's tokens, never by a pass's, makes the gradient independent of how the step is cut to fit the
+memory.
 
 The rows of a step go through the model as a tree (`assay.prefix.pack`): what several of them start
 with is computed once, exactly. Nothing behind a row's last trained token is computed. Models whose
-attention cannot be replaced run padded rows instead; the result is the same.
+attention cannot be replaced run rows one behind the other, or padded (`assay.prefix.layout`); the
+result is the same.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Protocol
 
 import torch
@@ -22,9 +26,11 @@ from torch import Tensor, nn
 from assay.errors import ModelError
 from assay.prefix import training as attention
 from assay.prefix.decode import can_share
+from assay.prefix.layout import PACKED_TOKENS, in_a_row, layout_of
 from assay.prefix.pack import Pack, in_packs
+from assay.train.distillation import Soft, backward_soft, soft_losses
 from assay.train.loss import Head, backward_cross_entropy, logits_head, token_losses
-from assay.train.sequences import TrainingSequence, Unit, alone, padded_batches
+from assay.train.sequences import TrainingSequence, Unit, alone, packed_batches, padded_batches
 
 TOKENS = 4096
 
@@ -119,15 +125,20 @@ def running(model: nn.Module) -> Iterator[None]:
 def in_passes(model: nn.Module, units: Sequence[Unit], tokens: int) -> list[list[int]]:
     """Places of the units that go through the model together."""
     base = causal_lm(model)
-    shared = can_share(base)
-    rows = [[row.inputs if shared else row.ids for row in unit.rows] for unit in units]
+    layout = layout_of(base)
+    rows = [[row.inputs for row in unit.rows] for unit in units]
     long = _long_beyond(base)
     passes: list[list[int]] = []
     for beyond in (False, True):
         places = [i for i, unit in enumerate(rows) if (max(map(len, unit)) > long) is beyond]
         some = [rows[place] for place in places]
-        lengths = [len(unit) * max(map(len, unit)) for unit in some]
-        found = in_packs(some, tokens) if shared else padded_batches(lengths, tokens)
+        if layout == "tree":
+            found = in_packs(some, tokens)
+        elif layout == "packed":
+            lengths = [sum(map(len, unit)) for unit in some]
+            found = packed_batches(lengths, min(tokens, PACKED_TOKENS))
+        else:
+            found = padded_batches([len(unit) * max(map(len, unit)) for unit in some], tokens)
         passes += [[places[i] for i in members] for members in found]
     return passes
 
@@ -167,7 +178,8 @@ def trained_states(
     targets = torch.tensor([r.ids[c] for r, own in zip(rows, columns, strict=True) for c in own])
     row = torch.tensor([r for r, own in enumerate(columns) for _ in own])
     before = [torch.tensor(own) - 1 for own in columns]
-    if can_share(base):
+    layout = layout_of(base)
+    if layout == "tree":
         pack = Pack([r.inputs for r in rows], device)
         hidden = _decoder(base)(
             input_ids=pack.ids[None],
@@ -178,10 +190,21 @@ def trained_states(
         where = torch.cat([p[b] for p, b in zip(pack.places, before, strict=True)])
         # Not hidden[where], whose backward pass adds up what a shared token gets in any order.
         states = hidden.index_select(0, where.to(device))
+    elif layout == "packed":
+        inputs = [r.inputs for r in rows]
+        ids, position = in_a_row(inputs, device)
+        # Positions tell the rows apart only where no cache is asked for.
+        hidden = _decoder(base)(
+            input_ids=ids, position_ids=position, use_cache=False
+        ).last_hidden_state[0]
+        starts = [0, *accumulate(map(len, inputs))]
+        where = torch.cat([b + start for b, start in zip(before, starts, strict=False)])
+        states = hidden.index_select(0, where.to(device))
     else:
         # No mask is needed: under causal attention no real token sees the padding behind it.
-        longest = max(len(r.ids) for r in rows)
-        ids = torch.tensor([r.ids + [0] * (longest - len(r.ids)) for r in rows], device=device)
+        inputs = [r.inputs for r in rows]
+        longest = max(map(len, inputs))
+        ids = torch.tensor([own + [0] * (longest - len(own)) for own in inputs], device=device)
         hidden = _decoder(base)(input_ids=ids, use_cache=False).last_hidden_state
         states = hidden[row.to(device), torch.cat(before).to(device)]
     return states, targets.to(device), row.to(device)
@@ -263,6 +286,11 @@ def _pass(
         hidden, targets, row = trained_states(model, rows)
     if objective is None:
         factor = torch.tensor([r.weight / whole for r in rows], device=hidden.device)[row]
+        if any(r.taught is not None for r in rows):
+            soft = Soft.of(rows, targets)
+            if backward:
+                return float(backward_soft(head, hidden, soft, factor))
+            return float((soft_losses(head, hidden, soft) * factor).sum(dtype=torch.float64))
         if backward:
             return float(backward_cross_entropy(head, hidden, targets, factor))
         return float((token_losses(head, hidden, targets) * factor).sum(dtype=torch.float64))

@@ -1,0 +1,52 @@
+"""Rehearsal: general rows among those of the job, so that a version forgets less of the rest.
+
+Old tasks practised beside the new one are the oldest remedy there is (Robins 1995, Catastrophic
+Forgetting, Rehearsal and Pseudorehearsal). The rows are built in, written for this purpose, and no
+part of the probe that measures forgetting.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from functools import cache
+
+from assay import builtin
+from assay.config import FineTuneSection
+from assay.errors import ConfigError
+from assay.example import Example
+
+
+@cache
+def general_rows() -> tuple[Example, ...]:
+    """All built-in general rows."""
+    lines = builtin.rehearsal().read_text("utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    return tuple(
+        Example.of(row["prompt"], row["answer"], id=f"general-{number}")
+        for number, row in enumerate(rows, start=1)
+    )
+
+
+def mixed_in(settings: FineTuneSection, rows: int) -> tuple[Example, ...]:
+    """The general rows that are trained on beside `rows` rows of the job.
+
+    They make up the share `fine_tune.rehearsal` of all rows, drawn with the training's seed, each
+    as often as the others; without one of them there is none.
+
+    Raises:
+        ConfigError: a method that learns from preferences.
+    """
+    share = settings.rehearsal
+    if not share:
+        return ()
+    if settings.method != "sft":
+        raise ConfigError(
+            f"general rows are answers, and method {settings.method} learns from judgements.",
+            where="assay.yaml, fine_tune.rehearsal",
+            fix="Use method: sft, or remove rehearsal.",
+        )
+    every = list(general_rows())
+    random.Random(settings.seed).shuffle(every)
+    count = max(1, round(rows * share / (1 - share)))
+    return tuple((every * (count // len(every) + 1))[:count])

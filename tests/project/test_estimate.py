@@ -1,0 +1,64 @@
+"""What a comparison is said to take: near what was measured, fixed costs and all."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from assay.config import Config
+from assay.project.estimate import START_SECONDS, Estimate, Sizes, estimate
+
+WAYS = ["prompt", "few-shot", "few-shot-nearest", "fine-tune"]
+CONFIG = Config.model_validate(
+    {
+        "name": "tickets",
+        "task": "label",
+        "labels": ["a", "b", "c", "d"],
+        "data": {"file": "tickets.csv"},
+        "graders": [{"name": "label-accuracy"}],
+        "primary": "label-accuracy",
+        "candidates": WAYS,
+        "fine_tune": {"system_prompt": "Label it."},
+    }
+)
+SIZES = Sizes(
+    train=109,
+    validation=19,
+    holdout=32,
+    system_tokens=60,
+    input_tokens=20,
+    output_tokens=4,
+    parameters=134.5e6,
+    context=8192,
+)
+
+
+def _of(sizes: Sizes = SIZES, ways: list[str] = WAYS) -> Estimate:
+    names = ["baseline-majority", "baseline-tfidf", *ways]
+    return estimate(CONFIG, sizes, names, 0.3)
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+
+def test_a_small_comparison_is_said_to_take_about_what_it_took() -> None:
+    """160 tickets of four labels took 122 seconds on two cores."""
+    assert 122 / 1.5 < _of().seconds < 122 * 1.5
+
+
+def test_what_is_paid_whatever_the_size_stands_apart() -> None:
+    parts = dict(_of().parts)
+    assert next(iter(parts)) == "start and report"
+    assert parts["start and report"] == START_SECONDS
+    none = replace(SIZES, train=1, validation=1, holdout=1)
+    assert dict(_of(none).parts)["fine-tune"] > 20  # loading, trying, probing
+
+
+def test_more_rows_and_a_larger_model_take_longer() -> None:
+    small = _of().seconds
+    assert _of(replace(SIZES, holdout=3200, validation=1900)).seconds > 2 * small
+    assert _of(replace(SIZES, parameters=1.3e9)).seconds > 5 * small
