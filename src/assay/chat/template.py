@@ -126,6 +126,11 @@ class Template:
             )
         return cls(tokenizer, text, given)
 
+    @property
+    def text(self) -> str:
+        """The template itself, in Jinja, clock and all pinned."""
+        return self._text
+
     def to_dict(self) -> dict[str, Any]:
         """All that decides what is rendered, JSON-ready, to be kept with a version."""
         return {

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import secrets
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 import psutil
@@ -92,9 +92,11 @@ class LlamaCppServer:
 
     def answer(self, ids: Sequence[int], sampling: Sampling, adapter: str | None = None) -> Stream:
         """Continue token ids under an adapter; None is the base alone."""
-        stream = Stream(self, ids, sampling, adapter)
+        return Stream(lambda: self, ids, sampling, adapter)
+
+    def begin(self, stream: Stream) -> None:
+        """Remember a stream, so that `abort` reaches it."""
         self._streams.add(stream)
-        return stream
 
     def run(self, body: dict[str, Any], slot: Slot, adapter: str | None, on_chunk: Any) -> None:
         """One request, blocking; `on_chunk` gets every chunk and returns True to cancel."""
@@ -147,16 +149,26 @@ def _parameters(base: Path, adapters: Mapping[str, Path], settings: Settings) ->
 
 
 class Stream(Iterator[Piece | End]):
-    """One answer. `close` may be called from any thread and frees the slot at the next token."""
+    """One answer. `close` may be called from any thread and frees the slot at the next token.
+
+    Args:
+        find: the server that answers, asked when the first piece is.
+    """
 
     def __init__(
-        self, server: LlamaCppServer, ids: Sequence[int], sampling: Sampling, adapter: str | None
+        self,
+        find: Callable[[], LlamaCppServer],
+        ids: Sequence[int],
+        sampling: Sampling,
+        adapter: str | None,
     ) -> None:
-        self._server: LlamaCppServer | None = server
+        self._find = find
+        self._server: LlamaCppServer | None = None
         self._ids, self._sampling, self._adapter = list(ids), sampling, adapter
         self._ticket = Ticket()
         self._chunks: SimpleQueue[Any] = SimpleQueue()
-        self._started = self._over = False
+        self._started = False
+        self._over = Event()
         self._lock = Lock()
 
     def __iter__(self) -> Stream:
@@ -166,7 +178,7 @@ class Stream(Iterator[Piece | End]):
         try:
             if not self._started:
                 self._begin()
-            while not self._over:
+            while not self._over.is_set():
                 chunk = self._chunks.get()
                 if chunk is None:
                     break
@@ -184,9 +196,14 @@ class Stream(Iterator[Piece | End]):
 
     def _begin(self) -> None:
         self._started = True
-        server = self._server
-        if server is None:
+        if self._over.is_set():
             return
+        server = self._find()
+        with self._lock:
+            if self._over.is_set():  # closed while the model was loaded
+                return
+            self._server = server
+        server.begin(self)
         context = server.settings.context
         if not self._ids:
             raise ModelError("the prompt is empty.", fix="Give at least one token.")
@@ -218,7 +235,7 @@ class Stream(Iterator[Piece | End]):
         """End it; nothing happens when it has ended."""
         with self._lock:
             server, self._server = self._server, None
-            self._over = True
+            self._over.set()
         if server is not None:
             server.slots.cancel(self._ticket)
             self._chunks.put(None)

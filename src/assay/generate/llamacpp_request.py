@@ -72,7 +72,9 @@ def end_of(chunk: dict[str, Any]) -> End | None:
         PromptTooLongError, ModelError: the server says that it failed.
     """
     if (error := chunk.get("error")) is not None:
-        kind = PromptTooLongError if error.get("type") == "exceed_context_size_error" else ModelError
+        kind = (
+            PromptTooLongError if error.get("type") == "exceed_context_size_error" else ModelError
+        )
         raise kind(f"llama.cpp says: {error.get('message', error)}.")
     reason = chunk["choices"][0].get("finish_reason")
     if reason is None:

@@ -16,8 +16,8 @@ from gguf import GGUFWriter
 from assay.errors import ModelError
 from assay.models.gguf_export import architecture, gguf_names, interleaved
 from assay.models.trust import read_json, weight_files
-from assay.store.files import new_file
 from assay.models.versions import ADAPTER, ADAPTER_CONFIG
+from assay.store.files import new_file
 
 _PREFIX = "base_model.model."
 

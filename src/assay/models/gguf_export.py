@@ -143,7 +143,8 @@ def architecture(config: Any) -> str:
             f"llama.cpp cannot hold this model: {reason}.",
             fix="Serve it with the transformers engine, or export it as an adapter or merged.",
         )
-    return MODEL_ARCH_NAMES[_ARCHITECTURES[config.model_type]]
+    name: str = MODEL_ARCH_NAMES[_ARCHITECTURES[config.model_type]]
+    return name
 
 
 def gguf_names(config: Any) -> Callable[[str], str | None]:
@@ -286,15 +287,15 @@ def _write_shape(writer: GGUFWriter, config: Any) -> None:
 
 
 def _head(config: Any) -> int:
-    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    stated = getattr(config, "head_dim", None)
+    return int(stated or config.hidden_size // config.num_attention_heads)
 
 
 def _ropes(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The rotary settings of full and of sliding layers."""
-    rope = dict(config.rope_parameters)
-    if "full_attention" in rope:
-        return rope["full_attention"], rope.get("sliding_attention", rope["full_attention"])
-    return rope, rope
+    rope: dict[str, Any] = dict(config.rope_parameters)
+    full: dict[str, Any] = rope.get("full_attention") or rope
+    return full, rope.get("sliding_attention") or full
 
 
 def _rope_factors(config: Any) -> Any:
