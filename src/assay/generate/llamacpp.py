@@ -185,6 +185,8 @@ class Stream(Iterator[Piece | End]):
                 if isinstance(chunk, Exception):
                     raise chunk
                 if (end := end_of(chunk)) is not None:
+                    while self._chunks.get() is not None:
+                        pass  # the slot is free then: whoever asks next finds its prefix there
                     self.close()
                     return end
                 if (piece := piece_of(chunk, self._sampling.logprobs)) is not None:
@@ -228,8 +230,8 @@ class Stream(Iterator[Piece | End]):
         except Exception as error:  # told to whoever reads
             self._chunks.put(ModelError(f"llama.cpp refused the request ({error})."))
         finally:
-            self._chunks.put(None)
             server.slots.give(slot)
+            self._chunks.put(None)
 
     def close(self) -> None:
         """End it; nothing happens when it has ended."""
