@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn, cast
 import typer
 
 from assay.cli import data, models
+from assay.cli import export as exporting
 from assay.cli import train as training
 from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.progress import Terminal
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.command()(training.train)
+app.command()(exporting.export)
 
 Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]

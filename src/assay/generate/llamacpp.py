@@ -69,6 +69,7 @@ class LlamaCppServer:
 
     def __init__(self, base: Path, adapters: Mapping[str, Path], settings: Settings) -> None:
         self.settings = settings
+        self.key = secrets.token_urlsafe(32)
         self.adapters = tuple(adapters)
         self.slots = Slots(settings.slots, settings.waiting)
         self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
@@ -76,7 +77,7 @@ class LlamaCppServer:
             if not file.is_file():
                 raise ModelError("there is no such file.", where=str(file))
         try:
-            self._server = xllamacpp.Server(_parameters(base, adapters, settings))
+            self._server = xllamacpp.Server(_parameters(base, adapters, settings, self.key))
         except (RuntimeError, ValueError) as error:
             raise ModelError(
                 f"llama.cpp cannot load this model ({str(error).strip() or 'no reason given'}).",
@@ -119,7 +120,7 @@ class LlamaCppServer:
             stream.fail(ModelError("the model was unloaded while it answered."))
 
 
-def _parameters(base: Path, adapters: Mapping[str, Path], settings: Settings) -> Any:
+def _parameters(base: Path, adapters: Mapping[str, Path], settings: Settings, key: str) -> Any:
     given = xllamacpp.CommonParams()
     given.model.path = str(base)
     given.n_parallel = settings.slots
@@ -132,8 +133,7 @@ def _parameters(base: Path, adapters: Mapping[str, Path], settings: Settings) ->
     given.cpuparams.n_threads = given.cpuparams_batch.n_threads = threads
     given.warmup = given.fit_params = given.ctx_shift = given.ui = False
     given.verbosity = -1
-    # Its HTTP server cannot be left out; nobody is told the key.
-    given.api_keys = [secrets.token_urlsafe(32)]
+    given.api_keys = [key]  # its HTTP server cannot be left out; this process alone has the key
     given.n_threads_http = 1
     given.endpoint_slots = given.endpoint_props = False
     if settings.exact:

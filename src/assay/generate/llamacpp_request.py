@@ -104,4 +104,4 @@ def piece_of(chunk: dict[str, Any], logprobs: int | None) -> Piece | None:
 
 
 def _token(raw: dict[str, Any]) -> TokenLogprob:
-    return TokenLogprob(raw["token"], float(raw["logprob"]), bytes(raw["bytes"]))
+    return TokenLogprob(raw["token"], float(raw["logprob"]), bytes(raw["bytes"]), raw["id"])

@@ -171,7 +171,7 @@ class TransformersEngine:
 
     def _name(self, token: int, logprob: float) -> TokenLogprob:
         text = "" if token in self.template.stop_ids else self._tokenizer.decode([token])
-        return TokenLogprob(text, logprob, text.encode())
+        return TokenLogprob(text, logprob, text.encode(), token)
 
 
 class Written:
