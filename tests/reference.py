@@ -37,6 +37,8 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   validation_loss}], best_step, best_validation_loss, steps, seconds, trained_tokens, tokens,
   tokens_per_s, peak_bytes, compute, forgetting}`; with `--sweep`: `{trials: [{number, state,
   settings, loss, epochs_done, error}], best, diff, written}`.
+- `assay export --json`: `{version, form, folder, files, command, parity: {prompts, evaluated,
+  target, p, divergence, positions, equal_answers, quantised, refusals}}`.
 - `assay compare --json`: `result.json`, described in [result.md](result.md).
 """
 

@@ -25,13 +25,13 @@ from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any
 
-import psutil
 import xllamacpp
 
 from assay.errors import ModelError
 from assay.generate.llamacpp_request import body_of, end_of, piece_of
 from assay.generate.llamacpp_slots import Slot, Slots, Ticket
 from assay.generate.serving import End, Piece, PromptTooLongError, Sampling
+from assay.models.device import cores
 
 PROMPT_BATCH = 512
 """Tokens of a prompt computed before anything else gets a turn, a hang-up among it."""
@@ -129,7 +129,7 @@ def _parameters(base: Path, adapters: Mapping[str, Path], settings: Settings, ke
     given.cache_ram_mib = 0
     given.n_batch = given.n_ubatch = PROMPT_BATCH
     given.swa_full = True  # else a sliding window cannot go on from a shared beginning
-    threads = settings.threads or psutil.cpu_count(logical=False) or 1
+    threads = settings.threads or cores()
     given.cpuparams.n_threads = given.cpuparams_batch.n_threads = threads
     given.warmup = given.fit_params = given.ctx_shift = given.ui = False
     given.verbosity = -1

@@ -17,11 +17,11 @@ def body_of(ids: Sequence[int], sampling: Sampling, context: int) -> dict[str, A
     Raises:
         ConfigError: a schema or choices that cannot be enforced.
     """
-    room = context - len(ids)
+    room, asked = context - len(ids), sampling.max_new_tokens
     greedy = sampling.temperature <= 0
     body: dict[str, Any] = {
         "prompt": list(ids),
-        "n_predict": min(sampling.max_new_tokens or room, room),
+        "n_predict": room if asked is None else min(asked, room),
         "temperature": sampling.temperature,
         "top_k": 1 if greedy else 0,
         "top_p": sampling.top_p,
@@ -38,7 +38,7 @@ def body_of(ids: Sequence[int], sampling: Sampling, context: int) -> dict[str, A
         "return_progress": True,  # a chance to notice a hang-up while a prompt is computed
     }
     if sampling.seed is not None:
-        body["seed"] = sampling.seed % (1 << 32)
+        body["seed"] = sampling.seed % ((1 << 32) - 1)  # the last one would mean: any
     if sampling.logprobs is not None:
         body["n_probs"] = max(1, sampling.logprobs)
     if (grammar := _grammar(sampling)) is not None:

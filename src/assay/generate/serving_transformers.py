@@ -10,8 +10,9 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from threading import BoundedSemaphore, Lock
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
+from threading import BoundedSemaphore, Event, Lock
 from typing import TYPE_CHECKING, Any
 
 from assay.chat.template import Template
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 WAITING = 32
 """Answers that may wait for their turn."""
+_LOOK_UP_S = 0.1
+"""How often one that waits looks whether it was closed."""
 
 
 class TransformersEngine:
@@ -83,6 +86,10 @@ class TransformersEngine:
         return self._answer(ids, sampling)
 
     def _answer(self, ids: list[int], sampling: Sampling) -> Iterator[Piece | End]:
+        closed = Event()
+        return _Stream(self._in_turn(ids, sampling, closed), closed)
+
+    def _in_turn(self, ids: list[int], sampling: Sampling, closed: Event) -> Generator[Piece | End]:
         if not ids:
             raise ModelError("the prompt is empty.", fix="Give at least one token.")
         if len(ids) >= self.context_length:
@@ -94,9 +101,14 @@ class TransformersEngine:
         if not self._places.acquire(blocking=False):
             raise BusyError("the line of this model is full.", retry_after_s=10)
         try:
-            with self._turn:
+            while not self._turn.acquire(timeout=_LOOK_UP_S):
+                if closed.is_set():
+                    return
+            try:
                 self.used = time.monotonic()
-                yield from self._generate(ids, sampling)
+                yield from self._generate(ids, sampling, closed)
+            finally:
+                self._turn.release()
         finally:
             self._places.release()
 
@@ -104,17 +116,17 @@ class TransformersEngine:
         schema = {"type": "object"} if sampling.json_object else sampling.schema
         return self._grammars.constraint(Request((), schema=schema, choices=sampling.choices))
 
-    def _generate(self, ids: list[int], sampling: Sampling) -> Iterator[Piece | End]:
+    def _generate(self, ids: list[int], sampling: Sampling, closed: Event) -> Iterator[Piece | End]:
         import torch
 
         model, constraint = self._ready(), self._constraint(sampling)
-        room = self.context_length - len(ids)
-        limit = min(sampling.max_new_tokens or room, room)
+        room, asked = self.context_length - len(ids), sampling.max_new_tokens
+        limit = room if asked is None else min(asked, room)
         chance = random.Random(sampling.seed)
         written = Written(self._tokenizer, sampling.stop)
         given, cache = torch.tensor([ids], device=model.device), None
         finish = "length"
-        while len(written.tokens) < limit:
+        while len(written.tokens) < limit and not closed.is_set():
             with torch.inference_mode():
                 out = model(input_ids=given, past_key_values=cache, use_cache=True)
             cache = out.past_key_values
@@ -172,6 +184,22 @@ class TransformersEngine:
     def _name(self, token: int, logprob: float) -> TokenLogprob:
         text = "" if token in self.template.stop_ids else self._tokenizer.decode([token])
         return TokenLogprob(text, logprob, text.encode(), token)
+
+
+class _Stream(Iterator[Piece | End]):
+    """One answer; `close` may be called from any thread, also while it is waited for."""
+
+    def __init__(self, pieces: Generator[Piece | End], closed: Event) -> None:
+        self._pieces, self._closed = pieces, closed
+
+    def __next__(self) -> Piece | End:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """End it, at the next token where one is being made."""
+        self._closed.set()
+        with suppress(ValueError):  # it runs in another thread, which sees the mark
+            self._pieces.close()
 
 
 class Written:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,18 @@ def native_bfloat16(kind: str) -> bool:
         return False
     known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # new in 2.11
     return known.get("avx512_bf16", False) or known.get("amx_bf16", False)
+
+
+def cores() -> int:
+    """Cores that this process may keep busy: not those of others, and within its container."""
+    found = psutil.cpu_count(logical=False) or 1
+    if hasattr(os, "sched_getaffinity"):
+        found = min(found, len(os.sched_getaffinity(0)))
+    try:
+        quota, period = (GROUP / "cpu.max").read_text().split()
+        return max(1, min(found, int(quota) // int(period)))
+    except (OSError, ValueError):  # none, or the word "max"
+        return found
 
 
 def available_bytes(device: torch.device) -> int:
