@@ -71,13 +71,14 @@ def _version(state: Path, ref: str, kind: str, made: Path, seed: int = 0) -> str
 def _text(engine: ServingEngine, sampling: Sampling | None = None) -> str:
     *pieces, end = engine.chat(ASKED, (), sampling or Sampling(max_new_tokens=8))
     assert isinstance(end, End)
-    return "".join(piece.text for piece in pieces if isinstance(piece, Piece))
+    # A character that the limit cuts is left out by one, marked as broken by the other.
+    return "".join(p.text for p in pieces if isinstance(p, Piece)).rstrip("\ufffd")
 
 
 def _evaluated(loaded: Any) -> str:
     template = Template.of(loaded.tokenizer)
     engine = LocalEngine(loaded, template, device="cpu")
-    return engine.answer([Request(tuple(ASKED), max_new_tokens=8)])[0].text
+    return engine.answer([Request(tuple(ASKED), max_new_tokens=8)])[0].text.rstrip("\ufffd")
 
 
 def test_every_kind_of_version_answers_as_it_was_evaluated(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_the_context_is_what_memory_allows(tmp_path: Path) -> None:
     ref = _write_base(tmp_path / "m", max_position_embeddings=32768)
     wide = LocalServing(memory_bytes=1 << 40).engine(ref)
     assert wide.context_length == 8192
-    narrow = LocalServing(memory_bytes=40_000_000).engine(ref)
+    narrow = LocalServing(memory_bytes=10_000_000).engine(ref)
     assert narrow.context_length == 2048
 
 

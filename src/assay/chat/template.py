@@ -128,8 +128,12 @@ class Template:
 
     @property
     def text(self) -> str:
-        """The template itself, in Jinja, clock and all pinned."""
-        return self._text
+        """The template in Jinja, complete in itself: the clock pinned, its arguments set."""
+        given = (
+            f"{{% set {name} = {json.dumps(v) if v is not None else 'none'} %}}"
+            for name, v in self._arguments.items()
+        )
+        return "".join(given) + self._text
 
     def to_dict(self) -> dict[str, Any]:
         """All that decides what is rendered, JSON-ready, to be kept with a version."""

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from assay.agent.agent import Agent
 from assay.agent.runtime import assemble
@@ -35,7 +35,7 @@ from assay.models.trust import read_json
 from assay.models.tuned import PROBES, load_tuned, merged
 from assay.models.versions import ADAPTER, ADAPTER_CONFIG, Version
 from assay.release.ollama import Turns, turns_of
-from assay.release.parity import Parity, Target, parity
+from assay.release.parity import POSITIONS, Parity, Target, parity
 from assay.release.targets import FolderTarget, GgufTarget
 from assay.store.files import new_folder, write_atomic
 
@@ -44,6 +44,8 @@ FORMS: tuple[Form, ...] = get_args(Form)
 GGUF, MODELFILE, SERVE = "model.gguf", "Modelfile", "serve.sh"
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as --max-lora-rank."""
+_CONTEXT_STEP = 256
+"""llama.cpp's contexts are multiples of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +98,17 @@ def export(
         )
     tokenizer, context = load_tokenizer(version.record.base)
     template = Template.from_dict(tokenizer, version.record.template)
+    requests = assemble(agent, validation, bench.store)
+    lengths = [
+        len(template.prompt(r.messages, r.tools)) + max(r.max_new_tokens, POSITIONS)
+        for r in requests
+    ]
     with new_folder(folder) as draft:
-        target = _write(version, form, draft, template)
+        target = _write(version, form, draft, template, min(context, max(lengths, default=1) + 1))
         command = None
         if form == "ollama":
             turns = turns_of(template, _added_bos(tokenizer))
-            _check_turns(turns, template, assemble(agent, validation, bench.store), tokenizer)
+            _check_turns(turns, template, requests, tokenizer)
             stops = tokenizer.convert_ids_to_tokens(sorted(template.stop_ids))
             write_atomic(draft / MODELFILE, turns.modelfile(GGUF, stops, context))
             command = f"ollama create assay-{version.id[:12]} -f {MODELFILE}"
@@ -116,13 +123,13 @@ def export(
     return Exported(version.id, form, folder, files, command, found)
 
 
-def _write(version: Version, form: Form, draft: Path, template: Template) -> Target:
-    """Fill the draft; returns what answers from it."""
+def _write(version: Version, form: Form, draft: Path, template: Template, longest: int) -> Target:
+    """Fill the draft; returns what answers from it, up to `longest` tokens."""
     if form in ("gguf", "ollama"):
         write_merged(draft / GGUF, version, template)
-        tokenizer, context = load_tokenizer(version.record.base)
-        settings = Settings(context=min(context, Settings().context))
-        return GgufTarget(draft / GGUF, template, tokenizer, settings)
+        tokenizer, _ = load_tokenizer(version.record.base)
+        context = -(-longest // _CONTEXT_STEP) * _CONTEXT_STEP
+        return GgufTarget(draft / GGUF, template, tokenizer, Settings(context=context))
     beside = form == "adapter" or (form == "vllm" and _serves_adapter(version))
     loaded = _write_adapter(version, draft) if beside else _write_merged(version, draft, template)
     _write_tokenizer(loaded, template, draft)
@@ -130,7 +137,7 @@ def _write(version: Version, form: Form, draft: Path, template: Template) -> Tar
 
     with quiet():
         read = AutoTokenizer.from_pretrained(draft, local_files_only=True)
-    return FolderTarget(loaded, Template.of(read, version.record.template["arguments"]))
+    return FolderTarget(loaded, Template.of(read))
 
 
 def _write_adapter(version: Version, draft: Path) -> LoadedModel:
@@ -159,14 +166,15 @@ def _write_tokenizer(loaded: LoadedModel, template: Template, draft: Path) -> No
         tokenizer.chat_template = before
 
 
-def _added_bos(tokenizer: object) -> str | None:
-    ids = tokenizer("a").input_ids  # type: ignore[operator]
-    bos = tokenizer.bos_token  # type: ignore[attr-defined]
-    return bos if bos is not None and ids[0] == tokenizer.bos_token_id else None  # type: ignore[attr-defined]
+def _added_bos(tokenizer: Any) -> str | None:
+    """The beginning-of-text token, where llama.cpp is told to put it before every text."""
+    bos: str | None = tokenizer.bos_token
+    begins = bos is not None and tokenizer("a").input_ids[0] == tokenizer.bos_token_id
+    return bos if begins else None
 
 
 def _check_turns(
-    turns: Turns, template: Template, requests: Sequence[Request], tokenizer: object
+    turns: Turns, template: Template, requests: Sequence[Request], tokenizer: Any
 ) -> None:
     bos = _added_bos(tokenizer)
     for place, request in enumerate(requests):

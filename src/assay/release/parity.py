@@ -122,7 +122,11 @@ def parity(bench: Bench, agent: Agent, examples: Sequence[Example], target: Targ
     refusals = _rendering(engine.template, requests, target)
     ours = bench.measure(agent, chosen)
     bench.progress.say(f"Asking the target {len(chosen)} validation prompts.")
-    theirs = bench.grade(target.answer(requests), chosen)
+    answers = target.answer(requests)
+    for place, answer in enumerate(answers):
+        if answer.finish == "error":
+            raise ModelError(f"the target did not answer prompt {place + 1}: {answer.error}")
+    theirs = bench.grade(answers, chosen)
     p = _not_worse_p(ours, theirs, chosen)
     if p > ALPHA:
         refusals.append(_worse(ours, theirs, p, requests))
