@@ -28,6 +28,8 @@ from assay.train import adapters
 pytestmark = pytest.mark.slow
 
 ASKED = [Message("user", "Where is the cat?")]
+# Random models write bytes that are no characters, which the engines show in ways of their own.
+LETTERS = {"type": "string", "pattern": "^[a-z]{8}$"}
 KINDS = ("lora", "rslora", "dora", "full")
 
 
@@ -69,16 +71,15 @@ def _version(state: Path, ref: str, kind: str, made: Path, seed: int = 0) -> str
 
 
 def _text(engine: ServingEngine, sampling: Sampling | None = None) -> str:
-    *pieces, end = engine.chat(ASKED, (), sampling or Sampling(max_new_tokens=8))
+    *pieces, end = engine.chat(ASKED, (), sampling or Sampling(max_new_tokens=12, schema=LETTERS))
     assert isinstance(end, End)
-    # A character that the limit cuts is left out by one, marked as broken by the other.
-    return "".join(p.text for p in pieces if isinstance(p, Piece)).rstrip("\ufffd")
+    return "".join(piece.text for piece in pieces if isinstance(piece, Piece))
 
 
 def _evaluated(loaded: Any) -> str:
     template = Template.of(loaded.tokenizer)
     engine = LocalEngine(loaded, template, device="cpu")
-    return engine.answer([Request(tuple(ASKED), max_new_tokens=8)])[0].text.rstrip("\ufffd")
+    return engine.answer([Request(tuple(ASKED), max_new_tokens=12, schema=LETTERS)])[0].text
 
 
 def test_every_kind_of_version_answers_as_it_was_evaluated(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_the_plain_engine_keeps_to_the_protocol(plain: TransformersEngine) -> No
     assert len(drawn) == 4
     assert _text(plain, Sampling(8, 1.5, 0.9, seed=0)) in drawn
     narrow = Sampling(max_new_tokens=8, temperature=1.0, top_p=1e-9)
-    assert _text(plain, narrow) == _text(plain)
+    assert _text(plain, narrow) == _text(plain, Sampling(max_new_tokens=8))
     first = next(iter(plain.chat(ASKED, (), Sampling(max_new_tokens=2, logprobs=3))))
     assert isinstance(first, Piece)
     assert first.token == first.top[0]

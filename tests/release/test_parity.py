@@ -25,6 +25,11 @@ from assay.release.targets import FolderTarget
 EXAMPLES = [Example.of(f"question {n}", f"answer {n}", id=f"row-{n}") for n in range(240)]
 
 
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("assay.release.parity.DIVERGENCE_PROMPTS", 10)
+
+
 def test_the_divergence_is_kl_where_all_is_named_and_less_where_a_part_is() -> None:
     rng = np.random.default_rng(0)
     ours, theirs = (np.log(rng.dirichlet(np.ones(30))) for _ in range(2))

@@ -32,7 +32,7 @@ def body_of(ids: Sequence[int], sampling: Sampling, context: int) -> dict[str, A
         "frequency_penalty": sampling.frequency_penalty,
         # The order of OpenAI's definition: the nucleus is cut from the tempered distribution.
         "samplers": ["penalties", "top_k"] if greedy else ["penalties", "temperature", "top_p"],
-        "stop": list(sampling.stop),
+        "stop": [text for text in sampling.stop if text],
         "logit_bias": [[token, bias] for token, bias in sampling.logit_bias.items()],
         "stream": True,
         "return_progress": True,  # a chance to notice a hang-up while a prompt is computed

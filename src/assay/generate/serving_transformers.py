@@ -23,6 +23,8 @@ from assay.generate.engine import Request
 from assay.generate.serving import BusyError, End, Piece, PromptTooLongError, Sampling, TokenLogprob
 from assay.models.device import best_device
 from assay.models.load import LoadedModel
+from assay.prefix.batch import Batch
+from assay.prefix.plain import PlainDecoder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,33 +119,28 @@ class TransformersEngine:
         return self._grammars.constraint(Request((), schema=schema, choices=sampling.choices))
 
     def _generate(self, ids: list[int], sampling: Sampling, closed: Event) -> Iterator[Piece | End]:
-        import torch
-
         model, constraint = self._ready(), self._constraint(sampling)
         room, asked = self.context_length - len(ids), sampling.max_new_tokens
         limit = room if asked is None else min(asked, room)
         chance = random.Random(sampling.seed)
         written = Written(self._tokenizer, sampling.stop)
-        given, cache = torch.tensor([ids], device=model.device), None
-        finish = "length"
-        while len(written.tokens) < limit and not closed.is_set():
-            with torch.inference_mode():
-                out = model(input_ids=given, past_key_values=cache, use_cache=True)
-            cache = out.past_key_values
-            logits = out.logits[0, -1].float().cpu()
+        decoder, stopped = PlainDecoder(model), False
+        while len(written.tokens) < limit and not (stopped or closed.is_set()):
+            with decoder.running():
+                if written.tokens:
+                    logits = decoder.step([written.tokens[-1]])[0].cpu()
+                else:
+                    logits = decoder.begin(Batch((0,), (tuple(ids),), (None,), limit))[0].cpu()
             token = self._draw(logits, written.tokens, sampling, constraint, chance)
-            stopped = token in self.template.stop_ids
-            if constraint and not stopped:
+            ends = token in self.template.stop_ids
+            if constraint and not ends:
                 constraint.accept(token)
-            text = written.add(token, ends=stopped)
+            text = written.add(token, ends=ends)
+            stopped = ends or written.stopped
             yield Piece(text, *self._told(logits, token, sampling.logprobs))
-            if stopped or written.stopped:
-                finish = "stop"
-                break
-            given = torch.tensor([[token]], device=model.device)
         if rest := written.rest():
             yield Piece(rest)
-        yield End("stop" if finish == "stop" else "length", len(ids), len(written.tokens))
+        yield End("stop" if stopped else "length", len(ids), len(written.tokens))
 
     def _draw(
         self,
@@ -157,7 +154,8 @@ class TransformersEngine:
 
         scores = logits.double()
         for token, bias in sampling.logit_bias.items():
-            scores[token] += bias
+            if 0 <= token < len(scores):
+                scores[token] += bias
         for token, count in Counter(tokens).items():
             scores[token] -= sampling.presence_penalty + count * sampling.frequency_penalty
         allowed = self._grammars.masks([constraint], scores.shape[-1])

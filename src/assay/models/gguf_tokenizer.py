@@ -60,7 +60,7 @@ def write_tokenizer(
     writer.add_token_types(_types(tokenizer, texts, sentencepiece))
     if sentencepiece:
         writer.add_token_scores(_scores(texts, merges))
-        writer.add_add_space_prefix("Prepend" in json.dumps(backend["normalizer"]))
+        writer.add_add_space_prefix(_leads_with_space(backend))
     else:
         # A vocabulary of single bytes has none, and llama.cpp wants one: of two that never meet.
         writer.add_token_merges(merges or ["\u0120\u0120 \u0120\u0120"])
@@ -90,6 +90,15 @@ def _scores(texts: list[str], merges: list[str]) -> list[float]:
         rank.setdefault(merge.replace(" ", ""), place)
     last = float(len(merges))
     return [-float(rank.get(text, last)) for text in texts]
+
+
+def _leads_with_space(backend: dict[str, Any]) -> bool:
+    """Whether a text gets a space in front, said by either of two parts of a tokenizer."""
+    if "Prepend" in json.dumps(backend["normalizer"]):
+        return True
+    before = backend["pre_tokenizer"] or {}
+    parts = before.get("pretokenizers", [before])
+    return any(p.get("prepend_scheme") in ("first", "always") for p in parts)
 
 
 def _special(writer: GGUFWriter, tokenizer: Any, stop_ids: Collection[int]) -> None:

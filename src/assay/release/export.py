@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from assay.agent.agent import Agent
 from assay.agent.runtime import assemble
@@ -91,7 +91,7 @@ def export(
         raise UsageError(
             "there is something here already.", where=str(folder), fix="Name another with --out."
         )
-    form = cast(Form, to)
+    form: Form = to
     if form == "adapter" and version.whole:
         raise ModelError(
             "all weights of this version were trained; it is no adapter.", fix="Use --to merged."
