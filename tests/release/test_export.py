@@ -35,6 +35,12 @@ TALKS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp's threads spin; two of them on busy cores take seconds for what takes one none."""
+    monkeypatch.setattr("assay.generate.llamacpp.cores", lambda: 1)
+
+
 @pytest.mark.parametrize("name", sorted(families.FAMILIES))
 def test_what_ollama_would_write_is_the_template_or_nothing(name: str) -> None:
     template = Template.of(families.tokenizer_of(name))
