@@ -40,6 +40,8 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
 - `assay jobs list --json`: `[{id, project, kind, status, wish, worker, progress, result, error,
   created, started, ended}]`; `show --json` is one of them, `logs --json` is `[{at, kind, message,
   data}]`.
+- `assay export --json`: `{version, form, folder, files, command, parity: {prompts, evaluated,
+  target, p, divergence, positions, equal_answers, quantised, refusals}}`.
 - `assay compare --json`: `result.json`, described in [result.md](result.md).
 - `assay versions list --json`: `[{id, base, method, saved_at, metrics, parent, agents}]`; `show`:
   `{id, folder, saved_at, whole, bytes, rows, agents, record}`; `diff`: `{first, second, fields:

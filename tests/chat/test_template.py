@@ -231,3 +231,17 @@ def test_long_shared_system_prompt_is_spelled_once() -> None:
     for number in range(5):
         template.render([system, Message("user", f"number {number}"), ANSWER])
     assert (time.perf_counter() - started) / 5 < first / 2
+
+
+def test_the_text_alone_writes_what_the_template_with_its_arguments_does() -> None:
+    tokenizer = tokenizer_of("qwen3")
+    talk = [Message("user", "Where is it?")]
+    for arguments in ({}, {"enable_thinking": False}):
+        template = Template.of(tokenizer, arguments)
+        alone = tokenizer.apply_chat_template(
+            [m.to_dict() for m in talk],
+            chat_template=template.text,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        assert alone == template.prompt_text(talk)

@@ -13,13 +13,6 @@ from assay.generate.engine import Engine
 from assay.models.device import best_device, native_bfloat16
 from assay.store.store import Store
 
-_PROBES = (
-    "Where is my card? I ordered it two weeks ago, and nobody answers.",
-    'Return JSON: {"name": "Ann", "total": 41.50, "items": [1, 2, 3]}',
-    "Übersetze: naïve café, 東京, 100 %; then list every step in order:\n1. open\n2. check\n",
-)
-"""What a merge is measured on: letters, digits, punctuation and scripts of several kinds."""
-
 
 class Engines:
     """Engines by model; each is loaded at its first use.
@@ -83,13 +76,13 @@ class Engines:
         from assay.models.load import load
 
         if scheme == "version":
-            from assay.models.tuned import load_tuned, merged
+            from assay.models.tuned import PROBES, load_tuned, merged
             from assay.models.versions import load_version
 
             version = load_version(self.store.folder, name)
             tuned = load_tuned(version)
             template = Template.from_dict(tuned.tokenizer, version.record.template)
-            rows = [template.prompt([Message("user", text)]) for text in _PROBES]
+            rows = [template.prompt([Message("user", text)]) for text in PROBES]
             loaded = merged(tuned, rows, self.dtype)
         else:
             loaded = load(model, dtype=self.dtype)

@@ -25,7 +25,7 @@ from typing import Any
 
 from jinja2.exceptions import TemplateError
 
-from assay.chat.tokens import Encoder
+from assay.chat.tokens import MARK, Encoder
 from assay.errors import DataError, ModelError
 from assay.example import ROLES, Message, ToolCall, canonical_json
 
@@ -131,6 +131,15 @@ class Template:
             )
         return cls(tokenizer, text, given)
 
+    @property
+    def text(self) -> str:
+        """The template in Jinja, complete in itself: the clock pinned, its arguments set."""
+        given = (
+            f"{{% set {name} = {json.dumps(v) if v is not None else 'none'} %}}"
+            for name, v in self._arguments.items()
+        )
+        return "".join(given) + self._text
+
     def to_dict(self) -> dict[str, Any]:
         """All that decides what is rendered, JSON-ready, to be kept with a version."""
         return {
@@ -164,6 +173,14 @@ class Template:
             DataError: the template refuses these messages or has no place for the tools.
         """
         return self._encode(self._write(messages, tools, generate=True))
+
+    def prompt_text(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> str:
+        """The text that `prompt` spells: what another program with this template would write.
+
+        Raises:
+            DataError: as `prompt`.
+        """
+        return self._write(messages, tools, generate=True).replace(MARK, "")
 
     def render(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> Rendered:
         """The sequence that trains the last trained turn, and all earlier ones that fit into it.

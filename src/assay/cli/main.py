@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn, cast
 import typer
 
 from assay.cli import backup, data, jobs, keys, models, release, traces, versions
+from assay.cli import export as exporting
 from assay.cli import serve as serving
 from assay.cli import train as training
 from assay.cli.output import as_json, print_draft, print_estimate
@@ -34,6 +35,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(jobs.app, name="jobs")
 for command in (
     training.train,
+    exporting.export,
     serving.serve,
     jobs.worker,
     release.watch,

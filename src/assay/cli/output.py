@@ -251,3 +251,16 @@ def print_keys(rows: Sequence[dict[str, Any]]) -> None:
             row["revoked"] or "",
         )
     console.print(made)
+
+
+def print_exported(done: Any) -> None:
+    """What was written, and what the parity gate found."""
+    found = done.parity
+    console.print(f"Written: [bold]{escape(str(done.folder))}[/] ({escape(', '.join(done.files))})")
+    console.print(
+        f"Parity over {found.prompts} validation prompts: score {found.target:.4f} here, "
+        f"{found.evaluated:.4f} as evaluated; {found.equal_answers} answers equal; what comes next "
+        f"differs by {found.divergence:.1e} nats in the mean."
+    )
+    if done.command:
+        console.print(f"To serve it, in that folder:\n  {escape(done.command)}", soft_wrap=True)

@@ -59,11 +59,15 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A token, its bytes as text where they are, and its log-probability (natural log)."""
+    """A token, its bytes as text where they are, and its log-probability (natural log).
+
+    `id` is its number in the vocabulary; None where the engine does not tell.
+    """
 
     text: str
     logprob: float
     bytes: bytes
+    id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

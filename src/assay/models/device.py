@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,18 @@ def emulates_bfloat16(kind: str) -> bool:
 
     asked = kind == "cpu" and platform.machine().lower() in ("x86_64", "amd64")
     return asked and hasattr(torch.cpu, "get_capabilities") and not native_bfloat16(kind)
+
+
+def cores() -> int:
+    """Cores that this process may keep busy: not those of others, and within its container."""
+    found = psutil.cpu_count(logical=False) or 1
+    if hasattr(os, "sched_getaffinity"):
+        found = min(found, len(os.sched_getaffinity(0)))
+    try:
+        quota, period = (GROUP / "cpu.max").read_text().split()
+        return max(1, min(found, int(quota) // int(period)))
+    except (OSError, ValueError):  # none, or the word "max"
+        return found
 
 
 def available_bytes(device: torch.device) -> int:

@@ -17,6 +17,13 @@ from assay.models.versions import Version
 MERGE_KL = 1e-5
 """Most that a merged model may differ: KL in nats at any token. Measured: below 1e-9."""
 
+PROBES = (
+    "Where is my card? I ordered it two weeks ago, and nobody answers.",
+    'Return JSON: {"name": "Ann", "total": 41.50, "items": [1, 2, 3]}',
+    "Übersetze: naïve café, 東京, 100 %; then list every step in order:\n1. open\n2. check\n",
+)
+"""What a merge is measured on: letters, digits, punctuation and scripts of several kinds."""
+
 
 def load_tuned(version: Version) -> LoadedModel:
     """The version in float32, its adapter (if it is one) beside the base weights.

@@ -42,6 +42,7 @@ from assay.store.store import Store
 if TYPE_CHECKING:
     from assay.chat.template import Template
     from assay.project.train import Swept, Trained
+    from assay.release.export import Exported
 
 REPORT = "report.html"
 
@@ -278,6 +279,23 @@ class Project:
         if (self.split_folder / MANIFEST).exists():
             seen = load_train(self.split_folder) + load_validation(self.split_folder)
         return trained_on(self.store, seen, example)
+
+    def export(
+        self, version: str, to: str, out: Path | None = None, progress: Progress = SILENT
+    ) -> Exported:
+        """Write a version for another program, if it answers there as it was evaluated.
+
+        Args:
+            version: its id, or the first digits of it.
+            to: adapter, merged, gguf, ollama or vllm.
+            out: the folder; None: one in the current folder, named after version and form.
+
+        Raises:
+            ModelError: it has no such form, or the parity gate refuses it.
+        """
+        from assay.project.export import export_version
+
+        return export_version(self._context(progress), version, to, out)
 
     def _context(self, progress: Progress) -> Context:
         manifest = self.split(progress)

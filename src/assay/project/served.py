@@ -9,10 +9,9 @@ that have a name for it, or, without one, to the folder's. Everything else is no
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import select
 
@@ -22,6 +21,7 @@ from assay.errors import AssayError, ModelError
 from assay.models.catalogue import CATALOGUE
 from assay.models.show import known
 from assay.models.versions import find_version, list_versions
+from assay.release import releases
 from assay.store.tables import AgentVersionRow, ServedNameRow
 
 if TYPE_CHECKING:
@@ -33,32 +33,6 @@ _ID = re.compile(r"[0-9a-f]{12,64}")
 
 class UnknownModelError(ModelError):
     """No model of that name can be used by this project."""
-
-
-class Releases(Protocol):
-    """Names such as `support` that point at an agent version."""
-
-    def agent(self, name: str, project: str, key_id: str) -> Agent | None:
-        """Who answers a request to a release now; None: there is no such release.
-
-        Args:
-            key_id: of the caller, so that a canary always sees the same callers.
-        """
-
-    def names(self, project: str) -> Sequence[tuple[str, datetime]]:
-        """The project's releases and since when there is each."""
-
-
-class NoReleases:
-    """A folder in which nothing was ever released."""
-
-    def agent(self, name: str, project: str, key_id: str) -> Agent | None:
-        """None."""
-        return None
-
-    def names(self, project: str) -> Sequence[tuple[str, datetime]]:
-        """None at all."""
-        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +65,9 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Serve
     Raises:
         UnknownModelError: there is no such name, or it is another project's.
     """
-    agent = workspace.releases.agent(name, project, key_id)
-    if agent is not None:
+    released = releases.resolve(workspace.store, project, name, key_id)
+    if released is not None:
+        agent = load_agent(workspace.store, released)
         return Served(name, agent.model, agent)
     with workspace.store.session() as session:
         row = session.get(ServedNameRow, name)
@@ -101,12 +76,12 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Serve
         return Served(name, target)
     if name in CATALOGUE and CATALOGUE[name].kind == "chat":
         return Served(name, name)
-    if project == workspace.name and (agent := _agent(workspace, name)):
-        if agent.kind == "outside":
+    if project == workspace.name and (saved := _agent(workspace, name)):
+        if saved.kind == "outside":
             raise UnknownModelError(
                 f"{name} stands for answers that were brought; it cannot answer new questions."
             )
-        return Served(name, agent.model, agent)
+        return Served(name, saved.model, saved)
     version = _version(workspace, name, project)
     if version is not None:
         return Served(name, f"version:{version}")
@@ -120,7 +95,10 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Serve
 
 def offered(workspace: Workspace, project: str) -> list[Offered]:
     """Every name that `resolve` knows for a project (ids left out), and the embedders."""
-    lines = [Offered(name, "release", at) for name, at in workspace.releases.names(project)]
+    lines = [
+        Offered(release.name, "release", release.at)
+        for release in releases.releases(workspace.store, project)
+    ]
     with workspace.store.session() as session:
         names = session.scalars(
             select(ServedNameRow).where(ServedNameRow.project == project).order_by(ServedNameRow.at)

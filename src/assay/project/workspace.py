@@ -9,10 +9,11 @@ from threading import Lock
 
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, load_config
 from assay.errors import UsageError
+from assay.example import Message
 from assay.generate.serving import ServingEngines
 from assay.knowledge.embed import Embedder, load_embedder
 from assay.project.answering import Answered
-from assay.project.served import NoReleases, Releases
+from assay.release import traces
 from assay.store.store import Store
 
 NO_PROJECT = "default"
@@ -27,8 +28,7 @@ class Workspace:
         name: of the project that the folder is, or `default` where it is none. Keys made without
             naming a project belong to it.
         config: its assay.yaml, or None.
-        releases: the names that point at agent versions.
-        watchers: called with every answer that was given.
+        watchers: called with every answer that was given; the first one keeps traces.
 
     Raises:
         UsageError: there is no such folder.
@@ -43,8 +43,7 @@ class Workspace:
         if (self.root / CONFIG_FILE).exists():
             self.config = load_config(self.root / CONFIG_FILE)
         self.name = self.root.name if self.config else NO_PROJECT
-        self.releases: Releases = NoReleases()
-        self.watchers: list[Callable[[Answered], None]] = []
+        self.watchers: list[Callable[[Answered], None]] = [self._keep_trace]
         self._embedders: dict[str, Embedder] = {}
         self._lock = Lock()
 
@@ -66,7 +65,28 @@ class Workspace:
 
     def engines(self) -> ServingEngines:
         """The engines that answer here."""
-        from assay.agent.whole import WholeEngines
+        from assay.agent.serving import AgentEngines
+        from assay.generate.serving_local import LocalServing
 
-        dtype = self.config.generate.dtype if self.config is not None else "auto"
-        return WholeEngines(self.store, dtype=dtype)
+        providers = self.config.providers if self.config is not None else {}
+        return AgentEngines(self.store, LocalServing(self.store.folder), providers)
+
+    def _keep_trace(self, said: Answered) -> None:
+        """Of a release that keeps traces; a request for several answers keeps the first."""
+        if said.served.agent is None or not said.answers:
+            return
+        text, calls = said.answers[0]
+        traces.record(
+            self.store,
+            said.project,
+            said.served.name,
+            said.served.agent.id,
+            id=said.id,
+            messages=said.messages,
+            answer=Message("assistant", text, tool_calls=calls),
+            usage={
+                "prompt_tokens": said.prompt_tokens,
+                "completion_tokens": said.completion_tokens,
+                "seconds": said.seconds,
+            },
+        )

@@ -101,6 +101,24 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(outdated, ignore_errors=True)
 
 
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A place to write a large file that appears at `path` whole when the block ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    draft = Path(name)
+    try:
+        yield draft
+        with draft.open("rb") as written:
+            os.fsync(written.fileno())
+        os.chmod(draft, 0o666 & ~_umask())
+        os.replace(draft, path)
+        _sync_folder(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def sha256_file(path: Path) -> str:
     """Sha256 (hex) of a file's bytes."""
     with path.open("rb") as file:

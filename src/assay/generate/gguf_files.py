@@ -1,0 +1,166 @@
+"""The GGUF files that llama.cpp answers from, made once from what a model or version is.
+
+A base is kept in the user's cache under the hash of its weights, what belongs to a version in its
+project's state. Each is written by one process while others wait, and appears whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.chat.template import Template
+from assay.errors import ModelError
+from assay.example import Message
+from assay.models.gguf_adapter import write_adapter
+from assay.models.gguf_export import parts_of, parts_of_model, refusal, write_model
+from assay.models.load import load_tokenizer, weights_sha256
+from assay.models.pull import cache_folder, pull
+from assay.models.tuned import PROBES, load_tuned, merged
+from assay.models.versions import Version
+
+_FORM = 1
+"""Raised when what is written changes, so that older files are not used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A base model, known without its weights.
+
+    Attributes:
+        folder: config.json, safetensors, tokenizer.
+        config: transformers' PreTrainedConfig.
+        weights_sha256: see `models.load`.
+        refusal: why llama.cpp cannot hold it; None where it can.
+    """
+
+    ref: str
+    folder: Path
+    config: Any
+    tokenizer: Any
+    template: Template
+    context_length: int
+    weights_sha256: str
+    refusal: str | None
+
+
+def base_of(ref: str) -> Base:
+    """Fetch the model `ref` and look at it.
+
+    Raises:
+        ModelError: see `models.load`.
+    """
+    from transformers import AutoConfig
+
+    folder = pull(ref)
+    tokenizer, context = load_tokenizer(ref)
+    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    return Base(
+        ref=ref,
+        folder=folder,
+        config=config,
+        tokenizer=tokenizer,
+        template=Template.of(tokenizer),
+        context_length=context,
+        weights_sha256=weights_sha256(folder),
+        refusal=refusal(config),
+    )
+
+
+def base_file(base: Base) -> Path:
+    """The base's GGUF file, in 16-bit floats.
+
+    Raises:
+        ModelError: llama.cpp cannot hold it.
+    """
+    # The file says how answers end and how turns are written, so that is part of its name.
+    made_of = f"{base.weights_sha256}-{base.template.sha256}-{_FORM}"
+    name = hashlib.sha256(made_of.encode()).hexdigest()[:32]
+
+    def write(path: Path) -> None:
+        write_model(
+            path,
+            base.config,
+            parts_of(base.folder),
+            base.tokenizer,
+            name=Path(base.ref).name,
+            chat_template=base.template.text,
+            stop_ids=base.template.stop_ids,
+        )
+
+    return _once(cache_folder() / "llamacpp" / f"{name}.f16.gguf", write)
+
+
+def adapter_file(version: Version, base: Base, state: Path) -> Path:
+    """The version's adapter as a GGUF file.
+
+    Raises:
+        ModelError: it has no such form; see `models.gguf_adapter.adapter_refusal`.
+    """
+    return _once(
+        _folder(state) / f"{version.id}-{_FORM}.lora.gguf",
+        lambda path: write_adapter(path, version.folder, base.config),
+    )
+
+
+def merged_file(version: Version, template: Template, state: Path) -> Path:
+    """The version as a whole GGUF file, in 16-bit floats.
+
+    Raises:
+        ModelError: llama.cpp cannot hold it, or its adapter cannot be merged.
+    """
+
+    def write(path: Path) -> None:
+        write_merged(path, version, template)
+
+    return _once(_folder(state) / f"{version.id}-{_FORM}.f16.gguf", write)
+
+
+def write_merged(path: Path, version: Version, template: Template) -> None:
+    """Write the version as a whole GGUF file; see `merged_file`."""
+    rows = [template.prompt([Message("user", text)]) for text in PROBES]
+    loaded = merged(load_tuned(version), rows, "float32")
+    write_model(
+        path,
+        loaded.model.config,
+        parts_of_model(loaded.model),
+        loaded.tokenizer,
+        name=f"{Path(version.record.base).name}-{version.id[:12]}",
+        chat_template=template.text,
+        stop_ids=template.stop_ids,
+    )
+
+
+def template_of(version: Version, base: Base) -> Template:
+    """The template the version was trained with.
+
+    Raises:
+        ModelError: the base is no longer the one it was trained from.
+    """
+    if base.weights_sha256 != version.record.base_sha256:
+        raise ModelError(
+            "the base weights are not the ones this version was trained from.",
+            where=base.ref,
+            fix="Fetch the base model as it was, or train the version again.",
+        )
+    return Template.from_dict(base.tokenizer, version.record.template)
+
+
+def _folder(state: Path) -> Path:
+    return state / "cache" / "gguf"
+
+
+def _once(path: Path, write: Callable[[Path], None]) -> Path:
+    from filelock import FileLock
+
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.parent / f".{path.name}.lock"):
+            if not path.exists():
+                for left in path.parent.glob(f".{path.name}.*.part"):  # by a killed process
+                    left.unlink()
+                write(path)
+    return path

@@ -1,0 +1,254 @@
+"""Answers from llama.cpp, in this process: one server over a base and the adapters beside it.
+
+    server = LlamaCppServer(base, {"version:...": adapter_file}, settings)
+    for piece in server.answer(token_ids, sampling, adapter="version:..."):
+        ...
+
+Prompts come as token ids, so that the model reads exactly what was evaluated. Answers under way
+are computed together, token by token (continuous batching).
+
+llama.cpp keeps the keys and values of earlier prompts, and a request that does not name its
+adapters may be answered from what another adapter computed, without a word. Hence: every request
+carries the whole list of adapters with their scales, the cache beyond the slots is off, and a slot
+that last worked under another adapter computes its prompt afresh.
+"""
+
+from __future__ import annotations
+
+import secrets
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Lock, Thread
+from typing import Any
+
+import xllamacpp
+
+from assay.errors import ModelError
+from assay.generate.llamacpp_request import body_of, end_of, piece_of
+from assay.generate.llamacpp_slots import Slot, Slots, Ticket
+from assay.generate.serving import End, Piece, PromptTooLongError, Sampling
+from assay.models.device import cores
+
+PROMPT_BATCH = 512
+"""Tokens of a prompt computed before anything else gets a turn, a hang-up among it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a server runs.
+
+    Attributes:
+        slots: answers made at the same time.
+        context: tokens of prompt and answer that each slot has room for.
+        waiting: requests that may wait for a slot.
+        threads: of the processor; None: one for each core.
+        exact: keys and values in 32 bits and plain attention: closer to transformers, slower.
+    """
+
+    slots: int = 8
+    context: int = 8192
+    waiting: int = 128
+    threads: int | None = None
+    exact: bool = False
+
+
+class LlamaCppServer:
+    """A loaded base with adapters. Its memory is freed when nobody holds it any more.
+
+    Args:
+        base: GGUF file, memory-mapped: several servers over one file share it.
+        adapters: GGUF files by the name they are asked for by.
+
+    Raises:
+        ModelError: llama.cpp cannot load one of the files.
+    """
+
+    def __init__(self, base: Path, adapters: Mapping[str, Path], settings: Settings) -> None:
+        self.settings = settings
+        self.key = secrets.token_urlsafe(32)
+        self.adapters = tuple(adapters)
+        self.slots = Slots(settings.slots, settings.waiting)
+        self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        for file in (base, *adapters.values()):
+            if not file.is_file():
+                raise ModelError("there is no such file.", where=str(file))
+        try:
+            self._server = xllamacpp.Server(_parameters(base, adapters, settings, self.key))
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(
+                f"llama.cpp cannot load this model ({str(error).strip() or 'no reason given'}).",
+                where=str(base),
+                fix="Remove the file, it is made again; or free some memory.",
+            ) from None
+
+    @property
+    def address(self) -> str:
+        """Where llama.cpp's own HTTP server listens (loopback; it wants `key`)."""
+        address: str = self._server.listening_address
+        return address
+
+    def answer(self, ids: Sequence[int], sampling: Sampling, adapter: str | None = None) -> Stream:
+        """Continue token ids under an adapter; None is the base alone."""
+        return Stream(lambda: self, ids, sampling, adapter)
+
+    def begin(self, stream: Stream) -> None:
+        """Remember a stream, so that `abort` reaches it."""
+        self._streams.add(stream)
+
+    def run(self, body: dict[str, Any], slot: Slot, adapter: str | None, on_chunk: Any) -> None:
+        """One request, blocking; `on_chunk` gets every chunk and returns True to cancel."""
+        prompt = body["prompt"]
+        body = {
+            **body,
+            "id_slot": slot.number,
+            "lora": [
+                {"id": place, "scale": float(name == adapter)}
+                for place, name in enumerate(self.adapters)
+            ],
+            "cache_prompt": slot.adapter == adapter,
+        }
+        slot.adapter, slot.tokens = adapter, prompt
+        self._server.handle_completions(body, on_chunk)
+
+    def abort(self) -> None:
+        """End all streams with an error."""
+        for stream in list(self._streams):
+            stream.fail(ModelError("the model was unloaded while it answered."))
+
+
+def _parameters(base: Path, adapters: Mapping[str, Path], settings: Settings, key: str) -> Any:
+    given = xllamacpp.CommonParams()
+    given.model.path = str(base)
+    given.n_parallel = settings.slots
+    given.n_ctx = settings.slots * settings.context
+    given.kv_unified = False
+    given.cache_ram_mib = 0
+    given.n_batch = given.n_ubatch = PROMPT_BATCH
+    given.swa_full = True  # else a sliding window cannot go on from a shared beginning
+    threads = settings.threads or cores()
+    given.cpuparams.n_threads = given.cpuparams_batch.n_threads = threads
+    given.warmup = given.fit_params = given.ctx_shift = given.ui = False
+    given.verbosity = -1
+    given.api_keys = [key]  # its HTTP server cannot be left out; this process alone has the key
+    given.n_threads_http = 1
+    given.endpoint_slots = given.endpoint_props = False
+    if settings.exact:
+        given.cache_type_k = given.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        given.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    beside = []
+    for file in adapters.values():
+        adapter = xllamacpp.CommonAdapterLoraInfo()
+        adapter.path, adapter.scale = str(file), 0.0
+        beside.append(adapter)
+    given.lora_adapters = beside
+    return given
+
+
+class Stream(Iterator[Piece | End]):
+    """One answer. `close` may be called from any thread and frees the slot at the next token.
+
+    Args:
+        find: the server that answers, asked when the first piece is.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[], LlamaCppServer],
+        ids: Sequence[int],
+        sampling: Sampling,
+        adapter: str | None,
+    ) -> None:
+        self._find = find
+        self._server: LlamaCppServer | None = None
+        self._ids, self._sampling, self._adapter = list(ids), sampling, adapter
+        self._ticket = Ticket()
+        self._chunks: SimpleQueue[Any] = SimpleQueue()
+        self._started = False
+        self._over = Event()
+        self._lock = Lock()
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Piece | End:
+        try:
+            if not self._started:
+                self._begin()
+            while not self._over.is_set():
+                chunk = self._chunks.get()
+                if chunk is None:
+                    break
+                if isinstance(chunk, Exception):
+                    raise chunk
+                if (end := end_of(chunk)) is not None:
+                    while self._chunks.get() is not None:
+                        pass  # the slot is free then: whoever asks next finds its prefix there
+                    self.close()
+                    return end
+                if (piece := piece_of(chunk, self._sampling.logprobs)) is not None:
+                    return piece
+            raise StopIteration
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self) -> None:
+        self._started = True
+        if self._over.is_set():
+            return
+        server = self._find()
+        with self._lock:
+            if self._over.is_set():  # closed while the model was loaded
+                return
+            self._server = server
+        server.begin(self)
+        context = server.settings.context
+        if not self._ids:
+            raise ModelError("the prompt is empty.", fix="Give at least one token.")
+        if len(self._ids) >= context:
+            raise PromptTooLongError(
+                f"the prompt has {len(self._ids)} tokens; prompt and answer may have {context} "
+                "together.",
+                fix="Shorten the prompt.",
+            )
+        body = body_of(self._ids, self._sampling, context)
+        slot = server.slots.take(self._adapter, self._ids, self._ticket)
+        if slot is not None:
+            Thread(target=self._work, args=(server, slot, body), daemon=True).start()
+
+    def _work(self, server: LlamaCppServer, slot: Slot, body: dict[str, Any]) -> None:
+        def on_chunk(chunk: Any) -> bool:
+            self._chunks.put(chunk)
+            return self._ticket.cancelled
+
+        try:
+            server.run(body, slot, self._adapter, on_chunk)
+        except Exception as error:  # told to whoever reads
+            self._chunks.put(ModelError(f"llama.cpp refused the request ({error})."))
+        finally:
+            server.slots.give(slot)
+            self._chunks.put(None)
+
+    def close(self) -> None:
+        """End it; nothing happens when it has ended."""
+        with self._lock:
+            server, self._server = self._server, None
+            self._over.set()
+        if server is not None:
+            server.slots.cancel(self._ticket)
+            self._chunks.put(None)
+
+    def fail(self, error: ModelError) -> None:
+        """End it with an error for whoever reads it."""
+        server = self._server
+        if server is not None:
+            self._chunks.put(error)
+            server.slots.cancel(self._ticket)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError):
+            self.close()

@@ -1,0 +1,168 @@
+"""A base and its versions behind one llama.cpp server that is replaced while it answers.
+
+llama.cpp takes adapters only when it starts. A version that arrives later is loaded by a second
+server over the same memory-mapped base; new requests go there, the first one answers what it has
+begun and is freed with its last stream.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from assay.chat.template import Template
+from assay.example import Message
+from assay.generate.llamacpp import LlamaCppServer, Settings, Stream
+from assay.generate.serving import End, Piece, Sampling
+
+
+class Family:
+    """One base file, the adapters used with it, and the server that has them.
+
+    Args:
+        settings: of the server.
+        adapter_bytes: most that adapters may take; those used longest ago are left out first.
+        make_room: called before a server is started.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        settings: Settings,
+        adapter_bytes: int,
+        make_room: Callable[[], None],
+    ) -> None:
+        self.base, self.settings = base, settings
+        self.used = time.monotonic()
+        self._adapter_bytes, self._make_room = adapter_bytes, make_room
+        self._files: dict[str, Path] = {}  # in the order of their last use
+        self._server: LlamaCppServer | None = None
+        self._all: weakref.WeakSet[LlamaCppServer] = weakref.WeakSet()
+        self._loading, self._lock = Lock(), Lock()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether a server is in memory."""
+        return self._server is not None
+
+    def add(self, name: str, file: Path) -> None:
+        """Make an adapter known; it is loaded when it is first asked for."""
+        with self._lock:
+            self._files.setdefault(name, file)
+
+    def server(self, adapter: str | None) -> LlamaCppServer:
+        """The server that has an adapter, started if need be while the present one goes on.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        self.used = time.monotonic()
+        with self._lock:
+            if adapter is not None:
+                self._files[adapter] = self._files.pop(adapter)
+            if (server := self._having(adapter)) is not None:
+                return server
+        with self._loading:
+            if (server := self._having(adapter)) is not None:
+                return server
+            self._make_room()
+            server = LlamaCppServer(self.base, self._most_recent(), self.settings)
+            self._all.add(server)
+            self._server = server
+            return server
+
+    def unload(self) -> None:
+        """Forget the server; it is freed when it has answered what it has begun."""
+        self._server = None
+
+    def close(self) -> None:
+        """Forget the server; streams under way end with an error."""
+        self._server = None
+        for server in list(self._all):
+            server.abort()
+
+    def _having(self, adapter: str | None) -> LlamaCppServer | None:
+        server = self._server
+        if server is not None and (adapter is None or adapter in server.adapters):
+            return server
+        return None
+
+    def _most_recent(self) -> dict[str, Path]:
+        """The adapters last used, as many as may be in memory and at least one."""
+        kept: dict[str, Path] = {}
+        left = self._adapter_bytes
+        with self._lock:
+            for name, file in reversed(self._files.items()):
+                left -= file.stat().st_size
+                if kept and left < 0:
+                    break
+                kept[name] = file
+        return kept
+
+
+class LlamaCppEngine:
+    """One model (base, or base with a version) of a family; see `ServingEngine`."""
+
+    def __init__(
+        self, family: Family, template: Template, tokenizer: Any, adapter: str | None = None
+    ) -> None:
+        self.template = template
+        self._family, self._tokenizer, self._adapter = family, tokenizer, adapter
+        self._drops_space = _drops_first_space(tokenizer)
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that prompt and answer may have together."""
+        return self._family.settings.context
+
+    def chat(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
+    ) -> Iterator[Piece | End]:
+        """Continue a conversation, rendered by the model's chat template.
+
+        Raises:
+            DataError: the template refuses these messages or has no place for the tools.
+        """
+        stream = self._answer(self.template.prompt(messages, tools), sampling)
+        return _WithoutFirstSpace(stream) if self._drops_space else stream
+
+    def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+        """Continue a text or token ids as they are."""
+        ids = self._tokenizer(prompt).input_ids if isinstance(prompt, str) else prompt
+        return self._answer(ids, sampling)
+
+    def _answer(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+        family, adapter = self._family, self._adapter
+        return Stream(lambda: family.server(adapter), ids, sampling, adapter)
+
+
+def _drops_first_space(tokenizer: Any) -> bool:
+    """Whether this tokenizer's texts begin without the space that their first token has."""
+    found = tokenizer.convert_tokens_to_ids("\u2581a")
+    if found is None or found == tokenizer.unk_token_id:
+        return False
+    return bool(tokenizer.decode([found], clean_up_tokenization_spaces=False) == "a")
+
+
+class _WithoutFirstSpace(Iterator[Piece | End]):
+    """A stream as such a tokenizer would write it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._first = stream, True
+
+    def __next__(self) -> Piece | End:
+        piece: Piece | End = next(self._stream)
+        if self._first and isinstance(piece, Piece) and piece.text:
+            self._first = False
+            return Piece(piece.text.removeprefix(" "), piece.token, piece.top)
+        return piece
+
+    def close(self) -> None:
+        """See `Stream.close`."""
+        with suppress(AttributeError):
+            self._stream.close()

@@ -1,0 +1,238 @@
+"""Finds the engine of a model on this machine, and keeps within a stated amount of memory.
+
+    engines = LocalServing(state_folder)
+    for piece in engines.engine("version:3f9a01").chat(messages, (), Sampling()):
+        ...
+
+llama.cpp answers for what it can hold, versions as adapters beside their base; transformers for
+the rest. What was used longest ago is unloaded when something else needs its memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from assay.chat.template import Template
+from assay.errors import ModelError
+from assay.example import Message
+from assay.generate.gguf_files import (
+    Base,
+    adapter_file,
+    base_file,
+    base_of,
+    merged_file,
+    template_of,
+)
+from assay.generate.llamacpp import Settings
+from assay.generate.llamacpp_engine import Family, LlamaCppEngine
+from assay.generate.serving import ServingEngine
+from assay.generate.serving_transformers import TransformersEngine
+from assay.models.device import available_bytes, best_device, native_bfloat16
+from assay.models.gguf_adapter import adapter_refusal
+from assay.models.load import load
+from assay.models.tuned import PROBES, load_tuned, merged
+from assay.models.versions import Version, load_version
+
+SHARE_OF_MEMORY = 0.5
+"""Of what is free at the start, where nobody states an amount."""
+SHARE_OF_KEYS, SHARE_OF_ADAPTERS = 0.25, 0.25
+"""Of the stated memory, for keys and values of one model, and for the adapters beside it."""
+WORKING_BYTES = 200_000_000
+"""A llama.cpp server's own buffers; measured at 60 to 140 MB for the starter model."""
+SHORTEST_CONTEXT = 2048
+
+
+@dataclass(slots=True)
+class _Held:
+    """An engine in memory, or ready to be loaded again, and what it takes."""
+
+    bytes: int
+    in_memory: Callable[[], bool]
+    used: Callable[[], float]
+    unload: Callable[[], None]
+
+
+class LocalServing:
+    """See `ServingEngines`.
+
+    Args:
+        state: the project's state folder, where its versions are; None: base models only.
+        memory_bytes: that all models in memory may take together. While one server takes over
+            from another, both have their buffers.
+        settings: of llama.cpp's servers; `context` is lowered to the model's and to what memory
+            allows.
+    """
+
+    def __init__(
+        self,
+        state: Path | None = None,
+        *,
+        memory_bytes: int | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        import torch
+
+        free = available_bytes(torch.device("cpu"))
+        self.memory_bytes = int(free * SHARE_OF_MEMORY) if memory_bytes is None else memory_bytes
+        self.settings = settings or Settings()
+        self._state = state
+        self._bases: dict[str, Base] = {}
+        self._families: dict[str, Family] = {}
+        self._engines: dict[str, ServingEngine] = {}
+        self._held: dict[str, _Held] = {}
+        self._lock = RLock()
+
+    def engine(self, model: str) -> ServingEngine:
+        """The engine of a model reference or of `version:ID`; loaded when it is first asked.
+
+        Raises:
+            ModelError: there is no such model, or it cannot be loaded.
+        """
+        with self._lock:
+            if (known := self._engines.get(model)) is not None:
+                return known
+        scheme, _, id = model.partition(":")
+        if scheme != "version":
+            return self._engine(model, lambda: self._of_base(model))
+        if self._state is None:
+            raise ModelError("there are no versions here.", fix="Open a project.")
+        version = load_version(self._state, id)
+        return self._engine(f"version:{version.id}", lambda: self._of_version(version))
+
+    def close(self) -> None:
+        """Free everything; streams under way end with an error."""
+        with self._lock:
+            for family in self._families.values():
+                family.close()
+            for held in self._held.values():
+                held.unload()
+            self._engines.clear()
+
+    def _engine(self, name: str, make: Callable[[], ServingEngine]) -> ServingEngine:
+        with self._lock:
+            found = self._engines.get(name)
+        if found is None:
+            made = make()  # may take long: others are served meanwhile
+            with self._lock:
+                found = self._engines.setdefault(name, made)
+        return found
+
+    def _of_base(self, ref: str) -> ServingEngine:
+        base = self._base(ref)
+        if base.refusal is None:
+            family = self._family(base.weights_sha256, base_file(base), base)
+            return LlamaCppEngine(family, base.template, base.tokenizer)
+        return self._by_transformers(ref, base.template, base, lambda: load(ref, dtype=_dtype()))
+
+    def _of_version(self, version: Version) -> ServingEngine:
+        assert self._state is not None
+        base = self._base(version.record.base)
+        template = template_of(version, base)
+        if base.refusal is not None or template.stop_ids != base.template.stop_ids:
+            rows = [template.prompt([Message("user", text)]) for text in PROBES]
+            return self._by_transformers(
+                f"version:{version.id}",
+                template,
+                base,
+                lambda: merged(load_tuned(version), rows, _dtype()),
+            )
+        if version.whole or adapter_refusal(version.folder) is not None:
+            family = self._family(version.id, merged_file(version, template, self._state), base)
+            return LlamaCppEngine(family, template, base.tokenizer)
+        file = adapter_file(version, base, self._state)
+        family = self._family(base.weights_sha256, base_file(base), base)
+        family.add(version.id, file)
+        return LlamaCppEngine(family, template, base.tokenizer, adapter=version.id)
+
+    def _base(self, ref: str) -> Base:
+        with self._lock:
+            found = self._bases.get(ref)
+        if found is None:
+            found = base_of(ref)
+            with self._lock:
+                self._bases[ref] = found
+        return found
+
+    def _family(self, name: str, file: Path, base: Base) -> Family:
+        with self._lock:
+            if name not in self._families:
+                settings = self._fitting(base)
+                family = Family(
+                    file,
+                    settings,
+                    int(self.memory_bytes * SHARE_OF_ADAPTERS),
+                    lambda: self._make_room(name),
+                )
+                size = file.stat().st_size + WORKING_BYTES
+                size += settings.slots * settings.context * _key_bytes(base.config, settings)
+                self._families[name] = family
+                self._held[name] = _Held(
+                    size, lambda: family.loaded, lambda: family.used, family.unload
+                )
+            return self._families[name]
+
+    def _fitting(self, base: Base) -> Settings:
+        """The settings with as much context as the model has and memory allows."""
+        slots = self.settings.slots
+        context = min(self.settings.context, base.context_length)
+        each = _key_bytes(base.config, self.settings)
+        while slots * context * each > self.memory_bytes * SHARE_OF_KEYS:
+            if context > SHORTEST_CONTEXT:
+                context //= 2
+            elif slots > 1:
+                slots //= 2
+            else:
+                break
+        return replace(self.settings, slots=slots, context=context)
+
+    def _by_transformers(
+        self, name: str, template: Template, base: Base, read: Callable[[], Any]
+    ) -> ServingEngine:
+        def loading() -> Any:
+            self._make_room(name)
+            return read()
+
+        engine = TransformersEngine(loading, template, base.tokenizer, base.context_length)
+        width = 2 if _dtype() == "bfloat16" else 4
+        size = sum(file.stat().st_size for file in base.folder.glob("*.safetensors"))
+        with self._lock:
+            self._held[name] = _Held(
+                size * width // 4, lambda: engine.loaded, lambda: engine.used, engine.unload
+            )
+        return engine
+
+    def _make_room(self, name: str) -> None:
+        """Unload what was used longest ago until `name` fits.
+
+        Raises:
+            ModelError: it is larger than the stated memory.
+        """
+        with self._lock:
+            needed = self._held[name].bytes
+            if needed > self.memory_bytes:
+                raise ModelError(
+                    f"this model takes {needed / 1e9:.1f} GB, of the {self.memory_bytes / 1e9:.1f} "
+                    "GB that models may take.",
+                    where=name,
+                    fix="Allow more memory, or serve a smaller model.",
+                )
+            others = [h for n, h in self._held.items() if n != name and h.in_memory()]
+            for held in sorted(others, key=lambda h: h.used()):
+                if needed + sum(h.bytes for h in others if h.in_memory()) <= self.memory_bytes:
+                    break
+                held.unload()
+
+
+def _dtype() -> str:
+    return "bfloat16" if native_bfloat16(best_device()) else "float32"
+
+
+def _key_bytes(config: Any, settings: Settings) -> int:
+    """What keys and values of one token take."""
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    numbers = 2 * config.num_hidden_layers * config.num_key_value_heads * head
+    return int(numbers * (4 if settings.exact else 2))

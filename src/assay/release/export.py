@@ -1,0 +1,209 @@
+"""A version as files that other programs serve: `assay export 3f9a01 --to ollama`.
+
+    adapter   PEFT's two files, with tokenizer and chat template
+    merged    a whole transformers model
+    gguf      one file for llama.cpp, 16-bit floats
+    ollama    the same with a Modelfile
+    vllm      an adapter or a merged model, with the command that serves it
+
+Files are written to a draft; the parity gate looks at the draft; only then does the folder appear.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from assay.agent.agent import Agent
+from assay.agent.runtime import assemble
+from assay.chat.template import Template
+from assay.errors import ModelError, UsageError
+from assay.evaluate.measure import Bench
+from assay.example import Example, Message
+from assay.generate.engine import Request
+from assay.generate.gguf_files import write_merged
+from assay.generate.llamacpp import Settings
+from assay.models.catalogue import CATALOGUE
+from assay.models.load import LoadedModel, load, load_tokenizer
+from assay.models.pull import pull
+from assay.models.quiet import quiet
+from assay.models.trust import read_json
+from assay.models.tuned import PROBES, load_tuned, merged
+from assay.models.versions import ADAPTER, ADAPTER_CONFIG, Version
+from assay.release.ollama import Turns, turns_of
+from assay.release.parity import POSITIONS, Parity, Target, parity
+from assay.release.targets import FolderTarget, GgufTarget
+from assay.store.files import new_folder, write_atomic
+
+Form = Literal["adapter", "merged", "gguf", "ollama", "vllm"]
+FORMS: tuple[Form, ...] = get_args(Form)
+GGUF, MODELFILE, SERVE = "model.gguf", "Modelfile", "serve.sh"
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM takes as --max-lora-rank."""
+_CONTEXT_STEP = 256
+"""llama.cpp's contexts are multiples of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What was written, and what the gate found.
+
+    Attributes:
+        command: how it is put to work; None where that is up to the program that takes it.
+    """
+
+    version: str
+    form: Form
+    folder: Path
+    files: tuple[str, ...]
+    command: str | None
+    parity: Parity
+
+
+def export(
+    version: Version,
+    to: str,
+    folder: Path,
+    *,
+    bench: Bench,
+    agent: Agent,
+    validation: Sequence[Example],
+) -> Exported:
+    """Write a version into `folder`, which appears only if the gate lets it pass.
+
+    Args:
+        to: one of `FORMS`.
+        folder: must not exist, or be empty.
+        agent: the version as it was evaluated.
+        validation: what the gate asks.
+
+    Raises:
+        UsageError: no such form, or a folder that holds something.
+        ModelError: it has no such form, or the gate refuses it.
+    """
+    if to not in FORMS:
+        raise UsageError(f"there is no form {to!r}.", fix=f"Use one of: {', '.join(FORMS)}.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            "there is something here already.", where=str(folder), fix="Name another with --out."
+        )
+    form: Form = to
+    if form == "adapter" and version.whole:
+        raise ModelError(
+            "all weights of this version were trained; it is no adapter.", fix="Use --to merged."
+        )
+    tokenizer, context = load_tokenizer(version.record.base)
+    template = Template.from_dict(tokenizer, version.record.template)
+    requests = assemble(agent, validation, bench.store)
+    lengths = [
+        len(template.prompt(r.messages, r.tools)) + max(r.max_new_tokens, POSITIONS)
+        for r in requests
+    ]
+    with new_folder(folder) as draft:
+        target = _write(version, form, draft, template, min(context, max(lengths, default=1) + 1))
+        command = None
+        if form == "ollama":
+            turns = turns_of(template, _added_bos(tokenizer))
+            _check_turns(turns, template, requests, tokenizer)
+            stops = tokenizer.convert_ids_to_tokens(sorted(template.stop_ids))
+            write_atomic(draft / MODELFILE, turns.modelfile(GGUF, stops, context))
+            command = f"ollama create assay-{version.id[:12]} -f {MODELFILE}"
+        if form == "vllm":
+            command = _vllm(version, draft)
+            write_atomic(draft / SERVE, f"#!/bin/sh\n{command}\n")
+            (draft / SERVE).chmod(0o755)
+        found = parity(bench, agent, validation, target)
+        found.check()
+        del target
+        files = tuple(sorted(file.name for file in draft.iterdir()))
+    return Exported(version.id, form, folder, files, command, found)
+
+
+def _write(version: Version, form: Form, draft: Path, template: Template, longest: int) -> Target:
+    """Fill the draft; returns what answers from it, up to `longest` tokens."""
+    if form in ("gguf", "ollama"):
+        write_merged(draft / GGUF, version, template)
+        tokenizer, _ = load_tokenizer(version.record.base)
+        context = -(-longest // _CONTEXT_STEP) * _CONTEXT_STEP
+        return GgufTarget(draft / GGUF, template, tokenizer, Settings(context=context))
+    beside = form == "adapter" or (form == "vllm" and _serves_adapter(version))
+    loaded = _write_adapter(version, draft) if beside else _write_merged(version, draft, template)
+    _write_tokenizer(loaded, template, draft)
+    from transformers import AutoTokenizer
+
+    with quiet():
+        read = AutoTokenizer.from_pretrained(draft, local_files_only=True)
+    return FolderTarget(loaded, Template.of(read))
+
+
+def _write_adapter(version: Version, draft: Path) -> LoadedModel:
+    for name in (ADAPTER, ADAPTER_CONFIG):
+        shutil.copyfile(version.folder / name, draft / name)
+    return load(version.record.base, dtype="float32", adapter=draft)
+
+
+def _write_merged(version: Version, draft: Path, template: Template) -> LoadedModel:
+    rows = [template.prompt([Message("user", text)]) for text in PROBES]
+    base = read_json(pull(version.record.base) / "config.json")
+    dtype = base.get("dtype") or base.get("torch_dtype") or "float32"
+    whole = merged(load_tuned(version), rows, dtype)
+    with quiet():
+        whole.model.save_pretrained(draft)
+    return load(version.record.base, dtype="float32", weights=draft)
+
+
+def _write_tokenizer(loaded: LoadedModel, template: Template, draft: Path) -> None:
+    tokenizer = loaded.tokenizer
+    before, tokenizer.chat_template = tokenizer.chat_template, template.text
+    try:
+        with quiet():
+            tokenizer.save_pretrained(draft)
+    finally:
+        tokenizer.chat_template = before
+
+
+def _added_bos(tokenizer: Any) -> str | None:
+    """The beginning-of-text token, where llama.cpp is told to put it before every text."""
+    bos: str | None = tokenizer.bos_token
+    begins = bos is not None and tokenizer("a").input_ids[0] == tokenizer.bos_token_id
+    return bos if begins else None
+
+
+def _check_turns(
+    turns: Turns, template: Template, requests: Sequence[Request], tokenizer: Any
+) -> None:
+    bos = _added_bos(tokenizer)
+    for place, request in enumerate(requests):
+        ours = template.prompt_text(request.messages, request.tools)
+        ours = ours.removeprefix(bos) if bos else ours
+        if request.tools or turns.write(request.messages) != ours:
+            raise ModelError(
+                f"Ollama's template would write validation prompt {place + 1} otherwise than it "
+                f"was evaluated: {ours[-120:]!r}.",
+                fix="Export it as gguf, which carries the template itself.",
+            )
+
+
+def _serves_adapter(version: Version) -> bool:
+    """Whether vLLM can put the adapter beside a base that it can fetch or read itself."""
+    base = version.record.base
+    if version.whole or base in CATALOGUE or base.endswith(".gguf"):
+        return False
+    config = read_json(version.folder / ADAPTER_CONFIG)
+    return not config.get("use_dora") and int(config["r"]) <= _RANKS[-1]
+
+
+def _vllm(version: Version, draft: Path) -> str:
+    name = f"assay-{version.id[:12]}"
+    if not (draft / ADAPTER).exists():
+        return f"vllm serve . --served-model-name {name}"
+    rank = int(read_json(version.folder / ADAPTER_CONFIG)["r"])
+    fitting = next(r for r in _RANKS if r >= rank)
+    return (
+        f"vllm serve {shlex.quote(version.record.base)} --enable-lora --max-lora-rank {fitting} "
+        f"--lora-modules {name}=. --chat-template chat_template.jinja"
+    )

@@ -1,0 +1,263 @@
+"""The gate before a version leaves the house: does the target answer as the evaluated engine did?
+
+    found = parity(bench, agent, examples, target)
+    found.check()          # raises, with the first difference
+
+Validation prompts go through both. Their token ids must be equal; the score must be no worse by a
+point, tested one-sided; and what the target expects next must be close to what the evaluated
+engine expects, as a divergence in nats. The holdout is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any, Protocol
+
+import numpy as np
+
+from assay.agent.agent import Agent
+from assay.agent.runtime import assemble
+from assay.chat.template import Template
+from assay.errors import ModelError
+from assay.evaluate.measure import Bench, Measurement
+from assay.evaluate.resampling import studentise, units
+from assay.example import Example
+from assay.generate.engine import Answer, Request
+from assay.generate.local import LocalEngine
+
+PROMPTS = 1000
+"""Most validation prompts that are asked; all where there are fewer."""
+MARGIN = 0.01
+"""A score that is lower by this much is worse."""
+ALPHA = 0.05
+MOST_KL = 0.005
+"""Mean divergence in nats a token above which the gate is shut; docs/exporting.md says what was
+measured."""
+POSITIONS = 3
+"""Tokens of each reference answer at which the next token's distribution is compared."""
+DIVERGENCE_PROMPTS = 200
+"""Prompts it is compared on, evenly spread; each costs a pass through both engines."""
+_RESAMPLES = 4000
+
+
+class Target(Protocol):
+    """Where the version would answer."""
+
+    @property
+    def quantised(self) -> bool:
+        """Whether its weights are coarser than 16 bits; then the score alone decides."""
+
+    def render(self, request: Request) -> list[int]:
+        """The token ids that its model would read."""
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        """One answer for each request, in their order."""
+
+    def expects(self, ids: Sequence[int]) -> dict[int, float]:
+        """Log-probabilities of the tokens most likely to come after `ids`, by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What the gate found.
+
+    Attributes:
+        prompts: validation prompts asked.
+        evaluated, target: mean scores.
+        p: one-sided, of the hypothesis that the target is worse by `MARGIN` or more; 0 where every
+            score is equal.
+        divergence: mean KL(evaluated, target) in nats over `positions` next tokens, those that the
+            target does not name taken as one; a lower bound of the whole one. None for a
+            quantised target.
+        equal_answers: answers with the same text.
+        refusals: why it is refused, the first difference with each; empty when it passes.
+    """
+
+    prompts: int
+    evaluated: float
+    target: float
+    p: float
+    divergence: float | None
+    positions: int
+    equal_answers: int
+    quantised: bool
+    refusals: tuple[str, ...]
+
+    def check(self) -> None:
+        """Raise where the target does not answer as the evaluated engine.
+
+        Raises:
+            ModelError: with the first difference.
+        """
+        if self.refusals:
+            raise ModelError(
+                "the target does not answer as the version was evaluated: "
+                + " ".join(self.refusals),
+                fix="Export it in another form (adapter, merged), or add validation examples if "
+                "only the score is in doubt.",
+            )
+
+
+def parity(bench: Bench, agent: Agent, examples: Sequence[Example], target: Target) -> Parity:
+    """Compare a target with the engine that evaluated an agent.
+
+    Args:
+        agent: the version as it was evaluated.
+        examples: of validation.
+
+    Raises:
+        ModelError: there are no examples, or an engine cannot answer.
+    """
+    if not examples:
+        raise ModelError(
+            "there are no validation examples to compare on.", fix="Add data.validation."
+        )
+    chosen = _spread(examples, PROMPTS)
+    requests = assemble(agent, chosen, bench.store)
+    engine = bench.engines.for_agent(agent)
+    if not isinstance(engine, LocalEngine):
+        raise ModelError("only a language model on this machine can be compared.")
+    refusals = _rendering(engine.template, requests, target)
+    ours = bench.measure(agent, chosen)
+    bench.progress.say(f"Asking the target {len(chosen)} validation prompts.")
+    answers = target.answer(requests)
+    for place, answer in enumerate(answers):
+        if answer.finish == "error":
+            raise ModelError(f"the target did not answer prompt {place + 1}: {answer.error}")
+    theirs = bench.grade(answers, chosen)
+    p = _not_worse_p(ours, theirs, chosen)
+    if p > ALPHA:
+        refusals.append(_worse(ours, theirs, p, requests))
+    divergence, positions = None, 0
+    if not target.quantised:
+        divergence, positions, worst = _divergence(engine, requests, chosen, target)
+        if not divergence <= MOST_KL:  # NaN is refused, too
+            refusals.append(
+                f"What it expects next differs by {divergence:.2g} nats in the mean (at most "
+                f"{MOST_KL:g}), most of all {worst}."
+            )
+    pairs = zip(ours.answers, theirs.answers, strict=True)
+    return Parity(
+        prompts=len(chosen),
+        evaluated=ours.score,
+        target=theirs.score,
+        p=p,
+        divergence=divergence,
+        positions=positions,
+        equal_answers=sum(a.text == b.text for a, b in pairs),
+        quantised=target.quantised,
+        refusals=tuple(refusals),
+    )
+
+
+def _spread(rows: Sequence[Any], most: int) -> list[Any]:
+    count = min(len(rows), most)
+    return [rows[place * len(rows) // count] for place in range(count)]
+
+
+def _rendering(template: Template, requests: Sequence[Request], target: Target) -> list[str]:
+    for place, request in enumerate(requests):
+        ours = template.prompt(request.messages, request.tools)
+        theirs = target.render(request)
+        if ours != theirs:
+            at = next(
+                (i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b),
+                min(len(ours), len(theirs)),
+            )
+            return [
+                f"Prompt {place + 1} is spelled otherwise from token {at + 1} on "
+                f"({ours[at : at + 5]} here, {theirs[at : at + 5]} there)."
+            ]
+    return []
+
+
+def _not_worse_p(ours: Measurement, theirs: Measurement, examples: Sequence[Example]) -> float:
+    """One half of the two one-sided tests (Schuirmann 1987, Journal of Pharmacokinetics and
+    Biopharmaceutics 15:657-680): the one that says "no worse", by the studentised bootstrap."""
+    counted = ours.counted[ours.primary]
+    gaps = np.subtract(theirs.primary_scores, ours.primary_scores)
+    if not gaps.any():
+        return 0.0
+    groups = list(compress([example.group or example.id for example in examples], counted))
+    data = units(gaps[:, None], groups)
+    rng = np.random.default_rng(0)
+    found = studentise(data, _RESAMPLES, rng, least=-1.0, most=1.0)
+    return float(found.above_p(-MARGIN)[0])
+
+
+def _worse(ours: Measurement, theirs: Measurement, p: float, requests: Sequence[Request]) -> str:
+    text = (
+        f"Its score is {theirs.score:.4f}, that of the evaluated engine {ours.score:.4f}, and that "
+        f"it is no worse by {MARGIN:g} is not shown (p = {p:.2g})."
+    )
+    rows = zip(
+        ours.scores[ours.primary],
+        theirs.scores[ours.primary],
+        ours.answers,
+        theirs.answers,
+        requests,
+        strict=True,
+    )
+    for before, after, our_answer, their_answer, request in rows:
+        if after < before:
+            return (
+                f"{text} First where it loses: {request.messages[-1].content[-80:]!r} was answered "
+                f"{our_answer.text[:80]!r}, is answered {their_answer.text[:80]!r}."
+            )
+    return text
+
+
+def _divergence(
+    engine: LocalEngine, requests: Sequence[Request], examples: Sequence[Example], target: Target
+) -> tuple[float, int, str]:
+    """Mean KL, the number of places, and the worst place in words.
+
+    The places are those of the first tokens of the reference answers, so that both are asked
+    about the very same sequences.
+    """
+    found: list[float] = []
+    worst = (-1.0, "")
+    for request, example in _spread(list(zip(requests, examples, strict=True)), DIVERGENCE_PROMPTS):
+        rendered = engine.template.render((*request.messages, example.target), request.tools)
+        start = next(i for i, trained in enumerate(rendered.trained) if trained)
+        end = min(start + POSITIONS, len(rendered.ids), engine.loaded.context_length)
+        rows = _log_probabilities(engine, rendered.ids[:end], start)
+        for place, row in enumerate(rows, start):
+            told = target.expects(rendered.ids[:place])
+            if not told:
+                continue  # llama.cpp does not tell of tokens that are half a character
+            gap = divergence(row, told)
+            found.append(gap)
+            if gap > worst[0]:
+                text = engine.loaded.tokenizer.decode(rendered.ids[max(0, place - 12) : place])
+                worst = (gap, f"after {text!r} ({gap:.2g})")
+    return float(np.mean(found)) if found else float("nan"), len(found), worst[1] or "everywhere"
+
+
+def _log_probabilities(engine: LocalEngine, ids: list[int], start: int) -> Any:
+    """Of the tokens from `start` on, [len(ids) - start, V], float64."""
+    import torch
+
+    with torch.inference_mode():
+        given = torch.tensor([ids[:-1]], device=engine.model.device)
+        logits = engine.model(input_ids=given, logits_to_keep=len(ids) - start).logits[0]
+    return logits.double().log_softmax(-1).cpu().numpy()
+
+
+def divergence(ours: Any, theirs: dict[int, float]) -> float:
+    """KL(ours, theirs) in nats, the tokens that `theirs` does not name taken as one.
+
+    Args:
+        ours: log-probabilities of the whole vocabulary, [V].
+        theirs: log-probabilities by token id, any part of the vocabulary.
+    """
+    ids = np.fromiter(theirs, dtype=np.intp)
+    logs = np.fromiter(theirs.values(), dtype=np.float64)
+    named = np.exp(ours[ids])
+    total = float((named * (ours[ids] - logs)).sum())
+    rest, their_rest = 1 - float(named.sum()), 1 - float(np.exp(logs).sum())
+    if rest > 1e-9:
+        total += rest * float(np.log(rest / max(their_rest, 1e-9)))
+    return total

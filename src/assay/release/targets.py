@@ -1,0 +1,143 @@
+"""Where a version may answer, as the gate sees it: a folder, a GGUF file, a serving engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from assay.chat.template import Template
+from assay.errors import AssayError, ModelError
+from assay.generate.engine import Answer, Request
+from assay.generate.llamacpp import LlamaCppServer, Settings
+from assay.generate.llamacpp_engine import Family, LlamaCppEngine
+from assay.generate.local import LocalEngine
+from assay.generate.serving import End, Piece, Sampling, ServingEngine
+from assay.models.load import LoadedModel
+
+TOLD = 50
+"""Most likely tokens asked for where distributions are compared."""
+
+
+class ServingTarget:
+    """An engine that serves.
+
+    Args:
+        render: the ids its model reads, where the engine does not render by `assay.chat` itself.
+    """
+
+    quantised = False
+
+    def __init__(
+        self,
+        engine: ServingEngine,
+        template: Template,
+        render: Callable[[Request], list[int]] | None = None,
+        at_once: int = 8,
+    ) -> None:
+        self._engine, self._template, self._at_once = engine, template, at_once
+        self._render = render
+
+    def render(self, request: Request) -> list[int]:
+        """The token ids that its model would read."""
+        if self._render is not None:
+            return self._render(request)
+        return self._template.prompt(request.messages, request.tools)
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        """One answer for each request, in their order."""
+        with ThreadPoolExecutor(self._at_once) as pool:
+            return list(pool.map(self._one, requests))
+
+    def _one(self, request: Request) -> Answer:
+        sampling = Sampling(
+            max_new_tokens=request.max_new_tokens,
+            temperature=request.temperature,
+            seed=request.seed,
+            schema=request.schema,
+            choices=request.choices,
+        )
+        text, end = "", End("stop", 0, 0)
+        try:
+            for part in self._engine.chat(request.messages, request.tools, sampling):
+                if isinstance(part, Piece):
+                    text += part.text
+                else:
+                    end = part
+        except AssayError as error:
+            return Answer("", "error", error=str(error))
+        return Answer(text, end.finish, end.prompt_tokens, end.completion_tokens)
+
+    def expects(self, ids: Sequence[int]) -> dict[int, float]:
+        """Log-probabilities of the tokens most likely to come after `ids`, by id."""
+        asked = Sampling(max_new_tokens=1, logprobs=TOLD)
+        for part in self._engine.complete(ids, asked):
+            if isinstance(part, Piece) and part.top:
+                return {top.id: top.logprob for top in part.top if top.id is not None}
+        return {}
+
+
+class GgufTarget(ServingTarget):
+    """A GGUF file as any llama.cpp would read it: its own template and its own tokenizer render."""
+
+    def __init__(self, file: Path, template: Template, tokenizer: Any, settings: Settings) -> None:
+        family = Family(file, settings, 0, lambda: None)
+        self._server: LlamaCppServer = family.server(None)
+        engine = LlamaCppEngine(family, template, tokenizer)
+        super().__init__(engine, template, self._by_llama_cpp, settings.slots)
+
+    def _by_llama_cpp(self, request: Request) -> list[int]:
+        messages = [message.to_dict() for message in request.messages]
+        asked: dict[str, Any] = {"messages": messages}
+        if request.tools:
+            asked["tools"] = list(request.tools)
+        text = self._post("/apply-template", asked)["prompt"]
+        spelled = {"content": text, "add_special": True, "parse_special": True}
+        ids: list[int] = self._post("/tokenize", spelled)["tokens"]
+        return ids
+
+    def _post(self, path: str, body: dict[str, Any]) -> Any:
+        reply = httpx.post(
+            self._server.address + path,
+            content=json.dumps(body),
+            headers={"Authorization": f"Bearer {self._server.key}"},
+            timeout=60,
+        )
+        if reply.status_code != 200:
+            raise ModelError(f"llama.cpp cannot render a prompt ({reply.text[:200]}).")
+        return reply.json()
+
+
+class FolderTarget:
+    """A folder of weights as transformers and PEFT read it.
+
+    Args:
+        loaded: read from that folder.
+        template: made of the tokenizer in that folder.
+    """
+
+    quantised = False
+
+    def __init__(self, loaded: LoadedModel, template: Template) -> None:
+        self._engine = LocalEngine(loaded, template)
+
+    def render(self, request: Request) -> list[int]:
+        """The token ids that its model would read."""
+        return self._engine.template.prompt(request.messages, request.tools)
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        """One answer for each request, in their order."""
+        return self._engine.answer(requests)
+
+    def expects(self, ids: Sequence[int]) -> dict[int, float]:
+        """Log-probabilities of all tokens after `ids`, by id."""
+        import torch
+
+        model = self._engine.model
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([list(ids)], device=model.device)).logits[0, -1]
+        return dict(enumerate(logits.double().log_softmax(-1).tolist()))

@@ -1,0 +1,181 @@
+"""Engines by name: bases, versions of every kind, what llama.cpp cannot hold, a memory budget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.generate.llamacpp import SERVER
+from tests.generate.tiny import byte_tokenizer, tiny_model
+
+from assay.chat.template import Template
+from assay.config import FineTune
+from assay.errors import ModelError
+from assay.example import Message
+from assay.generate.engine import Request
+from assay.generate.llamacpp_engine import LlamaCppEngine
+from assay.generate.local import LocalEngine
+from assay.generate.serving import End, Piece, PromptTooLongError, Sampling, ServingEngine
+from assay.generate.serving_local import LocalServing
+from assay.generate.serving_transformers import TransformersEngine
+from assay.models.load import load
+from assay.models.tuned import load_tuned
+from assay.models.versions import VersionRecord, load_version, save_version
+from assay.train import adapters
+
+pytestmark = pytest.mark.slow
+
+ASKED = [Message("user", "Where is the cat?")]
+# Random models write bytes that are no characters, which the engines show in ways of their own.
+LETTERS = {"type": "string", "pattern": "^[a-z]{8}$"}
+KINDS = ("lora", "rslora", "dora", "full")
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def _write_base(folder: Path, family: str = "llama", **changes: Any) -> str:
+    tiny_model(family, **changes).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def _version(state: Path, ref: str, kind: str, made: Path, seed: int = 0) -> str:
+    """A version whose weights are far from the base's."""
+    loaded = load(ref)
+    settings = FineTune(rank=4, alpha=8, adapter=kind, learning_rate=1e-3, epochs=1, seed=seed)  # type: ignore[arg-type]
+    made.mkdir()
+    with adapters.adapted(loaded, settings) as tuned:
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in adapters.trainable(tuned).items():
+            noise = 0.1 * torch.randn(parameter.shape, generator=generator)
+            if "lora_A" not in name:
+                parameter.data = parameter.data + (noise if "lora_B" in name else 0.2 * noise)
+        adapters.write(made, tuned, adapters.weights(tuned))
+    template = Template.of(loaded.tokenizer)
+    record = VersionRecord(
+        base=ref,
+        base_sha256=loaded.weights_sha256,
+        data={},
+        settings={},
+        seed=seed,
+        code="0",
+        template=template.to_dict(),
+        template_sha256=template.sha256,
+    )
+    return save_version(state, made, record)
+
+
+def _text(engine: ServingEngine, sampling: Sampling | None = None) -> str:
+    *pieces, end = engine.chat(ASKED, (), sampling or Sampling(max_new_tokens=12, schema=LETTERS))
+    assert isinstance(end, End)
+    return "".join(piece.text for piece in pieces if isinstance(piece, Piece))
+
+
+def _evaluated(loaded: Any) -> str:
+    template = Template.of(loaded.tokenizer)
+    engine = LocalEngine(loaded, template, device="cpu")
+    return engine.answer([Request(tuple(ASKED), max_new_tokens=12, schema=LETTERS)])[0].text
+
+
+def test_every_kind_of_version_answers_as_it_was_evaluated(tmp_path: Path) -> None:
+    state, ref = tmp_path / "state", _write_base(tmp_path / "base")
+    engines = LocalServing(state, settings=SERVER)
+    texts = [_text(engines.engine(ref))]
+    assert texts == [_evaluated(load(ref))]
+    for kind in KINDS:
+        id = _version(state, ref, kind, tmp_path / kind)
+        engine = engines.engine(f"version:{id[:12]}")
+        assert isinstance(engine, LlamaCppEngine)
+        texts.append(_text(engine))
+        assert texts[-1] == _evaluated(load_tuned(load_version(state, id))), kind
+    assert len(set(texts)) == len(texts)
+    assert len(list((state / "cache" / "gguf").glob("*.gguf"))) == 4
+    engines.close()
+    assert _text(engines.engine(ref)) == texts[0]  # loaded again
+
+
+def test_what_llama_cpp_cannot_hold_is_answered_by_transformers(tmp_path: Path) -> None:
+    state, ref = tmp_path / "state", _write_base(tmp_path / "base", "phi3")
+    engines = LocalServing(state, settings=SERVER)
+    base = engines.engine(ref)
+    assert isinstance(base, TransformersEngine)
+    tuned = engines.engine(f"version:{_version(state, ref, 'lora', tmp_path / 'made')}")
+    assert isinstance(tuned, TransformersEngine)
+    assert _text(base) == _evaluated(load(ref))
+    assert _text(tuned) != _text(base)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> TransformersEngine:
+    loaded = load(_write_base(tmp_path_factory.mktemp("plain"), "phi3"))
+    return TransformersEngine(
+        lambda: loaded, Template.of(loaded.tokenizer), loaded.tokenizer, loaded.context_length
+    )
+
+
+def test_the_plain_engine_keeps_to_the_protocol(plain: TransformersEngine) -> None:
+    assert _text(plain, Sampling(choices=("naïve 東京",))) == "naïve 東京"
+    assert _text(plain, Sampling(choices=("one two three",), stop=(" thr", "zz"))) == "one two"
+    assert _text(plain, Sampling(choices=("one two",), stop=("two!",))) == "one two"
+    assert _text(plain, Sampling(max_new_tokens=3, logit_bias={0: 100.0})) == "!!!"
+    drawn = {_text(plain, Sampling(8, 1.5, 0.9, seed=s)) for s in range(4)}
+    assert len(drawn) == 4
+    assert _text(plain, Sampling(8, 1.5, 0.9, seed=0)) in drawn
+    narrow = Sampling(max_new_tokens=8, temperature=1.0, top_p=1e-9)
+    assert _text(plain, narrow) == _text(plain, Sampling(max_new_tokens=8))
+    first = next(iter(plain.chat(ASKED, (), Sampling(max_new_tokens=2, logprobs=3))))
+    assert isinstance(first, Piece)
+    assert first.token == first.top[0]
+    assert len(first.top) == 3
+    with pytest.raises(PromptTooLongError):
+        next(iter(plain.complete([70] * 512, Sampling())))
+    *_, end = plain.complete([70] * 500, Sampling(logit_bias={258: -100.0}))
+    assert end == End("length", 500, 12)
+
+
+def test_a_stream_of_the_plain_engine_that_is_left_lets_the_next_one_in(
+    plain: TransformersEngine,
+) -> None:
+    stream = iter(plain.chat(ASKED, (), Sampling(logit_bias={258: -100.0})))
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert _text(plain)
+
+
+def test_what_was_used_longest_ago_is_unloaded_to_stay_within_the_budget(tmp_path: Path) -> None:
+    refs = [_write_base(tmp_path / f"m{n}", initializer_range=0.2 + n / 10) for n in range(3)]
+    engines = LocalServing(memory_bytes=450_000_000, settings=SERVER)  # two of them
+
+    def loaded() -> list[bool]:
+        return [held.in_memory() for held in engines._held.values()]
+
+    made = [engines.engine(ref) for ref in refs]
+    assert loaded() == [False, False, False]
+    answers = [_text(engine) for engine in made]
+    assert loaded() == [False, True, True]
+    assert _text(made[1]) == answers[1]
+    assert _text(made[0]) == answers[0]
+    assert loaded() == [True, True, False]
+    with pytest.raises(ModelError, match="GB that models may take"):
+        _text(LocalServing(memory_bytes=1000, settings=SERVER).engine(refs[0]))
+
+
+def test_the_context_is_what_memory_allows(tmp_path: Path) -> None:
+    ref = _write_base(tmp_path / "m", max_position_embeddings=32768)
+    wide = LocalServing(memory_bytes=1 << 40).engine(ref)
+    assert wide.context_length == 8192
+    narrow = LocalServing(memory_bytes=10_000_000).engine(ref)
+    assert narrow.context_length == 2048
+
+
+@pytest.mark.parametrize("name", ["nothing-of-the-kind", "version:abcdef0123"])
+def test_an_unknown_model_is_an_error(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no such model|no version"):
+        LocalServing(tmp_path).engine(name)
+    with pytest.raises(ModelError):
+        LocalServing().engine(name)

@@ -1,0 +1,190 @@
+"""An answer under one adapter is never made of what another computed.
+
+llama.cpp reuses the keys and values of earlier prompts, and would reuse them under other adapters
+too where a request does not name all of its own (see `assay.generate.llamacpp`). Base and two
+adapters are asked in turn, one after the other and together, for prompts that begin alike; every
+answer is compared with the one given by a server that never saw anything else.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.generate.llamacpp import SERVER
+from tests.generate.tiny import byte_tokenizer, tiny_model
+
+from assay.config import FineTune
+from assay.generate.llamacpp import LlamaCppServer
+from assay.generate.llamacpp_engine import Family
+from assay.generate.serving import End, Piece, Sampling
+from assay.models.gguf_adapter import write_adapter
+from assay.models.gguf_export import parts_of_model, write_model
+from assay.models.load import LoadedModel
+from assay.train import adapters
+
+pytestmark = pytest.mark.slow
+
+PREFIX = [257, *b"system\nYou sort letters into the boxes that they belong to, and say which.", 258]
+SAMPLING = Sampling(max_new_tokens=6, logprobs=3, logit_bias={258: -100.0})
+SETTINGS = replace(SERVER, slots=4, exact=False)
+NAMES = (None, "a", "b")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str | None, Path]:
+    """A base and two adapters with random B."""
+    folder = tmp_path_factory.mktemp("adapters")
+    model = tiny_model()
+    loaded = LoadedModel(model, byte_tokenizer(), "tiny", "tiny", 512, "float32")
+    found: dict[str | None, Path] = {None: folder / "base.gguf"}
+    write_model(
+        folder / "base.gguf",
+        model.config,
+        parts_of_model(model),
+        byte_tokenizer(),
+        name="tiny",
+        chat_template=None,
+        stop_ids={258},
+    )
+    for seed, name in enumerate("ab"):
+        settings = FineTune(rank=4, alpha=8, learning_rate=1e-3, epochs=1, seed=seed)
+        with adapters.adapted(loaded, settings) as tuned:
+            generator = torch.Generator().manual_seed(seed)
+            for parameter_name, parameter in adapters.trainable(tuned).items():
+                if "lora_B" in parameter_name:
+                    parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
+            (folder / name).mkdir()
+            adapters.write(folder / name, tuned, adapters.weights(tuned))
+        found[name] = folder / f"{name}.gguf"
+        write_adapter(found[name], folder / name, model.config)
+    return found
+
+
+def _server(files: dict[str | None, Path]) -> LlamaCppServer:
+    return LlamaCppServer(
+        files[None], {name: file for name, file in files.items() if name}, SETTINGS
+    )
+
+
+def _said(stream: Iterator[Piece | End]) -> tuple[str, tuple[float, ...]]:
+    pieces = [piece for piece in stream if isinstance(piece, Piece)]
+    logs = [top.logprob for piece in pieces for top in piece.top]
+    return "".join(piece.text for piece in pieces), tuple(logs)
+
+
+def _requests(count: int) -> list[tuple[str | None, list[int]]]:
+    """Names and prompts; some of the prompts come again, under the same adapter and others."""
+    chance = random.Random(count)
+    words = [f"user\nletter {chance.randrange(8)} of box {n}".encode() for n in range(count // 6)]
+    prompts = [[*PREFIX, *chance.choice(words), 258] for _ in range(count)]
+    return [(chance.choice(NAMES), prompt) for prompt in prompts]
+
+
+def _alone(files: dict[str | None, Path], asked: list[tuple[str | None, list[int]]]) -> list[Any]:
+    """Each answer by a server that knows one adapter at most and whose slot is empty."""
+    kept: dict[Any, Any] = {}
+    for name in NAMES:
+        beside = {} if name is None else {name: files[name]}
+        server = LlamaCppServer(files[None], beside, replace(SETTINGS, slots=1))
+        for own, prompt in asked:
+            if own == name and (name, tuple(prompt)) not in kept:
+                _said(server.answer([1, 2, 3], replace(SAMPLING, max_new_tokens=1), name))
+                kept[name, tuple(prompt)] = _said(server.answer(prompt, SAMPLING, name))
+    return [kept[name, tuple(prompt)] for name, prompt in asked]
+
+
+def _wrong(found: list[Any], alone: list[Any]) -> list[int]:
+    """Requests whose answer is another; log-probabilities may differ by rounding."""
+    places = []
+    for place, ((text, logs), (own, own_logs)) in enumerate(zip(found, alone, strict=True)):
+        far = max((abs(a - b) for a, b in zip(logs, own_logs, strict=False)), default=0.0)
+        if text != own or len(logs) != len(own_logs) or far > 0.01:
+            places.append(place)
+    return places
+
+
+def _interleaved(files: dict[str | None, Path], count: int) -> None:
+    asked = _requests(count)
+    alone = _alone(files, asked)
+    assert len(set(alone)) == len({(name, tuple(prompt)) for name, prompt in asked})
+    server = _server(files)
+    half = count // 2
+    found = [_said(server.answer(prompt, SAMPLING, name)) for name, prompt in asked[:half]]
+    with ThreadPoolExecutor(6) as pool:
+        streams = pool.map(lambda r: _said(server.answer(r[1], SAMPLING, r[0])), asked[half:])
+        found += list(streams)
+    assert _wrong(found, alone) == []
+
+
+def test_sixty_interleaved_requests_answer_as_each_alone(files: dict[str | None, Path]) -> None:
+    _interleaved(files, 60)
+
+
+@pytest.mark.soak
+def test_five_hundred_interleaved_requests_answer_as_each_alone(
+    files: dict[str | None, Path],
+) -> None:
+    _interleaved(files, 500)
+
+
+def test_the_test_sees_what_happens_without_the_list_of_adapters(
+    files: dict[str | None, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the tests above would show nothing."""
+    asked = [(name, prompt) for name, prompt in _requests(60) if name != "b"]
+    alone = _alone(files, asked)
+    server = _server(files)
+    complete = server._server.handle_completions
+
+    class Careless:
+        def handle_completions(self, body: dict[str, Any], on_chunk: Any) -> Any:
+            body = {**body, "cache_prompt": True}
+            if not any(entry["scale"] for entry in body["lora"]):
+                body.pop("lora")
+            return complete(body, on_chunk)
+
+    monkeypatch.setattr(server, "_server", Careless())
+    monkeypatch.setattr(server.slots, "_slots", server.slots._slots[:1])
+    found = [_said(server.answer(prompt, SAMPLING, name)) for name, prompt in asked]
+    assert _wrong(found, alone)
+
+
+def test_a_version_that_arrives_later_takes_over_while_answers_go_on(
+    files: dict[str | None, Path],
+) -> None:
+    asked = [(name, [*PREFIX, *b"user\nlater", 258]) for name in NAMES]
+    alone = _alone(files, asked)
+    family = Family(files[None], SETTINGS, 1 << 30, lambda: None)
+    family.add("a", files["a"])
+    long = replace(SAMPLING, max_new_tokens=300)
+    first = family.server("a")
+    under_way = iter(first.answer(asked[1][1], long, "a"))
+    started = [next(under_way) for _ in range(3)]
+    family.add("b", files["b"])
+    second = family.server("b")
+    assert second is not first
+    assert set(second.adapters) == {"a", "b"}
+    assert family.server("a") is second
+    found = [_said(family.server(name).answer(p, SAMPLING, name)) for name, p in asked]
+    assert _wrong(found, alone) == []
+    whole = [*started, *under_way]
+    expected = _said(first.answer(asked[1][1], long, "a"))
+    assert _said(iter(whole))[0] == expected[0]
+    assert isinstance(whole[-1], End)
+
+
+def test_adapters_beyond_the_stated_bytes_are_left_out_and_come_back(
+    files: dict[str | None, Path],
+) -> None:
+    family = Family(files[None], SETTINGS, files["a"].stat().st_size, lambda: None)
+    for name in "ab":
+        family.add(name, files[name])
+        assert family.server(name).adapters == (name,)
+    assert family.server("a").adapters == ("a",)

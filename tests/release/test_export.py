@@ -1,0 +1,133 @@
+"""A version leaves in every form, through the gate, or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.chat import families
+from tests.generate.tiny import byte_tokenizer
+from tests.small import small_project
+from typer.testing import CliRunner
+
+from assay.chat.template import Template
+from assay.cli.main import app
+from assay.errors import ModelError, UsageError
+from assay.example import Message
+from assay.models.load import load
+from assay.project import Project
+from assay.release import export as exporting
+from assay.release.ollama import turns_of
+
+pytestmark = pytest.mark.slow
+
+TALKS = [
+    [Message("user", "Where is it?")],
+    [Message("system", "Be brief."), Message("user", "Where is it?")],
+    [
+        Message("system", "Be brief."),
+        Message("user", "Where?"),
+        Message("assistant", "Here."),
+        Message("user", "And now?\nTell me."),
+    ],
+]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp's threads spin; two of them on busy cores take seconds for what takes one none."""
+    monkeypatch.setattr("assay.generate.llamacpp.cores", lambda: 1)
+
+
+@pytest.mark.parametrize("name", sorted(families.FAMILIES))
+def test_what_ollama_would_write_is_the_template_or_nothing(name: str) -> None:
+    template = Template.of(families.tokenizer_of(name))
+    try:
+        turns = turns_of(template, None)
+    except ModelError:
+        assert name not in ("chatml", "gemma")
+        return
+    found = turns.modelfile("model.gguf", ["<end>"], 100)
+    assert found.startswith('FROM ./model.gguf\nTEMPLATE """')
+    if name in ("chatml", "gemma", "llama3"):
+        for talk in TALKS:
+            assert turns.write(talk) == template.prompt_text(talk)
+
+
+def test_a_turn_that_ollama_cannot_write_is_refused() -> None:
+    turns = turns_of(Template.of(byte_tokenizer()), None)
+    with pytest.raises(ModelError, match="turn of tool"):
+        turns.write([Message("user", "a"), Message("tool", "b")])
+
+
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    made = small_project(tmp_path_factory.mktemp("export"), rows=120)
+    return made, made.train().version
+
+
+@pytest.mark.parametrize("to", exporting.FORMS)
+def test_a_version_is_written_in_every_form(
+    to: str, pets: tuple[Project, str], tmp_path: Path
+) -> None:
+    project, id = pets
+    done = project.export(id, to, tmp_path / "out")
+    assert done.parity.evaluated == done.parity.target
+    assert done.parity.prompts > 10
+    expected = {
+        "adapter": {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json"},
+        "merged": {"model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"},
+        "gguf": {"model.gguf"},
+        "ollama": {"model.gguf", "Modelfile"},
+        "vllm": {"adapter_model.safetensors", "serve.sh", "chat_template.jinja"},
+    }
+    assert expected[to] <= set(done.files) == {f.name for f in (tmp_path / "out").iterdir()}
+    if to == "merged":
+        load(str(tmp_path / "out"))
+    if to == "vllm":
+        assert "--enable-lora --max-lora-rank 8" in str(done.command)
+    with pytest.raises(UsageError, match="something here already"):
+        project.export(id, to, tmp_path / "out")
+
+
+def test_what_the_gate_refuses_leaves_nothing_behind(
+    pets: tuple[Project, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, id = pets
+    written = exporting.write_merged
+
+    def spoiled(path: Path, version: Any, template: Any) -> None:
+        import torch
+
+        torch.manual_seed(0)
+        plain = exporting.load(version.record.base)
+        with torch.no_grad():
+            for parameter in plain.model.parameters():
+                parameter += 0.2 * torch.randn(parameter.shape) * parameter.std()
+        monkeypatch.setattr("assay.generate.gguf_files.merged", lambda *_: plain)
+        written(path, version, template)
+
+    monkeypatch.setattr(exporting, "write_merged", spoiled)
+    with pytest.raises(ModelError, match="expects next differs by"):
+        project.export(id, "gguf", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UsageError, match="no form"):
+        project.export(id, "onnx", tmp_path / "out")
+    with pytest.raises(ModelError, match="no version"):
+        project.export("abcdef01", "gguf", tmp_path / "out")
+
+
+def test_the_command_says_what_it_wrote_and_how_to_serve_it(
+    pets: tuple[Project, str], tmp_path: Path
+) -> None:
+    project, id = pets
+    named = ["export", id[:10], "--project", str(project.root), "--out", str(tmp_path / "o")]
+    told = CliRunner().invoke(app, [*named, "--to", "ollama"])
+    assert told.exit_code == 0, told.output
+    assert "ollama create" in told.output
+    assert "Parity over" in told.output
+    named[-1] = str(tmp_path / "p")
+    told = CliRunner().invoke(app, [*named, "--to", "adapter", "--json"])
+    assert json.loads(told.stdout)["parity"]["refusals"] == []

@@ -1,0 +1,145 @@
+"""The gate is open for what answers alike, and shut, with the first difference, for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.generate.tiny import tiny_loaded
+
+from assay.agent.agent import Agent
+from assay.chat.template import Template
+from assay.errors import ModelError
+from assay.evaluate.measure import Bench, Measurement
+from assay.example import Example
+from assay.generate.engine import Answer, Request
+from assay.generate.local import LocalEngine
+from assay.progress import SILENT
+from assay.release.parity import MOST_KL, Parity, divergence, parity
+from assay.release.targets import FolderTarget
+
+EXAMPLES = [Example.of(f"question {n}", f"answer {n}", id=f"row-{n}") for n in range(240)]
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("assay.release.parity.DIVERGENCE_PROMPTS", 10)
+
+
+def test_the_divergence_is_kl_where_all_is_named_and_less_where_a_part_is() -> None:
+    rng = np.random.default_rng(0)
+    ours, theirs = (np.log(rng.dirichlet(np.ones(30))) for _ in range(2))
+    whole = float((np.exp(ours) * (ours - theirs)).sum())
+    assert divergence(ours, dict(enumerate(theirs))) == pytest.approx(whole)
+    some = {place: theirs[place] for place in range(10)}
+    assert 0 < divergence(ours, some) < whole
+    assert divergence(ours, {place: ours[place] for place in range(10)}) == pytest.approx(0)
+
+
+@dataclass
+class _Target:
+    """An engine that may differ in one respect."""
+
+    engine: LocalEngine
+    answers: Callable[[int], str] = lambda place: f"answer {place}"
+    extra: list[int] = field(default_factory=list)
+    sharper: float = 1.0
+    quantised: bool = False
+
+    def render(self, request: Request) -> list[int]:
+        return [*self.engine.template.prompt(request.messages), *self.extra]
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        return [Answer(self.answers(place)) for place in range(len(requests))]
+
+    def expects(self, ids: Sequence[int]) -> dict[int, float]:
+        exact = FolderTarget.expects(SimpleNamespace(_engine=self.engine), ids)  # type: ignore[arg-type]
+        logs = self.sharper * np.array([exact[i] for i in range(len(exact))])
+        logs -= np.log(np.exp(logs).sum())
+        best = np.argsort(-logs)[:50]
+        return {int(i): float(logs[i]) for i in best}
+
+
+def _bench(engine: LocalEngine, right: Callable[[str, str], bool] = str.__eq__) -> Any:
+    """A bench whose evaluated engine has answered everything right."""
+
+    def grade(answers: list[Answer], examples: Sequence[Example]) -> Measurement:
+        pairs = zip(answers, examples, strict=True)
+        scores = [float(right(a.text, e.output)) for a, e in pairs]
+        yes = [True] * len(scores)
+        return Measurement(answers, {"exact": scores}, {"exact": yes}, yes, "exact")
+
+    def measure(agent: Agent, examples: Sequence[Example]) -> Measurement:
+        return grade([Answer(e.output) for e in examples], examples)
+
+    return SimpleNamespace(
+        store=None,
+        progress=SILENT,
+        engines=SimpleNamespace(for_agent=lambda agent: engine),
+        grade=grade,
+        measure=measure,
+    )
+
+
+@pytest.fixture(scope="module")
+def engine() -> LocalEngine:
+    loaded = tiny_loaded()
+    return LocalEngine(loaded, Template.of(loaded.tokenizer), device="cpu")
+
+
+def _look(engine: LocalEngine, rows: int = 240, **changes: Any) -> Parity:
+    bench: Bench = _bench(engine)
+    return parity(bench, Agent(model="tiny"), EXAMPLES[:rows], _Target(engine, **changes))
+
+
+def test_an_equal_target_passes_whatever_the_number_of_examples(engine: LocalEngine) -> None:
+    for rows in (3, 240):
+        found = _look(engine, rows)
+        found.check()
+        assert found.prompts == found.equal_answers == rows
+        assert found.p == 0
+        assert found.divergence is not None
+        assert abs(found.divergence) < 1e-9
+
+
+def test_another_spelling_of_a_prompt_is_refused_with_its_place(engine: LocalEngine) -> None:
+    found = _look(engine, 5, extra=[7])
+    with pytest.raises(ModelError, match="Prompt 1 is spelled otherwise from token"):
+        found.check()
+
+
+def test_a_score_that_may_be_a_point_lower_is_refused_with_the_first_loss(
+    engine: LocalEngine,
+) -> None:
+    lost = _look(engine, answers=lambda n: "?" if n % 60 == 7 else f"answer {n}")
+    assert lost.target < lost.evaluated == 1
+    assert lost.p > 0.05
+    with pytest.raises(ModelError, match=r"'question 7' was answered 'answer 7', is answered '\?'"):
+        lost.check()
+
+
+def test_other_expectations_are_refused_even_where_every_answer_is_equal(
+    engine: LocalEngine,
+) -> None:
+    found = _look(engine, 20, sharper=1.5)
+    assert found.equal_answers == 20
+    assert found.divergence is not None
+    assert found.divergence > MOST_KL
+    with pytest.raises(ModelError, match="expects next differs"):
+        found.check()
+
+
+def test_a_quantised_target_is_judged_by_its_score_alone(engine: LocalEngine) -> None:
+    found = _look(engine, 20, sharper=1.5, quantised=True)
+    found.check()
+    assert found.quantised
+    assert found.divergence is None
+
+
+def test_without_validation_nothing_is_let_through(engine: LocalEngine) -> None:
+    with pytest.raises(ModelError, match="no validation examples"):
+        _look(engine, 0)
