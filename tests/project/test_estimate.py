@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import pytest
 
 from assay.config import Config
-from assay.project.estimate import START_SECONDS, Estimate, Sizes, estimate
+from assay.project import estimate as module
+from assay.project.estimate import REFERENCE_FLOPS, START_SECONDS, Estimate, Sizes, estimate
 
 WAYS = ["prompt", "few-shot", "few-shot-nearest", "fine-tune"]
 CONFIG = Config.model_validate(
@@ -41,13 +41,23 @@ def _of(sizes: Sizes = SIZES, ways: list[str] = WAYS) -> Estimate:
 
 
 @pytest.fixture(autouse=True)
-def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "machine_flops", lambda: REFERENCE_FLOPS)
 
 
 def test_a_small_comparison_is_said_to_take_about_what_it_took() -> None:
     """160 tickets of four labels took 122 seconds on two cores."""
     assert 122 / 1.5 < _of().seconds < 122 * 1.5
+
+
+def test_a_machine_half_as_fast_takes_longer_and_no_more_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fast = _of()
+    monkeypatch.setattr(module, "machine_flops", lambda: REFERENCE_FLOPS / 2)
+    slow = _of()
+    assert 1.5 * fast.seconds < slow.seconds < 2 * fast.seconds
+    assert slow.memory_bytes == fast.memory_bytes
 
 
 def test_what_is_paid_whatever_the_size_stands_apart() -> None:

@@ -16,9 +16,11 @@ from assay.project.access import create_key, revoke_key
 from assay.project.workspace import Workspace
 from assay.serve import auth
 from assay.serve.app import create_app
-from assay.serve.auth import OPEN_PATHS
 from tests.serve.running import STARTER, Running
 from tests.serve.scripted import ScriptedEngine, ScriptedEngines
+
+OPEN = ("/healthz", "/readyz")
+"""Named here once more: who opens a path must say so twice."""
 
 
 def routes() -> list[tuple[str, str]]:
@@ -26,7 +28,7 @@ def routes() -> list[tuple[str, str]]:
     app = create_app(None, None)  # type: ignore[arg-type]
     paths = app.openapi()["paths"]
     found = [(method.upper(), path) for path, methods in paths.items() for method in methods]
-    return [(method, path) for method, path in found if path not in OPEN_PATHS]
+    return [(method, path) for method, path in found if path not in OPEN]
 
 
 def _path(path: str) -> str:

@@ -1,21 +1,22 @@
 """What a comparison will take, before it is started: time, memory, money.
 
-An estimate from counts, from speeds seen with the starter model on two cores, scaled by the model's
-size and the cores at hand, and from what every comparison pays whatever its size: libraries and
-models to load, number formats to try, latency to measure, forgetting to probe. It is meant to be
-right within a factor of two.
+An estimate from counts, from speeds seen with the starter model on one machine, scaled by the
+model's size and by how fast this machine multiplies matrices, and from what every comparison pays
+whatever its size: libraries and models to load, number formats to try, latency to measure,
+forgetting to probe. It is meant to be right within a factor of two.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from assay.config import Config
+from assay.models.device import native_bfloat16, product_flops
 from assay.train import auto
 
 REFERENCE_PARAMETERS = 134.5e6
-REFERENCE_CORES = 2
+REFERENCE_FLOPS = 385e9
+"""Operations a second of a large matrix product where the speeds below were seen."""
 PREFILL_TOKENS_PER_S = 1200.0
 DECODE_TOKENS_PER_S = 300.0
 TRAIN_TOKENS_PER_S = 800.0
@@ -78,8 +79,8 @@ class Estimate:
 
 def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> Estimate:
     """Time of each candidate (building on validation, then the holdout), memory, money."""
-    scale = sizes.parameters / REFERENCE_PARAMETERS
-    scale *= REFERENCE_CORES / max(1, os.cpu_count() or 1)
+    size = sizes.parameters / REFERENCE_PARAMETERS
+    scale = size * REFERENCE_FLOPS / machine_flops()
     parts = (
         ("start and report", START_SECONDS),
         *((name, _seconds(name, config, sizes, scale)) for name in names),
@@ -87,7 +88,7 @@ def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> E
     hours = sum(seconds for _, seconds in parts) / 3600
     price = config.costs.machine_hour_usd
     copies = 2 if "fine-tune" in names else 1
-    activations = 1.5e9 * scale if "fine-tune" in names else 0.5e9
+    activations = 1.5e9 * size if "fine-tune" in names else 0.5e9
     return Estimate(
         parts=parts,
         memory_bytes=copies * BYTES_PER_PARAMETER * sizes.parameters + activations + 0.7e9,
@@ -95,6 +96,11 @@ def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> E
         holdout=sizes.holdout,
         minimum_detectable_effect=effect,
     )
+
+
+def machine_flops() -> float:
+    """In the number format that this machine would choose."""
+    return product_flops("bfloat16" if native_bfloat16("cpu") else "float32")
 
 
 def answer_seconds(sizes: Sizes, shown: float, scale: float) -> float:
