@@ -46,11 +46,11 @@ def test_it_runs_against_a_real_server(tmp_path: Path) -> None:
             "OPENAI_API_KEY": running.key,
         }
         done = subprocess.run(
-            [sys.executable, str(EXAMPLE), str(data), "--epochs", "4"],
+            [sys.executable, str(EXAMPLE), str(data), "--epochs", "2"],
             env=environment,
             capture_output=True,
             text=True,
-            timeout=400,
+            timeout=550,
         )
         assert done.returncode == 0, done.stderr + running.output.read_text()
         assert running.stop() == 0
@@ -58,8 +58,8 @@ def test_it_runs_against_a_real_server(tmp_path: Path) -> None:
     assert re.search(
         r"^ft:smollm2-135m-instruct:default:drop-in:\w{8} after \d+ tokens$", told, re.M
     )
-    assert re.search(r"Step 1/24: training loss=", told)
-    assert told.count("checkpoint ft:") == 3
-    first, last = re.search(r"train_loss (\S+) -> (\S+) in 24 steps", told).groups()  # type: ignore[union-attr]
+    assert re.search(r"Step 1/10: training loss=", told)
+    assert told.count("checkpoint ft:") == 2
+    first, last = re.search(r"train_loss (\S+) -> (\S+) in 10 steps", told).groups()  # type: ignore[union-attr]
     assert float(last) < float(first) / 2
     assert "answered: CAT" in told

@@ -213,11 +213,11 @@ def print_swept(swept: Any) -> None:
 def print_jobs(rows: Sequence[dict[str, Any]]) -> None:
     """Jobs, one a line."""
     made = table(None, "id", "kind", "project", "status", "done", "created", numbers=["done"])
+    made.columns[0].no_wrap, made.columns[0].min_width = True, 30  # to be copied whole
     for row in rows:
         status = row["status"] + (f", to {row['wish']}" if row["wish"] else "")
-        made.add_row(
-            row["id"], row["kind"], escape(row["project"]), status, _done(row), row["created"]
-        )
+        created = row["created"][:16].replace("T", " ")
+        made.add_row(row["id"], row["kind"], escape(row["project"]), status, _done(row), created)
     console.print(made)
 
 
