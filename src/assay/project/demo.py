@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 
@@ -18,19 +18,38 @@ from assay.project.init import Choices, draft
 from assay.project.project import Project, create, open
 from assay.store.files import write_atomic
 
-HOLDOUT_ROWS = 120
-"""Enough for a verdict, few enough to end in ten minutes on two cores."""
-BUDGET_S = 480.0
+BUDGET_S = 540.0
 """Of ten minutes; the estimate is right within a factor, not to the minute."""
-EFFORTS: tuple[tuple[int, int | None], ...] = (
-    (3, None),
-    (2, None),
-    (2, 400),
-    (2, 250),
-    (1, 250),
-    (1, 120),
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much of it a machine has the time for.
+
+    Attributes:
+        epochs, train_rows: of the training; None: all rows.
+        holdout_rows: that the verdict is on.
+        validation: share of the rows that are not holdout.
+        ks: numbers of shown examples that are tried.
+    """
+
+    epochs: int
+    train_rows: int | None
+    holdout_rows: int
+    validation: float
+    ks: tuple[int, ...]
+
+
+EFFORTS = (
+    Effort(3, None, 120, 0.15, (1, 3)),
+    Effort(2, None, 120, 0.15, (1, 3)),
+    Effort(2, None, 100, 0.1, (1, 3)),
+    Effort(2, None, 100, 0.08, (1,)),
+    Effort(2, 400, 80, 0.06, (1,)),
+    Effort(2, 250, 60, 0.06, (1,)),
+    Effort(1, 120, 60, 0.06, (1,)),
 )
-"""(epochs, training rows; None: all), the best first; a slow machine gets a later one."""
+"""The best first; a slow machine gets a later one."""
 
 
 def open_demo(folder: Path, progress: Progress = SILENT) -> Project:
@@ -52,39 +71,50 @@ def open_demo(folder: Path, progress: Progress = SILENT) -> Project:
         id="id",
     )
     made = create(draft("ferry", choices, progress), folder=folder, progress=progress)
-    _change(made.root / CONFIG_FILE, 3, None)
-    shortened = open(folder)
-    epochs, rows = _effort(shortened.config, shortened.sizes(progress))
-    if (epochs, rows) != EFFORTS[0]:
+    path = made.root / CONFIG_FILE
+    _change(path, EFFORTS[0])
+    whole = open(folder)
+    effort = _affordable(whole.config, whole.sizes(progress))
+    if effort != EFFORTS[0]:
         progress.say(
-            f"On this machine all of it would take longer than ten minutes: the demo trains on "
-            f"{rows or 'all'} rows, {epochs} times."
+            "On this machine all of it would take longer than ten minutes: the demo trains "
+            f"{effort.epochs} times on {effort.train_rows or 'all'} rows and measures on "
+            f"{effort.holdout_rows}."
         )
-        _change(made.root / CONFIG_FILE, epochs, rows)
+        _change(path, effort)
     return open(folder)
 
 
-def _effort(config: Config, sizes: Sizes) -> tuple[int, int | None]:
-    """The best of `EFFORTS` that this machine has the time for, else the last."""
+def _affordable(config: Config, sizes: Sizes) -> Effort:
+    """The best effort that this machine has the time for, else the last."""
     names = ways(config.candidates, config.task)
-    for epochs, rows in EFFORTS:
-        tune = config.fine_tune.model_copy(update={"epochs": epochs})
-        less = replace(sizes, train=min(sizes.train, rows or sizes.train))
-        shorter = config.model_copy(update={"fine_tune": tune})
+    pool = sizes.train + sizes.validation
+    for effort in EFFORTS:
+        validation = round(effort.validation * pool)
+        less = replace(
+            sizes,
+            train=min(pool - validation, effort.train_rows or pool),
+            validation=validation,
+            holdout=effort.holdout_rows,
+        )
+        tune = config.fine_tune.model_copy(update={"epochs": effort.epochs})
+        shown = config.few_shot.model_copy(update={"ks": [*effort.ks]})
+        shorter = config.model_copy(update={"fine_tune": tune, "few_shot": shown})
         if estimate(shorter, less, names, 1.0).seconds <= BUDGET_S:
-            return epochs, rows
+            return effort
     return EFFORTS[-1]
 
 
-def _change(path: Path, epochs: int, rows: int | None) -> None:
+def _change(path: Path, effort: Effort) -> None:
     """Settings that `init` would not propose: fewer rows to answer, fewer things tried."""
     yaml = YAML()
     yaml.width = 4096
     tree = yaml.load(path.read_text(encoding="utf-8"))
-    tree["data"]["holdout_rows"] = HOLDOUT_ROWS
-    tree["data"]["train_rows"] = rows
-    tree["few_shot"]["ks"] = [1, 3]
-    tree["fine_tune"]["epochs"] = epochs
+    tree["data"]["holdout_rows"] = effort.holdout_rows
+    tree["data"]["train_rows"] = effort.train_rows
+    tree["data"]["split"]["validation"] = effort.validation
+    tree["few_shot"]["ks"] = [*effort.ks]
+    tree["fine_tune"]["epochs"] = effort.epochs
     text = StringIO()
     yaml.dump(tree, text)
     write_atomic(path, text.getvalue())
