@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +12,10 @@ from assay.agent.versions import save_agent
 from assay.errors import UsageError
 from assay.example import Message
 from assay.project.answering import Wishes, ask
-from assay.project.served import UnknownModelError, resolve
+from assay.project.served import UnknownModelError, offered, resolve
 from assay.project.workspace import Workspace
-from assay.store.tables import ServedNameRow, now
+from assay.release.releases import promote
+from assay.store.tables import ServedNameRow
 
 STARTER = "smollm2-135m-instruct"
 AGENT = Agent(
@@ -63,15 +62,13 @@ def test_a_name_and_whose_it_is(workspace: Workspace) -> None:
 
 
 def test_a_release_comes_first(workspace: Workspace) -> None:
-    class Releases:
-        def agent(self, name: str, project: str, key_id: str) -> Agent | None:
-            return AGENT if (name, project) == ("support", "default") else None
-
-        def names(self, project: str) -> Sequence[tuple[str, datetime]]:
-            return [("support", now())]
-
-    workspace.releases = Releases()
-    assert resolve(workspace, "support", "default", "k").agent == AGENT
+    saved = save_agent(workspace.store, "labels", AGENT, message="m")
+    promote(workspace.store, "default", "support", "labels@1", who="me", force="first")
+    served = resolve(workspace, "support", "default", "k")
+    assert (served.agent, served.model) == (AGENT, STARTER)
+    assert served.agent is not None
+    assert served.agent.id == saved.agent
+    assert "support" in {line.name for line in offered(workspace, "default")}
     with pytest.raises(UnknownModelError):
         resolve(workspace, "support", "other", "k")
 

@@ -162,6 +162,15 @@ def find_version(state_folder: Path, id: str) -> Version:
     return _read(_find(versions_folder(state_folder), id))[0]
 
 
+def full_id(state_folder: Path, id: str) -> str:
+    """The whole id of the version that starts with `id`; its record is not read.
+
+    Raises:
+        ModelError: no such version, or several that start so.
+    """
+    return _find(versions_folder(state_folder), id).name
+
+
 def list_versions(state_folder: Path) -> list[Version]:
     """All versions, oldest first. Files are not hashed here; `load_version` does that.
 

@@ -20,7 +20,7 @@ from assay.agent.versions import load_agent
 from assay.errors import AssayError, ModelError
 from assay.models.catalogue import CATALOGUE
 from assay.models.show import known
-from assay.models.versions import find_version, list_versions
+from assay.models.versions import full_id, list_versions
 from assay.release import releases
 from assay.store.tables import AgentVersionRow, ServedNameRow
 
@@ -159,7 +159,7 @@ def _agent(workspace: Workspace, name: str) -> Agent | None:
 
 def _version(workspace: Workspace, name: str, project: str) -> str | None:
     try:
-        id = find_version(workspace.store.folder, name.removeprefix("version:")).id
+        id = full_id(workspace.store.folder, name.removeprefix("version:"))
     except ModelError:
         return None
     return id if _owns(workspace, id, project) else None

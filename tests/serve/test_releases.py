@@ -1,0 +1,45 @@
+"""Releases over HTTP: who answers, and what is kept of it."""
+
+from __future__ import annotations
+
+from assay.agent.agent import Agent
+from assay.agent.versions import save_agent
+from assay.release import policies, releases
+from assay.release.traces import traces
+from tests.serve.running import STARTER, Running
+
+ASKED = [{"role": "user", "content": "Write to ann@example.org, please."}]
+
+
+def released(server: Running, name: str) -> None:
+    store, owner = server.workspace.store, server.workspace.name
+    for prompt in ("First.", "Second."):
+        agent = Agent(model=STARTER, system_prompt=prompt)
+        label = save_agent(store, f"{name}-agent", agent, message=prompt).version
+        releases.promote(store, owner, name, f"{name}-agent@{label}", who="test", force="a test")
+
+
+def system_prompt(server: Running, name: str) -> str:
+    server.client().chat.completions.create(model=name, messages=ASKED)  # type: ignore[arg-type]
+    return str(server.engine.asked[-1][0][0].content)
+
+
+def test_a_release_answers_with_its_agent_and_rolls_back(server: Running) -> None:
+    released(server, "support")
+    assert "support" in {model.id for model in server.client().models.list()}
+    assert system_prompt(server, "support") == "Second."
+    releases.rollback(server.workspace.store, server.workspace.name, "support", who="test")
+    assert system_prompt(server, "support") == "First."
+
+
+def test_traces_are_kept_once_switched_on_and_never_before(server: Running) -> None:
+    released(server, "kept")
+    store, owner = server.workspace.store, server.workspace.name
+    system_prompt(server, "kept")
+    assert not traces(store, owner, "kept", count=9)
+    policies.switch_on(store, owner, "kept", who="test")
+    made = server.client().chat.completions.create(model="kept", messages=ASKED)  # type: ignore[arg-type]
+    [kept] = traces(store, owner, "kept", count=9)
+    assert kept.id == made.id
+    assert "ann@example.org" not in str(kept.to_dict())
+    assert kept.answer.content == made.choices[0].message.content
