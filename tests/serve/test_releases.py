@@ -8,7 +8,7 @@ from assay.release import policies, releases
 from assay.release.traces import traces
 from tests.serve.running import STARTER, Running
 
-ASKED = [{"role": "user", "content": "Write to ann@example.org, please."}]
+ASKED = [{"role": "user", "content": "Write to ann.lee@harbourmail.com, please."}]
 
 
 def released(server: Running, name: str) -> None:
@@ -41,5 +41,5 @@ def test_traces_are_kept_once_switched_on_and_never_before(server: Running) -> N
     made = server.client().chat.completions.create(model="kept", messages=ASKED)  # type: ignore[arg-type]
     [kept] = traces(store, owner, "kept", count=9)
     assert kept.id == made.id
-    assert "ann@example.org" not in str(kept.to_dict())
+    assert "ann.lee@harbourmail.com" not in str(kept.to_dict())
     assert kept.answer.content == made.choices[0].message.content
