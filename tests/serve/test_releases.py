@@ -42,4 +42,4 @@ def test_traces_are_kept_once_switched_on_and_never_before(server: Running) -> N
     [kept] = traces(store, owner, "kept", count=9)
     assert kept.id == made.id
     assert "ann.lee@harbourmail.com" not in str(kept.to_dict())
-    assert kept.answer.content == made.choices[0].message.content
+    assert str(kept.answer["content"]).startswith("Write to <")
