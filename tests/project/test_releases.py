@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from tests.small import small_project
 from assay import project
 from assay.agent.agent import Agent
 from assay.agent.versions import history, save_agent
-from assay.errors import HoldoutError, UsageError
+from assay.errors import HoldoutError, ModelError, UsageError
 from assay.example import Message
 from assay.project import releases, versions
 from assay.release import traces
 from assay.release.evidence import UnprovenError
+from assay.release.parity import Parity
 from assay.release.releases import resolve
 
 BASELINE = "baseline-tfidf@1"
@@ -41,6 +43,35 @@ def test_promotion_opens_no_holdout_and_refuses_the_worse(released: project.Stat
     assert released.project.openings() == opened
     (listed,) = releases.listed(released)
     assert (listed["agent"], listed["traces"]) == (BASELINE, False)
+
+
+def test_promotion_asks_the_engine_that_will_serve(
+    released: project.State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    class Serving:
+        def __init__(self, folder: Path) -> None:
+            assert folder == released.store.folder
+
+        def engine(self, model: str) -> str:
+            return model
+
+        def close(self) -> None:
+            asked.append(-1)
+
+    def parity(bench: object, agent: Agent, examples: Sequence[object], target: object) -> Parity:
+        asked.append(len(examples))
+        return Parity(3, 0.9, 0.1, 1.0, None, 0, 0, False, ("It answers 'cat', not 'dog'.",))
+
+    monkeypatch.setattr("assay.generate.serving_local.LocalServing", Serving)
+    monkeypatch.setattr("assay.release.parity.parity", parity)
+    with pytest.raises(ModelError, match="'cat', not 'dog'"):
+        releases.promote(released, "pets", "prompt@1", force="a trial")
+    assert asked == [released.project.split().validation, -1]
+    assert releases.listed(released)[0]["agent"] == BASELINE
+    releases.promote(released, "other", BASELINE, force="classical models are not asked")
+    assert len(asked) == 2
 
 
 def test_traces_are_labelled_watched_and_turned_into_data(

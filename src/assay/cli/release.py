@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from assay.cli.output import as_json, console, table
+from assay.cli.progress import Terminal
 from assay.errors import UsageError
 
 app = typer.Typer(
@@ -36,7 +37,9 @@ def promote(
     from assay import project
     from assay.project import releases
 
-    done = releases.promote(project.open_state(folder), name, agent, force=force)
+    done = releases.promote(
+        project.open_state(folder), name, agent, force=force, progress=Terminal()
+    )
     if json:
         as_json(done.to_dict())
     else:
@@ -59,7 +62,14 @@ def canary(
     from assay import project
     from assay.project import releases
 
-    done = releases.canary(project.open_state(folder), name, _share(share), agent, force=force)
+    done = releases.canary(
+        project.open_state(folder),
+        name,
+        _share(share),
+        agent,
+        force=force,
+        progress=Terminal(),
+    )
     if json:
         as_json(done.to_dict())
     elif done.canary is None:

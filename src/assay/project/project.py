@@ -240,7 +240,7 @@ class Project:
         """
         from assay.project import train
 
-        return train.train(self._context(progress))
+        return train.train(self.context(progress))
 
     def sweep(
         self, trials: int | None = None, *, write: bool = False, progress: Progress = SILENT
@@ -257,7 +257,7 @@ class Project:
         from assay.project import train
 
         trials = trials or train.TRIALS
-        return train.sweep(self._context(progress), self.root, trials=trials, write=write)
+        return train.sweep(self.context(progress), self.root, trials=trials, write=write)
 
     def score(self, answer: str, example: Example) -> float:
         """What an answer is worth by the primary grader, 0 to 1.
@@ -295,9 +295,10 @@ class Project:
         """
         from assay.project.export import export_version
 
-        return export_version(self._context(progress), version, to, out)
+        return export_version(self.context(progress), version, to, out)
 
-    def _context(self, progress: Progress) -> Context:
+    def context(self, progress: Progress = SILENT) -> Context:
+        """What candidates are built from: train, validation, and the bench they are measured on."""
         manifest = self.split(progress)
         return Context(
             tuple(load_train(self.split_folder)),

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from assay.agent.agent import Agent
 from assay.compare.records import finished
+from assay.config import REMOTE
 from assay.errors import UsageError
 from assay.example import Example, Message
+from assay.generate.local import LocalEngine
+from assay.progress import SILENT, Progress
 from assay.project.state import State
 from assay.release import examples, labels, policies, releases, traces, watch
 from assay.release.releases import Parity, Release
@@ -18,11 +22,22 @@ MOST_TO_DATA = 100_000
 
 
 def promote(
-    state: State, name: str, label: str, *, force: str | None = None, parity: Parity | None = None
+    state: State,
+    name: str,
+    label: str,
+    *,
+    force: str | None = None,
+    progress: Progress = SILENT,
 ) -> Release:
-    """Point a release at an agent, see `assay.release.releases.promote`."""
+    """Point a release at an agent, see `assay.release.releases.promote` and `_gate`."""
     return releases.promote(
-        state.store, state.name, name, label, who=state.who, force=force, parity=parity
+        state.store,
+        state.name,
+        name,
+        label,
+        who=state.who,
+        force=force,
+        parity=_gate(state, progress),
     )
 
 
@@ -33,12 +48,49 @@ def canary(
     label: str | None = None,
     *,
     force: str | None = None,
-    parity: Parity | None = None,
+    progress: Progress = SILENT,
 ) -> Release:
-    """Give an agent a share of a release's keys, see `assay.release.releases.canary`."""
+    """Give an agent a share of a release's keys, see `releases.canary` and `_gate`."""
     return releases.canary(
-        state.store, state.name, name, share, label, who=state.who, force=force, parity=parity
+        state.store,
+        state.name,
+        name,
+        share,
+        label,
+        who=state.who,
+        force=force,
+        parity=_gate(state, progress),
     )
+
+
+def _gate(state: State, progress: Progress) -> Parity | None:
+    """Asks the engine that will serve an agent whether it answers as the one that was measured.
+
+    Only of language models on this machine, and only where there are validation examples to ask: a
+    folder that is no project has none.
+    """
+    project = state.project
+    if project is None:
+        return None
+
+    def ask(agent: Agent) -> None:
+        if agent.kind != "chat" or agent.model.startswith(REMOTE):
+            return
+        from assay.generate.serving_local import LocalServing
+        from assay.release.parity import parity
+        from assay.release.targets import ServingTarget
+
+        context = project.context(progress)
+        measured = context.bench.engines.for_agent(agent)
+        assert isinstance(measured, LocalEngine)
+        serving = LocalServing(state.store.folder)
+        try:
+            target = ServingTarget(serving.engine(agent.model), measured.template)
+            parity(context.bench, agent, context.validation, target).check()
+        finally:
+            serving.close()
+
+    return ask
 
 
 def rollback(state: State, name: str) -> Release:
