@@ -17,7 +17,8 @@ ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.slow
 
 
-def test_the_wheel_serves(tmp_path: Path) -> None:
+def test_the_wheel_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
     wheels, fresh = tmp_path / "wheels", tmp_path / "fresh"
     source = tmp_path / "source"  # a build leaves files behind

@@ -114,6 +114,7 @@ def test_curl(real: Server) -> None:
 def test_llm_with_an_extra_model_file(real: Server, tmp_path: Path) -> None:
     (tmp_path / "extra-openai-models.yaml").write_text(
         f"- model_id: starter\n  model_name: {STARTER}\n  api_base: {real.url}/v1\n"
+        "  api_key_name: assay\n"
     )
     environment = {**os.environ, "LLM_USER_PATH": str(tmp_path)}
     for options in ((), ("--no-stream",)):

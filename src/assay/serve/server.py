@@ -63,7 +63,7 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     if key := first_key(workspace.store, workspace.name):
         say(f"Admin key (shown this once): {key}")
-    say(f"Listening on {scheme}://{shown}:{listening.getsockname()[1]}")
+    address = f"{scheme}://{shown}:{listening.getsockname()[1]}"
     config = uvicorn.Config(
         create_app(workspace, engines),
         ssl_certfile=tls_cert,
@@ -77,10 +77,23 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         with Watch(workspace.root, workspace.store), suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+            _Server(config, lambda: say(f"Listening on {address}")).run(sockets=[listening])
     finally:
         listening.close()
         engines.close()
+
+
+class _Server(uvicorn.Server):
+    """Says so when it is ready: from then on a signal ends it in good order."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn starts."""
+        await super().startup(sockets)
+        self._ready()
 
 
 def is_loopback(host: str) -> bool:
