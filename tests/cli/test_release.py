@@ -8,6 +8,25 @@ from pathlib import Path
 import pytest
 from tests.cli.test_cli import run, sentence
 from tests.release.shelf import compared, right, shelf
+from typer.testing import CliRunner
+
+from assay.cli.main import app
+from assay.errors import AssayError
+
+
+def ask(folder: Path, *words: str) -> str:
+    """What a command prints; in this process, since starting one takes longer than the command."""
+    done = CliRunner().invoke(app, [*words, "--project", str(folder)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def refused(folder: Path, code: int, *words: str) -> str:
+    """The sentence a command ends with."""
+    with pytest.raises(AssayError) as error:
+        ask(folder, *words)
+    assert error.value.exit_code == code
+    return str(error.value)
 
 
 @pytest.fixture
@@ -21,54 +40,49 @@ def served(tmp_path: Path) -> Path:
 
 
 def test_a_release_from_promotion_to_rollback(served: Path) -> None:
-    def ask(*words: str) -> str:
-        done = run(*words, cwd=served)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    assert "is worse" in sentence(run("release", "promote", "pets", "tuned@1", cwd=served), 1)
-    assert "pets is at tuned@2" in ask("release", "promote", "pets", "tuned@2")
+    assert "is worse" in refused(served, 1, "release", "promote", "pets", "tuned@1")
+    assert "pets is at tuned@2" in ask(served, "release", "promote", "pets", "tuned@2")
     made = json.loads(
-        ask("release", "canary", "pets", "10%", "tuned@3", "--force", "a trial", "--json")
+        ask(served, "release", "canary", "pets", "10%", "tuned@3", "--force", "a trial", "--json")
     )
     assert (made["share"], made["canary"], made["reason"]) == (0.1, "tuned@3", "a trial")
-    assert "answers 25% of the callers" in ask("release", "canary", "pets", "25%")
-    assert "is at tuned@2 again" in ask("release", "rollback", "pets")
-    actions = [c["action"] for c in json.loads(ask("release", "history", "pets", "--json"))]
+    assert "answers 25% of the callers" in ask(served, "release", "canary", "pets", "25%")
+    assert "is at tuned@2 again" in ask(served, "release", "rollback", "pets")
+    actions = [c["action"] for c in json.loads(ask(served, "release", "history", "pets", "--json"))]
     assert actions == ["rollback", "canary", "canary", "promote"]
-    assert "forced: a trial" in " ".join(ask("release", "history", "pets").split())
-    assert "tuned@2" in ask("release", "list")
-    watched = json.loads(ask("watch", "pets", "--json"))
+    assert "forced: a trial" in " ".join(ask(served, "release", "history", "pets").split())
+    assert "tuned@2" in ask(served, "release", "list")
+    watched = json.loads(ask(served, "watch", "pets", "--json"))
     assert (watched["outcome"], watched["labels"]) == ("open", 0)
     assert watched["needed"] > 0
-    assert "more labels will show" in ask("watch", "pets")
-    assert "kept for 30 days" in ask("traces", "on", "pets")
-    assert "No traces are kept" in ask("traces", "list")
-    assert "has its label" in ask("traces", "next", "pets")
-    assert "0 deleted" in ask("traces", "off", "pets", "--delete")
-    assert "no versions" in ask("versions", "list")
+    assert "more labels will show" in ask(served, "watch", "pets")
+    assert "kept for 30 days" in ask(served, "traces", "on", "pets")
+    assert "No traces are kept" in ask(served, "traces", "list")
+    assert "has its label" in ask(served, "traces", "next", "pets")
+    assert "0 deleted" in ask(served, "traces", "off", "pets", "--delete")
+    assert "no versions" in ask(served, "versions", "list")
 
 
 def test_wrong_turns_end_in_sentences(served: Path, tmp_path: Path) -> None:
-    assert "no release" in sentence(run("release", "history", "pets", cwd=served), 1)
-    assert "no share" in sentence(run("release", "canary", "pets", "ten", cwd=served), 2)
-    assert "no release" in sentence(run("watch", "pets", cwd=served), 1)
-    assert "no trace" in sentence(run("traces", "show", "trace-1", cwd=served), 1)
-    assert "up or down" in sentence(run("traces", "feedback", "t", "--thumb", "x", cwd=served), 2)
-    assert "no version" in sentence(run("versions", "show", "abcdef", cwd=served), 1)
+    assert "no release" in refused(served, 1, "release", "history", "pets")
+    assert "no share" in refused(served, 2, "release", "canary", "pets", "ten")
+    assert "no release" in refused(served, 1, "watch", "pets")
+    assert "no trace" in refused(served, 1, "traces", "show", "trace-1")
+    assert "up or down" in refused(served, 2, "traces", "feedback", "t", "--thumb", "x")
+    assert "no version" in refused(served, 1, "versions", "show", "abcdef")
     assert "no project here" in sentence(run("release", "list", cwd=tmp_path), 2)
     assert not (tmp_path / ".assay").exists()
 
 
 def test_backup_and_restore(served: Path, tmp_path: Path) -> None:
-    run("release", "promote", "pets", "tuned@2", cwd=served)
+    ask(served, "release", "promote", "pets", "tuned@2")
     file = tmp_path / "monday.tar"
-    done = json.loads(run("backup", str(file), "--json", cwd=served).stdout)
+    done = json.loads(ask(served, "backup", str(file), "--json"))
     assert done["files"] >= 1
-    assert "replaces nothing" in sentence(run("restore", str(file), cwd=served), 2)
+    assert "replaces nothing" in refused(served, 2, "restore", str(file))
     other = tmp_path / "other"
-    assert run("restore", str(file), "--project", str(other)).returncode == 0
-    listed = json.loads(run("release", "list", "--json", cwd=other).stdout)
+    assert "files" in ask(other, "restore", str(file))
+    listed = json.loads(ask(other, "release", "list", "--json"))
     assert [r["agent"] for r in listed] == ["tuned@2"]
     file.write_bytes(file.read_bytes()[:-20000])
     target = str(tmp_path / "third")

@@ -140,7 +140,9 @@ def test_candidates_are_given_train_and_validation_only() -> None:
     from assay.candidates.building import Context
     from assay.evaluate.measure import Bench
 
-    assert [f.name for f in fields(Context)] == ["train", "validation", "bench"]
+    # `split` is the hash that the holdout is locked with: it names it, and reads nothing.
+    assert [f.name for f in fields(Context)] == ["train", "validation", "bench", "split"]
+    assert Context.__annotations__["split"] == "str | None"
     assert [f.name for f in fields(Bench)] == [
         "config",
         "root",
