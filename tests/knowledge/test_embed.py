@@ -35,6 +35,8 @@ def test_a_folder_that_is_no_embedder_is_refused(tmp_path: Path) -> None:
 
 def test_vectors_are_made_float32_whatever_the_model_gives() -> None:
     class Double:
+        max_seq_length = 128
+
         def get_embedding_dimension(self) -> int:
             return 2
 

@@ -28,7 +28,7 @@ def pets(tmp_path: Path) -> Project:
 
 
 def context(opened: Project) -> Context:
-    return opened._context(Watcher())
+    return opened.context(Watcher())
 
 
 def never(*_: object, **__: object) -> Any:

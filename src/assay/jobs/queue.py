@@ -380,6 +380,7 @@ def _mine(job: Job) -> Update:
         JobRow.status == "running",
         JobRow.worker == job.worker,
         JobRow.attempts == job.attempts,
+        JobRow.kind == job.kind,  # handed on, its attempts are counted anew
     )
 
 
