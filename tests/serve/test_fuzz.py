@@ -34,6 +34,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield client, key
 
 
+@pytest.mark.slow
 def test_the_servers_own_description(served: Served) -> None:
     """Requests drawn by schemathesis from the OpenAPI document that the server gives out."""
     client, key = served
@@ -45,7 +46,7 @@ def test_the_servers_own_description(served: Served) -> None:
     for operation in operations:
 
         @given(case=operation.as_strategy())
-        @settings(_SETTINGS, max_examples=20)
+        @settings(_SETTINGS, max_examples=8)
         def ask(case: Any) -> None:
             sent = case.as_transport_kwargs(base_url="http://testserver")
             answer = client.request(
@@ -116,7 +117,7 @@ def _bodies(draw: Any) -> dict[str, Any]:
 
 
 @given(body=_bodies())
-@settings(_SETTINGS, max_examples=150)
+@settings(_SETTINGS, max_examples=60)
 def test_chat_bodies(served: Served, body: dict[str, Any]) -> None:
     client, key = served
     answer = client.post("/v1/chat/completions", json=body)
@@ -124,7 +125,7 @@ def test_chat_bodies(served: Served, body: dict[str, Any]) -> None:
 
 
 @given(body=st.binary(max_size=200))
-@settings(_SETTINGS, max_examples=50)
+@settings(_SETTINGS, max_examples=25)
 def test_any_bytes(served: Served, body: bytes) -> None:
     client, key = served
     headers = {"Content-Type": "application/json"}

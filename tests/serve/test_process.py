@@ -123,7 +123,8 @@ def test_llm_with_an_extra_model_file(real: Server, tmp_path: Path) -> None:
                 sys.executable, "-m", "llm", "prompt", FRANCE[0]["content"], "-m", "starter",
                 "--key", real.key, "-o", "temperature", "0", "-o", "max_tokens", "12", *options,
             ],
-            env=environment, capture_output=True, text=True, timeout=120, check=False,
+            env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=300, check=False,
         )  # fmt: skip
         assert "Paris" in told.stdout, told.stderr
 
