@@ -48,6 +48,7 @@ EFFORTS = (
     Effort(2, 400, 80, 0.06, (1,)),
     Effort(2, 250, 60, 0.06, (1,)),
     Effort(2, 180, 50, 0.05, (1,)),
+    Effort(2, 120, 40, 0.05, (1,)),
     Effort(1, 100, 40, 0.05, (1,)),
 )
 """The best first; a slow machine gets a later one."""
