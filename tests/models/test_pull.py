@@ -271,7 +271,7 @@ def test_names_lead_to_the_catalogue(publish: Publish, monkeypatch: pytest.Monke
         ("smollm2", "Did you mean 'smollm2-135m-instruct'"),
         ("no/such/folder", "no starter, folder or file"),
         ("gone.gguf", "no such file"),
-        ("../x", "no starter, folder or file"),
+        ("../nothing-of-that-name", "no starter, folder or file"),
     ],
 )
 def test_unknown_names_are_told(ref: str, reason: str) -> None:
