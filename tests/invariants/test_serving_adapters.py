@@ -32,8 +32,13 @@ from assay.train import adapters
 pytestmark = pytest.mark.slow
 
 PREFIX = [257, *b"system\nYou sort letters into the boxes that they belong to, and say which.", 258]
-SAMPLING = Sampling(max_new_tokens=6, logprobs=3, logit_bias={258: -100.0})
-SETTINGS = replace(SERVER, slots=4, exact=False)
+# Letters, so that every token is a whole character and is told.
+LETTERS = {"type": "string", "pattern": "^[a-z]*$"}
+SAMPLING = Sampling(max_new_tokens=8, logprobs=3, schema=LETTERS)
+SETTINGS = replace(SERVER, slots=4)
+ROUNDING = 0.005
+"""Most that was seen, doubled: 0.0005 one after the other, 0.0022 together, where numbers are added
+in another order. Under another adapter the first token alone differs by 0.41 at least."""
 NAMES = (None, "a", "b")
 
 
@@ -73,10 +78,16 @@ def _server(files: dict[str | None, Path]) -> LlamaCppServer:
     )
 
 
-def _said(stream: Iterator[Piece | End]) -> tuple[str, tuple[float, ...]]:
-    pieces = [piece for piece in stream if isinstance(piece, Piece)]
-    logs = [top.logprob for piece in pieces for top in piece.top]
-    return "".join(piece.text for piece in pieces), tuple(logs)
+Said = tuple[tuple[str, float, tuple[float, ...]], ...]
+"""Of each token: its text, its log-probability, those of the likeliest."""
+
+
+def _said(stream: Iterator[Piece | End]) -> Said:
+    pieces = [piece for piece in stream if isinstance(piece, Piece) and piece.token]
+    return tuple(
+        (p.text, p.token.logprob if p.token else 0.0, tuple(t.logprob for t in p.top))
+        for p in pieces
+    )
 
 
 def _requests(count: int) -> list[tuple[str | None, list[int]]]:
@@ -87,7 +98,7 @@ def _requests(count: int) -> list[tuple[str | None, list[int]]]:
     return [(chance.choice(NAMES), prompt) for prompt in prompts]
 
 
-def _alone(files: dict[str | None, Path], asked: list[tuple[str | None, list[int]]]) -> list[Any]:
+def _alone(files: dict[str | None, Path], asked: list[tuple[str | None, list[int]]]) -> list[Said]:
     """Each answer by a server that knows one adapter at most and whose slot is empty."""
     kept: dict[Any, Any] = {}
     for name in NAMES:
@@ -100,14 +111,22 @@ def _alone(files: dict[str | None, Path], asked: list[tuple[str | None, list[int
     return [kept[name, tuple(prompt)] for name, prompt in asked]
 
 
-def _wrong(found: list[Any], alone: list[Any]) -> list[int]:
-    """Requests whose answer is another; log-probabilities may differ by rounding."""
-    places = []
-    for place, ((text, logs), (own, own_logs)) in enumerate(zip(found, alone, strict=True)):
-        far = max((abs(a - b) for a, b in zip(logs, own_logs, strict=False)), default=0.0)
-        if text != own or len(logs) != len(own_logs) or far > 0.01:
-            places.append(place)
-    return places
+def _wrong(found: list[Said], alone: list[Said]) -> list[int]:
+    """Requests answered from other numbers than alone."""
+    pairs = enumerate(zip(found, alone, strict=True))
+    return [place for place, (ours, own) in pairs if not _same(ours, own)]
+
+
+def _same(ours: Said, own: Said) -> bool:
+    """Log-probabilities may differ by rounding, and where two letters are as likely as each other
+    within it, either may come; what follows then has other prompts."""
+    for (text, logprob, logs), (own_text, own_logprob, own_logs) in zip(ours, own, strict=False):
+        pairs = zip((logprob, *logs), (own_logprob, *own_logs), strict=True)
+        if max(abs(a - b) for a, b in pairs) > ROUNDING:
+            return False
+        if text != own_text:
+            return True
+    return len(ours) == len(own)
 
 
 def _interleaved(files: dict[str | None, Path], count: int) -> None:
@@ -163,7 +182,8 @@ def test_a_version_that_arrives_later_takes_over_while_answers_go_on(
     alone = _alone(files, asked)
     family = Family(files[None], SETTINGS, 1 << 30, lambda: None)
     family.add("a", files["a"])
-    long = replace(SAMPLING, max_new_tokens=300)
+    letters = {"type": "string", "pattern": "^[a-z]{200}$"}
+    long = replace(SAMPLING, max_new_tokens=300, schema=letters)
     first = family.server("a")
     under_way = iter(first.answer(asked[1][1], long, "a"))
     started = [next(under_way) for _ in range(3)]
@@ -175,8 +195,8 @@ def test_a_version_that_arrives_later_takes_over_while_answers_go_on(
     found = [_said(family.server(name).answer(p, SAMPLING, name)) for name, p in asked]
     assert _wrong(found, alone) == []
     whole = [*started, *under_way]
-    expected = _said(first.answer(asked[1][1], long, "a"))
-    assert _said(iter(whole))[0] == expected[0]
+    assert _same(_said(iter(whole)), _said(first.answer(asked[1][1], long, "a")))
+    assert len(_said(iter(whole))) > 200
     assert isinstance(whole[-1], End)
 
 
