@@ -69,13 +69,17 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Serve
     if released is not None:
         agent = load_agent(workspace.store, released)
         return Served(name, agent.model, agent)
-    with workspace.store.session() as session:
-        row = session.get(ServedNameRow, name)
-        target = row.target if row is not None and row.project == project else None
-    if target is not None:
-        return Served(name, target)
+    # Only a release can be called as a starter is, so nothing more is asked of the database.
     if name in CATALOGUE and CATALOGUE[name].kind == "chat":
         return Served(name, name)
+    with workspace.store.session() as session:
+        target = session.scalar(
+            select(ServedNameRow.target).where(
+                ServedNameRow.name == name, ServedNameRow.project == project
+            )
+        )
+    if target is not None:
+        return Served(name, target)
     if project == workspace.name and (saved := _agent(workspace, name)):
         if saved.kind == "outside":
             raise UnknownModelError(

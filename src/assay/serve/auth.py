@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio.to_thread
@@ -50,14 +50,15 @@ class Caller:
         return scope in self.scopes or "admin" in self.scopes
 
 
-def authenticated(scope: str) -> Callable[[Request], Caller]:
+def authenticated(scope: str) -> Callable[[Request], Awaitable[Caller]]:
     """A dependency: the caller, if its key is good for `scope` (see `project.access.SCOPES`).
 
     Raises:
         ApiError: 401 without a good key, 403 with one of another scope.
     """
 
-    def depend(request: Request) -> Caller:
+    # A coroutine: FastAPI would send a plain function to a thread and back.
+    async def depend(request: Request) -> Caller:
         caller = request.scope.get("assay.caller")
         if not isinstance(caller, Caller):  # the gate does not let this happen
             raise _unknown(None)
