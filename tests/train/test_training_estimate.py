@@ -43,6 +43,13 @@ def test_more_that_is_trained_takes_more() -> None:
     assert _bytes(adapter="full") - _bytes(adapter="lora") > 10 * parameters
 
 
+def test_what_keeps_less_is_said_to_take_less() -> None:
+    """Dropout leaves PEFT's layers as they are (`assay.train.fused`)."""
+    long = alone(rows(8, low=200, high=300))
+    assert _bytes(long) < _bytes(long, dropout=0.1)
+    assert _bytes(long, adapter="rslora") == _bytes(long)
+
+
 def test_activations_computed_twice_take_less() -> None:
     deep = tiny_model(num_hidden_layers=12)
     on, off = (_bytes(model=deep, activation_checkpointing=way) for way in ("on", "off"))

@@ -17,6 +17,7 @@ from assay.config import FineTune
 from assay.errors import ModelError
 from assay.models.device import available_bytes, emulates_bfloat16
 from assay.models.load import LoadedModel
+from assay.prefix.layout import layout_of
 from assay.prefix.pack import packed_tokens
 from assay.train import adapters
 from assay.train.device import Compute, computing, readable
@@ -26,6 +27,7 @@ from assay.train.sequences import TrainingSequence, Unit, epoch_order
 from assay.train.step import causal_lm, device_of, in_passes, step
 
 _HIDDEN = 5.5  # float32 copies of the hidden state that a layer keeps: norms, residuals, rotations
+_LEAN_HIDDEN, _LEAN = 3.0, 0.55  # the same, and the share of the maps' tensors, in `fused.fast`
 _DORA = 2  # values more per output of a linear map with DoRA
 _AGAIN = 3  # copies of one layer's activations and of all layers' inputs, computed twice
 _COPIES = 4  # of what is trained: weight, gradient, two moments; one more in a checkpoint's making
@@ -52,7 +54,9 @@ def training_bytes(
     layers: int = base.config.get_text_config().num_hidden_layers  # type: ignore[union-attr,operator]
     pairs, outputs = sum(i + o for i, o in linear), sum(o for _, o in linear)
     value = 2 if compute == "bfloat16" else 4
-    each = value * pairs + 4 * _HIDDEN * layers * width  # bytes a token
+    lean = _keeps_less(base, settings)
+    of_maps, hidden = (_LEAN * value * pairs, _LEAN_HIDDEN) if lean else (value * pairs, _HIDDEN)
+    each = of_maps + 4 * hidden * layers * width  # bytes a token
     again = _AGAIN
     temporary = 4 * 3 * CHUNK * vocabulary
     if settings.adapter == "full":
@@ -75,8 +79,14 @@ def training_bytes(
     return math.ceil(_MARGIN * (held + temporary + _PROCESS))
 
 
+def _keeps_less(base: nn.Module, settings: FineTune) -> bool:
+    """Whether its layers are such as `assay.train.fused` computes with less."""
+    plain = settings.adapter in ("lora", "rslora") and not settings.dropout
+    return plain and any(hasattr(module, "gate_proj") for module in base.modules())
+
+
 def largest_pass(model: nn.Module, units: Sequence[Unit], settings: FineTune) -> int:
-    """Most tokens that go through the model at once, shared ones counted once.
+    """Most tokens that go through the model at once, those that it shares counted once.
 
     Looked at are the first epoch's first steps and one of the longest rows.
     """
@@ -84,12 +94,20 @@ def largest_pass(model: nn.Module, units: Sequence[Unit], settings: FineTune) ->
     size = settings.rows_per_step
     order = epoch_order(len(units), settings.seed, 0)[: size * _STEPS_LOOKED_AT]
     steps = [[units[i] for i in order[at : at + size]] for at in range(0, len(order), size)]
-    most = 0
+    most, base = 0, causal_lm(model)
     for members in [by_length[:size], *steps]:
         for places in in_passes(model, members, settings.tokens_per_pass):
             rows = [row for place in places for row in members[place].rows]
-            most = max(most, packed_tokens([row.inputs for row in rows]))
+            most = max(most, _held(base, [row.inputs for row in rows]))
     return most
+
+
+def _held(base: nn.Module, rows: Sequence[Sequence[int]]) -> int:
+    """Tokens of a pass, as the model's rows lie in it."""
+    layout = layout_of(base)
+    if layout == "tree":
+        return packed_tokens(rows)
+    return sum(map(len, rows)) if layout == "packed" else len(rows) * max(map(len, rows))
 
 
 def remedies(
