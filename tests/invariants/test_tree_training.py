@@ -17,7 +17,6 @@ from tests.generate.tiny import FAMILIES, tiny_model
 from torch import Tensor, nn
 from torch.nn import functional
 
-from assay.prefix import flash
 from assay.prefix import training as attention
 from assay.prefix.flex import flex_pack_attention
 from assay.prefix.pack import Pack
@@ -99,14 +98,8 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "BLOCK", 2000)
 
 
-@pytest.mark.parametrize("products", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_supervised_loss_and_gradients_equal_unshared_ones(
-    family: str, products: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the flash kernels where they are used, and by plain products, as in bfloat16."""
-    if products:
-        monkeypatch.setattr(flash, "usable", lambda *_: False)
+def test_supervised_loss_and_gradients_equal_unshared_ones(family: str) -> None:
     model = adapted(family)
 
     @given(seed=st.integers(0, 10_000), together=st.sampled_from([1, 60, 10_000]))

@@ -6,8 +6,7 @@ parts are softmaxed on their own and merged through their maxima and sums, which
 log-sum-exp instead of keeping them (Dao 2022, arXiv:2205.14135). Nothing of size N × N exists, in
 time or in memory.
 
-On a CPU in float32 the parts are computed by torch's flash kernels (`assay.prefix.flash`); on CUDA
-the same tree is a block mask for torch's `flex_attention`.
+On CUDA the same tree is a block mask for torch's `flex_attention`.
 
 Letters in shape comments: N tokens, H query heads, K key heads, G = H / K, D head size; queries
 are kept as [K, N·G, D], so that a run of tokens is a run of rows.
@@ -23,7 +22,6 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from assay.prefix import flash
 from assay.prefix.products import BLOCK, ROWS, Part, Scratch, attend, merge_, scores, typed
 
 if TYPE_CHECKING:
@@ -77,9 +75,6 @@ def pack_attention(
         return flex_pack_attention(query, key, value, pack, scaling, sliding_window, softcap), None
     # Autocast leaves rotated queries in float32 beside bfloat16 values.
     dtype = value.dtype
-    if flash.usable(value, pack, sliding_window, softcap):
-        same = (query[0].to(dtype), key[0].to(dtype), value[0])
-        return flash.flash_pack_attention(*same, pack, scaling).unsqueeze(0), None
     out = _PackAttention.apply(  # type: ignore[no-untyped-call]
         query[0].to(dtype), key[0].to(dtype), value[0], pack, scaling, sliding_window, softcap
     )
