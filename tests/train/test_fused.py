@@ -24,8 +24,9 @@ def test_every_norm_of_every_family_is_recognised(family: str) -> None:
         assert changed(model, "RMSNorm") == norms > 0
 
 
-def test_logits_and_gradients_equal_those_of_the_model() -> None:
-    model = adapted()
+@pytest.mark.parametrize("bias", [False, True])
+def test_logits_and_gradients_equal_those_of_the_model(bias: bool) -> None:
+    model = adapted(bias=bias)
     wanted, theirs = outcome(model)
     with fast(model, torch.float32):
         assert changed(model, "MLP") == 2

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assay.train.lora import LoraMap, is_plain
+from assay.train.lora import Factors, LoraMap, is_plain
 
 _SAME = {torch.float32: 1e-5, torch.bfloat16: 3e-2}  # relative to the largest output
 
@@ -102,70 +102,39 @@ class _GatedFeedForward(torch.autograd.Function):
     """y = down(act(gate(x)) · up(x)), each map with its LoRA update (Shazeer 2020)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, act: str, *maps: Any) -> Tensor:
-        gate, up, down = _three(maps)
-        x_nd = x.reshape(-1, x.shape[-1]).to(gate[0].dtype)
-        gate_nf, gate_nr = _map(x_nd, gate)
-        up_nf, up_nr = _map(x_nd, up)
-        y_nd, down_nr = _map(_ACTS[act][0](gate_nf).mul_(up_nf), down)
-        tensors = [t for one in (gate, up, down) for t in one[:3]]
+    def forward(ctx: Any, x: Tensor, act: str, *given: Any) -> Tensor:
+        gate, up, down = (Factors(*given[i : i + 5]).typed() for i in (0, 5, 10))
+        x_nd = x.reshape(-1, x.shape[-1]).to(gate.weight_oi.dtype)
+        gate_nf, gate_nr = gate.product(x_nd)
+        up_nf, up_nr = up.product(x_nd)
+        y_nd, down_nr = down.product(_ACTS[act][0](gate_nf).mul_(up_nf))
+        tensors = [t for one in (gate, up, down) for t in (one.weight_oi, one.a_ri, one.b_or)]
         ctx.save_for_backward(x_nd, gate_nf, up_nf, gate_nr, up_nr, down_nr, *tensors)
-        ctx.settings = act, (gate[3], up[3], down[3]), x.shape, x.dtype
+        ctx.settings = act, (gate.scale, up.scale, down.scale), x.shape, x.dtype
         return y_nd.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x_nd, gate_nf, up_nf, gate_nr, up_nr, down_nr, *tensors = ctx.saved_tensors
         act, scales, shape, dtype = ctx.settings
-        gate, up, down = ((*tensors[3 * i : 3 * i + 3], scales[i]) for i in range(3))
+        gate, up, down = (
+            Factors(tensors[3 * i], None, tensors[3 * i + 1], tensors[3 * i + 2], scales[i])
+            for i in range(3)
+        )
         activate, slope = _ACTS[act]
         g_nd = grad.reshape(-1, grad.shape[-1]).to(x_nd.dtype)
         acted_nf = activate(gate_nf)
-        d_hidden, d_down = _gradients(g_nd, acted_nf * up_nf, down_nr, down)
+        g_nr, *d_down = down.gradients(g_nd, acted_nf * up_nf, down_nr)
+        d_hidden = down.to_input(g_nd, g_nr)
         d_up_nf = acted_nf.mul_(d_hidden)
         d_gate_nf = slope(d_hidden.mul_(up_nf), gate_nf)
         del acted_nf, d_hidden
-        d_x, d_gate = _gradients(d_gate_nf, x_nd, gate_nr, gate)
-        d_x, d_up = _gradients(d_up_nf, x_nd, up_nr, up, into=d_x)
-        return (
-            d_x.view(shape).to(dtype),
-            None,
-            *(None, *d_gate, None),
-            *(None, *d_up, None),
-            *(None, *d_down, None),
-        )
-
-
-_Map = tuple[Tensor, Tensor, Tensor, float]
-"""W [O, I], A [R, I], B [O, R], scale."""
-
-
-def _three(flat: tuple[Any, ...]) -> tuple[_Map, _Map, _Map]:
-    """A and B in the format of W."""
-
-    def one(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> _Map:
-        return weight, a.to(weight.dtype), b.to(weight.dtype), scale
-
-    return one(*flat[:4]), one(*flat[4:8]), one(*flat[8:])
-
-
-def _map(x_ni: Tensor, of: _Map) -> tuple[Tensor, Tensor]:
-    """The map's output [N, O], and x·Aᵀ [N, R]."""
-    weight_oi, a_ri, b_or, scale = of
-    u_nr = x_ni @ a_ri.T
-    return (x_ni @ weight_oi.T).addmm_(u_nr, b_or.T, alpha=scale), u_nr
-
-
-def _gradients(
-    g_no: Tensor, x_ni: Tensor, u_nr: Tensor, of: _Map, into: Tensor | None = None
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """With respect to the input [N, I] (added to `into`), and to A and B."""
-    weight_oi, a_ri, b_or, scale = of
-    g_nr = (g_no @ b_or).mul_(scale)
-    d_a = (g_nr.T @ x_ni).float()
-    d_b = (g_no.T @ u_nr).float().mul_(scale)
-    d_x = g_no @ weight_oi if into is None else into.addmm_(g_no, weight_oi)
-    return d_x.addmm_(g_nr, a_ri), (d_a, d_b)
+        g_nr, *d_gate = gate.gradients(d_gate_nf, x_nd, gate_nr)
+        d_x = gate.to_input(d_gate_nf, g_nr)
+        g_nr, *d_up = up.gradients(d_up_nf, x_nd, up_nr)
+        d_x = up.to_input(d_up_nf, g_nr, into=d_x)
+        each = (t for d_a, d_b in (d_gate, d_up, d_down) for t in (None, None, d_a, d_b, None))
+        return d_x.view(shape).to(dtype), None, *each
 
 
 _ACTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
@@ -185,7 +154,7 @@ def _feed_forward(
     parts = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
     act = getattr(module, "act_fn", None)
     three = [maps[part] for part in parts if isinstance(part, nn.Module) and part in maps]
-    if len(three) != 3 or act is None or any(one.bias_o is not None for one in three):
+    if len(three) != 3 or act is None:
         return None
     base = three[0].module.get_base_layer().weight
     sample = _sample(base, base.shape[1])
@@ -193,7 +162,7 @@ def _feed_forward(
         if not _same(_output(act, sample), activate(sample), base.dtype):
             continue
         apply = partial(_apply_feed_forward, name, three, module.forward)
-        if _same(_output(apply, sample), _output(module, sample), three[0].weight_oi.dtype):
+        if _same(_output(apply, sample), _output(module, sample), three[0].factors.weight_oi.dtype):
             return apply
     return None
 
@@ -203,7 +172,7 @@ def _apply_feed_forward(
 ) -> Tensor:
     if any(one.module.disable_adapters for one in three):
         return own(x)
-    flat = [part for one in three for part in (one.weight_oi, one.a_ri, one.b_or, one.scale)]
+    flat = [part for one in three for part in one.factors]
     y: Tensor = _GatedFeedForward.apply(x, act, *flat)  # type: ignore[no-untyped-call]
     return y
 

@@ -13,76 +13,91 @@ import torch
 from torch import Tensor, nn
 
 
-class _LoraLinear(torch.autograd.Function):
-    """Letters: N tokens, I inputs, O outputs, R rank."""
+class Factors(NamedTuple):
+    """What a plain LoRA layer computes with: y = x·Wᵀ + bias + scale · (x·Aᵀ)·Bᵀ.
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight_oi: Tensor,
-        bias_o: Tensor | None,
-        a_ri: Tensor,
-        b_or: Tensor,
-        scale: float,
-    ) -> Tensor:
-        dtype = weight_oi.dtype
-        x_ni = x.reshape(-1, x.shape[-1]).to(dtype)
-        a_ri, b_or = a_ri.to(dtype), b_or.to(dtype)
-        u_nr = x_ni @ a_ri.T
-        if bias_o is None:
-            y_no = x_ni @ weight_oi.T
-        else:
-            y_no = torch.addmm(bias_o, x_ni, weight_oi.T)
-        y_no.addmm_(u_nr, b_or.T, alpha=scale)
-        ctx.save_for_backward(x_ni, weight_oi, a_ri, b_or, u_nr)
-        ctx.scale, ctx.shape, ctx.dtype = scale, x.shape, x.dtype
-        return y_no.view(*x.shape[:-1], -1)
+    Letters: N tokens, I inputs, O outputs, R rank.
+    """
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x_ni, weight_oi, a_ri, b_or, u_nr = ctx.saved_tensors
-        g_no = grad.reshape(-1, grad.shape[-1]).to(weight_oi.dtype)
-        g_nr = (g_no @ b_or).mul_(ctx.scale)
-        d_b = (g_no.T @ u_nr).float().mul_(ctx.scale)
-        d_a = (g_nr.T @ x_ni).float()
-        d_x = None
-        if ctx.needs_input_grad[0]:
-            d_x = (g_no @ weight_oi).addmm_(g_nr, a_ri).view(ctx.shape).to(ctx.dtype)
-        return d_x, None, None, d_a, d_b, None
-
-
-class LoraMap(NamedTuple):
-    """A plain LoRA layer: y = x·Wᵀ + bias + scale · (x·Aᵀ)·Bᵀ; W and bias in the format of the
-    products, A and B as they are trained."""
-
-    module: Any
     weight_oi: Tensor
     bias_o: Tensor | None
     a_ri: Tensor
     b_or: Tensor
     scale: float
 
+    def typed(self) -> Factors:
+        """A and B in the format of W."""
+        dtype = self.weight_oi.dtype
+        return self._replace(a_ri=self.a_ri.to(dtype), b_or=self.b_or.to(dtype))
+
+    def product(self, x_ni: Tensor) -> tuple[Tensor, Tensor]:
+        """The output [N, O], and x·Aᵀ [N, R], which `gradients` wants back."""
+        u_nr = x_ni @ self.a_ri.T
+        if self.bias_o is None:
+            y_no = x_ni @ self.weight_oi.T
+        else:
+            y_no = torch.addmm(self.bias_o, x_ni, self.weight_oi.T)
+        return y_no.addmm_(u_nr, self.b_or.T, alpha=self.scale), u_nr
+
+    def gradients(self, g_no: Tensor, x_ni: Tensor, u_nr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the output's gradient: g·B times scale [N, R], and the gradients of A and B."""
+        g_nr = (g_no @ self.b_or).mul_(self.scale)
+        return g_nr, (g_nr.T @ x_ni).float(), (g_no.T @ u_nr).float().mul_(self.scale)
+
+    def to_input(self, g_no: Tensor, g_nr: Tensor, into: Tensor | None = None) -> Tensor:
+        """The gradient of the input [N, I], added to `into`."""
+        d_x = g_no @ self.weight_oi if into is None else into.addmm_(g_no, self.weight_oi)
+        return d_x.addmm_(g_nr, self.a_ri)
+
+
+class _LoraLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *given: Any) -> Tensor:
+        of = Factors(*given).typed()
+        x_ni = x.reshape(-1, x.shape[-1]).to(of.weight_oi.dtype)
+        y_no, u_nr = of.product(x_ni)
+        ctx.save_for_backward(x_ni, u_nr, of.weight_oi, of.a_ri, of.b_or)
+        ctx.scale, ctx.shape, ctx.dtype = of.scale, x.shape, x.dtype
+        return y_no.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x_ni, u_nr, weight_oi, a_ri, b_or = ctx.saved_tensors
+        of = Factors(weight_oi, None, a_ri, b_or, ctx.scale)
+        g_no = grad.reshape(-1, grad.shape[-1]).to(weight_oi.dtype)
+        g_nr, d_a, d_b = of.gradients(g_no, x_ni, u_nr)
+        d_x = None
+        if ctx.needs_input_grad[0]:
+            d_x = of.to_input(g_no, g_nr).view(ctx.shape).to(ctx.dtype)
+        return d_x, None, None, d_a, d_b, None
+
+
+class LoraMap(NamedTuple):
+    """A plain LoRA layer; W and bias in the format of the products, A and B as they are trained."""
+
+    module: Any
+    factors: Factors
+
     @classmethod
     def of(cls, module: Any, dtype: torch.dtype) -> LoraMap:
         """Of a module for which `is_plain` holds."""
         (name,) = module.active_adapters
         base = module.get_base_layer()
-        return cls(
-            module,
+        factors = Factors(
             base.weight.detach().to(dtype),
             None if base.bias is None else base.bias.detach().to(dtype),
             module.lora_A[name].weight,
             module.lora_B[name].weight,
             module.scaling[name],
         )
+        return cls(module, factors)
 
     def forward(self, x: Tensor) -> Tensor:
         """What PEFT's own `forward` returns."""
         if self.module.disable_adapters:
             result: Tensor = self.module.base_layer(x)
             return result
-        out: Tensor = _LoraLinear.apply(x, *self[1:])  # type: ignore[no-untyped-call]
+        out: Tensor = _LoraLinear.apply(x, *self.factors)  # type: ignore[no-untyped-call]
         return out
 
 
