@@ -19,12 +19,12 @@ from typing import Any
 
 from assay.chat.template import Template
 from assay.errors import ModelError
-from assay.example import Message
 from assay.generate.gguf_files import (
     Base,
     adapter_file,
     base_file,
     base_of,
+    load_merged,
     merged_file,
     template_of,
 )
@@ -36,7 +36,6 @@ from assay.models.device import available_bytes, best_device, native_bfloat16
 from assay.models.gguf_adapter import adapter_refusal
 from assay.models.gguf_export import parts_of
 from assay.models.load import load
-from assay.models.tuned import PROBES, load_tuned, merged
 from assay.models.versions import Version, load_version
 
 SHARE_OF_MEMORY = 0.5
@@ -135,12 +134,11 @@ class LocalServing:
         base = self._base(version.record.base)
         template = template_of(version, base)
         if base.refusal is not None or template.stop_ids != base.template.stop_ids:
-            rows = [template.prompt([Message("user", text)]) for text in PROBES]
             return self._by_transformers(
                 f"version:{version.id}",
                 template,
                 base,
-                lambda: merged(load_tuned(version), rows, _dtype()),
+                lambda: load_merged(version, template, _dtype()),
             )
         if version.whole or adapter_refusal(version.folder) is not None:
             family = self._family(version.id, merged_file(version, template, self._state), base)

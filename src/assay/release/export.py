@@ -23,16 +23,15 @@ from assay.agent.runtime import assemble
 from assay.chat.template import Template
 from assay.errors import ModelError, UsageError
 from assay.evaluate.measure import Bench
-from assay.example import Example, Message
+from assay.example import Example
 from assay.generate.engine import Request
-from assay.generate.gguf_files import write_merged
+from assay.generate.gguf_files import load_merged, write_merged
 from assay.generate.llamacpp import Settings
 from assay.models.catalogue import CATALOGUE
 from assay.models.load import LoadedModel, load, load_tokenizer
 from assay.models.pull import pull
 from assay.models.quiet import quiet
 from assay.models.trust import read_json
-from assay.models.tuned import PROBES, load_tuned, merged
 from assay.models.versions import ADAPTER, ADAPTER_CONFIG, Version
 from assay.release.ollama import Turns, turns_of
 from assay.release.parity import POSITIONS, Parity, Target, parity
@@ -147,10 +146,9 @@ def _write_adapter(version: Version, draft: Path) -> LoadedModel:
 
 
 def _write_merged(version: Version, draft: Path, template: Template) -> LoadedModel:
-    rows = [template.prompt([Message("user", text)]) for text in PROBES]
     base = read_json(pull(version.record.base) / "config.json")
     dtype = base.get("dtype") or base.get("torch_dtype") or "float32"
-    whole = merged(load_tuned(version), rows, dtype)
+    whole = load_merged(version, template, dtype)
     with quiet():
         whole.model.save_pretrained(draft)
     return load(version.record.base, dtype="float32", weights=draft)
