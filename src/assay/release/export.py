@@ -103,7 +103,8 @@ def export(
         for r in requests
     ]
     with new_folder(folder) as draft:
-        target = _write(version, form, draft, template, min(context, max(lengths, default=1) + 1))
+        longest = min(context, max(lengths, default=1) + 1)
+        target = _write(version, form, draft, template, tokenizer, longest)
         command = None
         if form == "ollama":
             turns = turns_of(template, _added_bos(tokenizer))
@@ -122,11 +123,12 @@ def export(
     return Exported(version.id, form, folder, files, command, found)
 
 
-def _write(version: Version, form: Form, draft: Path, template: Template, longest: int) -> Target:
+def _write(
+    version: Version, form: Form, draft: Path, template: Template, tokenizer: Any, longest: int
+) -> Target:
     """Fill the draft; returns what answers from it, up to `longest` tokens."""
     if form in ("gguf", "ollama"):
         write_merged(draft / GGUF, version, template)
-        tokenizer, _ = load_tokenizer(version.record.base)
         context = -(-longest // _CONTEXT_STEP) * _CONTEXT_STEP
         return GgufTarget(draft / GGUF, template, tokenizer, Settings(context=context))
     beside = form == "adapter" or (form == "vllm" and _serves_adapter(version))
