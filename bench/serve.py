@@ -25,7 +25,6 @@ from importlib.metadata import version
 from typing import Any
 
 import httpx
-import xllamacpp
 
 from assay.chat.template import Template
 from assay.example import Message
@@ -83,7 +82,7 @@ def theirs(address: str) -> Ask:
             "logit_bias": [[token, bias] for token, bias in NEVER_ENDS.items()],
         }
         with (
-            httpx.Client(timeout=600) as client,
+            httpx.Client(timeout=600, trust_env=False) as client,
             client.stream("POST", f"{address}/completion", json=body) as reply,
         ):
             for line in reply.iter_lines():
@@ -95,8 +94,10 @@ def theirs(address: str) -> Ask:
     return ask
 
 
-def peer(path: str, settings: Settings) -> xllamacpp.Server:
+def peer(path: str, settings: Settings) -> Any:
     """Its server as it comes, with our slots, context and threads."""
+    import xllamacpp  # after ours, so that the threads of both wait in the same way
+
     given = xllamacpp.CommonParams()
     given.model.path = path
     given.n_parallel = settings.slots

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -179,3 +184,37 @@ def test_an_unknown_model_is_an_error(name: str, tmp_path: Path) -> None:
         LocalServing(tmp_path).engine(name)
     with pytest.raises(ModelError):
         LocalServing().engine(name)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere llama.cpp comes without OpenMP")
+def test_threads_that_wait_sleep_in_a_process_that_serves() -> None:
+    """Whoever loads OpenMP first decides: here the engine, before torch."""
+    asked = {**os.environ, "OMP_DISPLAY_ENV": "verbose"}
+    asked.pop("OMP_WAIT_POLICY", None)
+    command = [sys.executable, "-c", "import assay.generate.serving_local"]
+    told = subprocess.run(command, env=asked, capture_output=True, text=True, check=True).stderr
+    assert "GOMP_SPINCOUNT = '0'" in told
+
+
+def test_two_that_ask_first_get_the_one_engine_whose_memory_is_counted(tmp_path: Path) -> None:
+    ref = _write_base(tmp_path / "base", "phi3")
+    tiny_model("phi3").bfloat16().save_pretrained(tmp_path / "base")
+    engines = LocalServing(settings=SERVER)
+    meet = Barrier(2, timeout=30)
+    found_base = engines._base
+
+    def base(name: str) -> Any:
+        found = found_base(name)
+        meet.wait()
+        return found
+
+    engines._base = base  # type: ignore[method-assign]
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(engines.engine, [ref, ref])
+    assert one is other
+    assert _text(one)
+    held = engines._held[ref]
+    assert held.in_memory()
+    model = one._model  # type: ignore[attr-defined]
+    own = {id(p): p.numel() * p.element_size() for p in model.parameters()}
+    assert held.bytes == sum(own.values())

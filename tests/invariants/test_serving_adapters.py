@@ -153,10 +153,22 @@ def test_five_hundred_interleaved_requests_answer_as_each_alone(
     _interleaved(files, 500)
 
 
-def test_the_test_sees_what_happens_without_the_list_of_adapters(
-    files: dict[str | None, Path], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("list_kept", "fresh_kept"), [(True, False), (False, True), (False, False)]
+)
+def test_either_guard_is_enough_and_without_both_the_corruption_is_seen(
+    files: dict[str | None, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    list_kept: bool,
+    fresh_kept: bool,
 ) -> None:
-    """Otherwise the tests above would show nothing."""
+    """Otherwise the tests above would show nothing.
+
+    llama.cpp throws a slot's keys and values away when the list in a request is another than the
+    slot's last one, but not when there is none; then only the order to compute the prompt afresh
+    is left. So the tests above see the loss of both guards, and not that of one. (A list left out
+    of requests under an adapter is seen at once: they are answered by the base.)
+    """
     asked = [(name, prompt) for name, prompt in _requests(60) if name != "b"]
     alone = _alone(files, asked)
     server = _server(files)
@@ -164,15 +176,17 @@ def test_the_test_sees_what_happens_without_the_list_of_adapters(
 
     class Careless:
         def handle_completions(self, body: dict[str, Any], on_chunk: Any) -> Any:
-            body = {**body, "cache_prompt": True}
-            if not any(entry["scale"] for entry in body["lora"]):
-                body.pop("lora")
+            body = dict(body)
+            if not fresh_kept:
+                body["cache_prompt"] = True
+            if not list_kept and not any(entry["scale"] for entry in body["lora"]):
+                del body["lora"]
             return complete(body, on_chunk)
 
     monkeypatch.setattr(server, "_server", Careless())
     monkeypatch.setattr(server.slots, "_slots", server.slots._slots[:1])
     found = [_said(server.answer(prompt, SAMPLING, name)) for name, prompt in asked]
-    assert _wrong(found, alone)
+    assert bool(_wrong(found, alone)) == (not list_kept and not fresh_kept)
 
 
 def test_a_version_that_arrives_later_takes_over_while_answers_go_on(

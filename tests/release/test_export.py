@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,22 @@ def test_what_the_gate_refuses_leaves_nothing_behind(
         project.export(id, "onnx", tmp_path / "out")
     with pytest.raises(ModelError, match="no version"):
         project.export("abcdef01", "gguf", tmp_path / "out")
+
+
+def test_a_version_of_a_folder_that_is_no_project_is_exported_from_one(
+    pets: tuple[Project, str], tmp_path: Path
+) -> None:
+    project, id = pets
+    saved = project.store.folder / "versions" / id
+    served, other = tmp_path / "served", small_project(tmp_path, rows=120)
+    shutil.copytree(saved, served / ".assay" / "versions" / id)
+    asked = ["export", id[:10], "--to", "adapter", "--out", str(tmp_path / "out"), "--project"]
+    refused = CliRunner().invoke(app, [*asked, str(served)])
+    assert isinstance(refused.exception, UsageError)
+    assert "this is no project" in str(refused.exception)
+    shutil.copytree(saved, other.store.folder / "versions" / id)
+    done = CliRunner().invoke(app, [*asked, str(other.root)])
+    assert done.exit_code == 0, done.exception
 
 
 def test_the_command_says_what_it_wrote_and_how_to_serve_it(

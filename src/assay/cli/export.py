@@ -22,9 +22,9 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
 ) -> None:
     """Write a version for another program, if it answers there as it was evaluated."""
-    from assay import project
+    from assay.project.export import export_from
 
-    done = project.open(folder).export(version, to, out, progress=Terminal())
+    done = export_from(folder, version, to, out, Terminal())
     if json:
         as_json({**asdict(done), "folder": str(done.folder)})
     else:

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from assay.chat.template import Template
-from assay.errors import ModelError
 from assay.example import Message
 from assay.models.gguf_adapter import write_adapter
 from assay.models.gguf_export import parts_of, parts_of_model, refusal, write_model
-from assay.models.load import load_tokenizer, weights_sha256
+from assay.models.load import LoadedModel, load_tokenizer, weights_sha256
 from assay.models.pull import cache_folder, pull
-from assay.models.tuned import PROBES, load_tuned, merged
+from assay.models.tuned import PROBES, check_base, load_tuned, merged
 from assay.models.versions import Version
 
 _FORM = 1
@@ -121,8 +120,7 @@ def merged_file(version: Version, template: Template, state: Path) -> Path:
 
 def write_merged(path: Path, version: Version, template: Template) -> None:
     """Write the version as a whole GGUF file; see `merged_file`."""
-    rows = [template.prompt([Message("user", text)]) for text in PROBES]
-    loaded = merged(load_tuned(version), rows, "float32")
+    loaded = load_merged(version, template, "float32")
     write_model(
         path,
         loaded.model.config,
@@ -134,18 +132,19 @@ def write_merged(path: Path, version: Version, template: Template) -> None:
     )
 
 
+def load_merged(version: Version, template: Template, dtype: str) -> LoadedModel:
+    """The version without an adapter beside it, its merge measured; see `models.tuned.merged`."""
+    rows = [template.prompt([Message("user", text)]) for text in PROBES]
+    return merged(load_tuned(version), rows, dtype)
+
+
 def template_of(version: Version, base: Base) -> Template:
     """The template the version was trained with.
 
     Raises:
         ModelError: the base is no longer the one it was trained from.
     """
-    if base.weights_sha256 != version.record.base_sha256:
-        raise ModelError(
-            "the base weights are not the ones this version was trained from.",
-            where=base.ref,
-            fix="Fetch the base model as it was, or train the version again.",
-        )
+    check_base(version, base.weights_sha256)
     return Template.from_dict(base.tokenizer, version.record.template)
 
 

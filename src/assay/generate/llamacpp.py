@@ -15,6 +15,7 @@ that last worked under another adapter computes its prompt afresh.
 
 from __future__ import annotations
 
+import os
 import secrets
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any
+
+# Its threads (OpenMP's) meet after every operation. By default they spin meanwhile, and where other
+# work wants the cores, they spin away the time of the one they wait for: seconds a token. Read once
+# in a process, when the first library with OpenMP is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import xllamacpp
 

@@ -12,18 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
 from assay.chat.template import Template
 from assay.errors import ModelError
-from assay.example import Message
 from assay.generate.gguf_files import (
     Base,
     adapter_file,
     base_file,
     base_of,
+    load_merged,
     merged_file,
     template_of,
 )
@@ -33,8 +34,8 @@ from assay.generate.serving import ServingEngine
 from assay.generate.serving_transformers import TransformersEngine
 from assay.models.device import available_bytes, best_device, native_bfloat16
 from assay.models.gguf_adapter import adapter_refusal
+from assay.models.gguf_export import parts_of
 from assay.models.load import load
-from assay.models.tuned import PROBES, load_tuned, merged
 from assay.models.versions import Version, load_version
 
 SHARE_OF_MEMORY = 0.5
@@ -133,12 +134,11 @@ class LocalServing:
         base = self._base(version.record.base)
         template = template_of(version, base)
         if base.refusal is not None or template.stop_ids != base.template.stop_ids:
-            rows = [template.prompt([Message("user", text)]) for text in PROBES]
             return self._by_transformers(
                 f"version:{version.id}",
                 template,
                 base,
-                lambda: merged(load_tuned(version), rows, _dtype()),
+                lambda: load_merged(version, template, _dtype()),
             )
         if version.whole or adapter_refusal(version.folder) is not None:
             family = self._family(version.id, merged_file(version, template, self._state), base)
@@ -196,14 +196,17 @@ class LocalServing:
             self._make_room(name)
             return read()
 
-        engine = TransformersEngine(loading, template, base.tokenizer, base.context_length)
         width = 2 if _dtype() == "bfloat16" else 4
-        size = sum(file.stat().st_size for file in base.folder.glob("*.safetensors"))
+        size = width * sum(prod(part.shape) for part in parts_of(base.folder))
         with self._lock:
+            if (known := self._engines.get(name)) is not None:  # two may have asked at once
+                return known
+            engine = TransformersEngine(loading, template, base.tokenizer, base.context_length)
+            self._engines[name] = engine
             self._held[name] = _Held(
-                size * width // 4, lambda: engine.loaded, lambda: engine.used, engine.unload
+                size, lambda: engine.loaded, lambda: engine.used, engine.unload
             )
-        return engine
+            return engine
 
     def _make_room(self, name: str) -> None:
         """Unload what was used longest ago until `name` fits.

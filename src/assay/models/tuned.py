@@ -35,13 +35,22 @@ def load_tuned(version: Version) -> LoadedModel:
     if version.whole:
         return load(record.base, dtype="float32", weights=version.folder)
     loaded = load(record.base, dtype="float32", adapter=version.folder)
-    if loaded.weights_sha256 != record.base_sha256:
+    check_base(version, loaded.weights_sha256)
+    return loaded
+
+
+def check_base(version: Version, weights_sha256: str) -> None:
+    """Raise where the weights of its base are others than those it was trained from.
+
+    Raises:
+        ModelError: they are.
+    """
+    if weights_sha256 != version.record.base_sha256:
         raise ModelError(
             "the base weights are not the ones this version was trained from.",
-            where=record.base,
+            where=version.record.base,
             fix="Fetch the base model as it was, or train the version again.",
         )
-    return loaded
 
 
 def merged(tuned: LoadedModel, rows: Sequence[Sequence[int]], dtype: str) -> LoadedModel:

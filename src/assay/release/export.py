@@ -23,16 +23,15 @@ from assay.agent.runtime import assemble
 from assay.chat.template import Template
 from assay.errors import ModelError, UsageError
 from assay.evaluate.measure import Bench
-from assay.example import Example, Message
+from assay.example import Example
 from assay.generate.engine import Request
-from assay.generate.gguf_files import write_merged
+from assay.generate.gguf_files import load_merged, write_merged
 from assay.generate.llamacpp import Settings
 from assay.models.catalogue import CATALOGUE
 from assay.models.load import LoadedModel, load, load_tokenizer
 from assay.models.pull import pull
 from assay.models.quiet import quiet
 from assay.models.trust import read_json
-from assay.models.tuned import PROBES, load_tuned, merged
 from assay.models.versions import ADAPTER, ADAPTER_CONFIG, Version
 from assay.release.ollama import Turns, turns_of
 from assay.release.parity import POSITIONS, Parity, Target, parity
@@ -104,7 +103,8 @@ def export(
         for r in requests
     ]
     with new_folder(folder) as draft:
-        target = _write(version, form, draft, template, min(context, max(lengths, default=1) + 1))
+        longest = min(context, max(lengths, default=1) + 1)
+        target = _write(version, form, draft, template, tokenizer, longest)
         command = None
         if form == "ollama":
             turns = turns_of(template, _added_bos(tokenizer))
@@ -123,11 +123,12 @@ def export(
     return Exported(version.id, form, folder, files, command, found)
 
 
-def _write(version: Version, form: Form, draft: Path, template: Template, longest: int) -> Target:
+def _write(
+    version: Version, form: Form, draft: Path, template: Template, tokenizer: Any, longest: int
+) -> Target:
     """Fill the draft; returns what answers from it, up to `longest` tokens."""
     if form in ("gguf", "ollama"):
         write_merged(draft / GGUF, version, template)
-        tokenizer, _ = load_tokenizer(version.record.base)
         context = -(-longest // _CONTEXT_STEP) * _CONTEXT_STEP
         return GgufTarget(draft / GGUF, template, tokenizer, Settings(context=context))
     beside = form == "adapter" or (form == "vllm" and _serves_adapter(version))
@@ -147,10 +148,9 @@ def _write_adapter(version: Version, draft: Path) -> LoadedModel:
 
 
 def _write_merged(version: Version, draft: Path, template: Template) -> LoadedModel:
-    rows = [template.prompt([Message("user", text)]) for text in PROBES]
     base = read_json(pull(version.record.base) / "config.json")
     dtype = base.get("dtype") or base.get("torch_dtype") or "float32"
-    whole = merged(load_tuned(version), rows, dtype)
+    whole = load_merged(version, template, dtype)
     with quiet():
         whole.model.save_pretrained(draft)
     return load(version.record.base, dtype="float32", weights=draft)

@@ -106,6 +106,7 @@ class GgufTarget(ServingTarget):
             content=json.dumps(body),
             headers={"Authorization": f"Bearer {self._server.key}"},
             timeout=60,
+            trust_env=False,  # a proxy must see neither the prompts nor the key
         )
         if reply.status_code != 200:
             raise ModelError(f"llama.cpp cannot render a prompt ({reply.text[:200]}).")
