@@ -25,9 +25,9 @@ from sqlalchemy.orm import Session
 from assay.data.privacy import find_private, mask
 from assay.errors import AssayError, UsageError
 from assay.example import Message, canonical_json
-from assay.release.policies import Policy, policies, policy
+from assay.release.policies import policy
 from assay.store.store import Store
-from assay.store.tables import TraceRow, now
+from assay.store.tables import TracePolicyRow, TraceRow, now
 
 MOST_BYTES = 256 * 1024
 """A request and answer that are longer, as JSON, are not kept."""
@@ -122,11 +122,10 @@ def record(
     try:
         with store.session() as session:
             session.add(row)
-            session.flush()
-            if row.key % PRUNE_EVERY == 0:
-                _prune(session, project, release, limits)
     except IntegrityError:
         return False  # kept already: the same request was recorded twice
+    if row.key % PRUNE_EVERY == 0:
+        prune(store)  # all: which release has this key is chance, or none at all
     return True
 
 
@@ -154,7 +153,7 @@ def traces(
     if corrected:
         wanted = wanted.where(TraceRow.corrected.is_not(None))
     with store.session() as session:
-        return [_trace(row) for row in session.scalars(wanted).all()]
+        return [as_trace(row) for row in session.scalars(wanted).all()]
 
 
 def trace(store: Store, project: str, id: str) -> Trace:
@@ -165,7 +164,7 @@ def trace(store: Store, project: str, id: str) -> Trace:
     """
     prune(store, project)
     with store.session() as session:
-        return _trace(_mine(session, project, id))
+        return as_trace(_mine(session, project, id))
 
 
 def feedback(
@@ -186,28 +185,51 @@ def feedback(
         raise UsageError("no feedback was given.", fix="Give a thumb, a corrected answer, or both.")
     if thumb not in (None, "up", "down"):
         raise UsageError(f"{thumb!r} is no thumb.", fix="Give up or down.")
-    if corrected is not None and not corrected.strip():
-        raise UsageError("the corrected answer is empty.", fix="Say what would have been right.")
-    if corrected is not None and len(corrected.encode(errors="replace")) > MOST_BYTES:
-        raise UsageError(f"the corrected answer is longer than {MOST_BYTES // 1024} KiB.")
+    right = None if corrected is None else correction(corrected)
     with store.session() as session:
         row = _mine(session, project, id)
         if thumb is not None:
             row.thumb = thumb
-        if corrected is not None:
-            row.corrected = mask(corrected)
-        return _trace(row)
+        if right is not None:
+            row.corrected = right
+        return as_trace(row)
 
 
-def prune(store: Store, project: str) -> None:
-    """Delete what is older than its release keeps traces, or more than it keeps."""
-    for release, limits in policies(store, project).items():
+def correction(text: str) -> str:
+    """A corrected answer as it is kept, personal data replaced.
+
+    Raises:
+        UsageError: it is empty, too long, or no text.
+    """
+    if not text.strip():
+        raise UsageError("the corrected answer is empty.", fix="Say what would have been right.")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise UsageError("the corrected answer holds bytes that are no text.") from None
+    if size > MOST_BYTES:
+        raise UsageError(f"the corrected answer is longer than {MOST_BYTES // 1024} KiB.")
+    return mask(text)
+
+
+def prune(store: Store, project: str | None = None) -> None:
+    """Delete what is older than its release keeps traces, or more than it keeps.
+
+    Args:
+        project: whose; None: of all.
+    """
+    wanted = select(TracePolicyRow)
+    if project is not None:
+        wanted = wanted.where(TracePolicyRow.project == project)
+    with store.session() as session:
+        limits = session.scalars(wanted).all()
+    for one in limits:
         with store.session() as session:
-            _prune(session, project, release, limits)
+            _prune(session, one)
 
 
-def _prune(session: Session, project: str, release: str, limits: Policy) -> None:
-    mine = (TraceRow.project == project) & (TraceRow.release == release)
+def _prune(session: Session, limits: TracePolicyRow) -> None:
+    mine = (TraceRow.project == limits.project) & (TraceRow.release == limits.release)
     session.execute(delete(TraceRow).where(mine, TraceRow.at < now() - timedelta(days=limits.days)))
     last = session.scalar(
         select(TraceRow.key).where(mine).order_by(TraceRow.key.desc()).offset(limits.most).limit(1)
@@ -246,5 +268,6 @@ def _mine(session: Session, project: str, id: str) -> TraceRow:
     return row
 
 
-def _trace(row: TraceRow) -> Trace:
+def as_trace(row: TraceRow) -> Trace:
+    """What a row says."""
     return Trace(**{name: getattr(row, name) for name in Trace.__dataclass_fields__})
