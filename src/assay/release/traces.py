@@ -22,7 +22,7 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from assay.data.privacy import find_private, mask
+from assay.data.privacy import mask, mask_within
 from assay.errors import AssayError, UsageError
 from assay.example import Message, canonical_json
 from assay.release.policies import policy
@@ -102,9 +102,8 @@ def record(
     limits = policy(store, project, release)
     if limits is None or not limits.active:
         return False
-    asked, hidden = _masked([message.to_dict() for message in messages])
-    offered, hidden_tools = _masked(list(tools))
-    said, hidden_answer = _masked(answer.to_dict())
+    texts = [[message.to_dict() for message in messages], list(tools), answer.to_dict()]
+    (asked, offered, said), hidden = mask_within(texts)
     if len(canonical_json([asked, offered, said]).encode(errors="replace")) > MOST_BYTES:
         return False
     row = TraceRow(
@@ -116,7 +115,7 @@ def record(
         tools=offered,
         answer=said,
         usage=usage,
-        masked=hidden + hidden_tools + hidden_answer,
+        masked=len(hidden),
         sampled=is_sampled(limits.seed, id, limits.sample),
     )
     try:
@@ -236,21 +235,6 @@ def _prune(session: Session, limits: TracePolicyRow) -> None:
     )
     if last is not None:
         session.execute(delete(TraceRow).where(mine, TraceRow.key <= last))
-
-
-def _masked(value: Any) -> tuple[Any, int]:
-    """A JSON value with everything private in its texts replaced, and how much that was."""
-    if isinstance(value, str):
-        found = len(find_private(value))
-        return (mask(value) if found else value), found
-    if isinstance(value, list):
-        items = [_masked(item) for item in value]
-        return [item for item, _ in items], sum(found for _, found in items)
-    if isinstance(value, dict):
-        fields = {name: _masked(item) for name, item in value.items()}
-        kept = {name: item for name, (item, _) in fields.items()}
-        return kept, sum(found for _, found in fields.values())
-    return value, 0
 
 
 def _of(project: str, release: str | None) -> Select[TraceRow]:
