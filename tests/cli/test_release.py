@@ -69,6 +69,8 @@ def test_wrong_turns_end_in_sentences(served: Path, tmp_path: Path) -> None:
     assert "no release" in refused(served, 1, "watch", "pets")
     assert "no trace" in refused(served, 1, "traces", "show", "trace-1")
     assert "up or down" in refused(served, 2, "traces", "feedback", "t", "--thumb", "x")
+    many = CliRunner().invoke(app, ["traces", "list", "-n", "9" * 20, "--project", str(served)])
+    assert many.exit_code == 2
     assert "no version" in refused(served, 1, "versions", "show", "abcdef")
     assert "no project here" in sentence(run("release", "list", cwd=tmp_path), 2)
     assert not (tmp_path / ".assay").exists()

@@ -98,6 +98,28 @@ def test_a_passing_fault_is_tried_again_and_a_lasting_one_is_told(odd: Reply, re
     assert len(served.asked) == 3
 
 
+def test_half_a_character_in_a_reply_is_no_end_of_the_run() -> None:
+    half = json.loads(r'"\ud800"')
+    replies = [said(f"a{half}", logprobs=None), refused(400, f"no {half}")]
+    asked = request("x", logprobs=20)
+    with serving(lambda _, number: replies[number - 1]) as served:
+        answers = engine(served.provider(concurrency=1)).answer([asked, asked])
+    assert [(a.text, a.tokens) for a in answers[:1]] == [("a?", None)]
+    assert answers[1].error == "far: HTTP 400: no ?"
+
+
+@pytest.mark.parametrize("told", ["NaN", "1e9", "-Infinity", "1" + "0" * 400, '"x"', "null"])
+def test_a_log_probability_that_is_none_is_not_believed(told: str) -> None:
+    content = f'[{{"token": "a", "logprob": {told}}}]'
+    body = (
+        '{"choices": [{"message": {"content": "a"}, "finish_reason": "stop", '
+        f'"logprobs": {{"content": {content}}}}}]}}'
+    )
+    with serving(lambda *_: Reply(body.encode())) as served:
+        (answer,) = engine(served.provider()).answer([request("x", logprobs=20)])
+    assert (answer.text, answer.tokens, answer.logprob) == ("a", None, None)
+
+
 @pytest.mark.parametrize("kind", ["seconds", "date"])
 def test_retry_after_is_honoured(kind: str) -> None:
     def rule(body: dict[str, Any], number: int) -> Reply:

@@ -8,7 +8,15 @@ import pytest
 
 from assay.config import Config
 from assay.project import estimate as module
-from assay.project.estimate import REFERENCE_FLOPS, START_SECONDS, Estimate, Sizes, estimate
+from assay.project.estimate import (
+    PROBE_SECONDS,
+    REFERENCE_FLOPS,
+    START_SECONDS,
+    Estimate,
+    Sizes,
+    building_seconds,
+    estimate,
+)
 
 WAYS = ["prompt", "few-shot", "few-shot-nearest", "fine-tune"]
 CONFIG = Config.model_validate(
@@ -66,6 +74,15 @@ def test_what_is_paid_whatever_the_size_stands_apart() -> None:
     assert parts["start and report"] == START_SECONDS
     none = replace(SIZES, train=1, validation=1, holdout=1)
     assert dict(_of(none).parts)["fine-tune"] > 20  # loading, trying, probing
+
+
+def test_a_learning_curve_pays_for_no_holdout_and_no_probe() -> None:
+    whole = dict(_of().parts)
+    for name in WAYS:
+        building = building_seconds(name, CONFIG, SIZES)
+        assert building < whole[name]
+        assert building_seconds(name, CONFIG, replace(SIZES, holdout=3200)) == building
+    assert whole["fine-tune"] - building_seconds("fine-tune", CONFIG, SIZES) > 2 * PROBE_SECONDS
 
 
 def test_more_rows_and_a_larger_model_take_longer() -> None:

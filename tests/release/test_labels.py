@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from tests.release.shelf import PROJECT, shelf
 
 from assay.errors import UsageError
 from assay.example import Message
 from assay.release import labels, policies, releases, traces
 from assay.store.store import Store
+from assay.store.tables import TraceRow, now
 
 NAME = "tickets"
 
@@ -47,6 +50,34 @@ def test_in_order_once_and_with_skips(tmp_path: Path) -> None:
     policies.switch_off(store, PROJECT, NAME, who="ann", delete_kept=True)
     assert labels.labels(store, PROJECT, NAME, a) == labels.Labels((1.0, 0.25), 1, 0)
     assert labels.next_to_label(store, PROJECT, NAME, a) is None
+
+
+def test_what_has_run_out_of_time_is_not_the_next(tmp_path: Path) -> None:
+    store, (a, *_) = shelf(tmp_path)
+    releases.promote(store, PROJECT, NAME, "tuned@1", who="ann", force="a test")
+    policies.switch_on(store, PROJECT, NAME, who="ann", sample=1.0, days=7)
+    for n in range(2):
+        _keep(store, f"trace-{n}", a)
+    with store.session() as session:
+        old = now() - timedelta(days=8)
+        session.execute(update(TraceRow).where(TraceRow.id == "trace-0").values(at=old))
+    found = labels.next_to_label(store, PROJECT, NAME, a)
+    assert found is not None
+    assert found.id == "trace-1"
+
+
+def test_label_and_corrected_answer_are_kept_together_or_not_at_all(tmp_path: Path) -> None:
+    store, (a, *_) = shelf(tmp_path)
+    releases.promote(store, PROJECT, NAME, "tuned@1", who="ann", force="a test")
+    policies.switch_on(store, PROJECT, NAME, who="ann", sample=1.0)
+    _keep(store, "trace-0", a)
+    for wrong in (" ", "x" * (traces.MOST_BYTES + 1), "\udcff"):
+        with pytest.raises(UsageError, match="the corrected answer"):
+            labels.label(store, PROJECT, "trace-0", 0.0, who="ann", corrected=wrong)
+    assert labels.labels(store, PROJECT, NAME, a) == labels.Labels((), 0, 1)
+    labels.label(store, PROJECT, "trace-0", 0.0, who="ann", corrected="y")
+    assert labels.labels(store, PROJECT, NAME, a) == labels.Labels((0.0,), 0, 0)
+    assert traces.trace(store, PROJECT, "trace-0").corrected == "y"
 
 
 def _keep(store: Store, id: str, agent: str) -> None:

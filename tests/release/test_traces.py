@@ -120,6 +120,18 @@ def test_the_old_and_the_many_are_deleted(store: Store) -> None:
     assert "trace-121" not in {t.id for t in traces.traces(store, PROJECT)}
 
 
+def test_no_release_escapes_by_the_keys_it_happens_to_get(store: Store) -> None:
+    on(store, most=10)
+    releases.promote(store, "other", NAME, "tuned@1", who="ann", force="a test")
+    policies.switch_on(store, "other", NAME, who="ann")
+    for n in range(PRUNE_EVERY):  # every second key is the other project's, the 64th too
+        keep(store, f"trace-a{n}")
+        other = {"id": f"trace-b{n}", "messages": ASKED, "answer": ANSWER}
+        traces.record(store, "other", NAME, "a" * 64, **other)  # type: ignore[arg-type]
+    with store.session() as session:
+        assert session.query(TraceRow).where(TraceRow.project == PROJECT).count() <= 10
+
+
 def test_feedback_attaches_and_the_last_word_counts(store: Store) -> None:
     on(store)
     keep(store)

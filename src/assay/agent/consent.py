@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from assay.config import CONFIG_FILE, Provider
-from assay.data.privacy import find_private
+from assay.data.privacy import mask_within
 from assay.errors import ConfigError
+from assay.example import canonical_json
 from assay.generate.engine import Request
 from assay.progress import Progress
 
@@ -25,8 +26,11 @@ def check_consent(
         finding.what
         for request in requests
         for message in request.messages
-        for finding in find_private(message.content)
+        for finding in mask_within(message.to_dict())[1]
     )
+    # Tools go along with every row; what stands in them is one and the same.
+    offered = {canonical_json(tool): tool for request in requests for tool in request.tools}
+    found.update(finding.what for finding in mask_within(list(offered.values()))[1])
     private = ", ".join(f"{what}: {count}" for what, count in sorted(found.items()))
     said = (
         f"{len(requests)} rows for the provider {name} ({provider.base_url}); "

@@ -16,7 +16,7 @@ from assay.config import FineTune
 from assay.errors import ConfigError
 from assay.example import Example, canonical_json
 from assay.models.device import best_device
-from assay.models.lineage import keep_rows, rows_sha256
+from assay.models.lineage import TEACHER, keep_rows, rows_sha256
 from assay.models.load import LoadedModel, load
 from assay.models.versions import VersionRecord, save_version
 from assay.train import auto
@@ -128,7 +128,7 @@ class Prepared:
         """Sha256 (hex) of each thing that is trained on."""
         found = {"train": rows_sha256(self.lesson.examples)}
         if self.lesson.digest is not None:
-            found["teacher"] = self.lesson.digest
+            found[TEACHER] = self.lesson.digest
         if self.general:
             found["general"] = rows_sha256(self.general)
         return found

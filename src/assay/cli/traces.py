@@ -9,7 +9,6 @@ import typer
 from rich.markup import escape
 
 from assay.cli.output import as_json, console, table
-from assay.errors import UsageError
 
 app = typer.Typer(
     help="Served requests that were kept, and what is said of them.", no_args_is_help=True
@@ -62,7 +61,9 @@ def off(
 @app.command("list")
 def list_(
     release: Annotated[str | None, typer.Argument(help="of one release; none: of all")] = None,
-    count: Annotated[int, typer.Option("-n", min=1, help="how many, newest first")] = 20,
+    count: Annotated[
+        int, typer.Option("-n", min=1, max=100_000, help="how many, newest first")
+    ] = 20,
     corrected: Annotated[
         bool, typer.Option("--corrected", help="only those with a corrected answer")
     ] = False,
@@ -136,8 +137,6 @@ def feedback(
     from assay import project
     from assay.project import releases
 
-    if thumb not in (None, "up", "down"):
-        raise UsageError(f"--thumb is {thumb!r}.", fix="Use up or down.")
     state = project.open_state(folder)
     said = releases.give_feedback(state, id, thumb=cast(Any, thumb), corrected=answer)
     if json:

@@ -65,7 +65,7 @@ def show(id: Id, folder: Folder = Path("."), json: AsJson = False) -> None:
         "agents": ", ".join(found["agents"]) or None,
         "base": record["base"],
         "base weights": record["base_sha256"],
-        **{f"data, {part}": _rows(hash, found["rows"][part]) for part, hash in _items(record)},
+        **{f"data, {part}": _rows(hash, found["rows"], part) for part, hash in _items(record)},
         "split (holdout)": record["split"],
         "seed": record["seed"],
         "code": f"assay {record['code']}",
@@ -84,8 +84,10 @@ def _items(record: dict[str, Any]) -> list[tuple[str, str]]:
     return sorted(record["data"].items())
 
 
-def _rows(hash: str, count: int | None) -> str:
-    return f"{hash} ({'rows not kept' if count is None else f'{count} rows'})"
+def _rows(hash: str, rows: dict[str, int | None], part: str) -> str:
+    if part not in rows:  # a teacher's distributions
+        return hash
+    return f"{hash} ({'rows not kept' if rows[part] is None else f'{rows[part]} rows'})"
 
 
 @app.command()

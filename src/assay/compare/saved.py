@@ -13,7 +13,7 @@ from assay.compare.holdout import rows_held_out
 from assay.errors import HoldoutError, UsageError
 from assay.evaluate.measure import Bench
 from assay.example import Example
-from assay.models.lineage import rows_of
+from assay.models.lineage import rows_of, rows_seen
 from assay.models.versions import find_version
 from assay.store.store import Store
 
@@ -101,8 +101,8 @@ def _refuse_leak(label: str, agent: Agent, split: Path, holdout: str, store: Sto
 def _rows(agent: Agent, store: Store) -> Iterator[str]:
     """Hashes of the rows that an agent was made of, as far as they are known."""
     if agent.model.startswith("version:"):
-        record = find_version(store.folder, agent.model.removeprefix("version:")).record
-        for data in record.data.values():
+        version = find_version(store.folder, agent.model.removeprefix("version:"))
+        for data in rows_seen(version).values():
             yield from rows_of(store, data) or ()
     if agent.nearest is not None:
         for line in store.get(agent.nearest.pool).decode().splitlines():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["secret", "card-number", "iban", "email", "phone"]
 
@@ -100,8 +100,27 @@ def find_private(text: str) -> list[Finding]:
 
 def mask(text: str) -> str:
     """The text with every secret and every item of personal data replaced by its kind."""
+    return _replaced(text, find_private(text))
+
+
+def mask_within(value: Any) -> tuple[Any, list[Finding]]:
+    """A JSON value with `mask` done to all its texts, and what was found in them."""
+    if isinstance(value, str):
+        found = find_private(value)
+        return _replaced(value, found), found
+    if isinstance(value, list):
+        items = [mask_within(item) for item in value]
+        return [item for item, _ in items], [one for _, found in items for one in found]
+    if isinstance(value, dict):
+        fields = {name: mask_within(item) for name, item in value.items()}
+        kept = {name: item for name, (item, _) in fields.items()}
+        return kept, [one for _, found in fields.values() for one in found]
+    return value, []
+
+
+def _replaced(text: str, findings: list[Finding]) -> str:
     parts, end = [], 0
-    for finding in find_private(text):
+    for finding in findings:
         parts += [text[end : finding.start], f"<{finding.what}>"]
         end = finding.end
     return "".join((*parts, text[end:]))

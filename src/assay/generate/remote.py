@@ -10,6 +10,7 @@ finish `error` after bounded retries.
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import time
@@ -39,6 +40,7 @@ MOST_LOGPROBS = 20
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _HOPELESS = frozenset({401, 403, 404})
 _SHOWN = 200
+_ROUNDED = 1e-2  # a log-probability above 0 by less is rounding
 
 
 def split_reference(model: str) -> tuple[str, str]:
@@ -227,7 +229,12 @@ def _clean(text: str, key: str | None) -> str:
     """One line, fit to be shown: without the key, whoever repeats it, and without other secrets."""
     if key is not None:
         text = text.replace(key, "<key>")
-    return mask(" ".join(text.split()))[:_SHOWN]
+    return _whole(mask(" ".join(text.split()))[:_SHOWN])
+
+
+def _whole(text: str) -> str:
+    """The text with `?` for half characters (lone surrogates), which JSON can spell."""
+    return text.encode(errors="replace").decode()
 
 
 def _body(model: str, request: Request, refused: frozenset[str]) -> dict[str, Any]:
@@ -350,8 +357,9 @@ def _read_answer(tree: dict[str, Any], request: Request) -> Answer:
 def _text(content: Any) -> str:
     """A message's text; some endpoints send a list of parts."""
     if isinstance(content, list):
-        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
-    return content if isinstance(content, str) else ""
+        parts = (str(part.get("text") or "") for part in content if isinstance(part, dict))
+        return _whole("".join(parts))
+    return _whole(content) if isinstance(content, str) else ""
 
 
 def _count(usage: Any, name: str) -> int | None:
@@ -365,18 +373,26 @@ def _tokens(logprobs: Any, text: str) -> tuple[AnswerToken, ...] | None:
         tokens = tuple(
             AnswerToken(
                 _bytes(one).hex(),
-                float(one["logprob"]),
+                _logprob(one),
                 tuple(
-                    (_bytes(other).hex(), float(other["logprob"]))
+                    (_bytes(other).hex(), _logprob(other))
                     for other in one.get("top_logprobs") or ()
                 ),
             )
             for one in logprobs["content"]
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     spelled = b"".join(bytes.fromhex(token.bytes) for token in tokens)
     return tokens if tokens and spelled == text.encode() else None
+
+
+def _logprob(token: dict[str, Any]) -> float:
+    """At most 0, whatever was rounded; raises ValueError where it is none at all."""
+    value = float(token["logprob"])
+    if not -math.inf < value < _ROUNDED:
+        raise ValueError
+    return min(value, 0.0)
 
 
 def _bytes(token: dict[str, Any]) -> bytes:

@@ -15,6 +15,8 @@ from assay.example import Example
 from assay.models.versions import Version, list_versions
 from assay.store.store import Store
 
+TEACHER = "teacher"
+"""The one of a record's data that is no rows: a teacher's distributions over those of train."""
 _HEX = 64  # digits of a row's hash
 
 
@@ -29,6 +31,11 @@ class Use:
 
     version: Version
     parts: dict[str, int]
+
+
+def rows_seen(version: Version) -> dict[str, str]:
+    """What of a record's data is rows: part -> hash."""
+    return {part: data for part, data in version.record.data.items() if part != TEACHER}
 
 
 def keep_rows(store: Store, examples: Iterable[Example]) -> str:
@@ -60,7 +67,7 @@ def uses_of(store: Store, rows: Iterable[str]) -> list[Use]:
     found = []
     for version in list_versions(store.folder):
         parts = {}
-        for part, data in version.record.data.items():
+        for part, data in rows_seen(version).items():
             if data not in known:
                 known[data] = rows_of(store, data)
             if count := len(wanted.intersection(known[data] or ())):
@@ -72,7 +79,7 @@ def uses_of(store: Store, rows: Iterable[str]) -> list[Use]:
 
 def unknown_rows(store: Store, versions: Iterable[Version]) -> list[Version]:
     """Versions of which it is not known which rows they saw: made before rows were kept."""
-    return [v for v in versions if any(not store.has(d) for d in v.record.data.values())]
+    return [v for v in versions if any(not store.has(data) for data in rows_seen(v).values())]
 
 
 def differences(one: Version, other: Version) -> dict[str, tuple[object, object]]:

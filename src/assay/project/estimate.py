@@ -80,8 +80,7 @@ class Estimate:
 
 def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> Estimate:
     """Time of each candidate (building on validation, then the holdout), memory, money."""
-    size = sizes.parameters / REFERENCE_PARAMETERS
-    scale = size * REFERENCE_FLOPS / machine_flops()
+    size, scale = sizes.parameters / REFERENCE_PARAMETERS, _scale(sizes)
     parts = (
         ("start and report", START_SECONDS),
         *((name, _seconds(name, config, sizes, scale)) for name in names),
@@ -97,6 +96,15 @@ def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> E
         holdout=sizes.holdout,
         minimum_detectable_effect=effect,
     )
+
+
+def building_seconds(name: str, config: Config, sizes: Sizes) -> float:
+    """Of building a candidate and choosing on validation: all that a point of a curve does."""
+    return _building(name, config, sizes, _scale(sizes))
+
+
+def _scale(sizes: Sizes) -> float:
+    return sizes.parameters / REFERENCE_PARAMETERS * REFERENCE_FLOPS / machine_flops()
 
 
 def machine_flops() -> float:
@@ -129,30 +137,40 @@ def training_seconds(config: Config, sizes: Sizes, rows: int, scale: float) -> f
 
 
 def _seconds(name: str, config: Config, sizes: Sizes, scale: float) -> float:
+    """Of building a candidate, its answers on the holdout, its speed, and what it forgot."""
+    building = _building(name, config, sizes, scale)
+    if name.startswith("baseline"):
+        return building
+    shown = _shown(name, config)[-1]
+    timed = _answers(sizes, shown, scale, THROUGHPUT_PROMPTS)
+    timed += LATENCY_PROMPTS * ONE_BY_ONE * answer_seconds(sizes, shown, scale)
+    probed = 2 * PROBE_SECONDS * scale if name == "fine-tune" else 0.0
+    return building + _answers(sizes, shown, scale, sizes.holdout) + timed + probed
+
+
+def _building(name: str, config: Config, sizes: Sizes, scale: float) -> float:
     if name.startswith("baseline"):
         return CLASSICAL_SECONDS
+    extra = 0.0
+    if name == "few-shot-nearest":
+        extra = sizes.train / EMBED_TEXTS_PER_S
+    elif name == "fine-tune":
+        extra = training_seconds(config, sizes, sizes.train, scale)
+        extra += (TRY_SECONDS + 2 * LOAD_SECONDS) * scale
+    runs = _shown(name, config)
+    return extra + sum(_answers(sizes, shown, scale, sizes.validation) for shown in runs)
+
+
+def _shown(name: str, config: Config) -> list[float]:
+    """Examples that differ from request to request, of each run on validation."""
     modes = 2 if config.generate.constrained == "auto" and config.task != "text" else 1
     ks = config.few_shot.ks
     if name == "few-shot":
         # The shown examples are a shared prefix: computed once, not per request.
-        runs = [0.0] * (len(ks) + modes - 1)
-        extra = 0.0
-    elif name == "few-shot-nearest":
-        runs = [float(k) for k in [*ks, *[max(ks)] * (modes - 1)]]
-        extra = sizes.train / EMBED_TEXTS_PER_S
-    elif name == "fine-tune":
-        runs = [0.0] * modes
-        extra = training_seconds(config, sizes, sizes.train, scale)
-    else:
-        runs = [0.0] * modes
-        extra = 0.0
-    if name == "fine-tune":
-        extra += (TRY_SECONDS + 2 * LOAD_SECONDS + 2 * PROBE_SECONDS) * scale
-    validation = sum(_answers(sizes, shown, scale, sizes.validation) for shown in runs)
-    last = runs[-1]
-    timed = _answers(sizes, last, scale, THROUGHPUT_PROMPTS)
-    timed += LATENCY_PROMPTS * ONE_BY_ONE * answer_seconds(sizes, last, scale)
-    return extra + validation + _answers(sizes, last, scale, sizes.holdout) + timed
+        return [0.0] * (len(ks) + modes - 1)
+    if name == "few-shot-nearest":
+        return [float(k) for k in [*ks, *[max(ks)] * (modes - 1)]]
+    return [0.0] * modes
 
 
 def _answers(sizes: Sizes, shown: float, scale: float, rows: int) -> float:

@@ -33,7 +33,7 @@ from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.engine import Answer
 from assay.progress import SILENT, Progress
-from assay.project.estimate import Estimate, Sizes, estimate
+from assay.project.estimate import Estimate, Sizes, building_seconds, estimate
 from assay.project.init import Draft, token_limits, write_project
 from assay.project.sizes import sizes_of, token_lengths
 from assay.project.versions import removed_rows, trained_on
@@ -310,7 +310,7 @@ class Project:
     def curve_seconds(self, candidate: str, progress: Progress = SILENT) -> float:
         """About how long `curve` will take."""
         sizes = self.sizes(progress)
-        whole = dict(estimate(self.config, sizes, [candidate], 1.0).parts)[candidate]
+        whole = building_seconds(candidate, self.config, sizes)
         # The time of a point is taken to be in proportion to its rows, with a tenth that is fixed.
         shares = [0.1 + 0.9 * rows / sizes.train for rows in curve_sizes(sizes.train)]
         return REPEATS * sum(shares) * whole

@@ -168,9 +168,7 @@ def label_trace(
     if not skip:
         given = str(found.answer.get("content") or "")
         score = _graded(state, found, given, given if answer is None else answer)
-    labels.label(state.store, state.name, id, score, who=state.who)
-    if answer is not None:
-        traces.feedback(state.store, state.name, id, corrected=answer)
+    labels.label(state.store, state.name, id, score, who=state.who, corrected=answer)
     return score
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from assay.agent.agent import Agent
 from assay.errors import DataError
 from assay.example import Example
-from assay.models.lineage import differences, rows_of, unknown_rows, uses_of
+from assay.models.lineage import differences, rows_of, rows_seen, unknown_rows, uses_of
 from assay.models.versions import Version, find_version, list_versions, load_version
 from assay.store.store import Store
 from assay.store.tables import AgentRow, AgentVersionRow
@@ -49,7 +49,7 @@ def version(store: Store, id: str) -> dict[str, Any]:
         "saved_at": found.saved_at,
         "whole": found.whole,
         "bytes": sum(file.stat().st_size for file in found.folder.iterdir()),
-        "rows": {part: _count(store, data) for part, data in found.record.data.items()},
+        "rows": {part: _count(store, data) for part, data in rows_seen(found).items()},
         "agents": _agents_by_version(store).get(found.id, []),
         "record": found.record.model_dump(mode="json"),
     }
@@ -63,7 +63,7 @@ def diff(store: Store, one: str, other: str) -> dict[str, Any]:
     """
     a, b = find_version(store.folder, one), find_version(store.folder, other)
     rows = {}
-    for part in sorted(a.record.data.keys() | b.record.data.keys()):
+    for part in sorted(rows_seen(a).keys() | rows_seen(b).keys()):
         before, after = _rows(store, a, part), _rows(store, b, part)
         if before is not None and after is not None:
             rows[part] = {"only_first": len(before - after), "only_second": len(after - before)}
@@ -93,7 +93,7 @@ def trained_on(store: Store, examples: Sequence[Example], id: str) -> dict[str, 
             f"there is no example {id!r} in train or validation.",
             fix="Give an id as `assay data show` prints it, or the hash of its content.",
         )
-    saved = list_versions(store.folder)
+    used = _agents_by_version(store)
     return {
         "example": id,
         "sha256": hashes[0],
@@ -102,11 +102,11 @@ def trained_on(store: Store, examples: Sequence[Example], id: str) -> dict[str, 
                 "id": use.version.id,
                 "saved_at": use.version.saved_at,
                 "as": sorted(use.parts),
-                "agents": _agents_by_version(store).get(use.version.id, []),
+                "agents": used.get(use.version.id, []),
             }
             for use in uses_of(store, hashes)
         ],
-        "unknown": [version.id for version in unknown_rows(store, saved)],
+        "unknown": [version.id for version in unknown_rows(store, list_versions(store.folder))],
     }
 
 
@@ -133,7 +133,7 @@ def removed_rows(store: Store, before: Sequence[Example], after: Sequence[Exampl
 def _by_hash(store: Store, digits: str) -> list[str]:
     if len(digits) < 8 or not set(digits) <= set("0123456789abcdef"):
         return []
-    data = {d for v in list_versions(store.folder) for d in v.record.data.values()}
+    data = {d for v in list_versions(store.folder) for d in rows_seen(v).values()}
     found = {row for d in data for row in rows_of(store, d) or () if row.startswith(digits)}
     return sorted(found)[:1] if len(found) == 1 else []
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from assay.errors import UsageError
-from assay.release.traces import Trace, trace
+from assay.release.traces import Trace, as_trace, correction, prune, trace
 from assay.store.store import Store
 from assay.store.tables import TraceLabelRow, TraceRow
 
@@ -36,18 +36,32 @@ class Labels:
 def next_to_label(store: Store, project: str, release: str, agent: str) -> Trace | None:
     """The oldest trace of the sample without a label; None: all have one."""
     wanted = _waiting(project, release, agent).order_by(TraceRow.key).limit(1)
+    prune(store, project)
     with store.session() as session:
         row = session.scalar(wanted)
-    return None if row is None else trace(store, project, row.id)
+        return None if row is None else as_trace(row)
 
 
-def label(store: Store, project: str, id: str, score: float | None, *, who: str) -> None:
+def label(
+    store: Store,
+    project: str,
+    id: str,
+    score: float | None,
+    *,
+    who: str,
+    corrected: str | None = None,
+) -> None:
     """Say what the answer of a trace is worth; None: it cannot be told. It is said once.
+
+    Args:
+        corrected: what would have been right, kept with the trace or, like the label, not at all.
 
     Raises:
         NoTraceError: there is no such trace.
-        UsageError: it is not of the sample, has a label, or another one comes first.
+        UsageError: it is not of the sample, has a label, or another one comes first; or there is
+            something wrong with the corrected answer.
     """
+    right = None if corrected is None else correction(corrected)
     if score is not None and not 0 <= score <= 1:
         raise UsageError(f"{score:g} is no score.", fix="Give 0 to 1.")
     found = trace(store, project, id)
@@ -71,6 +85,8 @@ def label(store: Store, project: str, id: str, score: float | None, *, who: str)
     try:
         with store.session() as session:
             session.add(row)
+            if right is not None:
+                session.execute(update(TraceRow).where(TraceRow.id == id).values(corrected=right))
     except IntegrityError:
         raise UsageError(f"{id} was labelled by somebody else at the same moment.") from None
 

@@ -22,12 +22,12 @@ from sqlalchemy import Select, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from assay.data.privacy import find_private, mask
+from assay.data.privacy import mask, mask_within
 from assay.errors import AssayError, UsageError
 from assay.example import Message, canonical_json
-from assay.release.policies import Policy, policies, policy
+from assay.release.policies import policy
 from assay.store.store import Store
-from assay.store.tables import TraceRow, now
+from assay.store.tables import TracePolicyRow, TraceRow, now
 
 MOST_BYTES = 256 * 1024
 """A request and answer that are longer, as JSON, are not kept."""
@@ -102,9 +102,8 @@ def record(
     limits = policy(store, project, release)
     if limits is None or not limits.active:
         return False
-    asked, hidden = _masked([message.to_dict() for message in messages])
-    offered, hidden_tools = _masked(list(tools))
-    said, hidden_answer = _masked(answer.to_dict())
+    texts = [[message.to_dict() for message in messages], list(tools), answer.to_dict()]
+    (asked, offered, said), hidden = mask_within(texts)
     if len(canonical_json([asked, offered, said]).encode(errors="replace")) > MOST_BYTES:
         return False
     row = TraceRow(
@@ -116,17 +115,16 @@ def record(
         tools=offered,
         answer=said,
         usage=usage,
-        masked=hidden + hidden_tools + hidden_answer,
+        masked=len(hidden),
         sampled=is_sampled(limits.seed, id, limits.sample),
     )
     try:
         with store.session() as session:
             session.add(row)
-            session.flush()
-            if row.key % PRUNE_EVERY == 0:
-                _prune(session, project, release, limits)
     except IntegrityError:
         return False  # kept already: the same request was recorded twice
+    if row.key % PRUNE_EVERY == 0:
+        prune(store)  # all: which release has this key is chance, or none at all
     return True
 
 
@@ -154,7 +152,7 @@ def traces(
     if corrected:
         wanted = wanted.where(TraceRow.corrected.is_not(None))
     with store.session() as session:
-        return [_trace(row) for row in session.scalars(wanted).all()]
+        return [as_trace(row) for row in session.scalars(wanted).all()]
 
 
 def trace(store: Store, project: str, id: str) -> Trace:
@@ -165,7 +163,7 @@ def trace(store: Store, project: str, id: str) -> Trace:
     """
     prune(store, project)
     with store.session() as session:
-        return _trace(_mine(session, project, id))
+        return as_trace(_mine(session, project, id))
 
 
 def feedback(
@@ -186,49 +184,57 @@ def feedback(
         raise UsageError("no feedback was given.", fix="Give a thumb, a corrected answer, or both.")
     if thumb not in (None, "up", "down"):
         raise UsageError(f"{thumb!r} is no thumb.", fix="Give up or down.")
-    if corrected is not None and not corrected.strip():
-        raise UsageError("the corrected answer is empty.", fix="Say what would have been right.")
-    if corrected is not None and len(corrected.encode(errors="replace")) > MOST_BYTES:
-        raise UsageError(f"the corrected answer is longer than {MOST_BYTES // 1024} KiB.")
+    right = None if corrected is None else correction(corrected)
     with store.session() as session:
         row = _mine(session, project, id)
         if thumb is not None:
             row.thumb = thumb
-        if corrected is not None:
-            row.corrected = mask(corrected)
-        return _trace(row)
+        if right is not None:
+            row.corrected = right
+        return as_trace(row)
 
 
-def prune(store: Store, project: str) -> None:
-    """Delete what is older than its release keeps traces, or more than it keeps."""
-    for release, limits in policies(store, project).items():
+def correction(text: str) -> str:
+    """A corrected answer as it is kept, personal data replaced.
+
+    Raises:
+        UsageError: it is empty, too long, or no text.
+    """
+    if not text.strip():
+        raise UsageError("the corrected answer is empty.", fix="Say what would have been right.")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise UsageError("the corrected answer holds bytes that are no text.") from None
+    if size > MOST_BYTES:
+        raise UsageError(f"the corrected answer is longer than {MOST_BYTES // 1024} KiB.")
+    return mask(text)
+
+
+def prune(store: Store, project: str | None = None) -> None:
+    """Delete what is older than its release keeps traces, or more than it keeps.
+
+    Args:
+        project: whose; None: of all.
+    """
+    wanted = select(TracePolicyRow)
+    if project is not None:
+        wanted = wanted.where(TracePolicyRow.project == project)
+    with store.session() as session:
+        limits = session.scalars(wanted).all()
+    for one in limits:
         with store.session() as session:
-            _prune(session, project, release, limits)
+            _prune(session, one)
 
 
-def _prune(session: Session, project: str, release: str, limits: Policy) -> None:
-    mine = (TraceRow.project == project) & (TraceRow.release == release)
+def _prune(session: Session, limits: TracePolicyRow) -> None:
+    mine = (TraceRow.project == limits.project) & (TraceRow.release == limits.release)
     session.execute(delete(TraceRow).where(mine, TraceRow.at < now() - timedelta(days=limits.days)))
     last = session.scalar(
         select(TraceRow.key).where(mine).order_by(TraceRow.key.desc()).offset(limits.most).limit(1)
     )
     if last is not None:
         session.execute(delete(TraceRow).where(mine, TraceRow.key <= last))
-
-
-def _masked(value: Any) -> tuple[Any, int]:
-    """A JSON value with everything private in its texts replaced, and how much that was."""
-    if isinstance(value, str):
-        found = len(find_private(value))
-        return (mask(value) if found else value), found
-    if isinstance(value, list):
-        items = [_masked(item) for item in value]
-        return [item for item, _ in items], sum(found for _, found in items)
-    if isinstance(value, dict):
-        fields = {name: _masked(item) for name, item in value.items()}
-        kept = {name: item for name, (item, _) in fields.items()}
-        return kept, sum(found for _, found in fields.values())
-    return value, 0
 
 
 def _of(project: str, release: str | None) -> Select[TraceRow]:
@@ -246,5 +252,6 @@ def _mine(session: Session, project: str, id: str) -> TraceRow:
     return row
 
 
-def _trace(row: TraceRow) -> Trace:
+def as_trace(row: TraceRow) -> Trace:
+    """What a row says."""
     return Trace(**{name: getattr(row, name) for name in Trace.__dataclass_fields__})
