@@ -25,16 +25,16 @@ BASELINE = "baseline-tfidf@1"
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> project.State:
+def released(tmp_path_factory: pytest.TempPathFactory) -> project.Workspace:
     edit = {"  - few-shot\n  - few-shot-nearest\n  - fine-tune\n": ""}
     made = small_project(tmp_path_factory.mktemp("released"), edit=edit)
     made.compare()
-    state = project.open_state(made.root)
-    assert releases.promote(state, "pets", BASELINE).comparison is not None
-    return state
+    workspace = project.open_workspace(made.root)
+    assert releases.promote(workspace, "pets", BASELINE).comparison is not None
+    return workspace
 
 
-def test_promotion_opens_no_holdout_and_refuses_the_worse(released: project.State) -> None:
+def test_promotion_opens_no_holdout_and_refuses_the_worse(released: project.Workspace) -> None:
     opened = released.project.openings()
     with pytest.raises(UnprovenError, match="is worse than baseline-tfidf"):
         releases.promote(released, "pets", "prompt@1")
@@ -46,7 +46,7 @@ def test_promotion_opens_no_holdout_and_refuses_the_worse(released: project.Stat
 
 
 def test_promotion_asks_the_engine_that_will_serve(
-    released: project.State, monkeypatch: pytest.MonkeyPatch
+    released: project.Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
 
@@ -75,7 +75,7 @@ def test_promotion_asks_the_engine_that_will_serve(
 
 
 def test_traces_are_labelled_watched_and_turned_into_data(
-    released: project.State, tmp_path: Path
+    released: project.Workspace, tmp_path: Path
 ) -> None:
     releases.traces_on(released, "pets", sample=1.0, days=7, most=100)
     agent = resolve(released.store, "pets", "pets", "anyone")

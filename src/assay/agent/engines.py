@@ -8,9 +8,8 @@ from functools import cached_property
 from assay.agent.agent import Agent
 from assay.config import REMOTE, Provider
 from assay.errors import ConfigError, ModelError
-from assay.example import Message
 from assay.generate.engine import Engine
-from assay.models.device import best_device, native_bfloat16
+from assay.models.device import fast_dtype
 from assay.store.store import Store
 
 
@@ -41,7 +40,7 @@ class Engines:
     @cached_property
     def dtype(self) -> str:
         """The number format of local models, `auto` resolved."""
-        return _fast_dtype() if self._dtype == "auto" else self._dtype
+        return fast_dtype() if self._dtype == "auto" else self._dtype
 
     def for_agent(self, agent: Agent) -> Engine:
         """The engine of the agent's model.
@@ -76,14 +75,14 @@ class Engines:
         from assay.models.load import load
 
         if scheme == "version":
-            from assay.models.tuned import PROBES, load_tuned, merged
+            from assay.generate.gguf_files import load_merged
+            from assay.models.load import load_tokenizer
             from assay.models.versions import load_version
 
             version = load_version(self.store.folder, name)
-            tuned = load_tuned(version)
-            template = Template.from_dict(tuned.tokenizer, version.record.template)
-            rows = [template.prompt([Message("user", text)]) for text in PROBES]
-            loaded = merged(tuned, rows, self.dtype)
+            tokenizer, _ = load_tokenizer(version.record.base)
+            template = Template.from_dict(tokenizer, version.record.template)
+            loaded = load_merged(version, template, self.dtype)
         else:
             loaded = load(model, dtype=self.dtype)
             template = Template.of(loaded.tokenizer)
@@ -104,7 +103,3 @@ def provider_of(providers: Mapping[str, Provider], name: str) -> Provider:
             fix=f"Add `{name}: {{base_url: https://..., key_env: ...}}`.",
         )
     return providers[name]
-
-
-def _fast_dtype() -> str:
-    return "bfloat16" if native_bfloat16(best_device()) else "float32"

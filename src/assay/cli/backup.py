@@ -23,7 +23,7 @@ def backup(
     from assay import project
     from assay.store.backup import backup as write
 
-    made = write(project.open_state(folder).store, file)
+    made = write(project.open_workspace(folder).store, file)
     if json:
         as_json({"file": str(file), "files": made.files, "bytes": made.bytes, "at": made.made_at})
     else:

@@ -217,6 +217,9 @@ def _stopped() -> NoReturn:
 def run() -> None:
     """The entry point: errors become sentences and exit codes."""
     try:
+        for argument in sys.argv[1:]:
+            if any("\ud800" <= character <= "\udfff" for character in argument):
+                raise UsageError("an argument is no UTF-8 text.", where=ascii(argument))
         app()
     except AssayError as error:
         print(f"assay: {error}", file=sys.stderr)

@@ -38,7 +38,7 @@ def promote(
     from assay.project import releases
 
     done = releases.promote(
-        project.open_state(folder), name, agent, force=force, progress=Terminal()
+        project.open_workspace(folder), name, agent, force=force, progress=Terminal()
     )
     if json:
         as_json(done.to_dict())
@@ -63,7 +63,7 @@ def canary(
     from assay.project import releases
 
     done = releases.canary(
-        project.open_state(folder),
+        project.open_workspace(folder),
         name,
         _share(share),
         agent,
@@ -94,7 +94,7 @@ def rollback(name: Name, folder: Folder = Path("."), json: AsJson = False) -> No
     from assay import project
     from assay.project import releases
 
-    done = releases.rollback(project.open_state(folder), name)
+    done = releases.rollback(project.open_workspace(folder), name)
     if json:
         as_json(done.to_dict())
     else:
@@ -107,7 +107,7 @@ def history(name: Name, folder: Folder = Path("."), json: AsJson = False) -> Non
     from assay import project
     from assay.project import releases
 
-    found = releases.history(project.open_state(folder), name)
+    found = releases.history(project.open_workspace(folder), name)
     if json:
         as_json([change.to_dict() for change in found])
         return
@@ -133,7 +133,7 @@ def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
     from assay import project
     from assay.project import releases
 
-    found = releases.listed(project.open_state(folder))
+    found = releases.listed(project.open_workspace(folder))
     if json:
         as_json(found)
         return
@@ -165,7 +165,7 @@ def watch(
     from assay import project
     from assay.project import releases
 
-    found = releases.watch_release(project.open_state(folder), name, drop=drop, against=against)
+    found = releases.watch_release(project.open_workspace(folder), name, drop=drop, against=against)
     if json:
         as_json(found.to_dict())
         return

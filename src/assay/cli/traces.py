@@ -36,8 +36,8 @@ def on(
     from assay import project
     from assay.project import releases
 
-    state = project.open_state(folder)
-    releases.traces_on(state, release, sample=sample, days=days, most=most)
+    workspace = project.open_workspace(folder)
+    releases.traces_on(workspace, release, sample=sample, days=days, most=most)
     print(
         f"Requests to {release} are kept for {days} days, {most} at most; {100 * sample:g}% are "
         "drawn to be labelled."
@@ -54,7 +54,7 @@ def off(
     from assay import project
     from assay.project import releases
 
-    gone = releases.traces_off(project.open_state(folder), release, delete=delete)
+    gone = releases.traces_off(project.open_workspace(folder), release, delete=delete)
     print(f"Requests to {release} are not kept any more." + (f" {gone} deleted." if delete else ""))
 
 
@@ -74,8 +74,8 @@ def list_(
     from assay import project
     from assay.project import releases
 
-    state = project.open_state(folder)
-    found = releases.list_traces(state, release, count=count, corrected=corrected)
+    workspace = project.open_workspace(folder)
+    found = releases.list_traces(workspace, release, count=count, corrected=corrected)
     if json:
         as_json([trace.to_dict() for trace in found])
         return
@@ -105,7 +105,7 @@ def show(id: Id, folder: Folder = Path("."), json: AsJson = False) -> None:
     from assay import project
     from assay.project import releases
 
-    _print(releases.show_trace(project.open_state(folder), id), json)
+    _print(releases.show_trace(project.open_workspace(folder), id), json)
 
 
 def _print(trace: Any, json: bool) -> None:
@@ -137,8 +137,8 @@ def feedback(
     from assay import project
     from assay.project import releases
 
-    state = project.open_state(folder)
-    said = releases.give_feedback(state, id, thumb=cast(Any, thumb), corrected=answer)
+    workspace = project.open_workspace(folder)
+    said = releases.give_feedback(workspace, id, thumb=cast(Any, thumb), corrected=answer)
     if json:
         as_json(said.to_dict())
     else:
@@ -151,7 +151,7 @@ def next_(release: Release, folder: Folder = Path("."), json: AsJson = False) ->
     from assay import project
     from assay.project import releases
 
-    found = releases.next_to_label(project.open_state(folder), release)
+    found = releases.next_to_label(project.open_workspace(folder), release)
     if found is not None:
         _print(found, json)
     elif json:
@@ -173,8 +173,8 @@ def label(
     from assay import project
     from assay.project import releases
 
-    state = project.open_state(folder)
-    score = releases.label_trace(state, id, right=right, answer=answer, skip=skip)
+    workspace = project.open_workspace(folder)
+    score = releases.label_trace(workspace, id, right=right, answer=answer, skip=skip)
     if json:
         as_json({"trace": id, "score": score})
     else:
@@ -192,7 +192,7 @@ def to_data(
     from assay import project
     from assay.project import releases
 
-    done = releases.traces_to_data(project.open_state(folder), to, release)
+    done = releases.traces_to_data(project.open_workspace(folder), to, release)
     if json:
         as_json(done.to_dict())
         return

@@ -26,7 +26,7 @@ def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
     from assay import project
     from assay.project import versions
 
-    found = versions.versions(project.open_state(folder).store)
+    found = versions.versions(project.open_workspace(folder).store)
     if json:
         as_json(found)
         return
@@ -51,7 +51,7 @@ def show(id: Id, folder: Folder = Path("."), json: AsJson = False) -> None:
     from assay import project
     from assay.project import versions
 
-    found = versions.version(project.open_state(folder).store, id)
+    found = versions.version(project.open_workspace(folder).store, id)
     if json:
         as_json(found)
         return
@@ -101,7 +101,7 @@ def diff(
     from assay import project
     from assay.project import versions
 
-    found = versions.diff(project.open_state(folder).store, first, second)
+    found = versions.diff(project.open_workspace(folder).store, first, second)
     if json:
         as_json(found)
         return

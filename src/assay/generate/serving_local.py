@@ -32,7 +32,7 @@ from assay.generate.llamacpp import Settings
 from assay.generate.llamacpp_engine import Family, LlamaCppEngine
 from assay.generate.serving import ServingEngine
 from assay.generate.serving_transformers import TransformersEngine
-from assay.models.device import available_bytes, best_device, native_bfloat16
+from assay.models.device import available_bytes, fast_dtype
 from assay.models.gguf_adapter import adapter_refusal
 from assay.models.gguf_export import parts_of
 from assay.models.load import load
@@ -127,7 +127,9 @@ class LocalServing:
         if base.refusal is None:
             family = self._family(base.weights_sha256, base_file(base), base)
             return LlamaCppEngine(family, base.template, base.tokenizer)
-        return self._by_transformers(ref, base.template, base, lambda: load(ref, dtype=_dtype()))
+        return self._by_transformers(
+            ref, base.template, base, lambda: load(ref, dtype=fast_dtype())
+        )
 
     def _of_version(self, version: Version) -> ServingEngine:
         assert self._state is not None
@@ -138,7 +140,7 @@ class LocalServing:
                 f"version:{version.id}",
                 template,
                 base,
-                lambda: load_merged(version, template, _dtype()),
+                lambda: load_merged(version, template, fast_dtype()),
             )
         if version.whole or adapter_refusal(version.folder) is not None:
             family = self._family(version.id, merged_file(version, template, self._state), base)
@@ -196,7 +198,7 @@ class LocalServing:
             self._make_room(name)
             return read()
 
-        width = 2 if _dtype() == "bfloat16" else 4
+        width = 2 if fast_dtype() == "bfloat16" else 4
         size = width * sum(prod(part.shape) for part in parts_of(base.folder))
         with self._lock:
             if (known := self._engines.get(name)) is not None:  # two may have asked at once
@@ -228,10 +230,6 @@ class LocalServing:
                 if needed + sum(h.bytes for h in others if h.in_memory()) <= self.memory_bytes:
                     break
                 held.unload()
-
-
-def _dtype() -> str:
-    return "bfloat16" if native_bfloat16(best_device()) else "float32"
 
 
 def _key_bytes(config: Any, settings: Settings) -> int:

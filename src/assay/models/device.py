@@ -37,6 +37,11 @@ def native_bfloat16(kind: str) -> bool:
     return known.get("avx512_bf16", False) or known.get("amx_bf16", False)
 
 
+def fast_dtype() -> str:
+    """What a model answers in here: bfloat16 where it is native (about twice as fast)."""
+    return "bfloat16" if native_bfloat16(best_device()) else "float32"
+
+
 def emulates_bfloat16(kind: str) -> bool:
     """Whether a kind of device is known to multiply bfloat16 many times slower than float32."""
     import torch

@@ -12,7 +12,7 @@ from assay.project.estimate import Estimate
 from assay.project.files import check_file, import_file, overlap_files
 from assay.project.init import Choices, Draft, draft
 from assay.project.project import Comparison, Project, create, open
-from assay.project.state import State, open_state
+from assay.project.workspace import Workspace, open_workspace
 
 __all__ = [
     "Choices",
@@ -20,13 +20,13 @@ __all__ = [
     "Draft",
     "Estimate",
     "Project",
-    "State",
+    "Workspace",
     "check_file",
     "create",
     "draft",
     "import_file",
     "open",
     "open_demo",
-    "open_state",
+    "open_workspace",
     "overlap_files",
 ]

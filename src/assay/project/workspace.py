@@ -12,7 +12,9 @@ from assay.errors import UsageError
 from assay.example import Message
 from assay.generate.serving import ServingEngines
 from assay.knowledge.embed import Embedder, load_embedder
+from assay.project.access import local_user
 from assay.project.answering import Answered
+from assay.project.project import Project
 from assay.release import traces
 from assay.store.store import Store
 
@@ -20,32 +22,53 @@ NO_PROJECT = "default"
 
 
 class Workspace:
-    """What a server works in.
+    """What a server works in, and what is done to releases, keys, jobs and traces works on.
 
     Attributes:
         root: the folder; its state is in `.assay/` in it.
-        store: that state.
-        name: of the project that the folder is, or `default` where it is none. Keys made without
-            naming a project belong to it.
-        config: its assay.yaml, or None.
+        name: of the project that the folder is, or `default` where it is none: the owner of its
+            releases, jobs and traces, and of keys made without naming a project.
         watchers: called with every answer that was given; the first one keeps traces.
 
     Raises:
         UsageError: there is no such folder.
-        ConfigError: there is an assay.yaml that cannot be used.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         if not self.root.is_dir():
             raise UsageError("there is no such folder.", where=str(root))
-        self.config: Config | None = None
-        if (self.root / CONFIG_FILE).exists():
-            self.config = load_config(self.root / CONFIG_FILE)
-        self.name = self.root.name if self.config else NO_PROJECT
+        self.name = self.root.name if self._is_project else NO_PROJECT
         self.watchers: list[Callable[[Answered], None]] = [self._keep_trace]
         self._embedders: dict[str, Embedder] = {}
         self._lock = Lock()
+
+    @property
+    def _is_project(self) -> bool:
+        return (self.root / CONFIG_FILE).exists()
+
+    @cached_property
+    def config(self) -> Config | None:
+        """The folder's assay.yaml, or None.
+
+        Raises:
+            ConfigError: it cannot be used.
+        """
+        return load_config(self.root / CONFIG_FILE) if self._is_project else None
+
+    @cached_property
+    def project(self) -> Project | None:
+        """The project that the folder is, or None.
+
+        Raises:
+            ConfigError: its assay.yaml cannot be used.
+        """
+        return Project(self.root) if self._is_project else None
+
+    @property
+    def who(self) -> str:
+        """Whose name is put to changes made at the command line."""
+        return local_user()
 
     @cached_property
     def store(self) -> Store:
@@ -90,3 +113,19 @@ class Workspace:
                 "seconds": said.seconds,
             },
         )
+
+
+def open_workspace(folder: str | Path) -> Workspace:
+    """A project, or a folder that a server has run in.
+
+    Raises:
+        UsageError: the folder holds neither.
+    """
+    root = Path(folder)
+    if not (root / CONFIG_FILE).exists() and not (root / STATE_FOLDER).is_dir():
+        raise UsageError(
+            "there is no project here, and no state of a server.",
+            where=str(root),
+            fix="Go to the project's folder, or name it with --project.",
+        )
+    return Workspace(root)

@@ -14,12 +14,12 @@ from assay.store.store import Store
 
 def test_a_project_is_its_folder_and_a_servers_folder_is_default(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no project here, and no state"):
-        project.open_state(tmp_path)
+        project.open_workspace(tmp_path)
     Store(tmp_path / "served" / ".assay")
-    served = project.open_state(tmp_path / "served")
+    served = project.open_workspace(tmp_path / "served")
     assert (served.name, served.project) == ("default", None)
     made = small_project(tmp_path)
-    pets = project.open_state(made.root)
+    pets = project.open_workspace(made.root)
     assert pets.name == "pets"
     assert pets.project is not None
     assert pets.store.folder == made.store.folder
