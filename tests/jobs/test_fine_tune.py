@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 from tests.jobs.tiny_tuning import MODEL, PROJECT, done, lines, pairs, queued, upload
 
+from assay.data.read import read
 from assay.errors import NotFoundError, StateError
 from assay.jobs import fine_tuning, queue
 from assay.jobs.fine_tuning import CHECK, work_folder
+from assay.models.lineage import rows_of
 from assay.models.versions import list_versions, load_version
+from assay.project.versions import trained_on
 from assay.store import uploaded
 from assay.store.store import Store
 from assay.store.tables import AgentRow, FineTuningCheckpointRow, ServedNameRow
@@ -84,6 +87,26 @@ def test_a_file_becomes_a_model_with_a_name(tmp_path: Path) -> None:
     ]
     assert any("3 of 14 examples are held back" in line for line in told(store, id))
     assert told(store, id)[-2:] == ["The job has successfully completed", "Done."]
+
+
+@pytest.mark.slow
+def test_its_versions_know_their_rows(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    tuning = done(store, queued(store, hyperparameters={"n_epochs": 2, "batch_size": 4}))
+    assert tuning.result is not None
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(lines())
+    rows = [row.example.content_hash() for row in read(file) if row.example]
+    saved = list_versions(store.folder)
+    assert len(rows) == 14
+    for version in saved:
+        kept = {part: rows_of(store, data) for part, data in version.record.data.items()}
+        assert {part: len(of) for part, of in kept.items() if of} == {"train": 11, "validation": 3}
+        assert sorted(row for of in kept.values() for row in of or ()) == sorted(rows)
+    for row in rows:
+        found = trained_on(store, [], row[:12])
+        assert {one["id"] for one in found["versions"]} == {version.id for version in saved}
+        assert found["unknown"] == []
 
 
 @pytest.mark.slow

@@ -35,11 +35,13 @@ from assay.jobs.step_metrics import StepMetrics
 from assay.jobs.training_data import Checked, hold_back
 from assay.jobs.worker import Finished, HandOn, Work
 from assay.models.device import best_device
+from assay.models.lineage import keep_rows
 from assay.models.load import load, load_tokenizer
 from assay.models.show import describe
 from assay.models.versions import VersionRecord, save_version, versions_folder
 from assay.store import uploaded
 from assay.store.files import replacing
+from assay.store.store import Store
 from assay.store.tables import (
     AgentRow,
     FineTuningCheckpointRow,
@@ -139,11 +141,11 @@ def train(work: Work) -> Finished:
 
 
 class _Part:
-    """Training or validation: units for the trainer, and the hash of what they say."""
+    """Training or validation: units for the trainer, and by what hash its rows are remembered."""
 
-    def __init__(self, checked: Checked, places: list[int]) -> None:
+    def __init__(self, store: Store, checked: Checked, places: list[int]) -> None:
         self.units: list[Unit] = [unit for place in places for unit in checked.units[place]]
-        self.sha256 = training_data.digest([checked.examples[place] for place in places])
+        self.rows = keep_rows(store, (checked.examples[place] for place in places))
 
 
 class _Run:
@@ -230,7 +232,7 @@ class _Run:
         record = VersionRecord(
             base=self.tuning.request.model,
             base_sha256=self.base_sha256,
-            data={name: part.sha256 for name, part in self.parts.items()},
+            data={name: part.rows for name, part in self.parts.items()},
             settings=self.tuning.chosen["settings"] | choices,
             seed=self.tuning.seed,
             code=__version__,
@@ -336,11 +338,17 @@ def _parts(work: Work, tuning: FineTuning, template: Template, limit: int) -> di
     everything = list(range(len(training.examples)))
     if validation is not None:
         rest = list(range(len(validation.examples)))
-        return {"train": _Part(training, everything), "validation": _Part(validation, rest)}
+        return {
+            "train": _Part(work.store, training, everything),
+            "validation": _Part(work.store, validation, rest),
+        }
     held = hold_back(training.examples, tuning.seed)
     work.say(
         f"No validation file: {len(held)} of {len(everything)} examples are held back to find the "
         "best epoch."
     )
     kept = [place for place in everything if place not in held]
-    return {"train": _Part(training, kept), "validation": _Part(training, sorted(held))}
+    return {
+        "train": _Part(work.store, training, kept),
+        "validation": _Part(work.store, training, sorted(held)),
+    }
