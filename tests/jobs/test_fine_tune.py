@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from assay.data.read import read
 from assay.errors import NotFoundError, StateError
 from assay.jobs import fine_tuning, queue
 from assay.jobs.fine_tuning import CHECK, work_folder
+from assay.jobs.service import work_on
 from assay.models.lineage import rows_of
 from assay.models.versions import list_versions, load_version
 from assay.project.versions import trained_on
@@ -221,14 +223,35 @@ def test_a_file_that_is_deleted_before_it_was_looked_at_is_missed(tmp_path: Path
 
 @pytest.mark.slow
 def test_a_file_may_be_deleted_once_it_was_looked_at(tmp_path: Path) -> None:
-    from assay.jobs.service import work_on
-
     store = Store(tmp_path)
     id = queued(store, hyperparameters={"n_epochs": 1})
     work_on(store, [CHECK]).once()
     uploaded.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
     assert fine_tuning.find(store, PROJECT, id).status == "queued"
     assert done(store, id).status == "succeeded"
+
+
+def checked_and_restored(store: Store) -> str:
+    """A fine-tuning whose files were looked at, after a restore, which leaves `work` out."""
+    id = queued(store, hyperparameters={"n_epochs": 1})
+    work_on(store, [CHECK]).once()
+    shutil.rmtree(work_folder(store, id))
+    return id
+
+
+@pytest.mark.slow
+def test_it_begins_again_after_a_restore(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert done(store, checked_and_restored(store)).status == "succeeded"
+
+
+def test_a_file_that_is_gone_after_a_restore_is_missed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id = checked_and_restored(store)
+    uploaded.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
+    tuning = done(store, id)
+    assert tuning.error is not None
+    assert tuning.error["code"] == "file_not_found"
 
 
 def test_what_waits_is_cancelled_at_once_and_stays_so(tmp_path: Path) -> None:

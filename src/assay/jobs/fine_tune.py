@@ -68,12 +68,10 @@ def check(work: Work) -> HandOn:
         ModelError: the base model cannot be had.
     """
     store, tuning = work.store, _tuning(work)
-    request, folder = tuning.request, work_folder(work.store, work.job.id)
-    given = {"training": request.training_file, "validation": request.validation_file}
-    files = {kind: name for kind, name in given.items() if name}
+    request = tuning.request
+    files = _files(tuning)
     work.say("Validating " + " and ".join(f"{kind} file: {name}" for kind, name in files.items()))
-    for kind, name in files.items():
-        _take(work, kind, name, folder)
+    _take(work, files)
     tokenizer, limit = load_tokenizer(request.model, work)
     training, validation = _checked(work, tuning, Template.of(tokenizer), limit)
     for checked, kind in ((training, "training"), (validation, "validation")):
@@ -122,6 +120,7 @@ def train(work: Work) -> Finished:
     assert tuning.chosen is not None
     settings = FineTune.model_validate(tuning.chosen["settings"])
     with _alone(folder):
+        _take(work, _files(tuning))  # again, where its folder is gone: a backup leaves it out
         work.say("Fine-tuning job started")
         loaded = load(tuning.request.model, dtype="float32", progress=work)
         loaded.model.to(best_device())
@@ -271,24 +270,43 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _take(work: Work, kind: str, id: str, folder: Path) -> None:
-    """A name of our own for the bytes of a file, so that it may be deleted meanwhile."""
-    target = folder / f"{kind}.jsonl"
-    if target.exists():
-        return
+def _files(tuning: FineTuning) -> dict[str, str]:
+    given = {
+        "training": tuning.request.training_file,
+        "validation": tuning.request.validation_file,
+    }
+    return {kind: id for kind, id in given.items() if id}
+
+
+def _take(work: Work, files: dict[str, str]) -> None:
+    """Names of our own for the bytes of the files, so that they may be deleted meanwhile.
+
+    Raises:
+        DataError: one was deleted before.
+    """
+    folder = work_folder(work.store, work.job.id)
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        uploaded.find(work.store, work.job.project, id)
-        source = uploaded.path_of(work.store, id)
+    for kind, id in files.items():
+        target = folder / f"{kind}.jsonl"
+        if target.exists():
+            continue
         try:
-            os.link(source, target)
-        except FileNotFoundError:
-            raise NotFoundError(f"no such file: {id}") from None
-        except OSError:  # a file system without hard links
-            with replacing(target) as file, source.open("rb") as bytes:
-                shutil.copyfileobj(bytes, file)
-    except NotFoundError:
-        raise _refused(work, kind, f"The {kind} file {id} was deleted.", "file_not_found") from None
+            uploaded.find(work.store, work.job.project, id)
+            _link(uploaded.path_of(work.store, id), target)
+        except (NotFoundError, FileNotFoundError):
+            raise _refused(
+                work, kind, f"The {kind} file {id} was deleted.", "file_not_found"
+            ) from None
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # a file system without hard links
+        with replacing(target) as file, source.open("rb") as bytes:
+            shutil.copyfileobj(bytes, file)
 
 
 def _refused(work: Work, kind: str, message: str, code: str) -> DataError:
