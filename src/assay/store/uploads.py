@@ -129,15 +129,19 @@ def add_part(store: Store, project: str, id: str, chunks: Iterable[bytes]) -> Pa
             file.write(chunk)
         if not row.bytes:
             raise UsageError("the part is empty.")
-    with store.session() as session:
-        session.add(row)
-        session.flush()
-        given = session.scalar(
-            select(func.sum(UploadPartRow.bytes)).where(UploadPartRow.upload == id)
-        )
-        # A part that is sent again is one more, so that there may be more bytes than the file has.
-        if given is not None and given > 2 * upload.bytes + PART_BYTES:
-            raise UsageError(f"the parts have {given} bytes, the file only {upload.bytes}.")
+    try:
+        with store.session() as session:
+            session.add(row)
+            session.flush()
+            given = session.scalar(
+                select(func.sum(UploadPartRow.bytes)).where(UploadPartRow.upload == id)
+            )
+            # A part that is sent again is one more, so there may be more bytes than the file has.
+            if given is not None and given > 2 * upload.bytes + PART_BYTES:
+                raise UsageError(f"the parts have {given} bytes, the file only {upload.bytes}.")
+    except UsageError:
+        path.unlink(missing_ok=True)
+        raise
     if find(store, project, id).status != "pending":  # it was ended meanwhile, and swept
         shutil.rmtree(_folder(store, id), ignore_errors=True)
         raise StateError("the upload is over.")
@@ -192,7 +196,15 @@ def cancel(store: Store, project: str, id: str) -> Upload:
         StateError: it is over.
     """
     _pending(store, project, id)
-    _end(store, id, "cancelled")
+    ended = (
+        update(UploadRow)
+        .where(UploadRow.id == id, UploadRow.status == "pending")
+        .values(status="cancelled")
+        .returning(UploadRow.id)
+    )
+    with store.session() as session:
+        if session.scalar(ended) is None:
+            raise StateError("the upload is over.")
     shutil.rmtree(_folder(store, id), ignore_errors=True)
     return find(store, project, id)
 
@@ -236,18 +248,6 @@ def _completed(store: Store, upload: Upload, written: Written) -> None:
         if session.scalar(won) is None:
             raise StateError("the upload is over.")
         session.add(row)
-
-
-def _end(store: Store, id: str, status: str) -> None:
-    ended = (
-        update(UploadRow)
-        .where(UploadRow.id == id, UploadRow.status == "pending")
-        .values(status=status)
-        .returning(UploadRow.id)
-    )
-    with store.session() as session:
-        if session.scalar(ended) is None:
-            raise StateError("the upload is over.")
 
 
 def _folder(store: Store, id: str) -> Path:
