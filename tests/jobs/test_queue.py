@@ -275,6 +275,8 @@ def test_only_its_owner_writes_beside_a_job(store: Store) -> None:
     assert again is not None
     with pytest.raises(queue.JobLostError), queue.as_owner(store, job) as session:
         session.add(JobEventRow(job=id, kind="message", message="not mine"))
+    with pytest.raises(queue.JobLostError):
+        queue.note(store, job, "not mine")
     said = [event.message for event in queue.events(store, id)]
     assert "mine" in said
     assert "not mine" not in said

@@ -77,7 +77,7 @@ def check(work: Work) -> HandOn:
     for checked, kind in ((training, "training"), (validation, "validation")):
         for message, count in checked.warnings.values() if checked else ():
             more = f" ({count} lines in all.)" if count > 1 else ""
-            queue.note(store, work.job.id, f"{kind} file: {message}{more}", kind="warning")
+            queue.note(store, work.job, f"{kind} file: {message}{more}", kind="warning")
     rows = len(training.examples)
     if validation is None:
         rows -= len(hold_back(training.examples, tuning.seed))

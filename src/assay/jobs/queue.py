@@ -335,11 +335,15 @@ def jobs(store: Store, project: str | None = None) -> list[Job]:
 
 
 def note(
-    store: Store, id: str, message: str, data: dict[str, Any] | None = None, kind: str = "message"
+    store: Store, job: Job, message: str, data: dict[str, Any] | None = None, kind: str = "message"
 ) -> None:
-    """Add an event."""
-    with store.session() as session:
-        session.add(JobEventRow(job=id, kind=kind, message=message, data=data))
+    """Add an event, as the job's owner.
+
+    Raises:
+        JobLostError: the job is another worker's by now.
+    """
+    with as_owner(store, job) as session:
+        session.add(JobEventRow(job=job.id, kind=kind, message=message, data=data))
 
 
 def events(store: Store, id: str, after: int = 0) -> Sequence[JobEvent]:

@@ -1,7 +1,9 @@
 """Fine-tuning by request: what may be asked for here, and by whom.
 
-tuning = create(workspace, "support", TuningRequest(model=..., training_file=...), who="key_1")
-tuning = find(workspace.store, "support", tuning.id)     # see assay.jobs.fine_tuning
+    tuning = create(workspace, "support", TuningRequest(model=..., training_file=...), who="key_1")
+    tuning = pause(workspace, "support", tuning.id, who="key_1")
+
+What was asked for is looked at with `assay.jobs.fine_tuning`.
 """
 
 from __future__ import annotations
