@@ -1,4 +1,4 @@
-"""Fine-tunings as they are kept: created, looked at, stopped; the work itself is `fine_tune.py`.
+"""Fine-tunings as they are kept: created, looked at, stopped; the work itself is `tuning_work.py`.
 
     id = create(store, "support", request, seed=1)
     tuning = find(store, "support", id)

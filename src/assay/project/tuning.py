@@ -17,7 +17,7 @@ from assay.jobs.fine_tuning import FineTuning
 from assay.jobs.tuning_request import LARGEST_SEED, TuningRequest
 from assay.project.served import base_models
 from assay.project.workspace import Workspace
-from assay.store import uploaded
+from assay.store import stored_files
 from assay.store.audit import audit
 from assay.store.tables import ServedNameRow
 
@@ -131,7 +131,7 @@ def _check_model(workspace: Workspace, project: str, model: str) -> None:
 
 def _check_file(workspace: Workspace, project: str, param: str, id: str) -> None:
     try:
-        file = uploaded.find(workspace.store, project, id)
+        file = stored_files.find(workspace.store, project, id)
     except NotFoundError:
         raise RefusedError(
             f"there is no file {id}.", param, "file_not_found", "Upload it to /v1/files."

@@ -20,7 +20,7 @@ from assay.jobs.service import work_on
 from assay.models.lineage import rows_of
 from assay.models.versions import list_versions, load_version
 from assay.project.versions import trained_on
-from assay.store import uploaded
+from assay.store import stored_files
 from assay.store.store import Store
 from assay.store.tables import AgentRow, FineTuningCheckpointRow, ServedNameRow
 
@@ -75,9 +75,9 @@ def test_a_file_becomes_a_model_with_a_name(tmp_path: Path) -> None:
     kept = {checkpoint.version for checkpoint in listed} | {version.id}
     assert {v.id for v in list_versions(store.folder)} == kept  # the first epoch's is gone
 
-    file = uploaded.find(store, PROJECT, tuning.result["result_file"])
+    file = stored_files.find(store, PROJECT, tuning.result["result_file"])
     assert file.purpose == "fine-tune-results"
-    text = uploaded.path_of(store, file.id).read_text()
+    text = stored_files.path_of(store, file.id).read_text()
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [int(row["step"]) for row in rows] == list(range(1, 17))
     assert all(float(row["train_loss"]) > 0 and row["train_accuracy"] for row in rows)
@@ -123,7 +123,7 @@ def test_the_same_training_twice_is_one_version_under_two_names(tmp_path: Path) 
 
 
 def test_a_version_that_has_another_name_is_not_forgotten(tmp_path: Path) -> None:
-    from assay.jobs.fine_tune import _used_elsewhere
+    from assay.jobs.tuning_work import _used_elsewhere
 
     store = Store(tmp_path)
     row = FineTuningCheckpointRow(name="ft:mine", version="1" * 64)
@@ -215,7 +215,7 @@ def test_the_validation_file_is_looked_at_too(tmp_path: Path) -> None:
 def test_a_file_that_is_deleted_before_it_was_looked_at_is_missed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     id = queued(store)
-    uploaded.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
+    stored_files.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
     tuning = done(store, id)
     assert tuning.error is not None
     assert tuning.error["code"] == "file_not_found"
@@ -226,7 +226,7 @@ def test_a_file_may_be_deleted_once_it_was_looked_at(tmp_path: Path) -> None:
     store = Store(tmp_path)
     id = queued(store, hyperparameters={"n_epochs": 1})
     work_on(store, [CHECK]).once()
-    uploaded.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
+    stored_files.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
     assert fine_tuning.find(store, PROJECT, id).status == "queued"
     assert done(store, id).status == "succeeded"
 
@@ -248,7 +248,7 @@ def test_it_begins_again_after_a_restore(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_after_a_restore_is_missed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     id = checked_and_restored(store)
-    uploaded.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
+    stored_files.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
     tuning = done(store, id)
     assert tuning.error is not None
     assert tuning.error["code"] == "file_not_found"

@@ -39,7 +39,7 @@ from assay.models.lineage import keep_rows
 from assay.models.load import load, load_tokenizer
 from assay.models.show import describe
 from assay.models.versions import VersionRecord, save_version, versions_folder
-from assay.store import uploaded
+from assay.store import stored_files
 from assay.store.files import replacing
 from assay.store.store import Store
 from assay.store.tables import (
@@ -211,8 +211,10 @@ class _Run:
         version = self._save(made, validation_loss)
         name = fine_tuning.served_name(self.tuning, version)
         id = "file-" + hashlib.sha256(self.tuning.id.encode()).hexdigest()[:24]
-        written = uploaded.write(self.store, [self.metrics.csv().encode()], uploaded.FILE_BYTES, id)
-        file = uploaded.row_of(written, self.tuning.project, "step_metrics.csv", RESULTS)
+        written = stored_files.write(
+            self.store, [self.metrics.csv().encode()], stored_files.FILE_BYTES, id
+        )
+        file = stored_files.row_of(written, self.tuning.project, "step_metrics.csv", RESULTS)
         events = [
             _event(self.work, f"New fine-tuned model created: {name.name}"),
             _event(self.work, "The job has successfully completed"),
@@ -291,8 +293,8 @@ def _take(work: Work, files: dict[str, str]) -> None:
         if target.exists():
             continue
         try:
-            uploaded.find(work.store, work.job.project, id)
-            _link(uploaded.path_of(work.store, id), target)
+            stored_files.find(work.store, work.job.project, id)
+            _link(stored_files.path_of(work.store, id), target)
         except (NotFoundError, FileNotFoundError):
             raise _refused(
                 work, kind, f"The {kind} file {id} was deleted.", "file_not_found"
