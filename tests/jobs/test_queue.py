@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from assay.errors import AssayError
+from assay.errors import AssayError, StateError
 from assay.jobs import queue
 from assay.jobs.queue import JobLostError
 from assay.store.store import Store
@@ -246,7 +246,7 @@ def test_a_job_that_was_to_be_cancelled_is_whatever_its_worker_says(
     assert job is not None
     queue.ask(store, id, "pause")
     queue.ask(store, id, "cancel")
-    with pytest.raises(AssayError, match="being cancelled"):
+    with pytest.raises(StateError, match="being cancelled"):
         queue.ask(store, id, "pause")
     LEAVING[leaving](store, job)
     after = queue.read(store, id)

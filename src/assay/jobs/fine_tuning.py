@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from assay.errors import AssayError, NotFoundError, StateError
+from assay.errors import NotFoundError, StateError
 from assay.jobs import queue
 from assay.jobs.queue import OVER, Job, JobEvent
 from assay.jobs.tuning_request import TuningRequest
@@ -267,7 +267,7 @@ def sweep(store: Store) -> None:
     for folder in (store.folder / "work").glob("ftjob-*"):
         try:
             over = queue.read(store, folder.name).status in OVER
-        except AssayError:
+        except NotFoundError:
             over = True
         if over:
             shutil.rmtree(folder, ignore_errors=True)

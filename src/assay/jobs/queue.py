@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import Case, ColumnElement, CursorResult, Update, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from assay.errors import AssayError
+from assay.errors import AssayError, NotFoundError, StateError
 from assay.store.store import Store
 from assay.store.tables import JobEventRow, JobRow, Table, now
 
@@ -219,7 +219,8 @@ def ask(store: Store, id: str, wish: str) -> Job:
         wish: `cancel` or `pause`.
 
     Raises:
-        AssayError: there is no such job, it is over, or is to be paused though it is cancelled.
+        NotFoundError: there is no such job.
+        StateError: it is over, or is to be paused though it is cancelled.
     """
     status, ended = ("cancelled", now()) if wish == "cancel" else ("paused", None)
     waiting = ("queued", "paused") if wish == "cancel" else ("queued",)
@@ -236,9 +237,9 @@ def ask(store: Store, id: str, wish: str) -> Job:
             session.execute(update(JobRow).where(*asked).values(wish=wish))
     job = read(store, id)
     if job.wish == "cancel" != wish:
-        raise AssayError(f"job {id} is being cancelled.")
+        raise StateError(f"job {id} is being cancelled.")
     if job.status in OVER and job.status != status:
-        raise AssayError(f"job {id} is over ({job.status}).")
+        raise StateError(f"job {id} is over ({job.status}).")
     return job
 
 
@@ -246,7 +247,8 @@ def resume(store: Store, id: str) -> Job:
     """Queue a paused job again.
 
     Raises:
-        AssayError: there is no such job, or it is not paused.
+        NotFoundError: there is no such job.
+        StateError: it is not paused.
     """
     with store.session() as session:
         changed = _changed(
@@ -260,7 +262,7 @@ def resume(store: Store, id: str) -> Job:
             _note(session, id, "Queued again.")
     job = read(store, id)
     if not changed:
-        raise AssayError(f"job {id} is {job.status}, not paused.")
+        raise StateError(f"job {id} is {job.status}, not paused.")
     return job
 
 
@@ -316,12 +318,12 @@ def read(store: Store, id: str) -> Job:
     """One job.
 
     Raises:
-        AssayError: there is none of that id.
+        NotFoundError: there is none of that id.
     """
     with store.session() as session:
         row = session.get(JobRow, id)
         if row is None:
-            raise AssayError(f"there is no job {id}.", fix="`assay jobs list` names them.")
+            raise NotFoundError(f"there is no job {id}.", fix="`assay jobs list` names them.")
         return job_of(row)
 
 
