@@ -84,6 +84,20 @@ def test_texts_have_a_limit() -> None:
         similarity("rouge_l", "x" * (LONGEST + 1), "y")
 
 
+@pytest.mark.parametrize("step", [".no", "[7]", "[0].a", "[" + "9" * 5000 + "]"])
+def test_a_variable_that_leads_nowhere_is_an_error_of_the_grader(step: str) -> None:
+    grader = GRADER.validate_python(
+        {
+            "type": "string_check",
+            "name": "s",
+            "operation": "eq",
+            "input": "{{item.list" + step + "}}",
+            "reference": "x",
+        }
+    )
+    assert run(grader, {"list": [1]}, "x").errors == {"invalid_variable_error"}
+
+
 def test_variables_reach_into_records_and_lists() -> None:
     grader = GRADER.validate_python(
         {

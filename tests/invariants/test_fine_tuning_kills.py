@@ -21,7 +21,7 @@ from tests.jobs.killing import left_behind, told
 from tests.jobs.tiny_tuning import MODEL, PROJECT, done, lines, queued, write_cache
 from tests.serve.process import Server, server
 
-from assay.jobs import fine_tune, fine_tuning
+from assay.jobs import fine_tuning, tuning_work
 from assay.models.versions import load_version
 from assay.store.store import Store
 
@@ -133,8 +133,8 @@ def _kill_served(folder: Path, chance: random.Random, kills: tuple[str, ...]) ->
     plain = Store(folder / "plain")
     other = queued(plain, hyperparameters={"n_epochs": EVALUATIONS, "batch_size": 3})
     with pytest.MonkeyPatch.context() as patch:
-        trained = partial(fine_tune.train_by_method, compute=settings["compute"])
-        patch.setattr(fine_tune, "train_by_method", trained)
+        trained = partial(tuning_work.train_by_method, compute=settings["compute"])
+        patch.setattr(tuning_work, "train_by_method", trained)
         threads = torch.get_num_threads()
         torch.set_num_threads(settings["threads"])
         try:

@@ -27,10 +27,10 @@ from sqlalchemy import Engine, event, select
 from tests.jobs.tiny_tuning import PROJECT, queued
 from tests.train.killing import child
 
-from assay.jobs import fine_tune, fine_tuning, queue
+from assay.jobs import fine_tuning, queue, tuning_work
 from assay.jobs.service import recover, work_on
 from assay.models.versions import list_versions
-from assay.store import uploaded
+from assay.store import stored_files
 from assay.store.store import Store
 from assay.store.tables import FileRow, ServedNameRow
 
@@ -38,8 +38,8 @@ from assay.store.tables import FileRow, ServedNameRow
 def work(folder: Path, die_at: tuple[str, int] | None = None) -> None:
     """What `assay worker` does, until nothing waits; dies at that write or commit."""
     torch.set_num_threads(1)
-    fine_tune.train_by_method = partial(  # type: ignore[assignment]
-        fine_tune.train_by_method, compute="float32", checkpoint_seconds=0
+    tuning_work.train_by_method = partial(  # type: ignore[assignment]
+        tuning_work.train_by_method, compute="float32", checkpoint_seconds=0
     )
     if die_at is not None:
         _die(*die_at)
@@ -91,7 +91,7 @@ def left_behind(folder: Path, id: str) -> dict[str, Any]:
         names = session.scalars(select(ServedNameRow).order_by(ServedNameRow.name)).all()
         files = session.scalars(select(FileRow).order_by(FileRow.key)).all()
     figures = [e.data for e in queue.events(store, id) if e.kind == "metrics" and e.data]
-    table = uploaded.path_of(store, result["result_file"]).read_bytes() if result else b""
+    table = stored_files.path_of(store, result["result_file"]).read_bytes() if result else b""
     checkpoints, _ = fine_tuning.checkpoints(store, PROJECT, id)
     versions = list_versions(store.folder)
     left = {

@@ -6,14 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
-from assay.errors import AssayError
+from assay.errors import AssayError, StateError
 from assay.jobs import queue
 from assay.jobs.queue import JobLostError
 from assay.store.store import Store
@@ -228,6 +228,42 @@ def test_a_wish_is_granted_when_a_job_is_handed_on(store: Store, wish: str, stat
     assert (after.kind, after.status, after.wish) == ("do", status, None)
 
 
+LEAVING: dict[str, Callable[[Store, queue.Job], None]] = {
+    "done": lambda store, job: queue.finish(store, job, {}),
+    "handed on": lambda store, job: queue.hand_on(store, job, "do"),
+    "failed": lambda store, job: queue.fail(store, job, "oh"),
+    "paused": lambda store, job: queue.stop(store, job, "pause"),
+    "put back": queue.release,
+}
+
+
+@pytest.mark.parametrize("leaving", LEAVING)
+def test_a_job_that_was_to_be_cancelled_is_whatever_its_worker_says(
+    store: Store, leaving: str
+) -> None:
+    id = queue.enqueue(store, "p", "look", {})
+    job = queue.claim(store, "w", ["look"])
+    assert job is not None
+    queue.ask(store, id, "pause")
+    queue.ask(store, id, "cancel")
+    with pytest.raises(StateError, match="being cancelled"):
+        queue.ask(store, id, "pause")
+    LEAVING[leaving](store, job)
+    after = queue.read(store, id)
+    assert (after.status, after.wish, after.worker) == ("cancelled", None, None)
+    assert after.ended is not None
+    assert queue.events(store, id)[-1].message == "Cancelled."
+
+
+def test_a_pause_is_granted_when_a_worker_leaves(store: Store) -> None:
+    id = queue.enqueue(store, "p", "do", {})
+    job = queue.claim(store, "w", ["do"])
+    assert job is not None
+    queue.ask(store, id, "pause")
+    queue.release(store, job)
+    assert queue.read(store, id).status == "paused"
+
+
 def test_only_its_owner_writes_beside_a_job(store: Store) -> None:
     id = queue.enqueue(store, "p", "do", {})
     job = queue.claim(store, "w", ["do"])
@@ -239,6 +275,8 @@ def test_only_its_owner_writes_beside_a_job(store: Store) -> None:
     assert again is not None
     with pytest.raises(queue.JobLostError), queue.as_owner(store, job) as session:
         session.add(JobEventRow(job=id, kind="message", message="not mine"))
+    with pytest.raises(queue.JobLostError):
+        queue.note(store, job, "not mine")
     said = [event.message for event in queue.events(store, id)]
     assert "mine" in said
     assert "not mine" not in said

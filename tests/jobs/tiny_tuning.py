@@ -14,7 +14,7 @@ from assay.jobs.tuning_request import TuningRequest
 from assay.models.hashes import tensors_sha256
 from assay.models.pull import RECORD
 from assay.models.trust import weight_files
-from assay.store import uploaded
+from assay.store import stored_files
 from assay.store.files import sha256_file, write_json
 from assay.store.store import Store
 
@@ -70,7 +70,7 @@ def pairs(count: int = 14) -> bytes:
 
 def upload(store: Store, data: bytes, purpose: str = "fine-tune") -> str:
     """A file of the project; its id."""
-    return uploaded.keep(store, PROJECT, [data], "rows.jsonl", purpose).id
+    return stored_files.keep(store, PROJECT, [data], "rows.jsonl", purpose).id
 
 
 def queued(store: Store, data: bytes | None = None, **fields: Any) -> str:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assay.errors import StateError
-from assay.store import uploaded, uploads
+from assay.store import stored_files, uploads
 from assay.store.tables import FileRow, UploadRow, now
 from tests.serve.running import Running
 
@@ -37,7 +37,7 @@ def test_a_file_goes_in_and_comes_out(server: Running, client: openai.OpenAI) ->
     with pytest.raises(openai.NotFoundError) as missing:
         client.files.retrieve(made.id)
     assert missing.value.code == "not_found"
-    assert not uploaded.path_of(server.workspace.store, made.id).exists()
+    assert not stored_files.path_of(server.workspace.store, made.id).exists()
 
 
 def test_pages_of_files(server: Running) -> None:
@@ -67,9 +67,9 @@ def test_a_file_that_has_expired_is_gone(server: Running, client: openai.OpenAI)
         session.query(FileRow).where(FileRow.id == made.id).update({"expires": now()})
     with pytest.raises(openai.NotFoundError):
         client.files.content(made.id)
-    path = uploaded.path_of(store, made.id)
+    path = stored_files.path_of(store, made.id)
     assert path.exists()
-    uploaded.sweep(store)
+    stored_files.sweep(store)
     with store.session() as session:
         assert session.query(FileRow).where(FileRow.id == made.id).count() == 0
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
+import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -84,6 +87,44 @@ def test_neither_overwrites_anything(state: Store, tmp_path: Path) -> None:
     restore(file, empty)
     with pytest.raises(BackupError, match="no such file"):
         restore(tmp_path / "no.tar", tmp_path / "x")
+
+
+def test_a_place_of_no_use_is_told_with_a_sentence(state: Store, tmp_path: Path) -> None:
+    file, good = tmp_path / "file", tmp_path / "good.tar"
+    file.write_text("no folder")
+    backup(state, good)
+    with pytest.raises(BackupError, match="could not be written"):
+        backup(state, file / "a.tar")
+    with pytest.raises(BackupError, match="nothing was restored"):
+        restore(good, file / ".assay")
+    os.mkfifo(tmp_path / "pipe")
+    for none in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(BackupError, match="no such file"):
+            restore(none, tmp_path / "x")
+
+
+def test_a_disk_that_is_full_is_told_with_a_sentence(
+    state: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from assay.store import backup as module
+
+    good = tmp_path / "good.tar"
+    backup(state, good)
+    before = sorted(tmp_path.iterdir())
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    def no_room(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(module, "_copy_database", full)
+    with pytest.raises(BackupError, match="disk is full"):
+        backup(state, tmp_path / "a.tar")
+    monkeypatch.setattr(module, "_copy", no_room)
+    with pytest.raises(BackupError, match="No space left"):
+        restore(good, tmp_path / ".assay")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_taken_while_others_write(state: Store, tmp_path: Path) -> None:

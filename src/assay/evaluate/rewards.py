@@ -225,7 +225,7 @@ def _filled(template: str, names: dict[str, Any]) -> str:
         for key, index in _STEP.findall(match[2]):
             try:
                 value = value[key] if key else value[int(index)]
-            except (KeyError, IndexError, TypeError):
+            except (KeyError, IndexError, TypeError, ValueError):  # a number of 5000 digits
                 of_json = match[1] == "sample" and match[2].startswith(".output_json")
                 kind = "sample_parse_error" if of_json else "invalid_variable_error"
                 raise _VariableError(kind) from None

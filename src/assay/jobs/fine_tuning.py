@@ -1,4 +1,4 @@
-"""Fine-tunings as they are kept: created, looked at, stopped; the work itself is `fine_tune.py`.
+"""Fine-tunings as they are kept: created, looked at, stopped; the work itself is `tuning_work.py`.
 
     id = create(store, "support", request, seed=1)
     tuning = find(store, "support", id)
@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from assay.errors import AssayError, NotFoundError, StateError
+from assay.errors import NotFoundError, StateError
 from assay.jobs import queue
 from assay.jobs.queue import OVER, Job, JobEvent
 from assay.jobs.tuning_request import TuningRequest
@@ -267,7 +267,7 @@ def sweep(store: Store) -> None:
     for folder in (store.folder / "work").glob("ftjob-*"):
         try:
             over = queue.read(store, folder.name).status in OVER
-        except AssayError:
+        except NotFoundError:
             over = True
         if over:
             shutil.rmtree(folder, ignore_errors=True)

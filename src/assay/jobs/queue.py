@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, Update, case, func, or_, select, update
+from sqlalchemy import Case, ColumnElement, CursorResult, Update, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from assay.errors import AssayError
+from assay.errors import AssayError, NotFoundError, StateError
 from assay.store.store import Store
 from assay.store.tables import JobEventRow, JobRow, Table, now
 
@@ -178,7 +178,7 @@ def as_owner(store: Store, job: Job) -> Iterator[Session]:
 
 
 def finish(store: Store, job: Job, result: dict[str, Any], rows: Sequence[Table] = ()) -> None:
-    """It is done; one that was to be cancelled in the meantime is cancelled all the same.
+    """It is done.
 
     Args:
         rows: of other tables, kept in the same transaction if it has succeeded.
@@ -186,51 +186,30 @@ def finish(store: Store, job: Job, result: dict[str, Any], rows: Sequence[Table]
     Raises:
         JobLostError: it is no longer this worker's; its result is not kept.
     """
-    kept = or_(JobRow.wish.is_(None), JobRow.wish != "cancel")
-    ended = (
-        _mine(job)
-        .where(kept)
-        .values(status="succeeded", worker=None, wish=None, result=result, ended=now())
-    )
-    with store.session() as session:
-        if _changed(session.execute(ended)):
-            session.add_all(rows)
-            _note(session, job.id, "Done.")
-            return
-    stop(store, job, "cancel")
+    _leave(store, job, "succeeded", "Done.", rows=rows, result=result, ended=now())
 
 
 def hand_on(store: Store, job: Job, kind: str) -> None:
-    """Its first part is done: it is queued again as another kind, in its old place.
-
-    A wish that has come in the meantime is granted.
-    """
-    status = case(
-        (JobRow.wish == "cancel", "cancelled"), (JobRow.wish == "pause", "paused"), else_="queued"
-    )
-    ended = case((JobRow.wish == "cancel", now()), else_=None)
-    values = {"kind": kind, "status": status, "ended": ended, "attempts": 0}
-    with store.session() as session:
-        if not _changed(session.execute(_mine(job).values(worker=None, wish=None, **values))):
-            raise JobLostError(f"job {job.id} was given to another worker.")
+    """Its first part is done: it is queued again as another kind, in its old place."""
+    _leave(store, job, _QUEUED, kind=kind, attempts=0)
 
 
 def fail(store: Store, job: Job, error: str) -> None:
     """It cannot be done; `error` says why."""
-    _end(store, job, "failed", error, kind="error", error=error, ended=now())
+    _leave(store, job, "failed", error, event="error", error=error, ended=now())
 
 
 def stop(store: Store, job: Job, wish: str) -> None:
     """Its worker has stopped it, as it was asked to: `cancel` ends it, `pause` keeps it."""
     if wish == "cancel":
-        _end(store, job, "cancelled", "Cancelled.", ended=now())
+        _leave(store, job, "cancelled", "Cancelled.", ended=now())
     else:
-        _end(store, job, "paused", "Paused.", attempts=0)
+        _leave(store, job, "paused", "Paused.", attempts=0)
 
 
 def release(store: Store, job: Job) -> None:
     """Its worker leaves in good order; another one may go on."""
-    _end(store, job, "queued", "Put back: its worker was stopped.", attempts=0)
+    _leave(store, job, _QUEUED, "Put back: its worker was stopped.", attempts=0)
 
 
 def ask(store: Store, id: str, wish: str) -> Job:
@@ -240,7 +219,8 @@ def ask(store: Store, id: str, wish: str) -> Job:
         wish: `cancel` or `pause`.
 
     Raises:
-        AssayError: there is no such job, or it is over.
+        NotFoundError: there is no such job.
+        StateError: it is over, or is to be paused though it is cancelled.
     """
     status, ended = ("cancelled", now()) if wish == "cancel" else ("paused", None)
     waiting = ("queued", "paused") if wish == "cancel" else ("queued",)
@@ -253,12 +233,13 @@ def ask(store: Store, id: str, wish: str) -> Job:
         if _changed(at_once):
             _note(session, id, "Cancelled." if wish == "cancel" else "Paused.")
         else:
-            session.execute(
-                update(JobRow).where(JobRow.id == id, JobRow.status == "running").values(wish=wish)
-            )
+            asked = JobRow.id == id, JobRow.status == "running", _not_to_be_cancelled()
+            session.execute(update(JobRow).where(*asked).values(wish=wish))
     job = read(store, id)
+    if job.wish == "cancel" != wish:
+        raise StateError(f"job {id} is being cancelled.")
     if job.status in OVER and job.status != status:
-        raise AssayError(f"job {id} is over ({job.status}).")
+        raise StateError(f"job {id} is over ({job.status}).")
     return job
 
 
@@ -266,7 +247,8 @@ def resume(store: Store, id: str) -> Job:
     """Queue a paused job again.
 
     Raises:
-        AssayError: there is no such job, or it is not paused.
+        NotFoundError: there is no such job.
+        StateError: it is not paused.
     """
     with store.session() as session:
         changed = _changed(
@@ -280,7 +262,7 @@ def resume(store: Store, id: str) -> Job:
             _note(session, id, "Queued again.")
     job = read(store, id)
     if not changed:
-        raise AssayError(f"job {id} is {job.status}, not paused.")
+        raise StateError(f"job {id} is {job.status}, not paused.")
     return job
 
 
@@ -310,7 +292,7 @@ def revive(
             session.execute(
                 update(JobRow)
                 .where(*dead, JobRow.wish == wish)
-                .values(status=status, worker=None, ended=ended)
+                .values(status=status, worker=None, wish=None, ended=ended)
             )
         message = f"{MOST_ATTEMPTS} workers died over it."
         spent = session.scalars(
@@ -326,7 +308,7 @@ def revive(
             .returning(JobRow.id)
         ).all()
         for id in spent:
-            _note(session, id, message)
+            _note(session, id, message, "error")
         for id in alive:
             _note(session, id, "Its worker is gone; queued again.")
     return list(alive)
@@ -336,12 +318,12 @@ def read(store: Store, id: str) -> Job:
     """One job.
 
     Raises:
-        AssayError: there is none of that id.
+        NotFoundError: there is none of that id.
     """
     with store.session() as session:
         row = session.get(JobRow, id)
         if row is None:
-            raise AssayError(f"there is no job {id}.", fix="`assay jobs list` names them.")
+            raise NotFoundError(f"there is no job {id}.", fix="`assay jobs list` names them.")
         return job_of(row)
 
 
@@ -355,11 +337,15 @@ def jobs(store: Store, project: str | None = None) -> list[Job]:
 
 
 def note(
-    store: Store, id: str, message: str, data: dict[str, Any] | None = None, kind: str = "message"
+    store: Store, job: Job, message: str, data: dict[str, Any] | None = None, kind: str = "message"
 ) -> None:
-    """Add an event."""
-    with store.session() as session:
-        session.add(JobEventRow(job=id, kind=kind, message=message, data=data))
+    """Add an event, as the job's owner.
+
+    Raises:
+        JobLostError: the job is another worker's by now.
+    """
+    with as_owner(store, job) as session:
+        session.add(JobEventRow(job=job.id, kind=kind, message=message, data=data))
 
 
 def events(store: Store, id: str, after: int = 0) -> Sequence[JobEvent]:
@@ -384,18 +370,42 @@ def _mine(job: Job) -> Update:
     )
 
 
-def _end(
-    store: Store, job: Job, status: str, message: str, kind: str = "message", **values: Any
+_QUEUED = case((JobRow.wish == "pause", "paused"), else_="queued")
+"""Status of a job that waits again; a pause that was asked for in the meantime is granted."""
+
+
+def _leave(
+    store: Store,
+    job: Job,
+    status: str | Case[str],
+    message: str | None = None,
+    event: str = "message",
+    kind: str | None = None,
+    rows: Sequence[Table] = (),
+    **values: Any,
 ) -> None:
-    ended = _mine(job).values(status=status, worker=None, wish=None, **values)
+    """It leaves its worker, with an event and rows. One that was to be cancelled in the meantime is
+    cancelled all the same: who asked was told that it is."""
+    kept, free = _not_to_be_cancelled(), {"worker": None, "wish": None, "kind": kind or job.kind}
+    left = _mine(job).where(kept).values(status=status, **free, **values)
+    ended = _mine(job).where(~kept).values(status="cancelled", **free, ended=now())
     with store.session() as session:
-        if not _changed(session.execute(ended)):
+        if _changed(session.execute(left)):
+            session.add_all(rows)
+            if message:
+                _note(session, job.id, message, event)
+        elif _changed(session.execute(ended)):
+            _note(session, job.id, "Cancelled.")
+        else:
             raise JobLostError(f"job {job.id} was given to another worker.")
-        _note(session, job.id, message, kind)
 
 
 def _note(session: Session, id: str, message: str, kind: str = "message") -> None:
     session.add(JobEventRow(job=id, kind=kind, message=message))
+
+
+def _not_to_be_cancelled() -> ColumnElement[bool]:
+    return JobRow.wish.is_distinct_from("cancel")
 
 
 def _changed(result: Any) -> bool:

@@ -26,7 +26,7 @@ import psutil
 from assay.jobs import fine_tuning, queue
 from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.worker import Finished, Handler, HandOn, Work, Worker
-from assay.store import uploaded, uploads
+from assay.store import stored_files, uploads
 from assay.store.store import Store
 
 BEAT_SECONDS = 1.0
@@ -80,15 +80,15 @@ def work_on(store: Store, kinds: Collection[str] | None = None) -> Worker:
 
 
 def _check(work: Work) -> HandOn:
-    from assay.jobs import fine_tune  # with torch, which an idle worker need not load
+    from assay.jobs import tuning_work  # with torch, which an idle worker need not load
 
-    return fine_tune.check(work)
+    return tuning_work.check(work)
 
 
 def _train(work: Work) -> Finished:
-    from assay.jobs import fine_tune
+    from assay.jobs import tuning_work
 
-    return fine_tune.train(work)
+    return tuning_work.train(work)
 
 
 _HANDLERS: dict[str, Handler] = {CHECK: _check, TRAIN: _train}
@@ -159,7 +159,7 @@ class Watch:
         while True:
             try:
                 uploads.sweep(self._store)
-                uploaded.sweep(self._store)
+                stored_files.sweep(self._store)
             except Exception as error:  # a database that is away for a moment
                 log.warning("expired files are not removed: %s", error)
             if self._over.wait(TIDY_SECONDS):

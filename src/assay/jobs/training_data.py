@@ -6,7 +6,6 @@ fail there for its rows.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,14 +40,12 @@ class Checked:
         units: of each example, as the trainer takes them.
         errors: (line of the file, what is wrong with it), in order; at most one a line.
         warnings: by code: a message of the first, and how many there are.
-        tokens: of all examples.
     """
 
     examples: list[Example] = field(default_factory=list)
     units: list[list[Unit]] = field(default_factory=list)
     errors: list[tuple[int, str]] = field(default_factory=list)
     warnings: dict[str, tuple[str, int]] = field(default_factory=dict)
-    tokens: int = 0
 
     def complaint(self, least: int) -> str | None:
         """Why the file cannot be used, as sentences; None when it can."""
@@ -113,12 +110,6 @@ def hold_back(examples: Sequence[Example], seed: int) -> set[int]:
     return held
 
 
-def digest(examples: Sequence[Example]) -> str:
-    """Sha256 (hex) of what the examples say, in order."""
-    joined = "".join(example.content_hash() for example in examples)
-    return hashlib.sha256(joined.encode()).hexdigest()
-
-
 def _render(
     example: Example, method: Method, template: Template, limit: int, line: int, checked: Checked
 ) -> None:
@@ -127,12 +118,10 @@ def _render(
         return
     try:
         units = units_of(method, [example], template, "")
-        rows = rows_of(units)
-        check_sequences(rows, "training", limit)
+        check_sequences(rows_of(units), "training", limit)
     except AssayError as error:
         checked.errors.append((line, error.what))
         return
-    checked.tokens += sum(len(row.ids) for row in rows)
     checked.examples.append(example)
     checked.units.append(units)
 

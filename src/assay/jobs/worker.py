@@ -69,11 +69,11 @@ class Work:
 
     def say(self, line: str) -> None:
         """An event that is kept."""
-        queue.note(self.store, self.job.id, line)
+        queue.note(self.store, self.job, line)
 
     def metrics(self, message: str, data: dict[str, Any]) -> None:
         """Figures that are kept."""
-        queue.note(self.store, self.job.id, message, data, kind="metrics")
+        queue.note(self.store, self.job, message, data, kind="metrics")
 
     @contextmanager
     def task(self, label: str, total: float | None, unit: str) -> Iterator[_Bar]:

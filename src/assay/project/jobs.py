@@ -15,7 +15,8 @@ def cancel(workspace: Workspace, id: str) -> Job:
     """End it; a running one after the step at hand.
 
     Raises:
-        AssayError: there is no such job, or it is over.
+        NotFoundError: there is no such job.
+        StateError: it is over.
     """
     return _noted(workspace, "job.cancel", queue.ask(workspace.store, id, "cancel"))
 
@@ -24,7 +25,8 @@ def pause(workspace: Workspace, id: str) -> Job:
     """Stop it after the step at hand, to be resumed.
 
     Raises:
-        AssayError: there is no such job, or it is over.
+        NotFoundError: there is no such job.
+        StateError: it is over.
     """
     return _noted(workspace, "job.pause", queue.ask(workspace.store, id, "pause"))
 
@@ -33,7 +35,8 @@ def resume(workspace: Workspace, id: str) -> Job:
     """Queue a paused job again.
 
     Raises:
-        AssayError: there is no such job, or it is not paused.
+        NotFoundError: there is no such job.
+        StateError: it is not paused.
     """
     return _noted(workspace, "job.resume", queue.resume(workspace.store, id))
 

@@ -1,7 +1,9 @@
 """Fine-tuning by request: what may be asked for here, and by whom.
 
-tuning = create(workspace, "support", TuningRequest(model=..., training_file=...), who="key_1")
-tuning = find(workspace.store, "support", tuning.id)     # see assay.jobs.fine_tuning
+    tuning = create(workspace, "support", TuningRequest(model=..., training_file=...), who="key_1")
+    tuning = pause(workspace, "support", tuning.id, who="key_1")
+
+What was asked for is looked at with `assay.jobs.fine_tuning`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from assay.jobs.fine_tuning import FineTuning
 from assay.jobs.tuning_request import LARGEST_SEED, TuningRequest
 from assay.project.served import base_models
 from assay.project.workspace import Workspace
-from assay.store import uploaded
+from assay.store import stored_files
 from assay.store.audit import audit
 from assay.store.tables import ServedNameRow
 
@@ -129,7 +131,7 @@ def _check_model(workspace: Workspace, project: str, model: str) -> None:
 
 def _check_file(workspace: Workspace, project: str, param: str, id: str) -> None:
     try:
-        file = uploaded.find(workspace.store, project, id)
+        file = stored_files.find(workspace.store, project, id)
     except NotFoundError:
         raise RefusedError(
             f"there is no file {id}.", param, "file_not_found", "Upload it to /v1/files."

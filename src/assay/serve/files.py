@@ -11,10 +11,10 @@ from fastapi.responses import FileResponse
 from assay.serve.auth import Caller, authenticated
 from assay.serve.errors import ApiError
 from assay.serve.forms import chunks, filename, form, lifetime, text
-from assay.store import uploaded
+from assay.store import stored_files
 from assay.store.audit import audit
 from assay.store.store import Store
-from assay.store.uploaded import FILE_BYTES, MOST_LISTED, StoredFile
+from assay.store.stored_files import FILE_BYTES, MOST_LISTED, StoredFile
 
 router = APIRouter(tags=["files"])
 
@@ -66,7 +66,9 @@ async def upload(request: Request, caller: _Owner) -> dict[str, Any]:
 
         def keep() -> StoredFile:
             source = chunks(file.file)
-            return uploaded.keep(store, caller.project, source, name, purpose, lifetime_s=seconds)
+            return stored_files.keep(
+                store, caller.project, source, name, purpose, lifetime_s=seconds
+            )
 
         kept = await anyio.to_thread.run_sync(keep)
     return as_wire(kept)
@@ -82,7 +84,7 @@ def list_(
     order: Literal["asc", "desc"] = "desc",
 ) -> dict[str, Any]:
     """The files of the project."""
-    found, more = uploaded.files(
+    found, more = stored_files.files(
         request.app.state.workspace.store,
         caller.project,
         purpose=purpose,
@@ -96,16 +98,16 @@ def list_(
 @router.get("/v1/files/{id}")
 def retrieve(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
     """What is known of a file."""
-    return as_wire(uploaded.find(request.app.state.workspace.store, caller.project, id))
+    return as_wire(stored_files.find(request.app.state.workspace.store, caller.project, id))
 
 
 @router.get("/v1/files/{id}/content", response_class=FileResponse)
 def content(request: Request, id: str, caller: _Owner) -> FileResponse:
     """Its bytes."""
     store: Store = request.app.state.workspace.store
-    file = uploaded.find(store, caller.project, id)
+    file = stored_files.find(store, caller.project, id)
     return FileResponse(
-        uploaded.path_of(store, file.id),
+        stored_files.path_of(store, file.id),
         media_type="application/octet-stream",
         filename=file.filename,
     )
@@ -115,7 +117,7 @@ def content(request: Request, id: str, caller: _Owner) -> FileResponse:
 def delete(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
     """Remove it. What was trained on it stays."""
     store: Store = request.app.state.workspace.store
-    uploaded.remove(store, caller.project, id)
+    stored_files.remove(store, caller.project, id)
     audit(store, caller.project, caller.key_id, "file.delete", id)
     return {"id": id, "object": "file", "deleted": True}
 

@@ -68,7 +68,8 @@ def backup(store: Store, to: Path) -> Backup:
 
     Raises:
         UsageError: there is something at `to`, or it lies inside the state itself.
-        BackupError: the database is not SQLite, or what is there changes too fast.
+        BackupError: the database is not SQLite, it cannot be written there, or what is there
+            changes too fast.
     """
     if store.engine.dialect.name != "sqlite":
         raise BackupError(
@@ -79,23 +80,23 @@ def backup(store: Store, to: Path) -> Backup:
         raise UsageError(f"{to} is there already.", fix="Choose another name.")
     if store.folder.resolve() in to.resolve().parents:
         raise UsageError(f"{to} lies inside the state.", fix="Choose a place outside of it.")
-    to.parent.mkdir(parents=True, exist_ok=True)
-    for _ in range(_TRIES):
-        before = _folders(store.folder)
-        with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as name:
-            draft = Path(name) / "backup.tar"
-            try:
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(_TRIES):
+            before = _folders(store.folder)
+            with tempfile.TemporaryDirectory(dir=to.parent, prefix=f".{to.name}.") as name:
+                draft = Path(name) / "backup.tar"
                 made = _write(store, draft)
-            except OSError as error:
-                raise BackupError(
-                    f"the backup could not be written: {error.strerror or error}.",
-                    where=str(to),
-                    fix="Nothing was left there; mend this and try again.",
-                ) from None
-            if _folders(store.folder) != before:
-                continue  # replaced while it was read: its files may not belong together
-            os.replace(draft, to)
-            return made
+                if _folders(store.folder) != before:
+                    continue  # replaced while it was read: its files may not belong together
+                os.replace(draft, to)
+                return made
+    except (OSError, sqlite3.Error) as error:
+        raise BackupError(
+            f"the backup could not be written: {_reason(error)}.",
+            where=str(to),
+            fix="Nothing was left there; mend this and try again.",
+        ) from None
     raise BackupError(
         "the examples were divided again and again while they were read.",
         where=str(store.folder),
@@ -108,18 +109,30 @@ def restore(file: Path, folder: Path) -> Backup:
 
     Raises:
         UsageError: there is state in `folder`.
-        BackupError: the file is no backup, was cut short or changed, or does not fit on the disk.
+        BackupError: the file is no backup, was cut short or changed, or cannot be written there.
     """
+    try:
+        return _restored(file, folder)
+    except OSError as error:
+        raise BackupError(
+            f"nothing was restored: {_reason(error)}.", where=str(error.filename or folder)
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _restored(file: Path, folder: Path) -> Backup:
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(
             "there is state here already; a restore replaces nothing.",
             where=str(folder),
             fix=f"Stop what uses it, move it away (mv {folder} {folder}.old), and restore again.",
         )
-    try:
-        size = file.stat().st_size
-    except OSError:
-        raise BackupError("there is no such file.", where=str(file)) from None
+    if not file.is_file():
+        raise BackupError("there is no such file.", where=str(file))
+    size = file.stat().st_size
     folder.parent.mkdir(parents=True, exist_ok=True)
     if size > shutil.disk_usage(folder.parent).free:
         raise BackupError(f"there is no room for {size} bytes.", where=str(folder.parent))

@@ -18,11 +18,11 @@ from pathlib import Path
 from sqlalchemy import func, select, update
 
 from assay.errors import AssayError, NotFoundError, StateError, UsageError
-from assay.store import uploaded
+from assay.store import stored_files
 from assay.store.files import replacing
 from assay.store.store import Store
+from assay.store.stored_files import StoredFile, Written
 from assay.store.tables import FileRow, UploadPartRow, UploadRow, now
-from assay.store.uploaded import StoredFile, Written
 
 UPLOAD_BYTES = 8 * 2**30
 """The largest file that comes in parts."""
@@ -129,15 +129,19 @@ def add_part(store: Store, project: str, id: str, chunks: Iterable[bytes]) -> Pa
             file.write(chunk)
         if not row.bytes:
             raise UsageError("the part is empty.")
-    with store.session() as session:
-        session.add(row)
-        session.flush()
-        given = session.scalar(
-            select(func.sum(UploadPartRow.bytes)).where(UploadPartRow.upload == id)
-        )
-        # A part that is sent again is one more, so that there may be more bytes than the file has.
-        if given is not None and given > 2 * upload.bytes + PART_BYTES:
-            raise UsageError(f"the parts have {given} bytes, the file only {upload.bytes}.")
+    try:
+        with store.session() as session:
+            session.add(row)
+            session.flush()
+            given = session.scalar(
+                select(func.sum(UploadPartRow.bytes)).where(UploadPartRow.upload == id)
+            )
+            # A part that is sent again is one more, so there may be more bytes than the file has.
+            if given is not None and given > 2 * upload.bytes + PART_BYTES:
+                raise UsageError(f"the parts have {given} bytes, the file only {upload.bytes}.")
+    except UsageError:
+        path.unlink(missing_ok=True)
+        raise
     if find(store, project, id).status != "pending":  # it was ended meanwhile, and swept
         shutil.rmtree(_folder(store, id), ignore_errors=True)
         raise StateError("the upload is over.")
@@ -170,7 +174,7 @@ def complete(
     if size != upload.bytes:
         raise UsageError(f"the parts have {size} bytes; the upload was to have {upload.bytes}.")
     try:
-        written = uploaded.write(store, _joined(_folder(store, id), parts), UPLOAD_BYTES)
+        written = stored_files.write(store, _joined(_folder(store, id), parts), UPLOAD_BYTES)
     except FileNotFoundError:  # ended meanwhile
         raise StateError("the upload is over.") from None
     try:
@@ -178,7 +182,7 @@ def complete(
             raise UsageError(f"the file has the md5 {written.md5}, not {md5}.")
         _completed(store, upload, written)
     except AssayError:
-        uploaded.path_of(store, written.id).unlink(missing_ok=True)
+        stored_files.path_of(store, written.id).unlink(missing_ok=True)
         raise
     shutil.rmtree(_folder(store, id), ignore_errors=True)
     return find(store, project, id)
@@ -192,7 +196,15 @@ def cancel(store: Store, project: str, id: str) -> Upload:
         StateError: it is over.
     """
     _pending(store, project, id)
-    _end(store, id, "cancelled")
+    ended = (
+        update(UploadRow)
+        .where(UploadRow.id == id, UploadRow.status == "pending")
+        .values(status="cancelled")
+        .returning(UploadRow.id)
+    )
+    with store.session() as session:
+        if session.scalar(ended) is None:
+            raise StateError("the upload is over.")
     shutil.rmtree(_folder(store, id), ignore_errors=True)
     return find(store, project, id)
 
@@ -226,7 +238,9 @@ def _joined(folder: Path, parts: Sequence[str]) -> Iterator[bytes]:
 def _completed(store: Store, upload: Upload, written: Written) -> None:
     with store.session() as session:
         lifetime = session.scalar(select(UploadRow.lifetime_s).where(UploadRow.id == upload.id))
-        row = uploaded.row_of(written, upload.project, upload.filename, upload.purpose, lifetime)
+        row = stored_files.row_of(
+            written, upload.project, upload.filename, upload.purpose, lifetime
+        )
         won = (
             update(UploadRow)
             .where(UploadRow.id == upload.id, UploadRow.status == "pending")
@@ -236,18 +250,6 @@ def _completed(store: Store, upload: Upload, written: Written) -> None:
         if session.scalar(won) is None:
             raise StateError("the upload is over.")
         session.add(row)
-
-
-def _end(store: Store, id: str, status: str) -> None:
-    ended = (
-        update(UploadRow)
-        .where(UploadRow.id == id, UploadRow.status == "pending")
-        .values(status=status)
-        .returning(UploadRow.id)
-    )
-    with store.session() as session:
-        if session.scalar(ended) is None:
-            raise StateError("the upload is over.")
 
 
 def _folder(store: Store, id: str) -> Path:
@@ -265,5 +267,5 @@ def _upload(row: UploadRow, file: FileRow | None) -> Upload:
         "expired" if late else row.status,
         row.created,
         row.expires,
-        uploaded.stored(file) if file else None,
+        stored_files.stored(file) if file else None,
     )

@@ -5,17 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.jobs.tiny_tuning import MODEL, PROJECT, done, lines, pairs, queued, upload
 
+from assay.data.read import read
 from assay.errors import NotFoundError, StateError
 from assay.jobs import fine_tuning, queue
 from assay.jobs.fine_tuning import CHECK, work_folder
+from assay.jobs.service import work_on
+from assay.models.lineage import rows_of
 from assay.models.versions import list_versions, load_version
-from assay.store import uploaded
+from assay.project.versions import trained_on
+from assay.store import stored_files
 from assay.store.store import Store
 from assay.store.tables import AgentRow, FineTuningCheckpointRow, ServedNameRow
 
@@ -70,9 +75,9 @@ def test_a_file_becomes_a_model_with_a_name(tmp_path: Path) -> None:
     kept = {checkpoint.version for checkpoint in listed} | {version.id}
     assert {v.id for v in list_versions(store.folder)} == kept  # the first epoch's is gone
 
-    file = uploaded.find(store, PROJECT, tuning.result["result_file"])
+    file = stored_files.find(store, PROJECT, tuning.result["result_file"])
     assert file.purpose == "fine-tune-results"
-    text = uploaded.path_of(store, file.id).read_text()
+    text = stored_files.path_of(store, file.id).read_text()
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [int(row["step"]) for row in rows] == list(range(1, 17))
     assert all(float(row["train_loss"]) > 0 and row["train_accuracy"] for row in rows)
@@ -87,6 +92,26 @@ def test_a_file_becomes_a_model_with_a_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_its_versions_know_their_rows(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    tuning = done(store, queued(store, hyperparameters={"n_epochs": 2, "batch_size": 4}))
+    assert tuning.result is not None
+    file = tmp_path / "rows.jsonl"
+    file.write_bytes(lines())
+    rows = [row.example.content_hash() for row in read(file) if row.example]
+    saved = list_versions(store.folder)
+    assert len(rows) == 14
+    for version in saved:
+        kept = {part: rows_of(store, data) for part, data in version.record.data.items()}
+        assert {part: len(of) for part, of in kept.items() if of} == {"train": 11, "validation": 3}
+        assert sorted(row for of in kept.values() for row in of or ()) == sorted(rows)
+    for row in rows:
+        found = trained_on(store, [], row[:12])
+        assert {one["id"] for one in found["versions"]} == {version.id for version in saved}
+        assert found["unknown"] == []
+
+
+@pytest.mark.slow
 def test_the_same_training_twice_is_one_version_under_two_names(tmp_path: Path) -> None:
     store = Store(tmp_path)
     once = {"n_epochs": 1, "batch_size": 4}
@@ -98,7 +123,7 @@ def test_the_same_training_twice_is_one_version_under_two_names(tmp_path: Path) 
 
 
 def test_a_version_that_has_another_name_is_not_forgotten(tmp_path: Path) -> None:
-    from assay.jobs.fine_tune import _used_elsewhere
+    from assay.jobs.tuning_work import _used_elsewhere
 
     store = Store(tmp_path)
     row = FineTuningCheckpointRow(name="ft:mine", version="1" * 64)
@@ -190,7 +215,7 @@ def test_the_validation_file_is_looked_at_too(tmp_path: Path) -> None:
 def test_a_file_that_is_deleted_before_it_was_looked_at_is_missed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     id = queued(store)
-    uploaded.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
+    stored_files.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
     tuning = done(store, id)
     assert tuning.error is not None
     assert tuning.error["code"] == "file_not_found"
@@ -198,14 +223,35 @@ def test_a_file_that_is_deleted_before_it_was_looked_at_is_missed(tmp_path: Path
 
 @pytest.mark.slow
 def test_a_file_may_be_deleted_once_it_was_looked_at(tmp_path: Path) -> None:
-    from assay.jobs.service import work_on
-
     store = Store(tmp_path)
     id = queued(store, hyperparameters={"n_epochs": 1})
     work_on(store, [CHECK]).once()
-    uploaded.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
+    stored_files.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
     assert fine_tuning.find(store, PROJECT, id).status == "queued"
     assert done(store, id).status == "succeeded"
+
+
+def checked_and_restored(store: Store) -> str:
+    """A fine-tuning whose files were looked at, after a restore, which leaves `work` out."""
+    id = queued(store, hyperparameters={"n_epochs": 1})
+    work_on(store, [CHECK]).once()
+    shutil.rmtree(work_folder(store, id))
+    return id
+
+
+@pytest.mark.slow
+def test_it_begins_again_after_a_restore(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert done(store, checked_and_restored(store)).status == "succeeded"
+
+
+def test_a_file_that_is_gone_after_a_restore_is_missed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id = checked_and_restored(store)
+    stored_files.remove(store, PROJECT, fine_tuning.find(store, PROJECT, id).request.training_file)
+    tuning = done(store, id)
+    assert tuning.error is not None
+    assert tuning.error["code"] == "file_not_found"
 
 
 def test_what_waits_is_cancelled_at_once_and_stays_so(tmp_path: Path) -> None:

@@ -35,11 +35,13 @@ from assay.jobs.step_metrics import StepMetrics
 from assay.jobs.training_data import Checked, hold_back
 from assay.jobs.worker import Finished, HandOn, Work
 from assay.models.device import best_device
+from assay.models.lineage import keep_rows
 from assay.models.load import load, load_tokenizer
 from assay.models.show import describe
 from assay.models.versions import VersionRecord, save_version, versions_folder
-from assay.store import uploaded
+from assay.store import stored_files
 from assay.store.files import replacing
+from assay.store.store import Store
 from assay.store.tables import (
     AgentRow,
     FineTuningCheckpointRow,
@@ -66,18 +68,16 @@ def check(work: Work) -> HandOn:
         ModelError: the base model cannot be had.
     """
     store, tuning = work.store, _tuning(work)
-    request, folder = tuning.request, work_folder(work.store, work.job.id)
-    given = {"training": request.training_file, "validation": request.validation_file}
-    files = {kind: name for kind, name in given.items() if name}
+    request = tuning.request
+    files = _files(tuning)
     work.say("Validating " + " and ".join(f"{kind} file: {name}" for kind, name in files.items()))
-    for kind, name in files.items():
-        _take(work, kind, name, folder)
+    _take(work, files)
     tokenizer, limit = load_tokenizer(request.model, work)
     training, validation = _checked(work, tuning, Template.of(tokenizer), limit)
     for checked, kind in ((training, "training"), (validation, "validation")):
         for message, count in checked.warnings.values() if checked else ():
             more = f" ({count} lines in all.)" if count > 1 else ""
-            queue.note(store, work.job.id, f"{kind} file: {message}{more}", kind="warning")
+            queue.note(store, work.job, f"{kind} file: {message}{more}", kind="warning")
     rows = len(training.examples)
     if validation is None:
         rows -= len(hold_back(training.examples, tuning.seed))
@@ -120,6 +120,7 @@ def train(work: Work) -> Finished:
     assert tuning.chosen is not None
     settings = FineTune.model_validate(tuning.chosen["settings"])
     with _alone(folder):
+        _take(work, _files(tuning))  # again, where its folder is gone: a backup leaves it out
         work.say("Fine-tuning job started")
         loaded = load(tuning.request.model, dtype="float32", progress=work)
         loaded.model.to(best_device())
@@ -139,11 +140,11 @@ def train(work: Work) -> Finished:
 
 
 class _Part:
-    """Training or validation: units for the trainer, and the hash of what they say."""
+    """Training or validation: units for the trainer, and by what hash its rows are remembered."""
 
-    def __init__(self, checked: Checked, places: list[int]) -> None:
+    def __init__(self, store: Store, checked: Checked, places: list[int]) -> None:
         self.units: list[Unit] = [unit for place in places for unit in checked.units[place]]
-        self.sha256 = training_data.digest([checked.examples[place] for place in places])
+        self.rows = keep_rows(store, (checked.examples[place] for place in places))
 
 
 class _Run:
@@ -210,8 +211,10 @@ class _Run:
         version = self._save(made, validation_loss)
         name = fine_tuning.served_name(self.tuning, version)
         id = "file-" + hashlib.sha256(self.tuning.id.encode()).hexdigest()[:24]
-        written = uploaded.write(self.store, [self.metrics.csv().encode()], uploaded.FILE_BYTES, id)
-        file = uploaded.row_of(written, self.tuning.project, "step_metrics.csv", RESULTS)
+        written = stored_files.write(
+            self.store, [self.metrics.csv().encode()], stored_files.FILE_BYTES, id
+        )
+        file = stored_files.row_of(written, self.tuning.project, "step_metrics.csv", RESULTS)
         events = [
             _event(self.work, f"New fine-tuned model created: {name.name}"),
             _event(self.work, "The job has successfully completed"),
@@ -230,7 +233,7 @@ class _Run:
         record = VersionRecord(
             base=self.tuning.request.model,
             base_sha256=self.base_sha256,
-            data={name: part.sha256 for name, part in self.parts.items()},
+            data={name: part.rows for name, part in self.parts.items()},
             settings=self.tuning.chosen["settings"] | choices,
             seed=self.tuning.seed,
             code=__version__,
@@ -269,24 +272,43 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _take(work: Work, kind: str, id: str, folder: Path) -> None:
-    """A name of our own for the bytes of a file, so that it may be deleted meanwhile."""
-    target = folder / f"{kind}.jsonl"
-    if target.exists():
-        return
+def _files(tuning: FineTuning) -> dict[str, str]:
+    given = {
+        "training": tuning.request.training_file,
+        "validation": tuning.request.validation_file,
+    }
+    return {kind: id for kind, id in given.items() if id}
+
+
+def _take(work: Work, files: dict[str, str]) -> None:
+    """Names of our own for the bytes of the files, so that they may be deleted meanwhile.
+
+    Raises:
+        DataError: one was deleted before.
+    """
+    folder = work_folder(work.store, work.job.id)
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        uploaded.find(work.store, work.job.project, id)
-        source = uploaded.path_of(work.store, id)
+    for kind, id in files.items():
+        target = folder / f"{kind}.jsonl"
+        if target.exists():
+            continue
         try:
-            os.link(source, target)
-        except FileNotFoundError:
-            raise NotFoundError(f"no such file: {id}") from None
-        except OSError:  # a file system without hard links
-            with replacing(target) as file, source.open("rb") as bytes:
-                shutil.copyfileobj(bytes, file)
-    except NotFoundError:
-        raise _refused(work, kind, f"The {kind} file {id} was deleted.", "file_not_found") from None
+            stored_files.find(work.store, work.job.project, id)
+            _link(stored_files.path_of(work.store, id), target)
+        except (NotFoundError, FileNotFoundError):
+            raise _refused(
+                work, kind, f"The {kind} file {id} was deleted.", "file_not_found"
+            ) from None
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:  # a file system without hard links
+        with replacing(target) as file, source.open("rb") as bytes:
+            shutil.copyfileobj(bytes, file)
 
 
 def _refused(work: Work, kind: str, message: str, code: str) -> DataError:
@@ -336,11 +358,17 @@ def _parts(work: Work, tuning: FineTuning, template: Template, limit: int) -> di
     everything = list(range(len(training.examples)))
     if validation is not None:
         rest = list(range(len(validation.examples)))
-        return {"train": _Part(training, everything), "validation": _Part(validation, rest)}
+        return {
+            "train": _Part(work.store, training, everything),
+            "validation": _Part(work.store, validation, rest),
+        }
     held = hold_back(training.examples, tuning.seed)
     work.say(
         f"No validation file: {len(held)} of {len(everything)} examples are held back to find the "
         "best epoch."
     )
     kept = [place for place in everything if place not in held]
-    return {"train": _Part(training, kept), "validation": _Part(training, sorted(held))}
+    return {
+        "train": _Part(work.store, training, kept),
+        "validation": _Part(work.store, training, sorted(held)),
+    }
