@@ -217,13 +217,13 @@ def _stopped() -> NoReturn:
 def run() -> None:
     """The entry point: errors become sentences and exit codes."""
     try:
-        for argument in sys.argv[1:]:
-            if any("\ud800" <= character <= "\udfff" for character in argument):
-                raise UsageError("an argument is no UTF-8 text.", where=ascii(argument))
         app()
     except AssayError as error:
         print(f"assay: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except UnicodeEncodeError as error:  # bytes of an argument that are no text, on their way out
+        print(f"assay: an argument is no UTF-8 text: {ascii(error.object)[:200]}.", file=sys.stderr)
+        sys.exit(UsageError.exit_code)
     except KeyboardInterrupt:
         _stopped()
     except SystemExit as end:
