@@ -28,8 +28,12 @@ def test_completions(server: Running) -> None:
     assert client.create(model=STARTER, prompt="a", echo=True).choices[0].text == "aa!"
     assert client.create(model=STARTER, prompt=[1, 2]).choices[0].text == "1 2!"
     assert server.engine.asked[0][2].max_new_tokens == 16
-    stream = client.create(model=STARTER, prompt="a b", stream=True)
-    assert "".join(chunk.choices[0].text for chunk in stream) == "a b!"
+    stream = client.create(model=STARTER, prompt="a b", stream=True, logprobs=1)
+    chunks = [chunk.choices[0] for chunk in stream]
+    assert "".join(chunk.text for chunk in chunks) == "a b!"
+    offsets = [offset for c in chunks if c.logprobs for offset in c.logprobs.text_offset or ()]
+    assert offsets == [0, 1]
+    assert all(chunk.text for chunk in chunks[:-1])
 
 
 @pytest.mark.parametrize("body", [{"suffix": "x"}, {"best_of": 3}, {"prompt": []}, {"logprobs": 6}])

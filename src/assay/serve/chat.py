@@ -29,7 +29,7 @@ from assay.serve.conversation import (
 )
 from assay.serve.errors import of_any
 from assay.serve.exchange import Exchange, converse
-from assay.serve.logprobs import content_logprobs
+from assay.serve.logprobs import content_logprobs, told
 from assay.serve.route import JsonRoute, Strict
 from assay.serve.streams import DONE, Events, event
 
@@ -181,7 +181,7 @@ async def _events(exchange: Exchange, body: ChatRequest) -> AsyncIterator[str]:
         async for number, item in exchange.items():
             if isinstance(item, Piece):
                 text = readers[number].feed(item.text) if tools else item.text
-                logprobs = content_logprobs([item]) if body.logprobs else None
+                logprobs = content_logprobs([item]) if body.logprobs and told([item]) else None
                 if text or logprobs:
                     yield chunk(number, {"content": text}, logprobs=logprobs)
                 continue
