@@ -80,13 +80,19 @@ class Exchange:
         self._metrics.first_token(self.served.name, time.perf_counter() - self._began)
 
     async def items(self) -> AsyncIterator[tuple[int, Item]]:
-        """Pieces and ends as they come; they are kept in `choices`, too."""
+        """Pieces and ends as they come; they are kept in `choices`, too.
+
+        Raises:
+            ModelError: an answer without an end.
+        """
         assert self._first is not None
         self._keep(*self._first)
         yield self._first
         async for number, item in self._items:
             self._keep(number, item)
             yield number, item
+        if any(choice.end is None for choice in self.choices):
+            raise ModelError("the answer broke off before its end.")
         self._metrics.tokens(self.served.name, self.usage())
 
     async def all(self) -> list[Choice]:
@@ -116,8 +122,8 @@ class Exchange:
         self._items.close()
 
     def usage(self) -> dict[str, int]:
-        """Tokens; the prompt of several answers counts once."""
-        ends = [choice.end or End("stop", 0, 0) for choice in self.choices]
+        """Tokens, once all has come; the prompt of several answers counts once."""
+        ends = [choice.end for choice in self.choices if choice.end is not None]
         prompts = [ends[i : i + self._each] for i in range(0, len(ends), self._each)]
         return {
             "prompt": sum(max(end.prompt_tokens for end in group) for group in prompts),
