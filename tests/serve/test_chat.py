@@ -10,7 +10,8 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from assay.generate.serving import BusyError, PromptTooLongError
+from assay.errors import ModelError
+from assay.generate.serving import BusyError, Piece, PromptTooLongError
 from tests.serve.running import STARTER, Running
 
 HELLO: Any = [{"role": "user", "content": "hello there you"}]
@@ -278,10 +279,27 @@ def test_errors_of_the_engine_have_their_status(server: Running) -> None:
     with pytest.raises(openai.InternalServerError) as broken:
         client.create(model=STARTER, messages=HELLO)
     assert "secret" not in str(broken.value)
+    server.engine.error = ModelError("broken.", where="/srv/secret.gguf", fix="Remove secret.gguf.")
+    with pytest.raises(openai.InternalServerError) as unloadable:
+        client.create(model=STARTER, messages=HELLO)
+    assert unloadable.value.status_code == 503
+    assert "secret" not in str(unloadable.value)
     server.engines.missing.add(STARTER)
     with pytest.raises(openai.InternalServerError) as missing:
         client.create(model=STARTER, messages=HELLO)
     assert missing.value.status_code == 503
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_breaks_off_is_an_error_not_a_whole_one(
+    server: Running, stream: bool
+) -> None:
+    server.engine._say = lambda *_: iter([Piece("half an")])  # type: ignore[method-assign]
+    with pytest.raises(openai.APIError, match="broke off"):
+        made: Any = server.client().chat.completions.create(
+            model=STARTER, messages=HELLO, stream=stream
+        )
+        list(made)
 
 
 def test_an_error_in_the_middle_of_a_stream_is_told(server: Running) -> None:
