@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -165,8 +166,8 @@ class Exchange:
 
 def fingerprint(served: Served) -> str:
     """Short name of who answers, fit for `system_fingerprint`."""
-    whole = served.agent.id if served.agent else served.model.removeprefix("version:")
-    return f"fp_{whole[:16]}"
+    whole = served.agent.id if served.agent else served.model
+    return f"fp_{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
 
 
 async def converse(
