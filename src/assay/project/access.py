@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import secrets
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
+from assay.agent.versions import user
 from assay.errors import AssayError, UsageError
 from assay.store.audit import audit
 from assay.store.store import Store
@@ -114,10 +114,7 @@ def revoke_key(store: Store, id: str, who: str | None = None) -> ApiKey:
 
 def local_user() -> str:
     """Who works on the command line, for the audit log."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (OSError, KeyError):
-        return "cli:unknown"
+    return f"cli:{user()}"
 
 
 def _hash(secret: str) -> str:
