@@ -161,6 +161,16 @@ def test_a_schema_that_cannot_be_enforced_is_refused(server: Running) -> None:
             response_format={"type": "json_schema", "json_schema": form},
         )
     assert caught.value.param == "response_format"
+    tool: Any = {"name": "f", "parameters": form["schema"]}
+    with pytest.raises(openai.BadRequestError) as forced:
+        server.client().chat.completions.create(
+            model=STARTER,
+            messages=HELLO,
+            response_format={"type": "text"},
+            tools=[{"type": "function", "function": tool}],
+            tool_choice="required",
+        )
+    assert forced.value.param == "tools"
     assert not server.engine.asked
 
 
@@ -342,3 +352,19 @@ def test_watchers_see_what_was_answered(server: Running) -> None:
     assert [s.answers for s in seen] == [(("hello there you", ()),)] * 2
     assert seen[0].id == made.id
     assert seen[0].messages[0].content == "hello there you"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_watcher_that_fails_takes_no_answer_away(
+    server: Running, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_: Any) -> None:
+        raise OSError("the disk is full")
+
+    server.workspace.watchers.append(fails)
+    with server.http() as http:
+        body = {"model": STARTER, "messages": HELLO, "stream": stream}
+        told = http.post("/v1/chat/completions", json=body)
+    assert told.status_code == 200
+    assert "error" not in told.text
+    assert "could not be kept" in caplog.text

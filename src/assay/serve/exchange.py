@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -26,6 +27,7 @@ from assay.serve.metrics import Metrics
 from assay.serve.streams import Interleaved, Item, Start, unless_gone
 
 _T = TypeVar("_T")
+log = logging.getLogger("assay.serve")
 
 
 @dataclass(slots=True)
@@ -133,7 +135,7 @@ class Exchange:
         }
 
     async def answered(self, answers: Sequence[tuple[str, Sequence[ToolCall]]]) -> None:
-        """Tell those who keep traces."""
+        """Tell those who keep traces; that they cannot write takes no answer from its client."""
         workspace: Workspace = self.request.app.state.workspace
         if not workspace.watchers:
             return
@@ -149,7 +151,10 @@ class Exchange:
             seconds=time.perf_counter() - self._began,
         )
         for watch in workspace.watchers:
-            await run_in_threadpool(watch, said)
+            try:
+                await run_in_threadpool(watch, said)
+            except Exception as error:
+                log.error("the trace of %s could not be kept", self.id, exc_info=error)
 
     def _keep(self, number: int, item: Item) -> None:
         choice = self.choices[number]
