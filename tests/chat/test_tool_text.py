@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -76,14 +77,52 @@ def test_strict_arguments_follow_their_schema() -> None:
         assert len(find_calls(text, [WEATHER])[1]) == 1
 
 
-def test_a_pattern_cannot_hold_up_the_server() -> None:
-    function = {
-        "name": "f",
-        "strict": True,
-        "parameters": {"properties": {"a": {"pattern": "^(a+)+$"}}},
-    }
-    text = f'{{"name": "f", "arguments": {{"a": "{"a" * 60}!"}}}}'
+_EVIL = "^(a+)+$"
+_A = f"{'a' * 60}!"
+_TWICE = {
+    f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]}
+    for n in range(40)
+}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"properties": {"a": {"pattern": _EVIL}}},
+        {"properties": {"a": {"anyOf": [{"pattern": f"{_EVIL}|{n}"} for n in range(500)]}}},
+        {"properties": {"a": {"$schema": "http://json-schema.org/draft-07/schema#",
+                              "pattern": _EVIL}}},
+        {"$ref": "#/$defs/d0", "$defs": {**_TWICE, "d40": {"minProperties": 1}}},
+        {"properties": {f"p{n}": {"type": "string"} for n in range(20_000)}, "required": ["p0"]},
+        {"type": 3},
+    ],
+)  # fmt: skip
+def test_a_schema_cannot_hold_up_the_server(parameters: dict[str, Any]) -> None:
+    function = {"name": "f", "strict": True, "parameters": parameters}
+    text = f'{{"name": "f", "arguments": {{"a": "{_A}"}}}}'
+    began = time.monotonic()
     assert find_calls(text, [{"type": "function", "function": function}])[1] == ()
+    assert time.monotonic() - began < 1
+
+
+def test_patterns_of_names_are_not_looked_at() -> None:
+    schema = {"patternProperties": {_EVIL: {"type": "null"}}, "additionalProperties": False}
+    function = {"name": "f", "strict": True, "parameters": schema}
+    text = f'{{"name": "f", "arguments": {{"{_A}": 1}}}}'
+    assert len(find_calls(text, [{"type": "function", "function": function}])[1]) == 1
+
+
+def test_blanks_cannot_hold_up_the_server() -> None:
+    text = f"<tool_call>x{' ' * 100_000}y"
+    began = time.monotonic()
+    assert find_calls(text, [WEATHER]) == (text, ())
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("value", ['"\\ud800"', "1e999", "NaN"])
+def test_arguments_that_cannot_be_sent_are_no_call(value: str) -> None:
+    text = f'{{"name": "weather", "arguments": {{"city": {value}}}}}'
+    assert find_calls(text, [WEATHER]) == (text, ())
 
 
 def test_no_reference_is_fetched() -> None:

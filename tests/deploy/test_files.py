@@ -11,6 +11,8 @@ from ruamel.yaml import YAML
 from typer.main import get_command
 
 from assay.cli.main import app
+from assay.jobs.service import STOP_SECONDS
+from assay.serve.server import DRAIN_S
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
@@ -41,6 +43,7 @@ def test_the_dockerfile() -> None:
 def test_the_compose_file() -> None:
     compose = YAML(typ="safe").load((DEPLOY / "compose.yaml").read_text())
     service = compose["services"]["assay"]
+    assert int(service["stop_grace_period"].removesuffix("s")) > DRAIN_S + STOP_SECONDS
     assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).exists()
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert {volume.split(":")[0] for volume in service["volumes"]} == set(compose["volumes"])
@@ -51,6 +54,8 @@ def test_the_systemd_unit() -> None:
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read_string((DEPLOY / "assay.service").read_text())
     assert set(unit.sections()) == {"Unit", "Service", "Install"}
+    assert int(unit["Service"]["TimeoutStopSec"]) > DRAIN_S + STOP_SECONDS
+    assert unit["Service"]["KillMode"] == "mixed"  # else workers are stopped, and started again
     command = unit["Service"]["ExecStart"].split()
     assert command[0].endswith("/bin/assay")
     assert command[1] == "serve"

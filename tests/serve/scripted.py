@@ -58,6 +58,9 @@ class ScriptedEngine:
                 token = TokenLogprob(word, -0.5, word.encode())
                 asked = sampling.logprobs
                 yield Piece(word, token, (token,) * asked) if asked is not None else Piece(word)
+            if sampling.logprobs is not None:  # real engines tell of the token that ends it, too
+                end = TokenLogprob("", -0.1, b"")
+                yield Piece("", end, (end,) * sampling.logprobs)
             cut = most is not None and most < len(spelled)
             yield End("length" if cut else "stop", prompt, len(spelled[:most]), 0)
         finally:

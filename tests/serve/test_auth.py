@@ -107,11 +107,14 @@ def test_a_large_body_is_refused(server: Running, monkeypatch: pytest.MonkeyPatc
             yield b" " * 200
 
     with server.http() as http:
-        for content in (b" " * 1001, parts()):
-            headers = {"Content-Type": "application/json"}
-            told = http.post("/v1/chat/completions", content=content, headers=headers)
-            assert told.status_code == 413
-            assert told.json()["error"]["code"] == "request_too_large"
+        headers = {"Content-Type": "application/json"}
+        for path in ("/v1/chat/completions", "/v1/uploads", "/v1/uploads/x/complete"):
+            for content in (b" " * 1001, parts()):
+                told = http.post(path, content=content, headers=headers)
+                assert told.status_code == 413
+                assert told.json()["error"]["code"] == "request_too_large"
+        files = {"file": ("a", b" " * 1001)}
+        assert http.post("/v1/files", files=files, data={"purpose": "batch"}).status_code == 200
 
 
 def test_a_key_has_so_many_requests_at_once(tmp_path: Path) -> None:

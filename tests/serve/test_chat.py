@@ -10,7 +10,8 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from assay.generate.serving import BusyError, PromptTooLongError
+from assay.errors import ModelError
+from assay.generate.serving import BusyError, Piece, PromptTooLongError
 from tests.serve.running import STARTER, Running
 
 HELLO: Any = [{"role": "user", "content": "hello there you"}]
@@ -160,6 +161,16 @@ def test_a_schema_that_cannot_be_enforced_is_refused(server: Running) -> None:
             response_format={"type": "json_schema", "json_schema": form},
         )
     assert caught.value.param == "response_format"
+    tool: Any = {"name": "f", "parameters": form["schema"]}
+    with pytest.raises(openai.BadRequestError) as forced:
+        server.client().chat.completions.create(
+            model=STARTER,
+            messages=HELLO,
+            response_format={"type": "text"},
+            tools=[{"type": "function", "function": tool}],
+            tool_choice="required",
+        )
+    assert forced.value.param == "tools"
     assert not server.engine.asked
 
 
@@ -278,10 +289,28 @@ def test_errors_of_the_engine_have_their_status(server: Running) -> None:
     with pytest.raises(openai.InternalServerError) as broken:
         client.create(model=STARTER, messages=HELLO)
     assert "secret" not in str(broken.value)
+    server.engine.error = ModelError("broken.", where="/srv/secret.gguf", fix="Remove secret.gguf.")
+    with pytest.raises(openai.InternalServerError) as unloadable:
+        client.create(model=STARTER, messages=HELLO)
+    assert unloadable.value.status_code == 503
+    assert "secret" not in str(unloadable.value)
     server.engines.missing.add(STARTER)
     with pytest.raises(openai.InternalServerError) as missing:
         client.create(model=STARTER, messages=HELLO)
     assert missing.value.status_code == 503
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_breaks_off_is_an_error_not_a_whole_one(
+    server: Running, stream: bool
+) -> None:
+    server.engine._say = lambda *_: iter([Piece("half an")])  # type: ignore[method-assign]
+    body = {"model": STARTER, "messages": HELLO, "stream": stream}
+    with server.http() as http:
+        told = http.post("/v1/chat/completions", json=body)
+    assert told.status_code == (200 if stream else 503)
+    assert "broke off" in told.text
+    assert "[DONE]" not in told.text
 
 
 def test_an_error_in_the_middle_of_a_stream_is_told(server: Running) -> None:
@@ -323,3 +352,19 @@ def test_watchers_see_what_was_answered(server: Running) -> None:
     assert [s.answers for s in seen] == [(("hello there you", ()),)] * 2
     assert seen[0].id == made.id
     assert seen[0].messages[0].content == "hello there you"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_watcher_that_fails_takes_no_answer_away(
+    server: Running, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_: Any) -> None:
+        raise OSError("the disk is full")
+
+    server.workspace.watchers.append(fails)
+    with server.http() as http:
+        body = {"model": STARTER, "messages": HELLO, "stream": stream}
+        told = http.post("/v1/chat/completions", json=body)
+    assert told.status_code == 200
+    assert "error" not in told.text
+    assert "could not be kept" in caplog.text

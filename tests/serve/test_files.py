@@ -99,6 +99,15 @@ def test_a_form_that_is_wrong_is_refused(
     assert answer.json()["error"]["param"] == param
 
 
+@pytest.mark.parametrize("seconds", ["1e999", "[]", "null", "7", '"x"'])
+def test_a_lifetime_that_is_none_is_refused(server: Running, seconds: str) -> None:
+    expiry = f'{{"anchor": "created_at", "seconds": {seconds}}}'
+    body = '{"bytes": 1, "filename": "a", "mime_type": "x", "purpose": "batch", "expires_after": '
+    headers = {"Content-Type": "application/json"}
+    answer = server.http().post("/v1/uploads", content=body + expiry + "}", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "expires_after")
+
+
 def test_bodies_that_are_no_forms(server: Running) -> None:
     for headers, body in (
         ({"Content-Type": "application/json"}, b"{}"),

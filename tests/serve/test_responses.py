@@ -55,6 +55,11 @@ def test_events(server: Running) -> None:
     assert [e.sequence_number for e in events] == list(range(10))
 
 
+def test_logprobs(server: Running) -> None:
+    made: Any = server.client().responses.create(model=STARTER, input="a b", top_logprobs=1)
+    assert [t.token for t in made.output[0].content[0].logprobs] == ["a", " b"]
+
+
 def test_the_clients_own_accumulation(server: Running) -> None:
     with server.client().responses.stream(model=STARTER, input="a b c") as stream:
         whole = stream.get_final_response()

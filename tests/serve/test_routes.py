@@ -11,6 +11,8 @@ import pytest
 
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
+from assay.project.served import Served
+from assay.serve.exchange import fingerprint
 from assay.store.tables import ServedNameRow
 from tests.serve.running import STARTER, Running
 from tests.serve.scripted import ThreeNumbers
@@ -28,8 +30,17 @@ def test_completions(server: Running) -> None:
     assert client.create(model=STARTER, prompt="a", echo=True).choices[0].text == "aa!"
     assert client.create(model=STARTER, prompt=[1, 2]).choices[0].text == "1 2!"
     assert server.engine.asked[0][2].max_new_tokens == 16
-    stream = client.create(model=STARTER, prompt="a b", stream=True)
-    assert "".join(chunk.choices[0].text for chunk in stream) == "a b!"
+    stream = client.create(model=STARTER, prompt="a b", stream=True, logprobs=1)
+    chunks = [chunk.choices[0] for chunk in stream]
+    assert "".join(chunk.text for chunk in chunks) == "a b!"
+    offsets = [offset for c in chunks if c.logprobs for offset in c.logprobs.text_offset or ()]
+    assert offsets == [0, 1]
+    assert all(chunk.text for chunk in chunks[:-1])
+
+
+def test_models_that_are_called_alike_have_fingerprints_of_their_own() -> None:
+    names = "an-organisation/model-a", "an-organisation/model-b"
+    assert len({fingerprint(Served(name, name)) for name in names}) == 2
 
 
 @pytest.mark.parametrize("body", [{"suffix": "x"}, {"best_of": 3}, {"prompt": []}, {"logprobs": 6}])
@@ -94,3 +105,6 @@ def test_health_needs_no_key_and_metrics_do(server: Running) -> None:
     assert 'assay_requests_total{route="/v1/completions",status="200"}' in text
     assert f'assay_tokens_total{{kind="completion",model="{STARTER}"}}' in text
     assert "assay_first_token_seconds_bucket" in text
+    with server.http(server.new_key("admin", project="other")) as http:
+        assert http.get("/v1/models").status_code == 200
+        assert http.get("/metrics").status_code == 403

@@ -11,24 +11,25 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
 import regex
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
-from referencing.exceptions import Unresolvable
 
 from assay.example import Message, ToolCall
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _BARE = ("{", "[", "<|python_tag|>")
-_BLOCK = re.compile(rf"{re.escape(OPEN)}\s*(.*?)\s*(?:{re.escape(CLOSE)}|\Z)", re.DOTALL)
-_PATTERN_S = 0.1
-"""Longest that a pattern of a client's schema may take on one text."""
+_BLOCK = re.compile(rf"{re.escape(OPEN)}(.*?)(?:{re.escape(CLOSE)}|\Z)", re.DOTALL)
+_SCHEMA_S = 0.1
+"""Longest that a client's schema may take on one call, its patterns and all."""
 _PREFIX = re.compile(r"\A\s*(?:\[TOOL_CALLS\]|<\|python_tag\|>)\s*")
 
 
@@ -46,7 +47,7 @@ def find_calls(text: str, tools: Sequence[dict[str, Any]]) -> tuple[str, tuple[T
     offered = {name_of(tool): tool["function"] for tool in tools}
     if OPEN in text:
         said = _BLOCK.sub("", text).strip()
-        found = [_calls(match[1], offered) for match in _BLOCK.finditer(text)]
+        found = [_calls(match[1].strip(), offered) for match in _BLOCK.finditer(text)]
     else:
         said, found = "", [_calls(_PREFIX.sub("", text), offered)]
     if not all(found):
@@ -81,36 +82,59 @@ def _call(item: Any, offered: dict[str, dict[str, Any]]) -> ToolCall | None:
     function = offered[item["name"]]
     if not isinstance(arguments, dict) or not _follows(arguments, function):
         return None
-    spelled = json.dumps(arguments, ensure_ascii=False)
+    try:
+        spelled = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+        spelled.encode()
+    except ValueError:  # an infinite number, half a character: no JSON that could be sent
+        return None
     return ToolCall(f"call_{secrets.token_hex(12)}", item["name"], spelled)
 
 
 def _follows(arguments: dict[str, Any], function: dict[str, Any]) -> bool:
     if not function.get("strict"):
         return True
-    schema = function.get("parameters") or {}
+    _deadline.set(time.monotonic() + _SCHEMA_S)
     try:
+        schema = _bounded(function.get("parameters") or {})
         # An empty registry: a reference to another machine is not followed.
-        _Validator.check_schema(schema)
-        _Validator(schema, registry=Registry()).validate(arguments)
-    except (ValidationError, SchemaError, Unresolvable, RecursionError):
+        return bool(_Validator(schema, registry=Registry()).is_valid(arguments))
+    except Exception:  # too slow, or no schema at all, which shows in ways without number
         return False
-    return True
 
 
-def _pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
-    """`pattern` with a time limit: a client's pattern must not hold up the server."""
-    try:
-        found = not isinstance(value, str) or regex.search(pattern, value, timeout=_PATTERN_S)
-    except (TimeoutError, regex.error):
-        found = None
-    if not found:
+def _bounded(schema: Any) -> Any:
+    """A schema without what would get round the clock: patterns of names, another draft's rules."""
+    if isinstance(schema, list):
+        return [_bounded(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    left_out = {"$schema"}
+    if "patternProperties" in schema:
+        left_out |= {"patternProperties", "additionalProperties", "unevaluatedProperties"}
+    return {name: _bounded(part) for name, part in schema.items() if name not in left_out}
+
+
+def _timed(follows: Callable[..., Iterator[ValidationError] | None]) -> Callable[..., Any]:
+    """A keyword that looks at the clock: references that branch take exponential time."""
+
+    def check(*given: Any) -> Iterator[ValidationError] | None:
+        if time.monotonic() > _deadline.get():
+            raise TimeoutError
+        return follows(*given)
+
+    return check
+
+
+def _pattern(_: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
+    left = max(0.001, _deadline.get() - time.monotonic())
+    if isinstance(value, str) and not regex.search(pattern, value, timeout=left):
         yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
-# The patterns of `patternProperties` have no limit in time, so that keyword is not looked at.
+_deadline: ContextVar[float] = ContextVar("deadline")
+_KEYWORDS = {**Draft202012Validator.VALIDATORS, "pattern": _pattern}
 _Validator: Any = extend(  # type: ignore[no-untyped-call]
-    Draft202012Validator, {"pattern": _pattern, "patternProperties": None}
+    Draft202012Validator, {name: _timed(follows) for name, follows in _KEYWORDS.items()}
 )
 
 

@@ -104,21 +104,18 @@ def offered(workspace: Workspace, project: str) -> list[Offered]:
         for release in releases.releases(workspace.store, project)
     ]
     with workspace.store.session() as session:
-        names = session.scalars(
-            select(ServedNameRow).where(ServedNameRow.project == project).order_by(ServedNameRow.at)
-        ).all()
+        named = session.scalars(select(ServedNameRow).order_by(ServedNameRow.at)).all()
         agents = session.scalars(
             select(AgentVersionRow).order_by(AgentVersionRow.name, AgentVersionRow.version)
         ).all()
-    lines += [Offered(row.name, "version", row.at) for row in names]
+    lines += [Offered(row.name, "version", row.at) for row in named if row.project == project]
     if project == workspace.name:
         lines += [Offered(f"{row.name}@{row.version}", "agent", row.at) for row in agents]
-    taken = {row.target for row in names}
-    for version in list_versions(workspace.store.folder):
-        reference = f"version:{version.id}"
-        if reference not in taken and _owns(workspace, version.id, project):
-            saved = datetime.fromisoformat(version.saved_at)
-            lines.append(Offered(reference, "version", saved))
+        taken = {row.target for row in named}
+        for version in list_versions(workspace.store.folder):
+            if (reference := f"version:{version.id}") not in taken:
+                saved = datetime.fromisoformat(version.saved_at)
+                lines.append(Offered(reference, "version", saved))
     lines += [Offered(name, "base") for name in base_models(workspace, project)]
     lines += [Offered(name, "embedder") for name in embedders()]
     return lines

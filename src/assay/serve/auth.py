@@ -6,6 +6,7 @@ It also holds what a key may have: bytes of a body and requests at once.
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -26,7 +27,8 @@ BODY_BYTES = 8 * 2**20
 """The largest body, unless it is an upload: far more text than a context holds."""
 UPLOAD_BYTES = 520 * 2**20
 """The largest body of a file upload: OpenAI's 512 MB and its form."""
-UPLOAD_PATHS = ("/v1/files", "/v1/uploads")
+UPLOAD_PATH = re.compile(r"/v1/files/?|/v1/uploads/[^/]+/parts/?")
+"""Where forms go to disk as they come; every other body is held in memory."""
 REQUESTS_AT_ONCE = 128
 """Of one key."""
 REMEMBERED_S = 1.0
@@ -93,7 +95,7 @@ class Gate:
         headers = Headers(scope=scope)
         try:
             caller = await self._caller(headers.get("authorization"))
-            limit = UPLOAD_BYTES if scope["path"].startswith(UPLOAD_PATHS) else BODY_BYTES
+            limit = UPLOAD_BYTES if UPLOAD_PATH.fullmatch(scope["path"]) else BODY_BYTES
             _check_length(headers.get("content-length"), limit)
             if self._running[caller.key_id] >= self.at_once:
                 raise ApiError(

@@ -29,7 +29,7 @@ from assay.serve.conversation import (
 )
 from assay.serve.errors import of_any
 from assay.serve.exchange import Exchange, converse
-from assay.serve.logprobs import content_logprobs
+from assay.serve.logprobs import content_logprobs, told
 from assay.serve.route import JsonRoute, Strict
 from assay.serve.streams import DONE, Events, event
 
@@ -80,13 +80,17 @@ class ChatRequest(Sampled):
             raise ValueError("`top_logprobs` needs `logprobs` to be true")
         if self.stream_options is not None and not self.stream:
             raise ValueError("`stream_options` needs `stream` to be true")
-        if self.tool_choice not in (None, "none", "auto") and self._format() is not None:
+        if self.forces() and self._format() is not None:
             raise ValueError("a forced `tool_choice` cannot be joined with `response_format`")
         return self
 
     def _format(self) -> ResponseFormat | None:
         given = self.response_format
         return None if given is None or given.type == "text" else given
+
+    def forces(self) -> bool:
+        """Whether a call must be made."""
+        return self.tool_choice not in (None, "none", "auto")
 
     def offered(self) -> list[dict[str, Any]]:
         """The tools that may be called."""
@@ -127,7 +131,7 @@ async def create(
         [message.to_message() for message in body.messages],
         body.offered(),
         body.wishes(),
-        form="response_format" if body.response_format else "tools",
+        form="tools" if body.forces() else "response_format",
         count=body.n or 1,
     )
     if body.stream:
@@ -181,7 +185,7 @@ async def _events(exchange: Exchange, body: ChatRequest) -> AsyncIterator[str]:
         async for number, item in exchange.items():
             if isinstance(item, Piece):
                 text = readers[number].feed(item.text) if tools else item.text
-                logprobs = content_logprobs([item]) if body.logprobs else None
+                logprobs = content_logprobs([item]) if body.logprobs and told([item]) else None
                 if text or logprobs:
                     yield chunk(number, {"content": text}, logprobs=logprobs)
                 continue

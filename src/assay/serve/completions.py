@@ -20,7 +20,7 @@ from assay.serve.chat import StreamOptions, usage_of
 from assay.serve.conversation import MOST_CHOICES, Sampled, Stop, stops
 from assay.serve.errors import ApiError, of_any
 from assay.serve.exchange import Exchange, several
-from assay.serve.logprobs import legacy_logprobs
+from assay.serve.logprobs import legacy_logprobs, told
 from assay.serve.route import JsonRoute
 from assay.serve.streams import DONE, Events, Item, event
 
@@ -150,9 +150,9 @@ async def _events(
                 yield chunk(number, "", finish=item.finish)
                 continue
             logprobs = None
-            if body.logprobs is not None:
+            if body.logprobs is not None and (tokens := told([item])):
                 logprobs = legacy_logprobs([item], offsets[number])
-                offsets[number] += len(item.token.text) if item.token else 0
+                offsets[number] += len(tokens[0][0].text)
             if item.text or logprobs:
                 yield chunk(number, item.text, logprobs)
         if with_usage:

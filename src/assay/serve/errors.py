@@ -88,8 +88,9 @@ def of_assay(error: AssayError) -> ApiError:
     if isinstance(error, PromptTooLongError):
         return ApiError(400, message, code="context_length_exceeded", param="messages")
     if isinstance(error, ModelError):
+        # Which file it is and what to do about it is for whoever runs the server.
         log.error("%s", error)
-        return ApiError(503, message, "server_error", "model_unavailable", "model")
+        return ApiError(503, error.what, "server_error", "model_unavailable", "model")
     if isinstance(error, (ConfigError, DataError, UsageError)):
         return ApiError(400, message, code="invalid_value")
     return ApiError(400, message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -25,6 +27,7 @@ from assay.serve.metrics import Metrics
 from assay.serve.streams import Interleaved, Item, Start, unless_gone
 
 _T = TypeVar("_T")
+log = logging.getLogger("assay.serve")
 
 
 @dataclass(slots=True)
@@ -80,13 +83,19 @@ class Exchange:
         self._metrics.first_token(self.served.name, time.perf_counter() - self._began)
 
     async def items(self) -> AsyncIterator[tuple[int, Item]]:
-        """Pieces and ends as they come; they are kept in `choices`, too."""
+        """Pieces and ends as they come; they are kept in `choices`, too.
+
+        Raises:
+            ModelError: an answer without an end.
+        """
         assert self._first is not None
         self._keep(*self._first)
         yield self._first
         async for number, item in self._items:
             self._keep(number, item)
             yield number, item
+        if any(choice.end is None for choice in self.choices):
+            raise ModelError("the answer broke off before its end.")
         self._metrics.tokens(self.served.name, self.usage())
 
     async def all(self) -> list[Choice]:
@@ -116,8 +125,8 @@ class Exchange:
         self._items.close()
 
     def usage(self) -> dict[str, int]:
-        """Tokens; the prompt of several answers counts once."""
-        ends = [choice.end or End("stop", 0, 0) for choice in self.choices]
+        """Tokens, once all has come; the prompt of several answers counts once."""
+        ends = [choice.end for choice in self.choices if choice.end is not None]
         prompts = [ends[i : i + self._each] for i in range(0, len(ends), self._each)]
         return {
             "prompt": sum(max(end.prompt_tokens for end in group) for group in prompts),
@@ -126,7 +135,7 @@ class Exchange:
         }
 
     async def answered(self, answers: Sequence[tuple[str, Sequence[ToolCall]]]) -> None:
-        """Tell those who keep traces."""
+        """Tell those who keep traces; that they cannot write takes no answer from its client."""
         workspace: Workspace = self.request.app.state.workspace
         if not workspace.watchers:
             return
@@ -142,7 +151,10 @@ class Exchange:
             seconds=time.perf_counter() - self._began,
         )
         for watch in workspace.watchers:
-            await run_in_threadpool(watch, said)
+            try:
+                await run_in_threadpool(watch, said)
+            except Exception as error:
+                log.error("the trace of %s could not be kept", self.id, exc_info=error)
 
     def _keep(self, number: int, item: Item) -> None:
         choice = self.choices[number]
@@ -159,8 +171,8 @@ class Exchange:
 
 def fingerprint(served: Served) -> str:
     """Short name of who answers, fit for `system_fingerprint`."""
-    whole = served.agent.id if served.agent else served.model.removeprefix("version:")
-    return f"fp_{whole[:16]}"
+    whole = served.agent.id if served.agent else served.model
+    return f"fp_{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
 
 
 async def converse(

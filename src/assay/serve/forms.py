@@ -75,7 +75,7 @@ def lifetime(expires_after: Mapping[str, Any] | None) -> int | None:
         return None
     try:
         seconds = int(expires_after["seconds"])
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         seconds = 0
     least, most = LIFETIMES_S
     if expires_after.get("anchor") != "created_at" or not least <= seconds <= most:

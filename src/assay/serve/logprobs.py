@@ -8,6 +8,18 @@ from typing import Any
 from assay.generate.serving import Piece, TokenLogprob
 
 
+def told(pieces: Sequence[Piece]) -> list[tuple[TokenLogprob, tuple[TokenLogprob, ...]]]:
+    """The tokens of an answer and the likeliest ones beside each.
+
+    Engines tell of the token that ends it, too; it has no bytes and is no part of the text.
+    """
+    return [
+        (piece.token, piece.top)
+        for piece in pieces
+        if piece.token is not None and piece.token.bytes
+    ]
+
+
 def content_logprobs(pieces: Sequence[Piece]) -> dict[str, Any]:
     """Of chat: every token with its bytes and the likeliest ones at its place."""
     return {"content": token_logprobs(pieces), "refusal": None}
@@ -16,23 +28,20 @@ def content_logprobs(pieces: Sequence[Piece]) -> dict[str, Any]:
 def token_logprobs(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
     """One entry a token."""
     return [
-        {**_spelled(piece.token), "top_logprobs": [_spelled(top) for top in piece.top]}
-        for piece in pieces
-        if piece.token is not None
+        {**_spelled(token), "top_logprobs": [_spelled(one) for one in top]}
+        for token, top in told(pieces)
     ]
 
 
 def legacy_logprobs(pieces: Sequence[Piece], start: int = 0) -> dict[str, Any]:
     """Of `/v1/completions`: four lists of one length; offsets count characters from `start`."""
     tokens, logprobs, tops, offsets = [], [], [], []
-    for piece in pieces:
-        if piece.token is None:
-            continue
-        tokens.append(piece.token.text)
-        logprobs.append(_finite(piece.token.logprob))
-        tops.append({top.text: _finite(top.logprob) for top in piece.top})
+    for token, top in told(pieces):
+        tokens.append(token.text)
+        logprobs.append(_finite(token.logprob))
+        tops.append({one.text: _finite(one.logprob) for one in top})
         offsets.append(start)
-        start += len(piece.token.text)
+        start += len(token.text)
     return {
         "tokens": tokens,
         "token_logprobs": logprobs,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assay.serve.auth import authenticated
+from assay.project.workspace import Workspace
+from assay.serve.auth import Caller, authenticated
+from assay.serve.errors import ApiError
 
 router = APIRouter(tags=["health"])
 
@@ -89,8 +92,18 @@ class Measure:
             self.metrics.ended(route, status, time.perf_counter() - started)
 
 
-@router.get("/metrics", dependencies=[Depends(authenticated("admin"))])
-def metrics(request: Request) -> Response:
-    """In Prometheus' text format."""
+@router.get("/metrics")
+def metrics(
+    request: Request, caller: Annotated[Caller, Depends(authenticated("admin"))]
+) -> Response:
+    """In Prometheus' text format, for the folder's own project: they tell of every project."""
+    workspace: Workspace = request.app.state.workspace
+    if caller.project != workspace.name:
+        raise ApiError(
+            403,
+            "Metrics are of the whole server; they take an admin key of the folder's own project.",
+            "permission_error",
+            "insufficient_permissions",
+        )
     kept: Metrics = request.app.state.metrics
     return Response(generate_latest(kept.registry), media_type=CONTENT_TYPE_LATEST)

@@ -37,7 +37,7 @@ async def create(
         body.messages(),
         body.offered(),
         body.wishes(),
-        form="text.format" if body.text else "tools",
+        form="tools" if body.forces() else "text.format",
         prefix="resp_",
     )
     writer = Writer(exchange, body)

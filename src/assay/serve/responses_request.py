@@ -150,6 +150,10 @@ class ResponseRequest(Sampled):
             return [*turns, Message("user", self.input)]
         return [*turns, *joined([item.to_message() for item in self.input])]
 
+    def forces(self) -> bool:
+        """Whether a call must be made."""
+        return self.tool_choice not in (None, "none", "auto")
+
     def offered(self) -> list[dict[str, Any]]:
         """The tools that may be called, in chat's form."""
         if self.tool_choice == "none":
