@@ -38,8 +38,15 @@ def test_traces_are_kept_once_switched_on_and_never_before(server: Running) -> N
     system_prompt(server, "kept")
     assert not traces(store, owner, "kept", count=9)
     policies.switch_on(store, owner, "kept", who="test")
-    made = server.client().chat.completions.create(model="kept", messages=ASKED)  # type: ignore[arg-type]
+    made = server.client().chat.completions.create(
+        model="kept",
+        messages=ASKED,  # type: ignore[arg-type]
+        tools=[
+            {"type": "function", "function": {"name": "send", "parameters": {"type": "object"}}}
+        ],
+    )
     [kept] = traces(store, owner, "kept", count=9)
     assert kept.id == made.id
+    assert [tool["function"]["name"] for tool in kept.tools] == ["send"]
     assert "ann.lee@harbourmail.com" not in str(kept.to_dict())
     assert str(kept.answer["content"]).startswith("Write to <")

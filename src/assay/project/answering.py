@@ -56,7 +56,7 @@ class Answered:
 
     Attributes:
         id: what the client knows the answer by.
-        messages: the client's, without what the agent puts around them.
+        messages, tools: the client's, without what the agent puts around them.
         answers: text and calls of each.
         seconds: from the request to the last token.
     """
@@ -66,6 +66,7 @@ class Answered:
     key_id: str
     served: Served
     messages: tuple[Message, ...]
+    tools: tuple[dict[str, Any], ...]
     answers: tuple[tuple[str, tuple[ToolCall, ...]], ...]
     prompt_tokens: int
     completion_tokens: int

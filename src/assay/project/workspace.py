@@ -106,6 +106,7 @@ class Workspace:
             said.served.agent.id,
             id=said.id,
             messages=said.messages,
+            tools=said.tools,
             answer=Message("assistant", text, tool_calls=calls),
             usage={
                 "prompt_tokens": said.prompt_tokens,

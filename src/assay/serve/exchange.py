@@ -62,13 +62,14 @@ class Exchange:
         prefix: str,
         asked: Sequence[Message],
         each: int,
+        tools: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.request, self.caller, self.served = request, caller, served
         self.id = f"{prefix}{secrets.token_hex(12)}"
         self.created = int(time.time())
         self.fingerprint = fingerprint(served)
         self.choices = [Choice() for _ in starts]
-        self.messages = tuple(asked)
+        self.messages, self.tools = tuple(asked), tuple(tools)
         self._each = each
         self._items = Interleaved(starts)
         self._first: tuple[int, Item] | None = None
@@ -145,6 +146,7 @@ class Exchange:
             key_id=self.caller.key_id,
             served=self.served,
             messages=self.messages,
+            tools=self.tools,
             answers=tuple((text, tuple(calls)) for text, calls in answers),
             prompt_tokens=self.usage()["prompt"],
             completion_tokens=self.usage()["completion"],
@@ -211,7 +213,7 @@ async def converse(
         partial(Answer, find, replace(asked, sampling=sampling))
         for sampling in several(asked.sampling, count)
     ]
-    exchange = Exchange(request, caller, served, starts, prefix, messages, count)
+    exchange = Exchange(request, caller, served, starts, prefix, messages, count, tools)
     await exchange.begin()
     return exchange
 
