@@ -1,7 +1,7 @@
 """Training side by side with TRL and PEFT, in one run, on the same rows.
 
     pip install -e '.[bench]'
-    python bench/train.py [sft-shared sft-unique dpo] [--json] [--full] [--steps 3]
+    python bench/train.py [sft-shared sft-unique dpo quality] [--json] [--full] [--steps 3]
 
 SmolLM2-135M-Instruct, LoRA of rank 16 on all linear maps, 32 rows a step, the same rows in the
 same order, the same learning rates. For each work:
@@ -13,8 +13,9 @@ same order, the same learning rates. For each work:
    each, every training in a process of its own, so that its peak memory is known.
 
 A rate is the median over steps of tokens as rendered / (seconds of the step + its share of the
-preparation). `--full` also trains both sides to the end on snips with three seeds and compares the
-validation losses. Data are looked for in ASSAY_TEST_DATA, else in ../shared/data.
+preparation). `quality` trains both sides to the end on snips, in float32 with three seeds, and
+compares the validation losses; without a WORK it is run with `--full` only. Data are looked for in
+ASSAY_TEST_DATA, else in ../shared/data.
 """
 
 from __future__ import annotations
@@ -232,7 +233,7 @@ def measure(work: Work, full: bool) -> Line:
 def quality() -> Line:
     """Validation losses after two epochs of snips, three seeds."""
     rows, validation = quality_rows()
-    setting = Setting("bfloat16", micro=8)
+    setting = Setting("float32", micro=2)
     ours, peer = [], []
     for seed in SEEDS:
         job = Job(
@@ -241,6 +242,7 @@ def quality() -> Line:
             epochs=2,
             seed=seed,
             validation=validation,
+            compute="float32",
             settings=(setting,),
             limit_s=24 * 3600,
         )
@@ -269,10 +271,10 @@ def quality() -> Line:
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = ["sft-shared", "sft-unique", "dpo"]
+    names = ["sft-shared", "sft-unique", "dpo", "quality"]
     parser.add_argument("works", nargs="*", metavar="WORK", help=f"of: {', '.join(names)}")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--full", action="store_true", help="wide sweep and quality; hours")
+    parser.add_argument("--full", action="store_true", help="wide sweep, and quality; hours")
     parser.add_argument("--steps", type=int, default=3, help="measured steps of 32 rows")
     given = parser.parse_args()
     if unknown := set(given.works) - set(names):
@@ -289,15 +291,15 @@ def main() -> None:
     )
     lines, apart = [], []
     all_works = works(given.steps)
-    for name in given.works or names:
+    for name in given.works or (names if given.full else names[:-1]):
         say(name)
+        if name == "quality":
+            lines.append(quality())
+            continue
         if difference_of_losses(all_works[name]) > AGREED:
             apart.append(name)
         lines.append(measure(all_works[name], given.full))
         say(table(lines[-1]))
-    if given.full:
-        say("quality")
-        lines.append(quality())
     if given.json:
         print(json.dumps([asdict(line) for line in lines], indent=2))
     else:
