@@ -1,6 +1,6 @@
 """How the time and the memory of a training step grow: with rows, with length, with sharing.
 
-    python bench/scaling.py [--quick] [--out docs/scaling.svg]
+    python bench/scaling.py [--quick] [--steps 3] [--out docs/scaling.svg]
 
 Rows of random tokens, of which a given share is the same in all rows of a step and the last eight
 are trained; SmolLM2-135M-Instruct, LoRA of rank 16, one number format for all points (the one the
@@ -188,10 +188,11 @@ def main() -> None:
     """Measure every point once, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few small points, one step each")
+    parser.add_argument("--steps", type=int, default=3, help="of each point; the median counts")
     parser.add_argument("--out", type=Path, help="the chart; default: docs/scaling.svg, if whole")
     given = parser.parse_args()
     panels = axes(given.quick)
-    steps = 1 if given.quick else 3
+    steps = 1 if given.quick else given.steps
     points = list(dict.fromkeys(p for lines in panels.values() for c in lines for _, p in c.points))
     _, probed = measure(points[0], steps)
     compute: Literal["float32", "bfloat16"] = (
