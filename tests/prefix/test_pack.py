@@ -37,3 +37,12 @@ def test_a_beginning_too_short_to_be_shared_counts_for_every_row() -> None:
     units = [[[*range(15), 100 + n, 101, 102]] for n in range(40)]
     packs = in_packs(units, 180)  # 40 rows of 18 tokens; with the beginning once it would be 135
     assert [len(places) for places in packs] == [10, 10, 10, 10]
+
+
+def test_rows_that_share_next_to_nothing_part_where_a_pack_has_enough() -> None:
+    begin = [*range(10)]
+    unlike = [[[*begin, *range(100 * n, 100 * n + 90)]] for n in range(1, 9)]
+    alike = [[[*range(90), 1000 + n, *begin]] for n in range(40)]
+    assert [len(p) for p in in_packs(unlike, 4000, 250)] == [3, 3, 2]
+    assert [len(p) for p in in_packs(alike, 4000, 250)] == [40]
+    assert [len(p) for p in in_packs([*alike, *unlike], 4000, 250)] == [40, 3, 3, 2]

@@ -25,6 +25,8 @@ from assay.prefix.tree import LEAST_SAVED, SHORTEST, Node, common_length, plan
 
 T = TypeVar("T")
 
+CHEAP = 1 / 20
+"""Computing tokens again in a new pass costs little where they are at most this share of a pass."""
 PADDED = 1.25
 """Segments attend to themselves together when the longest is at most this much longer."""
 
@@ -167,12 +169,16 @@ def _alike(segments: Sequence[_Segment], device: torch.device) -> Iterator[Alike
         yield made()
 
 
-def in_packs(units: Sequence[Sequence[Sequence[int]]], tokens: int) -> list[list[int]]:
+def in_packs(
+    units: Sequence[Sequence[Sequence[int]]], tokens: int, enough: int | None = None
+) -> list[list[int]]:
     """Which units go through the model together, so that what they share is computed once.
 
     Args:
         units: sequences that must stay together (one, or the two of a preference pair).
         tokens: most tokens of a pack, shared ones counted once; a larger unit stands alone.
+        enough: a pack of so many tokens takes no unit with which it shares next to nothing (at
+            most `CHEAP` of its tokens); None: it does, up to `tokens`.
 
     Returns:
         Places of the units, sorted by their tokens: neighbours share the most.
@@ -184,8 +190,10 @@ def in_packs(units: Sequence[Sequence[Sequence[int]]], tokens: int) -> list[list
     for place in order:
         rows = sorted(tuple(row) for row in units[place])
         alone = len(rows[0]) + sum(len(b) - common_length(a, b) for a, b in pairwise(rows))
-        added = alone - common_length(before, rows[0]) if packs else alone
-        if not packs or held + added > tokens:
+        shared = common_length(before, rows[0]) if packs else 0
+        added = alone - shared
+        full = enough is not None and held >= enough and shared <= CHEAP * held
+        if not packs or full or held + added > tokens:
             packs.append([])
             held, added = 0, alone
         packs[-1].append(place)

@@ -33,6 +33,8 @@ from assay.train.loss import Head, backward_cross_entropy, logits_head, token_lo
 from assay.train.sequences import TrainingSequence, Unit, alone, packed_batches, padded_batches
 
 TOKENS = 4096
+ENOUGH = {"cpu": 512}
+"""Tokens of a pass, by device, beyond which a larger one is no faster (docs/training.md)."""
 
 _SAME_LOGITS = 1e-3  # relative to the largest logit; bfloat16 is given 30 times as much
 
@@ -133,7 +135,7 @@ def in_passes(model: nn.Module, units: Sequence[Unit], tokens: int) -> list[list
         places = [i for i, unit in enumerate(rows) if (max(map(len, unit)) > long) is beyond]
         some = [rows[place] for place in places]
         if layout == "tree":
-            found = in_packs(some, tokens)
+            found = in_packs(some, tokens, ENOUGH.get(base.device.type))
         elif layout == "packed":
             lengths = [sum(map(len, unit)) for unit in some]
             found = packed_batches(lengths, min(tokens, PACKED_TOKENS))
