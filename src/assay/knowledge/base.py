@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -24,14 +24,13 @@ from assay.errors import NotFoundError, StateError, UsageError
 from assay.knowledge import records
 from assay.knowledge.build import Builder, Encoder
 from assay.knowledge.embed import load_embedder
-from assay.knowledge.parse import parse
+from assay.knowledge.intake import take_in
 from assay.knowledge.records import Build, Document, Failed, Settings
 from assay.knowledge.search import Mode, Passage, Search, find
 from assay.knowledge.sources import Source, sources
-from assay.knowledge.table import IndexBroken, Tables
+from assay.knowledge.table import IndexBrokenError, Tables
 from assay.progress import SILENT, Progress
 from assay.store.store import Store
-from assay.store.tables import now
 
 FOLDER = "knowledge"
 _TRIES = 5
@@ -128,37 +127,21 @@ class KnowledgeBase:
             present = records.present(self._store, base)
             settings = self._same_settings(present, settings)
             before = {d.path: d for d in records.documents_of(self._store, present)}
-            after = dict(before)
-            given: list[str] = []
-            with progress.task("reading", len(found), "files") as task:
-                files = [(source.document, source.file) for source in found]
-                for source, parsed in zip(found, parse(files, builder.texts, task), strict=True):
-                    if parsed.reason is not None:
-                        failed.append(Failed(source.document, parsed.reason))
-                        continue
-                    builder.texts.put(parsed.sha256, parsed.pages)
-                    numbers = [page.number for page in parsed.pages if page.number is not None]
-                    given.append(source.document)
-                    after[source.document] = Document(
-                        path=source.document,
-                        sha256=parsed.sha256,
-                        bytes=parsed.bytes,
-                        pages=len(numbers) or None,
-                        passages=0,
-                        labels=wanted,
-                        added_at=now(),
-                        location=str(source.file),
-                    )
-            unchanged = [p for p in given if p in before and _same(before[p], after[p])]
-            for path in unchanged:
-                after[path] = before[path]
-            if len(unchanged) < len(given):
+            given, unread = take_in(found, builder.texts, wanted, progress)
+            failed += unread
+            # A file that was added by another path is the same document, under its new name.
+            moved = {d.location for d in given}
+            after = {p: d for p, d in before.items() if d.location not in moved}
+            for document in given:
+                known = before.get(document.path)
+                after[document.path] = known if _same(known, document) else document
+            unchanged = sum(before.get(d.path) is after[d.path] for d in given)
+            if after != before:
                 made = builder.build(after.values(), settings, self._embedder, progress)
                 after = {d.path: d for d in records.documents_of(self._store, made)}
-            records.note_failures(self._store, base, failed, given)
-        return Added(
-            len(given), sum(after[path].passages for path in given), tuple(failed), len(unchanged)
-        )
+            records.note_failures(self._store, base, failed, [d.path for d in given])
+        passages = sum(after[d.path].passages for d in given)
+        return Added(len(given), passages, tuple(failed), unchanged)
 
     def remove(self, documents: Iterable[str], progress: Progress = SILENT) -> Removed:
         """Erase documents, named as `documents` names them, or all below a folder.
@@ -187,10 +170,8 @@ class KnowledgeBase:
                 gone |= matched
             left = [d for path, d in there.items() if path not in gone]
             if len(left) < len(there):
-                erased = {there[path].sha256 for path in gone if path in there}
-                builder.build(
-                    left, present.settings, self._embedder, progress, without=erased
-                )
+                erased = [there[path] for path in sorted(gone) if path in there]
+                builder.build(left, present.settings, self._embedder, progress, without=erased)
             records.note_failures(self._store, base, (), gone)
         return Removed(tuple(sorted(gone & set(there))), len(left))
 
@@ -261,12 +242,12 @@ class KnowledgeBase:
                     else []
                     for number, query in enumerate(queries)
                 ]
-            except (IndexBroken, RuntimeError, OSError, ValueError) as error:
+            except (IndexBrokenError, RuntimeError, OSError, ValueError) as error:
                 # Removed under our hands? Then another build has taken its place.
                 self._opened.pop(build.table, None)
                 last = attempt == _TRIES - 1
                 if last or self._still(base, build, snapshot):
-                    if isinstance(error, IndexBroken):
+                    if isinstance(error, IndexBrokenError):
                         raise
                     raise self._tables(base).broken(build.table, error) from None
         raise AssertionError("unreachable")
@@ -281,9 +262,7 @@ class KnowledgeBase:
         with self._locked(base, progress) as builder:
             present = records.present(self._store, base)
             documents = records.documents_of(self._store, present)
-            return builder.build(
-                documents, settings or present.settings, self._embedder, progress
-            )
+            return builder.build(documents, settings or present.settings, self._embedder, progress)
 
     def _present(self) -> Build:
         return records.present(self._store, records.base_id(self._store, self.owner, self.name))
@@ -354,12 +333,10 @@ def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def _same(before: Document, after: Document) -> bool:
-    return (before.sha256, before.labels, before.location) == (
-        after.sha256,
-        after.labels,
-        after.location,
-    )
+def _same(before: Document | None, after: Document) -> bool:
+    if before is None:
+        return False
+    return replace(after, passages=before.passages, added_at=before.added_at) == before
 
 
 def _said(settings: Settings) -> str:

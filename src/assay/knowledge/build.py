@@ -11,7 +11,7 @@ import hashlib
 import json
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -23,10 +23,11 @@ import pyarrow as pa
 from assay.knowledge import records
 from assay.knowledge.chunk import Chunker, Page
 from assay.knowledge.embed import Vectors
+from assay.knowledge.parse import UNFORMATTED, kind_of
 from assay.knowledge.records import Build, Document, Settings
-from assay.knowledge.table import IndexBroken, Row, Tables, batch, index
+from assay.knowledge.table import IndexBrokenError, Row, Tables, batch, index
+from assay.knowledge.texts import Texts
 from assay.progress import Progress
-from assay.store.files import write_atomic
 from assay.store.store import Store
 from assay.store.tables import now
 
@@ -51,37 +52,6 @@ class Encoder(Protocol):
         """Its tokenizer, without truncation and padding."""
 
 
-class Texts:
-    """The pages of each document, by the sha256 of its file, in one folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def has(self, sha256: str) -> bool:
-        """Whether a file of this content was parsed."""
-        return self._path(sha256).exists()
-
-    def put(self, sha256: str, pages: Sequence[Page]) -> None:
-        """Keep what a file came to."""
-        body = [[page.number, page.text] for page in pages]
-        write_atomic(self._path(sha256), json.dumps(body, ensure_ascii=False))
-
-    def get(self, sha256: str) -> list[Page]:
-        """The pages of a content that is there."""
-        body = json.loads(self._path(sha256).read_bytes())
-        return [Page(number, text) for number, text in body]
-
-    def sweep(self, keep: set[str]) -> None:
-        """Remove every other."""
-        if self._folder.is_dir():
-            for path in self._folder.iterdir():
-                if path.stem not in keep or path.suffix != ".json":
-                    path.unlink(missing_ok=True)
-
-    def _path(self, sha256: str) -> Path:
-        return self._folder / f"{sha256}.json"
-
-
 class Builder:
     """Builds of one knowledge base; the caller holds its lock."""
 
@@ -97,14 +67,14 @@ class Builder:
         encoder: Any,
         progress: Progress,
         *,
-        without: Iterable[str] = (),
+        without: Collection[Document] = (),
     ) -> Build:
         """Make the state that has these documents, and let it be the present one.
 
         Args:
             documents: all of them; their texts are there. `passages` is filled in here.
             encoder: gives the `Encoder`; called only when something has to be embedded.
-            without: contents (sha256) that are erased: no kept state and no file holds them after.
+            without: documents that are erased: no kept state and no file holds them after.
         """
         by_path = {document.path: document for document in documents}
         snapshot = records.snapshot_of(settings, by_path.values())
@@ -113,9 +83,7 @@ class Builder:
             table, dimension = self._write(by_path, settings, encoder, progress)
             passages = sum(document.passages for document in by_path.values())
             made = Build(None, snapshot, table, settings, dimension, passages)
-        made = records.swap(
-            self._store, self._base, made, list(by_path.values()), without=without
-        )
+        made = records.swap(self._store, self._base, made, list(by_path.values()), without=without)
         self.sweep()
         return made
 
@@ -130,7 +98,7 @@ class Builder:
 
     def _kept(self, snapshot: str) -> Build | None:
         """An earlier state that was just so, if it is whole."""
-        with suppress(records.NotFoundError, IndexBroken):
+        with suppress(records.NotFoundError, IndexBrokenError):
             found = records.kept(self._store, self._base, snapshot)
             if found.table is not None:
                 self.tables.open(found.table)
@@ -153,7 +121,7 @@ class Builder:
         writer = _Writer(self.tables, f"{sort}-{secrets.token_hex(6)}", documents)
         for name in froms:
             if name is not None and wanted - writer.done:
-                with suppress(IndexBroken, RuntimeError, OSError, ValueError):
+                with suppress(IndexBrokenError, RuntimeError, OSError, ValueError):
                     writer.copy(self.tables.open(name), wanted - writer.done)
         new = sorted(wanted - writer.done)
         if new:
@@ -179,7 +147,11 @@ class Builder:
             rows: list[Row] = []
             waiting = 0
             for path, sha256 in contents:
-                rows += _rows(chunker, writer.documents[path], self.texts.get(sha256))
+                kind = kind_of(path)
+                assert kind is not None
+                pages = self.texts.get(sha256, kind).pages
+                markdown = kind not in UNFORMATTED
+                rows += _rows(chunker, writer.documents[path], pages, markdown)
                 waiting += 1
                 if len(rows) >= _EMBEDDED_AT_ONCE:
                     writer.add(batch(rows, encoder.encode([row.indexed for row in rows])))
@@ -217,7 +189,9 @@ class _Writer:
         counted: Counter[Content] = Counter()
         whole: dict[Content, int] = {}
         for part in table.search().select(["document", "sha256", "of"]).to_batches(65536):
-            for document, sha256, of in zip(*(c.to_pylist() for c in part.columns[:3]), strict=True):
+            for document, sha256, of in zip(
+                *(c.to_pylist() for c in part.columns[:3]), strict=True
+            ):
                 counted[document, sha256] += 1
                 whole[document, sha256] = of
         take = {key for key in wanted if key in whole and counted[key] == whole[key]}
@@ -237,7 +211,9 @@ class _Writer:
     def _labelled(self, rows: pa.Table) -> pa.Table:
         labels = [list(self.documents[path].labels) for path in rows["document"].to_pylist()]
         place = rows.schema.get_field_index("labels")
-        return rows.set_column(place, rows.schema.field(place), pa.array(labels, rows.schema.field(place).type))
+        return rows.set_column(
+            place, rows.schema.field(place), pa.array(labels, rows.schema.field(place).type)
+        )
 
 
 def _sort(settings: Settings) -> str:
@@ -246,8 +222,8 @@ def _sort(settings: Settings) -> str:
     return hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
-def _rows(chunker: Chunker, document: Document, pages: Sequence[Page]) -> list[Row]:
-    chunks = chunker.chunks(document.path, pages)
+def _rows(chunker: Chunker, document: Document, pages: Sequence[Page], markdown: bool) -> list[Row]:
+    chunks = chunker.chunks(document.path, pages, markdown=markdown)
     return [
         Row(
             id=passage_id(document, number),

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -223,18 +223,23 @@ def documents_of(store: Store, build: Build) -> list[Document]:
 
 
 def swap(
-    store: Store, base: str, build: Build, documents: Sequence[Document], *, without: Iterable[str]
+    store: Store,
+    base: str,
+    build: Build,
+    documents: Sequence[Document],
+    *,
+    without: Collection[Document] = (),
 ) -> Build:
     """Let a build be the one that is searched, in one transaction.
 
     Args:
         build: a new one (`key` None), whose table is whole and indexed, or one that is kept.
-        without: builds that hold any of these contents (sha256) are given up at once.
+        without: every other build that holds one of these documents, or had another content under
+            its name, is given up at once.
     """
     moment = now()
-    erased = set(without)
     with store.session() as session:
-        if erased and store.engine.dialect.name == "sqlite":
+        if without and store.engine.dialect.name == "sqlite":
             session.execute(text("PRAGMA secure_delete=ON"))  # what is deleted is overwritten
         row = session.get_one(KnowledgeBaseRow, base)
         if build.key is None:
@@ -255,13 +260,21 @@ def swap(
         before, row.build = row.build, build.key
         if before is not None and before != build.key:
             session.get_one(KnowledgeBuildRow, before).superseded = moment
-        if erased:
+        if without:
+            names, contents = {d.path for d in without}, {d.sha256 for d in without}
             others = session.execute(
-                select(KnowledgeDocumentRow.build, KnowledgeDocumentRow.sha256)
+                select(
+                    KnowledgeDocumentRow.build,
+                    KnowledgeDocumentRow.path,
+                    KnowledgeDocumentRow.sha256,
+                )
                 .join(KnowledgeBuildRow, KnowledgeBuildRow.key == KnowledgeDocumentRow.build)
                 .where(KnowledgeBuildRow.base == base, KnowledgeBuildRow.key != build.key)
             )
-            _forget_builds(session, {key for key, content in others if content in erased})
+            _forget_builds(
+                session,
+                {key for key, path, sha256 in others if path in names or sha256 in contents},
+            )
     return build
 
 
