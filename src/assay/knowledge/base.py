@@ -10,6 +10,7 @@ build beside it. So a search never waits for a change, and never sees half of on
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -130,7 +131,7 @@ class KnowledgeBase:
             given, unread = take_in(found, builder.texts, wanted, progress)
             failed += unread
             # A file that was added by another path is the same document, under its new name.
-            moved = {d.location for d in given}
+            moved = {d.location for d in given if os.path.abspath(d.path) == d.location}
             after = {p: d for p, d in before.items() if d.location not in moved}
             for document in given:
                 known = before.get(document.path)
@@ -350,13 +351,15 @@ class KnowledgeBase:
         """One change at a time; whoever comes second waits."""
         folder = self._folder(base)
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock")
+        lock = FileLock(folder / "build.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
             progress.say(f"{self.name} is being changed by another process; waiting for it.")
             lock.acquire()
         try:
+            if records.base_id(self._store, self.owner, self.name) != base:
+                raise StateError(f"{self.name} was removed meanwhile.", fix="Try again.")
             yield Builder(self._store, base, folder)
         finally:
             lock.release()
