@@ -22,12 +22,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from assay.errors import NotFoundError, StateError, UsageError
+from assay.errors import NotFoundError, StateError
 from assay.knowledge import records
 from assay.knowledge.build import Builder, Embedders, Encoder, other_vectors
 from assay.knowledge.check import Check, check
 from assay.knowledge.embed import load_embedder
-from assay.knowledge.intake import take_in
+from assay.knowledge.intake import checked_labels, take_in
 from assay.knowledge.records import Build, Document, Failed, Settings
 from assay.knowledge.search import Mode, Passage, Search, find
 from assay.knowledge.sources import Source, sources
@@ -113,7 +113,7 @@ class KnowledgeBase:
         """Add files, or all files below folders; a document of the same name is replaced.
 
         Args:
-            paths: a `Source` gives a document another name than its file's path.
+            paths: a `Source` gives a document another name than its file's path, or its own labels.
             labels: of these documents, in place of those they had.
             settings: None is what the knowledge base has, or the defaults of a new one.
 
@@ -121,7 +121,7 @@ class KnowledgeBase:
             StateError: the settings are others than those of what is there: a rebuild is needed.
             UsageError: a label or the name cannot be used.
         """
-        wanted = _checked_labels(labels)
+        wanted = checked_labels(labels)
         found, failed = sources(paths)
         base = records.make_base(self._store, self.owner, self.name)
         with self._locked(base, progress) as builder:
@@ -363,14 +363,6 @@ class KnowledgeBase:
             yield Builder(self._store, base, folder)
         finally:
             lock.release()
-
-
-def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    found = tuple(sorted(set(labels)))
-    for label in found:
-        if not label.strip() or len(label) > 200 or "\0" in label:
-            raise UsageError(f"{label!r} cannot be a label.", fix="Use up to 200 characters.")
-    return found
 
 
 def _same(before: Document | None, after: Document) -> bool:

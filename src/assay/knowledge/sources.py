@@ -19,10 +19,12 @@ class Source:
     Attributes:
         document: its name in the knowledge base; its suffix tells the format.
         file: where its bytes are now.
+        labels: None is those of the whole addition.
     """
 
     document: str
     file: Path
+    labels: tuple[str, ...] | None = None
 
 
 def sources(paths: Iterable[str | Path | Source]) -> tuple[list[Source], list[Failed]]:
