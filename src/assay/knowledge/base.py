@@ -10,6 +10,7 @@ build beside it. So a search never waits for a change, and never sees half of on
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from assay.errors import NotFoundError, StateError, UsageError
 from assay.knowledge import records
-from assay.knowledge.build import Builder, Encoder
+from assay.knowledge.build import Builder, Encoder, Texts
 from assay.knowledge.embed import load_embedder
 from assay.knowledge.parse import parse
 from assay.knowledge.records import Build, Document, Failed, Settings
@@ -284,6 +285,30 @@ class KnowledgeBase:
             return builder.build(
                 documents, settings or present.settings, self._embedder, progress
             )
+
+    def pages(self, document: str) -> list[str]:
+        """The text that was read from a document, page by page.
+
+        Raises:
+            NotFoundError: there is no such knowledge base or document.
+        """
+        for found in self.documents():
+            if found.path == document:
+                base = records.base_id(self._store, self.owner, self.name)
+                texts = Texts(self._folder(base) / "texts")
+                return [page.text for page in texts.get(found.sha256)]
+        raise NotFoundError(f"there is no document {document!r} in {self.name}.")
+
+    def delete(self) -> None:
+        """Erase all of it: documents, passages, earlier states.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        with self._locked(base, SILENT):
+            records.forget_base(self._store, base)
+            shutil.rmtree(self._folder(base), ignore_errors=True)
 
     def _present(self) -> Build:
         return records.present(self._store, records.base_id(self._store, self.owner, self.name))
