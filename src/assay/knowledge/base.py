@@ -189,9 +189,7 @@ class KnowledgeBase:
             left = [d for path, d in there.items() if path not in gone]
             if len(left) < len(there):
                 erased = {there[path].sha256 for path in gone if path in there}
-                builder.build(
-                    left, present.settings, self._embedder, progress, without=erased
-                )
+                builder.build(left, present.settings, self._embedder, progress, without=erased)
             records.note_failures(self._store, base, (), gone)
         return Removed(tuple(sorted(gone & set(there))), len(left))
 
@@ -282,9 +280,7 @@ class KnowledgeBase:
         with self._locked(base, progress) as builder:
             present = records.present(self._store, base)
             documents = records.documents_of(self._store, present)
-            return builder.build(
-                documents, settings or present.settings, self._embedder, progress
-            )
+            return builder.build(documents, settings or present.settings, self._embedder, progress)
 
     def pages(self, document: str) -> list[str]:
         """The text that was read from a document, page by page.

@@ -113,9 +113,7 @@ class Builder:
             table, dimension = self._write(by_path, settings, encoder, progress)
             passages = sum(document.passages for document in by_path.values())
             made = Build(None, snapshot, table, settings, dimension, passages)
-        made = records.swap(
-            self._store, self._base, made, list(by_path.values()), without=without
-        )
+        made = records.swap(self._store, self._base, made, list(by_path.values()), without=without)
         self.sweep()
         return made
 
@@ -217,7 +215,9 @@ class _Writer:
         counted: Counter[Content] = Counter()
         whole: dict[Content, int] = {}
         for part in table.search().select(["document", "sha256", "of"]).to_batches(65536):
-            for document, sha256, of in zip(*(c.to_pylist() for c in part.columns[:3]), strict=True):
+            for document, sha256, of in zip(
+                *(c.to_pylist() for c in part.columns[:3]), strict=True
+            ):
                 counted[document, sha256] += 1
                 whole[document, sha256] = of
         take = {key for key in wanted if key in whole and counted[key] == whole[key]}
@@ -237,7 +237,9 @@ class _Writer:
     def _labelled(self, rows: pa.Table) -> pa.Table:
         labels = [list(self.documents[path].labels) for path in rows["document"].to_pylist()]
         place = rows.schema.get_field_index("labels")
-        return rows.set_column(place, rows.schema.field(place), pa.array(labels, rows.schema.field(place).type))
+        return rows.set_column(
+            place, rows.schema.field(place), pa.array(labels, rows.schema.field(place).type)
+        )
 
 
 def _sort(settings: Settings) -> str:

@@ -7,7 +7,7 @@ is a new table, and the folder of the old one is removed.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -77,10 +77,7 @@ def schema(dimension: int) -> pa.Schema:
 
 def batch(rows: Sequence[Row], vectors: Vectors) -> pa.Table:
     """Rows and their vectors [len(rows), dimension] as they are kept."""
-    columns: dict[str, Any] = {
-        name: [getattr(row, name) for row in rows]
-        for name in _SCALARS
-    }
+    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in _SCALARS}
     columns["labels"] = [list(row.labels) for row in rows]
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
