@@ -29,7 +29,7 @@ _SCALARS = ("id", "document", "sha256", "ordinal", "of", "page", "heading", "ind
 SUFFIX = ".lance"
 
 
-class IndexBroken(AssayError):
+class IndexBrokenError(AssayError):
     """A table cannot be read; it is gone, or was damaged."""
 
 
@@ -104,16 +104,16 @@ class Tables:
         """A table to search.
 
         Raises:
-            IndexBroken: it is not there, or cannot be read.
+            IndexBrokenError: it is not there, or cannot be read.
         """
         try:
             return self._connect().open_table(name)
         except (ValueError, RuntimeError, OSError) as error:
             raise self.broken(name, error) from None
 
-    def broken(self, name: str, error: Exception) -> IndexBroken:
+    def broken(self, name: str, error: Exception) -> IndexBrokenError:
         """What is said of a table that cannot be read."""
-        return IndexBroken(
+        return IndexBrokenError(
             f"its index cannot be read ({str(error).strip().splitlines()[0][:200]}).",
             where=str(self.folder / (name + SUFFIX)),
             fix="`assay knowledge rebuild` makes it anew from the documents' texts.",
