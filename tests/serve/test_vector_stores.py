@@ -13,6 +13,7 @@ from assay.agent.agent import Agent, Knowledge
 from assay.agent.versions import save_agent
 from assay.jobs.service import work_on
 from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.records import base_id
 from tests.serve.running import Running
 from tests.words import by_words
 
@@ -134,11 +135,13 @@ def test_a_removed_file_is_found_no_more(server: Running, client: openai.OpenAI)
     client.files.delete(meals)
     assert client.vector_stores.search(id, query="breakfast").data == []
     assert client.vector_stores.retrieve(id).file_counts.total == 0
+    store = server.workspace.store
+    folder = store.folder / "knowledge" / base_id(store, server.workspace.name, id)
+    assert folder.exists()
     assert client.vector_stores.delete(id).deleted
     with pytest.raises(openai.NotFoundError):
         client.vector_stores.retrieve(id)
-    folder = server.workspace.store.folder / "knowledge"
-    assert not any("Dogs travel" in p.read_text("utf-8", "ignore") for p in folder.rglob("*.json"))
+    assert not folder.exists()
 
 
 def test_a_file_taken_out_before_it_was_read_never_gets_in(

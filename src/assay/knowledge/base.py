@@ -27,7 +27,7 @@ from assay.knowledge.build import Builder, Embedders, Encoder, other_vectors
 from assay.knowledge.check import Check, check
 from assay.knowledge.embed import load_embedder
 from assay.knowledge.intake import take_in
-from assay.knowledge.parse import UNFORMATTED, kind_of
+from assay.knowledge.parse import kind_of
 from assay.knowledge.records import Build, Document, Failed, Settings
 from assay.knowledge.search import Mode, Passage, Search, find
 from assay.knowledge.sources import Source, sources
@@ -319,7 +319,8 @@ class KnowledgeBase:
         for found in self.documents():
             if found.path == document:
                 texts = Builder(self._store, base, self._folder(base)).texts
-                kind = kind_of(found.path) or UNFORMATTED
+                kind = kind_of(found.path)
+                assert kind is not None  # it was read
                 return [page.text for page in texts.get(found.sha256, kind).pages]
         raise NotFoundError(f"there is no document {document!r} in {self.name}.")
 
