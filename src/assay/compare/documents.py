@@ -30,7 +30,7 @@ _SQUARES = (
     ("prompt", "fine-tune", "rag", "fine-tune-rag"),
     ("prompt", "few-shot", "rag", "rag-few-shot"),
 )
-"""Kinds of candidates that make a 2×2: neither, a, b, both."""
+"""Candidates that make a 2×2: neither, a, b, both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,31 +97,17 @@ def passages_given(agent: Agent, examples: Sequence[Example], bench: Bench) -> l
     return given
 
 
-def squares(
-    kinds: Mapping[str, str],
-    measured: Mapping[str, Measurement],
-    groups: Sequence[str] | None,
-) -> list[Factorial]:
+def squares(measured: Mapping[str, Measurement], groups: Sequence[str] | None) -> list[Factorial]:
     """Every 2×2 whose four candidates took part and are complete.
 
     Args:
-        kinds: of each candidate, by its name.
         measured: each candidate's measurement, by its name.
         groups: of the rows that count.
     """
-    by_kind = {kind: name for name, kind in kinds.items() if not measured[name].incomplete}
-    found = []
-    for wanted in _SQUARES:
-        names = [by_kind[kind] for kind in wanted if kind in by_kind]
-        if len(names) == len(wanted):
-            neither, a, b, both = names
-            scores = [measured[name].primary_scores for name in names]
-            if scores[0]:
-                found.append(
-                    factorial(
-                        (neither, a, b, both),
-                        (scores[0], scores[1], scores[2], scores[3]),
-                        groups,
-                    )
-                )
-    return found
+    scores = {name: m.primary_scores for name, m in measured.items() if not m.incomplete}
+    return [
+        factorial(names, (scores[neither], scores[a], scores[b], scores[both]), groups)
+        for names in _SQUARES
+        for neither, a, b, both in [names]
+        if all(scores.get(name) for name in names)
+    ]

@@ -20,7 +20,7 @@ from assay.knowledge.sources import Source
 from assay.store import stored_files
 from assay.store.store import Store
 from assay.store.stored_files import StoredFile
-from assay.store.tables import VectorStoreFileRow
+from assay.store.tables import VectorStoreFileRow, VectorStoreRow
 
 INDEX = "index"
 
@@ -75,8 +75,18 @@ def index(work: Work) -> dict[str, Any]:
         failed.update((id, one.reason) for one in added.failed)
         if not _wanted(store, project, name, id):  # taken out while it was read
             with suppress(NotFoundError):
-                base.remove([source.document])
+                left = base.remove([source.document]).left
+                if not left and not _known(store, project, name):  # so was all of it
+                    base.delete()
     return {"failed": failed, "passages": passages}
+
+
+def _known(store: Store, project: str, name: str) -> bool:
+    query = select(VectorStoreRow.key).where(
+        VectorStoreRow.project == project, VectorStoreRow.id == name
+    )
+    with store.session() as session:
+        return session.scalar(query) is not None
 
 
 def _wanted(store: Store, project: str, name: str, file: str) -> bool:
