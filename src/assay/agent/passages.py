@@ -107,7 +107,7 @@ def fitting(
     room -= len(_block([], knowledge))
     given: list[Passage] = []
     for number, passage in enumerate(found, start=1):
-        room -= len(_entry(number, passage)) + 2
+        room -= len(entry(number, passage)) + 2
         if room < 0:
             break
         given.append(passage)
@@ -122,14 +122,15 @@ def citation(passage: Passage) -> str:
 
 
 def _block(given: Sequence[Passage], knowledge: Knowledge) -> str:
-    entries = [_entry(number, passage) for number, passage in enumerate(given, start=1)]
+    entries = [entry(number, passage) for number, passage in enumerate(given, start=1)]
     lines = [_OPEN, "\n\n".join(entries) or NOTHING, _CLOSE]
     if knowledge.abstain is not None:
         lines.append(f"If the passages do not hold the answer, say exactly: {knowledge.abstain}")
     return "\n".join(lines)
 
 
-def _entry(number: int, passage: Passage) -> str:
+def entry(number: int, passage: Passage) -> str:
+    """A passage as it stands in a request under its number."""
     # A document must not end the block that it stands in.
     text = passage.text.replace(_CLOSE, "</ passages>").strip()
     return f"[{number}] {citation(passage)}\n{text}"

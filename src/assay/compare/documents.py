@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
-from assay.agent.agent import Agent, messages_of
-from assay.agent.passages import find_passages, fitting
+from assay.agent.agent import Agent
+from assay.agent.passages import entry, find_passages
+from assay.agent.runtime import assemble
 from assay.evaluate.factorial import Factorial, factorial
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.retrieval import (
@@ -88,12 +89,12 @@ def document_figures(
 def passages_given(agent: Agent, examples: Sequence[Example], bench: Bench) -> list[list[Passage]]:
     """The passages that stood in each request: those that were found and had room."""
     assert agent.knowledge is not None
-    shown = [message for turns in agent.shown for message in messages_of(turns)]
     found = find_passages(agent.knowledge, examples, bench.store, bench.owner)
+    requests = assemble(agent, examples, bench.store, bench.owner)
     given = []
-    for example, row in zip(examples, found, strict=True):
-        prompt = example.with_system(agent.system_prompt).prompt
-        given.append(fitting((*shown, *prompt), row, agent.knowledge))
+    for request, row in zip(requests, found, strict=True):
+        asked = "".join(turn.content for turn in request.messages if turn.role == "user")
+        given.append([p for number, p in enumerate(row, start=1) if entry(number, p) in asked])
     return given
 
 
