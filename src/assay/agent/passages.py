@@ -21,6 +21,7 @@ is told rather than left to guess.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -34,6 +35,7 @@ from assay.store.store import Store
 
 NOTHING = "(no passage is relevant)"
 _OPEN, _CLOSE = "<passages>", "</passages>"
+_TAG = re.compile(r"</?\s*passages\s*>", re.IGNORECASE)
 
 
 def query_of(example: Example) -> str:
@@ -131,9 +133,8 @@ def _block(given: Sequence[Passage], knowledge: Knowledge) -> str:
 
 def entry(number: int, passage: Passage) -> str:
     """A passage as it stands in a request under its number."""
-    # A document must not end the block that it stands in.
-    text = passage.text.replace(_CLOSE, "</ passages>").strip()
-    return f"[{number}] {citation(passage)}\n{text}"
+    # Neither a text nor a name may end the block that it stands in.
+    return _TAG.sub("[tag]", f"[{number}] {citation(passage)}\n{passage.text.strip()}")
 
 
 def _last_user(messages: Sequence[Message]) -> int | None:
