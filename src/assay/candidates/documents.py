@@ -23,8 +23,9 @@ from assay.agent.passages import find_passages
 from assay.candidates.building import Context
 from assay.config import KnowledgeSection
 from assay.errors import AssayError, ConfigError, DataError
+from assay.evaluate.documents import best_threshold, same_document, scores_of_search
 from assay.evaluate.measure import Measurement
-from assay.evaluate.retrieval import DEPTH, best_threshold, ndcg, rank_of, same_document
+from assay.evaluate.retrieval import NDCG_DEPTH
 from assay.example import Example
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.records import Settings
@@ -215,10 +216,8 @@ def room(context: Context) -> int:
 def _ndcg(context: Context, knowledge: Knowledge, named: Sequence[Example]) -> float:
     deep = knowledge.model_copy(update={"k": CANDIDATES_DEEP})
     found = find_passages(deep, named, context.store, context.bench.owner)
-    return fmean(
-        ndcg(rank_of(example.document or "", row), DEPTH)
-        for example, row in zip(named, found, strict=True)
-    )
+    scores = scores_of_search([example.document or "" for example in named], found)
+    return fmean(scores[f"ndcg@{NDCG_DEPTH}"])
 
 
 def _choose_k(

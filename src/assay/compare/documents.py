@@ -12,9 +12,7 @@ from itertools import compress
 from assay.agent.agent import Agent
 from assay.agent.passages import entry, find_passages
 from assay.agent.runtime import assemble
-from assay.evaluate.factorial import Factorial, factorial
-from assay.evaluate.measure import Bench, Measurement
-from assay.evaluate.retrieval import (
+from assay.evaluate.documents import (
     Abstention,
     Retrieval,
     Support,
@@ -22,6 +20,8 @@ from assay.evaluate.retrieval import (
     retrieval_quality,
     support,
 )
+from assay.evaluate.factorial import Factorial, factorial
+from assay.evaluate.measure import Bench, Measurement
 from assay.example import Example
 from assay.knowledge.search import Passage
 

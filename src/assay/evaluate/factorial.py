@@ -16,8 +16,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from assay.evaluate.documents import Part
 from assay.evaluate.resampling import studentise, units
-from assay.evaluate.retrieval import Part
 
 _RESAMPLES = 4000
 

@@ -15,9 +15,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from assay.evaluate.documents import Part, Share
 from assay.evaluate.graders.judge import JudgeSettings, Pair, Side, agreed, judge_pairs
 from assay.evaluate.graders.registry import GradingContext
-from assay.evaluate.retrieval import Part, Share
 from assay.evaluate.stats import wilson
 
 LEAST_KAPPA = 0.4
