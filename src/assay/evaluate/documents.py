@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import compress
-from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from assay.evaluate.retrieval import DEPTHS, NDCG_DEPTH, retrieval_scores, summarise
 from assay.evaluate.stats import wilson
-from assay.knowledge.search import Passage
+
+if TYPE_CHECKING:
+    from assay.knowledge.search import Passage
 
 SUPPORTED = 0.8
 """Share of an answer's words that stand in the passages from which on it counts as supported."""
@@ -89,7 +91,7 @@ def same_document(named: str, document: str) -> bool:
     """Whether a row means this document: by its path, the end of its path, or its bare name."""
     if named == document or document.endswith(f"/{named}"):
         return True
-    return PurePosixPath(document).stem == named
+    return document.rpartition("/")[2].rpartition(".")[0] == named
 
 
 def scores_of_search(
