@@ -35,7 +35,7 @@ from assay.models.load import load_tokenizer
 
 LEAST_NAMED = 10
 """Validation rows that must name their document for the search to be chosen by them."""
-CANDIDATES_DEEP = 50
+_DEEP = 50
 """Passages looked at to find ten documents."""
 _SPARE = 0.9
 """Share of the estimated room that is used: texts differ in how many tokens a character costs."""
@@ -214,7 +214,7 @@ def room(context: Context) -> int:
 
 
 def _ndcg(context: Context, knowledge: Knowledge, named: Sequence[Example]) -> float:
-    deep = knowledge.model_copy(update={"k": CANDIDATES_DEEP})
+    deep = knowledge.model_copy(update={"k": _DEEP})
     found = find_passages(deep, named, context.store, context.bench.owner)
     scores = scores_of_search([example.document or "" for example in named], found)
     return fmean(scores[f"ndcg@{NDCG_DEPTH}"])
@@ -257,15 +257,15 @@ def _with_threshold(
     threshold = relevance_threshold(context, found.knowledge)
     tried = (*before, *found.tried)
     if threshold is None:
-        return Searched(found.knowledge, found.agent, found.measurement, tried, found.warnings)
+        return replace(found, tried=tried)
     knowledge = found.knowledge.model_copy(update={"threshold": threshold})
     agent = agent_with(knowledge)
     measured = context.measure(agent)
     wins = not measured.incomplete and measured.score > found.measurement.score
     tried = (*tried, (f"only passages from {threshold:.3g} on", measured.score, wins))
-    if wins:
-        return Searched(knowledge, agent, measured, tried, found.warnings)
-    return Searched(found.knowledge, found.agent, found.measurement, tried, found.warnings)
+    if not wins:
+        return replace(found, tried=tried)
+    return replace(found, knowledge=knowledge, agent=agent, measurement=measured, tried=tried)
 
 
 def relevance_threshold(context: Context, knowledge: Knowledge) -> float | None:
