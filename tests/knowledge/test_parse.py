@@ -14,7 +14,7 @@ from tests.knowledge import files
 from assay.knowledge import parse_worker
 from assay.knowledge.parse import KINDS, Limits, Parser, UnreadableError, load
 
-LIMITS = Limits(seconds=20, memory_mib=1024, file_bytes=2 * 2**20)
+LIMITS = Limits(seconds=60, memory_mib=1024, file_bytes=2 * 2**20, free=4 * 2**20)
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +93,12 @@ def test_a_mail_is_read_with_its_attachments(parser: Parser) -> None:
 
 def test_messages_in_messages_have_a_bottom(parser: Parser) -> None:
     mail = b"Subject: innermost\n\nsecret"
-    for _ in range(300):
+    for level in range(30):
         mail = (
-            b"Subject: outer\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=B\n\n"
-            b"--B\nContent-Type: text/plain\n\nwrapped\n--B\nContent-Type: message/rfc822\n\n"
-            + mail
-            + b"\n--B--\n"
-        )
+            b"Subject: outer\nMIME-Version: 1.0\n"
+            b"Content-Type: multipart/mixed; boundary=B%d\n\n--B%d\nContent-Type: text/plain\n\n"
+            b"wrapped\n--B%d\nContent-Type: message/rfc822\n\n%b\n--B%d--\n"
+        ) % (level, level, level, mail, level)
     parsed = parser.parse("a.eml", mail)
     assert "wrapped" in parsed.pages[0].text
     assert "innermost" not in parsed.pages[0].text
@@ -121,7 +120,7 @@ def test_what_is_damaged_or_named_wrongly_says_so(parser: Parser) -> None:
 
 
 def test_a_zip_bomb_is_refused(parser: Parser) -> None:
-    bomb = files.docx(" " * 150_000_000)
+    bomb = files.docx(" " * 8_000_000)
     assert len(bomb) < LIMITS.file_bytes
     assert "decompression bomb" in why_not(parser, "a.docx", bomb)
     many = files.zipped({f"{n}": "" for n in range(LIMITS.entries + 1)})
@@ -129,8 +128,8 @@ def test_a_zip_bomb_is_refused(parser: Parser) -> None:
 
 
 def test_a_size_that_lies_helps_nobody(parser: Parser) -> None:
-    bomb = bytearray(files.docx(" " * 150_000_000))
-    size = (150_000_000).to_bytes(4, "little")
+    bomb = bytearray(files.docx(" " * 8_000_000))
+    size = (8_000_000).to_bytes(4, "little")
     while (place := bomb.find(size)) >= 0:
         bomb[place : place + 4] = (100).to_bytes(4, "little")
     assert why_not(parser, "a.docx", bytes(bomb))
@@ -164,7 +163,7 @@ def test_deep_nesting_is_refused_and_not_lost(parser: Parser) -> None:
 
 @pytest.mark.slow
 def test_a_pdf_bomb_costs_its_own_file_alone() -> None:
-    bomb = files.pdf(content=b"0 0 m " * 40_000_000)
+    bomb = files.pdf(content=b"0 0 m " * 10_000_000)
     with Parser(Limits(seconds=5, memory_mib=900)) as parser:
         assert text(parser, "good.pdf", files.pdf("Still here.")).strip() == "Still here."
         reason = why_not(parser, "bomb.pdf", bomb)
@@ -233,7 +232,7 @@ def test_the_reader_reaches_no_network_starts_nothing_and_writes_nothing(tmp_pat
     )
     if sys.platform == "linux":
         assert done.stdout.split() == ["True"] * 5 + ["-1", "1"]  # EPERM, of native code too
-    assert (tmp_path / "f").read_text() if (tmp_path / "f").exists() else "" == ""
+    assert not (tmp_path / "f").exists() or (tmp_path / "f").read_bytes() == b""
 
 
 @pytest.mark.slow

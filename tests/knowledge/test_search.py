@@ -38,7 +38,6 @@ def test_weights_go_from_words_to_meaning(filled: KnowledgeBase) -> None:
     assert {p.score for p in plain} == {plain[0].score}
     [meaning] = filled.search(question, k=3, weight=1.0)
     [dense] = filled.search(question, k=3, mode="dense")
-    assert [p.id for p in meaning] == [p.id for p in dense]
     assert [p.score for p in meaning] == pytest.approx([p.score for p in dense], abs=1e-5)
 
 
