@@ -420,3 +420,37 @@ class KnowledgeFailureRow(Table):
     path: Mapped[str] = mapped_column(String(1000))
     reason: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class VectorStoreRow(Table):
+    """What a vector store is beside the knowledge base of its name, `id`.
+
+    `name` is shown, `notes` are the client's metadata, `active` is when it was last searched.
+    """
+
+    __tablename__ = "vector_stores"
+    __table_args__ = (UniqueConstraint("project", "id"),)
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    project: Mapped[str] = mapped_column(String(200))
+    id: Mapped[str] = mapped_column(String(100))
+    name: Mapped[str] = mapped_column(String(300))
+    notes: Mapped[dict[str, str]] = mapped_column(JSON)
+    active: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+
+
+class VectorStoreFileRow(Table):
+    """A client's file in a vector store: the document it becomes, and the job that reads it."""
+
+    __tablename__ = "vector_store_files"
+    __table_args__ = (UniqueConstraint("project", "store", "file"),)
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    project: Mapped[str] = mapped_column(String(200))
+    store: Mapped[str] = mapped_column(String(100))
+    file: Mapped[str] = mapped_column(String(40), index=True)
+    document: Mapped[str] = mapped_column(String(400))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    attributes: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created: Mapped[datetime] = mapped_column(Moment, default=now)

@@ -1,0 +1,114 @@
+"""What a comparison says of documents: how well they were found, and what answers made of them.
+
+All of it is shown beside the scores and none of it decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
+
+from assay.agent.agent import Agent
+from assay.agent.passages import entry, find_passages
+from assay.agent.runtime import assemble
+from assay.evaluate.documents import (
+    Abstention,
+    Retrieval,
+    Support,
+    abstention,
+    retrieval_quality,
+    support,
+)
+from assay.evaluate.factorial import Factorial, factorial
+from assay.evaluate.measure import Bench, Measurement
+from assay.example import Example
+from assay.knowledge.search import Passage
+
+_DEEP = 50
+"""Passages looked at to find ten documents."""
+_SQUARES = (
+    ("prompt", "fine-tune", "rag", "fine-tune-rag"),
+    ("prompt", "few-shot", "rag", "rag-few-shot"),
+)
+"""Candidates that make a 2×2: neither, a, b, both."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFigures:
+    """Of one candidate; None where it says nothing."""
+
+    retrieval: Retrieval | None = None
+    support: Support | None = None
+    abstention: Abstention | None = None
+
+
+def document_figures(
+    agent: Agent,
+    measurement: Measurement,
+    examples: Sequence[Example],
+    groups: Sequence[str] | None,
+    bench: Bench,
+) -> DocumentFigures:
+    """Retrieval, support and abstention of one candidate on the rows it was measured on.
+
+    Args:
+        groups: of the examples; None where they are independent.
+    """
+    if measurement.incomplete:
+        return DocumentFigures()
+    named = [example.document for example in examples]
+    texts = [answer.text for answer in measurement.answers]
+    settings = bench.config.knowledge
+    sentence = settings.abstain if settings is not None else None
+    abstained = abstention(named, texts, sentence) if sentence is not None else None
+    if agent.knowledge is None:
+        return DocumentFigures(abstention=abstained)
+    deep = agent.knowledge.model_copy(update={"k": max(_DEEP, agent.knowledge.k)})
+    deep = deep.model_copy(update={"threshold": None})
+    found = find_passages(deep, examples, bench.store, bench.owner)
+    given = passages_given(agent, examples, bench)
+    counted = measurement.counted[measurement.primary]
+    kept = None if groups is None else list(compress(groups, counted))
+    supported = None
+    if bench.config.task == "text":
+        supported = support(
+            list(compress(texts, counted)),
+            list(compress(given, counted)),
+            measurement.primary_scores,
+            kept,
+            sentence,
+        )
+    return DocumentFigures(
+        retrieval=retrieval_quality(named, found, given, groups),
+        support=supported,
+        abstention=abstained,
+    )
+
+
+def passages_given(agent: Agent, examples: Sequence[Example], bench: Bench) -> list[list[Passage]]:
+    """The passages that stood in each request: those that were found and had room."""
+    assert agent.knowledge is not None
+    found = find_passages(agent.knowledge, examples, bench.store, bench.owner)
+    requests = assemble(agent, examples, bench.store, bench.owner)
+    given = []
+    for request, row in zip(requests, found, strict=True):
+        asked = "".join(turn.content for turn in request.messages if turn.role == "user")
+        given.append([p for number, p in enumerate(row, start=1) if entry(number, p) in asked])
+    return given
+
+
+def squares(measured: Mapping[str, Measurement], groups: Sequence[str] | None) -> list[Factorial]:
+    """Every 2×2 whose four candidates took part and are complete.
+
+    Args:
+        measured: each candidate's measurement, by its name.
+        groups: of the rows that count.
+    """
+    scores = {name: m.primary_scores for name, m in measured.items() if not m.incomplete}
+    return [
+        factorial(names, (scores[neither], scores[a], scores[b], scores[both]), groups)
+        for names in _SQUARES
+        for neither, a, b, both in [names]
+        if all(scores.get(name) for name in names)
+    ]
