@@ -43,7 +43,7 @@ def save_agent(
             .limit(1)
         )
         if newest is not None and newest.agent == agent.id:
-            return _version(newest)
+            return as_version(newest)
         if session.get(AgentRow, agent.id) is None:
             session.add(AgentRow(id=agent.id, body=agent.canonical()))
             session.flush()
@@ -59,7 +59,7 @@ def save_agent(
         )
         session.add(row)
         session.flush()
-        return _version(row)
+        return as_version(row)
 
 
 def load_agent(store: Store, id: str) -> Agent:
@@ -86,7 +86,7 @@ def history(store: Store, name: str) -> list[AgentVersion]:
             .where(AgentVersionRow.name == name)
             .order_by(AgentVersionRow.version.desc())
         ).all()
-        return [_version(row) for row in rows]
+        return [as_version(row) for row in rows]
 
 
 def find_version(store: Store, label: str) -> AgentVersion:
@@ -108,7 +108,7 @@ def find_version(store: Store, label: str) -> AgentVersion:
             )
         )
         if row is not None:
-            return _version(row)
+            return as_version(row)
         newest = session.scalar(
             select(func.max(AgentVersionRow.version)).where(AgentVersionRow.name == name)
         )
@@ -121,7 +121,8 @@ def find_version(store: Store, label: str) -> AgentVersion:
     )
 
 
-def _version(row: AgentVersionRow) -> AgentVersion:
+def as_version(row: AgentVersionRow) -> AgentVersion:
+    """A save as its row tells it."""
     return AgentVersion(row.name, row.version, row.agent, row.author, row.message, row.at)
 
 

@@ -356,3 +356,12 @@ class FineTuningCheckpointRow(Table):
     version: Mapped[str] = mapped_column(String(64))
     metrics: Mapped[dict[str, Any]] = mapped_column(JSON)
     at: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class AgentTextRow(Table):
+    """What a person wrote, word for word, when they saved a version of an agent (YAML)."""
+
+    __tablename__ = "agent_texts"
+
+    version: Mapped[int] = mapped_column(ForeignKey("agent_versions.key"), primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
