@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -48,6 +49,15 @@ class Draft:
     hash: str
     agent: Agent
     version: AgentVersion
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            **self.version.to_dict(),
+            "hash": self.hash,
+            "agent": self.agent.model_dump(mode="json"),
+            "text": self.text,
+        }
 
 
 def text_hash(text: str) -> str:

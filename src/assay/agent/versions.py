@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -29,6 +30,18 @@ class AgentVersion:
     def label(self) -> str:
         """As a person names it, `NAME@VERSION`."""
         return f"{self.name}@{self.version}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "label": self.label,
+            "id": self.agent,
+            "author": self.author,
+            "message": self.message,
+            "at": self.at.isoformat(),
+        }
 
 
 def save_agent(
@@ -78,14 +91,13 @@ def load_agent(store: Store, id: str) -> Agent:
     return Agent.model_validate_json(rows[0].body)
 
 
-def history(store: Store, name: str) -> list[AgentVersion]:
-    """Every version under a name, newest first."""
+def history(store: Store, name: str | None) -> list[AgentVersion]:
+    """Every version under a name, or of all agents, newest first."""
+    asked = select(AgentVersionRow).order_by(AgentVersionRow.key.desc())
+    if name is not None:
+        asked = asked.where(AgentVersionRow.name == name)
     with store.session() as session:
-        rows = session.scalars(
-            select(AgentVersionRow)
-            .where(AgentVersionRow.name == name)
-            .order_by(AgentVersionRow.version.desc())
-        ).all()
+        rows = session.scalars(asked).all()
         return [as_version(row) for row in rows]
 
 

@@ -10,7 +10,7 @@ What a release serves does not change with a save; `assay release promote` does 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from assay.agent import edits, texts
@@ -92,13 +92,30 @@ def save(
     )
 
 
-def history(workspace: Workspace, name: str) -> list[AgentVersion]:
-    """Every version of an agent, newest first.
+def changed(text: str, settings: Sequence[str]) -> str:
+    """A text with settings changed (`SETTING=VALUE` each), comments and all else as it was.
+
+    Raises:
+        UsageError: one is not written so.
+        ConfigError: the text cannot be changed by program.
+    """
+    values = {}
+    for setting in settings:
+        name, sign, value = setting.partition("=")
+        if not sign or not name:
+            raise UsageError(f"--set {setting!r} is not SETTING=VALUE.")
+        values[name] = texts.value_of(name, value)
+    return texts.edited(text, values)
+
+
+def history(workspace: Workspace, name: str | None = None) -> list[AgentVersion]:
+    """Every version of an agent, or of all, newest first.
 
     Raises:
         NotFoundError: there is no such agent.
     """
-    edits.read(workspace.store, name)
+    if name is not None:
+        edits.read(workspace.store, name)
     return versions_of(workspace.store, name)
 
 
@@ -206,6 +223,7 @@ __all__ = [
     "InvalidAgentError",
     "Problem",
     "StaleEditError",
+    "changed",
     "check",
     "diff",
     "history",
