@@ -44,6 +44,9 @@ class Columns(Strict):
     )
     id: str | None = None
     group: str | None = Field(None, description="rows with one value here never straddle a split")
+    document: str | None = Field(
+        None, description="the document that answers the row; empty where none does"
+    )
 
 
 class Split(Strict):
@@ -167,6 +170,53 @@ class FineTune(FineTuneSection):
     rows_per_step: int = Field(8, ge=1)
 
 
+SearchMode = Literal["bm25", "dense", "hybrid"]
+
+
+class KnowledgeSection(Strict):
+    """Documents that candidates look into; how they are searched is chosen on validation."""
+
+    name: str = Field("documents", description="of the knowledge, as `assay knowledge` knows it")
+    paths: list[str] = Field(
+        default_factory=list,
+        description="files and folders, added before a comparison; those gone since stay until "
+        "they are removed",
+    )
+    labels: list[str] | None = Field(
+        None, min_length=1, description="search only documents with one of these; null: all"
+    )
+    chunk_tokens: list[Annotated[int, Field(ge=16)]] = Field(
+        default_factory=list, description="sizes of passages that are tried; empty: the usual one"
+    )
+    modes: list[SearchMode] = Field(
+        ["bm25", "dense", "hybrid"], min_length=1, description="ways of searching that are tried"
+    )
+    ks: list[Annotated[int, Field(ge=1, le=50)]] = Field(
+        [1, 3, 5], min_length=1, description="numbers of passages that are tried"
+    )
+    abstain: str | None = Field(
+        None,
+        min_length=1,
+        description="what is to be said where no passage holds the answer; in the data, the "
+        "target of rows that no document answers",
+    )
+    distractors: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="fine-tune-rag: share of training rows whose own document is hidden",
+    )
+
+
+class PromptSearch(Strict):
+    """How `prompt-optimised` looks for a better system prompt."""
+
+    proposer: str | None = Field(
+        None, description="`remote:PROVIDER/MODEL` that proposes edits; null: fixed variants only"
+    )
+    proposals: int = Field(8, ge=1, le=100, description="edits asked for, one request each")
+
+
 class Generate(Strict):
     """How answers are generated."""
 
@@ -254,6 +304,8 @@ class Config(Strict):
     candidates: list[str] = Field(min_length=1)
     few_shot: FewShot = FewShot()
     fine_tune: FineTuneSection = FineTuneSection()
+    knowledge: KnowledgeSection | None = Field(None, description="needed by candidates with `rag`")
+    prompt_search: PromptSearch = PromptSearch()
     generate: Generate = Generate()
     providers: dict[str, Provider] = Field(
         default_factory=dict, description="endpoints of models elsewhere, by a name of your own"
@@ -284,6 +336,12 @@ class Config(Strict):
                 "be fine_tune.teacher"
             )
         return value
+
+    @model_validator(mode="after")
+    def _documents_are_named(self) -> Config:
+        if self.knowledge is None and any("rag" in name.split("-") for name in self.candidates):
+            raise ValueError("candidates with rag need `knowledge`: the documents they look into")
+        return self
 
     def primary_grader(self) -> GraderSpec:
         """The grader that decides."""

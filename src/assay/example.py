@@ -87,6 +87,8 @@ class Example:
         references: further outputs that are as right as the target.
         rejected: the turns of the answer that was not preferred (preference data), else empty.
         desirable: the thumb of unpaired preference data (KTO), else None.
+        document: name of the document that answers the input; "" when none does, None when nothing
+            is said of it.
         line: first line of the row in its file, counted from 1; 0 when made by a program.
     """
 
@@ -98,6 +100,7 @@ class Example:
     references: tuple[str, ...] = ()
     rejected: tuple[Message, ...] = ()
     desirable: bool | None = None
+    document: str | None = None
     line: int = 0
 
     @property
@@ -132,9 +135,9 @@ class Example:
         return (self.output, *self.references)
 
     def content_hash(self) -> str:
-        """Sha256 (hex) of what is said in the example; id, line and group are not part of it."""
+        """Sha256 (hex) of what is said in the example; id, line, group and document are no part."""
         raw = self.to_dict()
-        for key in ("id", "line", "group"):
+        for key in ("id", "line", "group", "document"):
             raw.pop(key, None)
         return hashlib.sha256(canonical_json(raw).encode()).hexdigest()
 
@@ -153,6 +156,8 @@ class Example:
             out["rejected"] = [m.to_dict() for m in self.rejected]
         if self.desirable is not None:
             out["desirable"] = self.desirable
+        if self.document is not None:
+            out["document"] = self.document
         if self.line:
             out["line"] = self.line
         return out
@@ -169,6 +174,7 @@ class Example:
             references=tuple(raw.get("references", ())),
             rejected=tuple(Message.from_dict(m) for m in raw.get("rejected", ())),
             desirable=raw.get("desirable"),
+            document=raw.get("document"),
             line=raw.get("line", 0),
         )
 

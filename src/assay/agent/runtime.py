@@ -11,29 +11,48 @@ from typing import Any
 import numpy as np
 
 from assay.agent.agent import Agent, as_shown, messages_of
+from assay.agent.passages import find_passages, query_of, with_passages
 from assay.example import Example, Message
 from assay.generate.engine import Request
 from assay.knowledge.embed import Embedder, load_embedder
+from assay.knowledge.search import Passage
 from assay.store.files import write_atomic
 from assay.store.store import Store
 
 
-def assemble(agent: Agent, examples: Sequence[Example], store: Store) -> list[Request]:
-    """One request for the input of each example; targets are never looked at."""
+def assemble(
+    agent: Agent, examples: Sequence[Example], store: Store, owner: str = ""
+) -> list[Request]:
+    """One request for the input of each example; targets are never looked at.
+
+    Args:
+        owner: the project that asks; only its own documents are looked into.
+    """
     shown = tuple(messages_of(turns) for turns in agent.shown)
     nearest = _nearest(agent, examples, store) if agent.nearest else [()] * len(examples)
+    found: list[list[Passage]] = [[] for _ in examples]
+    if agent.knowledge is not None and examples:
+        found = find_passages(agent.knowledge, examples, store, owner)
     return [
-        _request(agent, example, (*shown, *extra))
-        for example, extra in zip(examples, nearest, strict=True)
+        _request(agent, example, (*shown, *extra), passages)
+        for example, extra, passages in zip(examples, nearest, found, strict=True)
     ]
 
 
-def _request(agent: Agent, example: Example, shown: tuple[tuple[Message, ...], ...]) -> Request:
+def _request(
+    agent: Agent,
+    example: Example,
+    shown: tuple[tuple[Message, ...], ...],
+    passages: Sequence[Passage],
+) -> Request:
     prompt = example.with_system(agent.system_prompt).prompt
     system = tuple(m for m in prompt if m.role in ("system", "developer"))
     turns = tuple(m for m in prompt if m.role not in ("system", "developer"))
+    messages = (*system, *(m for turn in shown for m in turn), *turns)
+    if agent.knowledge is not None and query_of(example):
+        messages = with_passages(messages, passages, agent.knowledge)
     return Request(
-        messages=(*system, *(m for turn in shown for m in turn), *turns),
+        messages=messages,
         tools=example.tools,
         max_new_tokens=agent.max_new_tokens,
         schema=agent.output_schema if agent.constrained else None,

@@ -13,6 +13,10 @@ WAYS = {
     "few-shot": "the same few examples shown before every input",
     "few-shot-nearest": "the examples most like the input shown before it",
     "fine-tune": "a LoRA adapter trained on the examples",
+    "rag": "passages of your documents before the input",
+    "rag-few-shot": "the same few examples and passages of your documents",
+    "fine-tune-rag": "a LoRA adapter trained to answer from passages",
+    "prompt-optimised": "the best of many variants of the system prompt",
     "baseline-majority": "always the most frequent label (label tasks; always takes part)",
     "baseline-tfidf": "TF-IDF and logistic regression (label tasks; always takes part)",
 }

@@ -50,8 +50,12 @@ def build(context: Context) -> Candidate:
     )
 
 
-def train_version(context: Context) -> tuple[str, TrainResult]:
+def train_version(context: Context, asked: Context | None = None) -> tuple[str, TrainResult]:
     """Train an adapter and keep it as a version; an interrupted training goes on.
+
+    Args:
+        asked: the rows that those of `context` were made of, where they were changed; the version
+            then knows of both.
 
     Returns:
         the version's id and the trainer's account.
@@ -62,6 +66,8 @@ def train_version(context: Context) -> tuple[str, TrainResult]:
     saw = {"train": learned, "general": prepared.general, "validation": context.validation}
     if learned is not context.train:
         saw["asked"] = context.train
+    if asked is not None:
+        saw |= {"asked": asked.train, "asked_validation": asked.validation}
     kept = {part: keep_rows(context.store, examples) for part, examples in saw.items() if examples}
     record = VersionRecord(
         base=config.model,

@@ -11,6 +11,7 @@ import numpy as np
 
 from assay import __version__
 from assay.candidates.building import Candidate
+from assay.compare.documents import DocumentFigures, document_figures, squares
 from assay.compare.entries import Entry, Settings
 from assay.compare.environment import environment
 from assay.compare.holdout import openings
@@ -39,6 +40,7 @@ from assay.evaluate.aggregate import (
     seen_labels,
 )
 from assay.evaluate.forgetting import Forgetting
+from assay.evaluate.judging import JudgeWorth
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.resampling import studentise, units
 from assay.example import Example
@@ -64,6 +66,7 @@ def conclude(
     data: DataSection,
     bench: Bench,
     warnings: Sequence[str],
+    judges: Sequence[JudgeWorth] = (),
 ) -> Result:
     """Draw the verdict and write the account of it."""
     config = bench.config
@@ -74,7 +77,15 @@ def conclude(
     entries = [_entry(one, cost) for one, cost in zip(taken, prices, strict=True)]
     decision = decide(entries, groups, _settings(plan))
     candidates = [
-        _candidate(one, cost, figures, all_groups, examples, config)
+        _candidate(
+            one,
+            cost,
+            figures,
+            all_groups,
+            examples,
+            config,
+            document_figures(one.candidate.agent, one.measurement, examples, all_groups, bench),
+        )
         for one, cost, figures in zip(taken, prices, decision.candidates, strict=True)
     ]
     return Result(
@@ -96,6 +107,12 @@ def conclude(
         verdict=decision.verdict,
         curves=[_curve(one.candidate) for one in taken if one.candidate.curve],
         confusions=_confusions(taken, examples, config),
+        additions=squares(
+            {one.candidate.name: one.candidate.kind for one in taken},
+            {one.candidate.name: one.measurement for one in taken},
+            groups,
+        ),
+        judges=list(judges),
         data=data,
         environment=environment(),
         config=config.model_dump(mode="json"),
@@ -167,6 +184,7 @@ def _candidate(
     groups: Sequence[str] | None,
     examples: Sequence[Example],
     config: Config,
+    documents: DocumentFigures,
 ) -> CandidateResult:
     candidate, measurement, speed = one.candidate, one.measurement, one.performance
     return CandidateResult(
@@ -201,6 +219,9 @@ def _candidate(
             for t in candidate.tried
         ],
         forgetting=one.forgetting,
+        retrieval=documents.retrieval,
+        support=documents.support,
+        abstention=documents.abstention,
         warnings=list(candidate.warnings),
     )
 

@@ -24,6 +24,7 @@ from assay.compare.account import Taken, answer_rows, conclude
 from assay.compare.conclusion import LEAST_UNITS
 from assay.compare.entries import Settings
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
+from assay.compare.judges import measure_judges
 from assay.compare.performance import measure_performance
 from assay.compare.result import DataSection, Plan, Result
 from assay.compare.saved import as_candidates, load_saved
@@ -95,6 +96,7 @@ def compare(
     """
     outside = _read_outside(parts, bench, predictions)
     saved = load_saved(agents, parts.split, parts.holdout, bench.store, taken=predictions)
+    judges = measure_judges(bench)
     built, warnings = build_all(parts, bench, predictions)
     built += as_candidates(saved, built, parts.validation, bench)
     id = _identity(parts, bench, built)
@@ -128,7 +130,7 @@ def compare(
     )
     measured = {c.name: _answer(c, examples, bench, outside) for c in built}
     taken = [Taken(c, measured[c.name], performances[c.name], forgotten.get(c.name)) for c in built]
-    result = conclude(id, plan, taken, examples, parts.data, bench, warnings)
+    result = conclude(id, plan, taken, examples, parts.data, bench, warnings, judges)
     records.finish(bench.store, result, answer_rows(examples, measured), folder)
     return Comparison(result, folder)
 
@@ -213,6 +215,8 @@ def _identity(parts: Parts, bench: Bench, built: Sequence[Candidate]) -> str:
         "dtype": bench.engines.dtype,
         "version": __version__,
     }
+    if config.knowledge is not None:
+        value["abstain"] = config.knowledge.abstain
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 

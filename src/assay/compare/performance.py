@@ -47,7 +47,7 @@ def measure_performance(
     engine = bench.engines.for_agent(agent)
     prompts = validation[:THROUGHPUT_PROMPTS]
     start = time.perf_counter()
-    requests = assemble(agent, prompts, bench.store)
+    requests = assemble(agent, prompts, bench.store, bench.owner)
     answers = engine.answer(requests)
     each = (time.perf_counter() - start) / len(prompts)
     latency = measure_latency(requests, engine, LATENCY_PROMPTS, progress=bench.progress)

@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from assay.evaluate.factorial import Factorial
 from assay.evaluate.forgetting import Forgetting
+from assay.evaluate.judging import JudgeWorth
+from assay.evaluate.retrieval import Abstention, Retrieval, Support
 
 SCHEMA_VERSION = 1
 
@@ -61,6 +64,9 @@ class CandidateResult(Part):
         validation: settings tried on validation.
         forgetting: what training cost the model in general; null where there was none or the
             result is older than this field.
+        retrieval: how well documents were found; null without knowledge, or where no row names one.
+        support: scores of answers with and without support in the passages; of text tasks.
+        abstention: null without `knowledge.abstain`, or where no row says what answers it.
         warnings: sentences a reader must see beside the figure.
     """
 
@@ -87,6 +93,9 @@ class CandidateResult(Part):
     per_class: dict[str, float] = {}
     validation: list[ValidationFigure] = []
     forgetting: Forgetting | None = None
+    retrieval: Retrieval | None = None
+    support: Support | None = None
+    abstention: Abstention | None = None
     warnings: list[str] = []
 
 
@@ -225,7 +234,13 @@ class Plan(Part):
 
 
 class Result(Part):
-    """`result.json`."""
+    """`result.json`.
+
+    Attributes:
+        additions: what two ways add to one another, such as fine-tuning and retrieval; they
+            explain and decide nothing.
+        judges: what is known of grading models whose agreement with people was measured.
+    """
 
     schema_version: Literal[1] = 1
     comparison: str
@@ -246,6 +261,8 @@ class Result(Part):
     verdict: Verdict
     curves: list[Curve] = []
     confusions: list[Confusion] = []
+    additions: list[Factorial] = []
+    judges: list[JudgeWorth] = []
     data: DataSection
     environment: dict[str, Any]
     config: dict[str, Any]

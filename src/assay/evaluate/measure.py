@@ -13,13 +13,15 @@ from pathlib import Path
 from statistics import fmean
 
 from assay.agent.agent import Agent
-from assay.agent.engines import Engines
+from assay.agent.consent import check_consent
+from assay.agent.engines import Engines, provider_of
 from assay.agent.runtime import assemble
-from assay.config import Config
+from assay.config import REMOTE, Config
 from assay.evaluate.graders import GradingContext, grade
 from assay.evaluate.run import run
 from assay.example import Example
-from assay.generate.engine import Answer
+from assay.generate.engine import Answer, Request
+from assay.generate.remote import split_reference
 from assay.progress import SILENT, Progress
 from assay.store.store import Store
 
@@ -75,9 +77,25 @@ class Bench:
     progress: Progress = SILENT
     trust_code: bool = False
 
+    @property
+    def owner(self) -> str:
+        """The project that asks, by the name that what it owns is kept under."""
+        return self.root.resolve().name
+
+    @property
+    def grading(self) -> GradingContext:
+        """What graders may know of the project, and the models that they may ask."""
+        return GradingContext(
+            labels=self.config.labels,
+            output_schema=self.config.output_schema,
+            root=self.root,
+            trust_code=self.trust_code,
+            ask=self._ask,
+        )
+
     def measure(self, agent: Agent, examples: Sequence[Example]) -> Measurement:
         """Let an agent answer examples (finished batches are kept and reused), and grade."""
-        requests = assemble(agent, examples, self.store)
+        requests = assemble(agent, examples, self.store, self.owner)
         answers = run(
             requests,
             self.engines.for_agent(agent),
@@ -89,12 +107,7 @@ class Bench:
 
     def grade(self, answers: list[Answer], examples: Sequence[Example]) -> Measurement:
         """Score answers that are there already."""
-        context = GradingContext(
-            labels=self.config.labels,
-            output_schema=self.config.output_schema,
-            root=self.root,
-            trust_code=self.trust_code,
-        )
+        context = self.grading
         texts = [answer.text for answer in answers]
         scores: dict[str, list[float]] = {}
         counted: dict[str, list[bool]] = {}
@@ -105,3 +118,17 @@ class Bench:
             if spec.label == self.config.primary:
                 parsed = graded.parsed
         return Measurement(answers, scores, counted, parsed, self.config.primary)
+
+    def _ask(self, model: str, requests: Sequence[Request]) -> list[Answer]:
+        """A grader's questions; answers are kept, so that the same ones are asked once."""
+        if model.startswith(REMOTE):
+            name, _ = split_reference(model)
+            provider = provider_of(self.config.providers, name)
+            check_consent(name, provider, requests, self.progress)
+        return run(
+            requests,
+            self.engines.for_agent(Agent(model=model)),
+            agent_id=f"grader {model}",
+            folder=self.store.folder / "runs",
+            progress=self.progress,
+        )

@@ -100,11 +100,15 @@ def ask(
     tools: Sequence[dict[str, Any]],
     wishes: Wishes,
     store: Store,
+    project: str = "",
 ) -> Asked:
     """The request that `served` makes of a conversation.
 
     A client's own system prompt takes the place of the agent's, as an example's does in a
     comparison.
+
+    Args:
+        project: that asks; an agent looks only into its documents.
 
     Raises:
         UsageError: the client wants another form of answer than the agent enforces.
@@ -115,7 +119,7 @@ def ask(
         return Asked(tuple(messages), tuple(tools), sampling)
     # The target is never looked at; an example has one.
     example = Example("request", (*messages, Message("assistant", "")), tools=tuple(tools))
-    [made] = assemble(agent, [example], store)
+    [made] = assemble(agent, [example], store, project)
     if made.schema is not None or made.choices is not None:
         if wishes.schema is not None or wishes.json_object or tools:
             raise UsageError(

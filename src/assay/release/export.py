@@ -97,7 +97,7 @@ def export(
         )
     tokenizer, context = load_tokenizer(version.record.base)
     template = Template.from_dict(tokenizer, version.record.template)
-    requests = assemble(agent, validation, bench.store)
+    requests = assemble(agent, validation, bench.store, bench.owner)
     lengths = [
         len(template.prompt(r.messages, r.tools)) + max(r.max_new_tokens, POSITIONS)
         for r in requests

@@ -115,7 +115,7 @@ def parity(bench: Bench, agent: Agent, examples: Sequence[Example], target: Targ
             "there are no validation examples to compare on.", fix="Add data.validation."
         )
     chosen = _spread(examples, PROMPTS)
-    requests = assemble(agent, chosen, bench.store)
+    requests = assemble(agent, chosen, bench.store, bench.owner)
     engine = bench.engines.for_agent(agent)
     if not isinstance(engine, LocalEngine):
         raise ModelError("only a language model on this machine can be compared.")

@@ -24,6 +24,7 @@ from assay.serve import (
     models,
     responses,
     uploads,
+    vector_stores,
 )
 from assay.serve.auth import REQUESTS_AT_ONCE, Gate
 
@@ -52,7 +53,8 @@ def create_app(
     errors.install(app)
     app.state.metrics = metrics.Metrics()
     answering = (chat, completions, responses, embeddings)
-    for part in (health, metrics, models, *answering, files, uploads, fine_tuning, graders):
+    stored = (files, uploads, vector_stores)
+    for part in (health, metrics, models, *answering, *stored, fine_tuning, graders):
         app.include_router(part.router)
     app.add_middleware(Gate, workspace=workspace, at_once=at_once)
     app.add_middleware(metrics.Measure, metrics=app.state.metrics)

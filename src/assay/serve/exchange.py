@@ -205,7 +205,7 @@ async def converse(
         served = resolve(workspace, model, caller.project, caller.key_id)
         if wishes.schema is not None:
             _check(wishes.schema, form)
-        return served, ask(served, messages, tools, wishes, workspace.store)
+        return served, ask(served, messages, tools, wishes, workspace.store, caller.project)
 
     served, asked = await run_in_threadpool(prepare)
     find = partial(request.app.state.engines.engine, served.model)

@@ -8,6 +8,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
 
+from assay.project import vector_stores
 from assay.serve.auth import Caller, authenticated
 from assay.serve.errors import ApiError
 from assay.serve.forms import chunks, filename, form, lifetime, text
@@ -115,8 +116,10 @@ def content(request: Request, id: str, caller: _Owner) -> FileResponse:
 
 @router.delete("/v1/files/{id}")
 def delete(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
-    """Remove it. What was trained on it stays."""
+    """Remove it, in vector stores too. What was trained on it stays."""
     store: Store = request.app.state.workspace.store
+    stored_files.find(store, caller.project, id)
+    vector_stores.forget_file(request.app.state.workspace, caller.project, id, caller.key_id)
     stored_files.remove(store, caller.project, id)
     audit(store, caller.project, caller.key_id, "file.delete", id)
     return {"id": id, "object": "file", "deleted": True}

@@ -35,6 +35,13 @@ def print_result(result: Result, console: Console | None = None) -> None:
     for candidate in result.candidates:
         if candidate.forgetting is not None:
             out.print(f"{escape(candidate.name)}: {wording.forgetting(candidate.forgetting)}")
+    for candidate in result.candidates:
+        if line := wording.found_documents(candidate):
+            out.print(escape(line))
+    for judge in result.judges:
+        out.print(escape(wording.judge(judge)))
+    for square in result.additions:
+        out.print(escape(wording.together(square)))
     for warning in [*result.warnings, *result.data.quarantine.warnings]:
         out.print(f"[yellow]![/] {escape(warning)}")
     out.print(

@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 
 from assay.compare.result import CandidateResult, Result
+from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.forgetting import SMALL, Ability, Forgetting
+from assay.evaluate.judging import JudgeWorth
+from assay.evaluate.retrieval import Mean, Share
 
 TITLES = {
     "prompt": "system prompt alone",
     "few-shot": "the same examples shown every time",
     "few-shot-nearest": "the most similar examples shown",
     "fine-tune": "a model trained on your examples",
+    "rag": "passages of your documents with the question",
+    "rag-few-shot": "the same examples, and passages of your documents",
+    "fine-tune-rag": "a model trained to answer from passages",
+    "prompt-optimised": "the best of many system prompts",
     "baseline-majority": "always the most frequent answer",
     "baseline-tfidf": "a classical word-count classifier",
     "outside": "answers brought from elsewhere",
@@ -63,6 +70,62 @@ def interval(candidate: CandidateResult) -> str:
     if candidate.low is None or candidate.high is None:
         return "–"
     return f"{100 * candidate.low:.1f} – {100 * candidate.high:.1f}"
+
+
+def effect(found: Effect) -> str:
+    """Points of a hundred, with both ends of the interval."""
+    return f"{100 * found.difference:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+
+
+def mean(found: Mean) -> str:
+    """A mean of a hundred, with both ends of its interval; nothing of no examples."""
+    if found.mean is None or found.low is None or found.high is None:
+        return "–"
+    return f"{100 * found.mean:.1f} ({100 * found.low:.1f} – {100 * found.high:.1f})"
+
+
+def share(found: Share) -> str:
+    """How many of how many, with both ends of the share's interval, of a hundred."""
+    if found.low is None or found.high is None:
+        return "no such examples"
+    return f"{found.count} of {found.of} ({100 * found.low:.0f} – {100 * found.high:.0f} in 100)"
+
+
+def together(square: Factorial) -> str:
+    """What two ways add to one another, in one line."""
+    low, high = square.interaction.low, square.interaction.high
+    what = "help one another" if low > 0 else "do in part the same" if high < 0 else "just add up"
+    sure = "" if low > 0 or high < 0 else ", as far as this shows"
+    return (
+        f"{square.a} adds {effect(square.a_alone)} points to {square.neither} and "
+        f"{effect(square.a_beside)} on top of {square.b}; {square.b} adds "
+        f"{effect(square.b_alone)} and {effect(square.b_beside)}. Together: "
+        f"{effect(square.interaction)}, so the two {what}{sure}."
+    )
+
+
+def judge(found: JudgeWorth) -> str:
+    """What a grading model is worth, in a few sentences."""
+    return (
+        f"{found.name} is a model that judges ({found.model}). On {found.pairs} pairs that people "
+        f"judged, its agreement with them is a kappa of {found.kappa:.2f} "
+        f"({found.low:.2f} to {found.high:.2f}); it says the same in {share(found.agreement)}. "
+        f"In {share(found.undecided)} its verdict depends on the order. An instruction hidden in "
+        f"an answer turned it in {share(found.flips)}."
+    )
+
+
+def found_documents(candidate: CandidateResult) -> str | None:
+    """How well documents were found, in one line; None where that is not known."""
+    found = candidate.retrieval
+    if found is None:
+        return None
+    hits = ", ".join(f"hit@{k} {in_100(hit.mean)}" for k, hit in found.hits.items())
+    return (
+        f"{candidate.name} found the right document: {hits}, MRR {in_100(found.mrr.mean)}, "
+        f"nDCG@10 {in_100(found.ndcg_at_10.mean)}; it was given in {in_100(found.given.mean)} "
+        f"of 100 ({found.mrr.examples} examples)."
+    )
 
 
 def usd(amount: float | None) -> str:

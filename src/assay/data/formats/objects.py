@@ -58,6 +58,7 @@ def check_columns(columns: Columns, fields: Sequence[str], file: str, hint: str 
         *(("output", name) for name in columns.output),
         *(("id", name) for name in (columns.id,) if name),
         *(("group", name) for name in (columns.group,) if name),
+        *(("document", name) for name in (columns.document,) if name),
     ]
     for role, name in wanted:
         if name not in fields:
@@ -76,7 +77,7 @@ def shape(name: str, columns: Columns) -> Shape:
     needed = (*inputs, *outputs)
     one_input = inputs[0] if len(inputs) == 1 else None
     one_output = outputs[0] if len(outputs) == 1 else None
-    id_column, group_column = columns.id, columns.group
+    id_column, group_column, document_column = columns.id, columns.group, columns.document
 
     def example(record: Record, default_id: str, found: Found) -> Example | None:
         for key in needed:
@@ -94,7 +95,14 @@ def shape(name: str, columns: Columns) -> Shape:
             answer = json_text({key: record[key] for key in outputs})
         id = text_of(record.get(id_column)) if id_column is not None else ""
         group = text_of(record.get(group_column)) if group_column is not None else ""
-        return Example.of(asked, answer, id=id or default_id, group=group or None, line=found.line)
+        return Example.of(
+            asked,
+            answer,
+            id=id or default_id,
+            group=group or None,
+            document=text_of(record.get(document_column)) if document_column is not None else None,
+            line=found.line,
+        )
 
     return Shape(
         name=name,

@@ -1,7 +1,7 @@
 """`openai-chat`: {"messages": [...], "tools": [...]}, as OpenAI's fine-tuning takes it.
 
-Read beside it: `id`, `group`, `weight` (of the whole example) and `references`, which Assay writes
-itself. https://platform.openai.com/docs/guides/supervised-fine-tuning
+Read beside it: `id`, `group`, `document`, `weight` (of the whole example) and `references`, which
+Assay writes itself. https://platform.openai.com/docs/guides/supervised-fine-tuning
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from assay.data.formats.record import (
     Found,
     Record,
     Shape,
+    document_of,
     group_of,
     identity,
     missing_field,
@@ -52,6 +53,7 @@ def example(record: Record, default_id: str, found: Found) -> Example | None:
         weight=weight,
         group=group_of(record),
         references=references,
+        document=document_of(record),
         line=found.line,
     )
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from assay.data.formats.messages import tools
 from assay.data.formats.order import check_order
 from assay.data.formats.preferences import as_turns
-from assay.data.formats.record import Found, Record, Shape, group_of, identity, text_field
+from assay.data.formats.record import (
+    Found,
+    Record,
+    Shape,
+    document_of,
+    group_of,
+    identity,
+    text_field,
+)
 from assay.example import Example
 
 
@@ -31,6 +39,7 @@ def example(record: Record, default_id: str, found: Found) -> Example | None:
             messages=messages,
             tools=declared,
             group=group_of(record),
+            document=document_of(record),
             line=found.line,
         )
     asked = text_field(record, "prompt", found)
@@ -42,6 +51,7 @@ def example(record: Record, default_id: str, found: Found) -> Example | None:
         answer,
         id=identity(record, default_id),
         group=group_of(record),
+        document=document_of(record),
         line=found.line,
     )
 

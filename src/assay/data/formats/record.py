@@ -151,6 +151,14 @@ def group_of(record: Record) -> str | None:
     return str(value) if isinstance(value, str | int) and value != "" else None
 
 
+def document_of(record: Record) -> str | None:
+    """The document that the record names; "" where it says that there is none."""
+    if "document" not in record:
+        return None
+    value = record["document"]
+    return str(value) if isinstance(value, str | int) else "" if value is None else None
+
+
 def strings(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Every text in a record with its path, e.g. ("messages[0].content", "Hello")."""
     if isinstance(value, str):

@@ -8,10 +8,11 @@ imported here; its settings are a pydantic model, its description goes into docs
 
 Files: parse (what counts as an answer), registry (how graders are declared, checked and called),
 plain (exact, label-accuracy, numeric, regex), records (JSON), text (token-f1, rouge-l, chrf),
-terms and style (domain terminology and brand voice), agreement (consistency), code (python).
+terms and style (domain terminology and brand voice), agreement (consistency), judge (a model),
+code (python).
 """
 
-from assay.evaluate.graders import agreement, code, plain, records, style, terms, text
+from assay.evaluate.graders import agreement, code, judge, plain, records, style, terms, text
 from assay.evaluate.graders.parse import Parsed, parse_answer, parse_json, parse_label
 from assay.evaluate.graders.registry import (
     GRADERS,
@@ -35,6 +36,7 @@ __all__ = [
     "check_graders",
     "code",
     "grade",
+    "judge",
     "mine_terms",
     "parse_answer",
     "parse_json",

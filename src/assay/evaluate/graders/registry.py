@@ -19,6 +19,8 @@ from assay.example import Example
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
+    from assay.generate.engine import Answer, Request
+
 Need = Literal["labels", "output_schema", "trust"]
 
 
@@ -68,12 +70,15 @@ class GradingContext:
         output_schema: JSON Schema of a json task.
         root: the project's folder; files in settings are relative to it.
         trust_code: the user said `--trust-code`. No API sets it.
+        ask: puts requests to a model by its reference, for graders that are models; it checks that
+            the project has agreed. None: there is no model to ask.
     """
 
     labels: Sequence[str] | None = None
     output_schema: dict[str, Any] | None = None
     root: Path = field(default_factory=Path)
     trust_code: bool = False
+    ask: Callable[[str, Sequence[Request]], Sequence[Answer]] | None = None
 
     @cached_property
     def validator(self) -> Validator:

@@ -1,0 +1,292 @@
+"""What the candidates with documents share: how they are searched is chosen on validation.
+
+In this order, so that few settings are answered by the model:
+
+1. Size of passages and mode. Where at least ten validation rows name their document, by nDCG@10 of
+   the search alone, which costs no answers; else by the answers, at the middle k.
+2. k, by the answers. A tie goes to the smaller one, which costs fewer tokens on every request.
+3. Where rows say that no document answers them: the score from which on a passage is relevant, by
+   how well it tells best passages of the right document from others; taken if answers get better.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+from assay.agent.agent import Agent, Knowledge
+from assay.agent.passages import find_passages
+from assay.candidates.building import Context
+from assay.config import KnowledgeSection
+from assay.errors import AssayError, ConfigError, DataError
+from assay.evaluate.measure import Measurement
+from assay.evaluate.retrieval import DEPTH, best_threshold, ndcg, rank_of, same_document
+from assay.example import Example
+from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.records import Settings
+from assay.knowledge.search import Passage
+from assay.knowledge.sources import Source, sources
+from assay.models.load import load_tokenizer
+
+LEAST_NAMED = 10
+"""Validation rows that must name their document for the search to be chosen by them."""
+CANDIDATES_DEEP = 50
+"""Passages looked at to find ten documents."""
+_SPARE = 0.9
+"""Share of the estimated room that is used: texts differ in how many tokens a character costs."""
+
+AgentWith = Callable[[Knowledge], Agent]
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """The setting that won on validation.
+
+    Attributes:
+        tried: every setting that was looked at: its name, its score, whether it was chosen.
+    """
+
+    knowledge: Knowledge
+    agent: Agent
+    measurement: Measurement
+    tried: tuple[tuple[str, float, bool], ...]
+    warnings: tuple[str, ...] = ()
+
+
+def section(context: Context) -> KnowledgeSection:
+    """The project's `knowledge`.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    found = context.config.knowledge
+    if found is None:
+        raise ConfigError(
+            "this candidate looks into documents, and the project names none.",
+            where="assay.yaml, knowledge",
+            fix="Add `knowledge: {paths: [knowledge]}`, or remove the candidates with rag.",
+        )
+    return found
+
+
+def choose_search(context: Context, agent_with: AgentWith, characters: int) -> Searched:
+    """The best way to search the project's documents, by validation.
+
+    Args:
+        agent_with: the agent that is given passages so.
+        characters: see `Knowledge.characters`.
+
+    Raises:
+        AssayError: there are no documents, or no setting could be measured.
+    """
+    settings = section(context)
+    ks = sorted(set(settings.ks))
+    starts = [
+        (words, knowledge)
+        for words, base in indexed(context)
+        for knowledge in (
+            Knowledge(
+                name=base.name,
+                snapshot=base.snapshot,
+                k=ks[(len(ks) - 1) // 2],
+                mode=mode,
+                labels=None if settings.labels is None else tuple(settings.labels),
+                characters=characters,
+                abstain=settings.abstain,
+            )
+            for mode in settings.modes
+        )
+    ]
+    named = [example for example in context.validation if example.document and example.liked]
+    tried: list[tuple[str, float, bool]] = []
+    if len(starts) == 1:
+        start = starts[0][1]
+    else:
+        if len(named) >= LEAST_NAMED:
+            scores = [_ndcg(context, knowledge, named) for _, knowledge in starts]
+            what = "nDCG@10 of the search"
+        else:
+            scores = [context.measure(agent_with(knowledge)).score for _, knowledge in starts]
+            what = f"k={starts[0][1].k}"
+        best = max(range(len(starts)), key=lambda i: (scores[i], -i))
+        start = starts[best][1]
+        tried = [
+            (f"{words}{knowledge.mode}, {what}", score, i == best)
+            for i, ((words, knowledge), score) in enumerate(zip(starts, scores, strict=True))
+        ]
+    found = _choose_k(context, agent_with, start, ks)
+    return _with_threshold(context, agent_with, found, tuple(tried))
+
+
+def indexed(context: Context) -> list[tuple[str, KnowledgeBase]]:
+    """The project's documents in passages of each size, those of `paths` added where they are new.
+
+    Another size than the knowledge itself has is kept as knowledge of its own, `NAME.SIZE`, with
+    the same documents under the same labels.
+
+    Returns:
+        (words for the size, knowledge), one or several.
+
+    Raises:
+        ConfigError: a path is not there.
+        DataError: there are no documents.
+    """
+    settings = section(context)
+    base = KnowledgeBase(context.store, context.bench.owner, settings.name)
+    base.create()
+    _add(context, base, _files(context, settings.paths))
+    documents = base.documents()
+    if not documents:
+        raise DataError(
+            f"the knowledge {settings.name!r} holds no documents.",
+            fix=f"Name their folder in knowledge.paths, or `assay knowledge add {settings.name} "
+            "FOLDER`.",
+        )
+    if not settings.chunk_tokens:
+        return [("", base)]
+    labels = {document.path: document.labels for document in documents}
+    files = [Source(document.path, Path(document.location)) for document in documents]
+    found = []
+    for size in settings.chunk_tokens:
+        sized = base
+        if size != base.settings.chunk_tokens:
+            sized = KnowledgeBase(context.store, context.bench.owner, f"{settings.name}.{size}")
+            sized.create()
+            gone = [d.path for d in sized.documents() if d.path not in labels]
+            if gone:
+                sized.remove(gone, context.progress)
+            _add(context, sized, files, labels, replace(base.settings, chunk_tokens=size))
+        found.append((f"{size} tokens, ", sized))
+    return found
+
+
+def _files(context: Context, paths: Sequence[str]) -> list[Source]:
+    """The files of the project's paths, named relative to its folder."""
+    root = context.bench.root
+    for path in paths:
+        if not (root / path).exists():
+            raise ConfigError(
+                f"there is no {path}.",
+                where="assay.yaml, knowledge.paths",
+                fix="Name a file or folder that exists, relative to the project's folder.",
+            )
+    found, failed = sources(root / path for path in paths)
+    for one in failed:
+        context.progress.say(f"Not added: {one.file}: {one.reason}")
+    return [Source(os.path.relpath(s.document, root), s.file) for s in found]
+
+
+def _add(
+    context: Context,
+    base: KnowledgeBase,
+    files: Sequence[Source],
+    labels: Mapping[str, tuple[str, ...]] | None = None,
+    settings: Settings | None = None,
+) -> None:
+    """Add files, each with the labels that it has, here or in `labels`."""
+    if labels is None:
+        labels = {document.path: document.labels for document in base.documents()}
+    alike: dict[tuple[str, ...], list[Source]] = defaultdict(list)
+    for file in files:
+        alike[labels.get(file.document, ())].append(file)
+    for kept, those in alike.items():
+        added = base.add(those, labels=kept, settings=settings, progress=context.progress)
+        for one in added.failed:
+            context.progress.say(f"Not added: {one.file}: {one.reason}")
+
+
+def room(context: Context) -> int:
+    """Characters that prompt, conversation and passages may have together in the model's context.
+
+    How many characters a token holds is counted on the inputs of train.
+    """
+    tokenizer, limit = load_tokenizer(context.config.model)
+    texts = [example.input for example in context.train[:200]] or [context.config.system_prompt]
+    tokens = sum(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
+    each = sum(map(len, texts)) / tokens if tokens else 1.0
+    left = limit - context.config.generate.max_new_tokens
+    return max(1, int(_SPARE * left * each))
+
+
+def _ndcg(context: Context, knowledge: Knowledge, named: Sequence[Example]) -> float:
+    deep = knowledge.model_copy(update={"k": CANDIDATES_DEEP})
+    found = find_passages(deep, named, context.store, context.bench.owner)
+    return fmean(
+        ndcg(rank_of(example.document or "", row), DEPTH)
+        for example, row in zip(named, found, strict=True)
+    )
+
+
+def _choose_k(
+    context: Context, agent_with: AgentWith, start: Knowledge, ks: Sequence[int]
+) -> Searched:
+    results: list[tuple[Knowledge, Measurement]] = []
+    warnings: list[str] = []
+    for k in ks:
+        knowledge = start.model_copy(update={"k": k})
+        measured = context.measure(agent_with(knowledge))
+        if measured.incomplete:
+            warnings.append(f"{k} passages were left out: not every request could be answered.")
+        else:
+            results.append((knowledge, measured))
+    if not results:
+        raise AssayError(
+            f"not one number of passages could be measured. {' '.join(warnings)}",
+            fix="Use smaller numbers in knowledge.ks, or a model with a longer context.",
+        )
+    best, measured = max(results, key=lambda row: (row[1].score, -row[0].k))
+    return Searched(
+        best,
+        agent_with(best),
+        measured,
+        tuple((f"{k.mode}, k={k.k}", m.score, k.k == best.k) for k, m in results),
+        tuple(warnings),
+    )
+
+
+def _with_threshold(
+    context: Context,
+    agent_with: AgentWith,
+    found: Searched,
+    before: tuple[tuple[str, float, bool], ...],
+) -> Searched:
+    """The same with a threshold, if rows say what is not relevant and answers get better by it."""
+    threshold = relevance_threshold(context, found.knowledge)
+    tried = (*before, *found.tried)
+    if threshold is None:
+        return Searched(found.knowledge, found.agent, found.measurement, tried, found.warnings)
+    knowledge = found.knowledge.model_copy(update={"threshold": threshold})
+    agent = agent_with(knowledge)
+    measured = context.measure(agent)
+    wins = not measured.incomplete and measured.score > found.measurement.score
+    tried = (*tried, (f"only passages from {threshold:.3g} on", measured.score, wins))
+    if wins:
+        return Searched(knowledge, agent, measured, tried, found.warnings)
+    return Searched(found.knowledge, found.agent, found.measurement, tried, found.warnings)
+
+
+def relevance_threshold(context: Context, knowledge: Knowledge) -> float | None:
+    """The score of a best passage that tells right documents from wrong ones on validation.
+
+    None where no row says that nothing answers it, or scores do not tell.
+    """
+    rows = [e for e in context.validation if e.document is not None and e.liked]
+    if all(example.document for example in rows):
+        return None
+    # A threshold of a hybrid search is one of the cosine, which the search by meaning tells.
+    mode = "bm25" if knowledge.mode == "bm25" else "dense"
+    first = knowledge.model_copy(update={"k": 1, "threshold": None, "mode": mode})
+    found = find_passages(first, rows, context.store, context.bench.owner)
+    relevant, irrelevant = [], []
+    for example, row in zip(rows, found, strict=True):
+        if row:
+            (relevant if _right(example, row[0]) else irrelevant).append(row[0].score)
+    return best_threshold(relevant, irrelevant)
+
+
+def _right(example: Example, passage: Passage) -> bool:
+    return bool(example.document) and same_document(example.document or "", passage.document)

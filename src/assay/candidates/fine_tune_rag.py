@@ -1,0 +1,117 @@
+"""`fine-tune-rag`: an adapter trained on requests that carry passages, as they will be answered.
+
+Every training and validation row gets the passages that are found for it, in the form that requests
+have. Those that do not answer it are the distractors that the model learns to pass over. In a share
+of the training rows that name their document (`knowledge.distractors`) that document's passages are
+taken away, so that the model is not taught that the answer always stands there (RAFT, Zhang et al.
+2024, arXiv:2403.10131). Rows whose target is to abstain keep theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from assay.agent.agent import Agent, Knowledge
+from assay.agent.passages import find_passages, query_of, with_passages
+from assay.candidates.building import Candidate, Context, LossPoint, as_tried
+from assay.candidates.documents import choose_search, room, section
+from assay.candidates.fine_tune import train_version
+from assay.chat.template import Template
+from assay.errors import ConfigError, DataError
+from assay.evaluate.retrieval import same_document
+from assay.example import Example
+from assay.models.load import load_tokenizer
+from assay.train.methods import sequences
+
+_SMALLER = 0.85
+_MOST_TRIES = 25
+
+
+def build(context: Context) -> Candidate:
+    """Choose the search as `rag` does, train with its passages, measure with them."""
+    if context.config.fine_tune.teacher is not None or context.config.fine_tune.method != "sft":
+        raise ConfigError(
+            "it learns the answers of the rows: it takes no teacher, and no method but sft.",
+            where="assay.yaml, candidates: fine-tune-rag",
+            fix="Remove it from the candidates, or fine_tune.teacher and fine_tune.method.",
+        )
+
+    def searching(knowledge: Knowledge) -> Agent:
+        return context.chat_agent(knowledge=knowledge)
+
+    found = choose_search(context, searching, room(context))
+    knowledge, taught = _that_fits(context, found.knowledge)
+    version, result = train_version(taught, asked=context)
+    agent = context.chat_agent(
+        model=f"version:{version}", system_prompt=context.training_prompt, knowledge=knowledge
+    )
+    chosen = context.choose_constraint(agent, context.measure(agent))
+    return Candidate(
+        name="fine-tune-rag",
+        kind="fine-tune-rag",
+        agent=chosen.agent,
+        tried=as_tried(found.tried, "before training: ") + as_tried(chosen.tried),
+        scores=tuple(chosen.measurement.primary_scores),
+        setup_seconds=result.seconds + result.preparation_seconds,
+        fine_tuned=True,
+        curated=True,
+        retrained=True,
+        curve=tuple(
+            LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points
+        ),
+        best_step=result.best_step,
+        warnings=found.warnings,
+    )
+
+
+def _that_fits(context: Context, knowledge: Knowledge) -> tuple[Knowledge, Context]:
+    """Room for passages with which no row is longer than a training takes; the rows with them.
+
+    Raises:
+        DataError: the rows do not fit even without passages.
+    """
+    tokenizer, limit = load_tokenizer(context.config.model)
+    template = Template.of(tokenizer)
+    limit = min(limit, context.config.fine_tune.max_tokens)
+    for _ in range(_MOST_TRIES):
+        train = taught_with(context, context.train, knowledge, hide=True)
+        validation = taught_with(context, context.validation, knowledge, hide=False)
+        rows = sequences([*train, *validation], template, context.training_prompt)
+        if max((len(row.ids) for row in rows), default=0) <= limit:
+            return knowledge, replace(context, train=train, validation=validation)
+        smaller = max(1, int(_SMALLER * knowledge.characters))
+        knowledge = knowledge.model_copy(update={"characters": smaller})
+    raise DataError(
+        f"rows with passages do not fit into the {limit} tokens that a training takes.",
+        fix="Raise fine_tune.max_tokens.",
+    )
+
+
+def taught_with(
+    context: Context, examples: Sequence[Example], knowledge: Knowledge, *, hide: bool
+) -> tuple[Example, ...]:
+    """Examples whose prompt is what the agent will be asked.
+
+    Args:
+        hide: take its own document away from a share of the rows, chosen by what they ask.
+    """
+    share = section(context).distractors if hide else 0.0
+    found = find_passages(knowledge, examples, context.store, context.bench.owner)
+    taught = []
+    for example, passages in zip(examples, found, strict=True):
+        named = example.document
+        if named and _drawn(example, context.config.fine_tune.seed) < share:
+            passages = [p for p in passages if not same_document(named, p.document)]
+        prompt = example.with_system(context.training_prompt).prompt
+        if query_of(example):
+            prompt = with_passages(prompt, passages, knowledge)
+        taught.append(replace(example, messages=(*prompt, example.target)))
+    return tuple(taught)
+
+
+def _drawn(example: Example, seed: int) -> float:
+    """A number from 0 to 1 that depends on the question and the seed alone."""
+    digest = hashlib.sha256(f"{seed} {query_of(example)}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

@@ -1,0 +1,89 @@
+"""Files of clients become documents of a knowledge base: what is queued, and what a worker does.
+
+A document is called `FILE/FILENAME`, so that two files of one name stay apart, and carries the
+file's id as its label, by which a search can be held to some files before anything is ranked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import select
+
+from assay.errors import NotFoundError
+from assay.jobs import queue
+from assay.jobs.worker import Work
+from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.sources import Source
+from assay.store import stored_files
+from assay.store.store import Store
+from assay.store.stored_files import StoredFile
+from assay.store.tables import VectorStoreFileRow
+
+INDEX = "index"
+
+
+def document_name(file: StoredFile) -> str:
+    """What the document is called that a file becomes."""
+    return f"{file.id}/{file.filename}"
+
+
+def enqueue(
+    store: Store,
+    project: str,
+    base: str,
+    files: Sequence[StoredFile],
+    attributes: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """Queue the files, each with its attributes by its id; returns the job's id."""
+    id = queue.new_id()
+    payload = {"base": base, "files": [file.id for file in files]}
+    kept = [
+        VectorStoreFileRow(
+            project=project,
+            store=base,
+            file=file.id,
+            document=document_name(file),
+            bytes=file.bytes,
+            job=id,
+            attributes=dict(attributes.get(file.id, {})),
+        )
+        for file in files
+    ]
+    return queue.enqueue(store, project, INDEX, payload, id=id, rows=kept)
+
+
+def index(work: Work) -> dict[str, Any]:
+    """Add the files of a job; one that cannot be read is told with its reason and stops nothing."""
+    store, project, name = work.store, work.job.project, work.payload["base"]
+    base = KnowledgeBase(store, project, name)
+    failed: dict[str, str] = {}
+    passages = 0
+    for id in work.payload["files"]:
+        if not _wanted(store, project, name, id):
+            continue
+        try:
+            file = stored_files.find(store, project, id)
+        except NotFoundError:
+            failed[id] = "the file was deleted before it was read."
+            continue
+        source = Source(document_name(file), stored_files.path_of(store, id))
+        added = base.add([source], labels=[id], progress=work)
+        passages += added.passages
+        failed.update((id, one.reason) for one in added.failed)
+        if not _wanted(store, project, name, id):  # taken out while it was read
+            with suppress(NotFoundError):
+                base.remove([source.document])
+    return {"failed": failed, "passages": passages}
+
+
+def _wanted(store: Store, project: str, name: str, file: str) -> bool:
+    query = select(VectorStoreFileRow.key).where(
+        VectorStoreFileRow.project == project,
+        VectorStoreFileRow.store == name,
+        VectorStoreFileRow.file == file,
+    )
+    with store.session() as session:
+        return session.scalar(query) is not None

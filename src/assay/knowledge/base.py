@@ -1,0 +1,394 @@
+"""A knowledge base: documents in, passages out.
+
+    base = KnowledgeBase(store, "support", "manuals")
+    base.add(["docs/"])
+    [passages] = base.search(["How do I get a refund?"], k=3)
+
+Searches read which build is present and search that one; additions and removals make another
+build beside it. So a search never waits for a change, and never sees half of one.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from assay.errors import NotFoundError, StateError, UsageError
+from assay.knowledge import records
+from assay.knowledge.build import Builder, Encoder, Texts
+from assay.knowledge.embed import load_embedder
+from assay.knowledge.parse import parse
+from assay.knowledge.records import Build, Document, Failed, Settings
+from assay.knowledge.search import Mode, Passage, Search, find
+from assay.knowledge.sources import Source, sources
+from assay.knowledge.table import IndexBroken, Tables
+from assay.progress import SILENT, Progress
+from assay.store.store import Store
+from assay.store.tables import now
+
+FOLDER = "knowledge"
+_TRIES = 5
+
+Embedders = Callable[[str], Encoder]
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str) -> Encoder:
+    return load_embedder(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What an addition came to.
+
+    Attributes:
+        documents: of the files given, how many are in the knowledge base now; `unchanged` of them
+            were so before.
+        passages: of these documents.
+        failed: the files that are not, each with the reason.
+    """
+
+    documents: int
+    passages: int
+    failed: tuple[Failed, ...]
+    unchanged: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "documents": self.documents,
+            "passages": self.passages,
+            "unchanged": self.unchanged,
+            "failed": [{"file": f.file, "reason": f.reason} for f in self.failed],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a removal came to: the names of the documents that are gone, and what is left."""
+
+    documents: tuple[str, ...]
+    left: int
+
+
+class KnowledgeBase:
+    """The documents of an owner under a name; made by its first addition.
+
+    Args:
+        owner: the project it belongs to.
+        embedders: gives the embedder of a name; None loads each once a process.
+    """
+
+    def __init__(
+        self, store: Store, owner: str, name: str, *, embedders: Embedders | None = None
+    ) -> None:
+        self._store, self.owner, self.name = store, owner, name
+        self._embedders = embedders or _loaded
+        self._opened: dict[str, Any] = {}
+        self._guard = Lock()
+
+    def create(self) -> None:
+        """Make it, empty, unless it is there.
+
+        Raises:
+            UsageError: it cannot be called so.
+        """
+        records.make_base(self._store, self.owner, self.name)
+
+    def add(
+        self,
+        paths: Iterable[str | Path | Source],
+        *,
+        labels: Iterable[str] = (),
+        settings: Settings | None = None,
+        progress: Progress = SILENT,
+    ) -> Added:
+        """Add files, or all files below folders; a document of the same name is replaced.
+
+        Args:
+            paths: a `Source` gives a document another name than its file's path.
+            labels: of these documents, in place of those they had.
+            settings: None is what the knowledge base has, or the defaults of a new one.
+
+        Raises:
+            StateError: the settings are others than those of what is there: a rebuild is needed.
+            UsageError: a label or the name cannot be used.
+        """
+        wanted = _checked_labels(labels)
+        found, failed = sources(paths)
+        base = records.make_base(self._store, self.owner, self.name)
+        with self._locked(base, progress) as builder:
+            present = records.present(self._store, base)
+            settings = self._same_settings(present, settings)
+            before = {d.path: d for d in records.documents_of(self._store, present)}
+            after = dict(before)
+            given: list[str] = []
+            with progress.task("reading", len(found), "files") as task:
+                files = [(source.document, source.file) for source in found]
+                for source, parsed in zip(found, parse(files, builder.texts, task), strict=True):
+                    if parsed.reason is not None:
+                        failed.append(Failed(source.document, parsed.reason))
+                        continue
+                    builder.texts.put(parsed.sha256, parsed.pages)
+                    numbers = [page.number for page in parsed.pages if page.number is not None]
+                    given.append(source.document)
+                    after[source.document] = Document(
+                        path=source.document,
+                        sha256=parsed.sha256,
+                        bytes=parsed.bytes,
+                        pages=len(numbers) or None,
+                        passages=0,
+                        labels=wanted,
+                        added_at=now(),
+                        location=str(source.file),
+                    )
+            unchanged = [p for p in given if p in before and _same(before[p], after[p])]
+            for path in unchanged:
+                after[path] = before[path]
+            if len(unchanged) < len(given):
+                made = builder.build(after.values(), settings, self._embedder, progress)
+                after = {d.path: d for d in records.documents_of(self._store, made)}
+            records.note_failures(self._store, base, failed, given)
+        return Added(
+            len(given), sum(after[path].passages for path in given), tuple(failed), len(unchanged)
+        )
+
+    def remove(self, documents: Iterable[str], progress: Progress = SILENT) -> Removed:
+        """Erase documents, named as `documents` names them, or all below a folder.
+
+        After it their text is nowhere in the state: not in vectors, BM25 or cached texts, and no
+        earlier state that held them is kept.
+
+        Raises:
+            NotFoundError: there is no such knowledge base or document; nothing was removed.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        with self._locked(base, progress) as builder:
+            builder.sweep()  # what a killed build left may hold what is to be gone
+            present = records.present(self._store, base)
+            there = {d.path: d for d in records.documents_of(self._store, present)}
+            failed = [f.file for f in records.failures(self._store, base)]
+            gone: set[str] = set()
+            for name in documents:
+                folder = name.rstrip("/") + "/"
+                matched = {p for p in (*there, *failed) if p == name or p.startswith(folder)}
+                if not matched:
+                    raise NotFoundError(
+                        f"there is no document {name!r} in {self.name}.",
+                        fix="`assay knowledge list` names them.",
+                    )
+                gone |= matched
+            left = [d for path, d in there.items() if path not in gone]
+            if len(left) < len(there):
+                erased = {there[path].sha256 for path in gone if path in there}
+                builder.build(
+                    left, present.settings, self._embedder, progress, without=erased
+                )
+            records.note_failures(self._store, base, (), gone)
+        return Removed(tuple(sorted(gone & set(there))), len(left))
+
+    def documents(self) -> list[Document]:
+        """By name.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        return records.documents_of(self._store, self._present())
+
+    def failures(self) -> list[Failed]:
+        """Files that could not be added."""
+        base = records.base_id(self._store, self.owner, self.name)
+        return records.failures(self._store, base)
+
+    @property
+    def snapshot(self) -> str:
+        """Names the present state: a hash of documents and settings."""
+        return self._present().snapshot
+
+    @property
+    def settings(self) -> Settings:
+        """How its passages were made."""
+        return self._present().settings
+
+    def search(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int,
+        mode: Mode = "hybrid",
+        weight: float | None = None,
+        threshold: float | None = None,
+        labels: frozenset[str] | None = None,
+        snapshot: str | None = None,
+    ) -> list[list[Passage]]:
+        """The passages of each query, best first; an empty list says that nothing is relevant.
+
+        Args:
+            k: how many at most.
+            weight: of the vectors in mode hybrid, 0 to 1; None fuses by ranks.
+            threshold: the least BM25 score in mode bm25, else the least cosine.
+            labels: whose documents are looked at: those with at least one of them, chosen before
+                ranking; None is all.
+            snapshot: an earlier state; None is the present one.
+
+        Raises:
+            NotFoundError: there is no such knowledge base, or the snapshot is no longer kept.
+            StateError: the embedder is another than the one the vectors are of.
+        """
+        search = Search(k, mode, weight, threshold, labels)
+        base = records.base_id(self._store, self.owner, self.name)
+        for attempt in range(_TRIES):
+            build = (
+                records.present(self._store, base)
+                if snapshot is None
+                else records.kept(self._store, base, snapshot)
+            )
+            if build.table is None:
+                return [[] for _ in queries]
+            vectors = None if mode == "bm25" else self._encoded(build, queries)
+            try:
+                table = self._table(base, build.table)
+                return [
+                    find(table, query, None if vectors is None else vectors[number], search)
+                    if query.strip()
+                    else []
+                    for number, query in enumerate(queries)
+                ]
+            except (IndexBroken, RuntimeError, OSError, ValueError) as error:
+                # Removed under our hands? Then another build has taken its place.
+                self._opened.pop(build.table, None)
+                last = attempt == _TRIES - 1
+                if last or self._still(base, build, snapshot):
+                    if isinstance(error, IndexBroken):
+                        raise
+                    raise self._tables(base).broken(build.table, error) from None
+        raise AssertionError("unreachable")
+
+    def rebuild(self, settings: Settings | None = None, progress: Progress = SILENT) -> Build:
+        """Cut, embed and index all documents anew, with other settings or after damage.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        with self._locked(base, progress) as builder:
+            present = records.present(self._store, base)
+            documents = records.documents_of(self._store, present)
+            return builder.build(
+                documents, settings or present.settings, self._embedder, progress
+            )
+
+    def pages(self, document: str) -> list[str]:
+        """The text that was read from a document, page by page.
+
+        Raises:
+            NotFoundError: there is no such knowledge base or document.
+        """
+        for found in self.documents():
+            if found.path == document:
+                base = records.base_id(self._store, self.owner, self.name)
+                texts = Texts(self._folder(base) / "texts")
+                return [page.text for page in texts.get(found.sha256)]
+        raise NotFoundError(f"there is no document {document!r} in {self.name}.")
+
+    def delete(self) -> None:
+        """Erase all of it: documents, passages, earlier states.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        with self._locked(base, SILENT):
+            records.forget_base(self._store, base)
+            shutil.rmtree(self._folder(base), ignore_errors=True)
+
+    def _present(self) -> Build:
+        return records.present(self._store, records.base_id(self._store, self.owner, self.name))
+
+    def _still(self, base: str, build: Build, snapshot: str | None) -> bool:
+        if snapshot is not None:
+            return records.kept(self._store, base, snapshot) == build
+        return records.present(self._store, base) == build
+
+    def _same_settings(self, present: Build, asked: Settings | None) -> Settings:
+        if present.key is None:
+            return asked or Settings()
+        if asked is not None and asked != present.settings:
+            raise StateError(
+                f"{self.name} was made with {_said(present.settings)}, not with {_said(asked)}.",
+                fix="`assay knowledge rebuild` makes all of it anew with other settings.",
+            )
+        return present.settings
+
+    def _embedder(self, name: str) -> Encoder:
+        return self._embedders(name)
+
+    def _encoded(self, build: Build, queries: Sequence[str]) -> Any:
+        encoder = self._embedders(build.settings.embedder)
+        if encoder.dimension != build.dimension:
+            raise StateError(
+                f"the vectors of {self.name} have {build.dimension} numbers, those of "
+                f"{build.settings.embedder} have {encoder.dimension}: it is another model now.",
+                fix="`assay knowledge rebuild` makes them anew.",
+            )
+        return encoder.encode(queries)
+
+    def _folder(self, base: str) -> Path:
+        return self._store.folder / FOLDER / base
+
+    def _tables(self, base: str) -> Tables:
+        return Tables(self._folder(base) / "tables")
+
+    def _table(self, base: str, name: str) -> Any:
+        """An opened table; those that are no longer kept are let go."""
+        with self._guard:
+            if name not in self._opened:
+                self._opened = {name: self._tables(base).open(name)}
+            return self._opened[name]
+
+    @contextmanager
+    def _locked(self, base: str, progress: Progress) -> Iterator[Builder]:
+        """One change at a time; whoever comes second waits."""
+        folder = self._folder(base)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            progress.say(f"{self.name} is being changed by another process; waiting for it.")
+            lock.acquire()
+        try:
+            yield Builder(self._store, base, folder)
+        finally:
+            lock.release()
+
+
+def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    found = tuple(sorted(set(labels)))
+    for label in found:
+        if not label.strip() or len(label) > 200 or "\0" in label:
+            raise UsageError(f"{label!r} cannot be a label.", fix="Use up to 200 characters.")
+    return found
+
+
+def _same(before: Document, after: Document) -> bool:
+    return (before.sha256, before.labels, before.location) == (
+        after.sha256,
+        after.labels,
+        after.location,
+    )
+
+
+def _said(settings: Settings) -> str:
+    return (
+        f"the embedder {settings.embedder}, passages of {settings.chunk_tokens} tokens and "
+        f"{settings.language} words"
+    )

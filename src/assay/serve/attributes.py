@@ -1,0 +1,79 @@
+"""Filters of a search by attributes of files, as OpenAI has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from assay.serve.route import Strict
+
+_MOST = 20
+
+_Text = Annotated[str, Field(max_length=512)]
+_Value = _Text | bool | float
+
+
+class Comparison(Strict):
+    """One attribute against a value; a file without the attribute only ever differs (`ne`)."""
+
+    type: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
+    key: Annotated[str, Field(max_length=64)]
+    value: _Value | Annotated[list[_Text | float], Field(max_length=_MOST)]
+
+
+class Compound(Strict):
+    """Several filters together."""
+
+    type: Literal["and", "or"]
+    filters: Annotated[list[Filter], Field(min_length=1, max_length=_MOST)]
+
+
+def _kind(value: Any) -> str:
+    type_ = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return "compound" if type_ in ("and", "or") else "comparison"
+
+
+Filter = Annotated[
+    Annotated[Compound, Tag("compound")] | Annotated[Comparison, Tag("comparison")],
+    Discriminator(_kind),
+]
+Compound.model_rebuild()
+
+
+def matcher(filter: Comparison | Compound) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether attributes pass a filter."""
+    return lambda attributes: _passes(filter, attributes)
+
+
+def _passes(filter: Comparison | Compound, attributes: Mapping[str, Any]) -> bool:
+    if isinstance(filter, Compound):
+        each = (_passes(inner, attributes) for inner in filter.filters)
+        return all(each) if filter.type == "and" else any(each)
+    if filter.key not in attributes:
+        return filter.type in ("ne", "nin")
+    found, wanted = attributes[filter.key], filter.value
+    if isinstance(wanted, list):
+        inside = any(_same(found, value) for value in wanted)
+        return {"in": inside, "nin": not inside}.get(filter.type, False)
+    if filter.type in ("eq", "ne"):
+        return _same(found, wanted) == (filter.type == "eq")
+    if not _ordered(found, wanted):
+        return False
+    return {
+        "gt": found > wanted,
+        "gte": found >= wanted,
+        "lt": found < wanted,
+        "lte": found <= wanted,
+    }.get(filter.type, False)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return isinstance(a, bool) == isinstance(b, bool) and a == b
+
+
+def _ordered(a: Any, b: Any) -> bool:
+    """Whether one can be more than the other: two numbers, or two texts."""
+    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (a, b))
+    return numbers or (isinstance(a, str) and isinstance(b, str))

@@ -1,0 +1,315 @@
+"""`/v1/vector_stores`: the project's knowledge, in OpenAI's wire format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import Field
+
+from assay.project import vector_stores as project
+from assay.project.vector_stores import Hit, StoreFile, VectorStore
+from assay.project.workspace import Workspace
+from assay.serve.attributes import Filter, matcher
+from assay.serve.auth import Caller, authenticated
+from assay.serve.errors import not_found
+from assay.serve.files import page
+from assay.serve.route import JsonRoute, Strict
+
+router = APIRouter(tags=["vector stores"], route_class=JsonRoute)
+
+MOST_FILES = 500
+MOST_QUERIES = 10
+LONGEST_QUERY = 4096
+
+_Owner = Annotated[Caller, Depends(authenticated("knowledge"))]
+_Limit = Annotated[int, Query(ge=1, le=100)]
+_Mark = Annotated[str | None, Query(max_length=1100)]
+_Order = Literal["asc", "desc"]
+_Key = Annotated[str, Field(max_length=64)]
+_Metadata = Annotated[dict[_Key, Annotated[str, Field(max_length=512)]], Field(max_length=16)]
+_Attributes = Annotated[
+    dict[_Key, Annotated[str, Field(max_length=512)] | bool | float], Field(max_length=16)
+]
+_Name = Annotated[str, Field(max_length=256)]
+_FileId = Annotated[str, Field(max_length=100)]
+T = TypeVar("T")
+
+
+class Chunking(Strict):
+    """How texts are cut: as Assay cuts them."""
+
+    type: Literal["auto"]
+
+
+class Create(Strict):
+    """A vector store to be made."""
+
+    name: _Name | None = None
+    metadata: _Metadata | None = None
+    file_ids: Annotated[list[_FileId], Field(max_length=MOST_FILES)] | None = None
+    chunking_strategy: Chunking | None = None
+    description: None = None
+    expires_after: None = None
+
+
+class Change(Strict):
+    """What is to be another about it."""
+
+    name: _Name | None = None
+    metadata: _Metadata | None = None
+    expires_after: None = None
+
+
+class AddFile(Strict):
+    """A file that was uploaded before."""
+
+    file_id: _FileId
+    attributes: _Attributes | None = None
+    chunking_strategy: Chunking | None = None
+
+
+class ChangeFile(Strict):
+    """Other attributes."""
+
+    attributes: _Attributes | None
+
+
+class Ranking(Strict):
+    """How results are ranked; there is one way, which every name stands for."""
+
+    ranker: Literal["none", "auto", "default-2024-11-15"] = "auto"
+    score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class Search(Strict):
+    """What is looked for."""
+
+    query: (
+        Annotated[str, Field(min_length=1, max_length=LONGEST_QUERY)]
+        | Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=LONGEST_QUERY)]],
+            Field(min_length=1, max_length=MOST_QUERIES),
+        ]
+    )
+    filters: Filter | None = None
+    max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
+    ranking_options: Ranking | None = None
+    rewrite_query: Literal[False] | None = None
+
+
+@router.post("/v1/vector_stores")
+def create(request: Request, body: Create, caller: _Owner) -> dict[str, Any]:
+    """Make one; its files are read by a worker."""
+    made = project.create(
+        _workspace(request),
+        caller.project,
+        caller.key_id,
+        name=body.name or "",
+        metadata=body.metadata,
+        files=body.file_ids or (),
+    )
+    return as_wire(made)
+
+
+@router.get("/v1/vector_stores")
+def list_(
+    request: Request,
+    caller: _Owner,
+    limit: _Limit = 20,
+    order: _Order = "desc",
+    after: _Mark = None,
+    before: _Mark = None,
+) -> dict[str, Any]:
+    """Those of the project."""
+    found = project.vector_stores(_workspace(request), caller.project)
+    return _page(found, as_wire, lambda one: one.id, limit, order, after, before)
+
+
+@router.get("/v1/vector_stores/{id}")
+def retrieve(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+    """One as it stands."""
+    return as_wire(project.get(_workspace(request), caller.project, id))
+
+
+@router.post("/v1/vector_stores/{id}")
+def change(request: Request, id: str, body: Change, caller: _Owner) -> dict[str, Any]:
+    """Another name, other metadata."""
+    changed = project.change(
+        _workspace(request), caller.project, id, name=body.name, metadata=body.metadata
+    )
+    return as_wire(changed)
+
+
+@router.delete("/v1/vector_stores/{id}")
+def delete(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+    """Erase it. The files stay."""
+    project.remove(_workspace(request), caller.project, id, caller.key_id)
+    return {"id": id, "object": "vector_store.deleted", "deleted": True}
+
+
+@router.post("/v1/vector_stores/{id}/search")
+def search(request: Request, id: str, body: Search, caller: _Owner) -> dict[str, Any]:
+    """The best passages."""
+    queries = [body.query] if isinstance(body.query, str) else body.query
+    ranking = body.ranking_options or Ranking()
+    hits = project.search(
+        _workspace(request),
+        caller.project,
+        id,
+        queries,
+        k=body.max_num_results,
+        threshold=ranking.score_threshold or None,
+        keep=None if body.filters is None else matcher(body.filters),
+    )
+    return {
+        "object": "vector_store.search_results.page",
+        "search_query": queries,
+        "data": [_hit(hit) for hit in hits],
+        "has_more": False,
+        "next_page": None,
+    }
+
+
+@router.post("/v1/vector_stores/{id}/files")
+def add_file(request: Request, id: str, body: AddFile, caller: _Owner) -> dict[str, Any]:
+    """Let a worker read a file into it."""
+    added = project.add_file(
+        _workspace(request), caller.project, id, body.file_id, body.attributes, caller.key_id
+    )
+    return file_as_wire(added)
+
+
+@router.get("/v1/vector_stores/{id}/files")
+def list_files(
+    request: Request,
+    id: str,
+    caller: _Owner,
+    limit: _Limit = 20,
+    order: _Order = "desc",
+    after: _Mark = None,
+    before: _Mark = None,
+    filter: Literal["in_progress", "completed", "failed", "cancelled"] | None = None,
+) -> dict[str, Any]:
+    """Its files."""
+    files = project.get(_workspace(request), caller.project, id).files
+    kept = [file for file in files if filter is None or file.status == filter]
+    return _page(kept, file_as_wire, lambda one: one.id, limit, order, after, before)
+
+
+# A document that no client brought goes by its path, in which there are slashes.
+@router.get("/v1/vector_stores/{id}/files/{file:path}/content")
+def file_content(request: Request, id: str, file: str, caller: _Owner) -> dict[str, Any]:
+    """The text that was read from it."""
+    texts = project.text_of(_workspace(request), caller.project, id, file)
+    return {
+        "object": "vector_store.file_content.page",
+        "data": [{"type": "text", "text": text} for text in texts],
+        "has_more": False,
+        "next_page": None,
+    }
+
+
+@router.get("/v1/vector_stores/{id}/files/{file:path}")
+def retrieve_file(request: Request, id: str, file: str, caller: _Owner) -> dict[str, Any]:
+    """One file as it stands."""
+    return file_as_wire(project.get_file(_workspace(request), caller.project, id, file))
+
+
+@router.post("/v1/vector_stores/{id}/files/{file:path}")
+def change_file(
+    request: Request, id: str, file: str, body: ChangeFile, caller: _Owner
+) -> dict[str, Any]:
+    """Other attributes."""
+    changed = project.change_file(
+        _workspace(request), caller.project, id, file, body.attributes or {}
+    )
+    return file_as_wire(changed)
+
+
+@router.delete("/v1/vector_stores/{id}/files/{file:path}")
+def delete_file(request: Request, id: str, file: str, caller: _Owner) -> dict[str, Any]:
+    """Erase its passages. The file stays."""
+    project.remove_file(_workspace(request), caller.project, id, file, caller.key_id)
+    return {"id": file, "object": "vector_store.file.deleted", "deleted": True}
+
+
+def as_wire(one: VectorStore) -> dict[str, Any]:
+    """OpenAI's vector store object."""
+    counts = {
+        status: sum(file.status == status for file in one.files)
+        for status in ("in_progress", "completed", "failed", "cancelled")
+    }
+    return {
+        "id": one.id,
+        "object": "vector_store",
+        "created_at": int(one.created.timestamp()),
+        "name": one.name,
+        "usage_bytes": sum(file.bytes for file in one.files if file.status == "completed"),
+        "file_counts": {**counts, "total": len(one.files)},
+        "status": "in_progress" if counts["in_progress"] else "completed",
+        "expires_after": None,
+        "expires_at": None,
+        "last_active_at": int((one.active or one.created).timestamp()),
+        "metadata": one.metadata,
+    }
+
+
+def file_as_wire(file: StoreFile) -> dict[str, Any]:
+    """OpenAI's vector store file object."""
+    error = None
+    if file.error is not None:
+        error = {"code": "invalid_file", "message": file.error}
+    return {
+        "id": file.id,
+        "object": "vector_store.file",
+        "usage_bytes": file.bytes if file.status == "completed" else 0,
+        "created_at": int(file.created.timestamp()),
+        "vector_store_id": file.store,
+        "status": file.status,
+        "last_error": error,
+        "attributes": file.attributes,
+        "chunking_strategy": {"type": "other"},
+    }
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    """A result; page and heading are Assay's own."""
+    return {
+        "file_id": hit.file.id,
+        "filename": hit.file.filename,
+        "score": hit.passage.score,
+        "attributes": hit.file.attributes,
+        "content": [{"type": "text", "text": hit.passage.text}],
+        "page": hit.passage.page,
+        "heading": hit.passage.heading,
+    }
+
+
+def _page(
+    found: Sequence[T],
+    wire: Callable[[T], dict[str, Any]],
+    id_of: Callable[[T], str],
+    limit: int,
+    order: _Order,
+    after: str | None,
+    before: str | None,
+) -> dict[str, Any]:
+    """A page of a list that stands oldest first."""
+    lines = list(found) if order == "asc" else list(reversed(found))
+    places: Mapping[str, int] = {id_of(one): place for place, one in enumerate(lines)}
+    for name, mark in (("after", after), ("before", before)):
+        if mark is not None and mark not in places:
+            raise not_found("object in this list", mark, name)
+    start = 0 if after is None else places[after] + 1
+    end = len(lines) if before is None else places[before]
+    if before is not None and after is None:  # the page that ends right before it
+        start = max(0, end - limit)
+    shown = lines[start:end]
+    return page([wire(one) for one in shown[:limit]], len(shown) > limit)
+
+
+def _workspace(request: Request) -> Workspace:
+    workspace: Workspace = request.app.state.workspace
+    return workspace
