@@ -281,7 +281,8 @@ def relevance_threshold(context: Context, knowledge: Knowledge) -> float | None:
     mode = "bm25" if knowledge.mode == "bm25" else "dense"
     first = knowledge.model_copy(update={"k": 1, "threshold": None, "mode": mode})
     found = find_passages(first, rows, context.store, context.bench.owner)
-    relevant, irrelevant = [], []
+    relevant: list[float] = []
+    irrelevant: list[float] = []
     for example, row in zip(rows, found, strict=True):
         if row:
             (relevant if _right(example, row[0]) else irrelevant).append(row[0].score)

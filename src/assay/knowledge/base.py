@@ -11,9 +11,9 @@ build beside it. So a search never waits for a change, and never sees half of on
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -23,21 +23,20 @@ from filelock import FileLock, Timeout
 
 from assay.errors import NotFoundError, StateError, UsageError
 from assay.knowledge import records
-from assay.knowledge.build import Builder, Encoder, Texts
+from assay.knowledge.build import Builder, Embedders, Encoder, other_vectors
+from assay.knowledge.check import Check, check
 from assay.knowledge.embed import load_embedder
-from assay.knowledge.parse import parse
+from assay.knowledge.intake import take_in
+from assay.knowledge.parse import UNFORMATTED, kind_of
 from assay.knowledge.records import Build, Document, Failed, Settings
 from assay.knowledge.search import Mode, Passage, Search, find
 from assay.knowledge.sources import Source, sources
-from assay.knowledge.table import IndexBroken, Tables
+from assay.knowledge.table import IndexBrokenError, Tables
 from assay.progress import SILENT, Progress
 from assay.store.store import Store
-from assay.store.tables import now
 
 FOLDER = "knowledge"
 _TRIES = 5
-
-Embedders = Callable[[str], Encoder]
 
 
 @lru_cache(maxsize=2)
@@ -129,37 +128,21 @@ class KnowledgeBase:
             present = records.present(self._store, base)
             settings = self._same_settings(present, settings)
             before = {d.path: d for d in records.documents_of(self._store, present)}
-            after = dict(before)
-            given: list[str] = []
-            with progress.task("reading", len(found), "files") as task:
-                files = [(source.document, source.file) for source in found]
-                for source, parsed in zip(found, parse(files, builder.texts, task), strict=True):
-                    if parsed.reason is not None:
-                        failed.append(Failed(source.document, parsed.reason))
-                        continue
-                    builder.texts.put(parsed.sha256, parsed.pages)
-                    numbers = [page.number for page in parsed.pages if page.number is not None]
-                    given.append(source.document)
-                    after[source.document] = Document(
-                        path=source.document,
-                        sha256=parsed.sha256,
-                        bytes=parsed.bytes,
-                        pages=len(numbers) or None,
-                        passages=0,
-                        labels=wanted,
-                        added_at=now(),
-                        location=str(source.file),
-                    )
-            unchanged = [p for p in given if p in before and _same(before[p], after[p])]
-            for path in unchanged:
-                after[path] = before[path]
-            if len(unchanged) < len(given):
-                made = builder.build(after.values(), settings, self._embedder, progress)
+            given, unread = take_in(found, builder.texts, wanted, progress)
+            failed += unread
+            # A file that was added by another path is the same document, under its new name.
+            moved = {d.location for d in given}
+            after = {p: d for p, d in before.items() if d.location not in moved}
+            for document in given:
+                known = before.get(document.path)
+                after[document.path] = known if _same(known, document) else document
+            unchanged = sum(before.get(d.path) is after[d.path] for d in given)
+            if after != before:
+                made = builder.build(after.values(), settings, self._embedders, progress)
                 after = {d.path: d for d in records.documents_of(self._store, made)}
-            records.note_failures(self._store, base, failed, given)
-        return Added(
-            len(given), sum(after[path].passages for path in given), tuple(failed), len(unchanged)
-        )
+            records.note_failures(self._store, base, failed, [d.path for d in given])
+        passages = sum(after[d.path].passages for d in given)
+        return Added(len(given), passages, tuple(failed), unchanged)
 
     def remove(self, documents: Iterable[str], progress: Progress = SILENT) -> Removed:
         """Erase documents, named as `documents` names them, or all below a folder.
@@ -188,12 +171,36 @@ class KnowledgeBase:
                 gone |= matched
             left = [d for path, d in there.items() if path not in gone]
             if len(left) < len(there):
-                erased = {there[path].sha256 for path in gone if path in there}
-                builder.build(
-                    left, present.settings, self._embedder, progress, without=erased
-                )
+                erased = [there[path] for path in sorted(gone) if path in there]
+                builder.build(left, present.settings, self._embedders, progress, without=erased)
             records.note_failures(self._store, base, (), gone)
+            records.scrub(self._store)
         return Removed(tuple(sorted(gone & set(there))), len(left))
+
+    def delete(self, progress: Progress = SILENT) -> None:
+        """Erase all of it.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        with self._locked(base, progress):
+            records.forget_base(self._store, base)
+            records.scrub(self._store)
+            shutil.rmtree(self._folder(base), ignore_errors=True)
+
+    def check(self, progress: Progress = SILENT) -> Check:
+        """Compare it with the files it was made of, and read all of its index.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        with self._locked(base, progress) as builder:
+            present = records.present(self._store, base)
+            documents = records.documents_of(self._store, present)
+            failed = records.failures(self._store, base)
+            return check(builder, present, documents, failed, progress)
 
     def documents(self) -> list[Document]:
         """By name.
@@ -207,6 +214,22 @@ class KnowledgeBase:
         """Files that could not be added."""
         base = records.base_id(self._store, self.owner, self.name)
         return records.failures(self._store, base)
+
+    def describe(self) -> dict[str, Any]:
+        """What it is, JSON-ready.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        present = self._present()
+        documents = records.documents_of(self._store, present)
+        return {
+            "name": self.name,
+            "documents": len(documents),
+            "passages": present.passages,
+            "snapshot": present.snapshot,
+            **asdict(present.settings),
+        }
 
     @property
     def snapshot(self) -> str:
@@ -262,12 +285,12 @@ class KnowledgeBase:
                     else []
                     for number, query in enumerate(queries)
                 ]
-            except (IndexBroken, RuntimeError, OSError, ValueError) as error:
+            except (IndexBrokenError, RuntimeError, OSError, ValueError) as error:
                 # Removed under our hands? Then another build has taken its place.
                 self._opened.pop(build.table, None)
                 last = attempt == _TRIES - 1
                 if last or self._still(base, build, snapshot):
-                    if isinstance(error, IndexBroken):
+                    if isinstance(error, IndexBrokenError):
                         raise
                     raise self._tables(base).broken(build.table, error) from None
         raise AssertionError("unreachable")
@@ -283,7 +306,7 @@ class KnowledgeBase:
             present = records.present(self._store, base)
             documents = records.documents_of(self._store, present)
             return builder.build(
-                documents, settings or present.settings, self._embedder, progress
+                documents, settings or present.settings, self._embedders, progress, anew=True
             )
 
     def pages(self, document: str) -> list[str]:
@@ -292,23 +315,13 @@ class KnowledgeBase:
         Raises:
             NotFoundError: there is no such knowledge base or document.
         """
+        base = records.base_id(self._store, self.owner, self.name)
         for found in self.documents():
             if found.path == document:
-                base = records.base_id(self._store, self.owner, self.name)
-                texts = Texts(self._folder(base) / "texts")
-                return [page.text for page in texts.get(found.sha256)]
+                texts = Builder(self._store, base, self._folder(base)).texts
+                kind = kind_of(found.path) or UNFORMATTED
+                return [page.text for page in texts.get(found.sha256, kind).pages]
         raise NotFoundError(f"there is no document {document!r} in {self.name}.")
-
-    def delete(self) -> None:
-        """Erase all of it: documents, passages, earlier states.
-
-        Raises:
-            NotFoundError: there is no such knowledge base.
-        """
-        base = records.base_id(self._store, self.owner, self.name)
-        with self._locked(base, SILENT):
-            records.forget_base(self._store, base)
-            shutil.rmtree(self._folder(base), ignore_errors=True)
 
     def _present(self) -> Build:
         return records.present(self._store, records.base_id(self._store, self.owner, self.name))
@@ -328,17 +341,10 @@ class KnowledgeBase:
             )
         return present.settings
 
-    def _embedder(self, name: str) -> Encoder:
-        return self._embedders(name)
-
     def _encoded(self, build: Build, queries: Sequence[str]) -> Any:
         encoder = self._embedders(build.settings.embedder)
         if encoder.dimension != build.dimension:
-            raise StateError(
-                f"the vectors of {self.name} have {build.dimension} numbers, those of "
-                f"{build.settings.embedder} have {encoder.dimension}: it is another model now.",
-                fix="`assay knowledge rebuild` makes them anew.",
-            )
+            raise other_vectors(build.dimension, build.settings.embedder, encoder.dimension)
         return encoder.encode(queries)
 
     def _folder(self, base: str) -> Path:
@@ -379,12 +385,10 @@ def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def _same(before: Document, after: Document) -> bool:
-    return (before.sha256, before.labels, before.location) == (
-        after.sha256,
-        after.labels,
-        after.location,
-    )
+def _same(before: Document | None, after: Document) -> bool:
+    if before is None:
+        return False
+    return replace(after, passages=before.passages, added_at=before.added_at) == before
 
 
 def _said(settings: Settings) -> str:

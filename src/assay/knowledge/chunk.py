@@ -49,23 +49,26 @@ class Chunker:
     """
 
     def __init__(self, tokenizer: str, tokens: int) -> None:
-        from semantic_text_splitter import MarkdownSplitter
+        from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
-        self._splitter: Any = MarkdownSplitter.from_huggingface_tokenizer_str(tokenizer, tokens)
+        self._markdown: Any = MarkdownSplitter.from_huggingface_tokenizer_str(tokenizer, tokens)
+        self._text: Any = TextSplitter.from_huggingface_tokenizer_str(tokenizer, tokens)
 
-    def chunks(self, document: str, pages: Sequence[Page]) -> list[Chunk]:
+    def chunks(self, document: str, pages: Sequence[Page], *, markdown: bool = True) -> list[Chunk]:
         """Every passage in the order of the text; none of a page without text.
 
         Args:
             document: what it is called; its last part without the suffix is the title that is
                 searched with each passage.
+            markdown: whether lines that begin with "#" are headings.
         """
         title = PurePath(document).stem.replace("_", " ").replace("-", " ").strip()
         open_headings: list[tuple[int, str]] = []
         found: list[Chunk] = []
-        cut = self._splitter.chunk_all_indices([page.text for page in pages])
+        splitter = self._markdown if markdown else self._text
+        cut = splitter.chunk_all_indices([page.text for page in pages])
         for page, pieces in zip(pages, cut, strict=True):
-            marks = _headings(page.text)
+            marks = _headings(page.text) if markdown else []
             for offset, text in pieces:
                 # A heading at the start of a passage is above it.
                 while marks and marks[0][0] <= offset:

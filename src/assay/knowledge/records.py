@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -223,18 +223,24 @@ def documents_of(store: Store, build: Build) -> list[Document]:
 
 
 def swap(
-    store: Store, base: str, build: Build, documents: Sequence[Document], *, without: Iterable[str]
+    store: Store,
+    base: str,
+    build: Build,
+    documents: Sequence[Document],
+    *,
+    without: Collection[Document] = (),
 ) -> Build:
     """Let a build be the one that is searched, in one transaction.
 
     Args:
-        build: a new one (`key` None), whose table is whole and indexed, or one that is kept.
-        without: builds that hold any of these contents (sha256) are given up at once.
+        build: a new one (`key` None), whose table is whole and indexed, or one that is kept,
+            perhaps with another table.
+        without: every other build that holds one of these documents, or had another content under
+            its name, is given up at once.
     """
     moment = now()
-    erased = set(without)
     with store.session() as session:
-        if erased and store.engine.dialect.name == "sqlite":
+        if without and store.engine.dialect.name == "sqlite":
             session.execute(text("PRAGMA secure_delete=ON"))  # what is deleted is overwritten
         row = session.get_one(KnowledgeBaseRow, base)
         if build.key is None:
@@ -251,17 +257,26 @@ def swap(
             build = replace(build, key=made.key)
             session.add_all(_document_row(made.key, document) for document in documents)
         else:
-            session.get_one(KnowledgeBuildRow, build.key).superseded = None
+            again = session.get_one(KnowledgeBuildRow, build.key)
+            again.superseded, again.table, again.dimension = None, build.table, build.dimension
         before, row.build = row.build, build.key
         if before is not None and before != build.key:
             session.get_one(KnowledgeBuildRow, before).superseded = moment
-        if erased:
+        if without:
+            names, contents = {d.path for d in without}, {d.sha256 for d in without}
             others = session.execute(
-                select(KnowledgeDocumentRow.build, KnowledgeDocumentRow.sha256)
+                select(
+                    KnowledgeDocumentRow.build,
+                    KnowledgeDocumentRow.path,
+                    KnowledgeDocumentRow.sha256,
+                )
                 .join(KnowledgeBuildRow, KnowledgeBuildRow.key == KnowledgeDocumentRow.build)
                 .where(KnowledgeBuildRow.base == base, KnowledgeBuildRow.key != build.key)
             )
-            _forget_builds(session, {key for key, content in others if content in erased})
+            _forget_builds(
+                session,
+                {key for key, path, sha256 in others if path in names or sha256 in contents},
+            )
     return build
 
 
@@ -301,7 +316,7 @@ def contents_of(store: Store, base: str) -> set[str]:
 
 
 def forget_base(store: Store, base: str) -> None:
-    """Every row of a knowledge base."""
+    """Remove every row of a knowledge base."""
     with store.session() as session:
         if store.engine.dialect.name == "sqlite":
             session.execute(text("PRAGMA secure_delete=ON"))
@@ -328,6 +343,8 @@ def note_failures(store: Store, base: str, failed: Iterable[Failed], mended: Ite
     """Remember what failed, and forget what was mended or removed."""
     by_path = {f.file: f.reason for f in failed}
     with store.session() as session:
+        if store.engine.dialect.name == "sqlite":
+            session.execute(text("PRAGMA secure_delete=ON"))
         for path in {*mended, *by_path}:
             session.execute(
                 delete(KnowledgeFailureRow).where(
@@ -338,6 +355,13 @@ def note_failures(store: Store, base: str, failed: Iterable[Failed], mended: Ite
             KnowledgeFailureRow(base=base, path=path, reason=reason)
             for path, reason in by_path.items()
         )
+
+
+def scrub(store: Store) -> None:
+    """Take what was overwritten out of SQLite's log too, as far as nobody is reading it."""
+    if store.engine.dialect.name == "sqlite":
+        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
 
 
 def _forget_builds(session: Session, keys: Iterable[int]) -> None:

@@ -9,7 +9,7 @@ best depends on the documents: fusion hurts where one list is weak.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -43,6 +43,10 @@ class Passage:
     text: str
     score: float
     id: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,9 @@ def find(table: Any, query: str, vector: Vectors | None, search: Search) -> list
         return []
     deep = search.k if search.mode != "hybrid" else max(POOL, 3 * search.k)
     found: dict[str, _Found] = {}
-    for place, row in enumerate(_by_words(table, query, deep, search) if search.mode != "dense" else ()):
+    for place, row in enumerate(
+        _by_words(table, query, deep, search) if search.mode != "dense" else ()
+    ):
         one = found.setdefault(row["id"], _Found(row))
         one.bm25 = float(row["_score"])
         one.fused += 1 / (RRF_CONSTANT + place + 1)
@@ -113,7 +119,9 @@ def find(table: Any, query: str, vector: Vectors | None, search: Search) -> list
 
 def _by_words(table: Any, query: str, k: int, search: Search) -> Sequence[dict[str, Any]]:
     columns = [*_COLUMNS, "vector"] if search.mode == "hybrid" else _COLUMNS
-    asked = table.search(query, query_type="fts", fts_columns="indexed").select([*columns, "_score"])
+    asked = table.search(query, query_type="fts", fts_columns="indexed").select(
+        [*columns, "_score"]
+    )
     return _limited(asked, k, search)
 
 

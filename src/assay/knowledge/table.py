@@ -7,7 +7,7 @@ is a new table, and the folder of the old one is removed.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ _SCALARS = ("id", "document", "sha256", "ordinal", "of", "page", "heading", "ind
 SUFFIX = ".lance"
 
 
-class IndexBroken(AssayError):
+class IndexBrokenError(AssayError):
     """A table cannot be read; it is gone, or was damaged."""
 
 
@@ -77,10 +77,7 @@ def schema(dimension: int) -> pa.Schema:
 
 def batch(rows: Sequence[Row], vectors: Vectors) -> pa.Table:
     """Rows and their vectors [len(rows), dimension] as they are kept."""
-    columns: dict[str, Any] = {
-        name: [getattr(row, name) for row in rows]
-        for name in _SCALARS
-    }
+    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in _SCALARS}
     columns["labels"] = [list(row.labels) for row in rows]
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
@@ -107,16 +104,16 @@ class Tables:
         """A table to search.
 
         Raises:
-            IndexBroken: it is not there, or cannot be read.
+            IndexBrokenError: it is not there, or cannot be read.
         """
         try:
             return self._connect().open_table(name)
         except (ValueError, RuntimeError, OSError) as error:
             raise self.broken(name, error) from None
 
-    def broken(self, name: str, error: Exception) -> IndexBroken:
+    def broken(self, name: str, error: Exception) -> IndexBrokenError:
         """What is said of a table that cannot be read."""
-        return IndexBroken(
+        return IndexBrokenError(
             f"its index cannot be read ({str(error).strip().splitlines()[0][:200]}).",
             where=str(self.folder / (name + SUFFIX)),
             fix="`assay knowledge rebuild` makes it anew from the documents' texts.",

@@ -70,7 +70,7 @@ def _passes(filter: Comparison | Compound, attributes: Mapping[str, Any]) -> boo
 
 
 def _same(a: Any, b: Any) -> bool:
-    return isinstance(a, bool) == isinstance(b, bool) and a == b
+    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
 
 
 def _ordered(a: Any, b: Any) -> bool:

@@ -189,14 +189,16 @@ def _pair(line: str, where: str) -> Pair:
         raw = None
     if isinstance(raw, dict):
         labels = raw.get("labels", [raw["label"]] if "label" in raw else None)
-        texts = [raw.get(name) for name in ("question", "a", "b")]
+        question, a, b = raw.get("question"), raw.get("a"), raw.get("b")
         if (
             isinstance(labels, list)
             and labels
             and all(label in ("a", "b", "tie") for label in labels)
-            and all(isinstance(text, str) for text in texts)
+            and isinstance(question, str)
+            and isinstance(a, str)
+            and isinstance(b, str)
         ):
-            return Pair(*texts, tuple(labels))
+            return Pair(question, a, b, tuple(labels))
     raise DataError(
         "this is no judged pair.",
         where=where,

@@ -1,0 +1,193 @@
+"""Candidates with documents: what validation chooses, and what a training is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.candidates.test_distill import context_of
+from tests.evaluate.scripted import ScriptedEngine
+from tests.small import write_model
+from tests.train.tiny import SETTINGS
+from tests.words import by_words
+
+from assay.agent.engines import Engines
+from assay.agent.passages import NOTHING
+from assay.agent.runtime import assemble
+from assay.candidates import fine_tune_rag, rag, rag_few_shot
+from assay.candidates.building import Context
+from assay.candidates.documents import indexed
+from assay.errors import ConfigError, DataError
+from assay.example import Example
+from assay.generate.engine import Answer, Request
+from assay.knowledge.base import KnowledgeBase
+from assay.models.lineage import rows_of
+from assay.models.versions import load_version
+
+FACTS = {
+    "dogs": "hold", "cats": "cabin", "cars": "deck", "bikes": "rack", "meals": "saloon",
+    "tickets": "kiosk", "coats": "locker", "babies": "nursery", "films": "cinema", "gifts": "shop",
+    "money": "purser", "keys": "desk",
+}  # fmt: skip
+NO = "Not in our documents."
+
+
+def write_documents(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for what, where in FACTS.items():
+        text = f"# {what}\nOn board, {what} are found in the {where}.\n"
+        (folder / f"{what}.md").write_text(text)
+
+
+def rows(part: str) -> tuple[Example, ...]:
+    asked = [
+        Example.of(f"{part}: where are {what}?", where, id=f"{part}-{what}", document=what)
+        for what, where in FACTS.items()
+    ]
+    nothing = ("penguins", "volcanoes", "violins", "comets")
+    asked += [
+        Example.of(f"{part}: how heavy is one of the {what}?", NO, id=f"{part}-{what}", document="")
+        for what in nothing
+    ]
+    return tuple(asked)
+
+
+def reader(request: Request, _: int) -> Answer:
+    """A model that says the last word of the passage that stands first, if there is one."""
+    turn = request.messages[-1].content
+    if NOTHING in turn or "[1]" not in turn:
+        return Answer(NO, prompt_tokens=1, completion_tokens=1)
+    place = turn.split("found in the ")[1].split(".")[0]
+    return Answer(place, prompt_tokens=1, completion_tokens=1)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Context]:
+    by_words(monkeypatch)
+
+    def make(rule: Callable[[Request, int], Answer] | None = reader, **knowledge: Any) -> Context:
+        write_documents(tmp_path / "docs")
+        model = str(write_model(tmp_path / "model"))
+        if rule is not None:
+            engine = ScriptedEngine(rule)
+            monkeypatch.setattr(Engines, "for_agent", lambda self, agent: engine)
+        section = {"paths": ["docs"], "modes": ["bm25", "dense"], "ks": [1, 2], **knowledge}
+        context = context_of(
+            tmp_path,
+            {**SETTINGS.model_dump(exclude_defaults=True), "max_tokens": 400, "epochs": 1},
+            model=model,
+            knowledge={**section, "abstain": NO},
+            candidates=["rag"],
+            few_shot={"ks": [1, 2]},
+            generate={"max_new_tokens": 12},
+        )
+        return replace(context, train=rows("train"), validation=rows("validation"))
+
+    return make
+
+
+def test_search_and_k_are_chosen_on_validation(project: Callable[..., Context]) -> None:
+    context = project()
+    made = rag.build(context)
+    knowledge = made.agent.knowledge
+    assert knowledge is not None
+    assert (knowledge.k, knowledge.abstain) == (1, NO), "a tie goes to the smaller k"
+    tried = {one.setting: one for one in made.tried}
+    assert tried["bm25, nDCG@10 of the search"].score > 0.9
+    assert tried["bm25, nDCG@10 of the search"].chosen
+    assert tried["bm25, k=2"].score == tried["bm25, k=1"].score
+    assert sum(made.scores) == len(context.validation)
+    names = {
+        d.path for d in KnowledgeBase(context.store, context.bench.owner, "documents").documents()
+    }
+    assert names == {f"docs/{what}.md" for what in FACTS}, "named within the project"
+
+
+def test_a_threshold_tells_what_nothing_answers(project: Callable[..., Context]) -> None:
+    """By meaning something is always found; from the threshold on it is the right document."""
+    context = project(modes=["dense"], ks=[1])
+    made = rag.build(context)
+    assert made.agent.knowledge is not None
+    assert made.agent.knowledge.threshold is not None
+    assert sum(made.scores) == len(context.validation)
+    chosen = {one.setting: one.score for one in made.tried if one.chosen}
+    without = next(one.score for one in made.tried if one.setting == "dense, k=1")
+    assert without < max(chosen.values()) == 1.0
+
+
+def test_documents_keep_their_labels_and_sizes_are_tried(
+    project: Callable[..., Context],
+) -> None:
+    context = project(chunk_tokens=[200, 30], labels=["staff"])
+    base = KnowledgeBase(context.store, context.bench.owner, "documents")
+    from assay.knowledge.sources import Source
+
+    path = context.bench.root / "docs/dogs.md"
+    base.add([Source("docs/dogs.md", path)], labels=["staff"])
+    for _ in range(2):
+        assert [words for words, _ in indexed(context)] == ["200 tokens, ", "30 tokens, "]
+        assert {d.labels for d in base.documents() if d.path == "docs/dogs.md"} == {("staff",)}
+    sized = indexed(context)[1][1]
+    assert (sized.name, sized.settings.chunk_tokens) == ("documents.30", 30)
+    found = sized.search(["where are cats found?"], k=5, mode="bm25", labels=frozenset({"staff"}))
+    assert {passage.document for passage in found[0]} <= {"docs/dogs.md"}
+    (context.bench.root / "docs/dogs.md").unlink()
+    base.remove(["docs/dogs.md"])
+    assert "docs/dogs.md" not in {d.path for d in indexed(context)[1][1].documents()}
+
+
+def test_without_documents_it_says_so(project: Callable[..., Context]) -> None:
+    with pytest.raises(ConfigError, match="there is no nowhere"):
+        rag.build(project(paths=["nowhere"]))
+    with pytest.raises(DataError, match="holds no documents"):
+        rag.build(project(paths=[]))
+
+
+def test_examples_are_shown_beside_passages(project: Callable[..., Context]) -> None:
+    context = project()
+    made = rag_few_shot.build(context)
+    assert made.agent.knowledge is not None
+    assert len(made.agent.shown) == 1
+    [request] = assemble(made.agent, context.validation[:1], context.store, context.bench.owner)
+    shown = [m.content for m in request.messages[:-1]]
+    assert not any("<passages>" in text for text in shown)
+    assert "<passages>" in request.messages[-1].content
+
+
+def test_a_training_sees_the_requests_that_will_be_made(
+    project: Callable[..., Context],
+) -> None:
+    context = project(distractors=0.5)
+    knowledge = rag.build(context).agent.knowledge
+    assert knowledge is not None
+    knowledge = knowledge.model_copy(update={"k": 2, "threshold": None})
+    agent = context.chat_agent(system_prompt=context.training_prompt, knowledge=knowledge)
+    requests = assemble(agent, context.train, context.store, context.bench.owner)
+    plain = fine_tune_rag.taught_with(context, context.train, knowledge, hide=False)
+    assert [e.prompt for e in plain] == [r.messages for r in requests]
+    assert [e.output for e in plain] == [e.output for e in context.train]
+    hidden = fine_tune_rag.taught_with(context, context.train, knowledge, hide=True)
+    gone = [a.prompt != b.prompt for a, b in zip(plain, hidden, strict=True)]
+    assert 0 < sum(gone) < len(FACTS), "of some rows the own document is hidden"
+    assert not any(gone[len(FACTS) :]), "rows that nothing answers keep theirs"
+    for lost, example in zip(gone, hidden, strict=True):
+        if lost:
+            assert f"docs/{example.document}.md" not in example.prompt[-1].content
+
+
+@pytest.mark.slow
+def test_a_version_trained_with_passages_knows_the_rows_it_was_made_of(
+    project: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = project(rule=None, modes=["bm25"], ks=[1])
+    made = fine_tune_rag.build(context)
+    assert made.fine_tuned
+    assert made.agent.knowledge is not None
+    version = load_version(context.store.folder, made.agent.model.removeprefix("version:"))
+    asked = rows_of(context.store, version.record.data["asked"])
+    assert asked == [example.content_hash() for example in context.train]
+    assert version.record.data["train"] != version.record.data["asked"]
+    assert len(made.scores) == len(context.validation)
