@@ -113,6 +113,10 @@ def test_of_two_saves_at_the_same_moment_one_is_refused(workspace: Workspace) ->
             "line 5: nearest.pool: there is no stored",
         ),
         (
+            f"model: {MODEL}\nknowledge: {{name: nothing, k: 1, characters: 9}}\n",
+            "line 2: knowledge.name: there is no",
+        ),
+        (
             f"model: {MODEL}\nconstrained: true\noutput_schema: {{type: array, contains: {{}}}}\n",
             "line 2: constrained: constrained decoding cannot follow",
         ),

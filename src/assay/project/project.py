@@ -36,6 +36,7 @@ from assay.progress import SILENT, Progress
 from assay.project.estimate import Estimate, Sizes, building_seconds, estimate
 from assay.project.init import Draft, token_limits, write_project
 from assay.project.last_good import keep
+from assay.project.questions import check_measurable
 from assay.project.sizes import sizes_of, token_lengths
 from assay.project.versions import removed_rows, trained_on
 from assay.store.store import Store
@@ -115,7 +116,9 @@ class Project:
         Raises:
             DataError: the examples cannot be read or divided.
             HoldoutError: the split was changed, or the holdout was opened and would change.
+            StateError: the project began with documents, and too few questions are approved.
         """
+        check_measurable(self)
         template, context = self.template
         before: list[Example] = []
 
