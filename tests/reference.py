@@ -33,6 +33,8 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   problems, all of them with `--out FOLDER`; tokens are null outside a project unless `--model`.
 - `assay data overlap TRAIN HOLDOUT --input COLUMN --json`: `{exact, near, rows: [{holdout_row,
   train_row, kind, similarity}]}`; rows are counted from 1, counts are holdout rows.
+- `assay data approve [ID...] --json`: `{approved, waiting, rejected, needed, measured, sentence,
+  questions: [{id, question, answer, document, passage, state, who}]}`.
 - `assay train --json`: `{version, folder, settings, points: [{step, epoch, train_loss,
   validation_loss}], best_step, best_validation_loss, steps, seconds, trained_tokens, tokens,
   tokens_per_s, peak_bytes, compute, forgetting}`; with `--sweep`: `{trials: [{number, state,
@@ -41,12 +43,18 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   created, started, ended}]`; `show --json` is one of them, `logs --json` is `[{at, kind, message,
   data}]`.
 - `assay export --json`: `{version, form, folder, files, command, parity: {prompts, evaluated,
-  target, p, divergence, positions, equal_answers, quantised, refusals}}`.
+  target, p, divergence, positions, equal_answers, quantised, refusals}}`; `--to openclaw`:
+  `{release, agent, folder, files, warnings}`.
 - `assay compare --json`: `result.json`, described in [result.md](result.md).
 - `assay versions list --json`: `[{id, base, method, saved_at, metrics, parent, agents}]`; `show`:
   `{id, folder, saved_at, whole, bytes, rows, agents, record}`; `diff`: `{first, second, fields:
   {path: [one, other]}, rows: {part: {only_first, only_second}}}`; `trained-on`: `{example, sha256,
   versions: [{id, saved_at, as, agents}], unknown}`.
+- `assay agent list --json` and `history [NAME] --json`: `[{name, version, label, id, author,
+  message, at}]`, the history newest first; `edit` and `rollback`: one of these; `show`: the same
+  with `hash` (what `edit --based-on` wants back), `agent` (the settings) and `text` (the YAML);
+  `diff A B`: `{first, second, fields: {setting: [one, other]}, texts: [one, other]}`, `first` and
+  `second` as NAME@VERSION, null where a setting is not there.
 - `assay release promote|canary|rollback --json`: `{name, number, action, agent, agent_id, canary,
   canary_id, share, comparison, reason, who, at}`; `history`: a list of these, newest first; `list`:
   the same with `traces`.

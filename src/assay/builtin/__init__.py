@@ -6,8 +6,15 @@ from pathlib import Path
 
 
 def folder() -> Path:
-    """The folder of the built-in project, which holds `tickets.jsonl` and its `README.md`."""
+    """The folder of the built-in project, which holds `tickets.jsonl` and its `README.md`.
+
+    Its second job is there too: `handbook/`, the company's documents, and `questions.jsonl`.
+    """
     return Path(__file__).parent / "ferry"
+
+
+ABSTAIN = "The handbook does not say."
+"""The answer of the questions that no document of the handbook answers; their `document` is ""."""
 
 
 def general() -> Path:

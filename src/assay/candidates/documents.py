@@ -21,7 +21,7 @@ from statistics import fmean
 from assay.agent.agent import Agent, Knowledge
 from assay.agent.passages import find_passages
 from assay.candidates.building import Context
-from assay.config import KnowledgeSection
+from assay.config import Config, KnowledgeSection
 from assay.errors import AssayError, ConfigError, DataError
 from assay.evaluate.documents import best_threshold, same_document, scores_of_search
 from assay.evaluate.measure import Measurement
@@ -205,11 +205,17 @@ def room(context: Context) -> int:
 
     How many characters a token holds is counted on the inputs of train.
     """
-    tokenizer, limit = load_tokenizer(context.config.model)
-    texts = [example.input for example in context.train[:200]] or [context.config.system_prompt]
+    texts = [example.input for example in context.train[:200]]
+    return room_for(context.config, texts)
+
+
+def room_for(config: Config, texts: Sequence[str]) -> int:
+    """`room`, counted on other texts; on the system prompt where there are none."""
+    tokenizer, limit = load_tokenizer(config.model)
+    texts = texts or [config.system_prompt]
     tokens = sum(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
     each = sum(map(len, texts)) / tokens if tokens else 1.0
-    left = limit - context.config.generate.max_new_tokens
+    left = limit - config.generate.max_new_tokens
     return max(1, int(_SPARE * left * each))
 
 

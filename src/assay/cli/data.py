@@ -1,4 +1,4 @@
-"""`assay data`: check, import, overlap, split, show, renew-holdout."""
+"""`assay data`: check, import, overlap, split, show, approve, renew-holdout."""
 
 from __future__ import annotations
 
@@ -146,6 +146,61 @@ def show(
             for call in message.tool_calls:
                 print(f"  calls {call.name}({call.arguments})")
         print()
+
+
+@app.command()
+def approve(
+    ids: Annotated[list[str] | None, typer.Argument(help="of questions; none: list them")] = None,
+    reject: Annotated[bool, typer.Option("--reject", help="say no to them instead")] = False,
+    edit: Annotated[
+        bool, typer.Option("--edit", help="with --question or --answer: better words for one")
+    ] = False,
+    add: Annotated[
+        bool,
+        typer.Option("--add", help="a question of your own; without --answer, one that none has"),
+    ] = False,
+    question: Annotated[str | None, typer.Option(help="its words")] = None,
+    answer: Annotated[str | None, typer.Option(help="the right answer")] = None,
+    document: Annotated[
+        str, typer.Option(help="with --add: the document that holds the answer")
+    ] = "",
+    folder: Folder = Path("."),
+    json: AsJson = False,
+) -> None:
+    """Say which drafted questions are fit to be measured on; 50 are needed."""
+    from assay import project
+    from assay.project import access, questions
+
+    if reject + edit + add > 1:
+        raise UsageError("--reject, --edit and --add exclude each other.", fix="Give one.")
+    opened, who = project.open(folder), access.local_user()
+    if add:
+        if question is None or ids:
+            raise UsageError("--add takes --question and no id.")
+        questions.add(opened, question, who, answer=answer, document=document)
+    elif edit:
+        if not ids or len(ids) != 1 or (question is None and answer is None):
+            raise UsageError("--edit takes one id, and --question or --answer.")
+        questions.change(opened, ids[0], who, question=question, answer=answer)
+    elif ids:
+        questions.decide(opened, ids, "rejected" if reject else "approved", who)
+    elif reject:
+        raise UsageError("--reject takes ids.", fix="`assay data approve` lists them.")
+    now = questions.standing(opened)
+    if now is None:
+        raise UsageError(
+            "this project brought its own examples; there are no drafted questions.",
+            fix="`assay init NAME --docs FOLDER` drafts them from documents.",
+        )
+    done = bool(ids) or add
+    listed = [] if done else questions.questions(opened, "waiting")
+    if json:
+        everything = questions.questions(opened)
+        as_json({**now.to_dict(), "questions": [one.to_dict() for one in everything]})
+        return
+    for one in listed:
+        print(f"{one.id}  {one.question}\n      {one.answer}  ({one.document})")
+    print(now.sentence.capitalize())
 
 
 @app.command("renew-holdout")

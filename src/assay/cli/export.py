@@ -1,4 +1,4 @@
-"""`assay export`: a version as files that other programs serve."""
+"""`assay export`: a version, or a release, as files that other programs use."""
 
 from __future__ import annotations
 
@@ -13,15 +13,26 @@ from assay.cli.progress import Terminal
 
 
 def export(
-    version: Annotated[str, typer.Argument(help="id of a version, or its first digits")],
-    to: Annotated[str, typer.Option(help="adapter, merged, gguf, ollama or vllm")],
+    version: Annotated[
+        str, typer.Argument(help="id of a version, or its first digits; a release for openclaw")
+    ],
+    to: Annotated[str, typer.Option(help="adapter, merged, gguf, ollama, vllm or openclaw")],
     out: Annotated[
         Path | None, typer.Option(help="the folder to write; default: VERSION-FORM here")
     ] = None,
+    base_url: Annotated[
+        str, typer.Option(help="for openclaw: where `assay serve` will be reached")
+    ] = "http://127.0.0.1:8000/v1",
     folder: Annotated[Path, typer.Option("--project", help="the project's folder")] = Path("."),
     json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
 ) -> None:
-    """Write a version for another program, if it answers there as it was evaluated."""
+    """Write a version for another program, if it answers there as it was evaluated.
+
+    With --to openclaw: the configuration by which OpenClaw asks a release of this server.
+    """
+    if to == "openclaw":
+        _openclaw(folder, version, out, base_url, json)
+        return
     from assay.project.export import export_from
 
     done = export_from(folder, version, to, out, Terminal())
@@ -29,3 +40,18 @@ def export(
         as_json({**asdict(done), "folder": str(done.folder)})
     else:
         print_exported(done)
+
+
+def _openclaw(folder: Path, release: str, out: Path | None, base_url: str, json: bool) -> None:
+    from assay import project
+    from assay.project.openclaw import export_openclaw
+
+    done = export_openclaw(project.open_workspace(folder), release, out, base_url=base_url)
+    if json:
+        as_json({**asdict(done), "folder": str(done.folder)})
+        return
+    for warning in done.warnings:
+        print(f"Mind: {warning}")
+    print(f"Written for {done.agent}: {', '.join(str(done.folder / file) for file in done.files)}")
+    print("Merge openclaw.json into ~/.openclaw/openclaw.json and set ASSAY_API_KEY to a key of")
+    print("`assay keys create`.")

@@ -8,7 +8,18 @@ from typing import Annotated, NoReturn, cast
 
 import typer
 
-from assay.cli import backup, data, jobs, keys, knowledge, models, release, traces, versions
+from assay.cli import (
+    agent,
+    backup,
+    data,
+    jobs,
+    keys,
+    knowledge,
+    models,
+    release,
+    traces,
+    versions,
+)
 from assay.cli import export as exporting
 from assay.cli import serve as serving
 from assay.cli import train as training
@@ -30,6 +41,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(models.app, name="models")
 app.add_typer(versions.app, name="versions")
+app.add_typer(agent.app, name="agent")
 app.add_typer(release.app, name="release")
 app.add_typer(traces.app, name="traces")
 app.add_typer(keys.app, name="keys")
@@ -69,21 +81,40 @@ def top(
 @app.command()
 def init(
     name: Annotated[str, typer.Argument(help="small letters, digits, hyphens; also the folder")],
-    data: Annotated[Path, typer.Option(help="the file of examples")],
+    data: Annotated[Path | None, typer.Option(help="the file of examples")] = None,
+    docs: Annotated[
+        Path | None, typer.Option(help="file or folder of documents; with --data or alone")
+    ] = None,
+    prompt: Annotated[
+        Path | None, typer.Option(help="file with the system prompt; with --docs alone")
+    ] = None,
     holdout: Annotated[Path | None, typer.Option(help="an official test file, if any")] = None,
     input: Annotated[str | None, typer.Option(help="input column, or several: a,b")] = None,
     output: Annotated[str | None, typer.Option(help="output column, or several: a,b")] = None,
     group: Annotated[str | None, typer.Option(help="rows with one value stay together")] = None,
+    document: Annotated[
+        str | None, typer.Option(help="column that names the document which answers the row")
+    ] = None,
+    abstain: Annotated[
+        str | None, typer.Option(help="the answer of rows that no document answers")
+    ] = None,
     id: Annotated[str | None, typer.Option("--id", help="column with a unique name")] = None,
     task: Annotated[str | None, typer.Option(help="label, json or text")] = None,
     model: Annotated[str, typer.Option(help="the model to be specialised")] = STARTER_MODEL,
     train_rows: Annotated[int | None, typer.Option(min=1, help="train on at most so many")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="ask nothing")] = False,
 ) -> None:
-    """Look at a file of examples, propose, and write a project."""
+    """Look at a file of examples, propose, and write a project; from --docs alone, an agent."""
     from assay import project
     from assay.project.init import Choices
 
+    if data is None:
+        _init_from_documents(name, docs, prompt, model)
+        return
+    if prompt is not None:
+        raise UsageError(
+            "--prompt is for projects without examples.", fix="Write it into assay.yaml afterwards."
+        )
     if task not in (None, "label", "json", "text"):
         raise UsageError(f"--task is {task!r}.", fix="Use label, json or text.")
     terminal = Terminal()
@@ -97,6 +128,9 @@ def init(
         task=cast("TaskKind | None", task),
         model=model,
         train_rows=train_rows,
+        docs=docs,
+        document=document,
+        abstain=abstain,
     )
     drafted = project.draft(name, choices, progress=terminal)
     print_draft(drafted)
@@ -106,6 +140,22 @@ def init(
     print_estimate(made.estimate())
     print(f"\nWritten: {made.root}/assay.yaml. Read it, change it, then:")
     print(f"  cd {made.root} && assay compare")
+
+
+def _init_from_documents(name: str, docs: Path | None, prompt: Path | None, model: str) -> None:
+    from assay.project.from_documents import create_from_documents
+
+    if docs is None:
+        raise UsageError(
+            "there is nothing to begin with.", fix="Give --data FILE, --docs FOLDER, or both."
+        )
+    made = create_from_documents(name, docs, prompt=prompt, model=model, progress=Terminal())
+    print(f"{made.added.documents} documents, {made.added.passages} passages.")
+    for failed in made.added.failed:
+        print(f"  without text: {failed.file} ({failed.reason})")
+    print(f"Agent {made.agent.label} answers from them, as release {made.release}.")
+    print(f"{made.standing.waiting} questions were drafted. {made.standing.sentence.capitalize()}")
+    print(f"\n  cd {made.project.root}\n  assay serve\n  assay data approve")
 
 
 @app.command()

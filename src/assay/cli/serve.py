@@ -19,10 +19,10 @@ def serve(
     ] = False,
 ) -> None:
     """Answer over HTTP in OpenAI's wire format."""
-    from assay.project.workspace import Workspace
+    from assay.project.workspace import open_to_serve
     from assay.serve.server import serve as run
 
-    workspace = Workspace(folder)
+    workspace = open_to_serve(folder)
     run(
         workspace,
         workspace.engines(),

@@ -1,4 +1,4 @@
-"""The built-in project: a ferry operator's messages, one record each."""
+"""The built-in project: a ferry operator's messages, one record each; questions on its handbook."""
 
 from __future__ import annotations
 
@@ -85,6 +85,29 @@ def open_demo(folder: Path, progress: Progress = SILENT) -> Project:
         )
         _change(path, effort)
     return open(folder)
+
+
+def open_handbook(folder: Path, progress: Progress = SILENT) -> Project:
+    """The built-in project's second job at `folder`: questions on the company's handbook.
+
+    Made when it is not there, opened when it is.
+
+    Raises:
+        UsageError: something else is at `folder`.
+    """
+    if (folder / CONFIG_FILE).exists():
+        return open(folder)
+    choices = Choices(
+        data=builtin.folder() / "questions.jsonl",
+        input=["question"],
+        output=["answer"],
+        id="id",
+        document="document",
+        docs=builtin.folder() / "handbook",
+        abstain=builtin.ABSTAIN,
+        task="text",
+    )
+    return create(draft("ferry-handbook", choices, progress), folder=folder, progress=progress)
 
 
 def _affordable(config: Config, sizes: Sizes) -> Effort:

@@ -16,16 +16,25 @@ from assay.data.propose import Proposal, propose
 from assay.data.read import Detected, detect, read
 from assay.errors import DataError, UsageError
 from assay.example import Example
+from assay.knowledge.sources import sources
 from assay.progress import SILENT, Progress
 from assay.store.files import new_folder, write_json
 
 SAMPLE = 20_000
 SCHEMA_FILE = "assay.schema.json"
+KNOWLEDGE = "knowledge"
+"""Folder of a project's documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What the user said at `assay init`; None means: propose."""
+    """What the user said at `assay init`; None means: propose.
+
+    Attributes:
+        docs: a file or folder of documents that candidates look into.
+        document: the column that names the document which answers a row.
+        abstain: the answer of rows that no document answers.
+    """
 
     data: Path
     holdout: Path | None = None
@@ -36,6 +45,9 @@ class Choices:
     task: TaskKind | None = None
     model: str = STARTER_MODEL
     train_rows: int | None = None
+    docs: Path | None = None
+    document: str | None = None
+    abstain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +144,13 @@ TABULAR = ("csv", "tsv", "parquet", "xlsx", "json-objects", "jsonl-objects")
 def _columns(choices: Choices) -> Columns | None:
     if choices.input is None or choices.output is None:
         return None
-    return Columns(input=choices.input, output=choices.output, id=choices.id, group=choices.group)
+    return Columns(
+        input=choices.input,
+        output=choices.output,
+        id=choices.id,
+        group=choices.group,
+        document=choices.document,
+    )
 
 
 def _with_group(columns: Columns | None, choices: Choices) -> Columns | None:
@@ -154,6 +172,8 @@ def write_project(folder: Path, drafted: Draft, *, max_new_tokens: int, max_toke
     choices = drafted.choices
     with new_folder(folder) as made:
         (made / "data").mkdir()
+        if choices.docs is not None:
+            copy_documents(choices.docs, made / KNOWLEDGE)
         shutil.copyfile(choices.data, made / "data" / choices.data.name)
         if choices.holdout is not None:
             target = made / "data" / choices.holdout.name
@@ -164,6 +184,23 @@ def write_project(folder: Path, drafted: Draft, *, max_new_tokens: int, max_toke
         (made / CONFIG_FILE).write_text(text, encoding="utf-8")
         (made / ".gitignore").write_text(".assay/\n", encoding="utf-8")
         write_json(made / SCHEMA_FILE, config_schema())
+
+
+def copy_documents(docs: Path, to: Path) -> int:
+    """Copy a file, or all files below a folder, hidden ones left out; returns how many.
+
+    Raises:
+        DataError: there are none.
+    """
+    found, _ = sources([docs])
+    root = docs if docs.is_dir() else docs.parent
+    for source in found:
+        target = to / source.file.relative_to(root.absolute())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source.file, target)
+    if not found:
+        raise DataError("there are no documents.", where=str(docs), fix="Name a file or a folder.")
+    return len(found)
 
 
 def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
@@ -179,26 +216,26 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "version: 1",
         f"name: {drafted.name}",
         f"task: {proposal.task}  # label (few distinct outputs), json (records) or text",
-        f"model: {_flow(choices.model)}  # the language model to be specialised",
+        f"model: {flow(choices.model)}  # the language model to be specialised",
         "",
         "data:",
-        f"  file: {_flow('data/' + choices.data.name)}",
+        f"  file: {flow('data/' + choices.data.name)}",
         f"  format: {drafted.detected.format}",
-        f"  holdout: {_flow(holdout)}  # null: a locked share of the file is kept for measuring",
+        f"  holdout: {flow(holdout)}  # null: a locked share of the file is kept for measuring",
         *_column_lines(drafted.columns),
         "  split: {seed: 0, validation: 0.15, holdout: 0.2}",
-        f"  train_rows: {_flow(choices.train_rows)}  # null: train on all that is not held back",
+        f"  train_rows: {flow(choices.train_rows)}  # null: train on all that is not held back",
         "",
         "# What every request begins with. Write what a new colleague would have to be told.",
-        *_block("system_prompt", proposal.system_prompt),
+        *block("system_prompt", proposal.system_prompt),
         "",
     ]
     if proposal.labels is not None:
-        lines += ["labels:", *(f"  - {_flow(label)}" for label in proposal.labels), ""]
+        lines += ["labels:", *(f"  - {flow(label)}" for label in proposal.labels), ""]
     if proposal.schema is not None:
         lines += [
             "# The shape of a right answer, inferred from the outputs.",
-            f"output_schema: {_flow(proposal.schema)}",
+            f"output_schema: {flow(proposal.schema)}",
             "",
         ]
     lines += [
@@ -212,12 +249,14 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "",
         "candidates:  # the ways that are compared",
         *(f"  - {name}" for name in proposal.candidates),
+        *(f"  - {name}" for name in WITH_DOCUMENTS if choices.docs is not None),
         "",
+        *(knowledge_lines(choices.abstain) if choices.docs is not None else []),
         "few_shot: {ks: [1, 3, 8]}  # numbers of shown examples, chosen on validation",
         f"generate: {{max_new_tokens: {max_new_tokens}, constrained: auto}}",
         "fine_tune:  # the rest: docs/training.md",
         f"  max_tokens: {max_tokens}",
-        f"  system_prompt: {_flow(proposal.training_prompt)}  # null: the one above",
+        f"  system_prompt: {flow(proposal.training_prompt)}  # null: the one above",
         "",
         "costs:  # null where you do not know; unknown is never counted as 0",
         "  machine_hour_usd: 0.2  # a machine like the one that measures",
@@ -230,19 +269,34 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+WITH_DOCUMENTS = ("rag", "rag-few-shot")
+"""Candidates that `init` proposes where there are documents."""
+
+
+def knowledge_lines(abstain: str | None) -> list[str]:
+    """The section on documents."""
+    return [
+        "knowledge:  # the documents that candidates with rag look into",
+        f"  paths: [{KNOWLEDGE}]",
+        f"  abstain: {flow(abstain)}  # the right answer where no document holds one",
+        "",
+    ]
+
+
 def _column_lines(columns: Columns | None) -> list[str]:
     if columns is None:
         return []
     return [
         "  columns:",
-        f"    input: {_flow(columns.input)}",
-        f"    output: {_flow(columns.output)}",
-        f"    id: {_flow(columns.id)}",
-        f"    group: {_flow(columns.group)}  # rows with one value here stay together",
+        f"    input: {flow(columns.input)}",
+        f"    output: {flow(columns.output)}",
+        f"    id: {flow(columns.id)}",
+        f"    group: {flow(columns.group)}  # rows with one value here stay together",
+        *([f"    document: {flow(columns.document)}"] if columns.document else []),
     ]
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """A value on one line; JSON is YAML, save for bare words, which read better."""
     if (
         isinstance(value, str)
@@ -258,7 +312,7 @@ def _flow(value: Any) -> str:
 _YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"}
 
 
-def _block(key: str, text: str) -> list[str]:
+def block(key: str, text: str) -> list[str]:
     if not text:
         return [f'{key}: ""']
     return [f"{key}: |-", *(f"  {line}" if line else "" for line in text.split("\n"))]

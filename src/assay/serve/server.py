@@ -19,6 +19,8 @@ from assay.project.access import first_key
 from assay.project.workspace import Workspace
 from assay.serve.app import create_app
 
+log = logging.getLogger("assay.serve")
+
 DRAIN_S = 30
 """After a signal to stop, answers under way may take so long to end."""
 
@@ -61,6 +63,8 @@ def serve(
     listening = _listen(host, port)
     scheme = "https" if tls_cert else "http"
     shown = f"[{host}]" if ":" in host else host
+    if workspace.broken is not None:
+        log.warning("%s", workspace.broken)
     if key := first_key(workspace.store, workspace.name):
         say(f"Admin key (shown this once): {key}")
     address = f"{scheme}://{shown}:{listening.getsockname()[1]}"

@@ -454,3 +454,34 @@ class VectorStoreFileRow(Table):
     job: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
     attributes: Mapped[dict[str, Any]] = mapped_column(JSON)
     created: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class AgentTextRow(Table):
+    """What a person wrote, word for word, when they saved a version of an agent (YAML)."""
+
+    __tablename__ = "agent_texts"
+
+    version: Mapped[int] = mapped_column(ForeignKey("agent_versions.key"), primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
+
+
+class DraftedQuestionRow(Table):
+    """A question on a project's documents, drafted or written, that a person says yes or no to.
+
+    `state` is `waiting`, `approved` or `rejected`; `document` is "" where none answers it. `key` is
+    the order in which they came.
+    """
+
+    __tablename__ = "drafted_questions"
+    __table_args__ = (UniqueConstraint("project", "id"),)
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    project: Mapped[str] = mapped_column(String(200))
+    id: Mapped[str] = mapped_column(String(40))
+    question: Mapped[str] = mapped_column(Text)
+    answer: Mapped[str] = mapped_column(Text)
+    document: Mapped[str] = mapped_column(Text)
+    passage: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(20))
+    who: Mapped[str | None] = mapped_column(String(200), nullable=True)
+    at: Mapped[datetime] = mapped_column(Moment, default=now)

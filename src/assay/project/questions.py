@@ -1,0 +1,307 @@
+"""Questions of a project that began with documents alone: drafted, then approved by a person.
+
+    decide(project, ["q001", "q002"], "approved", "ann")
+    standing(project).sentence                # not measured: 2 of 50 questions are approved.
+
+Nothing is measured on questions that nobody has read. With `NEEDED` approved ones they become the
+project's data file, and every approval after that is added to it, until the holdout is opened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from assay.data.drafting import drafted
+from assay.errors import NotFoundError, StateError, UsageError
+from assay.store.files import write_atomic_lines
+from assay.store.tables import DraftedQuestionRow, now
+
+if TYPE_CHECKING:
+    from assay.project.project import Project
+
+State = Literal["waiting", "approved", "rejected"]
+NEEDED = 50
+"""Approved questions before anything is measured."""
+MOST_A_DOCUMENT = 20
+"""Drafts of one document, so that a long one does not crowd the others out."""
+FILE = "data/questions.jsonl"
+ABSTAIN = "I cannot find this in our documents."
+"""The right answer where no document holds one, in projects that begin with documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question that waits for a person, or has had one.
+
+    Attributes:
+        document: that answers it; "" where none does, and `answer` says so.
+        passage: the sentence it was drafted from; "" for one that a person wrote.
+        who: said yes or no, or changed it last.
+    """
+
+    id: str
+    question: str
+    answer: str
+    document: str
+    passage: str
+    state: str
+    who: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a project is from being measured."""
+
+    approved: int
+    waiting: int
+    rejected: int
+    needed: int = NEEDED
+
+    @property
+    def measured(self) -> bool:
+        """Whether enough questions are approved."""
+        return self.approved >= self.needed
+
+    @property
+    def sentence(self) -> str:
+        """For every page that shows what the agent is worth."""
+        said = f"{self.approved} of {self.needed} questions are approved"
+        return f"{said}; they are measured on." if self.measured else f"not measured: {said}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {**asdict(self), "measured": self.measured, "sentence": self.sentence}
+
+
+def draft_questions(project: Project, texts: Iterable[tuple[str, str]]) -> int:
+    """Draft questions from documents; those that were drafted before stay as they are.
+
+    Args:
+        texts: (name, text) of each document.
+
+    Returns:
+        How many are new.
+    """
+    made = 0
+    with project.store.session() as session:
+        known = set(
+            session.execute(
+                select(DraftedQuestionRow.document, DraftedQuestionRow.passage).where(
+                    DraftedQuestionRow.project == _owner(project)
+                )
+            ).tuples()
+        )
+        number = _count(session, _owner(project))
+        for document, text in texts:
+            for count, found in enumerate(drafted(text)):
+                if count == MOST_A_DOCUMENT:
+                    break
+                if (document, found.passage) in known:
+                    continue
+                made += 1
+                session.add(
+                    DraftedQuestionRow(
+                        project=_owner(project),
+                        id=_id(number + made),
+                        question=found.question,
+                        answer=found.answer,
+                        document=document,
+                        passage=found.passage,
+                        state="waiting",
+                    )
+                )
+    return made
+
+
+def questions(project: Project, state: State | None = None) -> list[Question]:
+    """Those in a state, or all, in the order in which they came."""
+    asked = select(DraftedQuestionRow).where(DraftedQuestionRow.project == _owner(project))
+    if state is not None:
+        asked = asked.where(DraftedQuestionRow.state == state)
+    with project.store.session() as session:
+        return [_question(row) for row in session.scalars(asked.order_by(DraftedQuestionRow.key))]
+
+
+def standing(project: Project) -> Standing | None:
+    """How far it is; None for a project that brought examples of its own."""
+    counted = (
+        select(DraftedQuestionRow.state, func.count())
+        .where(DraftedQuestionRow.project == _owner(project))
+        .group_by(DraftedQuestionRow.state)
+    )
+    with project.store.session() as session:
+        found = dict(session.execute(counted).tuples().all())
+    if not found and not _began_with_documents(project):
+        return None
+    return Standing(*(found.get(state, 0) for state in ("approved", "waiting", "rejected")))
+
+
+def check_measurable(project: Project) -> None:
+    """Refuse to measure on fewer questions than are needed.
+
+    Raises:
+        StateError: the project began with documents, and too few questions are approved.
+    """
+    if project.config.data.file != FILE or (now := standing(project)) is None:
+        return
+    if not now.measured:
+        raise StateError(now.sentence, fix="`assay data approve` shows those that wait.")
+    if not (project.root / FILE).exists():  # killed between the approval and the file
+        _write(project)
+
+
+def decide(project: Project, ids: Sequence[str], state: State, who: str) -> Standing:
+    """Approve or reject questions, or put them back; all of them or none.
+
+    Raises:
+        NotFoundError: there is no such question.
+        StateError: the holdout was opened.
+    """
+    _check_open(project)
+    with project.store.session() as session:
+        for id in ids:
+            row = _row(session, _owner(project), id)
+            row.state, row.who, row.at = state, who, now()
+    _write(project)
+    found = standing(project)
+    assert found is not None
+    return found
+
+
+def change(
+    project: Project,
+    id: str,
+    who: str,
+    *,
+    question: str | None = None,
+    answer: str | None = None,
+) -> Question:
+    """Put a question or its answer into better words; it is approved by that.
+
+    Raises:
+        NotFoundError: there is no such question.
+        UsageError: one of them would be empty.
+        StateError: the holdout was opened.
+    """
+    _check_open(project)
+    for text in (question, answer):
+        if text is not None and not text.strip():
+            raise UsageError("a question and its answer cannot be empty.")
+    with project.store.session() as session:
+        row = _row(session, _owner(project), id)
+        row.question = row.question if question is None else question.strip()
+        row.answer = row.answer if answer is None else answer.strip()
+        row.state, row.who, row.at = "approved", who, now()
+        changed = _question(row)
+    _write(project)
+    return changed
+
+
+def add(
+    project: Project,
+    question: str,
+    who: str,
+    *,
+    answer: str | None = None,
+    document: str = "",
+) -> Question:
+    """Add a question of one's own, approved.
+
+    Args:
+        answer: None where no document holds one: the agent should say so.
+        document: that holds the answer.
+
+    Raises:
+        UsageError: it is empty, or only one of answer and document is given.
+        StateError: the holdout was opened.
+    """
+    _check_open(project)
+    if not question.strip() or (answer is not None and not answer.strip()):
+        raise UsageError("a question and its answer cannot be empty.")
+    if (answer is None) != (not document):
+        raise UsageError(
+            "an answer and the document that holds it go together.",
+            fix="Give both, or neither where no document answers the question.",
+        )
+    with project.store.session() as session:
+        row = DraftedQuestionRow(
+            project=_owner(project),
+            id=_id(_count(session, _owner(project)) + 1),
+            question=question.strip(),
+            answer=ABSTAIN if answer is None else answer.strip(),
+            document=document,
+            passage="",
+            state="approved",
+            who=who,
+            at=now(),
+        )
+        session.add(row)
+        added = _question(row)
+    _write(project)
+    return added
+
+
+def _check_open(project: Project) -> None:
+    if project.openings():
+        raise StateError(
+            "the questions were measured on, and stay as they were then.",
+            where=FILE,
+            fix="Write further ones into a file of the same form, and start afresh with `assay "
+            "data renew-holdout FILE`.",
+        )
+
+
+def _write(project: Project) -> None:
+    """Make the approved questions the project's data file, once there are enough."""
+    approved = questions(project, "approved")
+    file = project.root / FILE
+    if len(approved) >= NEEDED or file.exists():
+        write_atomic_lines(file, [_line(question) for question in approved])
+
+
+def _line(question: Question) -> str:
+    kept = ("id", "question", "answer", "document")
+    row = {name: getattr(question, name) for name in kept}
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _began_with_documents(project: Project) -> bool:
+    return project.config.data.file == FILE and not (project.root / FILE).exists()
+
+
+def _owner(project: Project) -> str:
+    return project.root.resolve().name
+
+
+def _row(session: Session, owner: str, id: str) -> DraftedQuestionRow:
+    row = session.scalar(
+        select(DraftedQuestionRow).where(
+            DraftedQuestionRow.project == owner, DraftedQuestionRow.id == id
+        )
+    )
+    if row is None:
+        raise NotFoundError(f"there is no question {id!r}.", fix="`assay data approve` lists them.")
+    return row
+
+
+def _count(session: Session, owner: str) -> int:
+    asked = select(func.count()).where(DraftedQuestionRow.project == owner)
+    return session.scalar(asked) or 0
+
+
+def _id(number: int) -> str:
+    return f"q{number:03d}"
+
+
+def _question(row: DraftedQuestionRow) -> Question:
+    return Question(row.id, row.question, row.answer, row.document, row.passage, row.state, row.who)

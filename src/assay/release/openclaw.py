@@ -1,0 +1,129 @@
+"""A release as OpenClaw uses it: a custom provider, and a workspace that holds the prompt.
+
+OpenClaw speaks to the release over `/v1/chat/completions` and brings a system prompt of its own,
+made of the files of its workspace. A client's system prompt takes the place of the agent's, so the
+agent's is written into the workspace (`AGENTS.md`); shown examples and passages are put in by
+Assay as for every client. Field names and limits are those of OpenClaw's configuration reference
+(https://docs.openclaw.ai/gateway/configuration-reference, `models.providers` and
+`agents.defaults`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.agent.agent import Agent
+from assay.config import REMOTE
+from assay.errors import ModelError
+
+PROVIDER = "assay"
+KEY_VARIABLE = "ASSAY_API_KEY"
+CONFIG = "openclaw.json"
+WORKSPACE = "workspace"
+PROMPT_FILE = "AGENTS.md"
+FILE_CHARACTERS = 20_000
+"""OpenClaw's `bootstrapMaxChars`: what is longer is cut."""
+ALL_CHARACTERS = 60_000
+"""OpenClaw's `bootstrapTotalMaxChars`."""
+LEAST_CONTEXT = 16_000
+"""Tokens; OpenClaw starts no agent on a model with less."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClaw:
+    """What is written for OpenClaw.
+
+    Attributes:
+        config: of `openclaw.json`.
+        files: of the workspace, by name.
+        warnings: what will not be as it was measured.
+    """
+
+    config: dict[str, Any]
+    files: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+def openclaw(
+    release: str, agent: Agent, *, base_url: str, context: int | None, workspace: Path
+) -> OpenClaw:
+    """Provider and workspace for a release.
+
+    Args:
+        base_url: of the server, up to and with /v1.
+        context: tokens that the model can read; None: not known.
+        workspace: where its files will be, absolute.
+
+    Raises:
+        ModelError: the agent is no language model.
+    """
+    if agent.kind != "chat":
+        raise ModelError(
+            f"{release} is a {agent.kind} agent; OpenClaw needs a language model.",
+            fix="Promote an agent that is one.",
+        )
+    model: dict[str, Any] = {
+        "id": release,
+        "name": f"{release} (Assay)",
+        "reasoning": False,
+        "input": ["text"],
+        "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0},
+        **({} if context is None else {"contextWindow": context}),
+        "maxTokens": agent.max_new_tokens,
+        "compat": {"supportsUsageInStreaming": True},
+    }
+    config = {
+        "models": {
+            "mode": "merge",
+            "providers": {
+                PROVIDER: {
+                    "baseUrl": base_url,
+                    "apiKey": f"${{{KEY_VARIABLE}}}",
+                    "api": "openai-completions",
+                    "models": [model],
+                }
+            },
+        },
+        "agents": {
+            "defaults": {
+                "workspace": str(workspace),
+                "model": {"primary": f"{PROVIDER}/{release}"},
+            }
+        },
+    }
+    prompt = agent.system_prompt.strip()
+    files = {PROMPT_FILE: f"{prompt}\n" if prompt else ""}
+    return OpenClaw(config, files, tuple(_warnings(agent, files, context)))
+
+
+def _warnings(agent: Agent, files: dict[str, str], context: int | None) -> list[str]:
+    found = [
+        f"{name} has {len(text):,} characters; OpenClaw cuts a file at {FILE_CHARACTERS:,} "
+        "(agents.defaults.bootstrapMaxChars)."
+        for name, text in files.items()
+        if len(text) > FILE_CHARACTERS
+    ]
+    if (total := sum(map(len, files.values()))) > ALL_CHARACTERS:
+        found.append(
+            f"The workspace has {total:,} characters; OpenClaw takes {ALL_CHARACTERS:,} in all "
+            "(agents.defaults.bootstrapTotalMaxChars)."
+        )
+    if context is None:
+        found.append(
+            "How much the model can read is not known here; contextWindow is left out, and "
+            "OpenClaw will take its own default."
+        )
+    elif context < LEAST_CONTEXT:
+        found.append(
+            f"The model reads {context:,} tokens; OpenClaw starts no agent on less than "
+            f"{LEAST_CONTEXT:,}."
+        )
+    if agent.constrained:
+        found.append(
+            "Answers are held to a schema or a list, so OpenClaw's tools cannot be called."
+        )
+    what = "the provider's price" if agent.model.startswith(REMOTE) else "this machine's hours"
+    found.append(f"cost is written as 0 a token, which OpenClaw needs; what it costs is {what}.")
+    return found
