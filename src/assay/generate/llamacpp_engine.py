@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from assay.chat.template import Template
 from assay.example import Message
+from assay.generate.first_space import WithoutFirstSpace, drops_first_space
 from assay.generate.llamacpp import LlamaCppServer, Settings, Stream
 from assay.generate.serving import End, Piece, Sampling
 
@@ -113,7 +113,7 @@ class LlamaCppEngine:
     ) -> None:
         self.template = template
         self._family, self._tokenizer, self._adapter = family, tokenizer, adapter
-        self._drops_space = _drops_first_space(tokenizer)
+        self._drops_space = drops_first_space(tokenizer)
 
     @property
     def context_length(self) -> int:
@@ -129,7 +129,7 @@ class LlamaCppEngine:
             DataError: the template refuses these messages or has no place for the tools.
         """
         stream = self._answer(self.template.prompt(messages, tools), sampling)
-        return _WithoutFirstSpace(stream) if self._drops_space else stream
+        return WithoutFirstSpace(stream) if self._drops_space else stream
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Continue a text or token ids as they are."""
@@ -139,30 +139,3 @@ class LlamaCppEngine:
     def _answer(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         family, adapter = self._family, self._adapter
         return Stream(lambda: family.server(adapter), ids, sampling, adapter)
-
-
-def _drops_first_space(tokenizer: Any) -> bool:
-    """Whether this tokenizer's texts begin without the space that their first token has."""
-    found = tokenizer.convert_tokens_to_ids("\u2581a")
-    if found is None or found == tokenizer.unk_token_id:
-        return False
-    return bool(tokenizer.decode([found], clean_up_tokenization_spaces=False) == "a")
-
-
-class _WithoutFirstSpace(Iterator[Piece | End]):
-    """A stream as such a tokenizer would write it."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream, self._first = stream, True
-
-    def __next__(self) -> Piece | End:
-        piece: Piece | End = next(self._stream)
-        if self._first and isinstance(piece, Piece) and piece.text:
-            self._first = False
-            return Piece(piece.text.removeprefix(" "), piece.token, piece.top)
-        return piece
-
-    def close(self) -> None:
-        """See `Stream.close`."""
-        with suppress(AttributeError):
-            self._stream.close()

@@ -115,8 +115,8 @@ class TransformersEngine:
             self._places.release()
 
     def _constraint(self, sampling: Sampling) -> Constraint | None:
-        schema = {"type": "object"} if sampling.json_object else sampling.schema
-        return self._grammars.constraint(Request((), schema=schema, choices=sampling.choices))
+        wanted = Request((), schema=sampling.form, choices=sampling.choices)
+        return self._grammars.constraint(wanted)
 
     def _generate(self, ids: list[int], sampling: Sampling, closed: Event) -> Iterator[Piece | End]:
         model, constraint = self._ready(), self._constraint(sampling)

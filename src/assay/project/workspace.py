@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
-from assay.config import CONFIG_FILE, STATE_FOLDER, Config, load_config
+from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Vllm, load_config
 from assay.errors import UsageError
 from assay.example import Message
 from assay.generate.serving import ServingEngines
@@ -29,17 +29,30 @@ class Workspace:
         name: of the project that the folder is, or `default` where it is none: the owner of its
             releases, jobs and traces, and of keys made without naming a project.
         watchers: called with every answer that was given; the first one keeps traces.
+        gate: held while a promotion is measured, which takes the machine for a while.
+
+    Args:
+        vllm: the server that answers for a folder without assay.yaml; a project's stands there.
 
     Raises:
-        UsageError: there is no such folder.
+        UsageError: there is no such folder, or `vllm` is given to a project.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, vllm: Vllm | None = None) -> None:
         self.root = root.resolve()
         if not self.root.is_dir():
             raise UsageError("there is no such folder.", where=str(root))
+        if vllm is not None and self._is_project:
+            raise UsageError(
+                "which engine answers for a project stands in its assay.yaml, so that a promotion "
+                "asks the same one.",
+                where=str(self.root / CONFIG_FILE),
+                fix=f"Write `vllm: {{base_url: {vllm.base_url}}}` there.",
+            )
+        self._vllm = vllm
         self.name = self.root.name if self._is_project else NO_PROJECT
         self.watchers: list[Callable[[Answered], None]] = [self._keep_trace]
+        self.gate = Lock()
         self._embedders: dict[str, Embedder] = {}
         self._lock = Lock()
 
@@ -89,10 +102,19 @@ class Workspace:
     def engines(self) -> ServingEngines:
         """The engines that answer here."""
         from assay.agent.serving import AgentEngines
-        from assay.generate.serving_local import LocalServing
 
         providers = self.config.providers if self.config is not None else {}
-        return AgentEngines(self.store, LocalServing(self.store.folder), providers)
+        return AgentEngines(self.store, self._language(), providers)
+
+    def _language(self) -> ServingEngines:
+        vllm = self._vllm if self.config is None else self.config.vllm
+        if vllm is not None:
+            from assay.generate.vllm import VllmServing
+
+            return VllmServing(self.store.folder, vllm)
+        from assay.generate.serving_local import LocalServing
+
+        return LocalServing(self.store.folder)
 
     def _keep_trace(self, said: Answered) -> None:
         """Of a release that keeps traces; a request for several answers keeps the first."""

@@ -20,9 +20,12 @@ from assay.serve import (
     fine_tuning,
     graders,
     health,
+    keys,
     metrics,
     models,
+    releases,
     responses,
+    traces,
     uploads,
 )
 from assay.serve.auth import REQUESTS_AT_ONCE, Gate
@@ -52,7 +55,8 @@ def create_app(
     errors.install(app)
     app.state.metrics = metrics.Metrics()
     answering = (chat, completions, responses, embeddings)
-    for part in (health, metrics, models, *answering, files, uploads, fine_tuning, graders):
+    training = (files, uploads, fine_tuning, graders)
+    for part in (health, metrics, models, *answering, *training, releases, traces, keys):
         app.include_router(part.router)
     app.add_middleware(Gate, workspace=workspace, at_once=at_once)
     app.add_middleware(metrics.Measure, metrics=app.state.metrics)
