@@ -52,7 +52,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _engine(file: Path, settings: Settings = SERVER) -> tuple[LlamaCppEngine, LlamaCppServer]:
-    family = Family(file, settings, 1 << 30, lambda: None)
+    family = Family(file, settings, 1 << 30)
     tokenizer = byte_tokenizer()
     engine: ServingEngine = LlamaCppEngine(family, Template.of(tokenizer), tokenizer)
     assert isinstance(engine, LlamaCppEngine)

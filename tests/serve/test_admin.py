@@ -1,4 +1,4 @@
-"""Releases, traces, keys and the audit log over HTTP: what the command line does, for one project."""
+"""Releases, traces, keys and the audit log over HTTP, one project at a time."""
 
 from __future__ import annotations
 

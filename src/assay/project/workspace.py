@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Vllm, load_config
 from assay.errors import UsageError
 from assay.example import Message
 from assay.generate.serving import ServingEngines
+from assay.jobs.fine_tuning import TRAIN
+from assay.jobs.queue import is_running
 from assay.knowledge.embed import Embedder, load_embedder
 from assay.project.access import local_user
 from assay.project.answering import Answered
 from assay.project.project import Project
+from assay.project.versions import trained_on
 from assay.release import traces
 from assay.store.store import Store
 
 NO_PROJECT = "default"
+LOOK_AGAIN_S = 3.0
+"""Between two looks whether a training has begun or ended."""
 
 
 class Workspace:
@@ -53,6 +60,7 @@ class Workspace:
         self.name = self.root.name if self._is_project else NO_PROJECT
         self.watchers: list[Callable[[Answered], None]] = [self._keep_trace]
         self.gate = Lock()
+        self._training, self._look_again = False, 0.0
         self._embedders: dict[str, Embedder] = {}
         self._lock = Lock()
 
@@ -114,7 +122,23 @@ class Workspace:
             return VllmServing(self.store.folder, vllm)
         from assay.generate.serving_local import LocalServing
 
-        return LocalServing(self.store.folder)
+        return LocalServing(self.store.folder, crowded=self._trains)
+
+    def _trains(self) -> bool:
+        """Whether a worker trains here; asked of the database every few seconds at most."""
+        if time.monotonic() >= self._look_again:
+            self._look_again = time.monotonic() + LOOK_AGAIN_S
+            self._training = is_running(self.store, (TRAIN,))
+        return self._training
+
+    def trained_on(self, example: str) -> dict[str, Any]:
+        """The versions that saw an example, see `assay.project.versions.trained_on`.
+
+        A folder that is no project has no examples by their ids; their hashes are known there.
+        """
+        if self.project is not None:
+            return self.project.trained_on(example)
+        return trained_on(self.store, [], example)
 
     def _keep_trace(self, said: Answered) -> None:
         """Of a release that keeps traces; a request for several answers keeps the first."""

@@ -75,6 +75,6 @@ def telemetry_wanted() -> bool:
     if not there:
         log.warning(
             "OpenTelemetry is configured, but its exporter is missing: "
-            "pip install opentelemetry-exporter-otlp-proto-http."
+            "pip install 'assay[telemetry]'."
         )
     return there
