@@ -13,14 +13,20 @@ from pydantic import ValidationError
 from tests.generate.test_serving_local import ASKED, LETTERS, _evaluated, _text, _version
 from tests.generate.tiny import byte_tokenizer, tiny_model
 from tests.generate.vllm import FakeVllm, fake_vllm
+from tests.release.test_parity import EXAMPLES, _bench
 
+from assay.agent.agent import Agent
+from assay.chat.template import Template
 from assay.config import Vllm
 from assay.errors import ConfigError, ModelError
+from assay.generate.local import LocalEngine
 from assay.generate.serving import BusyError, End, Piece, PromptTooLongError, Sampling
 from assay.generate.vllm import VllmServing
 from assay.models.load import load
 from assay.models.tuned import load_tuned
 from assay.models.versions import load_version
+from assay.release.parity import ParityError, parity
+from assay.release.targets import ServingTarget
 
 pytestmark = pytest.mark.slow
 
@@ -75,6 +81,25 @@ def test_a_version_is_put_beside_the_base_and_again_after_a_restart(
     fake.loaded[f"assay-{id[:12]}"] = str(state / "versions" / id)  # as it is exported
     assert _text(VllmServing(state, fake.settings).engine(f"version:{id}")) == wanted
     fake.restart()
+
+
+def test_the_parity_gate_lets_it_pass_and_stops_another_model(
+    fake: FakeVllm, engines: VllmServing, tmp_path: Path
+) -> None:
+    loaded = load(fake.base)
+    evaluated = LocalEngine(loaded, Template.of(loaded.tokenizer), device="cpu")
+    bench = _bench(evaluated, right=lambda answer, wanted: True)
+    agent, few = Agent(model=fake.base, max_new_tokens=6), EXAMPLES[:12]
+    served = ServingTarget(engines.engine(fake.base), evaluated.template)
+    found = parity(bench, agent, few, served)
+    found.check()
+    assert found.divergence is not None
+    assert found.divergence < 1e-4
+    assert found.positions == 36
+    id = _version(tmp_path / "state", fake.base, "lora", tmp_path / "made")
+    other = ServingTarget(engines.engine(f"version:{id}"), evaluated.template)
+    with pytest.raises(ParityError, match="expects next differs"):
+        parity(bench, agent, few, other).check()
 
 
 def test_what_the_server_cannot_serve_is_said(
