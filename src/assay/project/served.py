@@ -23,7 +23,7 @@ from assay.models.catalogue import CATALOGUE
 from assay.models.show import known
 from assay.models.versions import find_version, full_id, list_versions
 from assay.release import releases
-from assay.store.tables import AgentVersionRow, ServedNameRow
+from assay.store.tables import AgentVersionRow, FineTuningRow, ServedNameRow
 
 if TYPE_CHECKING:
     from assay.project.workspace import Workspace
@@ -112,10 +112,10 @@ def offered(workspace: Workspace, project: str) -> list[Offered]:
     lines += [Offered(row.name, "version", row.at) for row in named if row.project == project]
     if project == workspace.name:
         lines += [Offered(f"{row.name}@{row.version}", "agent", row.at) for row in agents]
-        taken = {row.target for row in named}
+        taken, trainers = {row.target for row in named}, _trainers(workspace) - {project}
         for version in list_versions(workspace.store.folder):
-            reference, owner = f"version:{version.id}", version.owner or project
-            if reference not in taken and owner == project:
+            reference = f"version:{version.id}"
+            if reference not in taken and version.owner not in trainers:
                 saved = datetime.fromisoformat(version.saved_at)
                 lines.append(Offered(reference, "version", saved))
     lines += [Offered(name, "base") for name in base_models(workspace, project)]
@@ -179,4 +179,10 @@ def _owns(workspace: Workspace, version: str, project: str) -> bool:
         owner = find_version(workspace.store.folder, version).owner
     except ModelError:  # a damaged one, which cannot be loaded either
         owner = None
-    return project == (owner or workspace.name)
+    return project == (owner if owner in _trainers(workspace) else workspace.name)
+
+
+def _trainers(workspace: Workspace) -> set[str]:
+    """The projects that train here; a version of another was copied here, and is the folder's."""
+    with workspace.store.session() as session:
+        return set(session.scalars(select(FineTuningRow.project).distinct()))
