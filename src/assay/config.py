@@ -262,6 +262,31 @@ class Provider(Strict):
         return self
 
 
+class Vllm(Strict):
+    """A running vLLM server, which answers for this project in the place of llama.cpp."""
+
+    base_url: str = Field(description="up to and with /v1, e.g. http://127.0.0.1:8001/v1")
+    key_env: str | None = Field(
+        None, description="the environment variable that holds its --api-key"
+    )
+    at_once: int = Field(
+        256, ge=1, le=4096, description="requests under way; one more is told to wait"
+    )
+    timeout_s: float = Field(120.0, gt=0, description="of silence")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        try:
+            return Provider(base_url=value, private_network=True).base_url
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+
+    def provider(self) -> Provider:
+        """The same as any endpoint is described; loopback and private addresses are allowed."""
+        return Provider(base_url=self.base_url, key_env=self.key_env, private_network=True)
+
+
 REMOTE = "remote:"
 """What a reference to a provider's model begins with."""
 
@@ -310,6 +335,7 @@ class Config(Strict):
     providers: dict[str, Provider] = Field(
         default_factory=dict, description="endpoints of models elsewhere, by a name of your own"
     )
+    vllm: Vllm | None = Field(None, description="serve from a GPU machine's vLLM")
     costs: Costs = Costs()
 
     @field_validator("name")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -52,7 +54,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _engine(file: Path, settings: Settings = SERVER) -> tuple[LlamaCppEngine, LlamaCppServer]:
-    family = Family(file, settings, 1 << 30, lambda: None)
+    family = Family(file, settings, 1 << 30)
     tokenizer = byte_tokenizer()
     engine: ServingEngine = LlamaCppEngine(family, Template.of(tokenizer), tokenizer)
     assert isinstance(engine, LlamaCppEngine)
@@ -224,6 +226,15 @@ def test_unloading_ends_streams_with_an_error(file: Path) -> None:
     with pytest.raises(ModelError, match="unloaded"):
         list(stream)
     _rest(server)
+
+
+def test_a_server_that_is_freed_at_once_does_not_hang(file: Path) -> None:
+    """In a process of its own: one that hangs holds Python's lock, and no timeout would come."""
+    code = (
+        "import sys; from pathlib import Path; from assay.generate.llamacpp import *\n"
+        "for _ in range(8): LlamaCppServer(Path(sys.argv[1]), {}, Settings(1, 256, threads=1))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(file)], check=True, timeout=60)
 
 
 def test_a_file_that_is_none_is_an_error(tmp_path: Path) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -19,7 +24,9 @@ from assay.chat.template import Template
 from assay.config import FineTune
 from assay.errors import ModelError
 from assay.example import Message
+from assay.generate import llamacpp_engine
 from assay.generate.engine import Request
+from assay.generate.llamacpp import LlamaCppServer
 from assay.generate.llamacpp_engine import LlamaCppEngine
 from assay.generate.local import LocalEngine
 from assay.generate.serving import End, Piece, PromptTooLongError, Sampling, ServingEngine
@@ -168,6 +175,93 @@ def test_what_was_used_longest_ago_is_unloaded_to_stay_within_the_budget(tmp_pat
     assert loaded() == [True, True, False]
     with pytest.raises(ModelError, match="GB that models may take"):
         _text(LocalServing(memory_bytes=1000, settings=SERVER).engine(refs[0]))
+
+
+def test_two_models_that_load_at_once_stay_within_the_budget_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of each kind of engine, and memory for one: the second waits until the first is there."""
+    refs = [_write_base(tmp_path / "a"), _write_base(tmp_path / "b", "phi3")]
+    engines = LocalServing(memory_bytes=250_000_000, settings=SERVER)
+    made = [engines.engine(ref) for ref in refs]
+    engines._held[refs[1]].bytes = 200_000_000
+    taken: list[int] = []
+    loading = engines._room
+
+    @contextmanager
+    def slowly(name: str) -> Iterator[None]:
+        with loading(name):
+            time.sleep(0.3)
+            yield
+            with engines._lock:
+                held = engines._held.values()
+                taken.append(sum(h.bytes for h in held if h.loading or h.in_memory()))
+
+    monkeypatch.setattr(engines, "_room", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(_text, made))
+    assert len(taken) == 2
+    assert max(taken) <= engines.memory_bytes
+    assert [_text(engine) for engine in made] == answers  # each is loaded again, alone
+    assert len(taken) in (3, 4)
+
+
+def test_a_model_that_cannot_be_loaded_leaves_its_room_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs = [_write_base(tmp_path / "a"), _write_base(tmp_path / "b", initializer_range=0.3)]
+    engines = LocalServing(memory_bytes=250_000_000, settings=SERVER)
+    first, second = (engines.engine(ref) for ref in refs)
+    with monkeypatch.context() as patch:
+        patch.setattr(llamacpp_engine, "LlamaCppServer", Mock(side_effect=ModelError("no memory")))
+        with pytest.raises(ModelError, match="no memory"):
+            _text(first)
+    assert _text(second)
+    assert _text(first)
+
+
+def test_others_are_served_while_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs = [_write_base(tmp_path / "a"), _write_base(tmp_path / "b", initializer_range=0.3)]
+    engines = LocalServing(settings=SERVER)
+    served, other = (engines.engine(ref) for ref in refs)
+    _text(served)
+    begun, go_on = Event(), Event()
+
+    def slow(*args: Any) -> LlamaCppServer:
+        begun.set()
+        assert go_on.wait(30)
+        return LlamaCppServer(*args)
+
+    monkeypatch.setattr(llamacpp_engine, "LlamaCppServer", slow)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(_text, other)
+        assert begun.wait(30)
+        assert _text(served)
+        assert engines.engine(refs[0]) is served
+        assert not late.done()
+        go_on.set()
+        assert late.result(30)
+
+
+def test_llama_cpp_has_half_of_the_cores_while_something_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assay.generate.serving_local.cores", lambda: 2)
+    crowded = [False]
+    free = replace(SERVER, threads=None)
+    engines = LocalServing(settings=free, crowded=lambda: crowded[0])
+    engine = engines.engine(_write_base(tmp_path / "a"))
+    assert isinstance(engine, LlamaCppEngine)
+    answers, threads = [], []
+    for crowded[0] in (False, True, False):
+        answers.append(_text(engine))
+        threads.append(engine._family.server(None).settings.threads)
+    assert threads == [2, 1, 2]
+    assert len(set(answers)) == 1
+    fixed = LocalServing(settings=SERVER, crowded=lambda: True)
+    assert fixed._threads() == SERVER.threads
 
 
 def test_the_context_is_what_memory_allows(tmp_path: Path) -> None:

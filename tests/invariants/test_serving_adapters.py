@@ -8,11 +8,14 @@ answer is compared with the one given by a server that never saw anything else.
 
 from __future__ import annotations
 
+import gc
 import random
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -21,7 +24,7 @@ from tests.generate.llamacpp import SERVER
 from tests.generate.tiny import byte_tokenizer, tiny_model
 
 from assay.config import FineTune
-from assay.generate.llamacpp import LlamaCppServer
+from assay.generate.llamacpp import LlamaCppServer, Stream
 from assay.generate.llamacpp_engine import Family
 from assay.generate.serving import End, Piece, Sampling
 from assay.models.gguf_adapter import write_adapter
@@ -194,7 +197,7 @@ def test_a_version_that_arrives_later_takes_over_while_answers_go_on(
 ) -> None:
     asked = [(name, [*PREFIX, *b"user\nlater", 258]) for name in NAMES]
     alone = _alone(files, asked)
-    family = Family(files[None], SETTINGS, 1 << 30, lambda: None)
+    family = Family(files[None], SETTINGS, 1 << 30)
     family.add("a", files["a"])
     letters = {"type": "string", "pattern": "^[a-z]{200}$"}
     long = replace(SAMPLING, max_new_tokens=300, schema=letters)
@@ -214,10 +217,81 @@ def test_a_version_that_arrives_later_takes_over_while_answers_go_on(
     assert isinstance(whole[-1], End)
 
 
+def test_a_version_that_arrives_under_load_takes_over_and_no_answer_is_lost(
+    files: dict[str | None, Path],
+) -> None:
+    """Six callers ask on and on while a second server takes over from the first, which drains."""
+    asked = [
+        (name, [*PREFIX, *f"user\nload {n}".encode(), 258]) for n in range(4) for name in NAMES
+    ]
+    alone = _alone(files, asked)
+    family = Family(files[None], SETTINGS, 1 << 30)
+    family.add("a", files["a"])
+    over, arrived = Event(), Event()
+    servers: set[int] = set()
+
+    def answer(place: int) -> tuple[int, Said]:
+        name, prompt = asked[place]
+
+        def find() -> LlamaCppServer:
+            server = family.server(name)
+            servers.add(id(server.slots))
+            return server
+
+        parts = list(Stream(find, prompt, SAMPLING, name))
+        assert isinstance(parts[-1], End)
+        return place, _said(iter(parts))
+
+    found: list[tuple[int, Said]] = []
+
+    def ask_on(seed: int) -> None:
+        chance = random.Random(seed)
+        while not over.is_set():
+            known = [p for p, (name, _) in enumerate(asked) if name != "b" or arrived.is_set()]
+            found.append(answer(chance.choice(known)))
+
+    def wait_for(count: int) -> None:
+        while len(found) < count and not any(caller.done() for caller in callers):
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(6) as pool:
+        callers = [pool.submit(ask_on, seed) for seed in range(6)]
+        wait_for(12)
+        family.add("b", files["b"])
+        found += [answer(p) for p, (name, _) in enumerate(asked) if name == "b"]
+        arrived.set()
+        wait_for(len(found) + 24)
+        over.set()
+        for caller in callers:
+            caller.result(60)
+    assert len(servers) == 2
+    assert {asked[place][0] for place, _ in found} == set(NAMES)
+    assert _wrong([said for _, said in found], [alone[place] for place, _ in found]) == []
+    until = time.monotonic() + 20
+    while len(family._all) > 1:  # the first is freed with its last stream
+        assert time.monotonic() < until
+        gc.collect()
+        time.sleep(0.05)
+
+
+def test_another_number_of_threads_is_another_server(files: dict[str | None, Path]) -> None:
+    now = [2]
+    family = Family(files[None], SETTINGS, 1 << 30, threads=lambda: now[0])
+    first = family.server(None)
+    assert first.settings.threads == 2
+    assert family.server(None) is first
+    now[0] = 1
+    second = family.server(None)
+    assert second.settings.threads == 1
+    prompt = [*PREFIX, *b"user\nthreads", 258]
+    both = [_said(server.answer(prompt, SAMPLING)) for server in (first, second)]
+    assert _wrong(both[:1], both[1:]) == []
+
+
 def test_adapters_beyond_the_stated_bytes_are_left_out_and_come_back(
     files: dict[str | None, Path],
 ) -> None:
-    family = Family(files[None], SETTINGS, files["a"].stat().st_size, lambda: None)
+    family = Family(files[None], SETTINGS, files["a"].stat().st_size)
     for name in "ab":
         family.add(name, files[name])
         assert family.server(name).adapters == (name,)

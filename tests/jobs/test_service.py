@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
-from assay.jobs import queue
+import pytest
+
+from assay.jobs import queue, service
 from assay.jobs.fine_tuning import CHECK
-from assay.jobs.service import dead_workers, own_name, recover
+from assay.jobs.service import Watch, dead_workers, own_name, recover
 from assay.store.store import Store
 
 
@@ -34,3 +38,29 @@ def test_a_worker_that_starts_takes_over_from_the_dead(tmp_path: Path) -> None:
     recover(store)
     assert queue.read(store, id).status == "queued"
     assert not left.exists()
+
+
+def test_a_watch_goes_on_when_no_process_can_be_had_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+    pruned: list[Store] = []
+
+    def popen(*args: Any, **kwargs: Any) -> subprocess.Popen[bytes]:
+        started.append(args)
+        if len(started) <= 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        command = [sys.executable, "-c", "input()"]
+        return subprocess_popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    subprocess_popen = subprocess.Popen
+    monkeypatch.setattr(service, "RESTART_SECONDS", 0.05)
+    monkeypatch.setattr(service.subprocess, "Popen", popen)
+    monkeypatch.setattr(service.traces, "prune", pruned.append)
+    store = Store(tmp_path)
+    with Watch(tmp_path, store):
+        end = time.monotonic() + 20
+        while len(started) < 4 or not pruned:
+            assert time.monotonic() < end, started
+            time.sleep(0.02)
+    assert pruned[0] is store  # traces are pruned when it starts, and by its clock

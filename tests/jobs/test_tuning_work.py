@@ -51,6 +51,7 @@ def test_a_file_becomes_a_model_with_a_name(tmp_path: Path) -> None:
     assert (row.project, row.target) == (PROJECT, f"version:{tuning.result['version']}")
     version = load_version(store.folder, tuning.result["version"])
     assert version.record.base == MODEL
+    assert {one.owner for one in list_versions(store.folder)} == {PROJECT}
     assert version.record.settings["compute"] in ("float32", "bfloat16")
     assert tuning.chosen is not None
     assert (tuning.chosen["n_epochs"], tuning.chosen["batch_size"]) == (4, 3)

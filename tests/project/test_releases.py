@@ -51,7 +51,7 @@ def test_promotion_asks_the_engine_that_will_serve(
     asked: list[int] = []
 
     class Serving:
-        def __init__(self, folder: Path) -> None:
+        def __init__(self, folder: Path, **_: object) -> None:
             assert folder == released.store.folder
 
         def engine(self, model: str) -> str:

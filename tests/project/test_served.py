@@ -11,11 +11,14 @@ from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.errors import UsageError
 from assay.example import Message
+from assay.jobs import queue
+from assay.jobs.fine_tuning import TRAIN
+from assay.models.versions import Version
 from assay.project.answering import Wishes, ask
 from assay.project.served import UnknownModelError, offered, resolve
 from assay.project.workspace import Workspace
 from assay.release.releases import promote
-from assay.store.tables import ServedNameRow
+from assay.store.tables import FineTuningRow, ServedNameRow
 
 STARTER = "smollm2-135m-instruct"
 AGENT = Agent(
@@ -59,6 +62,25 @@ def test_a_name_and_whose_it_is(workspace: Workspace) -> None:
     with pytest.raises(UnknownModelError):
         resolve(workspace, f"version:{version}", "default", "k")
     assert resolve(workspace, f"version:{version}", "other", "k").agent is None
+
+
+def test_a_version_that_has_no_name_yet_belongs_to_the_project_whose_job_made_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = "ab" * 32
+    made = Version(id, workspace.store.folder, None, "2026-01-01T00:00:00+00:00", "other")  # type: ignore[arg-type]
+    (workspace.store.folder / "versions" / id).mkdir(parents=True)
+    monkeypatch.setattr("assay.project.served.find_version", lambda folder, id: made)
+    monkeypatch.setattr("assay.project.served.list_versions", lambda folder: [made])
+    assert resolve(workspace, f"version:{id}", "default", "k")  # copied here: nobody else trains
+    assert f"version:{id}" in {line.name for line in offered(workspace, "default")}
+    queue.enqueue(workspace.store, "other", TRAIN, {}, id="ftjob-1")
+    with workspace.store.session() as session:
+        session.add(FineTuningRow(id="ftjob-1", project="other", request={}))
+    assert resolve(workspace, f"version:{id}", "other", "k").model == f"version:{id}"
+    with pytest.raises(UnknownModelError):
+        resolve(workspace, f"version:{id}", "default", "k")
+    assert f"version:{id}" not in {line.name for line in offered(workspace, "default")}
 
 
 def test_a_release_comes_first(workspace: Workspace) -> None:

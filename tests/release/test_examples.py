@@ -49,6 +49,15 @@ def config() -> Config:
     )
 
 
+def test_rejected_ones_of_an_earlier_time_are_not_overwritten(tmp_path: Path) -> None:
+    to = tmp_path / "new.jsonl"
+    (tmp_path / "new.rejected.jsonl").write_text("kept")
+    with pytest.raises(UsageError, match=r"new\.rejected\.jsonl, where rejected"):
+        write_examples([trace(1, "no such label")], to, config=config())
+    assert not to.exists()
+    assert (tmp_path / "new.rejected.jsonl").read_text() == "kept"
+
+
 def test_right_ones_are_written_and_wrong_ones_explained(tmp_path: Path) -> None:
     to = tmp_path / "new.jsonl"
     tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]

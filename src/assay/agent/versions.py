@@ -10,9 +10,12 @@ from typing import Any
 from sqlalchemy import func, select
 
 from assay.agent.agent import Agent
-from assay.errors import AssayError, UsageError
+from assay.errors import AssayError, NotFoundError, UsageError
 from assay.store.store import Store
 from assay.store.tables import AgentRow, AgentVersionRow
+
+WHOLE = 64
+"""Digits of an agent's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +85,12 @@ def load_agent(store: Store, id: str) -> Agent:
         AssayError: there is none, or several.
     """
     with store.session() as session:
-        rows = session.scalars(
-            select(AgentRow).where(AgentRow.id.startswith(id, autoescape=True)).limit(2)
-        ).all()
+        if len(id) == WHOLE:  # as every request to a release asks: by the key, not by a scan
+            row = session.get(AgentRow, id)
+            rows = [] if row is None else [row]
+        else:
+            begins = AgentRow.id.startswith(id, autoescape=True)
+            rows = list(session.scalars(select(AgentRow).where(begins).limit(2)))
     if len(rows) != 1:
         what = "no agent" if not rows else "more than one agent"
         raise AssayError(f"there is {what} whose id begins with {id!r}.")
@@ -106,7 +112,7 @@ def find_version(store: Store, label: str) -> AgentVersion:
 
     Raises:
         UsageError: it is not written so.
-        AssayError: there is no such save.
+        NotFoundError: there is no such save.
     """
     name, sign, number = label.rpartition("@")
     if not sign or not name or not number.isdecimal() or len(number) > 9:
@@ -125,7 +131,7 @@ def find_version(store: Store, label: str) -> AgentVersion:
             select(func.max(AgentVersionRow.version)).where(AgentVersionRow.name == name)
         )
         names = session.scalars(select(AgentVersionRow.name).distinct().limit(20)).all()
-    raise AssayError(
+    raise NotFoundError(
         f"there is no agent {label}.",
         fix=f"{name} has versions 1 to {newest}."
         if newest

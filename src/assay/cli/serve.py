@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
+
+from assay.config import Vllm
+from assay.errors import UsageError
 
 
 def serve(
@@ -17,12 +21,18 @@ def serve(
     insecure_http: Annotated[
         bool, typer.Option("--insecure-http", help="plain HTTP beyond this machine")
     ] = False,
+    vllm_url: Annotated[
+        str | None, typer.Option(help="a vLLM server that answers; a project's: in assay.yaml")
+    ] = None,
+    vllm_key_env: Annotated[
+        str | None, typer.Option(help="the variable that holds that server's key")
+    ] = None,
 ) -> None:
     """Answer over HTTP in OpenAI's wire format."""
     from assay.project.workspace import open_to_serve
     from assay.serve.server import serve as run
 
-    workspace = open_to_serve(folder)
+    workspace = open_to_serve(folder, vllm=_vllm(vllm_url, vllm_key_env))
     run(
         workspace,
         workspace.engines(),
@@ -33,3 +43,15 @@ def serve(
         tls_key=tls_key,
         insecure_http=insecure_http,
     )
+
+
+def _vllm(url: str | None, key_env: str | None) -> Vllm | None:
+    if url is None:
+        if key_env is not None:
+            raise UsageError("--vllm-key-env belongs to --vllm-url.", fix="Give both.")
+        return None
+    try:
+        return Vllm(base_url=url, key_env=key_env)
+    except ValidationError as error:
+        said = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UsageError(f"--vllm-url is {url!r}: {said}.") from None

@@ -131,7 +131,7 @@ def trained_on(
     """The versions that saw an example, and so remember it after it is deleted."""
     from assay import project
 
-    found = project.open(folder).trained_on(example)
+    found = project.open_workspace(folder).trained_on(example)
     if json:
         as_json(found)
         return

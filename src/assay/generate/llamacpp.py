@@ -84,6 +84,9 @@ class LlamaCppServer:
                 raise ModelError("there is no such file.", where=str(file))
         try:
             self._server = xllamacpp.Server(_parameters(base, adapters, settings, self.key))
+            # Its loop may not have begun yet, and would not hear of its end: a server that is freed
+            # then waits for it for ever, and all of Python with it. With an answer, it has begun.
+            self._server.handle_metrics()
         except (RuntimeError, ValueError) as error:
             raise ModelError(
                 f"llama.cpp cannot load this model ({str(error).strip() or 'no reason given'}).",
@@ -142,6 +145,7 @@ def _parameters(base: Path, adapters: Mapping[str, Path], settings: Settings, ke
     given.api_keys = [key]  # its HTTP server cannot be left out; this process alone has the key
     given.n_threads_http = 1
     given.endpoint_slots = given.endpoint_props = False
+    given.endpoint_metrics = True  # see where it is asked
     if settings.exact:
         given.cache_type_k = given.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
         given.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED

@@ -10,13 +10,15 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from assay.chat.template import Template
 from assay.example import Message
+from assay.generate.first_space import WithoutFirstSpace, drops_first_space
 from assay.generate.llamacpp import LlamaCppServer, Settings, Stream
 from assay.generate.serving import End, Piece, Sampling
 
@@ -27,7 +29,8 @@ class Family:
     Args:
         settings: of the server.
         adapter_bytes: most that adapters may take; those used longest ago are left out first.
-        make_room: called before a server is started.
+        room: held while a server is started.
+        threads: how many a server should have now; another number starts another server.
     """
 
     def __init__(
@@ -35,11 +38,12 @@ class Family:
         base: Path,
         settings: Settings,
         adapter_bytes: int,
-        make_room: Callable[[], None],
+        room: Callable[[], AbstractContextManager[None]] = nullcontext,
+        threads: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.base, self.settings = base, settings
         self.used = time.monotonic()
-        self._adapter_bytes, self._make_room = adapter_bytes, make_room
+        self._adapter_bytes, self._room, self._threads = adapter_bytes, room, threads
         self._files: dict[str, Path] = {}  # in the order of their last use
         self._server: LlamaCppServer | None = None
         self._all: weakref.WeakSet[LlamaCppServer] = weakref.WeakSet()
@@ -70,10 +74,11 @@ class Family:
         with self._loading:
             if (server := self._having(adapter)) is not None:
                 return server
-            self._make_room()
-            server = LlamaCppServer(self.base, self._most_recent(), self.settings)
-            self._all.add(server)
-            self._server = server
+            with self._room():
+                settings = replace(self.settings, threads=self._threads() or self.settings.threads)
+                server = LlamaCppServer(self.base, self._most_recent(), settings)
+                self._all.add(server)
+                self._server = server
             return server
 
     def unload(self) -> None:
@@ -87,10 +92,10 @@ class Family:
             server.abort()
 
     def _having(self, adapter: str | None) -> LlamaCppServer | None:
-        server = self._server
-        if server is not None and (adapter is None or adapter in server.adapters):
-            return server
-        return None
+        server, threads = self._server, self._threads()
+        if server is None or threads not in (None, server.settings.threads):
+            return None
+        return server if adapter is None or adapter in server.adapters else None
 
     def _most_recent(self) -> dict[str, Path]:
         """The adapters last used, as many as may be in memory and at least one."""
@@ -113,7 +118,7 @@ class LlamaCppEngine:
     ) -> None:
         self.template = template
         self._family, self._tokenizer, self._adapter = family, tokenizer, adapter
-        self._drops_space = _drops_first_space(tokenizer)
+        self._drops_space = drops_first_space(tokenizer)
 
     @property
     def context_length(self) -> int:
@@ -129,7 +134,7 @@ class LlamaCppEngine:
             DataError: the template refuses these messages or has no place for the tools.
         """
         stream = self._answer(self.template.prompt(messages, tools), sampling)
-        return _WithoutFirstSpace(stream) if self._drops_space else stream
+        return WithoutFirstSpace(stream) if self._drops_space else stream
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Continue a text or token ids as they are."""
@@ -139,30 +144,3 @@ class LlamaCppEngine:
     def _answer(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         family, adapter = self._family, self._adapter
         return Stream(lambda: family.server(adapter), ids, sampling, adapter)
-
-
-def _drops_first_space(tokenizer: Any) -> bool:
-    """Whether this tokenizer's texts begin without the space that their first token has."""
-    found = tokenizer.convert_tokens_to_ids("\u2581a")
-    if found is None or found == tokenizer.unk_token_id:
-        return False
-    return bool(tokenizer.decode([found], clean_up_tokenization_spaces=False) == "a")
-
-
-class _WithoutFirstSpace(Iterator[Piece | End]):
-    """A stream as such a tokenizer would write it."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream, self._first = stream, True
-
-    def __next__(self) -> Piece | End:
-        piece: Piece | End = next(self._stream)
-        if self._first and isinstance(piece, Piece) and piece.text:
-            self._first = False
-            return Piece(piece.text.removeprefix(" "), piece.token, piece.top)
-        return piece
-
-    def close(self) -> None:
-        """See `Stream.close`."""
-        with suppress(AttributeError):
-            self._stream.close()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from assay.errors import ModelError
-from assay.generate.constrained import JSON_DUMPS, choices_grammar, schema_grammar
+from assay.generate.guidance import guidance
 from assay.generate.serving import End, Piece, PromptTooLongError, Sampling, TokenLogprob
 
 
@@ -41,28 +40,9 @@ def body_of(ids: Sequence[int], sampling: Sampling, context: int) -> dict[str, A
         body["seed"] = sampling.seed % ((1 << 32) - 1)  # the last one would mean: any
     if sampling.logprobs is not None:
         body["n_probs"] = max(1, sampling.logprobs)
-    if (grammar := _grammar(sampling)) is not None:
+    if (grammar := guidance(sampling)) is not None:
         body["grammar"] = grammar
     return body
-
-
-def _grammar(sampling: Sampling) -> str | None:
-    """In llguidance's form, which llama.cpp follows by the same library as the evaluated engine."""
-    if sampling.choices is not None:
-        choices_grammar(sampling.choices)  # refuses what cannot be followed
-        spelled = " | ".join(
-            json.dumps(c, ensure_ascii=False) for c in dict.fromkeys(sampling.choices)
-        )
-        return f"%llguidance {{}}\nstart: {spelled}"
-    schema = {"type": "object"} if sampling.json_object else sampling.schema
-    if schema is None:
-        return None
-    schema_grammar(json.dumps(schema))
-    item, key = JSON_DUMPS
-    spelling = {"item_separator": item, "key_separator": key, "whitespace_flexible": False}
-    return "%llguidance {}\nstart: %json " + json.dumps(
-        {**schema, "x-guidance": spelling}, ensure_ascii=False
-    )
 
 
 def end_of(chunk: dict[str, Any]) -> End | None:

@@ -22,13 +22,16 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _KEY = re.compile(r"[!-~]+")
 
 
-def read_key(name: str, provider: Provider) -> str | None:
+def read_key(name: str, provider: Provider, where: str | None = None) -> str | None:
     """The provider's key; None where the configuration names none.
+
+    Args:
+        where: it is described; None: in assay.yaml, among the providers.
 
     Raises:
         ConfigError: what was named holds no key; the message never repeats what it holds.
     """
-    where = f"assay.yaml, providers.{name}"
+    where = where or f"assay.yaml, providers.{name}"
     if provider.key_env is not None:
         key, source = os.environ.get(provider.key_env, ""), f"the variable {provider.key_env}"
     elif provider.key_file is not None:
@@ -56,11 +59,23 @@ class GuardedTransport(httpx.HTTPTransport):
 
     Public addresses over https; with `private_network` loopback and private ones too, and those
     over plain http as well. Link-local addresses, where clouds keep their metadata, never.
+
+    Args:
+        where: as of `read_key`.
+        connections: at once; None: what the provider says.
     """
 
-    def __init__(self, name: str, provider: Provider) -> None:
-        super().__init__(limits=httpx.Limits(max_connections=provider.concurrency), trust_env=False)
-        self._name, self._private = name, provider.private_network
+    def __init__(
+        self,
+        name: str,
+        provider: Provider,
+        where: str | None = None,
+        connections: int | None = None,
+    ) -> None:
+        most = connections or provider.concurrency
+        super().__init__(limits=httpx.Limits(max_connections=most), trust_env=False)
+        self._where = where or f"assay.yaml, providers.{name}"
+        self._private = provider.private_network
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to the first of the host's addresses that takes it.
@@ -76,7 +91,7 @@ class GuardedTransport(httpx.HTTPTransport):
                 raise ConfigError(
                     f"{host} is at {address}, which is no public address"
                     + (" and https is needed there." if self._private else "."),
-                    where=f"assay.yaml, providers.{self._name}.base_url",
+                    where=f"{self._where}.base_url",
                     fix="If it is meant, set private_network: true for this provider."
                     if not self._private
                     else "Use https for public addresses.",

@@ -56,6 +56,11 @@ class Sampling:
     json_object: bool = False
     choices: tuple[str, ...] | None = None
 
+    @property
+    def form(self) -> dict[str, Any] | None:
+        """The JSON Schema that the answer must follow, whichever of the two asked for it."""
+        return {"type": "object"} if self.json_object else self.schema
+
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:

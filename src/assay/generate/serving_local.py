@@ -10,11 +10,12 @@ the rest. What was used longest ago is unloaded when something else needs its me
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from threading import RLock
+from threading import Condition, RLock
 from typing import Any
 
 from assay.chat.template import Template
@@ -32,7 +33,7 @@ from assay.generate.llamacpp import Settings
 from assay.generate.llamacpp_engine import Family, LlamaCppEngine
 from assay.generate.serving import ServingEngine
 from assay.generate.serving_transformers import TransformersEngine
-from assay.models.device import available_bytes, fast_dtype
+from assay.models.device import available_bytes, cores, fast_dtype
 from assay.models.gguf_adapter import adapter_refusal
 from assay.models.gguf_export import parts_of
 from assay.models.load import load
@@ -49,12 +50,17 @@ SHORTEST_CONTEXT = 2048
 
 @dataclass(slots=True)
 class _Held:
-    """An engine in memory, or ready to be loaded again, and what it takes."""
+    """An engine in memory, or ready to be loaded again, and what it takes.
+
+    Attributes:
+        loading: it is on its way into memory, and its room is its own already.
+    """
 
     bytes: int
     in_memory: Callable[[], bool]
     used: Callable[[], float]
     unload: Callable[[], None]
+    loading: bool = False
 
 
 class LocalServing:
@@ -66,6 +72,8 @@ class LocalServing:
             from another, both have their buffers.
         settings: of llama.cpp's servers; `context` is lowered to the model's and to what memory
             allows.
+        crowded: whether other work keeps the processor busy for a while, such as a training:
+            llama.cpp then has threads on half of the cores, unless `settings` say how many.
     """
 
     def __init__(
@@ -74,18 +82,20 @@ class LocalServing:
         *,
         memory_bytes: int | None = None,
         settings: Settings | None = None,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         import torch
 
         free = available_bytes(torch.device("cpu"))
         self.memory_bytes = int(free * SHARE_OF_MEMORY) if memory_bytes is None else memory_bytes
         self.settings = settings or Settings()
-        self._state = state
+        self._state, self._crowded = state, crowded
         self._bases: dict[str, Base] = {}
         self._families: dict[str, Family] = {}
         self._engines: dict[str, ServingEngine] = {}
         self._held: dict[str, _Held] = {}
         self._lock = RLock()
+        self._loaded = Condition(self._lock)
 
     def engine(self, model: str) -> ServingEngine:
         """The engine of a model reference or of `version:ID`; loaded when it is first asked.
@@ -167,7 +177,8 @@ class LocalServing:
                     file,
                     settings,
                     int(self.memory_bytes * SHARE_OF_ADAPTERS),
-                    lambda: self._make_room(name),
+                    lambda: self._room(name),
+                    self._threads,
                 )
                 size = file.stat().st_size + WORKING_BYTES
                 size += settings.slots * settings.context * _key_bytes(base.config, settings)
@@ -176,6 +187,11 @@ class LocalServing:
                     size, lambda: family.loaded, lambda: family.used, family.unload
                 )
             return self._families[name]
+
+    def _threads(self) -> int:
+        if self.settings.threads is not None:
+            return self.settings.threads
+        return max(1, cores() // 2) if self._crowded() else cores()
 
     def _fitting(self, base: Base) -> Settings:
         """The settings with as much context as the model has and memory allows."""
@@ -194,42 +210,64 @@ class LocalServing:
     def _by_transformers(
         self, name: str, template: Template, base: Base, read: Callable[[], Any]
     ) -> ServingEngine:
-        def loading() -> Any:
-            self._make_room(name)
-            return read()
-
         width = 2 if fast_dtype() == "bfloat16" else 4
         size = width * sum(prod(part.shape) for part in parts_of(base.folder))
         with self._lock:
             if (known := self._engines.get(name)) is not None:  # two may have asked at once
                 return known
-            engine = TransformersEngine(loading, template, base.tokenizer, base.context_length)
+            engine = TransformersEngine(
+                read,
+                template,
+                base.tokenizer,
+                base.context_length,
+                room=lambda: self._room(name),
+            )
             self._engines[name] = engine
             self._held[name] = _Held(
                 size, lambda: engine.loaded, lambda: engine.used, engine.unload
             )
             return engine
 
-    def _make_room(self, name: str) -> None:
-        """Unload what was used longest ago until `name` fits.
+    @contextmanager
+    def _room(self, name: str) -> Iterator[None]:
+        """Room for `name` while it is loaded: what was used longest ago is unloaded for it.
+
+        What others are loading at the same moment has its room, too; where there is none left
+        beside it, they are waited for.
 
         Raises:
             ModelError: it is larger than the stated memory.
         """
-        with self._lock:
-            needed = self._held[name].bytes
-            if needed > self.memory_bytes:
+        with self._loaded:
+            held = self._held[name]
+            if held.bytes > self.memory_bytes:
                 raise ModelError(
-                    f"this model takes {needed / 1e9:.1f} GB, of the {self.memory_bytes / 1e9:.1f} "
-                    "GB that models may take.",
+                    f"this model takes {held.bytes / 1e9:.1f} GB, of the "
+                    f"{self.memory_bytes / 1e9:.1f} GB that models may take.",
                     where=name,
                     fix="Allow more memory, or serve a smaller model.",
                 )
-            others = [h for n, h in self._held.items() if n != name and h.in_memory()]
-            for held in sorted(others, key=lambda h: h.used()):
-                if needed + sum(h.bytes for h in others if h.in_memory()) <= self.memory_bytes:
-                    break
-                held.unload()
+            self._loaded.wait_for(lambda: self._make_room(name))
+            held.loading = True
+        try:
+            yield
+        finally:
+            with self._loaded:
+                held.loading = False
+                self._loaded.notify_all()
+
+    def _make_room(self, name: str) -> bool:
+        """Unload what was used longest ago until `name` fits; whether it does now."""
+        left = self.memory_bytes - self._held[name].bytes
+        others = [held for other, held in self._held.items() if other != name]
+        left -= sum(held.bytes for held in others if held.loading or held.in_memory())
+        idle = [held for held in others if held.in_memory() and not held.loading]
+        for held in sorted(idle, key=lambda held: held.used()):
+            if left >= 0:
+                break
+            held.unload()
+            left += held.bytes
+        return left >= 0
 
 
 def _key_bytes(config: Any, settings: Settings) -> int:

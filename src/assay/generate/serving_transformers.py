@@ -11,7 +11,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from threading import BoundedSemaphore, Event, Lock
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ class TransformersEngine:
         read: loads the model, an adapter merged; called when it is needed, and again after
             `unload`.
         context_length: tokens that prompt and answer may have together.
+        room: held while the model is loaded.
     """
 
     def __init__(
@@ -51,10 +52,11 @@ class TransformersEngine:
         tokenizer: Any,
         context_length: int,
         waiting: int = WAITING,
+        room: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.template, self.context_length = template, context_length
         self.used = time.monotonic()
-        self._read, self._tokenizer = read, tokenizer
+        self._read, self._tokenizer, self._room = read, tokenizer, room
         self._model: Any = None
         self._turn = Lock()
         self._places = BoundedSemaphore(waiting + 1)
@@ -69,12 +71,14 @@ class TransformersEngine:
         self._model = None
 
     def _ready(self) -> Any:
-        if self._model is None:
-            model = self._read().model.to(best_device()).eval()
-            rows = model.get_output_embeddings().weight.shape[0]
-            self._grammars = Grammars(self._tokenizer, rows, self.template.stop_ids)
-            self._model = model
-        return self._model
+        model = self._model
+        if model is None:
+            with self._room():
+                model = self._read().model.to(best_device()).eval()
+                rows = model.get_output_embeddings().weight.shape[0]
+                self._grammars = Grammars(self._tokenizer, rows, self.template.stop_ids)
+                self._model = model
+        return model
 
     def chat(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
@@ -115,8 +119,8 @@ class TransformersEngine:
             self._places.release()
 
     def _constraint(self, sampling: Sampling) -> Constraint | None:
-        schema = {"type": "object"} if sampling.json_object else sampling.schema
-        return self._grammars.constraint(Request((), schema=schema, choices=sampling.choices))
+        wanted = Request((), schema=sampling.form, choices=sampling.choices)
+        return self._grammars.constraint(wanted)
 
     def _generate(self, ids: list[int], sampling: Sampling, closed: Event) -> Iterator[Piece | End]:
         model, constraint = self._ready(), self._constraint(sampling)

@@ -36,7 +36,7 @@ class WholeAnswers:
             messages=tuple(messages),
             tools=tuple(tools),
             max_new_tokens=sampling.max_new_tokens or self.context_length,
-            schema={"type": "object"} if sampling.json_object else sampling.schema,
+            schema=sampling.form,
             choices=sampling.choices,
             temperature=sampling.temperature,
             seed=secrets.randbits(31) if sampling.seed is None else sampling.seed,

@@ -266,6 +266,13 @@ def resume(store: Store, id: str) -> Job:
     return job
 
 
+def is_running(store: Store, kinds: Collection[str]) -> bool:
+    """Whether a worker does a job of one of these kinds."""
+    query = select(JobRow.id).where(JobRow.status == "running", JobRow.kind.in_(kinds)).limit(1)
+    with store.session() as session:
+        return session.scalar(query) is not None
+
+
 def running_workers(store: Store) -> set[str]:
     """Names of the workers that have a job."""
     query = select(JobRow.worker).where(JobRow.status == "running", JobRow.worker.is_not(None))

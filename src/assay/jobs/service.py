@@ -27,6 +27,7 @@ from assay.jobs import fine_tuning, indexing, queue
 from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.indexing import INDEX
 from assay.jobs.worker import Finished, Handler, HandOn, Work, Worker
+from assay.release import traces
 from assay.store import stored_files, uploads
 from assay.store.store import Store
 
@@ -161,8 +162,9 @@ class Watch:
             try:
                 uploads.sweep(self._store)
                 stored_files.sweep(self._store)
+                traces.prune(self._store)
             except Exception as error:  # a database that is away for a moment
-                log.warning("expired files are not removed: %s", error)
+                log.warning("what has expired is not removed: %s", error)
             if self._over.wait(TIDY_SECONDS):
                 return
 
@@ -173,9 +175,14 @@ class Watch:
             command += ["--kind", kind]
         while not self._over.is_set():
             # A session of its own: Ctrl-C at a terminal is for the server, which stops its workers.
-            worker = subprocess.Popen(
-                command, cwd=self._folder, stdin=subprocess.PIPE, start_new_session=True
-            )
+            try:
+                worker = subprocess.Popen(
+                    command, cwd=self._folder, stdin=subprocess.PIPE, start_new_session=True
+                )
+            except OSError as error:  # no memory or no process to be had, for a moment
+                log.warning("no worker can be started (%s); trying again", error)
+                self._over.wait(RESTART_SECONDS)
+                continue
             while worker.poll() is None and not self._over.wait(0.2):
                 pass
             if self._over.is_set():

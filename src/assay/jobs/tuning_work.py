@@ -241,7 +241,7 @@ class _Run:
             template_sha256=self.template.sha256,
             metrics={"validation_loss": validation_loss},
         )
-        return save_version(self.store.folder, made, record)
+        return save_version(self.store.folder, made, record, self.tuning.project)
 
 
 def _used_elsewhere(session: Session, checkpoint: FineTuningCheckpointRow) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from assay.store.tables import Table
 
 BEAT_SECONDS = 5.0
 IDLE_SECONDS = 1.0
+REVIVE_SECONDS = 10.0
+"""Between two looks for jobs whose worker has died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +158,11 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set between two jobs, or an interrupt comes, which puts the job back."""
+        looked = -REVIVE_SECONDS
         while not stop.is_set():
-            queue.revive(self.store)
+            if time.monotonic() - looked >= REVIVE_SECONDS:
+                looked = time.monotonic()
+                queue.revive(self.store)
             if self.once():
                 self._after()
             else:

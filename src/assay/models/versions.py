@@ -72,13 +72,15 @@ class Version:
     Attributes:
         id: sha256 (hex) of its record and its files.
         folder: for `load(record.base, adapter=folder)`, or `weights=folder` when it is whole.
-        saved_at: UTC, ISO 8601; no part of the id.
+        saved_at: UTC, ISO 8601; no part of the id, as little as the owner.
+        owner: the project whose job trained it; None: the project that the folder is.
     """
 
     id: str
     folder: Path
     record: VersionRecord
     saved_at: str
+    owner: str | None = None
 
     @property
     def whole(self) -> bool:
@@ -96,8 +98,13 @@ def versions_folder(state_folder: Path) -> Path:
     return state_folder / "versions"
 
 
-def save_version(state_folder: Path, made: Path, record: VersionRecord) -> str:
+def save_version(
+    state_folder: Path, made: Path, record: VersionRecord, owner: str | None = None
+) -> str:
     """Keep what a training has made in the folder `made` with its record; returns its id.
+
+    Args:
+        owner: see `Version`; who trained it first, where two have done the same.
 
     Raises:
         ModelError: the folder holds no whole safetensors adapter or model.
@@ -126,6 +133,7 @@ def save_version(state_folder: Path, made: Path, record: VersionRecord) -> str:
             {
                 "id": identity,
                 "saved_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "owner": owner,
                 "files": files,
                 "record": record.model_dump(mode="json"),
             },
@@ -209,7 +217,7 @@ def _read(folder: Path) -> tuple[Version, dict[str, str]]:
     raw = read_json(folder / _RECORD)
     try:
         record = VersionRecord.model_validate(raw["record"])
-        version = Version(folder.name, folder, record, str(raw["saved_at"]))
+        version = Version(folder.name, folder, record, str(raw["saved_at"]), raw.get("owner"))
         return version, dict(raw["files"])
     except (KeyError, ValueError, TypeError, ValidationError):
         raise _altered(folder / _RECORD) from None

@@ -7,16 +7,18 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, get_args
 
 from sqlalchemy import func, select
 
 from assay.agent.versions import user
-from assay.errors import AssayError, UsageError
+from assay.errors import NotFoundError, UsageError
 from assay.store.audit import audit
 from assay.store.store import Store
 from assay.store.tables import ApiKeyRow, now
 
-SCOPES = ("admin", "chat", "files", "fine_tuning", "releases", "knowledge", "traces")
+Scope = Literal["admin", "chat", "files", "fine_tuning", "releases", "knowledge", "traces"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
 """What a key may be good for; `admin` is good for everything in its project."""
 _PREFIX = "assay-"
 
@@ -93,16 +95,19 @@ def list_keys(store: Store, project: str | None = None) -> list[ApiKey]:
         return [_key(row) for row in session.scalars(query)]
 
 
-def revoke_key(store: Store, id: str, who: str | None = None) -> ApiKey:
+def revoke_key(store: Store, id: str, who: str | None = None, project: str | None = None) -> ApiKey:
     """From now on the key is good for nothing. Doing it twice changes nothing.
 
+    Args:
+        project: whose key it must be; None: anybody's.
+
     Raises:
-        AssayError: there is no such key.
+        NotFoundError: there is no such key.
     """
     with store.session() as session:
         row = session.get(ApiKeyRow, id)
-        if row is None:
-            raise AssayError(f"there is no key {id!r}.", fix="`assay keys list` names them.")
+        if row is None or project not in (None, row.project):
+            raise NotFoundError(f"there is no key {id!r}.", fix="`assay keys list` names them.")
         fresh = row.revoked is None
         if fresh:
             row.revoked = now()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from assay.agent.agent import Agent
 from assay.compare.records import finished
 from assay.config import REMOTE
-from assay.errors import UsageError
+from assay.errors import NotFoundError, StateError, UsageError
 from assay.example import Example, Message
 from assay.generate.local import LocalEngine
+from assay.generate.serving import ServingEngines
 from assay.progress import SILENT, Progress
 from assay.project.workspace import Workspace
 from assay.release import examples, labels, policies, releases, traces, watch
@@ -21,23 +23,49 @@ from assay.release.watch import Watch
 MOST_TO_DATA = 100_000
 
 
+@dataclass(frozen=True, slots=True)
+class By:
+    """On whose behalf something is done.
+
+    Attributes:
+        project: whose releases and traces these are.
+        who: for the log: the id of an API key, or `cli:USER`.
+    """
+
+    project: str
+    who: str
+
+
+def _by(workspace: Workspace, by: By | None) -> By:
+    return by or By(workspace.name, workspace.who)
+
+
 def promote(
     workspace: Workspace,
     name: str,
     label: str,
     *,
     force: str | None = None,
+    by: By | None = None,
+    engines: ServingEngines | None = None,
     progress: Progress = SILENT,
 ) -> Release:
-    """Point a release at an agent, see `assay.release.releases.promote` and `_gate`."""
+    """Point a release at an agent, see `assay.release.releases.promote` and `_gate`.
+
+    Args:
+        by: None: the folder's own project, at the command line.
+        engines: that serve, for the gate; None: such as would serve this folder.
+    """
+    by = _by(workspace, by)
+    _check_owner(workspace, by, label)
     return releases.promote(
         workspace.store,
-        workspace.name,
+        by.project,
         name,
         label,
-        who=workspace.who,
+        who=by.who,
         force=force,
-        parity=_gate(workspace, progress),
+        parity=_gate(workspace, engines, progress),
     )
 
 
@@ -48,22 +76,35 @@ def canary(
     label: str | None = None,
     *,
     force: str | None = None,
+    by: By | None = None,
+    engines: ServingEngines | None = None,
     progress: Progress = SILENT,
 ) -> Release:
-    """Give an agent a share of a release's keys, see `releases.canary` and `_gate`."""
+    """Give an agent a share of a release's keys, see `promote` and `releases.canary`."""
+    by = _by(workspace, by)
+    if label is not None:
+        _check_owner(workspace, by, label)
     return releases.canary(
         workspace.store,
-        workspace.name,
+        by.project,
         name,
         share,
         label,
-        who=workspace.who,
+        who=by.who,
         force=force,
-        parity=_gate(workspace, progress),
+        parity=_gate(workspace, engines, progress),
     )
 
 
-def _gate(workspace: Workspace, progress: Progress) -> Parity | None:
+def _check_owner(workspace: Workspace, by: By, label: str) -> None:
+    """Agents belong to the project that the folder is; for every other they are not there."""
+    if by.project != workspace.name:
+        raise NotFoundError(f"there is no agent {label}.")
+
+
+def _gate(
+    workspace: Workspace, engines: ServingEngines | None, progress: Progress
+) -> Parity | None:
     """Asks the engine that will serve an agent whether it answers as the one that was measured.
 
     Only of language models on this machine, and only where there are validation examples to ask: a
@@ -76,40 +117,50 @@ def _gate(workspace: Workspace, progress: Progress) -> Parity | None:
     def ask(agent: Agent) -> None:
         if agent.kind != "chat" or agent.model.startswith(REMOTE):
             return
-        from assay.generate.serving_local import LocalServing
+        if not workspace.gate.acquire(blocking=False):
+            raise StateError("another promotion is being measured.", fix="Ask again when it is.")
+        try:
+            measure(agent)
+        finally:
+            workspace.gate.release()
+
+    def measure(agent: Agent) -> None:
         from assay.release.parity import parity
         from assay.release.targets import ServingTarget
 
         context = project.context(progress)
         measured = context.bench.engines.for_agent(agent)
         assert isinstance(measured, LocalEngine)
-        serving = LocalServing(workspace.store.folder)
+        serving = engines or workspace.engines()
         try:
             target = ServingTarget(serving.engine(agent.model), measured.template)
             parity(context.bench, agent, context.validation, target).check()
         finally:
-            serving.close()
+            if engines is None:
+                serving.close()
 
     return ask
 
 
-def rollback(workspace: Workspace, name: str) -> Release:
+def rollback(workspace: Workspace, name: str, by: By | None = None) -> Release:
     """Take the last change of a release back."""
-    return releases.rollback(workspace.store, workspace.name, name, who=workspace.who)
+    by = _by(workspace, by)
+    return releases.rollback(workspace.store, by.project, name, who=by.who)
 
 
-def listed(workspace: Workspace) -> list[dict[str, Any]]:
-    """Every release as it stands, and whether it keeps traces."""
-    kept = policies.policies(workspace.store, workspace.name)
+def listed(workspace: Workspace, project: str | None = None) -> list[dict[str, Any]]:
+    """Every release (of the folder's own project) as it stands, and whether it keeps traces."""
+    project = project or workspace.name
+    kept = policies.policies(workspace.store, project)
     return [
         {**release.to_dict(), "traces": release.name in kept and kept[release.name].active}
-        for release in releases.releases(workspace.store, workspace.name)
+        for release in releases.releases(workspace.store, project)
     ]
 
 
-def history(workspace: Workspace, name: str) -> list[Release]:
+def history(workspace: Workspace, name: str, project: str | None = None) -> list[Release]:
     """Every change of a release, newest first."""
-    return releases.history(workspace.store, workspace.name, name)
+    return releases.history(workspace.store, project or workspace.name, name)
 
 
 def traces_on(
@@ -135,22 +186,34 @@ def traces_off(workspace: Workspace, name: str, *, delete: bool) -> int:
 
 
 def list_traces(
-    workspace: Workspace, name: str | None, *, count: int, corrected: bool
+    workspace: Workspace,
+    name: str | None,
+    *,
+    count: int,
+    corrected: bool,
+    project: str | None = None,
 ) -> list[Trace]:
     """The newest traces, newest first."""
-    return traces.traces(workspace.store, workspace.name, name, count=count, corrected=corrected)
+    owner = project or workspace.name
+    return traces.traces(workspace.store, owner, name, count=count, corrected=corrected)
 
 
-def show_trace(workspace: Workspace, id: str) -> Trace:
+def show_trace(workspace: Workspace, id: str, project: str | None = None) -> Trace:
     """One trace."""
-    return traces.trace(workspace.store, workspace.name, id)
+    return traces.trace(workspace.store, project or workspace.name, id)
 
 
 def give_feedback(
-    workspace: Workspace, id: str, *, thumb: Thumb | None, corrected: str | None
+    workspace: Workspace,
+    id: str,
+    *,
+    thumb: Thumb | None,
+    corrected: str | None,
+    project: str | None = None,
 ) -> Trace:
     """Attach a thumb or the right answer to a trace."""
-    return traces.feedback(workspace.store, workspace.name, id, thumb=thumb, corrected=corrected)
+    owner = project or workspace.name
+    return traces.feedback(workspace.store, owner, id, thumb=thumb, corrected=corrected)
 
 
 def next_to_label(workspace: Workspace, name: str) -> Trace | None:

@@ -3,7 +3,8 @@
 A name is, in this order: a release; a name the project was given (`ft:...`); an agent version
 (`NAME@N`, or an agent's id); a fine-tuned version (`version:ID`, or its id alone); a base model
 that is on this machine. Agents belong to the project that the folder is; a version to the projects
-that have a name for it, or, without one, to the folder's. Everything else is not there.
+that have a name for it, or, without one, to that of the job that trained it, or else to the
+folder's. Everything else is not there.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from assay.agent.versions import load_agent
 from assay.errors import AssayError, ModelError
 from assay.models.catalogue import CATALOGUE
 from assay.models.show import known
-from assay.models.versions import full_id, list_versions
+from assay.models.versions import find_version, full_id, list_versions
 from assay.release import releases
-from assay.store.tables import AgentVersionRow, ServedNameRow
+from assay.store.tables import AgentVersionRow, FineTuningRow, ServedNameRow
 
 if TYPE_CHECKING:
     from assay.project.workspace import Workspace
@@ -111,9 +112,10 @@ def offered(workspace: Workspace, project: str) -> list[Offered]:
     lines += [Offered(row.name, "version", row.at) for row in named if row.project == project]
     if project == workspace.name:
         lines += [Offered(f"{row.name}@{row.version}", "agent", row.at) for row in agents]
-        taken = {row.target for row in named}
+        taken, trainers = {row.target for row in named}, _trainers(workspace) - {project}
         for version in list_versions(workspace.store.folder):
-            if (reference := f"version:{version.id}") not in taken:
+            reference = f"version:{version.id}"
+            if reference not in taken and version.owner not in trainers:
                 saved = datetime.fromisoformat(version.saved_at)
                 lines.append(Offered(reference, "version", saved))
     lines += [Offered(name, "base") for name in base_models(workspace, project)]
@@ -171,4 +173,16 @@ def _owns(workspace: Workspace, version: str, project: str) -> bool:
         owners = session.scalars(
             select(ServedNameRow.project).where(ServedNameRow.target == f"version:{version}")
         ).all()
-    return project in owners if owners else project == workspace.name
+    if owners:
+        return project in owners
+    try:  # its job has kept it and not named it yet, or nobody will
+        owner = find_version(workspace.store.folder, version).owner
+    except ModelError:  # a damaged one, which cannot be loaded either
+        owner = None
+    return project == (owner if owner in _trainers(workspace) else workspace.name)
+
+
+def _trainers(workspace: Workspace) -> set[str]:
+    """The projects that train here; a version of another was copied here, and is the folder's."""
+    with workspace.store.session() as session:
+        return set(session.scalars(select(FineTuningRow.project).distinct()))

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
-from assay.config import CONFIG_FILE, STATE_FOLDER, Config, load_config, read_config
+from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Vllm, load_config, read_config
 from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.generate.serving import ServingEngines
+from assay.jobs.fine_tuning import TRAIN
+from assay.jobs.queue import is_running
 from assay.knowledge.embed import Embedder, load_embedder
 from assay.project.access import local_user
 from assay.project.answering import Answered
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
+from assay.project.versions import trained_on
 from assay.release import traces
 from assay.store.store import Store
 
 NO_PROJECT = "default"
+LOOK_AGAIN_S = 3.0
+"""Between two looks whether a training has begun or ended."""
 
 
 class Workspace:
@@ -31,22 +38,34 @@ class Workspace:
             releases, jobs and traces, and of keys made without naming a project.
         watchers: called with every answer that was given; the first one keeps traces.
         broken: why assay.yaml on disk is not what is served (`open_to_serve`); None: it is.
+        gate: held while a promotion is measured, which takes the machine for a while.
 
     Args:
         text: taken for assay.yaml; None: the file's own.
+        vllm: the server that answers for a folder without assay.yaml; a project's stands there.
 
     Raises:
-        UsageError: there is no such folder.
+        UsageError: there is no such folder, or `vllm` is given to a project.
     """
 
-    def __init__(self, root: Path, text: str | None = None) -> None:
+    def __init__(self, root: Path, text: str | None = None, vllm: Vllm | None = None) -> None:
         self.root = root.resolve()
         self._text = text
         self.broken: str | None = None
         if not self.root.is_dir():
             raise UsageError("there is no such folder.", where=str(root))
+        if vllm is not None and self._is_project:
+            raise UsageError(
+                "which engine answers for a project stands in its assay.yaml, so that a promotion "
+                "asks the same one.",
+                where=str(self.root / CONFIG_FILE),
+                fix=f"Write `vllm: {{base_url: {vllm.base_url}}}` there.",
+            )
+        self._vllm = vllm
         self.name = self.root.name if self._is_project else NO_PROJECT
         self.watchers: list[Callable[[Answered], None]] = [self._keep_trace]
+        self.gate = Lock()
+        self._training, self._look_again = False, 0.0
         self._embedders: dict[str, Embedder] = {}
         self._lock = Lock()
 
@@ -98,10 +117,35 @@ class Workspace:
     def engines(self) -> ServingEngines:
         """The engines that answer here."""
         from assay.agent.serving import AgentEngines
-        from assay.generate.serving_local import LocalServing
 
         providers = self.config.providers if self.config is not None else {}
-        return AgentEngines(self.store, LocalServing(self.store.folder), providers)
+        return AgentEngines(self.store, self._language(), providers)
+
+    def _language(self) -> ServingEngines:
+        vllm = self._vllm if self.config is None else self.config.vllm
+        if vllm is not None:
+            from assay.generate.vllm import VllmServing
+
+            return VllmServing(self.store.folder, vllm)
+        from assay.generate.serving_local import LocalServing
+
+        return LocalServing(self.store.folder, crowded=self._trains)
+
+    def _trains(self) -> bool:
+        """Whether a worker trains here; asked of the database every few seconds at most."""
+        if time.monotonic() >= self._look_again:
+            self._look_again = time.monotonic() + LOOK_AGAIN_S
+            self._training = is_running(self.store, (TRAIN,))
+        return self._training
+
+    def trained_on(self, example: str) -> dict[str, Any]:
+        """The versions that saw an example, see `assay.project.versions.trained_on`.
+
+        A folder that is no project has no examples by their ids; their hashes are known there.
+        """
+        if self.project is not None:
+            return self.project.trained_on(example)
+        return trained_on(self.store, [], example)
 
     def _keep_trace(self, said: Answered) -> None:
         """Of a release that keeps traces; a request for several answers keeps the first."""
@@ -141,17 +185,17 @@ def open_workspace(folder: str | Path) -> Workspace:
     return Workspace(root)
 
 
-def open_to_serve(folder: str | Path) -> Workspace:
+def open_to_serve(folder: str | Path, vllm: Vllm | None = None) -> Workspace:
     """Any folder; where its assay.yaml is broken or gone, with the last one that could be used.
 
     So a server comes up again with what it served before, and `Workspace.broken` says why. What is
     read here is served until the end: a file that is changed meanwhile counts at the next start.
 
     Raises:
-        UsageError: there is no such folder.
+        UsageError: there is no such folder, or `vllm` is given to a project.
         AssayError: assay.yaml cannot be used, and none before it could.
     """
-    found = Workspace(Path(folder))
+    found = Workspace(Path(folder), vllm=vllm)
     problem: AssayError | None = None
     try:
         if found.project is not None:

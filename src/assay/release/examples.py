@@ -61,10 +61,16 @@ def write_examples(
             what every example must fulfil.
 
     Raises:
-        UsageError: there is something at `to`, or there are no traces.
+        UsageError: there is something at `to` or beside it, or there are no traces.
     """
     if to.exists():
         raise UsageError(f"{to} is there already.", fix="Choose another name.")
+    beside = to.with_suffix(".rejected.jsonl")
+    if beside.exists():
+        raise UsageError(
+            f"{beside}, where rejected traces would go, is there already.",
+            fix="Choose another name, or move it away.",
+        )
     if not traces:
         raise UsageError(
             "no trace has a corrected answer.",
@@ -91,7 +97,6 @@ def write_examples(
             _line(_rejection(traces[row["line"] - 1], row))
             for row in _rows(scratch / "found" / REJECTED_FILE)
         ]
-    beside = to.with_suffix(".rejected.jsonl")
     if rejected:
         write_atomic_lines(beside, rejected)
     used = [traces[example.line - 1] for example in kept]

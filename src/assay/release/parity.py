@@ -42,6 +42,10 @@ DIVERGENCE_PROMPTS = 200
 _RESAMPLES = 4000
 
 
+class ParityError(ModelError):
+    """The target does not answer as the version was evaluated."""
+
+
 class Target(Protocol):
     """Where the version would answer."""
 
@@ -89,10 +93,10 @@ class Parity:
         """Raise where the target does not answer as the evaluated engine.
 
         Raises:
-            ModelError: with the first difference.
+            ParityError: with the first difference.
         """
         if self.refusals:
-            raise ModelError(
+            raise ParityError(
                 "the target does not answer as the version was evaluated: "
                 + " ".join(self.refusals),
                 fix="Export it in another form (adapter, merged), or add validation examples if "

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 from assay.agent.agent import Agent
 from assay.agent.versions import AgentVersion, find_version, load_agent
 from assay.compare.records import all_finished
-from assay.errors import AssayError, UsageError
+from assay.errors import AssayError, NotFoundError, UsageError
 from assay.release.evidence import Evidence, judge
 from assay.store.store import Store
 from assay.store.tables import AuditRow, ReleaseRow
@@ -46,6 +46,10 @@ raises an `AssayError` that shows the first difference when it does not."""
 
 class ReleaseError(AssayError):
     """The release cannot be changed so."""
+
+
+class NoReleaseError(ReleaseError, NotFoundError):
+    """There is no such release, or it is another project's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +124,12 @@ def current(store: Store, project: str, name: str) -> Release:
     """What holds now.
 
     Raises:
-        ReleaseError: there is no such release.
+        NoReleaseError: there is no such release.
     """
     with store.session() as session:
         row = _newest(session, project, name)
     if row is None:
-        raise ReleaseError(
+        raise NoReleaseError(
             f"there is no release {name!r}.",
             fix="`assay release list` names them; `assay release promote` makes one.",
         )
@@ -157,7 +161,7 @@ def history(store: Store, project: str, name: str) -> list[Release]:
     """Every change of a release, newest first.
 
     Raises:
-        ReleaseError: there is no such release.
+        NoReleaseError: there is no such release.
     """
     current(store, project, name)
     with store.session() as session:

@@ -85,7 +85,7 @@ class GgufTarget(ServingTarget):
     """A GGUF file as any llama.cpp would read it: its own template and its own tokenizer render."""
 
     def __init__(self, file: Path, template: Template, tokenizer: Any, settings: Settings) -> None:
-        family = Family(file, settings, 0, lambda: None)
+        family = Family(file, settings, 0)
         self._server: LlamaCppServer = family.server(None)
         engine = LlamaCppEngine(family, template, tokenizer)
         super().__init__(engine, template, self._by_llama_cpp, settings.slots)

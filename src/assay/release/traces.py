@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assay.data.privacy import mask, mask_within
-from assay.errors import AssayError, UsageError
+from assay.errors import NotFoundError, UsageError
 from assay.example import Message, canonical_json
 from assay.release.policies import policy
 from assay.store.store import Store
@@ -37,7 +37,7 @@ PRUNE_EVERY = 64
 Thumb = Literal["up", "down"]
 
 
-class NoTraceError(AssayError):
+class NoTraceError(NotFoundError):
     """There is no such trace, or it is another project's."""
 
 

@@ -20,9 +20,12 @@ from assay.serve import (
     fine_tuning,
     graders,
     health,
+    keys,
     metrics,
     models,
+    releases,
     responses,
+    traces,
     uploads,
     vector_stores,
 )
@@ -54,7 +57,8 @@ def create_app(
     app.state.metrics = metrics.Metrics()
     answering = (chat, completions, responses, embeddings)
     stored = (files, uploads, vector_stores)
-    for part in (health, metrics, models, *answering, *stored, fine_tuning, graders):
+    ruling = (releases, traces, keys)
+    for part in (health, metrics, models, *answering, *stored, fine_tuning, graders, *ruling):
         app.include_router(part.router)
     app.add_middleware(Gate, workspace=workspace, at_once=at_once)
     app.add_middleware(metrics.Measure, metrics=app.state.metrics)
@@ -73,6 +77,6 @@ def telemetry_wanted() -> bool:
     if not there:
         log.warning(
             "OpenTelemetry is configured, but its exporter is missing: "
-            "pip install opentelemetry-exporter-otlp-proto-http."
+            "pip install 'assay[telemetry]'."
         )
     return there

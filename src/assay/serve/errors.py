@@ -24,10 +24,19 @@ from assay.errors import (
 )
 from assay.generate.serving import BusyError, PromptTooLongError
 from assay.project.served import UnknownModelError
+from assay.release.evidence import UnprovenError
+from assay.release.parity import ParityError
+from assay.release.releases import ReleaseError
 
 _FIELD = re.compile(r"(?!(?:str|int|float|bool|dict|list)$)[a-z][a-z0-9_]*")
 """Names of fields; pydantic puts names of types between them."""
 log = logging.getLogger("assay.serve")
+_REFUSALS = {
+    UnprovenError: "not_proven",
+    ParityError: "parity_refused",
+    ReleaseError: "invalid_state",
+}
+"""Changes of a release that are refused as things stand."""
 
 
 class ApiError(Exception):
@@ -85,6 +94,9 @@ def of_assay(error: AssayError) -> ApiError:
         return ApiError(404, message, code="not_found")
     if isinstance(error, StateError):
         return ApiError(400, message, code="invalid_state")
+    for kind, code in _REFUSALS.items():
+        if isinstance(error, kind):
+            return ApiError(409, message, code=code)
     if isinstance(error, PromptTooLongError):
         return ApiError(400, message, code="context_length_exceeded", param="messages")
     if isinstance(error, ModelError):

@@ -32,13 +32,17 @@ def audit(
         )
 
 
-def entries(store: Store, project: str, limit: int = 100) -> list[AuditRow]:
-    """The newest entries of a project, newest first."""
-    query = (
-        select(AuditRow)
-        .where(AuditRow.project == project)
-        .order_by(AuditRow.key.desc())
-        .limit(limit)
-    )
+def entries(
+    store: Store, project: str, limit: int = 100, after: int | None = None
+) -> list[AuditRow]:
+    """The newest entries of a project, newest first.
+
+    Args:
+        after: key of an entry; those behind it (older ones) are listed.
+    """
+    query = select(AuditRow).where(AuditRow.project == project).order_by(AuditRow.key.desc())
+    if after is not None:
+        query = query.where(AuditRow.key < after)
+    query = query.limit(limit)
     with store.session() as session:
         return list(session.scalars(query))

@@ -1,0 +1,101 @@
+"""`/v1/keys` and `/v1/audit`: who may do what in the caller's project, and who has changed what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import Field, field_validator
+
+from assay.project.access import ApiKey, Scope, create_key, list_keys, revoke_key
+from assay.serve.auth import Caller, authenticated
+from assay.serve.route import JsonRoute, Strict
+from assay.store.audit import entries
+from assay.store.store import Store
+from assay.store.tables import AuditRow
+
+router = APIRouter(tags=["admin"], route_class=JsonRoute)
+
+_Admin = Annotated[Caller, Depends(authenticated("admin"))]
+
+
+class CreateKey(Strict):
+    """A key of the caller's project."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200, description="what it is for")]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=20)]
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_shown(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError("it has characters that cannot be shown")
+        return value
+
+
+@router.post("/v1/keys")
+def create(request: Request, body: CreateKey, caller: _Admin) -> dict[str, Any]:
+    """Make a key; `key` is shown this once."""
+    made, secret = create_key(
+        _store(request), caller.project, body.name, body.scopes, caller.key_id
+    )
+    return {**_wire(made), "key": secret}
+
+
+@router.get("/v1/keys")
+def list_(request: Request, caller: _Admin) -> dict[str, Any]:
+    """The project's keys without their secrets, the oldest first."""
+    found = list_keys(_store(request), caller.project)
+    return {"object": "list", "data": [_wire(key) for key in found]}
+
+
+@router.delete("/v1/keys/{id}")
+def revoke(request: Request, id: str, caller: _Admin) -> dict[str, Any]:
+    """Make a key worthless, within a second."""
+    return _wire(revoke_key(_store(request), id, caller.key_id, caller.project))
+
+
+@router.get("/v1/audit")
+def audit(
+    request: Request,
+    caller: _Admin,
+    after: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> dict[str, Any]:
+    """Who changed what in the project, the newest first; behind the entry `after`, where given."""
+    found = entries(_store(request), caller.project, limit + 1, after)
+    return {
+        "object": "list",
+        "data": [_entry(row) for row in found[:limit]],
+        "has_more": len(found) > limit,
+    }
+
+
+def _store(request: Request) -> Store:
+    store: Store = request.app.state.workspace.store
+    return store
+
+
+def _wire(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "object": "key",
+        "project": key.project,
+        "name": key.name,
+        "hint": key.hint,
+        "scopes": list(key.scopes),
+        "created_at": int(key.created.timestamp()),
+        "revoked_at": int(key.revoked.timestamp()) if key.revoked else None,
+    }
+
+
+def _entry(row: AuditRow) -> dict[str, Any]:
+    return {
+        "id": row.key,
+        "object": "audit.entry",
+        "created_at": int(row.at.timestamp()),
+        "who": row.who,
+        "action": row.action,
+        "what": row.what,
+        "details": row.details,
+    }

@@ -1,0 +1,121 @@
+"""`/v1/releases`: which agent a name points at, changed as `assay release` changes it.
+
+A promotion goes through the same gates: a stored comparison, and the engine that serves. The
+second may take minutes, for which the request waits; what it would replace goes on answering.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import Field
+
+from assay.project import releases
+from assay.project.releases import By
+from assay.project.workspace import Workspace
+from assay.release.releases import Release
+from assay.serve.auth import Caller, authenticated
+from assay.serve.errors import not_found
+from assay.serve.route import JsonRoute, Strict
+
+router = APIRouter(tags=["releases"], route_class=JsonRoute)
+
+_Owner = Annotated[Caller, Depends(authenticated("releases"))]
+_Agent = Annotated[str, Field(max_length=120, description="NAME@VERSION, such as fine-tune@2")]
+_Force = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=2000,
+        description="why it is done although no stored comparison speaks for it; kept and logged",
+    ),
+]
+
+
+class Promote(Strict):
+    """The agent that answers everything from now on."""
+
+    agent: _Agent
+    force: _Force | None = None
+
+
+class Canary(Strict):
+    """An agent that answers a share of the keys."""
+
+    share: Annotated[float, Field(ge=0, lt=1, description="0 ends the canary")]
+    agent: Annotated[_Agent | None, Field(description="null: the canary that runs")] = None
+    force: _Force | None = None
+
+
+@router.get("/v1/releases")
+def list_(request: Request, caller: _Owner) -> dict[str, Any]:
+    """Every release as it stands."""
+    found = releases.listed(_workspace(request), caller.project)
+    return {"object": "list", "data": [{"object": "release", **line} for line in found]}
+
+
+@router.get("/v1/releases/{name}")
+def retrieve(request: Request, name: str, caller: _Owner) -> dict[str, Any]:
+    """One release as it stands."""
+    for line in releases.listed(_workspace(request), caller.project):
+        if line["name"] == name:
+            return {"object": "release", **line}
+    raise not_found("release", name)
+
+
+@router.get("/v1/releases/{name}/history")
+def history(request: Request, name: str, caller: _Owner) -> dict[str, Any]:
+    """Every change of a release, the newest first."""
+    found = releases.history(_workspace(request), name, caller.project)
+    return {"object": "list", "data": [_wire(change) for change in found]}
+
+
+@router.post("/v1/releases/{name}/promote")
+def promote(request: Request, name: str, body: Promote, caller: _Owner) -> dict[str, Any]:
+    """Let an agent answer everything, if a stored comparison shows that it is no worse and the
+    engine that serves answers as the one that was measured."""
+    changed = releases.promote(
+        _workspace(request),
+        name,
+        body.agent,
+        force=body.force,
+        by=_by(caller),
+        engines=request.app.state.engines,
+    )
+    return _wire(changed)
+
+
+@router.post("/v1/releases/{name}/canary")
+def canary(request: Request, name: str, body: Canary, caller: _Owner) -> dict[str, Any]:
+    """Let an agent answer a share of the keys, each of which keeps to one agent; asked of it is
+    what a promotion asks."""
+    changed = releases.canary(
+        _workspace(request),
+        name,
+        body.share,
+        body.agent,
+        force=body.force,
+        by=_by(caller),
+        engines=request.app.state.engines,
+    )
+    return _wire(changed)
+
+
+@router.post("/v1/releases/{name}/rollback")
+def rollback(request: Request, name: str, caller: _Owner) -> dict[str, Any]:
+    """Take the last change back: the canary that runs, else the agent before."""
+    return _wire(releases.rollback(_workspace(request), name, _by(caller)))
+
+
+def _workspace(request: Request) -> Workspace:
+    workspace: Workspace = request.app.state.workspace
+    return workspace
+
+
+def _by(caller: Caller) -> By:
+    return By(caller.project, caller.key_id)
+
+
+def _wire(change: Release) -> dict[str, Any]:
+    return {"object": "release.change", **change.to_dict()}

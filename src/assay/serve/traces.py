@@ -1,0 +1,73 @@
+"""`/v1/traces`: served requests that were kept, and what is said of them.
+
+A trace has the id of the answer that the client got (`chatcmpl-...`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import Field
+
+from assay.project import releases
+from assay.release.traces import MOST_BYTES, Trace
+from assay.serve.auth import Caller, authenticated
+from assay.serve.route import JsonRoute, Strict
+
+router = APIRouter(tags=["traces"], route_class=JsonRoute)
+
+_Owner = Annotated[Caller, Depends(authenticated("traces"))]
+
+
+class Feedback(Strict):
+    """What somebody thinks of an answer: a thumb, what would have been right, or both."""
+
+    thumb: Literal["up", "down"] | None = None
+    corrected: Annotated[
+        str | None,
+        Field(max_length=MOST_BYTES, description="what the answer should have been"),
+    ] = None
+
+
+@router.get("/v1/traces")
+def list_(
+    request: Request,
+    caller: _Owner,
+    release: Annotated[str | None, Query(max_length=100)] = None,
+    corrected: bool = False,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+) -> dict[str, Any]:
+    """The newest traces (of one release), the newest first; `corrected` picks those that have a
+    corrected answer."""
+    found = releases.list_traces(
+        request.app.state.workspace,
+        release,
+        count=limit,
+        corrected=corrected,
+        project=caller.project,
+    )
+    return {"object": "list", "data": [_wire(trace) for trace in found]}
+
+
+@router.get("/v1/traces/{id}")
+def retrieve(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+    """One trace, whole."""
+    return _wire(releases.show_trace(request.app.state.workspace, id, caller.project))
+
+
+@router.post("/v1/traces/{id}/feedback")
+def feedback(request: Request, id: str, body: Feedback, caller: _Owner) -> dict[str, Any]:
+    """Attach a thumb, the answer that would have been right, or both; the last word counts."""
+    said = releases.give_feedback(
+        request.app.state.workspace,
+        id,
+        thumb=body.thumb,
+        corrected=body.corrected,
+        project=caller.project,
+    )
+    return _wire(said)
+
+
+def _wire(trace: Trace) -> dict[str, Any]:
+    return {"object": "trace", **trace.to_dict()}
