@@ -135,7 +135,7 @@ def in_passes(model: nn.Module, units: Sequence[Unit], tokens: int) -> list[list
         places = [i for i, unit in enumerate(rows) if (max(map(len, unit)) > long) is beyond]
         some = [rows[place] for place in places]
         if layout == "tree":
-            found = in_packs(some, tokens, ENOUGH.get(base.device.type))
+            found = in_packs(some, tokens, ENOUGH.get(device_of(base).type))
         elif layout == "packed":
             lengths = [sum(map(len, unit)) for unit in some]
             found = packed_batches(lengths, min(tokens, PACKED_TOKENS))
