@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,8 @@ WAYS: dict[str, tuple[Mode, float | None]] = {
     "hybrid .5": ("hybrid", 0.5),
     "hybrid .7": ("hybrid", 0.7),
 }
-Ask = Callable[[str], list[str]]
-"""A question in; names of documents out, best first, each once."""
+Ask = Callable[[Sequence[str]], list[list[str]]]
+"""Questions in; for each the names of documents, best first, each once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,24 @@ class Unembedded:
         return self._real.tokenizer_json()
 
 
+class Remembering:
+    """An encoder that computes the vector of a text once: quality is asked often."""
+
+    def __init__(self, encode: Callable[[list[str]], Vectors], real: Embedder) -> None:
+        self._encode, self._real, self._known = encode, real, dict[str, Any]()
+        self.dimension = real.dimension
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """[len(texts), dimension]"""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        self._known.update(zip(new, self._encode(new), strict=True) if new else ())
+        return np.stack([self._known[text] for text in texts])
+
+    def tokenizer_json(self) -> str:
+        """The embedder's."""
+        return self._real.tokenizer_json()
+
+
 class Loop:
     """What one would write in an afternoon: windows of words, two indexes in memory, RRF."""
 
@@ -115,39 +134,46 @@ class Loop:
                 texts, batch_size=64, normalize_embeddings=True, show_progress_bar=False
             )
 
-    def bm25(self, query: str) -> list[int]:
+    def bm25(self, query: str, vector: Any) -> list[int]:
         """Passages by words."""
         tokens = self._bm25s.tokenize(query, stopwords="en", show_progress=False)
         k = min(DEPTH, len(self._owners))
         found, _ = self._index.retrieve(tokens, k=k, show_progress=False)
         return [int(place) for place in found[0]]
 
-    def dense(self, query: str) -> list[int]:
+    def dense(self, query: str, vector: Any) -> list[int]:
         """Passages by meaning."""
-        vector = self._model.encode(query, normalize_embeddings=True, show_progress_bar=False)
         return [int(place) for place in np.argsort(-(self._vectors @ vector))[:DEPTH]]
 
-    def hybrid(self, query: str) -> list[int]:
+    def hybrid(self, query: str, vector: Any) -> list[int]:
         """Both, by reciprocal ranks."""
         fused: dict[int, float] = {}
-        for ranked in (self.bm25(query), self.dense(query)):
+        for ranked in (self.bm25(query, vector), self.dense(query, vector)):
             for place, number in enumerate(ranked, 1):
                 fused[number] = fused.get(number, 0.0) + 1 / (60 + place)
         return sorted(fused, key=lambda number: -fused[number])
 
-    def asking(self, way: str) -> Ask:
-        """One of the three as a function of the question."""
+    def asking(self, way: str, encode: Callable[[list[str]], Any]) -> Ask:
+        """One of the three as a function of questions."""
         found = getattr(self, way)
-        return lambda query: first_places(self._owners[n] for n in found(query))
+
+        def ask(queries: Sequence[str]) -> list[list[str]]:
+            vectors = encode(list(queries)) if way != "bm25" else [None] * len(queries)
+            return [
+                first_places(self._owners[number] for number in found(query, vector))
+                for query, vector in zip(queries, vectors, strict=True)
+            ]
+
+        return ask
 
 
 def asking(base: KnowledgeBase, way: str) -> Ask:
-    """A way to search Assay's knowledge base as a function of the question."""
+    """A way to search Assay's knowledge base as a function of questions."""
     mode, weight = WAYS[way]
 
-    def ask(query: str) -> list[str]:
-        [found] = base.search([query], k=DEPTH, mode=mode, weight=weight)
-        return first_places(passage.document for passage in found)
+    def ask(queries: Sequence[str]) -> list[list[str]]:
+        found = base.search(queries, k=DEPTH, mode=mode, weight=weight)
+        return [first_places(p.document for p in passages) for passages in found]
 
     return ask
 
@@ -168,9 +194,7 @@ def write(folder: Path, data: Path) -> tuple[list[Path], Questions]:
 
 def scores(ask: Ask, questions: Questions) -> dict[str, list[float]]:
     """Every metric of every question."""
-    return retrieval_scores(
-        [ask(text) for text in questions.texts], [{name} for name in questions.documents]
-    )
+    return retrieval_scores(ask(questions.texts), [{name} for name in questions.documents])
 
 
 def worth(found: dict[str, list[float]]) -> float:
@@ -186,7 +210,7 @@ def milliseconds(asks: dict[str, Ask], questions: Questions, rounds: int = 5) ->
         for name in order:
             for text in questions.texts[20 * number : 20 * number + 20]:
                 start = time.perf_counter()
-                asks[name](text)
+                asks[name]([text])
                 taken[name].append(1000 * (time.perf_counter() - start))
     return {name: statistics.median(times) for name, times in taken.items()}
 
@@ -209,17 +233,23 @@ def measure(name: str, data: Path, embedder: Embedder, model: Any) -> dict[str, 
         unembedded = Unembedded(embedder)
         whole = KnowledgeBase(store, "bench", "whole", embedders=lambda _: unembedded)
         whole.add([root / "docs"], settings=Settings(chunk_tokens=WHOLE))
+        plain = partial(model.encode, normalize_embeddings=True, show_progress_bar=False)
+        arms = ("bm25", "dense", "hybrid")
+        timed = {f"assay {way}": asking(base, way) for way in arms}
+        timed |= {f"loop {way}": loop.asking(way, plain) for way in arms}
+        test, validation = questions.half(second=True), questions.half(second=False)
+        speed = milliseconds(timed, validation)
+        note(f"{name}: timed")
+        remembering = Remembering(embedder.encode, embedder)
+        base = KnowledgeBase(store, "bench", "passages", embedders=lambda _: remembering)
         asks = {f"assay {way}": asking(base, way) for way in WAYS}
-        asks |= {f"loop {way}": loop.asking(way) for way in ("bm25", "dense", "hybrid")}
+        loops = Remembering(plain, embedder)
+        asks |= {f"loop {way}": loop.asking(way, loops.encode) for way in arms}
         wholes = {
             "assay bm25 whole": asking(whole, "bm25"),
-            "loop bm25 whole": Loop(files, model, whole=True).asking("bm25"),
+            "loop bm25 whole": Loop(files, model, whole=True).asking("bm25", plain),
         }
-        speed = milliseconds(
-            {n: a for n, a in asks.items() if "." not in n}, questions.half(second=False)
-        )
         everything = {n: scores(ask, questions) for n, ask in wholes.items()}
-        test, validation = questions.half(second=True), questions.half(second=False)
         tested = {n: scores(ask, test) for n, ask in asks.items()}
         chosen = max(WAYS, key=lambda way: worth(scores(asks[f"assay {way}"], validation)))
         better = max(("bm25", "dense"), key=lambda arm: worth(tested[f"assay {arm}"]))

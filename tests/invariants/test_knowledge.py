@@ -41,7 +41,8 @@ def traces(folder: Path) -> Iterator[str]:
                 table.checkout(version["version"])
                 if CANARY in str(table.to_arrow().to_pydict()).lower():
                     yield f"{name} at version {version['version']}"
-                if table.search(CANARY, query_type="fts").limit(1).to_list():
+                indexed = bool(table.list_indices())
+                if indexed and table.search(CANARY, query_type="fts").limit(1).to_list():
                     yield f"BM25 of {name} at version {version['version']}"
 
 

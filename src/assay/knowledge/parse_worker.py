@@ -22,8 +22,9 @@ import signal
 import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from email import message_from_bytes, policy
+from email import policy
 from email.message import EmailMessage
+from email.parser import BytesParser
 from typing import Any, BinaryIO
 
 Pages = list[tuple[int | None, str]]
@@ -97,24 +98,14 @@ class Reader:
         """The text of a document; a list without text where there is none."""
         if kind in ARCHIVES:
             check_archive(data, self._limits)
-        reader: dict[str, Callable[[bytes], Pages]] = {
-            "csv": _csv,
-            "tsv": lambda data: _csv(data, "\t"),
-            "xlsx": _xlsx,
-            "pptx": _pptx,
-            "html": _html,
-            "pdf": _pdf,
-            "text": lambda data: [(None, _decoded(data))],
-        }
+        found: Pages
         if kind == "eml":
-            found = [
-                (
-                    None,
-                    "\n\n".join(self._mail(message_from_bytes(data, policy=policy.default), depth)),
-                )
-            ]
+            mail = BytesParser(policy=policy.default).parsebytes(data)
+            found = [(None, "\n\n".join(self._mail(mail, depth)))]
+        elif kind in _READERS:
+            found = _READERS[kind](data)
         else:
-            found = reader.get(kind, lambda data: [(None, _kreuzberg(kind, data).content)])(data)
+            found = [(None, _kreuzberg(kind, data).content)]
         if sum(len(text) for _, text in found) > self._limits["characters"]:
             raise UnreadableError(
                 f"it holds more than {self._limits['characters']} characters of text."
@@ -310,6 +301,19 @@ def _decoded(data: bytes) -> str:
         return data.decode("cp1252", "replace")
 
 
+_READERS: dict[str, Callable[[bytes], Pages]] = {
+    "csv": _csv,
+    "tsv": lambda data: _csv(data, "\t"),
+    "xlsx": _xlsx,
+    "pptx": _pptx,
+    "html": _html,
+    "pdf": _pdf,
+    "text": lambda data: [(None, _decoded(data))],
+    "markdown": lambda data: [(None, _decoded(data))],
+}
+"""How a kind is read; the others go to kreuzberg as they are."""
+
+
 def bound(memory_mib: int, cpu_seconds: int) -> None:
     """Limits that hold even when the parent is gone; no file can be written."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -360,7 +364,7 @@ def seal() -> bool:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: end with the parent
     given = Filter(len(program), code)
-    return (
+    return bool(
         libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
         and libc.prctl(22, 2, ctypes.byref(given), 0, 0) == 0  # PR_SET_SECCOMP
     )
