@@ -12,7 +12,6 @@ In this order, so that few settings are answered by the model:
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -191,13 +190,10 @@ def _add(
     """Add files, each with the labels that it has, here or in `labels`."""
     if labels is None:
         labels = {document.path: document.labels for document in base.documents()}
-    alike: dict[tuple[str, ...], list[Source]] = defaultdict(list)
-    for file in files:
-        alike[labels.get(file.document, ())].append(file)
-    for kept, those in alike.items():
-        added = base.add(those, labels=kept, settings=settings, progress=context.progress)
-        for one in added.failed:
-            context.progress.say(f"Not added: {one.file}: {one.reason}")
+    labelled = [replace(file, labels=labels.get(file.document, ())) for file in files]
+    added = base.add(labelled, settings=settings, progress=context.progress)
+    for one in added.failed:
+        context.progress.say(f"Not added: {one.file}: {one.reason}")
 
 
 def room(context: Context) -> int:
