@@ -6,8 +6,8 @@ The policy (`abcd_guidelines`, looked for like the data of verdicts.py) stays wh
 `policy_questions.jsonl` holds short answers only. A question has `answerable`; `where`, the
 documents that hold its answer, as `Flow > Subflow`; and `answer`, which stands in each of them
 (capitals and punctuation aside). A fifth cannot be answered from the policy, though each sounds as
-if it could. Four fifths share no five words in a row with the policy: searching for words alone
-does not find their document.
+if it could. Four fifths share no five words in a row with the policy, so that quoting does not give
+their document away.
 """
 
 from __future__ import annotations

@@ -80,7 +80,8 @@ def edit(
             agents.read(workspace, name)  # says that there is none, and which there are
             return
         if set:
-            text, said = agents.changed(before.text, set), f"set {', '.join(each.partition('=')[0] for each in set)}"
+            text = agents.changed(before.text, set)
+            said = f"set {', '.join(setting.partition('=')[0] for setting in set)}"
         else:
             _in_editor(workspace, before, message, json)
             return
