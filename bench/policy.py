@@ -6,8 +6,8 @@ The policy (`abcd_guidelines`, looked for like the data of verdicts.py) stays wh
 `policy_questions.jsonl` holds short answers only. A question has `answerable`; `where`, the
 documents that hold its answer, as `Flow > Subflow`; and `answer`, which stands in each of them
 (capitals and punctuation aside). A fifth cannot be answered from the policy, though each sounds as
-if it could. Four fifths share no five words in a row with the policy: searching for words alone
-does not find their document.
+if it could. Four fifths share no five words in a row with the policy, so that quoting does not give
+their document away.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 from assay.store.files import write_atomic, write_atomic_lines
 from verdicts import data_folder
 
+ABSTAIN = "The guidelines do not say."
 QUESTIONS = Path(__file__).parent / "policy_questions.jsonl"
 
 
@@ -60,11 +61,16 @@ def runs(text: str, length: int = 5) -> set[tuple[str, ...]]:
 
 
 def main() -> None:
-    """Write both for `assay init --docs` and `assay knowledge`."""
+    """Write both for `assay init NAME --data questions.jsonl --docs documents`."""
     folder = Path(sys.argv[1])
     for where, text in documents().items():
         write_atomic(folder / "documents" / file_name(where), text)
-    rows = [row | {"files": [file_name(where) for where in row["where"]]} for row in questions()]
+    rows = []
+    for row in questions():
+        files = [file_name(where) for where in row["where"]]
+        # What three documents say alike counts as found in the first of them only.
+        answer = row["answer"] or ABSTAIN
+        rows.append(row | {"answer": answer, "document": files[0] if files else ""})
     write_atomic_lines(
         folder / "questions.jsonl", (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     )

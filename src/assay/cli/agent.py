@@ -80,7 +80,8 @@ def edit(
             agents.read(workspace, name)  # says that there is none, and which there are
             return
         if set:
-            text, said = agents.changed(before.text, set), f"set {', '.join(set)}"
+            text = agents.changed(before.text, set)
+            said = f"set {', '.join(setting.partition('=')[0] for setting in set)}"
         else:
             _in_editor(workspace, before, message, json)
             return
@@ -238,8 +239,9 @@ def _print_saved(saved: Any, before: Any, json: bool) -> None:
     elif saved == before:
         print(f"{saved.label} says this already; nothing was saved.")
     else:
-        print(f"Saved: {saved.label}. A release serves it once it is promoted:")
-        print(f"  assay release promote RELEASE {saved.label}")
+        print(f"Saved: {saved.label}. What is served has not changed.")
+        print(f"  assay compare --agent {saved.label}            # measures it")
+        print(f"  assay release promote RELEASE {saved.label}    # serves it")
 
 
 def _lines(value: Any) -> list[str]:
