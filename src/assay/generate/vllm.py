@@ -354,7 +354,8 @@ class Stream(Iterator[Piece | End]):
         return reply
 
     def _answer(self, reply: httpx.Response) -> Iterator[Piece | End]:
-        finish, usage = None, {}
+        finish: str | None = None
+        usage: dict[str, Any] = {}
         for event in events(reply.iter_lines()):
             usage = event.get("usage") or usage
             for choice in event["choices"]:
