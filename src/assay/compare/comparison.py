@@ -26,7 +26,7 @@ from assay.compare.entries import Settings
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.performance import measure_performance
 from assay.compare.result import DataSection, Plan, Result
-from assay.compare.saved import as_candidates, load_saved
+from assay.compare.saved import as_candidates, load_saved, refuse_leak
 from assay.compare.verdict import planned_effect
 from assay.config import Config
 from assay.errors import AssayError, ConfigError, DataError, UsageError
@@ -97,6 +97,9 @@ def compare(
     saved = load_saved(agents, parts.split, parts.holdout, bench.store, taken=predictions)
     built, warnings = build_all(parts, bench, predictions)
     built += as_candidates(saved, built, parts.validation, bench)
+    for one in built:
+        if one.agent.route is not None:
+            refuse_leak(one.name, one.agent, parts.split, parts.holdout, bench.store)
     id = _identity(parts, bench, built)
     folder = bench.store.folder / "comparisons" / id[:16]
     ended = records.finished(bench.store, id)
@@ -106,10 +109,17 @@ def compare(
     performances = {
         c.name: measure_performance(c.agent, parts.validation, bench, folder) for c in built
     }
+    arms = {
+        c.name: {
+            id: measure_performance(part.agent, parts.validation, bench, folder)
+            for id, part in c.arms.items()
+        }
+        for c in built
+    }
     forgotten = {
         c.name: forgetting_of(c.agent.model.removeprefix("version:"), bench.engines, bench.progress)
         for c in built
-        if c.fine_tuned
+        if c.agent.model.startswith("version:")
     }
     plan = records.written_plan(bench.store, id) or write_plan(parts, bench, built, id)
     records.begin(bench.store, id, parts.holdout, plan, folder)
@@ -127,9 +137,12 @@ def compare(
         alpha=ALPHA,
     )
     measured = {c.name: _answer(c, examples, bench, outside) for c in built}
-    taken = [Taken(c, measured[c.name], performances[c.name], forgotten.get(c.name)) for c in built]
+    taken = [
+        Taken(c, measured[c.name], performances[c.name], forgotten.get(c.name), arms[c.name])
+        for c in built
+    ]
     result = conclude(id, plan, taken, examples, parts.data, bench, warnings)
-    records.finish(bench.store, result, answer_rows(examples, measured), folder)
+    records.finish(bench.store, result, answer_rows(examples, built, measured), folder)
     return Comparison(result, folder)
 
 
@@ -137,7 +150,6 @@ def build_all(
     parts: Parts, bench: Bench, predictions: Mapping[str, Path]
 ) -> tuple[list[Candidate], list[str]]:
     """Every candidate that can be built, and a sentence for each that cannot."""
-    context = Context(parts.train, parts.validation, bench, parts.holdout)
     built: list[Candidate] = []
     warnings: list[str] = []
     names = ways(bench.config.candidates, bench.config.task)
@@ -145,6 +157,8 @@ def build_all(
         for name in names:
             bench.progress.say(f"Candidate {name}")
             try:
+                there = {one.name: one for one in built}
+                context = Context(parts.train, parts.validation, bench, parts.holdout, there)
                 candidate = builder(name)(context)
             except (ConfigError, DataError):
                 raise
