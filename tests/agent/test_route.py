@@ -79,7 +79,7 @@ def test_rules_go_by_what_stands_in_the_input(store: Store) -> None:
         "x" * 21: "b",
         "x" * 39: "b",
         "x" * 40: "d",
-        "Wo ist Geld?": "c",
+        "Ich möchte gern wissen, warum meine Überweisung noch nicht da ist.": "c",
         "12 34": "d",
         "": "d",
         "refund " + "x" * 20: "a",

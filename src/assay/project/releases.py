@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.agent.agent import Agent
+from assay.agent.routing import leaves
 from assay.compare.records import finished
 from assay.config import REMOTE
 from assay.errors import UsageError
@@ -64,7 +65,8 @@ def canary(
 
 
 def _gate(workspace: Workspace, progress: Progress) -> Parity | None:
-    """Asks the engine that will serve an agent whether it answers as the one that was measured.
+    """Asks the engine that will serve an agent whether it answers as the one that was measured; of
+    a route, each of its arms.
 
     Only of language models on this machine, and only where there are validation examples to ask: a
     folder that is no project has none.
@@ -74,6 +76,10 @@ def _gate(workspace: Workspace, progress: Progress) -> Parity | None:
         return None
 
     def ask(agent: Agent) -> None:
+        for one in leaves(agent, workspace.store).values():
+            ask_one(one)
+
+    def ask_one(agent: Agent) -> None:
         if agent.kind != "chat" or agent.model.startswith(REMOTE):
             return
         from assay.generate.serving_local import LocalServing
