@@ -50,7 +50,7 @@ def test_a_result_with_routes_survives_json_and_one_without_is_read() -> None:
 
 
 def test_a_tie_with_random_is_reported_as_one() -> None:
-    assert "Beside random mixing at the same cost a tie" in wording.routing(routing_of(0.0))
+    assert "Beside random mixing at the same cost it is a tie" in wording.routing(routing_of(0.0))
     assert "ahead of random mixing at the same cost" in wording.routing(routing_of(3.0))
 
 

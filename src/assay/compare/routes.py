@@ -59,10 +59,9 @@ def routing_of(
     price = _costs(ids, costs, cascade) if len(ids) == 2 else None
     found = worth(scores, chosen, costs=price, groups=own)
     need = needs(route, examples, arms[0].answers, bench.store)
-    section = bench.config.route
-    target = None if route.kind == "rules" or section is None else section.target
-    if section is not None and section.most_strong is not None:
-        target = None
+    # What a saved route was made for is not known; rules were made for nothing.
+    section = bench.config.route if candidate.name in ("cascade", "router") else None
+    target = None if section is None or section.most_strong is not None else section.target
     routed = scores[np.arange(len(chosen)), chosen]
     asked_first = 1.0 if cascade else found.shares[0]
     return Routing(

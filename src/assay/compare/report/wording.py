@@ -147,9 +147,8 @@ def routing(found: Routing) -> str:
             f"chosen for on validation, {kept[found.against_target.call]}."
         )
     if found.curve is not None:
-        said.append(
-            "Over all thresholds: " + _beside("random mixing", found.curve.area, "on average ")
-        )
+        everywhere = " on average over all thresholds"
+        said.append(_beside("random mixing", found.curve.area, everywhere))
     said.append(
         f"Always choosing right would reach {in_100(worth.oracle.quality)} with "
         f"{100 * worth.oracle.share:.0f} % beyond {arms[0].name}."
@@ -157,13 +156,13 @@ def routing(found: Routing) -> str:
     return " ".join(said)
 
 
-def _beside(what: str, against: Against, how: str = "") -> str:
+def _beside(what: str, against: Against, where: str = "") -> str:
     apart = against.difference
     interval = f"{100 * apart.low:+.1f} to {100 * apart.high:+.1f}"
     if against.call == "tie":
-        return f"Beside {what} {how}a tie ({100 * apart.value:+.1f} points, {interval})."
+        return f"Beside {what} it is{where} a tie ({100 * apart.value:+.1f} points, {interval})."
     word = "ahead of" if against.call == "better" else "behind"
-    return f"It is {how}{word} {what} by {100 * abs(apart.value):.1f} points ({interval})."
+    return f"It is{where} {word} {what} by {100 * abs(apart.value):.1f} points ({interval})."
 
 
 def text_lost(text: Ability) -> str:
