@@ -27,6 +27,7 @@ from assay.project.init import Choices
 from assay.store.files import write_atomic, write_atomic_lines, write_json
 
 PAGE = Path(__file__).parent.parent / "docs" / "verdicts.md"
+OTHERS = "<!-- Below: made by other scripts, kept. -->"
 QUICK_ROWS = 150
 
 Rows = Iterator[dict[str, Any]]
@@ -286,7 +287,8 @@ def write_page(folder: Path) -> None:
             parts.append(section(name, Result.model_validate_json(path.read_text())))
     for path in sorted((folder / "curves").glob("*.json")):
         parts.append(curve_section(path.stem, json.loads(path.read_text())))
-    write_atomic(PAGE, "\n".join(parts).rstrip() + "\n")
+    _, mark, others = PAGE.read_text(encoding="utf-8").partition(OTHERS)
+    write_atomic(PAGE, "\n".join(parts).rstrip() + "\n" + (f"\n{mark}{others}" if mark else ""))
 
 
 def main() -> None:

@@ -32,11 +32,12 @@ def test_usage_and_log_probability_are_those_of_the_model_alone() -> None:
                 logs = engine.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
             token = int(logs.argmax())
             ids.append(token)
-            total += float(logs[token])
             if token in engine.template.stop_ids:
                 break
+            total += float(logs[token])
         new = ids[len(prompt) :]
         assert answer.completion_tokens == len(new)
+        assert answer.scored_tokens == len(new) - (answer.finish == "stop")
         assert answer.logprob == pytest.approx(total, abs=1e-4)
         assert (answer.finish == "stop") == (new[-1] in engine.template.stop_ids)
         kept = new[:-1] if answer.finish == "stop" else new

@@ -30,7 +30,7 @@ class ByLength:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(runtime, "_embedder", lambda name: ByLength())
+    monkeypatch.setattr(runtime, "loaded_embedder", lambda name: ByLength())
     return Store(tmp_path / "state")
 
 
@@ -81,7 +81,7 @@ def test_a_request_is_made_as_it_was_measured(
         said += [Message("user", a), Message("assistant", b)]
     said.append(Message("user", question))
     [measured] = assemble(agent, [Example("1", (*said, Message("assistant", "z")))], store)
-    asked = ask(Served("a@1", "m", agent), said, (), Wishes(), store)
+    [asked] = ask(Served("a@1", "m", agent), said, (), Wishes(), store)
     assert asked.messages == measured.messages
     sampling = asked.sampling
     assert (sampling.max_new_tokens, sampling.temperature, sampling.seed) == (

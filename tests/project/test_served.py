@@ -105,7 +105,8 @@ def test_no_path_is_a_model(workspace: Workspace, tmp_path: Path) -> None:
 def test_what_a_client_says_goes_before_what_the_agent_says(workspace: Workspace) -> None:
     served = resolve_agent(workspace, AGENT)
     wishes = Wishes(max_new_tokens=3, temperature=0.5)
-    sampling = ask(served, [Message("user", "a")], (), wishes, workspace.store).sampling
+    [asked] = ask(served, [Message("user", "a")], (), wishes, workspace.store)
+    sampling = asked.sampling
     assert (sampling.max_new_tokens, sampling.temperature, sampling.seed) == (3, 0.5, None)
 
 
@@ -113,7 +114,8 @@ def test_an_enforced_form_stays(workspace: Workspace) -> None:
     agent = AGENT.model_copy(update={"choices": ("x", "y"), "constrained": True})
     served = resolve_agent(workspace, agent)
     turns = [Message("user", "a")]
-    assert ask(served, turns, (), Wishes(), workspace.store).sampling.choices == ("x", "y")
+    [asked] = ask(served, turns, (), Wishes(), workspace.store)
+    assert asked.sampling.choices == ("x", "y")
     tool: dict[str, Any] = {"type": "function", "function": {"name": "f"}}
     for wishes, tools in ((Wishes(json_object=True), ()), (Wishes(), (tool,))):
         with pytest.raises(UsageError):

@@ -6,6 +6,7 @@ from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.release import policies, releases
 from assay.release.traces import traces
+from tests.agent.routes import cascade, saved
 from tests.serve.running import STARTER, Running
 
 ASKED = [{"role": "user", "content": "Write to ann.lee@harbourmail.com, please."}]
@@ -50,3 +51,36 @@ def test_traces_are_kept_once_switched_on_and_never_before(server: Running) -> N
     assert [tool["function"]["name"] for tool in kept.tools] == ["send"]
     assert "ann.lee@harbourmail.com" not in str(kept.to_dict())
     assert str(kept.answer["content"]).startswith("Write to <")
+
+
+def test_a_route_asks_its_arms_and_its_trace_says_which(server: Running) -> None:
+    store, owner = server.workspace.store, server.workspace.name
+    agent = cascade(store, "cheap", "strong")
+    saved(store, "routed-agent", agent)
+    releases.promote(store, owner, "routed", "routed-agent@1", who="test", force="a test")
+    policies.switch_on(store, owner, "routed", who="test")
+    before = len(server.engines.models)
+    made = server.client().chat.completions.create(model="routed", messages=ASKED)  # type: ignore[arg-type]
+    # This engine does not tell how sure it is: the strong arm answers, and both are paid.
+    assert server.engines.models[before:] == ["cheap", "strong"]
+    prompts = [str(asked[0][0].content) for asked in server.engine.asked[-2:]]
+    assert prompts == ["I am cheap.", "I am strong."]
+    assert made.usage is not None
+    assert made.usage.prompt_tokens == 4
+    assert made.choices[0].message.content == ASKED[0]["content"]
+    [kept] = traces(store, owner, "routed", count=9)
+    assert kept.usage is not None
+    assert agent.route is not None
+    assert kept.usage["asked"] == list(agent.route.arms)
+    assert kept.agent == agent.id
+    chunks = server.client().chat.completions.create(
+        model="routed",
+        messages=ASKED,  # type: ignore[arg-type]
+        stream=True,
+        n=2,
+    )
+    said = ["", ""]
+    for chunk in chunks:
+        for choice in chunk.choices:
+            said[choice.index] += choice.delta.content or ""
+    assert said == [ASKED[0]["content"]] * 2

@@ -6,9 +6,13 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from assay.agent.route import Route
 from assay.example import Example, Message
+
+_LATER = ("knowledge", "route")
+"""Fields that agents saved before do not have."""
 
 
 class Nearest(BaseModel):
@@ -58,9 +62,11 @@ class Agent(BaseModel):
     """How a request is made and which model answers it.
 
     Attributes:
-        kind: `chat` (a language model), `classical` (a baseline), `outside` (answers were brought).
-        model: a model reference, `version:ID`, `remote:PROVIDER/MODEL`, `classical:BLOB` or
-            `outside:BLOB`.
+        kind: `chat` (a language model), `classical` (a baseline), `outside` (answers were brought),
+            `routed` (other agents answer, each with its own prompt and model).
+        model: a model reference, `version:ID`, `remote:PROVIDER/MODEL`, `classical:BLOB`,
+            `outside:BLOB`, or `routed`.
+        route: which agent answers, of one that is `routed`.
         shown: conversations put before the input, each a list of messages in OpenAI's form.
         output_schema: JSON Schema of the answer; enforced where `constrained`.
         choices: the closed set of answers; enforced where `constrained`.
@@ -68,7 +74,7 @@ class Agent(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["chat", "classical", "outside"] = "chat"
+    kind: Literal["chat", "classical", "outside", "routed"] = "chat"
     model: str
     system_prompt: str = ""
     shown: tuple[tuple[dict[str, Any], ...], ...] = ()
@@ -80,22 +86,33 @@ class Agent(BaseModel):
     max_new_tokens: int = Field(128, ge=1)
     temperature: float = Field(0.0, ge=0)
     seed: int = 0
+    route: Route | None = None
+
+    @model_validator(mode="after")
+    def _routes_if_routed(self) -> Agent:
+        if (self.kind == "routed") != (self.route is not None):
+            raise ValueError("an agent has a route if, and only if, its kind is routed")
+        return self
 
     def canonical(self) -> str:
         """The one spelling of this agent; its sha256 is the agent's id.
 
-        Keys keep their order: a schema's properties are generated in the order they stand in. What
-        came later is left out where there is none, so that ids stay what they were.
+        Keys keep their order: a schema's properties are generated in the order they stand in.
+        What came later is left out where it is not used: ids stay what they were.
         """
-        body = self.model_dump(mode="json")
-        if self.knowledge is None:
-            del body["knowledge"]
-        return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+        unused = {name for name in _LATER if getattr(self, name) is None}
+        content = self.model_dump(mode="json", exclude=unused)
+        return json.dumps(content, separators=(",", ":"), ensure_ascii=False)
 
     @property
     def id(self) -> str:
         """Sha256 (hex) of the canonical JSON."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+def routed(route: Route) -> Agent:
+    """An agent whose requests are answered by the arms of a route."""
+    return Agent(kind="routed", model="routed", route=route)
 
 
 def as_shown(example: Example) -> tuple[dict[str, Any], ...]:

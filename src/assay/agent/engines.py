@@ -49,6 +49,10 @@ class Engines:
             ConfigError: the model is at a provider that nobody has described.
             ModelError: the model is not there or cannot be used.
         """
+        if agent.route is not None:
+            from assay.agent.routed import RoutedEngine
+
+            return RoutedEngine(agent, self.store, self.for_agent)
         if agent.model not in self._loaded:
             while len(self._loaded) >= self.keep:
                 del self._loaded[next(iter(self._loaded))]

@@ -71,7 +71,7 @@ def _nearest(
     pool = _pool(store, setting.pool)
 
     def embedder() -> Embedder:
-        return _embedder(setting.embedder)
+        return loaded_embedder(setting.embedder)
 
     pool_vectors = _pool_vectors(pool, setting.pool, setting.embedder, store, embedder)
     vectors = embedder().encode([example.input for example in examples])
@@ -94,7 +94,8 @@ def _pool(store: Store, name: str) -> tuple[Example, ...]:
 
 
 @lru_cache(maxsize=2)
-def _embedder(name: str) -> Embedder:
+def loaded_embedder(name: str) -> Embedder:
+    """The embedder of that name, loaded at its first use."""
     return load_embedder(name)
 
 

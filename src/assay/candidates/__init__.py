@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from assay.candidates.building import Candidate, Context
+from assay.config import ROUTED
 from assay.errors import ConfigError
 
 WAYS = {
@@ -17,6 +18,9 @@ WAYS = {
     "rag-few-shot": "the same few examples and passages of your documents",
     "fine-tune-rag": "a LoRA adapter trained to answer from passages",
     "prompt-optimised": "the best of many variants of the system prompt",
+    "cascade": "a cheap agent, and a strong one where it is not sure (`route`)",
+    "router": "a cheap or a strong agent, by a model that reads the input (`route`)",
+    "rules": "an agent by length, language, pattern or label of the input (`route`)",
     "baseline-majority": "always the most frequent label (label tasks; always takes part)",
     "baseline-tfidf": "TF-IDF and logistic regression (label tasks; always takes part)",
 }
@@ -24,7 +28,8 @@ BASELINES = ("baseline-majority", "baseline-tfidf")
 
 
 def ways(names: list[str], task: str) -> list[str]:
-    """The candidates of a project: those named, and for labels both baselines.
+    """The candidates of a project: those named, and for labels both baselines; routes come last,
+    since others are their arms.
 
     Raises:
         ConfigError: a name is not known, or a baseline is named for a task without labels.
@@ -41,7 +46,7 @@ def ways(names: list[str], task: str) -> list[str]:
                 f"{name} needs a label task.", where="assay.yaml, candidates", fix="Remove it."
             )
     extra = [name for name in BASELINES if task == "label" and name not in names]
-    return list(dict.fromkeys([*extra, *names]))
+    return sorted(dict.fromkeys([*extra, *names]), key=ROUTED.__contains__)
 
 
 def builder(name: str) -> Callable[[Context], Candidate]:

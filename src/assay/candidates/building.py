@@ -7,7 +7,7 @@ and validation, never a holdout: nothing in its context can read one.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,6 +50,7 @@ class Candidate:
         curated: it needs a curated training set (not only a handful of examples).
         retrained: it goes stale and is made again several times a year.
         curve: training curve, where it was trained; `best_step` is the one that was kept.
+        arms: of a route, the candidates that it asks, by the ids of their agents.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Candidate:
     curve: tuple[LossPoint, ...] = ()
     best_step: int | None = None
     warnings: tuple[str, ...] = field(default=())
+    arms: Mapping[str, Candidate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,14 @@ class Context:
 
     Attributes:
         split: sha256 of the holdout that is locked away; None where there is none.
+        built: candidates that are there already, by name.
     """
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     bench: Bench
     split: str | None = None
+    built: Mapping[str, Candidate] = field(default_factory=dict)
 
     @property
     def config(self) -> Config:
@@ -115,13 +119,18 @@ class Context:
         """
         return _liked(self.train, "training")
 
-    def measure(self, agent: Agent) -> Measurement:
-        """The agent on validation, rows with a thumb down left out: their answer is no measure.
+    @property
+    def judged(self) -> tuple[Example, ...]:
+        """The validation rows that measure: those nobody disliked, whose answer is none.
 
         Raises:
-            DataError: nothing is left.
+            DataError: there are none.
         """
-        return self.bench.measure(agent, _liked(self.validation, "validation"))
+        return _liked(self.validation, "validation")
+
+    def measure(self, agent: Agent, *, with_confidence: bool = False) -> Measurement:
+        """The agent on the validation rows that measure; see `Bench.measure`."""
+        return self.bench.measure(agent, self.judged, with_confidence=with_confidence)
 
     def chat_agent(self, **changes: object) -> Agent:
         """The agent that the configuration describes, with some of it changed."""

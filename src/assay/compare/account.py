@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import compress
 
@@ -29,8 +29,10 @@ from assay.compare.result import (
     Opening,
     Plan,
     Result,
+    Routing,
     ValidationFigure,
 )
+from assay.compare.routes import arm_names, routing_of
 from assay.compare.verdict import CandidateFigures, decide
 from assay.config import Config
 from assay.evaluate.aggregate import (
@@ -50,12 +52,17 @@ METRIC_RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """One candidate as it took part, and what it forgot where it was trained."""
+    """One candidate as it took part, and what it forgot where it was trained.
+
+    Attributes:
+        arms: of a route, how fast each agent answers that it asks, by id.
+    """
 
     candidate: Candidate
     measurement: Measurement
     performance: Performance
     forgetting: Forgetting | None
+    arms: Mapping[str, Performance] = field(default_factory=dict)
 
 
 def conclude(
@@ -106,6 +113,7 @@ def conclude(
         plan=plan,
         verdict=decision.verdict,
         curves=[_curve(one.candidate) for one in taken if one.candidate.curve],
+        routing=_routing(taken, examples, all_groups, bench),
         confusions=_confusions(taken, examples, config),
         additions=squares({one.candidate.name: one.measurement for one in taken}, groups),
         judges=list(judges),
@@ -116,10 +124,27 @@ def conclude(
     )
 
 
+def _routing(
+    taken: Sequence[Taken],
+    examples: Sequence[Example],
+    groups: Sequence[str] | None,
+    bench: Bench,
+) -> list[Routing]:
+    """The account of every candidate that routes."""
+    found = []
+    for one in taken:
+        costs = {id: _per_request(one.arms.get(id), bench.config) for id in one.candidate.arms}
+        found.append(routing_of(one.candidate, one.measurement, examples, groups, costs, bench))
+    return [routing for routing in found if routing is not None]
+
+
 def answer_rows(
-    examples: Sequence[Example], measured: Mapping[str, Measurement]
+    examples: Sequence[Example],
+    candidates: Sequence[Candidate],
+    measured: Mapping[str, Measurement],
 ) -> Iterator[AnswerRow]:
     """One row for each holdout example: what every candidate answered, and its score."""
+    named = {c.name: arm_names(c, measured[c.name]) for c in candidates}
     for i, example in enumerate(examples):
         yield AnswerRow(
             id=example.id,
@@ -128,6 +153,7 @@ def answer_rows(
             group=example.group,
             answers={name: m.answers[i].text for name, m in measured.items()},
             scores={name: m.scores[m.primary][i] for name, m in measured.items()},
+            arms={name: arms[i] for name, arms in named.items() if arms is not None},
         )
 
 
@@ -150,7 +176,7 @@ def _settings(plan: Plan) -> Settings:
 def _price(one: Taken, config: Config) -> Price:
     candidate = one.candidate
     needs = Needs(
-        prompted=candidate.agent.kind == "chat",
+        prompted=_prompted(candidate),
         curated=candidate.curated,
         retrained=candidate.retrained,
         setup_seconds=candidate.setup_seconds,
@@ -158,6 +184,21 @@ def _price(one: Taken, config: Config) -> Price:
         known=candidate.agent.kind != "outside",
     )
     return price(needs, config.costs, config.monthly_requests)
+
+
+def _prompted(candidate: Candidate) -> bool:
+    """Somebody writes a prompt: of a route, for one of its arms."""
+    if candidate.agent.route is None:
+        return candidate.agent.kind == "chat"
+    kinds = {part.agent.kind for part in candidate.arms.values()}
+    return kinds != {"classical"}
+
+
+def _per_request(performance: Performance | None, config: Config) -> float | None:
+    """USD of a request, from the machine's time."""
+    each = None if performance is None else performance.seconds_per_answer
+    hour = config.costs.machine_hour_usd
+    return None if each is None or hour is None else hour * each / 3600
 
 
 def _entry(one: Taken, cost: Price) -> Entry:

@@ -27,7 +27,7 @@ from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.judges import measure_judges
 from assay.compare.performance import measure_performance
 from assay.compare.result import DataSection, Plan, Result
-from assay.compare.saved import as_candidates, load_saved
+from assay.compare.saved import as_candidates, load_saved, refuse_leak
 from assay.compare.verdict import planned_effect
 from assay.config import Config
 from assay.errors import AssayError, ConfigError, DataError, UsageError
@@ -99,6 +99,9 @@ def compare(
     judges = measure_judges(bench)
     built, warnings = build_all(parts, bench, predictions)
     built += as_candidates(saved, built, parts.validation, bench)
+    for one in built:
+        if one.agent.route is not None:
+            refuse_leak(one.name, one.agent, parts.split, parts.holdout, bench.store)
     id = _identity(parts, bench, built)
     folder = bench.store.folder / "comparisons" / id[:16]
     ended = records.finished(bench.store, id)
@@ -108,10 +111,17 @@ def compare(
     performances = {
         c.name: measure_performance(c.agent, parts.validation, bench, folder) for c in built
     }
+    arms = {
+        c.name: {
+            id: measure_performance(part.agent, parts.validation, bench, folder)
+            for id, part in c.arms.items()
+        }
+        for c in built
+    }
     forgotten = {
         c.name: forgetting_of(c.agent.model.removeprefix("version:"), bench.engines, bench.progress)
         for c in built
-        if c.fine_tuned
+        if c.agent.model.startswith("version:")
     }
     plan = records.written_plan(bench.store, id) or write_plan(parts, bench, built, id)
     records.begin(bench.store, id, parts.holdout, plan, folder)
@@ -129,9 +139,12 @@ def compare(
         alpha=ALPHA,
     )
     measured = {c.name: _answer(c, examples, bench, outside) for c in built}
-    taken = [Taken(c, measured[c.name], performances[c.name], forgotten.get(c.name)) for c in built]
+    taken = [
+        Taken(c, measured[c.name], performances[c.name], forgotten.get(c.name), arms[c.name])
+        for c in built
+    ]
     result = conclude(id, plan, taken, examples, parts.data, bench, warnings, judges)
-    records.finish(bench.store, result, answer_rows(examples, measured), folder)
+    records.finish(bench.store, result, answer_rows(examples, built, measured), folder)
     return Comparison(result, folder)
 
 
@@ -139,7 +152,6 @@ def build_all(
     parts: Parts, bench: Bench, predictions: Mapping[str, Path]
 ) -> tuple[list[Candidate], list[str]]:
     """Every candidate that can be built, and a sentence for each that cannot."""
-    context = Context(parts.train, parts.validation, bench, parts.holdout)
     built: list[Candidate] = []
     warnings: list[str] = []
     names = ways(bench.config.candidates, bench.config.task)
@@ -147,6 +159,8 @@ def build_all(
         for name in names:
             bench.progress.say(f"Candidate {name}")
             try:
+                there = {one.name: one for one in built}
+                context = Context(parts.train, parts.validation, bench, parts.holdout, there)
                 candidate = builder(name)(context)
             except (ConfigError, DataError):
                 raise

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from assay.agent.agent import Agent
+from assay.agent.routing import arm, paths
 from assay.agent.runtime import assemble
 from assay.evaluate.measure import Bench
 from assay.evaluate.run import measure_latency
@@ -15,6 +17,7 @@ from assay.example import Example
 from assay.store.files import write_json
 
 LATENCY_PROMPTS = 6
+ROUTED_LATENCY_PROMPTS = 20
 THROUGHPUT_PROMPTS = 24
 
 
@@ -26,6 +29,8 @@ class Performance:
         p50_s, p95_s: at concurrency 1, assembling the request included.
         seconds_per_answer: at full load, the reciprocal of the throughput; what an answer costs.
         prompt_tokens, completion_tokens: means; None where the engine does not count.
+        asked: of a route, the share of the requests that each agent is asked, by its id; in a
+            cascade they add up to more than 1.
     """
 
     p50_s: float | None
@@ -33,6 +38,7 @@ class Performance:
     seconds_per_answer: float | None
     prompt_tokens: float | None
     completion_tokens: float | None
+    asked: dict[str, float] = field(default_factory=dict)
 
 
 def measure_performance(
@@ -44,6 +50,15 @@ def measure_performance(
         return Performance(**json.loads(kept.read_text(encoding="utf-8")))
     if agent.kind == "outside" or not validation:
         return Performance(None, None, None, None, None)
+    timed = _timed if agent.route is None else _timed_route
+    performance = timed(agent, validation, bench, folder)
+    write_json(kept, asdict(performance))
+    return performance
+
+
+def _timed(
+    agent: Agent, validation: tuple[Example, ...], bench: Bench, _folder: Path
+) -> Performance:
     engine = bench.engines.for_agent(agent)
     prompts = validation[:THROUGHPUT_PROMPTS]
     start = time.perf_counter()
@@ -51,15 +66,55 @@ def measure_performance(
     answers = engine.answer(requests)
     each = (time.perf_counter() - start) / len(prompts)
     latency = measure_latency(requests, engine, LATENCY_PROMPTS, progress=bench.progress)
-    performance = Performance(
+    return Performance(
         p50_s=latency[0] if latency else None,
         p95_s=latency[1] if latency else None,
         seconds_per_answer=each,
         prompt_tokens=_mean([answer.prompt_tokens for answer in answers]),
         completion_tokens=_mean([answer.completion_tokens for answer in answers]),
     )
-    write_json(kept, asdict(performance))
-    return performance
+
+
+def _timed_route(
+    agent: Agent, validation: tuple[Example, ...], bench: Bench, folder: Path
+) -> Performance:
+    """A route: each agent's own figures, as often as it is asked on all of validation.
+
+    The latency is that of whole requests, the deciding and every call included, of more prompts
+    than otherwise: it is a mixture.
+    """
+    asked = bench.measure(agent, validation).asked or ()
+    calls = Counter(id for path in asked for id in path)
+    shares = {id: count / len(validation) for id, count in calls.items()}
+    parts = {
+        id: measure_performance(arm(bench.store, id), validation, bench, folder) for id in shares
+    }
+    prompts = validation[:THROUGHPUT_PROMPTS]
+    paths(agent, prompts[:1], bench.store)  # what is loaded lazily is loaded now
+    start = time.perf_counter()
+    paths(agent, prompts, bench.store)
+    deciding = (time.perf_counter() - start) / len(prompts)
+    latency = measure_latency(
+        assemble(agent, validation, bench.store),
+        bench.engines.for_agent(agent),
+        ROUTED_LATENCY_PROMPTS,
+        progress=bench.progress,
+    )
+
+    def blended(name: str) -> float | None:
+        values = [(share, getattr(parts[id], name)) for id, share in shares.items()]
+        known = [share * value for share, value in values if value is not None]
+        return sum(known) if len(known) == len(values) else None
+
+    each = blended("seconds_per_answer")
+    return Performance(
+        p50_s=latency[0] if latency else None,
+        p95_s=latency[1] if latency else None,
+        seconds_per_answer=None if each is None else each + deciding,
+        prompt_tokens=blended("prompt_tokens"),
+        completion_tokens=blended("completion_tokens"),
+        asked=shares,
+    )
 
 
 def _mean(counts: list[int | None]) -> float | None:

@@ -14,6 +14,8 @@ from assay.evaluate.documents import Abstention, Retrieval, Support
 from assay.evaluate.factorial import Factorial
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.judging import JudgeWorth
+from assay.evaluate.routing import Against, Worth
+from assay.evaluate.routing import Curve as RouteCurve
 
 SCHEMA_VERSION = 1
 
@@ -97,6 +99,44 @@ class CandidateResult(Part):
     support: Support | None = None
     abstention: Abstention | None = None
     warnings: list[str] = []
+
+
+class RoutedArm(Part):
+    """One agent that a route asks, measured on the whole holdout by itself.
+
+    Attributes:
+        answers: share of the holdout whose answer it gave.
+        asked: share of the holdout it was asked; in a cascade the cheap arm is asked all.
+    """
+
+    name: str
+    agent: str
+    score: float
+    answers: float
+    asked: float
+    cost_per_1000: float | None = None
+
+
+class Routing(Part):
+    """What a route was worth on the holdout.
+
+    Attributes:
+        kind: `rules`, `cascade` or `learned`.
+        arms: the cheapest first.
+        target: share of the strong arm's quality that its threshold was chosen for on validation;
+            null where something else was asked for.
+        against_target: how far the route is above that share of the strong arm's quality.
+        worth: at the threshold that was chosen.
+        curve: over all thresholds; null of a route by rules.
+    """
+
+    candidate: str
+    kind: str
+    arms: list[RoutedArm]
+    target: float | None = None
+    against_target: Against | None = None
+    worth: Worth
+    curve: RouteCurve | None = None
 
 
 class PairResult(Part):
@@ -260,6 +300,7 @@ class Result(Part):
     plan: Plan
     verdict: Verdict
     curves: list[Curve] = []
+    routing: list[Routing] = []
     confusions: list[Confusion] = []
     additions: list[Factorial] = []
     judges: list[JudgeWorth] = []
@@ -270,7 +311,11 @@ class Result(Part):
 
 
 class AnswerRow(Part):
-    """One line of `answers.jsonl.gz`: one holdout example and every candidate's answer to it."""
+    """One line of `answers.jsonl.gz`: one holdout example and every candidate's answer to it.
+
+    Attributes:
+        arms: of candidates that route, which of their arms answered.
+    """
 
     id: str
     input: str
@@ -278,3 +323,4 @@ class AnswerRow(Part):
     group: str | None = None
     answers: dict[str, str]
     scores: dict[str, float]
+    arms: dict[str, str] = {}

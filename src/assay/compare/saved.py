@@ -7,6 +7,9 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from assay.agent.agent import Agent, messages_of
+from assay.agent.learned import load_router
+from assay.agent.route import Learned
+from assay.agent.routing import arm, leaves
 from assay.agent.versions import AgentVersion, load_agent
 from assay.candidates.building import Candidate
 from assay.compare.holdout import rows_held_out
@@ -45,7 +48,7 @@ def load_saved(
             )
         if _name(version) in taken:
             raise UsageError(f"{_name(version)!r} would be the name of two candidates.")
-        _refuse_leak(version.label, agent, split, holdout, store)
+        refuse_leak(version.label, agent, split, holdout, store)
     return found
 
 
@@ -71,7 +74,9 @@ def as_candidates(
             continue
         known.add(agent.id)
         bench.progress.say(f"Candidate {_name(version)}")
-        kept_up = agent.kind == "classical" or agent.model.startswith("version:")
+        asked = leaves(agent, bench.store).values()
+        tuned = any(one.model.startswith("version:") for one in asked)
+        kept_up = tuned or any(one.kind == "classical" for one in asked)
         found.append(
             Candidate(
                 name=_name(version),
@@ -80,15 +85,31 @@ def as_candidates(
                 tried=(),
                 scores=tuple(bench.measure(agent, validation).primary_scores),
                 baseline=agent.kind == "classical",
-                fine_tuned=agent.model.startswith("version:"),
+                fine_tuned=tuned,
                 curated=kept_up,
                 retrained=kept_up,
+                arms=_arms(agent, bench.store),
             )
         )
     return found
 
 
-def _refuse_leak(label: str, agent: Agent, split: Path, holdout: str, store: Store) -> None:
+def _arms(agent: Agent, store: Store) -> dict[str, Candidate]:
+    """The agents that a route asks, by id; under what name they were saved is not asked."""
+    ids = () if agent.route is None else agent.route.arms
+    made = {id: arm(store, id) for id in ids}
+    return {
+        id: Candidate(name=id[:12], kind=one.kind, agent=one, tried=(), scores=())
+        for id, one in made.items()
+    }
+
+
+def refuse_leak(label: str, agent: Agent, split: Path, holdout: str, store: Store) -> None:
+    """Refuse an agent that was made of rows that are now in the holdout, or has such an arm.
+
+    Raises:
+        HoldoutError: it was.
+    """
     leaked = rows_held_out(split, holdout, set(_rows(agent, store)))
     if leaked:
         raise HoldoutError(
@@ -100,6 +121,12 @@ def _refuse_leak(label: str, agent: Agent, split: Path, holdout: str, store: Sto
 
 def _rows(agent: Agent, store: Store) -> Iterator[str]:
     """Hashes of the rows that an agent was made of, as far as they are known."""
+    if agent.route is not None:
+        if isinstance(agent.route, Learned):
+            yield from load_router(store.get(agent.route.model)).rows
+        for id in agent.route.arms:
+            yield from _rows(arm(store, id), store)
+        return
     if agent.model.startswith("version:"):
         version = find_version(store.folder, agent.model.removeprefix("version:"))
         for data in rows_seen(version).values():

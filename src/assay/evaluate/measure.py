@@ -7,14 +7,16 @@ curve all go through `measure`, so that they cannot differ.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
 from statistics import fmean
 
+from assay.agent import routing
 from assay.agent.agent import Agent
 from assay.agent.consent import check_consent
 from assay.agent.engines import Engines, provider_of
+from assay.agent.routing import Step, follow, paths
 from assay.agent.runtime import assemble
 from assay.config import REMOTE, Config
 from assay.evaluate.graders import GradingContext, grade
@@ -35,6 +37,8 @@ class Measurement:
         counted: by grader label, False where the grader can say nothing about the example (no
             glossary term in the reference); the same examples for every agent.
         parsed: whether the primary grader could read the answer.
+        asked: of an agent with a route, the ids of the agents each example was put to; the last
+            one answered.
     """
 
     answers: list[Answer]
@@ -42,6 +46,7 @@ class Measurement:
     counted: dict[str, list[bool]]
     parsed: list[bool]
     primary: str
+    asked: tuple[tuple[str, ...], ...] | None = None
 
     @property
     def primary_scores(self) -> list[float]:
@@ -93,17 +98,45 @@ class Bench:
             ask=self._ask,
         )
 
-    def measure(self, agent: Agent, examples: Sequence[Example]) -> Measurement:
-        """Let an agent answer examples (finished batches are kept and reused), and grade."""
+    def measure(
+        self, agent: Agent, examples: Sequence[Example], *, with_confidence: bool = False
+    ) -> Measurement:
+        """Let an agent answer examples (finished batches are kept and reused), and grade.
+
+        Of a route, each arm that is asked answers every example, in a run of its own: a routed
+        answer is that run's to the token, and what an arm has answered is not generated again.
+
+        Args:
+            with_confidence: of an engine that tells log-probabilities only when asked.
+        """
+        if agent.route is None:
+            answers = self._answers(agent, examples, with_confidence=with_confidence)
+            return self.grade(answers, examples)
+        runs: dict[tuple[str, bool], list[Answer]] = {}
+
+        def ask(step: Step, places: list[int]) -> list[Answer]:
+            key = (step.id, step.sure is not None)
+            if key not in runs:
+                runs[key] = self._answers(step.agent, examples, with_confidence=key[1])
+            return [runs[key][place] for place in places]
+
+        followed = follow(paths(agent, examples, self.store), ask)
+        graded = self.grade([one.answer for one in followed], examples)
+        return replace(graded, asked=tuple(one.asked for one in followed))
+
+    def _answers(
+        self, agent: Agent, examples: Sequence[Example], *, with_confidence: bool = False
+    ) -> list[Answer]:
         requests = assemble(agent, examples, self.store, self.owner)
-        answers = run(
+        if with_confidence:
+            requests = [routing.with_confidence(request, agent) for request in requests]
+        return run(
             requests,
             self.engines.for_agent(agent),
             agent_id=agent.id,
             folder=self.store.folder / "runs",
             progress=self.progress,
         )
-        return self.grade(answers, examples)
 
     def grade(self, answers: list[Answer], examples: Sequence[Example]) -> Measurement:
         """Score answers that are there already."""

@@ -25,7 +25,7 @@ from assay.generate.engine import Answer, Engine, Request
 from assay.progress import SILENT, Progress
 from assay.store.files import write_atomic
 
-FORMAT = 1
+FORMAT = 2
 BATCH_SIZE = 64
 SILENT_BATCHES = 2  # after so many without one answer the engine is taken to be down
 OUTAGES = (ConnectionError, TimeoutError)

@@ -61,7 +61,8 @@ class Answer:
             retries: the candidate becomes incomplete; unlike an answer that cannot be parsed).
         prompt_tokens: tokens of the rendered request; None where the engine does not count.
         completion_tokens: tokens generated, the stop token included; None likewise.
-        logprob: sum of the log-probabilities (natural log) of the generated tokens, or None.
+        logprob: sum of the log-probabilities (natural log) of the text's tokens, or None. The stop
+            token is left out: engines end an answer by different ones.
         error: the reason when finish is `error`.
         tokens: of the text, where they were asked for and are known; the stop token is not told.
     """
@@ -73,6 +74,13 @@ class Answer:
     logprob: float | None = None
     error: str | None = None
     tokens: tuple[AnswerToken, ...] | None = None
+
+    @property
+    def scored_tokens(self) -> int | None:
+        """Tokens that `logprob` is the sum of; None where the answer was one choice."""
+        if self.tokens is not None or self.completion_tokens is None:
+            return None if self.tokens is None else len(self.tokens)
+        return self.completion_tokens - (self.finish == "stop")
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Answer:

@@ -20,7 +20,7 @@ import secrets
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
@@ -178,6 +178,7 @@ class Stream(Iterator[Piece | End]):
         self._ticket = Ticket()
         self._chunks: SimpleQueue[Any] = SimpleQueue()
         self._started = False
+        self._logprob, self._scored = 0.0, 0
         self._over = Event()
         self._lock = Lock()
 
@@ -198,13 +199,30 @@ class Stream(Iterator[Piece | End]):
                     while self._chunks.get() is not None:
                         pass  # the slot is free then: whoever asks next finds its prefix there
                     self.close()
-                    return end
-                if (piece := piece_of(chunk, self._sampling.logprobs)) is not None:
+                    return self._scored_end(end)
+                if (piece := self._piece(chunk)) is not None:
                     return piece
             raise StopIteration
         except BaseException:
             self.close()
             raise
+
+    def _piece(self, chunk: dict[str, Any]) -> Piece | None:
+        told, confidence = self._sampling.logprobs, self._sampling.confidence
+        piece = piece_of(chunk, 0 if told is None and confidence else told)
+        if piece is None or piece.token is None:
+            return piece
+        if piece.token.bytes:  # else it is the stop token
+            self._logprob += piece.token.logprob
+            self._scored += 1
+        if told is None:
+            return Piece(piece.text) if piece.text else None
+        return piece
+
+    def _scored_end(self, end: End) -> End:
+        if not self._sampling.confidence:
+            return end
+        return replace(end, logprob=self._logprob, scored_tokens=self._scored)
 
     def _begin(self) -> None:
         self._started = True

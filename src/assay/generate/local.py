@@ -218,8 +218,8 @@ class LocalEngine:
         logprobs = (logits.gather(1, index)[:, 0] - norms).tolist()
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             row.tokens.append(token)
-            row.logprob += logprob
             row.stopped = token in self.template.stop_ids
+            row.logprob += 0.0 if row.stopped else logprob
             if row.constraint and not row.stopped:
                 row.constraint.accept(token)
 

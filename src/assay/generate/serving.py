@@ -41,6 +41,7 @@ class Sampling:
         schema: JSON Schema that the answer must follow.
         json_object: the answer must be some JSON object.
         choices: the answer must be one of these texts.
+        confidence: the end tells the answer's log-probability.
     """
 
     max_new_tokens: int | None = None
@@ -55,6 +56,7 @@ class Sampling:
     schema: dict[str, Any] | None = field(default=None, hash=False)
     json_object: bool = False
     choices: tuple[str, ...] | None = None
+    confidence: bool = False
 
     @property
     def form(self) -> dict[str, Any] | None:
@@ -97,12 +99,17 @@ class End:
     Attributes:
         finish: `stop`: the model or a stop text ended it; `length`: cut at the limit.
         cached_tokens: of the prompt, those whose keys and values were reused.
+        logprob, scored_tokens: as `engine.Answer` has them, where `Sampling.confidence` asked.
+        asked: ids of the agents that were asked, where a route chose; the last one answered.
     """
 
     finish: Literal["stop", "length"]
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    logprob: float | None = None
+    scored_tokens: int | None = None
+    asked: tuple[str, ...] = ()
 
 
 class ServingEngine(Protocol):

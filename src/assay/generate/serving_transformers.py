@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from threading import BoundedSemaphore, Event, Lock
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,7 @@ class TransformersEngine:
         chance = random.Random(sampling.seed)
         written = Written(self._tokenizer, sampling.stop)
         decoder, stopped = PlainDecoder(model), False
+        scored, logprob = 0, 0.0
         while len(written.tokens) < limit and not (stopped or closed.is_set()):
             with decoder.running():
                 if written.tokens:
@@ -139,12 +141,17 @@ class TransformersEngine:
             ends = token in self.template.stop_ids
             if constraint and not ends:
                 constraint.accept(token)
+            if sampling.confidence and not ends:  # the model's own, as in `LocalEngine`
+                scored, logprob = scored + 1, logprob + float(logits.log_softmax(-1)[token])
             text = written.add(token, ends=ends)
             stopped = ends or written.stopped
             yield Piece(text, *self._told(logits, token, sampling.logprobs))
         if rest := written.rest():
             yield Piece(rest)
-        yield End("stop" if stopped else "length", len(ids), len(written.tokens))
+        end = End("stop" if stopped else "length", len(ids), len(written.tokens))
+        if sampling.confidence:
+            end = replace(end, logprob=logprob, scored_tokens=scored)
+        yield end
 
     def _draw(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from assay.errors import ModelError, UsageError
@@ -40,6 +41,7 @@ class WholeAnswers:
             choices=sampling.choices,
             temperature=sampling.temperature,
             seed=secrets.randbits(31) if sampling.seed is None else sampling.seed,
+            logprobs=0 if sampling.confidence else None,
         )
         length = self._engine.prompt_length(request)
         if length >= self.context_length:
@@ -51,7 +53,10 @@ class WholeAnswers:
         if answer.finish == "error":
             raise ModelError(answer.error or "the model did not answer.")
         yield Piece(answer.text)
-        yield End(answer.finish, answer.prompt_tokens or 0, answer.completion_tokens or 0)
+        end = End(answer.finish, answer.prompt_tokens or 0, answer.completion_tokens or 0)
+        if sampling.confidence:
+            end = replace(end, logprob=answer.logprob, scored_tokens=answer.scored_tokens)
+        yield end
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Refused: such an engine knows conversations only."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
+from assay.agent.routing import Step, Sure, paths
 from assay.agent.runtime import assemble
 from assay.chat.template import ToolsError
 from assay.chat.tool_text import in_words
@@ -43,11 +45,20 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an engine is asked."""
+    """What an engine is asked.
+
+    Attributes:
+        model: what the engines know it by; "" where it is known already.
+        agent: id of the agent that a route asks, else None.
+        sure: when its answer is given; None: always.
+    """
 
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...]
     sampling: Sampling
+    model: str = ""
+    agent: str | None = None
+    sure: Sure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,7 @@ class Answered:
     Attributes:
         id: what the client knows the answer by.
         messages, tools: the client's, without what the agent puts around them.
+        asked: ids of the agents that a route asked for the first answer; the last one gave it.
         answers: text and calls of each.
         seconds: from the request to the last token.
     """
@@ -71,6 +83,7 @@ class Answered:
     prompt_tokens: int
     completion_tokens: int
     seconds: float
+    asked: tuple[str, ...] = ()
 
 
 TEMPERATURE = 1.0
@@ -101,8 +114,8 @@ def ask(
     wishes: Wishes,
     store: Store,
     project: str = "",
-) -> Asked:
-    """The request that `served` makes of a conversation.
+) -> tuple[Asked, ...]:
+    """The request that `served` makes of a conversation; of a route, every call it may take.
 
     A client's own system prompt takes the place of the agent's, as an example's does in a
     comparison.
@@ -112,18 +125,34 @@ def ask(
 
     Raises:
         UsageError: the client wants another form of answer than the agent enforces.
+        ConfigError: a route that cannot be followed.
     """
-    sampling = sampling_of(wishes)
-    agent = served.agent
-    if agent is None:
-        return Asked(tuple(messages), tuple(tools), sampling)
+    if served.agent is None:
+        return (Asked(tuple(messages), tuple(tools), sampling_of(wishes), served.model),)
     # The target is never looked at; an example has one.
     example = Example("request", (*messages, Message("assistant", "")), tools=tuple(tools))
-    [made] = assemble(agent, [example], store, project)
+    [path] = paths(served.agent, [example], store)
+    routed = served.agent.route is not None
+    return tuple(
+        _asked(served.name, step, example, wishes, store, project, routed) for step in path
+    )
+
+
+def _asked(
+    name: str,
+    step: Step,
+    example: Example,
+    wishes: Wishes,
+    store: Store,
+    project: str,
+    routed: bool,
+) -> Asked:
+    sampling = sampling_of(wishes)
+    [made] = assemble(step.agent, [example], store, project)
     if made.schema is not None or made.choices is not None:
-        if wishes.schema is not None or wishes.json_object or tools:
+        if wishes.schema is not None or wishes.json_object or example.tools:
             raise UsageError(
-                f"{served.name} enforces the form of its answers; a request cannot ask for "
+                f"{name} enforces the form of its answers; a request cannot ask for "
                 "another form or bring tools."
             )
         sampling = replace(sampling, schema=made.schema, choices=made.choices)
@@ -133,7 +162,9 @@ def ask(
         sampling = replace(sampling, temperature=made.temperature)
         if wishes.seed is None:
             sampling = replace(sampling, seed=made.seed)
-    return Asked(made.messages, made.tools, sampling)
+    sampling = replace(sampling, confidence=step.sure is not None)
+    id = step.id if routed else None
+    return Asked(made.messages, made.tools, sampling, step.agent.model, id, step.sure)
 
 
 class Answer(Iterator[Piece | End]):
@@ -174,3 +205,64 @@ class Answer(Iterator[Piece | End]):
         close = getattr(self._stream, "close", None)
         if close is not None:
             close()
+
+
+class Routed(Iterator[Piece | End]):
+    """The stream of a route: an answer that may not be sure enough is held back until it is whole.
+
+    Each call is asked only when the one before has not sufficed; the end tells the tokens of all,
+    and who was asked.
+
+    Args:
+        find: the engine of a model.
+        path: the calls, the last of which answers whatever comes.
+    """
+
+    def __init__(self, find: Callable[[str], ServingEngine], path: Sequence[Asked]) -> None:
+        self._find, self._path = find, tuple(path)
+        self._items = self._answer()
+        self._now: Answer | None = None
+        self._closed = False
+
+    def __next__(self) -> Piece | End:
+        return next(self._items)
+
+    def close(self) -> None:
+        """Free the slot of the engine that is answering; none is asked after it."""
+        self._closed = True
+        if self._now is not None:
+            self._now.close()
+
+    def _answer(self) -> Iterator[Piece | End]:
+        spent = End("stop", 0, 0)
+        for asked in self._path:
+            if self._closed:
+                return
+            self._now = Answer(partial(self._find, asked.model), asked)
+            held: list[Piece] = []
+            for item in self._now:
+                if isinstance(item, Piece):
+                    if asked.sure is None:
+                        yield item
+                    else:
+                        held.append(item)
+                    continue
+                spent = _together(spent, item, asked.agent)
+                if asked.sure is None or asked.sure.enough(item.logprob, item.scored_tokens):
+                    yield from held
+                    yield spent
+                    return
+                break
+            else:  # it broke off; who reads finds that there is no end
+                return
+
+
+def _together(before: End, end: End, agent: str | None) -> End:
+    """The end of a call, with what was spent before it."""
+    return replace(
+        end,
+        prompt_tokens=before.prompt_tokens + end.prompt_tokens,
+        completion_tokens=before.completion_tokens + end.completion_tokens,
+        cached_tokens=before.cached_tokens + end.cached_tokens,
+        asked=(*before.asked, *([] if agent is None else [agent])),
+    )

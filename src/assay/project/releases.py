@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.agent.agent import Agent
+from assay.agent.routing import leaves
 from assay.compare.records import finished
 from assay.config import REMOTE
 from assay.errors import NotFoundError, StateError, UsageError
@@ -105,7 +106,8 @@ def _check_owner(workspace: Workspace, by: By, label: str) -> None:
 def _gate(
     workspace: Workspace, engines: ServingEngines | None, progress: Progress
 ) -> Parity | None:
-    """Asks the engine that will serve an agent whether it answers as the one that was measured.
+    """Asks the engine that will serve an agent whether it answers as the one that was measured; of
+    a route, each of its arms.
 
     Only of language models on this machine, and only where there are validation examples to ask: a
     folder that is no project has none.
@@ -115,6 +117,10 @@ def _gate(
         return None
 
     def ask(agent: Agent) -> None:
+        for one in leaves(agent, workspace.store).values():
+            ask_one(one)
+
+    def ask_one(agent: Agent) -> None:
         if agent.kind != "chat" or agent.model.startswith(REMOTE):
             return
         if not workspace.gate.acquire(blocking=False):

@@ -165,6 +165,7 @@ class Workspace:
                 "prompt_tokens": said.prompt_tokens,
                 "completion_tokens": said.completion_tokens,
                 "seconds": said.seconds,
+                **({"asked": list(said.asked)} if said.asked else {}),
             },
         )
 

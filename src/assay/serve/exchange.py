@@ -18,7 +18,7 @@ from assay.errors import ConfigError, ModelError
 from assay.example import Message, ToolCall
 from assay.generate.constrained import check_schema
 from assay.generate.serving import End, Piece, Sampling
-from assay.project.answering import Answer, Answered, Asked, Wishes, ask
+from assay.project.answering import Answered, Asked, Routed, Wishes, ask
 from assay.project.served import Served, resolve
 from assay.project.workspace import Workspace
 from assay.serve.auth import Caller
@@ -135,6 +135,12 @@ class Exchange:
             "cached": sum(max(end.cached_tokens for end in group) for group in prompts),
         }
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Ids of the agents that a route asked for the first answer, once it has come."""
+        end = self.choices[0].end if self.choices else None
+        return () if end is None else end.asked
+
     async def answered(self, answers: Sequence[tuple[str, Sequence[ToolCall]]]) -> None:
         """Tell those who keep traces; that they cannot write takes no answer from its client."""
         workspace: Workspace = self.request.app.state.workspace
@@ -151,6 +157,7 @@ class Exchange:
             prompt_tokens=self.usage()["prompt"],
             completion_tokens=self.usage()["completion"],
             seconds=time.perf_counter() - self._began,
+            asked=self.asked,
         )
         for watch in workspace.watchers:
             try:
@@ -201,18 +208,16 @@ async def converse(
     """
     workspace: Workspace = request.app.state.workspace
 
-    def prepare() -> tuple[Served, Asked]:
+    def prepare() -> tuple[Served, tuple[Asked, ...]]:
         served = resolve(workspace, model, caller.project, caller.key_id)
         if wishes.schema is not None:
             _check(wishes.schema, form)
         return served, ask(served, messages, tools, wishes, workspace.store, caller.project)
 
-    served, asked = await run_in_threadpool(prepare)
-    find = partial(request.app.state.engines.engine, served.model)
-    starts = [
-        partial(Answer, find, replace(asked, sampling=sampling))
-        for sampling in several(asked.sampling, count)
-    ]
+    served, path = await run_in_threadpool(prepare)
+    find = request.app.state.engines.engine
+    seeded = [[replace(a, sampling=one) for one in several(a.sampling, count)] for a in path]
+    starts = [partial(Routed, find, calls) for calls in zip(*seeded, strict=True)]
     exchange = Exchange(request, caller, served, starts, prefix, messages, count, tools)
     await exchange.begin()
     return exchange

@@ -1,4 +1,4 @@
-"""Charts as SVG text: forest of differences, cost against quality, training curve, forgetting.
+"""Charts as SVG text: forest of differences, cost against quality, training, routing, forgetting.
 
 Colours are classes of report.css, so that they follow light and dark. Every text is escaped.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from markupsafe import Markup, escape
 
 from assay.compare.report.wording import in_100, perplexity, usd
-from assay.compare.result import CandidateResult, Curve, PairResult, Result
+from assay.compare.result import CandidateResult, Curve, PairResult, Result, Routing
 from assay.evaluate.forgetting import Ability, Forgetting
 
 WIDTH = 860
@@ -216,6 +216,56 @@ def training(curve: Curve) -> Markup:
         body.append(_line(place, top, place, height - 40, "bar-line"))
         body.append(_text(place + 5, top + 10, "kept", "start", "tick"))
     return _svg(height, f"training curve of {curve.candidate}", body)
+
+
+def routing(found: Routing) -> Markup:
+    """Quality by the strong arm's share, with its band; nothing of rules, which have one point."""
+    if found.curve is None:
+        return Markup("")
+    left, right, top, bottom, height = 60.0, 190.0, 14.0, 44.0, 320.0
+    points = sorted(found.curve.points, key=lambda point: point.share)
+    worth = found.worth
+    values = [end for p in points for end in (p.quality.low, p.quality.high)]
+    least, most = min(values), max(*values, worth.oracle.quality)
+    room = 0.06 * (most - least) or 0.01
+    low, high = max(0.0, least - room), min(1.0, most + room)
+
+    def x(share: float) -> float:
+        return left + (WIDTH - left - right) * share
+
+    def y(score: float) -> float:
+        return top + (height - top - bottom) * (high - score) / (high - low)
+
+    def path(pairs: list[tuple[float, float]]) -> str:
+        return " ".join(f"{x(share):.1f},{y(score):.1f}" for share, score in pairs)
+
+    body = []
+    for tick in _ticks(100 * low, 100 * high, 5):
+        body.append(_line(left, y(tick / 100), WIDTH - right, y(tick / 100), "grid"))
+        body.append(_text(left - 8, y(tick / 100) + 4, f"{tick:g}", "end", "tick"))
+    for percent in range(0, 101, 20):
+        body.append(_text(x(percent / 100), height - 24, f"{percent} %", "middle", "tick"))
+    said = f"answers by {found.arms[-1].name}"
+    body.append(_text((left + WIDTH - right) / 2, height - 6, said, "middle", "tick"))
+    above = [(p.share, p.quality.high) for p in points]
+    below = [(p.share, p.quality.low) for p in reversed(points)]
+    body.append(f'<polygon points="{path(above + below)}" class="band"/>')
+    mixed = [(p.share, p.random) for p in points]
+    body.append(f'<polyline points="{path(mixed)}" class="curve base"/>')
+    drawn = [(p.share, p.quality.value) for p in points]
+    body.append(f'<polyline points="{path(drawn)}" class="curve plain"/>')
+    share, quality = worth.shares[-1], worth.quality
+    body.append(_line(x(share), y(quality.low), x(share), y(quality.high), "whisker chosen"))
+    marks = [
+        (share, quality.value, "chosen", found.candidate),
+        (worth.oracle.share, worth.oracle.quality, "base", "always right"),
+        (0.0, found.arms[0].score, "plain", found.arms[0].name),
+        (1.0, found.arms[-1].score, "plain", found.arms[-1].name),
+    ]
+    for place, score, style, name in marks:
+        body.append(f'<circle cx="{x(place):.1f}" cy="{y(score):.1f}" r="5" class="dot {style}"/>')
+        body.append(_text(x(place) + 9, y(score) + 4, name, "start", "name"))
+    return _svg(height, f"quality of {found.candidate} by the share of its strong arm", body)
 
 
 def forgetting(found: Forgetting) -> Markup:

@@ -62,6 +62,7 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         scores=charts.scores(result),
         forest=charts.forest(result.pairs, result.margin),
         quality=charts.cost_against_quality(ranked, result.verdict.recommend),
+        routes=[(routing, charts.routing(routing)) for routing in result.routing],
         curves=[(curve, charts.training(curve)) for curve in result.curves],
         forgot=[
             (c.name, c.forgetting, charts.forgetting(c.forgetting))

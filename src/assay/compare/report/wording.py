@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from assay.compare.result import CandidateResult, Result
+from assay.compare.result import CandidateResult, Result, Routing
 from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.forgetting import SMALL, Ability, Forgetting
 from assay.evaluate.judging import JudgeWorth
+from assay.evaluate.routing import Against
 
 TITLES = {
     "prompt": "system prompt alone",
@@ -19,6 +20,9 @@ TITLES = {
     "rag-few-shot": "the same examples, and passages of your documents",
     "fine-tune-rag": "a model trained to answer from passages",
     "prompt-optimised": "the best of many system prompts",
+    "cascade": "a cheap agent, a strong one where it is not sure",
+    "router": "a cheap or a strong agent, by a learned look at the input",
+    "rules": "an agent by rules about the input",
     "baseline-majority": "always the most frequent answer",
     "baseline-tfidf": "a classical word-count classifier",
     "outside": "answers brought from elsewhere",
@@ -186,6 +190,42 @@ def forgetting(found: Forgetting) -> str:
         f"simple instructions followed before, {count(followed, followed.tuned)} after. "
         + (lost if found.worse or text.low > 0 else "No loss shows.")
     )
+
+
+def routing(found: Routing) -> str:
+    """What a route was worth, in a few sentences."""
+    worth, arms = found.worth, found.arms
+    shares = ", ".join(f"{100 * arm.answers:.0f} % of the answers by {arm.name}" for arm in arms)
+    single = arms[worth.best_arm]
+    said = [
+        f"{found.candidate}: {in_100(worth.quality.value)} of 100 "
+        f"({in_100(worth.quality.low)} – {in_100(worth.quality.high)}), {shares}.",
+        _beside("random mixing at the same cost", worth.random),
+        _beside(f"the best single one, {single.name} ({in_100(single.score)}),", worth.best_single),
+    ]
+    if found.target is not None and found.against_target is not None:
+        kept = {"better": "is kept", "worse": "is missed", "tie": "may be kept or missed"}
+        said.append(
+            f"{100 * found.target:g} % of {arms[-1].name}'s quality, which the threshold was "
+            f"chosen for on validation, {kept[found.against_target.call]}."
+        )
+    if found.curve is not None:
+        everywhere = " on average over all thresholds"
+        said.append(_beside("random mixing", found.curve.area, everywhere))
+    said.append(
+        f"Always choosing right would reach {in_100(worth.oracle.quality)} with "
+        f"{100 * worth.oracle.share:.0f} % beyond {arms[0].name}."
+    )
+    return " ".join(said)
+
+
+def _beside(what: str, against: Against, where: str = "") -> str:
+    apart = against.difference
+    interval = f"{100 * apart.low:+.1f} to {100 * apart.high:+.1f}"
+    if against.call == "tie":
+        return f"Beside {what} it is{where} a tie ({100 * apart.value:+.1f} points, {interval})."
+    word = "ahead of" if against.call == "better" else "behind"
+    return f"It is{where} {word} {what} by {100 * abs(apart.value):.1f} points ({interval})."
 
 
 def text_lost(text: Ability) -> str:

@@ -1,0 +1,182 @@
+"""What the ways that route share: their arms, measured on validation, and the agent they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import compress
+
+import numpy as np
+
+from assay.agent.agent import Agent, routed
+from assay.agent.consent import check_consent
+from assay.agent.engines import provider_of
+from assay.agent.route import Route
+from assay.agent.routing import arm as agent_of
+from assay.agent.routing import leaves
+from assay.agent.runtime import assemble
+from assay.agent.versions import find_version, save_agent
+from assay.candidates.building import Candidate, Context, Tried
+from assay.config import REMOTE, RouteSection
+from assay.errors import ConfigError, UsageError
+from assay.evaluate.measure import Measurement
+from assay.evaluate.stats import Floats
+from assay.example import Example
+from assay.generate.remote import split_reference
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """An agent that a route may ask, as a candidate, whether it takes part itself or not.
+
+    Attributes:
+        measurement: on validation.
+    """
+
+    id: str
+    candidate: Candidate
+    measurement: Measurement
+
+
+def arm(context: Context, name: str, *, with_confidence: bool = False) -> Arm:
+    """The arm of a name: a candidate, `NAME@VERSION`, or a model that the prompt is put to.
+
+    Raises:
+        ConfigError: there is none of that name, it cannot answer, or is at a provider that rows
+            may not be sent to.
+    """
+    candidate = _candidate(context, name)
+    save_agent(context.store, candidate.name, candidate.agent, message="arm of a route")
+    refuse_unsent(context, candidate.agent, context.judged)
+    measurement = context.measure(candidate.agent, with_confidence=with_confidence)
+    if measurement.incomplete:
+        raise ConfigError(
+            f"{name} left answers out on validation, so that nothing can be routed to it.",
+            where="assay.yaml, route",
+            fix="See why it does not answer, or name another arm.",
+        )
+    return Arm(candidate.agent.id, candidate, measurement)
+
+
+def _candidate(context: Context, name: str) -> Candidate:
+    from assay.candidates import WAYS, builder
+
+    if name in context.built:
+        return context.built[name]
+    if name in WAYS:
+        return builder(name)(context)
+    if "@" in name:
+        try:
+            version = find_version(context.store, name)
+        except UsageError as error:
+            raise ConfigError(error.what, where="assay.yaml, route", fix=error.fix) from None
+        agent = agent_of(context.store, version.agent)
+        return _as_candidate(version.name, agent)
+    return _as_candidate(name, context.chat_agent(model=name))
+
+
+def _as_candidate(name: str, agent: Agent) -> Candidate:
+    """What it cost to make is spent; what it costs to keep is not."""
+    kept_up = agent.kind == "classical" or agent.model.startswith("version:")
+    return Candidate(
+        name=name,
+        kind=name,
+        agent=agent,
+        tried=(),
+        scores=(),
+        baseline=agent.kind == "classical",
+        fine_tuned=agent.model.startswith("version:"),
+        curated=kept_up,
+        retrained=kept_up,
+    )
+
+
+def refuse_unsent(context: Context, agent: Agent, examples: Sequence[Example]) -> None:
+    """Refuse to send rows to a provider that the project has not agreed to."""
+    for leaf in leaves(agent, context.store).values():
+        if leaf.model.startswith(REMOTE):
+            name, _ = split_reference(leaf.model)
+            provider = provider_of(context.config.providers, name)
+            requests = assemble(leaf, examples, context.store)
+            check_consent(name, provider, requests, context.progress)
+
+
+def two_arms(context: Context, *, with_confidence: bool = False) -> tuple[RouteSection, Arm, Arm]:
+    """Cheap and strong arm of the `route` section.
+
+    Args:
+        with_confidence: the cheap arm must tell how sure it is.
+
+    Raises:
+        ConfigError: there is no such section, or an arm cannot answer.
+    """
+    route = context.config.route
+    if route is None or route.cheap is None or route.strong is None:
+        raise ConfigError(
+            "a route needs a cheap and a strong arm.",
+            where="assay.yaml, route",
+            fix="Add `route: {cheap: ..., strong: ...}`.",
+        )
+    cheap = arm(context, route.cheap, with_confidence=with_confidence)
+    strong = arm(context, route.strong)
+    if cheap.id == strong.id:
+        raise ConfigError(
+            f"{route.cheap} and {route.strong} are the same agent.",
+            where="assay.yaml, route",
+            fix="Name two that answer differently.",
+        )
+    return route, cheap, strong
+
+
+def counted(arms: Sequence[Arm]) -> tuple[Floats, list[int]]:
+    """Scores [examples, arms] on validation, and the places of the examples that count."""
+    first = arms[0].measurement
+    kept = list(compress(range(len(first.answers)), first.counted[first.primary]))
+    return np.stack([np.array(one.measurement.primary_scores) for one in arms], axis=1), kept
+
+
+def warnings_of(scores: Floats, strong: str) -> tuple[str, ...]:
+    """What a reader must know where there is nothing to route for."""
+    cheap, best = scores.mean(axis=0)
+    if best > cheap:
+        return ()
+    return (
+        f"On validation {strong} was no better than the cheap arm ({100 * best:.1f} against "
+        f"{100 * cheap:.1f} of 100), so that nothing is gained by routing to it.",
+    )
+
+
+def route_candidate(
+    context: Context,
+    name: str,
+    route: Route,
+    arms: Sequence[Arm],
+    *,
+    scores: Sequence[float],
+    tried: Sequence[Tried],
+    setup_seconds: float = 0.0,
+    curated: bool = False,
+    warnings: Sequence[str] = (),
+) -> Candidate:
+    """A route as a candidate, which is kept up as all of its arms are.
+
+    Args:
+        setup_seconds: of the route itself; making its arms is added.
+        curated: it has learned from examples, and goes stale with them.
+    """
+    agent = routed(route)
+    leaves(agent, context.store)
+    parts = [one.candidate for one in arms]
+    return Candidate(
+        name=name,
+        kind=name,
+        agent=agent,
+        tried=tuple(tried),
+        scores=tuple(float(score) for score in scores),
+        setup_seconds=setup_seconds + sum(part.setup_seconds for part in parts),
+        fine_tuned=any(part.fine_tuned for part in parts),
+        curated=curated or any(part.curated for part in parts),
+        retrained=curated or any(part.retrained for part in parts),
+        warnings=tuple(warnings),
+        arms={one.id: one.candidate for one in arms},
+    )

@@ -1,0 +1,129 @@
+"""`router`: a model reads the input and says whether the cheap or the strong agent answers."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+
+from assay.agent.learned import GRID, dump_router, fit_router, out_of_fold
+from assay.agent.route import Learned
+from assay.agent.routing import leaves
+from assay.agent.runtime import loaded_embedder
+from assay.candidates.arms import (
+    Arm,
+    counted,
+    refuse_unsent,
+    route_candidate,
+    two_arms,
+    warnings_of,
+)
+from assay.candidates.building import Candidate, Context, Stopwatch, Tried
+from assay.errors import DataError
+from assay.evaluate.routing import area_above_random, threshold_for
+from assay.evaluate.stats import Floats
+from assay.example import Example
+from assay.knowledge.embed import STARTER
+
+FOLDS = 5
+LEAST = 4 * FOLDS
+MOST_TRAINING_ROWS = 500
+"""Of train that both arms answer to learn from, where neither has learned from train itself."""
+
+
+def build(context: Context) -> Candidate:
+    """The best settings of a small grid and the threshold that does what `route` asks for.
+
+    Both are judged on validation rows that the router had not seen (five folds); it then learns
+    from all of them.
+
+    Raises:
+        ConfigError: an arm cannot answer.
+        DataError: too few validation rows.
+    """
+    route, cheap, strong = two_arms(context)
+    scores, kept = counted([cheap, strong])
+    if len(kept) < LEAST:
+        raise DataError(
+            f"{len(kept)} validation examples are too few to learn where to route.",
+            fix=f"It needs {LEAST}.",
+        )
+    watch = Stopwatch()
+    examples = [context.judged[place] for place in kept]
+    more, more_scores = _of_train(context, cheap, strong)
+    vectors = loaded_embedder(STARTER).encode([e.input for e in [*examples, *more]])
+    learned = np.concatenate([scores, more_scores])
+    folds = np.concatenate([_folds(examples), np.full(len(more), -1)])
+    found = []
+    for settings in GRID:
+        need = out_of_fold(vectors, learned, settings, folds)[: len(examples)]
+        found.append((area_above_random(scores, need), settings, need))
+    best = max(found, key=lambda row: row[0])
+    tried = []
+    for row in found:
+        _, settings, need = row
+        cut = threshold_for(scores, need, target=route.target, most_strong=route.most_strong)
+        routed = np.where(need > cut, scores[:, 1], scores[:, 0])
+        said = f"{settings}: {(need > cut).mean():.0%} to {strong.candidate.name}"
+        tried.append(Tried(said, float(routed.mean()), row is best))
+    _, settings, need = best
+    cut = threshold_for(scores, need, target=route.target, most_strong=route.most_strong)
+    rows = tuple(example.content_hash() for example in [*examples, *more])
+    router = fit_router(vectors, learned, settings, rows=rows)
+    blob = context.store.put(dump_router(router))
+    return route_candidate(
+        context,
+        "router",
+        Learned(cheap=cheap.id, strong=strong.id, model=blob, threshold=cut),
+        (cheap, strong),
+        scores=np.where(need > cut, scores[:, 1], scores[:, 0]).tolist(),
+        tried=tried,
+        setup_seconds=watch.seconds(),
+        curated=True,
+        warnings=warnings_of(scores, strong.candidate.name),
+    )
+
+
+def _of_train(context: Context, cheap: Arm, strong: Arm) -> tuple[list[Example], Floats]:
+    """Training rows with both arms' scores, as many as are worth asking for.
+
+    None where an arm was made of training rows: what it scores on them is its memory.
+    """
+    agents = [
+        leaf
+        for one in (cheap, strong)
+        for leaf in leaves(one.candidate.agent, context.store).values()
+    ]
+    made_of_train = any(
+        leaf.kind == "classical"
+        or leaf.model.startswith("version:")
+        or leaf.nearest is not None
+        or leaf.shown
+        for leaf in agents
+    )
+    rows = [] if made_of_train else list(context.answered)
+    if len(rows) > MOST_TRAINING_ROWS:
+        rows = random.Random(context.config.data.split.seed).sample(rows, MOST_TRAINING_ROWS)
+    if not rows:
+        return [], np.zeros((0, 2))
+    measured = []
+    for one in (cheap, strong):
+        refuse_unsent(context, one.candidate.agent, rows)
+        measured.append(context.bench.measure(one.candidate.agent, rows))
+    primary = measured[0].primary
+    usable = [
+        i
+        for i in range(len(rows))
+        if measured[0].counted[primary][i] and all(m.answers[i].finish != "error" for m in measured)
+    ]
+    scores = np.array([[m.scores[primary][i] for m in measured] for i in usable])
+    return [rows[i] for i in usable], scores.reshape(len(usable), 2)
+
+
+def _folds(examples: list[Example]) -> Floats:
+    """[examples]: a fold each, in seeded order; a group is in one."""
+    names = [e.group if e.group is not None else f"row {i}" for i, e in enumerate(examples)]
+    distinct = sorted(set(names))
+    random.Random(0).shuffle(distinct)
+    number = {name: i % FOLDS for i, name in enumerate(distinct)}
+    return np.array([number[name] for name in names], dtype=float)
