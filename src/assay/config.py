@@ -304,8 +304,24 @@ class Provider(Strict):
 
 
 _OURS = frozenset(
-    "accept accept-encoding authorization connection content-length content-type cookie host "
-    "keep-alive proxy-authorization te trailer transfer-encoding upgrade x-api-key api-key".split()
+    [
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-api-key",
+        "api-key",
+    ]
 )
 """Headers that the configuration may not set: ours, and those that carry a key."""
 

@@ -1,9 +1,8 @@
-"""Keys of providers at rest: bound to where they belong, and to a master key that lies elsewhere."""
+"""Keys at rest: bound to where they belong, and to a master key that lies elsewhere."""
 
 from __future__ import annotations
 
 import base64
-import json
 import stat
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def test_a_key_comes_back_and_stands_nowhere_in_clear(store: Store, tmp_path: Pa
     assert kept(store, "support") == {"far": HERE[2]}
     assert kept(store, "other") == {}
     files = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
-    assert not [data for data in files if KEY.encode() in data or b"canary" in data]
+    assert not [data for data in files if KEY.encode() in data]
     master = secrets.master_file()
     assert stat.S_IMODE(master.stat().st_mode) == 0o600
     assert not master.is_relative_to(store.folder)
@@ -176,5 +175,4 @@ def test_no_two_seals_are_alike_and_masters_do_not_print(store: Store) -> None:
     with store.session() as session:
         assert bytes(session.get_one(SecretRow, HERE[:2]).sealed) != first
     (master,) = read_masters()
-    assert json.dumps(str(master.bytes)) not in repr(master)
-    assert str(master.bytes) not in repr(vars) and "bytes=" not in repr(master)
+    assert "bytes" not in repr(master)

@@ -29,7 +29,7 @@ import numpy as np
 
 from assay.agent.agent import Agent
 from assay.agent.consent import check_consent
-from assay.agent.engines import Engines, provider_of
+from assay.agent.engines import Engines
 from assay.agent.runtime import assemble
 from assay.candidates.building import Context
 from assay.chat.template import Template

@@ -106,9 +106,7 @@ def pieces(events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
         raise NoAnswerError("the answer was cut", again=True)
     usage = _usage(told)
     calls = tuple(ToolCall(id, name, said or "{}") for id, name, said in blocks.values())
-    yield End(
-        _finish(reason), usage.prompt, usage.completion, usage.cached, usage.reasoning, calls
-    )
+    yield End(_finish(reason), usage.prompt, usage.completion, usage.cached, usage.reasoning, calls)
 
 
 def _turns(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]]:

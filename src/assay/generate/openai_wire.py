@@ -181,8 +181,10 @@ def _text(content: Any) -> str:
 def _told(logprobs: Iterable[dict[str, Any]], text: str) -> Iterator[Piece]:
     """A piece for each token; text that its tokens do not spell comes without them."""
     try:
-        tokens = [(_token(one), [_token(top) for top in one.get("top_logprobs") or ()])
-                  for one in logprobs]
+        tokens = [
+            (_token(one), [_token(top) for top in one.get("top_logprobs") or ()])
+            for one in logprobs
+        ]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         tokens = []
     if "".join(token.text for token, _ in tokens) != text:

@@ -209,9 +209,7 @@ class Outbound:
                 raise WireError("the answer was cut or is no HTTP") from None
             kept = connection
             keep = not response.will_close
-            return Reply(
-                response, line, lambda: self._put_back(kept) if keep else line.hang_up()
-            )
+            return Reply(response, line, lambda: self._put_back(kept) if keep else line.hang_up())
 
     def close(self) -> None:
         """Close the connections that are not in use."""

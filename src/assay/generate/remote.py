@@ -378,7 +378,7 @@ class _Stream(Iterator[Piece | End]):
             self._hang_up()
             charged = self._charged or failure.charged
             reason = self._remote.shown(failure.reason, self._key)
-            if failure.busy:
+            if failure.busy and not charged:
                 raise BusyError(reason, failure.pause or _BUSY_S) from None
             raise RemoteError(reason, charged=charged) from None
 

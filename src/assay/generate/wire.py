@@ -227,9 +227,7 @@ def refusal(status: int, headers: Mapping[str, str], text: str) -> NoAnswerError
 
 def of_wire(error: WireError) -> NoAnswerError:
     """A request without a reply may be tried again."""
-    return NoAnswerError(
-        error.reason, again="larger" not in error.reason, charged=error.reached
-    )
+    return NoAnswerError(error.reason, again="larger" not in error.reason, charged=error.reached)
 
 
 def _retry_after(raw: str) -> float | None:

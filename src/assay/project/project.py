@@ -327,6 +327,7 @@ class Project:
 
     def _bench(self, progress: Progress, trust_code: bool) -> Bench:
         from assay.agent.engines import Engines
+        from assay.agent.providers import Providers
 
         return Bench(
             self.config,
@@ -335,7 +336,7 @@ class Project:
             Engines(
                 self.store,
                 dtype=self.config.generate.dtype,
-                providers=self.config.providers,
+                providers=Providers(self.config.providers, self.store, self.root.resolve().name),
             ),
             progress,
             trust_code,
