@@ -328,6 +328,8 @@ _OURS = frozenset(
 
 REMOTE = "remote:"
 """What a reference to a provider's model begins with."""
+RemoteModel = Annotated[str, Field(pattern=r"^remote:[a-z0-9][a-z0-9-]{0,62}/.+$")]
+"""`remote:PROVIDER/MODEL`."""
 
 
 class Costs(Strict):
@@ -372,6 +374,9 @@ class Config(Strict):
     providers: dict[str, Provider] = Field(
         default_factory=dict, description="endpoints of models elsewhere, by a name of your own"
     )
+    remote: RemoteModel | None = Field(
+        None, description="the model of the candidate `remote`: remote:PROVIDER/MODEL"
+    )
     costs: Costs = Costs()
 
     @field_validator("name")
@@ -395,7 +400,7 @@ class Config(Strict):
         if value.startswith(REMOTE):
             raise ValueError(
                 "the project's model is trained and served on this machine; a provider's model can "
-                "be fine_tune.teacher"
+                "be fine_tune.teacher, or take part as `remote`"
             )
         return value
 

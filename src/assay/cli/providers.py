@@ -49,7 +49,7 @@ def add(
     """Describe an endpoint and keep its key, encrypted. The key is never an argument."""
     from assay.project.providers import added
 
-    settings = None
+    settings: dict[str, Any] | None = None
     if url is not None:
         settings = {"base_url": url, "protocol": protocol}
         if private_network:
@@ -108,8 +108,8 @@ def rotate(
     print(f"{name}: the new key is kept, encrypted.")
 
 
-@app.command()
-def test(
+@app.command("test")
+def try_(
     name: Name,
     model: Annotated[str, typer.Option(help="a model of it, as the provider calls it")],
     folder: Folder = Path("."),

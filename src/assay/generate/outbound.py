@@ -20,7 +20,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -183,7 +183,7 @@ class Outbound:
         sent = {"Host": self._host_header, "Accept": "application/json, text/event-stream"}
         if body is not None:
             sent["Content-Type"] = "application/json"
-        sent |= self.headers | headers
+        sent |= {**self.headers, **headers}
         deadline = time.monotonic() + within_s
         method = "GET" if body is None else "POST"
         while True:
@@ -207,9 +207,8 @@ class Outbound:
             except (http.client.HTTPException, OSError, ValueError):
                 line.hang_up()
                 raise WireError("the answer was cut or is no HTTP") from None
-            kept = connection
-            keep = not response.will_close
-            return Reply(response, line, lambda: self._put_back(kept) if keep else line.hang_up())
+            free = line.hang_up if response.will_close else partial(self._put_back, connection)
+            return Reply(response, line, free)
 
     def close(self) -> None:
         """Close the connections that are not in use."""

@@ -191,7 +191,7 @@ class Remote:
         Args:
             attempt: how many there have been.
         """
-        pause = self.backoff_s * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
+        pause: float = self.backoff_s * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
         if failure.pause is None:
             return pause
         if failure.pause > LONGEST_PAUSE_S:
