@@ -374,6 +374,10 @@ class Config(Strict):
     providers: dict[str, Provider] = Field(
         default_factory=dict, description="endpoints of models elsewhere, by a name of your own"
     )
+    fallback: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="model -> who answers in its place while it fails, in order; when serving",
+    )
     remote: RemoteModel | None = Field(
         None, description="the model of the candidate `remote`: remote:PROVIDER/MODEL"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from threading import Lock
 
@@ -10,6 +10,7 @@ from assay.agent.agent import Agent
 from assay.agent.engines import Engines
 from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE, Provider
+from assay.generate.fallback import Fallback, order
 from assay.generate.remote import RemoteServing, split_reference
 from assay.generate.serving import ServingEngine, ServingEngines
 from assay.generate.whole import WholeAnswers
@@ -29,6 +30,10 @@ class AgentEngines:
         store: where classical models are.
         language: answer for the language models of this machine.
         providers: whose models `remote:PROVIDER/MODEL` names.
+        fallback: model -> who answers in its place while it fails.
+
+    Raises:
+        ConfigError: a model falls back to itself.
     """
 
     def __init__(
@@ -36,10 +41,13 @@ class AgentEngines:
         store: Store,
         language: ServingEngines,
         providers: Mapping[str, Provider] | None = None,
+        fallback: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        self._orders = {model: order(model, fallback or {}) for model in fallback or {}}
+        self._chains: dict[str, Fallback] = {}
         self._language = language
         self._whole = Engines(store, providers=providers)
-        self._remote: dict[str, tuple[Provider, RemoteServing]] = {}
+        self._remote: dict[tuple[str, bool], tuple[Provider, RemoteServing]] = {}
         self._lock = Lock()
 
     @property
@@ -49,8 +57,19 @@ class AgentEngines:
 
     def engine(self, model: str) -> ServingEngine:
         """See `ServingEngines`."""
+        if model not in self._orders:
+            return self._alone(model)
+        with self._lock:
+            if model not in self._chains:
+                finds = {
+                    name: partial(self._alone, name, retry=False) for name in self._orders[model]
+                }
+                self._chains[model] = Fallback(finds)
+            return self._chains[model]
+
+    def _alone(self, model: str, *, retry: bool = True) -> ServingEngine:
         if model.startswith(REMOTE):
-            return self._of_provider(model)
+            return self._of_provider(model, retry)
         if not model.startswith(_WHOLE):
             return self._language.engine(model)
         with self._lock:
@@ -60,15 +79,17 @@ class AgentEngines:
         """Free what the language engines hold; the rest goes with the process."""
         self._language.close()
 
-    def _of_provider(self, model: str) -> RemoteServing:
+    def _of_provider(self, model: str, retry: bool) -> RemoteServing:
         """Kept with its connections for as long as the provider's settings stay the same."""
         name, at = split_reference(model)
         provider = provider_of(self.providers, name)
         with self._lock:
-            described, engine = self._remote.get(model, (None, None))
+            kept = model, retry
+            described, engine = self._remote.get(kept, (None, None))
             if engine is None or (described is not provider and described != provider):
-                engine = RemoteServing(name, at, provider, key=partial(self.providers.key, name))
+                key = partial(self.providers.key, name)
+                engine = RemoteServing(name, at, provider, key=key, retries=None if retry else 0)
                 while len(self._remote) >= _REMOTE:
                     self._remote.pop(next(iter(self._remote)))[1].close()
-                self._remote[model] = provider, engine
+                self._remote[kept] = provider, engine
         return engine

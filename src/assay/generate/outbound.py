@@ -301,7 +301,7 @@ class Outbound:
         return addresses
 
     def _tunnel(self, deadline: float) -> socket.socket:
-        """Through the proxy, which resolves names that this machine cannot; those it can are checked.
+        """Through the proxy, which resolves what this machine cannot; what it can is checked.
 
         The proxy itself may be anywhere: whoever wrote the configuration has named it.
         """

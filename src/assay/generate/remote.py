@@ -405,7 +405,8 @@ class _Stream(Iterator[Piece | End]):
                     raise StopIteration from None
                 self._charged |= failure.charged
                 attempt += 1
-                if not failure.again or attempt > self._retries:
+                once = self._ask.sampling.once and failure.charged
+                if once or not failure.again or attempt > self._retries:
                     raise
                 pause = self._remote.wait(failure, attempt)
                 if pause is None:

@@ -43,6 +43,7 @@ class Sampling:
         choices: the answer must be one of these texts.
         tool_choice: `required`, or the name of the tool that must be called; an engine that reads
             calls out of the text follows `schema` instead, which then is the call's.
+        once: an attempt that may have cost something is not repeated.
     """
 
     max_new_tokens: int | None = None
@@ -58,6 +59,7 @@ class Sampling:
     json_object: bool = False
     choices: tuple[str, ...] | None = None
     tool_choice: str | None = None
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

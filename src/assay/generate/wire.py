@@ -123,7 +123,7 @@ def whole_text(text: str) -> str:
 
 
 def events(reply: Reply, stall_s: float) -> Iterator[dict[str, Any]]:
-    """The JSON of every `data:` line of a stream of server-sent events, `[DONE]` and pings left out.
+    """The JSON of every `data:` line of a stream, `[DONE]` and pings left out.
 
     From the first event on, only silence between two of them is limited, not the time of the whole;
     comments and pings, with which a proxy keeps the line open, break no silence.

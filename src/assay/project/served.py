@@ -84,8 +84,8 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Serve
     if target is not None:
         return Served(name, target)
     if name.startswith(REMOTE) and project == workspace.name:
-        if name.removeprefix(REMOTE).partition("/")[0] in workspace.providers:
-            split_reference(name)
+        provider, _ = split_reference(name)
+        if provider in workspace.providers:
             return Served(name, name)
     if project == workspace.name and (saved := _agent(workspace, name)):
         if saved.kind == "outside":

@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 
 from assay.agent.prices import cost_usd
-from assay.agent.providers import Providers
+from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE
 from assay.errors import AssayError, UsageError
 from assay.generate.remote import split_reference
@@ -97,23 +97,29 @@ def budgets(store: Store) -> dict[str, Budget]:
 
 
 def bounded(asked: Asked) -> Asked:
-    """The request with a limit on its answer, for without one its cost has none."""
-    if asked.sampling.max_new_tokens is not None:
-        return asked
-    return replace(asked, sampling=replace(asked.sampling, max_new_tokens=MAX_TOKENS))
+    """The request so that its cost has a bound: a limit on its answer, paid for once."""
+    limit = asked.sampling.max_new_tokens or MAX_TOKENS
+    return replace(asked, sampling=replace(asked.sampling, max_new_tokens=limit, once=True))
 
 
-def most_usd(providers: Providers, model: str, asked: Asked, count: int) -> float | None:
+def most_usd(providers: Providers, models: Sequence[str], asked: Asked, count: int) -> float | None:
     """The most that `count` answers can cost; None where a price is not known.
 
     A token is at least a byte of the request as it is sent.
+
+    Args:
+        models: one of these will answer; those of this machine cost a key nothing.
     """
-    name, at = split_reference(model)
     turns = [message.to_dict() for message in asked.messages]
     sent = json.dumps([turns, list(asked.tools), asked.sampling.schema]).encode()
     limit = asked.sampling.max_new_tokens or MAX_TOKENS
-    one = cost_usd(providers[name], at, len(sent) + _OVERHEAD, limit)
-    return None if one is None else one * count
+    most = 0.0
+    for name, at in map(split_reference, filter(is_remote, models)):
+        one = cost_usd(provider_of(providers, name), at, len(sent) + _OVERHEAD, limit)
+        if one is None:
+            return None
+        most = max(most, one)
+    return most * count
 
 
 def reserve(store: Store, key: str, usd: float | None) -> Reserved:
@@ -256,40 +262,32 @@ class UsageLog:
 
 def usage(store: Store, project: str) -> list[dict[str, Any]]:
     """Sums by key and model; `unpriced` and `uncounted` are answers that a sum leaves out."""
+    kinds = {
+        "prompt_tokens": UsageRow.prompt,
+        "cached_tokens": UsageRow.cached,
+        "completion_tokens": UsageRow.completion,
+        "reasoning_tokens": UsageRow.reasoning,
+    }
     query = (
         select(
             UsageRow.key,
             UsageRow.model,
-            func.count(),
-            func.sum(UsageRow.prompt),
-            func.sum(UsageRow.cached),
-            func.sum(UsageRow.completion),
-            func.sum(UsageRow.reasoning),
-            func.sum(UsageRow.cost),
-            func.count(UsageRow.cost),
-            func.count(UsageRow.prompt),
+            func.count().label("answers"),
+            *(func.sum(column).label(name) for name, column in kinds.items()),
+            func.sum(UsageRow.cost).label("cost"),
+            (func.count() - func.count(UsageRow.cost)).label("unpriced"),
+            (func.count() - func.count(UsageRow.prompt)).label("uncounted"),
         )
         .where(UsageRow.project == project)
         .group_by(UsageRow.key, UsageRow.model)
         .order_by(UsageRow.key, UsageRow.model)
     )
     with store.session() as session:
-        rows = session.execute(query).all()
-    return [
-        {
-            "key": key,
-            "model": model,
-            "answers": answers,
-            "prompt_tokens": prompt,
-            "cached_tokens": cached,
-            "completion_tokens": completion,
-            "reasoning_tokens": reasoning,
-            "usd": None if cost is None else float(cost) / _UNIT,
-            "unpriced": answers - priced,
-            "uncounted": answers - counted,
-        }
-        for key, model, answers, prompt, cached, completion, reasoning, cost, priced, counted in rows
-    ]
+        rows = [dict(row) for row in session.execute(query).mappings()]
+    for row in rows:
+        cost = row.pop("cost")
+        row["usd"] = None if cost is None else float(cost) / _UNIT
+    return rows
 
 
 def is_remote(model: str) -> bool:

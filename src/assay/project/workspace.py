@@ -11,6 +11,7 @@ from assay.agent.providers import Providers
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, load_config
 from assay.errors import UsageError
 from assay.example import Message
+from assay.generate.fallback import order
 from assay.generate.serving import ServingEngines
 from assay.knowledge.embed import Embedder, load_embedder
 from assay.project.access import local_user
@@ -93,7 +94,13 @@ class Workspace:
         from assay.agent.serving import AgentEngines
         from assay.generate.serving_local import LocalServing
 
-        return AgentEngines(self.store, LocalServing(self.store.folder), self.providers)
+        fallback = self.config.fallback if self.config is not None else {}
+        local = LocalServing(self.store.folder)
+        return AgentEngines(self.store, local, self.providers, fallback)
+
+    def chain(self, model: str) -> list[str]:
+        """A model and those that may answer in its place."""
+        return order(model, self.config.fallback) if self.config is not None else [model]
 
     @cached_property
     def providers(self) -> Providers:

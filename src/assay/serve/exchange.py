@@ -266,10 +266,11 @@ async def converse(
         if wishes.schema is not None:
             _check(wishes.schema, form)
         asked = ask(served, messages, tools, wishes, workspace.store)
-        if not caller.budgeted or not is_remote(served.model):
+        chain = workspace.chain(served.model)
+        if not caller.budgeted or not any(map(is_remote, chain)):
             return served, asked, None
         asked = bounded(asked)
-        most = most_usd(workspace.providers, served.model, asked, count)
+        most = most_usd(workspace.providers, chain, asked, count)
         return served, asked, reserve(workspace.store, caller.key_id, most)
 
     served, asked, reserved = await run_in_threadpool(prepare)

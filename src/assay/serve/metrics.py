@@ -42,7 +42,8 @@ class Metrics:
         )  # fmt: skip
         self._tokens = Counter(
             "assay_tokens", "Tokens read (prompt; cached: those of them that were reused) and "
-            "written (completion; reasoning: those of them that are not shown).", ["model", "kind"], registry=self.registry,
+            "written (completion; reasoning: those of them that are not shown).",
+            ["model", "kind"], registry=self.registry,
         )  # fmt: skip
 
     def began(self) -> None:
