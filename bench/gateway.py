@@ -183,7 +183,9 @@ class Client:
         reply = self._connection.getresponse()
         assert reply.status == 200, reply.read()
         first, seen = 0.0, b""
-        while part := reply.read1(65536):
+        if not stream:
+            seen = reply.read()
+        while stream and (part := reply.read1(65536)):
             seen += part
             if not first and b"word" in seen:
                 first = time.perf_counter() - began

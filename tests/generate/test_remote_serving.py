@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -153,10 +154,8 @@ def test_a_closed_stream_hangs_up_at_once_even_while_it_waits() -> None:
         ended = threading.Event()
 
         def read() -> None:
-            try:
+            with suppress(ModelError):
                 list(stream)
-            except ModelError:
-                pass
             ended.set()
 
         threading.Thread(target=read, daemon=True).start()
@@ -175,6 +174,11 @@ def test_a_connection_serves_many_requests_and_a_dropped_one_is_replaced() -> No
             connection.line._raw.shutdown(2)
         assert len(list(asked.chat(ASKED, (), Sampling()))) == 3
         assert served.connections == 2
+    with serving(lambda *_: said("ab"), keep_alive=True) as served:
+        asked = engine(served, timeout_s=2.0)
+        for _ in range(5):
+            assert len(list(asked.chat(ASKED, (), Sampling()))) == 2
+        assert served.connections == 1
 
 
 TOOL = {

@@ -91,6 +91,8 @@ class Reply:
         self.status = response.status
         self._response, self._line, self._free = response, line, free
         self._over, self._lock = False, Lock()
+        # Counted here: `read1` of Python 3.11 does not.
+        self._left = None if response.chunked else response.length
 
     def header(self, name: str) -> str:
         """A header's value, "" where there is none."""
@@ -104,21 +106,29 @@ class Reply:
         """
         size = 0
         try:
-            while part := self._response.read1(_CHUNK):
+            while part := self._read():
                 size += len(part)
                 if size > MOST_BYTES:
                     raise WireError("the answer is larger than 16 MiB")
                 yield part
-            if self._response.length:  # bytes that were announced and never came
+            if self._left:  # bytes that were announced and never came
                 raise WireError("the answer was cut")
         except TimeoutError:
             raise WireError(self._line.silence()) from None
         except (http.client.HTTPException, OSError, ValueError):
             raise WireError("the answer was cut") from None
+        self._response.close()
         with self._lock:
             over, self._over = self._over, True
         if not over:
             self._free()
+
+    def _read(self) -> bytes:
+        if self._left is None:
+            return self._response.read1(_CHUNK)
+        part = self._response.read1(min(_CHUNK, self._left)) if self._left else b""
+        self._left -= len(part)
+        return part
 
     def read(self) -> bytes:
         """The whole body; raises as `parts` does."""

@@ -68,6 +68,10 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Serve
     Raises:
         UnknownModelError: there is no such name, or it is another project's.
     """
+    if name.startswith(REMOTE) and project == workspace.name:  # no release can be called so
+        provider, _ = split_reference(name)
+        if provider in workspace.providers:
+            return Served(name, name)
     released = releases.resolve(workspace.store, project, name, key_id)
     if released is not None:
         agent = load_agent(workspace.store, released)
@@ -83,10 +87,6 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Serve
         )
     if target is not None:
         return Served(name, target)
-    if name.startswith(REMOTE) and project == workspace.name:
-        provider, _ = split_reference(name)
-        if provider in workspace.providers:
-            return Served(name, name)
     if project == workspace.name and (saved := _agent(workspace, name)):
         if saved.kind == "outside":
             raise UnknownModelError(

@@ -17,6 +17,7 @@ from assay.knowledge.embed import Embedder, load_embedder
 from assay.project.access import local_user
 from assay.project.answering import Answered
 from assay.project.project import Project
+from assay.project.served import Served
 from assay.project.spending import UsageLog
 from assay.release import traces
 from assay.store.store import Store
@@ -31,7 +32,7 @@ class Workspace:
         root: the folder; its state is in `.assay/` in it.
         name: of the project that the folder is, or `default` where it is none: the owner of its
             releases, jobs and traces, and of keys made without naming a project.
-        watchers: called with every answer that was given; the first one keeps traces.
+        watchers: called with every answer that was given, besides what keeps traces.
 
     Raises:
         UsageError: there is no such folder.
@@ -42,7 +43,7 @@ class Workspace:
         if not self.root.is_dir():
             raise UsageError("there is no such folder.", where=str(root))
         self.name = self.root.name if self._is_project else NO_PROJECT
-        self.watchers: list[Callable[[Answered], None]] = [self._keep_trace]
+        self.watchers: list[Callable[[Answered], None]] = []
         self._embedders: dict[str, Embedder] = {}
         self._lock = Lock()
 
@@ -112,6 +113,10 @@ class Workspace:
     def usage(self) -> UsageLog:
         """Where the usage of providers' models is written down."""
         return UsageLog(self.store, self.providers)
+
+    def watching(self, served: Served) -> list[Callable[[Answered], None]]:
+        """Who is told of an answer: traces are of agents alone."""
+        return [*([self._keep_trace] if served.agent is not None else []), *self.watchers]
 
     def _keep_trace(self, said: Answered) -> None:
         """Of a release that keeps traces; a request for several answers keeps the first."""

@@ -165,8 +165,8 @@ class Exchange:
 
     async def answered(self, answers: Sequence[tuple[str, Sequence[ToolCall]]]) -> None:
         """Tell those who keep traces; that they cannot write takes no answer from its client."""
-        workspace = self._workspace
-        if not workspace.watchers:
+        watchers = self._workspace.watching(self.served)
+        if not watchers:
             return
         said = Answered(
             id=self.id,
@@ -180,7 +180,7 @@ class Exchange:
             completion_tokens=self.usage()["completion"],
             seconds=time.perf_counter() - self._began,
         )
-        for watch in workspace.watchers:
+        for watch in watchers:
             try:
                 await run_in_threadpool(watch, said)
             except Exception as error:
