@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,6 +44,7 @@ def create(
     key, secret = create_key(workspace.store, project or workspace.name, name, scope or ["chat"])
     if budget is not None:
         set_budget(workspace.store, key.id, budget)
+        key = replace(key, budgeted=True)
     if json:
         as_json({**_plain(key), "key": secret})
         return
