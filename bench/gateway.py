@@ -166,6 +166,11 @@ class Client:
         self.port, self.model, self.key, self.process = port, model, key, process
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
+    def fresh(self) -> None:
+        """A new connection, used once: an old one may have been closed while others were asked."""
+        self._connection.close()
+        self.ask(stream=False)
+
     def busy_s(self) -> float:
         """Processor time that the other side has taken."""
         if self.process is None:
@@ -190,9 +195,6 @@ class Client:
             "stream": stream,
         }
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
-        if self._connection.sock is None:
-            self._connection.connect()
-            self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         began = time.perf_counter()
         self._connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
         reply = self._connection.getresponse()
@@ -217,6 +219,7 @@ def measured(clients: dict[str, Client], requests: int) -> dict[str, dict[str, l
         names = list(clients) if number % 2 == 0 else list(clients)[::-1]
         for name in names:
             client, each = clients[name], requests // ROUNDS
+            client.fresh()
             started = client.busy_s()
             for _ in range(each):
                 found[name]["whole"].append(client.ask(stream=False)[1])
@@ -284,11 +287,11 @@ def main() -> None:
                     )
                 )
                 environment |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
-                command = (
+                other_command = (
                     str(given.litellm), "--config", str(folder / "litellm.yaml"),
                     "--host", "127.0.0.1", "--port", str(other), "--num_workers", "1",
                 )  # fmt: skip
-                with process(*command, environment=environment, folder=folder) as (_, peer):
+                with process(*other_command, environment=environment, folder=folder) as (_, peer):
                     clients["litellm"] = Client(other, "mock", LITELLM_KEY, peer)
                     found = run(clients, given.warm, given.requests)
     mock.terminate()

@@ -52,7 +52,8 @@ def create_app(
     errors.install(app)
     app.state.metrics = metrics.Metrics()
     answering = (chat, completions, responses, embeddings)
-    for part in (health, metrics, models, *answering, files, uploads, fine_tuning, graders):
+    # Routes are tried in this order, and most requests are to be answered.
+    for part in (*answering, health, metrics, models, files, uploads, fine_tuning, graders):
         app.include_router(part.router)
     app.add_middleware(Gate, workspace=workspace, at_once=at_once)
     app.add_middleware(metrics.Measure, metrics=app.state.metrics)

@@ -150,7 +150,10 @@ async def _disconnected(request: Request) -> None:
 def event(data: dict[str, Any], name: str | None = None) -> str:
     """One server-sent event."""
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"{head}data: {_spelled(data)}\n\n"
+
+
+_spelled = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 DONE = "data: [DONE]\n\n"
