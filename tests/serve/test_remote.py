@@ -17,6 +17,7 @@ from assay.agent.versions import save_agent
 from assay.config import TokenPrice
 from assay.errors import ConfigError
 from assay.project import spending
+from assay.store.store import Store
 from tests.generate.provider import Served, delta, refused, said, serving, streamed
 from tests.serve.running import Running, running
 
@@ -163,9 +164,8 @@ def test_the_next_one_answers_while_the_first_fails(tmp_path: Path) -> None:
         server.workspace.usage.flush()
         [line] = spending.usage(server.workspace.store, server.workspace.name)
         assert line["model"] == "remote:near/big-1"
-        rings = {"remote:far_bad": ["remote:far/bad"]}
-        with (
-            pytest.raises(ConfigError, match="falls back to itself"),
-            before(tmp_path / "x", far, **rings),
-        ):
-            pass
+
+
+def test_a_ring_is_refused_before_anything_is_served(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="falls back to itself"):
+        AgentEngines(Store(tmp_path), None, {}, {"a": ["b"], "b": ["a"]})  # type: ignore[arg-type]
