@@ -52,7 +52,8 @@ def context_of(folder: Path, fine_tune: dict[str, Any], **fields: Any) -> Contex
         }
     )
     store = Store(folder / ".assay")
-    bench = Bench(config, folder, store, Engines(store, dtype="float32"), Watcher())
+    engines = Engines(store, dtype="float32", providers=config.providers)
+    bench = Bench(config, folder, store, engines, Watcher())
     return Context(TRAIN, TRAIN[:2], bench)
 
 

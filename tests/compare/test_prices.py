@@ -53,3 +53,13 @@ def test_an_unknown_speed_makes_requests_unknown_and_keeps_the_rest() -> None:
     assert made.yearly is None
     assert made.curation == 200
     assert price(Needs(True, False, False, 0.0, None), COSTS, 0).requests == 0
+
+
+def test_a_provider_is_paid_by_the_answer_and_not_by_the_hour() -> None:
+    told = Needs(True, False, False, 0.0, 0.36, remote=True, usd_per_answer=0.002)
+    made = price(told, COSTS, 1000)
+    assert made.per_request == 0.002
+    assert made.yearly == pytest.approx(200 + 12_000 * 0.002)
+    unknown = price(Needs(True, False, False, 0.0, 0.36, remote=True), COSTS, 1000)
+    assert unknown.per_request is None
+    assert unknown.yearly is None

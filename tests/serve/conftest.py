@@ -21,4 +21,4 @@ def server(shared_server: Running) -> Iterator[Running]:
     shared_server.engines.the = ScriptedEngine()
     shared_server.engines.missing.clear()
     yield shared_server
-    del shared_server.workspace.watchers[1:]
+    shared_server.workspace.watchers.clear()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -48,10 +49,12 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Running]:
-    """Serve a folder with scripted engines."""
+def running(
+    folder: Path, engines_of: Callable[[Workspace], Any] = lambda _: ScriptedEngines()
+) -> Iterator[Running]:
+    """Serve a folder, with scripted engines unless others are given."""
     workspace = Workspace(folder)
-    engines = ScriptedEngines()
+    engines = engines_of(workspace)
     _, key = create_key(workspace.store, workspace.name, "test", ["admin"])
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))

@@ -24,10 +24,13 @@ class RoutedEngine:
 
     Args:
         find: the engine of an arm.
+        owner: the project that asks.
     """
 
-    def __init__(self, agent: Agent, store: Store, find: Callable[[Agent], Engine]) -> None:
-        self._agent, self._store, self._find = agent, store, find
+    def __init__(
+        self, agent: Agent, store: Store, find: Callable[[Agent], Engine], owner: str = ""
+    ) -> None:
+        self._agent, self._store, self._find, self._owner = agent, store, find, owner
 
     @cached_property
     def identity(self) -> dict[str, str]:
@@ -50,7 +53,8 @@ class RoutedEngine:
         examples = [conversation(request) for request in requests]
 
         def ask(step: Step, places: list[int]) -> list[Answer]:
-            made = assemble(step.agent, [examples[place] for place in places], self._store)
+            asking = [examples[place] for place in places]
+            made = assemble(step.agent, asking, self._store, self._owner)
             if step.sure is not None:
                 made = [with_confidence(request, step.agent) for request in made]
             return self._find(step.agent).answer(made, progress)

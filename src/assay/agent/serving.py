@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from threading import Lock
 
 from assay.agent.agent import Agent
 from assay.agent.engines import Engines
+from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE, Provider
+from assay.generate.fallback import Fallback, order
+from assay.generate.remote import RemoteServing, split_reference
 from assay.generate.serving import ServingEngine, ServingEngines
 from assay.generate.whole import WholeAnswers
 from assay.store.store import Store
 
-_WHOLE = ("classical:", REMOTE)
+_WHOLE = "classical:"
+_REMOTE = 64  # models of providers whose connections are kept
 _CONTEXT = 2**20  # such engines count themselves what is too long
 
 
 class AgentEngines:
     """`ServingEngines` for every kind of agent.
 
-    Classical models and models at a provider answer whole, by the engines of a comparison.
+    Classical models answer whole, by the engines of a comparison.
 
     Args:
         store: where classical models are.
         language: answer for the language models of this machine.
         providers: whose models `remote:PROVIDER/MODEL` names.
+        fallback: model -> who answers in its place while it fails.
+
+    Raises:
+        ConfigError: a model falls back to itself.
     """
 
     def __init__(
@@ -32,13 +41,35 @@ class AgentEngines:
         store: Store,
         language: ServingEngines,
         providers: Mapping[str, Provider] | None = None,
+        fallback: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        self._orders = {model: order(model, fallback or {}) for model in fallback or {}}
+        self._chains: dict[str, Fallback] = {}
         self._language = language
         self._whole = Engines(store, providers=providers)
+        self._remote: dict[tuple[str, bool], tuple[Provider, RemoteServing]] = {}
         self._lock = Lock()
+
+    @property
+    def providers(self) -> Providers:
+        """Whose models can be named."""
+        return self._whole.providers
 
     def engine(self, model: str) -> ServingEngine:
         """See `ServingEngines`."""
+        if model not in self._orders:
+            return self._alone(model)
+        with self._lock:
+            if model not in self._chains:
+                finds = {
+                    name: partial(self._alone, name, retry=False) for name in self._orders[model]
+                }
+                self._chains[model] = Fallback(finds)
+            return self._chains[model]
+
+    def _alone(self, model: str, *, retry: bool = True) -> ServingEngine:
+        if model.startswith(REMOTE):
+            return self._of_provider(model, retry)
         if not model.startswith(_WHOLE):
             return self._language.engine(model)
         with self._lock:
@@ -47,3 +78,18 @@ class AgentEngines:
     def close(self) -> None:
         """Free what the language engines hold; the rest goes with the process."""
         self._language.close()
+
+    def _of_provider(self, model: str, retry: bool) -> RemoteServing:
+        """Kept with its connections for as long as the provider's settings stay the same."""
+        name, at = split_reference(model)
+        provider = provider_of(self.providers, name)
+        with self._lock:
+            kept = model, retry
+            described, engine = self._remote.get(kept, (None, None))
+            if engine is None or (described is not provider and described != provider):
+                key = partial(self.providers.key, name)
+                engine = RemoteServing(name, at, provider, key=key, retries=None if retry else 0)
+                while len(self._remote) >= _REMOTE:
+                    self._remote.pop(next(iter(self._remote)))[1].close()
+                self._remote[kept] = provider, engine
+        return engine

@@ -21,6 +21,7 @@ WAYS = {
     "cascade": "a cheap agent, and a strong one where it is not sure (`route`)",
     "router": "a cheap or a strong agent, by a model that reads the input (`route`)",
     "rules": "an agent by length, language, pattern or label of the input (`route`)",
+    "remote": "the system prompt on a provider's model (`remote` in assay.yaml)",
     "baseline-majority": "always the most frequent label (label tasks; always takes part)",
     "baseline-tfidf": "TF-IDF and logistic regression (label tasks; always takes part)",
 }

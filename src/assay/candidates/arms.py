@@ -10,7 +10,6 @@ import numpy as np
 
 from assay.agent.agent import Agent, routed
 from assay.agent.consent import check_consent
-from assay.agent.engines import provider_of
 from assay.agent.route import Route
 from assay.agent.routing import arm as agent_of
 from assay.agent.routing import leaves
@@ -22,7 +21,6 @@ from assay.errors import ConfigError, UsageError
 from assay.evaluate.measure import Measurement
 from assay.evaluate.stats import Floats
 from assay.example import Example
-from assay.generate.remote import split_reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +93,8 @@ def refuse_unsent(context: Context, agent: Agent, examples: Sequence[Example]) -
     """Refuse to send rows to a provider that the project has not agreed to."""
     for leaf in leaves(agent, context.store).values():
         if leaf.model.startswith(REMOTE):
-            name, _ = split_reference(leaf.model)
-            provider = provider_of(context.config.providers, name)
-            requests = assemble(leaf, examples, context.store)
-            check_consent(name, provider, requests, context.progress)
+            requests = assemble(leaf, examples, context.store, context.bench.owner)
+            check_consent(leaf.model, context.bench.engines.providers, requests, context.progress)
 
 
 def two_arms(context: Context, *, with_confidence: bool = False) -> tuple[RouteSection, Arm, Arm]:

@@ -20,14 +20,12 @@ from itertools import product
 
 from assay.agent.agent import Agent
 from assay.agent.consent import check_consent
-from assay.agent.engines import provider_of
 from assay.candidates.building import Candidate, Context, as_tried
 from assay.config import REMOTE, Config
 from assay.errors import ConfigError
 from assay.evaluate.run import run
 from assay.example import Example, Message
 from assay.generate.engine import Request
-from assay.generate.remote import split_reference
 
 FIRST_ROWS = 16
 """Training rows of the first round; each round has twice as many as the one before."""
@@ -161,8 +159,6 @@ def _proposed(context: Context, first: str, rows: Sequence[Example]) -> tuple[li
             where="assay.yaml, prompt_search.proposer",
             fix="Write remote:PROVIDER/MODEL, or remove it.",
         )
-    name, _ = split_reference(model)
-    provider = provider_of(context.config.providers, name)
     engine = context.bench.engines.for_agent(Agent(model=model))
     shown = rows[: 2 * FIRST_ROWS]
     best, score = first, -1.0
@@ -177,7 +173,7 @@ def _proposed(context: Context, first: str, rows: Sequence[Example]) -> tuple[li
             break
         wrong = _wrong(context, best, shown, number)
         request = _request(best, wrong, written)
-        check_consent(name, provider, [request], context.progress)
+        check_consent(model, context.bench.engines.providers, [request], context.progress)
         [answer] = run(
             [request],
             engine,

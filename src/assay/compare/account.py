@@ -34,7 +34,7 @@ from assay.compare.result import (
 )
 from assay.compare.routes import arm_names, routing_of
 from assay.compare.verdict import CandidateFigures, decide
-from assay.config import Config
+from assay.config import REMOTE, Config
 from assay.evaluate.aggregate import (
     confusion_counts,
     corpus_scores,
@@ -119,7 +119,10 @@ def conclude(
         judges=list(judges),
         data=data,
         environment=environment(),
-        config=config.model_dump(mode="json"),
+        # What is sent along to providers may be a secret.
+        config=config.model_dump(
+            mode="json", exclude={"providers": {"__all__": {"headers", "query", "proxy"}}}
+        ),
         warnings=[*warnings, *decision.warnings],
     )
 
@@ -182,6 +185,8 @@ def _price(one: Taken, config: Config) -> Price:
         setup_seconds=candidate.setup_seconds,
         seconds_per_answer=one.performance.seconds_per_answer,
         known=candidate.agent.kind != "outside",
+        remote=candidate.agent.model.startswith(REMOTE),
+        usd_per_answer=one.performance.usd_per_answer,
     )
     return price(needs, config.costs, config.monthly_requests)
 

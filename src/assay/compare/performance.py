@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from assay.agent.agent import Agent
+from assay.agent.prices import cost_usd
+from assay.agent.providers import provider_of
 from assay.agent.routing import arm, paths
 from assay.agent.runtime import assemble
+from assay.config import REMOTE
 from assay.evaluate.measure import Bench
 from assay.evaluate.run import measure_latency
 from assay.example import Example
+from assay.generate.engine import Answer
+from assay.generate.remote import split_reference
 from assay.store.files import write_json
 
 LATENCY_PROMPTS = 6
@@ -31,6 +37,7 @@ class Performance:
         prompt_tokens, completion_tokens: means; None where the engine does not count.
         asked: of a route, the share of the requests that each agent is asked, by its id; in a
             cascade they add up to more than 1.
+        usd_per_answer: mean of what a provider takes; None where it is not known.
     """
 
     p50_s: float | None
@@ -39,6 +46,7 @@ class Performance:
     prompt_tokens: float | None
     completion_tokens: float | None
     asked: dict[str, float] = field(default_factory=dict)
+    usd_per_answer: float | None = None
 
 
 def measure_performance(
@@ -72,6 +80,7 @@ def _timed(
         seconds_per_answer=each,
         prompt_tokens=_mean([answer.prompt_tokens for answer in answers]),
         completion_tokens=_mean([answer.completion_tokens for answer in answers]),
+        usd_per_answer=_usd(agent, answers, bench),
     )
 
 
@@ -95,7 +104,7 @@ def _timed_route(
     paths(agent, prompts, bench.store)
     deciding = (time.perf_counter() - start) / len(prompts)
     latency = measure_latency(
-        assemble(agent, validation, bench.store),
+        assemble(agent, validation, bench.store, bench.owner),
         bench.engines.for_agent(agent),
         ROUTED_LATENCY_PROMPTS,
         progress=bench.progress,
@@ -113,10 +122,24 @@ def _timed_route(
         seconds_per_answer=None if each is None else each + deciding,
         prompt_tokens=blended("prompt_tokens"),
         completion_tokens=blended("completion_tokens"),
+        usd_per_answer=blended("usd_per_answer"),
         asked=shares,
     )
 
 
-def _mean(counts: list[int | None]) -> float | None:
+def _usd(agent: Agent, answers: list[Answer], bench: Bench) -> float | None:
+    if not agent.model.startswith(REMOTE):
+        return None
+    name, model = split_reference(agent.model)
+    provider = provider_of(bench.engines.providers, name)
+    return _mean(
+        [
+            cost_usd(provider, model, a.prompt_tokens, a.completion_tokens, a.cached_tokens)
+            for a in answers
+        ]
+    )
+
+
+def _mean(counts: Sequence[float | None]) -> float | None:
     known = [count for count in counts if count is not None]
     return sum(known) / len(known) if known and len(known) == len(counts) else None

@@ -15,15 +15,14 @@ from statistics import fmean
 from assay.agent import routing
 from assay.agent.agent import Agent
 from assay.agent.consent import check_consent
-from assay.agent.engines import Engines, provider_of
+from assay.agent.engines import Engines
 from assay.agent.routing import Step, follow, paths
 from assay.agent.runtime import assemble
-from assay.config import REMOTE, Config
+from assay.config import Config
 from assay.evaluate.graders import GradingContext, grade
 from assay.evaluate.run import run
 from assay.example import Example
 from assay.generate.engine import Answer, Request
-from assay.generate.remote import split_reference
 from assay.progress import SILENT, Progress
 from assay.store.store import Store
 
@@ -130,6 +129,7 @@ class Bench:
         requests = assemble(agent, examples, self.store, self.owner)
         if with_confidence:
             requests = [routing.with_confidence(request, agent) for request in requests]
+        check_consent(agent.model, self.engines.providers, requests, self.progress)
         return run(
             requests,
             self.engines.for_agent(agent),
@@ -154,10 +154,7 @@ class Bench:
 
     def _ask(self, model: str, requests: Sequence[Request]) -> list[Answer]:
         """A grader's questions; answers are kept, so that the same ones are asked once."""
-        if model.startswith(REMOTE):
-            name, _ = split_reference(model)
-            provider = provider_of(self.config.providers, name)
-            check_consent(name, provider, requests, self.progress)
+        check_consent(model, self.engines.providers, requests, self.progress)
         return run(
             requests,
             self.engines.for_agent(Agent(model=model)),

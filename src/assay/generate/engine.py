@@ -65,6 +65,8 @@ class Answer:
             token is left out: engines end an answer by different ones.
         error: the reason when finish is `error`.
         tokens: of the text, where they were asked for and are known; the stop token is not told.
+        cached_tokens: of the prompt, those that a provider had cached; None where it does not tell.
+        reasoning_tokens: of the completion, those that are not shown; None likewise.
     """
 
     text: str
@@ -74,6 +76,8 @@ class Answer:
     logprob: float | None = None
     error: str | None = None
     tokens: tuple[AnswerToken, ...] | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
     @property
     def scored_tokens(self) -> int | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from assay.errors import ModelError
-from assay.example import Message
+from assay.example import Message, ToolCall
 
 
 class BusyError(ModelError):
@@ -42,6 +42,9 @@ class Sampling:
         json_object: the answer must be some JSON object.
         choices: the answer must be one of these texts.
         confidence: the end tells the answer's log-probability.
+        tool_choice: `required`, or the name of the tool that must be called; an engine that reads
+            calls out of the text follows `schema` instead, which then is the call's.
+        once: an attempt that may have cost something is not repeated.
     """
 
     max_new_tokens: int | None = None
@@ -57,6 +60,8 @@ class Sampling:
     json_object: bool = False
     choices: tuple[str, ...] | None = None
     confidence: bool = False
+    tool_choice: str | None = None
+    once: bool = False
 
     @property
     def form(self) -> dict[str, Any] | None:
@@ -94,22 +99,30 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The last thing that a stream yields.
+    """The last thing that a stream yields. What the engine does not count is None, never 0.
 
     Attributes:
         finish: `stop`: the model or a stop text ended it; `length`: cut at the limit.
         cached_tokens: of the prompt, those whose keys and values were reused.
+        reasoning_tokens: of the completion, those that are not shown.
+        calls: tools called by an engine that has calls of their own beside the text.
+        model: `remote:PROVIDER/MODEL` where a provider's model has answered.
         logprob, scored_tokens: as `engine.Answer` has them, where `Sampling.confidence` asked.
         asked: ids of the agents that were asked, where a route chose; the last one answered.
+        each: the ends of their answers, where a route chose; tokens of this one are their sums.
     """
 
     finish: Literal["stop", "length"]
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int = 0
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None = 0
+    reasoning_tokens: int | None = 0
+    calls: tuple[ToolCall, ...] = ()
+    model: str | None = None
     logprob: float | None = None
     scored_tokens: int | None = None
     asked: tuple[str, ...] = ()
+    each: tuple[End, ...] = ()
 
 
 class ServingEngine(Protocol):

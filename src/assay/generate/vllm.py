@@ -28,9 +28,10 @@ from assay.errors import ModelError
 from assay.example import Message
 from assay.generate.first_space import WithoutFirstSpace, drops_first_space
 from assay.generate.gguf_files import Base, base_of, template_of
-from assay.generate.outbound import GuardedTransport, read_key
+from assay.generate.outbound import read_key
 from assay.generate.serving import BusyError, End, Piece, PromptTooLongError, Sampling
 from assay.generate.vllm_request import Names, body_of, end_of, events, pieces_of, reason
+from assay.generate.vllm_transport import GuardedTransport
 from assay.models.versions import load_version
 
 _WHERE = "assay.yaml, vllm"
@@ -154,9 +155,7 @@ class VllmServer:
         self.at_once = settings.at_once
         key = read_key("vllm", provider, where=_WHERE)
         self._client = httpx.Client(
-            transport=GuardedTransport(
-                "vllm", provider, where=_WHERE, connections=settings.at_once + 1
-            ),
+            transport=GuardedTransport(_WHERE, settings.at_once + 1),
             timeout=settings.timeout_s,
             follow_redirects=False,
             trust_env=False,

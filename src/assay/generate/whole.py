@@ -53,7 +53,7 @@ class WholeAnswers:
         if answer.finish == "error":
             raise ModelError(answer.error or "the model did not answer.")
         yield Piece(answer.text)
-        end = End(answer.finish, answer.prompt_tokens or 0, answer.completion_tokens or 0)
+        end = End(answer.finish, answer.prompt_tokens, answer.completion_tokens)
         if sampling.confidence:
             end = replace(end, logprob=answer.logprob, scored_tokens=answer.scored_tokens)
         yield end

@@ -16,7 +16,7 @@ from typing import Any
 from assay.agent import edits, texts
 from assay.agent.agent import Agent
 from assay.agent.edits import Draft, StaleEditError
-from assay.agent.engines import provider_of
+from assay.agent.providers import provider_of
 from assay.agent.texts import InvalidAgentError, Problem
 from assay.agent.versions import AgentVersion
 from assay.agent.versions import history as versions_of
@@ -189,8 +189,7 @@ def _check_model(workspace: Workspace, agent: Agent) -> None:
     elif agent.model.startswith(REMOTE):
         from assay.generate.remote import split_reference
 
-        config = workspace.config
-        provider_of(config.providers if config else {}, split_reference(agent.model)[0])
+        provider_of(workspace.providers, split_reference(agent.model)[0])
     else:
         check_name(agent.model)
 

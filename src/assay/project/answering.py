@@ -27,7 +27,8 @@ class Wishes:
     """What a client says about the answer; None: it says nothing.
 
     Attributes:
-        schema, json_object: see `Sampling`; they come from `response_format` or a forced tool.
+        schema, json_object, tool_choice: see `Sampling`; they come from `response_format` or a
+            forced tool.
     """
 
     max_new_tokens: int | None = None
@@ -41,6 +42,7 @@ class Wishes:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     schema: dict[str, Any] | None = None
     json_object: bool = False
+    tool_choice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +82,8 @@ class Answered:
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...]
     answers: tuple[tuple[str, tuple[ToolCall, ...]], ...]
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
     seconds: float
     asked: tuple[str, ...] = ()
 
@@ -104,6 +106,7 @@ def sampling_of(wishes: Wishes) -> Sampling:
         logit_bias=wishes.logit_bias,
         schema=wishes.schema,
         json_object=wishes.json_object,
+        tool_choice=wishes.tool_choice,
     )
 
 
@@ -247,7 +250,7 @@ class Routed(Iterator[Piece | End]):
                     else:
                         held.append(item)
                     continue
-                spent = _together(spent, item, asked.agent)
+                spent = item if asked.agent is None else _together(spent, item, asked.agent)
                 if asked.sure is None or asked.sure.enough(item.logprob, item.scored_tokens):
                     yield from held
                     yield spent
@@ -257,12 +260,19 @@ class Routed(Iterator[Piece | End]):
                 return
 
 
-def _together(before: End, end: End, agent: str | None) -> End:
+def _together(before: End, end: End, agent: str) -> End:
     """The end of a call, with what was spent before it."""
     return replace(
         end,
-        prompt_tokens=before.prompt_tokens + end.prompt_tokens,
-        completion_tokens=before.completion_tokens + end.completion_tokens,
-        cached_tokens=before.cached_tokens + end.cached_tokens,
-        asked=(*before.asked, *([] if agent is None else [agent])),
+        prompt_tokens=_sum(before.prompt_tokens, end.prompt_tokens),
+        completion_tokens=_sum(before.completion_tokens, end.completion_tokens),
+        cached_tokens=_sum(before.cached_tokens, end.cached_tokens),
+        reasoning_tokens=_sum(before.reasoning_tokens, end.reasoning_tokens),
+        asked=(*before.asked, agent),
+        each=(*before.each, end),
     )
+
+
+def _sum(before: int | None, more: int | None) -> int | None:
+    """Unknown, if one of them is."""
+    return None if before is None or more is None else before + more

@@ -4,7 +4,8 @@ A name is, in this order: a release; a name the project was given (`ft:...`); an
 (`NAME@N`, or an agent's id); a fine-tuned version (`version:ID`, or its id alone); a base model
 that is on this machine. Agents belong to the project that the folder is; a version to the projects
 that have a name for it, or, without one, to that of the job that trained it, or else to the
-folder's. Everything else is not there.
+folder's; a provider's model (`remote:PROVIDER/MODEL`) to the folder's. Everything else is not
+there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from sqlalchemy import select
 
 from assay.agent.agent import Agent
 from assay.agent.versions import load_agent
+from assay.config import REMOTE
 from assay.errors import AssayError, ModelError
+from assay.generate.remote import split_reference
 from assay.models.catalogue import CATALOGUE
 from assay.models.show import known
 from assay.models.versions import find_version, full_id, list_versions
@@ -66,6 +69,10 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Serve
     Raises:
         UnknownModelError: there is no such name, or it is another project's.
     """
+    if name.startswith(REMOTE) and project == workspace.name:  # no release can be called so
+        provider, _ = split_reference(name)
+        if provider in workspace.providers:
+            return Served(name, name)
     released = releases.resolve(workspace.store, project, name, key_id)
     if released is not None:
         agent = load_agent(workspace.store, released)

@@ -9,9 +9,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from assay.agent.providers import Providers
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Vllm, load_config, read_config
 from assay.errors import AssayError, UsageError
 from assay.example import Message
+from assay.generate.fallback import order
 from assay.generate.serving import ServingEngines
 from assay.jobs.fine_tuning import TRAIN
 from assay.jobs.queue import is_running
@@ -20,6 +22,8 @@ from assay.project.access import local_user
 from assay.project.answering import Answered
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
+from assay.project.served import Served
+from assay.project.spending import UsageLog
 from assay.project.versions import trained_on
 from assay.release import traces
 from assay.store.store import Store
@@ -36,7 +40,7 @@ class Workspace:
         root: the folder; its state is in `.assay/` in it.
         name: of the project that the folder is, or `default` where it is none: the owner of its
             releases, jobs and traces, and of keys made without naming a project.
-        watchers: called with every answer that was given; the first one keeps traces.
+        watchers: called with every answer that was given, besides what keeps traces.
         broken: why assay.yaml on disk is not what is served (`open_to_serve`); None: it is.
         gate: held while a promotion is measured, which takes the machine for a while.
 
@@ -63,7 +67,7 @@ class Workspace:
             )
         self._vllm = vllm
         self.name = self.root.name if self._is_project else NO_PROJECT
-        self.watchers: list[Callable[[Answered], None]] = [self._keep_trace]
+        self.watchers: list[Callable[[Answered], None]] = []
         self.gate = Lock()
         self._training, self._look_again = False, 0.0
         self._embedders: dict[str, Embedder] = {}
@@ -118,8 +122,8 @@ class Workspace:
         """The engines that answer here."""
         from assay.agent.serving import AgentEngines
 
-        providers = self.config.providers if self.config is not None else {}
-        return AgentEngines(self.store, self._language(), providers)
+        fallback = self.config.fallback if self.config is not None else {}
+        return AgentEngines(self.store, self._language(), self.providers, fallback)
 
     def _language(self) -> ServingEngines:
         vllm = self._vllm if self.config is None else self.config.vllm
@@ -146,6 +150,25 @@ class Workspace:
         if self.project is not None:
             return self.project.trained_on(example)
         return trained_on(self.store, [], example)
+
+    def chain(self, model: str) -> list[str]:
+        """A model and those that may answer in its place."""
+        return order(model, self.config.fallback) if self.config is not None else [model]
+
+    @cached_property
+    def providers(self) -> Providers:
+        """Providers of the folder's own project, and their keys."""
+        described = self.config.providers if self.config is not None else {}
+        return Providers(described, self.store, self.name)
+
+    @cached_property
+    def usage(self) -> UsageLog:
+        """Where the usage of providers' models is written down."""
+        return UsageLog(self.store, self.providers)
+
+    def watching(self, served: Served) -> list[Callable[[Answered], None]]:
+        """Who is told of an answer: traces are of agents alone."""
+        return [*([self._keep_trace] if served.agent is not None else []), *self.watchers]
 
     def _keep_trace(self, said: Answered) -> None:
         """Of a release that keeps traces; a request for several answers keeps the first."""

@@ -58,7 +58,8 @@ def create_app(
     answering = (chat, completions, responses, embeddings)
     stored = (files, uploads, vector_stores)
     ruling = (releases, traces, keys)
-    for part in (health, metrics, models, *answering, *stored, fine_tuning, graders, *ruling):
+    # Routes are tried in this order, and most requests are to be answered.
+    for part in (*answering, health, metrics, models, *stored, fine_tuning, graders, *ruling):
         app.include_router(part.router)
     app.add_middleware(Gate, workspace=workspace, at_once=at_once)
     app.add_middleware(metrics.Measure, metrics=app.state.metrics)

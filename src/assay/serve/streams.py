@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from fastapi.responses import StreamingResponse
@@ -37,18 +40,24 @@ class Interleaved(AsyncIterator[tuple[int, Item]]):
 
     def __init__(self, starts: Sequence[Start]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._items: asyncio.Queue[tuple[int, Item | BaseException | None]] = asyncio.Queue()
+        self._items: deque[tuple[int, Item | BaseException | None]] = deque()
+        self._come = asyncio.Event()
+        self._woken = False
         self._sources: list[Iterator[Item]] = []
         self._left = threading.Event()
         self._going = len(starts)
         for number, start in enumerate(starts):
-            threading.Thread(
-                target=self._work, args=(number, start), name="assay-answer", daemon=True
-            ).start()
+            _in_thread(partial(self._work, number, start))
 
     async def __anext__(self) -> tuple[int, Item]:
         while self._going and not self._left.is_set():
-            number, item = await self._items.get()
+            if not self._items:
+                self._come.clear()
+                self._woken = False
+                if not self._items:  # nor came one before that was said
+                    await self._come.wait()
+                continue
+            number, item = self._items.popleft()
             if item is None:
                 self._going -= 1
             elif isinstance(item, BaseException):
@@ -79,8 +88,33 @@ class Interleaved(AsyncIterator[tuple[int, Item]]):
         self._put(number, None)
 
     def _put(self, number: int, item: Item | BaseException | None) -> None:
-        with suppress(RuntimeError):  # the loop is closed: the server has stopped
-            self._loop.call_soon_threadsafe(self._items.put_nowait, (number, item))
+        self._items.append((number, item))
+        if not self._woken:  # what comes close together wakes the loop once
+            self._woken = True
+            with suppress(RuntimeError):  # the loop is closed: the server has stopped
+                self._loop.call_soon_threadsafe(self._come.set)
+
+
+_idle: deque[SimpleQueue[Callable[[], None]]] = deque(maxlen=64)
+"""Threads that wait for work: to start one takes longer than all else that a request does."""
+
+
+def _in_thread(work: Callable[[], None]) -> None:
+    """Run work in a thread that ends with the process, whatever it is doing."""
+    try:
+        jobs = _idle.pop()
+    except IndexError:
+        jobs = SimpleQueue()
+        threading.Thread(target=_jobs, args=(jobs,), name="assay-answer", daemon=True).start()
+    jobs.put(work)
+
+
+def _jobs(jobs: SimpleQueue[Callable[[], None]]) -> None:
+    while True:
+        jobs.get()()
+        if len(_idle) == _idle.maxlen:
+            return
+        _idle.append(jobs)
 
 
 def _close(source: Iterator[Item]) -> None:
@@ -116,7 +150,10 @@ async def _disconnected(request: Request) -> None:
 def event(data: dict[str, Any], name: str | None = None) -> str:
     """One server-sent event."""
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"
+    return f"{head}data: {_spelled(data)}\n\n"
+
+
+_spelled = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 DONE = "data: [DONE]\n\n"

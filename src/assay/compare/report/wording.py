@@ -15,6 +15,7 @@ TITLES = {
     "prompt": "system prompt alone",
     "few-shot": "the same examples shown every time",
     "few-shot-nearest": "the most similar examples shown",
+    "remote": "the system prompt on a provider's model",
     "fine-tune": "a model trained on your examples",
     "rag": "passages of your documents with the question",
     "rag-few-shot": "the same examples, and passages of your documents",

@@ -1,0 +1,244 @@
+"""Another model answers where one fails: in order, a bounded number of times, never spliced.
+
+    engine = Fallback({"remote:far/big": far, "smollm2-135m-instruct": near})
+
+Only what fails before its first token is tried again or handed on; once a token was passed on, a
+failure is told, for the answers of two models must not become one. A model that has failed is left
+alone for a while, unless all have. What a client has done wrong fails at once: it would anywhere.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from assay.errors import ConfigError, ModelError
+from assay.example import Message
+from assay.generate.engine import Answer, Engine, Request
+from assay.generate.serving import End, Piece, Sampling, ServingEngine
+from assay.progress import SILENT, Progress
+
+Find = Callable[[], ServingEngine]
+
+
+def order(model: str, fallbacks: Mapping[str, Sequence[str]]) -> list[str]:
+    """The model and all that stand behind it, those behind these included, each once.
+
+    Raises:
+        ConfigError: a model stands behind itself.
+    """
+    found: list[str] = []
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        if name in above:
+            chain = " → ".join([*above[above.index(name) :], name])
+            raise ConfigError(
+                f"a model falls back to itself: {chain}.",
+                where="assay.yaml, fallback",
+                fix="Remove one of these.",
+            )
+        if name not in found:
+            found.append(name)
+        for behind in fallbacks.get(name, ()):
+            visit(behind, (*above, name))
+
+    visit(model, ())
+    return found
+
+
+class Fallback:
+    """A `ServingEngine` over several.
+
+    Args:
+        chain: name -> what finds (and loads) its engine, in the order they are asked.
+        retries: attempts on one model after its first.
+        backoff_s: before a second attempt on one model; doubled, up to half of it left to chance.
+        first_token_s: how long to wait for a first token before it counts as a failure.
+        cool_down_s: how long a model that has failed is left alone.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        chain: Mapping[str, Find],
+        *,
+        retries: int = 1,
+        backoff_s: float = 0.2,
+        first_token_s: float = 60.0,
+        cool_down_s: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not chain:
+            raise ConfigError("a fallback needs a model.", where="assay.yaml, fallback")
+        self._chain, self._retries, self._backoff_s = dict(chain), retries, backoff_s
+        self._first_token_s, self._cool_down_s, self._clock = first_token_s, cool_down_s, clock
+        self._warm_at: dict[str, float] = {}
+
+    @property
+    def context_length(self) -> int:
+        """Of the first, which is the one that is meant."""
+        return next(iter(self._chain.values()))().context_length
+
+    def chat(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
+    ) -> Iterator[Piece | End]:
+        """See `ServingEngine`."""
+        return _Handed(self, lambda engine: engine.chat(messages, tools, sampling), sampling.once)
+
+    def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+        """See `ServingEngine`."""
+        return _Handed(self, lambda engine: engine.complete(prompt, sampling), sampling.once)
+
+    def ready(self) -> list[str]:
+        """Whom to ask, in order; those that cool down are left out, unless all do."""
+        now = self._clock()
+        warm = [name for name in self._chain if self._warm_at.get(name, 0.0) <= now]
+        return warm or list(self._chain)
+
+    def failed(self, name: str) -> None:
+        """It is left alone for a while."""
+        self._warm_at[name] = self._clock() + self._cool_down_s
+
+
+class _Handed(Iterator[Piece | End]):
+    """One answer, by whoever gives its first token. Closing it ends whatever is under way."""
+
+    def __init__(
+        self,
+        policy: Fallback,
+        ask: Callable[[ServingEngine], Iterator[Piece | End]],
+        once: bool,
+    ) -> None:
+        self._policy, self._ask, self._once = policy, ask, once
+        self._stream: Iterator[Piece | End] | None = None
+        self._name = ""
+        self._stop = threading.Event()
+
+    def __next__(self) -> Piece | End:
+        if self._stop.is_set():
+            raise StopIteration
+        if self._stream is None:
+            return self._first()
+        try:
+            return next(self._stream)
+        except ModelError:
+            self._policy.failed(self._name)
+            raise
+
+    def close(self) -> None:
+        """Nobody reads on."""
+        self._stop.set()
+        _close(self._stream)
+
+    def _first(self) -> Piece | End:
+        policy = self._policy
+        last: ModelError | ConfigError | None = None
+        for name in policy.ready():
+            for attempt in range(1 + policy._retries):
+                if attempt:
+                    pause = policy._backoff_s * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
+                    self._stop.wait(pause)
+                if self._stop.is_set():
+                    raise StopIteration
+                try:
+                    item = self._begun(name)
+                except ConfigError as error:  # no key, for instance: nothing mends it
+                    last = error
+                    break
+                except ModelError as error:
+                    last = error
+                    if self._once and getattr(error, "charged", False):
+                        policy.failed(name)
+                        raise
+                    continue
+                self._name = name
+                return item
+            policy.failed(name)
+        assert last is not None
+        raise last
+
+    def _begun(self, name: str) -> Piece | End:
+        """The first item; raises ModelError where it does not come in time."""
+        came: SimpleQueue[Piece | End | BaseException] = SimpleQueue()
+        streams: list[Iterator[Piece | End]] = []
+
+        def begin() -> None:
+            try:
+                streams.append(self._ask(self._policy._chain[name]()))
+                came.put(next(streams[0]))
+            except StopIteration:
+                came.put(ModelError(f"{name}: no answer."))
+            except BaseException as error:
+                came.put(error)
+
+        threading.Thread(target=begin, name="assay-first-token", daemon=True).start()
+        limit = self._policy._first_token_s
+        deadline = time.monotonic() + limit
+        while True:
+            try:
+                item = came.get(timeout=0.05)
+                break
+            except Empty:
+                late = time.monotonic() > deadline
+                if late or self._stop.is_set():
+                    for stream in streams:
+                        _close(stream)
+                    if not late:
+                        raise StopIteration from None
+                    raise LateError(f"{name}: no first token within {limit:g} s.") from None
+        if isinstance(item, BaseException):
+            raise item
+        [self._stream] = streams
+        return item
+
+
+class LateError(ModelError):
+    """A first token did not come in time; what was begun may cost something all the same."""
+
+    charged = True
+
+
+def _close(stream: Iterator[Piece | End] | None) -> None:
+    close = getattr(stream, "close", None)
+    if close is not None:
+        try:
+            close()
+        except ValueError:  # a generator that is at work in its thread: it is let go
+            return
+
+
+class FallbackEngine:
+    """An `Engine` over several: what one could not answer is asked of the next."""
+
+    def __init__(self, chain: Mapping[str, Engine]) -> None:
+        if not chain:
+            raise ConfigError("a fallback needs a model.", where="assay.yaml, fallback")
+        self._chain = dict(chain)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Those of all, in their order."""
+        told = {"engine": "fallback"}
+        for place, engine in enumerate(self._chain.values()):
+            told |= {f"{place}.{name}": value for name, value in engine.identity.items()}
+        return told
+
+    def prompt_length(self, request: Request) -> int:
+        """Of the first."""
+        return next(iter(self._chain.values())).prompt_length(request)
+
+    def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
+        """One answer for each request, in their order; `error` where nobody had one."""
+        answers: list[Answer | None] = [None] * len(requests)
+        for engine in self._chain.values():
+            open_ = [i for i, a in enumerate(answers) if a is None or a.finish == "error"]
+            if not open_:
+                break
+            found = engine.answer([requests[i] for i in open_], progress)
+            for place, answer in zip(open_, found, strict=True):
+                answers[place] = answer
+        return [answer for answer in answers if answer is not None]

@@ -1,0 +1,66 @@
+"""`remote`: a provider's model with the system prompt, after consent, at its price."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.candidates.test_distill import TRAIN, context_of
+from tests.generate.provider import Reply, said, serving
+
+from assay.agent.consent import ConsentError
+from assay.candidates import builder
+from assay.compare.performance import measure_performance
+from assay.errors import ConfigError
+
+USAGE = {"prompt_tokens": 100, "completion_tokens": 10}
+
+
+def answer(body: dict[str, Any], _: int) -> Reply:
+    return said("the old target", usage=USAGE)
+
+
+def provider(port: int, **fields: Any) -> dict[str, Any]:
+    base = {"base_url": f"http://127.0.0.1:{port}/v1", "private_network": True}
+    return {"far": {**base, **fields}}
+
+
+def test_it_is_measured_and_priced(tmp_path: Path) -> None:
+    prices = {"big": {"input": 2.0, "output": 10.0}}
+    with serving(answer) as far:
+        providers = provider(far.port, consent=True, prices=prices)
+        context = context_of(tmp_path, {}, remote="remote:far/big", providers=providers)
+        candidate = builder("remote")(context)
+        speed = measure_performance(candidate.agent, TRAIN, context.bench, tmp_path)
+    assert (candidate.name, candidate.agent.model) == ("remote", "remote:far/big")
+    assert candidate.scores == (1.0, 1.0)
+    assert candidate.warnings == ()
+    assert far.asked[0]["messages"][0] == {"role": "system", "content": "Answer."}
+    assert speed.usd_per_answer == pytest.approx((100 * 2 + 10 * 10) / 1e6)
+    assert speed.prompt_tokens == 100
+
+
+def test_nothing_leaves_without_consent_and_a_missing_price_is_said(tmp_path: Path) -> None:
+    with serving(answer) as far:
+        providers = provider(far.port)
+        context = context_of(tmp_path, {}, remote="remote:far/big", providers=providers)
+        with pytest.raises(ConsentError, match="2 rows for the provider far"):
+            builder("remote")(context)
+        assert far.asked == []
+        context.bench.engines.providers.agree("far")
+        candidate = builder("remote")(context)
+        assert "not known" in candidate.warnings[0]
+        speed = measure_performance(candidate.agent, TRAIN, context.bench, tmp_path)
+    assert speed.usd_per_answer is None
+
+
+def test_labels_are_not_enforced_and_a_model_must_be_named(tmp_path: Path) -> None:
+    labels = {"task": "label", "labels": ["the old target", "b"]}
+    with serving(answer) as far:
+        fields = {"providers": provider(far.port, consent=True), **labels}
+        candidate = builder("remote")(context_of(tmp_path, {}, remote="remote:far/big", **fields))
+        assert candidate.agent.choices is None
+        assert "response_format" not in far.asked[0]
+        with pytest.raises(ConfigError, match="needs a model"):
+            builder("remote")(context_of(tmp_path, {}, **fields))

@@ -1,0 +1,101 @@
+"""`assay providers` and the budgets of `assay keys`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.generate.provider import KEY, said, serving
+from typer.testing import CliRunner, Result
+
+from assay.cli.main import app
+from assay.errors import UsageError
+from assay.store import secrets
+
+
+@pytest.fixture(autouse=True)
+def _master(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(secrets.VARIABLE, raising=False)
+    monkeypatch.setenv(secrets.FILE_VARIABLE, str(tmp_path / "master"))
+
+
+def call(folder: Path, *args: str, given: str | None = None) -> Result:
+    return CliRunner().invoke(app, [*args, "--folder", str(folder)], input=given)
+
+
+def listed(folder: Path) -> dict[str, str]:
+    rows = json.loads(call(folder, "providers", "list", "--json").stdout)
+    return {row["name"]: row["key"] for row in rows}
+
+
+def test_from_adding_to_removing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with serving(lambda *_: said("ready", usage={"prompt_tokens": 2})) as far:
+        where = ("--url", f"http://127.0.0.1:{far.port}/v1", "--private-network", "127.0.0.0/8")
+        added = call(folder, "providers", "add", "far", *where, given=KEY)
+        assert added.exit_code == 0, added.output
+        assert listed(folder) == {"far": "kept"}
+        tried = call(folder, "providers", "test", "far", "--model", "m", "--json")
+        told = json.loads(tried.stdout)
+        assert (told["text"], told["prompt_tokens"], told["completion_tokens"]) == (
+            "ready",
+            2,
+            None,
+        )
+        assert far.keys == [f"Bearer {KEY}"]
+        # Another address asks for the key again; the old one is not sent there.
+        moved = ("--url", f"http://localhost:{far.port}/v1", *where[2:])
+        assert isinstance(
+            call(folder, "providers", "add", "far", *moved, given="").exception, UsageError
+        )
+        assert "give it again" in listed(folder)["far"]
+        refused = call(folder, "providers", "test", "far", "--model", "m")
+        assert "give the key again" in str(refused.exception)
+        assert len(far.keys) == 1
+        monkeypatch.setenv("FRESH", "another-key")
+        assert call(folder, "providers", "add", "far", "--key-env", "FRESH").exit_code == 0
+        assert call(folder, "providers", "rotate", "--master").output == "Encrypted anew: 1 keys.\n"
+        call(folder, "providers", "test", "far", "--model", "m")
+        assert far.keys[1:] == ["Bearer another-key"]
+        assert call(folder, "providers", "rotate", "far", given="third").exit_code == 0
+    assert call(folder, "providers", "remove", "far").output == "Removed: far.\n"
+    assert listed(folder) == {}
+    again = call(folder, "providers", "remove", "far")
+    assert isinstance(again.exception, UsageError)
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("add", "far"), "no provider 'far' yet"),
+        (("add", "Far!", "--url", "https://x.example/v1", "--no-key"), "is no name"),
+        (("add", "far", "--url", "http://10.0.0.1/v1", "--no-key"), "https is required"),
+        (("add", "far", "--url", "https://x.example/v1", "--query", "x", "--no-key"), "NAME=VALUE"),
+        (
+            ("add", "far", "--url", "https://x.example", "--protocol", "soap", "--no-key"),
+            "protocol",
+        ),
+        (("rotate",), "name a provider"),
+        (("rotate", "far"), "no key of 'far'"),
+        (("rotate", "--master"), "no master key"),
+        (("test", "far", "--model", "m"), "there is no provider 'far'"),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence(
+    tmp_path: Path, args: tuple[str, ...], told: str
+) -> None:
+    assert told in str(call(tmp_path, "providers", *args, given="k").exception)
+
+
+def test_budgets(tmp_path: Path) -> None:
+    made = json.loads(call(tmp_path, "keys", "create", "k", "--budget", "5", "--json").stdout)
+    assert made["budgeted"] is True
+    assert call(tmp_path, "keys", "budget", made["id"], "7.5").output.endswith("7.5 USD.\n")
+    told = json.loads(call(tmp_path, "keys", "usage", "--json").stdout)
+    assert told["budgets"][made["id"]] == {"most": 7.5, "spent": 0.0, "reserved": 0.0}
+    assert call(tmp_path, "keys", "usage").exit_code == 0
+    for args in (("create", "x", "--budget", "nan"), ("budget", "key_none", "1")):
+        assert isinstance(call(tmp_path, "keys", *args).exception, UsageError)
+    assert len(json.loads(call(tmp_path, "keys", "list", "--json").stdout)) == 1

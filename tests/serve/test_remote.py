@@ -1,0 +1,171 @@
+"""A provider's model behind the server: streamed through, with calls and with what is unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from assay.agent.agent import Agent
+from assay.agent.providers import Providers
+from assay.agent.serving import AgentEngines
+from assay.agent.versions import save_agent
+from assay.config import TokenPrice
+from assay.errors import ConfigError
+from assay.project import spending
+from assay.store.store import Store
+from tests.generate.provider import Served, delta, refused, said, serving, streamed
+from tests.serve.running import Running, running
+
+USAGE = {
+    "prompt_tokens": 7,
+    "completion_tokens": 3,
+    "prompt_tokens_details": {"cached_tokens": 2},
+    "completion_tokens_details": {"reasoning_tokens": 1},
+}
+MODEL = "remote:far/big-1"
+ASKED: Any = [{"role": "user", "content": "hi"}]
+TOOLS: Any = [{"type": "function", "function": {"name": "find", "parameters": {}}}]
+CALL = [{"index": 0, "id": "c1", "function": {"name": "find", "arguments": "{}"}}]
+
+
+@contextmanager
+def before(folder: Path, far: Served, **fallback: list[str]) -> Iterator[Running]:
+    def engines(workspace: Any) -> AgentEngines:
+        prices = {"big-1": TokenPrice(input=1.0, output=2.0)}
+        far_provider = far.provider(prices=prices, retries=0)
+        described = {"far": far_provider, "near": far_provider}
+        workspace.providers = Providers(described, workspace.store, workspace.name)
+        chains = {name.replace("_", "/"): behind for name, behind in fallback.items()}
+        return AgentEngines(workspace.store, None, workspace.providers, chains)  # type: ignore[arg-type]
+
+    with running(folder, engines) as server:
+        yield server
+
+
+def test_whole_and_streamed_with_usage_that_is_written_down(tmp_path: Path) -> None:
+    def rule(body: dict[str, Any], _: int) -> Any:
+        assert body["stream"]
+        return streamed(
+            delta("a"), delta("b"), delta(finish="stop"), {"choices": [], "usage": USAGE}
+        )
+
+    with serving(rule) as far, before(tmp_path, far) as server:
+        client = server.client()
+        made = client.chat.completions.create(model=MODEL, messages=ASKED)
+        assert made.choices[0].message.content == "ab"
+        assert made.usage is not None
+        assert made.usage.to_dict() == {
+            **USAGE,
+            "total_tokens": 10,
+            "prompt_tokens_details": {"cached_tokens": 2, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 1, "audio_tokens": 0},
+        }
+        chunks = list(
+            client.chat.completions.create(
+                model=MODEL, messages=ASKED, stream=True, stream_options={"include_usage": True}
+            )
+        )
+        texts = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
+        assert [text for text in texts if text] == ["a", "b"]
+        assert chunks[-1].usage is not None
+        written = client.responses.create(model=MODEL, input="hi")
+        assert written.output_text == "ab"
+        assert written.usage is not None
+        assert written.usage.output_tokens_details.reasoning_tokens == 1
+        server.workspace.usage.flush()
+        [line] = spending.usage(server.workspace.store, server.workspace.name)
+        assert line | {"key": ""} == {
+            "key": "",
+            "model": MODEL,
+            "answers": 3,
+            "prompt_tokens": 21,
+            "cached_tokens": 6,
+            "completion_tokens": 9,
+            "reasoning_tokens": 3,
+            "usd": pytest.approx(3 * (7 * 1 + 3 * 2) / 1e6),
+            "unpriced": 0,
+            "uncounted": 0,
+        }
+
+
+def test_what_the_provider_does_not_tell_is_null(tmp_path: Path) -> None:
+    with serving(lambda *_: said("x")) as far, before(tmp_path, far) as server:
+        made = server.client().chat.completions.create(model=MODEL, messages=ASKED)
+        assert made.usage is None
+        assert server.client().responses.create(model=MODEL, input="hi").usage is None
+        server.workspace.usage.flush()
+        [line] = spending.usage(server.workspace.store, server.workspace.name)
+        assert (line["usd"], line["prompt_tokens"], line["unpriced"]) == (None, None, 2)
+
+
+def test_calls_come_through(tmp_path: Path) -> None:
+    reply = streamed(delta(tool_calls=CALL), delta(finish="tool_calls"))
+    with serving(lambda *_: reply) as far, before(tmp_path, far) as server:
+        client = server.client()
+        made = client.chat.completions.create(
+            model=MODEL, messages=ASKED, tools=TOOLS, tool_choice="required"
+        )
+        choice = made.choices[0]
+        assert choice.finish_reason == "tool_calls"
+        assert choice.message.tool_calls is not None
+        assert choice.message.tool_calls[0].function.name == "find"  # type: ignore[union-attr]
+        chunks = list(
+            client.chat.completions.create(model=MODEL, messages=ASKED, tools=TOOLS, stream=True)
+        )
+        calls = [c for chunk in chunks for c in chunk.choices[0].delta.tool_calls or ()]
+        assert calls[0].id == "c1"
+        assert chunks[-1].choices[0].finish_reason == "tool_calls"
+        written = client.responses.create(
+            model=MODEL,
+            input="hi",
+            tools=[{"type": "function", "name": "find", "parameters": {}, "strict": False}],
+        )
+        assert written.output[0].type == "function_call"
+    assert far.asked[0]["tool_choice"] == "required"
+
+
+def test_an_agent_of_it_is_served_with_its_prompt(tmp_path: Path) -> None:
+    with serving(lambda *_: said("x")) as far, before(tmp_path, far) as server:
+        agent = Agent(model=MODEL, system_prompt="be brief", max_new_tokens=9)
+        save_agent(server.workspace.store, "helper", agent, message="m")
+        server.client().chat.completions.create(model="helper@1", messages=ASKED)
+    assert far.asked[0]["messages"][0] == {"role": "system", "content": "be brief"}
+    assert far.asked[0]["max_tokens"] == 9
+
+
+def test_failures_have_a_status_of_their_own_and_other_projects_see_nothing(tmp_path: Path) -> None:
+    replies = [refused(503, "down"), refused(429, "later", **{"Retry-After": "7"})]
+    with serving(lambda _, n: replies[n - 1]) as far, before(tmp_path, far) as server:
+        client = server.client()
+        with pytest.raises(openai.InternalServerError, match="far: HTTP 503: down"):
+            client.chat.completions.create(model=MODEL, messages=ASKED)
+        with pytest.raises(openai.RateLimitError) as caught:
+            client.chat.completions.create(model=MODEL, messages=ASKED)
+        assert caught.value.response.headers["retry-after"] == "7"
+        for name, key in ((MODEL, server.new_key("chat", project="p2")), ("remote:no/m", None)):
+            with pytest.raises(openai.NotFoundError):
+                server.client(key).chat.completions.create(model=name, messages=ASKED)
+    assert len(far.asked) == 2
+
+
+def test_the_next_one_answers_while_the_first_fails(tmp_path: Path) -> None:
+    def rule(body: dict[str, Any], _: int) -> Any:
+        return refused(503, "down") if body["model"] == "bad" else said("fine", usage=USAGE)
+
+    chains = {"remote:far_bad": ["remote:near/big-1"]}
+    with serving(rule) as far, before(tmp_path, far, **chains) as server:
+        made = server.client().chat.completions.create(model="remote:far/bad", messages=ASKED)
+        assert made.choices[0].message.content == "fine"
+        server.workspace.usage.flush()
+        [line] = spending.usage(server.workspace.store, server.workspace.name)
+        assert line["model"] == "remote:near/big-1"
+
+
+def test_a_ring_is_refused_before_anything_is_served(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="falls back to itself"):
+        AgentEngines(Store(tmp_path), None, {}, {"a": ["b"], "b": ["a"]})  # type: ignore[arg-type]
