@@ -47,8 +47,8 @@ def strong(asked: Request, _call: int) -> Answer:
 class Scripted(Engines):
     """An engine for each model; routes are the real ones'."""
 
-    def __init__(self, store: Store, **engines: ScriptedEngine) -> None:
-        super().__init__(store)
+    def __init__(self, config: Config, store: Store, **engines: ScriptedEngine) -> None:
+        super().__init__(store, providers=config.providers)
         self._scripted = engines
 
     def for_agent(self, agent: Agent) -> Engine:
@@ -77,6 +77,7 @@ def context_of(folder: Path, route: dict[str, Any] | None, **fields: Any) -> Con
     )
     store = Store(folder / ".assay")
     engines = Scripted(
+        config,
         store,
         cheap=ScriptedEngine(cheap, identity={"engine": "cheap"}),
         strong=ScriptedEngine(strong, identity={"engine": "strong"}),

@@ -66,6 +66,7 @@ SCOPE_OF = {
     "/v1/fine_tuning": "fine_tuning",
     "/v1/releases": "releases",
     "/v1/traces": "traces",
+    "/v1/vector_stores": "knowledge",
     "/v1/keys": "admin",
     "/v1/audit": "admin",
     "/metrics": "admin",
