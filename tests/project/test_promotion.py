@@ -10,6 +10,7 @@ from tests.small import write_csv
 
 from assay import project
 from assay.agent.versions import save_agent
+from assay.candidates.fine_tune import train_version
 from assay.generate.llamacpp_engine import LlamaCppEngine
 from assay.project import releases
 from assay.project.init import Choices
@@ -30,12 +31,10 @@ def test_the_gate_lets_a_tuned_starter_pass_behind_llama_cpp_and_stops_another_m
     text = path.read_text()
     path.write_text(text.replace("  max_tokens:", "  epochs: 1\n  rank: 4\n  max_tokens:"))
     made = project.open(path.parent)
-    trained = made.train()
     workspace = project.open_workspace(made.root)
     context = made.context()
-    agent = context.chat_agent(
-        model=f"version:{trained.version}", system_prompt=context.training_prompt
-    )
+    version, _ = train_version(context)
+    agent = context.chat_agent(model=f"version:{version}", system_prompt=context.training_prompt)
     save_agent(workspace.store, "tuned", agent, message="trained for a test")
     found: list[Parity] = []
 
