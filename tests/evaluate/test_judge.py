@@ -168,7 +168,7 @@ def test_instructions_that_a_judge_follows_are_counted() -> None:
     hidden = injected(pairs, ["a"] * 60, 100)
     assert len(hidden) == 100
     assert all(side == "b" for _, side in hidden)
-    assert len({pair.b for pair, _ in hidden}) > 20
+    assert len({pair.b.split("\n\n")[1] for pair, _ in hidden}) == 10
 
 
 def judging_project(folder: Path, port_provider: Any, pairs: list[Pair], **fields: Any) -> Bench:

@@ -1,6 +1,8 @@
-"""How well documents are found: against scikit-learn, and by hand."""
+"""hit@k, MRR and nDCG against values worked out by hand and against scikit-learn."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import pytest
@@ -9,93 +11,57 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from assay.evaluate.retrieval import (
-    abstention,
-    best_threshold,
-    mean_of,
+    difference,
+    first_places,
+    hit,
     ndcg,
-    rank_of,
-    retrieval_quality,
-    same_document,
-    support,
+    reciprocal_rank,
+    retrieval_scores,
+    summarise,
 )
-from assay.knowledge.search import Passage
 
 
-def passage(document: str, text: str = "", score: float = 1.0) -> Passage:
-    return Passage(document, None, None, text, score, document + text)
+def test_by_hand() -> None:
+    ranked = ["a", "b", "c", "d"]
+    assert [hit(ranked, {"c"}, k) for k in (1, 2, 3)] == [0, 0, 1]
+    assert reciprocal_rank(ranked, {"c", "d"}) == pytest.approx(1 / 3)
+    assert reciprocal_rank(ranked, {"z"}) == 0
+    assert ndcg(ranked, {"b"}, 10) == pytest.approx(1 / math.log2(3))
+    assert ndcg(ranked, {"a", "c"}, 10) == pytest.approx((1 + 0.5) / (1 + 1 / math.log2(3)))
+    assert ndcg(ranked, {"d"}, 3) == 0
+    assert ndcg(ranked, set(), 3) == 0
 
 
-@given(rank=st.integers(1, 12))
-def test_ndcg_is_that_of_scikit_learn(rank: int) -> None:
-    relevant = np.zeros((1, 12))
-    relevant[0, rank - 1] = 1
-    expected = ndcg_score(relevant, -np.arange(12.0)[None, :], k=10)
-    assert ndcg(rank) == pytest.approx(expected)
+def test_passages_of_one_document_count_once() -> None:
+    assert first_places(["a", "a", "b", "a", "c"]) == ["a", "b", "c"]
+    scores = retrieval_scores([["a", "a", "a", "b"], []], [{"b"}, {"x"}])
+    assert scores["mrr"] == [0.5, 0]
+    assert scores["hit@3"] == [1, 0]
 
 
-def test_of_a_document_only_the_best_passage_counts() -> None:
-    found = [passage("a.md"), passage("a.md", "2"), passage("docs/b.pdf"), passage("c.md")]
-    assert rank_of("b", found) == 2
-    assert rank_of("docs/b.pdf", found) == 2
-    assert rank_of("d", found) is None
+@given(st.permutations(list("abcdefgh")), st.sets(st.sampled_from("abcdefgh"), min_size=1))
+def test_ndcg_is_scikit_learns(ranked: list[str], relevant: set[str]) -> None:
+    truth = [[float(name in relevant) for name in "abcdefgh"]]
+    order = [[-float(ranked.index(name)) for name in "abcdefgh"]]
+    for k in (1, 3, 8):
+        assert ndcg(ranked, relevant, k) == pytest.approx(ndcg_score(truth, order, k=k))
 
 
-@pytest.mark.parametrize(
-    ("named", "document", "same"),
-    [
-        ("docs/a.md", "docs/a.md", True),
-        ("a.md", "docs/a.md", True),
-        ("a", "docs/a.md", True),
-        ("a", "docs/ba.md", False),
-        ("Super_Bowl_50#0", "x/Super_Bowl_50#0.txt", True),
-    ],
-)
-def test_a_row_names_a_document_by_path_or_name(named: str, document: str, same: bool) -> None:
-    assert same_document(named, document) == same
+def test_intervals_hold_the_mean_and_widen_with_groups() -> None:
+    rng = np.random.default_rng(0)
+    by_group = rng.integers(0, 2, 60)
+    values = [float(by_group[n // 10]) for n in range(600)]
+    groups = [str(n // 10) for n in range(600)]
+    alone, grouped = summarise({"m": values})["m"], summarise({"m": values}, groups)["m"]
+    assert alone.mean == grouped.mean == pytest.approx(np.mean(values))
+    assert grouped.low < alone.low < alone.mean < alone.high < grouped.high
+    assert summarise({}) == {}
 
 
-def test_quality_over_the_rows_that_name_a_document() -> None:
-    found = [[passage("a"), passage("b")], [passage("a"), passage("b")], [passage("a")], []]
-    quality = retrieval_quality(["a", "b", "", None], found, [row[:1] for row in found], None)
-    assert quality is not None
-    assert quality.hits["1"].mean == 0.5
-    assert quality.hits["3"].mean == 1.0
-    assert quality.mrr.mean == 0.75
-    assert quality.given.mean == 0.5
-    assert quality.mrr.examples == 2
-    assert retrieval_quality(["", None], found[:2], found[:2], None) is None
-
-
-def test_abstaining_where_it_should_and_where_it_should_not() -> None:
-    answers = ["I do not know", "Sorry: i do  not know.", "blue", "I do not know.", "red"]
-    found = abstention(["", "", "", "a", None], answers, "I do not know.")
-    assert found is not None
-    assert (found.unanswerable.count, found.unanswerable.of) == (2, 3)
-    assert (found.answerable.count, found.answerable.of) == (1, 1)
-    assert abstention([None], ["x"], "I do not know.") is None
-
-
-def test_support_is_a_look_at_words() -> None:
-    given = [[passage("a", "Dogs travel in the hold.")]] * 4
-    answers = ["In the hold", "On the moon with cats", "", "No idea."]
-    found = support(answers, given, [1.0, 0.0, 0.0, 0.0], None, "No idea")
-    assert (found.supported.examples, found.supported.mean) == (1, 1.0)
-    assert (found.unsupported.examples, found.unsupported.mean) == (1, 0.0)
-
-
-def test_the_threshold_tells_both_kinds_apart() -> None:
-    assert best_threshold([0.8, 0.9], [0.1, 0.3]) == pytest.approx(0.55)
-    assert best_threshold([], [0.1]) is None
-    assert best_threshold([0.5], [0.5]) is None
-    assert best_threshold([0.1, 0.2], [0.8, 0.9]) is None, "scores that mislead tell nothing"
-
-
-def test_intervals_are_by_group() -> None:
-    values = [1.0] * 40 + [0.0] * 40
-    alone = mean_of(values, None)
-    grouped = mean_of(values, [str(i // 8) for i in range(80)])
-    assert alone.low is not None
-    assert alone.high is not None
-    assert grouped.low is not None
-    assert grouped.high is not None
-    assert grouped.high - grouped.low > alone.high - alone.low
+def test_a_paired_difference() -> None:
+    a = {"hit@3": [1.0] * 90 + [0.0] * 10}
+    b = {"hit@3": [1.0] * 80 + [0.0] * 20}
+    found = difference(a, b)["hit@3"]
+    assert found.mean == pytest.approx(0.1)
+    assert 0 < found.low < found.mean < found.high
+    assert difference(a, a)["hit@3"].mean == 0

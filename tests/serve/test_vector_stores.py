@@ -13,6 +13,7 @@ from assay.agent.agent import Agent, Knowledge
 from assay.agent.versions import save_agent
 from assay.jobs.service import work_on
 from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.records import base_id
 from tests.serve.running import Running
 from tests.words import by_words
 
@@ -134,11 +135,13 @@ def test_a_removed_file_is_found_no_more(server: Running, client: openai.OpenAI)
     client.files.delete(meals)
     assert client.vector_stores.search(id, query="breakfast").data == []
     assert client.vector_stores.retrieve(id).file_counts.total == 0
+    store = server.workspace.store
+    folder = store.folder / "knowledge" / base_id(store, server.workspace.name, id)
+    assert folder.exists()
     assert client.vector_stores.delete(id).deleted
     with pytest.raises(openai.NotFoundError):
         client.vector_stores.retrieve(id)
-    folder = server.workspace.store.folder / "knowledge"
-    assert not any("Dogs travel" in p.read_text("utf-8", "ignore") for p in folder.rglob("*.json"))
+    assert not folder.exists()
 
 
 def test_a_file_taken_out_before_it_was_read_never_gets_in(
@@ -149,6 +152,22 @@ def test_a_file_taken_out_before_it_was_read_never_gets_in(
     client.vector_stores.files.delete(pets, vector_store_id=id)
     worked(server)
     assert client.vector_stores.search(id, query="dogs").data == []
+
+
+def test_a_store_deleted_while_it_is_filled_does_not_come_back(
+    server: Running, client: openai.OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pets = uploaded(client, "pets.md", PETS)
+    id = client.vector_stores.create(file_ids=[pets]).id
+    add = KnowledgeBase.add
+
+    def slow(self: KnowledgeBase, *arguments: Any, **named: Any) -> Any:
+        client.vector_stores.delete(id)
+        return add(self, *arguments, **named)
+
+    monkeypatch.setattr(KnowledgeBase, "add", slow)
+    worked(server)
+    assert id not in {one.id for one in client.vector_stores.list(limit=100)}
 
 
 def test_a_file_without_text_has_failed_and_says_why(
@@ -237,6 +256,17 @@ def test_what_cannot_be_followed_is_refused(server: Running, client: openai.Open
     with pytest.raises(openai.BadRequestError):
         client.vector_stores.search(id, query="x", max_num_results=51)
     assert client.vector_stores.search(id, query="x").data == [], "an empty one finds nothing"
+
+
+def test_a_filter_without_end_is_refused(server: Running, client: openai.OpenAI) -> None:
+    id = client.vector_stores.create().id
+    filter: dict[str, Any] = {"type": "eq", "key": "a", "value": 1}
+    for _ in range(180):
+        filter = {"type": "and", "filters": [filter]}
+    with server.http() as http:
+        path = f"/v1/vector_stores/{id}/search"
+        answer = http.post(path, json={"query": "x", "filters": filter})
+    assert answer.status_code in (200, 400)
 
 
 def test_documents_of_the_command_line_are_there_too(

@@ -21,6 +21,7 @@ is told rather than left to guess.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -34,6 +35,7 @@ from assay.store.store import Store
 
 NOTHING = "(no passage is relevant)"
 _OPEN, _CLOSE = "<passages>", "</passages>"
+_TAG = re.compile(r"</?\s*passages\s*>", re.IGNORECASE)
 
 
 def query_of(example: Example) -> str:
@@ -107,7 +109,7 @@ def fitting(
     room -= len(_block([], knowledge))
     given: list[Passage] = []
     for number, passage in enumerate(found, start=1):
-        room -= len(_entry(number, passage)) + 2
+        room -= len(entry(number, passage)) + 2
         if room < 0:
             break
         given.append(passage)
@@ -122,17 +124,17 @@ def citation(passage: Passage) -> str:
 
 
 def _block(given: Sequence[Passage], knowledge: Knowledge) -> str:
-    entries = [_entry(number, passage) for number, passage in enumerate(given, start=1)]
+    entries = [entry(number, passage) for number, passage in enumerate(given, start=1)]
     lines = [_OPEN, "\n\n".join(entries) or NOTHING, _CLOSE]
     if knowledge.abstain is not None:
         lines.append(f"If the passages do not hold the answer, say exactly: {knowledge.abstain}")
     return "\n".join(lines)
 
 
-def _entry(number: int, passage: Passage) -> str:
-    # A document must not end the block that it stands in.
-    text = passage.text.replace(_CLOSE, "</ passages>").strip()
-    return f"[{number}] {citation(passage)}\n{text}"
+def entry(number: int, passage: Passage) -> str:
+    """A passage as it stands in a request under its number."""
+    # Neither a text nor a name may end the block that it stands in.
+    return _TAG.sub("[tag]", f"[{number}] {citation(passage)}\n{passage.text.strip()}")
 
 
 def _last_user(messages: Sequence[Message]) -> int | None:

@@ -12,7 +12,6 @@ In this order, so that few settings are answered by the model:
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,8 +22,9 @@ from assay.agent.passages import find_passages
 from assay.candidates.building import Context
 from assay.config import Config, KnowledgeSection
 from assay.errors import AssayError, ConfigError, DataError
+from assay.evaluate.documents import best_threshold, same_document, scores_of_search
 from assay.evaluate.measure import Measurement
-from assay.evaluate.retrieval import DEPTH, best_threshold, ndcg, rank_of, same_document
+from assay.evaluate.retrieval import NDCG_DEPTH
 from assay.example import Example
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.records import Settings
@@ -34,7 +34,7 @@ from assay.models.load import load_tokenizer
 
 LEAST_NAMED = 10
 """Validation rows that must name their document for the search to be chosen by them."""
-CANDIDATES_DEEP = 50
+_DEEP = 50
 """Passages looked at to find ten documents."""
 _SPARE = 0.9
 """Share of the estimated room that is used: texts differ in how many tokens a character costs."""
@@ -190,13 +190,10 @@ def _add(
     """Add files, each with the labels that it has, here or in `labels`."""
     if labels is None:
         labels = {document.path: document.labels for document in base.documents()}
-    alike: dict[tuple[str, ...], list[Source]] = defaultdict(list)
-    for file in files:
-        alike[labels.get(file.document, ())].append(file)
-    for kept, those in alike.items():
-        added = base.add(those, labels=kept, settings=settings, progress=context.progress)
-        for one in added.failed:
-            context.progress.say(f"Not added: {one.file}: {one.reason}")
+    labelled = [replace(file, labels=labels.get(file.document, ())) for file in files]
+    added = base.add(labelled, settings=settings, progress=context.progress)
+    for one in added.failed:
+        context.progress.say(f"Not added: {one.file}: {one.reason}")
 
 
 def room(context: Context) -> int:
@@ -219,12 +216,10 @@ def room_for(config: Config, texts: Sequence[str]) -> int:
 
 
 def _ndcg(context: Context, knowledge: Knowledge, named: Sequence[Example]) -> float:
-    deep = knowledge.model_copy(update={"k": CANDIDATES_DEEP})
+    deep = knowledge.model_copy(update={"k": _DEEP})
     found = find_passages(deep, named, context.store, context.bench.owner)
-    return fmean(
-        ndcg(rank_of(example.document or "", row), DEPTH)
-        for example, row in zip(named, found, strict=True)
-    )
+    scores = scores_of_search([example.document or "" for example in named], found)
+    return fmean(scores[f"ndcg@{NDCG_DEPTH}"])
 
 
 def _choose_k(
@@ -264,15 +259,15 @@ def _with_threshold(
     threshold = relevance_threshold(context, found.knowledge)
     tried = (*before, *found.tried)
     if threshold is None:
-        return Searched(found.knowledge, found.agent, found.measurement, tried, found.warnings)
+        return replace(found, tried=tried)
     knowledge = found.knowledge.model_copy(update={"threshold": threshold})
     agent = agent_with(knowledge)
     measured = context.measure(agent)
     wins = not measured.incomplete and measured.score > found.measurement.score
     tried = (*tried, (f"only passages from {threshold:.3g} on", measured.score, wins))
-    if wins:
-        return Searched(knowledge, agent, measured, tried, found.warnings)
-    return Searched(found.knowledge, found.agent, found.measurement, tried, found.warnings)
+    if not wins:
+        return replace(found, tried=tried)
+    return replace(found, knowledge=knowledge, agent=agent, measurement=measured, tried=tried)
 
 
 def relevance_threshold(context: Context, knowledge: Knowledge) -> float | None:

@@ -20,7 +20,7 @@ from assay.candidates.documents import choose_search, room, section
 from assay.candidates.fine_tune import train_version
 from assay.chat.template import Template
 from assay.errors import ConfigError, DataError
-from assay.evaluate.retrieval import same_document
+from assay.evaluate.documents import same_document
 from assay.example import Example
 from assay.models.load import load_tokenizer
 from assay.train.methods import sequences

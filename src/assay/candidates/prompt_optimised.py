@@ -75,8 +75,8 @@ def variants(config: Config, rows: Sequence[Example]) -> list[str]:
     own = config.system_prompt.strip()
     made = [config.system_prompt]
     for form, care in product(_forms(config, rows), _CARE):
-        parts = [part for part in (own, form, care) if part]
-        made.append("\n".join(parts))
+        if form or care:
+            made.append("\n".join(part for part in (own, form, care) if part))
         if form and own:
             made.append("\n".join(part for part in (form, own, care) if part))
     return list(dict.fromkeys(made))
@@ -107,8 +107,7 @@ def _words(prompt: str, own: str) -> str:
     """A variant by what it adds to the project's own prompt, in short."""
     if prompt == own:
         return "own prompt"
-    added = " ".join(prompt.replace(own.strip(), "", 1).split()) if own.strip() else prompt
-    added = " ".join(added.split())
+    added = " ".join(prompt.replace(own.strip(), "", 1).split())
     return f"“{added if len(added) <= 60 else added[:59] + '…'}”"
 
 

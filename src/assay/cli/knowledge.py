@@ -23,7 +23,7 @@ EmbedderName = Annotated[
 ]
 ChunkTokens = Annotated[
     int | None,
-    typer.Option("--chunk-tokens", min=16, max=8192, help="the longest passage, in tokens"),
+    typer.Option("--chunk-tokens", min=16, max=100_000, help="the longest passage, in tokens"),
 ]
 Language = Annotated[
     str | None, typer.Option("--language", help="of the documents, for BM25, such as German")

@@ -107,11 +107,7 @@ def conclude(
         verdict=decision.verdict,
         curves=[_curve(one.candidate) for one in taken if one.candidate.curve],
         confusions=_confusions(taken, examples, config),
-        additions=squares(
-            {one.candidate.name: one.candidate.kind for one in taken},
-            {one.candidate.name: one.measurement for one in taken},
-            groups,
-        ),
+        additions=squares({one.candidate.name: one.measurement for one in taken}, groups),
         judges=list(judges),
         data=data,
         environment=environment(),

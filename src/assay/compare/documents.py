@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
-from assay.agent.agent import Agent, messages_of
-from assay.agent.passages import find_passages, fitting
-from assay.evaluate.factorial import Factorial, factorial
-from assay.evaluate.measure import Bench, Measurement
-from assay.evaluate.retrieval import (
+from assay.agent.agent import Agent
+from assay.agent.passages import entry, find_passages
+from assay.agent.runtime import assemble
+from assay.evaluate.documents import (
     Abstention,
     Retrieval,
     Support,
@@ -21,6 +20,8 @@ from assay.evaluate.retrieval import (
     retrieval_quality,
     support,
 )
+from assay.evaluate.factorial import Factorial, factorial
+from assay.evaluate.measure import Bench, Measurement
 from assay.example import Example
 from assay.knowledge.search import Passage
 
@@ -30,7 +31,7 @@ _SQUARES = (
     ("prompt", "fine-tune", "rag", "fine-tune-rag"),
     ("prompt", "few-shot", "rag", "rag-few-shot"),
 )
-"""Kinds of candidates that make a 2×2: neither, a, b, both."""
+"""Candidates that make a 2×2: neither, a, b, both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,40 +89,26 @@ def document_figures(
 def passages_given(agent: Agent, examples: Sequence[Example], bench: Bench) -> list[list[Passage]]:
     """The passages that stood in each request: those that were found and had room."""
     assert agent.knowledge is not None
-    shown = [message for turns in agent.shown for message in messages_of(turns)]
     found = find_passages(agent.knowledge, examples, bench.store, bench.owner)
+    requests = assemble(agent, examples, bench.store, bench.owner)
     given = []
-    for example, row in zip(examples, found, strict=True):
-        prompt = example.with_system(agent.system_prompt).prompt
-        given.append(fitting((*shown, *prompt), row, agent.knowledge))
+    for request, row in zip(requests, found, strict=True):
+        asked = "".join(turn.content for turn in request.messages if turn.role == "user")
+        given.append([p for number, p in enumerate(row, start=1) if entry(number, p) in asked])
     return given
 
 
-def squares(
-    kinds: Mapping[str, str],
-    measured: Mapping[str, Measurement],
-    groups: Sequence[str] | None,
-) -> list[Factorial]:
+def squares(measured: Mapping[str, Measurement], groups: Sequence[str] | None) -> list[Factorial]:
     """Every 2×2 whose four candidates took part and are complete.
 
     Args:
-        kinds: of each candidate, by its name.
         measured: each candidate's measurement, by its name.
         groups: of the rows that count.
     """
-    by_kind = {kind: name for name, kind in kinds.items() if not measured[name].incomplete}
-    found = []
-    for wanted in _SQUARES:
-        names = [by_kind[kind] for kind in wanted if kind in by_kind]
-        if len(names) == len(wanted):
-            neither, a, b, both = names
-            scores = [measured[name].primary_scores for name in names]
-            if scores[0]:
-                found.append(
-                    factorial(
-                        (neither, a, b, both),
-                        (scores[0], scores[1], scores[2], scores[3]),
-                        groups,
-                    )
-                )
-    return found
+    scores = {name: m.primary_scores for name, m in measured.items() if not m.incomplete}
+    return [
+        factorial(names, (scores[neither], scores[a], scores[b], scores[both]), groups)
+        for names in _SQUARES
+        for neither, a, b, both in [names]
+        if all(scores.get(name) for name in names)
+    ]

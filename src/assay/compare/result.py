@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from assay.evaluate.documents import Abstention, Retrieval, Support
 from assay.evaluate.factorial import Factorial
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.judging import JudgeWorth
-from assay.evaluate.retrieval import Abstention, Retrieval, Support
 
 SCHEMA_VERSION = 1
 

@@ -61,9 +61,12 @@ class Source:
         """Hash of all that decides a split: files, settings, and what rejects a row."""
         data = self.config.data
         names = [name for name in (data.file, data.validation, data.holdout) if name]
+        settings = data.model_dump(mode="json")
+        if data.columns is not None and data.columns.document is None:
+            del settings["columns"]["document"]  # came later; keys of splits stay what they were
         parts = {
             "rules": _RULES,
-            "data": data.model_dump(mode="json"),
+            "data": settings,
             "files": [fingerprint(address_of(self.root, name)) for name in names],
             "task": self.config.task,
             "labels": self.config.labels,

@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from pydantic import BaseModel
 
 from assay.evaluate.resampling import studentise, units
-from assay.evaluate.retrieval import Part
 
 _RESAMPLES = 4000
 
 
-class Effect(Part):
+class Effect(BaseModel, extra="forbid"):
     """A mean difference of scores with its 95 % interval."""
 
     difference: float
@@ -30,7 +30,7 @@ class Effect(Part):
     high: float
 
 
-class Factorial(Part):
+class Factorial(BaseModel, extra="forbid"):
     """Two ways of specialising, alone and together.
 
     Attributes:

@@ -15,9 +15,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from assay.evaluate.documents import Part, Share
 from assay.evaluate.graders.judge import JudgeSettings, Pair, Side, agreed, judge_pairs
 from assay.evaluate.graders.registry import GradingContext
-from assay.evaluate.retrieval import Part, Share
 from assay.evaluate.stats import wilson
 
 LEAST_KAPPA = 0.4
@@ -122,14 +122,12 @@ def cohens_kappa(people: Sequence[Side], judged: Sequence[Side]) -> tuple[float,
     by_chance = float(table.sum(axis=0) @ table.sum(axis=1)) / n**2 if n else 1.0
     if by_chance >= 1.0:
         return 0.0, -1.0, 1.0
+    if np.trace(table) == n:  # no spread was seen: what was not seen in n pairs may still be there
+        return 1.0, 1 - (1 - wilson(int(n), int(n))[0]) / (1 - by_chance), 1.0
     from statsmodels.stats.inter_rater import cohens_kappa as of_table
 
     found = of_table(table)
-    kappa = float(found.kappa)
-    low, high = max(-1.0, float(found.kappa_low)), min(1.0, float(found.kappa_upp))
-    if kappa >= 1.0:  # no spread was seen: what was not seen in n pairs may still be there
-        low = 1 - (1 - wilson(int(n), int(n))[0]) / (1 - by_chance)
-    return kappa, low, high
+    return float(found.kappa), max(-1.0, float(found.kappa_low)), min(1.0, float(found.kappa_upp))
 
 
 def _share(count: int, of: int) -> Share:

@@ -20,7 +20,7 @@ from assay.knowledge.sources import Source
 from assay.store import stored_files
 from assay.store.store import Store
 from assay.store.stored_files import StoredFile
-from assay.store.tables import VectorStoreFileRow
+from assay.store.tables import VectorStoreFileRow, VectorStoreRow
 
 INDEX = "index"
 
@@ -60,23 +60,37 @@ def index(work: Work) -> dict[str, Any]:
     store, project, name = work.store, work.job.project, work.payload["base"]
     base = KnowledgeBase(store, project, name)
     failed: dict[str, str] = {}
-    passages = 0
+    sources: dict[str, Source] = {}
     for id in work.payload["files"]:
-        if not _wanted(store, project, name, id):
-            continue
         try:
             file = stored_files.find(store, project, id)
         except NotFoundError:
             failed[id] = "the file was deleted before it was read."
-            continue
-        source = Source(document_name(file), stored_files.path_of(store, id))
-        added = base.add([source], labels=[id], progress=work)
-        passages += added.passages
-        failed.update((id, one.reason) for one in added.failed)
+        else:
+            if _wanted(store, project, name, id):
+                path = stored_files.path_of(store, id)
+                sources[id] = Source(document_name(file), path, labels=(id,))
+    if not sources:
+        return {"failed": failed, "passages": 0}
+    added = base.add(sources.values(), progress=work)
+    reasons = {one.file: one.reason for one in added.failed}
+    for id, source in sources.items():
+        if source.document in reasons:
+            failed[id] = reasons[source.document]
         if not _wanted(store, project, name, id):  # taken out while it was read
             with suppress(NotFoundError):
-                base.remove([source.document])
-    return {"failed": failed, "passages": passages}
+                left = base.remove([source.document]).left
+                if not left and not _known(store, project, name):  # so was all of it
+                    base.delete()
+    return {"failed": failed, "passages": added.passages}
+
+
+def _known(store: Store, project: str, name: str) -> bool:
+    query = select(VectorStoreRow.key).where(
+        VectorStoreRow.project == project, VectorStoreRow.id == name
+    )
+    with store.session() as session:
+        return session.scalar(query) is not None
 
 
 def _wanted(store: Store, project: str, name: str, file: str) -> bool:

@@ -10,6 +10,7 @@ build beside it. So a search never waits for a change, and never sees half of on
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,13 +22,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from assay.errors import NotFoundError, StateError, UsageError
+from assay.errors import NotFoundError, StateError
 from assay.knowledge import records
 from assay.knowledge.build import Builder, Embedders, Encoder, other_vectors
 from assay.knowledge.check import Check, check
 from assay.knowledge.embed import load_embedder
-from assay.knowledge.intake import take_in
-from assay.knowledge.parse import UNFORMATTED, kind_of
+from assay.knowledge.intake import checked_labels, take_in
+from assay.knowledge.parse import kind_of
 from assay.knowledge.records import Build, Document, Failed, Settings
 from assay.knowledge.search import Mode, Passage, Search, find
 from assay.knowledge.sources import Source, sources
@@ -113,7 +114,7 @@ class KnowledgeBase:
         """Add files, or all files below folders; a document of the same name is replaced.
 
         Args:
-            paths: a `Source` gives a document another name than its file's path.
+            paths: a `Source` gives a document another name than its file's path, or its own labels.
             labels: of these documents, in place of those they had.
             settings: None is what the knowledge base has, or the defaults of a new one.
 
@@ -121,7 +122,7 @@ class KnowledgeBase:
             StateError: the settings are others than those of what is there: a rebuild is needed.
             UsageError: a label or the name cannot be used.
         """
-        wanted = _checked_labels(labels)
+        wanted = checked_labels(labels)
         found, failed = sources(paths)
         base = records.make_base(self._store, self.owner, self.name)
         with self._locked(base, progress) as builder:
@@ -131,7 +132,7 @@ class KnowledgeBase:
             given, unread = take_in(found, builder.texts, wanted, progress)
             failed += unread
             # A file that was added by another path is the same document, under its new name.
-            moved = {d.location for d in given}
+            moved = {d.location for d in given if os.path.abspath(d.path) == d.location}
             after = {p: d for p, d in before.items() if d.location not in moved}
             for document in given:
                 known = before.get(document.path)
@@ -319,7 +320,8 @@ class KnowledgeBase:
         for found in self.documents():
             if found.path == document:
                 texts = Builder(self._store, base, self._folder(base)).texts
-                kind = kind_of(found.path) or UNFORMATTED
+                kind = kind_of(found.path)
+                assert kind is not None  # it was read
                 return [page.text for page in texts.get(found.sha256, kind).pages]
         raise NotFoundError(f"there is no document {document!r} in {self.name}.")
 
@@ -365,24 +367,18 @@ class KnowledgeBase:
         """One change at a time; whoever comes second waits."""
         folder = self._folder(base)
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock")
+        lock = FileLock(folder / "build.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
             progress.say(f"{self.name} is being changed by another process; waiting for it.")
             lock.acquire()
         try:
+            if records.base_id(self._store, self.owner, self.name) != base:
+                raise StateError(f"{self.name} was removed meanwhile.", fix="Try again.")
             yield Builder(self._store, base, folder)
         finally:
             lock.release()
-
-
-def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    found = tuple(sorted(set(labels)))
-    for label in found:
-        if not label.strip() or len(label) > 200 or "\0" in label:
-            raise UsageError(f"{label!r} cannot be a label.", fix="Use up to 200 characters.")
-    return found
 
 
 def _same(before: Document | None, after: Document) -> bool:

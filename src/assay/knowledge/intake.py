@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from assay.errors import UsageError
 from assay.knowledge.parse import Limits, Parser, UnreadableError, kind_of, load
 from assay.knowledge.records import Document, Failed
 from assay.knowledge.sources import Source
 from assay.knowledge.texts import Texts
 from assay.progress import Progress
 from assay.store.tables import now
+
+
+def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """Each once, sorted.
+
+    Raises:
+        UsageError: one is empty or too long.
+    """
+    found = tuple(sorted(set(labels)))
+    for label in found:
+        if not label.strip() or len(label) > 200 or "\0" in label:
+            raise UsageError(f"{label!r} cannot be a label.", fix="Use up to 200 characters.")
+    return found
 
 
 def take_in(
@@ -50,7 +64,7 @@ def take_in(
                         bytes=len(data),
                         pages=len(numbers) or None,
                         passages=0,
-                        labels=labels,
+                        labels=labels if source.labels is None else checked_labels(source.labels),
                         added_at=moment,
                         location=str(source.file),
                     )

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from assay.knowledge.records import Failed
 
+LONGEST_NAME = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -17,10 +19,12 @@ class Source:
     Attributes:
         document: its name in the knowledge base; its suffix tells the format.
         file: where its bytes are now.
+        labels: None is those of the whole addition.
     """
 
     document: str
     file: Path
+    labels: tuple[str, ...] | None = None
 
 
 def sources(paths: Iterable[str | Path | Source]) -> tuple[list[Source], list[Failed]]:
@@ -47,7 +51,7 @@ def _below(path: str | Path | Source) -> Iterator[Source | Failed]:
     root = Path(path)
     if not root.is_dir():
         if root.exists():
-            yield Source(str(root), root.absolute())
+            yield _named(root)
         else:
             yield Failed(str(root), "there is no such file or folder.")
         return
@@ -61,4 +65,16 @@ def _below(path: str | Path | Source) -> Iterator[Source | Failed]:
             if file.is_symlink() and not file.resolve().is_relative_to(inside):
                 yield Failed(str(file), "it is a link that leads out of the folder.")
             else:
-                yield Source(str(file), file.absolute())
+                yield _named(file)
+
+
+def _named(file: Path) -> Source | Failed:
+    name = str(file)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = name.encode(errors="backslashreplace").decode()
+        return Failed(shown, "its name is no text in UTF-8.")
+    if len(name) > LONGEST_NAME:
+        return Failed(name[:LONGEST_NAME], f"its path is longer than {LONGEST_NAME} characters.")
+    return Source(name, Path(os.path.abspath(file)))

@@ -16,15 +16,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assay.errors import AssayError, UsageError
+from assay.errors import AssayError
 from assay.knowledge.embed import Vectors
 
-LANGUAGES = (
-    "Arabic", "Danish", "Dutch", "English", "Finnish", "French", "German", "Greek", "Hungarian",
-    "Italian", "Norwegian", "Portuguese", "Romanian", "Russian", "Spanish", "Swedish", "Tamil",
-    "Turkish",
-)  # fmt: skip
-"""Those whose word endings BM25 can leave out."""
 _SCALARS = ("id", "document", "sha256", "ordinal", "of", "page", "heading", "indexed", "start")
 SUFFIX = ".lance"
 
@@ -129,18 +123,9 @@ class Tables:
 
 
 def index(table: Any, language: str) -> None:
-    """Make BM25 ready; returns when every row is in it.
-
-    Raises:
-        UsageError: there is no such language.
-    """
+    """Make BM25 ready; returns when every row is in it."""
     from lancedb.index import FTS
 
-    if language not in LANGUAGES:
-        raise UsageError(
-            f"{language!r} is no language whose words can be indexed.",
-            fix=f"Use one of {', '.join(LANGUAGES)}.",
-        )
     table.create_index(
         "indexed",
         config=FTS(language=language, stem=True, remove_stop_words=True),

@@ -40,6 +40,11 @@ PROBE_SECONDS = 5.0
 """Of the probe of forgetting on one model, between 3 in bfloat16 and 8 in float32
 (docs/forgetting.md); base and version are probed."""
 BYTES_PER_PARAMETER = 4
+PASSAGE_TOKENS = 200
+"""Of a passage of documents, at most what knowledge is cut into by default."""
+PROMPT_SEARCH_ROWS = 1000
+"""Answers that the search for a better prompt takes: some 20 variants, halved every round."""
+TRAINED = ("fine-tune", "fine-tune-rag")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +92,9 @@ def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> E
     )
     hours = sum(seconds for _, seconds in parts) / 3600
     price = config.costs.machine_hour_usd
-    copies = 2 if "fine-tune" in names else 1
-    activations = 1.5e9 * size if "fine-tune" in names else 0.5e9
+    trains = any(name in TRAINED for name in names)
+    copies = 2 if trains else 1
+    activations = 1.5e9 * size if trains else 0.5e9
     return Estimate(
         parts=parts,
         memory_bytes=copies * BYTES_PER_PARAMETER * sizes.parameters + activations + 0.7e9,
@@ -141,10 +147,10 @@ def _seconds(name: str, config: Config, sizes: Sizes, scale: float) -> float:
     building = _building(name, config, sizes, scale)
     if name.startswith("baseline"):
         return building
-    shown = _shown(name, config)[-1]
+    shown = _shown(name, config, sizes)[-1]
     timed = _answers(sizes, shown, scale, THROUGHPUT_PROMPTS)
     timed += LATENCY_PROMPTS * ONE_BY_ONE * answer_seconds(sizes, shown, scale)
-    probed = 2 * PROBE_SECONDS * scale if name == "fine-tune" else 0.0
+    probed = 2 * PROBE_SECONDS * scale if name in TRAINED else 0.0
     return building + _answers(sizes, shown, scale, sizes.holdout) + timed + probed
 
 
@@ -154,17 +160,30 @@ def _building(name: str, config: Config, sizes: Sizes, scale: float) -> float:
     extra = 0.0
     if name == "few-shot-nearest":
         extra = sizes.train / EMBED_TEXTS_PER_S
-    elif name == "fine-tune":
+    elif name in TRAINED:
         extra = training_seconds(config, sizes, sizes.train, scale)
+        if name == "fine-tune-rag":  # rows are longer by their passages
+            longer = _shown(name, config, sizes)[-1] * (sizes.input_tokens + sizes.output_tokens)
+            extra *= 1 + longer / (
+                sizes.system_tokens + sizes.input_tokens + sizes.output_tokens + 1
+            )
         extra += (TRY_SECONDS + 2 * LOAD_SECONDS) * scale
-    runs = _shown(name, config)
+    elif name == "prompt-optimised":
+        extra = _answers(sizes, 0.0, scale, PROMPT_SEARCH_ROWS)
+    runs = _shown(name, config, sizes)
     return extra + sum(_answers(sizes, shown, scale, sizes.validation) for shown in runs)
 
 
-def _shown(name: str, config: Config) -> list[float]:
-    """Examples that differ from request to request, of each run on validation."""
+def _shown(name: str, config: Config, sizes: Sizes) -> list[float]:
+    """Examples that differ from request to request, of each run on validation; passages count as
+    so many examples as are as long."""
     modes = 2 if config.generate.constrained == "auto" and config.task != "text" else 1
     ks = config.few_shot.ks
+    if config.knowledge is not None and "rag" in name.split("-"):
+        one = PASSAGE_TOKENS / max(sizes.input_tokens + sizes.output_tokens, 1.0)
+        passages = [k * one for k in sorted(config.knowledge.ks)]
+        further = len(ks) if name == "rag-few-shot" else 0
+        return passages + [passages[-1]] * (further + modes - 1)
     if name == "few-shot":
         # The shown examples are a shared prefix: computed once, not per request.
         return [0.0] * (len(ks) + modes - 1)

@@ -122,8 +122,13 @@ def vector_stores(workspace: Workspace, project: str) -> list[VectorStore]:
     with workspace.store.session() as session:
         names = session.scalars(
             select(KnowledgeBaseRow.name)
+            .join(
+                VectorStoreRow,
+                (VectorStoreRow.project == project) & (VectorStoreRow.id == KnowledgeBaseRow.name),
+                isouter=True,
+            )
             .where(KnowledgeBaseRow.owner == project)
-            .order_by(KnowledgeBaseRow.created, KnowledgeBaseRow.id)
+            .order_by(KnowledgeBaseRow.created, VectorStoreRow.key, KnowledgeBaseRow.id)
         ).all()
     return [get(workspace, project, name) for name in names]
 
@@ -338,6 +343,7 @@ def _files(store: Store, project: str, id: str) -> list[StoreFile]:
         select(VectorStoreFileRow, JobRow)
         .join(JobRow, JobRow.id == VectorStoreFileRow.job, isouter=True)
         .where(VectorStoreFileRow.project == project, VectorStoreFileRow.store == id)
+        .order_by(VectorStoreFileRow.key)
     )
     found = []
     with store.session() as session:
@@ -348,7 +354,7 @@ def _files(store: Store, project: str, id: str) -> list[StoreFile]:
         StoreFile(d.path, id, d.path, "completed", d.bytes, d.added_at, None, {})
         for d in documents.values()
     ]
-    return sorted(found, key=lambda file: (file.created, file.id))
+    return sorted(found, key=lambda file: file.created)
 
 
 def _file(row: VectorStoreFileRow, job: JobRow | None) -> StoreFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import ge, gt, le, lt
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
@@ -61,12 +62,8 @@ def _passes(filter: Comparison | Compound, attributes: Mapping[str, Any]) -> boo
         return _same(found, wanted) == (filter.type == "eq")
     if not _ordered(found, wanted):
         return False
-    return {
-        "gt": found > wanted,
-        "gte": found >= wanted,
-        "lt": found < wanted,
-        "lte": found <= wanted,
-    }.get(filter.type, False)
+    compare = {"gt": gt, "gte": ge, "lt": lt, "lte": le}.get(filter.type)
+    return compare is not None and bool(compare(found, wanted))
 
 
 def _same(a: Any, b: Any) -> bool:

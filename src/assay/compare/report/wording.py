@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from assay.compare.result import CandidateResult, Result
+from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.forgetting import SMALL, Ability, Forgetting
 from assay.evaluate.judging import JudgeWorth
-from assay.evaluate.retrieval import Mean, Share
 
 TITLES = {
     "prompt": "system prompt alone",

@@ -1,0 +1,207 @@
+"""Every outcome of a comparison on replayed answers: the whole way, no model."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay import project as projects
+from assay.agent.agent import Agent
+from assay.agent.engines import Engines
+from assay.candidates import BASELINES, WAYS
+from assay.candidates.building import Candidate, Context
+from assay.compare import comparison
+from assay.compare.result import Result
+from assay.evaluate.documents import Mean
+from assay.generate.engine import Answer, Request
+from tests.candidates.test_documents import NO, reader, write_documents
+from tests.candidates.test_documents import rows as questions
+from tests.evaluate.scripted import ScriptedEngine
+from tests.small import write_model
+from tests.words import by_words
+
+KINDS = [name for name in WAYS if name not in BASELINES]
+TRAINED = ("fine-tune", "fine-tune-rag")
+
+
+def chance(text: str) -> float:
+    """A number from 0 to 1 that a text always has."""
+    return zlib.crc32(text.encode()) / 2**32
+
+
+def write(folder: Path, candidates: list[str], rows: int, **fields: Any) -> projects.Project:
+    lines = [
+        {"question": f"case {n} of the {('red', 'blue')[n % 2]} file", "answer": f"answer {n % 5}"}
+        for n in range(rows)
+    ]
+    return write_rows(folder, lines, candidates, **fields)
+
+
+def write_rows(
+    folder: Path, lines: list[dict[str, Any]], candidates: list[str], **fields: Any
+) -> projects.Project:
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    config = {
+        "name": "replayed",
+        "task": "text",
+        "model": str(write_model(folder / "model")),
+        "data": {
+            "file": "rows.jsonl",
+            "columns": {"input": ["question"], "output": ["answer"]},
+            "split": {"holdout": 0.5, "validation": 0.2},
+        },
+        "graders": [{"name": "exact"}],
+        "primary": "exact",
+        "candidates": candidates,
+        "knowledge": {"paths": ["docs"]},
+        "good_enough": 0.6,
+        **fields,
+    }
+    (folder / "assay.yaml").write_text(json.dumps(config))
+    return projects.open(folder)
+
+
+@pytest.fixture
+def replay(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], None]:
+    """Lets every candidate answer right as often as it is told to, each on rows of its own."""
+
+    def play(skill: Mapping[str, float]) -> None:
+        def builder(name: str) -> Callable[[Context], Candidate]:
+            def build(context: Context) -> Candidate:
+                agent = Agent(model=f"replay-{name}")
+                return Candidate(
+                    name=name,
+                    kind=name,
+                    agent=agent,
+                    tried=(),
+                    scores=tuple(context.measure(agent).primary_scores),
+                    baseline=name in BASELINES,
+                    fine_tuned=name in TRAINED,
+                    curated=name in TRAINED,
+                    retrained=name in TRAINED,
+                )
+
+            return build
+
+        def engine(self: Engines, agent: Agent) -> ScriptedEngine:
+            name = agent.model.removeprefix("replay-")
+
+            def rule(request: Request, _: int) -> Answer:
+                asked = request.messages[-1].content
+                right = chance(f"{name} {asked}") < skill[name]
+                number = int(asked.split()[1]) % 5
+                said = f"answer {number}" if right else "no answer"
+                return Answer(said, prompt_tokens=1, completion_tokens=1)
+
+            return ScriptedEngine(rule, identity={"engine": "replay", "model": agent.model})
+
+        monkeypatch.setattr(comparison, "builder", builder)
+        monkeypatch.setattr(comparison, "forgetting_of", lambda *_: None)
+        monkeypatch.setattr(Engines, "for_agent", engine)
+
+    return play
+
+
+@pytest.mark.parametrize("best", KINDS)
+def test_each_way_is_recommended_where_it_is_the_one(
+    best: str, replay: Callable[[Mapping[str, float]], None], tmp_path: Path
+) -> None:
+    others = [name for name in ("prompt", "few-shot") if name != best]
+    replay({best: 0.95, **dict.fromkeys(others, 0.4)})
+    done = write(tmp_path, [best, *others], 300).compare()
+    verdict = done.verdict
+    assert (verdict.outcome, verdict.recommend) == ("recommend", best)
+    assert f"Use {best}" in done.report.read_text("utf-8")
+
+
+def test_none_where_nothing_is_good_enough(
+    replay: Callable[[Mapping[str, float]], None], tmp_path: Path
+) -> None:
+    replay({"prompt": 0.2, "rag": 0.3, "fine-tune": 0.25})
+    verdict = write(tmp_path, ["prompt", "rag", "fine-tune"], 300).compare().verdict
+    assert (verdict.outcome, verdict.recommend) == ("none", None)
+
+
+def test_none_where_a_baseline_does_as_well(
+    replay: Callable[[Mapping[str, float]], None], tmp_path: Path
+) -> None:
+    replay({"baseline-majority": 0.3, "baseline-tfidf": 0.98, "prompt": 0.6, "rag": 0.7})
+    labels = [f"answer {n}" for n in range(5)]
+    made = write(tmp_path, ["prompt", "rag"], 300, task="label", labels=labels)
+    verdict = made.compare().verdict
+    assert (verdict.outcome, verdict.use_meanwhile) == ("none", "baseline-tfidf")
+
+
+def test_cannot_tell_where_two_are_alike(
+    replay: Callable[[Mapping[str, float]], None], tmp_path: Path
+) -> None:
+    replay({"prompt": 0.3, "rag": 0.8, "fine-tune": 0.8})
+    verdict = write(tmp_path, ["prompt", "rag", "fine-tune"], 160).compare().verdict
+    assert verdict.outcome == "cannot_tell"
+    assert set(verdict.shortlist) == {"rag", "fine-tune"}
+    assert verdict.more_examples_needed
+
+
+def test_what_fine_tuning_and_retrieval_add_to_one_another(
+    replay: Callable[[Mapping[str, float]], None], tmp_path: Path
+) -> None:
+    square = ["prompt", "rag", "fine-tune", "fine-tune-rag"]
+    replay(dict(zip(square, (0.3, 0.75, 0.7, 0.8), strict=True)))
+    done = write(tmp_path, square, 300).compare()
+    [found] = done.result.additions
+    scores = {c.name: c.score or 0.0 for c in done.result.candidates}
+    assert (found.neither, found.a, found.b, found.both) == (
+        "prompt", "fine-tune", "rag", "fine-tune-rag",
+    )  # fmt: skip
+    expected = scores["fine-tune-rag"] - scores["fine-tune"] - scores["rag"] + scores["prompt"]
+    assert found.interaction.difference == pytest.approx(expected)
+    assert found.interaction.high < 0, "each does in part what the other does"
+    assert "What each adds to the other" in done.report.read_text("utf-8")
+
+
+def test_documents_are_measured_beside_the_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_words(monkeypatch)
+    monkeypatch.setattr(Engines, "for_agent", lambda self, agent: ScriptedEngine(reader))
+    write_documents(tmp_path / "docs")
+    rows = [e for part in ("first", "second", "third", "fourth") for e in questions(part)]
+    lines = [{"question": e.input, "answer": e.output, "document": e.document} for e in rows]
+    columns = {"input": ["question"], "output": ["answer"], "document": "document"}
+    made = write_rows(
+        tmp_path,
+        lines,
+        ["prompt", "rag"],
+        data={"file": "rows.jsonl", "columns": columns, "split": {"holdout": 0.5}},
+        knowledge={"paths": ["docs"], "modes": ["bm25", "dense"], "ks": [1], "abstain": NO},
+        good_enough=None,
+    )
+    done = made.compare()
+    plain, rag = (next(c for c in done.result.candidates if c.name == n) for n in ("prompt", "rag"))
+    assert plain.retrieval is None
+    assert rag.retrieval is not None
+    assert (rag.retrieval.hits["1"].mean or 0) > 0.9
+    assert rag.retrieval.mrr.examples > 20
+    assert rag.support is not None
+    assert isinstance(rag.support.supported, Mean)
+    assert rag.support.supported.mean == 1.0
+    rows_held = done.result.data.holdout
+    for one in (plain, rag):
+        assert one.abstention is not None
+        assert one.abstention.unanswerable.of + one.abstention.answerable.of == rows_held
+    assert plain.abstention is not None
+    assert plain.abstention.answerable.count == plain.abstention.answerable.of
+    page = done.report.read_text("utf-8")
+    for title in (
+        "Whether the right document was found",
+        "Answers with and without support",
+        "Saying that the documents do not tell",
+    ):
+        assert title in page
+    again = Result.model_validate_json((done.folder / "result.json").read_text("utf-8"))
+    assert again == done.result
