@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn, cast
 
 import typer
 
-from assay.cli import backup, data, jobs, keys, models, release, traces, versions
+from assay.cli import backup, data, jobs, keys, models, people, release, traces, versions
 from assay.cli import export as exporting
 from assay.cli import serve as serving
 from assay.cli import train as training
@@ -32,6 +32,7 @@ app.add_typer(versions.app, name="versions")
 app.add_typer(release.app, name="release")
 app.add_typer(traces.app, name="traces")
 app.add_typer(keys.app, name="keys")
+app.add_typer(people.app, name="people")
 app.add_typer(jobs.app, name="jobs")
 for command in (
     training.train,

@@ -18,18 +18,21 @@ def serve(
         bool, typer.Option("--insecure-http", help="plain HTTP beyond this machine")
     ] = False,
 ) -> None:
-    """Answer over HTTP in OpenAI's wire format."""
+    """Answer over HTTP in OpenAI's wire format, and show the studio in a browser."""
     from assay.project.workspace import Workspace
     from assay.serve.server import serve as run
+    from assay.studio import Studio
 
     workspace = Workspace(folder)
+    engines = workspace.engines()
     run(
         workspace,
-        workspace.engines(),
+        engines,
         lambda line: print(line, flush=True),
         host=host,
         port=port,
         tls_cert=tls_cert,
         tls_key=tls_key,
         insecure_http=insecure_http,
+        pages=Studio(workspace, engines),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
-from assay.config import CONFIG_FILE, STATE_FOLDER, Config, load_config
+from assay.config import CONFIG_FILE, STATE_FOLDER, Config
 from assay.errors import UsageError
 from assay.example import Message
 from assay.generate.serving import ServingEngines
@@ -19,6 +20,8 @@ from assay.release import traces
 from assay.store.store import Store
 
 NO_PROJECT = "default"
+OWNER_SETTING = "owner"
+"""Kept where a folder was served before it became a project: the name it was served under."""
 
 
 class Workspace:
@@ -27,7 +30,9 @@ class Workspace:
     Attributes:
         root: the folder; its state is in `.assay/` in it.
         name: of the project that the folder is, or `default` where it is none: the owner of its
-            releases, jobs and traces, and of keys made without naming a project.
+            releases, jobs and traces, and of keys made without naming a project. A folder that
+            becomes a project while it is served keeps the name its keys were made for.
+        who: whose name is put to changes: at the command line, or see `seen_by`.
         watchers: called with every answer that was given; the first one keeps traces.
 
     Raises:
@@ -38,37 +43,55 @@ class Workspace:
         self.root = root.resolve()
         if not self.root.is_dir():
             raise UsageError("there is no such folder.", where=str(root))
-        self.name = self.root.name if self._is_project else NO_PROJECT
+        self.who = local_user()
         self.watchers: list[Callable[[Answered], None]] = [self._keep_trace]
         self._embedders: dict[str, Embedder] = {}
         self._lock = Lock()
+        self._opened: tuple[tuple[int, int], Project] | None = None
 
     @property
     def _is_project(self) -> bool:
         return (self.root / CONFIG_FILE).exists()
 
     @cached_property
+    def name(self) -> str:
+        """See the class."""
+        if not self._is_project:
+            return NO_PROJECT
+        return self.store.setting(OWNER_SETTING) or self.root.name
+
+    @property
     def config(self) -> Config | None:
-        """The folder's assay.yaml, or None.
+        """The folder's assay.yaml as it is now, or None.
 
         Raises:
             ConfigError: it cannot be used.
         """
-        return load_config(self.root / CONFIG_FILE) if self._is_project else None
+        return self.project.config if self.project is not None else None
 
-    @cached_property
+    @property
     def project(self) -> Project | None:
-        """The project that the folder is, or None.
+        """The project that the folder is, or None. Read again when its assay.yaml has changed.
 
         Raises:
             ConfigError: its assay.yaml cannot be used.
         """
-        return Project(self.root) if self._is_project else None
+        try:
+            found = (self.root / CONFIG_FILE).stat()
+        except FileNotFoundError:
+            return None
+        stamp = found.st_mtime_ns, found.st_size
+        with self._lock:
+            if self._opened is None or self._opened[0] != stamp:
+                self._opened = stamp, Project(self.root)
+            return self._opened[1]
 
-    @property
-    def who(self) -> str:
-        """Whose name is put to changes made at the command line."""
-        return local_user()
+    def seen_by(self, who: str) -> Workspace:
+        """The same folder, where changes are put to somebody's name."""
+        _ = self.store, self.name  # found once, for all
+        other = copy.copy(self)
+        other.who = who
+        return other
 
     @cached_property
     def store(self) -> Store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
 
 from fastapi import FastAPI
@@ -31,7 +32,11 @@ log = logging.getLogger("assay.serve")
 
 
 def create_app(
-    workspace: Workspace, engines: ServingEngines, *, at_once: int = REQUESTS_AT_ONCE
+    workspace: Workspace,
+    engines: ServingEngines,
+    *,
+    at_once: int = REQUESTS_AT_ONCE,
+    beside: Callable[[str], bool] = lambda path: False,
 ) -> FastAPI:
     """The API over a folder.
 
@@ -39,6 +44,7 @@ def create_app(
 
     Args:
         at_once: requests of one key; one more is told to wait.
+        beside: whether a path is that of something else in this app, which guards itself.
     """
     app = FastAPI(
         title="Assay",
@@ -54,7 +60,7 @@ def create_app(
     answering = (chat, completions, responses, embeddings)
     for part in (health, metrics, models, *answering, files, uploads, fine_tuning, graders):
         app.include_router(part.router)
-    app.add_middleware(Gate, workspace=workspace, at_once=at_once)
+    app.add_middleware(Gate, workspace=workspace, at_once=at_once, beside=beside)
     app.add_middleware(metrics.Measure, metrics=app.state.metrics)
     return app
 

@@ -1,0 +1,6 @@
+"""The pages, in the order of the navigation. A new one is a module with a `PAGE`, and a line here."""
+
+from assay.studio.frame import Page
+from assay.studio.pages import start
+
+PAGES: tuple[Page, ...] = (start.PAGE,)
