@@ -37,9 +37,10 @@ def title(content: str, under: str = "") -> None:
 
 def heading(content: str, under: str = "") -> None:
     """Of a part of a page."""
-    text(content, tag="h2")
-    if under:
-        text(under, "soft note")
+    with ui.element("div").classes("heading"):
+        text(content, tag="h2")
+        if under:
+            text(under, "soft note")
 
 
 @contextmanager
@@ -196,6 +197,12 @@ def table(*columns: str, label: str) -> Iterator[None]:
                 )
         with ui.element("tbody"):
             yield
+
+
+def line(*values: str, style: str = "") -> None:
+    """A row of texts; numbers begin with `#`."""
+    with cells(*values, style=style):
+        pass
 
 
 @contextmanager
