@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay import builtin
-from assay.config import CONFIG_FILE, Columns, TaskKind
+from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind
 from assay.data.checks import CheckReport
 from assay.data.read import detect
 from assay.errors import DataError, StateError, UsageError
@@ -177,6 +177,7 @@ def _choices(file: Path, wanted: Wanted) -> Choices:
         output=list(wanted.output) if wanted.output else None,
         group=wanted.group,
         task=wanted.task,
+        model=STARTER_MODEL,
         monthly_requests=wanted.monthly_requests,
     )
 
