@@ -73,7 +73,10 @@ def fill(folder: Path, *, rows: int = 600, runs: int = 4, traces: int = 240) -> 
     workspace = Workspace(folder)
     store = workspace.store
     labels = [_compared(workspace, run, runs) for run in range(runs)]
-    releases.promote(store, workspace.name, RELEASE, labels[0]["few-shot-nearest"], who="cli:ann")
+    releases.promote(
+        store, workspace.name, RELEASE, labels[0]["few-shot-nearest"], who="cli:ann",
+        force="for a first look by the desk",
+    )  # fmt: skip
     releases.promote(store, workspace.name, RELEASE, labels[-1]["fine-tune"], who="user:ben")
     releases.canary(
         store, workspace.name, RELEASE, 0.1, labels[-1]["few-shot"], who="user:ben",
@@ -102,7 +105,9 @@ def _compared(workspace: Workspace, run: int, runs: int) -> dict[str, str]:
     labels, agents = {}, {}
     for name in WAYS:
         agent = Agent(
-            model=STARTER_MODEL, system_prompt=f"Write the record of the message. ({name}, {run})"
+            model=STARTER_MODEL,
+            system_prompt=f"Write the record of the message. ({name}, "
+            f"draft {run if name == 'prompt' else 0})",
         )
         agents[name] = agent.id
         labels[name] = save_agent(store, name, agent, message="built for a comparison").label

@@ -103,7 +103,7 @@ def test_promote_trial_and_roll_back(here: Tab) -> None:
     expect(page.get_by_text("“a test of the gate”")).to_be_visible()
     page.get_by_role("button", name="Roll back").click()
     page.get_by_role("button", name="Take it back").click()
-    expect(page.locator(".figure .value").first).to_have_text("fine-tune@4")
+    expect(page.locator(".figure .value").first).to_have_text("fine-tune@1")
 
 
 def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Studio) -> None:

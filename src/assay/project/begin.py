@@ -87,10 +87,12 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
     clean = _NAME.sub("-", Path(name).name).strip(".-")[:120]
     if not clean:
         raise UsageError("the file has no name that it could be kept by.")
-    forget_file(workspace)
     path = _inbox(workspace) / clean
     with replacing(path) as kept, source.open("rb") as brought:
         shutil.copyfileobj(brought, kept)
+    for earlier in path.parent.iterdir():
+        if earlier != path:
+            earlier.unlink()
     return path
 
 
