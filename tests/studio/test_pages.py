@@ -32,7 +32,7 @@ def test_every_page_is_whole_in_light_dark_and_on_a_phone(here: Tab, path: str) 
 def test_the_keyboard_reaches_everything(here: Tab) -> None:
     page = here.open("/compare")
     page.keyboard.press("Tab")
-    expect(page.get_by_text("Skip to content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
     here.page.set_viewport_size({"width": 390, "height": 844})

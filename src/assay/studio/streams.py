@@ -69,7 +69,6 @@ async def stream(
                 shown = now
     finally:
         items.close()
-        answer.close()
     seconds = time.monotonic() - began
     show(text)
     usd = await visit.do(lambda v: trying.cost_usd(v.workspace, name, seconds))
