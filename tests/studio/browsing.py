@@ -51,7 +51,7 @@ def studio(folder: Path, *options: str) -> Iterator[Studio]:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (found := LINK.search(output.read_text())):
             assert process.poll() is None, output.read_text()
             assert time.monotonic() < deadline, output.read_text()
