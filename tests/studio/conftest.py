@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from tests.studio.browsing import Studio, Tab, chromium, studio, tab
+
+expect.set_options(timeout=20_000)  # of a busy machine; what is there at once is not waited for
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,9 @@ def test_from_a_file_to_a_chat_in_less_than_ten_clicks(browser: Browser, folder:
     model = write_model(folder.parent / "model")
     data = write_csv(folder.parent / "pets.csv", 200)
     lines = data.read_text().splitlines()
-    data.write_text("\n".join([*lines, lines[1], ",cat", "call me at ann@arden-ferries.com,dog"]) + "\n")
+    data.write_text(
+        "\n".join([*lines, lines[1], ",cat", "call me at ann@arden-ferries.com,dog"]) + "\n"
+    )
     clicks = 0
     with studio(folder, "--model", str(model)) as running:
         context = browser.new_context(viewport={"width": 1320, "height": 900})
@@ -38,7 +40,7 @@ def test_from_a_file_to_a_chat_in_less_than_ten_clicks(browser: Browser, folder:
             page.get_by_role("checkbox", name=re.compile(f"^{way}")).click()
         page.get_by_role("button", name="Make the project").click()
         start = page.get_by_role("button", name="Start the comparison")
-        expect(start).to_be_visible()
+        expect(start).to_be_visible(timeout=120_000)
         expect(page.get_by_text("locked away", exact=True)).to_be_visible(timeout=60_000)
         here.axe()
         start.click()

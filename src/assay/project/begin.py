@@ -185,13 +185,14 @@ def _choices(file: Path, wanted: Wanted) -> Choices:
 
 
 def _as_wanted(drafted: Draft, wanted: Wanted) -> Draft:
-    changed = {
-        "candidates": list(wanted.candidates) if wanted.candidates else None,
-        "system_prompt": wanted.system_prompt,
-        "good_enough": wanted.good_enough,
-    }
-    given = {name: value for name, value in changed.items() if value is not None}
-    return replace(drafted, proposal=replace(drafted.proposal, **given))
+    proposal = drafted.proposal
+    if wanted.candidates:
+        proposal = replace(proposal, candidates=list(wanted.candidates))
+    if wanted.system_prompt is not None:
+        proposal = replace(proposal, system_prompt=wanted.system_prompt)
+    if wanted.good_enough is not None:
+        proposal = replace(proposal, good_enough=wanted.good_enough)
+    return replace(drafted, proposal=proposal)
 
 
 def _slug(file: Path) -> str:

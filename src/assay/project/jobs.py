@@ -11,7 +11,7 @@ from typing import Any
 from assay.errors import StateError, UsageError
 from assay.jobs import queue, service
 from assay.jobs.queue import OVER, Job, JobEvent
-from assay.jobs.worker import Work
+from assay.jobs.worker import Handler, Work
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 
@@ -59,7 +59,7 @@ def work(
     service.work(workspace.store, kinds, watched=watched, further=handlers(workspace))
 
 
-def handlers(workspace: Workspace) -> dict[str, service.Handler]:
+def handlers(workspace: Workspace) -> dict[str, Handler]:
     """By kind, how jobs are done that need the project."""
 
     def comparing(work: Work) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, cast
+from typing import Literal
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -219,7 +219,7 @@ def _found(session: Session, id: str) -> UserRow:
 def _role(role: str) -> Role:
     if role not in ROLES:
         raise UsageError(f"there is no role {role!r}.", fix=f"Roles: {', '.join(ROLES)}.")
-    return cast("Role", role)
+    return role
 
 
 def _hash(secret: str) -> str:
@@ -228,4 +228,4 @@ def _hash(secret: str) -> str:
 
 
 def _person(row: UserRow) -> Person:
-    return Person(row.id, row.name, cast("Role", row.role), row.created)
+    return Person(row.id, row.name, _role(row.role), row.created)

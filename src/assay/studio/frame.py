@@ -19,7 +19,7 @@ from fastapi import FastAPI, Request, Response
 
 from assay.errors import AssayError
 from assay.generate.serving import ServingEngines
-from assay.project.people import NotAllowedError, Person, Role, SignedOutError
+from assay.project.people import Person, Role, SignedOutError
 from assay.project.workspace import Workspace
 from assay.studio.door import LEAVE, PREFIX
 from assay.studio.visit import Visit, check
@@ -234,17 +234,25 @@ async def _still_there(visit: Visit) -> None:
         ui.navigate.reload()
 
 
-@contextmanager
-def telling() -> Iterator[None]:
+class Telling:
     """What a person can mend becomes a notice; everything else is a bug, and logged as one."""
-    try:
-        yield
-    except SignedOutError:
-        ui.navigate.reload()
-    except NotAllowedError as error:
-        tell(error)
-    except AssayError as error:
-        tell(error)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
+        if isinstance(error, SignedOutError):
+            ui.navigate.reload()
+        elif isinstance(error, AssayError):
+            tell(error)
+        else:
+            return False
+        return True
+
+
+def telling() -> Telling:
+    """See `Telling`."""
+    return Telling()
 
 
 def tell(error: AssayError) -> None:

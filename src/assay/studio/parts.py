@@ -181,7 +181,12 @@ def code(content: str, label: str) -> None:
         text(content, tag="pre").props(f'tabindex=0 role=region aria-label="{label}"')
         copy = button("Copy", kind="link", icon="content_copy")
         copy.props(f'aria-label="Copy: {label}"')
-        copy.on_click(lambda: (ui.clipboard.write(content), ui.notify("Copied.")))
+
+        def click() -> None:
+            ui.clipboard.write(content)
+            ui.notify("Copied.")
+
+        copy.on_click(click)
 
 
 @contextmanager
