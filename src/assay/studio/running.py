@@ -30,9 +30,6 @@ KINDS = {
 }
 
 
-Over = Callable[[Job], Awaitable[None] | None]
-
-
 @action("editor")
 def cancel(visit: Visit, id: str) -> Job:
     """End a job."""
@@ -92,10 +89,11 @@ class Running:
     """A card that follows one job until it is over.
 
     Args:
-        over: called once, when the job has ended (not when it was over before).
+        over: called once, when the job has ended. It must not wait: it is called by a timer that
+            goes with the card.
     """
 
-    def __init__(self, visit: Visit, job: Job, what: str, over: Over) -> None:
+    def __init__(self, visit: Visit, job: Job, what: str, over: Callable[[Job], None]) -> None:
         self._visit, self._id, self._over = visit, job.id, over
         self._last = 0
         self._seen: tuple[str, str | None] | None = None
@@ -126,9 +124,7 @@ class Running:
             self._show(job, events)
             if job.status in OVER:
                 self._timer.cancel()
-                again = self._over(job)
-                if again is not None:
-                    await again
+                self._over(job)
 
     def _show(self, job: Job, events: Sequence[JobEvent]) -> None:
         if self._seen != (job.status, job.wish):

@@ -114,11 +114,7 @@ async def _proposal(visit: Visit, now: Place, refresh: Refresh) -> None:
 
 async def _comparison(visit: Visit, now: Place, refresh: Refresh) -> None:
     if now.job is not None and now.job.status not in OVER:
-
-        async def over(_: Job) -> None:
-            await refresh()
-
-        Running(visit, now.job, "Comparing", over)
+        Running(visit, now.job, "Comparing", lambda _: ui.navigate.reload())
         text("You may close this page; the work goes on.", "soft note")
         return
     with card():
