@@ -22,7 +22,7 @@ def main() -> None:
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "screenshots"
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as made, chromium() as browser:
-        with studio(Path(made) / "tickets", "--fill") as running:
+        with studio(Path(made) / "tickets", "--fill", "--record") as running:
             page = browser.new_page(viewport=SIZE, color_scheme="light")
             page.goto(running.link)
             for entry in PAGES:

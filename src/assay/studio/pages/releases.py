@@ -167,7 +167,7 @@ def _traffic(days: list[Day]) -> None:
         return
     with card():
         heading("Traffic", "Of requests that were kept, day by day.")
-        with ui.element("div").classes("split"):
+        with ui.element("div").classes("split thirds"):
             for label, values, words in (
                 ("Requests a day", [float(day.requests) for day in days], "{:,.0f}"),
                 ("Seconds an answer", [day.seconds for day in days], "{:.2f} s"),
