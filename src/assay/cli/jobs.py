@@ -119,14 +119,9 @@ def worker(
     ] = False,
 ) -> None:
     """Take jobs, one after the other, until it is stopped. `assay serve` runs its own workers."""
-    from assay.jobs.service import KINDS, work
+    from assay.project.jobs import work
 
-    unknown = sorted(set(kind or ()) - set(KINDS))
-    if unknown:
-        raise UsageError(
-            f"there are no jobs of kind {unknown[0]!r}.", fix=f"Kinds: {', '.join(KINDS)}."
-        )
-    work(_opened(folder).store, kind, watched=watched)
+    work(_opened(folder), kind, watched=watched)
 
 
 def _say(job: Job) -> None:

@@ -16,6 +16,7 @@ from assay.cli import (
     keys,
     knowledge,
     models,
+    people,
     providers,
     release,
     traces,
@@ -47,6 +48,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(traces.app, name="traces")
 app.add_typer(keys.app, name="keys")
 app.add_typer(providers.app, name="providers")
+app.add_typer(people.app, name="people")
 app.add_typer(jobs.app, name="jobs")
 for command in (
     training.train,

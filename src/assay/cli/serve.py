@@ -28,20 +28,23 @@ def serve(
         str | None, typer.Option(help="the variable that holds that server's key")
     ] = None,
 ) -> None:
-    """Answer over HTTP in OpenAI's wire format."""
+    """Answer over HTTP in OpenAI's wire format, and show the studio in a browser."""
     from assay.project.workspace import open_to_serve
     from assay.serve.server import serve as run
+    from assay.studio import Studio
 
     workspace = open_to_serve(folder, vllm=_vllm(vllm_url, vllm_key_env))
+    engines = workspace.engines()
     run(
         workspace,
-        workspace.engines(),
+        engines,
         lambda line: print(line, flush=True),
         host=host,
         port=port,
         tls_cert=tls_cert,
         tls_key=tls_key,
         insecure_http=insecure_http,
+        pages=Studio(workspace, engines),
     )
 
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -44,12 +44,19 @@ QUICK = (CHECK, INDEX)
 log = logging.getLogger("assay.worker")
 
 
-def work(store: Store, kinds: Collection[str] | None = None, *, watched: bool = False) -> None:
+def work(
+    store: Store,
+    kinds: Collection[str] | None = None,
+    *,
+    watched: bool = False,
+    further: Mapping[str, Handler] | None = None,
+) -> None:
     """Take jobs until SIGINT or SIGTERM comes; the job at hand is put back with its checkpoint.
 
     Args:
         kinds: of jobs to take; None: all.
         watched: stop when standard input ends, too.
+        further: handlers of kinds that floors above know.
     """
     # A shell starts what it puts into the background with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -58,7 +65,7 @@ def work(store: Store, kinds: Collection[str] | None = None, *, watched: bool = 
         threading.Thread(target=_end_with_input, daemon=True).start()
     recover(store)
     try:
-        work_on(store, kinds).run(threading.Event())
+        work_on(store, kinds, further).run(threading.Event())
     except KeyboardInterrupt:
         log.info("stopped")
 
@@ -69,9 +76,14 @@ def recover(store: Store) -> None:
     fine_tuning.sweep(store)
 
 
-def work_on(store: Store, kinds: Collection[str] | None = None) -> Worker:
+def work_on(
+    store: Store,
+    kinds: Collection[str] | None = None,
+    further: Mapping[str, Handler] | None = None,
+) -> Worker:
     """A worker of this process that does jobs of these kinds (None: of all)."""
-    handlers = {k: h for k, h in _HANDLERS.items() if kinds is None or k in kinds}
+    known = {**_HANDLERS, **(further or {})}
+    handlers = {k: h for k, h in known.items() if kinds is None or k in kinds}
     return Worker(
         store,
         handlers,

@@ -21,6 +21,7 @@ from assay.progress import SILENT, Progress
 from assay.store.files import new_folder, write_json
 
 SAMPLE = 20_000
+MONTHLY_REQUESTS = 10_000
 SCHEMA_FILE = "assay.schema.json"
 KNOWLEDGE = "knowledge"
 """Folder of a project's documents."""
@@ -48,6 +49,7 @@ class Choices:
     docs: Path | None = None
     document: str | None = None
     abstain: str | None = None
+    monthly_requests: int = MONTHLY_REQUESTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +247,8 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         f"primary: {proposal.primary}",
         f"good_enough: {proposal.good_enough}  # below this score no way is worth having",
         f"margin: {0.02}  # a difference this small does not matter to you",
-        "monthly_requests: 10000  # how often it will be asked; decides what is cheapest to own",
+        f"monthly_requests: {choices.monthly_requests}  # how often it will be asked; decides what "
+        "is cheapest to own",
         "",
         "candidates:  # the ways that are compared",
         *(f"  - {name}" for name in proposal.candidates),

@@ -1,14 +1,93 @@
-"""Long work of a folder as its owner sees it: every job of every project, and what to do to one."""
+"""Long work of a folder as its owner sees it: every job of every project, and what to do to one.
+
+A comparison can be a job, too: `compare` queues it, a worker of the folder does it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from assay.jobs import queue
-from assay.jobs.queue import Job, JobEvent
-from assay.project.access import local_user
+from assay.errors import StateError, UsageError
+from assay.jobs import queue, service
+from assay.jobs.queue import OVER, Job, JobEvent
+from assay.jobs.worker import Handler, Work
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
+
+COMPARE = "compare"
+"""Kind of the jobs that compare."""
+
+
+def compare(workspace: Workspace, *, agents: Sequence[str] = (), reason: str = "compare") -> Job:
+    """Queue a comparison of the folder's project.
+
+    Args:
+        agents, reason: as of `Project.compare`.
+
+    Raises:
+        UsageError: the folder is no project.
+        StateError: one waits or runs already.
+    """
+    if workspace.project is None:
+        raise UsageError("this folder is no project, so there is nothing to compare.")
+    for job in listed(workspace, COMPARE):
+        if job.status not in OVER:
+            raise StateError(
+                f"a comparison is {job.status} already ({job.id}).",
+                fix="Wait for it, or cancel it.",
+            )
+    payload = {"agents": list(agents), "reason": reason}
+    id = queue.enqueue(workspace.store, workspace.name, COMPARE, payload, id=queue.new_id("cmp"))
+    return _noted(workspace, "job.compare", queue.read(workspace.store, id))
+
+
+def work(
+    workspace: Workspace, kinds: Collection[str] | None = None, *, watched: bool = False
+) -> None:
+    """Do the folder's jobs until SIGINT or SIGTERM comes, see `assay.jobs.service.work`.
+
+    Raises:
+        UsageError: there are no jobs of such a kind.
+    """
+    known = (*service.KINDS, COMPARE)
+    unknown = sorted(set(kinds or ()) - set(known))
+    if unknown:
+        raise UsageError(
+            f"there are no jobs of kind {unknown[0]!r}.", fix=f"Kinds: {', '.join(known)}."
+        )
+    service.work(workspace.store, kinds, watched=watched, further=handlers(workspace))
+
+
+def handlers(workspace: Workspace) -> dict[str, Handler]:
+    """By kind, how jobs are done that need the project."""
+
+    def comparing(work: Work) -> dict[str, Any]:
+        project = workspace.project
+        if project is None:
+            raise UsageError("this folder is no project any more.")
+        done = project.compare(
+            agents=work.payload["agents"], reason=work.payload["reason"], progress=work
+        )
+        return {"comparison": done.result.comparison, "outcome": done.verdict.outcome}
+
+    return {COMPARE: comparing}
+
+
+def listed(workspace: Workspace, *kinds: str) -> list[Job]:
+    """Jobs of the workspace's project, the newest first; of some kinds, or all."""
+    found = queue.jobs(workspace.store, workspace.name)
+    return [job for job in found if not kinds or job.kind in kinds]
+
+
+def look(workspace: Workspace, id: str, after: int = 0) -> tuple[Job, list[JobEvent]]:
+    """A job as it stands, and its events behind `after` (a key).
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    job = queue.read(workspace.store, id)  # before its events: what it did last is among them
+    return job, list(queue.events(workspace.store, id, after=after))
 
 
 def cancel(workspace: Workspace, id: str) -> Job:
@@ -70,5 +149,5 @@ def event_as_dict(event: JobEvent) -> dict[str, Any]:
 
 
 def _noted(workspace: Workspace, action: str, job: Job) -> Job:
-    audit(workspace.store, job.project, local_user(), action, job.id)
+    audit(workspace.store, job.project, workspace.who, action, job.id)
     return job

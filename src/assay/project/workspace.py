@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -10,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from assay.agent.providers import Providers
-from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Vllm, load_config, read_config
+from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Vllm
 from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.generate.fallback import order
@@ -31,6 +32,8 @@ from assay.store.store import Store
 NO_PROJECT = "default"
 LOOK_AGAIN_S = 3.0
 """Between two looks whether a training has begun or ended."""
+OWNER_SETTING = "owner"
+"""Kept where a folder was served before it became a project: the name it was served under."""
 
 
 class Workspace:
@@ -39,7 +42,9 @@ class Workspace:
     Attributes:
         root: the folder; its state is in `.assay/` in it.
         name: of the project that the folder is, or `default` where it is none: the owner of its
-            releases, jobs and traces, and of keys made without naming a project.
+            releases, jobs and traces, and of keys made without naming a project. A folder that
+            becomes a project while it is served keeps the name its keys were made for.
+        who: whose name is put to changes: at the command line, or see `seen_by`.
         watchers: called with every answer that was given, besides what keeps traces.
         broken: why assay.yaml on disk is not what is served (`open_to_serve`); None: it is.
         gate: held while a promotion is measured, which takes the machine for a while.
@@ -66,41 +71,76 @@ class Workspace:
                 fix=f"Write `vllm: {{base_url: {vllm.base_url}}}` there.",
             )
         self._vllm = vllm
-        self.name = self.root.name if self._is_project else NO_PROJECT
+        self.who = local_user()
         self.watchers: list[Callable[[Answered], None]] = []
         self.gate = Lock()
         self._training, self._look_again = False, 0.0
         self._embedders: dict[str, Embedder] = {}
         self._lock = Lock()
+        self._opened: dict[tuple[int, int], Project] = {}
 
     @property
     def _is_project(self) -> bool:
         return self._text is not None or (self.root / CONFIG_FILE).exists()
 
     @cached_property
+    def name(self) -> str:
+        """See the class."""
+        if not self._is_project:
+            return NO_PROJECT
+        return self.store.setting(OWNER_SETTING) or self.root.name
+
+    @property
     def config(self) -> Config | None:
-        """The folder's assay.yaml, or None.
+        """The folder's assay.yaml as it is now, or None.
 
         Raises:
             ConfigError: it cannot be used.
         """
-        if self._text is not None:
-            return read_config(self._text, CONFIG_FILE)
-        return load_config(self.root / CONFIG_FILE) if self._is_project else None
+        return self.project.config if self.project is not None else None
 
-    @cached_property
+    @property
     def project(self) -> Project | None:
         """The project that the folder is, or None.
 
-        Raises:
-            ConfigError: its assay.yaml cannot be used.
-        """
-        return Project(self.root, self._text) if self._is_project else None
+        Read again when its assay.yaml has changed; where it can no longer be used, what was read
+        before stays.
 
-    @property
-    def who(self) -> str:
-        """Whose name is put to changes made at the command line."""
-        return local_user()
+        Raises:
+            ConfigError: its assay.yaml cannot be used, and never could.
+        """
+        with self._lock:
+            stamp = self._stamp()
+            if stamp is not None and stamp not in self._opened:
+                try:
+                    opened = Project(self.root, self._text)
+                except AssayError:
+                    if not self._opened:
+                        raise
+                    return self._last()  # the file was broken while it is served
+                self._opened.clear()
+                self._opened[stamp] = opened
+            return self._last()
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """Changes when assay.yaml does; None where there is none."""
+        if self._text is not None:
+            return 0, 0
+        try:
+            found = (self.root / CONFIG_FILE).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_mtime_ns, found.st_size
+
+    def _last(self) -> Project | None:
+        return next(iter(self._opened.values()), None)
+
+    def seen_by(self, who: str) -> Workspace:
+        """The same folder, where changes are put to somebody's name."""
+        _ = self.store, self.name  # found once, for all
+        other = copy.copy(self)
+        other.who = who
+        return other
 
     @cached_property
     def store(self) -> Store:
@@ -212,8 +252,7 @@ def open_workspace(folder: str | Path) -> Workspace:
 def open_to_serve(folder: str | Path, vllm: Vllm | None = None) -> Workspace:
     """Any folder; where its assay.yaml is broken or gone, with the last one that could be used.
 
-    So a server comes up again with what it served before, and `Workspace.broken` says why. What is
-    read here is served until the end: a file that is changed meanwhile counts at the next start.
+    So a server comes up again with what it served before, and `Workspace.broken` says why.
 
     Raises:
         UsageError: there is no such folder, or `vllm` is given to a project.
@@ -224,7 +263,7 @@ def open_to_serve(folder: str | Path, vllm: Vllm | None = None) -> Workspace:
     try:
         if found.project is not None:
             keep(found.store, found.project.text)
-            return Workspace(found.root, found.project.text)
+            return found
     except AssayError as error:
         problem = error
     good = last_good(found.store) if (found.root / STATE_FOLDER).is_dir() else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
 
 from fastapi import FastAPI
@@ -35,7 +36,11 @@ log = logging.getLogger("assay.serve")
 
 
 def create_app(
-    workspace: Workspace, engines: ServingEngines, *, at_once: int = REQUESTS_AT_ONCE
+    workspace: Workspace,
+    engines: ServingEngines,
+    *,
+    at_once: int = REQUESTS_AT_ONCE,
+    beside: Callable[[str], bool] = lambda path: False,
 ) -> FastAPI:
     """The API over a folder.
 
@@ -43,6 +48,7 @@ def create_app(
 
     Args:
         at_once: requests of one key; one more is told to wait.
+        beside: whether a path is that of something else in this app, which guards itself.
     """
     app = FastAPI(
         title="Assay",
@@ -61,8 +67,8 @@ def create_app(
     # Routes are tried in this order, and most requests are to be answered.
     for part in (*answering, health, metrics, models, *stored, fine_tuning, graders, *ruling):
         app.include_router(part.router)
-    app.add_middleware(Gate, workspace=workspace, at_once=at_once)
-    app.add_middleware(metrics.Measure, metrics=app.state.metrics)
+    app.add_middleware(Gate, workspace=workspace, at_once=at_once, beside=beside)
+    app.add_middleware(metrics.Measure, metrics=app.state.metrics, beside=beside)
     return app
 
 

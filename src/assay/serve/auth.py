@@ -81,14 +81,20 @@ def authenticated(scope: str) -> Callable[[Request], Awaitable[Caller]]:
 class Gate:
     """ASGI middleware: lets in who brings a good key, and counts what they bring."""
 
-    def __init__(self, app: ASGIApp, workspace: Workspace, at_once: int = REQUESTS_AT_ONCE) -> None:
-        self.app, self.workspace, self.at_once = app, workspace, at_once
+    def __init__(
+        self,
+        app: ASGIApp,
+        workspace: Workspace,
+        at_once: int = REQUESTS_AT_ONCE,
+        beside: Callable[[str], bool] = lambda path: False,
+    ) -> None:
+        self.app, self.workspace, self.at_once, self.beside = app, workspace, at_once, beside
         self._good: dict[str, tuple[Caller, float]] = {}
         self._running: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
-        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS:
+        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS or self.beside(scope["path"]):
             await self.app(scope, receive, send)
             return
         if scope["type"] == "websocket":
@@ -98,7 +104,7 @@ class Gate:
         try:
             caller = await self._caller(headers.get("authorization"))
             limit = UPLOAD_BYTES if UPLOAD_PATH.fullmatch(scope["path"]) else BODY_BYTES
-            _check_length(headers.get("content-length"), limit)
+            check_length(headers.get("content-length"), limit)
             if self._running[caller.key_id] >= self.at_once:
                 raise ApiError(
                     429,
@@ -113,7 +119,7 @@ class Gate:
         scope["assay.caller"] = caller
         self._running[caller.key_id] += 1
         try:
-            await self.app(scope, _counted(receive, limit), send)
+            await self.app(scope, counted(receive, limit), send)
         finally:
             self._running[caller.key_id] -= 1
 
@@ -142,12 +148,17 @@ def _unknown(secret: str | None) -> ApiError:
     return ApiError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
 
 
-def _check_length(length: str | None, limit: int) -> None:
+def check_length(length: str | None, limit: int) -> None:
+    """Refuse a body by the length that it is said to have.
+
+    Raises:
+        ApiError: it is larger than `limit` bytes.
+    """
     if length is not None and length.isdecimal() and int(length) > limit:
         raise _too_large(limit)
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
+def counted(receive: Receive, limit: int) -> Receive:
     """A body that comes without its length, or with a wrong one, ends at the limit all the same."""
     seen = 0
 

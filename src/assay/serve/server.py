@@ -9,8 +9,10 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 import uvicorn
+from fastapi import FastAPI
 
 from assay.errors import AssayError, UsageError
 from assay.generate.serving import ServingEngines
@@ -20,6 +22,20 @@ from assay.project.workspace import Workspace
 from assay.serve.app import create_app
 
 log = logging.getLogger("assay.serve")
+
+
+class Pages(Protocol):
+    """Web pages that stand in the same app, see `assay.studio`."""
+
+    def owns(self, path: str) -> bool:
+        """Whether a path is theirs; nobody else asks who comes there."""
+
+    def mount(self, app: FastAPI) -> None:
+        """Put them into the app."""
+
+    def welcome(self, address: str) -> str:
+        """The line that tells how to get in."""
+
 
 DRAIN_S = 30
 """After a signal to stop, answers under way may take so long to end."""
@@ -35,6 +51,7 @@ def serve(
     tls_cert: Path | None = None,
     tls_key: Path | None = None,
     insecure_http: bool = False,
+    pages: Pages | None = None,
 ) -> None:
     """Serve a folder, and do its jobs in processes beside, until SIGINT or SIGTERM.
 
@@ -43,6 +60,7 @@ def serve(
         port: 0 takes a free one.
         tls_cert, tls_key: PEM files.
         insecure_http: listen beyond this machine without TLS.
+        pages: served too.
 
     Raises:
         UsageError: half a pair of TLS files, or plain HTTP to other machines.
@@ -68,8 +86,17 @@ def serve(
     if key := first_key(workspace.store, workspace.name):
         say(f"Admin key (shown this once): {key}")
     address = f"{scheme}://{shown}:{listening.getsockname()[1]}"
+    app = create_app(workspace, engines, beside=pages.owns if pages else lambda path: False)
+    if pages:
+        pages.mount(app)
+
+    def ready() -> None:
+        say(f"Listening on {address}")
+        if pages:
+            say(pages.welcome(address))
+
     config = uvicorn.Config(
-        create_app(workspace, engines),
+        app,
         ssl_certfile=tls_cert,
         ssl_keyfile=tls_key,
         log_level=logging.WARNING,
@@ -81,7 +108,7 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         with Watch(workspace.root, workspace.store), suppress(KeyboardInterrupt):
-            _Server(config, lambda: say(f"Listening on {address}")).run(sockets=[listening])
+            _Server(config, ready).run(sockets=[listening])
     finally:
         listening.close()
         engines.close()

@@ -565,3 +565,35 @@ class UsageRow(Table):
     cost: Mapped[int | None] = mapped_column(BigInteger, nullable=True)
     seconds: Mapped[float] = mapped_column(Float)
     at: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class UserRow(Table):
+    """A person who may use the studio."""
+
+    __tablename__ = "users"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    role: Mapped[str] = mapped_column(String(10))
+    created: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class SessionRow(Table):
+    """Somebody who is signed in; `hash` is the sha256 of what the browser holds."""
+
+    __tablename__ = "sessions"
+
+    hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    created: Mapped[datetime] = mapped_column(Moment, default=now)
+    expires: Mapped[datetime] = mapped_column(Moment)
+
+
+class SignInRow(Table):
+    """A link that signs a user in, once; `hash` is the sha256 of its secret."""
+
+    __tablename__ = "sign_ins"
+
+    hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    expires: Mapped[datetime] = mapped_column(Moment)

@@ -1,0 +1,172 @@
+"""Finished comparisons of a workspace, as pages look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from markupsafe import Markup
+from sqlalchemy import select
+
+from assay.compare import records
+from assay.compare.report import charts
+from assay.compare.report.html import disagreements, read_answers, write_report
+from assay.compare.result import AnswerRow, Curve, PairResult, Result, Verdict
+from assay.errors import NotFoundError
+from assay.project.workspace import Workspace
+from assay.store.tables import AgentVersionRow, ComparisonRow
+
+Which = Literal["differ", "a-wins", "b-wins", "all-fail", "all"]
+"""`differ`: the scores of some two candidates; `a-wins`: those of a and b, to a's favour."""
+RIGHT = 0.5
+"""An answer with a lower score counts as failed where that is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One line of the list."""
+
+    id: str
+    at: datetime
+    verdict: Verdict
+    opening: int
+    candidates: int
+
+
+def summaries(workspace: Workspace) -> list[Summary]:
+    """All comparisons that ended, the newest first, without reading their results whole."""
+    query = (
+        select(
+            ComparisonRow.id,
+            ComparisonRow.at,
+            ComparisonRow.plan,
+            ComparisonRow.result["verdict"],
+        )
+        .where(ComparisonRow.result.is_not(None))
+        .order_by(ComparisonRow.at.desc(), ComparisonRow.id)
+    )
+    with workspace.store.session() as session:
+        rows = session.execute(query).all()
+    return [
+        Summary(id, at, Verdict.model_validate(verdict), plan["opening"], len(plan["candidates"]))
+        for id, at, plan, verdict in rows
+        if verdict is not None
+    ]
+
+
+def result(workspace: Workspace, id: str) -> Result:
+    """One comparison's result.
+
+    Raises:
+        NotFoundError: there is none of that id, or it has not ended.
+    """
+    found = records.finished(workspace.store, id)
+    if found is None:
+        raise NotFoundError(f"there is no finished comparison {id[:16]!r}.")
+    return found
+
+
+def newest(workspace: Workspace) -> Result | None:
+    """The result of the comparison begun last, of those that ended."""
+    return next(records.all_finished(workspace.store), None)
+
+
+def report(workspace: Workspace, id: str, *, redact: bool = False) -> Path:
+    """The report's one file, written afresh.
+
+    Raises:
+        NotFoundError: the comparison's folder is not there.
+    """
+    folder = _folder(workspace, id)
+    if not (folder / records.RESULT_FILE).exists():
+        raise NotFoundError(
+            "the files of this comparison are gone, so no report can be written.",
+            where=str(folder),
+        )
+    return write_report(folder, redact=redact)
+
+
+def answers(workspace: Workspace, id: str) -> tuple[AnswerRow, ...]:
+    """Every holdout example with all answers, those on which candidates differ most first.
+
+    Raises:
+        NotFoundError: the answers are not kept any more.
+    """
+    path = _folder(workspace, id) / records.ANSWERS_FILE
+    try:
+        return _answers(path, path.stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise NotFoundError("the answers of this comparison are gone.", where=str(path)) from None
+
+
+def chosen(
+    rows: Sequence[AnswerRow], which: Which, a: str = "", b: str = "", words: str = ""
+) -> list[AnswerRow]:
+    """The rows that are looked for; an answer that is missing has no score and wins nothing."""
+    wanted = words.casefold()
+
+    def fits(row: AnswerRow) -> bool:
+        scores = row.scores
+        if wanted and wanted not in f"{row.input} {row.reference}".casefold():
+            return False
+        if which == "differ":
+            return len(set(scores.values())) > 1
+        if which == "all-fail":
+            return all(score < RIGHT for score in scores.values())
+        if which in ("a-wins", "b-wins"):
+            if a not in scores or b not in scores:
+                return False
+            better, other = (a, b) if which == "a-wins" else (b, a)
+            return scores[better] > scores[other]
+        return True
+
+    return [row for row in rows if fits(row)]
+
+
+def labels(workspace: Workspace, agents: Sequence[str]) -> dict[str, str]:
+    """`NAME@VERSION` of agents by their ids; of several saves the last."""
+    query = (
+        select(AgentVersionRow)
+        .where(AgentVersionRow.agent.in_(agents))
+        .order_by(AgentVersionRow.key)
+    )
+    with workspace.store.session() as session:
+        return {row.agent: f"{row.name}@{row.version}" for row in session.scalars(query)}
+
+
+def score_chart(found: Result) -> Markup:
+    """Every candidate's score with its interval."""
+    return charts.scores(found)
+
+
+def forest_chart(pairs: Sequence[PairResult], margin: float) -> Markup:
+    """Differences of pairs with their intervals."""
+    return charts.forest(pairs, margin)
+
+
+def cost_chart(found: Result) -> Markup:
+    """The first year's cost against the score."""
+    return charts.cost_against_quality(found.candidates, found.verdict.recommend)
+
+
+def curve_chart(points: Sequence[dict[str, Any]], best_step: int | None = None) -> Markup:
+    """A training curve of points as `CurvePoint` has them."""
+    return charts.training(
+        Curve.model_validate({"candidate": "training", "points": points, "best_step": best_step})
+    )
+
+
+def _folder(workspace: Workspace, id: str) -> Path:
+    return workspace.store.folder / "comparisons" / id[:16]
+
+
+@lru_cache(maxsize=4)
+def _answers(path: Path, _changed: int) -> tuple[AnswerRow, ...]:
+    rows = list(read_answers(path))
+    first = disagreements(rows)
+    shown = {row.id for row in first}
+    return (*first, *(row for row in rows if row.id not in shown))

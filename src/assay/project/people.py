@@ -1,0 +1,231 @@
+"""People who use the studio: who they are, what they may, and how they sign in.
+
+    person = add(workspace, "ann", "editor")
+    secret = sign_in_secret(workspace, person.id)     # good once, for an hour
+    person, session = redeem(workspace, secret)       # the browser keeps `session`
+    person = signed_in(workspace, session)            # None when it is over
+
+There are no passwords. Of every secret only the hash is kept. Whoever is demoted or removed is
+signed out at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from assay.errors import AssayError, NotFoundError, StateError, UsageError
+from assay.project.workspace import Workspace
+from assay.store.audit import audit
+from assay.store.tables import SessionRow, SignInRow, UserRow, now
+
+Role = Literal["viewer", "editor", "admin"]
+ROLES: tuple[Role, ...] = ("viewer", "editor", "admin")
+"""Each may what those before it may."""
+OWNER = "owner"
+"""The person whom the link is for that a server prints when it starts."""
+LINK_LASTS = timedelta(hours=1)
+SESSION_LASTS = timedelta(days=7)
+LONGEST_NAME = 80
+
+
+class SignedOutError(AssayError):
+    """Nobody is signed in any more."""
+
+
+class NotAllowedError(AssayError):
+    """The person's role does not allow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who may use the studio."""
+
+    id: str
+    name: str
+    role: Role
+    created: datetime
+
+    def may(self, role: Role) -> bool:
+        """Whether the person has this role or a higher one."""
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+
+def add(workspace: Workspace, name: str, role: str) -> Person:
+    """Let somebody in.
+
+    Raises:
+        UsageError: the name is empty, long or taken, or there is no such role.
+    """
+    name = " ".join(name.split())
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise UsageError(f"a name has 1 to {LONGEST_NAME} characters.")
+    row = UserRow(id=f"user_{secrets.token_hex(8)}", name=name, role=_role(role))
+    with workspace.store.session() as session:
+        if session.scalar(select(UserRow.id).where(UserRow.name == name)):
+            raise UsageError(f"there is somebody named {name} already.")
+        session.add(row)
+        session.flush()
+        person = _person(row)
+    audit(workspace.store, workspace.name, workspace.who, "person.add", name, {"role": role})
+    return person
+
+
+def people(workspace: Workspace) -> list[Person]:
+    """Everybody, by name."""
+    with workspace.store.session() as session:
+        return [_person(row) for row in session.scalars(select(UserRow).order_by(UserRow.name))]
+
+
+def named(workspace: Workspace, name: str) -> Person:
+    """The person of that name.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    with workspace.store.session() as session:
+        row = session.scalar(select(UserRow).where(UserRow.name == name))
+    if row is None:
+        raise NotFoundError(f"there is nobody named {name!r}.", fix="`assay people list`.")
+    return _person(row)
+
+
+def set_role(workspace: Workspace, id: str, role: str) -> Person:
+    """Give somebody another role; who may less than before is signed out.
+
+    Raises:
+        NotFoundError: there is no such person.
+        StateError: no admin would be left.
+        UsageError: there is no such role.
+    """
+    wanted = _role(role)
+    with workspace.store.session() as session:
+        row = _found(session, id)
+        before = _person(row)
+        if row.role == "admin" != wanted:
+            _keep_an_admin(session)
+        row.role = wanted
+        if not _person(row).may(before.role):
+            _sign_out(session, id)
+        changed = _person(row)
+    audit(workspace.store, workspace.name, workspace.who, "person.role", before.name, {"to": role})
+    return changed
+
+
+def remove(workspace: Workspace, id: str) -> Person:
+    """Let somebody in no more, and sign them out.
+
+    Raises:
+        NotFoundError: there is no such person.
+        StateError: no admin would be left.
+    """
+    with workspace.store.session() as session:
+        row = _found(session, id)
+        gone = _person(row)
+        if row.role == "admin":
+            _keep_an_admin(session)
+        _sign_out(session, id)
+        session.delete(row)
+    audit(workspace.store, workspace.name, workspace.who, "person.remove", gone.name)
+    return gone
+
+
+def sign_in_secret(workspace: Workspace, id: str) -> str:
+    """The secret of a new link that signs somebody in, once and within the hour.
+
+    Raises:
+        NotFoundError: there is no such person.
+    """
+    secret = secrets.token_urlsafe(32)
+    with workspace.store.session() as session:
+        name = _found(session, id).name
+        session.execute(delete(SignInRow).where(SignInRow.expires < now()))
+        session.add(SignInRow(hash=_hash(secret), user=id, expires=now() + LINK_LASTS))
+    audit(workspace.store, workspace.name, workspace.who, "person.link", name)
+    return secret
+
+
+def owner_secret(workspace: Workspace) -> str:
+    """A link's secret for the owner, an admin, who is made where there is none."""
+    with workspace.store.session() as session:
+        row = session.scalar(
+            select(UserRow)
+            .where(UserRow.role == "admin")
+            .order_by(UserRow.name != OWNER, UserRow.created, UserRow.id)
+        )
+    id = row.id if row else add(workspace, OWNER, "admin").id
+    return sign_in_secret(workspace, id)
+
+
+def redeem(workspace: Workspace, secret: str) -> tuple[Person, str] | None:
+    """Use a link up: the person, and the session's secret; None where it is not good (any more)."""
+    with workspace.store.session() as session:
+        id = session.scalar(
+            delete(SignInRow)
+            .where(SignInRow.hash == _hash(secret), SignInRow.expires >= now())
+            .returning(SignInRow.user)
+        )
+        if id is None:
+            return None
+        person, kept = _person(_found(session, id)), secrets.token_urlsafe(32)
+        session.execute(delete(SessionRow).where(SessionRow.expires < now()))
+        session.add(SessionRow(hash=_hash(kept), user=id, expires=now() + SESSION_LASTS))
+    audit(workspace.store, workspace.name, f"user:{person.name}", "person.sign_in", person.name)
+    return person, kept
+
+
+def signed_in(workspace: Workspace, session_secret: str) -> Person | None:
+    """Whose session it is; None when it is over."""
+    query = (
+        select(UserRow)
+        .join(SessionRow, SessionRow.user == UserRow.id)
+        .where(SessionRow.hash == _hash(session_secret), SessionRow.expires >= now())
+    )
+    with workspace.store.session() as session:
+        row = session.scalar(query)
+    return None if row is None else _person(row)
+
+
+def sign_out(workspace: Workspace, session_secret: str) -> None:
+    """End a session."""
+    with workspace.store.session() as session:
+        session.execute(delete(SessionRow).where(SessionRow.hash == _hash(session_secret)))
+
+
+def _keep_an_admin(session: Session) -> None:
+    count = select(func.count()).select_from(UserRow).where(UserRow.role == "admin")
+    if session.scalar(count) == 1:
+        raise StateError("nobody would be left who is an admin.", fix="Make somebody else one.")
+
+
+def _sign_out(session: Session, id: str) -> None:
+    session.execute(delete(SessionRow).where(SessionRow.user == id))
+    session.execute(delete(SignInRow).where(SignInRow.user == id))
+
+
+def _found(session: Session, id: str) -> UserRow:
+    row = session.get(UserRow, id)
+    if row is None:
+        raise NotFoundError(f"there is nobody with the id {id!r}.")
+    return row
+
+
+def _role(role: str) -> Role:
+    if role not in ROLES:
+        raise UsageError(f"there is no role {role!r}.", fix=f"Roles: {', '.join(ROLES)}.")
+    return role
+
+
+def _hash(secret: str) -> str:
+    # 256 random bits cannot be guessed from their hash; no slow hash is needed.
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _person(row: UserRow) -> Person:
+    return Person(row.id, row.name, _role(row.role), row.created)

@@ -1,0 +1,273 @@
+"""What is around every page: the way in from NiceGUI, navigation, theme, notices of errors.
+
+A page is an entry of `pages.PAGES`: where it is, what it is called, the role that it takes, and the
+function that builds it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Literal, cast
+
+from fastapi import FastAPI, Request, Response
+
+from assay.errors import AssayError
+from assay.generate.serving import ServingEngines
+from assay.project.people import Person, Role, SignedOutError
+from assay.project.workspace import Workspace
+from assay.studio.door import LEAVE, PREFIX
+from assay.studio.visit import Visit, check
+
+# NiceGUI makes its folder for sessions where it is imported; nothing of ours is kept there.
+os.environ.setdefault("NICEGUI_STORAGE_PATH", os.devnull)
+from nicegui import app as pages_app
+from nicegui import ui
+
+THEME_COOKIE = "assay_theme"
+STILL_THERE_S = 20.0
+"""An open page asks so often whether its person is still signed in."""
+SLOW_PAGE_S = 20.0
+
+Group = Literal["Build", "Prove", "Run", "Manage"]
+GROUPS: tuple[Group, ...] = ("Build", "Prove", "Run", "Manage")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page.
+
+    Attributes:
+        path: behind the studio's prefix, from `/`.
+        icon: a name of Material Icons.
+        role: the least that may see it.
+        build: makes its content; what takes a while is awaited there, behind a first paint.
+        wide: its content needs the whole width.
+    """
+
+    path: str
+    title: str
+    icon: str
+    group: Group
+    role: Role
+    build: Callable[[Visit], Awaitable[None]]
+    wide: bool = False
+
+
+def mount(app: FastAPI, workspace: Workspace, engines: ServingEngines) -> None:
+    """Put the pages into an app; once in a process."""
+    from assay.studio.pages import PAGES
+
+    _serve_style()
+    for page in PAGES:
+        _register(page, PAGES, workspace, engines)
+    ui.run_with(
+        app,
+        mount_path=PREFIX,
+        title="Assay",
+        language="en-US",
+        dark=None,
+        favicon=_FAVICON,
+        tailwind=False,
+        reconnect_timeout=10.0,
+        show_welcome_message=False,
+    )
+    _quietly(app)
+
+
+def _quietly(app: FastAPI) -> None:
+    """NiceGUI looks for its server among all objects there are; some of torch's warn of that."""
+    start = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def started(app: FastAPI) -> AsyncIterator[Any]:
+        async with AsyncExitStack() as stack:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                state = await stack.enter_async_context(start(app))
+            yield state
+
+    app.router.lifespan_context = started
+
+
+def _serve_style() -> None:
+    """Under a name that changes with the content, so that browsers may keep it for good."""
+    style = files("assay.studio").joinpath("studio.css").read_text(encoding="utf-8")
+    path = f"/style-{hashlib.sha256(style.encode()).hexdigest()[:12]}.css"
+
+    @pages_app.get(path, include_in_schema=False)
+    def stylesheet() -> Response:
+        kept = {"Cache-Control": "private, max-age=31536000, immutable"}
+        return Response(style, media_type="text/css", headers=kept)
+
+    ui.add_head_html(f'<link rel="stylesheet" href="{PREFIX}{path}">', shared=True)
+
+
+def _register(
+    page: Page, pages: Sequence[Page], workspace: Workspace, engines: ServingEngines
+) -> None:
+    @ui.page(page.path, title=f"{page.title} · Assay", response_timeout=SLOW_PAGE_S)
+    async def show(request: Request) -> None:
+        visit = _visit(request, workspace, engines)
+        with _around(page, pages, visit, request):
+            if not visit.may(page.role):
+                from assay.studio.parts import empty
+
+                empty("lock", "This page is not for you", f"It takes the role {page.role}.")
+                return
+            try:
+                await page.build(visit)
+            except AssayError as error:
+                from assay.studio.parts import failure
+
+                failure(error)
+
+
+def _visit(request: Request, workspace: Workspace, engines: ServingEngines) -> Visit:
+    person = cast("Person", request.scope["assay.person"])
+    return Visit(
+        workspace=workspace.seen_by(f"user:{person.name}"),
+        engines=engines,
+        person=person,
+        session=request.scope["assay.session"],
+        address=f"{request.url.scheme}://{request.url.netloc}",
+    )
+
+
+@contextmanager
+def _around(page: Page, pages: Sequence[Page], visit: Visit, request: Request) -> Iterator[None]:
+    theme = request.cookies.get(THEME_COOKIE)
+    ui.dark_mode(value={"dark": True, "light": False}.get(theme or ""))
+    ui.context.client.layout.classes("studio")
+    with ui.element("a").props('href="#main"').classes("skip"):
+        ui.label("Skip to content")
+    with ui.element("header").classes("top"):
+        with (
+            ui.element("button")
+            .props('type=button aria-label="Menu" aria-expanded=false aria-controls=navigation')
+            .classes("menu") as menu
+        ):
+            ui.icon("menu")
+        menu.on("click", js_handler=_TOGGLE)
+        _brand()
+    with ui.element("nav").props('id=navigation aria-label="Pages"').classes("side"):
+        _brand()
+        for group in GROUPS:
+            entries = [p for p in pages if p.group == group and visit.may(p.role)]
+            if not entries:
+                continue
+            with ui.element("div").classes("group"):
+                ui.label(group).classes("group-name")
+                for entry in entries:
+                    _entry(entry, entry is page)
+        with ui.element("div").classes("foot"):
+            _foot(visit)
+    with (
+        ui.element("div")
+        .props("id=main tabindex=-1")
+        .classes(f"page {'wide' if page.wide else ''}")
+    ):
+        yield
+    ui.timer(STILL_THERE_S, lambda: _still_there(visit))
+
+
+def _brand() -> None:
+    with ui.element("a").props(f'href="{PREFIX}/"').classes("brand"):
+        ui.html(_MARK, sanitize=False)
+        ui.label("Assay")
+
+
+def _entry(page: Page, current: bool) -> None:
+    link = ui.element("a").props(f'href="{PREFIX}{page.path}"').classes("entry")
+    if current:
+        link.props("aria-current=page")
+    with link:
+        ui.icon(page.icon).props("aria-hidden=true")
+        ui.label(page.title)
+
+
+def _foot(visit: Visit) -> None:
+    with ui.element("div").classes("who"):
+        ui.label(visit.person.name).classes("who-name")
+        ui.label(visit.person.role).classes("who-role")
+    with ui.element("button").props('type=button aria-label="Light or dark"').classes("quiet") as b:
+        ui.icon("contrast")
+    b.on("click", js_handler=_THEME)
+    with (
+        ui.element("form").props(f'method=post action="{LEAVE}"'),
+        ui.element("button").props('type=submit aria-label="Sign out"').classes("quiet"),
+    ):
+        ui.icon("logout")
+
+
+_TOGGLE = """(event) => {
+  const open = document.body.classList.toggle("menu-open");
+  event.currentTarget.setAttribute("aria-expanded", open);
+}"""
+_THEME = f"""() => {{
+  const dark = !Quasar.Dark.isActive;
+  Quasar.Dark.set(dark);
+  const kept = "path={PREFIX};max-age=31536000;samesite=lax";
+  document.cookie = "{THEME_COOKIE}=" + (dark ? "dark" : "light") + ";" + kept;
+}}"""
+_MARK = (
+    '<svg viewBox="0 0 24 24" width="24" height="24" aria-hidden="true">'
+    '<path d="M12 2.5 21 20.5H3Z" fill="none" stroke="currentColor" stroke-width="2.2" '
+    'stroke-linejoin="round"/><circle cx="12" cy="14.6" r="2.6" fill="currentColor"/></svg>'
+)
+_FAVICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">'
+    '<path d="M12 2.5 21 20.5H3Z" fill="none" stroke="#0b6b4f" stroke-width="2.2" '
+    'stroke-linejoin="round"/><circle cx="12" cy="14.6" r="2.6" fill="#0b6b4f"/></svg>'
+)
+
+
+async def _still_there(visit: Visit) -> None:
+    try:
+        await visit.do(check, "viewer")
+    except SignedOutError:
+        ui.navigate.reload()
+
+
+class Telling:
+    """What a person can mend becomes a notice; everything else is a bug, and logged as one."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
+        if isinstance(error, SignedOutError):
+            ui.navigate.reload()
+        elif isinstance(error, AssayError):
+            tell(error)
+        else:
+            return False
+        return True
+
+
+def telling() -> Telling:
+    """See `Telling`."""
+    return Telling()
+
+
+def tell(error: AssayError) -> None:
+    """An error as a notice, which stays until it is closed."""
+    ui.notify(
+        str(error),
+        type="negative",
+        timeout=0,
+        close_button="Close",
+        multi_line=True,
+        position="top",
+        classes="notice",
+    )
+
+
+def say(text: str) -> None:
+    """Something that went well."""
+    ui.notify(text, type="positive", position="top", classes="notice")
