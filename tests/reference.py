@@ -47,6 +47,11 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   `{id, folder, saved_at, whole, bytes, rows, agents, record}`; `diff`: `{first, second, fields:
   {path: [one, other]}, rows: {part: {only_first, only_second}}}`; `trained-on`: `{example, sha256,
   versions: [{id, saved_at, as, agents}], unknown}`.
+- `assay agent list --json` and `history [NAME] --json`: `[{name, version, label, id, author,
+  message, at}]`, the history newest first; `edit` and `rollback`: one of these; `show`: the same
+  with `hash` (what `edit --based-on` wants back), `agent` (the settings) and `text` (the YAML);
+  `diff A B`: `{first, second, fields: {setting: [one, other]}, texts: [one, other]}`, `first` and
+  `second` as NAME@VERSION, null where a setting is not there.
 - `assay release promote|canary|rollback --json`: `{name, number, action, agent, agent_id, canary,
   canary_id, share, comparison, reason, who, at}`; `history`: a list of these, newest first; `list`:
   the same with `traces`.

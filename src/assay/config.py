@@ -305,6 +305,15 @@ def load_config(path: Path) -> Config:
         ConfigError: the file is missing, is not YAML, or does not fit the schema; the message
             names line and field.
     """
+    return read_config(config_text(path), str(path))
+
+
+def config_text(path: Path) -> str:
+    """The text of assay.yaml.
+
+    Raises:
+        ConfigError: the file is missing or is no text.
+    """
     if not path.exists():
         raise ConfigError(
             "there is no project here.",
@@ -312,14 +321,29 @@ def load_config(path: Path) -> Config:
             fix="Make one with `assay init NAME --data FILE`, or change to its folder.",
         )
     try:
-        tree = YAML().load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"this is not YAML: {error}.", where=str(path)) from None
+
+
+def read_config(text: str, where: str) -> Config:
+    """Check the text of assay.yaml.
+
+    Args:
+        where: it comes from, for messages.
+
+    Raises:
+        ConfigError: it is not YAML, or does not fit the schema; the message names line and field.
+    """
+    try:
+        tree = YAML().load(text)
+    except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"this is not YAML: {problem}.", where=f"{path}{line}") from None
+        raise ConfigError(f"this is not YAML: {problem}.", where=f"{where}{line}") from None
     if not isinstance(tree, dict):
-        raise ConfigError("this is not a configuration (no `key: value` lines).", where=str(path))
+        raise ConfigError("this is not a configuration (no `key: value` lines).", where=where)
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
@@ -328,7 +352,7 @@ def load_config(path: Path) -> Config:
         number = _line_of(tree, first["loc"])
         raise ConfigError(
             f"{field}: {first['msg'].removeprefix('Value error, ')}.",
-            where=f"{path}, line {number}" if number else str(path),
+            where=f"{where}, line {number}" if number else where,
             fix=f"({error.error_count()} problems in all.)" if error.error_count() > 1 else None,
         ) from None
     config.primary_grader()

@@ -22,6 +22,7 @@ from assay.serve.server import is_loopback, serve
 from tests.serve.process import ASSAY, Server, server
 from tests.serve.running import STARTER
 from tests.serve.scripted import ScriptedEngines
+from tests.small import small_project
 
 FRANCE: Any = [{"role": "user", "content": "What is the capital of France? One word."}]
 slow = pytest.mark.slow
@@ -192,3 +193,18 @@ def test_plain_http_stays_on_this_machine(tmp_path: Path) -> None:
     assert is_loopback("127.0.0.1")
     assert is_loopback("::1")
     assert not is_loopback("example.org")
+
+
+@slow
+def test_a_broken_configuration_is_told_and_the_last_good_one_served(tmp_path: Path) -> None:
+    made = small_project(tmp_path)
+    assert made.store.folder.is_dir()  # its use keeps what is good
+    (made.root / "assay.yaml").write_text("nonsense: [", encoding="utf-8")
+    with server(made.root) as running:
+        ready = httpx.get(f"{running.url}/readyz").json()
+        assert ready == {"status": "ready", "configuration": "last_good"}
+        said = running.output.read_text()
+    assert "this is not YAML" in said
+    assert "could be used last" in said
+    done = subprocess.run([*ASSAY, "data", "show"], cwd=made.root, capture_output=True, text=True)
+    assert (done.returncode, "this is not YAML" in done.stderr) == (1, True)

@@ -97,7 +97,7 @@ def test_models_of_each_project(server: Running) -> None:
 def test_health_needs_no_key_and_metrics_do(server: Running) -> None:
     with server.http("assay-wrong") as http:
         assert http.get("/healthz").json() == {"status": "ok"}
-        assert http.get("/readyz").json() == {"status": "ready"}
+        assert http.get("/readyz").json() == {"status": "ready", "configuration": "current"}
         assert http.get("/metrics").status_code == 401
     server.client().completions.create(model=STARTER, prompt="a b")
     with server.http() as http:

@@ -49,8 +49,8 @@ class Agent(BaseModel):
     output_schema: dict[str, Any] | None = None
     choices: tuple[str, ...] | None = None
     constrained: bool = False
-    max_new_tokens: int = 128
-    temperature: float = 0.0
+    max_new_tokens: int = Field(128, ge=1)
+    temperature: float = Field(0.0, ge=0)
     seed: int = 0
 
     def canonical(self) -> str:

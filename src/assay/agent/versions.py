@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 
@@ -30,6 +31,18 @@ class AgentVersion:
         """As a person names it, `NAME@VERSION`."""
         return f"{self.name}@{self.version}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "label": self.label,
+            "id": self.agent,
+            "author": self.author,
+            "message": self.message,
+            "at": self.at.isoformat(),
+        }
+
 
 def save_agent(
     store: Store, name: str, agent: Agent, *, message: str, author: str | None = None
@@ -43,7 +56,7 @@ def save_agent(
             .limit(1)
         )
         if newest is not None and newest.agent == agent.id:
-            return _version(newest)
+            return as_version(newest)
         if session.get(AgentRow, agent.id) is None:
             session.add(AgentRow(id=agent.id, body=agent.canonical()))
             session.flush()
@@ -59,7 +72,7 @@ def save_agent(
         )
         session.add(row)
         session.flush()
-        return _version(row)
+        return as_version(row)
 
 
 def load_agent(store: Store, id: str) -> Agent:
@@ -78,15 +91,14 @@ def load_agent(store: Store, id: str) -> Agent:
     return Agent.model_validate_json(rows[0].body)
 
 
-def history(store: Store, name: str) -> list[AgentVersion]:
-    """Every version under a name, newest first."""
+def history(store: Store, name: str | None) -> list[AgentVersion]:
+    """Every version under a name, or of all agents, newest first."""
+    asked = select(AgentVersionRow).order_by(AgentVersionRow.key.desc())
+    if name is not None:
+        asked = asked.where(AgentVersionRow.name == name)
     with store.session() as session:
-        rows = session.scalars(
-            select(AgentVersionRow)
-            .where(AgentVersionRow.name == name)
-            .order_by(AgentVersionRow.version.desc())
-        ).all()
-        return [_version(row) for row in rows]
+        rows = session.scalars(asked).all()
+        return [as_version(row) for row in rows]
 
 
 def find_version(store: Store, label: str) -> AgentVersion:
@@ -108,7 +120,7 @@ def find_version(store: Store, label: str) -> AgentVersion:
             )
         )
         if row is not None:
-            return _version(row)
+            return as_version(row)
         newest = session.scalar(
             select(func.max(AgentVersionRow.version)).where(AgentVersionRow.name == name)
         )
@@ -121,7 +133,8 @@ def find_version(store: Store, label: str) -> AgentVersion:
     )
 
 
-def _version(row: AgentVersionRow) -> AgentVersion:
+def as_version(row: AgentVersionRow) -> AgentVersion:
+    """A save as its row tells it."""
     return AgentVersion(row.name, row.version, row.agent, row.author, row.message, row.at)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn, cast
 
 import typer
 
-from assay.cli import backup, data, jobs, keys, models, people, release, traces, versions
+from assay.cli import agent, backup, data, jobs, keys, models, people, release, traces, versions
 from assay.cli import export as exporting
 from assay.cli import serve as serving
 from assay.cli import train as training
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(versions.app, name="versions")
+app.add_typer(agent.app, name="agent")
 app.add_typer(release.app, name="release")
 app.add_typer(traces.app, name="traces")
 app.add_typer(keys.app, name="keys")

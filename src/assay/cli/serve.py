@@ -19,11 +19,11 @@ def serve(
     ] = False,
 ) -> None:
     """Answer over HTTP in OpenAI's wire format, and show the studio in a browser."""
-    from assay.project.workspace import Workspace
+    from assay.project.workspace import open_to_serve
     from assay.serve.server import serve as run
     from assay.studio import Studio
 
-    workspace = Workspace(folder)
+    workspace = open_to_serve(folder)
     engines = workspace.engines()
     run(
         workspace,

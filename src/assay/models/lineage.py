@@ -84,7 +84,14 @@ def unknown_rows(store: Store, versions: Iterable[Version]) -> list[Version]:
 
 def differences(one: Version, other: Version) -> dict[str, tuple[object, object]]:
     """What two records say differently, by the path of the field; None: it is not there."""
-    a, b = _flat(one.record.model_dump(mode="json")), _flat(other.record.model_dump(mode="json"))
+    return differing(one.record.model_dump(mode="json"), other.record.model_dump(mode="json"))
+
+
+def differing(
+    one: Mapping[str, object], other: Mapping[str, object]
+) -> dict[str, tuple[object, object]]:
+    """What two trees of settings say differently, by path; None: it is not there."""
+    a, b = _flat(one), _flat(other)
     return {
         path: (a.get(path), b.get(path))
         for path in sorted(a.keys() | b.keys())

@@ -65,9 +65,24 @@ def pull(ref: str, progress: Progress = SILENT) -> Path:
         )
     if _HUB_ID.fullmatch(ref):
         return _pull_hub(ref, progress)
+    raise _unknown(ref)
+
+
+def check_name(ref: str) -> None:
+    """Say whether `pull` would know where to look; nothing is fetched.
+
+    Raises:
+        ModelError: no starter, folder or file is called so, and it is no hub id.
+    """
+    known = ref in CATALOGUE or _HUB_ID.fullmatch(ref) or Path(ref).expanduser().exists()
+    if not ref or not known:
+        raise _unknown(ref)
+
+
+def _unknown(ref: str) -> ModelError:
     near = difflib.get_close_matches(ref, CATALOGUE, n=1, cutoff=0.4)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise ModelError(
+    return ModelError(
         "there is no such model: no starter, folder or file is called that.",
         where=ref,
         fix=f"{hint}`assay models list` shows the starters; a hub id looks like org/name.",

@@ -17,7 +17,7 @@ from assay.compare.curve import REPEATS, LearningCurve, curve, curve_sizes
 from assay.compare.holdout import openings
 from assay.compare.report import write_report
 from assay.compare.result import DataSection, OpeningRecord, Quarantine, Result, Verdict
-from assay.config import CONFIG_FILE, STATE_FOLDER, Config, load_config
+from assay.config import CONFIG_FILE, STATE_FOLDER, Config, config_text, read_config
 from assay.data.dataset import prepare, renew
 from assay.data.split import (
     MANIFEST,
@@ -35,6 +35,7 @@ from assay.generate.engine import Answer
 from assay.progress import SILENT, Progress
 from assay.project.estimate import Estimate, Sizes, building_seconds, estimate
 from assay.project.init import Draft, token_limits, write_project
+from assay.project.last_good import keep
 from assay.project.sizes import sizes_of, token_lengths
 from assay.project.versions import removed_rows, trained_on
 from assay.store.store import Store
@@ -69,20 +70,30 @@ class Comparison:
 class Project:
     """A folder with an `assay.yaml`; nothing heavy is loaded before it is needed.
 
+    Attributes:
+        text: of assay.yaml as it was read.
+
+    Args:
+        text: taken for assay.yaml; None: the file's own.
+
     Raises:
         ConfigError: assay.yaml is missing or cannot be used.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, text: str | None = None) -> None:
         self.root = root
-        self.config: Config = load_config(root / CONFIG_FILE)
+        path = root / CONFIG_FILE
+        self.text = config_text(path) if text is None else text
+        self.config: Config = read_config(self.text, str(path))
         ways(self.config.candidates, self.config.task)
         check_graders(self.config, root)
 
     @cached_property
     def store(self) -> Store:
         """The project's state, in `.assay/`."""
-        return Store(self.root / STATE_FOLDER)
+        store = Store(self.root / STATE_FOLDER)
+        keep(store, self.text)
+        return store
 
     @property
     def split_folder(self) -> Path:

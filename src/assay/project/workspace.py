@@ -8,13 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
-from assay.config import CONFIG_FILE, STATE_FOLDER, Config
-from assay.errors import UsageError
+from assay.config import CONFIG_FILE, STATE_FOLDER, Config, load_config, read_config
+from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.generate.serving import ServingEngines
 from assay.knowledge.embed import Embedder, load_embedder
 from assay.project.access import local_user
 from assay.project.answering import Answered
+from assay.project.last_good import keep, last_good
 from assay.project.project import Project
 from assay.release import traces
 from assay.store.store import Store
@@ -34,13 +35,19 @@ class Workspace:
             becomes a project while it is served keeps the name its keys were made for.
         who: whose name is put to changes: at the command line, or see `seen_by`.
         watchers: called with every answer that was given; the first one keeps traces.
+        broken: why assay.yaml on disk is not what is served (`open_to_serve`); None: it is.
+
+    Args:
+        text: taken for assay.yaml; None: the file's own.
 
     Raises:
         UsageError: there is no such folder.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, text: str | None = None) -> None:
         self.root = root.resolve()
+        self._text = text
+        self.broken: str | None = None
         if not self.root.is_dir():
             raise UsageError("there is no such folder.", where=str(root))
         self.who = local_user()
@@ -51,7 +58,7 @@ class Workspace:
 
     @property
     def _is_project(self) -> bool:
-        return (self.root / CONFIG_FILE).exists()
+        return self._text is not None or (self.root / CONFIG_FILE).exists()
 
     @cached_property
     def name(self) -> str:
@@ -67,7 +74,9 @@ class Workspace:
         Raises:
             ConfigError: it cannot be used.
         """
-        return self.project.config if self.project is not None else None
+        if self._text is not None:
+            return read_config(self._text, CONFIG_FILE)
+        return load_config(self.root / CONFIG_FILE) if self._is_project else None
 
     @property
     def project(self) -> Project | None:
@@ -76,6 +85,8 @@ class Workspace:
         Raises:
             ConfigError: its assay.yaml cannot be used.
         """
+        if self._text is not None:
+            return Project(self.root, self._text)
         try:
             found = (self.root / CONFIG_FILE).stat()
         except FileNotFoundError:
@@ -153,3 +164,34 @@ def open_workspace(folder: str | Path) -> Workspace:
             fix="Go to the project's folder, or name it with --project.",
         )
     return Workspace(root)
+
+
+def open_to_serve(folder: str | Path) -> Workspace:
+    """Any folder; where its assay.yaml is broken or gone, with the last one that could be used.
+
+    So a server comes up again with what it served before, and `Workspace.broken` says why. What is
+    read here is served until the end: a file that is changed meanwhile counts at the next start.
+
+    Raises:
+        UsageError: there is no such folder.
+        AssayError: assay.yaml cannot be used, and none before it could.
+    """
+    found = Workspace(Path(folder))
+    problem: AssayError | None = None
+    try:
+        if found.project is not None:
+            keep(found.store, found.project.text)
+            return Workspace(found.root, found.project.text)
+    except AssayError as error:
+        problem = error
+    good = last_good(found.store) if (found.root / STATE_FOLDER).is_dir() else None
+    if good is None:
+        if problem is not None:
+            raise problem
+        return found
+    found = Workspace(found.root, good.text)
+    found.broken = (
+        f"{problem or f'{found.root / CONFIG_FILE} is gone.'} What is served is the configuration "
+        f"that could be used last, of {good.at}."
+    )
+    return found

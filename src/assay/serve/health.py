@@ -21,10 +21,15 @@ async def healthz() -> dict[str, Any]:
 
 @router.get("/readyz")
 def readyz(request: Request) -> dict[str, Any]:
-    """It can answer: its database can be read."""
+    """It can answer: its database can be read.
+
+    `configuration` is `last_good` where assay.yaml was broken at the start; why is in the log.
+    """
+    workspace = request.app.state.workspace
     try:
-        with request.app.state.workspace.store.session() as session:
+        with workspace.store.session() as session:
             session.execute(text("SELECT 1"))
     except SQLAlchemyError:
         raise ApiError(503, "The database is out of reach.", "server_error") from None
-    return {"status": "ready"}
+    configuration = "current" if workspace.broken is None else "last_good"
+    return {"status": "ready", "configuration": configuration}

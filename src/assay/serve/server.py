@@ -21,6 +21,7 @@ from assay.project.access import first_key
 from assay.project.workspace import Workspace
 from assay.serve.app import create_app
 
+log = logging.getLogger("assay.serve")
 
 class Pages(Protocol):
     """Web pages that stand in the same app, see `assay.studio`."""
@@ -79,6 +80,8 @@ def serve(
     listening = _listen(host, port)
     scheme = "https" if tls_cert else "http"
     shown = f"[{host}]" if ":" in host else host
+    if workspace.broken is not None:
+        log.warning("%s", workspace.broken)
     if key := first_key(workspace.store, workspace.name):
         say(f"Admin key (shown this once): {key}")
     address = f"{scheme}://{shown}:{listening.getsockname()[1]}"

@@ -388,3 +388,12 @@ class SignInRow(Table):
     hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     user: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
     expires: Mapped[datetime] = mapped_column(Moment)
+
+
+class AgentTextRow(Table):
+    """What a person wrote, word for word, when they saved a version of an agent (YAML)."""
+
+    __tablename__ = "agent_texts"
+
+    version: Mapped[int] = mapped_column(ForeignKey("agent_versions.key"), primary_key=True)
+    text: Mapped[str] = mapped_column(Text)

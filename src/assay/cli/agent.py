@@ -1,0 +1,246 @@
+"""`assay agent`: list, show, edit, history, diff, rollback."""
+
+from __future__ import annotations
+
+import difflib
+import json as jsonlib
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from assay.cli.output import as_json, console, table
+from assay.errors import AssayError, NotFoundError, UsageError
+
+app = typer.Typer(help="Agents and every version of them.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
+Name = Annotated[str, typer.Argument(help="the agent's name")]
+Label = Annotated[str, typer.Argument(help="NAME (its newest version) or NAME@VERSION")]
+Message = Annotated[str | None, typer.Option("--message", "-m", help="why; kept with the version")]
+
+SHORT = 12  # digits of an id that is shown to people
+
+
+@app.command("list")
+def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
+    """Every agent at its newest version."""
+    from assay import project
+    from assay.project import agents
+
+    _print_versions(agents.listed(project.open_workspace(folder)), json)
+
+
+@app.command()
+def show(label: Label, folder: Folder = Path("."), json: AsJson = False) -> None:
+    """The text of an agent, as the person who saved it wrote it."""
+    from assay import project
+    from assay.project import agents
+
+    draft = agents.read(project.open_workspace(folder), label)
+    if json:
+        as_json(draft.to_dict())
+    else:
+        print(draft.text, end="" if draft.text.endswith("\n") else "\n")
+
+
+@app.command()
+def edit(
+    name: Name,
+    set: Annotated[
+        list[str] | None, typer.Option("--set", help="SETTING=VALUE; the rest stays as it is")
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", help="the whole text, from a file; - is stdin")
+    ] = None,
+    based_on: Annotated[
+        str | None, typer.Option(help="hash of what was read (`show --json`); default: as it is")
+    ] = None,
+    message: Message = None,
+    folder: Folder = Path("."),
+    json: AsJson = False,
+) -> None:
+    """Change an agent, or make a new one with --file; without options in $EDITOR."""
+    from assay import project
+    from assay.project import agents
+
+    if set and file is not None:
+        raise UsageError("--set and --file exclude each other.", fix="Give one.")
+    workspace = project.open_workspace(folder)
+    before = _read_or_none(workspace, name)
+    read = based_on or (before.hash if before else None)
+    if file is not None:
+        text, said = _text_of(file), f"from {'stdin' if file == '-' else file}"
+    else:
+        if before is None:
+            agents.read(workspace, name)  # says that there is none, and which there are
+            return
+        if set:
+            text, said = agents.changed(before.text, set), f"set {', '.join(set)}"
+        else:
+            _in_editor(workspace, before, message, json)
+            return
+    saved = agents.save(workspace, name, text, based_on=read, message=message or said)
+    _print_saved(saved, before.version if before else None, json)
+
+
+@app.command()
+def history(
+    name: Annotated[str | None, typer.Argument(help="an agent's name; none: of all")] = None,
+    folder: Folder = Path("."),
+    json: AsJson = False,
+) -> None:
+    """Every version, newest first: who saved it, when and why."""
+    from assay import project
+    from assay.project import agents
+
+    _print_versions(agents.history(project.open_workspace(folder), name), json)
+
+
+@app.command()
+def diff(
+    first: Label,
+    second: Annotated[str, typer.Argument(help="another NAME or NAME@VERSION")],
+    folder: Folder = Path("."),
+    json: AsJson = False,
+) -> None:
+    """What two agents, or two versions of one, say differently."""
+    from assay import project
+    from assay.project import agents
+
+    found = agents.diff(project.open_workspace(folder), first, second)
+    if json:
+        as_json(found)
+        return
+    if not found["fields"]:
+        print(f"{found['first']} and {found['second']} say the same.")
+    for path, (one, other) in found["fields"].items():
+        print(f"{path}:")
+        for line in difflib.ndiff(_lines(one), _lines(other)):
+            if line[0] != "?":
+                print(f"  {line}".rstrip())
+
+
+@app.command()
+def rollback(
+    name: Name,
+    version: Annotated[
+        int | None, typer.Argument(min=1, help="its number; default: the one before the newest")
+    ] = None,
+    message: Message = None,
+    folder: Folder = Path("."),
+    json: AsJson = False,
+) -> None:
+    """Make an earlier version the newest again; what came between stays in the history."""
+    from assay import project
+    from assay.project import agents
+
+    workspace = project.open_workspace(folder)
+    before = agents.read(workspace, name).version
+    _print_saved(agents.rollback(workspace, name, version, message=message), before, json)
+
+
+def _in_editor(workspace: Any, before: Any, message: str | None, json: bool) -> None:
+    """Edit until it is an agent or is given up; what was written stays in a file until it is saved.
+
+    Raises:
+        UsageError: there is no terminal, or it was given up.
+        AssayError: it cannot be saved.
+    """
+    import click
+
+    from assay.project import agents
+
+    if not _at_a_terminal():
+        raise UsageError(
+            "there is no terminal to edit in.", fix="Use --set SETTING=VALUE or --file FILE."
+        )
+    handle, path = tempfile.mkstemp(prefix=f"{before.name}-", suffix=".yaml")
+    with open(handle, "w", encoding="utf-8") as out:
+        out.write(before.text)
+    kept = f"What you wrote is in {path}."
+    while True:
+        click.edit(filename=path)
+        text = _text_of(path)
+        if text == before.text:
+            Path(path).unlink()
+            print("Nothing was changed.")
+            return
+        problems = agents.check(workspace, text)
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        if not problems:
+            break
+        if not typer.confirm("Edit again?", default=True):
+            raise UsageError("nothing was saved.", fix=kept)
+    try:
+        saved = agents.save(
+            workspace, before.name, text, based_on=before.hash, message=message or "edited"
+        )
+    except AssayError:
+        print(kept, file=sys.stderr)
+        raise
+    Path(path).unlink()
+    _print_saved(saved, before.version, json)
+
+
+def _read_or_none(workspace: Any, name: str) -> Any:
+    from assay.project import agents
+
+    if "@" in name:
+        raise UsageError(
+            f"{name!r} is a version, which never changes.",
+            fix="Edit the agent by its name; `assay agent rollback` brings a version back.",
+        )
+    try:
+        return agents.read(workspace, name)
+    except NotFoundError:
+        return None
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _text_of(file: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return data.decode("utf-8")
+    except OSError as error:
+        raise UsageError(f"the file cannot be read ({error.strerror}).", where=file) from None
+    except UnicodeDecodeError:
+        raise UsageError("this is no UTF-8 text.", where=file) from None
+
+
+def _print_versions(found: Any, json: bool) -> None:
+    if json:
+        as_json([version.to_dict() for version in found])
+        return
+    rows = table(None, "agent", "id", "saved", "by", "why")
+    for version in found:
+        rows.add_row(
+            escape(version.label),
+            version.agent[:SHORT],
+            f"{version.at:%Y-%m-%d %H:%M}",
+            escape(version.author),
+            escape(version.message),
+        )
+    console.print(rows if found else "There are no agents; `assay compare` makes some.")
+
+
+def _print_saved(saved: Any, before: Any, json: bool) -> None:
+    if json:
+        as_json(saved.to_dict())
+    elif saved == before:
+        print(f"{saved.label} says this already; nothing was saved.")
+    else:
+        print(f"Saved: {saved.label}. A release serves it once it is promoted:")
+        print(f"  assay release promote RELEASE {saved.label}")
+
+
+def _lines(value: Any) -> list[str]:
+    return (value if isinstance(value, str) else jsonlib.dumps(value)).splitlines()

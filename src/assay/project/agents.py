@@ -1,0 +1,234 @@
+"""Agents of a workspace as people change them: the command line and the studio call this.
+
+    draft = agents.read(workspace, "fine-tune")
+    problems = agents.check(workspace, text)
+    version = agents.save(workspace, "fine-tune", text, based_on=draft.hash, message="warmer")
+
+What a release serves does not change with a save; `assay release promote` does that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from assay.agent import edits, texts
+from assay.agent.agent import Agent
+from assay.agent.edits import Draft, StaleEditError
+from assay.agent.engines import provider_of
+from assay.agent.texts import InvalidAgentError, Problem
+from assay.agent.versions import AgentVersion
+from assay.agent.versions import history as versions_of
+from assay.config import REMOTE
+from assay.errors import AssayError, ModelError, UsageError
+from assay.models.lineage import differing
+from assay.project.workspace import Workspace
+
+NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+LONGEST_NAME = 100
+
+
+def listed(workspace: Workspace) -> list[AgentVersion]:
+    """The newest version of every agent, by name."""
+    return edits.newest(workspace.store)
+
+
+def read(workspace: Workspace, name: str) -> Draft:
+    """An agent to be looked at or changed: the newest version of NAME, or NAME@VERSION.
+
+    Raises:
+        AssayError: there is none.
+    """
+    return edits.read_version(workspace.store, name)
+
+
+def check(workspace: Workspace, text: str) -> list[Problem]:
+    """Everything that keeps a text from being an agent that can answer here; empty: it is one."""
+    agent, problems = texts.parsed(text)
+    if agent is None:
+        return problems
+    return [
+        texts.problem_at(text, field, _sentence(error))
+        for field, look in _looks(workspace, agent)
+        if (error := _failure(look)) is not None
+    ]
+
+
+def save(
+    workspace: Workspace,
+    name: str,
+    text: str,
+    *,
+    based_on: str | None,
+    message: str,
+    author: str | None = None,
+) -> AgentVersion:
+    """Keep a text as the next version; the very text that is there already adds none.
+
+    Args:
+        based_on: `Draft.hash` of what was read; None for an agent that is not there yet.
+        author: who changed it; None: whoever runs this process.
+
+    Raises:
+        StaleEditError: somebody has saved since it was read.
+        InvalidAgentError: the text is no agent that can answer here (`check`).
+        UsageError: a new agent cannot be called so.
+    """
+    if based_on is None and (not NAME.fullmatch(name) or len(name) > LONGEST_NAME):
+        raise UsageError(
+            f"an agent cannot be called {name!r}.",
+            fix=f"Use letters, digits, hyphens, dots and _, at most {LONGEST_NAME}.",
+        )
+    if problems := check(workspace, text):
+        raise InvalidAgentError(name, problems)
+    return edits.save(
+        workspace.store,
+        name,
+        text,
+        based_on=based_on,
+        message=message,
+        author=author or workspace.who,
+    )
+
+
+def changed(text: str, settings: Sequence[str]) -> str:
+    """A text with settings changed (`SETTING=VALUE` each), comments and all else as it was.
+
+    Raises:
+        UsageError: one is not written so.
+        ConfigError: the text cannot be changed by program.
+    """
+    values = {}
+    for setting in settings:
+        name, sign, value = setting.partition("=")
+        if not sign or not name:
+            raise UsageError(f"--set {setting!r} is not SETTING=VALUE.")
+        values[name] = texts.value_of(name, value)
+    return texts.edited(text, values)
+
+
+def history(workspace: Workspace, name: str | None = None) -> list[AgentVersion]:
+    """Every version of an agent, or of all, newest first.
+
+    Raises:
+        NotFoundError: there is no such agent.
+    """
+    if name is not None:
+        edits.read(workspace.store, name)
+    return versions_of(workspace.store, name)
+
+
+def diff(workspace: Workspace, one: str, other: str) -> dict[str, Any]:
+    """What two agents say differently, by setting; each is NAME (the newest) or NAME@VERSION.
+
+    Returns:
+        `{first, second, fields: {path: [one, other]}, texts: [one, other]}`, JSON-ready; the two
+        first are `NAME@VERSION`, a setting that only one has is null in the other.
+
+    Raises:
+        AssayError: there is no such agent.
+    """
+    a, b = read(workspace, one), read(workspace, other)
+    fields = differing(a.agent.model_dump(mode="json"), b.agent.model_dump(mode="json"))
+    return {
+        "first": a.version.label,
+        "second": b.version.label,
+        "fields": {path: list(pair) for path, pair in fields.items()},
+        "texts": [a.text, b.text],
+    }
+
+
+def rollback(
+    workspace: Workspace,
+    name: str,
+    to: int | None = None,
+    *,
+    message: str | None = None,
+    author: str | None = None,
+) -> AgentVersion:
+    """Make an earlier version the newest one again, as a new version; None: the one before.
+
+    Raises:
+        AssayError: there is no such agent or version, or it says the same as the newest.
+    """
+    return edits.rollback(
+        workspace.store, name, to, message=message, author=author or workspace.who
+    )
+
+
+def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], object]]]:
+    """What an agent needs that is not in it, by the setting that names it."""
+    looks: list[tuple[str, Callable[[], object]]] = [
+        ("model", lambda: _check_model(workspace, agent))
+    ]
+    if agent.nearest is not None:
+        nearest = agent.nearest
+        looks.append(("nearest.pool", lambda: _check_blob(workspace, nearest.pool, "examples")))
+    if agent.constrained:
+        looks.append(("constrained", lambda: _check_form(agent)))
+    return looks
+
+
+def _check_model(workspace: Workspace, agent: Agent) -> None:
+    from assay.models.pull import check_name
+    from assay.models.versions import find_version
+
+    scheme, _, name = agent.model.partition(":")
+    kinds = {"classical": "classical", "outside": "outside"}
+    if kinds.get(scheme) != (agent.kind if agent.kind in kinds else None):
+        raise UsageError(f"an agent of kind {agent.kind} has no such model.")
+    if scheme in kinds:
+        _check_blob(workspace, name, "model")
+    elif scheme == "version":
+        find_version(workspace.store.folder, name)
+    elif agent.model.startswith(REMOTE):
+        from assay.generate.remote import split_reference
+
+        config = workspace.config
+        provider_of(config.providers if config else {}, split_reference(agent.model)[0])
+    else:
+        check_name(agent.model)
+
+
+def _check_blob(workspace: Workspace, name: str, what: str) -> None:
+    if not re.fullmatch(r"[0-9a-f]{64}", name) or not workspace.store.has(name):
+        raise ModelError(f"there is no stored {what} of that name.")
+
+
+def _check_form(agent: Agent) -> None:
+    """That what is to be enforced is there and can be."""
+    from assay.generate.constrained import check_schema
+
+    if agent.output_schema is None and agent.choices is None:
+        raise UsageError("there is nothing to hold to: neither output_schema nor choices.")
+    if agent.output_schema is not None:
+        check_schema(agent.output_schema)
+
+
+def _failure(look: Callable[[], object]) -> AssayError | None:
+    try:
+        look()
+    except AssayError as error:
+        return error
+    return None
+
+
+def _sentence(error: AssayError) -> str:
+    return f"{error.what} {error.fix}" if error.fix else error.what
+
+
+__all__ = [
+    "Draft",
+    "InvalidAgentError",
+    "Problem",
+    "StaleEditError",
+    "changed",
+    "check",
+    "diff",
+    "history",
+    "listed",
+    "read",
+    "rollback",
+    "save",
+]
