@@ -130,6 +130,20 @@ def _one_byte(window: bytes) -> str:
     return "latin-1" if _UNDEFINED_IN_CP1252 & set(window) else "cp1252"
 
 
+def decode(data: bytes) -> str:
+    """A whole text in the encoding that `find_encoding` would find; what does not belong is U+FFFD.
+
+    For texts that are read by people and models; rows of examples keep their broken bytes.
+    """
+    name = next((name for bom, name in _BOMS if data.startswith(bom)), None)
+    name = name or _utf16_without_bom(data[:CHUNK])
+    if name is None:
+        name = "utf-8"
+        if _invalid_utf8(data) and not _mostly_utf8(data):
+            name = _one_byte(data[:CHUNK])
+    return data.decode(name, "replace")
+
+
 def find_newline(sample: str) -> str | None:
     """The line end that is used most in a sample; None when there is none."""
     crlf = sample.count("\r\n")

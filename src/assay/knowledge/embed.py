@@ -7,6 +7,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from assay.errors import ModelError
 from assay.models.pull import pull
@@ -53,6 +54,16 @@ class Embedder:
         with self._lock:
             found = self._model.tokenizer(list(texts), truncation=False, padding=False)
         return [len(ids) for ids in found["input_ids"]]
+
+    def tokenizer_json(self) -> str:
+        """Its tokenizer for others to count with: nothing is cut, nothing is filled up."""
+        with self._lock:
+            text = self._model.tokenizer.backend_tokenizer.to_str()
+        plain = Tokenizer.from_str(text)
+        plain.no_truncation()
+        plain.no_padding()
+        made: str = plain.to_str()
+        return made
 
 
 def load_embedder(ref: str = STARTER, progress: Progress = SILENT) -> Embedder:

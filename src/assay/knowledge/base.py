@@ -1,0 +1,346 @@
+"""A knowledge base: documents in, passages out.
+
+    base = KnowledgeBase(store, "support", "manuals")
+    base.add(["docs/"])
+    [passages] = base.search(["How do I get a refund?"], k=3)
+
+Searches read which build is present and search that one; additions and removals make another
+build beside it. So a search never waits for a change, and never sees half of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from assay.errors import NotFoundError, StateError, UsageError
+from assay.knowledge import records
+from assay.knowledge.build import Builder, Encoder
+from assay.knowledge.embed import load_embedder
+from assay.knowledge.intake import take_in
+from assay.knowledge.records import Build, Document, Failed, Settings
+from assay.knowledge.search import Mode, Passage, Search, find
+from assay.knowledge.sources import Source, sources
+from assay.knowledge.table import IndexBrokenError, Tables
+from assay.progress import SILENT, Progress
+from assay.store.store import Store
+
+FOLDER = "knowledge"
+_TRIES = 5
+
+Embedders = Callable[[str], Encoder]
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str) -> Encoder:
+    return load_embedder(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What an addition came to.
+
+    Attributes:
+        documents: of the files given, how many are in the knowledge base now; `unchanged` of them
+            were so before.
+        passages: of these documents.
+        failed: the files that are not, each with the reason.
+    """
+
+    documents: int
+    passages: int
+    failed: tuple[Failed, ...]
+    unchanged: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "documents": self.documents,
+            "passages": self.passages,
+            "unchanged": self.unchanged,
+            "failed": [{"file": f.file, "reason": f.reason} for f in self.failed],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a removal came to: the names of the documents that are gone, and what is left."""
+
+    documents: tuple[str, ...]
+    left: int
+
+
+class KnowledgeBase:
+    """The documents of an owner under a name; made by its first addition.
+
+    Args:
+        owner: the project it belongs to.
+        embedders: gives the embedder of a name; None loads each once a process.
+    """
+
+    def __init__(
+        self, store: Store, owner: str, name: str, *, embedders: Embedders | None = None
+    ) -> None:
+        self._store, self.owner, self.name = store, owner, name
+        self._embedders = embedders or _loaded
+        self._opened: dict[str, Any] = {}
+        self._guard = Lock()
+
+    def create(self) -> None:
+        """Make it, empty, unless it is there.
+
+        Raises:
+            UsageError: it cannot be called so.
+        """
+        records.make_base(self._store, self.owner, self.name)
+
+    def add(
+        self,
+        paths: Iterable[str | Path | Source],
+        *,
+        labels: Iterable[str] = (),
+        settings: Settings | None = None,
+        progress: Progress = SILENT,
+    ) -> Added:
+        """Add files, or all files below folders; a document of the same name is replaced.
+
+        Args:
+            paths: a `Source` gives a document another name than its file's path.
+            labels: of these documents, in place of those they had.
+            settings: None is what the knowledge base has, or the defaults of a new one.
+
+        Raises:
+            StateError: the settings are others than those of what is there: a rebuild is needed.
+            UsageError: a label or the name cannot be used.
+        """
+        wanted = _checked_labels(labels)
+        found, failed = sources(paths)
+        base = records.make_base(self._store, self.owner, self.name)
+        with self._locked(base, progress) as builder:
+            present = records.present(self._store, base)
+            settings = self._same_settings(present, settings)
+            before = {d.path: d for d in records.documents_of(self._store, present)}
+            given, unread = take_in(found, builder.texts, wanted, progress)
+            failed += unread
+            # A file that was added by another path is the same document, under its new name.
+            moved = {d.location for d in given}
+            after = {p: d for p, d in before.items() if d.location not in moved}
+            for document in given:
+                known = before.get(document.path)
+                after[document.path] = known if _same(known, document) else document
+            unchanged = sum(before.get(d.path) is after[d.path] for d in given)
+            if after != before:
+                made = builder.build(after.values(), settings, self._embedder, progress)
+                after = {d.path: d for d in records.documents_of(self._store, made)}
+            records.note_failures(self._store, base, failed, [d.path for d in given])
+        passages = sum(after[d.path].passages for d in given)
+        return Added(len(given), passages, tuple(failed), unchanged)
+
+    def remove(self, documents: Iterable[str], progress: Progress = SILENT) -> Removed:
+        """Erase documents, named as `documents` names them, or all below a folder.
+
+        After it their text is nowhere in the state: not in vectors, BM25 or cached texts, and no
+        earlier state that held them is kept.
+
+        Raises:
+            NotFoundError: there is no such knowledge base or document; nothing was removed.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        with self._locked(base, progress) as builder:
+            builder.sweep()  # what a killed build left may hold what is to be gone
+            present = records.present(self._store, base)
+            there = {d.path: d for d in records.documents_of(self._store, present)}
+            failed = [f.file for f in records.failures(self._store, base)]
+            gone: set[str] = set()
+            for name in documents:
+                folder = name.rstrip("/") + "/"
+                matched = {p for p in (*there, *failed) if p == name or p.startswith(folder)}
+                if not matched:
+                    raise NotFoundError(
+                        f"there is no document {name!r} in {self.name}.",
+                        fix="`assay knowledge list` names them.",
+                    )
+                gone |= matched
+            left = [d for path, d in there.items() if path not in gone]
+            if len(left) < len(there):
+                erased = [there[path] for path in sorted(gone) if path in there]
+                builder.build(left, present.settings, self._embedder, progress, without=erased)
+            records.note_failures(self._store, base, (), gone)
+        return Removed(tuple(sorted(gone & set(there))), len(left))
+
+    def documents(self) -> list[Document]:
+        """By name.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        return records.documents_of(self._store, self._present())
+
+    def failures(self) -> list[Failed]:
+        """Files that could not be added."""
+        base = records.base_id(self._store, self.owner, self.name)
+        return records.failures(self._store, base)
+
+    @property
+    def snapshot(self) -> str:
+        """Names the present state: a hash of documents and settings."""
+        return self._present().snapshot
+
+    @property
+    def settings(self) -> Settings:
+        """How its passages were made."""
+        return self._present().settings
+
+    def search(
+        self,
+        queries: Sequence[str],
+        *,
+        k: int,
+        mode: Mode = "hybrid",
+        weight: float | None = None,
+        threshold: float | None = None,
+        labels: frozenset[str] | None = None,
+        snapshot: str | None = None,
+    ) -> list[list[Passage]]:
+        """The passages of each query, best first; an empty list says that nothing is relevant.
+
+        Args:
+            k: how many at most.
+            weight: of the vectors in mode hybrid, 0 to 1; None fuses by ranks.
+            threshold: the least BM25 score in mode bm25, else the least cosine.
+            labels: whose documents are looked at: those with at least one of them, chosen before
+                ranking; None is all.
+            snapshot: an earlier state; None is the present one.
+
+        Raises:
+            NotFoundError: there is no such knowledge base, or the snapshot is no longer kept.
+            StateError: the embedder is another than the one the vectors are of.
+        """
+        search = Search(k, mode, weight, threshold, labels)
+        base = records.base_id(self._store, self.owner, self.name)
+        for attempt in range(_TRIES):
+            build = (
+                records.present(self._store, base)
+                if snapshot is None
+                else records.kept(self._store, base, snapshot)
+            )
+            if build.table is None:
+                return [[] for _ in queries]
+            vectors = None if mode == "bm25" else self._encoded(build, queries)
+            try:
+                table = self._table(base, build.table)
+                return [
+                    find(table, query, None if vectors is None else vectors[number], search)
+                    if query.strip()
+                    else []
+                    for number, query in enumerate(queries)
+                ]
+            except (IndexBrokenError, RuntimeError, OSError, ValueError) as error:
+                # Removed under our hands? Then another build has taken its place.
+                self._opened.pop(build.table, None)
+                last = attempt == _TRIES - 1
+                if last or self._still(base, build, snapshot):
+                    if isinstance(error, IndexBrokenError):
+                        raise
+                    raise self._tables(base).broken(build.table, error) from None
+        raise AssertionError("unreachable")
+
+    def rebuild(self, settings: Settings | None = None, progress: Progress = SILENT) -> Build:
+        """Cut, embed and index all documents anew, with other settings or after damage.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        with self._locked(base, progress) as builder:
+            present = records.present(self._store, base)
+            documents = records.documents_of(self._store, present)
+            return builder.build(documents, settings or present.settings, self._embedder, progress)
+
+    def _present(self) -> Build:
+        return records.present(self._store, records.base_id(self._store, self.owner, self.name))
+
+    def _still(self, base: str, build: Build, snapshot: str | None) -> bool:
+        if snapshot is not None:
+            return records.kept(self._store, base, snapshot) == build
+        return records.present(self._store, base) == build
+
+    def _same_settings(self, present: Build, asked: Settings | None) -> Settings:
+        if present.key is None:
+            return asked or Settings()
+        if asked is not None and asked != present.settings:
+            raise StateError(
+                f"{self.name} was made with {_said(present.settings)}, not with {_said(asked)}.",
+                fix="`assay knowledge rebuild` makes all of it anew with other settings.",
+            )
+        return present.settings
+
+    def _embedder(self, name: str) -> Encoder:
+        return self._embedders(name)
+
+    def _encoded(self, build: Build, queries: Sequence[str]) -> Any:
+        encoder = self._embedders(build.settings.embedder)
+        if encoder.dimension != build.dimension:
+            raise StateError(
+                f"the vectors of {self.name} have {build.dimension} numbers, those of "
+                f"{build.settings.embedder} have {encoder.dimension}: it is another model now.",
+                fix="`assay knowledge rebuild` makes them anew.",
+            )
+        return encoder.encode(queries)
+
+    def _folder(self, base: str) -> Path:
+        return self._store.folder / FOLDER / base
+
+    def _tables(self, base: str) -> Tables:
+        return Tables(self._folder(base) / "tables")
+
+    def _table(self, base: str, name: str) -> Any:
+        """An opened table; those that are no longer kept are let go."""
+        with self._guard:
+            if name not in self._opened:
+                self._opened = {name: self._tables(base).open(name)}
+            return self._opened[name]
+
+    @contextmanager
+    def _locked(self, base: str, progress: Progress) -> Iterator[Builder]:
+        """One change at a time; whoever comes second waits."""
+        folder = self._folder(base)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            progress.say(f"{self.name} is being changed by another process; waiting for it.")
+            lock.acquire()
+        try:
+            yield Builder(self._store, base, folder)
+        finally:
+            lock.release()
+
+
+def _checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    found = tuple(sorted(set(labels)))
+    for label in found:
+        if not label.strip() or len(label) > 200 or "\0" in label:
+            raise UsageError(f"{label!r} cannot be a label.", fix="Use up to 200 characters.")
+    return found
+
+
+def _same(before: Document | None, after: Document) -> bool:
+    if before is None:
+        return False
+    return replace(after, passages=before.passages, added_at=before.added_at) == before
+
+
+def _said(settings: Settings) -> str:
+    return (
+        f"the embedder {settings.embedder}, passages of {settings.chunk_tokens} tokens and "
+        f"{settings.language} words"
+    )

@@ -1,0 +1,247 @@
+"""Makes the next state of a knowledge base beside the present one.
+
+A build copies the passages of unchanged documents, embeds those of new ones, indexes the new table
+and only then lets the records point at it. Killed at any moment, it leaves the present state as it
+was, and what it had finished (texts, vectors) is used by the next build, which also sweeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from assay.knowledge import records
+from assay.knowledge.chunk import Chunker, Page
+from assay.knowledge.embed import Vectors
+from assay.knowledge.parse import UNFORMATTED, kind_of
+from assay.knowledge.records import Build, Document, Settings
+from assay.knowledge.table import IndexBrokenError, Row, Tables, batch, index
+from assay.knowledge.texts import Texts
+from assay.progress import Progress
+from assay.store.store import Store
+from assay.store.tables import now
+
+RETENTION = timedelta(days=30)
+"""So long a state that was replaced can still be searched by its snapshot."""
+_EMBEDDED_AT_ONCE = 512
+_COPIED_AT_ONCE = 8192
+
+Content = tuple[str, str]
+"""What a document is called and the sha256 of its bytes."""
+
+
+class Encoder(Protocol):
+    """What a build needs of an embedder (`assay.knowledge.embed.Embedder`)."""
+
+    dimension: int
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """[len(texts), dimension], each of length 1."""
+
+    def tokenizer_json(self) -> str:
+        """Its tokenizer, without truncation and padding."""
+
+
+class Builder:
+    """Builds of one knowledge base; the caller holds its lock."""
+
+    def __init__(self, store: Store, base: str, folder: Path) -> None:
+        self._store, self._base = store, base
+        self.tables = Tables(folder / "tables")
+        self.texts = Texts(folder / "texts")
+
+    def build(
+        self,
+        documents: Iterable[Document],
+        settings: Settings,
+        encoder: Any,
+        progress: Progress,
+        *,
+        without: Collection[Document] = (),
+    ) -> Build:
+        """Make the state that has these documents, and let it be the present one.
+
+        Args:
+            documents: all of them; their texts are there. `passages` is filled in here.
+            encoder: gives the `Encoder`; called only when something has to be embedded.
+            without: documents that are erased: no kept state and no file holds them after.
+        """
+        by_path = {document.path: document for document in documents}
+        snapshot = records.snapshot_of(settings, by_path.values())
+        made = self._kept(snapshot)
+        if made is None:
+            table, dimension = self._write(by_path, settings, encoder, progress)
+            passages = sum(document.passages for document in by_path.values())
+            made = Build(None, snapshot, table, settings, dimension, passages)
+        made = records.swap(self._store, self._base, made, list(by_path.values()), without=without)
+        self.sweep()
+        return made
+
+    def sweep(self) -> None:
+        """Remove what no kept state needs: old states, and what killed builds left."""
+        records.forget_old(self._store, self._base, now() - RETENTION)
+        needed = records.tables_of(self._store, self._base)
+        for name in self.tables.names():
+            if name not in needed:
+                self.tables.drop(name)
+        self.texts.sweep(records.contents_of(self._store, self._base))
+
+    def _kept(self, snapshot: str) -> Build | None:
+        """An earlier state that was just so, if it is whole."""
+        with suppress(records.NotFoundError, IndexBrokenError):
+            found = records.kept(self._store, self._base, snapshot)
+            if found.table is not None:
+                self.tables.open(found.table)
+            return found
+        return None
+
+    def _write(
+        self, documents: dict[str, Document], settings: Settings, encoder: Any, progress: Progress
+    ) -> tuple[str | None, int]:
+        """The name and the dimension of a new table; fills in the documents' passages."""
+        present = records.present(self._store, self._base)
+        if not documents:
+            return None, 0
+        sort = _sort(settings)
+        drafts = [name for name in self.tables.names() if name.startswith(sort)]
+        same = present.table is not None and present.settings == settings
+        froms = [present.table] if same else []
+        froms += [name for name in drafts if name not in froms]
+        wanted = {(d.path, d.sha256) for d in documents.values()}
+        writer = _Writer(self.tables, f"{sort}-{secrets.token_hex(6)}", documents)
+        for name in froms:
+            if name is not None and wanted - writer.done:
+                with suppress(IndexBrokenError, RuntimeError, OSError, ValueError):
+                    writer.copy(self.tables.open(name), wanted - writer.done)
+        new = sorted(wanted - writer.done)
+        if new:
+            self._embed(new, writer, settings, encoder(settings.embedder), progress)
+        for path, count in writer.passages.items():
+            documents[path] = replace(documents[path], passages=count)
+        if writer.table is None:
+            return None, 0
+        with progress.task("indexing", None, "passages"):
+            index(writer.table, settings.language)
+        return writer.name, writer.dimension
+
+    def _embed(
+        self,
+        contents: Sequence[Content],
+        writer: _Writer,
+        settings: Settings,
+        encoder: Encoder,
+        progress: Progress,
+    ) -> None:
+        chunker = Chunker(encoder.tokenizer_json(), settings.chunk_tokens)
+        with progress.task("embedding", len(contents), "documents") as task:
+            rows: list[Row] = []
+            waiting = 0
+            for path, sha256 in contents:
+                kind = kind_of(path)
+                assert kind is not None
+                pages = self.texts.get(sha256, kind).pages
+                markdown = kind not in UNFORMATTED
+                rows += _rows(chunker, writer.documents[path], pages, markdown)
+                waiting += 1
+                if len(rows) >= _EMBEDDED_AT_ONCE:
+                    writer.add(batch(rows, encoder.encode([row.indexed for row in rows])))
+                    task.advance(waiting)
+                    rows, waiting = [], 0
+            if rows:
+                writer.add(batch(rows, encoder.encode([row.indexed for row in rows])))
+            task.advance(waiting)
+
+
+class _Writer:
+    """A new table, made when its first passages come."""
+
+    def __init__(self, tables: Tables, name: str, documents: Mapping[str, Document]) -> None:
+        self._tables = tables
+        self.name, self.documents = name, documents
+        self.table: Any = None
+        self.dimension = 0
+        self.done: set[Content] = set()
+        self.passages: Counter[str] = Counter()
+
+    def add(self, rows: pa.Table) -> None:
+        """Passages with their vectors."""
+        if self.table is None:
+            self.dimension = rows.schema.field("vector").type.list_size
+            self.table = self._tables.create(self.name, self.dimension)
+        self.table.add(rows)
+        self.passages.update(rows.column("document").to_pylist())
+        self.done.update(
+            zip(rows.column("document").to_pylist(), rows.column("sha256").to_pylist(), strict=True)
+        )
+
+    def copy(self, table: Any, wanted: set[Content]) -> None:
+        """The passages of wanted documents that a table has all of, with their present labels."""
+        counted: Counter[Content] = Counter()
+        whole: dict[Content, int] = {}
+        for part in table.search().select(["document", "sha256", "of"]).to_batches(65536):
+            for document, sha256, of in zip(
+                *(c.to_pylist() for c in part.columns[:3]), strict=True
+            ):
+                counted[document, sha256] += 1
+                whole[document, sha256] = of
+        take = {key for key in wanted if key in whole and counted[key] == whole[key]}
+        waiting: list[pa.Table] = []
+        for part in table.search().to_batches(4096) if take else ():
+            rows = pa.table(part)
+            keys = zip(rows["document"].to_pylist(), rows["sha256"].to_pylist(), strict=True)
+            rows = rows.filter(pa.array([key in take for key in keys]))
+            if rows.num_rows:
+                waiting.append(self._labelled(rows))
+            if sum(rows.num_rows for rows in waiting) >= _COPIED_AT_ONCE:
+                self.add(pa.concat_tables(waiting))
+                waiting = []
+        if waiting:
+            self.add(pa.concat_tables(waiting))
+
+    def _labelled(self, rows: pa.Table) -> pa.Table:
+        labels = [list(self.documents[path].labels) for path in rows["document"].to_pylist()]
+        place = rows.schema.get_field_index("labels")
+        return rows.set_column(
+            place, rows.schema.field(place), pa.array(labels, rows.schema.field(place).type)
+        )
+
+
+def _sort(settings: Settings) -> str:
+    """Begins the name of each table whose passages were made in the same way."""
+    body = json.dumps(asdict(settings), ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()[:12]
+
+
+def _rows(chunker: Chunker, document: Document, pages: Sequence[Page], markdown: bool) -> list[Row]:
+    chunks = chunker.chunks(document.path, pages, markdown=markdown)
+    return [
+        Row(
+            id=passage_id(document, number),
+            document=document.path,
+            sha256=document.sha256,
+            ordinal=number,
+            of=len(chunks),
+            page=chunk.page,
+            heading=chunk.heading,
+            indexed=chunk.context + chunk.text,
+            start=len(chunk.context),
+            labels=document.labels,
+        )
+        for number, chunk in enumerate(chunks)
+    ]
+
+
+def passage_id(document: Document, ordinal: int) -> str:
+    """The same as long as the document's name and content are."""
+    body = f"{document.path}\0{document.sha256}\0{ordinal}"
+    return hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()[:24]

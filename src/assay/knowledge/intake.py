@@ -1,0 +1,64 @@
+"""Files become documents whose texts are kept; what cannot be read is named and stops nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from assay.knowledge.parse import Limits, Parser, UnreadableError, kind_of, load
+from assay.knowledge.records import Document, Failed
+from assay.knowledge.sources import Source
+from assay.knowledge.texts import Texts
+from assay.progress import Progress
+from assay.store.tables import now
+
+
+def take_in(
+    found: Sequence[Source],
+    texts: Texts,
+    labels: tuple[str, ...],
+    progress: Progress,
+    limits: Limits | None = None,
+) -> tuple[list[Document], list[Failed]]:
+    """Read each file unless its content was read before.
+
+    Returns:
+        The documents, whose texts are kept and whose passages are not counted yet; and every file
+        that gave none, or only a part.
+    """
+    documents: list[Document] = []
+    failed: list[Failed] = []
+    moment = now()
+    with (
+        progress.task("reading", len(found), "files") as task,
+        Parser(limits) as parser,
+    ):
+        for source in found:
+            try:
+                data = load(source.document, source.file, parser.limits)
+                content = hashlib.sha256(data).hexdigest()
+                kind = kind_of(source.document)
+                assert kind is not None
+                if not texts.has(content, kind):
+                    texts.put(content, kind, parser.parse(source.document, data))
+                parsed = texts.get(content, kind)
+                numbers = [page.number for page in parsed.pages if page.number is not None]
+                documents.append(
+                    Document(
+                        path=source.document,
+                        sha256=content,
+                        bytes=len(data),
+                        pages=len(numbers) or None,
+                        passages=0,
+                        labels=labels,
+                        added_at=moment,
+                        location=str(source.file),
+                    )
+                )
+                if parsed.skipped:
+                    left_out = "; ".join(f"{name}: {why}" for name, why in parsed.skipped)
+                    failed.append(Failed(source.document, f"attachments left out: {left_out}"))
+            except UnreadableError as error:
+                failed.append(Failed(source.document, str(error)))
+            task.advance()
+    return documents, failed

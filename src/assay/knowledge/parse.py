@@ -1,0 +1,271 @@
+"""Files in, pages of text out; what cannot be read is named with its reason and stops nothing.
+
+    with Parser() as parser:
+        parsed = parser.parse("manual.pdf", data)
+
+Documents come from strangers. All but plain text is read in a process of its own, which may use so
+much time and memory, reaches no network, starts no program and writes no file
+(`parse_worker.py`). What breaks it is reported as the fault of that one file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import json
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from assay.data.encoding import decode
+from assay.errors import AssayError
+from assay.knowledge.chunk import Page
+
+KINDS = {
+    ".pdf": "pdf", ".docx": "docx", ".pptx": "pptx", ".xlsx": "xlsx", ".html": "html",
+    ".htm": "html", ".xhtml": "html", ".md": "markdown", ".markdown": "markdown", ".txt": "text",
+    ".text": "text", ".rst": "text", ".log": "text", ".epub": "epub", ".eml": "eml", ".csv": "csv",
+    ".tsv": "tsv", ".odt": "odt", ".rtf": "rtf",
+}  # fmt: skip
+"""What is read, by suffix."""
+PLAIN = frozenset({"text", "markdown"})
+UNFORMATTED = frozenset({"text", "pdf"})
+"""Whose text is no Markdown: a "#" in it is no heading."""
+_NEEDS_UTF8 = frozenset({"html", "csv", "tsv"})
+_WORKER = Path(__file__).with_name("parse_worker.py")
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")  # no keys, no tokens
+_STARTING_SECONDS = 60.0
+_FILES_A_WORKER = 200
+_CHARSET = re.compile(rb"""charset\s*=\s*["']?([A-Za-z0-9_-]+)""", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one file may take.
+
+    Attributes:
+        file_bytes: the largest file.
+        seconds: wall-clock, to read it.
+        memory_mib: of the reading process (address space; not enforced on macOS).
+        unpacked: bytes that an archive (docx, pptx, xlsx, epub, odt) may unpack to; beyond `free`
+            bytes at most `ratio` times its own size.
+        entries: files in an archive.
+        depth: of messages in messages.
+        characters: of text.
+    """
+
+    file_bytes: int = 100 * 2**20
+    seconds: float = 60.0
+    memory_mib: int = 2048
+    unpacked: int = 1 << 30
+    free: int = 64 * 2**20
+    ratio: int = 100
+    entries: int = 10_000
+    depth: int = 3
+    characters: int = 20_000_000
+
+
+class UnreadableError(AssayError):
+    """Nothing can be taken from this file; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What came of a file.
+
+    Attributes:
+        skipped: (name, reason) of its attachments that could not be read.
+    """
+
+    pages: tuple[Page, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+def kind_of(document: str) -> str | None:
+    """How a document of this name is read; None where it is not."""
+    return KINDS.get(PurePath(document).suffix.lower())
+
+
+def load(document: str, file: Path, limits: Limits) -> bytes:
+    """The bytes of a file that is of a kind and a size that is read.
+
+    Raises:
+        UnreadableError: it is not, or is no file, or may not be read.
+    """
+    if kind_of(document) is None:
+        suffix = PurePath(document).suffix
+        raise UnreadableError(
+            f"files of type {suffix} are not read." if suffix else "it has no type."
+        )
+    try:
+        if not file.is_file():
+            raise UnreadableError("there is no such file.")
+        with file.open("rb") as opened:
+            data = opened.read(limits.file_bytes + 1)
+    except OSError as error:
+        raise UnreadableError(f"it cannot be read ({error.strerror}).") from None
+    if len(data) > limits.file_bytes:
+        raise UnreadableError(f"it is larger than {limits.file_bytes // 2**20} MiB.")
+    if not data:
+        raise UnreadableError("it is empty.")
+    return data
+
+
+class Parser:
+    """Reads one document after another; its process starts when it is first needed."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._worker: _Worker | None = None
+
+    def __enter__(self) -> Parser:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def parse(self, document: str, data: bytes) -> Parsed:
+        """The pages of a document of a kind that is read.
+
+        Raises:
+            UnreadableError: it is damaged, too much, or holds no text.
+        """
+        kind = kind_of(document)
+        assert kind is not None
+        if kind in PLAIN:
+            reply: dict[str, Any] = {"pages": [[None, decode(data)]]}
+        else:
+            reply = self._ask(kind, _utf8(kind, data) if kind in _NEEDS_UTF8 else data)
+        if "error" in reply:
+            raise UnreadableError(reply["error"])
+        pages = tuple(Page(number, _clean(text)) for number, text in reply["pages"])
+        if sum(len(page.text) for page in pages) > self.limits.characters:
+            raise UnreadableError(
+                f"it holds more than {self.limits.characters} characters of text."
+            )
+        if not any(page.text.strip() for page in pages):
+            scanned = ", perhaps a scan" if kind == "pdf" else ""
+            raise UnreadableError(f"no text was found in it{scanned}.")
+        return Parsed(pages, tuple((name, why) for name, why in reply.get("skipped", ())))
+
+    def _ask(self, kind: str, data: bytes) -> dict[str, Any]:
+        if self._worker is not None and self._worker.files >= _FILES_A_WORKER:
+            self._end()
+        fresh = self._worker is None
+        if self._worker is None:
+            self._worker = _Worker(self.limits)
+        try:
+            return self._worker.ask(kind, data)
+        except _DiedError as error:
+            self._end()
+            if not fresh:  # what the files before have left in memory is not this one's fault
+                return self._ask(kind, data)
+            return {"error": str(error)}
+        except TimeoutError:
+            self._end()
+            return {"error": f"reading it took more than {self.limits.seconds:g} s."}
+        except BaseException:
+            self._end()  # Ctrl-C: an answer that nobody waits for must not meet the next question
+            raise
+
+    def _end(self) -> None:
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
+
+
+class _DiedError(Exception):
+    """The process ended instead of answering."""
+
+
+class _Worker:
+    """The process that reads documents."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.files = 0
+        given = {
+            **asdict(limits),
+            "cpu_seconds": int(limits.seconds * _FILES_A_WORKER + _STARTING_SECONDS),
+        }
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-I", "-B", str(_WORKER)),
+                json.dumps({"limits": given, "kinds": KINDS}),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={key: os.environ[key] for key in _PASSED_ON if key in os.environ},
+            start_new_session=True,  # Ctrl-C is for us
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        self._ready = selectors.DefaultSelector()
+        self._ready.register(self._stdout, selectors.EVENT_READ)
+        self._next(_STARTING_SECONDS)
+
+    def ask(self, kind: str, data: bytes) -> dict[str, Any]:
+        """What it makes of a document; raises `_DiedError` or TimeoutError."""
+        self.files += 1
+        try:
+            self._stdin.write(json.dumps({"kind": kind, "bytes": len(data)}).encode() + b"\n")
+            self._stdin.write(data)
+            self._stdin.flush()
+        except BrokenPipeError:
+            raise self._died() from None
+        return self._next(self._limits.seconds)
+
+    def _next(self, seconds: float) -> dict[str, Any]:
+        end = time.monotonic() + seconds
+        pieces: list[bytes] = []
+        while not pieces or not pieces[-1].endswith(b"\n"):
+            if not self._ready.select(max(end - time.monotonic(), 0)):
+                raise TimeoutError
+            piece = os.read(self._stdout.fileno(), 1 << 20)
+            if not piece:
+                raise self._died()
+            pieces.append(piece)
+        reply: dict[str, Any] = json.loads(b"".join(pieces))
+        return reply
+
+    def _died(self) -> _DiedError:
+        code = self._process.wait()
+        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return _DiedError(
+            f"it is damaged, or reading it takes more than {self._limits.memory_mib} MiB: its "
+            f"reader ended ({cause})."
+        )
+
+    def end(self) -> None:
+        """Whatever it is doing."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._ready.close()
+        for pipe in (self._stdin, self._stdout):
+            with contextlib.suppress(BrokenPipeError):  # what was not sent is not needed any more
+                pipe.close()
+
+
+def _utf8(kind: str, data: bytes) -> bytes:
+    """Text of any encoding as UTF-8; an HTML page may name its own."""
+    named = _CHARSET.search(data[:2048]) if kind == "html" else None
+    if named is not None:
+        with contextlib.suppress(LookupError, UnicodeDecodeError):
+            return data.decode(codecs.lookup(named[1].decode()).name).encode()
+    return decode(data).encode(errors="replace")
+
+
+def _clean(text: str) -> str:
+    """Without NUL and lone surrogates, which no database or index takes."""
+    return text.replace("\0", "").encode(errors="replace").decode()

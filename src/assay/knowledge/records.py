@@ -1,0 +1,397 @@
+"""What is known of a knowledge base: its documents, its settings, which build is searched.
+
+The rows are changed in one transaction at the end of a build: a reader sees the state before it
+or the state after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, select, text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from assay.errors import NotFoundError, UsageError
+from assay.knowledge.embed import STARTER
+from assay.store.store import Store
+from assay.store.tables import (
+    KnowledgeBaseRow,
+    KnowledgeBuildRow,
+    KnowledgeDocumentRow,
+    KnowledgeFailureRow,
+    now,
+)
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+EMPTY = "empty"
+"""The snapshot of a knowledge base to which nothing was ever added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all passages of a build have in common.
+
+    Attributes:
+        embedder: a catalogue name, a local folder or a hub id.
+        chunk_tokens: the longest passage, in the embedder's tokens.
+        language: whose word endings and stop words BM25 leaves out; a name such as German.
+    """
+
+    embedder: str = STARTER
+    chunk_tokens: int = 200
+    language: str = "English"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document of a knowledge base.
+
+    Attributes:
+        path: what it is called: the path its file was added by.
+        sha256: of the file's bytes (hex).
+        pages: None where the format has none.
+        labels: who may see it, see `KnowledgeBase.search`.
+        location: the file's absolute path when it was added.
+    """
+
+    path: str
+    sha256: str
+    bytes: int
+    pages: int | None
+    passages: int
+    labels: tuple[str, ...]
+    added_at: datetime
+    location: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "document": self.path,
+            "sha256": self.sha256,
+            "bytes": self.bytes,
+            "pages": self.pages,
+            "passages": self.passages,
+            "labels": list(self.labels),
+            "added_at": self.added_at.isoformat(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A state of a knowledge base that can be searched.
+
+    Attributes:
+        snapshot: hash of documents and settings.
+        table: the name of its passages' table; None where it has no passages.
+        dimension: of its vectors; 0 while there are none.
+    """
+
+    key: int | None
+    snapshot: str
+    table: str | None
+    settings: Settings
+    dimension: int
+    passages: int
+
+
+NOTHING = Build(None, EMPTY, None, Settings(), 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A file of which nothing was added, and why."""
+
+    file: str
+    reason: str
+
+
+def snapshot_of(settings: Settings, documents: Iterable[Document]) -> str:
+    """The same documents with the same settings are the same snapshot, wherever and whenever."""
+    content = sorted((d.path, d.sha256, sorted(d.labels)) for d in documents)
+    body = json.dumps([asdict(settings), content], ensure_ascii=False)
+    return hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def base_id(store: Store, owner: str, name: str) -> str:
+    """The id of a knowledge base.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
+    with store.session() as session:
+        return _base(session, owner, name).id
+
+
+def make_base(store: Store, owner: str, name: str) -> str:
+    """The id of a knowledge base, made where there is none of that name.
+
+    Raises:
+        UsageError: it cannot be called so.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a knowledge base.",
+            fix="Use letters, digits, dots, hyphens and underscores, at most 100.",
+        )
+    try:
+        with store.session() as session:
+            found = _find(session, owner, name)
+            if found is not None:
+                return found.id
+            made = KnowledgeBaseRow(id=secrets.token_hex(8), owner=owner, name=name)
+            session.add(made)
+            return made.id
+    except IntegrityError:  # somebody else has made it at the same moment
+        return base_id(store, owner, name)
+
+
+def names(store: Store, owner: str) -> list[str]:
+    """Of all knowledge bases of an owner, sorted."""
+    with store.session() as session:
+        found = session.scalars(
+            select(KnowledgeBaseRow.name)
+            .where(KnowledgeBaseRow.owner == owner)
+            .order_by(KnowledgeBaseRow.name)
+        )
+        return list(found)
+
+
+def present(store: Store, base: str) -> Build:
+    """What is searched now."""
+    with store.session() as session:
+        row = session.scalar(
+            select(KnowledgeBuildRow)
+            .join(KnowledgeBaseRow, KnowledgeBaseRow.build == KnowledgeBuildRow.key)
+            .where(KnowledgeBaseRow.id == base)
+        )
+    return NOTHING if row is None else _build(row)
+
+
+def kept(store: Store, base: str, snapshot: str) -> Build:
+    """The build of a snapshot.
+
+    Raises:
+        NotFoundError: it was not kept.
+    """
+    if snapshot == EMPTY:
+        return NOTHING
+    with store.session() as session:
+        row = session.scalar(
+            select(KnowledgeBuildRow).where(
+                KnowledgeBuildRow.base == base, KnowledgeBuildRow.snapshot == snapshot
+            )
+        )
+    if row is None:
+        raise NotFoundError(
+            f"the state {snapshot[:12]} of this knowledge base is no longer kept.",
+            fix="Search its present state, or add the documents of then again.",
+        )
+    return _build(row)
+
+
+def documents_of(store: Store, build: Build) -> list[Document]:
+    """By path."""
+    if build.key is None:
+        return []
+    with store.session() as session:
+        rows = session.scalars(
+            select(KnowledgeDocumentRow)
+            .where(KnowledgeDocumentRow.build == build.key)
+            .order_by(KnowledgeDocumentRow.path)
+        ).all()
+    return [
+        Document(
+            path=row.path,
+            sha256=row.sha256,
+            bytes=row.bytes,
+            pages=row.pages,
+            passages=row.passages,
+            labels=tuple(row.labels),
+            added_at=row.added,
+            location=row.location,
+        )
+        for row in rows
+    ]
+
+
+def swap(
+    store: Store,
+    base: str,
+    build: Build,
+    documents: Sequence[Document],
+    *,
+    without: Collection[Document] = (),
+) -> Build:
+    """Let a build be the one that is searched, in one transaction.
+
+    Args:
+        build: a new one (`key` None), whose table is whole and indexed, or one that is kept.
+        without: every other build that holds one of these documents, or had another content under
+            its name, is given up at once.
+    """
+    moment = now()
+    with store.session() as session:
+        if without and store.engine.dialect.name == "sqlite":
+            session.execute(text("PRAGMA secure_delete=ON"))  # what is deleted is overwritten
+        row = session.get_one(KnowledgeBaseRow, base)
+        if build.key is None:
+            made = KnowledgeBuildRow(
+                base=base,
+                snapshot=build.snapshot,
+                table=build.table,
+                settings=asdict(build.settings),
+                dimension=build.dimension,
+                passages=build.passages,
+            )
+            session.add(made)
+            session.flush()
+            build = replace(build, key=made.key)
+            session.add_all(_document_row(made.key, document) for document in documents)
+        else:
+            session.get_one(KnowledgeBuildRow, build.key).superseded = None
+        before, row.build = row.build, build.key
+        if before is not None and before != build.key:
+            session.get_one(KnowledgeBuildRow, before).superseded = moment
+        if without:
+            names, contents = {d.path for d in without}, {d.sha256 for d in without}
+            others = session.execute(
+                select(
+                    KnowledgeDocumentRow.build,
+                    KnowledgeDocumentRow.path,
+                    KnowledgeDocumentRow.sha256,
+                )
+                .join(KnowledgeBuildRow, KnowledgeBuildRow.key == KnowledgeDocumentRow.build)
+                .where(KnowledgeBuildRow.base == base, KnowledgeBuildRow.key != build.key)
+            )
+            _forget_builds(
+                session,
+                {key for key, path, sha256 in others if path in names or sha256 in contents},
+            )
+    return build
+
+
+def forget_old(store: Store, base: str, before: datetime) -> None:
+    """Give up builds that were superseded before a moment."""
+    with store.session() as session:
+        pointer = session.get_one(KnowledgeBaseRow, base).build
+        gone = session.scalars(
+            select(KnowledgeBuildRow.key).where(
+                KnowledgeBuildRow.base == base,
+                KnowledgeBuildRow.superseded < before,
+                KnowledgeBuildRow.key.is_distinct_from(pointer),
+            )
+        ).all()
+        _forget_builds(session, gone)
+
+
+def tables_of(store: Store, base: str) -> set[str]:
+    """The tables of all builds that are kept."""
+    with store.session() as session:
+        found = session.scalars(
+            select(KnowledgeBuildRow.table).where(KnowledgeBuildRow.base == base)
+        )
+        return {table for table in found if table is not None}
+
+
+def contents_of(store: Store, base: str) -> set[str]:
+    """The sha256 of all documents of all builds that are kept."""
+    with store.session() as session:
+        found = session.scalars(
+            select(KnowledgeDocumentRow.sha256)
+            .join(KnowledgeBuildRow, KnowledgeBuildRow.key == KnowledgeDocumentRow.build)
+            .where(KnowledgeBuildRow.base == base)
+            .distinct()
+        )
+        return set(found)
+
+
+def forget_base(store: Store, base: str) -> None:
+    """Every row of a knowledge base."""
+    with store.session() as session:
+        if store.engine.dialect.name == "sqlite":
+            session.execute(text("PRAGMA secure_delete=ON"))
+        builds = session.scalars(
+            select(KnowledgeBuildRow.key).where(KnowledgeBuildRow.base == base)
+        ).all()
+        _forget_builds(session, builds)
+        session.execute(delete(KnowledgeFailureRow).where(KnowledgeFailureRow.base == base))
+        session.execute(delete(KnowledgeBaseRow).where(KnowledgeBaseRow.id == base))
+
+
+def failures(store: Store, base: str) -> list[Failed]:
+    """Files that could not be added and still are not, by path."""
+    with store.session() as session:
+        rows = session.scalars(
+            select(KnowledgeFailureRow)
+            .where(KnowledgeFailureRow.base == base)
+            .order_by(KnowledgeFailureRow.path)
+        ).all()
+    return [Failed(row.path, row.reason) for row in rows]
+
+
+def note_failures(store: Store, base: str, failed: Iterable[Failed], mended: Iterable[str]) -> None:
+    """Remember what failed, and forget what was mended or removed."""
+    by_path = {f.file: f.reason for f in failed}
+    with store.session() as session:
+        for path in {*mended, *by_path}:
+            session.execute(
+                delete(KnowledgeFailureRow).where(
+                    KnowledgeFailureRow.base == base, KnowledgeFailureRow.path == path
+                )
+            )
+        session.add_all(
+            KnowledgeFailureRow(base=base, path=path, reason=reason)
+            for path, reason in by_path.items()
+        )
+
+
+def _forget_builds(session: Session, keys: Iterable[int]) -> None:
+    for key in keys:
+        session.execute(delete(KnowledgeDocumentRow).where(KnowledgeDocumentRow.build == key))
+        session.execute(delete(KnowledgeBuildRow).where(KnowledgeBuildRow.key == key))
+
+
+def _base(session: Session, owner: str, name: str) -> KnowledgeBaseRow:
+    found = _find(session, owner, name)
+    if found is None:
+        raise NotFoundError(
+            f"there is no knowledge base {name!r}.",
+            fix="`assay knowledge list` names them; `assay knowledge add` makes one.",
+        )
+    return found
+
+
+def _find(session: Session, owner: str, name: str) -> KnowledgeBaseRow | None:
+    return session.scalar(
+        select(KnowledgeBaseRow).where(
+            KnowledgeBaseRow.owner == owner, KnowledgeBaseRow.name == name
+        )
+    )
+
+
+def _build(row: KnowledgeBuildRow) -> Build:
+    return Build(
+        row.key, row.snapshot, row.table, Settings(**row.settings), row.dimension, row.passages
+    )
+
+
+def _document_row(build: int, document: Document) -> KnowledgeDocumentRow:
+    return KnowledgeDocumentRow(
+        build=build,
+        path=document.path,
+        location=document.location,
+        sha256=document.sha256,
+        bytes=document.bytes,
+        pages=document.pages,
+        passages=document.passages,
+        labels=list(document.labels),
+        added=document.added_at,
+    )

@@ -1,0 +1,159 @@
+"""Passages for a query: by words (BM25), by meaning (vectors), or by both.
+
+Both lists are fused by their ranks (reciprocal rank fusion, Cormack, Clarke and Büttcher 2009,
+SIGIR), or by a weighted mean of their scores, each as a share of what is possible: the cosine, and
+the BM25 score over the best one for this query (Bruch, Gai and Ingber 2023, TOIS 42:20). Which is
+best depends on the documents: fusion hurts where one list is weak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from assay.errors import UsageError
+from assay.knowledge.embed import Vectors
+
+Mode = Literal["bm25", "dense", "hybrid"]
+RRF_CONSTANT = 60
+POOL = 50
+"""So many passages, at least, come from each list to be fused."""
+MOST = 1000
+_COLUMNS = ["id", "document", "page", "heading", "indexed", "start"]
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a document that was found.
+
+    Attributes:
+        document: what the document is called: the path its file was added by.
+        page: from 1; None where the format has no pages.
+        heading: the headings above it, outermost first, joined by " > ".
+        score: by the mode of the search: BM25 score, cosine, or fused; larger is better.
+        id: of the passage, the same as long as the document's content is.
+    """
+
+    document: str
+    page: int | None
+    heading: str | None
+    text: str
+    score: float
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How passages are found.
+
+    Attributes:
+        k: how many at most.
+        weight: of the vectors in a hybrid search, 0 to 1; None fuses by ranks.
+        threshold: passages below it are left out: a BM25 score in mode bm25, else a cosine.
+        labels: only passages of documents with one of these; None is all.
+    """
+
+    k: int
+    mode: Mode = "hybrid"
+    weight: float | None = None
+    threshold: float | None = None
+    labels: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise UsageError(f"{self.mode!r} is no way to search.", fix="Use bm25, dense, hybrid.")
+        if not 1 <= self.k <= MOST:
+            raise UsageError(f"{self.k} passages were asked for.", fix=f"Ask for 1 to {MOST}.")
+        if self.weight is not None and not 0 <= self.weight <= 1:
+            raise UsageError(f"{self.weight} is no weight.", fix="Give a number from 0 to 1.")
+
+
+@dataclass(slots=True)
+class _Found:
+    """A candidate: what is known of it from either list."""
+
+    row: dict[str, Any]
+    bm25: float = 0.0
+    cosine: float = 0.0
+    fused: float = 0.0
+
+
+def find(table: Any, query: str, vector: Vectors | None, search: Search) -> list[Passage]:
+    """The passages of one query, best first; none where nothing is relevant enough.
+
+    Args:
+        vector: [dimension], of length 1; None in mode bm25.
+    """
+    if search.labels is not None and not search.labels:
+        return []
+    deep = search.k if search.mode != "hybrid" else max(POOL, 3 * search.k)
+    found: dict[str, _Found] = {}
+    for place, row in enumerate(
+        _by_words(table, query, deep, search) if search.mode != "dense" else ()
+    ):
+        one = found.setdefault(row["id"], _Found(row))
+        one.bm25 = float(row["_score"])
+        one.fused += 1 / (RRF_CONSTANT + place + 1)
+    if vector is not None:
+        for place, row in enumerate(_by_meaning(table, vector, deep, search)):
+            one = found.setdefault(row["id"], _Found(row))
+            one.fused += 1 / (RRF_CONSTANT + place + 1)
+        for one in found.values():
+            one.cosine = float(np.dot(np.asarray(one.row["vector"], dtype=np.float32), vector))
+    if search.mode == "hybrid" and search.weight is not None:
+        best = max((one.bm25 for one in found.values()), default=0.0) or 1.0
+        for one in found.values():
+            meaning, words = max(one.cosine, 0.0), one.bm25 / best
+            one.fused = search.weight * meaning + (1 - search.weight) * words
+    scored = [(_score(one, search.mode), one) for one in found.values() if _relevant(one, search)]
+    scored.sort(key=lambda pair: (-pair[0], pair[1].row["id"]))
+    return [_passage(one.row, score) for score, one in scored[: search.k]]
+
+
+def _by_words(table: Any, query: str, k: int, search: Search) -> Sequence[dict[str, Any]]:
+    columns = [*_COLUMNS, "vector"] if search.mode == "hybrid" else _COLUMNS
+    asked = table.search(query, query_type="fts", fts_columns="indexed").select(
+        [*columns, "_score"]
+    )
+    return _limited(asked, k, search)
+
+
+def _by_meaning(table: Any, vector: Vectors, k: int, search: Search) -> Sequence[dict[str, Any]]:
+    asked = table.search(vector, vector_column_name="vector").distance_type("dot")
+    return _limited(asked.select([*_COLUMNS, "vector", "_distance"]), k, search)
+
+
+def _limited(asked: Any, k: int, search: Search) -> Sequence[dict[str, Any]]:
+    if search.labels is not None:  # before ranking: k passages that may be seen
+        asked = asked.where(_allowed(search.labels), prefilter=True)
+    rows: list[dict[str, Any]] = asked.limit(k).to_list()
+    return rows
+
+
+def _allowed(labels: frozenset[str]) -> str:
+    quoted = ", ".join("'" + label.replace("'", "''") + "'" for label in sorted(labels))
+    return f"array_has_any(labels, [{quoted}])"
+
+
+def _score(one: _Found, mode: Mode) -> float:
+    return {"bm25": one.bm25, "dense": one.cosine, "hybrid": one.fused}[mode]
+
+
+def _relevant(one: _Found, search: Search) -> bool:
+    if search.threshold is None:
+        return True
+    return (one.bm25 if search.mode == "bm25" else one.cosine) >= search.threshold
+
+
+def _passage(row: dict[str, Any], score: float) -> Passage:
+    return Passage(
+        document=row["document"],
+        page=row["page"],
+        heading=row["heading"],
+        text=row["indexed"][row["start"] :],
+        score=score,
+        id=row["id"],
+    )

@@ -1,0 +1,148 @@
+"""The passages of one build in LanceDB: vectors and BM25 in one table, written once.
+
+Nothing is deleted from a table, since LanceDB's delete does not erase: a build without a document
+is a new table, and the folder of the old one is removed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from assay.errors import AssayError, UsageError
+from assay.knowledge.embed import Vectors
+
+LANGUAGES = (
+    "Arabic", "Danish", "Dutch", "English", "Finnish", "French", "German", "Greek", "Hungarian",
+    "Italian", "Norwegian", "Portuguese", "Romanian", "Russian", "Spanish", "Swedish", "Tamil",
+    "Turkish",
+)  # fmt: skip
+"""Those whose word endings BM25 can leave out."""
+_SCALARS = ("id", "document", "sha256", "ordinal", "of", "page", "heading", "indexed", "start")
+SUFFIX = ".lance"
+
+
+class IndexBrokenError(AssayError):
+    """A table cannot be read; it is gone, or was damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A passage as it is kept.
+
+    Attributes:
+        ordinal: its place in the document, from 0; `of` is how many the document has, by which
+            one that was cut short by a kill is known.
+        indexed: what is embedded and what BM25 sees: title and headings, then the text, which
+            begins at `start`.
+    """
+
+    id: str
+    document: str
+    sha256: str
+    ordinal: int
+    of: int
+    page: int | None
+    heading: str | None
+    indexed: str
+    start: int
+    labels: tuple[str, ...]
+
+
+def schema(dimension: int) -> pa.Schema:
+    """Of a table whose vectors have `dimension` numbers."""
+    return pa.schema(
+        [
+            pa.field("id", pa.string()),
+            pa.field("document", pa.string()),
+            pa.field("sha256", pa.string()),
+            pa.field("ordinal", pa.int32()),
+            pa.field("of", pa.int32()),
+            pa.field("page", pa.int32()),
+            pa.field("heading", pa.string()),
+            pa.field("indexed", pa.string()),
+            pa.field("start", pa.int32()),
+            pa.field("labels", pa.list_(pa.string())),
+            pa.field("vector", pa.list_(pa.float32(), dimension)),
+        ]
+    )
+
+
+def batch(rows: Sequence[Row], vectors: Vectors) -> pa.Table:
+    """Rows and their vectors [len(rows), dimension] as they are kept."""
+    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in _SCALARS}
+    columns["labels"] = [list(row.labels) for row in rows]
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
+    columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    return pa.table(columns, schema=schema(vectors.shape[1]))
+
+
+class Tables:
+    """The tables of one knowledge base, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _connect(self) -> Any:
+        import lancedb  # takes a moment
+
+        return lancedb.connect(self.folder)
+
+    def create(self, name: str, dimension: int) -> Any:
+        """An empty table to add to."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self._connect().create_table(name, schema=schema(dimension))
+
+    def open(self, name: str) -> Any:
+        """A table to search.
+
+        Raises:
+            IndexBrokenError: it is not there, or cannot be read.
+        """
+        try:
+            return self._connect().open_table(name)
+        except (ValueError, RuntimeError, OSError) as error:
+            raise self.broken(name, error) from None
+
+    def broken(self, name: str, error: Exception) -> IndexBrokenError:
+        """What is said of a table that cannot be read."""
+        return IndexBrokenError(
+            f"its index cannot be read ({str(error).strip().splitlines()[0][:200]}).",
+            where=str(self.folder / (name + SUFFIX)),
+            fix="`assay knowledge rebuild` makes it anew from the documents' texts.",
+        )
+
+    def names(self) -> list[str]:
+        """Of all tables there are, whole or not."""
+        return sorted(path.name[: -len(SUFFIX)] for path in self.folder.glob("*" + SUFFIX))
+
+    def drop(self, name: str) -> None:
+        """Remove a table's folder with all that is in it."""
+        shutil.rmtree(self.folder / (name + SUFFIX), ignore_errors=True)
+
+
+def index(table: Any, language: str) -> None:
+    """Make BM25 ready; returns when every row is in it.
+
+    Raises:
+        UsageError: there is no such language.
+    """
+    from lancedb.index import FTS
+
+    if language not in LANGUAGES:
+        raise UsageError(
+            f"{language!r} is no language whose words can be indexed.",
+            fix=f"Use one of {', '.join(LANGUAGES)}.",
+        )
+    table.create_index(
+        "indexed",
+        config=FTS(language=language, stem=True, remove_stop_words=True),
+        wait_timeout=timedelta(hours=1),
+    )

@@ -1,0 +1,46 @@
+"""What documents came to when they were read, kept by content: nothing is read twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+
+from assay.knowledge.chunk import Page
+from assay.knowledge.parse import Parsed
+from assay.store.files import write_atomic
+
+
+class Texts:
+    """The pages of each content (sha256 of a file, and the kind it was read as), in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def has(self, sha256: str, kind: str) -> bool:
+        """Whether a file of this content was read."""
+        return self._path(sha256, kind).exists()
+
+    def put(self, sha256: str, kind: str, parsed: Parsed) -> None:
+        """Keep what a file came to."""
+        pages = [[page.number, page.text] for page in parsed.pages]
+        body = {"pages": pages, "skipped": parsed.skipped}
+        write_atomic(self._path(sha256, kind), json.dumps(body, ensure_ascii=False))
+
+    def get(self, sha256: str, kind: str) -> Parsed:
+        """What a content that was read came to."""
+        body = json.loads(self._path(sha256, kind).read_bytes())
+        return Parsed(
+            tuple(Page(number, text) for number, text in body["pages"]),
+            tuple((name, why) for name, why in body["skipped"]),
+        )
+
+    def sweep(self, keep: Collection[str]) -> None:
+        """Remove all but these contents (sha256)."""
+        if self._folder.is_dir():
+            for path in self._folder.iterdir():
+                if path.name.split(".")[0] not in keep:
+                    path.unlink(missing_ok=True)
+
+    def _path(self, sha256: str, kind: str) -> Path:
+        return self._folder / f"{sha256}.{kind}.json"
