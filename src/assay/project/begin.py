@@ -1,6 +1,6 @@
 """From one file of examples to a project in the folder that is served.
 
-    file = keep_file(workspace, "tickets.csv", chunks)
+    file = keep_file(workspace, "tickets.csv", Path("/tmp/upload"))
     found = look(workspace, file, Wanted())
     create_here(workspace, found.draft)
 
@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,8 +73,11 @@ def kept_file(workspace: Workspace) -> Path | None:
     return found[0] if found else None
 
 
-def keep_file(workspace: Workspace, name: str, chunks: Iterable[bytes]) -> Path:
-    """Keep a file that was brought, in the place of an earlier one.
+def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
+    """Keep a copy of a file that was brought, in the place of an earlier one.
+
+    Args:
+        name: what its owner calls it.
 
     Raises:
         StateError: the folder is a project already.
@@ -87,16 +89,15 @@ def keep_file(workspace: Workspace, name: str, chunks: Iterable[bytes]) -> Path:
         raise UsageError("the file has no name that it could be kept by.")
     forget_file(workspace)
     path = _inbox(workspace) / clean
-    with replacing(path) as kept:
-        for chunk in chunks:
-            kept.write(chunk)
+    with replacing(path) as kept, source.open("rb") as brought:
+        shutil.copyfileobj(brought, kept)
     return path
 
 
 def keep_example_file(workspace: Workspace) -> Path:
     """Bring the built-in examples: a ferry operator's messages, one record each."""
     source = builtin.folder() / "tickets.jsonl"
-    return keep_file(workspace, source.name, [source.read_bytes()])
+    return keep_file(workspace, source.name, source)
 
 
 def forget_file(workspace: Workspace) -> None:

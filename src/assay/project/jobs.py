@@ -31,8 +31,7 @@ def compare(workspace: Workspace, *, agents: Sequence[str] = (), reason: str = "
     """
     if workspace.project is None:
         raise UsageError("this folder is no project, so there is nothing to compare.")
-    running = [job for job in queue.jobs(workspace.store, workspace.name) if job.kind == COMPARE]
-    for job in running:
+    for job in listed(workspace, COMPARE):
         if job.status not in OVER:
             raise StateError(
                 f"a comparison is {job.status} already ({job.id}).",
@@ -73,6 +72,22 @@ def handlers(workspace: Workspace) -> dict[str, service.Handler]:
         return {"comparison": done.result.comparison, "outcome": done.verdict.outcome}
 
     return {COMPARE: comparing}
+
+
+def listed(workspace: Workspace, *kinds: str) -> list[Job]:
+    """Jobs of the workspace's project, the newest first; of some kinds, or all."""
+    found = queue.jobs(workspace.store, workspace.name)
+    return [job for job in found if not kinds or job.kind in kinds]
+
+
+def look(workspace: Workspace, id: str, after: int = 0) -> tuple[Job, list[JobEvent]]:
+    """A job as it stands, and its events behind `after` (a key).
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    job = queue.read(workspace.store, id)  # before its events: what it did last is among them
+    return job, list(queue.events(workspace.store, id, after=after))
 
 
 def cancel(workspace: Workspace, id: str) -> Job:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from fastapi import FastAPI, Request, Response
 
@@ -76,6 +77,22 @@ def mount(app: FastAPI, workspace: Workspace, engines: ServingEngines) -> None:
         reconnect_timeout=10.0,
         show_welcome_message=False,
     )
+    _quietly(app)
+
+
+def _quietly(app: FastAPI) -> None:
+    """NiceGUI looks for its server among all objects there are; some of torch's warn of that."""
+    start = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def started(app: FastAPI) -> AsyncIterator[Any]:
+        async with AsyncExitStack() as stack:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                state = await stack.enter_async_context(start(app))
+            yield state
+
+    app.router.lifespan_context = started
 
 
 def _serve_style() -> None:
@@ -150,7 +167,11 @@ def _around(page: Page, pages: Sequence[Page], visit: Visit, request: Request) -
                     _entry(entry, entry is page)
         with ui.element("div").classes("foot"):
             _foot(visit)
-    with ui.element("main").props("id=main tabindex=-1").classes("wide" if page.wide else ""):
+    with (
+        ui.element("div")
+        .props("id=main tabindex=-1")
+        .classes(f"page {'wide' if page.wide else ''}")
+    ):
         yield
     ui.timer(STILL_THERE_S, lambda: _still_there(visit))
 
