@@ -32,6 +32,19 @@ if TYPE_CHECKING:
     from assay.chat.template import Template
 
 _UNSAVED = "the unsaved agent"
+_SETTINGS = {
+    "model": "Which model answers.",
+    "system_prompt": "What the model is told before every conversation.",
+    "shown": "Conversations put before every input: lists of messages with role and content.",
+    "nearest": "Examples most like the input, out of a pool: k, pool, embedder.",
+    "output_schema": "JSON Schema of the answer.",
+    "choices": "The only answers there are.",
+    "constrained": "Whether the answer is held to output_schema or choices while it is written.",
+    "max_new_tokens": "The longest answer, in tokens.",
+    "temperature": "0 always gives the likeliest answer; 1 draws freely.",
+    "seed": "The same seed draws the same answer.",
+    "kind": "chat for a language model; classical and outside are made by comparisons.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,11 @@ def look(workspace: Workspace, text: str) -> Look:
 def beginning(model: str) -> str:
     """The text of a new agent that does nothing but ask a model."""
     return as_yaml(Agent(model=model))
+
+
+def settings() -> dict[str, str]:
+    """Every setting of an agent that a text can have, with what it does."""
+    return dict(_SETTINGS)
 
 
 def models(workspace: Workspace) -> list[str]:
@@ -126,4 +144,4 @@ def _template(model: str) -> Template:
     return Template.of(load_tokenizer(model)[0])
 
 
-__all__ = ["Look", "answer", "beginning", "edited", "look", "models"]
+__all__ = ["Look", "answer", "beginning", "edited", "look", "models", "settings"]

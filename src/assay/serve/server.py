@@ -23,6 +23,7 @@ from assay.serve.app import create_app
 
 log = logging.getLogger("assay.serve")
 
+
 class Pages(Protocol):
     """Web pages that stand in the same app, see `assay.studio`."""
 
