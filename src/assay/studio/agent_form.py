@@ -1,4 +1,4 @@
-"""The form of an agent: one control for each thing that people change, in words that need no manual.
+"""The form of an agent: one control for each thing that people change, in plain words.
 
 A control puts its value into the text (`put`); what the text says is shown with `show`.
 """
@@ -74,9 +74,12 @@ class Form:
         self._show_output(agent)
         self._blocks(agent)
 
-    def tell_tokens(self, tokens: int | None, blank: str | None) -> None:
-        """Under the prompt: what it costs on each request, and what was left in it."""
+    def tell_tokens(self, tokens: int | None) -> None:
+        """Under the prompt: what prompt and shown examples cost on each request."""
         self._tokens.text = "" if tokens is None else f"{tokens:,} tokens on every request"
+
+    def tell_blank(self, blank: str | None) -> None:
+        """Under the prompt: what was left in it."""
         self._blank.text = (
             f"{blank} is sent as it stands: nothing fills it in." if blank is not None else ""
         )
@@ -89,9 +92,7 @@ class Form:
             control.made.set_enabled(self._open and not frozen)  # type: ignore[attr-defined]
 
     def _build(self) -> None:
-        self._note = text(
-            "The text is no agent at the moment. Mend it, and the form goes on.", "bad"
-        )
+        self._note = text("The text says no agent now. Mend it, and the form goes on.", "bad")
         self._note.set_visibility(False)
         self._fields = ui.element("div").classes("stack gap")
         with self._fields:

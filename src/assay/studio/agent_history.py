@@ -1,4 +1,4 @@
-"""The versions of an agent: who saved what and why, what differs between any two, and the way back."""
+"""The versions of an agent: who saved what and why, what differs, and the way back."""
 
 from __future__ import annotations
 
@@ -60,15 +60,17 @@ async def history(visit: Visit, name: str, reopen: Callable[[], Awaitable[None]]
         heading("Versions", "Every save is kept. Going back makes a new version of an old one.")
         with table("Version", "Saved", "By", "Why", "", label="Versions"):
             for number, version in enumerate(found):
-                with cells(
-                    version.label, moment(version.at), somebody(version.author), version.message
+                with (
+                    cells(
+                        version.label, moment(version.at), somebody(version.author), version.message
+                    ),
+                    ui.element("td"),
                 ):
-                    with ui.element("td"):
-                        if number == 0:
-                            badge("newest", "good")
-                        elif visit.may("editor"):
-                            go = button("Go back to it", _bound(back, version.version), kind="link")
-                            go.props(f'aria-label="Go back to {version.label}"')
+                    if number == 0:
+                        badge("newest", "good")
+                    elif visit.may("editor"):
+                        go = button("Go back to it", _bound(back, version.version), kind="link")
+                        go.props(f'aria-label="Go back to {version.label}"')
     if len(found) > 1:
         await _difference(visit, [version.label for version in found])
 

@@ -38,9 +38,10 @@ def title(content: str, under: str = "") -> None:
 
 def heading(content: str, under: str = "") -> None:
     """Of a part of a page."""
-    text(content, tag="h2")
-    if under:
-        text(under, "soft note")
+    with ui.element("div").classes("heading"):
+        text(content, tag="h2")
+        if under:
+            text(under, "soft note")
 
 
 @contextmanager
@@ -208,6 +209,12 @@ def table(*columns: str, label: str) -> Iterator[None]:
                 )
         with ui.element("tbody"):
             yield
+
+
+def line(*values: str, style: str = "") -> None:
+    """A row of texts; numbers begin with `#`."""
+    with cells(*values, style=style):
+        pass
 
 
 @contextmanager

@@ -30,6 +30,9 @@ KINDS = {
 }
 
 
+Over = Callable[[Job], Awaitable[None] | None]
+
+
 @action("editor")
 def cancel(visit: Visit, id: str) -> Job:
     """End a job."""
@@ -92,7 +95,7 @@ class Running:
         over: called once, when the job has ended (not when it was over before).
     """
 
-    def __init__(self, visit: Visit, job: Job, what: str, over: Callable[[Job], None]) -> None:
+    def __init__(self, visit: Visit, job: Job, what: str, over: Over) -> None:
         self._visit, self._id, self._over = visit, job.id, over
         self._last = 0
         self._seen: tuple[str, str | None] | None = None
@@ -123,7 +126,9 @@ class Running:
             self._show(job, events)
             if job.status in OVER:
                 self._timer.cancel()
-                self._over(job)
+                again = self._over(job)
+                if again is not None:
+                    await again
 
     def _show(self, job: Job, events: Sequence[JobEvent]) -> None:
         if self._seen != (job.status, job.wish):

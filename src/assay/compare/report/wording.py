@@ -71,6 +71,8 @@ def usd(amount: float | None) -> str:
         return "unknown"
     if amount == 0:
         return "$0"
+    if 0 < amount < 0.0001:
+        return "below $0.0001"
     if amount < 0.01:
         return f"${amount:.4f}"
     return f"${amount:,.2f}" if amount < 100 else f"${amount:,.0f}"
@@ -87,6 +89,8 @@ def seconds(value: float | None) -> str:
         return "–"
     if value == 0:
         return "none"
+    if value < 0.00005:
+        return "below 0.1 ms"
     if value < 0.0095:
         return f"{1000 * value:.1f} ms"
     if value < 0.995:

@@ -1,6 +1,13 @@
 """The pages in the order of the navigation; a new one is a module with a `PAGE` and a line here."""
 
 from assay.studio.frame import Page
-from assay.studio.pages import agent, start
+from assay.studio.pages import agent, compare, playground, releases, start, training
 
-PAGES: tuple[Page, ...] = (start.PAGE, agent.PAGE)
+PAGES: tuple[Page, ...] = (
+    start.PAGE,
+    agent.PAGE,
+    training.PAGE,
+    compare.PAGE,
+    playground.PAGE,
+    releases.PAGE,
+)

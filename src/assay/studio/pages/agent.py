@@ -7,6 +7,7 @@ from urllib.parse import quote
 from nicegui import ui
 
 from assay.agent.versions import AgentVersion
+from assay.errors import AssayError
 from assay.project import agents, drafts
 from assay.studio.agent_history import history
 from assay.studio.door import PREFIX
@@ -28,7 +29,6 @@ from assay.studio.parts import (
     waiting,
 )
 from assay.studio.visit import Visit, action
-from assay.errors import AssayError
 
 PATH = "/agent"
 
