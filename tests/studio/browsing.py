@@ -1,4 +1,4 @@
-"""A studio that is served, and browsers that visit it as people of a role; nothing leaves, no error."""
+"""A studio that is served, and browsers of people who visit it; nothing leaves, no error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m tests.studio.served FOLDER`: a folder with its studio, whose engine says the last message.
+"""`python -m tests.studio.served FOLDER`: a folder with its studio; the engine echoes.
 
 In a process of its own: NiceGUI has one app in a process.
 """

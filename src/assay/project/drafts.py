@@ -54,14 +54,11 @@ class Look:
     Attributes:
         agent: None where the text is no agent at all.
         problems: what keeps it from being saved; empty: nothing does.
-        tokens: of the system prompt and the examples that are always shown, as the model reads
-            them; None where its tokenizer is not on this machine.
         blank: a place in the prompt that looks as if something was to be filled in.
     """
 
     agent: Agent | None
     problems: tuple[Problem, ...]
-    tokens: int | None = None
     blank: str | None = None
 
 
@@ -73,7 +70,6 @@ def look(workspace: Workspace, text: str) -> Look:
     return Look(
         agent,
         tuple(check(workspace, text)),
-        _tokens(workspace, agent),
         placeholder(agent.system_prompt),
     )
 
@@ -116,7 +112,11 @@ def answer(
     return Answer(lambda: engines.engine(agent.model), asked)
 
 
-def _tokens(workspace: Workspace, agent: Agent) -> int | None:
+def tokens(workspace: Workspace, agent: Agent) -> int | None:
+    """Of the system prompt and the examples that are always shown, as the model reads them.
+
+    None where the model's tokenizer is not on this machine.
+    """
     if agent.kind != "chat" or agent.model.startswith(REMOTE):
         return None
     turns = [Message("system", agent.system_prompt)] if agent.system_prompt else []
@@ -144,4 +144,4 @@ def _template(model: str) -> Template:
     return Template.of(load_tokenizer(model)[0])
 
 
-__all__ = ["Look", "answer", "beginning", "edited", "look", "models", "settings"]
+__all__ = ["Look", "answer", "beginning", "edited", "look", "models", "settings", "tokens"]

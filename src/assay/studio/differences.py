@@ -13,7 +13,7 @@ _SIGNS = {"+": "added", "-": "removed", "@": "place"}
 
 
 def lines_changed(before: str, after: str) -> None:
-    """What became of `before` in `after`; the sign before a line says it too, not its colour alone."""
+    """What became of `before` in `after`; a sign says it too, not colour alone."""
     found = list(
         difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=_AROUND)
     )[2:]

@@ -1,8 +1,8 @@
 """An agent being edited: form and text side by side, on one model, which is the text.
 
 The form changes the text setting by setting, so that comments stay; what is typed into the text is
-shown in the form. Only what can answer can be saved, and nobody's save is lost: an edit of something
-that has changed since is told, with what changed, and never written over it.
+shown in the form. Only what can answer can be saved, and nobody's save is lost: an edit of
+something that has changed since is told, with what changed, and never written over it.
 """
 
 from __future__ import annotations
@@ -41,6 +41,12 @@ Reopen = Callable[[], Awaitable[None]]
 def look(visit: Visit, content: str) -> Look:
     """What a text says."""
     return drafts.look(visit.workspace, content)
+
+
+@action("viewer")
+def count(visit: Visit, agent: Agent) -> int | None:
+    """Tokens that an agent puts before every conversation."""
+    return drafts.tokens(visit.workspace, agent)
 
 
 @action("viewer")
@@ -154,15 +160,13 @@ class Editing:
                 return
             self._valid = not found.problems
             self._form.freeze(found.agent is None)
-            if found.agent is not None:
-                self._tell_agent(found, found.agent, show)
+            if found.agent is not None and show:
+                self._form.show(found.agent)
             self._tell_problems(found)
             self._tell_state()
-
-    def _tell_agent(self, found: Look, agent: Agent, show: bool) -> None:
-        if show:
-            self._form.show(agent)
-        self._form.tell_tokens(found.tokens, found.blank)
+            self._form.tell_blank(found.blank)
+            if found.agent is not None:
+                self._form.tell_tokens(await self._visit.do(count, found.agent))
 
     def _tell_problems(self, found: Look) -> None:
         placed = {p.line: p.message for p in found.problems if p.line is not None}
@@ -172,7 +176,7 @@ class Editing:
             for line in sorted(placed)
             if line <= lines
         ]
-        self._code.line_tooltips = {line: message for line, message in placed.items()}
+        self._code.line_tooltips = placed
         self._problems.clear()
         with self._problems:
             for problem in found.problems:
