@@ -8,7 +8,19 @@ from typing import Annotated, NoReturn, cast
 
 import typer
 
-from assay.cli import agent, backup, data, jobs, keys, models, people, release, traces, versions
+from assay.cli import (
+    agent,
+    backup,
+    data,
+    jobs,
+    keys,
+    knowledge,
+    models,
+    people,
+    release,
+    traces,
+    versions,
+)
 from assay.cli import export as exporting
 from assay.cli import serve as serving
 from assay.cli import train as training
@@ -27,6 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data.app, name="data")
+app.add_typer(knowledge.app, name="knowledge")
 app.add_typer(models.app, name="models")
 app.add_typer(versions.app, name="versions")
 app.add_typer(agent.app, name="agent")

@@ -10,9 +10,10 @@ build beside it. So a search never waits for a change, and never sees half of on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -22,7 +23,8 @@ from filelock import FileLock, Timeout
 
 from assay.errors import NotFoundError, StateError, UsageError
 from assay.knowledge import records
-from assay.knowledge.build import Builder, Encoder
+from assay.knowledge.build import Builder, Embedders, Encoder, other_vectors
+from assay.knowledge.check import Check, check
 from assay.knowledge.embed import load_embedder
 from assay.knowledge.intake import take_in
 from assay.knowledge.records import Build, Document, Failed, Settings
@@ -34,8 +36,6 @@ from assay.store.store import Store
 
 FOLDER = "knowledge"
 _TRIES = 5
-
-Embedders = Callable[[str], Encoder]
 
 
 @lru_cache(maxsize=2)
@@ -137,7 +137,7 @@ class KnowledgeBase:
                 after[document.path] = known if _same(known, document) else document
             unchanged = sum(before.get(d.path) is after[d.path] for d in given)
             if after != before:
-                made = builder.build(after.values(), settings, self._embedder, progress)
+                made = builder.build(after.values(), settings, self._embedders, progress)
                 after = {d.path: d for d in records.documents_of(self._store, made)}
             records.note_failures(self._store, base, failed, [d.path for d in given])
         passages = sum(after[d.path].passages for d in given)
@@ -171,9 +171,35 @@ class KnowledgeBase:
             left = [d for path, d in there.items() if path not in gone]
             if len(left) < len(there):
                 erased = [there[path] for path in sorted(gone) if path in there]
-                builder.build(left, present.settings, self._embedder, progress, without=erased)
+                builder.build(left, present.settings, self._embedders, progress, without=erased)
             records.note_failures(self._store, base, (), gone)
+            records.scrub(self._store)
         return Removed(tuple(sorted(gone & set(there))), len(left))
+
+    def delete(self, progress: Progress = SILENT) -> None:
+        """Erase all of it.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        with self._locked(base, progress):
+            records.forget_base(self._store, base)
+            records.scrub(self._store)
+            shutil.rmtree(self._folder(base), ignore_errors=True)
+
+    def check(self, progress: Progress = SILENT) -> Check:
+        """Compare it with the files it was made of, and read all of its index.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        with self._locked(base, progress) as builder:
+            present = records.present(self._store, base)
+            documents = records.documents_of(self._store, present)
+            failed = records.failures(self._store, base)
+            return check(builder, present, documents, failed, progress)
 
     def documents(self) -> list[Document]:
         """By name.
@@ -187,6 +213,22 @@ class KnowledgeBase:
         """Files that could not be added."""
         base = records.base_id(self._store, self.owner, self.name)
         return records.failures(self._store, base)
+
+    def describe(self) -> dict[str, Any]:
+        """What it is, JSON-ready.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        present = self._present()
+        documents = records.documents_of(self._store, present)
+        return {
+            "name": self.name,
+            "documents": len(documents),
+            "passages": present.passages,
+            "snapshot": present.snapshot,
+            **asdict(present.settings),
+        }
 
     @property
     def snapshot(self) -> str:
@@ -262,7 +304,9 @@ class KnowledgeBase:
         with self._locked(base, progress) as builder:
             present = records.present(self._store, base)
             documents = records.documents_of(self._store, present)
-            return builder.build(documents, settings or present.settings, self._embedder, progress)
+            return builder.build(
+                documents, settings or present.settings, self._embedders, progress, anew=True
+            )
 
     def _present(self) -> Build:
         return records.present(self._store, records.base_id(self._store, self.owner, self.name))
@@ -282,17 +326,10 @@ class KnowledgeBase:
             )
         return present.settings
 
-    def _embedder(self, name: str) -> Encoder:
-        return self._embedders(name)
-
     def _encoded(self, build: Build, queries: Sequence[str]) -> Any:
         encoder = self._embedders(build.settings.embedder)
         if encoder.dimension != build.dimension:
-            raise StateError(
-                f"the vectors of {self.name} have {build.dimension} numbers, those of "
-                f"{build.settings.embedder} have {encoder.dimension}: it is another model now.",
-                fix="`assay knowledge rebuild` makes them anew.",
-            )
+            raise other_vectors(build.dimension, build.settings.embedder, encoder.dimension)
         return encoder.encode(queries)
 
     def _folder(self, base: str) -> Path:

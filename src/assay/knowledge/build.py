@@ -11,7 +11,7 @@ import hashlib
 import json
 import secrets
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from assay.errors import NotFoundError, StateError
 from assay.knowledge import records
 from assay.knowledge.chunk import Chunker, Page
 from assay.knowledge.embed import Vectors
@@ -52,6 +53,19 @@ class Encoder(Protocol):
         """Its tokenizer, without truncation and padding."""
 
 
+Embedders = Callable[[str], Encoder]
+"""Gives the embedder of a name."""
+
+
+def other_vectors(there: int, embedder: str, now: int) -> StateError:
+    """What is said where an embedder is no longer the one that made the vectors."""
+    return StateError(
+        f"the vectors that are there have {there} numbers, those of {embedder} have {now}: it is "
+        "another model now.",
+        fix="`assay knowledge rebuild` makes all of them anew.",
+    )
+
+
 class Builder:
     """Builds of one knowledge base; the caller holds its lock."""
 
@@ -64,10 +78,11 @@ class Builder:
         self,
         documents: Iterable[Document],
         settings: Settings,
-        encoder: Any,
+        encoder: Embedders,
         progress: Progress,
         *,
         without: Collection[Document] = (),
+        anew: bool = False,
     ) -> Build:
         """Make the state that has these documents, and let it be the present one.
 
@@ -75,14 +90,20 @@ class Builder:
             documents: all of them; their texts are there. `passages` is filled in here.
             encoder: gives the `Encoder`; called only when something has to be embedded.
             without: documents that are erased: no kept state and no file holds them after.
+            anew: nothing that was embedded before is taken over.
+
+        Raises:
+            StateError: the embedder makes vectors of another length than those that are there.
+            IndexBrokenError: the text of a document is gone.
         """
         by_path = {document.path: document for document in documents}
         snapshot = records.snapshot_of(settings, by_path.values())
         made = self._kept(snapshot)
-        if made is None:
-            table, dimension = self._write(by_path, settings, encoder, progress)
+        if made is None or anew:
+            table, dimension = self._write(by_path, settings, encoder, progress, anew)
             passages = sum(document.passages for document in by_path.values())
-            made = Build(None, snapshot, table, settings, dimension, passages)
+            key = made.key if made is not None else None
+            made = Build(key, snapshot, table, settings, dimension, passages)
         made = records.swap(self._store, self._base, made, list(by_path.values()), without=without)
         self.sweep()
         return made
@@ -90,37 +111,40 @@ class Builder:
     def sweep(self) -> None:
         """Remove what no kept state needs: old states, and what killed builds left."""
         records.forget_old(self._store, self._base, now() - RETENTION)
-        needed = records.tables_of(self._store, self._base)
-        for name in self.tables.names():
-            if name not in needed:
-                self.tables.drop(name)
+        for name in self._unneeded():
+            self.tables.drop(name)
         self.texts.sweep(records.contents_of(self._store, self._base))
 
+    def leftovers(self) -> int:
+        """How many tables and texts no kept state needs."""
+        contents = records.contents_of(self._store, self._base)
+        return len(self._unneeded()) + len(self.texts.others(contents))
+
+    def _unneeded(self) -> list[str]:
+        needed = records.tables_of(self._store, self._base)
+        return [name for name in self.tables.names() if name not in needed]
+
     def _kept(self, snapshot: str) -> Build | None:
-        """An earlier state that was just so, if it is whole."""
-        with suppress(records.NotFoundError, IndexBrokenError):
-            found = records.kept(self._store, self._base, snapshot)
-            if found.table is not None:
-                self.tables.open(found.table)
-            return found
+        """An earlier state that was just so."""
+        with suppress(NotFoundError):
+            return records.kept(self._store, self._base, snapshot)
         return None
 
     def _write(
-        self, documents: dict[str, Document], settings: Settings, encoder: Any, progress: Progress
+        self,
+        documents: dict[str, Document],
+        settings: Settings,
+        encoder: Embedders,
+        progress: Progress,
+        anew: bool,
     ) -> tuple[str | None, int]:
         """The name and the dimension of a new table; fills in the documents' passages."""
-        present = records.present(self._store, self._base)
-        if not documents:
-            return None, 0
-        sort = _sort(settings)
-        drafts = [name for name in self.tables.names() if name.startswith(sort)]
-        same = present.table is not None and present.settings == settings
-        froms = [present.table] if same else []
-        froms += [name for name in drafts if name not in froms]
+        made_so = _made_so(settings)
+        writer = _Writer(self.tables, f"{made_so}-{secrets.token_hex(6)}", documents)
         wanted = {(d.path, d.sha256) for d in documents.values()}
-        writer = _Writer(self.tables, f"{sort}-{secrets.token_hex(6)}", documents)
-        for name in froms:
-            if name is not None and wanted - writer.done:
+        # The present table, and what killed builds had finished: those of earlier states may go.
+        for name in () if anew else self.tables.names():
+            if name.startswith(made_so) and wanted - writer.done:
                 with suppress(IndexBrokenError, RuntimeError, OSError, ValueError):
                     writer.copy(self.tables.open(name), wanted - writer.done)
         new = sorted(wanted - writer.done)
@@ -142,6 +166,8 @@ class Builder:
         encoder: Encoder,
         progress: Progress,
     ) -> None:
+        if writer.dimension not in (0, encoder.dimension):
+            raise other_vectors(writer.dimension, settings.embedder, encoder.dimension)
         chunker = Chunker(encoder.tokenizer_json(), settings.chunk_tokens)
         with progress.task("embedding", len(contents), "documents") as task:
             rows: list[Row] = []
@@ -216,7 +242,7 @@ class _Writer:
         )
 
 
-def _sort(settings: Settings) -> str:
+def _made_so(settings: Settings) -> str:
     """Begins the name of each table whose passages were made in the same way."""
     body = json.dumps(asdict(settings), ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()[:12]

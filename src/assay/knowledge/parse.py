@@ -39,6 +39,7 @@ PLAIN = frozenset({"text", "markdown"})
 UNFORMATTED = frozenset({"text", "pdf"})
 """Whose text is no Markdown: a "#" in it is no heading."""
 _NEEDS_UTF8 = frozenset({"html", "csv", "tsv"})
+_NO_TYPE = "files without a type, such as .pdf, are not read."
 _WORKER = Path(__file__).with_name("parse_worker.py")
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")  # no keys, no tokens
 _STARTING_SECONDS = 60.0
@@ -101,9 +102,7 @@ def load(document: str, file: Path, limits: Limits) -> bytes:
     """
     if kind_of(document) is None:
         suffix = PurePath(document).suffix
-        raise UnreadableError(
-            f"files of type {suffix} are not read." if suffix else "it has no type."
-        )
+        raise UnreadableError(f"files of type {suffix} are not read." if suffix else _NO_TYPE)
     try:
         if not file.is_file():
             raise UnreadableError("there is no such file.")

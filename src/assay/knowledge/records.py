@@ -233,7 +233,8 @@ def swap(
     """Let a build be the one that is searched, in one transaction.
 
     Args:
-        build: a new one (`key` None), whose table is whole and indexed, or one that is kept.
+        build: a new one (`key` None), whose table is whole and indexed, or one that is kept,
+            perhaps with another table.
         without: every other build that holds one of these documents, or had another content under
             its name, is given up at once.
     """
@@ -256,7 +257,8 @@ def swap(
             build = replace(build, key=made.key)
             session.add_all(_document_row(made.key, document) for document in documents)
         else:
-            session.get_one(KnowledgeBuildRow, build.key).superseded = None
+            again = session.get_one(KnowledgeBuildRow, build.key)
+            again.superseded, again.table, again.dimension = None, build.table, build.dimension
         before, row.build = row.build, build.key
         if before is not None and before != build.key:
             session.get_one(KnowledgeBuildRow, before).superseded = moment
@@ -314,7 +316,7 @@ def contents_of(store: Store, base: str) -> set[str]:
 
 
 def forget_base(store: Store, base: str) -> None:
-    """Every row of a knowledge base."""
+    """Remove every row of a knowledge base."""
     with store.session() as session:
         if store.engine.dialect.name == "sqlite":
             session.execute(text("PRAGMA secure_delete=ON"))
@@ -341,6 +343,8 @@ def note_failures(store: Store, base: str, failed: Iterable[Failed], mended: Ite
     """Remember what failed, and forget what was mended or removed."""
     by_path = {f.file: f.reason for f in failed}
     with store.session() as session:
+        if store.engine.dialect.name == "sqlite":
+            session.execute(text("PRAGMA secure_delete=ON"))
         for path in {*mended, *by_path}:
             session.execute(
                 delete(KnowledgeFailureRow).where(
@@ -351,6 +355,13 @@ def note_failures(store: Store, base: str, failed: Iterable[Failed], mended: Ite
             KnowledgeFailureRow(base=base, path=path, reason=reason)
             for path, reason in by_path.items()
         )
+
+
+def scrub(store: Store) -> None:
+    """Take what was overwritten out of SQLite's log too, as far as nobody is reading it."""
+    if store.engine.dialect.name == "sqlite":
+        with store.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
 
 
 def _forget_builds(session: Session, keys: Iterable[int]) -> None:

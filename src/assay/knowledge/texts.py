@@ -8,6 +8,7 @@ from pathlib import Path
 
 from assay.knowledge.chunk import Page
 from assay.knowledge.parse import Parsed
+from assay.knowledge.table import IndexBrokenError
 from assay.store.files import write_atomic
 
 
@@ -28,19 +29,34 @@ class Texts:
         write_atomic(self._path(sha256, kind), json.dumps(body, ensure_ascii=False))
 
     def get(self, sha256: str, kind: str) -> Parsed:
-        """What a content that was read came to."""
-        body = json.loads(self._path(sha256, kind).read_bytes())
+        """What a content that was read came to.
+
+        Raises:
+            IndexBrokenError: it is gone, or damaged.
+        """
+        try:
+            body = json.loads(self._path(sha256, kind).read_bytes())
+        except (OSError, ValueError):
+            raise IndexBrokenError(
+                "the text of a document is gone or damaged.",
+                where=str(self._path(sha256, kind)),
+                fix="Remove the document and add it again; `assay knowledge check` names it.",
+            ) from None
         return Parsed(
             tuple(Page(number, text) for number, text in body["pages"]),
             tuple((name, why) for name, why in body["skipped"]),
         )
 
+    def others(self, keep: Collection[str]) -> list[Path]:
+        """The files of all contents but these (sha256), and unfinished ones."""
+        if not self._folder.is_dir():
+            return []
+        return [path for path in self._folder.iterdir() if path.name.split(".")[0] not in keep]
+
     def sweep(self, keep: Collection[str]) -> None:
-        """Remove all but these contents (sha256)."""
-        if self._folder.is_dir():
-            for path in self._folder.iterdir():
-                if path.name.split(".")[0] not in keep:
-                    path.unlink(missing_ok=True)
+        """Remove all but these contents."""
+        for path in self.others(keep):
+            path.unlink(missing_ok=True)
 
     def _path(self, sha256: str, kind: str) -> Path:
         return self._folder / f"{sha256}.{kind}.json"

@@ -1,0 +1,258 @@
+"""`assay knowledge`: add, list, remove, search, check, rebuild."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from rich.markup import escape
+
+from assay.cli.output import as_json, console, table
+from assay.cli.progress import Terminal
+from assay.errors import UsageError
+
+app = typer.Typer(help="Documents in, passages out.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Option("--project", help="the project's folder, or any other")]
+AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
+Name = Annotated[str, typer.Argument(help="the knowledge base's name, such as manuals")]
+EmbedderName = Annotated[
+    str | None, typer.Option("--embedder", help="a starter's name, a folder or a hub id")
+]
+ChunkTokens = Annotated[
+    int | None,
+    typer.Option("--chunk-tokens", min=16, max=8192, help="the longest passage, in tokens"),
+]
+Language = Annotated[
+    str | None, typer.Option("--language", help="of the documents, for BM25, such as German")
+]
+SHOWN = 300
+"""Characters of a passage on a terminal."""
+
+
+@app.command()
+def add(
+    name: Name,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="files, or folders")],
+    label: Annotated[
+        list[str] | None, typer.Option(help="who may see them; may be given several times")
+    ] = None,
+    embedder: EmbedderName = None,
+    chunk_tokens: ChunkTokens = None,
+    language: Language = None,
+    folder: Folder = Path("."),
+    json: AsJson = False,
+) -> None:
+    """Read files into a knowledge base; what is there unchanged is not read again."""
+    from assay.project import knowledge
+
+    added = knowledge.add(
+        folder,
+        name,
+        paths,
+        labels=label or (),
+        embedder=embedder,
+        chunk_tokens=chunk_tokens,
+        language=language,
+        progress=Terminal(),
+    )
+    if json:
+        as_json(added.to_dict())
+        return
+    unchanged = f" ({added.unchanged} unchanged)" if added.unchanged else ""
+    print(f"{added.documents} documents{unchanged}, {added.passages} passages.")
+    _print_failed([(f.file, f.reason) for f in added.failed])
+
+
+@app.command("list")
+def list_(
+    name: Annotated[str | None, typer.Argument(help="none: all knowledge bases")] = None,
+    folder: Folder = Path("."),
+    json: AsJson = False,
+) -> None:
+    """Name the documents of a knowledge base, or all knowledge bases."""
+    from assay.project import knowledge
+
+    if name is None:
+        bases = [base.describe() for base in knowledge.knowledge_bases(folder)]
+        if json:
+            as_json(bases)
+        elif not bases:
+            print("There are no knowledge bases.")
+        else:
+            rows = table(None, "name", "documents", "passages", "embedder", numbers=["documents"])
+            for one in bases:
+                counts = (str(one["documents"]), str(one["passages"]))
+                rows.add_row(escape(one["name"]), *counts, escape(one["embedder"]))
+            console.print(rows)
+        return
+    base = knowledge.knowledge(folder, name)
+    documents, failed = base.documents(), base.failures()
+    if json:
+        as_json(
+            {
+                **base.describe(),
+                "documents": [document.to_dict() for document in documents],
+                "failed": [{"file": f.file, "reason": f.reason} for f in failed],
+            }
+        )
+        return
+    rows = table(None, "document", "pages", "passages", "labels", numbers=["pages", "passages"])
+    for document in documents:
+        rows.add_row(
+            escape(document.path),
+            "" if document.pages is None else str(document.pages),
+            str(document.passages),
+            escape(", ".join(document.labels)),
+        )
+    console.print(rows)
+    _print_failed([(f.file, f.reason) for f in failed])
+
+
+@app.command()
+def remove(
+    name: Name,
+    documents: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="DOCUMENT...", help="as `list` names them; a folder is all in it"),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="the whole knowledge base")] = False,
+    folder: Folder = Path("."),
+    json: AsJson = False,
+) -> None:
+    """Erase documents: from the index, from every earlier state, and from disk."""
+    from assay.project import knowledge
+
+    base = knowledge.knowledge(folder, name)
+    if everything == bool(documents):
+        raise UsageError("it is not clear what to remove.", fix="Name documents, or give --all.")
+    if everything:
+        gone = [document.path for document in base.documents()]
+        base.delete(Terminal())
+        left = 0
+    else:
+        removed = base.remove(documents or (), Terminal())
+        gone, left = list(removed.documents), removed.left
+    if json:
+        as_json({"removed": gone, "left": left})
+    else:
+        print(f"{len(gone)} documents removed, {left} left.")
+
+
+@app.command()
+def search(
+    name: Name,
+    query: Annotated[str | None, typer.Argument(help="a question, or words")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help='instead: a file of lines {"query": "..."}')
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, max=1000, help="how many passages")] = 5,
+    mode: Annotated[str, typer.Option(help="bm25, dense or hybrid")] = "hybrid",
+    weight: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="of the vectors in hybrid; none: fused by ranks"),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="the least cosine (BM25 score in bm25) of what is relevant"),
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="only documents with one of these labels")
+    ] = None,
+    folder: Folder = Path("."),
+    json: AsJson = False,
+) -> None:
+    """Find the passages that answer a question; finding none is an answer too."""
+    from assay.knowledge.search import Mode
+    from assay.project import knowledge
+
+    if (query is None) == (queries is None):
+        raise UsageError("it is not clear what to search for.", fix="Give QUERY or --queries FILE.")
+    asked = [query] if query is not None else knowledge.read_queries(cast(Path, queries))
+    found = knowledge.knowledge(folder, name).search(
+        asked,
+        k=top,
+        mode=cast(Mode, mode),
+        weight=weight,
+        threshold=threshold,
+        labels=frozenset(label) if label else None,
+    )
+    answers = [
+        {"query": one, "passages": [passage.to_dict() for passage in passages]}
+        for one, passages in zip(asked, found, strict=True)
+    ]
+    if json:
+        as_json(answers[0] if query is not None else answers)
+        return
+    for answer in answers:
+        _print_answer(answer, named=query is None)
+
+
+@app.command()
+def check(name: Name, folder: Folder = Path("."), json: AsJson = False) -> None:
+    """Compare a knowledge base with its files, and read its whole index; exits with 1 on damage."""
+    from assay.project import knowledge
+
+    found = knowledge.knowledge(folder, name).check(Terminal())
+    if json:
+        as_json(found.to_dict())
+    else:
+        print(f"{found.documents} documents, {found.passages} passages.")
+        for path in found.changed:
+            print(f"changed on disk: {path}")
+        for path in found.vanished:
+            print(f"no longer on disk: {path}")
+        _print_failed([(f.file, f.reason) for f in found.failed])
+        for sentence in found.damage:
+            print(f"damaged: {sentence}")
+        if found.leftovers:
+            print(f"{found.leftovers} unused files; the next change removes them.")
+        if not found.damage:
+            print("The index is whole.")
+    if found.damage:
+        raise typer.Exit(1)
+
+
+@app.command()
+def rebuild(
+    name: Name,
+    embedder: EmbedderName = None,
+    chunk_tokens: ChunkTokens = None,
+    language: Language = None,
+    folder: Folder = Path("."),
+    json: AsJson = False,
+) -> None:
+    """Make all passages anew: with another embedder or passage length, or after damage."""
+    from assay.project import knowledge
+
+    made = knowledge.rebuild(
+        folder,
+        name,
+        embedder=embedder,
+        chunk_tokens=chunk_tokens,
+        language=language,
+        progress=Terminal(),
+    )
+    if json:
+        as_json({"snapshot": made.snapshot, "passages": made.passages})
+    else:
+        print(f"{made.passages} passages.")
+
+
+def _print_failed(failed: Sequence[tuple[str, str]]) -> None:
+    for file, reason in failed:
+        print(f"failed: {file}: {reason}")
+
+
+def _print_answer(answer: dict[str, Any], *, named: bool) -> None:
+    if named:
+        console.print(f"[bold]{escape(answer['query'])}[/]")
+    if not answer["passages"]:
+        print("Nothing relevant.")
+    for passage in answer["passages"]:
+        page = "" if passage["page"] is None else f", page {passage['page']}"
+        console.print(f"[bold]{escape(passage['document'])}[/]{page}  ({passage['score']:.3f})")
+        text = " ".join(passage["text"].split())
+        console.print("  " + escape(text[:SHOWN] + ("…" if len(text) > SHOWN else "")))

@@ -1,0 +1,118 @@
+"""`assay knowledge` as scripts see it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.test_release import ask, refused
+from tests.knowledge.wordy import Wordy
+from typer.testing import CliRunner
+
+from assay.cli.main import app
+from assay.project.workspace import Workspace
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the current one, with three documents in `docs`."""
+    monkeypatch.setattr(Workspace, "embedder", lambda self, name: Wordy())
+    monkeypatch.chdir(tmp_path)
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "refunds.md").write_text("# Refunds\n\nMoney comes back within fourteen days.")
+    (docs / "tea.txt").write_text("Green tea is steeped for two minutes.")
+    (docs / "broken.pdf").write_bytes(b"%PDF nothing")
+    return tmp_path
+
+
+def as_json(folder: Path, *words: str) -> Any:
+    return json.loads(ask(folder, *words, "--json"))
+
+
+def test_from_adding_to_removing(folder: Path) -> None:
+    added = as_json(folder, "knowledge", "add", "manuals", "docs")
+    assert (added["documents"], added["passages"]) == (2, 2)
+    assert [f["file"] for f in added["failed"]] == ["docs/broken.pdf"]
+    assert "damaged" in added["failed"][0]["reason"]
+    found = as_json(folder, "knowledge", "search", "manuals", "money back?", "--top", "1")
+    assert found["query"] == "money back?"
+    [passage] = found["passages"]
+    assert (passage["document"], passage["page"]) == ("docs/refunds.md", None)
+    assert "fourteen days" in passage["text"]
+    assert passage["score"] > 0
+    listed = as_json(folder, "knowledge", "list", "manuals")
+    assert [d["document"] for d in listed["documents"]] == ["docs/refunds.md", "docs/tea.txt"]
+    [base] = as_json(folder, "knowledge", "list")
+    assert (base["name"], base["documents"]) == ("manuals", 2)
+    removed = as_json(folder, "knowledge", "remove", "manuals", "docs/tea.txt")
+    assert removed == {"removed": ["docs/tea.txt"], "left": 1}
+    assert "1 documents removed, 0 left." in ask(folder, "knowledge", "remove", "manuals", "--all")
+    assert as_json(folder, "knowledge", "list") == []
+
+
+def test_a_file_of_queries_keeps_its_order(folder: Path) -> None:
+    ask(folder, "knowledge", "add", "manuals", "docs/tea.txt", "docs/refunds.md")
+    asked = ["green tea", "money", "green tea", "quantum"]
+    (folder / "q.jsonl").write_text("\n".join(json.dumps({"query": q, "id": 1}) for q in asked))
+    found = as_json(folder, "knowledge", "search", "manuals", "--queries", "q.jsonl", "--top", "1")
+    assert [one["query"] for one in found] == asked
+    documents = [[p["document"] for p in one["passages"]] for one in found]
+    assert documents[:3] == [["docs/tea.txt"], ["docs/refunds.md"], ["docs/tea.txt"]]
+    words = ("--mode", "bm25")
+    found = as_json(folder, "knowledge", "search", "manuals", "--queries", "q.jsonl", *words)
+    assert found[3]["passages"] == []
+
+
+def test_for_people(folder: Path) -> None:
+    said = ask(folder, "knowledge", "add", "manuals", "docs", "--label", "public")
+    assert "2 documents, 2 passages." in said
+    assert "failed: docs/broken.pdf: it is damaged" in said
+    assert "2 documents (2 unchanged)" in ask(
+        folder, "knowledge", "add", "manuals", "docs", "--label", "public"
+    )
+    assert "docs/tea.txt" in ask(folder, "knowledge", "search", "manuals", "green tea")
+    nothing = ask(folder, "knowledge", "search", "manuals", "tea", "--label", "staff")
+    assert nothing == "Nothing relevant.\n"
+    assert "public" in ask(folder, "knowledge", "list", "manuals")
+    assert "manuals" in ask(folder, "knowledge", "list")
+    (folder / "docs" / "tea.txt").write_text("Black tea takes longer.")
+    checked = ask(folder, "knowledge", "check", "manuals")
+    assert "changed on disk: docs/tea.txt" in checked
+    assert "The index is whole." in checked
+    assert "passages." in ask(folder, "knowledge", "rebuild", "manuals", "--chunk-tokens", "16")
+
+
+def test_damage_ends_with_one(folder: Path) -> None:
+    ask(folder, "knowledge", "add", "manuals", "docs")
+    [table] = (folder / ".assay" / "knowledge").glob("*/tables/*")
+    for file in (table / "data").iterdir():
+        file.unlink()
+    done = CliRunner().invoke(app, ["knowledge", "check", "manuals", "--json"])
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["damage"]
+
+
+def test_wrong_calls_end_with_a_sentence(folder: Path) -> None:
+    assert "no project here" in refused(folder, 2, "knowledge", "list")
+    assert not (folder / ".assay").exists()
+    ask(folder, "knowledge", "add", "manuals", "docs")
+    assert "no knowledge base 'other'" in refused(folder, 1, "knowledge", "search", "other", "x")
+    assert "what to search" in refused(folder, 2, "knowledge", "search", "manuals")
+    assert "no document 'x'" in refused(folder, 1, "knowledge", "remove", "manuals", "x")
+    assert "what to remove" in refused(folder, 2, "knowledge", "remove", "manuals")
+    assert "cannot be the name" in refused(folder, 2, "knowledge", "add", "a/b", "docs")
+    assert "no way to search" in refused(
+        folder, 2, "knowledge", "search", "manuals", "x", "--mode", "both"
+    )
+    assert "rebuild" in refused(
+        folder, 1, "knowledge", "add", "manuals", "docs", "--chunk-tokens", "30"
+    )
+    for line in ("nothing", '{"question": "x"}', "[1]", '{"query": 1}'):
+        (folder / "q.jsonl").write_text('{"query": "x"}\n' + line)
+        said = refused(folder, 2, "knowledge", "search", "manuals", "--queries", "q.jsonl")
+        assert "q.jsonl, line 2" in said
+    said = refused(folder, 2, "knowledge", "search", "manuals", "--queries", "gone.jsonl")
+    assert "cannot be read" in said
