@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,13 +18,37 @@ KEY = "canary-7f3e9a1c-do-not-print"
 
 @dataclass
 class Reply:
-    """What the server says; `cut` announces more bytes than it sends, `wait` sleeps first."""
+    """What the server says; `cut` announces more bytes than it sends, `wait` sleeps first.
+
+    `parts` are sent one by one in the place of a body: a number is a pause, in seconds.
+    """
 
     body: bytes
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
     cut: bool = False
     wait: float = 0.0
+    parts: tuple[bytes | float, ...] = ()
+
+
+def streamed(*chunks: dict[str, Any] | bytes | float, done: bool = True) -> Reply:
+    """Server-sent events: a dict is one, bytes go as they are, a number is a pause."""
+    parts: list[bytes | float] = [
+        f"data: {json.dumps(chunk)}\n\n".encode() if isinstance(chunk, dict) else chunk
+        for chunk in chunks
+    ]
+    if done:
+        parts.append(b"data: [DONE]\n\n")
+    return Reply(b"", headers={"Content-Type": "text/event-stream"}, parts=tuple(parts))
+
+
+def delta(text: str | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
+    """A chunk of OpenAI's; `usage` and `tool_calls` where given."""
+    inner: dict[str, Any] = {} if text is None else {"content": text}
+    if "tool_calls" in more:
+        inner["tool_calls"] = more.pop("tool_calls")
+    choice = {"index": 0, "delta": inner, "finish_reason": finish, **more.pop("choice", {})}
+    return {"object": "chat.completion.chunk", "choices": [choice], **more}
 
 
 def said(text: str, **more: Any) -> Reply:
@@ -47,12 +72,17 @@ class Served:
     """A running server.
 
     Attributes:
-        asked: the body of every request, in order; `keys` its Authorization header.
+        asked: the body of every request, in order; `keys` its Authorization header, `heads` all.
+        hung_up: how many clients have left before the end.
     """
 
     port: int
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
+    heads: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    connections: int = 0
+    hung_up: int = 0
     most_at_once: int = 0
 
     def provider(self, **fields: Any) -> Provider:
@@ -61,11 +91,28 @@ class Served:
 
 
 @contextmanager
-def serving(rule: Callable[[dict[str, Any], int], Reply]) -> Iterator[Served]:
-    """`rule(body, number of the request)` gives every reply."""
+def serving(
+    rule: Callable[[dict[str, Any], int], Reply],
+    *,
+    keep_alive: bool = False,
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[Served]:
+    """`rule(body, number of the request)` gives every reply.
+
+    Args:
+        keep_alive: HTTP/1.1, streams in chunks; else every reply ends its connection.
+    """
     lock, now, over = threading.Lock(), 0, threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1" if keep_alive else "HTTP/1.0"
+        disable_nagle_algorithm = True
+
+        def setup(self) -> None:
+            super().setup()
+            with lock:
+                served.connections += 1
+
         def do_POST(self) -> None:
             nonlocal now
             raw = self.rfile.read(int(self.headers["Content-Length"]))
@@ -74,6 +121,8 @@ def serving(rule: Callable[[dict[str, Any], int], Reply]) -> Iterator[Served]:
                 served.most_at_once = max(served.most_at_once, now)
                 served.asked.append(json.loads(raw))
                 served.keys.append(self.headers.get("Authorization"))
+                served.heads.append({n.lower(): v for n, v in self.headers.items()})
+                served.paths.append(self.path)
                 number = len(served.asked)
             reply = rule(json.loads(raw), number)
             over.wait(reply.wait)
@@ -83,18 +132,39 @@ def serving(rule: Callable[[dict[str, Any], int], Reply]) -> Iterator[Served]:
                 self.send_response(reply.status)
                 for name, value in reply.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(reply.body) * (2 if reply.cut else 1)))
-                self.end_headers()
-                self.wfile.write(reply.body)
+                if reply.parts:
+                    self._stream(reply)
+                else:
+                    size = len(reply.body) * (2 if reply.cut else 1)
+                    self.send_header("Content-Length", str(size))
+                    self.end_headers()
+                    self.wfile.write(reply.body)
             except OSError:
-                pass
-            self.close_connection = True
+                with lock:
+                    served.hung_up += 1
+                self.close_connection = True
+            self.close_connection |= not keep_alive or reply.cut
+
+        def _stream(self, reply: Reply) -> None:
+            if keep_alive:
+                self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for part in reply.parts:
+                if isinstance(part, float):
+                    over.wait(part)
+                    continue
+                head = f"{len(part):x}\r\n".encode() if keep_alive else b""
+                self.wfile.write(head + part + (b"\r\n" if keep_alive else b""))
+            if keep_alive and not reply.cut:
+                self.wfile.write(b"0\r\n\r\n")
 
         def log_message(self, *_: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     served = Served(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

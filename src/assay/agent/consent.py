@@ -5,23 +5,44 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from assay.config import CONFIG_FILE, Provider
+from assay.agent.providers import Providers, provider_of
+from assay.config import CONFIG_FILE, REMOTE
 from assay.data.privacy import mask_within
 from assay.errors import ConfigError
 from assay.example import canonical_json
 from assay.generate.engine import Request
+from assay.generate.remote import split_reference
 from assay.progress import Progress
 
 
+class ConsentError(ConfigError):
+    """A project has not agreed that its rows go to `provider`."""
+
+    def __init__(self, message: str, provider: str) -> None:
+        super().__init__(
+            message,
+            where=f"{CONFIG_FILE}, providers.{provider}.consent",
+            fix=f"If they may leave this machine, say so: --consent {provider}, or consent: true.",
+        )
+        self.provider = provider
+
+
 def check_consent(
-    name: str, provider: Provider, requests: Sequence[Request], progress: Progress
+    model: str, providers: Providers, requests: Sequence[Request], progress: Progress
 ) -> None:
     """Say what goes to a provider; refuse to send it where the project has not agreed.
 
+    Args:
+        model: who is asked; models of this machine need no consent.
+
     Raises:
-        ConfigError: `providers.<name>.consent` is not true; the message names the provider, the
-            rows, and how much personal data is in them.
+        ConsentError: nobody has agreed; the message names the provider, the rows, and how much
+            personal data is in them.
     """
+    if not model.startswith(REMOTE):
+        return
+    name, _ = split_reference(model)
+    provider = provider_of(providers, name)
     found = Counter(
         finding.what
         for request in requests
@@ -36,10 +57,10 @@ def check_consent(
         f"{len(requests)} rows for the provider {name} ({provider.base_url}); "
         f"secrets and personal data found in them: {private or 'none'}"
     )
-    if not provider.consent:
-        raise ConfigError(
-            f"this project has not agreed to send its rows away. It would be {said}.",
-            where=f"{CONFIG_FILE}, providers.{name}.consent",
-            fix="Set it to true if they may leave this machine.",
+    if not providers.agreed(name):
+        raise ConsentError(
+            f"this project has not agreed to send its rows away. It would be {said}. "
+            "(A comparison sends the inputs of validation and holdout.)",
+            name,
         )
     progress.say(f"Sending {said}.")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 
 from assay.agent.agent import Agent
+from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE, Provider
-from assay.errors import ConfigError, ModelError
+from assay.errors import ModelError
 from assay.generate.engine import Engine
 from assay.models.device import fast_dtype
 from assay.store.store import Store
@@ -33,7 +34,8 @@ class Engines:
         providers: Mapping[str, Provider] | None = None,
     ) -> None:
         self.store, self.keep = store, keep
-        self.providers = dict(providers or {})
+        given = providers if providers is not None else {}
+        self.providers = given if isinstance(given, Providers) else Providers(given, store)
         self._dtype = dtype
         self._loaded: dict[str, Engine] = {}
 
@@ -67,7 +69,9 @@ class Engines:
             from assay.generate.remote import RemoteEngine, split_reference
 
             provider, name = split_reference(model)
-            return RemoteEngine(provider, name, provider_of(self.providers, provider))
+            described = provider_of(self.providers, provider)
+            key = partial(self.providers.key, provider)
+            return RemoteEngine(provider, name, described, key=key)
         if scheme == "outside":
             raise ModelError("the answers of an outside model cannot answer new questions.")
         from assay.chat.template import Template
@@ -87,19 +91,3 @@ class Engines:
             loaded = load(model, dtype=self.dtype)
             template = Template.of(loaded.tokenizer)
         return LocalEngine(loaded, template)
-
-
-def provider_of(providers: Mapping[str, Provider], name: str) -> Provider:
-    """The provider of that name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if name not in providers:
-        known = f"Known are: {', '.join(sorted(providers))}." if providers else ""
-        raise ConfigError(
-            f"there is no provider {name!r}. {known}".strip(),
-            where="assay.yaml, providers",
-            fix=f"Add `{name}: {{base_url: https://..., key_env: ...}}`.",
-        )
-    return providers[name]

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from threading import Lock
 
 from assay.agent.agent import Agent
 from assay.agent.engines import Engines
+from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE, Provider
+from assay.generate.remote import RemoteServing, split_reference
 from assay.generate.serving import ServingEngine, ServingEngines
 from assay.generate.whole import WholeAnswers
 from assay.store.store import Store
 
-_WHOLE = ("classical:", REMOTE)
+_WHOLE = "classical:"
+_REMOTE = 64  # models of providers whose connections are kept
 _CONTEXT = 2**20  # such engines count themselves what is too long
 
 
 class AgentEngines:
     """`ServingEngines` for every kind of agent.
 
-    Classical models and models at a provider answer whole, by the engines of a comparison.
+    Classical models answer whole, by the engines of a comparison.
 
     Args:
         store: where classical models are.
@@ -35,10 +39,18 @@ class AgentEngines:
     ) -> None:
         self._language = language
         self._whole = Engines(store, providers=providers)
+        self._remote: dict[str, tuple[Provider, RemoteServing]] = {}
         self._lock = Lock()
+
+    @property
+    def providers(self) -> Providers:
+        """Whose models can be named."""
+        return self._whole.providers
 
     def engine(self, model: str) -> ServingEngine:
         """See `ServingEngines`."""
+        if model.startswith(REMOTE):
+            return self._of_provider(model)
         if not model.startswith(_WHOLE):
             return self._language.engine(model)
         with self._lock:
@@ -47,3 +59,16 @@ class AgentEngines:
     def close(self) -> None:
         """Free what the language engines hold; the rest goes with the process."""
         self._language.close()
+
+    def _of_provider(self, model: str) -> RemoteServing:
+        """Kept with its connections for as long as the provider's settings stay the same."""
+        name, at = split_reference(model)
+        provider = provider_of(self.providers, name)
+        with self._lock:
+            described, engine = self._remote.get(model, (None, None))
+            if engine is None or (described is not provider and described != provider):
+                engine = RemoteServing(name, at, provider, key=partial(self.providers.key, name))
+                while len(self._remote) >= _REMOTE:
+                    self._remote.pop(next(iter(self._remote)))[1].close()
+                self._remote[model] = provider, engine
+        return engine

@@ -13,6 +13,7 @@ WAYS = {
     "few-shot": "the same few examples shown before every input",
     "few-shot-nearest": "the examples most like the input shown before it",
     "fine-tune": "a LoRA adapter trained on the examples",
+    "remote": "the system prompt on a provider's model (`remote` in assay.yaml)",
     "baseline-majority": "always the most frequent label (label tasks; always takes part)",
     "baseline-tfidf": "TF-IDF and logistic regression (label tasks; always takes part)",
 }

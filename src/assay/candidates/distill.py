@@ -29,7 +29,7 @@ import numpy as np
 
 from assay.agent.agent import Agent
 from assay.agent.consent import check_consent
-from assay.agent.engines import Engines, provider_of
+from assay.agent.engines import Engines
 from assay.agent.runtime import assemble
 from assay.candidates.building import Context
 from assay.chat.template import Template
@@ -40,7 +40,6 @@ from assay.example import Example, Message, canonical_json
 from assay.generate.constrained import Grammars
 from assay.generate.engine import Answer, Engine, Request
 from assay.generate.local import LocalEngine
-from assay.generate.remote import split_reference
 from assay.models.load import load_tokenizer
 from assay.progress import SILENT, Progress
 from assay.store.files import write_json
@@ -187,14 +186,15 @@ class _Asked:
             agent = agent.model_copy(update={"constrained": True})
         requests = assemble(agent, context.train, context.store)
         if remote:
-            name, _ = split_reference(teacher)
-            provider = provider_of(config.providers, name)
-            check_consent(name, provider, requests, context.progress)
+            check_consent(teacher, context.bench.engines.providers, requests, context.progress)
             told = 0 if config.fine_tune.distill == "answers" else TOP
             requests = [replace(request, logprobs=told) for request in requests]
         # Engines of its own: a large teacher is not held in memory while its student trains.
         engines = Engines(
-            context.store, dtype=config.generate.dtype, keep=1, providers=config.providers
+            context.store,
+            dtype=config.generate.dtype,
+            keep=1,
+            providers=context.bench.engines.providers,
         )
         engine = engines.for_agent(agent)
         key = [agent.id, engine.identity, [example.content_hash() for example in context.train]]

@@ -1,4 +1,4 @@
-"""`assay keys`: create, list, revoke."""
+"""`assay keys`: create, list, revoke; budgets and usage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from assay.cli.output import as_json, print_keys
+from assay.cli.output import as_json, print_keys, print_usage
 
 app = typer.Typer(help="Keys of the HTTP API.", no_args_is_help=True)
 
@@ -28,15 +28,22 @@ def create(
     project: Annotated[
         str | None, typer.Option(help="whose things it sees; the folder's own")
     ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="USD that it may spend at providers; without: no limit")
+    ] = None,
     folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
     """Make a key and show it this once."""
     from assay.project.access import create_key
+    from assay.project.spending import check_budget, set_budget
     from assay.project.workspace import Workspace
 
     workspace = Workspace(folder)
+    check_budget(budget)
     key, secret = create_key(workspace.store, project or workspace.name, name, scope or ["chat"])
+    if budget is not None:
+        set_budget(workspace.store, key.id, budget)
     if json:
         as_json({**_plain(key), "key": secret})
         return
@@ -68,6 +75,37 @@ def revoke(
 
     key = revoke_key(Workspace(folder).store, id)
     print(f"Revoked: {key.id} ({key.name}).")
+
+
+@app.command()
+def budget(
+    id: Annotated[str, typer.Argument(help="`key_...`, see `assay keys list`")],
+    usd: Annotated[float, typer.Argument(help="what it may spend at providers, in all")],
+    folder: Folder = Path("."),
+) -> None:
+    """Change what a key may spend at providers; what it has spent stays spent."""
+    from assay.project.spending import set_budget
+    from assay.project.workspace import Workspace
+
+    set_budget(Workspace(folder).store, id, usd)
+    print(f"{id} may spend {usd:g} USD.")
+
+
+@app.command()
+def usage(folder: Folder = Path("."), json: AsJson = False) -> None:
+    """What keys have used of providers' models, and spent."""
+    from assay.project import spending
+    from assay.project.workspace import Workspace
+
+    workspace = Workspace(folder)
+    rows = spending.usage(workspace.store, workspace.name)
+    if json:
+        budgets = {key: asdict(held) for key, held in spending.budgets(workspace.store).items()}
+        as_json({"usage": rows, "budgets": budgets})
+        return
+    print_usage(rows)
+    for key, held in spending.budgets(workspace.store).items():
+        print(f"{key}: {held.spent:.6f} USD of {held.most:g} spent, {held.reserved:.6f} reserved.")
 
 
 def _plain(key: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from assay.cli import (
     knowledge,
     models,
     people,
+    providers,
     release,
     traces,
     versions,
@@ -47,6 +48,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(traces.app, name="traces")
 app.add_typer(keys.app, name="keys")
 app.add_typer(people.app, name="people")
+app.add_typer(providers.app, name="providers")
 app.add_typer(jobs.app, name="jobs")
 for command in (
     training.train,
@@ -142,10 +144,15 @@ def compare(
     redact: Annotated[
         bool, typer.Option("--redact", help="no inputs, references or answers in the report")
     ] = False,
+    consent: Annotated[
+        list[str] | None,
+        typer.Option(help="a provider that this project's rows may be sent to; kept; repeatable"),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Run every candidate on one locked holdout and say which is worth it."""
     from assay import project
+    from assay.agent.consent import ConsentError
     from assay.compare.report.terminal import print_result
 
     outside: dict[str, Path] = {}
@@ -158,14 +165,26 @@ def compare(
     opened = project.open(folder)
     if not json:
         print_estimate(opened.estimate())
-    comparison = opened.compare(
-        predictions=outside,
-        agents=agent or (),
-        reason=reason,
-        trust_code=trust_code,
-        redact=redact,
-        progress=terminal,
-    )
+    agreed = list(consent or ())
+    while True:
+        try:
+            comparison = opened.compare(
+                predictions=outside,
+                agents=agent or (),
+                reason=reason,
+                trust_code=trust_code,
+                redact=redact,
+                consent=agreed,
+                progress=terminal,
+            )
+            break
+        except ConsentError as error:
+            if not sys.stdin.isatty():
+                raise
+            print(f"assay: {error.what}", file=sys.stderr)
+            if not typer.confirm(f"May they go to {error.provider}?", default=False, err=True):
+                raise
+            agreed.append(error.provider)
     if json:
         print(comparison.result.model_dump_json(indent=2))
         return

@@ -253,6 +253,38 @@ def print_keys(rows: Sequence[dict[str, Any]]) -> None:
     console.print(made)
 
 
+def print_providers(rows: Sequence[dict[str, Any]]) -> None:
+    """Providers, one a line."""
+    made = table(None, "name", "address", "protocol", "key", "consent", "described in")
+    for row in rows:
+        made.add_row(
+            row["name"],
+            escape(row["base_url"]),
+            row["protocol"],
+            escape(row["key"]),
+            "yes" if row["consent"] else "no",
+            row["described"],
+        )
+    console.print(made)
+
+
+def print_usage(rows: Sequence[dict[str, Any]]) -> None:
+    """What keys have used, a line a key and model; what is not known is left empty."""
+    numbers = ["answers", "read", "cached", "written", "reasoning", "USD", "unpriced"]
+    made = table(None, "key", "model", *numbers, numbers=numbers)
+    for row in rows:
+        counts = [row[f"{kind}_tokens"] for kind in ("prompt", "cached", "completion", "reasoning")]
+        made.add_row(
+            row["key"],
+            escape(row["model"]),
+            str(row["answers"]),
+            *("" if count is None else str(count) for count in counts),
+            "" if row["usd"] is None else f"{row['usd']:.6f}",
+            str(row["unpriced"]),
+        )
+    console.print(made)
+
+
 def print_exported(done: Any) -> None:
     """What was written, and what the parity gate found."""
     found = done.parity

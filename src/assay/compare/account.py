@@ -31,7 +31,7 @@ from assay.compare.result import (
     ValidationFigure,
 )
 from assay.compare.verdict import CandidateFigures, decide
-from assay.config import Config
+from assay.config import REMOTE, Config
 from assay.evaluate.aggregate import (
     confusion_counts,
     corpus_scores,
@@ -98,7 +98,10 @@ def conclude(
         confusions=_confusions(taken, examples, config),
         data=data,
         environment=environment(),
-        config=config.model_dump(mode="json"),
+        # What is sent along to providers may be a secret.
+        config=config.model_dump(
+            mode="json", exclude={"providers": {"__all__": {"headers", "query", "proxy"}}}
+        ),
         warnings=[*warnings, *decision.warnings],
     )
 
@@ -143,6 +146,8 @@ def _price(one: Taken, config: Config) -> Price:
         setup_seconds=candidate.setup_seconds,
         seconds_per_answer=one.performance.seconds_per_answer,
         known=candidate.agent.kind != "outside",
+        remote=candidate.agent.model.startswith(REMOTE),
+        usd_per_answer=one.performance.usd_per_answer,
     )
     return price(needs, config.costs, config.monthly_requests)
 

@@ -213,6 +213,13 @@ def _identity(parts: Parts, bench: Bench, built: Sequence[Candidate]) -> str:
         "dtype": bench.engines.dtype,
         "version": __version__,
     }
+    prices = {
+        name: {model: price.model_dump() for model, price in provider.prices.items()}
+        for name, provider in config.providers.items()
+        if provider.prices
+    }
+    if prices:
+        value["prices"] = prices
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 

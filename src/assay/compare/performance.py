@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from assay.agent.agent import Agent
+from assay.agent.prices import cost_usd
+from assay.agent.providers import provider_of
 from assay.agent.runtime import assemble
+from assay.config import REMOTE
 from assay.evaluate.measure import Bench
 from assay.evaluate.run import measure_latency
 from assay.example import Example
+from assay.generate.engine import Answer
+from assay.generate.remote import split_reference
 from assay.store.files import write_json
 
 LATENCY_PROMPTS = 6
@@ -26,6 +32,7 @@ class Performance:
         p50_s, p95_s: at concurrency 1, assembling the request included.
         seconds_per_answer: at full load, the reciprocal of the throughput; what an answer costs.
         prompt_tokens, completion_tokens: means; None where the engine does not count.
+        usd_per_answer: mean of what a provider takes; None where it is not known.
     """
 
     p50_s: float | None
@@ -33,6 +40,7 @@ class Performance:
     seconds_per_answer: float | None
     prompt_tokens: float | None
     completion_tokens: float | None
+    usd_per_answer: float | None = None
 
 
 def measure_performance(
@@ -57,11 +65,25 @@ def measure_performance(
         seconds_per_answer=each,
         prompt_tokens=_mean([answer.prompt_tokens for answer in answers]),
         completion_tokens=_mean([answer.completion_tokens for answer in answers]),
+        usd_per_answer=_usd(agent, answers, bench),
     )
     write_json(kept, asdict(performance))
     return performance
 
 
-def _mean(counts: list[int | None]) -> float | None:
+def _usd(agent: Agent, answers: list[Answer], bench: Bench) -> float | None:
+    if not agent.model.startswith(REMOTE):
+        return None
+    name, model = split_reference(agent.model)
+    provider = provider_of(bench.engines.providers, name)
+    return _mean(
+        [
+            cost_usd(provider, model, a.prompt_tokens, a.completion_tokens, a.cached_tokens)
+            for a in answers
+        ]
+    )
+
+
+def _mean(counts: Sequence[float | None]) -> float | None:
     known = [count for count in counts if count is not None]
     return sum(known) / len(known) if known and len(known) == len(counts) else None

@@ -20,6 +20,7 @@ class Needs:
         setup_seconds: machine time of making it once.
         seconds_per_answer: machine time of an answer at full load; None when not known.
         known: False for an outside model, of which nothing is known.
+        remote: a provider answers, who takes `usd_per_answer`; None when not known.
     """
 
     prompted: bool
@@ -28,6 +29,8 @@ class Needs:
     setup_seconds: float
     seconds_per_answer: float | None
     known: bool = True
+    remote: bool = False
+    usd_per_answer: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ def price(needs: Needs, costs: Costs, monthly_requests: int) -> Price:
     one_training = _times(machine, needs.setup_seconds / 3600)
     answer = needs.seconds_per_answer
     per_request = None if answer is None else _times(machine, answer / 3600)
+    if needs.remote:
+        per_request = needs.usd_per_answer
     return Price(
         curation=_times(costs.person_hour_usd, hours),
         training=one_training,

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 
 from assay.agent.agent import Agent
+from assay.agent.consent import check_consent
 from assay.agent.engines import Engines
 from assay.agent.runtime import assemble
 from assay.config import Config
@@ -78,6 +79,7 @@ class Bench:
     def measure(self, agent: Agent, examples: Sequence[Example]) -> Measurement:
         """Let an agent answer examples (finished batches are kept and reused), and grade."""
         requests = assemble(agent, examples, self.store)
+        check_consent(agent.model, self.engines.providers, requests, self.progress)
         answers = run(
             requests,
             self.engines.for_agent(agent),

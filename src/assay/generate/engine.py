@@ -64,6 +64,8 @@ class Answer:
         logprob: sum of the log-probabilities (natural log) of the generated tokens, or None.
         error: the reason when finish is `error`.
         tokens: of the text, where they were asked for and are known; the stop token is not told.
+        cached_tokens: of the prompt, those that a provider had cached; None where it does not tell.
+        reasoning_tokens: of the completion, those that are not shown; None likewise.
     """
 
     text: str
@@ -73,6 +75,8 @@ class Answer:
     logprob: float | None = None
     error: str | None = None
     tokens: tuple[AnswerToken, ...] | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Answer:

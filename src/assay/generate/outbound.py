@@ -1,29 +1,62 @@
-"""The way out of this machine: a provider's key, and which addresses may be spoken to.
+"""The way out of this machine: which addresses may be spoken to, and one HTTP request to them.
 
 A name is resolved here, every address it has is checked, and the connection goes to an address that
 was checked: a name that resolves to something else a moment later gains nothing. Redirects are
-never followed. The key is read when it is needed; it is in no message, log or result.
+never followed. It is the standard library's HTTP client with a socket that keeps time: every
+read ends at the request's deadline, however slowly bytes drip.
 """
 
 from __future__ import annotations
 
+import http.client
+import io
 import ipaddress
 import os
 import re
+import select
 import socket
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property, partial
 from pathlib import Path
+from threading import Lock
+from typing import Any
+from urllib.parse import unquote, urlencode, urlsplit
 
-import httpx
+import certifi
 
 from assay.config import Provider
 from assay.errors import ConfigError
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+MOST_BYTES = 16 * 2**20
+"""Of one answer's body."""
+_CHUNK = 1 << 16
+_IDLE = 32  # connections kept open
 _KEY = re.compile(r"[!-~]+")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_EMBEDDING = tuple(ipaddress.ip_network(n) for n in ("::/96", "64:ff9b::/96", "::ffff:0:0:0/96"))
+"""IPv6 networks whose last 32 bits are an IPv4 address: compatible, NAT64, translated."""
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class WireError(Exception):
+    """A request without a whole reply.
+
+    Attributes:
+        reason: fit to be shown.
+        reached: False where it certainly never came to the other side.
+    """
+
+    def __init__(self, reason: str, *, reached: bool = True) -> None:
+        super().__init__(reason)
+        self.reason, self.reached = reason, reached
 
 
 def read_key(name: str, provider: Provider) -> str | None:
-    """The provider's key; None where the configuration names none.
+    """The key from where the configuration says; None where it says nothing.
 
     Raises:
         ConfigError: what was named holds no key; the message never repeats what it holds.
@@ -51,70 +84,380 @@ def read_key(name: str, provider: Provider) -> str | None:
     return key
 
 
-class GuardedTransport(httpx.HTTPTransport):
-    """Speaks to the addresses that a provider may have, and to no other.
+class Reply:
+    """What came back. `close` it, or read it to its end: only then is its connection free again."""
 
-    Public addresses over https; with `private_network` loopback and private ones too, and those
-    over plain http as well. Link-local addresses, where clouds keep their metadata, never.
+    def __init__(self, response: http.client.HTTPResponse, line: _Line, free: Callable[[], None]):
+        self.status = response.status
+        self._response, self._line, self._free = response, line, free
+        self._over, self._lock = False, Lock()
+
+    def header(self, name: str) -> str:
+        """A header's value, "" where there is none."""
+        return self._response.headers.get(name) or ""
+
+    def parts(self) -> Iterator[bytes]:
+        """The body as it comes.
+
+        Raises:
+            WireError: it is cut, too large, or silent for too long.
+        """
+        size = 0
+        try:
+            while part := self._response.read1(_CHUNK):
+                size += len(part)
+                if size > MOST_BYTES:
+                    raise WireError("the answer is larger than 16 MiB")
+                yield part
+            if self._response.length:  # bytes that were announced and never came
+                raise WireError("the answer was cut")
+        except TimeoutError:
+            raise WireError(self._line.silence()) from None
+        except (http.client.HTTPException, OSError, ValueError):
+            raise WireError("the answer was cut") from None
+        with self._lock:
+            over, self._over = self._over, True
+        if not over:
+            self._free()
+
+    def read(self) -> bytes:
+        """The whole body; raises as `parts` does."""
+        return b"".join(self.parts())
+
+    def stall_after(self, seconds: float) -> None:
+        """From now on silence alone is limited, not the time of the whole reply."""
+        self._line.limit(None, seconds)
+
+    def close(self) -> None:
+        """Hang up, unless it was read to its end. May be called from any thread."""
+        with self._lock:  # afterwards the connection may be another request's
+            over, self._over = self._over, True
+        if not over:
+            self._line.hang_up()
+
+
+class Outbound:
+    """Requests to one provider, over connections that are kept open between them.
+
+    Public addresses over https; those of `private_network` over plain http as well. Link-local
+    addresses, where clouds keep their metadata, never.
     """
 
     def __init__(self, name: str, provider: Provider) -> None:
-        super().__init__(limits=httpx.Limits(max_connections=provider.concurrency), trust_env=False)
-        self._name, self._private = name, provider.private_network
+        self._name, self._provider = name, provider
+        parts = urlsplit(provider.origin)
+        self._host, self._port = str(parts.hostname), int(parts.port or 0)
+        self._https = parts.scheme == "https"
+        base = urlsplit(provider.base_url).path
+        self._path = {path: base + path for path in ("/chat/completions", "/messages", "/models")}
+        self._query = f"?{urlencode(provider.query)}" if provider.query else ""
+        shown = f"[{self._host}]" if ":" in self._host else self._host
+        standard = self._port == (443 if self._https else 80)
+        self._host_header = shown if standard else f"{shown}:{self._port}"
+        private = provider.private_network
+        self._private: bool | tuple[_Network, ...] = (
+            private if isinstance(private, bool) else tuple(map(ipaddress.ip_network, private))
+        )
+        self._idle: list[_Connection] = []
+        self._lock = Lock()
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request to the first of the host's addresses that takes it.
+    def send(
+        self,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        within_s: float,
+    ) -> Reply:
+        """Send a request (POST with a body, else GET) and wait for the head of its reply.
+
+        Args:
+            path: below the provider's base_url.
+            within_s: for all of the reply, unless `Reply.stall_after` is called.
 
         Raises:
-            ConfigError: the host has an address that is not allowed.
-            httpx.TransportError: it has none, or none could be reached.
+            ConfigError: the address is not allowed, or a certificate cannot be read.
+            WireError: no reply came.
         """
-        host, url = request.url.host, request.url
-        addresses = _resolve(host, url.port or (443 if url.scheme == "https" else 80))
-        for address in addresses:
-            if not allowed(address, private=self._private, public=url.scheme == "https"):
-                raise ConfigError(
-                    f"{host} is at {address}, which is no public address"
-                    + (" and https is needed there." if self._private else "."),
-                    where=f"assay.yaml, providers.{self._name}.base_url",
-                    fix="If it is meant, set private_network: true for this provider."
-                    if not self._private
-                    else "Use https for public addresses.",
-                )
-        request.extensions = {**request.extensions, "sni_hostname": host}
-        for address in addresses[:-1]:
-            request.url = url.copy_with(host=address)
+        target = self._path[path] + self._query
+        sent = {"Host": self._host_header, "Accept": "application/json, text/event-stream"}
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        sent |= {**self.headers, **headers}
+        deadline = time.monotonic() + within_s
+        method = "GET" if body is None else "POST"
+        while True:
+            connection = self._taken()
+            fresh = connection is None
+            if connection is None:
+                connection = self._connected(deadline, within_s)
+            line = connection.line
+            line.limit(deadline, within_s)
             try:
-                return super().handle_request(request)
-            except (httpx.ConnectError, httpx.ConnectTimeout):
-                continue
-        request.url = url.copy_with(host=addresses[-1])
-        return super().handle_request(request)
+                connection.request(method, target, body, sent)
+                response = connection.getresponse()
+            except (http.client.RemoteDisconnected, ConnectionError):
+                line.hang_up()
+                if fresh:
+                    raise WireError("the answer was cut") from None
+                continue  # the other side had closed an idle connection
+            except TimeoutError:
+                line.hang_up()
+                raise WireError(f"no answer within {within_s:g} s") from None
+            except (http.client.HTTPException, OSError, ValueError):
+                line.hang_up()
+                raise WireError("the answer was cut or is no HTTP") from None
+            free = line.hang_up if response.will_close else partial(self._put_back, connection)
+            return Reply(response, line, free)
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.line.hang_up()
+
+    def _taken(self) -> _Connection | None:
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                connection = self._idle.pop()
+            if connection.line.quiet():
+                return connection
+            connection.line.hang_up()
+
+    def _put_back(self, connection: _Connection) -> None:
+        with self._lock:
+            if len(self._idle) < _IDLE:
+                self._idle.append(connection)
+                return
+        connection.line.hang_up()
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """Those of the configuration, variables filled in."""
+        where = f"assay.yaml, providers.{self._name}.headers"
+        return {n: _filled(text, where) for n, text in self._provider.headers.items()}
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        provider = self._provider
+        try:
+            context = ssl.create_default_context(cafile=certifi.where())
+            if provider.ca_file:
+                context.load_verify_locations(Path(provider.ca_file).expanduser())
+            if provider.client_cert:
+                key = provider.client_key
+                context.load_cert_chain(
+                    Path(provider.client_cert).expanduser(), Path(key).expanduser() if key else None
+                )
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"a certificate cannot be used ({error.strerror or error}).",
+                where=f"assay.yaml, providers.{self._name}",
+                fix="ca_file, client_cert and client_key name PEM files.",
+            ) from None
+        return context
+
+    def _connected(self, deadline: float, within_s: float) -> _Connection:
+        try:
+            raw = self._tunnel(deadline) if self._provider.proxy else self._dialled(deadline)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._https:
+                raw.settimeout(_left(deadline))
+                raw = self._tls.wrap_socket(raw, server_hostname=self._host)
+        except TimeoutError:
+            raise WireError(f"no connection within {within_s:g} s", reached=False) from None
+        except OSError as error:
+            raise WireError(f"cannot be reached ({_why(error)})", reached=False) from None
+        return _Connection(raw)
+
+    def _dialled(self, deadline: float) -> socket.socket:
+        """A connection to the first of the host's addresses that takes it."""
+        addresses = self._allowed_addresses()
+        for address in addresses[:-1]:
+            with suppress(OSError):
+                return socket.create_connection((address, self._port), _left(deadline))
+        return socket.create_connection((addresses[-1], self._port), _left(deadline))
+
+    def _allowed_addresses(self) -> list[str]:
+        addresses = _resolve(self._host, self._port)
+        for address in addresses:
+            if not allowed(address, private=self._private, public=self._https):
+                inside = not allowed(address, private=False, public=True)
+                raise ConfigError(
+                    f"{self._host} is at {address}, "
+                    + (
+                        "which is no public address that may be spoken to."
+                        if inside
+                        else "a public address, where https is needed."
+                    ),
+                    where=f"assay.yaml, providers.{self._name}.base_url",
+                    fix=f"If it is meant, list it: private_network: [{address}]."
+                    if inside
+                    else "Use https.",
+                )
+        return addresses
+
+    def _tunnel(self, deadline: float) -> socket.socket:
+        """Through the proxy, which resolves names that this machine cannot; those it can are checked.
+
+        The proxy itself may be anywhere: whoever wrote the configuration has named it.
+        """
+        where = f"assay.yaml, providers.{self._name}.proxy"
+        parts = urlsplit(_filled(str(self._provider.proxy), where))
+        if parts.scheme != "http" or not parts.hostname:
+            raise ConfigError("this is no proxy.", where=where, fix="Use http://host:port.")
+        with suppress(OSError):
+            self._allowed_addresses()
+        raw = socket.create_connection((parts.hostname, parts.port or 3128), _left(deadline))
+        target = self._host_header if ":" in self._host_header else f"{self._host_header}:443"
+        head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            head += f"Proxy-Authorization: Basic {b64encode(pair.encode()).decode()}\r\n"
+        line = _Line(raw)
+        line.limit(deadline, _left(deadline))
+        try:
+            line.sendall(f"{head}\r\n".encode())
+            response = http.client.HTTPResponse(line, method="CONNECT")  # type: ignore[arg-type]
+            response.begin()
+        except (http.client.HTTPException, ValueError):
+            raise OSError("the proxy's answer is no HTTP") from None
+        if response.status != 200:
+            raise OSError(f"the proxy answers HTTP {response.status}")
+        return raw
+
+
+class _Connection(http.client.HTTPConnection):
+    """One that is connected already, to an address that was checked."""
+
+    auto_open = 0
+
+    def __init__(self, raw: socket.socket) -> None:
+        super().__init__("checked.invalid")
+        self.line = _Line(raw)
+        self.sock = self.line
+
+
+class _Line:
+    """A socket as `http.client` uses one, that keeps time."""
+
+    def __init__(self, raw: socket.socket) -> None:
+        self._raw = raw
+        self._deadline: float | None = None
+        self._silence = 60.0
+
+    def limit(self, deadline: float | None, silence: float) -> None:
+        """Nothing is waited for past `deadline` (monotonic), nor longer than `silence` seconds."""
+        self._deadline, self._silence = deadline, silence
+
+    def silence(self) -> str:
+        """What to say when time has run out."""
+        if self._deadline is None:
+            return f"silent for {self._silence:g} s"
+        return f"no whole answer within {self._silence:g} s"
+
+    def sendall(self, data: Any) -> None:
+        self._keep_time()
+        self._raw.sendall(data)
+
+    def makefile(self, *_: Any) -> io.BufferedReader:
+        return io.BufferedReader(_Reading(self), _CHUNK)
+
+    def recv_into(self, buffer: Any) -> int:
+        self._keep_time()
+        return self._raw.recv_into(buffer)
+
+    def quiet(self) -> bool:
+        """Whether an idle connection is as it should be: open, and with nothing to say."""
+        try:
+            poll = select.poll()
+            poll.register(self._raw, select.POLLIN)
+            return not poll.poll(0)
+        except (OSError, ValueError):
+            return False
+
+    def hang_up(self) -> None:
+        with suppress(OSError):
+            self._raw.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
+        with suppress(OSError):
+            self._raw.close()
+
+    def close(self) -> None:
+        """`http.client` says this where a reply will end the connection, before it is read."""
+
+    def _keep_time(self) -> None:
+        left = self._silence
+        if self._deadline is not None:
+            left = min(left, _left(self._deadline))
+        self._raw.settimeout(left)
+
+
+class _Reading(io.RawIOBase):
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._line.recv_into(buffer)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or 'failed'}"
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _filled(text: str, where: str) -> str:
+    """`${NAME}` replaced by the variable's value."""
+
+    def value(found: re.Match[str]) -> str:
+        given = os.environ.get(found[1])
+        if not given or not given.isprintable() or not given.isascii():
+            raise ConfigError(f"the variable {found[1]} is empty or no plain text.", where=where)
+        return given
+
+    return _VARIABLE.sub(value, text)
 
 
 def _resolve(host: str, port: int) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpx.ConnectError(f"{host} cannot be found ({error})") from None
+    except UnicodeError:
+        raise OSError(f"{host} cannot be found") from None
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def allowed(address: str, *, private: bool, public: bool) -> bool:
+def allowed(address: str, *, private: bool | Sequence[_Network], public: bool) -> bool:
     """Whether a numeric address may be spoken to.
 
     Args:
-        private: loopback and private addresses may be.
+        private: loopback and private addresses may be; or the networks that may be.
         public: addresses of the public network may be.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
+    if isinstance(ip, ipaddress.IPv6Address) and not (ip.is_loopback or ip.is_unspecified):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if ip in _NAT64:
+        if any(ip in network for network in _EMBEDDING):
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         ip = inner or ip
     if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
         return False
+    if not isinstance(private, bool) and any(ip in network for network in private):
+        return True
     if ip.is_loopback or ip.is_private:
-        return private
+        return private is True
     return public and ip.is_global

@@ -1,46 +1,67 @@
-"""Answers from any endpoint that speaks OpenAI's chat completions.
+"""Answers from a provider's model, whole for a comparison or piece by piece for a server.
 
     engine = RemoteEngine("openai", "gpt-4.1-mini", config.providers["openai"])
 
 A model is named `remote:PROVIDER/MODEL`. Nothing is known of the other side for sure: a count it
 does not give is None, never 0; an answer that is late, cut or no answer at all comes back with
-finish `error` after bounded retries.
+finish `error` after bounded retries, or as an error where it is served. A stream is begun again
+only while none of it was passed on.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import random
-import re
+import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from threading import Event, Lock
 from typing import Any
 
-import httpx
-
 from assay.config import REMOTE, Provider
 from assay.data.privacy import mask
-from assay.errors import ConfigError
-from assay.generate.engine import Answer, AnswerToken, Request
-from assay.generate.outbound import GuardedTransport, read_key
+from assay.errors import ConfigError, ModelError, UsageError
+from assay.example import Message
+from assay.generate import anthropic_wire, openai_wire
+from assay.generate.engine import Answer, Request
+from assay.generate.outbound import Outbound, Reply, WireError, read_key
+from assay.generate.serving import BusyError, End, Piece, Sampling
+from assay.generate.wire import (
+    Ask,
+    NoAnswerError,
+    Said,
+    events,
+    of_wire,
+    read_json,
+    refusal,
+    said,
+    whole_text,
+)
 from assay.progress import SILENT, Progress
 
-MOST_BYTES = 16 * 2**20
-"""Of one answer's body."""
 LONGEST_PAUSE_S = 60.0
 """A provider that asks to be left alone for longer has no answer for now."""
-MOST_LOGPROBS = 20
-"""Most tokens that OpenAI's protocol tells beside the chosen one."""
-_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_HOPELESS = frozenset({401, 403, 404})
+CONTEXT = 2**20
+"""Such engines count themselves what is too long."""
+_WIRES: dict[str, Any] = {"openai": openai_wire, "anthropic": anthropic_wire}
 _SHOWN = 200
-_ROUNDED = 1e-2  # a log-probability above 0 by less is rounding
+_DRAIN_S = 0.05  # what comes after an answer's end is not waited for
+_BUSY_S = 5.0  # until a provider that does not say when is asked again
+
+
+class RemoteError(ModelError):
+    """A provider's model did not answer.
+
+    Attributes:
+        charged: what came before it may have cost something all the same.
+    """
+
+    def __init__(self, reason: str, *, charged: bool = True) -> None:
+        super().__init__(reason)
+        self.charged = charged
 
 
 def split_reference(model: str) -> tuple[str, str]:
@@ -57,16 +78,6 @@ def split_reference(model: str) -> tuple[str, str]:
     return provider, name
 
 
-class _NoAnswerError(Exception):
-    """An attempt without an answer; `again` says whether another one may help."""
-
-    def __init__(
-        self, reason: str, *, again: bool, pause: float | None = None, hopeless: bool = False
-    ) -> None:
-        super().__init__(reason)
-        self.reason, self.again, self.pause, self.hopeless = reason, again, pause, hopeless
-
-
 @dataclass
 class _Call:
     """What the requests of one call of `answer` share.
@@ -81,35 +92,169 @@ class _Call:
     hopeless: str | None = None
 
 
+class Remote:
+    """One model of a provider: single attempts, and what is learned from them."""
+
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        provider: Provider,
+        *,
+        key: Callable[[], str | None] | None = None,
+        backoff_s: float = 1.0,
+    ) -> None:
+        self.name, self.model, self.provider, self.backoff_s = name, model, provider, backoff_s
+        self._key = key or (lambda: read_key(name, provider))
+        self._wire = _WIRES[provider.protocol]
+        self._outbound = Outbound(name, provider)
+        self._lock = Lock()
+        self._refused: frozenset[str] = frozenset()  # parameters that this endpoint does not know
+        self._not_before = 0.0
+
+    @property
+    def reference(self) -> str:
+        """`remote:PROVIDER/MODEL`."""
+        return f"{REMOTE}{self.name}/{self.model}"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._outbound.close()
+
+    def send(self, ask: Ask, key: str | None, *, stream: bool) -> Reply:
+        """One reply of status 200; parameters refused by name are left out from then on.
+
+        Raises:
+            NoAnswerError: there is none.
+        """
+        while True:
+            ask = replace(ask, refused=self._refused)
+            body = self._wire.body(ask, stream=stream)
+            try:
+                reply = self._outbound.send(
+                    self._wire.PATH,
+                    json.dumps(body, separators=(",", ":")).encode(),
+                    self._headers(key),
+                    within_s=self.provider.timeout_s,
+                )
+                if reply.status == 200:
+                    return reply
+                text = said(reply.read())
+            except WireError as error:
+                raise of_wire(error) from None
+            unknown = None
+            if reply.status in (400, 422):
+                unknown = self._wire.unknown_parameter(text, body)
+            if unknown is None or unknown in ask.refused:
+                headers = {"retry-after": reply.header("retry-after")}
+                raise refusal(reply.status, headers, text)
+            with self._lock:
+                self._refused |= {unknown}
+
+    def whole(self, ask: Ask, key: str | None) -> Said:
+        """One answer; raises NoAnswerError."""
+        reply = self.send(ask, key, stream=False)
+        try:
+            raw = reply.read()
+        except WireError as error:
+            raise of_wire(error) from None
+        finally:
+            reply.close()
+        answer: Said = self._wire.whole(read_json(raw, reply.header("content-type")), ask.sampling)
+        return answer
+
+    def pieces(self, reply: Reply, ask: Ask) -> Iterator[Piece | End]:
+        """Read a streamed reply; raises NoAnswerError."""
+        kind = reply.header("content-type")
+        try:
+            if kind.partition(";")[0].strip() != "text/event-stream":
+                # Endpoints that cannot stream answer whole.
+                answer = self._wire.whole(read_json(reply.read(), kind), ask.sampling)
+                if answer.text:
+                    yield Piece(answer.text)
+                usage = answer.usage
+                counts = usage.prompt, usage.completion, usage.cached, usage.reasoning
+                yield End(answer.finish, *counts, answer.calls, self.reference)
+                return
+            for item in self._wire.pieces(events(reply, self.provider.stall_s)):
+                yield replace(item, model=self.reference) if isinstance(item, End) else item
+        except WireError as error:
+            raise of_wire(error) from None
+        reply.stall_after(_DRAIN_S)  # read to its end, the connection lives on
+        with suppress(WireError):
+            reply.read()
+        reply.close()
+
+    def wait(self, failure: NoAnswerError, attempt: int) -> float | None:
+        """Seconds until the next attempt; None where the provider asks for too many.
+
+        Args:
+            attempt: how many there have been.
+        """
+        pause: float = self.backoff_s * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
+        if failure.pause is None:
+            return pause
+        if failure.pause > LONGEST_PAUSE_S:
+            return None
+        self._not_before = max(self._not_before, time.monotonic() + failure.pause)
+        return failure.pause + pause * 0.1
+
+    def quiet_s(self) -> float:
+        """How long the provider has asked to be left alone still."""
+        return max(0.0, self._not_before - time.monotonic())
+
+    def key(self) -> str | None:
+        """Read now; raises ConfigError or SecretError."""
+        return self._key()
+
+    def shown(self, reason: str, key: str | None) -> str:
+        """One line, fit to be shown: without the key, whoever repeats it, and other secrets."""
+        if key is not None:
+            reason = reason.replace(key, "<key>")
+        return f"{self.name}: {whole_text(mask(' '.join(reason.split()))[:_SHOWN])}"
+
+    def _headers(self, key: str | None) -> dict[str, str]:
+        headers = {}
+        if self.provider.protocol == "anthropic":
+            headers["anthropic-version"] = anthropic_wire.VERSION
+        if key is not None:
+            own = self.provider.key_header
+            headers |= {own: key} if own else self._wire.key_headers(key)
+        return headers
+
+
 class RemoteEngine:
-    """An engine over one model of a provider.
+    """An `Engine` over one model of a provider.
 
     Args:
         name: of the provider, for messages.
         model: as the provider calls it.
+        key: where the key comes from; None: from where the configuration says.
         backoff_s: pause before the second attempt; doubled for each further one, up to half of it
             left to chance.
     """
 
     def __init__(
-        self, name: str, model: str, provider: Provider, *, backoff_s: float = 1.0
+        self,
+        name: str,
+        model: str,
+        provider: Provider,
+        *,
+        key: Callable[[], str | None] | None = None,
+        backoff_s: float = 1.0,
     ) -> None:
-        self.name, self.model, self.provider, self.backoff_s = name, model, provider, backoff_s
-        self._client = httpx.Client(
-            transport=GuardedTransport(name, provider),
-            timeout=provider.timeout_s,
-            follow_redirects=False,
-            trust_env=False,
-            headers={"Accept-Encoding": "identity", "Accept": "application/json"},
-        )
-        self._lock = Lock()
-        self._refused: set[str] = set()  # parameters that this endpoint does not know
-        self._not_before = 0.0
+        self._remote = Remote(name, model, provider, key=key, backoff_s=backoff_s)
+        self.provider = provider
 
     @property
     def identity(self) -> dict[str, str]:
         """All that is known of what can change an answer and is not in the request."""
-        return {"engine": "remote", "base_url": self.provider.base_url, "model": self.model}
+        told = {
+            "engine": "remote",
+            "base_url": self.provider.base_url,
+            "model": self._remote.model,
+        }
+        return told if self.provider.protocol == "openai" else told | {"protocol": "anthropic"}
 
     def prompt_length(self, request: Request) -> int:
         """0: the provider counts."""
@@ -124,15 +269,10 @@ class RemoteEngine:
             ConfigError: there is no key where the configuration says, the address is not allowed,
                 or a request has a closed list of answers, which the protocol cannot enforce.
         """
-        if any(request.choices is not None for request in requests):
-            raise ConfigError(
-                "a model at a provider cannot be held to a closed list of answers.",
-                where=f"{REMOTE}{self.name}/{self.model}",
-                fix="Set generate.constrained: off for it.",
-            )
-        call = _Call(read_key(self.name, self.provider))
+        _check_free(self._remote.reference, any(r.choices is not None for r in requests))
+        call = _Call(self._remote.key())
         with (
-            progress.task(f"asking {self.name}", len(requests), "answers") as task,
+            progress.task(f"asking {self._remote.name}", len(requests), "answers") as task,
             ThreadPoolExecutor(self.provider.concurrency) as workers,
         ):
             running = [workers.submit(self._answer, request, call) for request in requests]
@@ -149,252 +289,169 @@ class RemoteEngine:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._remote.close()
 
     def _answer(self, request: Request, call: _Call) -> Answer:
-        attempt = 0
+        remote, attempt = self._remote, 0
+        ask = Ask(remote.model, request.messages, request.tools, _sampling(request))
         while True:
             if call.hopeless is not None:
                 return _failed(call.hopeless)
-            if call.stop.wait(max(0.0, self._not_before - time.monotonic())):
-                return _failed(f"{self.name}: stopped")
+            if call.stop.wait(remote.quiet_s()):
+                return _failed(f"{remote.name}: stopped")
             try:
-                return _read_answer(self._ask(request, call.key), request)
-            except _NoAnswerError as failure:
-                reason = f"{self.name}: {_clean(failure.reason, call.key)}"
+                return _answer_of(remote.whole(ask, call.key))
+            except NoAnswerError as failure:
+                reason = remote.shown(failure.reason, call.key)
                 if failure.hopeless:
                     call.hopeless = reason
                 attempt += 1
                 if not failure.again or attempt > self.provider.retries:
                     return _failed(reason)
-                pause = self.backoff_s * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
-                if failure.pause is not None:
-                    if failure.pause > LONGEST_PAUSE_S:
-                        return _failed(f"{reason}; it asks for {failure.pause:.0f} s of silence")
-                    self._not_before = max(self._not_before, time.monotonic() + failure.pause)
-                    pause = failure.pause + pause * 0.1
+                pause = remote.wait(failure, attempt)
+                if pause is None:
+                    return _failed(f"{reason}; it asks for {failure.pause:.0f} s of silence")
                 if call.stop.wait(pause):
-                    return _failed(f"{self.name}: stopped")
+                    return _failed(f"{remote.name}: stopped")
 
-    def _ask(self, request: Request, key: str | None) -> dict[str, Any]:
-        """The reply's JSON; parameters that the endpoint refuses by name are left out from then on.
 
-        `max_tokens` is then called `max_completion_tokens`, as newer models of OpenAI want it.
-        """
-        while True:
-            with self._lock:
-                refused = frozenset(self._refused)
-            body = _body(self.model, request, refused)
-            status, headers, raw = self._post(body, key)
-            if status == 200:
-                return _json(raw, headers)
-            said = _said(raw)
-            unknown = _unknown_parameter(said, body) if status in (400, 422) else None
-            if unknown is None or unknown in refused:
-                raise _refusal(status, headers, said)
-            with self._lock:
-                self._refused.add(unknown)
+class RemoteServing:
+    """A `ServingEngine` over one model of a provider.
 
-    def _post(self, body: dict[str, Any], key: str | None) -> tuple[int, httpx.Headers, bytes]:
-        """Status, headers and body of one reply, within time and size."""
-        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        limit = self.provider.timeout_s
-        deadline = time.monotonic() + limit
+    Args:
+        retries: attempts after the first; None: those of the provider.
+    """
+
+    context_length = CONTEXT
+
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        provider: Provider,
+        *,
+        key: Callable[[], str | None] | None = None,
+        retries: int | None = None,
+        backoff_s: float = 0.5,
+    ) -> None:
+        self._remote = Remote(name, model, provider, key=key, backoff_s=backoff_s)
+        self._retries = provider.retries if retries is None else retries
+
+    def chat(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
+    ) -> Iterator[Piece | End]:
+        """See `ServingEngine`; raises RemoteError where no answer came, or it broke off."""
+        _check_free(self._remote.reference, sampling.choices is not None)
+        if sampling.logprobs is not None and self._remote.provider.protocol == "anthropic":
+            raise UsageError("this model's provider tells no logprobs.")
+        if sampling.seed is None and sampling.temperature > 0:
+            sampling = replace(sampling, seed=secrets.randbits(31))
+        ask = Ask(self._remote.model, messages, tools, sampling)
+        return _Stream(self._remote, ask, self._retries)
+
+    def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+        """Refused: providers answer conversations only."""
+        raise UsageError("a model at a provider answers conversations only.")
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self._remote.close()
+
+
+class _Stream(Iterator[Piece | End]):
+    """One answer as it comes. Closing it hangs up at once, from whichever thread."""
+
+    def __init__(self, remote: Remote, ask: Ask, retries: int) -> None:
+        self._remote, self._ask, self._retries = remote, ask, retries
+        self._key = remote.key()
+        self._reply: Reply | None = None
+        self._items: Iterator[Piece | End] | None = None
+        self._stop = Event()
+        self._charged = False
+
+    def __next__(self) -> Piece | End:
+        if self._stop.is_set():
+            raise StopIteration
         try:
-            with self._client.stream(
-                "POST", f"{self.provider.base_url}/chat/completions", json=body, headers=headers
-            ) as reply:
-                parts, size = [], 0
-                for part in reply.iter_bytes():
-                    size += len(part)
-                    parts.append(part)
-                    if size > MOST_BYTES:
-                        raise _NoAnswerError("the answer is larger than 16 MiB", again=False)
-                    if time.monotonic() > deadline:
-                        raise _NoAnswerError(f"no whole answer within {limit:g} s", again=True)
-                return reply.status_code, reply.headers, b"".join(parts)
-        except httpx.TimeoutException:
-            raise _NoAnswerError(f"no answer within {limit:g} s", again=True) from None
-        except httpx.RemoteProtocolError:
-            raise _NoAnswerError("the answer was cut", again=True) from None
-        except httpx.HTTPError as error:
-            raise _NoAnswerError(f"cannot be reached ({error})", again=True) from None
+            return self._begun() if self._items is None else next(self._items)
+        except NoAnswerError as failure:
+            self._hang_up()
+            charged = self._charged or failure.charged
+            reason = self._remote.shown(failure.reason, self._key)
+            if failure.busy and not charged:
+                raise BusyError(reason, failure.pause or _BUSY_S) from None
+            raise RemoteError(reason, charged=charged) from None
+
+    def close(self) -> None:
+        """Nobody reads on."""
+        self._stop.set()
+        self._hang_up()
+
+    def _begun(self) -> Piece | End:
+        """The first item, after as many attempts as it takes and are allowed."""
+        attempt = 0
+        while True:
+            if self._stop.wait(self._remote.quiet_s()):
+                raise StopIteration
+            try:
+                self._reply = self._remote.send(self._ask, self._key, stream=True)
+                items = self._remote.pieces(self._reply, self._ask)
+                first = next(items)
+                self._items = items
+                return first
+            except NoAnswerError as failure:
+                self._hang_up()
+                if self._stop.is_set():
+                    raise StopIteration from None
+                self._charged |= failure.charged
+                attempt += 1
+                if not failure.again or attempt > self._retries:
+                    raise
+                pause = self._remote.wait(failure, attempt)
+                if pause is None:
+                    raise
+                if self._stop.wait(pause):
+                    raise StopIteration from None
+
+    def _hang_up(self) -> None:
+        if self._reply is not None:
+            self._reply.close()
+
+
+def _check_free(model: str, held: bool) -> None:
+    if held:
+        raise ConfigError(
+            "a model at a provider cannot be held to a closed list of answers.",
+            where=model,
+            fix="Set generate.constrained: off for it.",
+        )
+
+
+def _sampling(request: Request) -> Sampling:
+    return Sampling(
+        max_new_tokens=request.max_new_tokens,
+        temperature=request.temperature,
+        seed=request.seed,
+        schema=request.schema,
+        logprobs=request.logprobs,
+    )
+
+
+def _answer_of(answer: Said) -> Answer:
+    if answer.calls and not answer.text:
+        raise NoAnswerError("answers with a tool call, which is no text", again=False)
+    tokens, usage = answer.tokens, answer.usage
+    return Answer(
+        text=answer.text,
+        finish=answer.finish,
+        prompt_tokens=usage.prompt,
+        completion_tokens=usage.completion,
+        logprob=None if tokens is None else sum(token.logprob for token in tokens),
+        tokens=tokens,
+        cached_tokens=usage.cached,
+        reasoning_tokens=usage.reasoning,
+    )
 
 
 def _failed(reason: str) -> Answer:
     return Answer(text="", finish="error", error=reason)
-
-
-def _clean(text: str, key: str | None) -> str:
-    """One line, fit to be shown: without the key, whoever repeats it, and without other secrets."""
-    if key is not None:
-        text = text.replace(key, "<key>")
-    return _whole(mask(" ".join(text.split()))[:_SHOWN])
-
-
-def _whole(text: str) -> str:
-    """The text with `?` for half characters (lone surrogates), which JSON can spell."""
-    return text.encode(errors="replace").decode()
-
-
-def _body(model: str, request: Request, refused: frozenset[str]) -> dict[str, Any]:
-    messages = [message.to_dict() for message in request.messages]
-    for message in messages:
-        message.pop("weight", None)
-    limit = "max_completion_tokens" if "max_tokens" in refused else "max_tokens"
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": messages,
-        limit: request.max_new_tokens,
-        "temperature": request.temperature,
-    }
-    if request.temperature > 0 and "seed" not in refused:
-        body["seed"] = request.seed
-    if request.tools:
-        body["tools"] = list(request.tools)
-    if request.schema is not None:
-        body["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": "answer", "schema": request.schema},
-        }
-    if request.logprobs is not None and not refused & {"logprobs", "top_logprobs"}:
-        body |= {"logprobs": True, "top_logprobs": min(request.logprobs, MOST_LOGPROBS)}
-    return body
-
-
-def _unknown_parameter(said: str, body: dict[str, Any]) -> str | None:
-    """A parameter that the endpoint has refused and that can be done without."""
-    if "max_tokens" in body and "max_completion_tokens" in said:
-        return "max_tokens"
-    for name in ("top_logprobs", "logprobs", "seed"):
-        if name in body and re.search(rf"\b{name}\b", said):
-            return name
-    return None
-
-
-def _refusal(status: int, headers: httpx.Headers, said: str) -> _NoAnswerError:
-    if status in (401, 403):  # what these say may repeat the key in part
-        return _NoAnswerError(f"HTTP {status}: the key is refused", again=False, hopeless=True)
-    if 300 <= status < 400:
-        return _NoAnswerError(
-            f"HTTP {status}: sends elsewhere, which is never followed; check base_url", again=False
-        )
-    reason = f"HTTP {status}" + (f": {said}" if said else "")
-    return _NoAnswerError(
-        reason,
-        again=status in _AGAIN,
-        pause=_retry_after(headers) if status in _AGAIN else None,
-        hopeless=status in _HOPELESS,
-    )
-
-
-def _retry_after(headers: httpx.Headers) -> float | None:
-    """Seconds, from a number or a date; None where there is none that can be read."""
-    raw = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", raw):
-        return float(raw)
-    try:
-        date = parsedate_to_datetime(raw)
-    except ValueError:
-        return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())
-
-
-def _said(raw: bytes) -> str:
-    """What an error reply says, in OpenAI's form or as plain text; pages of HTML say nothing."""
-    text = raw[:20_000].decode("utf-8", "replace").strip()
-    try:
-        tree = json.loads(text)
-    except ValueError:
-        return "" if text.startswith("<") else text
-    inner = tree.get("error", tree) if isinstance(tree, dict) else tree
-    if isinstance(inner, dict):
-        parts = [inner.get("message") or inner.get("detail"), inner.get("param")]
-        return " ".join(str(part) for part in parts if part)
-    return str(inner)
-
-
-def _json(raw: bytes, headers: httpx.Headers) -> dict[str, Any]:
-    kind = headers.get("content-type", "").partition(";")[0].strip() or "nothing named"
-    try:
-        tree = json.loads(raw)
-    except (ValueError, RecursionError):
-        if kind in ("application/json", "nothing named"):
-            raise _NoAnswerError("the answer is cut or no JSON", again=True) from None
-        raise _NoAnswerError(
-            f"answers with {kind}, not JSON; check base_url", again=False
-        ) from None
-    if not isinstance(tree, dict):
-        raise _NoAnswerError("the answer is no JSON object", again=True)
-    if "error" in tree and not tree.get("choices"):  # some gateways say 200 all the same
-        raise _NoAnswerError(_said(raw) or "an error without a reason", again=True)
-    return tree
-
-
-def _read_answer(tree: dict[str, Any], request: Request) -> Answer:
-    """The first choice. Held back by a filter is an answer, too: what there is of it."""
-    try:
-        choice = tree["choices"][0]
-        message = choice["message"]
-        text, calls = _text(message.get("content")), message.get("tool_calls")
-    except (KeyError, IndexError, TypeError, AttributeError):
-        raise _NoAnswerError("the answer has no message", again=True) from None
-    if calls and not text:
-        raise _NoAnswerError("answers with a tool call, which is no text", again=False)
-    usage = tree.get("usage")
-    tokens = None if request.logprobs is None else _tokens(choice.get("logprobs"), text)
-    return Answer(
-        text=text,
-        finish="length" if choice.get("finish_reason") == "length" else "stop",
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        completion_tokens=_count(usage, "completion_tokens"),
-        logprob=None if tokens is None else sum(token.logprob for token in tokens),
-        tokens=tokens,
-    )
-
-
-def _text(content: Any) -> str:
-    """A message's text; some endpoints send a list of parts."""
-    if isinstance(content, list):
-        parts = (str(part.get("text") or "") for part in content if isinstance(part, dict))
-        return _whole("".join(parts))
-    return _whole(content) if isinstance(content, str) else ""
-
-
-def _count(usage: Any, name: str) -> int | None:
-    value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _tokens(logprobs: Any, text: str) -> tuple[AnswerToken, ...] | None:
-    """The tokens with their log-probabilities; None unless they spell the text."""
-    try:
-        tokens = tuple(
-            AnswerToken(
-                _bytes(one).hex(),
-                _logprob(one),
-                tuple(
-                    (_bytes(other).hex(), _logprob(other))
-                    for other in one.get("top_logprobs") or ()
-                ),
-            )
-            for one in logprobs["content"]
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        return None
-    spelled = b"".join(bytes.fromhex(token.bytes) for token in tokens)
-    return tokens if tokens and spelled == text.encode() else None
-
-
-def _logprob(token: dict[str, Any]) -> float:
-    """At most 0, whatever was rounded; raises ValueError where it is none at all."""
-    value = float(token["logprob"])
-    if not -math.inf < value < _ROUNDED:
-        raise ValueError
-    return min(value, 0.0)
-
-
-def _bytes(token: dict[str, Any]) -> bytes:
-    raw = token.get("bytes")
-    return bytes(raw) if isinstance(raw, list) else str(token["token"]).encode()

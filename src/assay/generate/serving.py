@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from assay.errors import ModelError
-from assay.example import Message
+from assay.example import Message, ToolCall
 
 
 class BusyError(ModelError):
@@ -41,6 +41,8 @@ class Sampling:
         schema: JSON Schema that the answer must follow.
         json_object: the answer must be some JSON object.
         choices: the answer must be one of these texts.
+        tool_choice: `required`, or the name of the tool that must be called; an engine that reads
+            calls out of the text follows `schema` instead, which then is the call's.
     """
 
     max_new_tokens: int | None = None
@@ -55,6 +57,7 @@ class Sampling:
     schema: dict[str, Any] | None = field(default=None, hash=False)
     json_object: bool = False
     choices: tuple[str, ...] | None = None
+    tool_choice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +90,23 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The last thing that a stream yields.
+    """The last thing that a stream yields. What the engine does not count is None, never 0.
 
     Attributes:
         finish: `stop`: the model or a stop text ended it; `length`: cut at the limit.
         cached_tokens: of the prompt, those whose keys and values were reused.
+        reasoning_tokens: of the completion, those that are not shown.
+        calls: tools called by an engine that has calls of their own beside the text.
+        model: `remote:PROVIDER/MODEL` where a provider's model has answered.
     """
 
     finish: Literal["stop", "length"]
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int = 0
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cached_tokens: int | None = 0
+    reasoning_tokens: int | None = 0
+    calls: tuple[ToolCall, ...] = ()
+    model: str | None = None
 
 
 class ServingEngine(Protocol):

@@ -51,7 +51,7 @@ class WholeAnswers:
         if answer.finish == "error":
             raise ModelError(answer.error or "the model did not answer.")
         yield Piece(answer.text)
-        yield End(answer.finish, answer.prompt_tokens or 0, answer.completion_tokens or 0)
+        yield End(answer.finish, answer.prompt_tokens, answer.completion_tokens)
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Refused: such an engine knows conversations only."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -14,7 +14,7 @@ from assay.agent.versions import user
 from assay.errors import AssayError, UsageError
 from assay.store.audit import audit
 from assay.store.store import Store
-from assay.store.tables import ApiKeyRow, now
+from assay.store.tables import ApiKeyRow, BudgetRow, now
 
 SCOPES = ("admin", "chat", "files", "fine_tuning", "releases", "knowledge", "traces")
 """What a key may be good for; `admin` is good for everything in its project."""
@@ -28,6 +28,7 @@ class ApiKey:
     Attributes:
         hint: its last characters, to tell keys apart.
         revoked: when it ceased to be good, or None.
+        budgeted: what it may spend at providers is limited.
     """
 
     id: str
@@ -37,6 +38,7 @@ class ApiKey:
     scopes: tuple[str, ...]
     created: datetime
     revoked: datetime | None
+    budgeted: bool = False
 
 
 def create_key(
@@ -81,7 +83,9 @@ def find_key(store: Store, secret: str) -> ApiKey | None:
     query = select(ApiKeyRow).where(ApiKeyRow.hash == _hash(secret), ApiKeyRow.revoked.is_(None))
     with store.session() as session:
         row = session.scalar(query)
-        return None if row is None else _key(row)
+        if row is None:
+            return None
+        return replace(_key(row), budgeted=session.get(BudgetRow, row.id) is not None)
 
 
 def list_keys(store: Store, project: str | None = None) -> list[ApiKey]:

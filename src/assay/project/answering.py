@@ -25,7 +25,8 @@ class Wishes:
     """What a client says about the answer; None: it says nothing.
 
     Attributes:
-        schema, json_object: see `Sampling`; they come from `response_format` or a forced tool.
+        schema, json_object, tool_choice: see `Sampling`; they come from `response_format` or a
+            forced tool.
     """
 
     max_new_tokens: int | None = None
@@ -39,6 +40,7 @@ class Wishes:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     schema: dict[str, Any] | None = None
     json_object: bool = False
+    tool_choice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,8 @@ class Answered:
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...]
     answers: tuple[tuple[str, tuple[ToolCall, ...]], ...]
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
     seconds: float
 
 
@@ -91,6 +93,7 @@ def sampling_of(wishes: Wishes) -> Sampling:
         logit_bias=wishes.logit_bias,
         schema=wishes.schema,
         json_object=wishes.json_object,
+        tool_choice=wishes.tool_choice,
     )
 
 

@@ -22,6 +22,7 @@ PREFILL_TOKENS_PER_S = 1200.0
 DECODE_TOKENS_PER_S = 300.0
 TRAIN_TOKENS_PER_S = 800.0
 CLASSICAL_SECONDS = 5.0
+REMOTE_SECONDS = 0.5  # of an answer of a provider, a few at once
 EMBED_TEXTS_PER_S = 250.0
 THROUGHPUT_PROMPTS = 24
 LATENCY_PROMPTS = 7
@@ -141,6 +142,9 @@ def _seconds(name: str, config: Config, sizes: Sizes, scale: float) -> float:
     building = _building(name, config, sizes, scale)
     if name.startswith("baseline"):
         return building
+    if name == "remote":
+        asked = sizes.holdout + THROUGHPUT_PROMPTS + LATENCY_PROMPTS
+        return building + asked * REMOTE_SECONDS
     shown = _shown(name, config)[-1]
     timed = _answers(sizes, shown, scale, THROUGHPUT_PROMPTS)
     timed += LATENCY_PROMPTS * ONE_BY_ONE * answer_seconds(sizes, shown, scale)
@@ -151,6 +155,8 @@ def _seconds(name: str, config: Config, sizes: Sizes, scale: float) -> float:
 def _building(name: str, config: Config, sizes: Sizes, scale: float) -> float:
     if name.startswith("baseline"):
         return CLASSICAL_SECONDS
+    if name == "remote":
+        return len(_shown(name, config)) * sizes.validation * REMOTE_SECONDS
     extra = 0.0
     if name == "few-shot-nearest":
         extra = sizes.train / EMBED_TEXTS_PER_S

@@ -41,6 +41,7 @@ from assay.project.versions import removed_rows, trained_on
 from assay.store.store import Store
 
 if TYPE_CHECKING:
+    from assay.agent.providers import Providers
     from assay.chat.template import Template
     from assay.project.train import Swept, Trained
     from assay.release.export import Exported
@@ -209,6 +210,7 @@ class Project:
         reason: str = "compare",
         trust_code: bool = False,
         redact: bool = False,
+        consent: Sequence[str] = (),
         progress: Progress = SILENT,
     ) -> Comparison:
         """Build every candidate, open the holdout once, draw the verdict, write the report.
@@ -219,7 +221,13 @@ class Project:
             reason: why the holdout is opened; kept in its log.
             trust_code: run the project's own Python graders.
             redact: leave inputs, references and answers out of the report.
+            consent: providers that this project's rows may be sent to, from now on.
+
+        Raises:
+            ConsentError: rows would go to a provider that nobody has agreed to.
         """
+        for name in consent:
+            self.providers.agree(name)
         saved = [find_version(self.store, label) for label in agents]
         manifest = self.split(progress)
         parts = comparing.Parts(
@@ -336,6 +344,13 @@ class Project:
             self._bench(progress, trust_code=False),
         )
 
+    @cached_property
+    def providers(self) -> Providers:
+        """Endpoints of models elsewhere, their keys, and consents."""
+        from assay.agent.providers import Providers
+
+        return Providers(self.config.providers, self.store, self.root.resolve().name)
+
     def _bench(self, progress: Progress, trust_code: bool) -> Bench:
         from assay.agent.engines import Engines
 
@@ -346,7 +361,7 @@ class Project:
             Engines(
                 self.store,
                 dtype=self.config.generate.dtype,
-                providers=self.config.providers,
+                providers=self.providers,
             ),
             progress,
             trust_code,

@@ -3,7 +3,8 @@
 A name is, in this order: a release; a name the project was given (`ft:...`); an agent version
 (`NAME@N`, or an agent's id); a fine-tuned version (`version:ID`, or its id alone); a base model
 that is on this machine. Agents belong to the project that the folder is; a version to the projects
-that have a name for it, or, without one, to the folder's. Everything else is not there.
+that have a name for it, or, without one, to the folder's; a provider's model
+(`remote:PROVIDER/MODEL`) to the folder's. Everything else is not there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from sqlalchemy import select
 
 from assay.agent.agent import Agent
 from assay.agent.versions import load_agent
+from assay.config import REMOTE
 from assay.errors import AssayError, ModelError
+from assay.generate.remote import split_reference
 from assay.models.catalogue import CATALOGUE
 from assay.models.show import known
 from assay.models.versions import full_id, list_versions
@@ -80,6 +83,10 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Serve
         )
     if target is not None:
         return Served(name, target)
+    if name.startswith(REMOTE) and project == workspace.name:
+        if name.removeprefix(REMOTE).partition("/")[0] in workspace.providers:
+            split_reference(name)
+            return Served(name, name)
     if project == workspace.name and (saved := _agent(workspace, name)):
         if saved.kind == "outside":
             raise UnknownModelError(

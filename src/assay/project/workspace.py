@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from threading import Lock
 
+from assay.agent.providers import Providers
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, load_config, read_config
 from assay.errors import AssayError, UsageError
 from assay.example import Message
@@ -17,6 +18,7 @@ from assay.project.access import local_user
 from assay.project.answering import Answered
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
+from assay.project.spending import UsageLog
 from assay.release import traces
 from assay.store.store import Store
 
@@ -125,8 +127,18 @@ class Workspace:
         from assay.agent.serving import AgentEngines
         from assay.generate.serving_local import LocalServing
 
-        providers = self.config.providers if self.config is not None else {}
-        return AgentEngines(self.store, LocalServing(self.store.folder), providers)
+        return AgentEngines(self.store, LocalServing(self.store.folder), self.providers)
+
+    @cached_property
+    def providers(self) -> Providers:
+        """Providers of the folder's own project, and their keys."""
+        described = self.config.providers if self.config is not None else {}
+        return Providers(described, self.store, self.name)
+
+    @cached_property
+    def usage(self) -> UsageLog:
+        """Where the usage of providers' models is written down."""
+        return UsageLog(self.store, self.providers)
 
     def _keep_trace(self, said: Answered) -> None:
         """Of a release that keeps traces; a request for several answers keeps the first."""

@@ -41,11 +41,13 @@ class Caller:
 
     Attributes:
         project: what it may see and change; everything else answers 404.
+        budgeted: what it may spend at providers is limited.
     """
 
     key_id: str
     project: str
     scopes: tuple[str, ...]
+    budgeted: bool = False
 
     def may(self, scope: str) -> bool:
         """Whether the key is good for this."""
@@ -133,7 +135,7 @@ class Gate:
         key = await anyio.to_thread.run_sync(find_key, self.workspace.store, secret)
         if key is None:
             raise _unknown(secret)
-        caller = Caller(key.id, key.project, key.scopes)
+        caller = Caller(key.id, key.project, key.scopes, key.budgeted)
         self._good[secret] = (caller, time.monotonic() + REMEMBERED_S)
         return caller
 

@@ -25,6 +25,7 @@ from assay.serve.conversation import (
     Tool,
     ToolChoice,
     forced_schema,
+    forced_tool,
     stops,
 )
 from assay.serve.errors import of_any
@@ -114,6 +115,7 @@ class ChatRequest(Sampled):
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             schema=schema,
             json_object=form is not None and form.type == "json_object",
+            tool_choice=forced_tool(self.tool_choice),
         )
 
 
@@ -143,7 +145,7 @@ async def _whole(exchange: Exchange, body: ChatRequest) -> dict[str, Any]:
     choices, answers = [], []
     tools = body.offered()
     for number, choice in enumerate(await exchange.all()):
-        text, calls = find_calls(choice.text, tools) if tools else (choice.text, ())
+        text, calls = choice.said(tools)
         calls = _allowed(calls, body)
         answers.append((text, calls))
         message: dict[str, Any] = {
@@ -192,13 +194,14 @@ async def _events(exchange: Exchange, body: ChatRequest) -> AsyncIterator[str]:
             calls: tuple[ToolCall, ...] = ()
             if tools:
                 text, calls = readers[number].end(tools)
-                calls = _allowed(calls, body)
+                calls = _allowed(item.calls or calls, body)
                 if text:
                     yield chunk(number, {"content": text})
                 for delta in _call_deltas(calls):
                     yield chunk(number, delta)
             said = exchange.choices[number].text
-            answers[number] = (find_calls(said, tools)[0] if calls else said, calls)
+            in_text = calls and not item.calls
+            answers[number] = (find_calls(said, tools)[0] if in_text else said, calls)
             yield chunk(number, {}, finish_reason=_finish(item, calls))
         if with_usage:
             yield event({**head, "choices": [], "usage": usage_of(exchange)})
@@ -219,15 +222,18 @@ def _head(exchange: Exchange, kind: str) -> dict[str, Any]:
     }
 
 
-def usage_of(exchange: Exchange) -> dict[str, Any]:
-    """Tokens in the words of chat and completions."""
+def usage_of(exchange: Exchange) -> dict[str, Any] | None:
+    """Tokens in the words of chat and completions; None where they are not known."""
     usage = exchange.usage()
+    prompt, completion = usage["prompt"], usage["completion"]
+    if prompt is None or completion is None:
+        return None
     return {
-        "prompt_tokens": usage["prompt"],
-        "completion_tokens": usage["completion"],
-        "total_tokens": usage["prompt"] + usage["completion"],
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": usage["cached"], "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": usage["reasoning"], "audio_tokens": 0},
     }
 
 

@@ -213,6 +213,13 @@ def stops(stop: Stop) -> tuple[str, ...]:
     return texts
 
 
+def forced_tool(choice: ToolChoice | None) -> str | None:
+    """`required`, or the name of the function that must be called; None where none must be."""
+    if isinstance(choice, NamedTool):
+        return choice.function.name
+    return "required" if choice == "required" else None
+
+
 def forced_schema(choice: ToolChoice | None, tools: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The schema of the call that must be made; None where the model is free.
 

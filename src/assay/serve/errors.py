@@ -24,6 +24,7 @@ from assay.errors import (
 )
 from assay.generate.serving import BusyError, PromptTooLongError
 from assay.project.served import UnknownModelError
+from assay.project.spending import BudgetError
 
 _FIELD = re.compile(r"(?!(?:str|int|float|bool|dict|list)$)[a-z][a-z0-9_]*")
 """Names of fields; pydantic puts names of types between them."""
@@ -79,6 +80,8 @@ def of_assay(error: AssayError) -> ApiError:
     if isinstance(error, BusyError):
         wait = {"Retry-After": str(max(1, round(error.retry_after_s)))}
         return ApiError(429, message, "rate_limit_error", "rate_limit_exceeded", headers=wait)
+    if isinstance(error, BudgetError):
+        return ApiError(429, message, "insufficient_quota", "insufficient_quota")
     if isinstance(error, UnknownModelError):
         return ApiError(404, message, code="model_not_found", param="model")
     if isinstance(error, NotFoundError):

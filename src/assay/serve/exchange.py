@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import secrets
@@ -14,12 +15,22 @@ from typing import Any, TypeVar
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
-from assay.errors import ConfigError, ModelError
+from assay.chat.tool_text import find_calls
+from assay.errors import AssayError, ConfigError, ModelError
 from assay.example import Message, ToolCall
 from assay.generate.constrained import check_schema
 from assay.generate.serving import End, Piece, Sampling
 from assay.project.answering import Answer, Answered, Asked, Wishes, ask
 from assay.project.served import Served, resolve
+from assay.project.spending import (
+    Reserved,
+    bounded,
+    costs,
+    is_remote,
+    most_usd,
+    reserve,
+    settle,
+)
 from assay.project.workspace import Workspace
 from assay.serve.auth import Caller
 from assay.serve.errors import ApiError
@@ -42,6 +53,12 @@ class Choice:
         """All of it so far."""
         return "".join(piece.text for piece in self.pieces)
 
+    def said(self, tools: Sequence[dict[str, Any]]) -> tuple[str, tuple[ToolCall, ...]]:
+        """Text and calls, which an engine tells beside the text or in it."""
+        if self.end is not None and self.end.calls:
+            return self.text, self.end.calls
+        return find_calls(self.text, tools) if tools else (self.text, ())
+
 
 class Exchange:
     """A request under way.
@@ -63,6 +80,7 @@ class Exchange:
         asked: Sequence[Message],
         each: int,
         tools: Sequence[dict[str, Any]] = (),
+        reserved: Reserved | None = None,
     ) -> None:
         self.request, self.caller, self.served = request, caller, served
         self.id = f"{prefix}{secrets.token_hex(12)}"
@@ -74,6 +92,7 @@ class Exchange:
         self._items = Interleaved(starts)
         self._first: tuple[int, Item] | None = None
         self._began = time.perf_counter()
+        self._reserved = reserved
 
     async def begin(self) -> None:
         """Wait for the first token: what goes wrong before it has a status of its own."""
@@ -98,6 +117,7 @@ class Exchange:
         if any(choice.end is None for choice in self.choices):
             raise ModelError("the answer broke off before its end.")
         self._metrics.tokens(self.served.name, self.usage())
+        await self._account()
 
     async def all(self) -> list[Choice]:
         """Every answer, whole.
@@ -117,27 +137,35 @@ class Exchange:
         """The result of `work`; all is closed when the client hangs up, or it fails."""
         try:
             return await unless_gone(self.request, work)
-        except BaseException:
+        except BaseException as error:
+            free = self._first is None and isinstance(error, AssayError)
+            if free and not getattr(error, "charged", False):
+                self._settle(0.0)
             self.close()
             raise
 
     def close(self) -> None:
         """Nobody reads on."""
         self._items.close()
+        self._settle(None)
 
-    def usage(self) -> dict[str, int]:
-        """Tokens, once all has come; the prompt of several answers counts once."""
+    def usage(self) -> dict[str, int | None]:
+        """Tokens, once all has come; the prompt of several answers counts once.
+
+        What an engine does not count is None.
+        """
         ends = [choice.end for choice in self.choices if choice.end is not None]
-        prompts = [ends[i : i + self._each] for i in range(0, len(ends), self._each)]
+        firsts = ends[:: self._each]  # of every prompt
         return {
-            "prompt": sum(max(end.prompt_tokens for end in group) for group in prompts),
-            "completion": sum(end.completion_tokens for end in ends),
-            "cached": sum(max(end.cached_tokens for end in group) for group in prompts),
+            "prompt": _sum([end.prompt_tokens for end in firsts]),
+            "completion": _sum([end.completion_tokens for end in ends]),
+            "cached": _sum([end.cached_tokens for end in firsts]),
+            "reasoning": _sum([end.reasoning_tokens for end in ends]),
         }
 
     async def answered(self, answers: Sequence[tuple[str, Sequence[ToolCall]]]) -> None:
         """Tell those who keep traces; that they cannot write takes no answer from its client."""
-        workspace: Workspace = self.request.app.state.workspace
+        workspace = self._workspace
         if not workspace.watchers:
             return
         said = Answered(
@@ -158,6 +186,28 @@ class Exchange:
             except Exception as error:
                 log.error("the trace of %s could not be kept", self.id, exc_info=error)
 
+    async def _account(self) -> None:
+        """Write down what a provider's model has used, and settle what was reserved for it."""
+        ends = [choice.end for choice in self.choices if choice.end is not None]
+        if ends[0].model is None:
+            return
+        workspace, seconds = self._workspace, time.perf_counter() - self._began
+        for end in ends:
+            workspace.usage.add(
+                self.caller.project, self.caller.key_id, self.served.name, end, seconds
+            )
+        if (reserved := self._reserved) is not None:
+            self._reserved = None
+            usd = costs(workspace.providers, ends)
+            await run_in_threadpool(settle, workspace.store, reserved, usd)
+
+    def _settle(self, usd: float | None) -> None:
+        """What was reserved for an answer that has not come to its end."""
+        if (reserved := self._reserved) is not None:
+            self._reserved = None
+            loop = asyncio.get_running_loop()
+            loop.run_in_executor(None, settle, self._workspace.store, reserved, usd)
+
     def _keep(self, number: int, item: Item) -> None:
         choice = self.choices[number]
         if isinstance(item, End):
@@ -169,6 +219,16 @@ class Exchange:
     def _metrics(self) -> Metrics:
         metrics: Metrics = self.request.app.state.metrics
         return metrics
+
+    @property
+    def _workspace(self) -> Workspace:
+        workspace: Workspace = self.request.app.state.workspace
+        return workspace
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def fingerprint(served: Served) -> str:
@@ -201,19 +261,26 @@ async def converse(
     """
     workspace: Workspace = request.app.state.workspace
 
-    def prepare() -> tuple[Served, Asked]:
+    def prepare() -> tuple[Served, Asked, Reserved | None]:
         served = resolve(workspace, model, caller.project, caller.key_id)
         if wishes.schema is not None:
             _check(wishes.schema, form)
-        return served, ask(served, messages, tools, wishes, workspace.store)
+        asked = ask(served, messages, tools, wishes, workspace.store)
+        if not caller.budgeted or not is_remote(served.model):
+            return served, asked, None
+        asked = bounded(asked)
+        most = most_usd(workspace.providers, served.model, asked, count)
+        return served, asked, reserve(workspace.store, caller.key_id, most)
 
-    served, asked = await run_in_threadpool(prepare)
+    served, asked, reserved = await run_in_threadpool(prepare)
     find = partial(request.app.state.engines.engine, served.model)
     starts = [
         partial(Answer, find, replace(asked, sampling=sampling))
         for sampling in several(asked.sampling, count)
     ]
-    exchange = Exchange(request, caller, served, starts, prefix, messages, count, tools)
+    exchange = Exchange(
+        request, caller, served, starts, prefix, messages, count, tools, reserved=reserved
+    )
     await exchange.begin()
     return exchange
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -41,7 +42,7 @@ class Metrics:
         )  # fmt: skip
         self._tokens = Counter(
             "assay_tokens", "Tokens read (prompt; cached: those of them that were reused) and "
-            "written (completion).", ["model", "kind"], registry=self.registry,
+            "written (completion; reasoning: those of them that are not shown).", ["model", "kind"], registry=self.registry,
         )  # fmt: skip
 
     def began(self) -> None:
@@ -58,10 +59,11 @@ class Metrics:
         """A model has begun to answer."""
         self._first.labels(model).observe(seconds)
 
-    def tokens(self, model: str, usage: dict[str, int]) -> None:
-        """A model has answered."""
+    def tokens(self, model: str, usage: Mapping[str, int | None]) -> None:
+        """A model has answered; what it does not count is left out."""
         for kind, count in usage.items():
-            self._tokens.labels(model, kind).inc(count)
+            if count is not None:
+                self._tokens.labels(model, kind).inc(count)
 
 
 class Measure:

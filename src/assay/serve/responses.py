@@ -87,6 +87,7 @@ class Writer:
                 continue
             if tools:
                 text, calls = reader.end(tools)
+                calls = item.calls or calls
                 for data in self._say(text, []):
                     yield data
             self._end = item
@@ -224,12 +225,15 @@ class Writer:
             "auto" if choice is None else choice if isinstance(choice, str) else choice.model_dump()
         )
 
-    def _usage(self) -> dict[str, Any]:
+    def _usage(self) -> dict[str, Any] | None:
         usage = self.exchange.usage()
+        prompt, completion = usage["prompt"], usage["completion"]
+        if prompt is None or completion is None:
+            return None
         return {
-            "input_tokens": usage["prompt"],
+            "input_tokens": prompt,
             "input_tokens_details": {"cached_tokens": usage["cached"], "cache_write_tokens": 0},
-            "output_tokens": usage["completion"],
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": usage["prompt"] + usage["completion"],
+            "output_tokens": completion,
+            "output_tokens_details": {"reasoning_tokens": usage["reasoning"]},
+            "total_tokens": prompt + completion,
         }

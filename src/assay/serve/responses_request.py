@@ -19,6 +19,7 @@ from assay.serve.conversation import (
     Sampled,
     ToolChoice,
     forced_schema,
+    forced_tool,
     text_of,
 )
 from assay.serve.errors import ApiError
@@ -193,6 +194,7 @@ class ResponseRequest(Sampled):
             logprobs=(self.top_logprobs or 0) if self.with_logprobs else None,
             schema=schema,
             json_object=form is not None and form.type == "json_object",
+            tool_choice=forced_tool(choice),
         )
 
 

@@ -18,8 +18,12 @@ _NO_SPACE = 28  # errno.ENOSPC
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Any]:
-    """A binary file to write that takes the place of `path` when the block ends, else nothing."""
+def replacing(path: Path, *, private: bool = False) -> Iterator[Any]:
+    """A binary file to write that takes the place of `path` when the block ends, else nothing.
+
+    Args:
+        private: only its owner may read it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
@@ -27,7 +31,7 @@ def replacing(path: Path) -> Iterator[Any]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
+        os.chmod(name, 0o600 if private else 0o666 & ~_umask())
         os.replace(name, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -55,9 +59,9 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Replace `path` by `data` (text as UTF-8), or leave it as it was."""
-    with replacing(path) as file:
+def write_atomic(path: Path, data: bytes | str, *, private: bool = False) -> None:
+    """Replace `path` by `data` (text as UTF-8), or leave it as it was; see `replacing`."""
+    with replacing(path, private=private) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     String,
     Text,
     TypeDecorator,
@@ -460,4 +461,83 @@ class KnowledgeFailureRow(Table):
     base: Mapped[str] = mapped_column(ForeignKey("knowledge_bases.id"))
     path: Mapped[str] = mapped_column(String(1000))
     reason: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class ProviderRow(Table):
+    """An endpoint that was added at the command line; `settings` are those of assay.yaml's own."""
+
+    __tablename__ = "providers"
+
+    project: Mapped[str] = mapped_column(String(200), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class SecretRow(Table):
+    """A provider's key, encrypted; `assay.store.secrets` is the only one that reads it.
+
+    `master` names the master key that it is encrypted with.
+    """
+
+    __tablename__ = "secrets"
+
+    project: Mapped[str] = mapped_column(String(200), primary_key=True)
+    provider: Mapped[str] = mapped_column(String(63), primary_key=True)
+    origin: Mapped[str] = mapped_column(String(300))
+    master: Mapped[str] = mapped_column(String(16))
+    nonce: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class ConsentRow(Table):
+    """A project has agreed that its rows go to an origin."""
+
+    __tablename__ = "consents"
+
+    project: Mapped[str] = mapped_column(String(200), primary_key=True)
+    provider: Mapped[str] = mapped_column(String(63), primary_key=True)
+    origin: Mapped[str] = mapped_column(String(300))
+    who: Mapped[str] = mapped_column(String(200))
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class BudgetRow(Table):
+    """What an API key may spend at providers, in billionths of a USD.
+
+    `reserved` is for requests under way, and for those whose process was killed: nobody knows what
+    they cost.
+    """
+
+    __tablename__ = "budgets"
+
+    key: Mapped[str] = mapped_column(ForeignKey("api_keys.id"), primary_key=True)
+    most: Mapped[int] = mapped_column(BigInteger)
+    spent: Mapped[int] = mapped_column(BigInteger)
+    reserved: Mapped[int] = mapped_column(BigInteger)
+
+
+class UsageRow(Table):
+    """One answer of a provider's model. What the provider did not tell is null; USD in billionths.
+
+    Attributes:
+        model: `remote:PROVIDER/MODEL`, the one that answered.
+        name: as it was asked for.
+    """
+
+    __tablename__ = "usage"
+
+    row: Mapped[int] = mapped_column(primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), index=True)
+    key: Mapped[str] = mapped_column(String(40))
+    name: Mapped[str] = mapped_column(String(300))
+    model: Mapped[str] = mapped_column(String(300))
+    prompt: Mapped[int | None] = mapped_column(Integer, nullable=True)
+    cached: Mapped[int | None] = mapped_column(Integer, nullable=True)
+    completion: Mapped[int | None] = mapped_column(Integer, nullable=True)
+    reasoning: Mapped[int | None] = mapped_column(Integer, nullable=True)
+    cost: Mapped[int | None] = mapped_column(BigInteger, nullable=True)
+    seconds: Mapped[float] = mapped_column(Float)
     at: Mapped[datetime] = mapped_column(Moment, default=now)

@@ -11,6 +11,7 @@ TITLES = {
     "prompt": "system prompt alone",
     "few-shot": "the same examples shown every time",
     "few-shot-nearest": "the most similar examples shown",
+    "remote": "the system prompt on a provider's model",
     "fine-tune": "a model trained on your examples",
     "baseline-majority": "always the most frequent answer",
     "baseline-tfidf": "a classical word-count classifier",

@@ -1,0 +1,69 @@
+"""What a provider's model costs: the list of `genai-prices`, or what assay.yaml says instead."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from assay.config import Provider, TokenPrice
+
+_MILLION = 1_000_000
+
+
+def cost_usd(
+    provider: Provider,
+    model: str,
+    prompt: int | None,
+    completion: int | None,
+    cached: int | None = None,
+) -> float | None:
+    """USD of one answer; None where a count or a price that matters is not known.
+
+    Args:
+        cached: of the prompt's tokens, those the provider had already; None counts none of them as
+            cached, which is never too little.
+    """
+    if prompt is None or completion is None:
+        return None
+    price = price_of(provider, model, prompt)
+    known = min(cached or 0, prompt)
+    parts = (
+        (prompt - known, price.input),
+        (known, price.input if price.cached is None else price.cached),
+        (completion, price.output),
+    )
+    cost = 0.0
+    for tokens, usd in parts:
+        if tokens and usd is None:
+            return None
+        cost += tokens * (usd or 0.0) / _MILLION
+    return cost
+
+
+def price_of(provider: Provider, model: str, prompt: int = 0) -> TokenPrice:
+    """USD per million tokens; some models take more for long prompts."""
+    if model in provider.prices:
+        return provider.prices[model]
+    # Rounded up to a power of two: a lookup takes a millisecond, and is remembered.
+    return _listed(provider.base_url, model, 1 << max(10, (prompt - 1).bit_length()))
+
+
+@lru_cache(maxsize=1024)
+def _listed(base_url: str, model: str, size: int) -> TokenPrice:
+    from genai_prices import Usage, calc_price
+
+    try:
+        fresh = calc_price(Usage(input_tokens=size), model, provider_api_url=base_url)
+        known = calc_price(
+            Usage(input_tokens=size, cache_read_tokens=size), model, provider_api_url=base_url
+        )
+        said = calc_price(
+            Usage(input_tokens=size, output_tokens=size), model, provider_api_url=base_url
+        )
+    except LookupError:
+        return TokenPrice()
+    each = _MILLION / size
+    return TokenPrice(
+        input=float(fresh.input_price) * each,
+        cached=float(known.input_price) * each,
+        output=float(said.output_price) * each,
+    )

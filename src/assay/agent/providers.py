@@ -1,0 +1,200 @@
+"""Providers of a project: those of assay.yaml and those added at the command line, with their keys.
+
+    providers = Providers(config.providers, store, "support")
+    providers["openai"].base_url, providers.key("openai")
+
+What assay.yaml says about a name counts; a key kept for it is used where assay.yaml names none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import delete, select
+
+from assay.agent.versions import user
+from assay.config import Provider
+from assay.errors import ConfigError, UsageError
+from assay.generate.outbound import read_key
+from assay.store import secrets
+from assay.store.audit import audit
+from assay.store.store import Store
+from assay.store.tables import ConsentRow, ProviderRow
+
+REMEMBERED_S = 1.0
+"""A key or an address that was right is taken to be right for so long."""
+
+
+class Providers(Mapping[str, Provider]):
+    """Who is spoken to, and with which keys.
+
+    Args:
+        described: those of assay.yaml.
+        project: whose providers, keys and consents these are.
+    """
+
+    def __init__(
+        self, described: Mapping[str, Provider], store: Store, project: str = "default"
+    ) -> None:
+        self.described, self.store, self.project = dict(described), store, project
+        self._keys: dict[str, tuple[float, str | None]] = {}
+        self._added: tuple[float, dict[str, Provider]] = (0.0, {})
+
+    def __getitem__(self, name: str) -> Provider:
+        found = self.described.get(name) or self._from_store().get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._from_store(), **self.described})
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def key(self, name: str) -> str | None:
+        """The provider's key; None where it needs none.
+
+        Raises:
+            ConfigError: the configuration names a place without a key.
+            SecretError: the kept key cannot be read, or is good for another address.
+        """
+        until, key = self._keys.get(name, (0.0, None))
+        if until < time.monotonic():
+            provider = self[name]
+            key = read_key(name, provider)
+            if key is None:
+                key = secrets.read(self.store, self.project, name, provider.origin)
+            self._keys[name] = time.monotonic() + REMEMBERED_S, key
+        return key
+
+    def add(self, name: str, settings: Mapping[str, Any] | None, key: str | None) -> Provider:
+        """Keep a provider's settings (None: assay.yaml has them, or they stay), its key, or both.
+
+        Raises:
+            UsageError: there is no such provider yet, or assay.yaml describes it otherwise.
+            ConfigError: settings that no provider can have.
+            SecretError: the key cannot be kept.
+        """
+        if settings is not None:
+            if name in self.described:
+                raise UsageError(
+                    f"assay.yaml describes {name} already.",
+                    fix="Change it there; without --url its key alone is kept.",
+                )
+            provider = _provider(name, settings)
+            with self.store.session() as session:
+                row = {"project": self.project, "name": name, "settings": dict(settings)}
+                session.merge(ProviderRow(**row))
+        elif name not in self:
+            raise UsageError(f"there is no provider {name!r} yet.", fix="Say where: --url https://")
+        else:
+            provider = self[name]
+        if key is not None:
+            secrets.keep(self.store, self.project, name, provider.origin, key)
+        self._note("provider.add", name, {"origin": provider.origin, "key": key is not None})
+        return provider
+
+    def remove(self, name: str) -> None:
+        """Forget settings, key and consent of a provider; what assay.yaml says stays.
+
+        Raises:
+            UsageError: nothing is kept of it.
+        """
+        had_key = secrets.forget(self.store, self.project, name)
+        with self.store.session() as session:
+            session.execute(
+                delete(ConsentRow).where(
+                    ConsentRow.project == self.project, ConsentRow.provider == name
+                )
+            )
+            query = delete(ProviderRow).where(
+                ProviderRow.project == self.project, ProviderRow.name == name
+            )
+            had = session.execute(query.returning(ProviderRow.name)).all()
+        if not had and not had_key:
+            raise UsageError(
+                f"nothing is kept of a provider {name!r}.", fix="`assay providers list`."
+            )
+        self._note("provider.remove", name, None)
+
+    def rotate(self, name: str, key: str) -> None:
+        """Put another key in the place of the kept one.
+
+        Raises:
+            UsageError: none is kept.
+            SecretError: the key cannot be kept.
+        """
+        if name not in self or name not in secrets.kept(self.store, self.project):
+            raise UsageError(f"no key of {name!r} is kept here.", fix="`assay providers add` does.")
+        secrets.keep(self.store, self.project, name, self[name].origin, key)
+        self._note("provider.rotate", name, None)
+
+    def agree(self, name: str) -> None:
+        """Keep the consent that this project's rows may go to a provider, at its present address.
+
+        Raises:
+            UsageError: there is no such provider.
+        """
+        if name not in self:
+            raise UsageError(f"there is no provider {name!r}.", fix="`assay providers list`.")
+        origin = self[name].origin
+        row = {"project": self.project, "provider": name, "origin": origin, "who": user()}
+        with self.store.session() as session:
+            session.merge(ConsentRow(**row))
+        self._note("provider.consent", name, {"origin": origin})
+
+    def agreed(self, name: str) -> bool:
+        """Whether rows may be sent there: by assay.yaml, or by a kept consent to this address."""
+        if self[name].consent:
+            return True
+        with self.store.session() as session:
+            row = session.get(ConsentRow, (self.project, name))
+        return row is not None and row.origin == self[name].origin
+
+    def _from_store(self) -> dict[str, Provider]:
+        if self._added[0] < time.monotonic():
+            with self.store.session() as session:
+                rows = session.scalars(
+                    select(ProviderRow).where(ProviderRow.project == self.project)
+                )
+                found = {row.name: _provider(row.name, row.settings) for row in rows}
+            self._added = time.monotonic() + REMEMBERED_S, found
+        return self._added[1]
+
+    def _note(self, action: str, name: str, details: dict[str, Any] | None) -> None:
+        self._keys.pop(name, None)
+        self._added = 0.0, {}
+        audit(self.store, self.project, f"cli:{user()}", action, name, details)
+
+
+def provider_of(providers: Mapping[str, Provider], name: str) -> Provider:
+    """The provider of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        return providers[name]
+    except KeyError:
+        known = f"Known are: {', '.join(sorted(providers))}." if providers else ""
+    raise ConfigError(
+        f"there is no provider {name!r}. {known}".strip(),
+        where="assay.yaml, providers",
+        fix=f"`assay providers add {name} --url https://...`.",
+    )
+
+
+def _provider(name: str, settings: Mapping[str, Any]) -> Provider:
+    try:
+        return Provider.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(
+            f"{field}: {message}." if field else f"{message}.", where=f"provider {name}"
+        ) from None

@@ -1,0 +1,50 @@
+"""`remote`: the system prompt alone, on a provider's model."""
+
+from __future__ import annotations
+
+from assay.agent.prices import price_of
+from assay.agent.providers import provider_of
+from assay.candidates.building import Candidate, Context, as_tried
+from assay.errors import ConfigError
+from assay.generate.remote import split_reference
+
+
+def build(context: Context) -> Candidate:
+    """The configured system prompt on `remote` of assay.yaml.
+
+    A closed list of labels is not enforced: the protocols have no word for it. A schema is, where
+    validation says so.
+
+    Raises:
+        ConfigError: no model is named, its provider is not known, or nobody has agreed that rows
+            go there.
+    """
+    model = context.config.remote
+    if model is None:
+        raise ConfigError(
+            "the candidate remote needs a model.",
+            where="assay.yaml, remote",
+            fix="Name one: remote: remote:PROVIDER/MODEL.",
+        )
+    agent = context.chat_agent(model=model, choices=None)
+    free = context.measure(agent)
+    tried: tuple[tuple[str, float, bool], ...] = (("unconstrained", free.score, True),)
+    if agent.output_schema is not None:
+        chosen = context.choose_constraint(agent, free)
+        agent, free, tried = chosen.agent, chosen.measurement, chosen.tried
+    name, at = split_reference(model)
+    price = price_of(provider_of(context.bench.engines.providers, name), at)
+    warnings = []
+    if price.input is None or price.output is None:
+        warnings.append(
+            f"What {model} costs is not known, so nothing is said of its cost; "
+            f"providers.{name}.prices can say it."
+        )
+    return Candidate(
+        name="remote",
+        kind="remote",
+        agent=agent,
+        tried=as_tried(tried),
+        scores=tuple(free.primary_scores),
+        warnings=tuple(warnings),
+    )

@@ -1,0 +1,88 @@
+"""What is done to providers from outside: added, listed, tried."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from assay.agent.providers import Providers, provider_of
+from assay.config import Provider
+from assay.errors import ModelError, UsageError
+from assay.example import Message
+from assay.generate.engine import Request
+from assay.generate.remote import RemoteEngine
+from assay.store import secrets
+
+
+def added(
+    providers: Providers,
+    name: str,
+    settings: Mapping[str, Any] | None,
+    key: Callable[[], str] | None,
+) -> Provider:
+    """Keep a provider and its key.
+
+    Args:
+        key: asked only when all else is well; None where it needs none.
+
+    Raises:
+        AssayError: as `Providers.add` says.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
+        raise UsageError(f"{name!r} is no name.", fix="Use small letters, digits and hyphens.")
+    provider = providers.add(name, settings, None)
+    if key is None:
+        secrets.forget(providers.store, providers.project, name)
+        return provider
+    return providers.add(name, None, key())
+
+
+def listed(providers: Providers) -> list[dict[str, Any]]:
+    """One line for each; of a key only where it comes from."""
+    kept = secrets.kept(providers.store, providers.project)
+    lines = []
+    for name in sorted(providers):
+        provider = providers[name]
+        key = "none"
+        if provider.key_env:
+            key = f"variable {provider.key_env}"
+        elif provider.key_file:
+            key = f"file {provider.key_file}"
+        elif name in kept:
+            right = kept[name] == provider.origin
+            key = "kept" if right else f"kept for {kept[name]}; give it again"
+        lines.append(
+            {
+                "name": name,
+                "base_url": provider.base_url,
+                "protocol": provider.protocol,
+                "key": key,
+                "consent": providers.agreed(name),
+                "described": "assay.yaml" if name in providers.described else "here",
+            }
+        )
+    return lines
+
+
+def tested(providers: Providers, name: str, model: str) -> dict[str, Any]:
+    """Ask a provider's model for one word.
+
+    Raises:
+        ModelError: it did not answer.
+    """
+    provider = provider_of(providers, name).model_copy(update={"retries": 0})
+    engine = RemoteEngine(name, model, provider, key=partial(providers.key, name))
+    began = time.perf_counter()
+    [answer] = engine.answer([Request((Message("user", "Say: ready"),), max_new_tokens=16)])
+    engine.close()
+    if answer.finish == "error":
+        raise ModelError(answer.error or "no answer.")
+    return {
+        "text": answer.text,
+        "seconds": time.perf_counter() - began,
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+    }

@@ -1,0 +1,302 @@
+"""What API keys spend at providers: budgets that hold under any load, and a log of usage.
+
+Before a request leaves, the most that it can cost is reserved, in one statement of the database
+that no other request can come between; when its answer has ended, what it did cost takes the place
+of that. What nobody can tell (a missing count, an answer that broke off, a killed process) stays
+reserved for good or counts as spent in full: unknown is never nothing. Keys without a budget
+reserve nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from assay.agent.prices import cost_usd
+from assay.agent.providers import Providers
+from assay.config import REMOTE
+from assay.errors import AssayError, UsageError
+from assay.generate.remote import split_reference
+from assay.generate.serving import End
+from assay.project.access import local_user
+from assay.project.answering import Asked
+from assay.store.audit import audit
+from assay.store.store import Store
+from assay.store.tables import ApiKeyRow, BudgetRow, UsageRow
+
+MAX_TOKENS = 4096
+"""Of an answer for a key with a budget, where the request says nothing."""
+_UNIT = 1_000_000_000  # billionths of a USD: sums are exact
+_OVERHEAD = 1000  # tokens that a provider may put around a request
+_BATCH, _PAUSE_S = 500, 0.25
+log = logging.getLogger("assay.spending")
+
+
+class BudgetError(AssayError):
+    """A key's budget does not allow a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """USD. `reserved`: for requests under way, and those that nobody knows the cost of."""
+
+    most: float
+    spent: float
+    reserved: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """What is set aside for a request, in billionths of a USD."""
+
+    key: str
+    amount: int
+
+
+def check_budget(usd: float | None) -> None:
+    """Raises UsageError where this is no amount; None is no budget."""
+    if usd is not None and not 0 <= usd < 1e9:
+        raise UsageError(f"a budget of {usd:g} USD cannot be.", fix="Give an amount such as 5.")
+
+
+def set_budget(store: Store, key: str, usd: float) -> None:
+    """Give a key a budget, or another one, within a second; what was spent stays spent.
+
+    Raises:
+        UsageError: no such key, or no such amount.
+    """
+    check_budget(usd)
+    with store.session() as session:
+        owner = session.get(ApiKeyRow, key)
+        if owner is None:
+            raise UsageError(f"there is no key {key!r}.", fix="`assay keys list` names them.")
+        row = session.get(BudgetRow, key)
+        if row is None:
+            session.add(BudgetRow(key=key, most=_units(usd), spent=0, reserved=0))
+        else:
+            row.most = _units(usd)
+    audit(store, owner.project, local_user(), "key.budget", key, {"usd": usd})
+
+
+def budgets(store: Store) -> dict[str, Budget]:
+    """By key."""
+    with store.session() as session:
+        rows = session.scalars(select(BudgetRow))
+        return {
+            row.key: Budget(row.most / _UNIT, row.spent / _UNIT, row.reserved / _UNIT)
+            for row in rows
+        }
+
+
+def bounded(asked: Asked) -> Asked:
+    """The request with a limit on its answer, for without one its cost has none."""
+    if asked.sampling.max_new_tokens is not None:
+        return asked
+    return replace(asked, sampling=replace(asked.sampling, max_new_tokens=MAX_TOKENS))
+
+
+def most_usd(providers: Providers, model: str, asked: Asked, count: int) -> float | None:
+    """The most that `count` answers can cost; None where a price is not known.
+
+    A token is at least a byte of the request as it is sent.
+    """
+    name, at = split_reference(model)
+    turns = [message.to_dict() for message in asked.messages]
+    sent = json.dumps([turns, list(asked.tools), asked.sampling.schema]).encode()
+    limit = asked.sampling.max_new_tokens or MAX_TOKENS
+    one = cost_usd(providers[name], at, len(sent) + _OVERHEAD, limit)
+    return None if one is None else one * count
+
+
+def reserve(store: Store, key: str, usd: float | None) -> Reserved:
+    """Set money aside.
+
+    Raises:
+        BudgetError: it is not there, or nobody knows how much it would be.
+    """
+    if usd is None:
+        raise BudgetError(
+            "this key has a budget, and what this model costs is not known.",
+            fix="Its provider's `prices` in assay.yaml can say it.",
+        )
+    amount = _units(usd)
+    with store.session() as session:
+        taken = session.execute(
+            update(BudgetRow)
+            .where(
+                BudgetRow.key == key,
+                BudgetRow.spent + BudgetRow.reserved + amount <= BudgetRow.most,
+            )
+            .values(reserved=BudgetRow.reserved + amount)
+            .returning(BudgetRow.key)
+        ).all()
+    if not taken:
+        raise BudgetError(
+            f"this key's budget does not allow a request that may cost {usd:.6f} USD.",
+            fix="Ask for fewer tokens, or for a larger budget.",
+        )
+    return Reserved(key, amount)
+
+
+def settle(store: Store, reserved: Reserved, usd: float | None) -> None:
+    """Put what was spent in the place of what was set aside; None, unknown: all of it."""
+    spent = reserved.amount if usd is None else _units(usd)
+    with store.session() as session:
+        session.execute(
+            update(BudgetRow)
+            .where(BudgetRow.key == reserved.key)
+            .values(reserved=BudgetRow.reserved - reserved.amount, spent=BudgetRow.spent + spent)
+        )
+
+
+def costs(providers: Providers, ends: Sequence[End | None]) -> float | None:
+    """USD of a request's answers; None where one of them broke off or cannot be priced."""
+    sum = 0.0
+    for end in ends:
+        usd = None if end is None else cost_of(providers, end)
+        if usd is None:
+            return None
+        sum += usd
+    return sum
+
+
+def cost_of(providers: Providers, end: End) -> float | None:
+    """USD of one answer; nothing where no provider's model gave it."""
+    if end.model is None:
+        return 0.0
+    name, model = split_reference(end.model)
+    provider = providers.get(name)
+    if provider is None:
+        return None
+    return cost_usd(provider, model, end.prompt_tokens, end.completion_tokens, end.cached_tokens)
+
+
+class UsageLog:
+    """Writes down what was used, a fraction of a second later, so that no answer waits for it.
+
+    What is not written when the process is killed is lost: budgets do not rest on it.
+    """
+
+    def __init__(self, store: Store, providers: Providers) -> None:
+        self._store, self._providers = store, providers
+        self._lines: queue.SimpleQueue[tuple[str, str, str, End, float] | threading.Event] = (
+            queue.SimpleQueue()
+        )
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def add(self, project: str, key: str, name: str, end: End, seconds: float) -> None:
+        """One answer of a provider's model; others are not written down."""
+        if end.model is None:
+            return
+        self._lines.put((project, key, name, end, seconds))
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(
+                        target=self._write_on, name="assay-usage", daemon=True
+                    )
+                    self._thread.start()
+
+    def flush(self) -> None:
+        """Return when all that was added is written."""
+        if self._thread is not None:
+            done = threading.Event()
+            self._lines.put(done)
+            done.wait(10)
+
+    def _write_on(self) -> None:
+        while True:
+            lines = [self._lines.get()]
+            if not isinstance(lines[0], threading.Event):
+                time.sleep(_PAUSE_S)
+            while len(lines) < _BATCH:
+                try:
+                    lines.append(self._lines.get_nowait())
+                except queue.Empty:
+                    break
+            try:
+                self._write([line for line in lines if not isinstance(line, threading.Event)])
+            except Exception as error:
+                log.error("usage could not be written down", exc_info=error)
+            for line in lines:
+                if isinstance(line, threading.Event):
+                    line.set()
+
+    def _write(self, lines: Sequence[tuple[str, str, str, End, float]]) -> None:
+        rows = []
+        for project, key, name, end, seconds in lines:
+            usd = cost_of(self._providers, end)
+            rows.append(
+                UsageRow(
+                    project=project,
+                    key=key,
+                    name=name,
+                    model=str(end.model),
+                    prompt=end.prompt_tokens,
+                    cached=end.cached_tokens,
+                    completion=end.completion_tokens,
+                    reasoning=end.reasoning_tokens,
+                    cost=None if usd is None else _units(usd),
+                    seconds=seconds,
+                )
+            )
+        if rows:
+            with self._store.session() as session:
+                session.add_all(rows)
+
+
+def usage(store: Store, project: str) -> list[dict[str, Any]]:
+    """Sums by key and model; `unpriced` and `uncounted` are answers that a sum leaves out."""
+    query = (
+        select(
+            UsageRow.key,
+            UsageRow.model,
+            func.count(),
+            func.sum(UsageRow.prompt),
+            func.sum(UsageRow.cached),
+            func.sum(UsageRow.completion),
+            func.sum(UsageRow.reasoning),
+            func.sum(UsageRow.cost),
+            func.count(UsageRow.cost),
+            func.count(UsageRow.prompt),
+        )
+        .where(UsageRow.project == project)
+        .group_by(UsageRow.key, UsageRow.model)
+        .order_by(UsageRow.key, UsageRow.model)
+    )
+    with store.session() as session:
+        rows = session.execute(query).all()
+    return [
+        {
+            "key": key,
+            "model": model,
+            "answers": answers,
+            "prompt_tokens": prompt,
+            "cached_tokens": cached,
+            "completion_tokens": completion,
+            "reasoning_tokens": reasoning,
+            "usd": None if cost is None else float(cost) / _UNIT,
+            "unpriced": answers - priced,
+            "uncounted": answers - counted,
+        }
+        for key, model, answers, prompt, cached, completion, reasoning, cost, priced, counted in rows
+    ]
+
+
+def is_remote(model: str) -> bool:
+    """Whether a provider's model is meant."""
+    return model.startswith(REMOTE)
+
+
+def _units(usd: float) -> int:
+    """Billionths, rounded up: a fraction of one is not nothing."""
+    return -int(-usd * _UNIT // 1)

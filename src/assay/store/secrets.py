@@ -1,0 +1,309 @@
+"""Keys of providers at rest: AES-256-GCM under a master key that lies elsewhere.
+
+    keep(store, "support", "openai", "https://api.openai.com:443", key)
+    key = read(store, "support", "openai", "https://api.openai.com:443")
+
+A key is bound (as associated data) to its project, its provider and the provider's origin: moved
+to another row, or asked for under another address, it cannot be decrypted. The master key is in
+the variable `ASSAY_MASTER_KEY`, in the system's keyring (where that variable is `keyring`), or in a
+file: `ASSAY_MASTER_KEY_FILE`, else one of the user's own. None of these is in the state folder, so
+that a backup holds no key that could be read with it alone. There may be several, the newest
+first: what is kept is encrypted with the newest, and read with the one it names.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from platformdirs import user_config_path
+from sqlalchemy import delete, select
+
+from assay.errors import AssayError
+from assay.store.files import write_atomic
+from assay.store.store import Store
+from assay.store.tables import SecretRow
+
+VARIABLE = "ASSAY_MASTER_KEY"
+FILE_VARIABLE = "ASSAY_MASTER_KEY_FILE"
+KEYRING = "keyring"
+KEY = re.compile(r"[!-~]{1,4096}")
+"""A provider's key: printable ASCII without spaces."""
+_BYTES = 32
+_NONCE = 12  # bytes, as GCM wants it; random, and a master key seals far fewer than 2^32 keys
+
+
+class SecretError(AssayError):
+    """A key cannot be kept or read; no message holds any part of one."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Master:
+    """A master key; `id` names it and gives nothing of it away."""
+
+    bytes: bytes
+
+    @property
+    def id(self) -> str:
+        """16 hexadecimal digits."""
+        return hashlib.sha256(b"assay master key\0" + self.bytes).hexdigest()[:16]
+
+
+def keep(store: Store, project: str, provider: str, origin: str, key: str) -> None:
+    """Encrypt a key and keep it in the place of the one before.
+
+    The first key of all makes the master key, where that lives in a file or the keyring.
+
+    Raises:
+        SecretError: this is no key; there is no master key, or another one than the kept keys
+            were encrypted with.
+    """
+    if not KEY.fullmatch(key):
+        raise SecretError(
+            "this is no key: one line of printable characters without spaces is expected."
+        )
+    with store.session() as session:
+        used = set(session.scalars(select(SecretRow.master).distinct()))
+    masters = read_masters() or ([] if used else [_make()])
+    if not masters or used - {master.id for master in masters}:
+        raise _wrong_master()
+    row = _sealed(masters[0], project, provider, origin, key)
+    with store.session() as session:
+        session.merge(row)
+
+
+def read(store: Store, project: str, provider: str, origin: str) -> str | None:
+    """The key that is kept for a provider; None where there is none.
+
+    Raises:
+        SecretError: it was given for another origin, the master key is not there or another one,
+            or the row was changed.
+    """
+    with store.session() as session:
+        row = session.get(SecretRow, (project, provider))
+    if row is None:
+        return None
+    if row.origin != origin:
+        raise SecretError(
+            f"the key of {provider} was given for {row.origin}, and its address is {origin} now.",
+            fix=f"If that is meant, give the key again: `assay providers add {provider}`.",
+        )
+    return _opened(row, {master.id: master for master in read_masters()})
+
+
+def forget(store: Store, project: str, provider: str) -> bool:
+    """Remove a key; False where there is none."""
+    with store.session() as session:
+        found = session.execute(
+            delete(SecretRow)
+            .where(SecretRow.project == project, SecretRow.provider == provider)
+            .returning(SecretRow.provider)
+        ).all()
+    return bool(found)
+
+
+def kept(store: Store, project: str) -> dict[str, str]:
+    """Provider -> the origin that its key is good for."""
+    with store.session() as session:
+        rows = session.scalars(select(SecretRow).where(SecretRow.project == project))
+        return {row.provider: row.origin for row in rows}
+
+
+def rotate_master(store: Store, *, drop_old: bool = False) -> int:
+    """Encrypt every key anew with the newest master key; returns how many there are.
+
+    Where the master key lives in a file or the keyring, a new one is made first; in a variable, the
+    new one is put there in front of the old one, with a comma between, by whoever sets it. The old
+    one stays, for other folders may use it.
+
+    Args:
+        drop_old: take the old ones out of the file or the keyring afterwards.
+
+    Raises:
+        SecretError: a key cannot be decrypted; then nothing has changed.
+    """
+    masters = read_masters()
+    known = {master.id: master for master in masters}
+    with store.session() as session:
+        rows = list(session.scalars(select(SecretRow)))
+        keys = [_opened(row, known) for row in rows]
+    if not masters:
+        raise _no_master()
+    newest = masters[0]
+    if not _in_variable():
+        newest = Master(secrets.token_bytes(_BYTES))
+        _write([newest, *masters])
+    with store.session() as session:
+        for row, key in zip(rows, keys, strict=True):
+            session.merge(_sealed(newest, row.project, row.provider, row.origin, key))
+    if drop_old and not _in_variable():
+        _write([newest])
+    return len(rows)
+
+
+def read_masters() -> list[Master]:
+    """The master keys, the newest first; empty where there are none yet.
+
+    Raises:
+        SecretError: what is there is no master key, or cannot be read.
+    """
+    given = os.environ.get(VARIABLE, "").strip()
+    if given and given != KEYRING:
+        return _parsed(given.replace(",", "\n"), f"the variable {VARIABLE}")
+    if given == KEYRING:
+        return _parsed(_keyring().get_password("assay", "master-key") or "", "the keyring")
+    path = master_file()
+    try:
+        return _parsed(path.read_text("ascii"), str(path))
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError):
+        raise SecretError("the master key cannot be read.", where=str(path)) from None
+
+
+def master_file() -> Path:
+    """Where the master key is, unless the variable says otherwise."""
+    named = os.environ.get(FILE_VARIABLE)
+    return Path(named) if named else user_config_path("assay") / "master.key"
+
+
+def _sealed(master: Master, project: str, provider: str, origin: str, key: str) -> SecretRow:
+    nonce = secrets.token_bytes(_NONCE)
+    sealed = AESGCM(master.bytes).encrypt(nonce, key.encode(), _bound(project, provider, origin))
+    return SecretRow(
+        project=project,
+        provider=provider,
+        origin=origin,
+        master=master.id,
+        nonce=nonce,
+        sealed=sealed,
+    )
+
+
+def _opened(row: SecretRow, masters: dict[str, Master]) -> str:
+    if not masters:
+        raise _no_master()
+    if row.master not in masters:
+        raise _wrong_master()
+    bound = _bound(row.project, row.provider, row.origin)
+    try:
+        return AESGCM(masters[row.master].bytes).decrypt(row.nonce, row.sealed, bound).decode()
+    except (InvalidTag, ValueError):
+        raise SecretError(
+            f"the kept key of {row.provider} was changed or belongs elsewhere.",
+            fix=f"Give it again: `assay providers add {row.provider}`.",
+        ) from None
+
+
+def _bound(project: str, provider: str, origin: str) -> bytes:
+    return json.dumps(["assay provider key", 1, project, provider, origin]).encode()
+
+
+def _parsed(text: str, place: str) -> list[Master]:
+    masters = []
+    for line in text.split():
+        try:
+            raw = base64.b64decode(line, validate=True)
+        except (binascii.Error, ValueError):
+            raw = b""
+        if len(raw) != _BYTES:
+            raise SecretError(
+                "this is no master key: 32 bytes in base64 are expected.",
+                where=place,
+                fix="`openssl rand -base64 32` makes one.",
+            )
+        masters.append(Master(raw))
+    return masters
+
+
+def _make() -> Master:
+    if _in_variable():
+        raise _no_master()
+    made = Master(secrets.token_bytes(_BYTES))
+    _write([made], first=True)
+    return read_masters()[0]  # another process may have made one at the same moment
+
+
+def _write(masters: list[Master], *, first: bool = False) -> None:
+    text = "".join(base64.b64encode(master.bytes).decode() + "\n" for master in masters)
+    if os.environ.get(VARIABLE, "").strip() == KEYRING:
+        _keyring().set_password("assay", "master-key", text)
+        return
+    path = master_file()
+    try:
+        if not first:
+            write_atomic(path, text, private=True)
+            return
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        write_atomic(draft, text, private=True)
+        try:
+            with suppress(FileExistsError):
+                os.link(draft, path)
+        finally:
+            draft.unlink()
+    except OSError as error:
+        raise SecretError(
+            f"the master key cannot be written ({error.strerror}).",
+            where=str(path),
+            fix=f"Name another file in {FILE_VARIABLE}, or put a key into {VARIABLE}.",
+        ) from None
+
+
+def _in_variable() -> bool:
+    return os.environ.get(VARIABLE, "").strip() not in ("", KEYRING)
+
+
+class _Keyring:
+    """The system's keyring, whose errors are sentences."""
+
+    def get_password(self, service: str, name: str) -> str | None:
+        import keyring
+
+        try:
+            return keyring.get_password(service, name)
+        except keyring.errors.KeyringError as error:
+            raise SecretError(f"the keyring cannot be used ({error}).") from None
+
+    def set_password(self, service: str, name: str, text: str) -> None:
+        import keyring
+
+        try:
+            keyring.set_password(service, name, text)
+        except keyring.errors.KeyringError as error:
+            raise SecretError(f"the keyring cannot be used ({error}).") from None
+
+
+def _keyring() -> _Keyring:
+    try:
+        import keyring  # noqa: F401
+    except ImportError:
+        raise SecretError(
+            f"{VARIABLE} says keyring, which is not installed.",
+            fix="pip install 'assay[keyring]', or use a file.",
+        ) from None
+    return _Keyring()
+
+
+def _no_master() -> SecretError:
+    return SecretError(
+        "there is no master key to read the kept keys with.",
+        fix=f"Set {VARIABLE} or {FILE_VARIABLE} as where the keys were added.",
+    )
+
+
+def _wrong_master() -> SecretError:
+    return SecretError(
+        "the kept keys were encrypted with another master key.",
+        fix=f"Set {VARIABLE} or {FILE_VARIABLE} as where they were added, or remove the keys "
+        "(`assay providers remove`) and add them again.",
+    )

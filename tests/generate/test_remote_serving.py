@@ -1,0 +1,335 @@
+"""A provider's model piece by piece: OpenAI's protocol and Anthropic's, well spoken and oddly."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.generate.provider import (
+    KEY,
+    Reply,
+    Served,
+    delta,
+    refused,
+    said,
+    serving,
+    streamed,
+)
+
+from assay.errors import ModelError, UsageError
+from assay.example import Message, ToolCall
+from assay.generate.remote import RemoteServing
+from assay.generate.serving import BusyError, End, Piece, Sampling
+
+ASKED = [Message("user", "hi")]
+USAGE = {
+    "prompt_tokens": 7,
+    "completion_tokens": 3,
+    "prompt_tokens_details": {"cached_tokens": 2},
+    "completion_tokens_details": {"reasoning_tokens": 1},
+}
+GOOD = streamed(
+    delta(""), delta("a"), delta("b"), delta(finish="stop"), {"choices": [], "usage": USAGE}
+)
+
+
+def engine(served: Served, **fields: Any) -> RemoteServing:
+    return RemoteServing("far", "big-1", served.provider(**fields), backoff_s=0.01)
+
+
+def heard(
+    served: Served, sampling: Sampling | None = None, tools: Any = (), **fields: Any
+) -> tuple[str, End]:
+    *pieces, end = engine(served, **fields).chat(ASKED, tools, sampling or Sampling())
+    assert isinstance(end, End)
+    return "".join(piece.text for piece in pieces if isinstance(piece, Piece)), end
+
+
+def test_a_stream_comes_through_with_all_that_it_tells() -> None:
+    with serving(lambda *_: GOOD, keep_alive=True) as served:
+        text, end = heard(served, Sampling(max_new_tokens=9, stop=("x",), top_p=0.5))
+    assert text == "ab"
+    assert end == End("stop", 7, 3, 2, 1, (), "remote:far/big-1")
+    assert served.asked[0] == {
+        "model": "big-1",
+        "messages": [{"role": "user", "content": "hi"}],
+        "max_tokens": 9,
+        "temperature": 0.0,
+        "top_p": 0.5,
+        "stop": ["x"],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+@pytest.mark.parametrize(
+    ("reply", "usage"),
+    [
+        (streamed(delta("ab"), delta(finish="length")), (None, None, None)),  # missing
+        (streamed(delta("ab", usage=USAGE), delta(finish="length")), (7, 3, 2)),  # early
+        (streamed(delta("a"), delta("b", finish="length"), done=False), (None, None, None)),
+        (
+            streamed(
+                b": PROCESSING\n\n",
+                b"event: x\r\n",
+                delta("ab", finish="length"),
+                b'data:{"choices":[],"usage":{"prompt_tokens":5}}\r\n\r\n',
+            ),
+            (5, None, None),
+        ),
+        (
+            said("ab", usage=USAGE, finish_reason="length"),  # it cannot stream
+            (7, 3, 2),
+        ),
+    ],
+)
+def test_usage_that_is_not_told_is_unknown(reply: Reply, usage: tuple[int | None, ...]) -> None:
+    with serving(lambda *_: reply) as served:
+        text, end = heard(served)
+    assert text == "ab"
+    assert end.finish == "length"
+    assert (end.prompt_tokens, end.completion_tokens, end.cached_tokens) == usage
+
+
+ODD = [
+    (streamed(delta("a"), done=False), "was cut"),
+    (streamed(done=True), "was cut"),
+    (streamed(b"data: {broken\n\n"), "no JSON"),
+    (streamed(b"data: [1]\n\n"), "no JSON object"),
+    (streamed({"choices": 3}), "malformed"),
+    (streamed({"error": {"message": "upstream", "code": 502}}), "upstream"),
+    (Reply(b"<html>login</html>", headers={"Content-Type": "text/html"}), "text/html"),
+    (refused(503, "overloaded"), "HTTP 503: overloaded"),
+    (refused(429, "slow down"), "HTTP 429: slow down"),
+    (refused(429, "wait", **{"Retry-After": "3600"}), "HTTP 429: wait"),
+    (streamed(5.0, delta("late")), "no whole answer within 0.4 s"),
+    (Reply(b"{}", wait=5.0), "no answer within 0.4 s"),
+]
+
+
+@pytest.mark.parametrize(("reply", "reason"), ODD, ids=[reason for _, reason in ODD])
+def test_before_the_first_token_it_is_tried_again_and_then_told(reply: Reply, reason: str) -> None:
+    begun = b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n'
+    with (
+        serving(lambda *_: reply) as served,
+        pytest.raises(ModelError, match=reason) as caught,
+    ):
+        heard(served, retries=1, timeout_s=0.4, stall_s=0.4)
+    assert isinstance(caught.value, BusyError) is ("429" in reason)
+    told = begun in reply.parts or "text/html" in reason or "Retry-After" in reply.headers
+    assert len(served.asked) == (1 if told else 2)
+    if "was cut" in reason:
+        return
+    with serving(lambda _, number: reply if number == 1 else GOOD) as served:
+        if told:
+            return
+        assert heard(served, retries=1, timeout_s=0.4, stall_s=0.4)[0] == "ab"
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        (),
+        (5.0, delta("b")),
+        (b"data: {broken\n\n",),
+        tuple(part for _ in range(20) for part in (b": alive\n\n", 0.1)),
+        tuple(part for _ in range(20) for part in (b'data: {"type": "ping"}\n\n', 0.1)),
+    ],
+    ids=["cut", "stalled", "malformed", "comments", "pings"],
+)
+def test_after_the_first_token_nothing_is_begun_again(rest: tuple[Any, ...]) -> None:
+    with serving(lambda *_: streamed(delta("a"), *rest, done=False)) as served:
+        stream = engine(served, retries=3, stall_s=0.3).chat(ASKED, (), Sampling())
+        assert next(stream) == Piece("a")
+        began = time.monotonic()
+        with pytest.raises(ModelError, match=r"cut|silent|no JSON"):
+            next(stream)
+        assert time.monotonic() - began < 2
+    assert len(served.asked) == 1
+
+
+def test_a_closed_stream_hangs_up_at_once_even_while_it_waits() -> None:
+    with serving(lambda *_: streamed(delta("a"), 20.0, b"x" * 2**20, b"x" * 2**20)) as served:
+        stream = engine(served).chat(ASKED, (), Sampling())
+        next(stream)
+        ended = threading.Event()
+
+        def read() -> None:
+            try:
+                list(stream)
+            except ModelError:
+                pass
+            ended.set()
+
+        threading.Thread(target=read, daemon=True).start()
+        time.sleep(0.1)
+        stream.close()  # type: ignore[attr-defined]
+        assert ended.wait(2)
+
+
+def test_a_connection_serves_many_requests_and_a_dropped_one_is_replaced() -> None:
+    with serving(lambda *_: GOOD, keep_alive=True) as served:
+        asked = engine(served)
+        for _ in range(5):
+            list(asked.chat(ASKED, (), Sampling()))
+        assert served.connections == 1
+        for connection in asked._remote._outbound._idle:
+            connection.line._raw.shutdown(2)
+        assert len(list(asked.chat(ASKED, (), Sampling()))) == 3
+        assert served.connections == 2
+
+
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "find",
+        "description": "finds",
+        "parameters": {"type": "object", "properties": {"q": {"type": "string"}}},
+    },
+}
+CALL = ToolCall("c1", "find", '{"q":"x"}')
+
+
+def test_calls_of_tools_are_put_together() -> None:
+    parts = [
+        [{"index": 0, "id": "c1", "function": {"name": "find", "arguments": ""}}],
+        [{"index": 0, "function": {"arguments": '{"q":'}}],
+        [{"index": 0, "function": {"arguments": '"x"}'}}],
+    ]
+    chunks = [delta(tool_calls=part) for part in parts]
+    with serving(lambda *_: streamed(*chunks, delta(finish="tool_calls"))) as served:
+        text, end = heard(served, Sampling(tool_choice="find"), [TOOL])
+    assert (text, end.calls) == ("", (CALL,))
+    assert served.asked[0]["tools"] == [TOOL]
+    assert served.asked[0]["tool_choice"] == {"type": "function", "function": {"name": "find"}}
+
+
+def test_log_probabilities_come_with_their_pieces() -> None:
+    told = [{"token": "a", "logprob": -0.5, "top_logprobs": [{"token": "b", "logprob": -1.0}]}]
+    chunk = delta("a", choice={"logprobs": {"content": told}})
+    with serving(lambda *_: streamed(chunk, delta(finish="stop"))) as served:
+        first = next(iter(engine(served).chat(ASKED, (), Sampling(logprobs=1))))
+    assert isinstance(first, Piece)
+    assert first.token is not None
+    assert (first.token.logprob, first.top[0].text) == (-0.5, "b")
+
+
+def test_what_a_protocol_has_no_word_for_is_refused() -> None:
+    with serving(lambda *_: GOOD) as served:
+        for protocol, sampling in (
+            ("openai", Sampling(logit_bias={1: 2.0})),
+            ("openai", Sampling(choices=("a",))),
+            ("anthropic", Sampling(logprobs=1)),
+            ("anthropic", Sampling(presence_penalty=1.0)),
+            ("anthropic", Sampling(json_object=True)),
+        ):
+            with pytest.raises((UsageError, Exception), match=r"logit|closed|logprobs|knows no"):
+                heard(served, sampling, protocol=protocol)
+    assert served.asked == []
+
+
+def blocks(*events: dict[str, Any]) -> Iterator[dict[str, Any] | bytes]:
+    for event in events:
+        yield f"event: {event['type']}\n".encode()
+        yield event
+
+
+ANTHROPIC = (
+    {
+        "type": "message_start",
+        "message": {"usage": {"input_tokens": 4, "cache_read_input_tokens": 3, "output_tokens": 1}},
+    },
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "ping"},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "ab"}},
+    {"type": "content_block_stop", "index": 0},
+    {
+        "type": "content_block_start",
+        "index": 1,
+        "content_block": {"type": "tool_use", "id": "c1", "name": "find", "input": {}},
+    },
+    *(
+        {
+            "type": "content_block_delta",
+            "index": 1,
+            "delta": {"type": "input_json_delta", "partial_json": part},
+        }
+        for part in ('{"q":', '"x"}')
+    ),
+    {"type": "content_block_stop", "index": 1},
+    {
+        "type": "message_delta",
+        "delta": {"stop_reason": "tool_use"},
+        "usage": {"output_tokens": 9},
+    },
+    {"type": "message_stop"},
+)
+TALK = [
+    Message("system", "be brief"),
+    Message("user", "hi"),
+    Message("assistant", "", tool_calls=(CALL,)),
+    Message("tool", "found", tool_call_id="c1"),
+    Message("user", "and?"),
+]
+
+
+def test_anthropics_protocol_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAR_KEY", KEY)
+    with serving(lambda *_: streamed(*blocks(*ANTHROPIC), done=False)) as served:
+        asked = engine(served, protocol="anthropic", key_env="FAR_KEY")
+        *pieces, end = asked.chat(TALK, [TOOL], Sampling(tool_choice="required", stop=("s",)))
+    assert pieces == [Piece("ab")]
+    assert end == End("stop", 7, 9, 3, None, (CALL,), "remote:far/big-1")
+    assert served.paths == ["/v1/messages"]
+    assert served.heads[0]["x-api-key"] == KEY
+    assert served.heads[0]["anthropic-version"] == "2023-06-01"
+    assert served.keys == [None]
+    call = {"type": "tool_use", "id": "c1", "name": "find", "input": {"q": "x"}}
+    result = {"type": "tool_result", "tool_use_id": "c1", "content": "found"}
+    assert served.asked[0] == {
+        "model": "big-1",
+        "system": "be brief",
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+            {"role": "assistant", "content": [call]},
+            {"role": "user", "content": [result, {"type": "text", "text": "and?"}]},
+        ],
+        "max_tokens": 4096,
+        "temperature": 0.0,
+        "stop_sequences": ["s"],
+        "tools": [
+            {
+                "name": "find",
+                "description": "finds",
+                "input_schema": TOOL["function"]["parameters"],  # type: ignore[index]
+            }
+        ],
+        "tool_choice": {"type": "any"},
+        "stream": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        (ANTHROPIC[:-1], "was cut"),
+        (
+            (
+                ANTHROPIC[0],
+                {"type": "error", "error": {"type": "overloaded_error", "message": "o"}},
+            ),
+            "far: o",
+        ),
+        (({"type": "message_start"},), "malformed"),
+        (({"type": "content_block_delta", "index": 4, "delta": {}},), "malformed"),
+    ],
+)
+def test_anthropics_protocol_odd(events: tuple[dict[str, Any], ...], reason: str) -> None:
+    with (
+        serving(lambda *_: streamed(*blocks(*events), done=False)) as served,
+        pytest.raises(ModelError, match=reason),
+    ):
+        heard(served, protocol="anthropic", retries=0)
