@@ -10,12 +10,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from assay.project import people
 from assay.project.workspace import Workspace
 
 CHROMIUM = "/usr/bin/chromium"
+PATIENCE_MS = 20_000
+"""A machine that does other work as well may take so long."""
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @dataclass
@@ -61,7 +71,7 @@ class Served:
         visitor.page.on("console", visitor.heard)
         visitor.page.on("pageerror", lambda error: visitor.errors.append(str(error)))
         visitor.page.on("request", visitor.asked)
-        visitor.page.set_default_timeout(15_000)
+        visitor.page.set_default_timeout(PATIENCE_MS)
         visitor.page.goto(f"{self.url}/studio/enter?once={secret}", wait_until="domcontentloaded")
         try:
             yield visitor
@@ -95,4 +105,7 @@ def served(folder: Path) -> Iterator[Served]:
             browser.close()
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()

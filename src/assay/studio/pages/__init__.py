@@ -1,7 +1,7 @@
 """The pages in the order of the navigation; a new one is a module with a `PAGE` and a line here."""
 
 from assay.studio.frame import Page
-from assay.studio.pages import agent, compare, playground, releases, start, training
+from assay.studio.pages import agent, compare, people, playground, releases, start, training
 
 PAGES: tuple[Page, ...] = (
     start.PAGE,
@@ -10,4 +10,5 @@ PAGES: tuple[Page, ...] = (
     compare.PAGE,
     playground.PAGE,
     releases.PAGE,
+    people.PAGE,
 )
