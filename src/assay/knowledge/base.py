@@ -27,6 +27,7 @@ from assay.knowledge.build import Builder, Embedders, Encoder, other_vectors
 from assay.knowledge.check import Check, check
 from assay.knowledge.embed import load_embedder
 from assay.knowledge.intake import take_in
+from assay.knowledge.parse import kind_of
 from assay.knowledge.records import Build, Document, Failed, Settings
 from assay.knowledge.search import Mode, Passage, Search, find
 from assay.knowledge.sources import Source, sources
@@ -307,6 +308,21 @@ class KnowledgeBase:
             return builder.build(
                 documents, settings or present.settings, self._embedders, progress, anew=True
             )
+
+    def pages(self, document: str) -> list[str]:
+        """The text that was read from a document, page by page.
+
+        Raises:
+            NotFoundError: there is no such knowledge base or document.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        for found in self.documents():
+            if found.path == document:
+                texts = Builder(self._store, base, self._folder(base)).texts
+                kind = kind_of(found.path)
+                assert kind is not None  # it was read
+                return [page.text for page in texts.get(found.sha256, kind).pages]
+        raise NotFoundError(f"there is no document {document!r} in {self.name}.")
 
     def _present(self) -> Build:
         return records.present(self._store, records.base_id(self._store, self.owner, self.name))
