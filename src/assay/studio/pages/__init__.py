@@ -1,11 +1,21 @@
 """The pages in the order of the navigation; a new one is a module with a `PAGE` and a line here."""
 
 from assay.studio.frame import Page
-from assay.studio.pages import agent, compare, people, playground, releases, start, training
+from assay.studio.pages import (
+    agent,
+    compare,
+    knowledge,
+    people,
+    playground,
+    releases,
+    start,
+    training,
+)
 
 PAGES: tuple[Page, ...] = (
     start.PAGE,
     agent.PAGE,
+    knowledge.PAGE,
     training.PAGE,
     compare.PAGE,
     playground.PAGE,
