@@ -104,8 +104,5 @@ def served(folder: Path) -> Iterator[Served]:
             yield Served(url, Workspace(folder), browser)
             browser.close()
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        process.kill()  # ends at once what tests/serve sees end in good order
+        process.wait()

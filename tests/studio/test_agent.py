@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -113,7 +112,7 @@ def test_a_viewer_looks(studio: Served, name: str) -> None:
         expect(page.get_by_role("button", name="Save", exact=True)).to_have_count(0)
 
 
-def test_a_first_agent_is_made(tmp_path: Path, studio: Served) -> None:
+def test_another_agent_is_made(studio: Served) -> None:
     with studio.visitor("editor") as visitor:
         page = visitor.open("/agent")
         page.get_by_role("button", name="New agent").click()

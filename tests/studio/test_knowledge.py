@@ -61,7 +61,7 @@ def test_twenty_documents_come_in_are_found_and_go(studio: Served, tmp_path: Pat
         expect(page.get_by_text("All that was brought is dealt with.")).to_be_visible(timeout=60000)
         expect(page.get_by_text(": can be searched")).to_have_count(20)
         expect(page.locator(".brought .bad")).to_have_count(2)
-        expect(page.get_by_role("cell", name="rudder.pdf")).to_be_visible()
+        expect(page.get_by_role("cell", name="rudder.pdf", exact=True)).to_be_visible()
         page.get_by_label("Search for").fill("Who looks after the rudder?")
         page.get_by_label("Search for").press("Enter")
         first = page.locator(".three > div .passage:first-of-type")
@@ -75,7 +75,7 @@ def test_twenty_documents_come_in_are_found_and_go(studio: Served, tmp_path: Pat
         assert kept.exists()
         page.get_by_role("button", name="Remove rudder.pdf").click()
         page.get_by_role("button", name="Remove", exact=True).click()
-        expect(page.get_by_role("cell", name="rudder.pdf")).to_have_count(0)
+        expect(page.get_by_role("cell", name="rudder.pdf", exact=True)).to_have_count(0)
     left = {d.path for d in documents.base(studio.workspace, "documents").documents()}
     assert left == {f"{thing}.pdf" for thing in THINGS if thing != "rudder"}
     assert not kept.exists()

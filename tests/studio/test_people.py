@@ -38,7 +38,7 @@ def test_an_api_key_is_shown_once(studio: Served) -> None:
         assert (found.name, found.scopes) == ("the shop", ("chat",))
         assert spending.budgets(store)[found.id].most == 5
         page = visitor.open("/people")
-        expect(page.get_by_role("cell", name="the shop")).to_be_visible()
+        expect(page.get_by_role("cell", name="the shop", exact=True)).to_be_visible()
         assert secret not in page.content()
         page.get_by_role("button", name="Revoke the shop").click()
         page.get_by_role("button", name="Revoke", exact=True).click()

@@ -81,6 +81,8 @@ class Editing:
         self._text, self._valid = draft.text, True
         self._turn = 0
         self._writing = asyncio.Lock()
+        self._to_count: Agent | None = None
+        self._counting = False
         with ui.element("div").classes("editor"):
             with card("form"):
                 self._form = Form(self._put, models, open=self._open)
@@ -166,7 +168,20 @@ class Editing:
             self._tell_state()
             self._form.tell_blank(found.blank)
             if found.agent is not None:
-                self._form.tell_tokens(await self._visit.do(count, found.agent))
+                await self._count(found.agent)
+
+    async def _count(self, agent: Agent) -> None:
+        """Count the tokens of the agent as it is at last; one count at a time, the first is slow."""
+        self._to_count = agent
+        if self._counting:
+            return
+        self._counting = True
+        try:
+            while self._to_count is not None:
+                wanted, self._to_count = self._to_count, None
+                self._form.tell_tokens(await self._visit.do(count, wanted))
+        finally:
+            self._counting = False
 
     def _tell_problems(self, found: Look) -> None:
         placed = {p.line: p.message for p in found.problems if p.line is not None}

@@ -10,7 +10,6 @@ from assay.agent.versions import AgentVersion
 from assay.errors import AssayError
 from assay.project import agents, drafts
 from assay.studio.agent_history import history
-from assay.studio.door import PREFIX
 from assay.studio.editing import Editing, newest, save
 from assay.studio.frame import Page, telling
 from assay.studio.parts import (
@@ -149,7 +148,7 @@ def _new(visit: Visit, found: list[AgentVersion], models: list[str]) -> None:
 
 
 def _address(name: str) -> str:
-    return f"{PREFIX}{PATH}?name={quote(name)}"
+    return f"{PATH}?name={quote(name)}"  # behind the prefix, which NiceGUI puts there
 
 
 PAGE = Page(PATH, "Agent", "smart_toy", "Build", "viewer", build, wide=True)

@@ -16,7 +16,6 @@ from assay.project import documents
 from assay.project.documents import Inside
 from assay.studio.asking import sure
 from assay.studio.bringing import Bringing
-from assay.studio.door import PREFIX
 from assay.studio.frame import Page, say, telling
 from assay.studio.parts import (
     button,
@@ -319,7 +318,7 @@ def _inside(found: Inside) -> None:
 
 
 def _address(name: str) -> str:
-    return f"{PREFIX}{PATH}?name={quote(name)}"
+    return f"{PATH}?name={quote(name)}"  # behind the prefix, which NiceGUI puts there
 
 
 PAGE = Page(PATH, "Knowledge", "menu_book", "Build", "viewer", build)
