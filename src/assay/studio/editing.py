@@ -171,7 +171,7 @@ class Editing:
                 await self._count(found.agent)
 
     async def _count(self, agent: Agent) -> None:
-        """Count the tokens of the agent as it is at last; one count at a time, the first is slow."""
+        """Count the tokens of the agent as it is at last; one count at a time."""
         self._to_count = agent
         if self._counting:
             return

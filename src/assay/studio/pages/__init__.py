@@ -4,6 +4,7 @@ from assay.studio.frame import Page
 from assay.studio.pages import (
     agent,
     compare,
+    data,
     knowledge,
     people,
     playground,
@@ -16,6 +17,7 @@ PAGES: tuple[Page, ...] = (
     start.PAGE,
     agent.PAGE,
     knowledge.PAGE,
+    data.PAGE,
     training.PAGE,
     compare.PAGE,
     playground.PAGE,

@@ -1,0 +1,62 @@
+"""Rows that may be looked at: by page, problem, likeness; never the holdout; mended in place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.studio.test_data import _held, project
+
+from assay.errors import DataError, UsageError
+from assay.project import rows
+from assay.project.rows import Wish
+
+
+def test_pages_hold_all_rows_but_the_locked_ones(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 600)
+    found = rows.open_rows(workspace)
+    seen, count = found.page(Wish(), 0, 10_000)
+    assert count == len(seen) == len(found) == sum(found.counts.values())
+    assert found.counts["rejected"] == 1
+    held = _held(workspace)
+    assert held
+    assert not held & {row["input"] for row in seen}
+    assert [row["line"] for row in seen] == sorted(row["line"] for row in seen)
+    part, count = found.page(Wish(part="validation"), 0, 5)
+    assert len(part) == 5
+    assert count == found.counts["validation"]
+    line = int(next(iter(held)).split()[1].rstrip(":")) + 2 if "Ticket" in next(iter(held)) else 1
+    with pytest.raises(DataError, match="may be looked at"):
+        found.problems_of(line)
+    with pytest.raises(DataError, match="may be looked at"):
+        rows.record(workspace, line)
+
+
+def test_rows_are_found_by_problem_likeness_and_text(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 600)
+    found = rows.open_rows(workspace)
+    assert [r["output"] for r in found.page(Wish(problem="empty-output"), 0, 9)[0]] == [""]
+    for first, size in found.clusters.items():
+        alike, count = found.page(Wish(cluster=first), 0, 9)
+        assert count == size == 2
+        assert alike[0]["line"] == first
+    assert found.page(Wish(text="never WRITTEN"), 0, 9)[1] == 1
+
+
+def test_a_row_is_mended_and_every_other_byte_stays(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 600)
+    file = tmp_path / "tickets.csv"
+    before = file.read_bytes()
+    [wrong] = rows.open_rows(workspace).page(Wish(problem="empty-output"), 0, 9)[0]
+    line = wrong["line"]
+    record = rows.record(workspace, line)
+    rows.change(workspace, line, {**record, "label": 'label 1, "really"'}, record)
+    wanted = before.replace(b"never written,\r\n", b'never written,"label 1, ""really"""\r\n')
+    assert file.read_bytes() == wanted
+    with pytest.raises(DataError, match="has changed since"):
+        rows.change(workspace, line, record, record)
+    now = rows.record(workspace, line)
+    with pytest.raises(UsageError, match="columns text, label"):
+        rows.change(workspace, line, {"text": "x"}, now)
+    rows.change(workspace, line, None, now)
+    assert file.read_bytes() == before.replace(b"A row whose answer was never written,\r\n", b"")
