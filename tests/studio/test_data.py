@@ -20,13 +20,14 @@ ROWS = 3000
 CONFIG = """version: 1
 name: tickets
 task: label
+labels: [label 0, label 1, label 2]
 model: smollm2-135m-instruct
 data:
   file: tickets.csv
   columns: {input: [text], output: [label]}
 candidates: [prompt]
-metrics: [accuracy]
-primary: accuracy
+graders: [{name: label-accuracy}]
+primary: label-accuracy
 """
 
 

@@ -185,8 +185,7 @@ def _check_model(workspace: Workspace, agent: Agent) -> None:
     elif agent.model.startswith(REMOTE):
         from assay.generate.remote import split_reference
 
-        config = workspace.config
-        provider_of(config.providers if config else {}, split_reference(agent.model)[0])
+        provider_of(workspace.providers, split_reference(agent.model)[0])
     else:
         check_name(agent.model)
 

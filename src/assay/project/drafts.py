@@ -92,9 +92,8 @@ def models(workspace: Workspace) -> list[str]:
     names = base_models(workspace, workspace.name)
     names += [f"version:{version.id}" for version in list_versions(workspace.store.folder)]
     config = workspace.config
-    for candidate in config.candidates if config else ():
-        if candidate.startswith(REMOTE):
-            names.append(candidate)
+    if config is not None and config.remote is not None:
+        names.append(config.remote)
     return list(dict.fromkeys(names))
 
 
