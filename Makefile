@@ -6,7 +6,7 @@ STAMP := $(VENV)/installed
 DEMO_DIR ?= demo
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-fast soak check install docs bench clean
+.PHONY: demo test test-fast soak check install docs screenshots bench clean
 
 demo: $(STAMP)  ## the built-in project to a printed verdict and an HTML report
 	$(BIN)/assay demo $(DEMO_DIR)
@@ -28,6 +28,9 @@ check: $(STAMP)  ## style, types, floors and walls
 
 docs: $(STAMP)  ## the generated reference
 	$(BIN)/python -m tests.reference
+
+screenshots: $(STAMP)  ## one picture of every page of the studio, into docs/screenshots
+	$(BIN)/python -m tests.studio.screenshots
 
 bench: $(STAMP)  ## side by side with peers
 	$(BIN)/python bench/generate.py

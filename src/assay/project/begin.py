@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay import builtin
-from assay.config import CONFIG_FILE, Columns, TaskKind
+from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind
 from assay.data.checks import CheckReport
 from assay.data.read import detect
 from assay.errors import DataError, StateError, UsageError
@@ -87,10 +87,12 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
     clean = _NAME.sub("-", Path(name).name).strip(".-")[:120]
     if not clean:
         raise UsageError("the file has no name that it could be kept by.")
-    forget_file(workspace)
     path = _inbox(workspace) / clean
     with replacing(path) as kept, source.open("rb") as brought:
         shutil.copyfileobj(brought, kept)
+    for earlier in path.parent.iterdir():
+        if earlier != path:
+            earlier.unlink()
     return path
 
 
@@ -177,6 +179,7 @@ def _choices(file: Path, wanted: Wanted) -> Choices:
         output=list(wanted.output) if wanted.output else None,
         group=wanted.group,
         task=wanted.task,
+        model=STARTER_MODEL,
         monthly_requests=wanted.monthly_requests,
     )
 

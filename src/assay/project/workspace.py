@@ -56,7 +56,7 @@ class Workspace:
         self.watchers: list[Callable[[Answered], None]] = [self._keep_trace]
         self._embedders: dict[str, Embedder] = {}
         self._lock = Lock()
-        self._opened: tuple[tuple[int, int], Project] | None = None
+        self._opened: dict[tuple[int, int], Project] = {}
 
     @property
     def _is_project(self) -> bool:
@@ -95,9 +95,11 @@ class Workspace:
             return None
         stamp = found.st_mtime_ns, found.st_size
         with self._lock:
-            if self._opened is None or self._opened[0] != stamp:
-                self._opened = stamp, Project(self.root)
-            return self._opened[1]
+            if stamp not in self._opened:
+                opened = Project(self.root)
+                self._opened.clear()
+                self._opened[stamp] = opened
+            return self._opened[stamp]
 
     def seen_by(self, who: str) -> Workspace:
         """The same folder, where changes are put to somebody's name."""

@@ -61,7 +61,7 @@ def create_app(
     for part in (health, metrics, models, *answering, files, uploads, fine_tuning, graders):
         app.include_router(part.router)
     app.add_middleware(Gate, workspace=workspace, at_once=at_once, beside=beside)
-    app.add_middleware(metrics.Measure, metrics=app.state.metrics)
+    app.add_middleware(metrics.Measure, metrics=app.state.metrics, beside=beside)
     return app
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -67,14 +67,16 @@ class Metrics:
 
 
 class Measure:
-    """ASGI middleware: counts and times every request."""
+    """ASGI middleware: counts and times every request of the API."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, beside: Callable[[str], bool] = lambda path: False
+    ) -> None:
+        self.app, self.metrics, self.beside = app, metrics, beside
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or self.beside(scope["path"]):
             await self.app(scope, receive, send)
             return
         status, started = 500, time.perf_counter()

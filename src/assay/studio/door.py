@@ -165,6 +165,7 @@ def _page(why: str, status: int) -> HTMLResponse:
 
 
 _TEXT = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Assay</title>
+<link rel="icon" href="data:,">
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
 :root {{ color-scheme: light dark; }} body {{ font: 17px/1.6 system-ui, sans-serif; margin: 0;
 display: grid; place-items: center; min-height: 100vh; }}

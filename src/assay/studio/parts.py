@@ -167,7 +167,8 @@ def set_bar(made: Element, share: float | None) -> None:
 
 def picture(markup: Markup) -> ui.html:
     """A chart of `assay.compare.report.charts`."""
-    return ui.html(str(markup), sanitize=False).classes("picture")
+    made = ui.html(str(markup), sanitize=False).classes("picture")
+    return made.props("tabindex=0")  # on a phone it scrolls, which the keyboard must reach
 
 
 def badge(content: str, kind: str = "") -> None:

@@ -76,7 +76,6 @@ async def read(answer: Answer, show: Callable[[str], None]) -> Told:
                 shown = now
     finally:
         items.close()
-        answer.close()
     seconds = time.monotonic() - began
     show(text)
     return Told(

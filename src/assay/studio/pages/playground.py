@@ -88,7 +88,9 @@ async def build(visit: Visit) -> None:
             with columns:
                 shown = [_Column(name) for name in names]
             going.extend(asyncio.create_task(column.fill(visit, turns, wishes)) for column in shown)
-            await asyncio.gather(*going, return_exceptions=True)
+            for found in await asyncio.gather(*going, return_exceptions=True):
+                if isinstance(found, Exception):
+                    raise found
         finally:
             going.clear()
             go.enable()

@@ -1,0 +1,118 @@
+"""From a file to a project in the folder that is served."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.small import write_csv, write_model
+
+from assay.config import load_config
+from assay.errors import StateError, UsageError
+from assay.project import access, begin
+from assay.project.begin import Wanted
+from assay.project.workspace import NO_PROJECT, Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    model = write_model(tmp_path / "model")
+    monkeypatch.setattr(begin, "STARTER_MODEL", str(model))
+    folder = tmp_path / "served"
+    folder.mkdir()
+    return Workspace(folder)
+
+
+def brought(workspace: Workspace, tmp_path: Path, name: str = "My Pets!.csv") -> Path:
+    return begin.keep_file(workspace, name, write_csv(tmp_path / "pets.csv"))
+
+
+def test_a_file_is_kept_under_a_plain_name(workspace: Workspace, tmp_path: Path) -> None:
+    kept = brought(workspace, tmp_path, "../../etc/My Pets!.csv")
+    assert re.fullmatch(r"[\w.-]+", kept.name)
+    assert kept.is_relative_to(workspace.store.folder)
+    assert begin.kept_file(workspace) == kept
+    second = begin.keep_file(workspace, "other.csv", kept)
+    assert begin.kept_file(workspace) == second
+    with pytest.raises(UsageError):
+        begin.keep_file(workspace, "///", kept)
+    begin.forget_file(workspace)
+    assert begin.kept_file(workspace) is None
+
+
+def test_what_a_person_says_changes_what_is_written(workspace: Workspace, tmp_path: Path) -> None:
+    file = brought(workspace, tmp_path)
+    wanted = Wanted(
+        candidates=("prompt",), system_prompt="Name it.", good_enough=0.9, monthly_requests=5
+    )
+    found = begin.look(workspace, file, wanted)
+    assert found.question is None
+    assert found.draft is not None
+    assert found.report is not None
+    assert found.report.valid == 160
+    made = begin.create_here(workspace, found.draft)
+    config = load_config(workspace.root / "assay.yaml")
+    assert config == made.config
+    assert config.candidates == ["prompt"]
+    assert config.system_prompt == "Name it."
+    assert (config.good_enough, config.monthly_requests) == (0.9, 5)
+    assert (workspace.root / "data" / file.name).exists()
+    assert begin.kept_file(workspace) is None
+
+
+def test_keys_of_the_empty_folder_still_own_what_comes(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    secret = access.first_key(workspace.store, workspace.name)
+    assert secret is not None
+    found = begin.look(workspace, brought(workspace, tmp_path), Wanted())
+    assert found.draft is not None
+    begin.create_here(workspace, found.draft)
+    assert workspace.project is not None
+    later = Workspace(workspace.root)
+    key = access.find_key(later.store, secret)
+    assert key is not None
+    assert key.project == workspace.name == later.name == NO_PROJECT
+
+
+def test_columns_that_cannot_be_guessed_are_a_question(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    source = tmp_path / "odd.csv"
+    rows = [f"x{i},note {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
+    source.write_text("\n".join(["alpha,beta,gamma", *rows]) + "\n")
+    file = begin.keep_file(workspace, "odd.csv", source)
+    found = begin.look(workspace, file, Wanted())
+    assert found.question is not None
+    assert found.fields == ("alpha", "beta", "gamma")
+    told = begin.look(workspace, file, Wanted(input=("beta",), output=("gamma",)))
+    assert told.draft is not None
+    assert told.draft.proposal.task == "label"
+
+
+def test_nothing_in_the_folder_is_overwritten(workspace: Workspace, tmp_path: Path) -> None:
+    found = begin.look(workspace, brought(workspace, tmp_path), Wanted())
+    assert found.draft is not None
+    (workspace.root / "data").mkdir()
+    with pytest.raises(StateError, match="data is in this folder already"):
+        begin.create_here(workspace, found.draft)
+    assert workspace.project is None
+    (workspace.root / "data").rmdir()
+    begin.create_here(workspace, found.draft)
+    with pytest.raises(StateError):
+        begin.create_here(workspace, found.draft)
+    with pytest.raises(StateError):
+        brought(workspace, tmp_path)
+
+
+def test_a_changed_configuration_is_read_again(workspace: Workspace, tmp_path: Path) -> None:
+    found = begin.look(workspace, brought(workspace, tmp_path), Wanted())
+    assert found.draft is not None
+    begin.create_here(workspace, found.draft)
+    first = workspace.project
+    assert workspace.project is first
+    path = workspace.root / "assay.yaml"
+    path.write_text(path.read_text().replace("margin: 0.02", "margin: 0.125"))
+    assert workspace.config is not None
+    assert workspace.config.margin == 0.125

@@ -1,0 +1,81 @@
+"""Comparisons as pages look at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.compare.sample import sample_result, sample_rows
+
+from assay.agent.agent import Agent
+from assay.agent.versions import save_agent
+from assay.compare import records
+from assay.errors import NotFoundError
+from assay.project import comparisons
+from assay.project.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    made = Workspace(tmp_path)
+    for letter in "cf":
+        result = sample_result(60).model_copy(update={"comparison": letter * 64})
+        folder = made.store.folder / "comparisons" / (letter * 16)
+        records.begin(made.store, result.comparison, "d" * 64, result.plan, folder)
+        records.finish(made.store, result, sample_rows(60), folder)
+    plan = sample_result(60).plan
+    records.begin(made.store, "e" * 64, "d" * 64, plan, made.store.folder / "comparisons" / "e")
+    return made
+
+
+def test_what_has_not_ended_is_not_listed(workspace: Workspace) -> None:
+    found = comparisons.summaries(workspace)
+    assert {one.id[0] for one in found} == {"c", "f"}
+    assert found[0].verdict == sample_result(60).verdict
+    assert found[0].candidates == 5
+    with pytest.raises(NotFoundError):
+        comparisons.result(workspace, "e" * 64)
+
+
+def test_answers_come_with_those_that_differ_first(workspace: Workspace) -> None:
+    rows = comparisons.answers(workspace, "c" * 64)
+    assert len(rows) == 60
+    assert len({row.id for row in rows}) == 60
+    spreads = [max(row.scores.values()) - min(row.scores.values()) for row in rows]
+    assert spreads == sorted(spreads, reverse=True)
+
+
+def test_filters(workspace: Workspace) -> None:
+    rows = comparisons.answers(workspace, "c" * 64)
+    a, b = "fine-tune", "prompt"
+    wins = comparisons.chosen(rows, "a-wins", a, b)
+    assert wins
+    assert all(row.scores[a] > row.scores[b] for row in wins)
+    assert comparisons.chosen(rows, "b-wins", a, b) == comparisons.chosen(rows, "a-wins", b, a)
+    failed = comparisons.chosen(rows, "all-fail")
+    assert all(not any(row.scores.values()) for row in failed)
+    assert len(comparisons.chosen(rows, "differ")) + len(
+        [row for row in rows if len(set(row.scores.values())) == 1]
+    ) == len(rows)
+    assert comparisons.chosen(rows, "a-wins", a, "nobody") == []
+    assert [row.id for row in comparisons.chosen(rows, "all", words="MESSAGE 7:")] == ["row-7"]
+
+
+def test_what_is_gone_is_a_sentence(workspace: Workspace) -> None:
+    folder = workspace.store.folder / "comparisons" / ("c" * 16)
+    assert comparisons.report(workspace, "c" * 64).exists()
+    for file in folder.iterdir():
+        file.unlink()
+    with pytest.raises(NotFoundError):
+        comparisons.answers(workspace, "c" * 64)
+    with pytest.raises(NotFoundError):
+        comparisons.report(workspace, "c" * 64)
+
+
+def test_the_label_of_an_agent_is_its_last_save(workspace: Workspace) -> None:
+    store = workspace.store
+    one, other = Agent(model="a"), Agent(model="b")
+    for agent in (one, other, one):
+        save_agent(store, "prompt", agent, message="")
+    found = comparisons.labels(workspace, [one.id, other.id, "x"])
+    assert found == {one.id: "prompt@3", other.id: "prompt@2"}

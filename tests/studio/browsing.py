@@ -1,0 +1,127 @@
+"""A browser on the studio: signs in, and remembers everything that should not have happened."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+LINK = re.compile(r"^Studio.*?(http\S+)$", re.MULTILINE)
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Studio:
+    """A running one.
+
+    Attributes:
+        link: signs the owner in, once.
+    """
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    link: str
+
+    @property
+    def url(self) -> str:
+        return self.link.split("/studio/")[0]
+
+
+@contextmanager
+def studio(folder: Path, *options: str) -> Iterator[Studio]:
+    """Serve a folder as `tests.studio.serving` does."""
+    output = folder.parent / f"{folder.name}.txt"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.studio.serving", str(folder), *options],
+            cwd=ROOT,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    try:
+        deadline = time.monotonic() + 300
+        while not (found := LINK.search(output.read_text())):
+            assert process.poll() is None, output.read_text()
+            assert time.monotonic() < deadline, output.read_text()
+            time.sleep(0.05)
+        yield Studio(process, folder, found[1])
+        assert "Traceback" not in output.read_text(), output.read_text()
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's."""
+    with sync_playwright() as play:
+        yield play.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+
+
+@dataclass
+class Tab:
+    """A page that keeps what went wrong: `check` says that nothing did."""
+
+    page: Page
+    url: str
+    wrong: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> Page:
+        self.page.goto(f"{self.url}/studio{path}")
+        self.page.locator("h1").first.wait_for()
+        return self.page
+
+    def check(self) -> None:
+        assert not self.wrong, self.wrong
+
+    def axe(self, *rules_off: str) -> None:
+        """No violation of WCAG 2.1 A and AA in what is shown now."""
+        from axe_playwright_python.base import AXE_SCRIPT
+
+        self.page.evaluate(AXE_SCRIPT)
+        options: dict[str, Any] = {
+            "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"],
+            "rules": {rule: {"enabled": False} for rule in rules_off},
+        }
+        found = self.page.evaluate("(options) => axe.run(document, options)", options)
+        told = [
+            f"{v['id']}: {node['target']} {node['failureSummary']}"
+            for v in found["violations"]
+            for node in v["nodes"][:3]
+        ]
+        assert not told, "\n".join(told)
+
+
+def tab(context: BrowserContext, url: str) -> Tab:
+    made = Tab(context.new_page(), url)
+    page = made.page
+    page.set_default_timeout(20_000)
+    page.on("console", lambda m: made.wrong.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: made.wrong.append(str(error)))
+    host = urlsplit(url).netloc
+
+    def outside(request: Any) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme not in ("data", "blob") and parts.netloc != host:
+            made.wrong.append(f"asked {request.url}")
+
+    page.on("request", outside)
+    return made

@@ -1,0 +1,69 @@
+"""One picture of every page, for the docs: `make screenshots`.
+
+python -m tests.studio.screenshots [FOLDER OF PICTURES]
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page
+
+from assay.studio.pages import PAGES
+from tests.studio.browsing import ROOT, chromium, studio
+
+SIZE = {"width": 1320, "height": 900}
+SETTLED_MS = 1200
+
+
+def main() -> None:
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "screenshots"
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as made, chromium() as browser:
+        with studio(Path(made) / "tickets", "--fill") as running:
+            page = browser.new_page(viewport=SIZE, color_scheme="light")
+            page.goto(running.link)
+            for entry in PAGES:
+                page.goto(f"{running.url}/studio{entry.path}")
+                if entry.path == "/playground":
+                    _ask(page)
+                name = entry.path.strip("/") or "start"
+                _shoot(page, target / f"{name}.png")
+            page.emulate_media(color_scheme="dark")
+            page.goto(f"{running.url}/studio/compare")
+            _shoot(page, target / "compare-dark.png")
+            page.set_viewport_size({"width": 390, "height": 844})
+            page.emulate_media(color_scheme="light")
+            page.goto(f"{running.url}/studio/compare")
+            _shoot(page, target / "compare-phone.png")
+            page.close()
+        empty = Path(made) / "empty"
+        empty.mkdir()
+        with studio(empty) as running:
+            page = browser.new_page(viewport=SIZE, color_scheme="light")
+            page.goto(running.link)
+            _shoot(page, target / "start-empty.png")
+            page.get_by_role("button", name="Use built-in examples").click()
+            page.get_by_role("button", name="Make the project").wait_for()
+            _shoot(page, target / "start-found.png")
+            page.close()
+
+
+def _ask(page: Page) -> None:
+    words = "left a green thermos on the upper deck, Port Morvane to Kelsay on the 3rd"
+    page.get_by_role("textbox", name="Message").fill(words)
+    page.get_by_role("button", name="Ask them").click()
+    page.get_by_text("First word after").nth(1).wait_for()
+
+
+def _shoot(page: Page, path: Path) -> None:
+    page.locator("h1").first.wait_for()
+    page.wait_for_timeout(SETTLED_MS)
+    page.screenshot(path=path)
+    print(path, flush=True)
+
+
+if __name__ == "__main__":
+    main()

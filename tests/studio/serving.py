@@ -1,0 +1,59 @@
+"""The studio as a process for tests: the real server and workers, language models scripted.
+
+    python -m tests.studio.serving FOLDER [--fill] [--model FOLDER]
+
+It prints what `assay serve` prints. `--fill` makes the folder of `bench/studio_filled.py` first;
+`--model` is what new projects take for their model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from assay.agent.serving import AgentEngines
+from assay.project import begin, releases
+from assay.project.workspace import Workspace
+from assay.serve.server import serve
+from assay.studio import Studio
+from tests.serve.scripted import ScriptedEngine, ScriptedEngines
+
+PAUSE_S = 0.03
+
+
+def answer(messages: Any, tools: Any, sampling: Any) -> str:
+    """Words enough to be seen streaming."""
+    return f"You said: {messages[-1].content} " + " ".join(f"word{n}" for n in range(30))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--fill", action="store_true")
+    parser.add_argument("--model")
+    given = parser.parse_args()
+    if given.fill:
+        sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+        from studio_filled import fill
+
+        fill(given.folder)
+        # The gate would load the starter twice; tests/project has it.
+        releases._gate = lambda workspace, progress: None  # type: ignore[assignment]
+    if given.model:
+        begin.STARTER_MODEL = given.model  # type: ignore[misc]
+    workspace = Workspace(given.folder)
+    language = ScriptedEngines(ScriptedEngine(answer, pause_s=PAUSE_S))
+    engines = AgentEngines(workspace.store, language)
+    serve(
+        workspace,
+        engines,
+        lambda line: print(line, flush=True),
+        port=0,
+        pages=Studio(workspace, engines),
+    )
+
+
+if __name__ == "__main__":
+    main()

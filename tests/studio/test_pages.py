@@ -1,0 +1,184 @@
+"""The pages in a browser, over a folder as it looks after months of work."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, expect
+
+from assay.jobs import queue
+from assay.project.workspace import Workspace
+from assay.studio.pages import PAGES
+from tests.studio.browsing import Studio, Tab, tab
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("path", [page.path for page in PAGES])
+def test_every_page_is_whole_in_light_dark_and_on_a_phone(here: Tab, path: str) -> None:
+    for scheme, width in (("light", 1320), ("dark", 1320), ("light", 390)):
+        here.page.emulate_media(color_scheme=scheme)
+        here.page.set_viewport_size({"width": width, "height": 844})
+        page = here.open(path)
+        page.wait_for_timeout(500)
+        expect(page.locator(".waiting")).to_have_count(0)
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width
+        here.axe()
+    here.page.set_viewport_size({"width": 1320, "height": 900})
+
+
+def test_the_keyboard_reaches_everything(here: Tab) -> None:
+    page = here.open("/compare")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    here.page.set_viewport_size({"width": 390, "height": 844})
+    menu = page.get_by_role("button", name="Menu")
+    menu.focus()
+    page.keyboard.press("Enter")
+    expect(menu).to_have_attribute("aria-expanded", "true")
+    page.get_by_role("link", name="Playground").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Playground")
+    here.page.set_viewport_size({"width": 1320, "height": 900})
+
+
+def test_the_theme_is_kept(here: Tab) -> None:
+    page = here.open("/")
+    before = "body--dark" in (page.locator("body").get_attribute("class") or "")
+    page.get_by_role("button", name="Light or dark").click()
+    page.reload()
+    page.locator("h1").first.wait_for()
+    page.wait_for_timeout(300)
+    assert ("body--dark" in (page.locator("body").get_attribute("class") or "")) != before
+    page.get_by_role("button", name="Light or dark").click()
+
+
+def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
+    page = here.open("/compare")
+    expect(page.get_by_role("heading", name="Use fine-tune")).to_be_visible()
+    status = page.get_by_role("status")
+    expect(status).to_contain_text("of 240 locked examples")
+    before = status.inner_text()
+    expect(page.locator(".differs").first).to_be_visible()
+    page.get_by_role("textbox", name="With the words").fill("thermos")
+    expect(status).not_to_have_text(before)
+    page.get_by_role("textbox", name="With the words").fill("no such words")
+    expect(status).to_have_text("0 of 240 locked examples")
+    with page.expect_download() as report:
+        page.get_by_role("button", name="Download the report").click()
+    assert report.value.suggested_filename.endswith(".html")
+
+
+def test_answers_of_several_come_as_they_are_made(here: Tab) -> None:
+    page = here.open("/playground")
+    page.get_by_role("textbox", name="Message").fill("Where is my boat?")
+    page.get_by_role("button", name="Ask them").click()
+    answers = page.locator(".answer-text")
+    expect(answers).to_have_count(2)
+    expect(answers.first).to_contain_text("word1")
+    assert "word29" not in answers.first.inner_text()
+    expect(answers.first).to_contain_text("word29")
+    expect(answers.nth(1)).to_contain_text("You said: Where is my boat?")
+    expect(page.get_by_text("First word after")).to_have_count(2)
+    page.get_by_role("button", name="Ask them").click()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("stopped")).to_have_count(2)
+
+
+def test_promote_trial_and_roll_back(here: Tab) -> None:
+    page = here.open("/releases")
+    expect(page.get_by_text("trial: 10 %")).to_be_visible()
+    page.get_by_role("button", name="Roll back").click()
+    page.get_by_role("button", name="Take it back").click()
+    expect(page.get_by_text("trial: 10 %")).to_have_count(0)
+    page.get_by_role("combobox", name="Agent").click()
+    page.get_by_role("option", name="prompt@4").click()
+    page.get_by_role("button", name="Put prompt@4 to work").click()
+    expect(page.get_by_text("prompt is worse than fine-tune")).to_be_visible()
+    page.get_by_role("textbox", name="Reason", exact=True).fill("a test of the gate")
+    page.get_by_role("button", name="Put prompt@4 to work").click()
+    expect(page.get_by_text("“a test of the gate”")).to_be_visible()
+    page.get_by_role("button", name="Roll back").click()
+    page.get_by_role("button", name="Take it back").click()
+    expect(page.locator(".figure .value").first).to_have_text("fine-tune@1")
+
+
+def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Studio) -> None:
+    page = here.open("/releases")
+    trace = page.locator("details.trace").first
+    trace.locator("summary").click()
+    trace.get_by_role("textbox", name="What it should have been").fill('{"topic": "lost"}')
+    trace.get_by_role("button", name="Save the correction").click()
+    expect(page.get_by_text("The correction is kept.")).to_be_visible()
+    page.get_by_role("button", name="Make corrections into training data").click()
+    expect(page.get_by_text(re.compile(r"examples are in data/traces-"))).to_be_visible(
+        timeout=60_000
+    )
+    assert list((filled.folder / "data").glob("traces-*.jsonl"))
+
+
+def test_a_training_is_followed_live_paused_and_cancelled(here: Tab, filled: Studio) -> None:
+    store = Workspace(filled.folder).store
+    id = queue.enqueue(store, "tickets", "test", {})
+    job = queue.claim(store, "test", ["test"])
+    assert job is not None
+    page = here.open(f"/training?id={id}")
+    for step in range(1, 6):
+        data = {"step": step, "total_steps": 10, "train_loss": 2.0 / step}
+        queue.note(store, job, "step", data, kind="metrics")
+    queue.beat(
+        store,
+        job,
+        {"label": "training", "done": 5, "total": 10, "unit": "steps", "tokens_per_s": 812},
+    )
+    expect(page.get_by_text("5 of 10", exact=True)).to_be_visible()
+    expect(page.get_by_role("img", name="training curve of training")).to_be_visible()
+    expect(page.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "50")
+    expect(page.get_by_text("812")).to_be_visible()
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("Pausing").first).to_be_visible()
+    assert queue.beat(store, job) == "pause"
+    queue.stop(store, job, "pause")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("Cancelled").first).to_be_visible()
+    assert queue.read(store, id).status == "cancelled"
+
+
+def test_who_is_demoted_is_signed_out_and_a_viewer_cannot_act(
+    browser: Browser, filled: Studio
+) -> None:
+    from assay.project import people
+
+    workspace = Workspace(filled.folder)
+    person = people.add(workspace, "vera", "editor")
+    secret = people.sign_in_secret(workspace, person.id)
+    context = browser.new_context()
+    here = tab(context, filled.url)
+    page = here.page
+    page.goto(f"{filled.url}/studio/enter?once={secret}")
+    here.open("/releases")
+    ask = page.get_by_role("button", name="Stop keeping")
+    expect(ask).to_be_visible()
+    people.set_role(workspace, person.id, "viewer")
+    ask.click()  # the page still has the button; the server asks again
+    expect(page.get_by_text("You are not signed in.")).to_be_visible()
+    here.wrong.clear()  # the browser calls the 401 an error
+    page.goto(f"{filled.url}/studio/enter?once={people.sign_in_secret(workspace, person.id)}")
+    here.open("/releases")
+    for name in ("Stop keeping", "Roll back", "Make a key", re.compile("^Put ")):
+        expect(page.get_by_role("button", name=name)).to_have_count(0)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_text("You are signed out.")).to_be_visible()
+    here.check()
+    context.close()
+
+
+def test_a_link_is_good_once(owner: BrowserContext, browser: Browser, filled: Studio) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(filled.link)
+    expect(page.get_by_text("This link was used already")).to_be_visible()
+    context.close()

@@ -1,0 +1,88 @@
+"""The newcomer's walk: from a CSV to a chat with what was promoted, in the browser alone."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.small import write_csv, write_model
+from tests.studio.browsing import studio, tab
+
+pytestmark = pytest.mark.slow
+
+
+def test_from_a_file_to_a_chat_in_less_than_ten_clicks(browser: Browser, folder: Path) -> None:
+    model = write_model(folder.parent / "model")
+    data = write_csv(folder.parent / "pets.csv", 200)
+    lines = data.read_text().splitlines()
+    data.write_text("\n".join([*lines, lines[1], ",cat", "call me at ann@arden-ferries.com,dog"]) + "\n")
+    clicks = 0
+    with studio(folder, "--model", str(model)) as running:
+        context = browser.new_context(viewport={"width": 1320, "height": 900})
+        here = tab(context, running.url)
+        page = here.page
+        page.goto(running.link)
+        expect(page.get_by_role("heading", name="Drop a file of examples here")).to_be_visible()
+        here.axe()
+        page.set_input_files("input[type=file]", data)
+        clicks += 1
+        expect(page.get_by_role("heading", name="What is in pets.csv")).to_be_visible()
+        problems = page.get_by_role("region", name="Problems of the file")
+        expect(problems).to_contain_text("row 203")  # the row without an input
+        expect(problems).to_contain_text("An e-mail address.")
+        here.axe()
+        for way in ("The most similar", "The same examples", "A model trained"):
+            page.get_by_role("checkbox", name=re.compile(f"^{way}")).click()
+        page.get_by_role("button", name="Make the project").click()
+        start = page.get_by_role("button", name="Start the comparison")
+        expect(start).to_be_visible()
+        expect(page.get_by_text("locked away", exact=True)).to_be_visible(timeout=60_000)
+        here.axe()
+        start.click()
+        clicks += 2
+        log = page.get_by_role("log", name="What has happened")
+        expect(log).to_contain_text("Candidate prompt", timeout=60_000)
+        page.reload()  # the work does not mind
+        expect(log).to_contain_text("Candidate prompt")
+        expect(page.get_by_role("button", name=re.compile("^Put "))).to_be_visible(timeout=120_000)
+        here.axe()
+        page.get_by_role("button", name=re.compile("^Put ")).click()
+        clicks += 1
+        box = page.get_by_role("textbox", name="Your message")
+        box.fill("Anna feeds the parrot near the river at 3")
+        page.get_by_role("button", name="Send").click()
+        clicks += 1
+        expect(page.locator(".chat .theirs")).to_have_text(re.compile("cat|dog|parrot"))
+        page.get_by_role("button", name="Make a key").click()
+        clicks += 1
+        expect(page.get_by_role("region", name="curl snippet")).to_contain_text("Bearer assay-")
+        here.axe()
+        here.check()
+        context.close()
+    assert clicks < 10
+    assert (folder / "assay.yaml").exists()
+    assert (folder / "report.html").exists()
+
+
+def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: Path) -> None:
+    rows = [f"x{i},note {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
+    data = folder.parent / "odd.csv"
+    data.write_text("\n".join(["alpha,beta,gamma", *rows]) + "\n")
+    with studio(folder) as running:
+        here = tab(browser.new_context(), running.url)
+        page = here.page
+        page.goto(running.link)
+        page.set_input_files("input[type=file]", data)
+        expect(page.get_by_role("heading", name="Which column is what?")).to_be_visible()
+        here.axe()
+        page.get_by_role("button", name="Use another file").click()
+        page.set_input_files(
+            "input[type=file]",
+            {"name": "empty.csv", "mimeType": "text/csv", "buffer": b"text,label\n"},
+        )
+        expect(page.get_by_role("button", name="Use another file")).to_be_visible()
+        expect(page.get_by_role("button", name="Make the project")).to_have_count(0)
+        here.check()
