@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.studio.test_data import _held, project
+from tests.many_rows import held, project
 
 from assay.errors import DataError, UsageError
 from assay.project import rows
@@ -18,14 +18,16 @@ def test_pages_hold_all_rows_but_the_locked_ones(tmp_path: Path) -> None:
     seen, count = found.page(Wish(), 0, 10_000)
     assert count == len(seen) == len(found) == sum(found.counts.values())
     assert found.counts["rejected"] == 1
-    held = _held(workspace)
-    assert held
-    assert not held & {row["input"] for row in seen}
+    locked = held(workspace)
+    assert locked
+    assert not locked & {row["input"] for row in seen}
     assert [row["line"] for row in seen] == sorted(row["line"] for row in seen)
     part, count = found.page(Wish(part="validation"), 0, 5)
     assert len(part) == 5
     assert count == found.counts["validation"]
-    line = int(next(iter(held)).split()[1].rstrip(":")) + 2 if "Ticket" in next(iter(held)) else 1
+    line = (
+        int(next(iter(locked)).split()[1].rstrip(":")) + 2 if "Ticket" in next(iter(locked)) else 1
+    )
     with pytest.raises(DataError, match="may be looked at"):
         found.problems_of(line)
     with pytest.raises(DataError, match="may be looked at"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from assay.project import agents
-from tests.studio.browsing import Served, served
+from assay.project.workspace import Workspace
+from tests.studio.browsing import Studio, Tab, studio
+from tests.studio.visiting import visiting
 
 pytestmark = pytest.mark.slow
 TEXT = """# Who answers customers.
@@ -19,20 +21,22 @@ temperature: 0
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp("agent")) as up:
-        yield up
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    folder = tmp_path_factory.mktemp("agent") / "folder"
+    folder.mkdir()
+    with studio(folder) as running:
+        yield running
 
 
 @pytest.fixture
-def name(studio: Served, request: pytest.FixtureRequest) -> str:
+def name(up: Studio, request: pytest.FixtureRequest) -> str:
     name = request.node.name.replace("_", "-")[:40]
-    agents.save(studio.workspace, name, TEXT, based_on=None, message="begun")
+    agents.save(Workspace(up.folder), name, TEXT, based_on=None, message="begun")
     return name
 
 
-def _open(visitor: object, name: str) -> Page:
-    page: Page = visitor.open(f"/agent?name={name}")  # type: ignore[attr-defined]
+def _open(visitor: Tab, name: str) -> Page:
+    page = visitor.open(f"/agent?name={name}")
     expect(page.locator(".cm-content")).to_contain_text("Be short.")
     return page
 
@@ -44,8 +48,8 @@ def _save(page: Page, why: str) -> None:
     save.click()
 
 
-def test_form_and_text_are_one(studio: Served, name: str) -> None:
-    with studio.visitor("editor") as visitor:
+def test_form_and_text_are_one(browser: Browser, up: Studio, name: str) -> None:
+    with visiting(browser, up, "editor") as visitor:
         page = _open(visitor, name)
         page.get_by_label("System prompt").fill("Be short and kind.")
         expect(page.locator(".cm-content")).to_contain_text("Be short and kind.")
@@ -56,18 +60,20 @@ def test_form_and_text_are_one(studio: Served, name: str) -> None:
         expect(page.get_by_label("Temperature")).to_have_value("0.5")
         page.get_by_label("What a user would write").fill("Hello there")
         page.get_by_role("button", name="Try it").click()
-        expect(page.locator(".theirs-alone")).to_have_text("Hello there")
+        expect(page.locator(".theirs-alone")).to_contain_text("You said: Hello there")
         _save(page, "kinder")
         expect(page.get_by_text(f"{name}@2, by editor")).to_be_visible()
-    saved = agents.read(studio.workspace, name)
+    saved = agents.read(Workspace(up.folder), name)
     assert saved.agent.system_prompt == "Be short and kind."
     assert saved.agent.temperature == 0.5
     assert saved.text.startswith("# Who answers customers.")
     assert (saved.version.author, saved.version.message) == ("user:editor", "kinder")
 
 
-def test_what_is_wrong_is_told_at_its_line_and_not_saved(studio: Served, name: str) -> None:
-    with studio.visitor("editor") as visitor:
+def test_what_is_wrong_is_told_at_its_line_and_not_saved(
+    browser: Browser, up: Studio, name: str
+) -> None:
+    with visiting(browser, up, "editor") as visitor:
         page = _open(visitor, name)
         page.locator(".cm-line", has_text="temperature").click()
         page.keyboard.press("End")
@@ -78,11 +84,14 @@ def test_what_is_wrong_is_told_at_its_line_and_not_saved(studio: Served, name: s
         page.keyboard.press("Control+s")
         page.keyboard.press("Backspace")
         expect(page.get_by_text("Nothing is unsaved")).to_be_visible()
-    assert agents.read(studio.workspace, name).version.version == 1
+    assert agents.read(Workspace(up.folder), name).version.version == 1
 
 
-def test_a_stale_edit_is_told_and_both_are_kept(studio: Served, name: str) -> None:
-    with studio.visitor("editor", "ann") as first, studio.visitor("editor", "ben") as second:
+def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio, name: str) -> None:
+    with (
+        visiting(browser, up, "editor", "ann") as first,
+        visiting(browser, up, "editor", "ben") as second,
+    ):
         hers, his = _open(first, name), _open(second, name)
         hers.get_by_label("System prompt").fill("Be long.")
         his.get_by_label("System prompt").fill("Be brief.")
@@ -93,30 +102,32 @@ def test_a_stale_edit_is_told_and_both_are_kept(studio: Served, name: str) -> No
         expect(told).to_contain_text(f"ann has saved {name}@2")
         expect(told.locator(".removed")).to_contain_text("Be long.")
         expect(told.locator(".added")).to_contain_text("Be brief.")
-        assert agents.read(studio.workspace, name).agent.system_prompt == "Be long."
+        assert agents.read(Workspace(up.folder), name).agent.system_prompt == "Be long."
         told.get_by_role("button", name="Save mine on top").click()
         expect(his.get_by_text(f"{name}@3, by ben")).to_be_visible()
         expect(hers.get_by_text(f"ben has saved {name}@3 meanwhile.")).to_be_visible()
         his.get_by_role("tab", name="Versions").click()
         his.get_by_role("button", name=f"Go back to {name}@2").click()
         expect(his.get_by_text(f"{name}@4, by ben")).to_be_visible()
-    prompts = [agents.read(studio.workspace, f"{name}@{n}").agent.system_prompt for n in (2, 3, 4)]
+    prompts = [
+        agents.read(Workspace(up.folder), f"{name}@{n}").agent.system_prompt for n in (2, 3, 4)
+    ]
     assert prompts == ["Be long.", "Be brief.", "Be long."]
 
 
-def test_a_viewer_looks(studio: Served, name: str) -> None:
-    with studio.visitor("viewer") as visitor:
+def test_a_viewer_looks(browser: Browser, up: Studio, name: str) -> None:
+    with visiting(browser, up, "viewer") as visitor:
         page = _open(visitor, name)
         expect(page.get_by_text("You may look; an editor can change it.")).to_be_visible()
         expect(page.get_by_label("System prompt")).to_be_disabled()
         expect(page.get_by_role("button", name="Save", exact=True)).to_have_count(0)
 
 
-def test_another_agent_is_made(studio: Served) -> None:
-    with studio.visitor("editor") as visitor:
+def test_another_agent_is_made(browser: Browser, up: Studio) -> None:
+    with visiting(browser, up, "editor") as visitor:
         page = visitor.open("/agent")
         page.get_by_role("button", name="New agent").click()
         page.get_by_label("Name of the new agent").fill("fresh")
         page.get_by_role("button", name="Make it").click()
         expect(page.get_by_text("fresh@1, by editor")).to_be_visible()
-    assert agents.read(studio.workspace, "fresh").agent.model == "smollm2-135m-instruct"
+    assert agents.read(Workspace(up.folder), "fresh").agent.model == "smollm2-135m-instruct"

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from assay.project import documents
-from tests.studio.browsing import Served, served
+from assay.project.workspace import Workspace
+from tests.studio.browsing import Studio, studio
+from tests.studio.visiting import visiting
 
 pytestmark = pytest.mark.slow
 THINGS = (
@@ -39,12 +41,16 @@ def pdf(text: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(tmp_path_factory.mktemp("knowledge")) as up:
-        yield up
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    folder = tmp_path_factory.mktemp("knowledge") / "folder"
+    folder.mkdir()
+    with studio(folder) as running:
+        yield running
 
 
-def test_twenty_documents_come_in_are_found_and_go(studio: Served, tmp_path: Path) -> None:
+def test_twenty_documents_come_in_are_found_and_go(
+    browser: Browser, up: Studio, tmp_path: Path
+) -> None:
     files = []
     for thing in THINGS:
         file = tmp_path / f"{thing}.pdf"
@@ -52,7 +58,7 @@ def test_twenty_documents_come_in_are_found_and_go(studio: Served, tmp_path: Pat
         files.append(file)
     (broken := tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4 and nothing more")
     (picture := tmp_path / "picture.bmp").write_bytes(b"BM")
-    with studio.visitor("editor") as visitor:
+    with visiting(browser, up, "editor") as visitor:
         page = visitor.open("/knowledge")
         expect(page.get_by_text("No documents yet")).to_be_visible()
         page.get_by_role("button", name="Make it").click()
@@ -71,19 +77,19 @@ def test_twenty_documents_come_in_are_found_and_go(studio: Served, tmp_path: Pat
         page.get_by_role("button", name="Look into rudder.pdf").click()
         expect(page.get_by_role("dialog")).to_contain_text("The rudder must be inspected")
         page.get_by_role("button", name="Close").click()
-        kept = studio.workspace.root / "knowledge" / "documents" / "rudder.pdf"
+        kept = up.folder / "knowledge" / "documents" / "rudder.pdf"
         assert kept.exists()
         page.get_by_role("button", name="Remove rudder.pdf").click()
         page.get_by_role("button", name="Remove", exact=True).click()
         expect(page.get_by_role("cell", name="rudder.pdf", exact=True)).to_have_count(0)
-    left = {d.path for d in documents.base(studio.workspace, "documents").documents()}
+    left = {d.path for d in documents.base(Workspace(up.folder), "documents").documents()}
     assert left == {f"{thing}.pdf" for thing in THINGS if thing != "rudder"}
     assert not kept.exists()
     assert not (kept.parent / "broken.pdf").exists()
 
 
-def test_a_viewer_searches_and_brings_nothing(studio: Served) -> None:
-    with studio.visitor("viewer") as visitor:
+def test_a_viewer_searches_and_brings_nothing(browser: Browser, up: Studio) -> None:
+    with visiting(browser, up, "viewer") as visitor:
         page = visitor.open("/knowledge")
         expect(page.get_by_label("Search for")).to_be_visible()
         expect(page.locator("input[type=file]")).to_have_count(0)

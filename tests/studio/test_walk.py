@@ -18,7 +18,9 @@ def test_from_a_file_to_a_chat_in_less_than_ten_clicks(browser: Browser, folder:
     model = write_model(folder.parent / "model")
     data = write_csv(folder.parent / "pets.csv", 200)
     lines = data.read_text().splitlines()
-    data.write_text("\n".join([*lines, lines[1], ",cat", "call me at ann@arden-ferries.com,dog"]) + "\n")
+    data.write_text(
+        "\n".join([*lines, lines[1], ",cat", "call me at ann@arden-ferries.com,dog"]) + "\n"
+    )
     clicks = 0
     with studio(folder, "--model", str(model)) as running:
         context = browser.new_context(viewport={"width": 1320, "height": 900})

@@ -34,6 +34,9 @@ LOOK_AFTER_S = 0.3
 OTHERS_EVERY_S = 5.0
 """So often it is asked whether somebody else has saved."""
 
+_COUNTING = asyncio.Lock()
+"""A tokenizer takes seconds to load: who comes meanwhile waits here, not in a thread."""
+
 Reopen = Callable[[], Awaitable[None]]
 
 
@@ -179,7 +182,8 @@ class Editing:
         try:
             while self._to_count is not None:
                 wanted, self._to_count = self._to_count, None
-                self._form.tell_tokens(await self._visit.do(count, wanted))
+                async with _COUNTING:
+                    self._form.tell_tokens(await self._visit.do(count, wanted))
         finally:
             self._counting = False
 
