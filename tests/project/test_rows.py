@@ -25,9 +25,8 @@ def test_pages_hold_all_rows_but_the_locked_ones(tmp_path: Path) -> None:
     part, count = found.page(Wish(part="validation"), 0, 5)
     assert len(part) == 5
     assert count == found.counts["validation"]
-    line = (
-        int(next(iter(locked)).split()[1].rstrip(":")) + 2 if "Ticket" in next(iter(locked)) else 1
-    )
+    ticket = next(text for text in locked if text.startswith("Ticket"))
+    line = int(ticket.split()[1].rstrip(":")) + 2
     with pytest.raises(DataError, match="may be looked at"):
         found.problems_of(line)
     with pytest.raises(DataError, match="may be looked at"):
