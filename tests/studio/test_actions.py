@@ -25,6 +25,7 @@ READING = {
     "assay.studio.agent_history.differ",
     "assay.studio.pages.agent.listed",
     "assay.studio.pages.agent.choices",
+    "assay.studio.pages.agent.bases",
     "assay.studio.pages.knowledge.names",
     "assay.studio.pages.knowledge.contents",
     "assay.studio.pages.knowledge.look",

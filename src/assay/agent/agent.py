@@ -27,6 +27,33 @@ class Nearest(BaseModel):
     embedder: str
 
 
+class Knowledge(BaseModel):
+    """Passages of documents put before the input (`agent/passages.py` has the form).
+
+    Attributes:
+        name: of the knowledge, within the project that asks.
+        snapshot: the state of it that was evaluated, searched as long as it is kept; None: always
+            the present state.
+        k: at most so many passages, the best first.
+        threshold: passages that score less are not relevant; None: all are.
+        labels: only documents with one of these are searched; None: all.
+        characters: what prompt, conversation and passages may have together; the passages that
+            rank last are left out beyond it.
+        abstain: what the model is told to say where the passages do not hold the answer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    snapshot: str | None = None
+    k: int = Field(ge=1, le=1000)
+    mode: Literal["bm25", "dense", "hybrid"] = "hybrid"
+    threshold: float | None = None
+    labels: tuple[str, ...] | None = None
+    characters: int = Field(ge=1)
+    abstain: str | None = None
+
+
 class Agent(BaseModel):
     """How a request is made and which model answers it.
 
@@ -46,6 +73,7 @@ class Agent(BaseModel):
     system_prompt: str = ""
     shown: tuple[tuple[dict[str, Any], ...], ...] = ()
     nearest: Nearest | None = None
+    knowledge: Knowledge | None = None
     output_schema: dict[str, Any] | None = None
     choices: tuple[str, ...] | None = None
     constrained: bool = False
@@ -56,9 +84,13 @@ class Agent(BaseModel):
     def canonical(self) -> str:
         """The one spelling of this agent; its sha256 is the agent's id.
 
-        Keys keep their order: a schema's properties are generated in the order they stand in.
+        Keys keep their order: a schema's properties are generated in the order they stand in. What
+        came later is left out where there is none, so that ids stay what they were.
         """
-        return json.dumps(self.model_dump(mode="json"), separators=(",", ":"), ensure_ascii=False)
+        body = self.model_dump(mode="json")
+        if self.knowledge is None:
+            del body["knowledge"]
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
 
     @property
     def id(self) -> str:

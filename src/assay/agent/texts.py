@@ -175,9 +175,9 @@ def _tree(text: str, *, mapping: bool = True) -> tuple[Any, list[Problem]]:
     try:
         for token in YAML().scan(text):
             if isinstance(token, AliasToken):  # a few of them can stand for billions of values
-                mark = token.start_mark
+                at = token.start_mark
                 message = "write the value out; references (*) are not followed."
-                return None, [Problem(message, None, mark.line + 1, mark.column + 1)]
+                return None, [Problem(message, None, at.line + 1, at.column + 1)]
         tree = _yaml().load(text)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -205,7 +205,8 @@ def _dumped(values: dict[str, Any], *, quoted: bool = False) -> str:
     yaml.width = _WIDTH
     yaml.indent(mapping=2, sequence=4, offset=2)
     if quoted:
-        yaml.default_style = '"'
+        style: Any = '"'  # declared as None, and documented as this
+        yaml.default_style = style
         yaml.allow_unicode = False
     out = StringIO()
     yaml.dump(values, out)

@@ -22,6 +22,7 @@ from assay.agent.versions import AgentVersion
 from assay.agent.versions import history as versions_of
 from assay.config import REMOTE
 from assay.errors import AssayError, ModelError, UsageError
+from assay.knowledge.base import KnowledgeBase
 from assay.models.lineage import differing
 from assay.project.workspace import Workspace
 
@@ -165,6 +166,9 @@ def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], o
     if agent.nearest is not None:
         nearest = agent.nearest
         looks.append(("nearest.pool", lambda: _check_blob(workspace, nearest.pool, "examples")))
+    if agent.knowledge is not None:
+        base = KnowledgeBase(workspace.store, workspace.name, agent.knowledge.name)
+        looks.append(("knowledge.name", base.documents))
     if agent.constrained:
         looks.append(("constrained", lambda: _check_form(agent)))
     return looks

@@ -37,6 +37,7 @@ _SETTINGS = {
     "system_prompt": "What the model is told before every conversation.",
     "shown": "Conversations put before every input: lists of messages with role and content.",
     "nearest": "Examples most like the input, out of a pool: k, pool, embedder.",
+    "knowledge": "Documents whose passages are put before the input: name, k, characters.",
     "output_schema": "JSON Schema of the answer.",
     "choices": "The only answers there are.",
     "constrained": "Whether the answer is held to output_schema or choices while it is written.",

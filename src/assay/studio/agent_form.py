@@ -25,9 +25,13 @@ FIRST_SCHEMA = {
     "properties": {"name": {"type": "string"}},
     "required": ["name"],
 }
+PASSAGES = 5
+CHARACTERS = 12_000
+"""Of prompt, conversation and passages together: some 3,000 tokens."""
 _TYPING = "debounce=400"
 _HERE = {
-    *("kind", "model", "system_prompt", "shown", "nearest", "output_schema", "choices"),
+    *("kind", "model", "system_prompt", "shown", "nearest", "knowledge"),
+    *("output_schema", "choices"),
     *("constrained", "max_new_tokens", "temperature", "seed"),
 }
 """Settings that the form shows; others are named, and changed in the text."""
@@ -52,12 +56,15 @@ class Form:
 
     Args:
         put: writes settings into the text.
-        models: what can be chosen for `model`.
+        models, bases: what can be chosen for `model` and `knowledge`.
         open: whether anything can be changed.
     """
 
-    def __init__(self, put: Put, models: Sequence[str], *, open: bool) -> None:
-        self._put, self._models, self._open = put, list(models), open
+    def __init__(
+        self, put: Put, models: Sequence[str], bases: Sequence[str], *, open: bool
+    ) -> None:
+        self._put, self._models, self._bases = put, list(models), list(bases)
+        self._open = open
         self._agent: Agent | None = None
         self._controls: list[Control] = []
         self._turns: list[list[dict[str, Any]]] = []
@@ -101,6 +108,7 @@ class Form:
             with self._language:
                 self._build_prompt()
                 self._build_turns()
+                self._build_knowledge()
                 self._build_output()
                 self._build_sampling()
             self._beyond = text("", "soft note")
@@ -130,6 +138,33 @@ class Form:
             if self._open:
                 with row():
                     button("Add an example", self._add_turn, icon="add")
+
+    def _build_knowledge(self) -> None:
+        with ui.element("div").classes("stack"):
+            heading("Knowledge", "Passages of your documents, found for each question and shown.")
+            with ui.element("div").classes("split"):
+                with field("Documents"):
+                    self._base = ui.select({"": "None", **{b: b for b in self._bases}}, value="")
+                    self._control(self._base, "Documents", _base_of, self._write_base)
+                with field("Passages", "At most so many; the best first."):
+                    made = ui.number(min=1, max=1000, step=1).props(_TYPING)
+                    self._control(
+                        made,
+                        "Passages",
+                        lambda a: a.knowledge.k if a.knowledge else PASSAGES,
+                        lambda v: {"knowledge.k": int(v)} if v and self._base.value else None,
+                    )
+            self._state = text("", "soft note")
+
+    def _write_base(self, name: str) -> dict[str, Any]:
+        if not name:
+            return {"knowledge": None}
+        before = self._agent.knowledge if self._agent is not None else None
+        if before is None:
+            return {"knowledge": {"name": name, "k": PASSAGES, "characters": CHARACTERS}}
+        # A state is one of the documents that were there before.
+        kept = before.model_dump(mode="json", exclude_none=True, exclude={"snapshot"})
+        return {"knowledge": {**kept, "name": name}}
 
     def _build_output(self) -> None:
         with ui.element("div").classes("stack"):
@@ -213,6 +248,9 @@ class Form:
         if control.made is self._model and value not in self._models:
             self._models.append(value)
             self._model.set_options(self._models)
+        if control.made is self._base and value not in ("", *self._bases):
+            self._bases.append(value)
+            self._base.set_options({"": "None", **{b: b for b in self._bases}})
         if control.made.value != value:
             control.made.set_value(value)
 
@@ -222,6 +260,12 @@ class Form:
         self._nearest.text = (
             f"And the {nearest.k} examples most like the input, out of a pool."
             if nearest is not None
+            else ""
+        )
+        knowledge = agent.knowledge
+        self._state.text = (
+            "Searched in the state that was evaluated; `snapshot` in the text beside says which."
+            if knowledge is not None and knowledge.snapshot is not None
             else ""
         )
         usual = Agent(model="").model_dump()
@@ -321,6 +365,10 @@ class Form:
 
 def _turns(agent: Agent) -> list[list[dict[str, Any]]]:
     return [[dict(turn) for turn in turns] for turns in agent.shown]
+
+
+def _base_of(agent: Agent) -> str:
+    return agent.knowledge.name if agent.knowledge is not None else ""
 
 
 def _required(name: str) -> Callable[[Any], dict[str, Any] | None]:

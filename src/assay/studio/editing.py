@@ -75,10 +75,18 @@ class Editing:
 
     Args:
         draft: as it was read; what is saved is based on it.
+        models, bases: what can be chosen.
         reopen: shows the agent anew, as it is in the store then.
     """
 
-    def __init__(self, visit: Visit, draft: Draft, models: Sequence[str], reopen: Reopen) -> None:
+    def __init__(
+        self,
+        visit: Visit,
+        draft: Draft,
+        models: Sequence[str],
+        bases: Sequence[str],
+        reopen: Reopen,
+    ) -> None:
         self._visit, self._draft, self._reopen = visit, draft, reopen
         self._open = visit.may("editor")
         self._text, self._valid = draft.text, True
@@ -88,7 +96,7 @@ class Editing:
         self._counting = False
         with ui.element("div").classes("editor"):
             with card("form"):
-                self._form = Form(self._put, models, open=self._open)
+                self._form = Form(self._put, models, bases, open=self._open)
             with ui.element("div").classes("stack gap beside"):
                 self._build_text()
                 if self._open:

@@ -8,9 +8,9 @@ from nicegui import ui
 
 from assay.agent.versions import AgentVersion
 from assay.errors import AssayError
-from assay.project import agents, drafts
+from assay.project import agents, documents, drafts
 from assay.studio.agent_history import history
-from assay.studio.editing import Editing, newest, save
+from assay.studio.editing import Editing, Reopen, newest, save
 from assay.studio.frame import Page, telling
 from assay.studio.parts import (
     button,
@@ -42,6 +42,12 @@ def listed(visit: Visit) -> list[AgentVersion]:
 def choices(visit: Visit) -> list[str]:
     """The models that an agent can have."""
     return drafts.models(visit.workspace)
+
+
+@action("viewer")
+def bases(visit: Visit) -> list[str]:
+    """The knowledge bases that an agent can have."""
+    return documents.names(visit.workspace)
 
 
 async def build(visit: Visit) -> None:
@@ -92,7 +98,7 @@ def _choose(visit: Visit, found: list[AgentVersion], models: list[str], name: st
             button("New agent", dialog.open, icon="add").classes("beside-field")
 
 
-async def _agent(visit: Visit, name: str, models: list[str], reopen: object) -> None:
+async def _agent(visit: Visit, name: str, models: list[str], reopen: Reopen) -> None:
     loading = waiting("Reading the agent")
     try:
         draft = await visit.do(newest, name)
@@ -110,9 +116,9 @@ async def _agent(visit: Visit, name: str, models: list[str], reopen: object) -> 
             ui.tab("history", "Versions")
     with ui.tab_panels(tabs, value="edit", animated=False):
         with ui.tab_panel("edit"):
-            Editing(visit, draft, models, reopen)  # type: ignore[arg-type]
+            Editing(visit, draft, models, await visit.do(bases), reopen)
         with ui.tab_panel("history").classes("stack gap"):
-            await history(visit, name, reopen)  # type: ignore[arg-type]
+            await history(visit, name, reopen)
 
 
 def _new(visit: Visit, found: list[AgentVersion], models: list[str]) -> None:
