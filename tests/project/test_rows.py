@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from tests.many_rows import held, project
 
-from assay.errors import DataError, UsageError
+from assay.data import dataset
+from assay.errors import DataError, HoldoutError, UsageError
 from assay.project import rows
+from assay.project.project import Project
 from assay.project.rows import Wish
 
 
@@ -51,13 +53,27 @@ def test_a_row_is_mended_and_every_other_byte_stays(tmp_path: Path) -> None:
     [wrong] = rows.open_rows(workspace).page(Wish(problem="empty-output"), 0, 9)[0]
     line = wrong["line"]
     record = rows.record(workspace, line)
+    with pytest.raises(DataError, match="has changed since"):
+        rows.change(workspace, line, record, {**record, "label": "label 2"})
+    with pytest.raises(UsageError, match="columns text, label"):
+        rows.change(workspace, line, {"text": "x"}, record)
+    assert file.read_bytes() == before
     rows.change(workspace, line, {**record, "label": "label 1"}, record)
     wanted = before.replace(b"never written,\r\n", b"never written,label 1\r\n")
     assert file.read_bytes() == wanted
-    with pytest.raises(DataError, match="has changed since"):
-        rows.change(workspace, line, record, record)
-    now = rows.record(workspace, line)
-    with pytest.raises(UsageError, match="columns text, label"):
-        rows.change(workspace, line, {"text": "x"}, now)
-    rows.change(workspace, line, None, now)
-    assert file.read_bytes() == before.replace(b"A row whose answer was never written,\r\n", b"")
+
+
+def test_what_cannot_be_divided_any_more_is_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = project(tmp_path, 600)
+    file = tmp_path / "tickets.csv"
+    before = file.read_bytes()
+    [wrong] = rows.open_rows(workspace).page(Wish(problem="empty-output"), 0, 9)[0]
+    record = rows.record(workspace, wrong["line"])
+    # As if it had been opened, and the mended row belonged into it.
+    monkeypatch.setattr(Project, "openings", lambda self: [object()])
+    monkeypatch.setattr(dataset, "_sha256", lambda examples: "another")
+    with pytest.raises(HoldoutError, match="another one"):
+        rows.change(workspace, wrong["line"], {**record, "label": "label 1"}, record)
+    assert file.read_bytes() == before

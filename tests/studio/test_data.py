@@ -39,7 +39,7 @@ def test_a_viewer_mends_nothing(browser: Browser, up: Studio) -> None:
 def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) -> None:
     with visiting(browser, up, "editor") as visitor:
         page = visitor.open("/data")
-        expect(page.get_by_role("gridcell", name="Ticket").first).to_be_visible(timeout=90000)
+        expect(page.get_by_role("gridcell", name="Ticket").first).to_be_visible(timeout=300_000)
         locked = held(Workspace(up.folder))
         asked = f"{up.url}/studio/data/rows?start=0&end=500"
         first = page.request.get(asked).json()
@@ -56,7 +56,7 @@ def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) ->
         expect(dialog).to_contain_text("the output is empty.")
         dialog.get_by_label("label", exact=True).fill("label 1")
         dialog.get_by_role("button", name="Save").click()
-        expect(page.get_by_text("The row is mended.")).to_be_visible(timeout=60000)
+        expect(page.get_by_text("The row is mended.")).to_be_visible(timeout=300_000)
     text = (up.folder / "tickets.csv").read_text()
     assert "A row whose answer was never written,label 1" in text
     assert rows.open_rows(Workspace(up.folder)).counts["rejected"] == 0

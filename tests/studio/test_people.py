@@ -96,5 +96,6 @@ def test_people_come_by_a_link_and_are_demoted_at_once(browser: Browser, up: Stu
 
 def test_an_editor_sees_none_of_it(browser: Browser, up: Studio) -> None:
     with visiting(browser, up, "editor") as visitor:
-        page = visitor.open("/people")
+        page = visitor.page
+        page.goto(f"{up.url}/studio/people")
         expect(page.get_by_text("This page is not for you")).to_be_visible()

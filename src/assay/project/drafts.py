@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from assay.agent.agent import Agent
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from assay.chat.template import Template
 
 _UNSAVED = "the unsaved agent"
+_LOADING = Lock()
+"""What reads tokenizers cannot be imported by two threads at once."""
 _SETTINGS = {
     "model": "Which model answers.",
     "system_prompt": "What the model is told before every conversation.",
@@ -128,7 +131,8 @@ def tokens(workspace: Workspace, agent: Agent) -> int | None:
             model = found.record.base
         if model not in {line.ref for line in known() if line.ready}:
             return None  # counting tokens fetches nothing
-        template = _template(model)
+        with _LOADING:
+            template = _template(model)
         # Around them stands what any request has.
         least = len(template.prompt([Message("user", "")]))
         return max(0, len(template.prompt([*turns, Message("user", "")])) - least)

@@ -121,7 +121,7 @@ class Bringing:
             background_tasks.create(self._work(), name="take documents in")
 
     async def _work(self) -> None:
-        """Take in what waits, until nothing does."""
+        """Take in what waits, until nothing does; also when the person has left meanwhile."""
         with self._card.client:
             self._timer.activate()
             try:
@@ -132,11 +132,17 @@ class Bringing:
                         await asyncio.sleep(QUIET_S)
                     sources, self._waiting = self._waiting, []
                     await self._take(sources)
-                    await self._changed()
+                    if not self._gone:
+                        await self._changed()
             finally:
                 self._working = False
-                self._timer.deactivate()
-                self._show()
+                if not self._gone:
+                    self._timer.deactivate()
+                    self._show()
+
+    @property
+    def _gone(self) -> bool:
+        return self._card.is_deleted
 
     async def _take(self, sources: list[Source]) -> None:
         for source in sources:
@@ -144,7 +150,8 @@ class Bringing:
         try:
             added = await self._visit.do(take_in, self._base, sources, self._told)
         except AssayError as error:
-            tell(error)
+            if not self._gone:
+                tell(error)
             for source in sources:
                 self._mark(self._lines[source.document], source.document, "not taken in", "bad")
             return
@@ -162,8 +169,9 @@ class Bringing:
         return line
 
     def _mark(self, line: TextElement, name: str, said: str, kind: str) -> None:
-        line.text = f"{name}: {said}"
-        line.classes(replace=kind)
+        if not self._gone:
+            line.text = f"{name}: {said}"
+            line.classes(replace=kind)
 
     def _show(self) -> None:
         if not self._working:

@@ -111,6 +111,11 @@ class Editing:
         """Whether there is something to save."""
         return self._text != self._draft.text
 
+    @property
+    def _gone(self) -> bool:
+        """Whether the person has left, or the agent is shown anew."""
+        return self._code.is_deleted
+
     # -- the text
 
     def _build_text(self) -> None:
@@ -165,11 +170,11 @@ class Editing:
         background_tasks.create(wait(), name="look at a draft")
 
     async def _look(self, turn: int, *, show: bool = False) -> None:
-        if turn != self._turn:
+        if turn != self._turn or self._gone:
             return
         with telling():
             found = await self._visit.do(look, self._text)
-            if turn != self._turn:  # typed on meanwhile
+            if turn != self._turn or self._gone:  # typed on meanwhile, or left
                 return
             self._valid = not found.problems
             self._form.freeze(found.agent is None)
@@ -191,7 +196,10 @@ class Editing:
             while self._to_count is not None:
                 wanted, self._to_count = self._to_count, None
                 async with _COUNTING:
-                    self._form.tell_tokens(await self._visit.do(count, wanted))
+                    tokens = await self._visit.do(count, wanted)
+                if self._gone:
+                    return
+                self._form.tell_tokens(tokens)
         finally:
             self._counting = False
 
@@ -271,6 +279,8 @@ class Editing:
     async def _notice_others(self) -> None:
         with telling():
             now = await self._visit.do(newest, self._draft.name)
+            if self._gone:
+                return
             version = now.version
             self._others.text = (
                 f"{somebody(version.author)} has saved {version.label} meanwhile."
@@ -323,14 +333,17 @@ class Editing:
                 try:
                     with telling():
                         stream = await self._visit.do(ask, self._text, [Message("user", words)])
-                        told = await read_answer(stream, lambda so_far: show(so_far))
+                        told = await read_answer(stream, show)
                         took.text = told_line(told)
                         return
                     answer.set_visibility(False)
                 finally:
-                    tried.enable()
+                    if not self._gone:
+                        tried.enable()
 
             def show(so_far: str) -> None:
+                if self._gone:
+                    raise asyncio.CancelledError  # nobody reads on: the engine is free again
                 answer.text = so_far
 
             asked.on("keydown.ctrl.enter", go)

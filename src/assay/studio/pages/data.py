@@ -149,11 +149,14 @@ async def build(visit: Visit) -> None:
             try:
                 found = await visit.do(division, told)
             except AssayError as error:
-                shown.clear()
-                failure(error)
+                if not shown.is_deleted:
+                    shown.clear()
+                    failure(error)
                 return
             finally:
                 watching.cancel()
+            if shown.is_deleted:
+                return
             shown.clear()
             _division(found[0], found[1])
             Table(visit, found[1], refresh)
