@@ -13,6 +13,8 @@ from assay.project import rows
 from assay.project.project import Project
 from assay.project.rows import Wish
 
+pytestmark = pytest.mark.slow
+
 
 def test_pages_hold_all_rows_but_the_locked_ones(tmp_path: Path) -> None:
     workspace = project(tmp_path, 600)
