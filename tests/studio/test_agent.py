@@ -30,7 +30,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 @pytest.fixture
 def name(up: Studio, request: pytest.FixtureRequest) -> str:
-    name = request.node.name.replace("_", "-")[:40]
+    name = str(request.node.name).replace("_", "-")[:40]
     agents.save(Workspace(up.folder), name, TEXT, based_on=None, message="begun")
     return name
 

@@ -16,7 +16,7 @@ from typing import Any
 from assay.agent import edits, texts
 from assay.agent.agent import Agent
 from assay.agent.edits import Draft, StaleEditError
-from assay.agent.engines import provider_of
+from assay.agent.providers import provider_of
 from assay.agent.texts import InvalidAgentError, Problem
 from assay.agent.versions import AgentVersion
 from assay.agent.versions import history as versions_of

@@ -149,7 +149,8 @@ def _table(
                         for scope in key.scopes:
                             badge(scope)
                     text(moment(key.created), tag="td")
-                    text(_spent(budgets.get(key.id)), "number", "td")
+                    spent = _spent(budgets.get(key.id)) if key.revoked is None else ""
+                    text(spent, "number", "td")
                     with ui.element("td"), row("acts"):
                         _acts(visit, key, budgets.get(key.id), refresh)
 
@@ -162,7 +163,7 @@ def _acts(
         return
 
     async def change() -> None:
-        with ui.dialog(value=True) as dialog, ui.card():
+        with ui.dialog(value=True) as dialog, ui.card().classes("studio"):
             heading(f"Budget of {key.name}", "What it has spent stays spent.")
             with field("USD in all"):
                 amount = ui.number(value=budget.most if budget else None, min=0)

@@ -9,7 +9,7 @@ from assay.studio.parts import button, heading, row
 
 async def sure(question: str, what_follows: str, yes: str) -> bool:
     """Ask; whoever closes the question has said no."""
-    with ui.dialog(value=True) as dialog, ui.card():
+    with ui.dialog(value=True) as dialog, ui.card().classes("studio"):
         heading(question, what_follows)
         with row():
             button(yes, lambda: dialog.submit(True), kind="primary")

@@ -291,7 +291,7 @@ class Editing:
     async def _conflict(self) -> None:
         theirs = await self._visit.do(newest, self._draft.name)
         version = theirs.version
-        with ui.dialog() as dialog, ui.card().classes("wide-dialog"):
+        with ui.dialog() as dialog, ui.card().classes("studio wide-dialog"):
             heading(
                 "Somebody was faster",
                 f"{somebody(version.author)} has saved {version.label} since you opened this"
@@ -330,13 +330,15 @@ class Editing:
                 answer.set_visibility(True)
                 answer.text, took.text = "…", ""
                 tried.disable()
+                answered = False
                 try:
                     with telling():
                         stream = await self._visit.do(ask, self._text, [Message("user", words)])
                         told = await read_answer(stream, show)
                         took.text = told_line(told)
-                        return
-                    answer.set_visibility(False)
+                        answered = True
+                    if not answered:
+                        answer.set_visibility(False)
                 finally:
                     if not self._gone:
                         tried.enable()

@@ -146,7 +146,7 @@ def _acts(visit: Visit, name: str, line: dict[str, Any], refresh: Refresh) -> No
 
 
 async def _asked(title: str, label: str, yes: str, *, secret: bool = False) -> str | None:
-    with ui.dialog(value=True) as dialog, ui.card():
+    with ui.dialog(value=True) as dialog, ui.card().classes("studio"):
         heading(title)
         with field(label):
             asked = ui.input(password=secret)

@@ -93,7 +93,7 @@ def _choose(visit: Visit, found: list[AgentVersion], models: list[str], name: st
             named(chosen, "Agent")
             chosen.on_value_change(lambda: ui.navigate.to(_address(chosen.value)))
         if visit.may("editor"):
-            with ui.dialog() as dialog, ui.card():
+            with ui.dialog() as dialog, ui.card().classes("studio"):
                 _new(visit, found, models)
             button("New agent", dialog.open, icon="add").classes("beside-field")
 

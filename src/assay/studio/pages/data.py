@@ -52,7 +52,7 @@ MEANINGS = {
     "Not shown either.",
     "rejected": "Rows with an error, which nothing uses until it is mended.",
 }
-SHOW = {"": "All rows", **{part: part.capitalize() for part in PARTS}}
+SHOW: dict[str, str] = {"": "All rows", **{str(part): part.capitalize() for part in PARTS}}
 Refresh = Callable[[], Awaitable[None]]
 
 
@@ -269,7 +269,7 @@ class Table:
         fixed: AssayError | None,
     ) -> None:
         may = self._visit.may("editor") and fixed is None
-        with ui.dialog(value=True) as dialog, ui.card().classes("wide-dialog"):
+        with ui.dialog(value=True) as dialog, ui.card().classes("studio wide-dialog"):
             with row("spread"):
                 heading(f"Line {line:,}")
                 badge(part, "bad" if part == "rejected" else "good")

@@ -131,7 +131,7 @@ async def build(visit: Visit) -> None:
             named(chosen, "Knowledge base")
             chosen.on_value_change(lambda: ui.navigate.to(_address(chosen.value)))
         if visit.may("editor"):
-            with ui.dialog() as dialog, ui.card():
+            with ui.dialog() as dialog, ui.card().classes("studio"):
                 _new(visit, "")
             button("New", dialog.open, icon="add").classes("beside-field")
     _search(visit, name)
@@ -180,13 +180,15 @@ def _search(visit: Visit, base: str) -> None:
                 shown.clear()
                 with shown:
                     waiting("Searching")
+                answered = False
                 with telling():
                     found = await visit.do(search, base, words)
                     shown.clear()
                     with shown:
                         _found(found)
-                    return
-                shown.clear()
+                    answered = True
+                if not answered:
+                    shown.clear()
 
             query.on("keydown.enter", go)
             button("Search", go, kind="primary", icon="search")
@@ -273,7 +275,7 @@ def _acts(visit: Visit, base: str, document: str, refresh: Refresh) -> None:
                 await refresh()
 
     async def inside() -> None:
-        with ui.dialog(value=True) as dialog, ui.card().classes("wide-dialog"):
+        with ui.dialog(value=True) as dialog, ui.card().classes("studio wide-dialog"):
             heading(document)
             loading = waiting("Reading it")
             try:
