@@ -29,6 +29,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 def test_a_viewer_mends_nothing(browser: Browser, up: Studio) -> None:
     with visiting(browser, up, "viewer") as visitor:
         page = visitor.open("/data")
+        expect(page.get_by_role("gridcell").first).to_be_visible(timeout=300_000)
         page.get_by_label("That hold").fill("answer was NEVER")
         page.get_by_role("gridcell", name="A row whose answer was never written").click()
         dialog = page.get_by_role("dialog")
