@@ -7,15 +7,27 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Page
+from playwright.sync_api import FilePayload, Page
 
 from assay.studio.pages import PAGES
 from tests.studio.browsing import ROOT, chromium, studio
 
+
+def _booklet(name: str, text: str) -> FilePayload:
+    return {"name": name, "mimeType": "text/markdown", "buffer": text.encode()}
+
+
 SIZE = {"width": 1320, "height": 900}
 SETTLED_MS = 1200
+SLOW_MS = 300_000
+BOOKLETS = [
+    _booklet("lost-property.md", "# Lost property\n\nWhat is found on board is kept for 60 days."),
+    _booklet("refunds.md", "# Refunds\n\nA crossing that did not sail is paid back in full."),
+    _booklet("boarding.md", "# Boarding\n\nThe ramp closes ten minutes before departure."),
+]
 
 
 def main() -> None:
@@ -27,8 +39,8 @@ def main() -> None:
             page.goto(running.link)
             for entry in PAGES:
                 page.goto(f"{running.url}/studio{entry.path}")
-                if entry.path == "/playground":
-                    _ask(page)
+                if entry.path in _READY:
+                    _READY[entry.path](page)
                 name = entry.path.strip("/") or "start"
                 _shoot(page, target / f"{name}.png")
             page.emulate_media(color_scheme="dark")
@@ -56,6 +68,27 @@ def _ask(page: Page) -> None:
     page.get_by_role("textbox", name="Message").fill(words)
     page.get_by_role("button", name="Ask them").click()
     page.get_by_text("First word after").nth(1).wait_for()
+
+
+def _bring(page: Page) -> None:
+    page.get_by_role("button", name="Make it").click()
+    page.get_by_text("Drop documents here").wait_for()
+    page.locator("input[type=file]").set_input_files([*BOOKLETS])
+    page.get_by_text("All that was brought is dealt with.").wait_for(timeout=SLOW_MS)
+    page.get_by_role("textbox", name="Search for").fill("How long are lost things kept?")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.locator(".passage").first.wait_for(timeout=SLOW_MS)
+
+
+def _rows(page: Page) -> None:
+    page.get_by_role("gridcell").first.wait_for(timeout=SLOW_MS)
+
+
+_READY: dict[str, Callable[[Page], None]] = {
+    "/playground": _ask,
+    "/knowledge": _bring,
+    "/data": _rows,
+}
 
 
 def _shoot(page: Page, path: Path) -> None:

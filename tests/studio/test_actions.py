@@ -16,7 +16,25 @@ from assay.studio.pages import PAGES
 from assay.studio.visit import ACTIONS, Visit
 from tests.studio.browsing import Studio
 
-READING = {"assay.studio.streams.begin"}
+READING = {
+    "assay.studio.streams.begin",
+    "assay.studio.editing.look",
+    "assay.studio.editing.count",
+    "assay.studio.editing.newest",
+    "assay.studio.agent_history.versions",
+    "assay.studio.agent_history.differ",
+    "assay.studio.pages.agent.listed",
+    "assay.studio.pages.agent.choices",
+    "assay.studio.pages.agent.bases",
+    "assay.studio.pages.knowledge.names",
+    "assay.studio.pages.knowledge.contents",
+    "assay.studio.pages.knowledge.look",
+    "assay.studio.pages.knowledge.search",
+    "assay.studio.pages.data.division",
+    "assay.studio.pages.data.page_of",
+    "assay.studio.pages.data.problems_of",
+    "assay.studio.pages.data.record_of",
+}
 """Actions that change nothing, so that a viewer may take them."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import Any
 
 from pydantic import ValidationError
@@ -40,6 +41,7 @@ class Providers(Mapping[str, Provider]):
         self, described: Mapping[str, Provider], store: Store, project: str = "default"
     ) -> None:
         self.described, self.store, self.project = dict(described), store, project
+        self.who = f"cli:{user()}"
         self._keys: dict[str, tuple[float, str | None]] = {}
         self._added: tuple[float, dict[str, Provider]] = (0.0, {})
 
@@ -54,6 +56,12 @@ class Providers(Mapping[str, Provider]):
 
     def __len__(self) -> int:
         return len(list(iter(self)))
+
+    def by(self, who: str) -> Providers:
+        """The same, where changes are put to somebody's name."""
+        other = copy(self)
+        other.who = who
+        return other
 
     def key(self, name: str) -> str | None:
         """The provider's key; None where it needs none.
@@ -142,7 +150,7 @@ class Providers(Mapping[str, Provider]):
         if name not in self:
             raise UsageError(f"there is no provider {name!r}.", fix="`assay providers list`.")
         origin = self[name].origin
-        row = {"project": self.project, "provider": name, "origin": origin, "who": user()}
+        row = {"project": self.project, "provider": name, "origin": origin, "who": self.who}
         with self.store.session() as session:
             session.merge(ConsentRow(**row))
         self._note("provider.consent", name, {"origin": origin})
@@ -168,7 +176,7 @@ class Providers(Mapping[str, Provider]):
     def _note(self, action: str, name: str, details: dict[str, Any] | None) -> None:
         self._keys.pop(name, None)
         self._added = 0.0, {}
-        audit(self.store, self.project, f"cli:{user()}", action, name, details)
+        audit(self.store, self.project, self.who, action, name, details)
 
 
 def provider_of(providers: Mapping[str, Provider], name: str) -> Provider:

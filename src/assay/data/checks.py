@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import re
 import tempfile
 from array import array
 from collections import Counter
@@ -315,6 +316,12 @@ _BETWEEN = {
         "Nothing need be done: near-duplicates stay on one side of the split.",
     ),
 }
+
+
+def earlier_line(code: str, message: str) -> int | None:
+    """The line that a row is like, out of a problem between rows; None for every other problem."""
+    found = re.search(r"line (\d+)", message) if code in _BETWEEN else None
+    return int(found[1]) if found else None
 
 
 def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:

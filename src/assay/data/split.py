@@ -157,6 +157,11 @@ def _classes(*parts: Sequence[Example]) -> dict[str, list[int]]:
     return {label: [count[label] for count in counts] for label in labels}
 
 
+def visible_files(folder: Path) -> tuple[Path, Path]:
+    """Train and validation, one example a line; the holdout's file is named to nobody."""
+    return folder / TRAIN, folder / VALIDATION
+
+
 def read_manifest(folder: Path) -> SplitManifest:
     """What is in the split of a folder.
 

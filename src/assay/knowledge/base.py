@@ -30,7 +30,7 @@ from assay.knowledge.embed import load_embedder
 from assay.knowledge.intake import checked_labels, take_in
 from assay.knowledge.parse import kind_of
 from assay.knowledge.records import Build, Document, Failed, Settings
-from assay.knowledge.search import Mode, Passage, Search, find
+from assay.knowledge.search import Mode, Passage, Search, find, passages_of
 from assay.knowledge.sources import Source, sources
 from assay.knowledge.table import IndexBrokenError, Tables
 from assay.progress import SILENT, Progress
@@ -324,6 +324,16 @@ class KnowledgeBase:
                 assert kind is not None  # it was read
                 return [page.text for page in texts.get(found.sha256, kind).pages]
         raise NotFoundError(f"there is no document {document!r} in {self.name}.")
+
+    def passages(self, document: str) -> list[Passage]:
+        """What a document was cut into, in the order of its text; the scores say nothing.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        build = records.present(self._store, base)
+        return [] if build.table is None else passages_of(self._table(base, build.table), document)
 
     def _present(self) -> Build:
         return records.present(self._store, records.base_id(self._store, self.owner, self.name))

@@ -117,6 +117,14 @@ def find(table: Any, query: str, vector: Vectors | None, search: Search) -> list
     return [_passage(one.row, score) for score, one in scored[: search.k]]
 
 
+def passages_of(table: Any, document: str) -> list[Passage]:
+    """All passages of a document, in the order of its text; nothing was asked: their score is 0."""
+    quoted = document.replace("'", "''")
+    asked = table.search().where(f"document = '{quoted}'").select([*_COLUMNS, "ordinal"])
+    rows = sorted(asked.limit(table.count_rows()).to_list(), key=lambda row: row["ordinal"])
+    return [_passage(row, 0.0) for row in rows]
+
+
 def _by_words(table: Any, query: str, k: int, search: Search) -> Sequence[dict[str, Any]]:
     columns = [*_COLUMNS, "vector"] if search.mode == "hybrid" else _COLUMNS
     asked = table.search(query, query_type="fts", fts_columns="indexed").select(

@@ -67,7 +67,7 @@ def check_budget(usd: float | None) -> None:
         raise UsageError(f"a budget of {usd:g} USD cannot be.", fix="Give an amount such as 5.")
 
 
-def set_budget(store: Store, key: str, usd: float) -> None:
+def set_budget(store: Store, key: str, usd: float, who: str | None = None) -> None:
     """Give a key a budget, or another one, within a second; what was spent stays spent.
 
     Raises:
@@ -83,7 +83,7 @@ def set_budget(store: Store, key: str, usd: float) -> None:
             session.add(BudgetRow(key=key, most=_units(usd), spent=0, reserved=0))
         else:
             row.most = _units(usd)
-    audit(store, owner.project, local_user(), "key.budget", key, {"usd": usd})
+    audit(store, owner.project, who or local_user(), "key.budget", key, {"usd": usd})
 
 
 def budgets(store: Store) -> dict[str, Budget]:

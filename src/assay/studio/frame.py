@@ -64,6 +64,7 @@ def mount(app: FastAPI, workspace: Workspace, engines: ServingEngines) -> None:
     from assay.studio.pages import PAGES
 
     _serve_style()
+    pages_app.state.serves = workspace, engines
     for page in PAGES:
         _register(page, PAGES, workspace, engines)
     ui.run_with(
@@ -126,6 +127,11 @@ def _register(
                 from assay.studio.parts import failure
 
                 failure(error)
+
+
+def visit_of(request: Request) -> Visit:
+    """Who asks, for a route of the studio that is no page."""
+    return _visit(request, *pages_app.state.serves)
 
 
 def _visit(request: Request, workspace: Workspace, engines: ServingEngines) -> Visit:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from markupsafe import Markup
@@ -173,6 +174,17 @@ def picture(markup: Markup) -> ui.html:
 def badge(content: str, kind: str = "") -> None:
     """A short word about a state; `kind` is `good`, `warn`, `bad` or nothing."""
     text(content, f"badge {kind}", "span")
+
+
+def moment(at: datetime) -> str:
+    """When something was, for a person: short, and in UTC, so that all read the same."""
+    return f"{at:%-d %b %Y, %H:%M} UTC"
+
+
+def somebody(who: str) -> str:
+    """Who did something, as the store names them (`user:ann`, `cli:ann`), for a person."""
+    kind, _, name = who.partition(":")
+    return {"user": name, "cli": f"{name}, at the command line"}.get(kind, who)
 
 
 def code(content: str, label: str) -> None:

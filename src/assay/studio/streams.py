@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assay.example import Message
 from assay.generate.serving import End
@@ -55,6 +55,13 @@ async def stream(
         AssayError: who was asked is not there, or could not answer.
     """
     answer = await visit.do(begin, name, messages, wishes or Wishes())
+    told = await read(answer, show)
+    usd = await visit.do(lambda v: trying.cost_usd(v.workspace, name, told.seconds))
+    return replace(told, usd=usd)
+
+
+async def read(answer: Routed, show: Callable[[str], None]) -> Told:
+    """Read an answer to its end; its cost is left unknown. See `stream`."""
     began, first, shown = time.monotonic(), None, 0.0
     text, end = "", None
     items = Interleaved([lambda: answer])
@@ -72,7 +79,6 @@ async def stream(
         items.close()
     seconds = time.monotonic() - began
     show(text)
-    usd = await visit.do(lambda v: trying.cost_usd(v.workspace, name, seconds))
     return Told(
         text=text,
         finish=end.finish if end else "stop",
@@ -80,7 +86,7 @@ async def stream(
         completion_tokens=end.completion_tokens if end else None,
         first_s=first,
         seconds=seconds,
-        usd=usd,
+        usd=None,
     )
 
 

@@ -129,7 +129,7 @@ def _switch(visit: Visit, name: str, kept: bool) -> None:
     if kept:
         button("Stop keeping", off, icon="visibility_off")
         return
-    with ui.dialog() as ask, ui.card():
+    with ui.dialog() as ask, ui.card().classes("studio"):
         text("Keep requests from now on?", tag="h2")
         text(
             "They are kept on this machine, so that answers can be judged and corrected. Keys, "

@@ -1,12 +1,26 @@
 """The pages in the order of the navigation; a new one is a module with a `PAGE` and a line here."""
 
 from assay.studio.frame import Page
-from assay.studio.pages import compare, playground, releases, start, training
+from assay.studio.pages import (
+    agent,
+    compare,
+    data,
+    knowledge,
+    people,
+    playground,
+    releases,
+    start,
+    training,
+)
 
 PAGES: tuple[Page, ...] = (
     start.PAGE,
+    agent.PAGE,
+    knowledge.PAGE,
+    data.PAGE,
     training.PAGE,
     compare.PAGE,
     playground.PAGE,
     releases.PAGE,
+    people.PAGE,
 )

@@ -133,7 +133,9 @@ class _Column:
                 "Cost, by itself": wording.usd(told.usd),
                 "First word after": wording.seconds(told.first_s),
                 "In all": f"{wording.seconds(told.seconds)} ({rate:.0f} tokens/s)",
-                "Tokens in, out": f"{counted(told.prompt_tokens)}, {counted(told.completion_tokens)}",
+                "Tokens in, out": ", ".join(
+                    counted(tokens) for tokens in (told.prompt_tokens, told.completion_tokens)
+                ),
                 "Ended": "by itself" if told.finish == "stop" else "cut at the limit",
             }
         )

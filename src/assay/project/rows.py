@@ -1,0 +1,316 @@
+"""The rows of a project that may be looked at, many of them: by page, by problem, by likeness.
+
+    rows = open_rows(workspace)                   # divides and checks the file first, if need be
+    page, count = rows.page(Wish(problem="email"), 0, 100)
+    change(workspace, line, record, before)       # mends a row in the file itself
+
+What is locked stays so: rows of the holdout, and those kept out because they are nearly the same,
+are in no page; only how many they are is told.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any, BinaryIO, Literal
+
+from assay.config import CONFIG_FILE
+from assay.data.checks import PROBLEMS_FILE, REJECTED_FILE, earlier_line
+from assay.data.problems import CODES
+from assay.data.rewrite import record_at, rewrite
+from assay.data.split import SplitManifest, visible_files
+from assay.errors import AssayError, DataError, UsageError
+from assay.progress import SILENT, Progress
+from assay.project.files import check_file
+from assay.project.project import Project
+from assay.project.workspace import Workspace
+from assay.store.audit import audit
+from assay.store.files import new_folder
+
+Part = Literal["train", "validation", "rejected"]
+PARTS: tuple[Part, ...] = ("train", "validation", "rejected")
+SHORT = 240
+"""Characters of a text in a page of rows."""
+_CHECKED = "rows"
+_opening = Lock()
+_latest: dict[Path, Rows] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which rows; None and "" mean all.
+
+    Attributes:
+        problem: a code of `assay.data.problems.CODES`.
+        cluster: the line of the first of rows that are alike.
+        text: somewhere in the row, whatever its case.
+    """
+
+    part: Part | None = None
+    problem: str | None = None
+    cluster: int | None = None
+    text: str = ""
+
+
+class Rows:
+    """All rows that may be seen, in the order of the file; texts stay on disk.
+
+    Attributes:
+        counts: rows by part.
+        problems: how often each code was found in these rows.
+        clusters: first line -> how many rows are alike, itself included, the largest first.
+    """
+
+    def __init__(self, files: dict[Part, Path], problems: Path) -> None:
+        # Kept open: whatever takes their place meanwhile, these rows stay what they were.
+        self._files = [files[part].open("rb") for part in PARTS]
+        found = sorted(
+            (line, place, offset, size)
+            for place, file in enumerate(self._files)
+            for line, offset, size in _places(file)
+        )
+        self._lines = array("Q", (line for line, _, _, _ in found))
+        self._parts = bytes(place for _, place, _, _ in found)
+        self._offsets = array("Q", (offset for _, _, offset, _ in found))
+        self._sizes = array("Q", (size for _, _, _, size in found))
+        visible = frozenset(self._lines)
+        self._found = _problems(problems, visible)
+        self._first = _alike(self._found, visible)
+        sizes = Counter(self._first.values())
+        self.clusters = dict(sizes.most_common())
+        self.counts = {part: self._parts.count(place) for place, part in enumerate(PARTS)}
+        codes = Counter(one["code"] for several in self._found.values() for one in several)
+        self.problems = dict(codes.most_common())
+        self._chosen = lru_cache(maxsize=16)(self._choose)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def page(self, wish: Wish, start: int, end: int) -> tuple[list[dict[str, Any]], int]:
+        """Rows START to END (from 0, END not included) of those wished for, and how many there are.
+
+        Each is `{line, part, input, output, problems, cluster}`, texts cut at `SHORT`.
+        """
+        chosen = self._chosen(wish)
+        return [self._row(row) for row in chosen[max(0, start) : max(0, end)]], len(chosen)
+
+    def problems_of(self, line: int) -> list[dict[str, Any]]:
+        """What was found in a row.
+
+        Raises:
+            DataError: there is no such row that may be seen.
+        """
+        if line not in self._lines:
+            raise DataError("there is no such row that may be looked at.", where=f"line {line}")
+        return list(self._found.get(line, []))
+
+    def _choose(self, wish: Wish) -> Sequence[int]:
+        part = PARTS.index(wish.part) if wish.part is not None else None
+        rows: list[int] = []
+        for row, line in enumerate(self._lines):
+            if part is not None and self._parts[row] != part:
+                continue
+            if wish.cluster is not None and self._first.get(line) != wish.cluster:
+                continue
+            several = self._found.get(line, ())
+            if wish.problem is not None and all(o["code"] != wish.problem for o in several):
+                continue
+            rows.append(row)
+        return self._holding(wish.text.lower(), rows) if wish.text else rows
+
+    def _holding(self, text: str, rows: list[int]) -> list[int]:
+        return [row for row in rows if text in " ".join(_texts(self._read(row))).lower()]
+
+    def _row(self, row: int) -> dict[str, Any]:
+        line = self._lines[row]
+        given, target = _texts(self._read(row))
+        codes = dict.fromkeys(one["code"] for one in self._found.get(line, ()))
+        return {
+            "line": line,
+            "part": PARTS[self._parts[row]],
+            "input": given[:SHORT],
+            "output": target[:SHORT],
+            "problems": ", ".join(codes),
+            "cluster": self._first.get(line),
+        }
+
+    def _read(self, row: int) -> dict[str, Any]:
+        handle = self._files[self._parts[row]].fileno()
+        read: dict[str, Any] = json.loads(os.pread(handle, self._sizes[row], self._offsets[row]))
+        return read
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """How the examples are divided, without a word of the holdout.
+
+    Attributes:
+        openings: how often the present holdout was opened.
+    """
+
+    manifest: SplitManifest
+    openings: int
+
+
+def locked(workspace: Workspace, progress: Progress = SILENT) -> Locked:
+    """The division, made first if need be.
+
+    Raises:
+        AssayError: as `Project.split`.
+    """
+    project = project_of(workspace)
+    return Locked(project.split(progress), len(project.openings()))
+
+
+def open_rows(workspace: Workspace, progress: Progress = SILENT) -> Rows:
+    """The rows, divided and checked; what was done before is used again.
+
+    Raises:
+        UsageError: the folder is no project.
+        AssayError: its examples cannot be read or divided.
+    """
+    project = project_of(workspace)
+    with _opening:
+        manifest = project.split(progress)
+        folder = workspace.store.folder / "cache" / _CHECKED / manifest.key[:32]
+        if not folder.is_dir():
+            with new_folder(folder) as draft:
+                check_file(None, folder=workspace.root, out=draft, progress=progress)
+        for old in folder.parent.iterdir():
+            if old != folder:
+                shutil.rmtree(old, ignore_errors=True)
+        rows = _loaded(project.split_folder, folder, manifest.train_sha256)
+        _latest[workspace.root] = rows
+        return rows
+
+
+def opened(workspace: Workspace) -> Rows:
+    """The rows as they were opened last; opened now where they never were."""
+    return _latest.get(workspace.root) or open_rows(workspace)
+
+
+@lru_cache(maxsize=1)
+def _loaded(split: Path, checked: Path, train_sha256: str) -> Rows:
+    train, validation = visible_files(split)
+    files: dict[Part, Path] = {
+        "train": train,
+        "validation": validation,
+        "rejected": checked / REJECTED_FILE,
+    }
+    return Rows(files, checked / PROBLEMS_FILE)
+
+
+def record(workspace: Workspace, line: int) -> Any:
+    """A row as it stands in the file, see `assay.data.rewrite.record_at`.
+
+    Raises:
+        DataError: there is no such row that may be looked at.
+        UsageError: rows of this kind of file cannot be changed here.
+    """
+    open_rows(workspace).problems_of(line)
+    return record_at(data_file(workspace), line)
+
+
+def change(
+    workspace: Workspace,
+    line: int,
+    record: dict[str, Any] | None,
+    before: Any,
+    progress: Progress = SILENT,
+) -> None:
+    """Mend a row in the file, or take it out (None), and divide the examples again.
+
+    Where that cannot be done (the holdout was opened and would become another one), the file is as
+    it was before.
+
+    Raises:
+        DataError: there is no such row, or it has changed since.
+        HoldoutError: see above.
+    """
+    open_rows(workspace, progress).problems_of(line)
+    file = data_file(workspace)
+    kept = file.read_bytes()
+    rewrite(file, line, record, before)
+    try:
+        project_of(workspace).split(progress)
+    except AssayError:
+        file.write_bytes(kept)
+        raise
+    what = "data.remove" if record is None else "data.change"
+    audit(workspace.store, workspace.name, workspace.who, what, f"line {line}")
+
+
+def project_of(workspace: Workspace) -> Project:
+    """The project that the folder is.
+
+    Raises:
+        UsageError: it is none.
+    """
+    project = workspace.project
+    if project is None:
+        raise UsageError(
+            f"there is no {CONFIG_FILE} here, so there are no examples yet.",
+            fix="Start walks you through it.",
+        )
+    return project
+
+
+def data_file(workspace: Workspace) -> Path:
+    """The project's file of examples.
+
+    Raises:
+        UsageError: it lies on a hub.
+    """
+    name = project_of(workspace).config.data.file
+    if name.startswith("hf:"):
+        raise UsageError("these examples lie on a hub; they cannot be changed here.", where=name)
+    return workspace.root / name
+
+
+def _places(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
+    """(line in the data file, where its JSON is in this one, bytes of it) of each row."""
+    offset = 0
+    for text in file:
+        yield int(json.loads(text).get("line") or 0), offset, len(text)
+        offset += len(text)
+
+
+def _problems(file: Path, visible: frozenset[int]) -> dict[int, list[dict[str, Any]]]:
+    """What was found, by line, of rows that may be seen."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    with file.open(encoding="utf-8") as lines:
+        for text in lines:
+            one = json.loads(text)
+            if one["line"] in visible and one["code"] in CODES:
+                found.setdefault(one["line"], []).append(one)
+    return found
+
+
+def _alike(found: dict[int, list[dict[str, Any]]], visible: frozenset[int]) -> dict[int, int]:
+    """Line -> the first line of the rows that it is like, itself among them."""
+    first: dict[int, int] = {}
+    for line in sorted(found):
+        for one in found[line]:
+            earlier = earlier_line(one["code"], one["message"])
+            if earlier in visible:
+                root = first.setdefault(earlier, earlier)
+                first[line] = root
+    return first
+
+
+def _texts(read: dict[str, Any]) -> tuple[str, str]:
+    """Input and output of a row of a split, or of a rejected one as far as it can be shown."""
+    if "messages" in read:
+        turns = [turn for turn in read["messages"] if turn["role"] not in ("system", "developer")]
+        *given, target = [str(turn.get("content") or "") for turn in turns] or [""]
+        return "\n".join(given), target
+    raw = read.get("raw")
+    return (raw if isinstance(raw, str) else json.dumps(raw, ensure_ascii=False, default=str)), ""

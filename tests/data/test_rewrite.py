@@ -1,0 +1,58 @@
+"""One record changed or taken out; every other byte as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assay.data.rewrite import record_at, rewrite
+from assay.errors import DataError, UsageError
+
+TABLE = 'text;label\r\n"two\r\nlines";a\r\n\r\nplain;b\r\nshort\r\nlast;c'
+
+
+def test_a_table_keeps_its_delimiter_quotes_and_line_ends(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_bytes(TABLE.encode("cp1252"))
+    before = record_at(file, 2)
+    assert before == {"text": "two\r\nlines", "label": "a"}
+    rewrite(file, 5, {"text": "plain; or not", "label": "é"}, record_at(file, 5))
+    assert file.read_bytes().decode() == TABLE.replace("plain;b", '"plain; or not";é')
+    ragged = record_at(file, 6)
+    assert ragged == {"text": "short", "label": ""}
+    rewrite(file, 6, {**ragged, "label": "b"}, ragged)
+    rewrite(file, 2, None, before)
+    wanted = 'text;label\r\n"plain; or not";é\r\nshort;b\r\nlast;c'
+    assert file.read_bytes().decode() == wanted
+
+
+def test_a_line_of_json_is_changed_and_one_that_is_none_is_mended(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    lines = ['{"a": "1", "n": [1]}', '{"a": "2"', '{"a": "ü"}']
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert record_at(file, 2) == '{"a": "2"'
+    rewrite(file, 2, {"a": "2"}, '{"a": "2"')
+    rewrite(file, 1, {"a": "1", "n": [1, 2]}, {"a": "1", "n": [1]})
+    assert file.read_text(encoding="utf-8").splitlines() == [
+        '{"a": "1", "n": [1, 2]}',
+        '{"a": "2"}',
+        '{"a": "ü"}',
+    ]
+
+
+def test_what_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    file.write_text('{"a": "1"}\n{"a": "2"}\n')
+    with pytest.raises(DataError, match="has changed since"):
+        rewrite(file, 1, {"a": "3"}, {"a": "0"})
+    with pytest.raises(DataError, match="no row begins here"):
+        record_at(file, 7)
+    assert file.read_text() == '{"a": "1"}\n{"a": "2"}\n'
+
+
+def test_other_files_are_left_to_other_programs(tmp_path: Path) -> None:
+    file = tmp_path / "t.json"
+    file.write_text('[{"a": "1", "b": "2"}]')
+    with pytest.raises(UsageError, match="only rows of JSONL, CSV and TSV"):
+        record_at(file, 1)

@@ -1,0 +1,54 @@
+"""A project of many short rows, a few of them wrong, and what its holdout says."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+from assay.project.workspace import Workspace
+
+CONFIG = """version: 1
+name: tickets
+task: label
+labels: [label 0, label 1, label 2]
+model: smollm2-135m-instruct
+data:
+  file: tickets.csv
+  columns: {input: [text], output: [label]}
+candidates: [prompt]
+graders: [{name: label-accuracy}]
+primary: label-accuracy
+"""
+
+
+def _words(number: int) -> str:
+    syllables = ("ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu", "na", "pe")
+    parts, rest = [], number * 7919 + 104729
+    while rest:
+        rest, place = divmod(rest, len(syllables))
+        parts.append(syllables[place] * 2)
+    return " ".join(parts)
+
+
+def project(folder: Path, count: int) -> Workspace:
+    """A folder with a label task of many rows: two are wrong, two are alike."""
+    with (folder / "tickets.csv").open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(["text", "label"])
+        for number in range(count):
+            out.writerow([f"Ticket {number}: {_words(number)}", f"label {number % 3}"])
+        out.writerow(["Write to ann.example@mail.example.com about it", "label 1"])
+        out.writerow(["A row whose answer was never written", ""])
+        alike = "My parcel has been lying in the depot of the carrier since Monday of last week"
+        out.writerow([alike, "label 2"])
+        out.writerow([f"{alike}.", "label 2"])
+    (folder / "assay.yaml").write_text(CONFIG, encoding="utf-8")
+    return Workspace(folder)
+
+
+def held(workspace: Workspace) -> set[str]:
+    """The inputs that no page may show."""
+    assert workspace.project is not None
+    file = workspace.project.split_folder / "holdout.jsonl"
+    return {json.loads(line)["messages"][-2]["content"] for line in file.read_text().splitlines()}

@@ -1,0 +1,53 @@
+"""A draft: what its text says, what keeps it from being saved, and a try of it unsaved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.serve.scripted import ScriptedEngines
+
+from assay.agent.agent import Agent
+from assay.agent.texts import InvalidAgentError
+from assay.example import Message
+from assay.generate.serving import Piece
+from assay.project import agents, drafts
+from assay.project.workspace import Workspace
+
+TEXT = "model: smollm2-135m-instruct\nsystem_prompt: Greet {{customer_name}}.\nseed: 3\n"
+
+
+def test_a_text_is_looked_at_as_it_will_be_saved(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    seen = drafts.look(workspace, TEXT)
+    assert seen.agent is not None
+    assert not seen.problems
+    assert seen.blank == "{{customer_name}}"
+    broken = drafts.look(workspace, TEXT + "sed: 3\n")
+    assert broken.agent is None
+    assert [(p.line, p.field) for p in broken.problems] == [(4, "sed")]
+    nowhere = drafts.look(workspace, TEXT.replace("smollm2-135m-instruct", "version:" + "0" * 64))
+    assert nowhere.agent is not None
+    assert [p.line for p in nowhere.problems] == [1]
+
+
+def test_every_setting_is_offered_and_a_beginning_can_be_saved(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    assert set(drafts.settings()) == set(Agent.model_fields)
+    model, *_ = drafts.models(workspace)
+    text = drafts.beginning(model)
+    agents.save(workspace, "fresh", text, based_on=None, message="begun")
+    assert agents.read(workspace, "fresh").agent == Agent(model=model)
+
+
+def test_an_unsaved_agent_answers_and_leaves_nothing(tmp_path: Path) -> None:
+    workspace, engines = Workspace(tmp_path), ScriptedEngines()
+    said = drafts.answer(workspace, engines, TEXT, [Message("user", "Hello you")])
+    assert "".join(p.text for p in said if isinstance(p, Piece)) == "Hello you"
+    [(messages, _, sampling)] = engines.the.asked
+    assert messages[0] == Message("system", "Greet {{customer_name}}.")
+    assert sampling.seed == 3
+    assert agents.listed(workspace) == []
+    with pytest.raises(InvalidAgentError, match="no such setting"):
+        drafts.answer(workspace, engines, TEXT + "sed: 3\n", [Message("user", "Hello")])
+    assert len(engines.the.asked) == 1

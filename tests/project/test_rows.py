@@ -1,0 +1,81 @@
+"""Rows that may be looked at: by page, problem, likeness; never the holdout; mended in place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.many_rows import held, project
+
+from assay.data import dataset
+from assay.errors import DataError, HoldoutError, UsageError
+from assay.project import rows
+from assay.project.project import Project
+from assay.project.rows import Wish
+
+pytestmark = pytest.mark.slow
+
+
+def test_pages_hold_all_rows_but_the_locked_ones(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 600)
+    found = rows.open_rows(workspace)
+    seen, count = found.page(Wish(), 0, 10_000)
+    assert count == len(seen) == len(found) == sum(found.counts.values())
+    assert found.counts["rejected"] == 1
+    locked = held(workspace)
+    assert locked
+    assert not locked & {row["input"] for row in seen}
+    assert [row["line"] for row in seen] == sorted(row["line"] for row in seen)
+    part, count = found.page(Wish(part="validation"), 0, 5)
+    assert len(part) == 5
+    assert count == found.counts["validation"]
+    ticket = next(text for text in locked if text.startswith("Ticket"))
+    line = int(ticket.split()[1].rstrip(":")) + 2
+    with pytest.raises(DataError, match="may be looked at"):
+        found.problems_of(line)
+    with pytest.raises(DataError, match="may be looked at"):
+        rows.record(workspace, line)
+
+
+def test_rows_are_found_by_problem_likeness_and_text(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 600)
+    found = rows.open_rows(workspace)
+    assert [r["output"] for r in found.page(Wish(problem="empty-output"), 0, 9)[0]] == [""]
+    for first, size in found.clusters.items():
+        alike, count = found.page(Wish(cluster=first), 0, 9)
+        assert count == size == 2
+        assert alike[0]["line"] == first
+    assert found.page(Wish(text="never WRITTEN"), 0, 9)[1] == 1
+
+
+def test_a_row_is_mended_and_every_other_byte_stays(tmp_path: Path) -> None:
+    workspace = project(tmp_path, 600)
+    file = tmp_path / "tickets.csv"
+    before = file.read_bytes()
+    [wrong] = rows.open_rows(workspace).page(Wish(problem="empty-output"), 0, 9)[0]
+    line = wrong["line"]
+    record = rows.record(workspace, line)
+    with pytest.raises(DataError, match="has changed since"):
+        rows.change(workspace, line, record, {**record, "label": "label 2"})
+    with pytest.raises(UsageError, match="columns text, label"):
+        rows.change(workspace, line, {"text": "x"}, record)
+    assert file.read_bytes() == before
+    rows.change(workspace, line, {**record, "label": "label 1"}, record)
+    wanted = before.replace(b"never written,\r\n", b"never written,label 1\r\n")
+    assert file.read_bytes() == wanted
+
+
+def test_what_cannot_be_divided_any_more_is_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = project(tmp_path, 600)
+    file = tmp_path / "tickets.csv"
+    before = file.read_bytes()
+    [wrong] = rows.open_rows(workspace).page(Wish(problem="empty-output"), 0, 9)[0]
+    record = rows.record(workspace, wrong["line"])
+    # As if it had been opened, and the mended row belonged into it.
+    monkeypatch.setattr(Project, "openings", lambda self: [object()])
+    monkeypatch.setattr(dataset, "_sha256", lambda examples: "another")
+    with pytest.raises(HoldoutError, match="another one"):
+        rows.change(workspace, wrong["line"], {**record, "label": "label 1"}, record)
+    assert file.read_bytes() == before

@@ -1,0 +1,133 @@
+"""The config editor: form and text agree, nothing invalid is saved, and nobody's edit is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from assay.project import agents
+from assay.project.workspace import Workspace
+from tests.studio.browsing import Studio, Tab, studio
+from tests.studio.visiting import visiting
+
+pytestmark = pytest.mark.slow
+TEXT = """# Who answers customers.
+model: smollm2-135m-instruct
+system_prompt: Be short.
+temperature: 0
+"""
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    folder = tmp_path_factory.mktemp("agent") / "folder"
+    folder.mkdir()
+    with studio(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def name(up: Studio, request: pytest.FixtureRequest) -> str:
+    name = str(request.node.name).replace("_", "-")[:40]
+    agents.save(Workspace(up.folder), name, TEXT, based_on=None, message="begun")
+    return name
+
+
+def _open(visitor: Tab, name: str) -> Page:
+    page = visitor.open(f"/agent?name={name}")
+    expect(page.locator(".cm-content")).to_contain_text("Be short.")
+    return page
+
+
+def _save(page: Page, why: str) -> None:
+    page.get_by_label("What did you change, and why?").fill(why)
+    save = page.get_by_role("button", name="Save", exact=True)
+    expect(save).to_be_enabled()
+    save.click()
+
+
+def test_form_and_text_are_one(browser: Browser, up: Studio, name: str) -> None:
+    with visiting(browser, up, "editor") as visitor:
+        page = _open(visitor, name)
+        page.get_by_label("System prompt").fill("Be short and kind.")
+        expect(page.locator(".cm-content")).to_contain_text("Be short and kind.")
+        expect(page.locator(".cm-content")).to_contain_text("# Who answers customers.")
+        page.locator(".cm-line", has_text="temperature").click()
+        page.keyboard.press("End")
+        page.keyboard.type(".5")
+        expect(page.get_by_label("Temperature")).to_have_value("0.5")
+        page.get_by_label("What a user would write").fill("Hello there")
+        page.get_by_role("button", name="Try it").click()
+        expect(page.locator(".theirs-alone")).to_contain_text("You said: Hello there")
+        _save(page, "kinder")
+        expect(page.get_by_text(f"{name}@2, by editor")).to_be_visible()
+    saved = agents.read(Workspace(up.folder), name)
+    assert saved.agent.system_prompt == "Be short and kind."
+    assert saved.agent.temperature == 0.5
+    assert saved.text.startswith("# Who answers customers.")
+    assert (saved.version.author, saved.version.message) == ("user:editor", "kinder")
+
+
+def test_what_is_wrong_is_told_at_its_line_and_not_saved(
+    browser: Browser, up: Studio, name: str
+) -> None:
+    with visiting(browser, up, "editor") as visitor:
+        page = _open(visitor, name)
+        page.locator(".cm-line", has_text="temperature").click()
+        page.keyboard.press("End")
+        page.keyboard.type("x")
+        expect(page.locator(".wrong-line")).to_contain_text("temperature: 0x")
+        expect(page.get_by_role("button", name="line 4: temperature")).to_be_visible()
+        expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
+        page.keyboard.press("Control+s")
+        page.keyboard.press("Backspace")
+        expect(page.get_by_text("Nothing is unsaved")).to_be_visible()
+    assert agents.read(Workspace(up.folder), name).version.version == 1
+
+
+def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio, name: str) -> None:
+    with (
+        visiting(browser, up, "editor", "ann") as first,
+        visiting(browser, up, "editor", "ben") as second,
+    ):
+        hers, his = _open(first, name), _open(second, name)
+        hers.get_by_label("System prompt").fill("Be long.")
+        his.get_by_label("System prompt").fill("Be brief.")
+        _save(hers, "longer")
+        expect(hers.get_by_text(f"{name}@2, by ann")).to_be_visible()
+        _save(his, "briefer")
+        told = his.get_by_role("dialog")
+        expect(told).to_contain_text(f"ann has saved {name}@2")
+        expect(told.locator(".removed")).to_contain_text("Be long.")
+        expect(told.locator(".added")).to_contain_text("Be brief.")
+        assert agents.read(Workspace(up.folder), name).agent.system_prompt == "Be long."
+        told.get_by_role("button", name="Save mine on top").click()
+        expect(his.get_by_text(f"{name}@3, by ben")).to_be_visible()
+        expect(hers.get_by_text(f"ben has saved {name}@3 meanwhile.")).to_be_visible()
+        his.get_by_role("tab", name="Versions").click()
+        his.get_by_role("button", name=f"Go back to {name}@2").click()
+        expect(his.get_by_text(f"{name}@4, by ben")).to_be_visible()
+    prompts = [
+        agents.read(Workspace(up.folder), f"{name}@{n}").agent.system_prompt for n in (2, 3, 4)
+    ]
+    assert prompts == ["Be long.", "Be brief.", "Be long."]
+
+
+def test_a_viewer_looks(browser: Browser, up: Studio, name: str) -> None:
+    with visiting(browser, up, "viewer") as visitor:
+        page = _open(visitor, name)
+        expect(page.get_by_text("You may look; an editor can change it.")).to_be_visible()
+        expect(page.get_by_label("System prompt")).to_be_disabled()
+        expect(page.get_by_role("button", name="Save", exact=True)).to_have_count(0)
+
+
+def test_another_agent_is_made(browser: Browser, up: Studio) -> None:
+    with visiting(browser, up, "editor") as visitor:
+        page = visitor.open("/agent")
+        page.get_by_role("button", name="New agent").click()
+        page.get_by_label("Name of the new agent").fill("fresh")
+        page.get_by_role("button", name="Make it").click()
+        expect(page.get_by_text("fresh@1, by editor")).to_be_visible()
+    assert agents.read(Workspace(up.folder), "fresh").agent.model == "smollm2-135m-instruct"

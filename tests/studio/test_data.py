@@ -1,0 +1,63 @@
+"""Many rows, by page; a row mended in the file; the holdout in no page, whatever is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from assay.project import rows
+from assay.project.workspace import Workspace
+from tests.many_rows import held, project
+from tests.studio.browsing import Studio, studio
+from tests.studio.visiting import visiting
+
+pytestmark = pytest.mark.slow
+ROWS = 3000
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    folder = tmp_path_factory.mktemp("data") / "tickets"
+    folder.mkdir()
+    project(folder, ROWS)
+    with studio(folder) as running:
+        yield running
+
+
+def test_a_viewer_mends_nothing(browser: Browser, up: Studio) -> None:
+    with visiting(browser, up, "viewer") as visitor:
+        page = visitor.open("/data")
+        expect(page.get_by_role("gridcell").first).to_be_visible(timeout=300_000)
+        page.get_by_label("That hold").fill("answer was NEVER")
+        page.get_by_role("gridcell", name="A row whose answer was never written").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_label("label", exact=True)).to_be_disabled()
+        expect(dialog.get_by_role("button", name="Take it out")).to_have_count(0)
+
+
+def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) -> None:
+    with visiting(browser, up, "editor") as visitor:
+        page = visitor.open("/data")
+        expect(page.get_by_role("gridcell", name="Ticket").first).to_be_visible(timeout=300_000)
+        locked = held(Workspace(up.folder))
+        asked = f"{up.url}/studio/data/rows?start=0&end=500"
+        first = page.request.get(asked).json()
+        assert len(first["rows"]) == 500
+        shown = page.request.get(f"{up.url}/studio/data/rows?start=2000&end=2500").json()
+        assert first["count"] + len(locked) <= ROWS + 4
+        assert not locked & {row["input"] for row in (*first["rows"], *shown["rows"])}
+        page.get_by_label("With the problem").click()
+        page.get_by_role("option", name="empty-output").click()
+        wrong = page.get_by_role("gridcell", name="A row whose answer was never written")
+        expect(wrong).to_be_visible()
+        wrong.click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog).to_contain_text("the output is empty.")
+        dialog.get_by_label("label", exact=True).fill("label 1")
+        dialog.get_by_role("button", name="Save").click()
+        expect(page.get_by_text("The row is mended.")).to_be_visible(timeout=300_000)
+    text = (up.folder / "tickets.csv").read_text()
+    assert "A row whose answer was never written,label 1" in text
+    assert rows.open_rows(Workspace(up.folder)).counts["rejected"] == 0

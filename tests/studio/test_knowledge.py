@@ -1,0 +1,98 @@
+"""Twenty PDFs brought at once, each with what became of it; searched three ways; erased."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from assay.project import documents
+from assay.project.workspace import Workspace
+from tests.studio.browsing import Studio, studio
+from tests.studio.visiting import visiting
+
+pytestmark = pytest.mark.slow
+THINGS = (
+    *("anchor", "beacon", "cable", "davit", "engine", "funnel", "galley", "hatch", "iron", "jib"),
+    *("keel", "ladder", "mast", "net", "oar", "pump", "quay", "rudder", "sail", "tiller"),
+)
+
+
+def pdf(text: str) -> bytes:
+    """A PDF of one page with a line of text."""
+    stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode()
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R "
+        b"/Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
+        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+    ]
+    body, places = b"%PDF-1.4\n", []
+    for number, content in enumerate(objects, start=1):
+        places.append(len(body))
+        body += b"%d 0 obj\n%s\nendobj\n" % (number, content)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    end = b"xref\n0 6\n0000000000 65535 f \n%strailer\n<< /Size 6 /Root 1 0 R >>\n" % table
+    return body + end + b"startxref\n%d\n%%%%EOF\n" % len(body)
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    folder = tmp_path_factory.mktemp("knowledge") / "folder"
+    folder.mkdir()
+    with studio(folder) as running:
+        yield running
+
+
+def test_twenty_documents_come_in_are_found_and_go(
+    browser: Browser, up: Studio, tmp_path: Path
+) -> None:
+    files = []
+    for thing in THINGS:
+        file = tmp_path / f"{thing}.pdf"
+        file.write_bytes(pdf(f"The {thing} must be inspected by the crew before every crossing."))
+        files.append(file)
+    (broken := tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4 and nothing more")
+    (picture := tmp_path / "picture.bmp").write_bytes(b"BM")
+    with visiting(browser, up, "editor") as visitor:
+        page = visitor.open("/knowledge")
+        expect(page.get_by_text("No documents yet")).to_be_visible()
+        page.get_by_role("button", name="Make it").click()
+        expect(page.get_by_text("Drop documents here")).to_be_visible()
+        page.locator("input[type=file]").set_input_files([*files, broken, picture])
+        expect(page.get_by_text("All that was brought is dealt with.")).to_be_visible(
+            timeout=300_000
+        )
+        expect(page.get_by_text(": can be searched")).to_have_count(20)
+        expect(page.locator(".brought .bad")).to_have_count(2)
+        expect(page.get_by_role("cell", name="rudder.pdf", exact=True)).to_be_visible()
+        page.get_by_label("Search for").fill("Who looks after the rudder?")
+        page.get_by_label("Search for").press("Enter")
+        first = page.locator(".three > div .passage:first-of-type")
+        expect(first).to_have_count(3)
+        for place in range(3):
+            expect(first.nth(place)).to_contain_text("rudder.pdf, page 1")
+        page.get_by_role("button", name="Look into rudder.pdf").click()
+        expect(page.get_by_role("dialog")).to_contain_text("The rudder must be inspected")
+        page.get_by_role("button", name="Close").click()
+        kept = up.folder / "knowledge" / "documents" / "rudder.pdf"
+        assert kept.exists()
+        page.get_by_role("button", name="Remove rudder.pdf").click()
+        page.get_by_role("button", name="Remove", exact=True).click()
+        expect(page.get_by_role("cell", name="rudder.pdf", exact=True)).to_have_count(0)
+    left = {d.path for d in documents.base(Workspace(up.folder), "documents").documents()}
+    assert left == {f"{thing}.pdf" for thing in THINGS if thing != "rudder"}
+    assert not kept.exists()
+    assert not (kept.parent / "broken.pdf").exists()
+
+
+def test_a_viewer_searches_and_brings_nothing(browser: Browser, up: Studio) -> None:
+    with visiting(browser, up, "viewer") as visitor:
+        page = visitor.open("/knowledge")
+        expect(page.get_by_label("Search for")).to_be_visible()
+        expect(page.locator("input[type=file]")).to_have_count(0)
+        expect(page.get_by_role("button", name="Remove mast.pdf")).to_have_count(0)

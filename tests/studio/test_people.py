@@ -1,0 +1,101 @@
+"""Keys are shown once and told to nobody again; people come by a link and go when they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from assay.project import access, people, spending
+from assay.project.workspace import Workspace
+from assay.store.secrets import VARIABLE
+from tests.studio.browsing import Studio, studio
+from tests.studio.visiting import visiting
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    folder = tmp_path_factory.mktemp("people") / "folder"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(f"{VARIABLE}_FILE", str(tmp_path_factory.mktemp("master") / "key"))
+        with studio(folder) as running:
+            yield running
+
+
+def test_an_api_key_is_shown_once(browser: Browser, up: Studio) -> None:
+    store, owner = Workspace(up.folder).store, Workspace(up.folder).name
+    with visiting(browser, up, "admin") as visitor:
+        page = visitor.open("/people")
+        page.get_by_label("What is the key for?").fill("the shop")
+        page.get_by_label("Budget in USD").fill("5")
+        page.get_by_role("button", name="Make a key").click()
+        shown = page.get_by_role("region", name="The new key")
+        expect(shown).to_contain_text("assay-")
+        secret = shown.inner_text().strip()
+        found = access.find_key(store, secret)
+        assert found is not None
+        assert (found.name, found.scopes) == ("the shop", ("chat",))
+        assert spending.budgets(store)[found.id].most == 5
+        page = visitor.open("/people")
+        expect(page.get_by_role("cell", name="the shop", exact=True)).to_be_visible()
+        assert secret not in page.content()
+        page.get_by_role("button", name="Revoke the shop").click()
+        page.get_by_role("button", name="Revoke", exact=True).click()
+        expect(page.get_by_text("revoked", exact=True)).to_be_visible()
+    assert access.find_key(store, secret) is None
+    assert all(key.project == owner for key in access.list_keys(store))
+
+
+def test_a_providers_key_goes_in_and_never_out(
+    browser: Browser, up: Studio, tmp_path: Path
+) -> None:
+    secret = "sk-nobody-reads-this-again"
+    with visiting(browser, up, "admin") as visitor:
+        page = visitor.open("/people?part=providers")
+        page.get_by_label("Key of the provider").fill(secret)
+        page.get_by_role("button", name="Add it").click()
+        expect(page.get_by_role("cell", name="openai", exact=True)).to_be_visible()
+        expect(page.get_by_role("cell", name="kept", exact=True)).to_be_visible()
+        expect(page.get_by_label("Key of the provider")).to_have_value("")
+        page = visitor.open("/people?part=providers")
+        expect(page.get_by_role("cell", name="openai", exact=True)).to_be_visible()
+        assert secret not in page.content()
+        page.get_by_role("button", name="Remove: openai").click()
+        page.get_by_role("button", name="Remove", exact=True).click()
+        expect(page.get_by_role("cell", name="openai", exact=True)).to_have_count(0)
+    for file in Workspace(up.folder).store.folder.rglob("*"):
+        assert not file.is_file() or secret.encode() not in file.read_bytes()
+
+
+def test_people_come_by_a_link_and_are_demoted_at_once(browser: Browser, up: Studio) -> None:
+    with visiting(browser, up, "admin") as visitor:
+        page = visitor.open("/people?part=people")
+        page.get_by_label("Name of the person").fill("cleo")
+        page.get_by_label("Role of the person").click()
+        page.get_by_role("option", name="editor").click()
+        page.get_by_role("button", name="Make a link").click()
+        link = page.get_by_role("region", name="The link for cleo").inner_text().strip()
+        other = browser.new_context()
+        theirs = other.new_page()
+        theirs.goto(link)
+        expect(theirs.get_by_text("cleo", exact=True)).to_be_visible()
+        expect(theirs.get_by_role("link", name="Keys and people")).to_have_count(0)
+        page.get_by_label("Role of cleo").click()
+        page.get_by_role("option", name="viewer").click()
+        expect(page.get_by_text("cleo is viewer now.")).to_be_visible()
+        theirs.reload()
+        expect(theirs.get_by_text("You are not signed in.")).to_be_visible()
+        other.close()
+    assert people.named(Workspace(up.folder), "cleo").role == "viewer"
+
+
+def test_an_editor_sees_none_of_it(browser: Browser, up: Studio) -> None:
+    with visiting(browser, up, "editor") as visitor:
+        page = visitor.page
+        page.goto(f"{up.url}/studio/people")
+        expect(page.get_by_text("This page is not for you")).to_be_visible()
