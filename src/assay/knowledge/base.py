@@ -135,7 +135,9 @@ class KnowledgeBase:
             after = {p: d for p, d in before.items() if d.location not in moved}
             for document in given:
                 known = before.get(document.path)
-                after[document.path] = known if _same(known, document) else document
+                if known is None or not _same(known, document):
+                    known = document
+                after[document.path] = known
             unchanged = sum(before.get(d.path) is after[d.path] for d in given)
             if after != before:
                 made = builder.build(after.values(), settings, self._embedders, progress)
@@ -365,9 +367,7 @@ class KnowledgeBase:
             lock.release()
 
 
-def _same(before: Document | None, after: Document) -> bool:
-    if before is None:
-        return False
+def _same(before: Document, after: Document) -> bool:
     return replace(after, passages=before.passages, added_at=before.added_at) == before
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from assay.errors import UsageError
@@ -109,5 +108,8 @@ def _base(workspace: Workspace, name: str) -> KnowledgeBase:
 def _changed(
     settings: Settings, embedder: str | None, chunk_tokens: int | None, language: str | None
 ) -> Settings:
-    given = {"embedder": embedder, "chunk_tokens": chunk_tokens, "language": language}
-    return replace(settings, **{name: value for name, value in given.items() if value is not None})
+    return Settings(
+        embedder=settings.embedder if embedder is None else embedder,
+        chunk_tokens=settings.chunk_tokens if chunk_tokens is None else chunk_tokens,
+        language=settings.language if language is None else language,
+    )
