@@ -11,7 +11,6 @@ build beside it. So a search never waits for a change, and never sees half of on
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -28,10 +27,11 @@ from assay.knowledge.build import Builder, Embedders, Encoder, other_vectors
 from assay.knowledge.check import Check, check
 from assay.knowledge.embed import load_embedder
 from assay.knowledge.intake import checked_labels, take_in
-from assay.knowledge.records import Build, Document, Failed, Settings
+from assay.knowledge.records import Build, Document, Failed
 from assay.knowledge.search import Mode, Passage, Search, find
+from assay.knowledge.settings import Settings
 from assay.knowledge.sources import Source, sources
-from assay.knowledge.table import IndexBrokenError, Tables
+from assay.knowledge.table import IndexBrokenError, Tables, erase
 from assay.progress import SILENT, Progress
 from assay.store.store import Store
 
@@ -189,7 +189,7 @@ class KnowledgeBase:
         with self._locked(base, progress):
             records.forget_base(self._store, base)
             records.scrub(self._store)
-            shutil.rmtree(self._folder(base), ignore_errors=True)
+            erase(self._folder(base))
 
     def check(self, progress: Progress = SILENT) -> Check:
         """Compare it with the files it was made of, and read all of its index.

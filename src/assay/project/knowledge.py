@@ -9,7 +9,8 @@ from pathlib import Path
 from assay.errors import UsageError
 from assay.knowledge import records
 from assay.knowledge.base import Added, KnowledgeBase
-from assay.knowledge.records import Build, Settings
+from assay.knowledge.records import Build
+from assay.knowledge.settings import Settings
 from assay.progress import Progress
 from assay.project.workspace import Workspace, open_workspace
 
