@@ -36,8 +36,8 @@ import numpy as np
 from assay.evaluate.retrieval import Mean, difference, first_places, retrieval_scores, summarise
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.embed import STARTER, Embedder, Vectors, load_embedder
-from assay.knowledge.records import Settings
 from assay.knowledge.search import Mode
+from assay.knowledge.settings import Settings
 from assay.models.pull import pull
 from assay.store.store import Store
 

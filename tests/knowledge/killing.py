@@ -61,7 +61,8 @@ def change(folder: Path, seed: int, die_at: int | None) -> None:
         ):
             _before(owner, name, step)
     print("ready", flush=True)
-    while True:
+    parent = os.getppid()
+    while os.getppid() == parent:
         file = folder / "docs" / f"{chance.randrange(1, DOCUMENTS)}.txt"
         if chance.random() < 0.3 and any(d.path == str(file) for d in base.documents()):
             base.remove([str(file)])
@@ -83,7 +84,8 @@ def _before(owner: Any, name: str, step: Callable[[], None]) -> None:
 def read(folder: Path) -> None:
     """Search until the file `over` is there; writes what went wrong, and how often it asked."""
     base, asked, strange = opened(folder), 0, []
-    while not (folder / "over").exists():
+    parent = os.getppid()
+    while not (folder / "over").exists() and os.getppid() == parent:
         try:
             for mode in ("bm25", "dense", "hybrid"):
                 asked += 1

@@ -13,7 +13,8 @@ from tests.knowledge.wordy import Wordy
 from assay.errors import NotFoundError, StateError, UsageError
 from assay.knowledge import build as building
 from assay.knowledge.base import KnowledgeBase
-from assay.knowledge.records import EMPTY, Settings
+from assay.knowledge.records import EMPTY
+from assay.knowledge.settings import Settings
 from assay.knowledge.sources import Source
 from assay.store.store import Store
 from assay.store.tables import KnowledgeBuildRow, now
@@ -262,6 +263,30 @@ def test_what_a_stopped_addition_has_embedded_is_not_embedded_again(
     assert len(encoder.embedded) == 1
     assert len(base.documents()) == 3
     assert base.check().leftovers == 0
+
+
+def test_a_table_that_is_damaged_gives_no_half_of_a_document(
+    base: KnowledgeBase, docs: Path, encoder: Wordy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "_EMBEDDED_AT_ONCE", 2)
+    monkeypatch.setattr(building, "_COPIED_AT_ONCE", 1)
+    (docs / "hours.txt").write_text("The shop opens at nine. " * 60)
+    base.add([docs], settings=Settings(chunk_tokens=16))
+    passages = {d.path: d.passages for d in base.documents()}
+    plain, calls = building._Writer._labelled, []
+
+    def breaks(writer: object, rows: object) -> object:
+        calls.append(rows)
+        if len(calls) == 2:
+            raise OSError("a damaged page")
+        return plain(writer, rows)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(building._Writer, "_labelled", breaks)
+    (docs / "new.txt").write_text("Something new.")
+    base.add([docs])
+    assert len(calls) == 2
+    assert {d.path: d.passages for d in base.documents()} == passages | {str(docs / "new.txt"): 1}
+    assert base.check().damage == ()
 
 
 def test_additions_at_the_same_time_wait_for_each_other(

@@ -11,7 +11,6 @@ build beside it. So a search never waits for a change, and never sees half of on
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -29,10 +28,11 @@ from assay.knowledge.check import Check, check
 from assay.knowledge.embed import load_embedder
 from assay.knowledge.intake import checked_labels, take_in
 from assay.knowledge.parse import kind_of
-from assay.knowledge.records import Build, Document, Failed, Settings
+from assay.knowledge.records import Build, Document, Failed
 from assay.knowledge.search import Mode, Passage, Search, find, passages_of
+from assay.knowledge.settings import Settings
 from assay.knowledge.sources import Source, sources
-from assay.knowledge.table import IndexBrokenError, Tables
+from assay.knowledge.table import IndexBrokenError, Tables, erase
 from assay.progress import SILENT, Progress
 from assay.store.store import Store
 
@@ -136,7 +136,9 @@ class KnowledgeBase:
             after = {p: d for p, d in before.items() if d.location not in moved}
             for document in given:
                 known = before.get(document.path)
-                after[document.path] = known if known and _same(known, document) else document
+                if known is None or not _same(known, document):
+                    known = document
+                after[document.path] = known
             unchanged = sum(before.get(d.path) is after[d.path] for d in given)
             if after != before:
                 made = builder.build(after.values(), settings, self._embedders, progress)
@@ -188,7 +190,7 @@ class KnowledgeBase:
         with self._locked(base, progress):
             records.forget_base(self._store, base)
             records.scrub(self._store)
-            shutil.rmtree(self._folder(base), ignore_errors=True)
+            erase(self._folder(base))
 
     def check(self, progress: Progress = SILENT) -> Check:
         """Compare it with the files it was made of, and read all of its index.

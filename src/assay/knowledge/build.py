@@ -25,7 +25,8 @@ from assay.knowledge import records
 from assay.knowledge.chunk import Chunker, Page
 from assay.knowledge.embed import Vectors
 from assay.knowledge.parse import UNFORMATTED, kind_of
-from assay.knowledge.records import Build, Document, Settings
+from assay.knowledge.records import Build, Document
+from assay.knowledge.settings import Settings
 from assay.knowledge.table import IndexBrokenError, Row, Tables, batch, index
 from assay.knowledge.texts import Texts
 from assay.progress import Progress
@@ -140,13 +141,10 @@ class Builder:
     ) -> tuple[str | None, int]:
         """The name and the dimension of a new table; fills in the documents' passages."""
         made_so = _made_so(settings)
-        writer = _Writer(self.tables, f"{made_so}-{secrets.token_hex(6)}", documents)
         wanted = {(d.path, d.sha256) for d in documents.values()}
-        # The present table, and what killed builds had finished: those of earlier states may go.
-        for name in () if anew else self.tables.names():
-            if name.startswith(made_so) and wanted - writer.done:
-                with suppress(IndexBrokenError, RuntimeError, OSError, ValueError):
-                    writer.copy(self.tables.open(name), wanted - writer.done)
+        # The present table, those of earlier states, and what killed builds had finished.
+        there = [] if anew else [n for n in self.tables.names() if n.startswith(made_so)]
+        writer = self._taking_over(there, made_so, documents, wanted)
         new = sorted(wanted - writer.done)
         if new:
             self._embed(new, writer, settings, encoder(settings.embedder), progress)
@@ -157,6 +155,30 @@ class Builder:
         with progress.task("indexing", None, "passages"):
             index(writer.table, settings.language)
         return writer.name, writer.dimension
+
+    def _taking_over(
+        self,
+        there: Iterable[str],
+        made_so: str,
+        documents: Mapping[str, Document],
+        wanted: set[Content],
+    ) -> _Writer:
+        """A new table with what the tables that are there have of the wanted documents.
+
+        One that turns out to be damaged may have given half of a document: begin again without it.
+        """
+        there = list(there)
+        writer = _Writer(self.tables, f"{made_so}-{secrets.token_hex(6)}", documents)
+        for name in there:
+            if not wanted - writer.done:
+                break
+            try:
+                writer.copy(self.tables.open(name), wanted - writer.done)
+            except (IndexBrokenError, RuntimeError, OSError, ValueError):
+                self.tables.drop(writer.name)
+                others = [other for other in there if other != name]
+                return self._taking_over(others, made_so, documents, wanted)
+        return writer
 
     def _embed(
         self,
@@ -171,21 +193,17 @@ class Builder:
         chunker = Chunker(encoder.tokenizer_json(), settings.chunk_tokens)
         with progress.task("embedding", len(contents), "documents") as task:
             rows: list[Row] = []
-            waiting = 0
-            for path, sha256 in contents:
+            for number, (path, sha256) in enumerate(contents, start=1):
                 kind = kind_of(path)
                 assert kind is not None
                 pages = self.texts.get(sha256, kind).pages
                 markdown = kind not in UNFORMATTED
                 rows += _rows(chunker, writer.documents[path], pages, markdown)
-                waiting += 1
-                if len(rows) >= _EMBEDDED_AT_ONCE:
-                    writer.add(batch(rows, encoder.encode([row.indexed for row in rows])))
-                    task.advance(waiting)
-                    rows, waiting = [], 0
-            if rows:
-                writer.add(batch(rows, encoder.encode([row.indexed for row in rows])))
-            task.advance(waiting)
+                last = number == len(contents)
+                while len(rows) >= _EMBEDDED_AT_ONCE or (last and rows):
+                    part, rows = rows[:_EMBEDDED_AT_ONCE], rows[_EMBEDDED_AT_ONCE:]
+                    writer.add(batch(part, encoder.encode([row.indexed for row in part])))
+                    task.advance(sum(1 / row.of for row in part))
 
 
 class _Writer:

@@ -60,7 +60,7 @@ def check(
             elif state == "vanished":
                 vanished.append(document.path)
             task.advance()
-    with progress.task("reading the index", present.passages, "passages"):
+    with progress.task("reading the index", None, "passages"):
         damage = _damage(builder, present, documents)
     return Check(
         documents=len(documents),

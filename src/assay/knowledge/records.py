@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assay.errors import NotFoundError, UsageError
-from assay.knowledge.embed import STARTER
+from assay.knowledge.settings import Settings
 from assay.store.store import Store
 from assay.store.tables import (
     KnowledgeBaseRow,
@@ -31,42 +31,8 @@ from assay.store.tables import (
 )
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-LANGUAGES = (
-    "Arabic", "Danish", "Dutch", "English", "Finnish", "French", "German", "Greek", "Hungarian",
-    "Italian", "Norwegian", "Portuguese", "Romanian", "Russian", "Spanish", "Swedish", "Tamil",
-    "Turkish",
-)  # fmt: skip
-"""Those whose word endings BM25 can leave out."""
 EMPTY = "empty"
 """The snapshot of a knowledge base to which nothing was ever added."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What all passages of a build have in common.
-
-    Attributes:
-        embedder: a catalogue name, a local folder or a hub id.
-        chunk_tokens: the longest passage, in the embedder's tokens; what is beyond the embedder's
-            limit is seen by BM25 alone.
-        language: whose word endings and stop words BM25 leaves out; one of `LANGUAGES`.
-
-    Raises:
-        UsageError: there is no such language, or the passages would have no tokens.
-    """
-
-    embedder: str = STARTER
-    chunk_tokens: int = 200
-    language: str = "English"
-
-    def __post_init__(self) -> None:
-        if self.language not in LANGUAGES:
-            raise UsageError(
-                f"{self.language!r} is no language whose words can be indexed.",
-                fix=f"Use one of {', '.join(LANGUAGES)}.",
-            )
-        if self.chunk_tokens < 1:
-            raise UsageError(f"passages of {self.chunk_tokens} tokens hold nothing.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +244,11 @@ def swap(
         else:
             again = session.get_one(KnowledgeBuildRow, build.key)
             again.superseded, again.table, again.dimension = None, build.table, build.dimension
+            locations = {document.path: document.location for document in documents}
+            for kept_row in session.scalars(
+                select(KnowledgeDocumentRow).where(KnowledgeDocumentRow.build == build.key)
+            ):
+                kept_row.location = locations.get(kept_row.path, kept_row.location)
         before, row.build = row.build, build.key
         if before is not None and before != build.key:
             session.get_one(KnowledgeBuildRow, before).superseded = moment

@@ -118,8 +118,27 @@ class Tables:
         return sorted(path.name[: -len(SUFFIX)] for path in self.folder.glob("*" + SUFFIX))
 
     def drop(self, name: str) -> None:
-        """Remove a table's folder with all that is in it."""
-        shutil.rmtree(self.folder / (name + SUFFIX), ignore_errors=True)
+        """Remove a table's folder with all that is in it, see `erase`."""
+        erase(self.folder / (name + SUFFIX))
+
+
+def erase(folder: Path) -> None:
+    """Remove a folder that may be gone already.
+
+    Raises:
+        AssayError: it cannot be removed.
+    """
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        if folder.exists():  # somebody removes it at the same moment
+            erase(folder)
+    except OSError as error:
+        raise AssayError(
+            f"what is no longer needed cannot be removed ({error.strerror}).",
+            where=str(error.filename or folder),
+            fix="Mend that, then run the same command again.",
+        ) from None
 
 
 def index(table: Any, language: str) -> None:

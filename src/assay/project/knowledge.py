@@ -9,7 +9,8 @@ from pathlib import Path
 from assay.errors import UsageError
 from assay.knowledge import records
 from assay.knowledge.base import Added, KnowledgeBase
-from assay.knowledge.records import Build, Settings
+from assay.knowledge.records import Build
+from assay.knowledge.settings import Settings
 from assay.progress import Progress
 from assay.project.workspace import Workspace, open_workspace
 
@@ -109,7 +110,7 @@ def _changed(
     settings: Settings, embedder: str | None, chunk_tokens: int | None, language: str | None
 ) -> Settings:
     return Settings(
-        embedder=embedder or settings.embedder,
+        embedder=settings.embedder if embedder is None else embedder,
         chunk_tokens=settings.chunk_tokens if chunk_tokens is None else chunk_tokens,
-        language=language or settings.language,
+        language=settings.language if language is None else language,
     )

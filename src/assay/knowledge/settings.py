@@ -1,0 +1,43 @@
+"""What all passages of a knowledge base have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from assay.errors import UsageError
+from assay.knowledge.embed import STARTER
+
+LANGUAGES = (
+    "Arabic", "Danish", "Dutch", "English", "Finnish", "French", "German", "Greek", "Hungarian",
+    "Italian", "Norwegian", "Portuguese", "Romanian", "Russian", "Spanish", "Swedish", "Tamil",
+    "Turkish",
+)  # fmt: skip
+"""Those whose word endings BM25 can leave out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all passages of a build have in common.
+
+    Attributes:
+        embedder: a catalogue name, a local folder or a hub id.
+        chunk_tokens: the longest passage, in the embedder's tokens; what is beyond the embedder's
+            limit is seen by BM25 alone.
+        language: whose word endings and stop words BM25 leaves out; one of `LANGUAGES`.
+
+    Raises:
+        UsageError: there is no such language, or the passages would have no tokens.
+    """
+
+    embedder: str = STARTER
+    chunk_tokens: int = 200
+    language: str = "English"
+
+    def __post_init__(self) -> None:
+        if self.language not in LANGUAGES:
+            raise UsageError(
+                f"{self.language!r} is no language whose words can be indexed.",
+                fix=f"Use one of {', '.join(LANGUAGES)}.",
+            )
+        if self.chunk_tokens < 1:
+            raise UsageError(f"passages of {self.chunk_tokens} tokens hold nothing.")
