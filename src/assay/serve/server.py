@@ -81,6 +81,7 @@ def serve(
     finally:
         listening.close()
         engines.close()
+        workspace.usage.flush()
 
 
 class _Server(uvicorn.Server):
