@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sqlalchemy import delete, select
 
 from assay.agent.versions import user
-from assay.config import Provider
+from assay.config import REMOTE, Provider
 from assay.errors import ConfigError, UsageError
 from assay.generate.outbound import read_key
 from assay.store import secrets
@@ -78,6 +78,11 @@ class Providers(Mapping[str, Provider]):
                 key = secrets.read(self.store, self.project, name, provider.origin)
             self._keys[name] = time.monotonic() + REMEMBERED_S, key
         return key
+
+    def at_hand(self, model: str) -> bool:
+        """Whether the next look-up of a model's provider asks nothing of the database."""
+        name = model.removeprefix(REMOTE).partition("/")[0]
+        return name in self.described or self._added[0] > time.monotonic() + 0.05
 
     def add(self, name: str, settings: Mapping[str, Any] | None, key: str | None) -> Provider:
         """Keep a provider's settings (None: assay.yaml has them, or they stay), its key, or both.

@@ -139,8 +139,9 @@ class Exchange:
         try:
             return await unless_gone(self.request, work)
         except BaseException as error:
-            free = self._first is None and isinstance(error, AssayError)
-            if free and not getattr(error, "charged", False):
+            # The only answer failed before its first token, and nobody asks money for it.
+            free = self._first is None and len(self.choices) == 1
+            if free and isinstance(error, AssayError) and not getattr(error, "charged", False):
                 self._settle(0.0)
             self.close()
             raise
@@ -156,11 +157,11 @@ class Exchange:
         What an engine does not count is None.
         """
         ends = [choice.end for choice in self.choices if choice.end is not None]
-        firsts = ends[:: self._each]  # of every prompt
+        prompts = [ends[i : i + self._each] for i in range(0, len(ends), self._each)]
         return {
-            "prompt": _sum([end.prompt_tokens for end in firsts]),
+            "prompt": _sum([_most([end.prompt_tokens for end in group]) for group in prompts]),
             "completion": _sum([end.completion_tokens for end in ends]),
-            "cached": _sum([end.cached_tokens for end in firsts]),
+            "cached": _sum([_most([end.cached_tokens for end in group]) for group in prompts]),
             "reasoning": _sum([end.reasoning_tokens for end in ends]),
         }
 
@@ -197,8 +198,6 @@ class Exchange:
     async def _account(self) -> None:
         """Write down what a provider's model has used, and settle what was reserved for it."""
         ends = [end for choice in self.choices if choice.end for end in calls_of(choice.end)]
-        if all(end.model is None for end in ends):
-            return
         workspace, seconds = self._workspace, time.perf_counter() - self._began
         for end in ends:
             workspace.usage.add(
@@ -237,6 +236,11 @@ class Exchange:
 def _sum(counts: Sequence[int | None]) -> int | None:
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
+
+
+def _most(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return max(known) if len(known) == len(counts) else None
 
 
 def fingerprint(served: Served) -> str:
@@ -281,7 +285,13 @@ async def converse(
         most = most_usd(workspace.providers, chains, path, count)
         return served, path, reserve(workspace.store, caller.key_id, most)
 
-    served, path, reserved = await run_in_threadpool(prepare)
+    # What needs no database and no work is done here: a thread takes longer to hand it to.
+    mine = is_remote(model) and caller.project == workspace.name
+    light = mine and not caller.budgeted and wishes.schema is None
+    if light and workspace.providers.at_hand(model):
+        served, path, reserved = prepare()
+    else:
+        served, path, reserved = await run_in_threadpool(prepare)
     find = request.app.state.engines.engine
     seeded = [[replace(a, sampling=one) for one in several(a.sampling, count)] for a in path]
     starts = [partial(Routed, find, calls) for calls in zip(*seeded, strict=True)]

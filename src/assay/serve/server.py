@@ -112,6 +112,7 @@ def serve(
     finally:
         listening.close()
         engines.close()
+        workspace.usage.flush()
 
 
 class _Server(uvicorn.Server):
