@@ -27,8 +27,8 @@ from assay.evaluate.measure import Measurement
 from assay.evaluate.retrieval import NDCG_DEPTH
 from assay.example import Example
 from assay.knowledge.base import KnowledgeBase
-from assay.knowledge.records import Settings
 from assay.knowledge.search import Passage
+from assay.knowledge.settings import Settings
 from assay.knowledge.sources import Source, sources
 from assay.models.load import load_tokenizer
 
