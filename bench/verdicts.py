@@ -23,6 +23,7 @@ from assay.cli.progress import Terminal
 from assay.compare.report import wording
 from assay.compare.result import Result
 from assay.config import CONFIG_FILE
+from assay.project.demo import open_demo
 from assay.project.init import Choices
 from assay.store.files import write_atomic, write_atomic_lines, write_json
 
@@ -157,7 +158,7 @@ def make(
     """The project of a job; opened when it is there. `most`: other training rows than the job's."""
     root = folder / name
     if name == DEMO:
-        return project.open_demo(root, terminal)
+        return open_demo(root, terminal)
     if (root / CONFIG_FILE).exists():
         return project.open(root)
     rows, train_rows, edits = JOBS[name]

@@ -158,7 +158,7 @@ def test_the_second_job_of_the_demo_is_a_project(tmp_path: Path) -> None:
     made = open_handbook(tmp_path / "handbook")
     assert made.config.knowledge is not None
     assert made.config.knowledge.abstain == builtin.ABSTAIN
-    assert {"rag", "rag-few-shot"} <= set(made.config.candidates)
+    assert made.config.candidates == ["prompt", "rag"]
     assert len(list((made.root / "knowledge").iterdir())) == 16
     assert open_handbook(tmp_path / "handbook").config == made.config
     manifest = made.split()

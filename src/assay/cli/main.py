@@ -261,21 +261,26 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="where the project is made")] = Path("demo"),
     json: AsJson = False,
 ) -> None:
-    """The built-in project, from its file of examples to a verdict."""
+    """The built-in project: messages that become records, questions on a handbook, a verdict each.
+
+    With --json a list of both results.
+    """
     from assay import project
     from assay.compare.report.terminal import print_result
 
     terminal = Terminal()
-    opened = project.open_demo(folder, progress=terminal)
-    estimate = opened.estimate()
-    if not json:
-        print_estimate(estimate)
-    comparison = opened.compare(reason="assay demo", progress=terminal)
+    results = []
+    for opened in project.open_demos(folder, progress=terminal):
+        estimate = opened.estimate()
+        if not json:
+            print_estimate(estimate)
+        comparison = opened.compare(reason="assay demo", progress=terminal)
+        results.append(comparison.result.model_dump(mode="json"))
+        if not json:
+            print_result(comparison.result)
+            print(f"\nReport: {comparison.report}\n")
     if json:
-        print(comparison.result.model_dump_json(indent=2))
-        return
-    print_result(comparison.result)
-    print(f"\nReport: {comparison.report}")
+        as_json(results)
 
 
 def _stopped() -> NoReturn:

@@ -7,7 +7,7 @@ comparison = project.compare()
 print(comparison.verdict.outcome, comparison.verdict.reason)
 """
 
-from assay.project.demo import open_demo
+from assay.project.demo import open_demos
 from assay.project.estimate import Estimate
 from assay.project.files import check_file, import_file, overlap_files
 from assay.project.init import Choices, Draft, draft
@@ -26,7 +26,7 @@ __all__ = [
     "draft",
     "import_file",
     "open",
-    "open_demo",
+    "open_demos",
     "open_workspace",
     "overlap_files",
 ]
