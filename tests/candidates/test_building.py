@@ -19,7 +19,9 @@ def test_disliked_answers_are_left_out(tmp_path: Path, monkeypatch: pytest.Monke
     assert context.answered == (TRAIN[0],)
     seen: list[object] = []
 
-    def measure(self: Bench, agent: Agent, examples: object, **_: object) -> Measurement:
+    def measure(
+        self: Bench, agent: Agent, examples: object, *, with_confidence: bool = False
+    ) -> Measurement:
         seen.append(examples)
         return Measurement([], {}, {}, [], "exact")
 

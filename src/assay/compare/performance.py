@@ -33,7 +33,8 @@ class Performance:
 
     Attributes:
         p50_s, p95_s: at concurrency 1, assembling the request included.
-        seconds_per_answer: at full load, the reciprocal of the throughput; what an answer costs.
+        seconds_per_answer: of this machine at full load, the reciprocal of the throughput; what an
+            answer costs. None where a provider's machine answers, whose price is its own.
         prompt_tokens, completion_tokens: means; None where the engine does not count.
         asked: of a route, the share of the requests that each agent is asked, by its id; in a
             cascade they add up to more than 1.
@@ -77,7 +78,7 @@ def _timed(
     return Performance(
         p50_s=latency[0] if latency else None,
         p95_s=latency[1] if latency else None,
-        seconds_per_answer=each,
+        seconds_per_answer=None if agent.model.startswith(REMOTE) else each,
         prompt_tokens=_mean([answer.prompt_tokens for answer in answers]),
         completion_tokens=_mean([answer.completion_tokens for answer in answers]),
         usd_per_answer=_usd(agent, answers, bench),
