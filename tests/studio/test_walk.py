@@ -40,16 +40,16 @@ def test_from_a_file_to_a_chat_in_less_than_ten_clicks(browser: Browser, folder:
             page.get_by_role("checkbox", name=re.compile(f"^{way}")).click()
         page.get_by_role("button", name="Make the project").click()
         start = page.get_by_role("button", name="Start the comparison")
-        expect(start).to_be_visible(timeout=120_000)
+        expect(start).to_be_visible(timeout=240_000)
         expect(page.get_by_text("locked away", exact=True)).to_be_visible(timeout=60_000)
         here.axe()
         start.click()
         clicks += 2
         log = page.get_by_role("log", name="What has happened")
-        expect(log).to_contain_text("Candidate prompt", timeout=60_000)
+        expect(log).to_contain_text("Candidate prompt", timeout=240_000)
         page.reload()  # the work does not mind
         expect(log).to_contain_text("Candidate prompt")
-        expect(page.get_by_role("button", name=re.compile("^Put "))).to_be_visible(timeout=120_000)
+        expect(page.get_by_role("button", name=re.compile("^Put "))).to_be_visible(timeout=240_000)
         here.axe()
         page.get_by_role("button", name=re.compile("^Put ")).click()
         clicks += 1
