@@ -132,7 +132,7 @@ class Editing:
             )
             self._code.set_enabled(self._open)
             self._problems = ui.element("div").classes("problems").props("role=status")
-        ui.timer(0.2, self._complete, once=True)
+        self._complete()
 
     def _complete(self) -> None:
         """Offers settings with what they mean, and names the editor for those who do not see it."""
@@ -355,8 +355,11 @@ class Editing:
 
 _COMPLETE = """(async () => {
   const CM = await import("nicegui-codemirror");
-  const element = getElement(%d);
-  if (!element) return;
+  const found = () => getElement(%d);
+  const soon = () => new Promise((go) => setTimeout(go, 50));
+  for (let tries = 0; !found() && tries < 100; tries++) await soon();
+  const element = found();
+  if (!element) return;  // left already
   await element.editorPromise;
   const settings = %s;
   const offer = (context) => {
