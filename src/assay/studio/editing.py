@@ -22,6 +22,7 @@ from assay.project import agents, drafts
 from assay.project.answering import Answer
 from assay.project.drafts import Look
 from assay.studio.agent_form import Form
+from assay.studio.asking import put_away
 from assay.studio.differences import lines_changed
 from assay.studio.frame import say, telling
 from assay.studio.parts import button, card, heading, named, row, somebody, text
@@ -305,7 +306,7 @@ class Editing:
                 button("Take theirs", lambda: dialog.submit("theirs"))
                 button("Save mine on top", lambda: dialog.submit("mine"), kind="primary")
         chosen = await dialog
-        dialog.delete()
+        put_away(dialog)
         if chosen == "theirs":
             await self._leave()
         elif chosen == "mine":

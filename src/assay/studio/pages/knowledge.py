@@ -289,7 +289,7 @@ def _acts(visit: Visit, base: str, document: str, refresh: Refresh) -> None:
             with row():
                 button("Close", dialog.close)
         await dialog
-        dialog.delete()
+        put_away(dialog)
 
     button("Look", inside, kind="link").props(f'aria-label="Look into {document}"')
     if visit.may("editor"):
