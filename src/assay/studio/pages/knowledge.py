@@ -14,7 +14,7 @@ from assay.knowledge.records import Document, Failed
 from assay.knowledge.search import Mode, Passage
 from assay.project import documents
 from assay.project.documents import Inside
-from assay.studio.asking import sure
+from assay.studio.asking import put_away, sure
 from assay.studio.bringing import Bringing
 from assay.studio.frame import Page, say, telling
 from assay.studio.parts import (
