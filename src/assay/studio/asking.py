@@ -7,6 +7,12 @@ from nicegui import ui
 from assay.studio.parts import button, heading, row
 
 
+def put_away(dialog: ui.dialog) -> None:
+    """Put a dialog away that was answered, or whose person has left meanwhile."""
+    if not dialog.is_deleted:
+        dialog.delete()
+
+
 async def sure(question: str, what_follows: str, yes: str) -> bool:
     """Ask; whoever closes the question has said no."""
     with ui.dialog(value=True) as dialog, ui.card().classes("studio"):
@@ -15,5 +21,5 @@ async def sure(question: str, what_follows: str, yes: str) -> bool:
             button(yes, lambda: dialog.submit(True), kind="primary")
             button("Cancel", lambda: dialog.submit(False))
     answer = await dialog
-    dialog.delete()
+    put_away(dialog)
     return bool(answer)

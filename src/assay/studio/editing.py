@@ -22,6 +22,7 @@ from assay.project import agents, drafts
 from assay.project.answering import Routed
 from assay.project.drafts import Look
 from assay.studio.agent_form import Form
+from assay.studio.asking import put_away
 from assay.studio.differences import lines_changed
 from assay.studio.frame import say, telling
 from assay.studio.parts import button, card, heading, named, row, somebody, text
@@ -132,7 +133,7 @@ class Editing:
             )
             self._code.set_enabled(self._open)
             self._problems = ui.element("div").classes("problems").props("role=status")
-        ui.timer(0.2, self._complete, once=True)
+        self._complete()
 
     def _complete(self) -> None:
         """Offers settings with what they mean, and names the editor for those who do not see it."""
@@ -305,7 +306,7 @@ class Editing:
                 button("Take theirs", lambda: dialog.submit("theirs"))
                 button("Save mine on top", lambda: dialog.submit("mine"), kind="primary")
         chosen = await dialog
-        dialog.delete()
+        put_away(dialog)
         if chosen == "theirs":
             await self._leave()
         elif chosen == "mine":
@@ -355,8 +356,11 @@ class Editing:
 
 _COMPLETE = """(async () => {
   const CM = await import("nicegui-codemirror");
-  const element = getElement(%d);
-  if (!element) return;
+  const found = () => getElement(%d);
+  const soon = () => new Promise((go) => setTimeout(go, 50));
+  for (let tries = 0; !found() && tries < 100; tries++) await soon();
+  const element = found();
+  if (!element) return;  // left already
   await element.editorPromise;
   const settings = %s;
   const offer = (context) => {

@@ -8,7 +8,7 @@ from typing import Any
 from nicegui import ui
 
 from assay.project import providers
-from assay.studio.asking import sure
+from assay.studio.asking import put_away, sure
 from assay.studio.frame import say, telling
 from assay.studio.parts import (
     badge,
@@ -156,7 +156,7 @@ async def _asked(title: str, label: str, yes: str, *, secret: bool = False) -> s
             button("Cancel", lambda: dialog.submit(None))
         asked.on("keydown.enter", lambda: dialog.submit(asked.value))
     said = await dialog
-    dialog.delete()
+    put_away(dialog)
     return None if said is None else str(said).strip()
 
 

@@ -17,7 +17,7 @@ from assay.errors import AssayError, UsageError
 from assay.progress import Progress
 from assay.project import rows
 from assay.project.rows import PARTS, Locked, Rows, Wish
-from assay.studio.asking import sure
+from assay.studio.asking import put_away, sure
 from assay.studio.bringing import Told
 from assay.studio.door import PREFIX
 from assay.studio.frame import Page, say, telling, visit_of
@@ -286,7 +286,7 @@ class Table:
                 button("Close", dialog.close)
         chosen = await dialog
         values = {name: made.value or "" for name, made in inputs.items()}
-        dialog.delete()
+        put_away(dialog)
         if chosen == "save":
             await self._change(line, _read(record, values), record)
         elif chosen == "out" and await sure(

@@ -14,7 +14,7 @@ from assay.knowledge.records import Document, Failed
 from assay.knowledge.search import Mode, Passage
 from assay.project import documents
 from assay.project.documents import Inside
-from assay.studio.asking import sure
+from assay.studio.asking import put_away, sure
 from assay.studio.bringing import Bringing
 from assay.studio.frame import Page, say, telling
 from assay.studio.parts import (
@@ -289,7 +289,7 @@ def _acts(visit: Visit, base: str, document: str, refresh: Refresh) -> None:
             with row():
                 button("Close", dialog.close)
         await dialog
-        dialog.delete()
+        put_away(dialog)
 
     button("Look", inside, kind="link").props(f'aria-label="Look into {document}"')
     if visit.may("editor"):
