@@ -54,6 +54,7 @@ CASES: dict[str, tuple[dict[str, Any], st.SearchStrategy[str]]] = {
     "consistency": ({"compare": "token-f1"}, SAYING),
 }
 RUNS_CODE = {"python"}  # its scores are checked by the worker, see tests/evaluate/test_trusted.py
+ASKS_MODELS = {"judge"}  # see tests/evaluate/test_judge.py
 
 
 def score(name: str, answers: list[str], references: list[str], settings: Any) -> list[float]:
@@ -64,7 +65,7 @@ def score(name: str, answers: list[str], references: list[str], settings: Any) -
 
 
 def test_every_grader_has_a_case() -> None:
-    assert set(CASES) | RUNS_CODE == set(GRADERS)
+    assert set(CASES) | RUNS_CODE | ASKS_MODELS == set(GRADERS)
 
 
 @pytest.mark.parametrize("name", CASES)

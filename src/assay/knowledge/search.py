@@ -8,7 +8,6 @@ best depends on the documents: fusion hurts where one list is weak.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -22,7 +21,7 @@ RRF_CONSTANT = 60
 POOL = 50
 """So many passages, at least, come from each list to be fused."""
 MOST = 1000
-_COLUMNS = ["id", "document", "page", "heading", "indexed", "start"]
+COLUMNS = ["id", "document", "page", "heading", "indexed", "start"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +76,10 @@ class Search:
 
 @dataclass(slots=True)
 class _Found:
-    """A candidate: what is known of it from either list."""
+    """A candidate: where its row is, and what is known of it from either list."""
 
-    row: dict[str, Any]
+    rows: Any
+    place: int
     bm25: float = 0.0
     cosine: float = 0.0
     fused: float = 0.0
@@ -95,59 +95,70 @@ def find(table: Any, query: str, vector: Vectors | None, search: Search) -> list
         return []
     deep = search.k if search.mode != "hybrid" else max(POOL, 3 * search.k)
     found: dict[str, _Found] = {}
-    for place, row in enumerate(
-        _by_words(table, query, deep, search) if search.mode != "dense" else ()
-    ):
-        one = found.setdefault(row["id"], _Found(row))
-        one.bm25 = float(row["_score"])
-        one.fused += 1 / (RRF_CONSTANT + place + 1)
+    if search.mode != "dense":
+        rows = _by_words(table, query, deep, search)
+        scores, cosines = rows["_score"].to_numpy(), _cosines(rows, vector)
+        for place, id in enumerate(rows["id"].to_pylist()):
+            fused = 1 / (RRF_CONSTANT + place + 1)
+            found[id] = _Found(rows, place, float(scores[place]), float(cosines[place]), fused)
     if vector is not None:
-        for place, row in enumerate(_by_meaning(table, vector, deep, search)):
-            one = found.setdefault(row["id"], _Found(row))
+        rows = _by_meaning(table, vector, deep, search)
+        cosines = 1 - rows["_distance"].to_numpy()
+        for place, id in enumerate(rows["id"].to_pylist()):
+            one = found.setdefault(id, _Found(rows, place))
+            one.cosine = float(cosines[place])
             one.fused += 1 / (RRF_CONSTANT + place + 1)
-        for one in found.values():
-            one.cosine = float(np.dot(np.asarray(one.row["vector"], dtype=np.float32), vector))
     if search.mode == "hybrid" and search.weight is not None:
         best = max((one.bm25 for one in found.values()), default=0.0) or 1.0
         for one in found.values():
             meaning, words = max(one.cosine, 0.0), one.bm25 / best
             one.fused = search.weight * meaning + (1 - search.weight) * words
-    scored = [(_score(one, search.mode), one) for one in found.values() if _relevant(one, search)]
-    scored.sort(key=lambda pair: (-pair[0], pair[1].row["id"]))
-    return [_passage(one.row, score) for score, one in scored[: search.k]]
+    scored = [
+        (_score(one, search.mode), id, one) for id, one in found.items() if _relevant(one, search)
+    ]
+    scored.sort(key=lambda candidate: (-candidate[0], candidate[1]))
+    return [_passage(one, score) for score, _, one in scored[: search.k]]
 
 
 def passages_of(table: Any, document: str) -> list[Passage]:
     """All passages of a document, in the order of its text; nothing was asked: their score is 0."""
     quoted = document.replace("'", "''")
-    asked = table.search().where(f"document = '{quoted}'").select([*_COLUMNS, "ordinal"])
+    asked = table.search().where(f"document = '{quoted}'").select([*COLUMNS, "ordinal"])
     rows = sorted(asked.limit(table.count_rows()).to_list(), key=lambda row: row["ordinal"])
-    return [_passage(row, 0.0) for row in rows]
+    return [_from_row(row, 0.0) for row in rows]
 
 
-def _by_words(table: Any, query: str, k: int, search: Search) -> Sequence[dict[str, Any]]:
-    columns = [*_COLUMNS, "vector"] if search.mode == "hybrid" else _COLUMNS
-    asked = table.search(query, query_type="fts", fts_columns="indexed").select(
-        [*columns, "_score"]
-    )
-    return _limited(asked, k, search)
+def _by_words(table: Any, query: str, k: int, search: Search) -> Any:
+    asked = table.search(query, query_type="fts", fts_columns="indexed")
+    # A cosine of what only this list has found is needed to weigh it or to leave it out.
+    weighed = search.mode == "hybrid" and (search.weight, search.threshold) != (None, None)
+    return _limited(asked.select([*COLUMNS, "_score", *(["vector"] if weighed else [])]), k, search)
 
 
-def _by_meaning(table: Any, vector: Vectors, k: int, search: Search) -> Sequence[dict[str, Any]]:
+def _by_meaning(table: Any, vector: Vectors, k: int, search: Search) -> Any:
     asked = table.search(vector, vector_column_name="vector").distance_type("dot")
-    return _limited(asked.select([*_COLUMNS, "vector", "_distance"]), k, search)
+    return _limited(asked.select([*COLUMNS, "_distance"]), k, search)
 
 
-def _limited(asked: Any, k: int, search: Search) -> Sequence[dict[str, Any]]:
+def _limited(asked: Any, k: int, search: Search) -> Any:
+    """The first k rows, as an Arrow table."""
     if search.labels is not None:  # before ranking: k passages that may be seen
         asked = asked.where(_allowed(search.labels), prefilter=True)
-    rows: list[dict[str, Any]] = asked.limit(k).to_list()
-    return rows
+    return asked.limit(k).to_arrow()
 
 
 def _allowed(labels: frozenset[str]) -> str:
     quoted = ", ".join("'" + label.replace("'", "''") + "'" for label in sorted(labels))
     return f"array_has_any(labels, [{quoted}])"
+
+
+def _cosines(rows: Any, vector: Vectors | None) -> Vectors:
+    """[rows], zero where the rows have no vectors."""
+    if vector is None or "vector" not in rows.column_names or not rows.num_rows:
+        return np.zeros(rows.num_rows, dtype=np.float32)
+    flat = rows["vector"].combine_chunks().flatten().to_numpy()
+    cosines: Vectors = flat.reshape(rows.num_rows, -1) @ vector
+    return cosines
 
 
 def _score(one: _Found, mode: Mode) -> float:
@@ -160,7 +171,12 @@ def _relevant(one: _Found, search: Search) -> bool:
     return (one.bm25 if search.mode == "bm25" else one.cosine) >= search.threshold
 
 
-def _passage(row: dict[str, Any], score: float) -> Passage:
+def _passage(one: _Found, score: float) -> Passage:
+    [row] = one.rows.select(COLUMNS).slice(one.place, 1).to_pylist()
+    return _from_row(row, score)
+
+
+def _from_row(row: dict[str, Any], score: float) -> Passage:
     return Passage(
         document=row["document"],
         page=row["page"],
