@@ -107,13 +107,23 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], N
     return play
 
 
+ARMS = {"cheap": "prompt", "strong": "few-shot"}
+RULES = {"rules": [{"to": "prompt", "pattern": "x"}], "otherwise": "few-shot"}
+ROUTES = {"cascade": {"route": ARMS}, "router": {"route": ARMS}, "rules": {"route": RULES}} | {
+    "remote": {
+        "remote": "remote:far/model",
+        "providers": {"far": {"base_url": "https://a.example"}},
+    }
+}
+
+
 @pytest.mark.parametrize("best", KINDS)
 def test_each_way_is_recommended_where_it_is_the_one(
     best: str, replay: Callable[[Mapping[str, float]], None], tmp_path: Path
 ) -> None:
     others = [name for name in ("prompt", "few-shot") if name != best]
     replay({best: 0.95, **dict.fromkeys(others, 0.4)})
-    done = write(tmp_path, [best, *others], 300).compare()
+    done = write(tmp_path, [best, *others], 300, **ROUTES.get(best, {})).compare()
     verdict = done.verdict
     assert (verdict.outcome, verdict.recommend) == ("recommend", best)
     assert f"Use {best}" in done.report.read_text("utf-8")

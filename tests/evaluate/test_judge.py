@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sklearn.metrics import cohen_kappa_score
 from tests.candidates.test_distill import context_of
 from tests.generate.provider import Reply, said, serving
 
+from assay.agent.engines import Engines
 from assay.compare.judges import measure_judges
 from assay.config import GraderSpec
 from assay.errors import ConfigError, DataError
@@ -183,8 +185,9 @@ def judging_project(folder: Path, port_provider: Any, pairs: list[Pair], **field
         providers={"far": port_provider.model_dump()},
         **{"graders": [judge, {"name": "exact"}], "primary": "judge", **fields},
     )
-    context.bench.engines.providers.update(context.config.providers)
-    return context.bench
+    bench = context.bench
+    engines = Engines(bench.store, providers=context.config.providers)
+    return replace(bench, engines=engines)
 
 
 def test_a_judge_that_agrees_with_people_may_decide(tmp_path: Path) -> None:

@@ -141,8 +141,11 @@ def test_candidates_are_given_train_and_validation_only() -> None:
     from assay.evaluate.measure import Bench
 
     # `split` is the hash that the holdout is locked with: it names it, and reads nothing.
-    assert [f.name for f in fields(Context)] == ["train", "validation", "bench", "split"]
+    # `built` are other candidates, who were given no more.
+    names = ["train", "validation", "bench", "split", "built"]
+    assert [f.name for f in fields(Context)] == names
     assert Context.__annotations__["split"] == "str | None"
+    assert Context.__annotations__["built"] == "Mapping[str, Candidate]"
     assert [f.name for f in fields(Bench)] == [
         "config",
         "root",

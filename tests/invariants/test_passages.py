@@ -45,7 +45,7 @@ def test_what_is_compared_is_what_is_served(store: Store) -> None:
     [measured] = assemble(agent, [example], store, "support")
     assert "hold of the ferry" in measured.messages[-1].content
     assert measured.messages[-1].content.endswith("Where do dogs travel?")
-    asked = ask(Served("a@1", "m", agent), example.prompt, (), Wishes(), store, "support")
+    [asked] = ask(Served("a@1", "m", agent), example.prompt, (), Wishes(), store, "support")
     assert asked.messages == measured.messages
 
 

@@ -44,7 +44,7 @@ class Sayings:
                 raise self.error
             told = self.sure if sampling.confidence else None
             logprob = None if told is None else math.log(told)
-            yield End("stop", 10, 3, 1, logprob, 3)
+            yield End("stop", 10, 3, 1, logprob=logprob, scored_tokens=3)
         finally:
             self.open -= 1
 

@@ -78,6 +78,7 @@ def _bench(engine: LocalEngine, right: Callable[[str, str], bool] = str.__eq__) 
 
     return SimpleNamespace(
         store=None,
+        owner="",
         progress=SILENT,
         engines=SimpleNamespace(for_agent=lambda agent: engine),
         grade=grade,

@@ -47,7 +47,8 @@ _SETTINGS = {
     "max_new_tokens": "The longest answer, in tokens.",
     "temperature": "0 always gives the likeliest answer; 1 draws freely.",
     "seed": "The same seed draws the same answer.",
-    "kind": "chat for a language model; classical and outside are made by comparisons.",
+    "kind": "chat for a language model; classical, outside and routed are made by comparisons.",
+    "route": "Which agent answers, where the kind is routed: rules, cascade or learned.",
 }
 
 
