@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-WIDTH, HEIGHT, BASE = 420.0, 120.0, 20.0
+WIDTH, HEIGHT, BASE = 280.0, 110.0, 20.0
 
 
 def columns_chart(

@@ -62,7 +62,7 @@ def verdict_card(result: Result) -> None:
         text(wording.fine_tuning(result))
         text(wording.next_action(result), "strong")
         for warning in result.warnings:
-            text(warning, "badge-line warn note")
+            text(warning, "warn note")
 
 
 def candidates_table(result: Result) -> None:
