@@ -25,8 +25,8 @@ pytestmark = pytest.mark.slow
 def test_the_gate_lets_a_tuned_starter_pass_behind_llama_cpp_and_stops_another_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = write_csv(tmp_path / "pets.csv", 120)
-    drafted = project.draft("pets", Choices(data=data, train_rows=24))
+    data = write_csv(tmp_path / "pets.csv", 48)
+    drafted = project.draft("pets", Choices(data=data, train_rows=10))
     path = project.create(drafted, folder=tmp_path / "pets").root / "assay.yaml"
     text = path.read_text()
     path.write_text(text.replace("  max_tokens:", "  epochs: 1\n  rank: 4\n  max_tokens:"))
