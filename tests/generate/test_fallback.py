@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.evaluate.scripted import request
 
 from assay.errors import ConfigError, ModelError, UsageError
 from assay.example import Message
-from assay.generate.engine import Answer
-from assay.generate.fallback import Fallback, FallbackEngine, order
+from assay.generate.fallback import Fallback, order
 from assay.generate.remote import RemoteError
 from assay.generate.serving import End, Piece, Sampling
 
@@ -151,30 +149,3 @@ def test_orders_are_followed_through_and_rings_are_refused() -> None:
     for ring in ({"a": ["a"]}, {"a": ["b"], "b": ["c"], "c": ["a"]}):
         with pytest.raises(ConfigError, match="falls back to itself: a → "):
             order("a", ring)
-
-
-def test_in_a_comparison_the_next_is_asked_for_what_is_missing() -> None:
-    class Whole:
-        def __init__(self, name: str, fails: set[str]) -> None:
-            self.identity, self.fails, self.seen = {"engine": name}, fails, []
-
-        def answer(self, requests: Any, progress: Any = None) -> list[Answer]:
-            texts = [r.messages[-1].content for r in requests]
-            self.seen += texts
-            return [
-                Answer("", "error", error="x")
-                if any(mark in text for mark in self.fails)
-                else Answer(self.identity["engine"])
-                for text in texts
-            ]
-
-        def prompt_length(self, _: Any) -> int:
-            return 3
-
-    a, b = Whole("a", {"two"}), Whole("b", set())
-    engine = FallbackEngine({"a": a, "b": b})  # type: ignore[dict-item]
-    found = engine.answer([request("one"), request("two"), request("three")])
-    assert [answer.text for answer in found] == ["a", "b", "a"]
-    assert len(b.seen) == 1
-    assert engine.identity == {"engine": "fallback", "0.engine": "a", "1.engine": "b"}
-    assert engine.prompt_length(request("x")) == 3

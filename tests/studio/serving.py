@@ -47,7 +47,7 @@ def main() -> None:
 
         fill(given.folder)
         # The gate would load the starter twice; tests/project has it.
-        releases._gate = lambda workspace, progress: None  # type: ignore[assignment]
+        releases._gate = lambda workspace, engines, progress: None  # type: ignore[assignment]
     if given.model:
         begin.STARTER_MODEL = given.model  # type: ignore[misc]
     workspace = Workspace(given.folder)

@@ -43,7 +43,8 @@ class Providers(Mapping[str, Provider]):
         self.described, self.store, self.project = dict(described), store, project
         self.who = f"cli:{user()}"
         self._keys: dict[str, tuple[float, str | None]] = {}
-        self._added: tuple[float, dict[str, Provider]] = (0.0, {})
+        self._added: list[tuple[float, dict[str, Provider]]] = [(0.0, {})]
+        """One place for all that `by` makes: what one changes, none may remember otherwise."""
 
     def __getitem__(self, name: str) -> Provider:
         found = self.described.get(name) or self._from_store().get(name)
@@ -82,7 +83,7 @@ class Providers(Mapping[str, Provider]):
     def at_hand(self, model: str) -> bool:
         """Whether the next look-up of a model's provider asks nothing of the database."""
         name = model.removeprefix(REMOTE).partition("/")[0]
-        return name in self.described or self._added[0] > time.monotonic() + 0.05
+        return name in self.described or self._added[0][0] > time.monotonic() + 0.05
 
     def add(self, name: str, settings: Mapping[str, Any] | None, key: str | None) -> Provider:
         """Keep a provider's settings (None: assay.yaml has them, or they stay), its key, or both.
@@ -169,18 +170,18 @@ class Providers(Mapping[str, Provider]):
         return row is not None and row.origin == self[name].origin
 
     def _from_store(self) -> dict[str, Provider]:
-        if self._added[0] < time.monotonic():
+        if self._added[0][0] < time.monotonic():
             with self.store.session() as session:
                 rows = session.scalars(
                     select(ProviderRow).where(ProviderRow.project == self.project)
                 )
                 found = {row.name: _provider(row.name, row.settings) for row in rows}
-            self._added = time.monotonic() + REMEMBERED_S, found
-        return self._added[1]
+            self._added[0] = time.monotonic() + REMEMBERED_S, found
+        return self._added[0][1]
 
     def _note(self, action: str, name: str, details: dict[str, Any] | None) -> None:
         self._keys.pop(name, None)
-        self._added = 0.0, {}
+        self._added[0] = 0.0, {}
         audit(self.store, self.project, self.who, action, name, details)
 
 

@@ -18,9 +18,7 @@ from typing import Any
 
 from assay.errors import ConfigError, ModelError
 from assay.example import Message
-from assay.generate.engine import Answer, Engine, Request
 from assay.generate.serving import End, Piece, Sampling, ServingEngine
-from assay.progress import SILENT, Progress
 
 Find = Callable[[], ServingEngine]
 
@@ -209,36 +207,3 @@ def _close(stream: Iterator[Piece | End] | None) -> None:
             close()
         except ValueError:  # a generator that is at work in its thread: it is let go
             return
-
-
-class FallbackEngine:
-    """An `Engine` over several: what one could not answer is asked of the next."""
-
-    def __init__(self, chain: Mapping[str, Engine]) -> None:
-        if not chain:
-            raise ConfigError("a fallback needs a model.", where="assay.yaml, fallback")
-        self._chain = dict(chain)
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """Those of all, in their order."""
-        told = {"engine": "fallback"}
-        for place, engine in enumerate(self._chain.values()):
-            told |= {f"{place}.{name}": value for name, value in engine.identity.items()}
-        return told
-
-    def prompt_length(self, request: Request) -> int:
-        """Of the first."""
-        return next(iter(self._chain.values())).prompt_length(request)
-
-    def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
-        """One answer for each request, in their order; `error` where nobody had one."""
-        answers: list[Answer | None] = [None] * len(requests)
-        for engine in self._chain.values():
-            open_ = [i for i, a in enumerate(answers) if a is None or a.finish == "error"]
-            if not open_:
-                break
-            found = engine.answer([requests[i] for i in open_], progress)
-            for place, answer in zip(open_, found, strict=True):
-                answers[place] = answer
-        return [answer for answer in answers if answer is not None]

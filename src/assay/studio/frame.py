@@ -64,6 +64,8 @@ def mount(app: FastAPI, workspace: Workspace, engines: ServingEngines) -> None:
     from assay.studio.pages import PAGES
 
     _serve_style()
+    # A bar at the top for every request, without a name to a screen reader: pages tell themselves.
+    pages_app.config.quasar_config["loadingBar"]["skipHijack"] = True
     pages_app.state.serves = workspace, engines
     for page in PAGES:
         _register(page, PAGES, workspace, engines)
