@@ -14,6 +14,6 @@ def test_what_one_adds_or_removes_all_see_at_once(tmp_path: Path) -> None:
     ann = all_.by("ann")
     ann.add("far", {"base_url": "https://far.example.com/v1"}, None)
     assert list(all_) == ["far"]
-    assert all_.by("bob")["far"].origin == "https://far.example.com"
+    assert all_.by("bob")["far"].origin == "https://far.example.com:443"
     ann.remove("far")
     assert list(all_) == []

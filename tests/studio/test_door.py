@@ -37,8 +37,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def door(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Door:
-    monkeypatch.setattr("assay.studio.door.REMEMBERED_S", 0.0)
+def door(workspace: Workspace) -> Door:
     return Door(inside, workspace, Studio(workspace, None).owns)  # type: ignore[arg-type]
 
 

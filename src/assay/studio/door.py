@@ -28,7 +28,9 @@ PREFIX = "/studio"
 ENTER = f"{PREFIX}/enter"
 LEAVE = f"{PREFIX}/leave"
 REMEMBERED_S = 1.0
-"""A session that was good is taken to be good for so long; every action asks again at once."""
+"""A session that was good brings a page's files for so long; pages and actions ask at once."""
+FILES = f"{PREFIX}/_nicegui/"
+"""Scripts and styles, dozens for a page: nobody's data is in them."""
 POLICY = {
     "Content-Security-Policy": (
         # Vue compiles templates in the browser and NiceGUI writes its page's state into a script.
@@ -69,7 +71,8 @@ class Door:
             await (await self._enter(scope))(scope, receive, send)
             return
         session = cookie_parser(headers.get("cookie", "")).get(cookie(scope), "")
-        person = await self._person(session)
+        is_file = scope.get("method") == "GET" and scope["path"].startswith(FILES)
+        person = await self._person(session, remembered=is_file)
         if scope["path"] == LEAVE and scope.get("method") == "POST":
             await (await self._leave(scope, session))(scope, receive, send)
             return
@@ -85,11 +88,11 @@ class Door:
         limited = counted(receive, UPLOAD_BYTES) if scope["type"] == "http" else receive
         await self.app(scope, limited, send)
 
-    async def _person(self, session: str) -> Person | None:
+    async def _person(self, session: str, remembered: bool) -> Person | None:
         if not session:
             return None
         known = self._good.get(session)
-        if known and known[1] > time.monotonic():
+        if remembered and known and known[1] > time.monotonic():
             return known[0]
         self._good.pop(session, None)
         person = await anyio.to_thread.run_sync(people.signed_in, self.workspace, session)
