@@ -235,6 +235,16 @@ def test_the_reader_reaches_no_network_starts_nothing_and_writes_nothing(tmp_pat
     assert not (tmp_path / "f").exists() or (tmp_path / "f").read_bytes() == b""
 
 
+def test_the_first_pdf_of_a_machine_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reader unpacks itself once; a worker that writes no file must have done so before."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with Parser(LIMITS) as fresh:
+        assert "fourteen" in text(fresh, "a.pdf", files.pdf("fourteen days"))
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_real_pdfs(parser: Parser, data_folder: Path) -> None:
     found = sorted((data_folder / "ntsb_pdfs").glob("*.pdf"))

@@ -20,6 +20,7 @@ import platform
 import resource
 import signal
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from email import policy
@@ -40,6 +41,11 @@ MIME = {
 }
 _ENTITIES = tuple("<!ENTITY".encode(code) for code in ("ascii", "utf-16-le", "utf-16-be"))
 _PIECE = 1 << 20
+_BLANK = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1"
+    b">>endobj 3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj trailer<</Root 1 0 R>>"
+)
+"""A PDF of one page with nothing on it."""
 
 
 class UnreadableError(Exception):
@@ -52,8 +58,8 @@ def main(limits: dict[str, int], kinds: dict[str, str]) -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    bound(limits["memory_mib"], limits["cpu_seconds"])
     _load()
+    bound(limits["memory_mib"], limits["cpu_seconds"])
     _reply(replies, {"sealed": seal()})
     reader = Reader(limits, kinds)
     while line := asked.readline():
@@ -376,9 +382,16 @@ def _no_network(event: str, _: object) -> None:
 
 
 def _load() -> None:
-    """What reads documents is loaded while that is still free."""
+    """What reads documents is loaded while files can still be written.
+
+    kreuzberg unpacks its reader of PDFs below TMPDIR when it meets the first one, and takes what
+    lies there already: a folder that nobody else can write to, gone as soon as it is loaded.
+    """
     for name in ("kreuzberg", "lxml.html", "openpyxl", "pptx"):
         importlib.import_module(name)
+    with tempfile.TemporaryDirectory(prefix="assay-") as private:
+        os.environ["TMPDIR"] = private
+        _kreuzberg("pdf", _BLANK)
 
 
 def _exactly(file: BinaryIO, count: int) -> bytes:
