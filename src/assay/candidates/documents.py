@@ -125,8 +125,8 @@ def choose_search(context: Context, agent_with: AgentWith, characters: int) -> S
 def indexed(context: Context) -> list[tuple[str, KnowledgeBase]]:
     """The project's documents in passages of each size, those of `paths` added where they are new.
 
-    Another size than the knowledge itself has is kept as knowledge of its own, `NAME.SIZE`, with
-    the same documents under the same labels.
+    Another size than the knowledge itself has is kept as knowledge of its own
+    (`KnowledgeBase.sized`), with the same documents under the same labels.
 
     Returns:
         (words for the size, knowledge), one or several.
@@ -154,7 +154,7 @@ def indexed(context: Context) -> list[tuple[str, KnowledgeBase]]:
     for size in settings.chunk_tokens:
         sized = base
         if size != base.settings.chunk_tokens:
-            sized = KnowledgeBase(context.store, context.bench.owner, f"{settings.name}.{size}")
+            sized = base.sized(size)
             sized.create()
             gone = [d.path for d in sized.documents() if d.path not in labels]
             if gone:
