@@ -106,6 +106,21 @@ def test_search_and_k_are_chosen_on_validation(project: Callable[..., Context]) 
     assert names == {f"docs/{what}.md" for what in FACTS}, "named within the project"
 
 
+def test_weights_of_a_hybrid_search_are_tried_where_that_costs_no_answers(
+    project: Callable[..., Context],
+) -> None:
+    context = project(modes=["hybrid"], weights=[0.25, 1.0])
+    tried = {one.setting: one for one in rag.build(context).tried}
+    names = ("hybrid", "hybrid, 0.25 by meaning", "hybrid, 1 by meaning")
+    scores = [tried[f"{name}, nDCG@10 of the search"].score for name in names]
+    best = next(name for name, score in zip(names, scores, strict=True) if score == max(scores))
+    assert tried[f"{best}, nDCG@10 of the search"].chosen, "of equals the first"
+    assert f"{best}, k=1" in tried
+    unnamed = tuple(replace(example, document=None) for example in context.validation)
+    settings = {one.setting for one in rag.build(replace(context, validation=unnamed)).tried}
+    assert not any("by meaning" in setting for setting in settings)
+
+
 def test_a_threshold_tells_what_nothing_answers(project: Callable[..., Context]) -> None:
     """By meaning something is always found; from the threshold on it is the right document."""
     context = project(modes=["dense"], ks=[1])
