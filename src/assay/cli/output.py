@@ -239,13 +239,14 @@ def _done(row: dict[str, Any]) -> str:
 
 def print_keys(rows: Sequence[dict[str, Any]]) -> None:
     """Keys, one a line; of the secret only its end."""
-    made = table(None, "id", "name", "project", "scopes", "ends in", "created", "revoked")
+    made = table(None, "id", "name", "project", "scopes", "labels", "ends in", "created", "revoked")
     for row in rows:
         made.add_row(
             row["id"],
             escape(row["name"]),
             escape(row["project"]),
             ", ".join(row["scopes"]),
+            escape(", ".join(row["labels"] or ())),
             escape(row["hint"]),
             row["created"],
             row["revoked"] or "",

@@ -239,6 +239,7 @@ class KnowledgeBase:
         weight: float | None = None,
         threshold: float | None = None,
         labels: frozenset[str] | None = None,
+        seen: frozenset[str] | None = None,
         snapshot: str | None = None,
     ) -> list[list[Passage]]:
         """The passages of each query, best first; an empty list says that nothing is relevant.
@@ -249,20 +250,17 @@ class KnowledgeBase:
             threshold: the least BM25 score in mode bm25, else the least cosine.
             labels: whose documents are looked at: those with at least one of them, chosen before
                 ranking; None is all.
+            seen: labels of whoever asks: documents with none of them are not there for them.
             snapshot: an earlier state; None is the present one.
 
         Raises:
             NotFoundError: there is no such knowledge base, or the snapshot is no longer kept.
             StateError: the embedder is another than the one the vectors are of.
         """
-        search = Search(k, mode, weight, threshold, labels)
+        search = Search(k, mode, weight, threshold, labels, seen)
         base = records.base_id(self._store, self.owner, self.name)
         for attempt in range(_TRIES):
-            build = (
-                records.present(self._store, base)
-                if snapshot is None
-                else records.kept(self._store, base, snapshot)
-            )
+            build = self._state(base, snapshot)
             if build.table is None:
                 return [[] for _ in queries]
             vectors = None if mode == "bm25" else self._encoded(build, queries)
@@ -278,7 +276,7 @@ class KnowledgeBase:
                 # Removed under our hands? Then another build has taken its place.
                 self._opened.pop(build.table, None)
                 last = attempt == _TRIES - 1
-                if last or self._still(base, build, snapshot):
+                if last or self._state(base, snapshot) == build:
                     if isinstance(error, IndexBrokenError):
                         raise
                     raise self._tables(base).broken(build.table, error) from None
@@ -335,10 +333,10 @@ class KnowledgeBase:
                 if copy.name == name and copy.settings.chunk_tokens == int(tokens):
                     yield copy
 
-    def _still(self, base: str, build: Build, snapshot: str | None) -> bool:
-        if snapshot is not None:
-            return records.kept(self._store, base, snapshot) == build
-        return records.present(self._store, base) == build
+    def _state(self, base: str, snapshot: str | None) -> Build:
+        if snapshot is None:
+            return records.present(self._store, base)
+        return records.kept(self._store, base, snapshot)
 
     def _same_settings(self, present: Build, asked: Settings | None) -> Settings:
         if present.key is None:

@@ -57,6 +57,7 @@ class Search:
         weight: of the vectors in a hybrid search, 0 to 1; None fuses by ranks.
         threshold: passages below it are left out: a BM25 score in mode bm25, else a cosine.
         labels: only passages of documents with one of these; None is all.
+        seen: the labels of whoever asks: only what is in a document with one of these, too.
     """
 
     k: int
@@ -64,6 +65,7 @@ class Search:
     weight: float | None = None
     threshold: float | None = None
     labels: frozenset[str] | None = None
+    seen: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
@@ -91,7 +93,7 @@ def find(table: Any, query: str, vector: Vectors | None, search: Search) -> list
     Args:
         vector: [dimension], of length 1; None in mode bm25.
     """
-    if search.labels is not None and not search.labels:
+    if any(labels is not None and not labels for labels in (search.labels, search.seen)):
         return []
     deep = search.k if search.mode != "hybrid" else max(POOL, 3 * search.k)
     found: dict[str, _Found] = {}
@@ -142,12 +144,13 @@ def _by_meaning(table: Any, vector: Vectors, k: int, search: Search) -> Any:
 
 def _limited(asked: Any, k: int, search: Search) -> Any:
     """The first k rows, as an Arrow table."""
-    if search.labels is not None:  # before ranking: k passages that may be seen
-        asked = asked.where(_allowed(search.labels), prefilter=True)
+    allowed = [_has_any(labels) for labels in (search.labels, search.seen) if labels is not None]
+    if allowed:  # before ranking: k passages that may be seen
+        asked = asked.where(" AND ".join(allowed), prefilter=True)
     return asked.limit(k).to_arrow()
 
 
-def _allowed(labels: frozenset[str]) -> str:
+def _has_any(labels: frozenset[str]) -> str:
     quoted = ", ".join("'" + label.replace("'", "''") + "'" for label in sorted(labels))
     return f"array_has_any(labels, [{quoted}])"
 
