@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,7 +22,9 @@ def table(title: str | None, *columns: str, numbers: Sequence[str] = ()) -> Tabl
     """An empty table; columns named in `numbers` are set flush right."""
     made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in numbers else "left")
+        side: Literal["left", "right"] = "right" if column in numbers else "left"
+        # An id that is cut short cannot be copied.
+        made.add_column(column, justify=side, overflow="fold", no_wrap=column == "id")
     return made
 
 
@@ -239,19 +241,22 @@ def _done(row: dict[str, Any]) -> str:
 
 def print_keys(rows: Sequence[dict[str, Any]]) -> None:
     """Keys, one a line; of the secret only its end."""
-    made = table(None, "id", "name", "project", "scopes", "labels", "ends in", "created", "revoked")
+    made = table(None, "id", "name", "project", "scopes", "ends in", "created", "revoked")
     for row in rows:
         made.add_row(
             row["id"],
             escape(row["name"]),
             escape(row["project"]),
-            ", ".join(row["scopes"]),
-            escape(", ".join(row["labels"] or ())),
+            ", ".join(row["scopes"]) + escape(_only(row["labels"])),
             escape(row["hint"]),
-            row["created"],
-            row["revoked"] or "",
+            row["created"][:16].replace("T", " "),
+            (row["revoked"] or "")[:16].replace("T", " "),
         )
     console.print(made)
+
+
+def _only(labels: Sequence[str] | None) -> str:
+    return f" (only {', '.join(labels)})" if labels else ""
 
 
 def print_providers(rows: Sequence[dict[str, Any]]) -> None:
