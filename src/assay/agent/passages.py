@@ -73,6 +73,7 @@ def find_passages(
             mode=knowledge.mode,
             weight=knowledge.weight,
             threshold=knowledge.threshold,
+            rerank=knowledge.rerank,
             labels=None if knowledge.labels is None else frozenset(knowledge.labels),
             seen=seen,
             snapshot=snapshot,

@@ -10,6 +10,7 @@ line is {"sealed": true} where the kernel keeps it from the network.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import ctypes
 import importlib
@@ -41,11 +42,6 @@ MIME = {
 }
 _ENTITIES = tuple("<!ENTITY".encode(code) for code in ("ascii", "utf-16-le", "utf-16-be"))
 _PIECE = 1 << 20
-_BLANK = (
-    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1"
-    b">>endobj 3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj trailer<</Root 1 0 R>>"
-)
-"""A PDF of one page with nothing on it."""
 
 
 class UnreadableError(Exception):
@@ -104,10 +100,9 @@ class Reader:
         """The text of a document; a list without text where there is none."""
         if kind in ARCHIVES:
             check_archive(data, self._limits)
-        found: Pages
         if kind == "eml":
             mail = BytesParser(policy=policy.default).parsebytes(data)
-            found = [(None, "\n\n".join(self._mail(mail, depth)))]
+            found: Pages = [(None, "\n\n".join(self._mail(mail, depth)))]
         elif kind in _READERS:
             found = _READERS[kind](data)
         else:
@@ -163,8 +158,7 @@ def check_archive(data: bytes, limits: dict[str, int]) -> None:
         members = archive.infolist()
         if len(members) > limits["entries"]:
             raise UnreadableError(f"it is an archive of more than {limits['entries']} files.")
-        total = 0
-        most = min(limits["unpacked"], max(limits["free"], limits["ratio"] * len(data)))
+        total, most = 0, min(limits["unpacked"], max(limits["free"], limits["ratio"] * len(data)))
         for member in members:
             if member.flag_bits & 1:
                 raise UnreadableError("it is protected by a password.")
@@ -229,9 +223,8 @@ def _pptx(data: bytes) -> Pages:
     found: Pages = []
     for number, slide in enumerate(Presentation(io.BytesIO(data)).slides, start=1):
         title = slide.shapes.title
-        parts = (
-            [f"# {title.text_frame.text}"] if title is not None and title.text_frame.text else []
-        )
+        named = title is not None and title.text_frame.text
+        parts = [f"# {named}"] if named else []
         parts += _shapes(slide.shapes, title)
         if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
             parts.append(slide.notes_slide.notes_text_frame.text)
@@ -258,9 +251,8 @@ def _xlsx(data: bytes) -> Pages:
     book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
     found: Pages = []
     for number, sheet in enumerate(book.worksheets, start=1):
-        rows = (
-            ["" if v is None else str(v) for v in row] for row in sheet.iter_rows(values_only=True)
-        )
+        values = sheet.iter_rows(values_only=True)
+        rows = (["" if v is None else str(v) for v in row] for row in values)
         lines = "\n".join(_records(rows))
         found.append((number, f"# {sheet.title}\n\n{lines}" if lines else ""))
     return found
@@ -369,10 +361,9 @@ def seal() -> bool:
 
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: end with the parent
-    given = Filter(len(program), code)
     return bool(
         libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
-        and libc.prctl(22, 2, ctypes.byref(given), 0, 0) == 0  # PR_SET_SECCOMP
+        and libc.prctl(22, 2, ctypes.byref(Filter(len(program), code)), 0, 0) == 0  # PR_SET_SECCOMP
     )
 
 
@@ -389,9 +380,8 @@ def _load() -> None:
     """
     for name in ("kreuzberg", "lxml.html", "openpyxl", "pptx"):
         importlib.import_module(name)
-    with tempfile.TemporaryDirectory(prefix="assay-") as private:
-        os.environ["TMPDIR"] = private
-        _kreuzberg("pdf", _BLANK)
+    with tempfile.TemporaryDirectory() as os.environ["TMPDIR"], contextlib.suppress(Exception):
+        _kreuzberg("pdf", b"%PDF-")
 
 
 def _exactly(file: BinaryIO, count: int) -> bytes:
