@@ -340,13 +340,12 @@ def seal() -> bool:
     arch, numbers = _DENIED[platform.machine()]
     load, equal, above, give = 0x20, 0x15, 0x35, 0x06
     allow, refuse = 0x7FFF0000, 0x00050001  # ERRNO with EPERM
-    end = len(numbers) + 2  # lines from the check of x32 to the refusal
     program = [
         (load, 0, 0, 4),
         (equal, 1, 0, arch),
         (give, 0, 0, refuse),
         (load, 0, 0, 0),
-        (above, end - 1, 0, 0x40000000),  # the x32 calls of x86
+        (above, len(numbers) + 1, 0, 0x40000000),  # the x32 calls of x86 are refused
         *((equal, len(numbers) - place, 0, number) for place, number in enumerate(numbers)),
         (give, 0, 0, allow),
         (give, 0, 0, refuse),
@@ -375,8 +374,8 @@ def _no_network(event: str, _: object) -> None:
 def _load() -> None:
     """What reads documents is loaded while files can still be written.
 
-    kreuzberg unpacks its reader of PDFs below TMPDIR when it meets the first one, and takes what
-    lies there already: a folder that nobody else can write to, gone as soon as it is loaded.
+    kreuzberg unpacks its reader of PDFs below TMPDIR, or takes what lies there: so in a folder that
+    is nobody else's, gone as soon as it is loaded.
     """
     for name in ("kreuzberg", "lxml.html", "openpyxl", "pptx"):
         importlib.import_module(name)
