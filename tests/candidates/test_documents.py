@@ -17,7 +17,7 @@ from tests.words import by_words
 from assay.agent.engines import Engines
 from assay.agent.passages import NOTHING, find_passages
 from assay.agent.runtime import assemble
-from assay.candidates import fine_tune_rag, rag, rag_few_shot
+from assay.candidates import documents, fine_tune_rag, rag, rag_few_shot
 from assay.candidates.building import Context
 from assay.candidates.documents import indexed
 from assay.chat.template import Template
@@ -131,23 +131,24 @@ def test_weights_of_a_hybrid_search_are_tried_where_that_costs_no_answers(
     assert not any("by meaning" in setting for setting in settings)
 
 
-@pytest.mark.parametrize("right", [True, False])
+@pytest.mark.parametrize(("score", "taken"), [(0.7, True), (0.5, False), (0.3, False)])
 def test_a_cross_encoder_is_taken_where_the_search_gets_better(
-    project: Callable[..., Context], monkeypatch: pytest.MonkeyPatch, right: bool
+    project: Callable[..., Context], monkeypatch: pytest.MonkeyPatch, score: float, taken: bool
 ) -> None:
     class Reads:
         def scores(self, query: str, texts: Sequence[str]) -> list[float]:
-            return [float((text.split()[0] in query) == right) for text in texts]
+            return [float(text.split()[0] in query) for text in texts]
 
     monkeypatch.setattr(base_module, "_reranker", lambda name: Reads())
+    monkeypatch.setattr(
+        documents, "_ndcg", lambda _, knowledge, rows: score if knowledge.rerank else 0.5
+    )
     made = rag.build(project(modes=["dense"], rerank="org/reads"))
     assert made.agent.knowledge is not None
-    assert made.agent.knowledge.rerank == ("org/reads" if right else None)
+    assert made.agent.knowledge.rerank == ("org/reads" if taken else None)
     (tried,) = [one for one in made.tried if "read again" in one.setting]
-    assert (tried.setting, tried.chosen) == (
-        "read again by org/reads, nDCG@10 of the search",
-        right,
-    )
+    assert tried.setting == "read again by org/reads, nDCG@10 of the search"
+    assert (tried.score, tried.chosen) == (score, taken)
 
 
 def test_a_threshold_tells_what_nothing_answers(project: Callable[..., Context]) -> None:
