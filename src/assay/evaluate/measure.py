@@ -84,7 +84,7 @@ class Bench:
     @property
     def owner(self) -> str:
         """The project that asks, by the name that what it owns is kept under."""
-        return self.root.resolve().name
+        return self.store.owner(self.root)
 
     @property
     def grading(self) -> GradingContext:

@@ -352,7 +352,7 @@ class Project:
         """Endpoints of models elsewhere, their keys, and consents."""
         from assay.agent.providers import Providers
 
-        return Providers(self.config.providers, self.store, self.root.resolve().name)
+        return Providers(self.config.providers, self.store, self.store.owner(self.root))
 
     def _bench(self, progress: Progress, trust_code: bool) -> Bench:
         from assay.agent.engines import Engines
@@ -365,7 +365,7 @@ class Project:
                 self.store,
                 dtype=self.config.generate.dtype,
                 providers=self.providers,
-                owner=self.root.resolve().name,
+                owner=self.store.owner(self.root),
             ),
             progress,
             trust_code,
