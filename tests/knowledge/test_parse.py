@@ -235,6 +235,14 @@ def test_the_reader_reaches_no_network_starts_nothing_and_writes_nothing(tmp_pat
     assert not (tmp_path / "f").exists() or (tmp_path / "f").read_bytes() == b""
 
 
+def test_a_pdf_is_read_on_a_machine_that_has_never_read_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where kreuzberg unpacks its library
+    with Parser() as parser:
+        assert text(parser, "a.pdf", files.pdf("Read at once.")).strip() == "Read at once."
+
+
 @pytest.mark.slow
 def test_real_pdfs(parser: Parser, data_folder: Path) -> None:
     found = sorted((data_folder / "ntsb_pdfs").glob("*.pdf"))
