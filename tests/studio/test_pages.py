@@ -113,6 +113,7 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
     trace.get_by_role("textbox", name="What it should have been").fill('{"topic": "lost"}')
     trace.get_by_role("button", name="Save the correction").click()
     expect(page.get_by_text("The correction is kept.")).to_be_visible()
+    here.axe()  # the notice, too
     page.get_by_role("button", name="Make corrections into training data").click()
     expect(page.get_by_text(re.compile(r"examples are in data/traces-"))).to_be_visible(
         timeout=60_000

@@ -280,7 +280,7 @@ def _began_with_documents(project: Project) -> bool:
 
 
 def _owner(project: Project) -> str:
-    return project.store.owner(project.root)
+    return project.owner
 
 
 def _row(session: Session, owner: str, id: str) -> DraftedQuestionRow:

@@ -27,6 +27,7 @@ from assay.project.served import Served
 from assay.project.spending import UsageLog
 from assay.project.versions import trained_on
 from assay.release import traces
+from assay.store.owner import owner_of
 from assay.store.store import Store
 
 NO_PROJECT = "default"
@@ -86,7 +87,7 @@ class Workspace:
         """See the class."""
         if not self._is_project:
             return NO_PROJECT
-        return self.store.owner(self.root)
+        return owner_of(self.store, self.root)
 
     @property
     def config(self) -> Config | None:

@@ -18,8 +18,6 @@ from assay.store.tables import SettingRow
 
 HEAD = "0012"
 """The newest migration; a store at it is opened without loading Alembic."""
-OWNER = "owner"
-"""The setting that fixes a folder's `Store.owner`."""
 
 
 class Store:
@@ -116,13 +114,6 @@ class Store:
                 select(SettingRow.value).where(SettingRow.name == name)
             )
             return value
-
-    def owner(self, root: Path) -> str:
-        """The name under which everything of the folder `root` is kept: keys, documents, releases.
-
-        It is the folder's own, unless another was fixed when it became a project.
-        """
-        return self.setting(OWNER) or root.resolve().name
 
     def set(self, name: str, value: str) -> None:
         """Make a choice last."""
