@@ -111,6 +111,7 @@ def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: 
         expect(page.get_by_role("heading", name="Which column is what?")).to_be_visible()
         here.axe()
         page.get_by_role("button", name="Use another file").click()
+        expect(page.get_by_role("heading", name="Drop a file of examples here")).to_be_visible()
         page.set_input_files(
             "input[type=file]",
             {"name": "empty.csv", "mimeType": "text/csv", "buffer": b"text,label\n"},
