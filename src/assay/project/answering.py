@@ -76,6 +76,7 @@ class Answered:
         asked: ids of the agents that a route asked for the first answer; the last one gave it.
         answers: text and calls of each.
         seconds: from the request to the last token.
+        ends: of all calls that it took.
     """
 
     id: str
@@ -89,6 +90,7 @@ class Answered:
     completion_tokens: int | None
     seconds: float
     asked: tuple[str, ...] = ()
+    ends: tuple[End, ...] = ()
 
 
 TEMPERATURE = 1.0

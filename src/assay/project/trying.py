@@ -10,14 +10,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from assay.compare.prices import Needs, price
-from assay.config import Costs
 from assay.example import Message
 from assay.generate.serving import End, ServingEngines
 from assay.project.answering import Routed, Wishes, ask
 from assay.project.comparisons import labels
 from assay.project.served import Offered, offered, resolve
-from assay.project.spending import calls_of, costs
+from assay.project.spending import calls_of
 from assay.project.workspace import Workspace
 
 TRIED_BY = "studio"
@@ -78,21 +76,7 @@ def traced(workspace: Workspace, answer: Routed, end: End, seconds: float) -> Tr
     """
     known = labels(workspace, end.asked)
     route = tuple(known.get(id, id[:12]) for id in end.asked)
-    return Traced(_cost_usd(workspace, end, seconds), route, answer.asked.passages)
-
-
-def _cost_usd(workspace: Workspace, end: End, seconds: float) -> float | None:
-    """By tokens at a provider, by the time it took here; where both were asked, by all of it.
-
-    At full load a machine here costs less: a comparison measures that.
-    """
-    calls = calls_of(end)
-    elsewhere = costs(workspace.providers, calls)
-    if all(call.model is not None for call in calls):
-        return elsewhere
-    prices = workspace.config.costs if workspace.config is not None else Costs()
-    here = price(Needs(False, False, False, 0.0, seconds), prices, 0).per_request
-    return None if here is None or elsewhere is None else here + elsewhere
+    return Traced(workspace.cost_usd(calls_of(end), seconds), route, answer.asked.passages)
 
 
 def snippets(address: str, name: str, key: str) -> dict[str, str]:
