@@ -63,6 +63,18 @@ def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
     expect(status).to_contain_text("of 240 locked examples")
     before = status.inner_text()
     expect(page.locator(".differs").first).to_be_visible()
+    table = page.get_by_role("region", name="fine-tune against few-shot-nearest")
+    counts = [int(cell) for cell in table.locator("td.number").all_inner_texts()]
+    assert sum(counts) == 240
+    page.get_by_role("combobox", name="Show where").click()
+    page.get_by_role("option", name="the first one wins").click()
+    expect(status).to_have_text(f"{counts[1]} of 240 locked examples")
+    page.get_by_role("combobox", name="Show where").click()
+    page.get_by_role("option", name="all fail").click()
+    expect(status).not_to_have_text(f"{counts[1]} of 240 locked examples")
+    page.get_by_role("combobox", name="Show where").click()
+    page.get_by_role("option", name="they do not agree").click()
+    expect(status).to_have_text(before)
     page.get_by_role("textbox", name="With the words").fill("thermos")
     expect(status).not_to_have_text(before)
     page.get_by_role("textbox", name="With the words").fill("no such words")
