@@ -134,6 +134,19 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
     assert list((filled.folder / "data").glob("traces-*.jsonl"))
 
 
+def test_two_runs_are_compared(here: Tab) -> None:
+    page = here.open("/training")
+    expect(page.get_by_text("kept", exact=True)).to_be_visible()  # where it stopped to get better
+    page.get_by_role("combobox", name="Compare with the run").click()
+    page.get_by_role("option").first.click()
+    runs = page.locator(".run")
+    expect(runs).to_have_count(2)
+    for number in range(2):
+        expect(runs.nth(number).get_by_text("best validation loss")).to_be_visible()
+        expect(runs.nth(number).get_by_role("img")).to_be_visible()
+    here.axe()
+
+
 def test_a_training_is_followed_live_paused_and_cancelled(here: Tab, filled: Studio) -> None:
     store = Workspace(filled.folder).store
     id = queue.enqueue(store, "tickets", "test", {})
