@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
+from assay.project.workspace import Workspace
+from assay.release import labels, releases
 from tests.studio.browsing import Studio, Tab, studio
 from tests.studio.visiting import visiting
 
@@ -72,7 +74,7 @@ def test_compare_has_its_evidence(here: Tab) -> None:
     expect(openings.get_by_text("the studio", exact=True)).to_have_count(4)
 
 
-def test_a_release_is_watched_over_time(here: Tab) -> None:
+def test_a_release_is_watched_over_time(here: Tab, filled: Studio) -> None:
     page = here.open("/releases")
     for chart in ("Requests a day", "Seconds an answer", "Cost of 1,000 answers"):
         drawn = page.get_by_role("img", name=f"{chart} over 30 days")
@@ -80,3 +82,18 @@ def test_a_release_is_watched_over_time(here: Tab) -> None:
         assert drawn.locator(".column").count() > 20
     expect(page.get_by_role("heading", name="Is it still as good?")).to_be_visible()
     expect(page.get_by_text("No answer has been labelled yet")).to_be_visible()
+    page.get_by_role("button", name="Judge the next answer").click()
+    right = page.get_by_role("textbox", name="What the sampled answer should have been")
+    for button in ("Cannot tell", "It is right"):
+        before = right.input_value()
+        page.get_by_role("button", name=button).dblclick()  # it counts once
+        expect(right).not_to_have_value(before)
+    expect(page.get_by_text("No answer has been labelled yet")).to_have_count(0)
+    right.fill('{"topic": "other"}')
+    page.get_by_role("button", name="This is right").click()
+    expect(page.get_by_role("button", name="It is right")).to_be_visible()
+    here.axe()
+    store, owner = Workspace(filled.folder).store, Workspace(filled.folder).name
+    agent = releases.current(store, owner, "tickets").agent
+    judged = labels.labels(store, owner, "tickets", agent)
+    assert (judged.scores, judged.skipped) == ((1.0, 0.0), 1)
