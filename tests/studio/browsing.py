@@ -89,7 +89,7 @@ class Tab:
     wrong: list[str] = field(default_factory=list)
 
     def open(self, path: str) -> Page:
-        self.page.goto(f"{self.url}/studio{path}")
+        self.page.goto(f"{self.url}/studio{path}", wait_until="domcontentloaded")
         self.page.locator("h1").first.wait_for()
         return self.page
 

@@ -26,6 +26,7 @@ READING = {
     "assay.studio.editing.newest",
     "assay.studio.agent_history.versions",
     "assay.studio.agent_history.differ",
+    "assay.studio.pages.agent.arms_of",
     "assay.studio.pages.agent.listed",
     "assay.studio.pages.agent.choices",
     "assay.studio.pages.agent.bases",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from nicegui import background_tasks, ui
@@ -76,7 +76,7 @@ class Editing:
 
     Args:
         draft: as it was read; what is saved is based on it.
-        models, bases: what can be chosen.
+        models, bases, arms: what can be chosen, see `Form`.
         reopen: shows the agent anew, as it is in the store then.
     """
 
@@ -86,6 +86,7 @@ class Editing:
         draft: Draft,
         models: Sequence[str],
         bases: Sequence[str],
+        arms: Mapping[str, str],
         reopen: Reopen,
     ) -> None:
         self._visit, self._draft, self._reopen = visit, draft, reopen
@@ -97,7 +98,7 @@ class Editing:
         self._counting = False
         with ui.element("div").classes("editor"):
             with card("form"):
-                self._form = Form(self._put, models, bases, open=self._open)
+                self._form = Form(self._put, models, bases, arms, open=self._open)
             with ui.element("div").classes("stack gap beside"):
                 self._build_text()
                 if self._open:
