@@ -334,9 +334,7 @@ def _give(tree: Any, key: str, below: str) -> None:
 def _is_block(value: Any) -> bool:
     """Whether it is a section of lines, and not `{}`, `[a, b]` or one value."""
     return (
-        isinstance(value, CommentedMap | CommentedSeq)
-        and bool(value)
-        and not value.fa.flow_style()
+        isinstance(value, CommentedMap | CommentedSeq) and bool(value) and not value.fa.flow_style()
     )
 
 
