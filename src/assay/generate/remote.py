@@ -26,9 +26,9 @@ from assay.data.privacy import mask
 from assay.errors import ConfigError, ModelError, UsageError
 from assay.example import Message
 from assay.generate import anthropic_wire, openai_wire
-from assay.generate.engine import Answer, Request
+from assay.generate.engine import Answer, AnswerToken, Request
 from assay.generate.outbound import Outbound, Reply, WireError, read_key
-from assay.generate.serving import BusyError, End, Piece, Sampling
+from assay.generate.serving import BusyError, End, Piece, Sampling, scored
 from assay.generate.wire import (
     Ask,
     NoAnswerError,
@@ -172,11 +172,10 @@ class Remote:
                 answer = self._wire.whole(read_json(reply.read(), kind), ask.sampling)
                 if answer.text:
                     yield Piece(answer.text)
-                usage = answer.usage
-                counts = usage.prompt, usage.completion, usage.cached, usage.reasoning
-                yield End(answer.finish, *counts, answer.calls, self.reference)
+                yield replace(_end_of(answer), model=self.reference)
                 return
-            for item in self._wire.pieces(events(reply, self.provider.stall_s)):
+            told = self._wire.pieces(events(reply, self.provider.stall_s))
+            for item in scored(told, ask.sampling):
                 yield replace(item, model=self.reference) if isinstance(item, End) else item
         except WireError as error:
             raise of_wire(error) from None
@@ -447,11 +446,25 @@ def _answer_of(answer: Said) -> Answer:
         finish=answer.finish,
         prompt_tokens=usage.prompt,
         completion_tokens=usage.completion,
-        logprob=None if tokens is None else sum(token.logprob for token in tokens),
+        logprob=None if tokens is None else _sum_of(tokens),
         tokens=tokens,
         cached_tokens=usage.cached,
         reasoning_tokens=usage.reasoning,
     )
+
+
+def _end_of(answer: Said) -> End:
+    """The end of a stream that came as a whole."""
+    usage, tokens = answer.usage, answer.tokens
+    counts = usage.prompt, usage.completion, usage.cached, usage.reasoning
+    end = End(answer.finish, *counts, answer.calls)
+    if tokens is None:
+        return end
+    return replace(end, logprob=_sum_of(tokens), scored_tokens=len(tokens))
+
+
+def _sum_of(tokens: Sequence[AnswerToken]) -> float:
+    return sum(token.logprob for token in tokens)
 
 
 def _failed(reason: str) -> Answer:
