@@ -149,7 +149,7 @@ class _Handed(Iterator[Piece | End]):
                     break
                 except ModelError as error:
                     last = error
-                    if self._once and getattr(error, "charged", False):
+                    if self._once and error.charged:
                         policy.failed(name)
                         raise
                     continue

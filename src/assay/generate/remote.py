@@ -53,11 +53,7 @@ _BUSY_S = 5.0  # until a provider that does not say when is asked again
 
 
 class RemoteError(ModelError):
-    """A provider's model did not answer.
-
-    Attributes:
-        charged: what came before it may have cost something all the same.
-    """
+    """A provider's model did not answer."""
 
     def __init__(self, reason: str, *, charged: bool = True) -> None:
         super().__init__(reason)
