@@ -377,4 +377,7 @@ def test_how_sure_an_answer_is_comes_with_its_end(
     # What was not asked for is not told.
     assert all(isinstance(piece, Piece) and piece.token is None for piece in pieces)
     assert isinstance(end, End)
-    assert (end.logprob, end.scored_tokens) == (pytest.approx(sure[0]) if sure[0] else None, sure[1])
+    assert (end.logprob, end.scored_tokens) == (
+        pytest.approx(sure[0]) if sure[0] else None,
+        sure[1],
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ from assay.agent.providers import Providers
 from assay.agent.serving import AgentEngines
 from assay.agent.versions import save_agent
 from assay.config import TokenPrice
-from assay.errors import ConfigError
+from assay.generate.fallback import order
 from assay.project import spending
-from assay.store.store import Store
 from tests.generate.provider import Served, delta, refused, said, serving, streamed
 from tests.serve.running import Running, running
 
@@ -41,7 +41,8 @@ def before(folder: Path, far: Served, **fallback: list[str]) -> Iterator[Running
         described = {"far": far_provider, "near": far_provider}
         workspace.providers = Providers(described, workspace.store, workspace.name)
         chains = {name.replace("_", "/"): behind for name, behind in fallback.items()}
-        return AgentEngines(workspace.store, None, workspace.providers, chains)  # type: ignore[arg-type]
+        chain = partial(order, fallbacks=chains)
+        return AgentEngines(workspace.store, None, workspace.providers, chain)  # type: ignore[arg-type]
 
     with running(folder, engines) as server:
         yield server
@@ -164,8 +165,3 @@ def test_the_next_one_answers_while_the_first_fails(tmp_path: Path) -> None:
         server.workspace.usage.flush()
         [line] = spending.usage(server.workspace.store, server.workspace.name)
         assert line["model"] == "remote:near/big-1"
-
-
-def test_a_ring_is_refused_before_anything_is_served(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="falls back to itself"):
-        AgentEngines(Store(tmp_path), None, {}, {"a": ["b"], "b": ["a"]})  # type: ignore[arg-type]
