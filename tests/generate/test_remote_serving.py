@@ -23,7 +23,7 @@ from tests.generate.provider import (
 
 from assay.errors import ModelError, UsageError
 from assay.example import Message, ToolCall
-from assay.generate.remote import RemoteServing
+from assay.generate.remote_serving import RemoteServing
 from assay.generate.serving import BusyError, End, Piece, Sampling
 
 ASKED = [Message("user", "hi")]

@@ -15,7 +15,7 @@ from assay.agent.agent import Agent
 from assay.agent.providers import Providers
 from assay.agent.serving import AgentEngines
 from assay.agent.versions import save_agent
-from assay.config import TokenPrice
+from assay.config import Provider, TokenPrice
 from assay.generate.fallback import order
 from assay.project import spending
 from tests.generate.provider import Served, delta, refused, said, serving, streamed
@@ -165,3 +165,49 @@ def test_the_next_one_answers_while_the_first_fails(tmp_path: Path) -> None:
         server.workspace.usage.flush()
         [line] = spending.usage(server.workspace.store, server.workspace.name)
         assert line["model"] == "remote:near/big-1"
+
+
+def test_what_is_wrong_with_the_set_up_is_told_to_the_log_and_not_to_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    monkeypatch.setenv("ASSAY_MASTER_KEY_FILE", str(tmp_path / "master.key"))
+    with serving(lambda *_: said("x")) as far:
+        described = {
+            "unset": far.provider(key_env="NO_SUCH_KEY"),
+            "unread": far.provider(key_file=str(tmp_path / "no-such-file")),
+            "inside": Provider(base_url=f"https://127.0.0.1:{far.port}/v1"),
+            "lost": far.provider(),
+        }
+
+        def engines(workspace: Any) -> AgentEngines:
+            workspace.providers = Providers(described, workspace.store, workspace.name)
+            workspace.providers.add("lost", None, "a-key-that-cannot-be-read-again")
+            (tmp_path / "master.key").unlink()
+            return AgentEngines(workspace.store, None, workspace.providers)  # type: ignore[arg-type]
+
+        (tmp_path / "served").mkdir()
+        with running(tmp_path / "served", engines) as server, server.http() as http:
+            for name, why in (
+                ("unset", "NO_SUCH_KEY"),
+                ("unread", "no-such-file"),
+                ("inside", "127.0.0.1"),
+                ("lost", "master key"),
+            ):
+                body = {"model": f"remote:{name}/m", "messages": ASKED}
+                told = http.post("/v1/chat/completions", json=body)
+                assert told.status_code == 503
+                assert told.json()["error"]["code"] == "model_unavailable"
+                assert why not in told.text
+                assert why in caplog.text
+    assert far.asked == []
+
+
+def test_a_request_that_the_provider_refuses_is_the_clients_to_mend(tmp_path: Path) -> None:
+    reply = refused(400, "stop has too many")
+    with (
+        serving(lambda *_: reply) as far,
+        before(tmp_path, far) as server,
+        pytest.raises(openai.BadRequestError, match="stop has too many"),
+    ):
+        server.client().chat.completions.create(model=MODEL, messages=ASKED)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from assay.errors import ModelError
+from assay.errors import AssayError, ModelError
 from assay.example import Message, ToolCall
 
 
@@ -23,8 +23,22 @@ class BusyError(ModelError):
         self.retry_after_s = retry_after_s
 
 
-class PromptTooLongError(ModelError):
+class RequestRefusedError(ModelError):
+    """Nothing is wrong with the model: it takes no such request, though another one may."""
+
+
+class PromptTooLongError(RequestRefusedError):
     """Prompt and answer do not fit into the model's context."""
+
+
+class SetUpError(ModelError):
+    """A provider cannot be asked as it is set up here, which no attempt mends.
+
+    How it is set up is for whoever does that, and not for who asks: it stands behind `what`.
+    """
+
+    def __init__(self, name: str, why: AssayError) -> None:
+        super().__init__(f"{name} cannot be asked as it is set up here.", fix=str(why))
 
 
 @dataclass(frozen=True, slots=True)
