@@ -381,3 +381,15 @@ def test_how_sure_an_answer_is_comes_with_its_end(
         pytest.approx(sure[0]) if sure[0] else None,
         sure[1],
     )
+
+
+def test_a_secret_in_a_header_is_not_repeated_by_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_TOKEN", "tok-7f3e9a1c-in-a-header")
+
+    def rule(*_: Any) -> Reply:
+        return refused(400, f"no access for {served.heads[-1]['x-gateway']}")
+
+    with serving(rule) as served, pytest.raises(ModelError) as caught:
+        heard(served, headers={"X-Gateway": "Bearer ${GATEWAY_TOKEN}"}, retries=0)
+    assert "tok-7f3e9a1c" not in str(caught.value)
+    assert "no access for" in str(caught.value)

@@ -18,6 +18,7 @@ from assay.agent.versions import save_agent
 from assay.config import Provider, TokenPrice
 from assay.generate.fallback import order
 from assay.project import spending
+from assay.project.access import create_key
 from tests.generate.provider import Served, delta, refused, said, serving, streamed
 from tests.serve.running import Running, running
 
@@ -211,3 +212,23 @@ def test_a_request_that_the_provider_refuses_is_the_clients_to_mend(tmp_path: Pa
         pytest.raises(openai.BadRequestError, match="stop has too many"),
     ):
         server.client().chat.completions.create(model=MODEL, messages=ASKED)
+
+
+@pytest.mark.parametrize("tokens", [2**31, 10**30, 10**400], ids=["31", "30", "400"])
+def test_a_number_beyond_all_answers_is_refused(tmp_path: Path, tokens: int) -> None:
+    with serving(lambda *_: said("x")) as far, before(tmp_path, far) as server:
+        store = server.workspace.store
+        key, secret = create_key(store, server.workspace.name, "b", ["chat"])
+        spending.set_budget(store, key.id, 1.0)
+        body = {"model": MODEL, "messages": ASKED}
+        for path, field, more in (
+            ("chat/completions", "max_tokens", body),
+            ("chat/completions", "max_completion_tokens", body),
+            ("responses", "max_output_tokens", {"model": MODEL, "input": "hi"}),
+            ("completions", "max_tokens", {"model": MODEL, "prompt": "hi"}),
+        ):
+            with server.http(secret) as http:
+                told = http.post(f"/v1/{path}", json={**more, field: tokens})
+            assert told.status_code == 400, told.text
+            assert told.json()["error"]["param"] == field
+    assert far.asked == []

@@ -252,6 +252,12 @@ class Outbound:
         return {n: _filled(text, where) for n, text in self._provider.headers.items()}
 
     @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """Values of the variables in these headers, which no message may repeat."""
+        names = [n for text in self._provider.headers.values() for n in _VARIABLE.findall(text)]
+        return tuple(os.environ[name] for name in names if os.environ.get(name))
+
+    @cached_property
     def _tls(self) -> ssl.SSLContext:
         provider = self._provider
         try:

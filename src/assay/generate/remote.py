@@ -191,8 +191,8 @@ class Remote:
 
     def shown(self, reason: str, key: str | None) -> str:
         """One line, fit to be shown: without the key, whoever repeats it, and other secrets."""
-        if key is not None:
-            reason = reason.replace(key, "<key>")
+        for secret in (key, *self._outbound.secrets):
+            reason = reason.replace(secret, "<key>") if secret else reason
         return f"{self.name}: {whole_text(mask(' '.join(reason.split()))[:_SHOWN])}"
 
     def _headers(self, key: str | None) -> dict[str, str]:
