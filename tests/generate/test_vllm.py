@@ -141,9 +141,16 @@ def test_the_protocol_of_serving_engines(fake: FakeVllm, engines: VllmServing) -
             assert len(piece.top) == count
         if count:
             assert pieces[0].token == pieces[0].top[0]  # type: ignore[union-attr]
-    assert end == End("length", len(engine.template.prompt(ASKED)), 2)
+    # How much of the prompt was reused is not told, and then not known.
+    assert end == End("length", len(engine.template.prompt(ASKED)), 2, cached_tokens=None)
+    *pieces, end = engine.chat(ASKED, (), Sampling(max_new_tokens=2, confidence=True))
+    assert all(isinstance(piece, Piece) and piece.token is None for piece in pieces)
+    assert isinstance(end, End)
+    *told, _ = engine.chat(ASKED, (), Sampling(max_new_tokens=2, logprobs=0))
+    sure = [piece.token.logprob for piece in told if isinstance(piece, Piece) and piece.token]
+    assert (end.logprob, end.scored_tokens) == (pytest.approx(sum(sure)), 2)
     *_, end = engine.complete([70] * 390, LONG)
-    assert end == End("length", 390, 10)
+    assert end == End("length", 390, 10, cached_tokens=None)
     with pytest.raises(PromptTooLongError):
         next(iter(engine.complete([70] * 400, LONG)))
     with pytest.raises(ModelError, match="empty"):

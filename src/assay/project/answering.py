@@ -15,7 +15,7 @@ from assay.agent.routing import Step, Sure, paths
 from assay.agent.runtime import assemble
 from assay.chat.template import ToolsError
 from assay.chat.tool_text import in_words
-from assay.errors import UsageError
+from assay.errors import AssayError, UsageError
 from assay.example import Example, Message, ToolCall
 from assay.generate.serving import End, Piece, Sampling, ServingEngine
 from assay.project.served import Served
@@ -243,7 +243,7 @@ class Routed(Iterator[Piece | End]):
                 return
             self._now = Answer(partial(self._find, asked.model), asked)
             held: list[Piece] = []
-            for item in self._now:
+            for item in self._heard(self._now, spent):
                 if isinstance(item, Piece):
                     if asked.sure is None:
                         yield item
@@ -258,6 +258,14 @@ class Routed(Iterator[Piece | End]):
                 break
             else:  # it broke off; who reads finds that there is no end
                 return
+
+    def _heard(self, answer: Answer, spent: End) -> Iterator[Piece | End]:
+        """A call's items; when it fails, those before it were paid all the same."""
+        try:
+            yield from answer
+        except AssayError as error:
+            error.charged |= any(end.model is not None for end in spent.each)
+            raise
 
 
 def _together(before: End, end: End, agent: str) -> End:

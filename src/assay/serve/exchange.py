@@ -141,7 +141,7 @@ class Exchange:
         except BaseException as error:
             # The only answer failed before its first token, and nobody asks money for it.
             free = self._first is None and len(self.choices) == 1
-            if free and isinstance(error, AssayError) and not getattr(error, "charged", False):
+            if free and isinstance(error, AssayError) and not error.charged:
                 self._settle(0.0)
             self.close()
             raise
