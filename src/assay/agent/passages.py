@@ -66,6 +66,7 @@ def find_passages(
             [query_of(example) for example in examples],
             k=knowledge.k,
             mode=knowledge.mode,
+            weight=knowledge.weight,
             threshold=knowledge.threshold,
             labels=None if knowledge.labels is None else frozenset(knowledge.labels),
             snapshot=snapshot,

@@ -26,7 +26,8 @@ from assay.progress import SILENT, Progress
 from assay.project.files import check_file
 from assay.project.init import MONTHLY_REQUESTS, TABULAR, Choices, Draft, draft
 from assay.project.project import Project, create
-from assay.project.workspace import OWNER_SETTING, Workspace
+from assay.project.workspace import Workspace
+from assay.store import owner
 from assay.store.files import replacing
 
 _NAME = re.compile(r"[^\w.-]+")
@@ -154,7 +155,7 @@ def create_here(workspace: Workspace, drafted: Draft, progress: Progress = SILEN
     with tempfile.TemporaryDirectory(dir=state, prefix="new-") as made:
         folder = Path(made) / "project"
         create(drafted, folder=folder, progress=progress)
-        workspace.store.set(OWNER_SETTING, workspace.name)
+        workspace.store.set(owner.SETTING, workspace.name)
         # assay.yaml last: until it is there the folder is no project.
         rest = sorted(folder.iterdir(), key=lambda path: path.name == CONFIG_FILE)
         for path in rest:

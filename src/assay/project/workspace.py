@@ -27,13 +27,12 @@ from assay.project.served import Served
 from assay.project.spending import UsageLog
 from assay.project.versions import trained_on
 from assay.release import traces
+from assay.store.owner import owner_of
 from assay.store.store import Store
 
 NO_PROJECT = "default"
 LOOK_AGAIN_S = 3.0
 """Between two looks whether a training has begun or ended."""
-OWNER_SETTING = "owner"
-"""Kept where a folder was served before it became a project: the name it was served under."""
 
 
 class Workspace:
@@ -88,7 +87,7 @@ class Workspace:
         """See the class."""
         if not self._is_project:
             return NO_PROJECT
-        return self.store.setting(OWNER_SETTING) or self.root.name
+        return owner_of(self.store, self.root)
 
     @property
     def config(self) -> Config | None:
