@@ -10,6 +10,7 @@ line is {"sealed": true} where the kernel keeps it from the network.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import ctypes
 import importlib
@@ -20,7 +21,6 @@ import platform
 import resource
 import signal
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from email import policy
@@ -41,11 +41,6 @@ MIME = {
 }
 _ENTITIES = tuple("<!ENTITY".encode(code) for code in ("ascii", "utf-16-le", "utf-16-be"))
 _PIECE = 1 << 20
-_BLANK = (
-    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1"
-    b">>endobj 3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>endobj trailer<</Root 1 0 R>>"
-)
-"""A PDF of one page with nothing on it."""
 
 
 class UnreadableError(Exception):
@@ -58,8 +53,9 @@ def main(limits: dict[str, int], kinds: dict[str, str]) -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    _load()
+    _unpack()
     bound(limits["memory_mib"], limits["cpu_seconds"])
+    _load()
     _reply(replies, {"sealed": seal()})
     reader = Reader(limits, kinds)
     while line := asked.readline():
@@ -381,17 +377,24 @@ def _no_network(event: str, _: object) -> None:
         raise PermissionError("a document's reader has no network and starts no programs")
 
 
-def _load() -> None:
-    """What reads documents is loaded while files can still be written.
+def _unpack() -> None:
+    """Let kreuzberg put the library that reads PDFs below TMPDIR, where it looks for it.
 
-    kreuzberg unpacks its reader of PDFs below TMPDIR when it meets the first one, and takes what
-    lies there already: a folder that nobody else can write to, gone as soon as it is loaded.
+    It does so at its first PDF, which a process that may write nothing cannot; and in a process
+    that ends, since threads that it starts before the seal would stay free.
     """
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    with contextlib.suppress(Exception):  # what is wrong is said of the documents
+        _kreuzberg("pdf", b"%PDF-1.4")
+    os._exit(0)
+
+
+def _load() -> None:
+    """What reads documents is loaded while that is still free."""
     for name in ("kreuzberg", "lxml.html", "openpyxl", "pptx"):
         importlib.import_module(name)
-    with tempfile.TemporaryDirectory(prefix="assay-") as private:
-        os.environ["TMPDIR"] = private
-        _kreuzberg("pdf", _BLANK)
 
 
 def _exactly(file: BinaryIO, count: int) -> bytes:
