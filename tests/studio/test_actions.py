@@ -17,6 +17,7 @@ from assay.studio.visit import ACTIONS, Visit
 from tests.studio.browsing import Studio
 
 READING = {
+    "assay.studio.beginning.documents_of",
     "assay.studio.streams.begin",
     "assay.studio.editing.look",
     "assay.studio.editing.count",

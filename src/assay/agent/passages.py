@@ -66,6 +66,7 @@ def find_passages(
             [query_of(example) for example in examples],
             k=knowledge.k,
             mode=knowledge.mode,
+            weight=knowledge.weight,
             threshold=knowledge.threshold,
             labels=None if knowledge.labels is None else frozenset(knowledge.labels),
             snapshot=snapshot,
@@ -99,6 +100,15 @@ def with_passages(
     turn = messages[place]
     asked = replace(turn, content=f"{_block(given, knowledge)}\n\n{turn.content}")
     return (*messages[:place], asked, *messages[place + 1 :])
+
+
+def passages_in(messages: Sequence[Message]) -> str:
+    """The passages of a request that `with_passages` made, as they stand there; "" without any."""
+    place = _last_user(messages)
+    content = "" if place is None else messages[place].content
+    if not content.startswith(_OPEN):
+        return ""
+    return content.removeprefix(_OPEN).partition(_CLOSE)[0].strip()
 
 
 def fitting(

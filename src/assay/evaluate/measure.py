@@ -24,6 +24,7 @@ from assay.evaluate.run import run
 from assay.example import Example
 from assay.generate.engine import Answer, Request
 from assay.progress import SILENT, Progress
+from assay.store.owner import owner_of
 from assay.store.store import Store
 
 
@@ -84,7 +85,7 @@ class Bench:
     @property
     def owner(self) -> str:
         """The project that asks, by the name that what it owns is kept under."""
-        return self.root.resolve().name
+        return owner_of(self.store, self.root)
 
     @property
     def grading(self) -> GradingContext:

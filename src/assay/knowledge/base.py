@@ -26,7 +26,7 @@ from assay.knowledge import records
 from assay.knowledge.build import Builder, Embedders, Encoder, other_vectors
 from assay.knowledge.check import Check, check
 from assay.knowledge.embed import load_embedder
-from assay.knowledge.intake import checked_labels, take_in
+from assay.knowledge.intake import Added, checked_labels, take_in
 from assay.knowledge.parse import kind_of
 from assay.knowledge.records import Build, Document, Failed
 from assay.knowledge.search import Mode, Passage, Search, find, passages_of
@@ -43,32 +43,6 @@ _TRIES = 5
 @lru_cache(maxsize=2)
 def _loaded(name: str) -> Encoder:
     return load_embedder(name)
-
-
-@dataclass(frozen=True, slots=True)
-class Added:
-    """What an addition came to.
-
-    Attributes:
-        documents: of the files given, how many are in the knowledge base now; `unchanged` of them
-            were so before.
-        passages: of these documents.
-        failed: the files that are not, each with the reason.
-    """
-
-    documents: int
-    passages: int
-    failed: tuple[Failed, ...]
-    unchanged: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return {
-            "documents": self.documents,
-            "passages": self.passages,
-            "unchanged": self.unchanged,
-            "failed": [{"file": f.file, "reason": f.reason} for f in self.failed],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +124,8 @@ class KnowledgeBase:
     def remove(self, documents: Iterable[str], progress: Progress = SILENT) -> Removed:
         """Erase documents, named as `documents` names them, or all below a folder.
 
-        After it their text is nowhere in the state: not in vectors, BM25 or cached texts, and no
-        earlier state that held them is kept.
+        After it their text is nowhere in the state: not in vectors, BM25 or cached texts, not in
+        passages of other sizes (`sized`), and no earlier state that held them is kept.
 
         Raises:
             NotFoundError: there is no such knowledge base or document; nothing was removed.
@@ -172,6 +146,8 @@ class KnowledgeBase:
                         fix="`assay knowledge list` names them.",
                     )
                 gone |= matched
+            for copy in self._copies():  # first: killed before it is through, it is asked again
+                copy.remove([d.path for d in copy.documents() if d.path in gone], progress)
             left = [d for path, d in there.items() if path not in gone]
             if len(left) < len(there):
                 erased = [there[path] for path in sorted(gone) if path in there]
@@ -188,9 +164,19 @@ class KnowledgeBase:
         """
         base = records.base_id(self._store, self.owner, self.name)
         with self._locked(base, progress):
+            for copy in self._copies():
+                copy.delete(progress)
             records.forget_base(self._store, base)
             records.scrub(self._store)
             erase(self._folder(base))
+
+    def sized(self, tokens: int) -> KnowledgeBase:
+        """The same documents in passages of another size, as knowledge of its own.
+
+        What it holds is its maker's to add; what is removed here is removed there.
+        """
+        name = f"{self.name}.{tokens}"
+        return KnowledgeBase(self._store, self.owner, name, embedders=self._embedders)
 
     def check(self, progress: Progress = SILENT) -> Check:
         """Compare it with the files it was made of, and read all of its index.
@@ -339,6 +325,15 @@ class KnowledgeBase:
 
     def _present(self) -> Build:
         return records.present(self._store, records.base_id(self._store, self.owner, self.name))
+
+    def _copies(self) -> Iterator[KnowledgeBase]:
+        """Those of `sized` that are there."""
+        for name in records.names(self._store, self.owner):
+            tokens = name.removeprefix(f"{self.name}.")
+            if tokens != name and tokens.isdecimal():
+                copy = self.sized(int(tokens))
+                if copy.name == name and copy.settings.chunk_tokens == int(tokens):
+                    yield copy
 
     def _still(self, base: str, build: Build, snapshot: str | None) -> bool:
         if snapshot is not None:

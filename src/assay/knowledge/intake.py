@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from assay.errors import UsageError
 from assay.knowledge.parse import Limits, Parser, UnreadableError, kind_of, load
@@ -12,6 +14,32 @@ from assay.knowledge.sources import Source
 from assay.knowledge.texts import Texts
 from assay.progress import Progress
 from assay.store.tables import now
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What an addition came to.
+
+    Attributes:
+        documents: of the files given, how many are in the knowledge base now; `unchanged` of them
+            were so before.
+        passages: of these documents.
+        failed: the files that are not, each with the reason.
+    """
+
+    documents: int
+    passages: int
+    failed: tuple[Failed, ...]
+    unchanged: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "documents": self.documents,
+            "passages": self.passages,
+            "unchanged": self.unchanged,
+            "failed": [{"file": f.file, "reason": f.reason} for f in self.failed],
+        }
 
 
 def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ line is {"sealed": true} where the kernel keeps it from the network.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import ctypes
 import importlib
@@ -52,6 +53,7 @@ def main(limits: dict[str, int], kinds: dict[str, str]) -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
+    _unpack()
     bound(limits["memory_mib"], limits["cpu_seconds"])
     _load()
     _reply(replies, {"sealed": seal()})
@@ -373,6 +375,20 @@ def seal() -> bool:
 def _no_network(event: str, _: object) -> None:
     if event.startswith("socket.") or event in ("subprocess.Popen", "os.exec", "os.posix_spawn"):
         raise PermissionError("a document's reader has no network and starts no programs")
+
+
+def _unpack() -> None:
+    """Let kreuzberg put the library that reads PDFs below TMPDIR, where it looks for it.
+
+    It does so at its first PDF, which a process that may write nothing cannot; and in a process
+    that ends, since threads that it starts before the seal would stay free.
+    """
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    with contextlib.suppress(Exception):  # what is wrong is said of the documents
+        _kreuzberg("pdf", b"%PDF-1.4")
+    os._exit(0)
 
 
 def _load() -> None:

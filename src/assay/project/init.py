@@ -6,7 +6,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ class Choices:
     """What the user said at `assay init`; None means: propose.
 
     Attributes:
-        docs: a file or folder of documents that candidates look into.
+        docs: a file or folder of documents that candidates look into; copied into the project.
+        knowledge: name of a knowledge base that holds such documents already.
         document: the column that names the document which answers a row.
         abstain: the answer of rows that no document answers.
     """
@@ -47,9 +48,15 @@ class Choices:
     model: str = STARTER_MODEL
     train_rows: int | None = None
     docs: Path | None = None
+    knowledge: str | None = None
     document: str | None = None
     abstain: str | None = None
     monthly_requests: int = MONTHLY_REQUESTS
+
+    @property
+    def documents(self) -> bool:
+        """Whether candidates can look into documents."""
+        return self.docs is not None or self.knowledge is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
         raise UsageError("--input and --output go together.", fix="Give both.")
     columns = _columns(choices)
     detected = detect(choices.data, columns)
-    columns = columns or _with_group(detected.columns, choices)
+    columns = columns or _with_choices(detected.columns, choices)
     if columns is None and detected.format in TABULAR:
         raise DataError(
             f"which of its columns are what? It has: {', '.join(detected.fields)}.",
@@ -116,15 +123,11 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
             where=str(choices.data),
             fix="Add rows with other outputs, or name another column with --output.",
         )
-    return Draft(
-        name,
-        choices,
-        detected,
-        columns,
-        propose(examples, choices.task, _held_outputs(choices, detected, columns, progress)),
-        tuple(examples),
-        rejected,
-    )
+    held = _held_outputs(choices, detected, columns, progress)
+    proposal = propose(examples, choices.task, held)
+    if choices.documents:
+        proposal = replace(proposal, candidates=[*proposal.candidates, *WITH_DOCUMENTS])
+    return Draft(name, choices, detected, columns, proposal, tuple(examples), rejected)
 
 
 def _held_outputs(
@@ -155,10 +158,12 @@ def _columns(choices: Choices) -> Columns | None:
     )
 
 
-def _with_group(columns: Columns | None, choices: Choices) -> Columns | None:
-    if columns is None or choices.group is None:
-        return columns
-    return columns.model_copy(update={"group": choices.group})
+def _with_choices(columns: Columns | None, choices: Choices) -> Columns | None:
+    """Columns that were found out, with those that were named beside them."""
+    named = {"id": choices.id, "group": choices.group, "document": choices.document}
+    if columns is None:
+        return None
+    return columns.model_copy(update={part: name for part, name in named.items() if name})
 
 
 def write_project(folder: Path, drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> None:
@@ -252,9 +257,8 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "",
         "candidates:  # the ways that are compared",
         *(f"  - {name}" for name in proposal.candidates),
-        *(f"  - {name}" for name in WITH_DOCUMENTS if choices.docs is not None),
         "",
-        *(knowledge_lines(choices.abstain) if choices.docs is not None else []),
+        *(knowledge_lines(choices.abstain, choices.knowledge) if choices.documents else []),
         "few_shot: {ks: [1, 3, 8]}  # numbers of shown examples, chosen on validation",
         f"generate: {{max_new_tokens: {max_new_tokens}, constrained: auto}}",
         "fine_tune:  # the rest: docs/training.md",
@@ -276,11 +280,11 @@ WITH_DOCUMENTS = ("rag", "rag-few-shot")
 """Candidates that `init` proposes where there are documents."""
 
 
-def knowledge_lines(abstain: str | None) -> list[str]:
-    """The section on documents."""
+def knowledge_lines(abstain: str | None, base: str | None = None) -> list[str]:
+    """The section on documents: those of the project's folder, or of a knowledge base."""
     return [
         "knowledge:  # the documents that candidates with rag look into",
-        f"  paths: [{KNOWLEDGE}]",
+        f"  paths: [{KNOWLEDGE}]" if base is None else f"  name: {flow(base)}",
         f"  abstain: {flow(abstain)}  # the right answer where no document holds one",
         "",
     ]

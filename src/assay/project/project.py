@@ -39,6 +39,7 @@ from assay.project.last_good import keep
 from assay.project.questions import check_measurable
 from assay.project.sizes import sizes_of, token_lengths
 from assay.project.versions import removed_rows, trained_on
+from assay.store.owner import owner_of
 from assay.store.store import Store
 
 if TYPE_CHECKING:
@@ -96,6 +97,11 @@ class Project:
         store = Store(self.root / STATE_FOLDER)
         keep(store, self.text)
         return store
+
+    @property
+    def owner(self) -> str:
+        """See `assay.store.owner`."""
+        return owner_of(self.store, self.root)
 
     @property
     def split_folder(self) -> Path:
@@ -352,7 +358,7 @@ class Project:
         """Endpoints of models elsewhere, their keys, and consents."""
         from assay.agent.providers import Providers
 
-        return Providers(self.config.providers, self.store, self.root.resolve().name)
+        return Providers(self.config.providers, self.store, self.owner)
 
     def _bench(self, progress: Progress, trust_code: bool) -> Bench:
         from assay.agent.engines import Engines
@@ -365,7 +371,7 @@ class Project:
                 self.store,
                 dtype=self.config.generate.dtype,
                 providers=self.providers,
-                owner=self.root.resolve().name,
+                owner=self.owner,
             ),
             progress,
             trust_code,

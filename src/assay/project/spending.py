@@ -195,6 +195,22 @@ def cost_of(providers: Providers, end: End) -> float | None:
     return cost_usd(provider, model, end.prompt_tokens, end.completion_tokens, end.cached_tokens)
 
 
+def answered_usd(
+    providers: Providers, machine_hour_usd: float | None, ends: Sequence[End], seconds: float
+) -> float | None:
+    """What a request has cost: tokens at providers, and the time of the machine that answers here.
+
+    Where both were asked, all of the time counts as the machine's, which is never too little. At
+    full load a machine's answer costs less: a comparison measures that. None where unknown.
+    """
+    elsewhere = costs(providers, ends)
+    if all(end.model is not None for end in ends):
+        return elsewhere
+    if elsewhere is None or machine_hour_usd is None:
+        return None
+    return elsewhere + machine_hour_usd * seconds / 3600
+
+
 def calls_of(end: End) -> tuple[End, ...]:
     """The ends of all calls that an answer took: more than one where a route chose."""
     return end.each or (end,)

@@ -24,6 +24,7 @@ from assay.jobs import indexing
 from assay.knowledge import records
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.search import Passage
+from assay.project import removal
 from assay.project.workspace import Workspace
 from assay.store import stored_files
 from assay.store.audit import audit
@@ -197,7 +198,7 @@ def remove(workspace: Workspace, project: str, id: str, who: str) -> None:
             session.execute(
                 delete(table.class_).where(table == id, table.class_.project == project)
             )
-    KnowledgeBase(store, project, id).delete()
+    removal.remove_all(workspace, id, owner=project)
     audit(store, project, who, "vector_store.delete", id)
 
 
@@ -267,7 +268,7 @@ def remove_file(workspace: Workspace, project: str, id: str, file: str, who: str
     with store.session() as session:
         session.execute(delete(VectorStoreFileRow).where(*_is(project, id, file)))
     with suppress(NotFoundError):  # it may have failed, or not be read yet
-        KnowledgeBase(store, project, id).remove([found.document])
+        removal.remove(workspace, id, [found.document], owner=project)
     audit(store, project, who, "vector_store.file.delete", f"{id} {file}")
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from assay.agent.providers import Providers
-from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Provider, Vllm
+from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Costs, Provider, Vllm
 from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.generate.fallback import order
-from assay.generate.serving import ServingEngines
+from assay.generate.serving import End, ServingEngines
 from assay.jobs.fine_tuning import TRAIN
 from assay.jobs.queue import is_running
 from assay.knowledge.embed import Embedder, load_embedder
@@ -24,16 +24,15 @@ from assay.project.answering import Answered
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
 from assay.project.served import Served
-from assay.project.spending import UsageLog
+from assay.project.spending import UsageLog, answered_usd
 from assay.project.versions import trained_on
 from assay.release import traces
+from assay.store.owner import owner_of
 from assay.store.store import Store
 
 NO_PROJECT = "default"
 LOOK_AGAIN_S = 3.0
 """Between two looks whether a training has begun or ended."""
-OWNER_SETTING = "owner"
-"""Kept where a folder was served before it became a project: the name it was served under."""
 
 
 class Workspace:
@@ -88,7 +87,7 @@ class Workspace:
         """See the class."""
         if not self._is_project:
             return NO_PROJECT
-        return self.store.setting(OWNER_SETTING) or self.root.name
+        return owner_of(self.store, self.root)
 
     @property
     def config(self) -> Config | None:
@@ -213,6 +212,11 @@ class Workspace:
         """Where the usage of providers' models is written down."""
         return UsageLog(self.store, self.providers)
 
+    def cost_usd(self, ends: Sequence[End], seconds: float) -> float | None:
+        """What a request has cost, see `assay.project.spending.answered_usd`."""
+        prices = self.config.costs if self.config is not None else Costs()
+        return answered_usd(self.providers, prices.machine_hour_usd, ends, seconds)
+
     def watching(self, served: Served) -> list[Callable[[Answered], None]]:
         """Who is told of an answer: traces are of agents alone."""
         return [*([self._keep_trace] if served.agent is not None else []), *self.watchers]
@@ -235,6 +239,7 @@ class Workspace:
                 "prompt_tokens": said.prompt_tokens,
                 "completion_tokens": said.completion_tokens,
                 "seconds": said.seconds,
+                "usd": self.cost_usd(said.ends, said.seconds),
                 **({"asked": list(said.asked)} if said.asked else {}),
             },
         )

@@ -27,7 +27,7 @@ from assay.studio.differences import lines_changed
 from assay.studio.frame import say, telling
 from assay.studio.parts import button, card, heading, named, row, somebody, text
 from assay.studio.streams import read as read_answer
-from assay.studio.trying import told_line
+from assay.studio.trying import passages_used, told_line
 from assay.studio.visit import Visit, action
 
 LOOK_AFTER_S = 0.3
@@ -323,6 +323,7 @@ class Editing:
             answer = text("", "pre theirs-alone", "div").props("aria-live=polite")
             answer.set_visibility(False)
             took = text("", "soft note")
+            used = ui.element("div")
 
             async def go() -> None:
                 words = (asked.value or "").strip()
@@ -330,13 +331,16 @@ class Editing:
                     return
                 answer.set_visibility(True)
                 answer.text, took.text = "…", ""
+                used.clear()
                 tried.disable()
                 answered = False
                 try:
                     with telling():
                         stream = await self._visit.do(ask, self._text, [Message("user", words)])
-                        told = await read_answer(stream, show)
+                        told = await read_answer(self._visit, stream, show)
                         took.text = told_line(told)
+                        with used:
+                            passages_used(told)
                         answered = True
                     if not answered:
                         answer.set_visibility(False)

@@ -171,11 +171,15 @@ def _traffic(days: list[Day]) -> None:
             for label, values, words in (
                 ("Requests a day", [float(day.requests) for day in days], "{:,.0f}"),
                 ("Seconds an answer", [day.seconds for day in days], "{:.2f} s"),
-                ("Tokens a request", [day.tokens for day in days], "{:,.0f}"),
+                ("Cost of 1,000 answers", [_thousand(day.usd) for day in days], "${:,.3f}"),
             ):
                 with ui.element("div"):
                     text(label, "soft note")
                     picture(columns_chart(label, [f"{d.day:%d %b}" for d in days], values, words))
+
+
+def _thousand(usd: float | None) -> float | None:
+    return None if usd is None else 1000 * usd
 
 
 def _stale(shown: Shown) -> None:
