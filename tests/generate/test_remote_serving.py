@@ -393,3 +393,16 @@ def test_a_secret_in_a_header_is_not_repeated_by_an_error(monkeypatch: pytest.Mo
         heard(served, headers={"X-Gateway": "Bearer ${GATEWAY_TOKEN}"}, retries=0)
     assert "tok-7f3e9a1c" not in str(caught.value)
     assert "no access for" in str(caught.value)
+
+
+def test_a_value_that_is_out_of_range_costs_nobody_else_the_parameter() -> None:
+    def rule(body: dict[str, Any], _: int) -> Reply:
+        if body.get("temperature", 0) > 1:
+            return refused(400, "Invalid temperature: it must be between 0 and 1.")
+        return GOOD
+
+    with serving(rule) as served:
+        far = engine(served)
+        for temperature in (1.5, 0.5):
+            list(far.chat(ASKED, (), Sampling(temperature=temperature)))
+    assert [body.get("temperature") for body in served.asked] == [1.5, None, 0.5]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,7 @@ from assay.progress import SILENT, Progress
 LONGEST_PAUSE_S = 60.0
 """A provider that asks to be left alone for longer has no answer for now."""
 _WIRES: dict[str, Any] = {"openai": openai_wire, "anthropic": anthropic_wire}
+_OF_A_VALUE = re.compile(r"\b(between|range|less than|greater than|at most|at least|positive)\b")
 _SHOWN = 200
 _DRAIN_S = 0.05  # what comes after an answer's end is not waited for
 
@@ -105,13 +107,14 @@ class Remote:
         self._outbound.close()
 
     def send(self, ask: Ask, key: str | None, *, stream: bool) -> Reply:
-        """One reply of status 200; parameters refused by name are left out from then on.
+        """One reply of status 200; parameters refused by name are left out from then on, or of
+        this request alone where it is their value that is refused.
 
         Raises:
             NoAnswerError: there is none.
         """
         while True:
-            ask = replace(ask, refused=self._refused)
+            ask = replace(ask, refused=ask.refused | self._refused)
             body = self._wire.body(ask, stream=stream)
             try:
                 reply = self._outbound.send(
@@ -131,8 +134,10 @@ class Remote:
             if unknown is None or unknown in ask.refused:
                 headers = {"retry-after": reply.header("retry-after")}
                 raise refusal(reply.status, headers, text)
-            with self._lock:
-                self._refused |= {unknown}
+            ask = replace(ask, refused=ask.refused | {unknown})
+            if not _OF_A_VALUE.search(text):
+                with self._lock:
+                    self._refused |= {unknown}
 
     def whole(self, ask: Ask, key: str | None) -> Said:
         """One answer; raises NoAnswerError."""
