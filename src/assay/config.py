@@ -198,6 +198,11 @@ class KnowledgeSection(Strict):
         description="of meaning in a hybrid search, tried beside fusion by ranks where at least "
         "ten validation rows name their document",
     )
+    rerank: str | None = Field(
+        None,
+        description="a cross-encoder (folder or hub id) that orders the best passages anew; tried "
+        "where at least ten validation rows name their document",
+    )
     ks: list[Annotated[int, Field(ge=1, le=50)]] = Field(
         [1, 3, 5], min_length=1, description="numbers of passages that are tried"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from assay.config import Config
 from assay.errors import ConfigError, DataError
 from assay.example import Example
 from assay.generate.engine import Answer, Request
+from assay.knowledge import base as base_module
 from assay.knowledge.base import KnowledgeBase
 from assay.models.lineage import rows_of
 from assay.models.load import load_tokenizer
@@ -128,6 +129,25 @@ def test_weights_of_a_hybrid_search_are_tried_where_that_costs_no_answers(
     unnamed = tuple(replace(example, document=None) for example in context.validation)
     settings = {one.setting for one in rag.build(replace(context, validation=unnamed)).tried}
     assert not any("by meaning" in setting for setting in settings)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_cross_encoder_is_taken_where_the_search_gets_better(
+    project: Callable[..., Context], monkeypatch: pytest.MonkeyPatch, right: bool
+) -> None:
+    class Reads:
+        def scores(self, query: str, texts: Sequence[str]) -> list[float]:
+            return [float((text.split()[0] in query) == right) for text in texts]
+
+    monkeypatch.setattr(base_module, "_reranker", lambda name: Reads())
+    made = rag.build(project(modes=["dense"], rerank="org/reads"))
+    assert made.agent.knowledge is not None
+    assert made.agent.knowledge.rerank == ("org/reads" if right else None)
+    (tried,) = [one for one in made.tried if "read again" in one.setting]
+    assert (tried.setting, tried.chosen) == (
+        "read again by org/reads, nDCG@10 of the search",
+        right,
+    )
 
 
 def test_a_threshold_tells_what_nothing_answers(project: Callable[..., Context]) -> None:

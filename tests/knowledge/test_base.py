@@ -129,6 +129,12 @@ def test_labels_are_filtered_before_ranking(base: KnowledgeBase, docs: Path) -> 
     assert base.search(["tea"], k=5, labels=frozenset({"o'brien"}))[0]
     assert base.search(["tea"], k=5, labels=frozenset({"') OR true --"})) == [[]]
     assert base.search(["tea"], k=5, labels=frozenset()) == [[]]
+    # What an agent is held to and what its client may see hold both.
+    assert base.search(["tea"], k=1, labels=frozenset({"staff"}), seen=frozenset({"staff"}))[0]
+    assert base.search(["tea"], k=9, labels=frozenset({"staff"}), seen=frozenset({"public"})) == [
+        []
+    ]
+    assert base.search(["tea"], k=5, seen=frozenset()) == [[]]
 
 
 def test_a_label_alone_can_change(base: KnowledgeBase, docs: Path, encoder: Wordy) -> None:

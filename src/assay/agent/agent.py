@@ -11,7 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from assay.agent.route import Route
 from assay.example import Example, Message
 
-_LATER: tuple[tuple[str, ...], ...] = (("knowledge",), ("route",), ("knowledge", "weight"))
+_LATER: tuple[tuple[str, ...], ...] = (
+    ("knowledge",),
+    ("route",),
+    ("knowledge", "weight"),
+    ("knowledge", "rerank"),
+)
 """Settings, by their path, that agents saved before do not have."""
 
 
@@ -41,6 +46,7 @@ class Knowledge(BaseModel):
         k: at most so many passages, the best first.
         weight: of meaning in mode hybrid, 0 to 1; None fuses by ranks.
         threshold: passages that score less are not relevant; None: all are.
+        rerank: cross-encoder that orders the best passages anew; None: none does.
         labels: only documents with one of these are searched; None: all.
         characters: what prompt, conversation and passages may have together; the passages that
             rank last are left out beyond it.
@@ -55,6 +61,7 @@ class Knowledge(BaseModel):
     mode: Literal["bm25", "dense", "hybrid"] = "hybrid"
     weight: float | None = Field(None, ge=0, le=1)
     threshold: float | None = None
+    rerank: str | None = None
     labels: tuple[str, ...] | None = None
     characters: int = Field(ge=1)
     abstain: str | None = None

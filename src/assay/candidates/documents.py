@@ -4,7 +4,8 @@ In this order, so that few settings are answered by the model:
 
 1. Size of passages and mode. Where at least ten validation rows name their document, by nDCG@10 of
    the search alone, which costs no answers, so that weights of a hybrid search are tried, too; else
-   by the answers, at the middle k. Of equals the one that comes first.
+   by the answers, at the middle k. Of equals the one that comes first. A cross-encoder, if there is
+   one, is tried on the winner, by nDCG@10 too.
 2. k, by the answers. A tie goes to the smaller one, which costs fewer tokens on every request.
 3. Where rows say that no document answers them: the score from which on a passage is relevant, by
    how well it tells best passages of the right document from others; taken if answers get better.
@@ -123,6 +124,13 @@ def choose_search(context: Context, agent_with: AgentWith, characters: int) -> S
             (f"{words}{_way(knowledge)}, {what}", score, i == best)
             for i, ((words, knowledge), score) in enumerate(zip(starts, scores, strict=True))
         ]
+    if settings.rerank is not None and len(named) >= LEAST_NAMED:
+        again = start.model_copy(update={"rerank": settings.rerank})
+        before, after = (_ndcg(context, knowledge, named) for knowledge in (start, again))
+        tried.append(
+            (f"read again by {settings.rerank}, nDCG@10 of the search", after, after > before)
+        )
+        start = again if after > before else start
     found = _choose_k(context, agent_with, start, ks)
     return _with_threshold(context, agent_with, found, tuple(tried))
 
@@ -290,7 +298,7 @@ def relevance_threshold(context: Context, knowledge: Knowledge) -> float | None:
         return None
     # A threshold of a hybrid search is one of the cosine, which the search by meaning tells.
     mode = "bm25" if knowledge.mode == "bm25" else "dense"
-    first = knowledge.model_copy(update={"k": 1, "threshold": None, "mode": mode})
+    first = knowledge.model_copy(update={"k": 1, "threshold": None, "mode": mode, "rerank": None})
     found = find_passages(first, rows, context.store, context.bench.owner)
     relevant: list[float] = []
     irrelevant: list[float] = []

@@ -158,6 +158,10 @@ def search(
         float | None,
         typer.Option(help="the least cosine (BM25 score in bm25) of what is relevant"),
     ] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(help="a cross-encoder that orders the best ones anew: a folder or a hub id"),
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="only documents with one of these labels")
     ] = None,
@@ -177,6 +181,7 @@ def search(
         mode=cast(Mode, mode),
         weight=weight,
         threshold=threshold,
+        rerank=rerank,
         labels=frozenset(label) if label else None,
     )
     answers = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from assay.errors import UsageError
@@ -40,6 +40,14 @@ class Added:
             "unchanged": self.unchanged,
             "failed": [{"file": f.file, "reason": f.reason} for f in self.failed],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a removal came to: the names of the documents that are gone, and what is left."""
+
+    documents: tuple[str, ...]
+    left: int
 
 
 def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
@@ -104,3 +112,8 @@ def take_in(
                 failed.append(Failed(source.document, str(error)))
             task.advance()
     return documents, failed
+
+
+def same(before: Document, after: Document) -> bool:
+    """Whether nothing of a document has changed that a search could show."""
+    return replace(after, passages=before.passages, added_at=before.added_at) == before

@@ -141,12 +141,8 @@ def make_base(store: Store, owner: str, name: str) -> str:
 def names(store: Store, owner: str) -> list[str]:
     """Of all knowledge bases of an owner, sorted."""
     with store.session() as session:
-        found = session.scalars(
-            select(KnowledgeBaseRow.name)
-            .where(KnowledgeBaseRow.owner == owner)
-            .order_by(KnowledgeBaseRow.name)
-        )
-        return list(found)
+        asked = select(KnowledgeBaseRow.name).where(KnowledgeBaseRow.owner == owner)
+        return list(session.scalars(asked.order_by(KnowledgeBaseRow.name)))
 
 
 def present(store: Store, base: str) -> Build:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 from assay.errors import NotFoundError
 from assay.knowledge import records
-from assay.knowledge.base import KnowledgeBase, Removed
+from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.intake import Removed
 from assay.progress import SILENT, Progress
 from assay.project import questions
 from assay.project.workspace import Workspace

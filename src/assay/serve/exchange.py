@@ -284,7 +284,7 @@ async def converse(
         served = resolve(workspace, model, caller.project, caller.key_id)
         if wishes.schema is not None:
             _check(wishes.schema, form)
-        path = ask(served, messages, tools, wishes, workspace.store, caller.project)
+        path = ask(served, messages, tools, wishes, workspace.store, caller.project, caller.labels)
         chains = [workspace.chain(asked.model) for asked in path]
         if not caller.budgeted or not any(is_remote(name) for chain in chains for name in chain):
             return served, path, None

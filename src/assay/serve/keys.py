@@ -25,6 +25,10 @@ class CreateKey(Strict):
 
     name: Annotated[str, Field(min_length=1, max_length=200, description="what it is for")]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=20)]
+    labels: Annotated[
+        list[str] | None,
+        Field(min_length=1, max_length=100, description="it sees only documents with one of them"),
+    ] = None
 
     @field_validator("name")
     @classmethod
@@ -45,7 +49,12 @@ def create(request: Request, body: CreateKey, caller: _Admin) -> dict[str, Any]:
             "insufficient_permissions",
         )
     made, secret = create_key(
-        _store(request), caller.project, body.name, body.scopes, caller.key_id
+        _store(request),
+        caller.project,
+        body.name,
+        body.scopes,
+        caller.key_id,
+        labels=body.labels,
     )
     return {**_wire(made), "key": secret}
 
@@ -92,6 +101,7 @@ def _wire(key: ApiKey) -> dict[str, Any]:
         "name": key.name,
         "hint": key.hint,
         "scopes": list(key.scopes),
+        "labels": None if key.labels is None else list(key.labels),
         "created_at": int(key.created.timestamp()),
         "revoked_at": int(key.revoked.timestamp()) if key.revoked else None,
     }
