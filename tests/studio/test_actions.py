@@ -18,6 +18,8 @@ from tests.studio.browsing import Studio
 
 READING = {
     "assay.studio.beginning.documents_of",
+    "assay.studio.staleness.standing",
+    "assay.studio.staleness.to_judge",
     "assay.studio.streams.begin",
     "assay.studio.editing.look",
     "assay.studio.editing.count",

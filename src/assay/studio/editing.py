@@ -136,7 +136,8 @@ class Editing:
         self._complete()
 
     def _complete(self) -> None:
-        """Offers settings with what they mean, and names the editor for those who do not see it."""
+        """Offers settings with what they mean, names the editor for those who do not see it, and
+        lets it be dark when the page is."""
         settings = [
             {"label": name, "type": "property", "apply": f"{name}: ", "info": meaning}
             for name, meaning in drafts.settings().items()
@@ -376,4 +377,11 @@ _COMPLETE = """(async () => {
     CM.EditorState.languageData.of(() => [{ autocomplete: offer }]),
     CM.EditorView.contentAttributes.of({ "aria-label": "The agent as text" }),
   ]) });
+  const shade = () => {
+    if (!element.editor.dom.isConnected) return watch.disconnect();
+    element.setTheme(document.body.classList.contains("body--dark") ? "githubDark" : "githubLight");
+  };
+  const watch = new MutationObserver(shade);
+  watch.observe(document.body, { attributeFilter: ["class"] });
+  shade();
 })()"""

@@ -353,8 +353,8 @@ _COLUMNS = [
     {"field": "line", "headerName": "Line", "width": 90, "cellClass": "number"},
     {"field": "part", "headerName": "Part", "width": 110},
     {"field": "input", "headerName": "What comes in", "flex": 3, "minWidth": 240},
-    {"field": "output", "headerName": "What should come out", "flex": 1, "minWidth": 160},
-    {"field": "problems", "headerName": "Problems", "width": 190},
+    {"field": "output", "headerName": "What should come out", "flex": 2, "minWidth": 200},
+    {"field": "problems", "headerName": "Problems", "width": 170},
 ]
 _ENTERED = "data_row_entered"
 _ENTER = f"""(pressed) => {{
