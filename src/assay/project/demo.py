@@ -129,10 +129,10 @@ def open_handbook(folder: Path, progress: Progress = SILENT) -> Project:
     path = made.root / CONFIG_FILE
     rows = len(list(builtin.folder().joinpath("questions.jsonl").open(encoding="utf-8")))
     with _changing(path) as tree:
-        tree["data"]["holdout_rows"] = HANDBOOK_ROWS
+        _put(tree["data"], "holdout_rows", HANDBOOK_ROWS)
         tree["data"]["split"]["validation"] = HANDBOOK_ROWS / 2 / (rows - HANDBOOK_ROWS)
         tree["candidates"] = ["prompt", "rag"]
-        tree["knowledge"]["ks"] = [1]
+        _put(tree["knowledge"], "ks", [1])
     return open(folder)
 
 
@@ -159,11 +159,19 @@ def _affordable(config: Config, sizes: Sizes) -> Effort:
 def _change(path: Path, effort: Effort) -> None:
     """Settings that `init` would not propose: fewer rows to answer, fewer things tried."""
     with _changing(path) as tree:
-        tree["data"]["holdout_rows"] = effort.holdout_rows
+        _put(tree["data"], "holdout_rows", effort.holdout_rows)
         tree["data"]["train_rows"] = effort.train_rows
         tree["data"]["split"]["validation"] = effort.validation
         tree["few_shot"]["ks"] = [*effort.ks]
-        tree["fine_tune"]["epochs"] = effort.epochs
+        _put(tree["fine_tune"], "epochs", effort.epochs)
+
+
+def _put(section: Any, key: str, value: Any) -> None:
+    """A new key stands first: what follows the last one is the comment of the next section."""
+    if key in section:
+        section[key] = value
+    else:
+        section.insert(0, key, value)
 
 
 @contextmanager
