@@ -193,6 +193,16 @@ class KnowledgeSection(Strict):
     modes: list[SearchMode] = Field(
         ["bm25", "dense", "hybrid"], min_length=1, description="ways of searching that are tried"
     )
+    weights: list[Annotated[float, Field(ge=0, le=1)]] = Field(
+        [0.3, 0.5, 0.7],
+        description="of meaning in a hybrid search, tried beside fusion by ranks where at least "
+        "ten validation rows name their document",
+    )
+    rerank: str | None = Field(
+        None,
+        description="a cross-encoder (folder or hub id) that orders the best passages anew; tried "
+        "where at least ten validation rows name their document",
+    )
     ks: list[Annotated[int, Field(ge=1, le=50)]] = Field(
         [1, 3, 5], min_length=1, description="numbers of passages that are tried"
     )

@@ -81,6 +81,22 @@ def test_an_agent_without_documents_keeps_its_id() -> None:
     assert Agent(model="m", system_prompt="s").id == hashlib.sha256(before.encode()).hexdigest()
     with_them = Agent(model="m", system_prompt="s", knowledge=SETTING)
     assert Agent.model_validate_json(with_them.canonical()) == with_them
+    for later in ("weight", "rerank"):
+        assert later not in with_them.canonical(), "an agent without it keeps its id"
+    weighed = with_them.model_copy(
+        update={"knowledge": SETTING.model_copy(update={"weight": 0.5, "mode": "hybrid"})}
+    )
+    assert Agent.model_validate_json(weighed.canonical()) == weighed
+    assert weighed.id != with_them.id
+
+
+def test_the_weight_of_a_hybrid_search_is_that_of_the_agent(store: Store) -> None:
+    asked = [Example.of("Where do dogs travel?", "?")]
+    hybrid = SETTING.model_copy(update={"mode": "hybrid", "weight": 1.0})
+    dense = SETTING.model_copy(update={"mode": "dense"})
+    [by_meaning] = find_passages(hybrid, asked, store, "support")
+    [meant] = find_passages(dense, asked, store, "support")
+    assert [p.score for p in by_meaning] == pytest.approx([p.score for p in meant])
 
 
 def test_a_conversation_asks_with_its_last_question(store: Store) -> None:

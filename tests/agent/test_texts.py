@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any
 
 import pytest
@@ -80,6 +81,44 @@ def test_a_change_by_program_keeps_comments_order_and_all_other_lines() -> None:
         line for line in difflib.ndiff(WRITTEN.splitlines(), after.splitlines()) if line[0] in "+-"
     ]
     assert lines == ["- max_new_tokens: 64", "+ max_new_tokens: 32", "+ seed: 7"]
+
+
+SECTIONS = """\
+model: m
+knowledge:  # documents
+  name: a
+  k: 3  # three
+  characters: 6000
+
+# how long
+max_new_tokens: 64
+choices:
+  - "yes"
+  - "no"
+# how wild
+temperature: 0.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("values", "gone"),
+    [
+        ({"knowledge": {"name": "b", "k": 1, "characters": 5}}, []),
+        ({"knowledge": {"name": "b", "k": 1, "characters": 5, "abstain": "One.\nTwo."}}, []),
+        ({"knowledge.threshold": 0.5}, []),
+        ({"knowledge": None}, ["# three"]),
+        ({"choices": []}, []),
+        ({"choices": ["a", "b"]}, []),
+    ],
+)
+def test_a_section_that_is_replaced_takes_no_comment_of_the_next_one_with_it(
+    values: dict[str, Any], gone: list[str]
+) -> None:
+    after = edited(SECTIONS, values)
+    comments = [comment for comment in re.findall(r"#.*", SECTIONS) if comment not in gone]
+    assert re.findall(r"#.*", after) == comments
+    assert "\n# how long\nmax_new_tokens: 64\n" in after
+    assert "\n# how wild\ntemperature: 0.0\n" in after
 
 
 def test_a_setting_within_a_setting_is_changed_and_a_prompt_of_lines_stays_one() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,22 @@ from tests.train.tiny import SETTINGS
 from tests.words import by_words
 
 from assay.agent.engines import Engines
-from assay.agent.passages import NOTHING
+from assay.agent.passages import NOTHING, find_passages
 from assay.agent.runtime import assemble
 from assay.candidates import fine_tune_rag, rag, rag_few_shot
 from assay.candidates.building import Context
 from assay.candidates.documents import indexed
+from assay.chat.template import Template
+from assay.config import Config
 from assay.errors import ConfigError, DataError
 from assay.example import Example
 from assay.generate.engine import Answer, Request
+from assay.knowledge import base as base_module
 from assay.knowledge.base import KnowledgeBase
 from assay.models.lineage import rows_of
+from assay.models.load import load_tokenizer
 from assay.models.versions import load_version
+from assay.train.methods import sequences
 
 FACTS = {
     "dogs": "hold", "cats": "cabin", "cars": "deck", "bikes": "rack", "meals": "saloon",
@@ -62,6 +67,11 @@ def reader(request: Request, _: int) -> Answer:
         return Answer(NO, prompt_tokens=1, completion_tokens=1)
     place = turn.split("found in the ")[1].split(".")[0]
     return Answer(place, prompt_tokens=1, completion_tokens=1)
+
+
+def _with_tokens(context: Context, most: int) -> Config:
+    tuning = context.config.fine_tune.model_copy(update={"max_tokens": most})
+    return context.config.model_copy(update={"fine_tune": tuning})
 
 
 @pytest.fixture
@@ -104,6 +114,40 @@ def test_search_and_k_are_chosen_on_validation(project: Callable[..., Context]) 
         d.path for d in KnowledgeBase(context.store, context.bench.owner, "documents").documents()
     }
     assert names == {f"docs/{what}.md" for what in FACTS}, "named within the project"
+
+
+def test_weights_of_a_hybrid_search_are_tried_where_that_costs_no_answers(
+    project: Callable[..., Context],
+) -> None:
+    context = project(modes=["hybrid"], weights=[0.25, 1.0])
+    tried = {one.setting: one for one in rag.build(context).tried}
+    names = ("hybrid", "hybrid, 0.25 by meaning", "hybrid, 1 by meaning")
+    scores = [tried[f"{name}, nDCG@10 of the search"].score for name in names]
+    best = next(name for name, score in zip(names, scores, strict=True) if score == max(scores))
+    assert tried[f"{best}, nDCG@10 of the search"].chosen, "of equals the first"
+    assert f"{best}, k=1" in tried
+    unnamed = tuple(replace(example, document=None) for example in context.validation)
+    settings = {one.setting for one in rag.build(replace(context, validation=unnamed)).tried}
+    assert not any("by meaning" in setting for setting in settings)
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_cross_encoder_is_taken_where_the_search_gets_better(
+    project: Callable[..., Context], monkeypatch: pytest.MonkeyPatch, right: bool
+) -> None:
+    class Reads:
+        def scores(self, query: str, texts: Sequence[str]) -> list[float]:
+            return [float((text.split()[0] in query) == right) for text in texts]
+
+    monkeypatch.setattr(base_module, "_reranker", lambda name: Reads())
+    made = rag.build(project(modes=["dense"], rerank="org/reads"))
+    assert made.agent.knowledge is not None
+    assert made.agent.knowledge.rerank == ("org/reads" if right else None)
+    (tried,) = [one for one in made.tried if "read again" in one.setting]
+    assert (tried.setting, tried.chosen) == (
+        "read again by org/reads, nDCG@10 of the search",
+        right,
+    )
 
 
 def test_a_threshold_tells_what_nothing_answers(project: Callable[..., Context]) -> None:
@@ -166,16 +210,43 @@ def test_a_training_sees_the_requests_that_will_be_made(
     knowledge = knowledge.model_copy(update={"k": 2, "threshold": None})
     agent = context.chat_agent(system_prompt=context.training_prompt, knowledge=knowledge)
     requests = assemble(agent, context.train, context.store, context.bench.owner)
-    plain = fine_tune_rag.taught_with(context, context.train, knowledge, hide=False)
+    found = find_passages(knowledge, context.train, context.store, context.bench.owner)
+    plain = fine_tune_rag.taught_with(context, context.train, found, knowledge, hide=False)
     assert [e.prompt for e in plain] == [r.messages for r in requests]
     assert [e.output for e in plain] == [e.output for e in context.train]
-    hidden = fine_tune_rag.taught_with(context, context.train, knowledge, hide=True)
+    hidden = fine_tune_rag.taught_with(context, context.train, found, knowledge, hide=True)
     gone = [a.prompt != b.prompt for a, b in zip(plain, hidden, strict=True)]
     assert 0 < sum(gone) < len(FACTS), "of some rows the own document is hidden"
     assert not any(gone[len(FACTS) :]), "rows that nothing answers keep theirs"
     for lost, example in zip(gone, hidden, strict=True):
         if lost:
             assert f"docs/{example.document}.md" not in example.prompt[-1].content
+
+
+def test_rows_that_have_no_room_for_passages_are_told(project: Callable[..., Context]) -> None:
+    context = project(modes=["bm25"], ks=[1])
+    knowledge = rag.build(context).agent.knowledge
+    assert knowledge is not None
+    template = Template.of(load_tokenizer(context.config.model)[0])
+    none = knowledge.model_copy(update={"characters": 1})
+    bare = []
+    for rows in (context.train, context.validation):
+        found = find_passages(none, rows, context.store, context.bench.owner)
+        taught = fine_tune_rag.taught_with(context, rows, found, none, hide=False)
+        bare += sequences(taught, template, context.training_prompt)
+    most = max(len(row.ids) for row in bare)
+    tight = replace(context, bench=replace(context.bench, config=_with_tokens(context, most)))
+    with pytest.raises(DataError, match=f"no passage fits beside a row into the {most} tokens"):
+        fine_tune_rag._that_fits(tight, knowledge)
+    long = Example.of("where are dogs? " * 20, "hold", id="long", document="dogs")
+    context = replace(context, train=(*context.train, long))
+    _, longest, warnings = fine_tune_rag._that_fits(context, knowledge)
+    assert warnings == (
+        "1 of 13 training rows have no room for a passage in the 400 tokens of "
+        "fine_tune.max_tokens.",
+    )
+    assert "[1]" not in longest.train[-1].prompt[-1].content
+    assert any("[1]" in example.prompt[-1].content for example in longest.train)
 
 
 @pytest.mark.slow

@@ -99,3 +99,13 @@ def test_budgets(tmp_path: Path) -> None:
     for args in (("create", "x", "--budget", "nan"), ("budget", "key_none", "1")):
         assert isinstance(call(tmp_path, "keys", *args).exception, UsageError)
     assert len(json.loads(call(tmp_path, "keys", "list", "--json").stdout)) == 1
+
+
+def test_keys_that_see_some_documents_only(tmp_path: Path) -> None:
+    made = json.loads(call(tmp_path, "keys", "create", "k", "--label", "public", "--json").stdout)
+    assert (made["scopes"], made["labels"]) == (["chat"], ["public"])
+    shown = call(tmp_path, "keys", "list").output
+    assert made["id"] in shown, "an id is never cut short"
+    assert "only" in shown
+    wrong = call(tmp_path, "keys", "create", "k", "--label", "public", "--scope", "admin")
+    assert "sees more than" in str(wrong.exception)

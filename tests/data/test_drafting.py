@@ -36,6 +36,7 @@ def test_a_figure_becomes_a_question_for_it(text: str, question: str, answer: st
     [
         "",
         "Nothing here is counted or measured.",
+        "The crew help to put up a tent in the evening.",
         "Does it cost 5.00 for everybody?",
         "Open to all who live on the six islands.",
         "Too short: 5 days.",

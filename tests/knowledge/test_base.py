@@ -129,6 +129,12 @@ def test_labels_are_filtered_before_ranking(base: KnowledgeBase, docs: Path) -> 
     assert base.search(["tea"], k=5, labels=frozenset({"o'brien"}))[0]
     assert base.search(["tea"], k=5, labels=frozenset({"') OR true --"})) == [[]]
     assert base.search(["tea"], k=5, labels=frozenset()) == [[]]
+    # What an agent is held to and what its client may see hold both.
+    assert base.search(["tea"], k=1, labels=frozenset({"staff"}), seen=frozenset({"staff"}))[0]
+    assert base.search(["tea"], k=9, labels=frozenset({"staff"}), seen=frozenset({"public"})) == [
+        []
+    ]
+    assert base.search(["tea"], k=5, seen=frozenset()) == [[]]
 
 
 def test_a_label_alone_can_change(base: KnowledgeBase, docs: Path, encoder: Wordy) -> None:
@@ -161,6 +167,23 @@ def test_removal_by_name_by_folder_and_of_everything(base: KnowledgeBase, docs: 
     base.delete()
     with pytest.raises(NotFoundError):
         base.documents()
+
+
+def test_a_removal_reaches_the_passages_of_other_sizes(
+    base: KnowledgeBase, docs: Path, tmp_path: Path
+) -> None:
+    base.add([docs])
+    copy, other = base.sized(50), KnowledgeBase(Store(tmp_path / ".assay"), "shop", "manuals.old")
+    copy.add([docs], settings=Settings(chunk_tokens=50))
+    other.create()
+    assert copy.search(["money"], k=1, mode="bm25")[0]
+    base.remove([str(docs / "refunds.md")])
+    assert [d.path for d in copy.documents()] == [d.path for d in base.documents()]
+    assert copy.search(["money"], k=1, mode="bm25") == [[]]
+    base.delete()
+    with pytest.raises(NotFoundError):
+        copy.documents()
+    assert other.documents() == []
 
 
 def test_an_earlier_state_is_searched_by_its_snapshot_until_its_time_is_over(

@@ -238,9 +238,11 @@ def test_the_reader_reaches_no_network_starts_nothing_and_writes_nothing(tmp_pat
 def test_a_pdf_is_read_on_a_machine_that_has_never_read_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where kreuzberg unpacks its library
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
     with Parser() as parser:
         assert text(parser, "a.pdf", files.pdf("Read at once.")).strip() == "Read at once."
+    [folder] = tmp_path.iterdir()
+    assert folder.stat().st_mode & 0o077 == 0  # what is loaded from there, nobody else has put
 
 
 @pytest.mark.slow

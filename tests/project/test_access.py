@@ -56,6 +56,18 @@ def test_unknown_scopes_are_refused(store: Store) -> None:
     assert list_keys(store) == []
 
 
+def test_a_key_with_labels_has_no_scope_that_shows_more(store: Store) -> None:
+    key, secret = create_key(store, "support", "x", ["chat", "knowledge"], labels=["b", "a"])
+    assert find_key(store, secret) == key
+    assert key.labels == ("a", "b")
+    assert create_key(store, "support", "y", ["chat"])[0].labels is None
+    for scope in ("admin", "files", "fine_tuning", "releases", "traces"):
+        with pytest.raises(UsageError, match="sees more than"):
+            create_key(store, "support", "x", ["chat", scope], labels=["a"])
+    with pytest.raises(UsageError, match="cannot be a label"):
+        create_key(store, "support", "x", ["chat"], labels=[" "])
+
+
 def test_who_made_and_revoked_keys_is_on_record(store: Store) -> None:
     key, secret = create_key(store, "support", "ci", ["chat"], who="ann")
     revoke_key(store, key.id, who="ben")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from assay.knowledge.base import KnowledgeBase
 from assay.progress import SILENT
 from assay.project import access, begin, documents
 from assay.project.begin import Wanted
+from assay.project.init import Choices, draft
 from assay.project.workspace import NO_PROJECT, Workspace
 
 
@@ -76,6 +78,10 @@ def test_keys_of_the_empty_folder_still_own_what_comes(
     key = access.find_key(later.store, secret)
     assert key is not None
     assert key.project == workspace.name == later.name == NO_PROJECT
+    # What a comparison makes, such as knowledge, belongs to those keys, too.
+    made = later.project
+    assert made is not None
+    assert made._bench(SILENT, False).owner == made.owner == NO_PROJECT
 
 
 def test_documents_and_providers_brought_before_are_there_for_a_comparison(
@@ -138,3 +144,13 @@ def test_a_changed_configuration_is_read_again(workspace: Workspace, tmp_path: P
     path.write_text(path.read_text().replace("margin: 0.02", "margin: 0.125"))
     assert workspace.config is not None
     assert workspace.config.margin == 0.125
+
+
+def test_columns_that_are_named_beside_found_ones_are_kept(tmp_path: Path) -> None:
+    rows = [{"id": n, "question": f"Q {n}?", "answer": f"A {n}", "page": "a.md"} for n in range(60)]
+    data = tmp_path / "qa.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    drafted = draft("qa", Choices(data=data, id="id", document="page"))
+    assert drafted.columns is not None
+    assert (drafted.columns.input, drafted.columns.output) == (["question"], ["answer"])
+    assert (drafted.columns.id, drafted.columns.document) == ("id", "page")

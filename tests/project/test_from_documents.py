@@ -12,7 +12,7 @@ from tests.small import small_project, write_model
 from assay import builtin, project
 from assay.config import CONFIG_FILE
 from assay.errors import ConfigError, DataError, NotFoundError, StateError, UsageError
-from assay.project import agents, questions, releases
+from assay.project import agents, questions, releases, removal
 from assay.project.demo import open_handbook
 from assay.project.from_documents import Made, create_from_documents
 from assay.project.project import Project
@@ -165,3 +165,23 @@ def test_the_second_job_of_the_demo_is_a_project(tmp_path: Path) -> None:
     assert manifest.rows == 164
     assert (made.root / CONFIG_FILE).exists()
     assert {e.document for e in made.show("validation", 5)} - {None}
+
+
+def test_a_removed_document_leaves_no_drafts_behind(fresh: Project) -> None:
+    workspace = open_to_serve(fresh.root)
+    document = "knowledge/freight.md"
+    of = [q for q in questions.questions(fresh) if q.document == document]
+    questions.decide(fresh, [of[0].id], "approved", "ann")
+    assert len(of) > 2
+    removal.remove(workspace, "documents", [document])
+    (kept,) = [q for q in questions.questions(fresh) if q.document == document]
+    assert (kept.id, kept.state, kept.passage) == (of[0].id, "approved", "")
+    state = b"".join(f.read_bytes() for f in (fresh.root / ".assay").glob("assay.db*"))
+    assert not any(q.passage.encode() in state for q in of)
+    assert removal.coming_back(workspace, "documents", [document]) == [document]
+    (fresh.root / document).unlink()
+    assert removal.coming_back(workspace, "documents", [document]) == []
+    # Numbers that are in use are not given again.
+    assert questions.add(fresh, "Who built the Tern?", "ann").id not in {
+        q.id for q in questions.questions(fresh, "waiting")
+    }

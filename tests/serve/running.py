@@ -43,9 +43,12 @@ class Running:
         headers = {"Authorization": f"Bearer {key or self.key}"}
         return httpx.Client(base_url=self.url, headers=headers)
 
-    def new_key(self, *scopes: str, project: str | None = None) -> str:
+    def new_key(
+        self, *scopes: str, project: str | None = None, labels: list[str] | None = None
+    ) -> str:
         workspace = self.workspace
-        return create_key(workspace.store, project or workspace.name, "test", scopes)[1]
+        owner = project or workspace.name
+        return create_key(workspace.store, owner, "test", scopes, labels=labels)[1]
 
 
 @contextmanager

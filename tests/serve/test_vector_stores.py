@@ -297,3 +297,67 @@ def test_an_agent_answers_from_its_documents(server: Running, client: openai.Ope
     said = answer.choices[0].message.content or ""
     assert said.startswith(f"<passages>\n[1] {pets}/pets.md")
     assert said.endswith("Where do dogs travel?")
+
+
+def test_a_key_with_labels_sees_only_documents_with_one_of_them(
+    server: Running, client: openai.OpenAI, tmp_path: Path
+) -> None:
+    base = KnowledgeBase(server.workspace.store, server.workspace.name, "house")
+    for label, place in (("public", "hold"), ("staff", "bridge")):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / f"{label}.md").write_text(f"# Dogs\n\nDogs travel in the {place}.")
+        base.add([tmp_path / label], labels=[label])
+    hidden, shown = (d.path for d in sorted(base.documents(), key=lambda d: d.path, reverse=True))
+    key = server.new_key("chat", "knowledge", labels=["public"])
+    guest = server.client(key)
+    assert [hit.file_id for hit in guest.vector_stores.search("house", query="dogs").data] == [
+        shown
+    ]
+    assert [file.id for file in guest.vector_stores.files.list("house")] == [shown]
+    assert guest.vector_stores.retrieve("house").file_counts.total == 1
+    files = guest.vector_stores.files
+    assert files.content(shown, vector_store_id="house").data
+    for call in (
+        lambda: files.retrieve(hidden, vector_store_id="house"),
+        lambda: files.content(hidden, vector_store_id="house"),
+    ):
+        with pytest.raises(openai.NotFoundError):
+            call()
+    for call in (
+        lambda: guest.vector_stores.create(),
+        lambda: guest.vector_stores.update("house", name="x"),
+        lambda: guest.vector_stores.delete("house"),
+        lambda: files.create("house", file_id="file-x"),
+        lambda: files.update(shown, vector_store_id="house", attributes={}),
+        lambda: files.delete(shown, vector_store_id="house"),
+    ):
+        with pytest.raises(openai.PermissionDeniedError):
+            call()
+
+    knowledge = Knowledge(name="house", k=5, mode="bm25", characters=4000)
+    agent = Agent(model="smollm2-135m-instruct", knowledge=knowledge)
+    save_agent(server.workspace.store, "purser", agent, message="with documents")
+
+    def said(asking: openai.OpenAI) -> str:
+        turns: Any = [{"role": "user", "content": "Where do dogs travel?"}]
+        answer = asking.chat.completions.create(model="purser@1", messages=turns)
+        return answer.choices[0].message.content or ""
+
+    assert "bridge" in said(client)
+    assert "hold" in said(guest)
+    assert "bridge" not in said(guest)
+    with guest.responses.stream(model="purser@1", input="Where do dogs travel?") as stream:
+        assert "bridge" not in stream.get_final_response().output_text
+
+
+def test_a_client_s_file_has_no_label_that_a_key_could_see(
+    server: Running, client: openai.OpenAI
+) -> None:
+    file = uploaded(client, "pets.md", PETS)
+    id = client.vector_stores.create(file_ids=[file]).id
+    worked(server)
+    guest = server.client(server.new_key("knowledge", labels=["public"]))
+    assert guest.vector_stores.search(id, query="dogs").data == []
+    filter: Any = {"type": "ne", "key": "a", "value": 1}
+    assert guest.vector_stores.search(id, query="dogs", filters=filter).data == []
+    assert list(guest.vector_stores.files.list(id)) == []

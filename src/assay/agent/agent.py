@@ -11,8 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from assay.agent.route import Route
 from assay.example import Example, Message
 
-_LATER = ("knowledge", "route")
-"""Fields that agents saved before do not have."""
+_LATER: tuple[tuple[str, ...], ...] = (
+    ("knowledge",),
+    ("route",),
+    ("knowledge", "weight"),
+    ("knowledge", "rerank"),
+)
+"""Settings, by their path, that agents saved before do not have."""
 
 
 class Nearest(BaseModel):
@@ -39,7 +44,9 @@ class Knowledge(BaseModel):
         snapshot: the state of it that was evaluated, searched as long as it is kept; None: always
             the present state.
         k: at most so many passages, the best first.
+        weight: of meaning in mode hybrid, 0 to 1; None fuses by ranks.
         threshold: passages that score less are not relevant; None: all are.
+        rerank: cross-encoder that orders the best passages anew; None: none does.
         labels: only documents with one of these are searched; None: all.
         characters: what prompt, conversation and passages may have together; the passages that
             rank last are left out beyond it.
@@ -52,7 +59,9 @@ class Knowledge(BaseModel):
     snapshot: str | None = None
     k: int = Field(ge=1, le=1000)
     mode: Literal["bm25", "dense", "hybrid"] = "hybrid"
+    weight: float | None = Field(None, ge=0, le=1)
     threshold: float | None = None
+    rerank: str | None = None
     labels: tuple[str, ...] | None = None
     characters: int = Field(ge=1)
     abstain: str | None = None
@@ -100,8 +109,13 @@ class Agent(BaseModel):
         Keys keep their order: a schema's properties are generated in the order they stand in.
         What came later is left out where it is not used: ids stay what they were.
         """
-        unused = {name for name in _LATER if getattr(self, name) is None}
-        content = self.model_dump(mode="json", exclude=unused)
+        content = self.model_dump(mode="json")
+        for *outer, last in _LATER:
+            holder = content
+            for name in outer:
+                holder = holder.get(name) or {}
+            if holder.get(last, 0) is None:
+                del holder[last]
         return json.dumps(content, separators=(",", ":"), ensure_ascii=False)
 
     @property

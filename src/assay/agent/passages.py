@@ -45,7 +45,11 @@ def query_of(example: Example) -> str:
 
 
 def find_passages(
-    knowledge: Knowledge, examples: Sequence[Example], store: Store, owner: str
+    knowledge: Knowledge,
+    examples: Sequence[Example],
+    store: Store,
+    owner: str,
+    seen: frozenset[str] | None = None,
 ) -> list[list[Passage]]:
     """The relevant passages for each example, best first; targets are never looked at.
 
@@ -55,6 +59,7 @@ def find_passages(
 
     Args:
         owner: the project that asks; knowledge of another one is not there for it.
+        seen: labels of the documents that whoever asks may see; None: all.
 
     Raises:
         AssayError: there is no such knowledge, or it cannot be searched.
@@ -66,8 +71,11 @@ def find_passages(
             [query_of(example) for example in examples],
             k=knowledge.k,
             mode=knowledge.mode,
+            weight=knowledge.weight,
             threshold=knowledge.threshold,
+            rerank=knowledge.rerank,
             labels=None if knowledge.labels is None else frozenset(knowledge.labels),
+            seen=seen,
             snapshot=snapshot,
         )
 

@@ -17,9 +17,10 @@ from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import CommentMark, YAMLError
 from ruamel.yaml.scalarstring import LiteralScalarString
-from ruamel.yaml.tokens import AliasToken
+from ruamel.yaml.tokens import AliasToken, CommentToken
 from ruamel.yaml.util import load_yaml_guess_indent
 
 from assay.agent.agent import Agent, messages_of
@@ -271,12 +272,86 @@ def _sentence(raw: Any) -> str:
 
 
 def _put(tree: Any, path: str, value: Any) -> None:
-    *outer, last = path.split(".")
-    for part in outer:
-        inner = tree.get(part)
-        if inner is None:
-            tree[part] = inner = {}
-        if not isinstance(inner, dict):
-            raise UsageError(f"{path}: {part} holds no other settings.")
-        tree = inner
-    tree[last] = value
+    """Set a value of a tree that ruamel has read, or of a plain one."""
+    first, _, rest = path.partition(".")
+    below = _taken(tree, first)
+    there = tree.get(first)
+    if rest:
+        if there is None:
+            tree[first] = there = {}
+        if not isinstance(there, dict):
+            raise UsageError(f"{path}: {first} holds no other settings.")
+        _put(there, rest, value)
+    elif isinstance(there, CommentedMap) and isinstance(value, dict) and there and value:
+        for gone in there.keys() - value.keys():
+            del there[gone]
+        for name, inner in value.items():
+            _put(there, name, inner)
+    else:
+        tree[first] = _commentable(value) if below else value
+    if below:
+        _give(tree, first, below)
+
+
+def _taken(tree: Any, key: str) -> str:
+    """Take off the comments that stand below a section, and so above what follows it.
+
+    ruamel hangs them on the last value within the section, with which they would go.
+    """
+    section = tree.get(key)
+    if not isinstance(tree, CommentedMap) or not _is_block(section):
+        return ""
+    holder, last = _last(section)
+    slots = holder.ca.items.get(last)
+    token = slots and slots[_slot(holder)]
+    if not token:
+        return ""
+    lines = token.value.splitlines(keepends=True)
+    first = 0 if isinstance(holder[last], LiteralScalarString) else 1
+    column = tree.lc.key(key)[1]
+    for place, line in enumerate(lines[first:], start=first):
+        if line.strip() and len(line) - len(line.lstrip()) <= column:
+            while place > first and not lines[place - 1].strip():
+                place -= 1
+            token.value = "".join(lines[:place])
+            if not token.value.strip():
+                slots[_slot(holder)] = None
+            return "".join(lines[place:])
+    return ""
+
+
+def _give(tree: Any, key: str, below: str) -> None:
+    """Hang comments on the last value of what stands there now."""
+    holder, last = _last(tree[key]) if _is_block(tree[key]) else (tree, key)
+    slots = holder.ca.items.setdefault(last, [None, None, None, None])
+    token = slots[_slot(holder)]
+    before = token.value if token else ""
+    if not before and not isinstance(holder[last], LiteralScalarString):
+        before = "\n"
+    slots[_slot(holder)] = CommentToken(before + below, CommentMark(0), None)
+
+
+def _is_block(value: Any) -> bool:
+    """Whether it is a section of lines, and not `{}`, `[a, b]` or one value."""
+    return (
+        isinstance(value, CommentedMap | CommentedSeq) and bool(value) and not value.fa.flow_style()
+    )
+
+
+def _last(section: Any) -> tuple[Any, Any]:
+    """The innermost section whose value stands last, and that value's key or place."""
+    last = next(reversed(section)) if isinstance(section, dict) else len(section) - 1
+    return _last(section[last]) if _is_block(section[last]) else (section, last)
+
+
+def _slot(holder: Any) -> int:
+    """Where ruamel keeps the comment behind a value."""
+    return 2 if isinstance(holder, CommentedMap) else 0
+
+
+def _commentable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return CommentedMap({name: _commentable(inner) for name, inner in value.items()})
+    if isinstance(value, list):
+        return CommentedSeq(_commentable(inner) for inner in value)
+    return value

@@ -3,7 +3,9 @@
 In this order, so that few settings are answered by the model:
 
 1. Size of passages and mode. Where at least ten validation rows name their document, by nDCG@10 of
-   the search alone, which costs no answers; else by the answers, at the middle k.
+   the search alone, which costs no answers, so that weights of a hybrid search are tried, too; else
+   by the answers, at the middle k. Of equals the one that comes first. A cross-encoder, if there is
+   one, is tried on the winner, by nDCG@10 too.
 2. k, by the answers. A tie goes to the smaller one, which costs fewer tokens on every request.
 3. Where rows say that no document answers them: the score from which on a passage is relevant, by
    how well it tells best passages of the right document from others; taken if answers get better.
@@ -20,7 +22,7 @@ from statistics import fmean
 from assay.agent.agent import Agent, Knowledge
 from assay.agent.passages import find_passages
 from assay.candidates.building import Context
-from assay.config import Config, KnowledgeSection
+from assay.config import Config, KnowledgeSection, SearchMode
 from assay.errors import AssayError, ConfigError, DataError
 from assay.evaluate.documents import best_threshold, same_document, scores_of_search
 from assay.evaluate.measure import Measurement
@@ -85,6 +87,10 @@ def choose_search(context: Context, agent_with: AgentWith, characters: int) -> S
     """
     settings = section(context)
     ks = sorted(set(settings.ks))
+    named = [example for example in context.validation if example.document and example.liked]
+    ways: list[tuple[SearchMode, float | None]] = [(mode, None) for mode in settings.modes]
+    if "hybrid" in settings.modes and len(named) >= LEAST_NAMED:
+        ways += [("hybrid", weight) for weight in settings.weights]
     starts = [
         (words, knowledge)
         for words, base in indexed(context)
@@ -94,14 +100,14 @@ def choose_search(context: Context, agent_with: AgentWith, characters: int) -> S
                 snapshot=base.snapshot,
                 k=ks[(len(ks) - 1) // 2],
                 mode=mode,
+                weight=weight,
                 labels=None if settings.labels is None else tuple(settings.labels),
                 characters=characters,
                 abstain=settings.abstain,
             )
-            for mode in settings.modes
+            for mode, weight in ways
         )
     ]
-    named = [example for example in context.validation if example.document and example.liked]
     tried: list[tuple[str, float, bool]] = []
     if len(starts) == 1:
         start = starts[0][1]
@@ -115,18 +121,30 @@ def choose_search(context: Context, agent_with: AgentWith, characters: int) -> S
         best = max(range(len(starts)), key=lambda i: (scores[i], -i))
         start = starts[best][1]
         tried = [
-            (f"{words}{knowledge.mode}, {what}", score, i == best)
+            (f"{words}{_way(knowledge)}, {what}", score, i == best)
             for i, ((words, knowledge), score) in enumerate(zip(starts, scores, strict=True))
         ]
+    if settings.rerank is not None and len(named) >= LEAST_NAMED:
+        again = start.model_copy(update={"rerank": settings.rerank})
+        before, after = (_ndcg(context, knowledge, named) for knowledge in (start, again))
+        tried.append(
+            (f"read again by {settings.rerank}, nDCG@10 of the search", after, after > before)
+        )
+        start = again if after > before else start
     found = _choose_k(context, agent_with, start, ks)
     return _with_threshold(context, agent_with, found, tuple(tried))
+
+
+def _way(knowledge: Knowledge) -> str:
+    weighed = "" if knowledge.weight is None else f", {knowledge.weight:g} by meaning"
+    return f"{knowledge.mode}{weighed}"
 
 
 def indexed(context: Context) -> list[tuple[str, KnowledgeBase]]:
     """The project's documents in passages of each size, those of `paths` added where they are new.
 
-    Another size than the knowledge itself has is kept as knowledge of its own, `NAME.SIZE`, with
-    the same documents under the same labels.
+    Another size than the knowledge itself has is kept as knowledge of its own
+    (`KnowledgeBase.sized`), with the same documents under the same labels.
 
     Returns:
         (words for the size, knowledge), one or several.
@@ -154,7 +172,7 @@ def indexed(context: Context) -> list[tuple[str, KnowledgeBase]]:
     for size in settings.chunk_tokens:
         sized = base
         if size != base.settings.chunk_tokens:
-            sized = KnowledgeBase(context.store, context.bench.owner, f"{settings.name}.{size}")
+            sized = base.sized(size)
             sized.create()
             gone = [d.path for d in sized.documents() if d.path not in labels]
             if gone:
@@ -244,7 +262,7 @@ def _choose_k(
         best,
         agent_with(best),
         measured,
-        tuple((f"{k.mode}, k={k.k}", m.score, k.k == best.k) for k, m in results),
+        tuple((f"{_way(k)}, k={k.k}", m.score, k.k == best.k) for k, m in results),
         tuple(warnings),
     )
 
@@ -280,7 +298,7 @@ def relevance_threshold(context: Context, knowledge: Knowledge) -> float | None:
         return None
     # A threshold of a hybrid search is one of the cosine, which the search by meaning tells.
     mode = "bm25" if knowledge.mode == "bm25" else "dense"
-    first = knowledge.model_copy(update={"k": 1, "threshold": None, "mode": mode})
+    first = knowledge.model_copy(update={"k": 1, "threshold": None, "mode": mode, "rerank": None})
     found = find_passages(first, rows, context.store, context.bench.owner)
     relevant: list[float] = []
     irrelevant: list[float] = []

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from assay.agent.agent import Agent, Knowledge
-from assay.agent.passages import find_passages, query_of, with_passages
+from assay.agent.passages import find_passages, fitting, query_of, with_passages
 from assay.candidates.building import Candidate, Context, LossPoint, as_tried
 from assay.candidates.documents import choose_search, room, section
 from assay.candidates.fine_tune import train_version
@@ -22,6 +22,7 @@ from assay.chat.template import Template
 from assay.errors import ConfigError, DataError
 from assay.evaluate.documents import same_document
 from assay.example import Example
+from assay.knowledge.search import Passage
 from assay.models.load import load_tokenizer
 from assay.train.methods import sequences
 
@@ -42,7 +43,7 @@ def build(context: Context) -> Candidate:
         return context.chat_agent(knowledge=knowledge)
 
     found = choose_search(context, searching, room(context))
-    knowledge, taught = _that_fits(context, found.knowledge)
+    knowledge, taught, warnings = _that_fits(context, found.knowledge)
     version, result = train_version(taught, asked=context)
     agent = context.chat_agent(
         model=f"version:{version}", system_prompt=context.training_prompt, knowledge=knowledge
@@ -62,25 +63,35 @@ def build(context: Context) -> Candidate:
             LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points
         ),
         best_step=result.best_step,
-        warnings=found.warnings,
+        warnings=(*found.warnings, *warnings),
     )
 
 
-def _that_fits(context: Context, knowledge: Knowledge) -> tuple[Knowledge, Context]:
+def _that_fits(
+    context: Context, knowledge: Knowledge
+) -> tuple[Knowledge, Context, tuple[str, ...]]:
     """Room for passages with which no row is longer than a training takes; the rows with them.
 
+    Returns:
+        the knowledge with that room, the rows, and what a reader must know of it.
+
     Raises:
-        DataError: the rows do not fit even without passages.
+        DataError: there is no room for any passage, or the rows do not fit even without.
     """
     tokenizer, limit = load_tokenizer(context.config.model)
     template = Template.of(tokenizer)
     limit = min(limit, context.config.fine_tune.max_tokens)
+    found = [
+        find_passages(knowledge, examples, context.store, context.bench.owner)
+        for examples in (context.train, context.validation)
+    ]
     for _ in range(_MOST_TRIES):
-        train = taught_with(context, context.train, knowledge, hide=True)
-        validation = taught_with(context, context.validation, knowledge, hide=False)
+        train = taught_with(context, context.train, found[0], knowledge, hide=True)
+        validation = taught_with(context, context.validation, found[1], knowledge, hide=False)
         rows = sequences([*train, *validation], template, context.training_prompt)
         if max((len(row.ids) for row in rows), default=0) <= limit:
-            return knowledge, replace(context, train=train, validation=validation)
+            warnings = _crowded_out(context, found[0], knowledge, limit)
+            return knowledge, replace(context, train=train, validation=validation), warnings
         smaller = max(1, int(_SMALLER * knowledge.characters))
         knowledge = knowledge.model_copy(update={"characters": smaller})
     raise DataError(
@@ -89,16 +100,46 @@ def _that_fits(context: Context, knowledge: Knowledge) -> tuple[Knowledge, Conte
     )
 
 
+def _crowded_out(
+    context: Context, found: Sequence[Sequence[Passage]], knowledge: Knowledge, limit: int
+) -> tuple[str, ...]:
+    """What to say of training rows whose passages have no room.
+
+    Raises:
+        DataError: none has room for any.
+    """
+    asked = [example.with_system(context.training_prompt).prompt for example in context.train]
+    with_some = [(turns, row) for turns, row in zip(asked, found, strict=True) if row]
+    bare = sum(not fitting(turns, row, knowledge) for turns, row in with_some)
+    if bare and bare == len(with_some):
+        raise DataError(
+            f"no passage fits beside a row into the {limit} tokens that a training takes.",
+            where="assay.yaml, fine_tune.max_tokens",
+            fix="Raise it, or try smaller passages (knowledge.chunk_tokens).",
+        )
+    if not bare:
+        return ()
+    return (
+        f"{bare} of {len(with_some)} training rows have no room for a passage in the {limit} "
+        "tokens of fine_tune.max_tokens.",
+    )
+
+
 def taught_with(
-    context: Context, examples: Sequence[Example], knowledge: Knowledge, *, hide: bool
+    context: Context,
+    examples: Sequence[Example],
+    found: Sequence[Sequence[Passage]],
+    knowledge: Knowledge,
+    *,
+    hide: bool,
 ) -> tuple[Example, ...]:
     """Examples whose prompt is what the agent will be asked.
 
     Args:
+        found: the passages for each.
         hide: take its own document away from a share of the rows, chosen by what they ask.
     """
     share = section(context).distractors if hide else 0.0
-    found = find_passages(knowledge, examples, context.store, context.bench.owner)
     taught = []
     for example, passages in zip(examples, found, strict=True):
         named = example.document

@@ -28,6 +28,10 @@ def create(
     project: Annotated[
         str | None, typer.Option(help="whose things it sees; the folder's own")
     ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="it sees only documents with this label; repeatable; none: all"),
+    ] = None,
     budget: Annotated[
         float | None, typer.Option(help="USD that it may spend at providers; without: no limit")
     ] = None,
@@ -41,7 +45,13 @@ def create(
 
     workspace = Workspace(folder)
     check_budget(budget)
-    key, secret = create_key(workspace.store, project or workspace.name, name, scope or ["chat"])
+    key, secret = create_key(
+        workspace.store,
+        project or workspace.name,
+        name,
+        scope or ["chat"],
+        labels=label or None,
+    )
     if budget is not None:
         set_budget(workspace.store, key.id, budget)
         key = replace(key, budgeted=True)

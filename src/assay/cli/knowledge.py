@@ -123,22 +123,22 @@ def remove(
     json: AsJson = False,
 ) -> None:
     """Erase documents: from the index, from every earlier state, and from disk."""
-    from assay.project import knowledge
+    from assay.project import removal
+    from assay.project.workspace import open_workspace
 
-    base = knowledge.knowledge(folder, name)
+    workspace = open_workspace(folder)
     if everything == bool(documents):
         raise UsageError("it is not clear what to remove.", fix="Name documents, or give --all.")
     if everything:
-        gone = [document.path for document in base.documents()]
-        base.delete(Terminal())
-        left = 0
+        removed = removal.remove_all(workspace, name, Terminal())
     else:
-        removed = base.remove(documents or (), Terminal())
-        gone, left = list(removed.documents), removed.left
+        removed = removal.remove(workspace, name, documents or (), Terminal())
     if json:
-        as_json({"removed": gone, "left": left})
-    else:
-        print(f"{len(gone)} documents removed, {left} left.")
+        as_json({"removed": list(removed.documents), "left": removed.left})
+        return
+    print(f"{len(removed.documents)} documents removed, {removed.left} left.")
+    for document in removal.coming_back(workspace, name, removed.documents):
+        print(f"its file is still there, and the next comparison adds it again: {document}")
 
 
 @app.command()
@@ -157,6 +157,10 @@ def search(
     threshold: Annotated[
         float | None,
         typer.Option(help="the least cosine (BM25 score in bm25) of what is relevant"),
+    ] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(help="a cross-encoder that orders the best ones anew: a folder or a hub id"),
     ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="only documents with one of these labels")
@@ -177,6 +181,7 @@ def search(
         mode=cast(Mode, mode),
         weight=weight,
         threshold=threshold,
+        rerank=rerank,
         labels=frozenset(label) if label else None,
     )
     answers = [

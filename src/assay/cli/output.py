@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,7 +22,9 @@ def table(title: str | None, *columns: str, numbers: Sequence[str] = ()) -> Tabl
     """An empty table; columns named in `numbers` are set flush right."""
     made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in numbers else "left")
+        side: Literal["left", "right"] = "right" if column in numbers else "left"
+        # An id that is cut short cannot be copied.
+        made.add_column(column, justify=side, overflow="fold", no_wrap=column == "id")
     return made
 
 
@@ -245,12 +247,16 @@ def print_keys(rows: Sequence[dict[str, Any]]) -> None:
             row["id"],
             escape(row["name"]),
             escape(row["project"]),
-            ", ".join(row["scopes"]),
+            ", ".join(row["scopes"]) + escape(_only(row["labels"])),
             escape(row["hint"]),
-            row["created"],
-            row["revoked"] or "",
+            row["created"][:16].replace("T", " "),
+            (row["revoked"] or "")[:16].replace("T", " "),
         )
     console.print(made)
+
+
+def _only(labels: Sequence[str] | None) -> str:
+    return f" (only {', '.join(labels)})" if labels else ""
 
 
 def print_providers(rows: Sequence[dict[str, Any]]) -> None:

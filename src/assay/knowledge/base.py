@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -26,10 +26,11 @@ from assay.knowledge import records
 from assay.knowledge.build import Builder, Embedders, Encoder, other_vectors
 from assay.knowledge.check import Check, check
 from assay.knowledge.embed import load_embedder
-from assay.knowledge.intake import checked_labels, take_in
+from assay.knowledge.intake import Added, Removed, checked_labels, same, take_in
 from assay.knowledge.parse import kind_of
 from assay.knowledge.records import Build, Document, Failed
-from assay.knowledge.search import Mode, Passage, Search, find, passages_of
+from assay.knowledge.rerank import Reranker, load_reranker
+from assay.knowledge.search import POOL, Mode, Passage, Search, find, passages_of, reordered
 from assay.knowledge.settings import Settings
 from assay.knowledge.sources import Source, sources
 from assay.knowledge.table import IndexBrokenError, Tables, erase
@@ -45,38 +46,9 @@ def _loaded(name: str) -> Encoder:
     return load_embedder(name)
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
-    """What an addition came to.
-
-    Attributes:
-        documents: of the files given, how many are in the knowledge base now; `unchanged` of them
-            were so before.
-        passages: of these documents.
-        failed: the files that are not, each with the reason.
-    """
-
-    documents: int
-    passages: int
-    failed: tuple[Failed, ...]
-    unchanged: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
-        return {
-            "documents": self.documents,
-            "passages": self.passages,
-            "unchanged": self.unchanged,
-            "failed": [{"file": f.file, "reason": f.reason} for f in self.failed],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """What a removal came to: the names of the documents that are gone, and what is left."""
-
-    documents: tuple[str, ...]
-    left: int
+@lru_cache(maxsize=2)
+def _reranker(name: str) -> Reranker:
+    return load_reranker(name)
 
 
 class KnowledgeBase:
@@ -136,7 +108,7 @@ class KnowledgeBase:
             after = {p: d for p, d in before.items() if d.location not in moved}
             for document in given:
                 known = before.get(document.path)
-                if known is None or not _same(known, document):
+                if known is None or not same(known, document):
                     known = document
                 after[document.path] = known
             unchanged = sum(before.get(d.path) is after[d.path] for d in given)
@@ -150,8 +122,8 @@ class KnowledgeBase:
     def remove(self, documents: Iterable[str], progress: Progress = SILENT) -> Removed:
         """Erase documents, named as `documents` names them, or all below a folder.
 
-        After it their text is nowhere in the state: not in vectors, BM25 or cached texts, and no
-        earlier state that held them is kept.
+        After it their text is nowhere in the state: not in vectors, BM25 or cached texts, not in
+        passages of other sizes (`sized`), and no earlier state that held them is kept.
 
         Raises:
             NotFoundError: there is no such knowledge base or document; nothing was removed.
@@ -172,6 +144,8 @@ class KnowledgeBase:
                         fix="`assay knowledge list` names them.",
                     )
                 gone |= matched
+            for copy in self._copies():  # first: killed before it is through, it is asked again
+                copy.remove([d.path for d in copy.documents() if d.path in gone], progress)
             left = [d for path, d in there.items() if path not in gone]
             if len(left) < len(there):
                 erased = [there[path] for path in sorted(gone) if path in there]
@@ -188,9 +162,19 @@ class KnowledgeBase:
         """
         base = records.base_id(self._store, self.owner, self.name)
         with self._locked(base, progress):
+            for copy in self._copies():
+                copy.delete(progress)
             records.forget_base(self._store, base)
             records.scrub(self._store)
             erase(self._folder(base))
+
+    def sized(self, tokens: int) -> KnowledgeBase:
+        """The same documents in passages of another size, as knowledge of its own.
+
+        What it holds is its maker's to add; what is removed here is removed there.
+        """
+        name = f"{self.name}.{tokens}"
+        return KnowledgeBase(self._store, self.owner, name, embedders=self._embedders)
 
     def check(self, progress: Progress = SILENT) -> Check:
         """Compare it with the files it was made of, and read all of its index.
@@ -252,7 +236,9 @@ class KnowledgeBase:
         mode: Mode = "hybrid",
         weight: float | None = None,
         threshold: float | None = None,
+        rerank: str | None = None,
         labels: frozenset[str] | None = None,
+        seen: frozenset[str] | None = None,
         snapshot: str | None = None,
     ) -> list[list[Passage]]:
         """The passages of each query, best first; an empty list says that nothing is relevant.
@@ -261,42 +247,22 @@ class KnowledgeBase:
             k: how many at most.
             weight: of the vectors in mode hybrid, 0 to 1; None fuses by ranks.
             threshold: the least BM25 score in mode bm25, else the least cosine.
+            rerank: a cross-encoder that orders the best ones anew; its scores are then theirs.
             labels: whose documents are looked at: those with at least one of them, chosen before
                 ranking; None is all.
+            seen: labels of whoever asks: documents with none of them are not there for them.
             snapshot: an earlier state; None is the present one.
 
         Raises:
             NotFoundError: there is no such knowledge base, or the snapshot is no longer kept.
             StateError: the embedder is another than the one the vectors are of.
         """
-        search = Search(k, mode, weight, threshold, labels)
-        base = records.base_id(self._store, self.owner, self.name)
-        for attempt in range(_TRIES):
-            build = (
-                records.present(self._store, base)
-                if snapshot is None
-                else records.kept(self._store, base, snapshot)
-            )
-            if build.table is None:
-                return [[] for _ in queries]
-            vectors = None if mode == "bm25" else self._encoded(build, queries)
-            try:
-                table = self._table(base, build.table)
-                return [
-                    find(table, query, None if vectors is None else vectors[number], search)
-                    if query.strip()
-                    else []
-                    for number, query in enumerate(queries)
-                ]
-            except (IndexBrokenError, RuntimeError, OSError, ValueError) as error:
-                # Removed under our hands? Then another build has taken its place.
-                self._opened.pop(build.table, None)
-                last = attempt == _TRIES - 1
-                if last or self._still(base, build, snapshot):
-                    if isinstance(error, IndexBrokenError):
-                        raise
-                    raise self._tables(base).broken(build.table, error) from None
-        raise AssertionError("unreachable")
+        search = Search(k, mode, weight, threshold, labels, seen)
+        if rerank is None:
+            return self._find(queries, search, snapshot)
+        found = self._find(queries, replace(search, k=max(POOL, k)), snapshot)
+        reread = _reranker(rerank).scores
+        return [reordered(q, row, reread)[:k] for q, row in zip(queries, found, strict=True)]
 
     def rebuild(self, settings: Settings | None = None, progress: Progress = SILENT) -> Build:
         """Cut, embed and index all documents anew, with other settings or after damage.
@@ -340,17 +306,53 @@ class KnowledgeBase:
     def _present(self) -> Build:
         return records.present(self._store, records.base_id(self._store, self.owner, self.name))
 
-    def _still(self, base: str, build: Build, snapshot: str | None) -> bool:
-        if snapshot is not None:
-            return records.kept(self._store, base, snapshot) == build
-        return records.present(self._store, base) == build
+    def _copies(self) -> Iterator[KnowledgeBase]:
+        """Those of `sized` that are there."""
+        for name in records.names(self._store, self.owner):
+            tokens = name.removeprefix(f"{self.name}.")
+            if tokens != name and tokens.isdecimal():
+                copy = self.sized(int(tokens))
+                if copy.name == name and copy.settings.chunk_tokens == int(tokens):
+                    yield copy
+
+    def _find(
+        self, queries: Sequence[str], search: Search, snapshot: str | None
+    ) -> list[list[Passage]]:
+        base = records.base_id(self._store, self.owner, self.name)
+        for attempt in range(_TRIES):
+            build = self._state(base, snapshot)
+            if build.table is None:
+                return [[] for _ in queries]
+            vectors = None if search.mode == "bm25" else self._encoded(build, queries)
+            try:
+                table = self._table(base, build.table)
+                return [
+                    find(table, query, None if vectors is None else vectors[number], search)
+                    if query.strip()
+                    else []
+                    for number, query in enumerate(queries)
+                ]
+            except (IndexBrokenError, RuntimeError, OSError, ValueError) as error:
+                # Removed under our hands? Then another build has taken its place.
+                self._opened.pop(build.table, None)
+                last = attempt == _TRIES - 1
+                if last or self._state(base, snapshot) == build:
+                    if isinstance(error, IndexBrokenError):
+                        raise
+                    raise self._tables(base).broken(build.table, error) from None
+        raise AssertionError("unreachable")
+
+    def _state(self, base: str, snapshot: str | None) -> Build:
+        if snapshot is None:
+            return records.present(self._store, base)
+        return records.kept(self._store, base, snapshot)
 
     def _same_settings(self, present: Build, asked: Settings | None) -> Settings:
         if present.key is None:
             return asked or Settings()
         if asked is not None and asked != present.settings:
             raise StateError(
-                f"{self.name} was made with {_said(present.settings)}, not with {_said(asked)}.",
+                f"{self.name} was made with {present.settings}, not with {asked}.",
                 fix="`assay knowledge rebuild` makes all of it anew with other settings.",
             )
         return present.settings
@@ -391,14 +393,3 @@ class KnowledgeBase:
             yield Builder(self._store, base, folder)
         finally:
             lock.release()
-
-
-def _same(before: Document, after: Document) -> bool:
-    return replace(after, passages=before.passages, added_at=before.added_at) == before
-
-
-def _said(settings: Settings) -> str:
-    return (
-        f"the embedder {settings.embedder}, passages of {settings.chunk_tokens} tokens and "
-        f"{settings.language} words"
-    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from assay.errors import UsageError
 from assay.knowledge.parse import Limits, Parser, UnreadableError, kind_of, load
@@ -12,6 +14,40 @@ from assay.knowledge.sources import Source
 from assay.knowledge.texts import Texts
 from assay.progress import Progress
 from assay.store.tables import now
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What an addition came to.
+
+    Attributes:
+        documents: of the files given, how many are in the knowledge base now; `unchanged` of them
+            were so before.
+        passages: of these documents.
+        failed: the files that are not, each with the reason.
+    """
+
+    documents: int
+    passages: int
+    failed: tuple[Failed, ...]
+    unchanged: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "documents": self.documents,
+            "passages": self.passages,
+            "unchanged": self.unchanged,
+            "failed": [{"file": f.file, "reason": f.reason} for f in self.failed],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What a removal came to: the names of the documents that are gone, and what is left."""
+
+    documents: tuple[str, ...]
+    left: int
 
 
 def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
@@ -76,3 +112,8 @@ def take_in(
                 failed.append(Failed(source.document, str(error)))
             task.advance()
     return documents, failed
+
+
+def same(before: Document, after: Document) -> bool:
+    """Whether nothing of a document has changed that a search could show."""
+    return replace(after, passages=before.passages, added_at=before.added_at) == before

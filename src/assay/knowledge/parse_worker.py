@@ -100,10 +100,9 @@ class Reader:
         """The text of a document; a list without text where there is none."""
         if kind in ARCHIVES:
             check_archive(data, self._limits)
-        found: Pages
         if kind == "eml":
             mail = BytesParser(policy=policy.default).parsebytes(data)
-            found = [(None, "\n\n".join(self._mail(mail, depth)))]
+            found: Pages = [(None, "\n\n".join(self._mail(mail, depth)))]
         elif kind in _READERS:
             found = _READERS[kind](data)
         else:
@@ -159,8 +158,7 @@ def check_archive(data: bytes, limits: dict[str, int]) -> None:
         members = archive.infolist()
         if len(members) > limits["entries"]:
             raise UnreadableError(f"it is an archive of more than {limits['entries']} files.")
-        total = 0
-        most = min(limits["unpacked"], max(limits["free"], limits["ratio"] * len(data)))
+        total, most = 0, min(limits["unpacked"], max(limits["free"], limits["ratio"] * len(data)))
         for member in members:
             if member.flag_bits & 1:
                 raise UnreadableError("it is protected by a password.")
@@ -225,9 +223,8 @@ def _pptx(data: bytes) -> Pages:
     found: Pages = []
     for number, slide in enumerate(Presentation(io.BytesIO(data)).slides, start=1):
         title = slide.shapes.title
-        parts = (
-            [f"# {title.text_frame.text}"] if title is not None and title.text_frame.text else []
-        )
+        named = title is not None and title.text_frame.text
+        parts = [f"# {named}"] if named else []
         parts += _shapes(slide.shapes, title)
         if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
             parts.append(slide.notes_slide.notes_text_frame.text)
@@ -254,9 +251,8 @@ def _xlsx(data: bytes) -> Pages:
     book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
     found: Pages = []
     for number, sheet in enumerate(book.worksheets, start=1):
-        rows = (
-            ["" if v is None else str(v) for v in row] for row in sheet.iter_rows(values_only=True)
-        )
+        values = sheet.iter_rows(values_only=True)
+        rows = (["" if v is None else str(v) for v in row] for row in values)
         lines = "\n".join(_records(rows))
         found.append((number, f"# {sheet.title}\n\n{lines}" if lines else ""))
     return found
@@ -344,13 +340,12 @@ def seal() -> bool:
     arch, numbers = _DENIED[platform.machine()]
     load, equal, above, give = 0x20, 0x15, 0x35, 0x06
     allow, refuse = 0x7FFF0000, 0x00050001  # ERRNO with EPERM
-    end = len(numbers) + 2  # lines from the check of x32 to the refusal
     program = [
         (load, 0, 0, 4),
         (equal, 1, 0, arch),
         (give, 0, 0, refuse),
         (load, 0, 0, 0),
-        (above, end - 1, 0, 0x40000000),  # the x32 calls of x86
+        (above, len(numbers) + 1, 0, 0x40000000),  # the x32 calls of x86 are refused
         *((equal, len(numbers) - place, 0, number) for place, number in enumerate(numbers)),
         (give, 0, 0, allow),
         (give, 0, 0, refuse),
@@ -365,10 +360,9 @@ def seal() -> bool:
 
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: end with the parent
-    given = Filter(len(program), code)
     return bool(
         libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
-        and libc.prctl(22, 2, ctypes.byref(given), 0, 0) == 0  # PR_SET_SECCOMP
+        and libc.prctl(22, 2, ctypes.byref(Filter(len(program), code)), 0, 0) == 0  # PR_SET_SECCOMP
     )
 
 
@@ -378,10 +372,10 @@ def _no_network(event: str, _: object) -> None:
 
 
 def _unpack() -> None:
-    """Let kreuzberg put the library that reads PDFs where it looks for it, unless it is there.
+    """Let kreuzberg put the library that reads PDFs below TMPDIR, where it looks for it.
 
-    It does so at its first PDF, into the temporary folder, which a bound process cannot. In a
-    process that ends: the threads that it starts would not be sealed.
+    It does so at its first PDF, which a process that may write nothing cannot; and in a process
+    that ends, since threads that it starts before the seal would stay free.
     """
     if child := os.fork():
         os.waitpid(child, 0)

@@ -141,12 +141,8 @@ def make_base(store: Store, owner: str, name: str) -> str:
 def names(store: Store, owner: str) -> list[str]:
     """Of all knowledge bases of an owner, sorted."""
     with store.session() as session:
-        found = session.scalars(
-            select(KnowledgeBaseRow.name)
-            .where(KnowledgeBaseRow.owner == owner)
-            .order_by(KnowledgeBaseRow.name)
-        )
-        return list(found)
+        asked = select(KnowledgeBaseRow.name).where(KnowledgeBaseRow.owner == owner)
+        return list(session.scalars(asked.order_by(KnowledgeBaseRow.name)))
 
 
 def present(store: Store, base: str) -> Build:
@@ -225,8 +221,8 @@ def swap(
     """
     moment = now()
     with store.session() as session:
-        if without and store.engine.dialect.name == "sqlite":
-            session.execute(text("PRAGMA secure_delete=ON"))  # what is deleted is overwritten
+        if without:
+            overwrite(session)
         row = session.get_one(KnowledgeBaseRow, base)
         if build.key is None:
             made = KnowledgeBuildRow(
@@ -308,8 +304,7 @@ def contents_of(store: Store, base: str) -> set[str]:
 def forget_base(store: Store, base: str) -> None:
     """Remove every row of a knowledge base."""
     with store.session() as session:
-        if store.engine.dialect.name == "sqlite":
-            session.execute(text("PRAGMA secure_delete=ON"))
+        overwrite(session)
         builds = session.scalars(
             select(KnowledgeBuildRow.key).where(KnowledgeBuildRow.base == base)
         ).all()
@@ -333,8 +328,7 @@ def note_failures(store: Store, base: str, failed: Iterable[Failed], mended: Ite
     """Remember what failed, and forget what was mended or removed."""
     by_path = {f.file: f.reason for f in failed}
     with store.session() as session:
-        if store.engine.dialect.name == "sqlite":
-            session.execute(text("PRAGMA secure_delete=ON"))
+        overwrite(session)
         for path in {*mended, *by_path}:
             session.execute(
                 delete(KnowledgeFailureRow).where(
@@ -345,6 +339,12 @@ def note_failures(store: Store, base: str, failed: Iterable[Failed], mended: Ite
             KnowledgeFailureRow(base=base, path=path, reason=reason)
             for path, reason in by_path.items()
         )
+
+
+def overwrite(session: Session) -> None:
+    """Let what this session deletes or changes leave nothing behind in SQLite's file."""
+    if session.get_bind().dialect.name == "sqlite":
+        session.execute(text("PRAGMA secure_delete=ON"))
 
 
 def scrub(store: Store) -> None:

@@ -3,12 +3,14 @@
 Both lists are fused by their ranks (reciprocal rank fusion, Cormack, Clarke and Büttcher 2009,
 SIGIR), or by a weighted mean of their scores, each as a share of what is possible: the cosine, and
 the BM25 score over the best one for this query (Bruch, Gai and Ingber 2023, TOIS 42:20). Which is
-best depends on the documents: fusion hurts where one list is weak.
+best depends on the documents: fusion hurts where one list is weak. A cross-encoder may read the
+best ones again, beside the question (Nogueira and Cho 2019, arXiv:1901.04085).
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -19,8 +21,10 @@ from assay.knowledge.embed import Vectors
 Mode = Literal["bm25", "dense", "hybrid"]
 RRF_CONSTANT = 60
 POOL = 50
-"""So many passages, at least, come from each list to be fused."""
+"""So many passages, at least, come from each list to be fused, or are ordered anew."""
 MOST = 1000
+Reread = Callable[[str, Sequence[str]], Sequence[float]]
+"""How well each text answers a query (`assay.knowledge.rerank.Reranker.scores`)."""
 COLUMNS = ["id", "document", "page", "heading", "indexed", "start"]
 
 
@@ -32,7 +36,8 @@ class Passage:
         document: what the document is called: the path its file was added by.
         page: from 1; None where the format has no pages.
         heading: the headings above it, outermost first, joined by " > ".
-        score: by the mode of the search: BM25 score, cosine, or fused; larger is better.
+        score: by the mode of the search: BM25 score, cosine, or fused, or the cross-encoder's;
+            larger is better.
         id: of the passage, the same as long as the document's content is.
     """
 
@@ -57,6 +62,7 @@ class Search:
         weight: of the vectors in a hybrid search, 0 to 1; None fuses by ranks.
         threshold: passages below it are left out: a BM25 score in mode bm25, else a cosine.
         labels: only passages of documents with one of these; None is all.
+        seen: the labels of whoever asks: only what is in a document with one of these, too.
     """
 
     k: int
@@ -64,6 +70,7 @@ class Search:
     weight: float | None = None
     threshold: float | None = None
     labels: frozenset[str] | None = None
+    seen: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
@@ -91,16 +98,16 @@ def find(table: Any, query: str, vector: Vectors | None, search: Search) -> list
     Args:
         vector: [dimension], of length 1; None in mode bm25.
     """
-    if search.labels is not None and not search.labels:
+    if any(labels is not None and not labels for labels in (search.labels, search.seen)):
         return []
     deep = search.k if search.mode != "hybrid" else max(POOL, 3 * search.k)
     found: dict[str, _Found] = {}
     if search.mode != "dense":
         rows = _by_words(table, query, deep, search)
-        scores, cosines = rows["_score"].to_numpy(), _cosines(rows, vector)
+        bm25, cosines = rows["_score"].to_numpy(), _cosines(rows, vector)
         for place, id in enumerate(rows["id"].to_pylist()):
             fused = 1 / (RRF_CONSTANT + place + 1)
-            found[id] = _Found(rows, place, float(scores[place]), float(cosines[place]), fused)
+            found[id] = _Found(rows, place, float(bm25[place]), float(cosines[place]), fused)
     if vector is not None:
         rows = _by_meaning(table, vector, deep, search)
         cosines = 1 - rows["_distance"].to_numpy()
@@ -109,15 +116,22 @@ def find(table: Any, query: str, vector: Vectors | None, search: Search) -> list
             one.cosine = float(cosines[place])
             one.fused += 1 / (RRF_CONSTANT + place + 1)
     if search.mode == "hybrid" and search.weight is not None:
-        best = max((one.bm25 for one in found.values()), default=0.0) or 1.0
+        highest = max((one.bm25 for one in found.values()), default=0.0) or 1.0
         for one in found.values():
-            meaning, words = max(one.cosine, 0.0), one.bm25 / best
+            meaning, words = max(one.cosine, 0.0), one.bm25 / highest
             one.fused = search.weight * meaning + (1 - search.weight) * words
     scored = [
         (_score(one, search.mode), id, one) for id, one in found.items() if _relevant(one, search)
     ]
     scored.sort(key=lambda candidate: (-candidate[0], candidate[1]))
     return [_passage(one, score) for score, _, one in scored[: search.k]]
+
+
+def reordered(query: str, found: Sequence[Passage], reread: Reread) -> list[Passage]:
+    """Passages in the order of a cross-encoder, whose scores are then theirs."""
+    scores = reread(query, ["\n".join(filter(None, (p.heading, p.text))) for p in found])
+    again = [replace(p, score=score) for p, score in zip(found, scores, strict=True)]
+    return sorted(again, key=lambda passage: -passage.score)
 
 
 def passages_of(table: Any, document: str) -> list[Passage]:
@@ -142,12 +156,13 @@ def _by_meaning(table: Any, vector: Vectors, k: int, search: Search) -> Any:
 
 def _limited(asked: Any, k: int, search: Search) -> Any:
     """The first k rows, as an Arrow table."""
-    if search.labels is not None:  # before ranking: k passages that may be seen
-        asked = asked.where(_allowed(search.labels), prefilter=True)
+    allowed = [_has_any(labels) for labels in (search.labels, search.seen) if labels is not None]
+    if allowed:  # before ranking: k passages that may be seen
+        asked = asked.where(" AND ".join(allowed), prefilter=True)
     return asked.limit(k).to_arrow()
 
 
-def _allowed(labels: frozenset[str]) -> str:
+def _has_any(labels: frozenset[str]) -> str:
     quoted = ", ".join("'" + label.replace("'", "''") + "'" for label in sorted(labels))
     return f"array_has_any(labels, [{quoted}])"
 

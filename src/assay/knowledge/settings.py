@@ -41,3 +41,9 @@ class Settings:
             )
         if self.chunk_tokens < 1:
             raise UsageError(f"passages of {self.chunk_tokens} tokens hold nothing.")
+
+    def __str__(self) -> str:
+        return (
+            f"the embedder {self.embedder}, passages of {self.chunk_tokens} tokens and "
+            f"{self.language} words"
+        )

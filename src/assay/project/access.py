@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 
 from assay.agent.versions import user
 from assay.errors import NotFoundError, UsageError
+from assay.knowledge.intake import checked_labels
 from assay.store.audit import audit
 from assay.store.store import Store
 from assay.store.tables import ApiKeyRow, BudgetRow, now
@@ -20,6 +21,8 @@ from assay.store.tables import ApiKeyRow, BudgetRow, now
 Scope = Literal["admin", "chat", "files", "fine_tuning", "releases", "knowledge", "traces"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 """What a key may be good for; `admin` is good for everything in its project."""
+BY_LABEL: frozenset[str] = frozenset({"chat", "knowledge"})
+"""What a key can be good for that sees only documents with some labels: the rest shows more."""
 _PREFIX = "assay-"
 
 
@@ -30,6 +33,7 @@ class ApiKey:
     Attributes:
         hint: its last characters, to tell keys apart.
         revoked: when it ceased to be good, or None.
+        labels: of the documents that it sees; None: all of the project's.
         budgeted: what it may spend at providers is limited.
     """
 
@@ -40,35 +44,52 @@ class ApiKey:
     scopes: tuple[str, ...]
     created: datetime
     revoked: datetime | None
+    labels: tuple[str, ...] | None = None
     budgeted: bool = False
 
 
 def create_key(
-    store: Store, project: str, name: str, scopes: Sequence[str], who: str | None = None
+    store: Store,
+    project: str,
+    name: str,
+    scopes: Sequence[str],
+    who: str | None = None,
+    *,
+    labels: Sequence[str] | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key; returns what is known of it and the secret, which cannot be had again.
 
+    Args:
+        labels: it sees only documents with one of these; None: all of the project's.
+
     Raises:
-        UsageError: no scope, or one that does not exist.
+        UsageError: no scope, one that does not exist, or one that shows more than the labels say.
     """
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
         what = f"there is no scope {unknown[0]!r}." if unknown else "a key needs a scope."
         raise UsageError(what, fix=f"Use some of: {', '.join(SCOPES)}.")
+    if labels is not None and (more := sorted(set(scopes) - BY_LABEL)):
+        raise UsageError(
+            f"a key with the scope {more[0]!r} sees more than documents with some labels.",
+            fix=f"With labels use {' and '.join(sorted(BY_LABEL))}.",
+        )
     secret = _PREFIX + secrets.token_urlsafe(32)
     row = ApiKeyRow(
         id=f"key_{secrets.token_hex(8)}",
         project=project,
         name=name,
-        hash=_hash(secret),
+        hash=secret_hash(secret),
         hint=secret[-4:],
         scopes=sorted(set(scopes)),
+        labels=None if labels is None else list(checked_labels(labels)),
     )
     with store.session() as session:
         session.add(row)
         session.flush()
         made = _key(row)
-    audit(store, project, who or local_user(), "key.create", made.id, {"scopes": row.scopes})
+    details = {"scopes": row.scopes} | ({} if labels is None else {"labels": row.labels})
+    audit(store, project, who or local_user(), "key.create", made.id, details)
     return made, secret
 
 
@@ -82,7 +103,9 @@ def first_key(store: Store, project: str) -> str | None:
 
 def find_key(store: Store, secret: str) -> ApiKey | None:
     """The key with this secret, unless it was revoked."""
-    query = select(ApiKeyRow).where(ApiKeyRow.hash == _hash(secret), ApiKeyRow.revoked.is_(None))
+    query = select(ApiKeyRow).where(
+        ApiKeyRow.hash == secret_hash(secret), ApiKeyRow.revoked.is_(None)
+    )
     with store.session() as session:
         row = session.scalar(query)
         if row is None:
@@ -126,8 +149,9 @@ def local_user() -> str:
     return f"cli:{user()}"
 
 
-def _hash(secret: str) -> str:
-    # A secret of 256 random bits cannot be guessed from its hash; no slow hash is needed.
+def secret_hash(secret: str) -> str:
+    """What is kept of a secret of 256 random bits, which cannot be guessed from it: no slow hash
+    is needed."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -140,4 +164,5 @@ def _key(row: ApiKeyRow) -> ApiKey:
         scopes=tuple(row.scopes),
         created=row.created,
         revoked=row.revoked,
+        labels=None if row.labels is None else tuple(row.labels),
     )

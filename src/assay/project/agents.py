@@ -25,6 +25,7 @@ from assay.config import REMOTE
 from assay.errors import AssayError, ModelError, UsageError
 from assay.knowledge.base import KnowledgeBase
 from assay.models.lineage import differing
+from assay.models.pull import check_name
 from assay.project.workspace import Workspace
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -172,13 +173,14 @@ def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], o
     if agent.knowledge is not None:
         base = KnowledgeBase(workspace.store, workspace.name, agent.knowledge.name)
         looks.append(("knowledge.name", base.documents))
+        if (rerank := agent.knowledge.rerank) is not None:
+            looks.append(("knowledge.rerank", lambda: check_name(rerank)))
     if agent.constrained:
         looks.append(("constrained", lambda: _check_form(agent)))
     return looks
 
 
 def _check_model(workspace: Workspace, agent: Agent) -> None:
-    from assay.models.pull import check_name
     from assay.models.versions import find_version
 
     scheme, _, name = agent.model.partition(":")

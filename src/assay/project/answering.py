@@ -16,8 +16,9 @@ from assay.agent.routing import Step, Sure, paths
 from assay.agent.runtime import assemble
 from assay.chat.template import ToolsError
 from assay.chat.tool_text import in_words
-from assay.errors import UsageError
+from assay.errors import AssayError, UsageError
 from assay.example import Example, Message, ToolCall
+from assay.generate.engine import Request
 from assay.generate.serving import End, Piece, Sampling, ServingEngine
 from assay.project.served import Served
 from assay.store.store import Store
@@ -122,6 +123,7 @@ def ask(
     wishes: Wishes,
     store: Store,
     project: str = "",
+    seen: frozenset[str] | None = None,
 ) -> tuple[Asked, ...]:
     """The request that `served` makes of a conversation; of a route, every call it may take.
 
@@ -130,6 +132,7 @@ def ask(
 
     Args:
         project: that asks; an agent looks only into its documents.
+        seen: labels of those that the client's key sees; None: all.
 
     Raises:
         UsageError: the client wants another form of answer than the agent enforces.
@@ -142,23 +145,21 @@ def ask(
     [path] = paths(served.agent, [example], store)
     routed = served.agent.route is not None
     return tuple(
-        _asked(served.name, step, example, wishes, store, project, routed) for step in path
+        _asked(
+            served.name,
+            step,
+            assemble(step.agent, [example], store, project, seen)[0],
+            wishes,
+            routed,
+        )
+        for step in path
     )
 
 
-def _asked(
-    name: str,
-    step: Step,
-    example: Example,
-    wishes: Wishes,
-    store: Store,
-    project: str,
-    routed: bool,
-) -> Asked:
+def _asked(name: str, step: Step, made: Request, wishes: Wishes, routed: bool) -> Asked:
     sampling = sampling_of(wishes)
-    [made] = assemble(step.agent, [example], store, project)
     if made.schema is not None or made.choices is not None:
-        if wishes.schema is not None or wishes.json_object or example.tools:
+        if wishes.schema is not None or wishes.json_object or made.tools:
             raise UsageError(
                 f"{name} enforces the form of its answers; a request cannot ask for "
                 "another form or bring tools."
@@ -254,7 +255,7 @@ class Routed(Iterator[Piece | End]):
             self.asked = asked
             self._now = Answer(partial(self._find, asked.model), asked)
             held: list[Piece] = []
-            for item in self._now:
+            for item in self._heard(self._now, spent):
                 if isinstance(item, Piece):
                     if asked.sure is None:
                         yield item
@@ -269,6 +270,14 @@ class Routed(Iterator[Piece | End]):
                 break
             else:  # it broke off; who reads finds that there is no end
                 return
+
+    def _heard(self, answer: Answer, spent: End) -> Iterator[Piece | End]:
+        """A call's items; when it fails, those before it were paid all the same."""
+        try:
+            yield from answer
+        except AssayError as error:
+            error.charged |= any(end.model is not None for end in spent.each)
+            raise
 
 
 def _together(before: End, end: End, agent: str) -> End:

@@ -17,11 +17,13 @@ from pathlib import Path
 
 from assay.errors import UsageError
 from assay.knowledge import records
-from assay.knowledge.base import Added, KnowledgeBase
+from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.intake import Added
 from assay.knowledge.parse import kind_of
 from assay.knowledge.search import Mode, Passage
 from assay.knowledge.sources import Source
 from assay.progress import SILENT, Progress
+from assay.project import removal
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 from assay.store.files import replacing
@@ -109,7 +111,7 @@ def remove(workspace: Workspace, name: str, document: str) -> None:
     of = base(workspace, name)
     folder = _folder(workspace, name).resolve()
     brought = [Path(d.location) for d in of.documents() if d.path == document]
-    of.remove([document])
+    removal.remove(workspace, name, [document])
     for file in brought:
         if file.resolve().parent == folder:
             file.unlink(missing_ok=True)

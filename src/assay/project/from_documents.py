@@ -18,7 +18,8 @@ from assay.agent.versions import AgentVersion, save_agent
 from assay.candidates.documents import room_for
 from assay.config import CONFIG_FILE, STARTER_MODEL, config_schema, read_config
 from assay.errors import DataError, UsageError
-from assay.knowledge.base import Added, KnowledgeBase
+from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.intake import Added
 from assay.knowledge.sources import Source, sources
 from assay.progress import SILENT, Progress
 from assay.project.init import (

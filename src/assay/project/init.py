@@ -82,7 +82,7 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
         raise UsageError("--input and --output go together.", fix="Give both.")
     columns = _columns(choices)
     detected = detect(choices.data, columns)
-    columns = columns or _with_group(detected.columns, choices)
+    columns = columns or _with_choices(detected.columns, choices)
     if columns is None and detected.format in TABULAR:
         raise DataError(
             f"which of its columns are what? It has: {', '.join(detected.fields)}.",
@@ -158,10 +158,12 @@ def _columns(choices: Choices) -> Columns | None:
     )
 
 
-def _with_group(columns: Columns | None, choices: Choices) -> Columns | None:
-    if columns is None or choices.group is None:
-        return columns
-    return columns.model_copy(update={"group": choices.group})
+def _with_choices(columns: Columns | None, choices: Choices) -> Columns | None:
+    """Columns that were found out, with those that were named beside them."""
+    named = {"id": choices.id, "group": choices.group, "document": choices.document}
+    if columns is None:
+        return None
+    return columns.model_copy(update={part: name for part, name in named.items() if name})
 
 
 def write_project(folder: Path, drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> None:

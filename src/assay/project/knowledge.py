@@ -8,7 +8,8 @@ from pathlib import Path
 
 from assay.errors import UsageError
 from assay.knowledge import records
-from assay.knowledge.base import Added, KnowledgeBase
+from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.intake import Added
 from assay.knowledge.records import Build
 from assay.knowledge.settings import Settings
 from assay.progress import Progress

@@ -10,16 +10,18 @@ project's data file, and every approval after that is added to it, until the hol
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from assay.data.drafting import drafted
 from assay.errors import NotFoundError, StateError, UsageError
+from assay.knowledge.records import overwrite
 from assay.store.files import write_atomic_lines
+from assay.store.store import Store
 from assay.store.tables import DraftedQuestionRow, now
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def draft_questions(project: Project, texts: Iterable[tuple[str, str]]) -> int:
                 )
             ).tuples()
         )
-        number = _count(session, _owner(project))
+        number = _last(session, _owner(project))
         for document, text in texts:
             for count, found in enumerate(drafted(text)):
                 if count == MOST_A_DOCUMENT:
@@ -236,7 +238,7 @@ def add(
     with project.store.session() as session:
         row = DraftedQuestionRow(
             project=_owner(project),
-            id=_id(_count(session, _owner(project)) + 1),
+            id=_id(_last(session, _owner(project)) + 1),
             question=question.strip(),
             answer=ABSTAIN if answer is None else answer.strip(),
             document=document,
@@ -249,6 +251,25 @@ def add(
         added = _question(row)
     _write(project)
     return added
+
+
+def forget_all_but(store: Store, owner: str, documents: Collection[str]) -> None:
+    """Erase what was drafted from other documents than these.
+
+    Approved questions stay, since they are the project's examples; the sentence that they were
+    drafted from goes.
+    """
+    drafted_from = (
+        DraftedQuestionRow.project == owner,
+        DraftedQuestionRow.document.not_in(documents),
+        DraftedQuestionRow.passage != "",
+    )
+    with store.session() as session:
+        overwrite(session)
+        session.execute(
+            delete(DraftedQuestionRow).where(*drafted_from, DraftedQuestionRow.state != "approved")
+        )
+        session.execute(update(DraftedQuestionRow).where(*drafted_from).values(passage=""))
 
 
 def _check_open(project: Project) -> None:
@@ -294,9 +315,10 @@ def _row(session: Session, owner: str, id: str) -> DraftedQuestionRow:
     return row
 
 
-def _count(session: Session, owner: str) -> int:
-    asked = select(func.count()).where(DraftedQuestionRow.project == owner)
-    return session.scalar(asked) or 0
+def _last(session: Session, owner: str) -> int:
+    """The highest number that was given."""
+    ids = session.scalars(select(DraftedQuestionRow.id).where(DraftedQuestionRow.project == owner))
+    return max((int(id.removeprefix("q")) for id in ids), default=0)
 
 
 def _id(number: int) -> str:

@@ -15,59 +15,26 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import delete, select, update
 
 from assay.errors import NotFoundError, UsageError
 from assay.jobs import indexing
-from assay.knowledge import records
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.search import Passage
+from assay.project import removal
+from assay.project.vector_store_files import StoreFile, files_of
 from assay.project.workspace import Workspace
 from assay.store import stored_files
 from assay.store.audit import audit
 from assay.store.store import Store
 from assay.store.tables import (
-    JobRow,
     KnowledgeBaseRow,
     VectorStoreFileRow,
     VectorStoreRow,
     now,
 )
-
-Status = Literal["in_progress", "completed", "cancelled", "failed"]
-_STATUS: dict[str, Status] = {
-    "succeeded": "completed",
-    "failed": "failed",
-    "cancelled": "cancelled",
-}
-"""Of a file by its job's; every other one is still under way."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoreFile:
-    """A document of a vector store.
-
-    Attributes:
-        id: of the client's file; of a document that no client brought, its name.
-        bytes: of the file.
-        error: why it failed, else None.
-    """
-
-    id: str
-    store: str
-    document: str
-    status: Status
-    bytes: int
-    created: datetime
-    error: str | None
-    attributes: dict[str, Any]
-
-    @property
-    def filename(self) -> str:
-        """Without the id before it."""
-        return self.document.removeprefix(f"{self.id}/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +84,10 @@ def create(
     return get(workspace, project, id)
 
 
-def vector_stores(workspace: Workspace, project: str) -> list[VectorStore]:
-    """All of the project, oldest first."""
+def vector_stores(
+    workspace: Workspace, project: str, seen: frozenset[str] | None = None
+) -> list[VectorStore]:
+    """All of the project, oldest first; `seen` as in `get`."""
     with workspace.store.session() as session:
         names = session.scalars(
             select(KnowledgeBaseRow.name)
@@ -130,11 +99,16 @@ def vector_stores(workspace: Workspace, project: str) -> list[VectorStore]:
             .where(KnowledgeBaseRow.owner == project)
             .order_by(KnowledgeBaseRow.created, VectorStoreRow.key, KnowledgeBaseRow.id)
         ).all()
-    return [get(workspace, project, name) for name in names]
+    return [get(workspace, project, name, seen) for name in names]
 
 
-def get(workspace: Workspace, project: str, id: str) -> VectorStore:
+def get(
+    workspace: Workspace, project: str, id: str, seen: frozenset[str] | None = None
+) -> VectorStore:
     """One with its files.
+
+    Args:
+        seen: labels of whoever asks: only documents with one of them are told of; None: all.
 
     Raises:
         NotFoundError: the project has none of that id.
@@ -153,7 +127,8 @@ def get(workspace: Workspace, project: str, id: str) -> VectorStore:
             raise NotFoundError(f"no such vector store: {id}")
         created = base.created
         facts = (id, {}, None) if row is None else (row.name, dict(row.notes), row.active)
-    return VectorStore(id, facts[0], facts[1], created, facts[2], tuple(_files(store, project, id)))
+    files = tuple(files_of(store, project, id, seen))
+    return VectorStore(id, facts[0], facts[1], created, facts[2], files)
 
 
 def change(
@@ -197,7 +172,7 @@ def remove(workspace: Workspace, project: str, id: str, who: str) -> None:
             session.execute(
                 delete(table.class_).where(table == id, table.class_.project == project)
             )
-    KnowledgeBase(store, project, id).delete()
+    removal.remove_all(workspace, id, owner=project)
     audit(store, project, who, "vector_store.delete", id)
 
 
@@ -224,13 +199,15 @@ def add_file(
     return get_file(workspace, project, id, file)
 
 
-def get_file(workspace: Workspace, project: str, id: str, file: str) -> StoreFile:
-    """A file of a vector store.
+def get_file(
+    workspace: Workspace, project: str, id: str, file: str, seen: frozenset[str] | None = None
+) -> StoreFile:
+    """A file of a vector store; `seen` as in `get`.
 
     Raises:
         NotFoundError: there is no such vector store, or no such file in it.
     """
-    for one in get(workspace, project, id).files:
+    for one in get(workspace, project, id, seen).files:
         if one.id == file:
             return one
     raise NotFoundError(f"no such file in {id}: {file}")
@@ -267,7 +244,7 @@ def remove_file(workspace: Workspace, project: str, id: str, file: str, who: str
     with store.session() as session:
         session.execute(delete(VectorStoreFileRow).where(*_is(project, id, file)))
     with suppress(NotFoundError):  # it may have failed, or not be read yet
-        KnowledgeBase(store, project, id).remove([found.document])
+        removal.remove(workspace, id, [found.document], owner=project)
     audit(store, project, who, "vector_store.file.delete", f"{id} {file}")
 
 
@@ -293,6 +270,7 @@ def search(
     k: int,
     threshold: float | None = None,
     keep: Callable[[Mapping[str, Any]], bool] | None = None,
+    seen: frozenset[str] | None = None,
 ) -> list[Hit]:
     """The best passages for any of the queries, each once, best first.
 
@@ -300,19 +278,20 @@ def search(
         threshold: the least likeness of meaning (cosine); None: all.
         keep: which files are looked at, by their attributes, before anything is ranked; of the
             clients' files only, since other documents have none. None: all documents.
+        seen: as in `get`.
 
     Raises:
         NotFoundError: the project has none of that id.
     """
     store = workspace.store
-    files = {file.document: file for file in get(workspace, project, id).files}
+    files = {file.document: file for file in get(workspace, project, id, seen).files}
     labels = None
     if keep is not None:
         rows = {document: file for document, file in files.items() if file.id != document}
         labels = frozenset(file.id for file in rows.values() if keep(file.attributes))
     best: dict[str, Passage] = {}
     found = KnowledgeBase(store, project, id).search(
-        list(queries), k=k, threshold=threshold, labels=labels
+        list(queries), k=k, threshold=threshold, labels=labels, seen=seen
     )
     for passage in (passage for one in found for passage in one):
         if passage.id not in best or passage.score > best[passage.id].score:
@@ -322,57 +301,19 @@ def search(
     return [Hit(p, files[p.document]) for p in ranked[:k] if p.document in files]
 
 
-def text_of(workspace: Workspace, project: str, id: str, file: str) -> list[str]:
-    """The text that was read from a file, page by page.
+def text_of(
+    workspace: Workspace, project: str, id: str, file: str, seen: frozenset[str] | None = None
+) -> list[str]:
+    """The text that was read from a file, page by page; `seen` as in `get`.
 
     Raises:
         NotFoundError: there is no such file in it.
         UsageError: it was not read, or not yet.
     """
-    found = get_file(workspace, project, id, file)
+    found = get_file(workspace, project, id, file, seen)
     if found.status != "completed":
         raise UsageError(f"the file {file} has no text: it is {found.status}.")
     return KnowledgeBase(workspace.store, project, id).pages(found.document)
-
-
-def _files(store: Store, project: str, id: str) -> list[StoreFile]:
-    """Documents by when they came; those that clients brought with their state."""
-    base = records.base_id(store, project, id)
-    documents = {d.path: d for d in records.documents_of(store, records.present(store, base))}
-    query = (
-        select(VectorStoreFileRow, JobRow)
-        .join(JobRow, JobRow.id == VectorStoreFileRow.job, isouter=True)
-        .where(VectorStoreFileRow.project == project, VectorStoreFileRow.store == id)
-        .order_by(VectorStoreFileRow.key)
-    )
-    found = []
-    with store.session() as session:
-        for row, job in session.execute(query):
-            documents.pop(row.document, None)
-            found.append(_file(row, job))
-    found += [
-        StoreFile(d.path, id, d.path, "completed", d.bytes, d.added_at, None, {})
-        for d in documents.values()
-    ]
-    return sorted(found, key=lambda file: file.created)
-
-
-def _file(row: VectorStoreFileRow, job: JobRow | None) -> StoreFile:
-    status: Status = "failed" if job is None else _STATUS.get(job.status, "in_progress")
-    error = None if job is None else job.error
-    if job is not None and job.result is not None:
-        error = job.result["failed"].get(row.file)
-        status = "failed" if error else status
-    return StoreFile(
-        row.file,
-        row.store,
-        row.document,
-        status,
-        row.bytes,
-        row.created,
-        error if status == "failed" else None,
-        dict(row.attributes),
-    )
 
 
 def _row(store: Store, project: str, id: str) -> int:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from assay.agent.providers import Providers
-from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Costs, Vllm
+from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Costs, Provider, Vllm
 from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.generate.fallback import order
@@ -75,7 +75,7 @@ class Workspace:
         self.gate = Lock()
         self._training, self._look_again = False, 0.0
         self._embedders: dict[str, Embedder] = {}
-        self._lock = Lock()
+        self._loading, self._lock = Lock(), Lock()
         self._opened: dict[tuple[int, int], Project] = {}
 
     @property
@@ -152,17 +152,22 @@ class Workspace:
         Raises:
             ModelError: it cannot be loaded.
         """
-        with self._lock:
+        with self._loading:  # for seconds, in which nobody waits for the configuration
             if name not in self._embedders:
                 self._embedders[name] = load_embedder(name)
             return self._embedders[name]
 
     def engines(self) -> ServingEngines:
-        """The engines that answer here."""
+        """The engines that answer here.
+
+        Raises:
+            ConfigError: a model falls back to itself.
+        """
         from assay.agent.serving import AgentEngines
 
-        fallback = self.config.fallback if self.config is not None else {}
-        return AgentEngines(self.store, self._language(), self.providers, fallback)
+        for model in self.config.fallback if self.config is not None else ():
+            self.chain(model)
+        return AgentEngines(self.store, self._language(), self.providers, self.chain)
 
     def _language(self) -> ServingEngines:
         vllm = self._vllm if self.config is None else self.config.vllm
@@ -197,8 +202,10 @@ class Workspace:
     @cached_property
     def providers(self) -> Providers:
         """Providers of the folder's own project, and their keys."""
-        described = self.config.providers if self.config is not None else {}
-        return Providers(described, self.store, self.name)
+        return Providers(self._described, self.store, self.name)
+
+    def _described(self) -> Mapping[str, Provider]:
+        return self.config.providers if self.config is not None else {}
 
     @cached_property
     def usage(self) -> UsageLog:

@@ -42,12 +42,14 @@ class Caller:
     Attributes:
         project: what it may see and change; everything else answers 404.
         budgeted: what it may spend at providers is limited.
+        labels: of the documents that it sees; None: all of the project's.
     """
 
     key_id: str
     project: str
     scopes: tuple[str, ...]
     budgeted: bool = False
+    labels: frozenset[str] | None = None
 
     def may(self, scope: str) -> bool:
         """Whether the key is good for this."""
@@ -135,7 +137,8 @@ class Gate:
         key = await anyio.to_thread.run_sync(find_key, self.workspace.store, secret)
         if key is None:
             raise _unknown(secret)
-        caller = Caller(key.id, key.project, key.scopes, key.budgeted)
+        labels = None if key.labels is None else frozenset(key.labels)
+        caller = Caller(key.id, key.project, key.scopes, key.budgeted, labels)
         self._good[secret] = (caller, time.monotonic() + REMEMBERED_S)
         return caller
 

@@ -141,7 +141,7 @@ class Exchange:
         except BaseException as error:
             # The only answer failed before its first token, and nobody asks money for it.
             free = self._first is None and len(self.choices) == 1
-            if free and isinstance(error, AssayError) and not getattr(error, "charged", False):
+            if free and isinstance(error, AssayError) and not error.charged:
                 self._settle(0.0)
             self.close()
             raise
@@ -284,7 +284,7 @@ async def converse(
         served = resolve(workspace, model, caller.project, caller.key_id)
         if wishes.schema is not None:
             _check(wishes.schema, form)
-        path = ask(served, messages, tools, wishes, workspace.store, caller.project)
+        path = ask(served, messages, tools, wishes, workspace.store, caller.project, caller.labels)
         chains = [workspace.chain(asked.model) for asked in path]
         if not caller.budgeted or not any(is_remote(name) for chain in chains for name in chain):
             return served, path, None

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from assay.project.access import ApiKey, Scope, create_key, list_keys, revoke_key
 from assay.serve.auth import Caller, authenticated
+from assay.serve.errors import ApiError
 from assay.serve.route import JsonRoute, Strict
 from assay.store.audit import entries
 from assay.store.store import Store
@@ -24,6 +25,10 @@ class CreateKey(Strict):
 
     name: Annotated[str, Field(min_length=1, max_length=200, description="what it is for")]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=20)]
+    labels: Annotated[
+        list[str] | None,
+        Field(min_length=1, max_length=100, description="it sees only documents with one of them"),
+    ] = None
 
     @field_validator("name")
     @classmethod
@@ -35,9 +40,21 @@ class CreateKey(Strict):
 
 @router.post("/v1/keys")
 def create(request: Request, body: CreateKey, caller: _Admin) -> dict[str, Any]:
-    """Make a key; `key` is shown this once."""
+    """Make a key; `key` is shown this once. A key with a budget makes none: it would have none."""
+    if caller.budgeted:
+        raise ApiError(
+            403,
+            "This key has a budget, and a key made here would have none.",
+            "permission_error",
+            "insufficient_permissions",
+        )
     made, secret = create_key(
-        _store(request), caller.project, body.name, body.scopes, caller.key_id
+        _store(request),
+        caller.project,
+        body.name,
+        body.scopes,
+        caller.key_id,
+        labels=body.labels,
     )
     return {**_wire(made), "key": secret}
 
@@ -84,6 +101,7 @@ def _wire(key: ApiKey) -> dict[str, Any]:
         "name": key.name,
         "hint": key.hint,
         "scopes": list(key.scopes),
+        "labels": None if key.labels is None else list(key.labels),
         "created_at": int(key.created.timestamp()),
         "revoked_at": int(key.revoked.timestamp()) if key.revoked else None,
     }

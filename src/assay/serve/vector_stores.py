@@ -9,11 +9,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 
 from assay.project import vector_stores as project
-from assay.project.vector_stores import Hit, StoreFile, VectorStore
+from assay.project.vector_store_files import StoreFile
+from assay.project.vector_stores import Hit, VectorStore
 from assay.project.workspace import Workspace
 from assay.serve.attributes import Filter, matcher
 from assay.serve.auth import Caller, authenticated
-from assay.serve.errors import not_found
+from assay.serve.errors import ApiError, not_found
 from assay.serve.files import page
 from assay.serve.route import JsonRoute, Strict
 
@@ -24,6 +25,25 @@ MOST_QUERIES = 10
 LONGEST_QUERY = 4096
 
 _Owner = Annotated[Caller, Depends(authenticated("knowledge"))]
+
+
+async def _changing(caller: _Owner) -> Caller:
+    """The caller, if it sees all that it would change.
+
+    Raises:
+        ApiError: 403 with a key that sees only documents with some labels.
+    """
+    if caller.labels is not None:
+        raise ApiError(
+            403,
+            "This key sees only documents with some labels, and changes none.",
+            "permission_error",
+            "insufficient_permissions",
+        )
+    return caller
+
+
+_Changer = Annotated[Caller, Depends(_changing)]
 _Limit = Annotated[int, Query(ge=1, le=100)]
 _Mark = Annotated[str | None, Query(max_length=1100)]
 _Order = Literal["asc", "desc"]
@@ -100,7 +120,7 @@ class Search(Strict):
 
 
 @router.post("/v1/vector_stores")
-def create(request: Request, body: Create, caller: _Owner) -> dict[str, Any]:
+def create(request: Request, body: Create, caller: _Changer) -> dict[str, Any]:
     """Make one; its files are read by a worker."""
     made = project.create(
         _workspace(request),
@@ -123,18 +143,18 @@ def list_(
     before: _Mark = None,
 ) -> dict[str, Any]:
     """Those of the project."""
-    found = project.vector_stores(_workspace(request), caller.project)
+    found = project.vector_stores(_workspace(request), caller.project, caller.labels)
     return _page(found, as_wire, lambda one: one.id, limit, order, after, before)
 
 
 @router.get("/v1/vector_stores/{id}")
 def retrieve(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
     """One as it stands."""
-    return as_wire(project.get(_workspace(request), caller.project, id))
+    return as_wire(project.get(_workspace(request), caller.project, id, caller.labels))
 
 
 @router.post("/v1/vector_stores/{id}")
-def change(request: Request, id: str, body: Change, caller: _Owner) -> dict[str, Any]:
+def change(request: Request, id: str, body: Change, caller: _Changer) -> dict[str, Any]:
     """Another name, other metadata."""
     changed = project.change(
         _workspace(request), caller.project, id, name=body.name, metadata=body.metadata
@@ -143,7 +163,7 @@ def change(request: Request, id: str, body: Change, caller: _Owner) -> dict[str,
 
 
 @router.delete("/v1/vector_stores/{id}")
-def delete(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+def delete(request: Request, id: str, caller: _Changer) -> dict[str, Any]:
     """Erase it. The files stay."""
     project.remove(_workspace(request), caller.project, id, caller.key_id)
     return {"id": id, "object": "vector_store.deleted", "deleted": True}
@@ -162,6 +182,7 @@ def search(request: Request, id: str, body: Search, caller: _Owner) -> dict[str,
         k=body.max_num_results,
         threshold=ranking.score_threshold or None,
         keep=None if body.filters is None else matcher(body.filters),
+        seen=caller.labels,
     )
     return {
         "object": "vector_store.search_results.page",
@@ -173,7 +194,7 @@ def search(request: Request, id: str, body: Search, caller: _Owner) -> dict[str,
 
 
 @router.post("/v1/vector_stores/{id}/files")
-def add_file(request: Request, id: str, body: AddFile, caller: _Owner) -> dict[str, Any]:
+def add_file(request: Request, id: str, body: AddFile, caller: _Changer) -> dict[str, Any]:
     """Let a worker read a file into it."""
     added = project.add_file(
         _workspace(request), caller.project, id, body.file_id, body.attributes, caller.key_id
@@ -193,7 +214,7 @@ def list_files(
     filter: Literal["in_progress", "completed", "failed", "cancelled"] | None = None,
 ) -> dict[str, Any]:
     """Its files."""
-    files = project.get(_workspace(request), caller.project, id).files
+    files = project.get(_workspace(request), caller.project, id, caller.labels).files
     kept = [file for file in files if filter is None or file.status == filter]
     return _page(kept, file_as_wire, lambda one: one.id, limit, order, after, before)
 
@@ -202,7 +223,7 @@ def list_files(
 @router.get("/v1/vector_stores/{id}/files/{file:path}/content")
 def file_content(request: Request, id: str, file: str, caller: _Owner) -> dict[str, Any]:
     """The text that was read from it."""
-    texts = project.text_of(_workspace(request), caller.project, id, file)
+    texts = project.text_of(_workspace(request), caller.project, id, file, caller.labels)
     return {
         "object": "vector_store.file_content.page",
         "data": [{"type": "text", "text": text} for text in texts],
@@ -214,12 +235,13 @@ def file_content(request: Request, id: str, file: str, caller: _Owner) -> dict[s
 @router.get("/v1/vector_stores/{id}/files/{file:path}")
 def retrieve_file(request: Request, id: str, file: str, caller: _Owner) -> dict[str, Any]:
     """One file as it stands."""
-    return file_as_wire(project.get_file(_workspace(request), caller.project, id, file))
+    found = project.get_file(_workspace(request), caller.project, id, file, caller.labels)
+    return file_as_wire(found)
 
 
 @router.post("/v1/vector_stores/{id}/files/{file:path}")
 def change_file(
-    request: Request, id: str, file: str, body: ChangeFile, caller: _Owner
+    request: Request, id: str, file: str, body: ChangeFile, caller: _Changer
 ) -> dict[str, Any]:
     """Other attributes."""
     changed = project.change_file(
@@ -229,7 +251,7 @@ def change_file(
 
 
 @router.delete("/v1/vector_stores/{id}/files/{file:path}")
-def delete_file(request: Request, id: str, file: str, caller: _Owner) -> dict[str, Any]:
+def delete_file(request: Request, id: str, file: str, caller: _Changer) -> dict[str, Any]:
     """Erase its passages. The file stays."""
     project.remove_file(_workspace(request), caller.project, id, file, caller.key_id)
     return {"id": file, "object": "vector_store.file.deleted", "deleted": True}

@@ -159,7 +159,7 @@ class ApiKeyRow(Table):
     """A key of the HTTP API; of the secret only its hash is kept.
 
     `scopes` is a list of `admin`, `chat`, `files`, `fine_tuning`, `releases`, `knowledge` and
-    `traces`.
+    `traces`. `labels`, where there are any, are those of the documents that it sees.
     """
 
     __tablename__ = "api_keys"
@@ -170,6 +170,7 @@ class ApiKeyRow(Table):
     hash: Mapped[str] = mapped_column(String(64), unique=True)
     hint: Mapped[str] = mapped_column(String(20))
     scopes: Mapped[list[str]] = mapped_column(JSON)
+    labels: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True), nullable=True)
     created: Mapped[datetime] = mapped_column(Moment, default=now)
     revoked: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
 

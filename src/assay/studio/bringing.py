@@ -12,7 +12,7 @@ from nicegui import background_tasks, events, ui
 from nicegui.elements.mixins.text_element import TextElement
 
 from assay.errors import AssayError
-from assay.knowledge.base import Added
+from assay.knowledge.intake import Added
 from assay.knowledge.sources import Source
 from assay.progress import Progress
 from assay.project import documents

@@ -93,7 +93,9 @@ async def build(visit: Visit) -> None:
         with shown:
             await _agent(visit, name, models, reopen)
 
-    await reopen()
+    with shown:
+        waiting("Reading the agent")
+    ui.timer(0.05, reopen, once=True)  # the editor is large; the page is there before it
 
 
 def _choose(visit: Visit, found: list[AgentVersion], models: list[str], name: str) -> None:

@@ -1,0 +1,85 @@
+"""Documents that are to be gone are gone from all that a project has made of them.
+
+removed = remove(workspace, "documents", ["knowledge/returns.md"])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from assay.errors import NotFoundError
+from assay.knowledge import records
+from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.intake import Removed
+from assay.progress import SILENT, Progress
+from assay.project import questions
+from assay.project.workspace import Workspace
+
+
+def remove(
+    workspace: Workspace,
+    name: str,
+    documents: Sequence[str],
+    progress: Progress = SILENT,
+    *,
+    owner: str | None = None,
+) -> Removed:
+    """Erase documents of a knowledge base, and questions that were drafted from them.
+
+    Args:
+        owner: whose knowledge base it is; None: the folder's project.
+
+    Raises:
+        NotFoundError: as `KnowledgeBase.remove`.
+    """
+    owner = owner or workspace.name
+    base = KnowledgeBase(workspace.store, owner, name)
+    with _without_drafts(workspace, owner, base):
+        return base.remove(documents, progress)
+
+
+def remove_all(
+    workspace: Workspace, name: str, progress: Progress = SILENT, *, owner: str | None = None
+) -> Removed:
+    """Erase a whole knowledge base.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
+    owner = owner or workspace.name
+    base = KnowledgeBase(workspace.store, owner, name)
+    with _without_drafts(workspace, owner, base):
+        gone = tuple(document.path for document in base.documents())
+        base.delete(progress)
+    return Removed(gone, 0)
+
+
+def coming_back(workspace: Workspace, name: str, gone: Sequence[str]) -> list[str]:
+    """Of the documents that were removed, those that the next comparison would add again."""
+    section = None if workspace.config is None else workspace.config.knowledge
+    if section is None or section.name != name:
+        return []
+    folders = [(workspace.root / path).resolve() for path in section.paths]
+    return [
+        document
+        for document in gone
+        for file in [(workspace.root / document).resolve()]
+        if file.is_file() and any(file.is_relative_to(folder) for folder in folders)
+    ]
+
+
+@contextmanager
+def _without_drafts(workspace: Workspace, owner: str, base: KnowledgeBase) -> Iterator[None]:
+    """Erase drafts whose document is not there (any more), those a killed removal left too."""
+    try:
+        yield
+    finally:
+        section = None if workspace.config is None else workspace.config.knowledge
+        if section is not None and (owner, base.name) == (workspace.name, section.name):
+            try:
+                left = [document.path for document in base.documents()]
+            except NotFoundError:
+                left = []
+            questions.forget_all_but(workspace.store, owner, left)
+            records.scrub(workspace.store)
