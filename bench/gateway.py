@@ -4,7 +4,8 @@
 
 One worker each, one client that asks one request after the other over one connection, in
 alternating rounds so that other work on the machine weighs on all alike. Both check a key; Assay
-also writes its usage log and looks after traces, LiteLLM runs without a database. The provider is a
+also holds the key to a budget, writes its usage log and looks after traces, LiteLLM runs without a
+database. The provider is a
 server of a few lines that answers at once, whole or in ten pieces. Added is the median at the
 client minus the median of asking the provider itself; beside it stands the processor time that a
 gateway takes for one request, which other work on the machine blurs less.
@@ -145,6 +146,7 @@ def process(
 def ours(folder: Path, port: int) -> str:
     """Set up Assay's state; returns a key."""
     from assay.project.access import create_key
+    from assay.project.spending import set_budget
     from assay.project.workspace import Workspace
 
     workspace = Workspace(folder)
@@ -154,7 +156,9 @@ def ours(folder: Path, port: int) -> str:
         "prices": {"mock": {"input": 1.0, "output": 1.0}},
     }
     workspace.providers.add("mock", settings, "sk-mock")
-    return create_key(workspace.store, workspace.name, "bench", ["chat"])[1]
+    key, secret = create_key(workspace.store, workspace.name, "bench", ["chat"])
+    set_budget(workspace.store, key.id, 1000.0)
+    return secret
 
 
 class Client:

@@ -10,9 +10,13 @@ class AssayError(Exception):
         what: what was wrong, as a sentence.
         where: file, line, field or setting it was found in.
         fix: what to do next.
+
+    Attributes:
+        charged: a provider may have taken money before it went wrong.
     """
 
     exit_code = 1
+    charged = False
 
     def __init__(self, what: str, *, where: str | None = None, fix: str | None = None) -> None:
         self.what, self.where, self.fix = what, where, fix

@@ -34,3 +34,11 @@ def test_what_is_not_known_is_none_and_never_0() -> None:
         assert cost_usd(LISTED, "gpt-4.1-mini", *counts) is None
     assert cost_usd(OWN, "half", 10, 10) is None
     assert cost_usd(OWN, "half", 10, 0) == pytest.approx(10 / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "usd"), [(150_000, 1.25), (199_500, 1.25), (200_000, 1.25), (200_001, 2.5)]
+)
+def test_a_long_prompt_is_dearer_from_where_the_list_says(tokens: int, usd: float) -> None:
+    provider = Provider(base_url="https://generativelanguage.googleapis.com/v1beta/openai")
+    assert cost_usd(provider, "gemini-2.5-pro", tokens, 0) == pytest.approx(tokens * usd / 1e6)

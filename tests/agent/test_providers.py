@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from assay.agent.providers import Providers
+from assay.store.secrets import SecretError
 from assay.store.store import Store
 
 
@@ -17,3 +20,23 @@ def test_what_one_adds_or_removes_all_see_at_once(tmp_path: Path) -> None:
     assert all_.by("bob")["far"].origin == "https://far.example.com:443"
     ann.remove("far")
     assert list(all_) == []
+
+
+def test_a_remembered_key_goes_to_no_other_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_MASTER_KEY_FILE", str(tmp_path / "master.key"))
+    first = {"base_url": "https://first.example.com/v1"}
+    second = {"base_url": "https://second.example.com/v1"}
+    here, other = (Providers({}, Store(tmp_path / "state"), "p") for _ in range(2))
+    here.add("far", first, "sk-of-the-first")
+    before = other["far"]
+    assert other.key("far") == "sk-of-the-first"
+    here.add("far", second, None)  # another process moves it
+    other._added[0] = (0.0, {})  # the address is looked up again; the key is still remembered
+    with pytest.raises(SecretError, match="was given for https://first"):
+        other.key("far")
+    # Who still speaks to the first address is given no key of the second.
+    here.add("far", None, "sk-of-the-second")
+    with pytest.raises(SecretError, match="was given for https://second"):
+        Providers({}, other.store, "p").key("far", before)

@@ -189,7 +189,8 @@ def test_a_cascade_goes_on_where_the_cheap_one_is_not_sure(store: Store) -> None
     def ask(step: Step, places: list[int]) -> list[Answer]:
         asked.append((step.agent.model, places))
         if step.agent.model == "strong":
-            return [Answer(f"strong {p}", "stop", 30, 3) for p in places]
+            told = {"cached_tokens": 4, "reasoning_tokens": 1}
+            return [Answer(f"strong {p}", "stop", 30, 3, **told) for p in places]  # type: ignore[arg-type]
         return [
             Answer("", "error", error="out") if p == 3 else Answer(f"{p}", "stop", 10, 2, cheap[p])
             for p in places
@@ -203,6 +204,8 @@ def test_a_cascade_goes_on_where_the_cheap_one_is_not_sure(store: Store) -> None
     assert (found[0].answer.prompt_tokens, found[0].answer.completion_tokens) == (10, 2)
     # Both calls are paid.
     assert (found[1].answer.prompt_tokens, found[1].answer.completion_tokens) == (40, 5)
+    # What one of them does not tell is unknown of both.
+    assert (found[1].answer.cached_tokens, found[1].answer.reasoning_tokens) == (None, None)
     assert [len(one.asked) for one in found] == [1, 2, 2, 1]
 
 

@@ -12,8 +12,15 @@ import pytest
 from assay.errors import ConfigError, ModelError, UsageError
 from assay.example import Message
 from assay.generate.fallback import Fallback, order
-from assay.generate.remote import RemoteError
-from assay.generate.serving import End, Piece, Sampling
+from assay.generate.remote_serving import RemoteError
+from assay.generate.serving import (
+    End,
+    Piece,
+    PromptTooLongError,
+    RequestRefusedError,
+    Sampling,
+    SetUpError,
+)
 
 ASKED = [Message("user", "hi")]
 
@@ -112,7 +119,7 @@ def test_what_a_client_did_wrong_is_told_at_once_and_what_is_missing_here_is_not
     with pytest.raises(UsageError):
         said(chain(a=a, b=b))
     assert b.asked == 0
-    a = Says([ConfigError("no key")])
+    a = Says([SetUpError("far", ConfigError("no key"))])
     assert said(chain(a=a, b=b)) == "b"
     assert a.asked == 1
 
@@ -149,3 +156,34 @@ def test_orders_are_followed_through_and_rings_are_refused() -> None:
     for ring in ({"a": ["a"]}, {"a": ["b"], "b": ["c"], "c": ["a"]}):
         with pytest.raises(ConfigError, match="falls back to itself: a → "):
             order("a", ring)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        PromptTooLongError("too long"),
+        RequestRefusedError("HTTP 400: no such field"),
+        ConfigError("no closed lists"),
+    ],
+)
+def test_a_request_that_one_cannot_take_is_handed_on_and_nobody_else_is(refused: Exception) -> None:
+    a, b = Says([refused], ["a"]), Says(["b"])
+    fallback = chain(a=a, b=b)
+    assert said(fallback) == "b"
+    assert a.asked == 1
+    # Nothing is wrong with the model: the next request goes to it.
+    assert said(fallback) == "a"
+
+
+def test_nothing_is_asked_once_nobody_waits_for_a_model_that_loads_slowly() -> None:
+    slow, b, loaded = Says(["late"]), Says(["b"]), threading.Event()
+
+    def load() -> Says:
+        loaded.wait(5)
+        return slow
+
+    fallback = Fallback({"slow": load, "b": lambda: b}, retries=0, first_token_s=0.1)
+    assert said(fallback) == "b"
+    loaded.set()
+    time.sleep(0.2)
+    assert slow.asked == 0

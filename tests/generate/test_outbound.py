@@ -21,7 +21,8 @@ from tests.generate.provider import Reply, Served, said, serving
 
 from assay.config import Provider
 from assay.errors import ConfigError
-from assay.generate.outbound import Outbound, WireError, allowed
+from assay.generate.addresses import allowed
+from assay.generate.outbound import Outbound, WireError
 
 
 def asked(provider: Provider, within_s: float = 5.0) -> bytes:
@@ -56,7 +57,23 @@ INSIDE = [
     "192.168.1.1",
     "100.64.0.1",
     "[fd00::1]",
+    "192.0.0.192",  # a cloud's metadata, in a network that some versions of Python call global
+    "[64:ff9b:1::7f00:1]",  # NAT64 inside a network
+    "[fec0::1]",
+    "[3fff::1]",
+    "[5f00::1]",
 ]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["169.254.169.254", "fd00:ec2::254", "fd20:ce::254", "192.0.0.192", "100.100.100.200"],
+)
+def test_where_clouds_keep_their_metadata_is_never_spoken_to(address: str) -> None:
+    everything = [ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")]
+    for private in (True, everything):
+        for public in (True, False):
+            assert not allowed(address, private=private, public=public)
 
 
 @pytest.mark.parametrize("host", INSIDE)

@@ -19,8 +19,9 @@ from tests.generate.provider import KEY, Reply, refused, said, serving
 from assay.config import Config, Provider
 from assay.errors import AssayError, ConfigError
 from assay.evaluate.run import run
+from assay.generate.addresses import allowed
 from assay.generate.engine import Answer, AnswerToken
-from assay.generate.outbound import allowed, read_key
+from assay.generate.outbound import read_key
 from assay.generate.remote import RemoteEngine, split_reference
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3}

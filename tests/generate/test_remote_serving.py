@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from tests.generate.provider import (
 
 from assay.errors import ModelError, UsageError
 from assay.example import Message, ToolCall
-from assay.generate.remote import RemoteServing
+from assay.generate.remote_serving import RemoteServing
 from assay.generate.serving import BusyError, End, Piece, Sampling
 
 ASKED = [Message("user", "hi")]
@@ -332,3 +333,76 @@ def test_anthropics_protocol_odd(events: tuple[dict[str, Any], ...], reason: str
         pytest.raises(ModelError, match=reason),
     ):
         heard(served, protocol="anthropic", retries=0)
+
+
+def _token(text: str, probability: float) -> dict[str, Any]:
+    return {"token": text, "logprob": math.log(probability), "bytes": list(text.encode())}
+
+
+@pytest.mark.parametrize(
+    ("reply", "sure"),
+    [
+        (
+            streamed(
+                delta("a", choice={"logprobs": {"content": [_token("a", 0.5)]}}),
+                delta("b", choice={"logprobs": {"content": [_token("b", 0.5)]}}),
+                delta(finish="stop"),
+            ),
+            (math.log(0.25), 2),
+        ),
+        (
+            streamed(
+                delta("a", choice={"logprobs": {"content": [_token("a", 0.5)]}}),
+                delta("b"),  # a part that nothing is told of
+                delta(finish="stop"),
+            ),
+            (None, None),
+        ),
+        (GOOD, (None, None)),
+        (
+            said("ab", logprobs={"content": [_token("a", 0.5), _token("b", 0.5)]}),
+            (math.log(0.25), 2),  # it cannot stream
+        ),
+        (said("ab"), (None, None)),
+    ],
+    ids=["told", "in part", "untold", "whole", "whole, untold"],
+)
+def test_how_sure_an_answer_is_comes_with_its_end(
+    reply: Reply, sure: tuple[float | None, int | None]
+) -> None:
+    with serving(lambda *_: reply) as served:
+        *pieces, end = engine(served).chat(ASKED, (), Sampling(confidence=True))
+    assert served.asked[0]["logprobs"] is True
+    assert served.asked[0]["top_logprobs"] == 0
+    # What was not asked for is not told.
+    assert all(isinstance(piece, Piece) and piece.token is None for piece in pieces)
+    assert isinstance(end, End)
+    assert (end.logprob, end.scored_tokens) == (
+        pytest.approx(sure[0]) if sure[0] else None,
+        sure[1],
+    )
+
+
+def test_a_secret_in_a_header_is_not_repeated_by_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_TOKEN", "tok-7f3e9a1c-in-a-header")
+
+    def rule(*_: Any) -> Reply:
+        return refused(400, f"no access for {served.heads[-1]['x-gateway']}")
+
+    with serving(rule) as served, pytest.raises(ModelError) as caught:
+        heard(served, headers={"X-Gateway": "Bearer ${GATEWAY_TOKEN}"}, retries=0)
+    assert "tok-7f3e9a1c" not in str(caught.value)
+    assert "no access for" in str(caught.value)
+
+
+def test_a_value_that_is_out_of_range_costs_nobody_else_the_parameter() -> None:
+    def rule(body: dict[str, Any], _: int) -> Reply:
+        if body.get("temperature", 0) > 1:
+            return refused(400, "Invalid temperature: it must be between 0 and 1.")
+        return GOOD
+
+    with serving(rule) as served:
+        far = engine(served)
+        for temperature in (1.5, 0.5):
+            list(far.chat(ASKED, (), Sampling(temperature=temperature)))
+    assert [body.get("temperature") for body in served.asked] == [1.5, None, 0.5]

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import ValidationError
 from tests.generate.test_serving_local import ASKED, LETTERS, _evaluated, _text, _version
@@ -20,8 +21,15 @@ from assay.chat.template import Template
 from assay.config import Vllm
 from assay.errors import ConfigError, ModelError
 from assay.generate.local import LocalEngine
-from assay.generate.serving import BusyError, End, Piece, PromptTooLongError, Sampling
-from assay.generate.vllm import VllmServing
+from assay.generate.serving import (
+    BusyError,
+    End,
+    Piece,
+    PromptTooLongError,
+    RequestRefusedError,
+    Sampling,
+)
+from assay.generate.vllm import VllmServing, _refusal
 from assay.models.load import load
 from assay.models.tuned import load_tuned
 from assay.models.versions import load_version
@@ -141,9 +149,16 @@ def test_the_protocol_of_serving_engines(fake: FakeVllm, engines: VllmServing) -
             assert len(piece.top) == count
         if count:
             assert pieces[0].token == pieces[0].top[0]  # type: ignore[union-attr]
-    assert end == End("length", len(engine.template.prompt(ASKED)), 2)
+    # How much of the prompt was reused is not told, and then not known.
+    assert end == End("length", len(engine.template.prompt(ASKED)), 2, cached_tokens=None)
+    *pieces, end = engine.chat(ASKED, (), Sampling(max_new_tokens=2, confidence=True))
+    assert all(isinstance(piece, Piece) and piece.token is None for piece in pieces)
+    assert isinstance(end, End)
+    *told, _ = engine.chat(ASKED, (), Sampling(max_new_tokens=2, logprobs=0))
+    sure = [piece.token.logprob for piece in told if isinstance(piece, Piece) and piece.token]
+    assert (end.logprob, end.scored_tokens) == (pytest.approx(sum(sure)), 2)
     *_, end = engine.complete([70] * 390, LONG)
-    assert end == End("length", 390, 10)
+    assert end == End("length", 390, 10, cached_tokens=None)
     with pytest.raises(PromptTooLongError):
         next(iter(engine.complete([70] * 400, LONG)))
     with pytest.raises(ModelError, match="empty"):
@@ -189,6 +204,21 @@ def test_what_goes_wrong_at_the_server_is_said(fake: FakeVllm, engines: VllmServ
         _text(few)
     first.close()  # type: ignore[attr-defined]
     assert _text(few) == _text(engine)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "kind"),
+    [
+        (400, "maximum context length is 400 tokens", PromptTooLongError),
+        (400, "logit_bias is out of the vocabulary", RequestRefusedError),
+        (500, "EngineCore has died", ModelError),
+        (503, "overloaded", BusyError),
+    ],
+)
+def test_who_is_to_blame_for_a_refusal(status: int, said: str, kind: type[ModelError]) -> None:
+    error = _refusal(httpx.Response(status, json={"error": {"message": said}}))
+    assert type(error) is kind
+    assert said in str(error)
 
 
 def test_the_key_and_the_address(fake: FakeVllm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.agent.routes import cascade
 from tests.generate.provider import Reply, refused, said, serving, streamed
 from tests.serve.running import Running, running
 
 from assay.agent.providers import Providers
 from assay.agent.serving import AgentEngines
+from assay.agent.versions import save_agent
 from assay.config import TokenPrice
 from assay.project.access import create_key
 from assay.project.spending import BudgetError, budgets, reserve, set_budget, settle, usage
@@ -163,3 +165,24 @@ def test_a_killed_process_leaves_its_reservation_standing(tmp_path: Path) -> Non
     assert done.returncode == -signal.SIGKILL
     with pytest.raises(BudgetError):
         reserve(store, key.id, 0.6)
+
+
+def test_a_paid_call_of_a_route_counts_although_the_next_one_is_refused(tmp_path: Path) -> None:
+    def rule(body: dict[str, Any], _: int) -> Reply:
+        return said("x", usage=USAGE) if body["model"] == "big-1" else refused(429, "later")
+
+    prices = {**PRICES, "strong": PRICES["big-1"]}
+    with serving(rule) as far, served(tmp_path, far, prices) as server:
+        store = server.workspace.store
+        both = cascade(store, "remote:far/big-1", "remote:far/strong")
+        save_agent(store, "both", both, message="m")
+        with budgeted(server, 1.0) as client:
+            body = {**BODY, "model": "both@1"}
+            assert client.post("/v1/chat/completions", json=body).status_code == 429
+        for _ in range(100):
+            if budget_of(server)[1] == 0:
+                break
+        assert [asked["model"] for asked in far.asked] == ["big-1", "strong"]
+        spent, reserved = budget_of(server)
+        assert reserved == 0
+        assert spent >= COST

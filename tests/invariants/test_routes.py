@@ -62,7 +62,7 @@ class Streaming:
         yield Piece(messages[0].content)
         yield Piece(f" {text}")
         logprob = math.log(sureness(self.model, text)) if sampling.confidence else None
-        yield End("stop", 9, 2, 0, logprob, 2)
+        yield End("stop", 9, 2, logprob=logprob, scored_tokens=2)
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         raise NotImplementedError
@@ -82,7 +82,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
             "candidates": ["prompt"],
         }
     )
-    engines = Scripted(store, **{name: say(name) for name in ("a", "b", "c")})
+    engines = Scripted(config, store, **{name: say(name) for name in ("a", "b", "c")})
     return Bench(config, folder, store, engines)
 
 

@@ -235,14 +235,14 @@ def test_the_reader_reaches_no_network_starts_nothing_and_writes_nothing(tmp_pat
     assert not (tmp_path / "f").exists() or (tmp_path / "f").read_bytes() == b""
 
 
-def test_the_first_pdf_of_a_machine_is_read(
+def test_a_pdf_is_read_on_a_machine_that_has_never_read_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its reader unpacks itself once; a worker that writes no file must have done so before."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with Parser(LIMITS) as fresh:
-        assert "fourteen" in text(fresh, "a.pdf", files.pdf("fourteen days"))
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
+    with Parser() as parser:
+        assert text(parser, "a.pdf", files.pdf("Read at once.")).strip() == "Read at once."
+    [folder] = tmp_path.iterdir()
+    assert folder.stat().st_mode & 0o077 == 0  # what is loaded from there, nobody else has put
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,24 @@ def test_nothing_is_printed(
     capfd.readouterr()
     load(str(model_folder), adapter=adapter)
     assert capfd.readouterr() == ("", "")
+
+
+def test_threads_that_load_at_once_get_whole_models_and_leave_torch_as_it_was(
+    model_folder: Path,
+) -> None:
+    """transformers patches torch for the whole process while it builds a model."""
+    import torch
+
+    first = load(str(model_folder)).model.state_dict()
+    before = dict(vars(torch.nn.init))
+    with ThreadPoolExecutor(8) as pool:
+        models = list(pool.map(lambda _: load(str(model_folder)).model, range(48)))
+    for model in models:
+        assert all(torch.equal(model.state_dict()[name], first[name]) for name in first)
+        head = model.get_output_embeddings().weight
+        assert head.data_ptr() == model.get_input_embeddings().weight.data_ptr()
+    assert dict(vars(torch.nn.init)) == before
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_tokenizer_alone(model_folder: Path) -> None:

@@ -129,6 +129,16 @@ def test_an_invalid_agent_is_never_stored(workspace: Workspace, text: str, said:
     assert agents.listed(workspace) == []
 
 
+def test_a_route_is_saved_where_its_arms_are_there(workspace: Workspace) -> None:
+    arm = save_agent(workspace.store, "arm", Agent(model=MODEL), message="m").agent
+    text = "kind: routed\nmodel: routed\nroute:\n  kind: cascade\n  confidence: answer\n"
+    text += f"  threshold: 0.5\n  cheap: {arm}\n  strong: {{strong}}\n"
+    with pytest.raises(agents.InvalidAgentError, match="line 3: route"):
+        agents.save(workspace, "r", text.format(strong="a" * 64), based_on=None, message="m")
+    saved = agents.save(workspace, "r", text.format(strong=arm), based_on=None, message="m")
+    assert agents.read(workspace, saved.label).agent.kind == "routed"
+
+
 @pytest.mark.parametrize("name", ["", "a b", "../x", "a@1", "x" * 101, "-x"])
 def test_a_new_agent_has_a_proper_name(workspace: Workspace, name: str) -> None:
     with pytest.raises(UsageError, match="cannot be called"):

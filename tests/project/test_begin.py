@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from tests.small import write_csv, write_model
 
-from assay.config import load_config
+from assay.config import Provider, load_config
 from assay.errors import StateError, UsageError
+from assay.knowledge.base import KnowledgeBase
 from assay.progress import SILENT
-from assay.project import access, begin
+from assay.project import access, begin, documents
 from assay.project.begin import Wanted
 from assay.project.init import Choices, draft
 from assay.project.workspace import NO_PROJECT, Workspace
@@ -81,6 +82,26 @@ def test_keys_of_the_empty_folder_still_own_what_comes(
     made = later.project
     assert made is not None
     assert made._bench(SILENT, False).owner == made.owner == NO_PROJECT
+
+
+def test_documents_and_providers_brought_before_are_there_for_a_comparison(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "parrots.md").write_text("# Parrots\n\nA parrot is fed at noon.\n")
+    source = documents.keep(workspace, begin.KNOWLEDGE, "parrots.md", tmp_path / "parrots.md")
+    documents.add(workspace, begin.KNOWLEDGE, [source])
+    workspace.providers.add("acme", Provider(base_url="https://acme.test/v1"), None)
+    assert begin.brought_documents(workspace) == ["parrots.md"]
+    found = begin.look(workspace, brought(workspace, tmp_path), Wanted())
+    assert found.draft is not None
+    made = begin.create_here(workspace, found.draft)
+    assert {"rag", "rag-few-shot"} <= set(made.config.candidates)
+    assert made.config.knowledge is not None
+    bench = made._bench(SILENT, trust_code=False)
+    base = KnowledgeBase(made.store, bench.owner, made.config.knowledge.name)
+    assert [document.path for document in base.documents()] == ["parrots.md"]
+    assert "acme" in made.providers
+    assert (workspace.root / "knowledge" / "documents" / "parrots.md").exists()
 
 
 def test_columns_that_cannot_be_guessed_are_a_question(

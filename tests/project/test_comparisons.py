@@ -61,6 +61,16 @@ def test_filters(workspace: Workspace) -> None:
     assert [row.id for row in comparisons.chosen(rows, "all", words="MESSAGE 7:")] == ["row-7"]
 
 
+def test_two_by_two_counts_every_row_once(workspace: Workspace) -> None:
+    rows = comparisons.answers(workspace, "c" * 64)
+    a, b = "fine-tune", "prompt"
+    both, only_a, only_b, neither = comparisons.two_by_two(rows, a, b)
+    assert both + only_a + only_b + neither == len(rows)
+    assert both + only_a == sum(row.scores[a] >= comparisons.RIGHT for row in rows)
+    assert (both, only_b, only_a, neither) == comparisons.two_by_two(rows, b, a)
+    assert comparisons.two_by_two(rows, a, "nobody") == (0, 0, 0, 0)
+
+
 def test_what_is_gone_is_a_sentence(workspace: Workspace) -> None:
     folder = workspace.store.folder / "comparisons" / ("c" * 16)
     assert comparisons.report(workspace, "c" * 64).exists()

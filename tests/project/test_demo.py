@@ -51,12 +51,14 @@ def test_a_faster_machine_is_given_more(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_is_given_stands_in_the_configuration(tmp_path: Path) -> None:
     path = tmp_path / "assay.yaml"
-    parts = "data: {holdout_rows: 1, train_rows: null, split: {validation: 0.15}} # rows"
-    path.write_text(f"{parts}\nfew_shot: {{ks: [8]}}\nfine_tune: {{epochs: auto}}\n")
+    parts = "data:\n  train_rows: null\n  split: {validation: 0.15}  # rows\n\n# What is shown.\n"
+    path.write_text(f"{parts}few_shot: {{ks: [8]}}\nfine_tune: {{epochs: auto}}\n")
     demo._change(path, EFFORTS[-1])
     tree = YAML(typ="safe").load(path)
     assert tree["data"]["train_rows"] == EFFORTS[-1].train_rows
     assert tree["data"]["split"]["validation"] == EFFORTS[-1].validation
     assert tree["few_shot"]["ks"] == [1]
     assert tree["fine_tune"]["epochs"] == 1
-    assert "# rows" in path.read_text()
+    # The comment still stands over its own section.
+    assert "# rows\n\n# What is shown.\nfew_shot" in path.read_text()
+    assert tree["data"]["holdout_rows"] == EFFORTS[-1].holdout_rows

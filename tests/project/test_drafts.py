@@ -51,3 +51,21 @@ def test_an_unsaved_agent_answers_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InvalidAgentError, match="no such setting"):
         drafts.answer(workspace, engines, TEXT + "sed: 3\n", [Message("user", "Hello")])
     assert len(engines.the.asked) == 1
+
+
+@pytest.mark.slow
+def test_tokens_of_prompt_and_examples_are_counted(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    model = "smollm2-135m-instruct"  # whose template has a system prompt of its own
+
+    def count(**settings: object) -> int:
+        found = drafts.tokens(workspace, Agent.model_validate({"model": model, **settings}))
+        assert found is not None
+        return found
+
+    assert count() == 0
+    assert count(system_prompt="Be short.") == 3
+    shown = [[{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]]
+    assert count(shown=shown) > 2
+    assert count(system_prompt="Be short.", shown=shown) == 3 + count(shown=shown)
+    assert drafts.tokens(workspace, Agent(model="remote:far/big")) is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from assay.project import traffic
 from assay.project.workspace import Workspace
 from assay.store.tables import TraceRow, now
@@ -18,7 +20,7 @@ def test_days_without_a_request_are_there(tmp_path: Path) -> None:
         ):
             usage = None
             if seconds is not None:
-                usage = {"seconds": seconds, "prompt_tokens": 10, "completion_tokens": 2}
+                usage = {"seconds": seconds, "usd": 0.001 * seconds}
             session.add(
                 TraceRow(
                     id=f"t{number}", project=workspace.name, release="r", agent="a" * 64,
@@ -28,6 +30,7 @@ def test_days_without_a_request_are_there(tmp_path: Path) -> None:
             )  # fmt: skip
     days = traffic.traffic(workspace, "r", days=5)
     assert [day.requests for day in days] == [0, 0, 1, 0, 2]
-    assert (days[-1].seconds, days[-1].tokens, days[-1].up) == (2.0, 12.0, 1)
-    assert (days[2].seconds, days[2].down) == (None, 1)
+    assert (days[-1].seconds, days[-1].up) == (2.0, 1)
+    assert days[-1].usd == pytest.approx(0.002)
+    assert (days[2].seconds, days[2].usd, days[2].down) == (None, None, 1)
     assert traffic.traffic(workspace, "other")[-1].requests == 0

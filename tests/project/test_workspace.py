@@ -10,6 +10,7 @@ from tests.small import small_project
 from assay import project
 from assay.config import CONFIG_FILE, Vllm
 from assay.errors import ConfigError, DataError, UsageError
+from assay.generate.fallback import Fallback
 from assay.generate.vllm import VllmServing
 from assay.jobs import queue
 from assay.jobs.fine_tuning import TRAIN
@@ -97,3 +98,29 @@ def test_any_use_of_the_state_keeps_what_is_good_and_nothing_is_made_up(tmp_path
     assert served.project is not None
     assert served.project.text == newer
     assert open_to_serve(tmp_path).broken is None
+
+
+def test_who_answers_follows_a_changed_configuration_for_engines_and_budgets_alike(
+    tmp_path: Path,
+) -> None:
+    made = small_project(tmp_path)
+    file = made.root / CONFIG_FILE
+    before = file.read_text(encoding="utf-8")
+    near = "smollm2-135m-instruct"
+    workspace = project.Workspace(made.root)
+    engines = workspace.engines()
+    assert workspace.chain(near) == [near]
+    assert "far" not in workspace.providers
+    far = "providers:\n  far: {base_url: https://far.example.com/v1}\n"
+    file.write_text(f"{before}{far}fallback:\n  {near}: [remote:far/m]\n", encoding="utf-8")
+    assert workspace.chain(near) == [near, "remote:far/m"]
+    assert list(engines.engine(near)._chain) == workspace.chain(near)  # type: ignore[attr-defined]
+    assert workspace.providers["far"].origin == "https://far.example.com:443"
+    file.write_text(before, encoding="utf-8")
+    assert not isinstance(engines.engine(near), Fallback)
+    assert "far" not in workspace.providers
+    ring = f"{before}fallback:\n  a: [b]\n  b: [a]\n"
+    file.write_text(ring, encoding="utf-8")
+    with pytest.raises(ConfigError, match="falls back to itself"):
+        project.Workspace(made.root).engines()
+    engines.close()

@@ -10,6 +10,8 @@ import pytest
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.errors import ModelError
+from assay.project.access import create_key, list_keys
+from assay.project.spending import set_budget
 from assay.release import policies, releases
 from assay.release.parity import ParityError
 from tests.serve.running import STARTER, Running
@@ -207,3 +209,12 @@ def test_the_description_names_them(server: Running) -> None:
         for operation in paths[path].values():
             assert operation["description"]
             assert operation["tags"]
+
+
+def test_a_key_with_a_budget_makes_no_key_without_one(server: Running) -> None:
+    store = server.workspace.store
+    key, secret = create_key(store, server.workspace.name, "ruler", ["admin"])
+    set_budget(store, key.id, 1.0)
+    told = _post(server, "/v1/keys", {"name": "free", "scopes": ["chat"]}, secret)
+    assert "budget" in _error(told, 403, "insufficient_permissions")
+    assert "free" not in [key.name for key in list_keys(store)]

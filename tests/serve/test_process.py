@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,20 @@ def _keys(folder: Path, *words: str) -> str:
         [*ASSAY, "keys", *words], cwd=folder, capture_output=True, text=True, timeout=60, check=True
     )
     return done.stdout
+
+
+def test_a_signal_does_not_wait_for_work_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading a hundred thousand rows for a page takes minutes, and can be done again."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    asleep = (sys.executable, "-m", "tests.serve.asleep")
+    with server(tmp_path, command=asleep) as running:
+        with pytest.raises(httpx.TimeoutException):
+            httpx.get(f"{running.url}/healthz", timeout=0.5)
+        began = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - began < 30
 
 
 @slow

@@ -72,6 +72,7 @@ def test_a_route_asks_its_arms_and_its_trace_says_which(server: Running) -> None
     assert kept.usage is not None
     assert agent.route is not None
     assert kept.usage["asked"] == list(agent.route.arms)
+    assert 0 < kept.usage["usd"] < 0.01  # of the machine's time
     assert kept.agent == agent.id
     chunks = server.client().chat.completions.create(
         model="routed",

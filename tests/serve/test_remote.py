@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from assay.agent.agent import Agent
 from assay.agent.providers import Providers
 from assay.agent.serving import AgentEngines
 from assay.agent.versions import save_agent
-from assay.config import TokenPrice
-from assay.errors import ConfigError
+from assay.config import Provider, TokenPrice
+from assay.generate.fallback import order
 from assay.project import spending
-from assay.store.store import Store
+from assay.project.access import create_key
 from tests.generate.provider import Served, delta, refused, said, serving, streamed
 from tests.serve.running import Running, running
 
@@ -41,7 +42,8 @@ def before(folder: Path, far: Served, **fallback: list[str]) -> Iterator[Running
         described = {"far": far_provider, "near": far_provider}
         workspace.providers = Providers(described, workspace.store, workspace.name)
         chains = {name.replace("_", "/"): behind for name, behind in fallback.items()}
-        return AgentEngines(workspace.store, None, workspace.providers, chains)  # type: ignore[arg-type]
+        chain = partial(order, fallbacks=chains)
+        return AgentEngines(workspace.store, None, workspace.providers, chain)  # type: ignore[arg-type]
 
     with running(folder, engines) as server:
         yield server
@@ -166,6 +168,67 @@ def test_the_next_one_answers_while_the_first_fails(tmp_path: Path) -> None:
         assert line["model"] == "remote:near/big-1"
 
 
-def test_a_ring_is_refused_before_anything_is_served(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="falls back to itself"):
-        AgentEngines(Store(tmp_path), None, {}, {"a": ["b"], "b": ["a"]})  # type: ignore[arg-type]
+def test_what_is_wrong_with_the_set_up_is_told_to_the_log_and_not_to_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    monkeypatch.setenv("ASSAY_MASTER_KEY_FILE", str(tmp_path / "master.key"))
+    with serving(lambda *_: said("x")) as far:
+        described = {
+            "unset": far.provider(key_env="NO_SUCH_KEY"),
+            "unread": far.provider(key_file=str(tmp_path / "no-such-file")),
+            "inside": Provider(base_url=f"https://127.0.0.1:{far.port}/v1"),
+            "lost": far.provider(),
+        }
+
+        def engines(workspace: Any) -> AgentEngines:
+            workspace.providers = Providers(described, workspace.store, workspace.name)
+            workspace.providers.add("lost", None, "a-key-that-cannot-be-read-again")
+            (tmp_path / "master.key").unlink()
+            return AgentEngines(workspace.store, None, workspace.providers)  # type: ignore[arg-type]
+
+        (tmp_path / "served").mkdir()
+        with running(tmp_path / "served", engines) as server, server.http() as http:
+            for name, why in (
+                ("unset", "NO_SUCH_KEY"),
+                ("unread", "no-such-file"),
+                ("inside", "127.0.0.1"),
+                ("lost", "master key"),
+            ):
+                body = {"model": f"remote:{name}/m", "messages": ASKED}
+                told = http.post("/v1/chat/completions", json=body)
+                assert told.status_code == 503
+                assert told.json()["error"]["code"] == "model_unavailable"
+                assert why not in told.text
+                assert why in caplog.text
+    assert far.asked == []
+
+
+def test_a_request_that_the_provider_refuses_is_the_clients_to_mend(tmp_path: Path) -> None:
+    reply = refused(400, "stop has too many")
+    with (
+        serving(lambda *_: reply) as far,
+        before(tmp_path, far) as server,
+        pytest.raises(openai.BadRequestError, match="stop has too many"),
+    ):
+        server.client().chat.completions.create(model=MODEL, messages=ASKED)
+
+
+@pytest.mark.parametrize("tokens", [2**31, 10**30, 10**400], ids=["31", "30", "400"])
+def test_a_number_beyond_all_answers_is_refused(tmp_path: Path, tokens: int) -> None:
+    with serving(lambda *_: said("x")) as far, before(tmp_path, far) as server:
+        store = server.workspace.store
+        key, secret = create_key(store, server.workspace.name, "b", ["chat"])
+        spending.set_budget(store, key.id, 1.0)
+        body = {"model": MODEL, "messages": ASKED}
+        for path, field, more in (
+            ("chat/completions", "max_tokens", body),
+            ("chat/completions", "max_completion_tokens", body),
+            ("responses", "max_output_tokens", {"model": MODEL, "input": "hi"}),
+            ("completions", "max_tokens", {"model": MODEL, "prompt": "hi"}),
+        ):
+            with server.http(secret) as http:
+                told = http.post(f"/v1/{path}", json={**more, field: tokens})
+            assert told.status_code == 400, told.text
+            assert told.json()["error"]["param"] == field
+    assert far.asked == []

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from playwright.sync_api import FilePayload, Page
 
+from assay.project import agents
+from assay.project.workspace import Workspace
 from assay.studio.pages import PAGES
 from tests.studio.browsing import ROOT, chromium, studio
 
@@ -30,6 +32,12 @@ BOOKLETS = [
 ]
 
 
+HANDBOOK = """model: smollm2-135m-instruct
+system_prompt: Write the record of the message.
+knowledge: {name: documents, k: 2, characters: 4000}
+"""
+
+
 def main() -> None:
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "screenshots"
     target.mkdir(parents=True, exist_ok=True)
@@ -40,16 +48,18 @@ def main() -> None:
             for entry in PAGES:
                 page.goto(f"{running.url}/studio{entry.path}")
                 if entry.path in _READY:
-                    _READY[entry.path](page)
+                    _READY[entry.path](page, running.folder)
                 name = entry.path.strip("/") or "start"
                 _shoot(page, target / f"{name}.png")
             page.emulate_media(color_scheme="dark")
-            page.goto(f"{running.url}/studio/compare")
-            _shoot(page, target / "compare-dark.png")
+            for path in ("agent", "compare"):
+                page.goto(f"{running.url}/studio/{path}")
+                _shoot(page, target / f"{path}-dark.png")
             page.set_viewport_size({"width": 390, "height": 844})
             page.emulate_media(color_scheme="light")
-            page.goto(f"{running.url}/studio/compare")
-            _shoot(page, target / "compare-phone.png")
+            for path in ("compare", "releases"):
+                page.goto(f"{running.url}/studio/{path}")
+                _shoot(page, target / f"{path}-phone.png")
             page.close()
         empty = Path(made) / "empty"
         empty.mkdir()
@@ -63,14 +73,21 @@ def main() -> None:
             page.close()
 
 
-def _ask(page: Page) -> None:
+def _ask(page: Page, folder: Path) -> None:
+    agents.save(Workspace(folder), "handbook", HANDBOOK, based_on=None, message="")
+    page.reload()
+    page.get_by_role("combobox", name="Ask", exact=True).click()
+    page.get_by_role("option", name="few-shot@1 · agent").click()
+    page.get_by_role("option", name="handbook@1 · agent").click()
+    page.keyboard.press("Escape")
     words = "left a green thermos on the upper deck, Port Morvane to Kelsay on the 3rd"
     page.get_by_role("textbox", name="Message").fill(words)
     page.get_by_role("button", name="Ask them").click()
-    page.get_by_text("First word after").nth(1).wait_for()
+    page.get_by_text("First word after").nth(1).wait_for(timeout=SLOW_MS)
+    page.get_by_text("Passages used").click()
 
 
-def _bring(page: Page) -> None:
+def _bring(page: Page, folder: Path) -> None:
     page.get_by_role("button", name="Make it").click()
     page.get_by_text("Drop documents here").wait_for()
     page.locator("input[type=file]").set_input_files([*BOOKLETS])
@@ -80,11 +97,11 @@ def _bring(page: Page) -> None:
     page.locator(".passage").first.wait_for(timeout=SLOW_MS)
 
 
-def _rows(page: Page) -> None:
+def _rows(page: Page, folder: Path) -> None:
     page.get_by_role("gridcell").first.wait_for(timeout=SLOW_MS)
 
 
-_READY: dict[str, Callable[[Page], None]] = {
+_READY: dict[str, Callable[[Page, Path], None]] = {
     "/playground": _ask,
     "/knowledge": _bring,
     "/data": _rows,

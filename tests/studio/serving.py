@@ -25,8 +25,10 @@ PAUSE_S = 0.03
 
 
 def answer(messages: Any, tools: Any, sampling: Any) -> str:
-    """Words enough to be seen streaming."""
-    return f"You said: {messages[-1].content} " + " ".join(f"word{n}" for n in range(30))
+    """Words enough to be seen streaming; who asks at length has the time to stop it."""
+    said = messages[-1].content
+    count = 1000 if "at length" in said else 30
+    return f"You said: {said} " + " ".join(f"word{n}" for n in range(count))
 
 
 def record(messages: Any, tools: Any, sampling: Any) -> str:

@@ -17,12 +17,16 @@ from assay.studio.visit import ACTIONS, Visit
 from tests.studio.browsing import Studio
 
 READING = {
+    "assay.studio.beginning.documents_of",
+    "assay.studio.staleness.standing",
+    "assay.studio.staleness.to_judge",
     "assay.studio.streams.begin",
     "assay.studio.editing.look",
     "assay.studio.editing.count",
     "assay.studio.editing.newest",
     "assay.studio.agent_history.versions",
     "assay.studio.agent_history.differ",
+    "assay.studio.pages.agent.arms_of",
     "assay.studio.pages.agent.listed",
     "assay.studio.pages.agent.choices",
     "assay.studio.pages.agent.bases",

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from assay.agent.agent import Agent, routed
+from assay.agent.route import Rule, Rules
+from assay.agent.versions import save_agent
 from assay.project import agents
 from assay.project.workspace import Workspace
 from tests.studio.browsing import Studio, Tab, studio
@@ -68,6 +71,30 @@ def test_form_and_text_are_one(browser: Browser, up: Studio, name: str) -> None:
     assert saved.agent.temperature == 0.5
     assert saved.text.startswith("# Who answers customers.")
     assert (saved.version.author, saved.version.message) == ("user:editor", "kinder")
+
+
+def test_a_route_is_changed_without_its_text(browser: Browser, up: Studio, name: str) -> None:
+    store = Workspace(up.folder).store
+    first, second = (
+        save_agent(store, arm, Agent(model="smollm2-135m-instruct", seed=seed), message="begun")
+        for seed, arm in enumerate(("polite", "precise"))
+    )
+    rules = Rules(rules=(Rule(to=first.agent, pattern="please"),), otherwise=first.agent)
+    save_agent(store, name, routed(rules), message="begun")
+    with visiting(browser, up, "editor") as visitor:
+        page = visitor.open(f"/agent?name={name}")
+        page.get_by_label("Rule 1: where the message holds").fill("exactly")
+        expect(page.locator(".cm-content")).to_contain_text("exactly")
+        page.get_by_role("combobox", name="Route: Then").click()
+        page.get_by_role("option", name="precise@1").click()
+        expect(page.locator(".cm-content")).to_contain_text(second.agent[:16])
+        visitor.axe()
+        _save(page, "who is precise")
+        expect(page.get_by_text(f"{name}@3, by editor")).to_be_visible()
+    route = agents.read(Workspace(up.folder), name).agent.route
+    assert isinstance(route, Rules)
+    assert (route.rules[0].pattern, route.rules[0].to) == ("exactly", second.agent)
+    assert route.otherwise == first.agent
 
 
 def test_what_is_wrong_is_told_at_its_line_and_not_saved(

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from assay.project import documents
 from assay.project.workspace import Workspace
+from tests.knowledge.files import pdf
 from tests.studio.browsing import Studio, studio
 from tests.studio.visiting import visiting
 
@@ -18,26 +19,6 @@ THINGS = (
     *("anchor", "beacon", "cable", "davit", "engine", "funnel", "galley", "hatch", "iron", "jib"),
     *("keel", "ladder", "mast", "net", "oar", "pump", "quay", "rudder", "sail", "tiller"),
 )
-
-
-def pdf(text: str) -> bytes:
-    """A PDF of one page with a line of text."""
-    stream = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET".encode()
-    objects = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
-        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R "
-        b"/Resources << /Font << /F1 5 0 R >> >> >>",
-        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream),
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
-    ]
-    body, places = b"%PDF-1.4\n", []
-    for number, content in enumerate(objects, start=1):
-        places.append(len(body))
-        body += b"%d 0 obj\n%s\nendobj\n" % (number, content)
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
-    end = b"xref\n0 6\n0000000000 65535 f \n%strailer\n<< /Size 6 /Root 1 0 R >>\n" % table
-    return body + end + b"startxref\n%d\n%%%%EOF\n" % len(body)
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,18 @@ def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
     expect(status).to_contain_text("of 240 locked examples")
     before = status.inner_text()
     expect(page.locator(".differs").first).to_be_visible()
+    table = page.get_by_role("region", name="fine-tune against few-shot-nearest")
+    counts = [int(cell) for cell in table.locator("td.number").all_inner_texts()]
+    assert sum(counts) == 240
+    page.get_by_role("combobox", name="Show where").click()
+    page.get_by_role("option", name="the first one wins").click()
+    expect(status).to_have_text(f"{counts[1]} of 240 locked examples")
+    page.get_by_role("combobox", name="Show where").click()
+    page.get_by_role("option", name="all fail").click()
+    expect(status).not_to_have_text(f"{counts[1]} of 240 locked examples")
+    page.get_by_role("combobox", name="Show where").click()
+    page.get_by_role("option", name="they do not agree").click()
+    expect(status).to_have_text(before)
     page.get_by_role("textbox", name="With the words").fill("thermos")
     expect(status).not_to_have_text(before)
     page.get_by_role("textbox", name="With the words").fill("no such words")
@@ -74,18 +86,19 @@ def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
 
 def test_answers_of_several_come_as_they_are_made(here: Tab) -> None:
     page = here.open("/playground")
-    page.get_by_role("textbox", name="Message").fill("Where is my boat?")
+    page.get_by_role("textbox", name="Message").fill("Where is my boat? Tell me at length.")
     page.get_by_role("button", name="Ask them").click()
     answers = page.locator(".answer-text")
     expect(answers).to_have_count(2)
     expect(answers.first).to_contain_text("word1")
-    assert "word29" not in answers.first.inner_text()
+    assert "word999" not in answers.first.inner_text()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("stopped")).to_have_count(2)
+    page.get_by_role("textbox", name="Message").fill("Where is my boat?")
+    page.get_by_role("button", name="Ask them").click()
     expect(answers.first).to_contain_text("word29")
     expect(answers.nth(1)).to_contain_text("You said: Where is my boat?")
     expect(page.get_by_text("First word after")).to_have_count(2)
-    page.get_by_role("button", name="Ask them").click()
-    page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_text("stopped")).to_have_count(2)
 
 
 def test_promote_trial_and_roll_back(here: Tab) -> None:
@@ -113,11 +126,25 @@ def test_a_request_is_corrected_and_becomes_training_data(here: Tab, filled: Stu
     trace.get_by_role("textbox", name="What it should have been").fill('{"topic": "lost"}')
     trace.get_by_role("button", name="Save the correction").click()
     expect(page.get_by_text("The correction is kept.")).to_be_visible()
+    here.axe()  # the notice, too
     page.get_by_role("button", name="Make corrections into training data").click()
     expect(page.get_by_text(re.compile(r"examples are in data/traces-"))).to_be_visible(
         timeout=60_000
     )
     assert list((filled.folder / "data").glob("traces-*.jsonl"))
+
+
+def test_two_runs_are_compared(here: Tab) -> None:
+    page = here.open("/training")
+    expect(page.get_by_text("kept", exact=True)).to_be_visible()  # where it stopped to get better
+    page.get_by_role("combobox", name="Compare with the run").click()
+    page.get_by_role("option").first.click()
+    runs = page.locator(".run")
+    expect(runs).to_have_count(2)
+    for number in range(2):
+        expect(runs.nth(number).get_by_text("best validation loss")).to_be_visible()
+        expect(runs.nth(number).get_by_role("img")).to_be_visible()
+    here.axe()
 
 
 def test_a_training_is_followed_live_paused_and_cancelled(here: Tab, filled: Studio) -> None:

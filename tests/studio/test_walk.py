@@ -1,4 +1,4 @@
-"""The newcomer's walk: from a CSV to a chat with what was promoted, in the browser alone."""
+"""The newcomer's walk: from a CSV and PDFs to a chat with the winner, in the browser alone."""
 
 from __future__ import annotations
 
@@ -8,13 +8,24 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.small import write_csv, write_model
+from assay.project import agents, documents
+from assay.project.workspace import Workspace
+from tests.knowledge.files import pdf
+from tests.small import ANIMALS, write_csv, write_model
 from tests.studio.browsing import studio, tab
 
 pytestmark = pytest.mark.slow
+OTHERS = (
+    "The most similar examples shown",
+    "The same examples shown every time",
+    "The same examples, and passages of your documents",
+    "A model trained on your examples",
+)
 
 
-def test_from_a_file_to_a_chat_in_less_than_ten_clicks(browser: Browser, folder: Path) -> None:
+def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
+    browser: Browser, folder: Path
+) -> None:
     model = write_model(folder.parent / "model")
     data = write_csv(folder.parent / "pets.csv", 200)
     lines = data.read_text().splitlines()
@@ -36,8 +47,21 @@ def test_from_a_file_to_a_chat_in_less_than_ten_clicks(browser: Browser, folder:
         expect(problems).to_contain_text("row 203")  # the row without an input
         expect(problems).to_contain_text("An e-mail address.")
         here.axe()
-        for way in ("The most similar", "The same examples", "A model trained"):
-            page.get_by_role("checkbox", name=re.compile(f"^{way}")).click()
+        looking = page.get_by_role("checkbox", name="Passages of your documents with the question")
+        expect(looking).to_be_hidden()
+        papers = [folder.parent / f"{animal}s.pdf" for animal in ANIMALS]
+        for animal, paper in zip(ANIMALS, papers, strict=True):
+            paper.write_bytes(pdf(f"Every {animal} near the river is fed by the keeper at noon."))
+        page.locator("input[type=file]").set_input_files(papers)
+        clicks += 1
+        expect(page.get_by_text("All that was brought is dealt with.")).to_be_visible(
+            timeout=240_000
+        )
+        expect(page.get_by_text(": can be searched")).to_have_count(3)
+        expect(looking).to_be_checked()
+        here.axe()
+        for way in OTHERS:  # only to be done sooner
+            page.get_by_role("checkbox", name=way, exact=True).click()
         page.get_by_role("button", name="Make the project").click()
         start = page.get_by_role("button", name="Start the comparison")
         expect(start).to_be_visible(timeout=240_000)
@@ -50,6 +74,8 @@ def test_from_a_file_to_a_chat_in_less_than_ten_clicks(browser: Browser, folder:
         page.reload()  # the work does not mind
         expect(log).to_contain_text("Candidate prompt")
         expect(page.get_by_role("button", name=re.compile("^Put "))).to_be_visible(timeout=240_000)
+        tried = page.get_by_role("region", name="All candidates")
+        expect(tried.get_by_text("rag", exact=True)).to_be_visible()
         here.axe()
         page.get_by_role("button", name=re.compile("^Put ")).click()
         clicks += 1
@@ -65,6 +91,10 @@ def test_from_a_file_to_a_chat_in_less_than_ten_clicks(browser: Browser, folder:
         here.check()
         context.close()
     assert clicks < 10
+    agent = agents.read(Workspace(folder), "rag").agent
+    assert agent.knowledge is not None
+    brought = documents.base(Workspace(folder), agent.knowledge.name).documents()
+    assert {document.path for document in brought} == {paper.name for paper in papers}
     assert (folder / "assay.yaml").exists()
     assert (folder / "report.html").exists()
 
@@ -81,6 +111,7 @@ def test_columns_that_cannot_be_guessed_are_asked_for(browser: Browser, folder: 
         expect(page.get_by_role("heading", name="Which column is what?")).to_be_visible()
         here.axe()
         page.get_by_role("button", name="Use another file").click()
+        expect(page.get_by_role("heading", name="Drop a file of examples here")).to_be_visible()
         page.set_input_files(
             "input[type=file]",
             {"name": "empty.csv", "mimeType": "text/csv", "buffer": b"text,label\n"},

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from assay.agent.providers import Providers, provider_of
 from assay.config import CONFIG_FILE, REMOTE
 from assay.data.privacy import mask_within
 from assay.errors import ConfigError
-from assay.example import canonical_json
+from assay.example import Message, canonical_json
 from assay.generate.engine import Request
 from assay.generate.remote import split_reference
 from assay.progress import Progress
@@ -43,15 +44,9 @@ def check_consent(
         return
     name, _ = split_reference(model)
     provider = provider_of(providers, name)
-    found = Counter(
-        finding.what
-        for request in requests
-        for message in request.messages
-        for finding in mask_within(message.to_dict())[1]
-    )
     # Tools go along with every row; what stands in them is one and the same.
     offered = {canonical_json(tool): tool for request in requests for tool in request.tools}
-    found.update(finding.what for finding in mask_within(list(offered.values()))[1])
+    found = found_in([m for request in requests for m in request.messages], list(offered.values()))
     private = ", ".join(f"{what}: {count}" for what, count in sorted(found.items()))
     said = (
         f"{len(requests)} rows for the provider {name} ({provider.base_url}); "
@@ -64,3 +59,9 @@ def check_consent(
             name,
         )
     progress.say(f"Sending {said}.")
+
+
+def found_in(messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> Counter[str]:
+    """Secrets and personal data in what a row brings along, counted by what they are."""
+    told = [message.to_dict() for message in messages]
+    return Counter(finding.what for finding in mask_within([told, list(tools)])[1])

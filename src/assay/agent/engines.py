@@ -76,7 +76,7 @@ class Engines:
 
             provider, name = split_reference(model)
             described = provider_of(self.providers, provider)
-            key = partial(self.providers.key, provider)
+            key = partial(self.providers.key, provider, described)
             return RemoteEngine(provider, name, described, key=key)
         if scheme == "outside":
             raise ModelError("the answers of an outside model cannot answer new questions.")

@@ -109,6 +109,15 @@ def with_passages(
     return (*messages[:place], asked, *messages[place + 1 :])
 
 
+def passages_in(messages: Sequence[Message]) -> str:
+    """The passages of a request that `with_passages` made, as they stand there; "" without any."""
+    place = _last_user(messages)
+    content = "" if place is None else messages[place].content
+    if not content.startswith(_OPEN):
+        return ""
+    return content.removeprefix(_OPEN).partition(_CLOSE)[0].strip()
+
+
 def fitting(
     messages: Sequence[Message], found: Sequence[Passage], knowledge: Knowledge
 ) -> list[Passage]:

@@ -43,8 +43,9 @@ def price_of(provider: Provider, model: str, prompt: int = 0) -> TokenPrice:
     """USD per million tokens; some models take more for long prompts."""
     if model in provider.prices:
         return provider.prices[model]
-    # Rounded up to a power of two: a lookup takes a millisecond, and is remembered.
-    return _listed(provider.base_url, model, 1 << max(10, (prompt - 1).bit_length()))
+    # A lookup takes a millisecond, and is remembered. Prices change at whole thousands, above which
+    # all of a prompt costs more.
+    return _listed(provider.base_url, model, max(1, -(-prompt // 1000)) * 1000)
 
 
 @lru_cache(maxsize=1024)

@@ -9,7 +9,7 @@ What assay.yaml says about a name counts; a key kept for it is used where assay.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from typing import Any
 
@@ -25,6 +25,7 @@ from assay.store.audit import audit
 from assay.store.store import Store
 from assay.store.tables import ConsentRow, ProviderRow
 
+Described = Callable[[], Mapping[str, Provider]]
 REMEMBERED_S = 1.0
 """A key or an address that was right is taken to be right for so long."""
 
@@ -33,18 +34,24 @@ class Providers(Mapping[str, Provider]):
     """Who is spoken to, and with which keys.
 
     Args:
-        described: those of assay.yaml.
+        described: those of assay.yaml, or what says them as they are now.
         project: whose providers, keys and consents these are.
     """
 
     def __init__(
-        self, described: Mapping[str, Provider], store: Store, project: str = "default"
+        self, described: Mapping[str, Provider] | Described, store: Store, project: str = "default"
     ) -> None:
-        self.described, self.store, self.project = dict(described), store, project
+        self._describe = described if callable(described) else lambda: described
+        self.store, self.project = store, project
         self.who = f"cli:{user()}"
-        self._keys: dict[str, tuple[float, str | None]] = {}
+        self._keys: dict[str, tuple[float, Provider, str | None]] = {}
         self._added: list[tuple[float, dict[str, Provider]]] = [(0.0, {})]
         """One place for all that `by` makes: what one changes, none may remember otherwise."""
+
+    @property
+    def described(self) -> Mapping[str, Provider]:
+        """Those of assay.yaml."""
+        return self._describe()
 
     def __getitem__(self, name: str) -> Provider:
         found = self.described.get(name) or self._from_store().get(name)
@@ -64,20 +71,24 @@ class Providers(Mapping[str, Provider]):
         other.who = who
         return other
 
-    def key(self, name: str) -> str | None:
+    def key(self, name: str, provider: Provider | None = None) -> str | None:
         """The provider's key; None where it needs none.
+
+        Args:
+            provider: as whoever will send the key knows it, so that none goes to an address that
+                it was not given for; None: as it is now.
 
         Raises:
             ConfigError: the configuration names a place without a key.
             SecretError: the kept key cannot be read, or is good for another address.
         """
-        until, key = self._keys.get(name, (0.0, None))
-        if until < time.monotonic():
-            provider = self[name]
+        provider = provider or self[name]
+        until, whose, key = self._keys.get(name, (0.0, provider, None))
+        if until < time.monotonic() or whose != provider:
             key = read_key(name, provider)
             if key is None:
                 key = secrets.read(self.store, self.project, name, provider.origin)
-            self._keys[name] = time.monotonic() + REMEMBERED_S, key
+            self._keys[name] = time.monotonic() + REMEMBERED_S, provider, key
         return key
 
     def at_hand(self, model: str) -> bool:

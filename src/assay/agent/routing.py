@@ -303,6 +303,8 @@ def _after(before: Followed | None, step: Step, answer: Answer) -> Followed:
         answer,
         prompt_tokens=_plus(before.answer.prompt_tokens, answer.prompt_tokens),
         completion_tokens=_plus(before.answer.completion_tokens, answer.completion_tokens),
+        cached_tokens=_plus(before.answer.cached_tokens, answer.cached_tokens),
+        reasoning_tokens=_plus(before.answer.reasoning_tokens, answer.reasoning_tokens),
     )
     return Followed(spent, (*before.asked, step.id))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import Lock
 
@@ -10,8 +10,9 @@ from assay.agent.agent import Agent
 from assay.agent.engines import Engines
 from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE, Provider
-from assay.generate.fallback import Fallback, order
-from assay.generate.remote import RemoteServing, split_reference
+from assay.generate.fallback import Fallback
+from assay.generate.remote import split_reference
+from assay.generate.remote_serving import RemoteServing
 from assay.generate.serving import ServingEngine, ServingEngines
 from assay.generate.whole import WholeAnswers
 from assay.store.store import Store
@@ -30,10 +31,8 @@ class AgentEngines:
         store: where classical models are.
         language: answer for the language models of this machine.
         providers: whose models `remote:PROVIDER/MODEL` names.
-        fallback: model -> who answers in its place while it fails.
-
-    Raises:
-        ConfigError: a model falls back to itself.
+        chain: a model and who answers in its place while it fails, in order; asked at every
+            request, as whoever reserves money for it does.
     """
 
     def __init__(
@@ -41,10 +40,10 @@ class AgentEngines:
         store: Store,
         language: ServingEngines,
         providers: Mapping[str, Provider] | None = None,
-        fallback: Mapping[str, Sequence[str]] | None = None,
+        chain: Callable[[str], Sequence[str]] = lambda model: (model,),
     ) -> None:
-        self._orders = {model: order(model, fallback or {}) for model in fallback or {}}
-        self._chains: dict[str, Fallback] = {}
+        self._chain = chain
+        self._chains: dict[str, tuple[tuple[str, ...], Fallback]] = {}
         self._language = language
         self._whole = Engines(store, providers=providers)
         self._remote: dict[tuple[str, bool], tuple[Provider, RemoteServing]] = {}
@@ -56,16 +55,21 @@ class AgentEngines:
         return self._whole.providers
 
     def engine(self, model: str) -> ServingEngine:
-        """See `ServingEngines`."""
-        if model not in self._orders:
+        """See `ServingEngines`.
+
+        Raises:
+            ConfigError: the model falls back to itself.
+        """
+        names = tuple(self._chain(model))
+        if len(names) == 1:
             return self._alone(model)
         with self._lock:
-            if model not in self._chains:
-                finds = {
-                    name: partial(self._alone, name, retry=False) for name in self._orders[model]
-                }
-                self._chains[model] = Fallback(finds)
-            return self._chains[model]
+            known, fallback = self._chains.get(model, ((), None))
+            if fallback is None or known != names:
+                finds = {name: partial(self._alone, name, retry=False) for name in names}
+                fallback = Fallback(finds)
+                self._chains[model] = names, fallback
+            return fallback
 
     def _alone(self, model: str, *, retry: bool = True) -> ServingEngine:
         if model.startswith(REMOTE):
@@ -87,7 +91,9 @@ class AgentEngines:
             kept = model, retry
             described, engine = self._remote.get(kept, (None, None))
             if engine is None or (described is not provider and described != provider):
-                key = partial(self.providers.key, name)
+                if engine is not None:
+                    engine.close()
+                key = partial(self.providers.key, name, provider)
                 engine = RemoteServing(name, at, provider, key=key, retries=None if retry else 0)
                 while len(self._remote) >= _REMOTE:
                     self._remote.pop(next(iter(self._remote)))[1].close()

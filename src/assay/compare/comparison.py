@@ -25,6 +25,7 @@ from assay.compare.conclusion import LEAST_UNITS
 from assay.compare.entries import Settings
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.judges import measure_judges
+from assay.compare.leaving import agree_first
 from assay.compare.performance import measure_performance
 from assay.compare.result import DataSection, Plan, Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
@@ -92,10 +93,17 @@ def compare(
         agents: saved ones that take part beside what is built, such as the one that is served.
 
     Raises:
+        ConsentError: rows would go to a provider that nobody has agreed to.
         AssayError: no candidate could be built, or outside answers do not fit the holdout.
     """
     outside = _read_outside(parts, bench, predictions)
     saved = load_saved(agents, parts.split, parts.holdout, bench.store, taken=predictions)
+    agree_first(
+        {"train": parts.train, "validation": parts.validation},
+        parts.holdout_rows,
+        bench,
+        [agent for _, agent in saved],
+    )
     judges = measure_judges(bench)
     built, warnings = build_all(parts, bench, predictions)
     built += as_candidates(saved, built, parts.validation, bench)

@@ -5,6 +5,7 @@
 Only what fails before its first token is tried again or handed on; once a token was passed on, a
 failure is told, for the answers of two models must not become one. A model that has failed is left
 alone for a while, unless all have. What a client has done wrong fails at once: it would anywhere.
+A request that one model cannot take (too long for it) is handed on, and nothing is held against it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from typing import Any
 
 from assay.errors import ConfigError, ModelError
 from assay.example import Message
-from assay.generate.serving import End, Piece, Sampling, ServingEngine
+from assay.generate.serving import (
+    End,
+    Piece,
+    RequestRefusedError,
+    Sampling,
+    ServingEngine,
+    SetUpError,
+)
 
 Find = Callable[[], ServingEngine]
 
@@ -136,6 +144,7 @@ class _Handed(Iterator[Piece | End]):
         policy = self._policy
         last: ModelError | ConfigError | None = None
         for name in policy.ready():
+            well = False
             for attempt in range(1 + policy._retries):
                 if attempt:
                     pause = policy._backoff_s * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
@@ -144,18 +153,22 @@ class _Handed(Iterator[Piece | End]):
                     raise StopIteration
                 try:
                     item = self._begun(name)
-                except ConfigError as error:  # no key, for instance: nothing mends it
+                except (ConfigError, RequestRefusedError) as error:  # the next one may take it
+                    last, well = error, True
+                    break
+                except SetUpError as error:  # no key, for instance: nothing mends it
                     last = error
                     break
                 except ModelError as error:
                     last = error
-                    if self._once and getattr(error, "charged", False):
+                    if self._once and error.charged:
                         policy.failed(name)
                         raise
                     continue
                 self._name = name
                 return item
-            policy.failed(name)
+            if not well:
+                policy.failed(name)
         assert last is not None
         raise last
 
@@ -163,10 +176,14 @@ class _Handed(Iterator[Piece | End]):
         """The first item; raises ModelError where it does not come in time."""
         came: SimpleQueue[Piece | End | BaseException] = SimpleQueue()
         streams: list[Iterator[Piece | End]] = []
+        left = threading.Event()
 
         def begin() -> None:
             try:
-                streams.append(self._ask(self._policy._chain[name]()))
+                engine = self._policy._chain[name]()
+                if left.is_set():  # while its model was loaded
+                    return
+                streams.append(self._ask(engine))
                 came.put(next(streams[0]))
             except StopIteration:
                 came.put(ModelError(f"{name}: no answer."))
@@ -183,6 +200,7 @@ class _Handed(Iterator[Piece | End]):
             except Empty:
                 late = time.monotonic() > deadline
                 if late or self._stop.is_set():
+                    left.set()
                     for stream in streams:
                         _close(stream)
                     if not late:

@@ -208,14 +208,13 @@ class Stream(Iterator[Piece | End]):
             raise
 
     def _piece(self, chunk: dict[str, Any]) -> Piece | None:
-        told, confidence = self._sampling.logprobs, self._sampling.confidence
-        piece = piece_of(chunk, 0 if told is None and confidence else told)
+        piece = piece_of(chunk, self._sampling.told)
         if piece is None or piece.token is None:
             return piece
         if piece.token.bytes:  # else it is the stop token
             self._logprob += piece.token.logprob
             self._scored += 1
-        if told is None:
+        if self._sampling.logprobs is None:
             return Piece(piece.text) if piece.text else None
         return piece
 

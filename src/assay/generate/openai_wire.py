@@ -59,8 +59,8 @@ def body(ask: Ask, *, stream: bool) -> dict[str, Any]:
         made["response_format"] = {"type": "json_schema", "json_schema": form}
     elif sampling.json_object:
         made["response_format"] = {"type": "json_object"}
-    if sampling.logprobs is not None and not refused & {"logprobs", "top_logprobs"}:
-        made |= {"logprobs": True, "top_logprobs": min(sampling.logprobs, MOST_LOGPROBS)}
+    if sampling.told is not None and not refused & {"logprobs", "top_logprobs"}:
+        made |= {"logprobs": True, "top_logprobs": min(sampling.told, MOST_LOGPROBS)}
     if stream:
         made["stream"] = True
         if "stream_options" not in refused:
@@ -92,7 +92,7 @@ def whole(tree: dict[str, Any], sampling: Sampling) -> Said:
         finish="length" if choice.get("finish_reason") == "length" else "stop",
         usage=usage_of(tree.get("usage")),
         calls=called,
-        tokens=None if sampling.logprobs is None else _tokens(choice.get("logprobs"), text),
+        tokens=None if sampling.told is None else _tokens(choice.get("logprobs"), text),
     )
 
 

@@ -18,7 +18,7 @@ import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -30,6 +30,7 @@ import certifi
 
 from assay.config import Provider
 from assay.errors import ConfigError
+from assay.generate.addresses import Network, allowed, resolve
 
 MOST_BYTES = 16 * 2**20
 """Of one answer's body."""
@@ -37,9 +38,6 @@ _CHUNK = 1 << 16
 _IDLE = 32  # connections kept open
 _KEY = re.compile(r"[!-~]+")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_EMBEDDING = tuple(ipaddress.ip_network(n) for n in ("::/96", "64:ff9b::/96", "::ffff:0:0:0/96"))
-"""IPv6 networks whose last 32 bits are an IPv4 address: compatible, NAT64, translated."""
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class WireError(Exception):
@@ -168,7 +166,7 @@ class Outbound:
         standard = self._port == (443 if self._https else 80)
         self._host_header = shown if standard else f"{shown}:{self._port}"
         private = provider.private_network
-        self._private: bool | tuple[_Network, ...] = (
+        self._private: bool | tuple[Network, ...] = (
             private if isinstance(private, bool) else tuple(map(ipaddress.ip_network, private))
         )
         self._idle: list[_Connection] = []
@@ -252,6 +250,12 @@ class Outbound:
         """Those of the configuration, variables filled in."""
         where = f"assay.yaml, providers.{self._name}.headers"
         return {n: _filled(text, where) for n, text in self._provider.headers.items()}
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """Values of the variables in these headers, which no message may repeat."""
+        names = [n for text in self._provider.headers.values() for n in _VARIABLE.findall(text)]
+        return tuple(os.environ[name] for name in names if os.environ.get(name))
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -444,34 +448,3 @@ def _filled(text: str, where: str) -> str:
         return given
 
     return _VARIABLE.sub(value, text)
-
-
-def resolve(host: str, port: int) -> list[str]:
-    """The numeric addresses of a name; raises OSError where there are none."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError:
-        raise OSError(f"{host} cannot be found") from None
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-def allowed(address: str, *, private: bool | Sequence[_Network], public: bool) -> bool:
-    """Whether a numeric address may be spoken to.
-
-    Args:
-        private: loopback and private addresses may be; or the networks that may be.
-        public: addresses of the public network may be.
-    """
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and not (ip.is_loopback or ip.is_unspecified):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if any(ip in network for network in _EMBEDDING):
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        ip = inner or ip
-    if ip.is_link_local or ip.is_multicast or ip.is_unspecified:
-        return False
-    if not isinstance(private, bool) and any(ip in network for network in private):
-        return True
-    if ip.is_loopback or ip.is_private:
-        return private is True
-    return public and ip.is_global

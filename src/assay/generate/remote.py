@@ -1,4 +1,4 @@
-"""Answers from a provider's model, whole for a comparison or piece by piece for a server.
+"""Answers from a provider's model, whole, for a comparison; `remote_serving` has them in pieces.
 
     engine = RemoteEngine("openai", "gpt-4.1-mini", config.providers["openai"])
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import random
-import secrets
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +23,11 @@ from typing import Any
 
 from assay.config import REMOTE, Provider
 from assay.data.privacy import mask
-from assay.errors import ConfigError, ModelError, UsageError
-from assay.example import Message
+from assay.errors import ConfigError
 from assay.generate import anthropic_wire, openai_wire
-from assay.generate.engine import Answer, Request
+from assay.generate.engine import Answer, AnswerToken, Request
 from assay.generate.outbound import Outbound, Reply, WireError, read_key
-from assay.generate.serving import BusyError, End, Piece, Sampling
+from assay.generate.serving import End, Piece, Sampling, scored
 from assay.generate.wire import (
     Ask,
     NoAnswerError,
@@ -44,24 +43,10 @@ from assay.progress import SILENT, Progress
 
 LONGEST_PAUSE_S = 60.0
 """A provider that asks to be left alone for longer has no answer for now."""
-CONTEXT = 2**20
-"""Such engines count themselves what is too long."""
 _WIRES: dict[str, Any] = {"openai": openai_wire, "anthropic": anthropic_wire}
+_OF_A_VALUE = re.compile(r"\b(between|range|less than|greater than|at most|at least|positive)\b")
 _SHOWN = 200
 _DRAIN_S = 0.05  # what comes after an answer's end is not waited for
-_BUSY_S = 5.0  # until a provider that does not say when is asked again
-
-
-class RemoteError(ModelError):
-    """A provider's model did not answer.
-
-    Attributes:
-        charged: what came before it may have cost something all the same.
-    """
-
-    def __init__(self, reason: str, *, charged: bool = True) -> None:
-        super().__init__(reason)
-        self.charged = charged
 
 
 def split_reference(model: str) -> tuple[str, str]:
@@ -122,13 +107,14 @@ class Remote:
         self._outbound.close()
 
     def send(self, ask: Ask, key: str | None, *, stream: bool) -> Reply:
-        """One reply of status 200; parameters refused by name are left out from then on.
+        """One reply of status 200; parameters refused by name are left out from then on, or of
+        this request alone where it is their value that is refused.
 
         Raises:
             NoAnswerError: there is none.
         """
         while True:
-            ask = replace(ask, refused=self._refused)
+            ask = replace(ask, refused=ask.refused | self._refused)
             body = self._wire.body(ask, stream=stream)
             try:
                 reply = self._outbound.send(
@@ -148,8 +134,10 @@ class Remote:
             if unknown is None or unknown in ask.refused:
                 headers = {"retry-after": reply.header("retry-after")}
                 raise refusal(reply.status, headers, text)
-            with self._lock:
-                self._refused |= {unknown}
+            ask = replace(ask, refused=ask.refused | {unknown})
+            if not _OF_A_VALUE.search(text):
+                with self._lock:
+                    self._refused |= {unknown}
 
     def whole(self, ask: Ask, key: str | None) -> Said:
         """One answer; raises NoAnswerError."""
@@ -172,11 +160,10 @@ class Remote:
                 answer = self._wire.whole(read_json(reply.read(), kind), ask.sampling)
                 if answer.text:
                     yield Piece(answer.text)
-                usage = answer.usage
-                counts = usage.prompt, usage.completion, usage.cached, usage.reasoning
-                yield End(answer.finish, *counts, answer.calls, self.reference)
+                yield replace(_end_of(answer), model=self.reference)
                 return
-            for item in self._wire.pieces(events(reply, self.provider.stall_s)):
+            told = self._wire.pieces(events(reply, self.provider.stall_s))
+            for item in scored(told, ask.sampling):
                 yield replace(item, model=self.reference) if isinstance(item, End) else item
         except WireError as error:
             raise of_wire(error) from None
@@ -209,8 +196,8 @@ class Remote:
 
     def shown(self, reason: str, key: str | None) -> str:
         """One line, fit to be shown: without the key, whoever repeats it, and other secrets."""
-        if key is not None:
-            reason = reason.replace(key, "<key>")
+        for secret in (key, *self._outbound.secrets):
+            reason = reason.replace(secret, "<key>") if secret else reason
         return f"{self.name}: {whole_text(mask(' '.join(reason.split()))[:_SHOWN])}"
 
     def _headers(self, key: str | None) -> dict[str, str]:
@@ -269,7 +256,7 @@ class RemoteEngine:
             ConfigError: there is no key where the configuration says, the address is not allowed,
                 or a request has a closed list of answers, which the protocol cannot enforce.
         """
-        _check_free(self._remote.reference, any(r.choices is not None for r in requests))
+        check_free(self._remote.reference, any(r.choices is not None for r in requests))
         call = _Call(self._remote.key())
         with (
             progress.task(f"asking {self._remote.name}", len(requests), "answers") as task,
@@ -315,111 +302,8 @@ class RemoteEngine:
                     return _failed(f"{remote.name}: stopped")
 
 
-class RemoteServing:
-    """A `ServingEngine` over one model of a provider.
-
-    Args:
-        retries: attempts after the first; None: those of the provider.
-    """
-
-    context_length = CONTEXT
-
-    def __init__(
-        self,
-        name: str,
-        model: str,
-        provider: Provider,
-        *,
-        key: Callable[[], str | None] | None = None,
-        retries: int | None = None,
-        backoff_s: float = 0.5,
-    ) -> None:
-        self._remote = Remote(name, model, provider, key=key, backoff_s=backoff_s)
-        self._retries = provider.retries if retries is None else retries
-
-    def chat(
-        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
-    ) -> Iterator[Piece | End]:
-        """See `ServingEngine`; raises RemoteError where no answer came, or it broke off."""
-        _check_free(self._remote.reference, sampling.choices is not None)
-        if sampling.logprobs is not None and self._remote.provider.protocol == "anthropic":
-            raise UsageError("this model's provider tells no logprobs.")
-        if sampling.seed is None and sampling.temperature > 0:
-            sampling = replace(sampling, seed=secrets.randbits(31))
-        ask = Ask(self._remote.model, messages, tools, sampling)
-        return _Stream(self._remote, ask, self._retries)
-
-    def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
-        """Refused: providers answer conversations only."""
-        raise UsageError("a model at a provider answers conversations only.")
-
-    def close(self) -> None:
-        """Close the connections that are not in use."""
-        self._remote.close()
-
-
-class _Stream(Iterator[Piece | End]):
-    """One answer as it comes. Closing it hangs up at once, from whichever thread."""
-
-    def __init__(self, remote: Remote, ask: Ask, retries: int) -> None:
-        self._remote, self._ask, self._retries = remote, ask, retries
-        self._key = remote.key()
-        self._reply: Reply | None = None
-        self._items: Iterator[Piece | End] | None = None
-        self._stop = Event()
-        self._charged = False
-
-    def __next__(self) -> Piece | End:
-        if self._stop.is_set():
-            raise StopIteration
-        try:
-            return self._begun() if self._items is None else next(self._items)
-        except NoAnswerError as failure:
-            self._hang_up()
-            charged = self._charged or failure.charged
-            reason = self._remote.shown(failure.reason, self._key)
-            if failure.busy and not charged:
-                raise BusyError(reason, failure.pause or _BUSY_S) from None
-            raise RemoteError(reason, charged=charged) from None
-
-    def close(self) -> None:
-        """Nobody reads on."""
-        self._stop.set()
-        self._hang_up()
-
-    def _begun(self) -> Piece | End:
-        """The first item, after as many attempts as it takes and are allowed."""
-        attempt = 0
-        while True:
-            if self._stop.wait(self._remote.quiet_s()):
-                raise StopIteration
-            try:
-                self._reply = self._remote.send(self._ask, self._key, stream=True)
-                items = self._remote.pieces(self._reply, self._ask)
-                first = next(items)
-                self._items = items
-                return first
-            except NoAnswerError as failure:
-                self._hang_up()
-                if self._stop.is_set():
-                    raise StopIteration from None
-                self._charged |= failure.charged
-                attempt += 1
-                once = self._ask.sampling.once and failure.charged
-                if once or not failure.again or attempt > self._retries:
-                    raise
-                pause = self._remote.wait(failure, attempt)
-                if pause is None:
-                    raise
-                if self._stop.wait(pause):
-                    raise StopIteration from None
-
-    def _hang_up(self) -> None:
-        if self._reply is not None:
-            self._reply.close()
-
-
-def _check_free(model: str, held: bool) -> None:
+def check_free(model: str, held: bool) -> None:
+    """Raises ConfigError where an answer must be held to a closed list."""
     if held:
         raise ConfigError(
             "a model at a provider cannot be held to a closed list of answers.",
@@ -447,11 +331,25 @@ def _answer_of(answer: Said) -> Answer:
         finish=answer.finish,
         prompt_tokens=usage.prompt,
         completion_tokens=usage.completion,
-        logprob=None if tokens is None else sum(token.logprob for token in tokens),
+        logprob=None if tokens is None else _sum_of(tokens),
         tokens=tokens,
         cached_tokens=usage.cached,
         reasoning_tokens=usage.reasoning,
     )
+
+
+def _end_of(answer: Said) -> End:
+    """The end of a stream that came as a whole."""
+    usage, tokens = answer.usage, answer.tokens
+    counts = usage.prompt, usage.completion, usage.cached, usage.reasoning
+    end = End(answer.finish, *counts, answer.calls)
+    if tokens is None:
+        return end
+    return replace(end, logprob=_sum_of(tokens), scored_tokens=len(tokens))
+
+
+def _sum_of(tokens: Sequence[AnswerToken]) -> float:
+    return sum(token.logprob for token in tokens)
 
 
 def _failed(reason: str) -> Answer:

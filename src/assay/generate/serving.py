@@ -7,11 +7,11 @@ served.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from assay.errors import ModelError
+from assay.errors import AssayError, ModelError
 from assay.example import Message, ToolCall
 
 
@@ -23,8 +23,22 @@ class BusyError(ModelError):
         self.retry_after_s = retry_after_s
 
 
-class PromptTooLongError(ModelError):
+class RequestRefusedError(ModelError):
+    """Nothing is wrong with the model: it takes no such request, though another one may."""
+
+
+class PromptTooLongError(RequestRefusedError):
     """Prompt and answer do not fit into the model's context."""
+
+
+class SetUpError(ModelError):
+    """A provider cannot be asked as it is set up here, which no attempt mends.
+
+    How it is set up is for whoever does that, and not for who asks: it stands behind `what`.
+    """
+
+    def __init__(self, name: str, why: AssayError) -> None:
+        super().__init__(f"{name} cannot be asked as it is set up here.", fix=str(why))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +81,11 @@ class Sampling:
     def form(self) -> dict[str, Any] | None:
         """The JSON Schema that the answer must follow, whichever of the two asked for it."""
         return {"type": "object"} if self.json_object else self.schema
+
+    @property
+    def told(self) -> int | None:
+        """`logprobs` that the engine must know: the confidence is their sum, asked for or not."""
+        return 0 if self.logprobs is None and self.confidence else self.logprobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +142,30 @@ class End:
     scored_tokens: int | None = None
     asked: tuple[str, ...] = ()
     each: tuple[End, ...] = ()
+
+
+def scored(items: Iterable[Piece | End], sampling: Sampling) -> Iterator[Piece | End]:
+    """A stream with `Sampling.told` of its tokens, as it was asked for: its end tells their sum
+    where the confidence was, and the tokens are told where they were.
+
+    A part of the text that came without its token leaves the sum unknown.
+    """
+    if not sampling.confidence:
+        yield from items
+        return
+    known, logprob, count = True, 0.0, 0
+    for item in items:
+        if isinstance(item, End):
+            yield replace(item, logprob=logprob, scored_tokens=count) if known and count else item
+            continue
+        if item.token is None:
+            known = known and not item.text
+        elif item.token.bytes:  # else it is the stop token
+            logprob, count = logprob + item.token.logprob, count + 1
+        if sampling.logprobs is not None:
+            yield item
+        elif item.text:
+            yield Piece(item.text)
 
 
 class ServingEngine(Protocol):

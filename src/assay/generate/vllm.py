@@ -29,7 +29,15 @@ from assay.example import Message
 from assay.generate.first_space import WithoutFirstSpace, drops_first_space
 from assay.generate.gguf_files import Base, base_of, template_of
 from assay.generate.outbound import read_key
-from assay.generate.serving import BusyError, End, Piece, PromptTooLongError, Sampling
+from assay.generate.serving import (
+    BusyError,
+    End,
+    Piece,
+    PromptTooLongError,
+    RequestRefusedError,
+    Sampling,
+    scored,
+)
 from assay.generate.vllm_request import Names, body_of, end_of, events, pieces_of, reason
 from assay.generate.vllm_transport import GuardedTransport
 from assay.models.versions import load_version
@@ -283,7 +291,7 @@ class Stream(Iterator[Piece | End]):
         with self._turn:
             try:
                 if self._parts is None and not self._closed.is_set():
-                    self._parts = self._answer(self._begin())
+                    self._parts = scored(self._answer(self._begin()), self._sampling)
                 if self._parts is None or self._closed.is_set():  # while it began, perhaps
                     raise StopIteration
                 part = next(self._parts)
@@ -359,7 +367,7 @@ class Stream(Iterator[Piece | End]):
             usage = event.get("usage") or usage
             for choice in event["choices"]:
                 finish = choice.get("finish_reason") or finish
-                yield from pieces_of(choice, self._sampling.logprobs, self._engine.names)
+                yield from pieces_of(choice, self._sampling.told, self._engine.names)
         yield end_of(finish, usage)
 
 
@@ -370,7 +378,8 @@ def _refusal(reply: httpx.Response) -> ModelError:
         return BusyError(f"vLLM says: {said}", float(wait) if wait.isdecimal() else _RETRY_S)
     if reply.status_code == 400 and "context length" in said:
         return PromptTooLongError(f"vLLM says: {said}")
-    return ModelError(f"vLLM refuses the request (HTTP {reply.status_code}): {said}")
+    kind = RequestRefusedError if reply.status_code in (400, 422) else ModelError
+    return kind(f"vLLM refuses the request (HTTP {reply.status_code}): {said}")
 
 
 def _context(line: _Listed) -> int:

@@ -53,8 +53,8 @@ def body_of(
         body["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias.items()}
     if sampling.seed is not None:
         body["seed"] = sampling.seed % 2**63
-    if sampling.logprobs is not None:
-        body["logprobs"] = min(sampling.logprobs, MOST_LOGPROBS)
+    if sampling.told is not None:
+        body["logprobs"] = min(sampling.told, MOST_LOGPROBS)
         body["return_tokens_as_token_ids"] = True
     if (grammar := guidance(sampling)) is not None:
         body["structured_outputs"] = {"grammar": grammar}
@@ -124,9 +124,10 @@ def end_of(finish: str | None, usage: dict[str, Any]) -> End:
         raise ModelError(f"vLLM did not finish the answer ({finish or 'it broke off'}).")
     return End(
         "length" if finish == "length" else "stop",
-        prompt_tokens=usage.get("prompt_tokens", 0),
-        completion_tokens=usage.get("completion_tokens", 0),
-        cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0),
+        prompt_tokens=usage.get("prompt_tokens"),
+        completion_tokens=usage.get("completion_tokens"),
+        # Told only by a server that was started with `--enable-prompt-tokens-details`.
+        cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
     )
 
 

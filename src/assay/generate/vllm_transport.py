@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from assay.errors import ConfigError
-from assay.generate.outbound import allowed, resolve
+from assay.generate.addresses import allowed, resolve
 
 
 class GuardedTransport(httpx.HTTPTransport):

@@ -22,6 +22,7 @@ from assay.generate.serving import End, Piece, Sampling
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _HOPELESS = frozenset({401, 403, 404})
+_REFUSED = frozenset({400, 413, 422})
 
 
 class NoAnswerError(Exception):
@@ -34,6 +35,7 @@ class NoAnswerError(Exception):
         hopeless: no request can succeed (a wrong key).
         charged: it may have cost something.
         busy: the provider has too much to do.
+        refused: it takes no such request, whoever sends it and whenever.
     """
 
     def __init__(
@@ -45,10 +47,11 @@ class NoAnswerError(Exception):
         hopeless: bool = False,
         charged: bool = True,
         busy: bool = False,
+        refused: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason, self.again, self.pause = reason, again, pause
-        self.hopeless, self.charged, self.busy = hopeless, charged, busy
+        self.hopeless, self.charged, self.busy, self.refused = hopeless, charged, busy, refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +225,7 @@ def refusal(status: int, headers: Mapping[str, str], text: str) -> NoAnswerError
         hopeless=status in _HOPELESS,
         charged=False,
         busy=status == 429,
+        refused=status in _REFUSED,
     )
 
 

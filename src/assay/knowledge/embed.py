@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from assay.errors import ModelError
 from assay.models.pull import pull
-from assay.models.quiet import quiet
+from assay.models.quiet import loading
 from assay.progress import SILENT, Progress
 
 STARTER = "all-minilm-l6-v2"
@@ -74,7 +74,7 @@ def load_embedder(ref: str = STARTER, progress: Progress = SILENT) -> Embedder:
     """
     folder = pull(ref, progress)
     try:
-        with quiet():
+        with loading():
             from sentence_transformers import SentenceTransformer
 
             model = SentenceTransformer(str(folder), trust_remote_code=False, local_files_only=True)

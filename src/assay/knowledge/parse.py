@@ -21,12 +21,14 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Any
 
 from assay.data.encoding import decode
 from assay.errors import AssayError
 from assay.knowledge.chunk import Page
+from assay.models.pull import cache_folder
 
 KINDS = {
     ".pdf": "pdf", ".docx": "docx", ".pptx": "pptx", ".xlsx": "xlsx", ".html": "html",
@@ -41,7 +43,7 @@ UNFORMATTED = frozenset({"text", "pdf"})
 _NEEDS_UTF8 = frozenset({"html", "csv", "tsv"})
 _NO_TYPE = "files without a type, such as .pdf, are not read."
 _WORKER = Path(__file__).with_name("parse_worker.py")
-_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")  # no keys, no tokens
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ")  # no keys, no tokens
 _STARTING_SECONDS = 60.0
 _FILES_A_WORKER = 200
 _CHARSET = re.compile(rb"""charset\s*=\s*["']?([A-Za-z0-9_-]+)""", re.IGNORECASE)
@@ -203,7 +205,10 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd="/",
-            env={key: os.environ[key] for key in _PASSED_ON if key in os.environ},
+            env={
+                **{key: os.environ[key] for key in _PASSED_ON if key in os.environ},
+                "TMPDIR": str(_unpacked()),
+            },
             start_new_session=True,  # Ctrl-C is for us
         )
         assert self._process.stdin is not None
@@ -254,6 +259,16 @@ class _Worker:
         for pipe in (self._stdin, self._stdout):
             with contextlib.suppress(BrokenPipeError):  # what was not sent is not needed any more
                 pipe.close()
+
+
+def _unpacked() -> Path:
+    """Where kreuzberg unpacks the library that reads PDFs, and loads whatever lies there already.
+
+    Not the temporary folder of all users: anybody could have put something there.
+    """
+    folder = cache_folder() / f"kreuzberg-{version('kreuzberg')}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def _utf8(kind: str, data: bytes) -> bytes:

@@ -21,7 +21,6 @@ import platform
 import resource
 import signal
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from email import policy
@@ -54,8 +53,9 @@ def main(limits: dict[str, int], kinds: dict[str, str]) -> None:
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    _load()
+    _unpack()
     bound(limits["memory_mib"], limits["cpu_seconds"])
+    _load()
     _reply(replies, {"sealed": seal()})
     reader = Reader(limits, kinds)
     while line := asked.readline():
@@ -371,16 +371,24 @@ def _no_network(event: str, _: object) -> None:
         raise PermissionError("a document's reader has no network and starts no programs")
 
 
-def _load() -> None:
-    """What reads documents is loaded while files can still be written.
+def _unpack() -> None:
+    """Let kreuzberg put the library that reads PDFs below TMPDIR, where it looks for it.
 
-    kreuzberg unpacks its reader of PDFs below TMPDIR, or takes what lies there: so in a folder that
-    is nobody else's, gone as soon as it is loaded.
+    It does so at its first PDF, which a process that may write nothing cannot; and in a process
+    that ends, since threads that it starts before the seal would stay free.
     """
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    with contextlib.suppress(Exception):  # what is wrong is said of the documents
+        _kreuzberg("pdf", b"%PDF-1.4")
+    os._exit(0)
+
+
+def _load() -> None:
+    """What reads documents is loaded while that is still free."""
     for name in ("kreuzberg", "lxml.html", "openpyxl", "pptx"):
         importlib.import_module(name)
-    with tempfile.TemporaryDirectory() as os.environ["TMPDIR"], contextlib.suppress(Exception):
-        _kreuzberg("pdf", b"%PDF-")
 
 
 def _exactly(file: BinaryIO, count: int) -> bytes:

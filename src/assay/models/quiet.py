@@ -7,9 +7,25 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 # Read by the libraries when they are first imported.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+_LOADING = RLock()
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Quiet, and no other thread is in such a block.
+
+    While a model is built, transformers replaces functions of torch for the whole process (those
+    that initialise and tie weights, the default number format) and puts back what it found: two
+    threads at once leave models without their weights, and torch broken from then on.
+    """
+    with _LOADING, quiet():
+        yield
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def create_key(
         id=f"key_{secrets.token_hex(8)}",
         project=project,
         name=name,
-        hash=_hash(secret),
+        hash=secret_hash(secret),
         hint=secret[-4:],
         scopes=sorted(set(scopes)),
         labels=None if labels is None else list(checked_labels(labels)),
@@ -103,7 +103,9 @@ def first_key(store: Store, project: str) -> str | None:
 
 def find_key(store: Store, secret: str) -> ApiKey | None:
     """The key with this secret, unless it was revoked."""
-    query = select(ApiKeyRow).where(ApiKeyRow.hash == _hash(secret), ApiKeyRow.revoked.is_(None))
+    query = select(ApiKeyRow).where(
+        ApiKeyRow.hash == secret_hash(secret), ApiKeyRow.revoked.is_(None)
+    )
     with store.session() as session:
         row = session.scalar(query)
         if row is None:
@@ -147,8 +149,9 @@ def local_user() -> str:
     return f"cli:{user()}"
 
 
-def _hash(secret: str) -> str:
-    # A secret of 256 random bits cannot be guessed from its hash; no slow hash is needed.
+def secret_hash(secret: str) -> str:
+    """What is kept of a secret of 256 random bits, which cannot be guessed from it: no slow hash
+    is needed."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 

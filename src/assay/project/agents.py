@@ -17,6 +17,7 @@ from assay.agent import edits, texts
 from assay.agent.agent import Agent
 from assay.agent.edits import Draft, StaleEditError
 from assay.agent.providers import provider_of
+from assay.agent.routing import leaves
 from assay.agent.texts import InvalidAgentError, Problem
 from assay.agent.versions import AgentVersion
 from assay.agent.versions import history as versions_of
@@ -162,7 +163,9 @@ def rollback(
 def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], object]]]:
     """What an agent needs that is not in it, by the setting that names it."""
     looks: list[tuple[str, Callable[[], object]]] = [
-        ("model", lambda: _check_model(workspace, agent))
+        ("route", lambda: leaves(agent, workspace.store))
+        if agent.route is not None
+        else ("model", lambda: _check_model(workspace, agent))
     ]
     if agent.nearest is not None:
         nearest = agent.nearest

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from assay.agent.passages import passages_in
 from assay.agent.routing import Step, Sure, paths
 from assay.agent.runtime import assemble
 from assay.chat.template import ToolsError
 from assay.chat.tool_text import in_words
-from assay.errors import UsageError
+from assay.errors import AssayError, UsageError
 from assay.example import Example, Message, ToolCall
 from assay.generate.engine import Request
 from assay.generate.serving import End, Piece, Sampling, ServingEngine
@@ -54,6 +55,7 @@ class Asked:
         model: what the engines know it by; "" where it is known already.
         agent: id of the agent that a route asks, else None.
         sure: when its answer is given; None: always.
+        passages: of documents that the agent has put into the messages, as they stand there.
     """
 
     messages: tuple[Message, ...]
@@ -62,6 +64,7 @@ class Asked:
     model: str = ""
     agent: str | None = None
     sure: Sure | None = None
+    passages: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class Answered:
         asked: ids of the agents that a route asked for the first answer; the last one gave it.
         answers: text and calls of each.
         seconds: from the request to the last token.
+        ends: of all calls that it took.
     """
 
     id: str
@@ -87,6 +91,7 @@ class Answered:
     completion_tokens: int | None
     seconds: float
     asked: tuple[str, ...] = ()
+    ends: tuple[End, ...] = ()
 
 
 TEMPERATURE = 1.0
@@ -168,7 +173,8 @@ def _asked(name: str, step: Step, made: Request, wishes: Wishes, routed: bool) -
             sampling = replace(sampling, seed=made.seed)
     sampling = replace(sampling, confidence=step.sure is not None)
     id = step.id if routed else None
-    return Asked(made.messages, made.tools, sampling, step.agent.model, id, step.sure)
+    passages = passages_in(made.messages) if step.agent.knowledge is not None else ""
+    return Asked(made.messages, made.tools, sampling, step.agent.model, id, step.sure, passages)
 
 
 class Answer(Iterator[Piece | End]):
@@ -220,10 +226,14 @@ class Routed(Iterator[Piece | End]):
     Args:
         find: the engine of a model.
         path: the calls, the last of which answers whatever comes.
+
+    Attributes:
+        asked: the call that was made last; once the stream has ended, the one that answered.
     """
 
     def __init__(self, find: Callable[[str], ServingEngine], path: Sequence[Asked]) -> None:
         self._find, self._path = find, tuple(path)
+        self.asked = self._path[0]
         self._items = self._answer()
         self._now: Answer | None = None
         self._closed = False
@@ -242,9 +252,10 @@ class Routed(Iterator[Piece | End]):
         for asked in self._path:
             if self._closed:
                 return
+            self.asked = asked
             self._now = Answer(partial(self._find, asked.model), asked)
             held: list[Piece] = []
-            for item in self._now:
+            for item in self._heard(self._now, spent):
                 if isinstance(item, Piece):
                     if asked.sure is None:
                         yield item
@@ -259,6 +270,14 @@ class Routed(Iterator[Piece | End]):
                 break
             else:  # it broke off; who reads finds that there is no end
                 return
+
+    def _heard(self, answer: Answer, spent: End) -> Iterator[Piece | End]:
+        """A call's items; when it fails, those before it were paid all the same."""
+        try:
+            yield from answer
+        except AssayError as error:
+            error.charged |= any(end.model is not None for end in spent.each)
+            raise
 
 
 def _together(before: End, end: End, agent: str) -> End:

@@ -23,6 +23,7 @@ from assay.data.checks import CheckReport
 from assay.data.read import detect
 from assay.errors import DataError, StateError, UsageError
 from assay.progress import SILENT, Progress
+from assay.project import documents
 from assay.project.files import check_file
 from assay.project.init import MONTHLY_REQUESTS, TABULAR, Choices, Draft, draft
 from assay.project.project import Project, create
@@ -30,6 +31,8 @@ from assay.project.workspace import Workspace
 from assay.store import owner
 from assay.store.files import replacing
 
+KNOWLEDGE = "documents"
+"""The knowledge base of documents that were brought together with the examples."""
 _NAME = re.compile(r"[^\w.-]+")
 
 
@@ -108,6 +111,13 @@ def forget_file(workspace: Workspace) -> None:
     shutil.rmtree(_inbox(workspace), ignore_errors=True)
 
 
+def brought_documents(workspace: Workspace) -> list[str]:
+    """Documents that can be searched already, brought before there is a project."""
+    if KNOWLEDGE not in documents.names(workspace):
+        return []
+    return [found.path for found in documents.base(workspace, KNOWLEDGE).documents()]
+
+
 def look(workspace: Workspace, file: Path, wanted: Wanted, progress: Progress = SILENT) -> Found:
     """Find out what a file is and what is wrong with it, and propose.
 
@@ -131,7 +141,7 @@ def look(workspace: Workspace, file: Path, wanted: Wanted, progress: Progress = 
         progress=progress,
     )
     try:
-        drafted = draft(_slug(file), _choices(file, wanted), progress)
+        drafted = draft(_slug(file), _choices(workspace, file, wanted), progress)
     except DataError as error:
         return Found(file, fields, None, error, report)
     return Found(file, fields, _as_wanted(drafted, wanted), None, report)
@@ -173,7 +183,7 @@ def _inbox(workspace: Workspace) -> Path:
     return workspace.store.folder / "inbox"
 
 
-def _choices(file: Path, wanted: Wanted) -> Choices:
+def _choices(workspace: Workspace, file: Path, wanted: Wanted) -> Choices:
     return Choices(
         data=file,
         input=list(wanted.input) if wanted.input else None,
@@ -181,6 +191,7 @@ def _choices(file: Path, wanted: Wanted) -> Choices:
         group=wanted.group,
         task=wanted.task,
         model=STARTER_MODEL,
+        knowledge=KNOWLEDGE if brought_documents(workspace) else None,
         monthly_requests=wanted.monthly_requests,
     )
 

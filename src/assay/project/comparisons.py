@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -125,6 +126,13 @@ def chosen(
         return True
 
     return [row for row in rows if fits(row)]
+
+
+def two_by_two(rows: Sequence[AnswerRow], a: str, b: str) -> tuple[int, int, int, int]:
+    """Rows where both are right, a alone, b alone, and neither, of those that both have a score."""
+    both = [(row.scores[a], row.scores[b]) for row in rows if {a, b} <= row.scores.keys()]
+    found = Counter((one >= RIGHT, other >= RIGHT) for one, other in both)
+    return found[True, True], found[True, False], found[False, True], found[False, False]
 
 
 def labels(workspace: Workspace, agents: Sequence[str]) -> dict[str, str]:

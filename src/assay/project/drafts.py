@@ -135,9 +135,11 @@ def tokens(workspace: Workspace, agent: Agent) -> int | None:
             return None  # counting tokens fetches nothing
         with _LOADING:
             template = _template(model)
-        # Around them stands what any request has.
-        least = len(template.prompt([Message("user", "")]))
-        return max(0, len(template.prompt([*turns, Message("user", "")])) - least)
+        # Around them stands what any request has. Some templates have a system prompt of their
+        # own, which one that is given takes the place of.
+        around = [Message("system", "")] if agent.system_prompt else []
+        asked = Message("user", "")
+        return len(template.prompt([*turns, asked])) - len(template.prompt([*around, asked]))
     except (AssayError, OSError):
         return None
 

@@ -6,7 +6,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ class Choices:
     """What the user said at `assay init`; None means: propose.
 
     Attributes:
-        docs: a file or folder of documents that candidates look into.
+        docs: a file or folder of documents that candidates look into; copied into the project.
+        knowledge: name of a knowledge base that holds such documents already.
         document: the column that names the document which answers a row.
         abstain: the answer of rows that no document answers.
     """
@@ -47,9 +48,15 @@ class Choices:
     model: str = STARTER_MODEL
     train_rows: int | None = None
     docs: Path | None = None
+    knowledge: str | None = None
     document: str | None = None
     abstain: str | None = None
     monthly_requests: int = MONTHLY_REQUESTS
+
+    @property
+    def documents(self) -> bool:
+        """Whether candidates can look into documents."""
+        return self.docs is not None or self.knowledge is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +123,11 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
             where=str(choices.data),
             fix="Add rows with other outputs, or name another column with --output.",
         )
-    return Draft(
-        name,
-        choices,
-        detected,
-        columns,
-        propose(examples, choices.task, _held_outputs(choices, detected, columns, progress)),
-        tuple(examples),
-        rejected,
-    )
+    held = _held_outputs(choices, detected, columns, progress)
+    proposal = propose(examples, choices.task, held)
+    if choices.documents:
+        proposal = replace(proposal, candidates=[*proposal.candidates, *WITH_DOCUMENTS])
+    return Draft(name, choices, detected, columns, proposal, tuple(examples), rejected)
 
 
 def _held_outputs(
@@ -254,9 +257,8 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "",
         "candidates:  # the ways that are compared",
         *(f"  - {name}" for name in proposal.candidates),
-        *(f"  - {name}" for name in WITH_DOCUMENTS if choices.docs is not None),
         "",
-        *(knowledge_lines(choices.abstain) if choices.docs is not None else []),
+        *(knowledge_lines(choices.abstain, choices.knowledge) if choices.documents else []),
         "few_shot: {ks: [1, 3, 8]}  # numbers of shown examples, chosen on validation",
         f"generate: {{max_new_tokens: {max_new_tokens}, constrained: auto}}",
         "fine_tune:  # the rest: docs/training.md",
@@ -278,11 +280,11 @@ WITH_DOCUMENTS = ("rag", "rag-few-shot")
 """Candidates that `init` proposes where there are documents."""
 
 
-def knowledge_lines(abstain: str | None) -> list[str]:
-    """The section on documents."""
+def knowledge_lines(abstain: str | None, base: str | None = None) -> list[str]:
+    """The section on documents: those of the project's folder, or of a knowledge base."""
     return [
         "knowledge:  # the documents that candidates with rag look into",
-        f"  paths: [{KNOWLEDGE}]",
+        f"  paths: [{KNOWLEDGE}]" if base is None else f"  name: {flow(base)}",
         f"  abstain: {flow(abstain)}  # the right answer where no document holds one",
         "",
     ]

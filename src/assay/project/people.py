@@ -11,7 +11,6 @@ signed out at once.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +20,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from assay.errors import AssayError, NotFoundError, StateError, UsageError
+from assay.project.access import secret_hash
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 from assay.store.tables import SessionRow, SignInRow, UserRow, now
@@ -108,9 +108,9 @@ def set_role(workspace: Workspace, id: str, role: str) -> Person:
     with workspace.store.session() as session:
         row = _found(session, id)
         before = _person(row)
-        if row.role == "admin" != wanted:
-            _keep_an_admin(session)
         row.role = wanted
+        if before.role == "admin":
+            _keep_an_admin(session)
         if not _person(row).may(before.role):
             _sign_out(session, id)
         changed = _person(row)
@@ -128,10 +128,10 @@ def remove(workspace: Workspace, id: str) -> Person:
     with workspace.store.session() as session:
         row = _found(session, id)
         gone = _person(row)
-        if row.role == "admin":
-            _keep_an_admin(session)
         _sign_out(session, id)
         session.delete(row)
+        if gone.role == "admin":
+            _keep_an_admin(session)
     audit(workspace.store, workspace.name, workspace.who, "person.remove", gone.name)
     return gone
 
@@ -146,7 +146,7 @@ def sign_in_secret(workspace: Workspace, id: str) -> str:
     with workspace.store.session() as session:
         name = _found(session, id).name
         session.execute(delete(SignInRow).where(SignInRow.expires < now()))
-        session.add(SignInRow(hash=_hash(secret), user=id, expires=now() + LINK_LASTS))
+        session.add(SignInRow(hash=secret_hash(secret), user=id, expires=now() + LINK_LASTS))
     audit(workspace.store, workspace.name, workspace.who, "person.link", name)
     return secret
 
@@ -168,14 +168,14 @@ def redeem(workspace: Workspace, secret: str) -> tuple[Person, str] | None:
     with workspace.store.session() as session:
         id = session.scalar(
             delete(SignInRow)
-            .where(SignInRow.hash == _hash(secret), SignInRow.expires >= now())
+            .where(SignInRow.hash == secret_hash(secret), SignInRow.expires >= now())
             .returning(SignInRow.user)
         )
         if id is None:
             return None
         person, kept = _person(_found(session, id)), secrets.token_urlsafe(32)
         session.execute(delete(SessionRow).where(SessionRow.expires < now()))
-        session.add(SessionRow(hash=_hash(kept), user=id, expires=now() + SESSION_LASTS))
+        session.add(SessionRow(hash=secret_hash(kept), user=id, expires=now() + SESSION_LASTS))
     audit(workspace.store, workspace.name, f"user:{person.name}", "person.sign_in", person.name)
     return person, kept
 
@@ -185,7 +185,7 @@ def signed_in(workspace: Workspace, session_secret: str) -> Person | None:
     query = (
         select(UserRow)
         .join(SessionRow, SessionRow.user == UserRow.id)
-        .where(SessionRow.hash == _hash(session_secret), SessionRow.expires >= now())
+        .where(SessionRow.hash == secret_hash(session_secret), SessionRow.expires >= now())
     )
     with workspace.store.session() as session:
         row = session.scalar(query)
@@ -195,12 +195,14 @@ def signed_in(workspace: Workspace, session_secret: str) -> Person | None:
 def sign_out(workspace: Workspace, session_secret: str) -> None:
     """End a session."""
     with workspace.store.session() as session:
-        session.execute(delete(SessionRow).where(SessionRow.hash == _hash(session_secret)))
+        session.execute(delete(SessionRow).where(SessionRow.hash == secret_hash(session_secret)))
 
 
 def _keep_an_admin(session: Session) -> None:
+    """Counted after the change, which nobody else's can come between any more."""
+    session.flush()
     count = select(func.count()).select_from(UserRow).where(UserRow.role == "admin")
-    if session.scalar(count) == 1:
+    if session.scalar(count) == 0:
         raise StateError("nobody would be left who is an admin.", fix="Make somebody else one.")
 
 
@@ -220,11 +222,6 @@ def _role(role: str) -> Role:
     if role not in ROLES:
         raise UsageError(f"there is no role {role!r}.", fix=f"Roles: {', '.join(ROLES)}.")
     return role
-
-
-def _hash(secret: str) -> str:
-    # 256 random bits cannot be guessed from their hash; no slow hash is needed.
-    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _person(row: UserRow) -> Person:

@@ -74,7 +74,7 @@ def tested(providers: Providers, name: str, model: str) -> dict[str, Any]:
         ModelError: it did not answer.
     """
     provider = provider_of(providers, name).model_copy(update={"retries": 0})
-    engine = RemoteEngine(name, model, provider, key=partial(providers.key, name))
+    engine = RemoteEngine(name, model, provider, key=partial(providers.key, name, provider))
     began = time.perf_counter()
     [answer] = engine.answer([Request((Message("user", "Say: ready"),), max_new_tokens=16)])
     engine.close()

@@ -19,14 +19,14 @@ class Day:
 
     Attributes:
         seconds: mean time of an answer; None where no server measured it.
-        tokens: mean of prompt and answer together, likewise.
+        usd: mean cost of those whose cost is known; None where none is.
         up, down: thumbs.
     """
 
     day: date
     requests: int
     seconds: float | None
-    tokens: float | None
+    usd: float | None
     up: int
     down: int
 
@@ -35,14 +35,12 @@ def traffic(workspace: Workspace, release: str, days: int = DAYS) -> list[Day]:
     """The last days, oldest first; days without a kept request are there with 0."""
     first = (now() - timedelta(days=days - 1)).date()
     on = func.date(TraceRow.at)
-    prompt = TraceRow.usage["prompt_tokens"].as_float()
-    completion = TraceRow.usage["completion_tokens"].as_float()
     query = (
         select(
             on,
             func.count(),
             func.avg(TraceRow.usage["seconds"].as_float()),
-            func.avg(prompt + completion),
+            func.avg(TraceRow.usage["usd"].as_float()),
             func.count().filter(TraceRow.thumb == "up"),
             func.count().filter(TraceRow.thumb == "down"),
         )

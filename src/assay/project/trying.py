@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from assay.compare.prices import Needs, price
-from assay.config import REMOTE, Costs
 from assay.example import Message
-from assay.generate.serving import ServingEngines
+from assay.generate.serving import End, ServingEngines
 from assay.project.answering import Routed, Wishes, ask
+from assay.project.comparisons import labels
 from assay.project.served import Offered, offered, resolve
+from assay.project.spending import calls_of
 from assay.project.workspace import Workspace
 
 TRIED_BY = "studio"
@@ -52,17 +52,31 @@ def answering(workspace: Workspace) -> list[Offered]:
     return sorted(lines, key=lambda line: order.index(line.kind))
 
 
-def cost_usd(workspace: Workspace, name: str, seconds: float) -> float | None:
-    """What an answer costs that took a machine here so long by itself; None where unknown.
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """How an answer came about.
 
-    At full load it costs less: a comparison measures that.
+    Attributes:
+        usd: None where unknown.
+        route: `NAME@VERSION` of those that were asked, the one that answered last; empty where
+            nothing chose.
+        passages: of documents, as they stood before the question.
     """
-    served = resolve(workspace, name, workspace.name, TRIED_BY)
-    if served.model.startswith(REMOTE):
-        return None
-    costs = workspace.config.costs if workspace.config is not None else Costs()
-    needs = Needs(False, False, False, 0.0, seconds)
-    return price(needs, costs, 0).per_request
+
+    usd: float | None
+    route: tuple[str, ...]
+    passages: str
+
+
+def traced(workspace: Workspace, answer: Routed, end: End, seconds: float) -> Traced:
+    """How an answer that has ended came about.
+
+    Args:
+        seconds: from the question to the end.
+    """
+    known = labels(workspace, end.asked)
+    route = tuple(known.get(id, id[:12]) for id in end.asked)
+    return Traced(workspace.cost_usd(calls_of(end), seconds), route, answer.asked.passages)
 
 
 def snippets(address: str, name: str, key: str) -> dict[str, str]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from assay.agent.providers import Providers
-from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Vllm
+from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Costs, Provider, Vllm
 from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.generate.fallback import order
-from assay.generate.serving import ServingEngines
+from assay.generate.serving import End, ServingEngines
 from assay.jobs.fine_tuning import TRAIN
 from assay.jobs.queue import is_running
 from assay.knowledge.embed import Embedder, load_embedder
@@ -24,7 +24,7 @@ from assay.project.answering import Answered
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
 from assay.project.served import Served
-from assay.project.spending import UsageLog
+from assay.project.spending import UsageLog, answered_usd
 from assay.project.versions import trained_on
 from assay.release import traces
 from assay.store.owner import owner_of
@@ -75,7 +75,7 @@ class Workspace:
         self.gate = Lock()
         self._training, self._look_again = False, 0.0
         self._embedders: dict[str, Embedder] = {}
-        self._lock = Lock()
+        self._loading, self._lock = Lock(), Lock()
         self._opened: dict[tuple[int, int], Project] = {}
 
     @property
@@ -152,17 +152,22 @@ class Workspace:
         Raises:
             ModelError: it cannot be loaded.
         """
-        with self._lock:
+        with self._loading:  # for seconds, in which nobody waits for the configuration
             if name not in self._embedders:
                 self._embedders[name] = load_embedder(name)
             return self._embedders[name]
 
     def engines(self) -> ServingEngines:
-        """The engines that answer here."""
+        """The engines that answer here.
+
+        Raises:
+            ConfigError: a model falls back to itself.
+        """
         from assay.agent.serving import AgentEngines
 
-        fallback = self.config.fallback if self.config is not None else {}
-        return AgentEngines(self.store, self._language(), self.providers, fallback)
+        for model in self.config.fallback if self.config is not None else ():
+            self.chain(model)
+        return AgentEngines(self.store, self._language(), self.providers, self.chain)
 
     def _language(self) -> ServingEngines:
         vllm = self._vllm if self.config is None else self.config.vllm
@@ -197,13 +202,20 @@ class Workspace:
     @cached_property
     def providers(self) -> Providers:
         """Providers of the folder's own project, and their keys."""
-        described = self.config.providers if self.config is not None else {}
-        return Providers(described, self.store, self.name)
+        return Providers(self._described, self.store, self.name)
+
+    def _described(self) -> Mapping[str, Provider]:
+        return self.config.providers if self.config is not None else {}
 
     @cached_property
     def usage(self) -> UsageLog:
         """Where the usage of providers' models is written down."""
         return UsageLog(self.store, self.providers)
+
+    def cost_usd(self, ends: Sequence[End], seconds: float) -> float | None:
+        """What a request has cost, see `assay.project.spending.answered_usd`."""
+        prices = self.config.costs if self.config is not None else Costs()
+        return answered_usd(self.providers, prices.machine_hour_usd, ends, seconds)
 
     def watching(self, served: Served) -> list[Callable[[Answered], None]]:
         """Who is told of an answer: traces are of agents alone."""
@@ -227,6 +239,7 @@ class Workspace:
                 "prompt_tokens": said.prompt_tokens,
                 "completion_tokens": said.completion_tokens,
                 "seconds": said.seconds,
+                "usd": self.cost_usd(said.ends, said.seconds),
                 **({"asked": list(said.asked)} if said.asked else {}),
             },
         )

@@ -30,7 +30,7 @@ from assay.generate.llamacpp import Settings
 from assay.models.catalogue import CATALOGUE
 from assay.models.load import LoadedModel, load, load_tokenizer
 from assay.models.pull import pull
-from assay.models.quiet import quiet
+from assay.models.quiet import loading
 from assay.models.trust import read_json
 from assay.models.versions import ADAPTER, ADAPTER_CONFIG, Version
 from assay.release.ollama import Turns, turns_of
@@ -136,7 +136,7 @@ def _write(
     _write_tokenizer(loaded, template, draft)
     from transformers import AutoTokenizer
 
-    with quiet():
+    with loading():
         read = AutoTokenizer.from_pretrained(draft, local_files_only=True)
     return FolderTarget(loaded, Template.of(read))
 
@@ -151,7 +151,7 @@ def _write_merged(version: Version, draft: Path, template: Template) -> LoadedMo
     base = read_json(pull(version.record.base) / "config.json")
     dtype = base.get("dtype") or base.get("torch_dtype") or "float32"
     whole = load_merged(version, template, dtype)
-    with quiet():
+    with loading():
         whole.model.save_pretrained(draft)
     return load(version.record.base, dtype="float32", weights=draft)
 
@@ -160,7 +160,7 @@ def _write_tokenizer(loaded: LoadedModel, template: Template, draft: Path) -> No
     tokenizer = loaded.tokenizer
     before, tokenizer.chat_template = tokenizer.chat_template, template.text
     try:
-        with quiet():
+        with loading():
             tokenizer.save_pretrained(draft)
     finally:
         tokenizer.chat_template = before

@@ -22,6 +22,7 @@ from assay.serve.conversation import (
     ResponseFormat,
     Sampled,
     Stop,
+    Tokens,
     Tool,
     ToolChoice,
     forced_schema,
@@ -52,8 +53,8 @@ class ChatRequest(Sampled):
     """
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
     stop: Stop = None
     logprobs: bool | None = None

@@ -17,7 +17,7 @@ from assay.project.answering import sampling_of
 from assay.project.served import Served, resolve
 from assay.serve.auth import Caller, authenticated
 from assay.serve.chat import StreamOptions, usage_of
-from assay.serve.conversation import MOST_CHOICES, Sampled, Stop, stops
+from assay.serve.conversation import MOST_CHOICES, Sampled, Stop, Tokens, stops
 from assay.serve.errors import ApiError, of_any
 from assay.serve.exchange import Exchange, several
 from assay.serve.logprobs import legacy_logprobs, told
@@ -37,7 +37,7 @@ class CompletionRequest(Sampled):
     """The body. `best_of` and `suffix` are refused."""
 
     prompt: Prompt
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Tokens | None = None
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
     stop: Stop = None
     logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = None

@@ -16,6 +16,8 @@ MOST_CHOICES = 8
 MOST_STOPS = 4
 MOST_TOP_LOGPROBS = 20
 MOST_TOOLS = 128
+Tokens = Annotated[int, Field(ge=1, lt=2**31)]
+"""How many an answer may have; what sums and databases can hold, and more than any model writes."""
 _SEEDS = 2**31
 """Engines take seeds of 32 bits and add small numbers to them."""
 

@@ -22,7 +22,7 @@ from assay.errors import (
     StateError,
     UsageError,
 )
-from assay.generate.serving import BusyError, PromptTooLongError
+from assay.generate.serving import BusyError, PromptTooLongError, RequestRefusedError
 from assay.project.served import UnknownModelError
 from assay.project.spending import BudgetError
 from assay.release.evidence import UnprovenError
@@ -102,13 +102,16 @@ def of_assay(error: AssayError) -> ApiError:
             return ApiError(409, message, code=code)
     if isinstance(error, PromptTooLongError):
         return ApiError(400, message, code="context_length_exceeded", param="messages")
+    if isinstance(error, RequestRefusedError):
+        return ApiError(400, message, code="request_refused")
     if isinstance(error, ModelError):
         # Which file it is and what to do about it is for whoever runs the server.
         log.error("%s", error)
         return ApiError(503, error.what, "server_error", "model_unavailable", "model")
     if isinstance(error, (ConfigError, DataError, UsageError)):
         return ApiError(400, message, code="invalid_value")
-    return ApiError(400, message)
+    log.error("%s", error)
+    return ApiError(503, error.what, "server_error", "server_error")
 
 
 def of_any(error: Exception) -> ApiError:

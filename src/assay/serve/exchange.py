@@ -141,7 +141,7 @@ class Exchange:
         except BaseException as error:
             # The only answer failed before its first token, and nobody asks money for it.
             free = self._first is None and len(self.choices) == 1
-            if free and isinstance(error, AssayError) and not getattr(error, "charged", False):
+            if free and isinstance(error, AssayError) and not error.charged:
                 self._settle(0.0)
             self.close()
             raise
@@ -188,6 +188,7 @@ class Exchange:
             completion_tokens=self.usage()["completion"],
             seconds=time.perf_counter() - self._began,
             asked=self.asked,
+            ends=self._ends,
         )
         for watch in watchers:
             try:
@@ -195,10 +196,16 @@ class Exchange:
             except Exception as error:
                 log.error("the trace of %s could not be kept", self.id, exc_info=error)
 
+    @property
+    def _ends(self) -> tuple[End, ...]:
+        """Of all calls of all answers, so far."""
+        found = (choice.end for choice in self.choices if choice.end is not None)
+        return tuple(end for one in found for end in calls_of(one))
+
     async def _account(self) -> None:
         """Write down what a provider's model has used, and settle what was reserved for it."""
-        ends = [end for choice in self.choices if choice.end for end in calls_of(choice.end)]
-        workspace, seconds = self._workspace, time.perf_counter() - self._began
+        ends, workspace = self._ends, self._workspace
+        seconds = time.perf_counter() - self._began
         for end in ends:
             workspace.usage.add(
                 self.caller.project, self.caller.key_id, self.served.name, end, seconds

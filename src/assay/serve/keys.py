@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from assay.project.access import ApiKey, Scope, create_key, list_keys, revoke_key
 from assay.serve.auth import Caller, authenticated
+from assay.serve.errors import ApiError
 from assay.serve.route import JsonRoute, Strict
 from assay.store.audit import entries
 from assay.store.store import Store
@@ -39,7 +40,14 @@ class CreateKey(Strict):
 
 @router.post("/v1/keys")
 def create(request: Request, body: CreateKey, caller: _Admin) -> dict[str, Any]:
-    """Make a key; `key` is shown this once."""
+    """Make a key; `key` is shown this once. A key with a budget makes none: it would have none."""
+    if caller.budgeted:
+        raise ApiError(
+            403,
+            "This key has a budget, and a key made here would have none.",
+            "permission_error",
+            "insufficient_permissions",
+        )
     made, secret = create_key(
         _store(request),
         caller.project,

@@ -17,6 +17,7 @@ from assay.serve.conversation import (
     NamedFunction,
     NamedTool,
     Sampled,
+    Tokens,
     ToolChoice,
     forced_schema,
     forced_tool,
@@ -122,7 +123,7 @@ class ResponseRequest(Sampled):
 
     input: str | Annotated[list[MessageItem | CallItem | OutputItem], Field(min_length=1)]
     instructions: str | None = None
-    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_output_tokens: Tokens | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOP_LOGPROBS)] | None = None
     text: TextSettings | None = None
     tools: Annotated[list[FunctionTool], Field(max_length=MOST_TOOLS)] | None = None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +41,9 @@ class Pages(Protocol):
 
 DRAIN_S = 30
 """After a signal to stop, answers under way may take so long to end."""
+LET_GO_S = 5.0
+"""And then work in threads, such as reading all rows for a page: what it writes is written whole or
+not at all, so nothing is lost by ending in the middle of it."""
 
 
 def serve(
@@ -108,7 +113,7 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         with Watch(workspace.root, workspace.store), suppress(KeyboardInterrupt):
-            _Server(config, ready).run(sockets=[listening])
+            _Server(config, ready, workspace.usage.flush).run(sockets=[listening])
     finally:
         listening.close()
         engines.close()
@@ -116,16 +121,41 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """Says so when it is ready: from then on a signal ends it in good order."""
+    """Says so when it is ready: from then on a signal ends it in good order.
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    The event loop waits for its threads without end; the process ends over them, after `last`.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, ready: Callable[[], None], last: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._last = ready, last
+        self._ending: threading.Timer | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn starts."""
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn ends."""
+        await super().shutdown(sockets)
+        self._ending = threading.Timer(LET_GO_S, self._let_go)
+        self._ending.daemon = True
+        self._ending.start()
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn runs."""
+        try:
+            super().run(sockets)
+        finally:
+            if self._ending is not None:
+                self._ending.cancel()
+
+    def _let_go(self) -> None:
+        self._last()
+        os._exit(0)
 
 
 def is_loopback(host: str) -> bool:

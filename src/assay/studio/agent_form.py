@@ -6,7 +6,7 @@ A control puts its value into the text (`put`); what the text says is shown with
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,8 @@ from assay.agent.agent import Agent
 from assay.errors import UsageError
 from assay.studio.frame import telling
 from assay.studio.parts import button, field, heading, named, row, text
+from assay.studio.route_form import Put, RouteForm
 
-Put = Callable[[dict[str, Any]], Awaitable[None]]
 FORMS = {"text": "Any text", "choices": "One of a few answers", "schema": "A JSON record"}
 FIRST_SCHEMA = {
     "type": "object",
@@ -32,7 +32,7 @@ _TYPING = "debounce=400"
 _HERE = {
     *("kind", "model", "system_prompt", "shown", "nearest", "knowledge"),
     *("output_schema", "choices"),
-    *("constrained", "max_new_tokens", "temperature", "seed"),
+    *("route", "constrained", "max_new_tokens", "temperature", "seed"),
 }
 """Settings that the form shows; others are named, and changed in the text."""
 
@@ -57,14 +57,21 @@ class Form:
     Args:
         put: writes settings into the text.
         models, bases: what can be chosen for `model` and `knowledge`.
+        arms: agents that a route can choose, `NAME@VERSION` by id.
         open: whether anything can be changed.
     """
 
     def __init__(
-        self, put: Put, models: Sequence[str], bases: Sequence[str], *, open: bool
+        self,
+        put: Put,
+        models: Sequence[str],
+        bases: Sequence[str],
+        arms: Mapping[str, str],
+        *,
+        open: bool,
     ) -> None:
         self._put, self._models, self._bases = put, list(models), list(bases)
-        self._open = open
+        self._arms, self._open = arms, open
         self._agent: Agent | None = None
         self._controls: list[Control] = []
         self._turns: list[list[dict[str, Any]]] = []
@@ -79,6 +86,7 @@ class Form:
             self._turns = _turns(agent)
             self._show_turns()
         self._show_output(agent)
+        self._route.show(agent.route)
         self._blocks(agent)
 
     def tell_tokens(self, tokens: int | None) -> None:
@@ -111,10 +119,12 @@ class Form:
                 self._build_knowledge()
                 self._build_output()
                 self._build_sampling()
+            self._route = RouteForm(self._put, self._arms, open=self._open)
             self._beyond = text("", "soft note")
 
     def _build_model(self) -> None:
-        with field("Model", "Which model answers. Choose one, or type its name."):
+        self._model_box = ui.element("div")
+        with self._model_box, field("Model", "Which model answers. Choose one, or type its name."):
             self._model = ui.select(
                 self._models, with_input=True, new_value_mode="add-unique", value=None
             )
@@ -242,6 +252,7 @@ class Form:
         """What the text says after a change of this form's own: no control is touched."""
         self._agent = agent
         self._show_output(agent)
+        self._route.told(agent.route)
 
     def _set(self, control: Control, agent: Agent) -> None:
         value = control.read(agent)
@@ -256,6 +267,7 @@ class Form:
 
     def _blocks(self, agent: Agent) -> None:
         self._language.set_visibility(agent.kind == "chat")
+        self._model_box.set_visibility(agent.route is None)
         nearest = agent.nearest
         self._nearest.text = (
             f"And the {nearest.k} examples most like the input, out of a pool."

@@ -14,7 +14,19 @@ from assay.errors import AssayError
 from assay.project import comparisons
 from assay.project.comparisons import RIGHT, Which
 from assay.studio.frame import telling
-from assay.studio.parts import badge, button, card, field, heading, named, row, text, waiting
+from assay.studio.parts import (
+    badge,
+    button,
+    card,
+    field,
+    heading,
+    line,
+    named,
+    row,
+    table,
+    text,
+    waiting,
+)
 from assay.studio.verdict import ranked
 from assay.studio.visit import Visit
 
@@ -57,14 +69,14 @@ def answers_card(visit: Visit, result: Result) -> None:
         async def show() -> None:
             chosen, one, other = cast("Which", which.value), str(a.value), str(b.value)
 
-            def read(visit: Visit) -> tuple[Sequence[AnswerRow], int]:
+            def read(visit: Visit) -> tuple[Sequence[AnswerRow], Sequence[AnswerRow]]:
                 everything = comparisons.answers(visit.workspace, result.comparison)
                 fit = comparisons.chosen(everything, chosen, one, other, words.value or "")
-                return fit, len(everything)
+                return fit, everything
 
             with telling():
                 try:
-                    fit, count = await visit.do(read)
+                    fit, everything = await visit.do(read)
                 except AssayError as error:
                     shown.clear()
                     with shown:
@@ -72,9 +84,9 @@ def answers_card(visit: Visit, result: Result) -> None:
                     return
                 shown.clear()
                 with shown:
-                    text(f"{len(fit):,} of {count:,} locked examples", "soft note").props(
-                        "role=status"
-                    )
+                    _two_by_two(everything, one, other)
+                    of = f"{len(fit):,} of {len(everything):,} locked examples"
+                    text(of, "soft note").props("role=status")
                     for answer in fit[: state["rows"]]:
                         _row(answer, one, other, names)
                     if len(fit) > state["rows"]:
@@ -93,6 +105,16 @@ def answers_card(visit: Visit, result: Result) -> None:
         with shown:
             waiting("Reading the answers")
         ui.timer(0.1, show, once=True)
+
+
+def _two_by_two(rows: Sequence[AnswerRow], a: str, b: str) -> None:
+    """How often they are right together and alone: what the difference of two rests on."""
+    if a == b:
+        return
+    both, only_a, only_b, neither = comparisons.two_by_two(rows, a, b)
+    with table("", f"#{b} right", f"#{b} wrong", label=f"{a} against {b}"):
+        line(f"{a} right", f"#{both:,}", f"#{only_a:,}")
+        line(f"{a} wrong", f"#{only_b:,}", f"#{neither:,}")
 
 
 def _row(answer: AnswerRow, a: str, b: str, names: Sequence[str]) -> None:

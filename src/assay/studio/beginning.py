@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nicegui import events, ui
+from nicegui.element import Element
 
 from assay.candidates import WAYS
 from assay.compare.report.wording import TITLES
+from assay.data.propose import Proposal
 from assay.errors import AssayError
 from assay.progress import SILENT
 from assay.project import begin
 from assay.project.begin import Found, Wanted
+from assay.project.init import WITH_DOCUMENTS
 from assay.project.project import Project
+from assay.studio.bringing import Bringing
 from assay.studio.findings import TASKS, found_card, problems_card
 from assay.studio.frame import say, telling
 from assay.studio.parts import (
@@ -39,10 +43,28 @@ MEANINGS = {
     "few-shot": "Every request also shows the same few examples. Costs a little on each request.",
     "few-shot-nearest": "Every request also shows the examples most like it.",
     "fine-tune": "The model's weights are trained on your examples. Takes longest to make.",
+    "rag": "Passages of your documents that fit the question are put before it.",
+    "rag-few-shot": "Every request also shows the same few examples, and passages that fit.",
+    "fine-tune-rag": "The model's weights are trained to answer from passages.",
     "baseline-majority": "Always gives the most frequent answer. What everything must beat.",
     "baseline-tfidf": "A classical classifier that counts words. Costs next to nothing.",
 }
 """What a way of specialising does, for somebody who has never heard of it."""
+LOOKING = (*WITH_DOCUMENTS, "fine-tune-rag")
+"""Ways that look into documents."""
+
+
+@dataclass(slots=True)
+class Beside:
+    """Documents that were brought beside the examples.
+
+    Attributes:
+        names: of those that can be searched.
+        tell: called when that changes.
+    """
+
+    names: list[str]
+    tell: Callable[[], None] = lambda: None
 
 
 @action("editor")
@@ -61,6 +83,12 @@ def keep_example_file(visit: Visit) -> Path:
 def forget_file(visit: Visit) -> None:
     """Remove what was brought."""
     begin.forget_file(visit.workspace)
+
+
+@action("viewer")
+def documents_of(visit: Visit) -> list[str]:
+    """Documents that were brought beside the examples."""
+    return begin.brought_documents(visit.workspace)
 
 
 @action("editor")
@@ -95,7 +123,7 @@ def choose_file(visit: Visit, refresh: Refresh) -> None:
         heading("Drop a file of examples here")
         text(
             "CSV, Excel, JSON or JSONL: one row or record an example. Some hundred make a verdict. "
-            "The file stays on this machine.",
+            "Documents come next, if you have any. All of it stays on this machine.",
             "soft",
         )
         upload = ui.upload(on_upload=brought, auto_upload=True, max_files=1)
@@ -115,10 +143,15 @@ async def look_at_file(visit: Visit, refresh: Refresh) -> None:
     """What is in the file, and what is proposed; every answer of the person looks again."""
     file = begin.kept_file(visit.workspace)
     assert file is not None
+    beside = Beside(await visit.do(documents_of))
     shown = ui.element("div").classes("stack gap")
+    if visit.may("editor"):
+        _documents(visit, beside)
+    proposed = ui.element("div").classes("stack gap")
 
     async def look(wanted: Wanted) -> None:
         shown.clear()
+        proposed.clear()
         with shown:
             seen = waiting(f"Reading {file.name}")
         try:
@@ -132,24 +165,49 @@ async def look_at_file(visit: Visit, refresh: Refresh) -> None:
             return
         seen.delete()
         with shown:
-            _show(visit, found, wanted, look, refresh)
+            if found.report is None:
+                _columns(visit, found, wanted, look, refresh)
+                return
+            found_card(found)
+        with proposed:
+            _propose(visit, found, wanted, beside, look, refresh)
 
     ui.timer(0.05, lambda: look(Wanted()), once=True)
 
 
-def _show(
+def _documents(visit: Visit, beside: Beside) -> None:
+    """The place to drop documents on; leaving it alone is fine."""
+
+    async def came() -> None:
+        with telling():
+            beside.names = await visit.do(documents_of)
+            beside.tell()
+
+    Bringing(
+        visit,
+        begin.KNOWLEDGE,
+        came,
+        (
+            "Should answers rest on documents?",
+            "Bring manuals, policies, price lists, and ways that look things up take part. Without "
+            "documents, go on below.",
+        ),
+    )
+    if beside.names:
+        text(f"Brought before: {', '.join(beside.names)}.", "soft note")
+
+
+def _propose(
     visit: Visit,
     found: Found,
     wanted: Wanted,
+    beside: Beside,
     look: Callable[[Wanted], Awaitable[None]],
     refresh: Refresh,
 ) -> None:
-    if found.report is None:
-        _columns(visit, found, wanted, look, refresh)
-        return
-    found_card(found)
+    assert found.report is not None
     if found.draft is not None:
-        _proposal(visit, found, wanted, look, refresh)
+        _proposal(visit, found, wanted, beside, look, refresh)
     elif found.question is not None:
         with card("lost"):
             heading("No project can be made of it yet", found.question.what)
@@ -209,6 +267,7 @@ def _proposal(
     visit: Visit,
     found: Found,
     wanted: Wanted,
+    beside: Beside,
     look: Callable[[Wanted], Awaitable[None]],
     refresh: Refresh,
 ) -> None:
@@ -230,15 +289,7 @@ def _proposal(
                 monthly = ui.number(value=wanted.monthly_requests, min=0, precision=0)
                 named(monthly, "Requests a month")
         text("Ways to compare", "field-label", "div")
-        ticks: dict[str, ui.checkbox] = {}
-        with ui.element("div").classes("ways"):
-            for name in [w for w in WAYS if w in {*proposal.candidates, *_offered(proposal.task)}]:
-                with row():
-                    label = TITLES.get(name, name)
-                    ticks[name] = ui.checkbox(
-                        label[:1].upper() + label[1:], value=name in proposal.candidates
-                    )
-                    term("what is it?", MEANINGS.get(name, label))
+        ticks = _ways(proposal, beside)
         with ui.element("details"):
             text("What the model is told", tag="summary")
             prompt = ui.textarea(value=proposal.system_prompt).props("autogrow")
@@ -275,6 +326,33 @@ def _proposal(
         with row():
             go = button("Make the project", click, kind="primary", icon="check")
             _another(visit, refresh)
+
+
+def _ways(proposal: Proposal, beside: Beside) -> dict[str, ui.checkbox]:
+    """A box for each way; those that look into documents are there when documents are."""
+    ticks: dict[str, ui.checkbox] = {}
+    lines: dict[str, Element] = {}
+    offered = {*proposal.candidates, *_offered(proposal.task), *LOOKING}
+    with ui.element("div").classes("ways"):
+        for name in [way for way in WAYS if way in offered]:
+            with row() as lines[name]:
+                label = TITLES.get(name, name)
+                ticks[name] = ui.checkbox(
+                    label[:1].upper() + label[1:], value=name in proposal.candidates
+                )
+                term("what is it?", MEANINGS.get(name, label))
+
+    def documents() -> None:
+        for name in LOOKING:
+            if lines[name].visible != bool(beside.names):
+                lines[name].set_visibility(bool(beside.names))
+                ticks[name].value = bool(beside.names) and name in WITH_DOCUMENTS
+
+    for name in LOOKING:
+        lines[name].set_visibility(name in proposal.candidates)
+    beside.tell = documents
+    documents()
+    return ticks
 
 
 def _offered(task: str) -> tuple[str, ...]:

@@ -68,9 +68,16 @@ class Bringing:
 
     Args:
         changed: called when documents have come in.
+        what: the heading, and what they are for.
     """
 
-    def __init__(self, visit: Visit, base: str, changed: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        visit: Visit,
+        base: str,
+        changed: Callable[[], Awaitable[None]],
+        what: tuple[str, str] = ("Drop documents here", ""),
+    ) -> None:
         self._visit, self._base, self._changed = visit, base, changed
         self._waiting: list[Source] = []
         self._lines: dict[str, TextElement] = {}
@@ -78,7 +85,7 @@ class Bringing:
         self._told = Told()
         with card("drop"):
             ui.icon("upload_file").props("aria-hidden=true").classes("drop-icon")
-            heading("Drop documents here")
+            heading(*what)
             text(
                 "PDF, Word, PowerPoint, HTML, Markdown, e-mail, text: many at once. They stay on "
                 "this machine.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from nicegui import background_tasks, ui
@@ -27,7 +27,7 @@ from assay.studio.differences import lines_changed
 from assay.studio.frame import say, telling
 from assay.studio.parts import button, card, heading, named, row, somebody, text
 from assay.studio.streams import read as read_answer
-from assay.studio.trying import told_line
+from assay.studio.trying import passages_used, told_line
 from assay.studio.visit import Visit, action
 
 LOOK_AFTER_S = 0.3
@@ -76,7 +76,7 @@ class Editing:
 
     Args:
         draft: as it was read; what is saved is based on it.
-        models, bases: what can be chosen.
+        models, bases, arms: what can be chosen, see `Form`.
         reopen: shows the agent anew, as it is in the store then.
     """
 
@@ -86,6 +86,7 @@ class Editing:
         draft: Draft,
         models: Sequence[str],
         bases: Sequence[str],
+        arms: Mapping[str, str],
         reopen: Reopen,
     ) -> None:
         self._visit, self._draft, self._reopen = visit, draft, reopen
@@ -97,7 +98,7 @@ class Editing:
         self._counting = False
         with ui.element("div").classes("editor"):
             with card("form"):
-                self._form = Form(self._put, models, bases, open=self._open)
+                self._form = Form(self._put, models, bases, arms, open=self._open)
             with ui.element("div").classes("stack gap beside"):
                 self._build_text()
                 if self._open:
@@ -136,7 +137,8 @@ class Editing:
         self._complete()
 
     def _complete(self) -> None:
-        """Offers settings with what they mean, and names the editor for those who do not see it."""
+        """Offers settings with what they mean, names the editor for those who do not see it, and
+        lets it be dark when the page is."""
         settings = [
             {"label": name, "type": "property", "apply": f"{name}: ", "info": meaning}
             for name, meaning in drafts.settings().items()
@@ -323,6 +325,7 @@ class Editing:
             answer = text("", "pre theirs-alone", "div").props("aria-live=polite")
             answer.set_visibility(False)
             took = text("", "soft note")
+            used = ui.element("div")
 
             async def go() -> None:
                 words = (asked.value or "").strip()
@@ -330,13 +333,16 @@ class Editing:
                     return
                 answer.set_visibility(True)
                 answer.text, took.text = "…", ""
+                used.clear()
                 tried.disable()
                 answered = False
                 try:
                     with telling():
                         stream = await self._visit.do(ask, self._text, [Message("user", words)])
-                        told = await read_answer(stream, show)
+                        told = await read_answer(self._visit, stream, show)
                         took.text = told_line(told)
+                        with used:
+                            passages_used(told)
                         answered = True
                     if not answered:
                         answer.set_visibility(False)
@@ -372,4 +378,11 @@ _COMPLETE = """(async () => {
     CM.EditorState.languageData.of(() => [{ autocomplete: offer }]),
     CM.EditorView.contentAttributes.of({ "aria-label": "The agent as text" }),
   ]) });
+  const shade = () => {
+    if (!element.editor.dom.isConnected) return watch.disconnect();
+    element.setTheme(document.body.classList.contains("body--dark") ? "githubDark" : "githubLight");
+  };
+  const watch = new MutationObserver(shade);
+  watch.observe(document.body, { attributeFilter: ["class"] });
+  shade();
 })()"""

@@ -6,9 +6,10 @@ what stands in them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from inspect import isawaitable
 from typing import Any
 
 from markupsafe import Markup
@@ -81,10 +82,32 @@ def button(
     kind: str = "",
     icon: str | None = None,
 ) -> ui.button:
-    """A button; `kind` is `primary`, `danger`, `link` or nothing."""
-    made = ui.button(label, on_click=click, icon=icon, color=None)
+    """A button; `kind` is `primary`, `danger`, `link` or nothing.
+
+    A click while an earlier one is still dealt with is none: a double click does things once.
+    """
+    made = ui.button(label, on_click=None if click is None else _one_by_one(click), icon=icon,
+                     color=None)  # fmt: skip
     made.props("unelevated no-caps").classes(f"btn {kind}")
     return made
+
+
+def _one_by_one(click: Callable[..., Any]) -> Callable[[], Awaitable[None]]:
+    busy = False
+
+    async def clicked() -> None:
+        nonlocal busy
+        if busy:
+            return
+        busy = True
+        try:
+            done = click()
+            if isawaitable(done):
+                await done
+        finally:
+            busy = False
+
+    return clicked
 
 
 def link(label: str, path: str, style: str = "") -> None:

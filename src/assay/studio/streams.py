@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from assay.example import Message
 from assay.generate.serving import End
 from assay.project import trying
 from assay.project.answering import Routed, Wishes
+from assay.project.trying import Traced
 from assay.serve.streams import Interleaved
 from assay.studio.visit import Visit, action
 
@@ -24,7 +25,7 @@ class Told:
     Attributes:
         prompt_tokens, completion_tokens: None where its engine does not count.
         first_s: until its first piece; None where there was none.
-        usd: None where unknown.
+        how: how it came about; None where it broke off.
     """
 
     text: str
@@ -33,7 +34,17 @@ class Told:
     completion_tokens: int | None
     first_s: float | None
     seconds: float
-    usd: float | None
+    how: Traced | None
+
+    @property
+    def usd(self) -> float | None:
+        """None where unknown."""
+        return self.how.usd if self.how is not None else None
+
+    @property
+    def route(self) -> str:
+        """Those who were asked, where a route chose, in their order; else ""."""
+        return " → ".join(self.how.route) if self.how is not None else ""
 
 
 @action("viewer")
@@ -54,14 +65,11 @@ async def stream(
     Raises:
         AssayError: who was asked is not there, or could not answer.
     """
-    answer = await visit.do(begin, name, messages, wishes or Wishes())
-    told = await read(answer, show)
-    usd = await visit.do(lambda v: trying.cost_usd(v.workspace, name, told.seconds))
-    return replace(told, usd=usd)
+    return await read(visit, await visit.do(begin, name, messages, wishes or Wishes()), show)
 
 
-async def read(answer: Routed, show: Callable[[str], None]) -> Told:
-    """Read an answer to its end; its cost is left unknown. See `stream`."""
+async def read(visit: Visit, answer: Routed, show: Callable[[str], None]) -> Told:
+    """Read an answer to its end. See `stream`."""
     began, first, shown = time.monotonic(), None, 0.0
     text, end = "", None
     items = Interleaved([lambda: answer])
@@ -79,6 +87,9 @@ async def read(answer: Routed, show: Callable[[str], None]) -> Told:
         items.close()
     seconds = time.monotonic() - began
     show(text)
+    how = None
+    if (last := end) is not None:
+        how = await visit.do(lambda v: trying.traced(v.workspace, answer, last, seconds))
     return Told(
         text=text,
         finish=end.finish if end else "stop",
@@ -86,7 +97,7 @@ async def read(answer: Routed, show: Callable[[str], None]) -> Told:
         completion_tokens=end.completion_tokens if end else None,
         first_s=first,
         seconds=seconds,
-        usd=None,
+        how=how,
     )
 
 

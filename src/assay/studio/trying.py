@@ -32,9 +32,21 @@ def told_line(told: Told) -> str:
         f"{wording.seconds(told.seconds)} in all",
         f"{wording.usd(told.usd)}" if told.usd is not None else "cost unknown",
     ]
+    if told.route:
+        parts.append(f"asked {told.route}")
     if told.finish == "length":
         parts.append("cut at the limit")
     return " · ".join(parts)
+
+
+def passages_used(told: Told) -> None:
+    """The passages of documents that stood before the question, to be opened; or nothing."""
+    if told.how is None or not told.how.passages:
+        return
+    with ui.element("details"):
+        text("Passages used", tag="summary")
+        shown = text(told.how.passages, "pre note passages", "div")
+        shown.props('tabindex=0 role=region aria-label="Passages used"')
 
 
 def chat(visit: Visit, name: str) -> None:
@@ -57,6 +69,7 @@ def chat(visit: Visit, name: str) -> None:
                     text(words, "mine pre", "div")
                     answer = text("…", "theirs pre", "div")
                     took = text("", "soft note", "div")
+                    used = ui.element("div")
                 try:
                     with telling():
                         told = await stream(
@@ -67,6 +80,8 @@ def chat(visit: Visit, name: str) -> None:
                         )
                         turns.extend([Message("user", words), Message("assistant", told.text)])
                         took.text = told_line(told)
+                        with used:
+                            passages_used(told)
                         return
                     answer.text = "No answer."
                 finally:

@@ -28,7 +28,7 @@ from assay.config import FineTune
 from assay.errors import ModelError
 from assay.models import versions
 from assay.models.load import LoadedModel
-from assay.models.quiet import quiet
+from assay.models.quiet import loading
 from assay.train.sequences import TrainingSequence
 from assay.train.step import hidden_states
 
@@ -79,7 +79,7 @@ def _beside(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
         task_type="CAUSAL_LM",
     )
     frozen = {name: p.requires_grad for name, p in base.named_parameters()}
-    with torch.random.fork_rng(devices=[]), quiet():
+    with torch.random.fork_rng(devices=[]), loading():
         torch.manual_seed(settings.seed)
         try:
             model = get_peft_model(base, config, adapter_name=_NAME)

@@ -6,9 +6,10 @@ from urllib.parse import quote
 
 from nicegui import ui
 
+from assay.agent.edits import Draft
 from assay.agent.versions import AgentVersion
 from assay.errors import AssayError
-from assay.project import agents, documents, drafts
+from assay.project import agents, comparisons, documents, drafts
 from assay.studio.agent_history import history
 from assay.studio.editing import Editing, Reopen, newest, save
 from assay.studio.frame import Page, telling
@@ -50,6 +51,15 @@ def bases(visit: Visit) -> list[str]:
     return documents.names(visit.workspace)
 
 
+@action("viewer")
+def arms_of(visit: Visit, draft: Draft) -> dict[str, str]:
+    """The agents that a route can choose, and those that it chooses, by id."""
+    route = draft.agent.route
+    there = {one.agent: one.label for one in agents.listed(visit.workspace)}
+    used = comparisons.labels(visit.workspace, route.arms) if route is not None else {}
+    return {id: label for id, label in {**there, **used}.items() if id != draft.agent.id}
+
+
 async def build(visit: Visit) -> None:
     """The agent that the address names, or the one that was saved last."""
     wanted = ui.context.client.request.query_params.get("name")
@@ -83,7 +93,9 @@ async def build(visit: Visit) -> None:
         with shown:
             await _agent(visit, name, models, reopen)
 
-    await reopen()
+    with shown:
+        waiting("Reading the agent")
+    ui.timer(0.05, reopen, once=True)  # the editor is large; the page is there before it
 
 
 def _choose(visit: Visit, found: list[AgentVersion], models: list[str], name: str) -> None:
@@ -116,7 +128,8 @@ async def _agent(visit: Visit, name: str, models: list[str], reopen: Reopen) -> 
             ui.tab("history", "Versions")
     with ui.tab_panels(tabs, value="edit", animated=False):
         with ui.tab_panel("edit"):
-            Editing(visit, draft, models, await visit.do(bases), reopen)
+            arms = await visit.do(arms_of, draft)
+            Editing(visit, draft, models, await visit.do(bases), arms, reopen)
         with ui.tab_panel("history").classes("stack gap"):
             await history(visit, name, reopen)
 

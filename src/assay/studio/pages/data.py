@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -54,6 +55,8 @@ MEANINGS = {
 }
 SHOW: dict[str, str] = {"": "All rows", **{str(part): part.capitalize() for part in PARTS}}
 Refresh = Callable[[], Awaitable[None]]
+_turn = asyncio.Lock()
+"""Threads are few, and the division is the same for all: who waits for it waits without one."""
 
 
 @action("viewer")
@@ -147,7 +150,8 @@ async def build(visit: Visit) -> None:
 
             watching = ui.timer(0.4, look)
             try:
-                found = await visit.do(division, told)
+                async with _turn:
+                    found = await visit.do(division, told)
             except AssayError as error:
                 if not shown.is_deleted:
                     shown.clear()
@@ -349,8 +353,8 @@ _COLUMNS = [
     {"field": "line", "headerName": "Line", "width": 90, "cellClass": "number"},
     {"field": "part", "headerName": "Part", "width": 110},
     {"field": "input", "headerName": "What comes in", "flex": 3, "minWidth": 240},
-    {"field": "output", "headerName": "What should come out", "flex": 1, "minWidth": 160},
-    {"field": "problems", "headerName": "Problems", "width": 190},
+    {"field": "output", "headerName": "What should come out", "flex": 2, "minWidth": 200},
+    {"field": "problems", "headerName": "Problems", "width": 170},
 ]
 _ENTERED = "data_row_entered"
 _ENTER = f"""(pressed) => {{

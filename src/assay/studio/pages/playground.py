@@ -15,6 +15,7 @@ from assay.project.served import Offered
 from assay.studio.frame import Page
 from assay.studio.parts import button, card, empty, field, named, row, text, title
 from assay.studio.streams import counted, stream
+from assay.studio.trying import passages_used
 from assay.studio.visit import Visit
 
 MOST = 4
@@ -115,6 +116,7 @@ class _Column:
             text(name, "strong", "h2")
             self.answer = text("…", "pre answer-text", "div").props("aria-live=polite")
             self.took = text("", "took", "dl")
+            self.used = ui.element("div")
 
     async def fill(self, visit: Visit, turns: list[Message], wishes: Wishes) -> None:
         """Ask, and show the answer as it comes."""
@@ -136,9 +138,13 @@ class _Column:
                 "Tokens in, out": ", ".join(
                     counted(tokens) for tokens in (told.prompt_tokens, told.completion_tokens)
                 ),
+                **({"Asked": told.route} if told.route else {}),
                 "Ended": "by itself" if told.finish == "stop" else "cut at the limit",
             }
         )
+        if not self.used.is_deleted:
+            with self.used:
+                passages_used(told)
 
     def _show(self, so_far: str) -> None:
         self.answer.text = so_far

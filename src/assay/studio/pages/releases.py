@@ -8,7 +8,6 @@ from typing import Any
 
 from nicegui import ui
 
-from assay.errors import AssayError
 from assay.project import releases, traffic, trying
 from assay.project.traffic import Day
 from assay.release.evidence import UnprovenError
@@ -33,6 +32,7 @@ from assay.studio.parts import (
     title,
 )
 from assay.studio.promotion import canary, promotion
+from assay.studio.staleness import staleness_card, standing
 from assay.studio.traces import traces_card
 from assay.studio.trying import call_it
 from assay.studio.visit import Visit, action
@@ -54,22 +54,16 @@ class Shown:
     history: list[Release]
     days: list[Day]
     agents: list[str]
-    stale: str
-    outcome: str
+    stale: tuple[str, str]
 
 
 def read(visit: Visit, name: str) -> Shown:
     """All of it, in one go."""
     workspace = visit.workspace
     history = releases.history(workspace, name)
-    try:
-        watched = releases.watch_release(workspace, name)
-        stale, outcome = watched.sentence, watched.outcome
-    except AssayError as error:
-        stale, outcome = error.what, "open"
     agents = [one.name for one in trying.answering(workspace) if one.kind == "agent"]
     days = traffic.traffic(workspace, name)
-    return Shown(history[0], history, days, agents[::-1], stale, outcome)
+    return Shown(history[0], history, days, agents[::-1], standing(visit, name))
 
 
 async def build(visit: Visit) -> None:
@@ -94,7 +88,7 @@ async def build(visit: Visit) -> None:
     traces_card(
         visit, wanted, kept=next((r["traces"] for r in found if r["name"] == wanted), False)
     )
-    _stale(shown)
+    staleness_card(visit, wanted, shown.stale)
     if visit.may("editor"):
         _change(visit, shown)
     _history(shown.history)
@@ -171,18 +165,15 @@ def _traffic(days: list[Day]) -> None:
             for label, values, words in (
                 ("Requests a day", [float(day.requests) for day in days], "{:,.0f}"),
                 ("Seconds an answer", [day.seconds for day in days], "{:.2f} s"),
-                ("Tokens a request", [day.tokens for day in days], "{:,.0f}"),
+                ("Cost of 1,000 answers", [_thousand(day.usd) for day in days], "${:,.3f}"),
             ):
                 with ui.element("div"):
                     text(label, "soft note")
                     picture(columns_chart(label, [f"{d.day:%d %b}" for d in days], values, words))
 
 
-def _stale(shown: Shown) -> None:
-    kind = {"stale": "lost", "holds": "accent"}.get(shown.outcome, "open")
-    with card(kind):
-        heading("Is it still as good?", "Fresh answers of a random sample, judged by people.")
-        text(shown.stale)
+def _thousand(usd: float | None) -> float | None:
+    return None if usd is None else 1000 * usd
 
 
 def _change(visit: Visit, shown: Shown) -> None:

@@ -16,8 +16,12 @@ from assay.studio.parts import (
     bar,
     card,
     empty,
+    field,
     figure,
+    heading,
     link,
+    moment,
+    named,
     picture,
     row,
     set_bar,
@@ -60,6 +64,7 @@ async def build(visit: Visit) -> None:
     trainings = [job for job in found if job.kind in training.KINDS] or found
     job = next((one for one in found if one.id == wanted), trainings[0])
     await Following(visit, job).begin()
+    _beside(visit, [one for one in found if one.started is not None], job)
     _list(found, job)
 
 
@@ -158,6 +163,46 @@ def _numbers(job: Job, figures: Figures, tuning: FineTuning | None) -> None:
         with ui.element("div").classes("figure"):
             text(str(tuning.result["model"]), "model-name", "div")
             link("Ask it", "/playground")
+
+
+def _beside(visit: Visit, ran: Sequence[Job], current: Job) -> None:
+    """Another run to look at beside the current one, on a click."""
+    others = {one.id: f"{_name(one, None)}, {moment(one.created)}" for one in ran[:SHOWN]}
+    others.pop(current.id, None)
+    if not others or current.started is None:
+        return
+    with card():
+        heading("Compare runs", "Lower curves are better, where both learned the same examples.")
+        with field("This one, and"):
+            chosen = ui.select(others)
+            named(chosen, "Compare with the run")
+        shown = ui.element("div").classes("split")
+
+        async def show() -> None:
+            def read(visit: Visit) -> list[tuple[Job, Figures]]:
+                ids = (current.id, str(chosen.value))
+                return [training.look(visit.workspace, id, Figures())[:2] for id in ids]
+
+            with telling():
+                two = await visit.do(read)
+                shown.clear()
+                with shown:
+                    for job, figures in two:
+                        _run(job, figures)
+
+        chosen.on_value_change(show)
+
+
+def _run(job: Job, figures: Figures) -> None:
+    with ui.element("div").classes("stack run"):
+        text(f"{_name(job, None)}, {moment(job.created)}", tag="h3")
+        with row("figures"):
+            _numbers(job, figures, None)
+            figure(took(job), "in all")
+        if figures.points:
+            picture(comparisons.curve_chart(figures.drawn(), figures.best_step))
+        else:
+            text("It has no curve.", "soft note")
 
 
 def _list(found: Sequence[Job], current: Job) -> None:

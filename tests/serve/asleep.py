@@ -1,0 +1,45 @@
+"""`assay serve` in the current folder; asking for its health keeps a thread for ten minutes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+from assay.project.workspace import Workspace
+from assay.serve import server
+from tests.serve.scripted import ScriptedEngines
+
+
+class Asleep:
+    """Before the server's own app."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One connection."""
+        if scope["type"] == "http":
+            await asyncio.to_thread(time.sleep, 600)
+        await self.app(scope, receive, send)
+
+
+class Pages:
+    """No pages, but a place to put the above."""
+
+    def owns(self, path: str) -> bool:
+        return False
+
+    def mount(self, app: Any) -> None:
+        app.add_middleware(Asleep)
+
+    def welcome(self, address: str) -> str:
+        return ""
+
+
+if __name__ == "__main__":
+    server.DRAIN_S = 1
+    workspace = Workspace(Path.cwd())
+    serving: Any = ScriptedEngines()
+    server.serve(workspace, serving, lambda line: print(line, flush=True), port=0, pages=Pages())

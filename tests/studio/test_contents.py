@@ -1,0 +1,99 @@
+"""What each page is for is there: over months of work, and in a folder where nothing is yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from assay.project.workspace import Workspace
+from assay.release import labels, releases
+from tests.studio.browsing import Studio, Tab, studio
+from tests.studio.visiting import visiting
+
+pytestmark = pytest.mark.slow
+EMPTY = {
+    "/": "Drop a file of examples here",
+    "/agent": "There is no agent yet",
+    "/knowledge": "No documents yet",
+    "/data": "No examples yet",
+    "/training": "Nothing has been trained yet",
+    "/compare": "Nothing has been compared yet",
+    "/playground": "Message",
+    "/releases": "Nothing is at work yet",
+    "/people": "New key",
+}
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    folder = tmp_path_factory.mktemp("bare") / "folder"
+    folder.mkdir()
+    with studio(folder) as running:
+        yield running
+
+
+def test_an_empty_page_says_what_would_be_there_and_how_it_comes(
+    browser: Browser, bare: Studio
+) -> None:
+    with visiting(browser, bare, "admin") as visitor:
+        for width, scheme in ((1320, "light"), (390, "dark")):
+            visitor.page.set_viewport_size({"width": width, "height": 844})
+            visitor.page.emulate_media(color_scheme=scheme)
+            for path, said in EMPTY.items():
+                page = visitor.open(path)
+                expect(page.get_by_text(said, exact=True).first).to_be_visible()
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+                visitor.axe()
+
+
+def test_what_is_not_there_is_said_and_leads_on(here: Tab) -> None:
+    page = here.open("/compare?id=nowhere")
+    expect(page.get_by_text("There is no such comparison")).to_be_visible()
+    page.get_by_role("link", name="See the newest").click()
+    expect(page.get_by_role("heading", name="Use fine-tune")).to_be_visible()
+    page = here.open("/agent?name=nobody")
+    expect(page.get_by_text("There is no agent nobody (any more).")).to_be_visible()
+    page = here.open("/releases?name=nothing")
+    expect(page.get_by_role("alert")).to_contain_text("This could not be shown")
+    here.axe()
+
+
+def test_compare_has_its_evidence(here: Tab) -> None:
+    page = here.open("/compare")
+    for chart in (
+        "score of every candidate with its interval",
+        "differences between candidates with their intervals",
+        re.compile("cost", re.IGNORECASE),
+    ):
+        expect(page.get_by_role("img", name=chart)).to_be_visible()
+    openings = page.get_by_role("region", name="Openings of the holdout")
+    expect(openings.get_by_role("row")).to_have_count(5)  # a heading, and one each
+    expect(openings.get_by_text("the studio", exact=True)).to_have_count(4)
+
+
+def test_a_release_is_watched_over_time(here: Tab, filled: Studio) -> None:
+    page = here.open("/releases")
+    for chart in ("Requests a day", "Seconds an answer", "Cost of 1,000 answers"):
+        drawn = page.get_by_role("img", name=f"{chart} over 30 days")
+        expect(drawn).to_be_visible()
+        assert drawn.locator(".column").count() > 20
+    expect(page.get_by_role("heading", name="Is it still as good?")).to_be_visible()
+    expect(page.get_by_text("No answer has been labelled yet")).to_be_visible()
+    page.get_by_role("button", name="Judge the next answer").click()
+    right = page.get_by_role("textbox", name="What the sampled answer should have been")
+    for button in ("Cannot tell", "It is right"):
+        before = right.input_value()
+        page.get_by_role("button", name=button).dblclick()  # it counts once
+        expect(right).not_to_have_value(before)
+    expect(page.get_by_text("No answer has been labelled yet")).to_have_count(0)
+    right.fill('{"topic": "other"}')
+    page.get_by_role("button", name="This is right").click()
+    expect(page.get_by_role("button", name="It is right")).to_be_visible()
+    here.axe()
+    store, owner = Workspace(filled.folder).store, Workspace(filled.folder).name
+    agent = releases.current(store, owner, "tickets").agent
+    judged = labels.labels(store, owner, "tickets", agent)
+    assert (judged.scores, judged.skipped) == ((1.0, 0.0), 1)

@@ -1,0 +1,67 @@
+"""What an answer rested on, and who gave it: passages of documents, and the route taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Locator, expect
+
+from assay.agent.agent import Agent, Knowledge, routed
+from assay.agent.route import Rule, Rules
+from assay.agent.versions import save_agent
+from assay.project import documents
+from assay.project.workspace import Workspace
+from tests.studio.browsing import Studio, studio
+from tests.studio.visiting import visiting
+
+pytestmark = pytest.mark.slow
+MODEL = "smollm2-135m-instruct"
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    folder = tmp_path_factory.mktemp("playground") / "folder"
+    folder.mkdir()
+    workspace = Workspace(folder)
+    for name, said in (("refunds.md", "Money is paid back."), ("ramps.md", "The ramp is steep.")):
+        (folder.parent / name).write_text(f"# About it\n\n{said}\n")
+        source = documents.keep(workspace, "manuals", name, folder.parent / name)
+        documents.add(workspace, "manuals", [source])
+    knowing = Agent(model=MODEL, knowledge=Knowledge(name="manuals", k=1, characters=2000))
+    save_agent(workspace.store, "plain", Agent(model=MODEL), message="begun")
+    known = save_agent(workspace.store, "knowing", knowing, message="begun")
+    rules = Rules(rules=(Rule(to=known.agent, pattern="paid"),), otherwise=known.agent)
+    save_agent(workspace.store, "choosing", routed(rules), message="begun")
+    with studio(folder) as running:
+        yield running
+
+
+def test_passages_and_route_are_shown(browser: Browser, up: Studio) -> None:
+    with visiting(browser, up, "viewer") as visitor:
+        page = visitor.open("/playground")
+        page.get_by_role("combobox", name="Ask", exact=True).click()
+        for name in ("plain", "knowing", "choosing"):
+            option = page.get_by_role("option", name=f"{name}@1 · agent")
+            if option.get_attribute("aria-selected") != "true":
+                option.click()
+        page.keyboard.press("Escape")
+        page.get_by_role("textbox", name="Message").fill("Is my money paid back?")
+        page.get_by_role("button", name="Ask them").click()
+
+        def column(name: str) -> Locator:
+            return page.locator(".columns .card").filter(
+                has=page.get_by_role("heading", name=f"{name}@1")
+            )
+
+        expect(page.get_by_text("First word after")).to_have_count(3)
+        for name in ("knowing", "choosing"):
+            column(name).get_by_text("Passages used").click()
+            used = column(name).get_by_role("region", name="Passages used")
+            expect(used).to_contain_text("refunds.md")
+            expect(used).to_contain_text("Money is paid back.")
+            expect(used).not_to_contain_text("ramp")
+        expect(column("plain").get_by_text("Passages used")).to_have_count(0)
+        expect(column("choosing").locator("dl")).to_contain_text("Askedknowing@1")
+        expect(column("knowing").locator("dl")).not_to_contain_text("Asked")
+        visitor.axe()
