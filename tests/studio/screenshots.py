@@ -54,6 +54,8 @@ def main() -> None:
             page.emulate_media(color_scheme="dark")
             for path in ("agent", "compare"):
                 page.goto(f"{running.url}/studio/{path}")
+                if path == "agent":
+                    _edited(page, running.folder)
                 _shoot(page, target / f"{path}-dark.png")
             page.set_viewport_size({"width": 390, "height": 844})
             page.emulate_media(color_scheme="light")
@@ -87,6 +89,10 @@ def _ask(page: Page, folder: Path) -> None:
     page.get_by_text("Passages used").click()
 
 
+def _edited(page: Page, folder: Path) -> None:
+    page.locator(".cm-editor").first.wait_for(timeout=SLOW_MS)
+
+
 def _bring(page: Page, folder: Path) -> None:
     page.get_by_role("button", name="Make it").click()
     page.get_by_text("Drop documents here").wait_for()
@@ -102,6 +108,7 @@ def _rows(page: Page, folder: Path) -> None:
 
 
 _READY: dict[str, Callable[[Page, Path], None]] = {
+    "/agent": _edited,
     "/playground": _ask,
     "/knowledge": _bring,
     "/data": _rows,
