@@ -112,7 +112,7 @@ RULES = {"rules": [{"to": "prompt", "pattern": "x"}], "otherwise": "few-shot"}
 ROUTES = {"cascade": {"route": ARMS}, "router": {"route": ARMS}, "rules": {"route": RULES}} | {
     "remote": {
         "remote": "remote:far/model",
-        "providers": {"far": {"base_url": "https://a.example"}},
+        "providers": {"far": {"base_url": "https://a.example", "consent": True}},
     }
 }
 
