@@ -33,7 +33,7 @@ def test_a_remembered_key_goes_to_no_other_address(
     before = other["far"]
     assert other.key("far") == "sk-of-the-first"
     here.add("far", second, None)  # another process moves it
-    other._added[0] = (0.0, {})  # the address is looked up again; the key is still remembered
+    other._added.until = 0.0  # the address is looked up again; the key is still remembered
     with pytest.raises(SecretError, match="was given for https://first"):
         other.key("far")
     # Who still speaks to the first address is given no key of the second.

@@ -201,3 +201,9 @@ def test_what_is_set_on_the_command_line(setting: str, text: str, value: object)
 def test_what_cannot_be_set_is_told() -> None:
     with pytest.raises(UsageError, match="--set choices: this is not YAML"):
         value_of("choices", "[a")
+
+
+def test_a_new_list_at_the_end_of_a_section_keeps_the_line_below_it_empty() -> None:
+    text = "knowledge:\n  name: documents\n\nmodel: m\n"
+    changed = edited(text, {"knowledge.labels": ["a", "b"]})
+    assert changed == ("knowledge:\n  name: documents\n  labels:\n  - a\n  - b\n\nmodel: m\n")

@@ -52,13 +52,16 @@ def test_a_faster_machine_is_given_more(monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_is_given_stands_in_the_configuration(tmp_path: Path) -> None:
     path = tmp_path / "assay.yaml"
     parts = "data:\n  train_rows: null\n  split: {validation: 0.15}  # rows\n\n# What is shown.\n"
-    path.write_text(f"{parts}few_shot: {{ks: [8]}}\nfine_tune: {{epochs: auto}}\n")
-    demo._change(path, EFFORTS[-1])
+    tuned = "fine_tune:\n  rank: 8  # of the adapter\n\ncosts:  # in USD\n  machine_hour_usd: 1\n"
+    path.write_text(f"{parts}few_shot: {{ks: [8]}}\n{tuned}")
+    demo._change(path, demo._settings(EFFORTS[-1]))
     tree = YAML(typ="safe").load(path)
     assert tree["data"]["train_rows"] == EFFORTS[-1].train_rows
     assert tree["data"]["split"]["validation"] == EFFORTS[-1].validation
     assert tree["few_shot"]["ks"] == [1]
     assert tree["fine_tune"]["epochs"] == 1
-    # The comment still stands over its own section.
-    assert "# rows\n\n# What is shown.\nfew_shot" in path.read_text()
+    # Comments and empty lines still stand over their own sections.
+    text = path.read_text()
+    assert "# rows\n  holdout_rows: 40\n\n# What is shown.\nfew_shot" in text
+    assert "# of the adapter\n  epochs: 1\n\ncosts:  # in USD\n" in text
     assert tree["data"]["holdout_rows"] == EFFORTS[-1].holdout_rows

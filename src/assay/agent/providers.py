@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -30,6 +31,14 @@ REMEMBERED_S = 1.0
 """A key or an address that was right is taken to be right for so long."""
 
 
+@dataclass(slots=True)
+class _Added:
+    """Providers that the store has, and until when they are taken to be all."""
+
+    until: float = 0.0
+    providers: dict[str, Provider] = field(default_factory=dict)
+
+
 class Providers(Mapping[str, Provider]):
     """Who is spoken to, and with which keys.
 
@@ -45,8 +54,7 @@ class Providers(Mapping[str, Provider]):
         self.store, self.project = store, project
         self.who = f"cli:{user()}"
         self._keys: dict[str, tuple[float, Provider, str | None]] = {}
-        self._added: list[tuple[float, dict[str, Provider]]] = [(0.0, {})]
-        """One place for all that `by` makes: what one changes, none may remember otherwise."""
+        self._added = _Added()  # one for all that `by` makes: what one changes, all see at once
 
     @property
     def described(self) -> Mapping[str, Provider]:
@@ -94,7 +102,7 @@ class Providers(Mapping[str, Provider]):
     def at_hand(self, model: str) -> bool:
         """Whether the next look-up of a model's provider asks nothing of the database."""
         name = model.removeprefix(REMOTE).partition("/")[0]
-        return name in self.described or self._added[0][0] > time.monotonic() + 0.05
+        return name in self.described or self._added.until > time.monotonic() + 0.05
 
     def add(self, name: str, settings: Mapping[str, Any] | None, key: str | None) -> Provider:
         """Keep a provider's settings (None: assay.yaml has them, or they stay), its key, or both.
@@ -181,18 +189,18 @@ class Providers(Mapping[str, Provider]):
         return row is not None and row.origin == self[name].origin
 
     def _from_store(self) -> dict[str, Provider]:
-        if self._added[0][0] < time.monotonic():
+        if self._added.until < time.monotonic():
             with self.store.session() as session:
                 rows = session.scalars(
                     select(ProviderRow).where(ProviderRow.project == self.project)
                 )
-                found = {row.name: _provider(row.name, row.settings) for row in rows}
-            self._added[0] = time.monotonic() + REMEMBERED_S, found
-        return self._added[0][1]
+                self._added.providers = {r.name: _provider(r.name, r.settings) for r in rows}
+            self._added.until = time.monotonic() + REMEMBERED_S
+        return self._added.providers
 
     def _note(self, action: str, name: str, details: dict[str, Any] | None) -> None:
         self._keys.pop(name, None)
-        self._added[0] = 0.0, {}
+        self._added.until = 0.0
         audit(self.store, self.project, self.who, action, name, details)
 
 

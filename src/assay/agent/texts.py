@@ -288,13 +288,13 @@ def _put(tree: Any, path: str, value: Any) -> None:
         for name, inner in value.items():
             _put(there, name, inner)
     else:
-        tree[first] = _commentable(value) if below else value
+        tree[first] = _commentable(value) if isinstance(tree, CommentedMap) else value
     if below:
         _give(tree, first, below)
 
 
 def _taken(tree: Any, key: str) -> str:
-    """Take off the comments that stand below a section, and so above what follows it.
+    """Take off what stands below a section, comments and empty lines, and so above what follows.
 
     ruamel hangs them on the last value within the section, with which they would go.
     """
@@ -309,15 +309,18 @@ def _taken(tree: Any, key: str) -> str:
     lines = token.value.splitlines(keepends=True)
     first = 0 if isinstance(holder[last], LiteralScalarString) else 1
     column = tree.lc.key(key)[1]
-    for place, line in enumerate(lines[first:], start=first):
-        if line.strip() and len(line) - len(line.lstrip()) <= column:
-            while place > first and not lines[place - 1].strip():
-                place -= 1
-            token.value = "".join(lines[:place])
-            if not token.value.strip():
-                slots[_slot(holder)] = None
-            return "".join(lines[place:])
-    return ""
+    outside = (
+        place
+        for place, line in enumerate(lines[first:], start=first)
+        if line.strip() and len(line) - len(line.lstrip()) <= column
+    )
+    place = next(outside, len(lines))
+    while place > first and not lines[place - 1].strip():
+        place -= 1
+    token.value = "".join(lines[:place])
+    if not token.value.strip():
+        slots[_slot(holder)] = None
+    return "".join(lines[place:])
 
 
 def _give(tree: Any, key: str, below: str) -> None:

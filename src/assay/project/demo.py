@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from assay import builtin
+from assay.agent.texts import edited
 from assay.candidates import ways
 from assay.config import CONFIG_FILE, Config
 from assay.errors import UsageError
@@ -92,7 +89,7 @@ def open_demo(folder: Path, progress: Progress = SILENT) -> Project:
     )
     made = create(draft("ferry", choices, progress), folder=folder, progress=progress)
     path = made.root / CONFIG_FILE
-    _change(path, EFFORTS[0])
+    _change(path, _settings(EFFORTS[0]))
     whole = open(folder)
     effort = _affordable(whole.config, whole.sizes(progress))
     if effort != EFFORTS[0]:
@@ -101,7 +98,7 @@ def open_demo(folder: Path, progress: Progress = SILENT) -> Project:
             f"{effort.epochs} times on {effort.train_rows or 'all'} rows and measures on "
             f"{effort.holdout_rows}."
         )
-        _change(path, effort)
+        _change(path, _settings(effort))
     return open(folder)
 
 
@@ -126,13 +123,14 @@ def open_handbook(folder: Path, progress: Progress = SILENT) -> Project:
         task="text",
     )
     made = create(draft("ferry-handbook", choices, progress), folder=folder, progress=progress)
-    path = made.root / CONFIG_FILE
     rows = len(list(builtin.folder().joinpath("questions.jsonl").open(encoding="utf-8")))
-    with _changing(path) as tree:
-        _put(tree["data"], "holdout_rows", HANDBOOK_ROWS)
-        tree["data"]["split"]["validation"] = HANDBOOK_ROWS / 2 / (rows - HANDBOOK_ROWS)
-        tree["candidates"] = ["prompt", "rag"]
-        _put(tree["knowledge"], "ks", [1])
+    settings = {
+        "data.holdout_rows": HANDBOOK_ROWS,
+        "data.split.validation": HANDBOOK_ROWS / 2 / (rows - HANDBOOK_ROWS),
+        "candidates": ["prompt", "rag"],
+        "knowledge.ks": [1],
+    }
+    _change(made.root / CONFIG_FILE, settings)
     return open(folder)
 
 
@@ -156,31 +154,16 @@ def _affordable(config: Config, sizes: Sizes) -> Effort:
     return EFFORTS[-1]
 
 
-def _change(path: Path, effort: Effort) -> None:
-    """Settings that `init` would not propose: fewer rows to answer, fewer things tried."""
-    with _changing(path) as tree:
-        _put(tree["data"], "holdout_rows", effort.holdout_rows)
-        tree["data"]["train_rows"] = effort.train_rows
-        tree["data"]["split"]["validation"] = effort.validation
-        tree["few_shot"]["ks"] = [*effort.ks]
-        _put(tree["fine_tune"], "epochs", effort.epochs)
+def _settings(effort: Effort) -> dict[str, Any]:
+    """Those that `init` would not propose: fewer rows to answer, fewer things tried."""
+    return {
+        "data.holdout_rows": effort.holdout_rows,
+        "data.train_rows": effort.train_rows,
+        "data.split.validation": effort.validation,
+        "few_shot.ks": [*effort.ks],
+        "fine_tune.epochs": effort.epochs,
+    }
 
 
-def _put(section: Any, key: str, value: Any) -> None:
-    """A new key stands first: what follows the last one is the comment of the next section."""
-    if key in section:
-        section[key] = value
-    else:
-        section.insert(0, key, value)
-
-
-@contextmanager
-def _changing(path: Path) -> Iterator[Any]:
-    """The tree of an assay.yaml, which is written back with its comments."""
-    yaml = YAML()
-    yaml.width = 4096
-    tree = yaml.load(path.read_text(encoding="utf-8"))
-    yield tree
-    text = StringIO()
-    yaml.dump(tree, text)
-    write_atomic(path, text.getvalue())
+def _change(path: Path, settings: Mapping[str, Any]) -> None:
+    write_atomic(path, edited(path.read_text(encoding="utf-8"), settings))

@@ -37,7 +37,7 @@ MAX_TOKENS = 4096
 _UNIT = 1_000_000_000  # billionths of a USD: sums are exact
 _OVERHEAD = 1000  # tokens that a provider may put around a request
 _BATCH, _PAUSE_S = 500, 0.25
-# Built once, and run without the ORM: a tenth of a millisecond instead of seven, for every request.
+# Built once, and run without the ORM: about 0.1 ms for a request instead of 0.7 and more.
 _RESERVE = (
     update(BudgetRow)
     .where(

@@ -86,8 +86,8 @@ def button(
 
     A click while an earlier one is still dealt with is none: a double click does things once.
     """
-    made = ui.button(label, on_click=None if click is None else _one_by_one(click), icon=icon,
-                     color=None)  # fmt: skip
+    clicked = None if click is None else _one_by_one(click)
+    made = ui.button(label, on_click=clicked, icon=icon, color=None)
     made.props("unelevated no-caps").classes(f"btn {kind}")
     return made
 
