@@ -42,6 +42,7 @@ from assay.compare.result import (
 )
 from assay.compare.verdict import decide
 from assay.config import STARTER_MODEL
+from assay.evaluate.factorial import Factorial, factorial
 from assay.project.init import Choices
 from assay.project.workspace import Workspace
 from assay.release import policies, releases
@@ -191,12 +192,21 @@ def _result(id: str, run: int, answers: list[AnswerRow], agents: dict[str, str])
         opening=Opening(number=run + 1, alpha=decision.level), openings=openings, plan=plan,
         verdict=decision.verdict, environment={}, config={},
         curves=[Curve(candidate="fine-tune", points=_points(run), best_step=60)],
+        additions=[_square(answers)],
         data=DataSection(
             file="tickets.jsonl", format="jsonl-objects", task="json", rows=600, rejected=0,
             train=300, validation=60, holdout=len(answers), official_split=False,
             holdout_sha256="d" * 64, train_sha256="e" * 64,
         ),
     )  # fmt: skip
+
+
+def _square(answers: list[AnswerRow]) -> Factorial:
+    """Four ways as if they were two, alone and together: no documents are here."""
+    ways = ("prompt", "few-shot", "few-shot-nearest", "fine-tune")
+    neither, a, b, both = ([row.scores[name] for row in answers] for name in ways)
+    names = ("prompt", "fine-tune", "rag", "fine-tune-rag")
+    return factorial(names, (neither, a, b, both), None)
 
 
 def _points(seed: int) -> list[CurvePoint]:

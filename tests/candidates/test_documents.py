@@ -176,7 +176,7 @@ def test_documents_keep_their_labels_and_sizes_are_tried(
         assert [words for words, _ in indexed(context)] == ["200 tokens, ", "30 tokens, "]
         assert {d.labels for d in base.documents() if d.path == "docs/dogs.md"} == {("staff",)}
     sized = indexed(context)[1][1]
-    assert (sized.name, sized.settings.chunk_tokens) == ("documents.30", 30)
+    assert (sized.name, sized.settings.chunk_tokens) == ("documents@30", 30)
     found = sized.search(["where are cats found?"], k=5, mode="bm25", labels=frozenset({"staff"}))
     assert {passage.document for passage in found[0]} <= {"docs/dogs.md"}
     (context.bench.root / "docs/dogs.md").unlink()

@@ -69,6 +69,9 @@ def test_compare_has_its_evidence(here: Tab) -> None:
         re.compile("cost", re.IGNORECASE),
     ):
         expect(page.get_by_role("img", name=chart)).to_be_visible()
+    square = page.get_by_role("region", name="fine-tune and rag")
+    expect(square.get_by_role("row")).to_have_count(3)
+    expect(page.get_by_text("fine-tune adds")).to_contain_text("on top of rag")
     openings = page.get_by_role("region", name="Openings of the holdout")
     expect(openings.get_by_role("row")).to_have_count(5)  # a heading, and one each
     expect(openings.get_by_text("the studio", exact=True)).to_have_count(4)

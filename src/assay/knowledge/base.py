@@ -173,7 +173,7 @@ class KnowledgeBase:
 
         What it holds is its maker's to add; what is removed here is removed there.
         """
-        name = f"{self.name}.{tokens}"
+        name = f"{self.name}{records.SIZED}{tokens}"
         return KnowledgeBase(self._store, self.owner, name, embedders=self._embedders)
 
     def check(self, progress: Progress = SILENT) -> Check:
@@ -309,11 +309,9 @@ class KnowledgeBase:
     def _copies(self) -> Iterator[KnowledgeBase]:
         """Those of `sized` that are there."""
         for name in records.names(self._store, self.owner):
-            tokens = name.removeprefix(f"{self.name}.")
-            if tokens != name and tokens.isdecimal():
-                copy = self.sized(int(tokens))
-                if copy.name == name and copy.settings.chunk_tokens == int(tokens):
-                    yield copy
+            whose, _, tokens = name.partition(records.SIZED)
+            if tokens and whose == self.name:
+                yield self.sized(int(tokens))
 
     def _find(
         self, queries: Sequence[str], search: Search, snapshot: str | None

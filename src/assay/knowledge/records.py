@@ -31,6 +31,9 @@ from assay.store.tables import (
 )
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+SIZED = "@"
+"""Between the name of a knowledge base and the size of passages, where it is a copy of another."""
+_KEPT = re.compile(rf"{NAME.pattern}({SIZED}[0-9]+)?")
 EMPTY = "empty"
 """The snapshot of a knowledge base to which nothing was ever added."""
 
@@ -121,7 +124,7 @@ def make_base(store: Store, owner: str, name: str) -> str:
     Raises:
         UsageError: it cannot be called so.
     """
-    if not NAME.fullmatch(name):
+    if not _KEPT.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot be the name of a knowledge base.",
             fix="Use letters, digits, dots, hyphens and underscores, at most 100.",

@@ -132,7 +132,7 @@ def as_dict(job: Job) -> dict[str, Any]:
         "progress": job.progress,
         "result": job.result,
         "error": job.error,
-        "created": job.created.isoformat(),
+        "created": job.created.isoformat(timespec="seconds"),
         "started": job.started.isoformat() if job.started else None,
         "ended": job.ended.isoformat() if job.ended else None,
     }

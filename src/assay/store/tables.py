@@ -33,6 +33,11 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+def exactly_now() -> datetime:
+    """The current time, UTC, for what is put in order by it."""
+    return datetime.now(UTC)
+
+
 class Moment(TypeDecorator[datetime]):
     """A time with its zone: SQLite forgets it, so what comes back is told to be UTC."""
 
@@ -123,7 +128,7 @@ class JobRow(Table):
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
     error: Mapped[str | None] = mapped_column(Text, nullable=True)
-    created: Mapped[datetime] = mapped_column(Moment, default=now)
+    created: Mapped[datetime] = mapped_column(Moment, default=exactly_now)
     started: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
     ended: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
 

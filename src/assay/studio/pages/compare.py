@@ -70,6 +70,7 @@ async def build(visit: Visit) -> None:
     verdict_card(result)
     _tried(result)
     _pairs(result)
+    _together(result)
     _costs(result)
     answers_card(visit, result)
     await _promote(visit, result)
@@ -157,6 +158,23 @@ def _pairs(result: Result) -> None:
         with row():
             effect = f"{100 * result.minimum_detectable_effect:.1f} points"
             term(f"This comparison could show differences of about {effect}.", MEANINGS["effect"])
+
+
+def _together(result: Result) -> None:
+    if not result.additions:
+        return
+    with card():
+        heading(
+            "What each adds to the other",
+            "Points of 100, with their likely range. It explains; no verdict rests on it.",
+        )
+        for square in result.additions:
+            adding = f"{square.a} and {square.b}"
+            with table("Adding", "#Alone", "#On top of the other", label=adding):
+                effects = (square.a_alone, square.a_beside), (square.b_alone, square.b_beside)
+                for name, (alone, beside) in zip((square.a, square.b), effects, strict=True):
+                    line(name, f"#{wording.effect(alone)}", f"#{wording.effect(beside)}")
+            text(wording.together(square), "soft")
 
 
 def _costs(result: Result) -> None:
