@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -121,8 +122,7 @@ def _nested(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def _kind(text: str) -> str:
-    for word in ("typing.", "assay.config."):
-        text = text.replace(word, "")
+    text = re.sub(r"typing\.|assay\.config\.([a-z]+\.)?", "", text)
     if text.startswith("<class"):
         text = text.split("'")[1]
     return "`" + text.replace("|", "\\|") + "`"

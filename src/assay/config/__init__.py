@@ -1,0 +1,62 @@
+"""The one schema of assay.yaml; the JSON Schema for editors is made from it.
+
+examples.py   data and graders
+ways.py       few-shot, documents, prompts, generation
+training.py   fine-tuning
+routes.py     cascade, router, rules
+providers.py  models elsewhere
+project.py    the whole, and reading it
+"""
+
+from assay.config.examples import Columns, Data, GraderSpec, Split, TaskKind
+from assay.config.project import (
+    CONFIG_FILE,
+    STARTER_MODEL,
+    STATE_FOLDER,
+    Config,
+    Costs,
+    config_schema,
+    config_text,
+    load_config,
+    read_config,
+)
+from assay.config.providers import REMOTE, Provider, RemoteModel, TokenPrice, Vllm
+from assay.config.routes import ROUTED, RouteConditions, RouteRule, RouteSection
+from assay.config.strict import Strict
+from assay.config.training import Auto, FineTune, FineTuneSection
+from assay.config.ways import FewShot, Generate, KnowledgeSection, PromptSearch, SearchMode
+
+__all__ = [
+    "CONFIG_FILE",
+    "REMOTE",
+    "ROUTED",
+    "STARTER_MODEL",
+    "STATE_FOLDER",
+    "Auto",
+    "Columns",
+    "Config",
+    "Costs",
+    "Data",
+    "FewShot",
+    "FineTune",
+    "FineTuneSection",
+    "Generate",
+    "GraderSpec",
+    "KnowledgeSection",
+    "PromptSearch",
+    "Provider",
+    "RemoteModel",
+    "RouteConditions",
+    "RouteRule",
+    "RouteSection",
+    "SearchMode",
+    "Split",
+    "Strict",
+    "TaskKind",
+    "TokenPrice",
+    "Vllm",
+    "config_schema",
+    "config_text",
+    "load_config",
+    "read_config",
+]

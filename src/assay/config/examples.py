@@ -1,0 +1,71 @@
+"""Which examples there are, and how answers to them are scored."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from assay.config.strict import Strict
+
+TaskKind = Literal["label", "json", "text"]
+
+
+class Columns(Strict):
+    """Which columns (fields) of the file are what; only for files that are not conversations."""
+
+    input: list[str] = Field(
+        min_length=1, description="one column, or several, shown as `name: value` lines"
+    )
+    output: list[str] = Field(
+        min_length=1, description="one column, or several, which become one JSON record"
+    )
+    id: str | None = None
+    group: str | None = Field(None, description="rows with one value here never straddle a split")
+    document: str | None = Field(
+        None, description="the document that answers the row; empty where none does"
+    )
+
+
+class Split(Strict):
+    """How examples are divided when the data brings no official split."""
+
+    seed: int = 0
+    validation: float = Field(
+        0.15, gt=0, lt=0.5, description="share of the examples that are not holdout"
+    )
+    holdout: float = Field(
+        0.2,
+        gt=0,
+        lt=0.9,
+        description="share of all examples; without effect when `holdout` names a file",
+    )
+
+
+class Data(Strict):
+    """Where the examples are and how to read them."""
+
+    file: str
+    holdout: str | None = Field(None, description="a file of its own keeps the official split")
+    validation: str | None = None
+    format: str | None = Field(None, description="found by content when null")
+    columns: Columns | None = None
+    split: Split = Split()
+    train_rows: int | None = Field(
+        None, ge=1, description="train on at most this many rows (drawn with the seed)"
+    )
+    holdout_rows: int | None = Field(
+        None, ge=1, description="measure on at most this many rows (drawn with the seed)"
+    )
+
+
+class GraderSpec(Strict):
+    """One grader and its settings, e.g. {name: numeric, settings: {tolerance: 0.01}}."""
+
+    name: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name under which its scores are kept: its own, or `settings.as`."""
+        return str(self.settings.get("as", self.name))

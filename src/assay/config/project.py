@@ -1,0 +1,216 @@
+"""assay.yaml as a whole: its schema, and how it is read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from assay.config.examples import Data, GraderSpec, TaskKind
+from assay.config.providers import REMOTE, Provider, RemoteModel, Vllm
+from assay.config.routes import ROUTED, RouteSection
+from assay.config.strict import Strict
+from assay.config.training import FineTuneSection
+from assay.config.ways import FewShot, Generate, KnowledgeSection, PromptSearch
+from assay.errors import ConfigError
+
+CONFIG_FILE = "assay.yaml"
+STATE_FOLDER = ".assay"
+STARTER_MODEL = "smollm2-135m-instruct"
+
+
+class Costs(Strict):
+    """Prices for the cost to own. Null means unknown, which is never counted as 0."""
+
+    machine_hour_usd: float | None = Field(
+        0.2, ge=0, description="a machine that serves the local model"
+    )
+    person_hour_usd: float | None = Field(60.0, ge=0)
+    prompt_hours: float = Field(2.0, ge=0, description="writing and trying a prompt, once")
+    curation_hours: float = Field(
+        8.0, ge=0, description="collecting and checking training examples, once"
+    )
+    retrainings_per_year: float = Field(2.0, ge=0)
+    hours_per_retraining: float = Field(2.0, ge=0, description="fresh examples, gate, release")
+
+
+class Config(Strict):
+    """assay.yaml."""
+
+    version: Literal[1] = 1
+    name: str
+    task: TaskKind
+    model: str = STARTER_MODEL
+    data: Data
+    system_prompt: str = ""
+    labels: list[str] | None = Field(None, description="the closed set of outputs of a label task")
+    output_schema: dict[str, Any] | None = Field(
+        None, description="JSON Schema of a json task's outputs"
+    )
+    graders: list[GraderSpec] = Field(min_length=1)
+    primary: str = Field(description="the grader that decides")
+    good_enough: float | None = Field(
+        None, ge=0, le=1, description="below this no way is worth having"
+    )
+    monthly_requests: int = Field(10_000, ge=0)
+    margin: float = Field(0.02, gt=0, lt=1, description="a difference this small does not matter")
+    candidates: list[str] = Field(min_length=1)
+    route: RouteSection | None = Field(None, description="for cascade, router and rules")
+    few_shot: FewShot = FewShot()
+    fine_tune: FineTuneSection = FineTuneSection()
+    knowledge: KnowledgeSection | None = Field(None, description="needed by candidates with `rag`")
+    prompt_search: PromptSearch = PromptSearch()
+    generate: Generate = Generate()
+    providers: dict[str, Provider] = Field(
+        default_factory=dict, description="endpoints of models elsewhere, by a name of your own"
+    )
+    vllm: Vllm | None = Field(None, description="serve from a GPU machine's vLLM")
+    fallback: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="model -> who answers in its place while it fails, in order; when serving",
+    )
+    remote: RemoteModel | None = Field(
+        None, description="the model of the candidate `remote`: remote:PROVIDER/MODEL"
+    )
+    costs: Costs = Costs()
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_slug(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", value):
+            raise ValueError("use small letters, digits and hyphens, at most 63")
+        return value
+
+    @field_validator("providers")
+    @classmethod
+    def _names_are_slugs(cls, value: dict[str, Provider]) -> dict[str, Provider]:
+        for name in value:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
+                raise ValueError(f"{name!r}: use small letters, digits and hyphens, at most 63")
+        return value
+
+    @field_validator("model")
+    @classmethod
+    def _is_on_this_machine(cls, value: str) -> str:
+        if value.startswith(REMOTE):
+            raise ValueError(
+                "the project's model is trained and served on this machine; a provider's model can "
+                "be fine_tune.teacher, or take part as `remote`"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _documents_are_named(self) -> Config:
+        if self.knowledge is None and any("rag" in name.split("-") for name in self.candidates):
+            raise ValueError("candidates with rag need `knowledge`: the documents they look into")
+        return self
+
+    @model_validator(mode="after")
+    def _routes_are_described(self) -> Config:
+        for name in ROUTED:
+            if name not in self.candidates:
+                continue
+            route = self.route
+            given = route and (route.rules if name == "rules" else route.cheap)
+            if not given:
+                needed = "rules and otherwise" if name == "rules" else "cheap and strong"
+                raise ValueError(f"the candidate {name} needs {needed} in `route`")
+        return self
+
+    def primary_grader(self) -> GraderSpec:
+        """The grader that decides."""
+        for grader in self.graders:
+            if grader.label == self.primary:
+                return grader
+        names = ", ".join(g.label for g in self.graders)
+        raise ConfigError(
+            f"primary is {self.primary!r}, which is no grader of this project.",
+            where=f"{CONFIG_FILE}, primary",
+            fix=f"Use one of: {names}.",
+        )
+
+
+def load_config(path: Path) -> Config:
+    """Read and check assay.yaml.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or does not fit the schema; the message
+            names line and field.
+    """
+    return read_config(config_text(path), str(path))
+
+
+def config_text(path: Path) -> str:
+    """The text of assay.yaml.
+
+    Raises:
+        ConfigError: the file is missing or is no text.
+    """
+    if not path.exists():
+        raise ConfigError(
+            "there is no project here.",
+            where=str(path),
+            fix="Make one with `assay init NAME --data FILE`, or change to its folder.",
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"this is not YAML: {error}.", where=str(path)) from None
+
+
+def read_config(text: str, where: str) -> Config:
+    """Check the text of assay.yaml.
+
+    Args:
+        where: it comes from, for messages.
+
+    Raises:
+        ConfigError: it is not YAML, or does not fit the schema; the message names line and field.
+    """
+    try:
+        tree = YAML().load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"this is not YAML: {problem}.", where=f"{where}{line}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError("this is not a configuration (no `key: value` lines).", where=where)
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        number = _line_of(tree, first["loc"])
+        raise ConfigError(
+            f"{field}: {first['msg'].removeprefix('Value error, ')}.",
+            where=f"{where}, line {number}" if number else where,
+            fix=f"({error.error_count()} problems in all.)" if error.error_count() > 1 else None,
+        ) from None
+    config.primary_grader()
+    return config
+
+
+def _line_of(tree: Any, loc: tuple[int | str, ...]) -> int | None:
+    """Line (from 1) of the innermost part of `loc` that exists in a tree ruamel has read."""
+    line = None
+    for part in loc:
+        try:
+            position = tree.lc.data[part]
+            tree = tree[part]
+        except (AttributeError, KeyError, IndexError, TypeError):
+            break
+        line = position[0] + 1
+    return line
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON Schema of assay.yaml, for editors."""
+    schema = Config.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "assay.yaml"
+    return schema

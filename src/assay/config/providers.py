@@ -1,0 +1,189 @@
+"""Endpoints of models elsewhere, and a vLLM server of one's own."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_network
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from assay.config.strict import Strict
+
+
+class TokenPrice(Strict):
+    """What a provider takes for a model's tokens, USD per million; null is unknown, never 0."""
+
+    input: float | None = Field(None, ge=0, description="of the prompt")
+    cached: float | None = Field(
+        None, ge=0, description="of the prompt, where the provider had it cached; null: as input"
+    )
+    output: float | None = Field(None, ge=0, description="of the answer, reasoning included")
+
+
+class Provider(Strict):
+    """An endpoint elsewhere; its models are `remote:NAME/MODEL` (docs/providers.md)."""
+
+    base_url: str = Field(description="up to and with /v1, e.g. https://api.openai.com/v1")
+    protocol: Literal["openai", "anthropic"] = Field(
+        "openai", description="chat completions as OpenAI has them, or Anthropic's messages"
+    )
+    key_env: str | None = Field(None, description="the environment variable that holds the key")
+    key_file: str | None = Field(
+        None,
+        description="a file that holds the key and nothing else; neither: `assay providers add`",
+    )
+    key_header: str | None = Field(
+        None, description="header for the key alone (Azure: api-key); null: as the protocol has it"
+    )
+    query: dict[str, str] = Field(
+        default_factory=dict, description="put behind the address, such as Azure's api-version"
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="sent along; ${NAME} stands for an environment variable"
+    )
+    consent: bool = Field(False, description="true: this project's rows may be sent there")
+    private_network: bool | list[str] = Field(
+        False,
+        description="networks inside that are allowed (10.2.0.0/16), over plain http too; true: "
+        "all loopback and private addresses",
+    )
+    ca_file: str | None = Field(None, description="certificates to be trusted as well, PEM")
+    client_cert: str | None = Field(None, description="our own certificate (mTLS), PEM")
+    client_key: str | None = Field(None, description="its private key, PEM")
+    proxy: str | None = Field(
+        None, description="http://host:port; ${NAME} stands for an environment variable"
+    )
+    concurrency: int = Field(4, ge=1, le=64, description="requests of a comparison at once")
+    timeout_s: float = Field(60.0, gt=0, description="for one answer, or a stream's first token")
+    stall_s: float = Field(30.0, gt=0, description="longest silence inside a stream")
+    retries: int = Field(3, ge=0, le=10, description="after an outage, a 429 or a cut answer")
+    prices: dict[str, TokenPrice] = Field(
+        default_factory=dict, description="by model, instead of the list that comes with Assay"
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("use an address such as https://api.openai.com/v1")
+        try:
+            _ = parts.port
+        except ValueError:
+            raise ValueError("its port is no number from 1 to 65535") from None
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError(
+                "leave out user, password, ? and #; the key goes into `assay providers add`"
+            )
+        if not value.isascii() or not value.isprintable() or set(value) & set(" \\"):
+            raise ValueError("use printable ASCII characters without spaces or backslashes")
+        return value.rstrip("/")
+
+    @field_validator("private_network")
+    @classmethod
+    def _are_networks(cls, value: bool | list[str]) -> bool | list[str]:
+        for network in value if isinstance(value, list) else ():
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"{error}; use a network such as 10.2.0.0/16") from None
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _are_free_headers(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or name.lower() in _OURS:
+                raise ValueError(f"{name!r} cannot be set")
+            if not text.isascii() or not text.isprintable():
+                raise ValueError(f"{name} has characters that no header may have")
+        return value
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_a_proxy(cls, value: str | None) -> str | None:
+        if value is None or "${" in value:
+            return value
+        parts = urlsplit(value)
+        if parts.scheme != "http" or not parts.hostname:
+            raise ValueError("use an address such as http://proxy.example.com:3128")
+        if parts.username or parts.password:
+            raise ValueError("put an address with a password into a variable: ${PROXY}")
+        return value
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Provider:
+        if self.base_url.startswith("http:"):
+            if not self.private_network:
+                raise ValueError("https is required, unless private_network allows the address")
+            if self.proxy:
+                raise ValueError("a proxy is used with https only")
+        if self.key_env and self.key_file:
+            raise ValueError("use key_env or key_file, not both")
+        if self.client_key and not self.client_cert:
+            raise ValueError("client_key needs client_cert")
+        return self
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, spelled in one way: what a key and a consent are good for."""
+        parts = urlsplit(self.base_url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        host = str(parts.hostname).rstrip(".")
+        return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+_OURS = frozenset(
+    [
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-api-key",
+        "api-key",
+    ]
+)
+"""Headers that the configuration may not set: ours, and those that carry a key."""
+
+
+class Vllm(Strict):
+    """A running vLLM server, which answers for this project in the place of llama.cpp."""
+
+    base_url: str = Field(description="up to and with /v1, e.g. http://127.0.0.1:8001/v1")
+    key_env: str | None = Field(
+        None, description="the environment variable that holds its --api-key"
+    )
+    at_once: int = Field(
+        256, ge=1, le=4096, description="requests under way; one more is told to wait"
+    )
+    timeout_s: float = Field(120.0, gt=0, description="of silence")
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        try:
+            return Provider(base_url=value, private_network=True).base_url
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+
+    def provider(self) -> Provider:
+        """The same as any endpoint is described; loopback and private addresses are allowed."""
+        return Provider(base_url=self.base_url, key_env=self.key_env, private_network=True)
+
+
+REMOTE = "remote:"
+"""What a reference to a provider's model begins with."""
+RemoteModel = Annotated[str, Field(pattern=r"^remote:[a-z0-9][a-z0-9-]{0,62}/.+$")]
+"""`remote:PROVIDER/MODEL`."""

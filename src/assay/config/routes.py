@@ -1,0 +1,93 @@
+"""Routes between agents: which arms there are, and what sends a request to which."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import regex
+from pydantic import Field, field_validator, model_validator
+
+from assay.config.strict import Strict
+
+
+class RouteConditions(Strict):
+    """What a rule of a route asks of a request; all that are stated must hold."""
+
+    pattern: str | None = Field(
+        None, max_length=1000, description="a regular expression found anywhere in the input"
+    )
+    longer_than: int | None = Field(None, ge=0, description="characters of the input")
+    shorter_than: int | None = Field(None, ge=1, description="characters of the input")
+    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2}$")], ...] | None = Field(
+        None, min_length=1, description="codes such as en, de; an uncertain language is none"
+    )
+    labels: tuple[str, ...] | None = Field(
+        None, min_length=1, description="labels that a TF-IDF classifier gives to the input"
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                regex.compile(value)
+            except regex.error as error:
+                raise ValueError(f"{value!r} is no regular expression: {error}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> RouteConditions:
+        asked = (self.pattern, self.longer_than, self.shorter_than, self.languages, self.labels)
+        if all(value is None for value in asked):
+            raise ValueError(
+                "a rule needs a condition: pattern, longer_than, shorter_than, languages or labels"
+            )
+        return self
+
+
+class RouteRule(RouteConditions):
+    """Where a request goes that meets the conditions; the first rule that holds decides."""
+
+    to: str = Field(description="a candidate, NAME@VERSION of a saved agent, or a model")
+
+
+class RouteSection(Strict):
+    """Arms of the candidates `cascade`, `router` and `rules` (docs/routing.md).
+
+    An arm is a candidate's name, NAME@VERSION of a saved agent, or a model.
+    """
+
+    cheap: str | None = Field(None, description="of cascade and router: asked first")
+    strong: str | None = Field(None, description="of cascade and router: asked where it must be")
+    target: float = Field(
+        0.95, gt=0, le=1, description="share of the strong arm's quality to be kept"
+    )
+    most_strong: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="in place of target: the best quality with at most this share of requests "
+        "going to the strong arm",
+    )
+    rules: list[RouteRule] = Field(default_factory=list, description="of the candidate `rules`")
+    otherwise: str | None = Field(None, description="where a request goes that no rule holds for")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> RouteSection:
+        if (self.cheap is None) != (self.strong is None):
+            raise ValueError("name both, cheap and strong")
+        if bool(self.rules) != (self.otherwise is not None):
+            raise ValueError("rules and otherwise go together")
+        if self.cheap is not None and self.cheap == self.strong:
+            raise ValueError("cheap and strong are the same")
+        for arm in (self.cheap, self.strong, self.otherwise, *(rule.to for rule in self.rules)):
+            if arm in ROUTED:
+                raise ValueError(
+                    f"{arm} is a route itself, which would go in a circle; save it as an agent and "
+                    "name it NAME@VERSION"
+                )
+        return self
+
+
+ROUTED = ("cascade", "router", "rules")
+"""Candidates whose answers come from other agents."""

@@ -1,0 +1,84 @@
+"""How a version is trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+
+from assay.config.strict import Strict
+
+Auto = Literal["auto"]
+
+
+class FineTuneSection(Strict):
+    """How a version is trained; `auto` is decided by model and data size (docs/training.md)."""
+
+    method: Literal["sft", "dpo", "ipo", "kto", "orpo"] = Field(
+        "sft", description="sft: learn the answers; the others learn from preferences"
+    )
+    adapter: Literal["lora", "rslora", "dora", "full"] = Field(
+        "lora", description="full: all weights, no adapter"
+    )
+    beta: float = Field(0.1, gt=0, description="of dpo, ipo, kto, orpo: how strong preferences are")
+    teacher: str | None = Field(
+        None, description="a larger model whose answers are learned (distillation)"
+    )
+    distill: Literal["auto", "answers", "logprobs"] = Field(
+        "auto",
+        description="what of a teacher is learned; auto: its log-probabilities where they fit",
+    )
+    rehearsal: float = Field(
+        0.0, ge=0, le=0.5, description="share of general rows among those trained on (sft only)"
+    )
+    tracking: list[Literal["tensorboard", "mlflow"]] = Field(
+        default_factory=list, description="where the curve is written too"
+    )
+    activation_checkpointing: Literal["auto", "on", "off"] = Field(
+        "auto", description="computes activations twice to hold fewer; auto: only if it must"
+    )
+    tokens_per_pass: int = Field(
+        4096, ge=64, description="most tokens at once, shared ones counted once; memory and speed"
+    )
+    rank: Annotated[int, Field(ge=1, le=512)] | Auto = "auto"
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    learning_rate: Annotated[float, Field(gt=0)] | Auto = "auto"
+    epochs: Annotated[int, Field(ge=1)] | Auto = Field(
+        "auto", description="at most; early stopping may end sooner"
+    )
+    rows_per_step: Annotated[int, Field(ge=1)] | Auto = "auto"
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps")
+    weight_decay: float = Field(0.0, ge=0)
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    patience: int = Field(
+        2, ge=1, description="epochs without a better validation loss before it stops"
+    )
+    max_tokens: int = Field(1024, ge=16, description="longer examples are rejected, never cut")
+    system_prompt: str | None = Field(
+        None, description="null: the agent's own; a short one trains faster"
+    )
+    seed: int = 0
+
+    @field_validator("rank", "learning_rate", "epochs", "rows_per_step", mode="wrap")
+    @classmethod
+    def _one_problem(cls, value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        """One message for a wrong value, not one for each type that it might have had."""
+        try:
+            return check(value)
+        except ValidationError as error:
+            raise ValueError(f"{error.errors()[0]['msg']}, or auto") from None
+
+
+class FineTune(FineTuneSection):
+    """What the trainer takes: every number fixed (`assay.train.auto` fixes those left open)."""
+
+    rank: int = Field(16, ge=1, le=512)
+    learning_rate: float = Field(1e-3, gt=0)
+    epochs: int = Field(4, ge=1)
+    rows_per_step: int = Field(8, ge=1)

@@ -1,0 +1,93 @@
+"""The tables. A change here needs a migration in `migrations/versions/` (a test compares both).
+
+base.py       what every table has in common
+agents.py     agents, what they were measured on, and what a folder remembers
+jobs.py       long work, fine-tunings, and the files that clients bring
+releases.py   releases and their traces
+knowledge.py  documents and their index
+access.py     keys, people, providers, and what they spend
+"""
+
+from assay.store.tables.access import (
+    ApiKeyRow,
+    AuditRow,
+    BudgetRow,
+    ConsentRow,
+    ProviderRow,
+    SecretRow,
+    SessionRow,
+    SignInRow,
+    UsageRow,
+    UserRow,
+)
+from assay.store.tables.agents import (
+    AgentRow,
+    AgentTextRow,
+    AgentVersionRow,
+    ComparisonRow,
+    DraftedQuestionRow,
+    OpeningRow,
+    SettingRow,
+)
+from assay.store.tables.base import Moment, Table, exactly_now, now
+from assay.store.tables.jobs import (
+    FileRow,
+    FineTuningCheckpointRow,
+    FineTuningRow,
+    JobEventRow,
+    JobRow,
+    ServedNameRow,
+    UploadPartRow,
+    UploadRow,
+)
+from assay.store.tables.knowledge import (
+    KnowledgeBaseRow,
+    KnowledgeBuildRow,
+    KnowledgeDocumentRow,
+    KnowledgeFailureRow,
+    VectorStoreFileRow,
+    VectorStoreRow,
+)
+from assay.store.tables.releases import ReleaseRow, TraceLabelRow, TracePolicyRow, TraceRow
+
+__all__ = [
+    "AgentRow",
+    "AgentTextRow",
+    "AgentVersionRow",
+    "ApiKeyRow",
+    "AuditRow",
+    "BudgetRow",
+    "ComparisonRow",
+    "ConsentRow",
+    "DraftedQuestionRow",
+    "FileRow",
+    "FineTuningCheckpointRow",
+    "FineTuningRow",
+    "JobEventRow",
+    "JobRow",
+    "KnowledgeBaseRow",
+    "KnowledgeBuildRow",
+    "KnowledgeDocumentRow",
+    "KnowledgeFailureRow",
+    "Moment",
+    "OpeningRow",
+    "ProviderRow",
+    "ReleaseRow",
+    "SecretRow",
+    "ServedNameRow",
+    "SessionRow",
+    "SettingRow",
+    "SignInRow",
+    "Table",
+    "TraceLabelRow",
+    "TracePolicyRow",
+    "TraceRow",
+    "UploadPartRow",
+    "UploadRow",
+    "UsageRow",
+    "UserRow",
+    "VectorStoreFileRow",
+    "VectorStoreRow",
+    "exactly_now",
+    "now",
+]

@@ -1,0 +1,148 @@
+"""Long work, fine-tunings, and the files that clients bring."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from assay.store.tables.base import Moment, Table, exactly_now, now
+
+
+class JobRow(Table):
+    """Long work that a worker takes up; `assay.jobs.queue` is the only one that changes it."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), index=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    payload: Mapped[dict[str, Any]] = mapped_column(JSON)
+    status: Mapped[str] = mapped_column(String(20), index=True)
+    wish: Mapped[str | None] = mapped_column(String(20), nullable=True)
+    worker: Mapped[str | None] = mapped_column(String(100), nullable=True)
+    beat: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+    attempts: Mapped[int] = mapped_column(Integer)
+    progress: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
+    error: Mapped[str | None] = mapped_column(Text, nullable=True)
+    created: Mapped[datetime] = mapped_column(Moment, default=exactly_now)
+    started: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+    ended: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+
+
+class JobEventRow(Table):
+    """What happened to a job, in order; rows are only ever added."""
+
+    __tablename__ = "job_events"
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    message: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class FileRow(Table):
+    """A file that a client has uploaded or a job has made; its bytes are `files/<id>`.
+
+    `key` is the order in which files came.
+    """
+
+    __tablename__ = "files"
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(String(40), unique=True)
+    project: Mapped[str] = mapped_column(String(200), index=True)
+    filename: Mapped[str] = mapped_column(String(300))
+    purpose: Mapped[str] = mapped_column(String(40))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    created: Mapped[datetime] = mapped_column(Moment, default=now)
+    expires: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+
+
+class UploadRow(Table):
+    """A file that comes in parts; `file` is what it has become."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), index=True)
+    filename: Mapped[str] = mapped_column(String(300))
+    purpose: Mapped[str] = mapped_column(String(40))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(String(20))
+    file: Mapped[str | None] = mapped_column(String(40), nullable=True)
+    lifetime_s: Mapped[int | None] = mapped_column(Integer, nullable=True)
+    created: Mapped[datetime] = mapped_column(Moment, default=now)
+    expires: Mapped[datetime] = mapped_column(Moment)
+
+
+class UploadPartRow(Table):
+    """One part of an upload; its bytes are `uploads/<upload>/<id>`."""
+
+    __tablename__ = "upload_parts"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    upload: Mapped[str] = mapped_column(ForeignKey("uploads.id"), index=True)
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    created: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class FineTuningRow(Table):
+    """What is known of a fine-tuning beside its job (`id`), which has its state and its result.
+
+    `request` is what was asked for, `chosen` the numbers that were taken for "auto" once the files
+    were checked, `finish` when it will probably be done, `error` why it failed (code, param).
+    """
+
+    __tablename__ = "fine_tunings"
+
+    key: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    project: Mapped[str] = mapped_column(String(200), index=True)
+    request: Mapped[dict[str, Any]] = mapped_column(JSON)
+    chosen: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
+    finish: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+    error: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
+
+
+class FineTuningCheckpointRow(Table):
+    """The weights after an epoch of a fine-tuning, kept as a version and served under `name`."""
+
+    __tablename__ = "fine_tuning_checkpoints"
+    __table_args__ = (UniqueConstraint("job", "step"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    step: Mapped[int] = mapped_column(Integer)
+    name: Mapped[str] = mapped_column(String(300))
+    version: Mapped[str] = mapped_column(String(64))
+    metrics: Mapped[dict[str, Any]] = mapped_column(JSON)
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
+
+
+class ServedNameRow(Table):
+    """A name that the server answers to beside releases, such as `ft:<base>:<org>:<suffix>:<id>`.
+
+    `target` is a model reference or `version:ID`; it never changes.
+    """
+
+    __tablename__ = "served_names"
+
+    name: Mapped[str] = mapped_column(String(300), primary_key=True)
+    project: Mapped[str] = mapped_column(String(200), index=True)
+    target: Mapped[str] = mapped_column(String(200))
+    at: Mapped[datetime] = mapped_column(Moment, default=now)
