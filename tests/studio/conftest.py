@@ -1,4 +1,4 @@
-"""One browser for all, one filled studio for a module, one newcomer's studio where it is asked."""
+"""One browser for all; an empty and a filled studio for a module, a newcomer's for a test."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ def browser() -> Iterator[Browser]:
         pytest.skip("needs Debian's chromium")
     with chromium() as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """The studio of an empty folder."""
+    folder = tmp_path_factory.mktemp("empty") / "folder"
+    folder.mkdir()
+    with studio(folder) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

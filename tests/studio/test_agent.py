@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -12,7 +10,7 @@ from assay.agent.route import Rule, Rules
 from assay.agent.versions import save_agent
 from assay.project import agents
 from assay.project.workspace import Workspace
-from tests.studio.browsing import Studio, Tab, studio
+from tests.studio.browsing import Studio, Tab
 from tests.studio.visiting import visiting
 
 pytestmark = pytest.mark.slow
@@ -21,14 +19,6 @@ model: smollm2-135m-instruct
 system_prompt: Be short.
 temperature: 0
 """
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    folder = tmp_path_factory.mktemp("agent") / "folder"
-    folder.mkdir()
-    with studio(folder) as running:
-        yield running
 
 
 @pytest.fixture

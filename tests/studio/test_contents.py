@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from assay.project.workspace import Workspace
 from assay.release import labels, releases
-from tests.studio.browsing import Studio, Tab, studio
+from tests.studio.browsing import Studio, Tab
 from tests.studio.visiting import visiting
 
 pytestmark = pytest.mark.slow
@@ -27,18 +26,10 @@ EMPTY = {
 }
 
 
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    folder = tmp_path_factory.mktemp("bare") / "folder"
-    folder.mkdir()
-    with studio(folder) as running:
-        yield running
-
-
 def test_an_empty_page_says_what_would_be_there_and_how_it_comes(
-    browser: Browser, bare: Studio
+    browser: Browser, up: Studio
 ) -> None:
-    with visiting(browser, bare, "admin") as visitor:
+    with visiting(browser, up, "admin") as visitor:
         for width, scheme in ((1320, "light"), (390, "dark")):
             visitor.page.set_viewport_size({"width": width, "height": 844})
             visitor.page.emulate_media(color_scheme=scheme)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from playwright.sync_api import Browser, expect
 from assay.project import documents
 from assay.project.workspace import Workspace
 from tests.knowledge.files import pdf
-from tests.studio.browsing import Studio, studio
+from tests.studio.browsing import Studio
 from tests.studio.visiting import visiting
 
 pytestmark = pytest.mark.slow
@@ -19,14 +18,6 @@ THINGS = (
     *("anchor", "beacon", "cable", "davit", "engine", "funnel", "galley", "hatch", "iron", "jib"),
     *("keel", "ladder", "mast", "net", "oar", "pump", "quay", "rudder", "sail", "tiller"),
 )
-
-
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    folder = tmp_path_factory.mktemp("knowledge") / "folder"
-    folder.mkdir()
-    with studio(folder) as running:
-        yield running
 
 
 def test_twenty_documents_come_in_are_found_and_go(
