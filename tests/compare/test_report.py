@@ -83,6 +83,18 @@ def test_every_outcome_has_its_words(capsys: pytest.CaptureFixture[str]) -> None
         assert words in " ".join(capsys.readouterr().out.replace("│", "").split())
 
 
+def test_a_narrow_terminal_cuts_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    result = sample_result()
+    long = result.candidates[0].model_copy(update={"name": "baseline-majority", "score": 1.0})
+    result = result.model_copy(update={"candidates": [long, *result.candidates[1:]]})
+    for width, bars in ((70, False), (120, True)):
+        print_result(result, Console(width=width))
+        table = capsys.readouterr().out.split("candidate  ")[1].split("difference")[0]
+        assert "100.0" in table
+        assert "…" not in table
+        assert ("●" in table) == bars
+
+
 @pytest.mark.parametrize(
     ("amount", "text"),
     [(None, "unknown"), (0.0, "$0"), (0.00123, "$0.0012"), (12.5, "$12.50"), (1234.5, "$1,234")],

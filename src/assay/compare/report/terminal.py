@@ -29,7 +29,10 @@ def print_result(result: Result, console: Console | None = None) -> None:
     out.print(
         Panel(text, title=f"[bold]{escape(wording.headline(result))}[/]", border_style=colour)
     )
-    out.print(_candidates(result))
+    table = _candidates(result, bars=True)
+    whole = out.measure(table, options=out.options.update(max_width=1000)).maximum
+    # Figures before drawings: where there is no room for both, a narrow column would cut numbers.
+    out.print(table if whole <= out.width else _candidates(result, bars=False))
     if result.pairs:
         out.print(_pairs(result))
     for candidate in result.candidates:
@@ -54,12 +57,13 @@ def print_result(result: Result, console: Console | None = None) -> None:
     )
 
 
-def _candidates(result: Result) -> Table:
+def _candidates(result: Result, *, bars: bool) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("candidate", no_wrap=True)
     for name in ("score", "interval"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    if bars:
+        table.add_column("", no_wrap=True)
     for name in ("unread", "answer", "a month"):
         table.add_column(name, justify="right", no_wrap=True)
     for c in sorted(result.candidates, key=lambda c: (c.score is None, -(c.score or 0), c.name)):
@@ -68,7 +72,7 @@ def _candidates(result: Result) -> Table:
             escape(c.name),
             wording.in_100(c.score),
             wording.interval(c),
-            _bar(c.low, c.score, c.high),
+            *([_bar(c.low, c.score, c.high)] if bars else []),
             str(c.failed) if c.status == "complete" else "incomplete",
             wording.seconds(c.latency_p50_s),
             wording.monthly(c),
