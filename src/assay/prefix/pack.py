@@ -12,7 +12,7 @@ matrix products (`assay.prefix.training`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -27,8 +27,6 @@ T = TypeVar("T")
 
 CHEAP = 1 / 20
 """Computing tokens again in a new pass costs little where they are at most this share of a pass."""
-PADDED = 1.25
-"""Segments attend to themselves together when the longest is at most this much longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +36,6 @@ class Below:
     start: int
     end: int
     last: int
-
-
-@dataclass(frozen=True, slots=True)
-class Alike:
-    """Segments of similar length that attend to themselves in one batch of products.
-
-    Attributes:
-        index: [R, W] their tokens' places in the pass; a short segment repeats its last token.
-        real: bool [R, W] which of them are no repetition, None when all are.
-    """
-
-    index: Tensor
-    real: Tensor | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    start: int
-    end: int
 
 
 @dataclass(eq=False)
@@ -72,7 +51,8 @@ class Pack:
         ids, position: [N] the tokens and their positions, counted along each path.
         exit: [N] the place behind everything that descends from a token: token k is seen by q
             when k ≤ q < exit[k] (and within the window of the layer).
-        below, alike: the products that attention over the tree consists of.
+        segments: the runs of tokens that see themselves, start..end each.
+        below: what sees a node's tokens beside them.
         places: for each sequence, [T] where its tokens are.
     """
 
@@ -84,7 +64,7 @@ class Pack:
     position: Tensor = field(init=False)
     exit: Tensor = field(init=False)
     below: list[Below] = field(init=False, default_factory=list)
-    alike: list[Alike] = field(init=False, default_factory=list)
+    segments: list[tuple[int, int]] = field(init=False, default_factory=list)
     places: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,24 +79,23 @@ class Pack:
         ids: list[int] = []
         position: list[int] = []
         leaving: list[int] = []
-        segments: list[_Segment] = []
-        found: dict[int, list[_Segment]] = {}
+        found: dict[int, list[tuple[int, int]]] = {}
 
-        def put(tokens: Sequence[int], start: int) -> _Segment:
-            segment = _Segment(len(ids), len(ids) + len(tokens))
+        def put(tokens: Sequence[int], start: int) -> tuple[int, int]:
+            segment = len(ids), len(ids) + len(tokens)
             ids.extend(tokens)
             position.extend(range(start, start + len(tokens)))
-            leaving.extend([segment.end] * len(tokens))
-            segments.append(segment)
+            leaving.extend([segment[1]] * len(tokens))
+            self.segments.append(segment)
             return segment
 
-        pending: list[tuple[Node | None, list[_Segment], bool]] = [(None, [], False)]
+        pending: list[tuple[Node | None, list[tuple[int, int]], bool]] = [(None, [], False)]
         while pending:
             node, path, done = pending.pop()
             if done:  # everything below has been laid out
-                own = path[-1]
-                leaving[own.start : own.end] = [len(ids)] * (own.end - own.start)
-                self.below.append(Below(own.start, own.end, len(ids)))
+                start, end = path[-1]
+                leaving[start:end] = [len(ids)] * (end - start)
+                self.below.append(Below(start, end, len(ids)))
                 continue
             if node is not None:
                 path = [*path, put(node.tokens[node.start :], node.start)]
@@ -129,9 +108,8 @@ class Pack:
         self.ids = torch.tensor(ids, device=self.device)
         self.position = torch.tensor(position, device=self.device)
         self.exit = torch.tensor(leaving, device=self.device)
-        self.alike = list(_alike(segments, self.device))
         self.places = [
-            torch.cat([torch.arange(s.start, s.end) for s in found[place]])
+            torch.cat([torch.arange(start, end) for start, end in found[place]])
             for place in range(len(sequences))
         ]
 
@@ -144,29 +122,6 @@ class Pack:
 
     scratch: Scratch = field(init=False, default_factory=Scratch)
     _made: dict[Hashable, Any] = field(init=False, default_factory=dict)
-
-
-def _alike(segments: Sequence[_Segment], device: torch.device) -> Iterator[Alike]:
-    """All segments, those of similar length together."""
-    group: list[_Segment] = []
-
-    def made() -> Alike:
-        width = group[0].end - group[0].start
-        columns = torch.arange(width)
-        start = torch.tensor([s.start for s in group])[:, None]
-        end = torch.tensor([s.end for s in group])[:, None]
-        index = torch.minimum(start + columns, end - 1)
-        real = start + columns < end
-        return Alike(index.to(device), None if bool(real.all()) else real.to(device))
-
-    for segment in sorted(segments, key=lambda s: (s.start - s.end, s.start)):
-        longest = group[0].end - group[0].start if group else 0
-        if group and longest > PADDED * (segment.end - segment.start) + 2:
-            yield made()
-            group = []
-        group.append(segment)
-    if group:
-        yield made()
 
 
 def in_packs(

@@ -1,15 +1,18 @@
 """Attention over a pack with its gradient: a few matrix products instead of a masked square.
 
 Each token attends to the nodes on its path and to the earlier tokens of its own segment. The
-parts are softmaxed on their own and merged through their maxima and sums, which is exact (Milakov
-& Gimelshein 2018, arXiv:1805.02867); the backward pass computes the weights again from the merged
-log-sum-exp instead of keeping them (Dao 2022, arXiv:2205.14135). Nothing of size N × N exists, in
-time or in memory.
+parts are softmaxed on their own and merged through the logarithms of their sums, which is exact
+(Milakov & Gimelshein 2018, arXiv:1805.02867); the backward pass computes the weights again from the
+merged log-sum-exp instead of keeping them (Dao 2022, arXiv:2205.14135). Nothing of size N × N
+exists, in time or in memory.
 
-On CUDA the same tree is a block mask for torch's `flex_attention`.
+A part is computed by torch's fused kernel for CPUs, forward and backward: given the merged output
+and log-sum-exp, its gradients are those of the part within the whole. What the kernel does not know
+(capped scores, the edge of a sliding window) is matrix products. On CUDA the same tree is a block
+mask for torch's `flex_attention`.
 
-Letters in shape comments: N tokens, H query heads, K key heads, G = H / K, D head size; queries
-are kept as [K, N·G, D], so that a run of tokens is a run of rows.
+Letters in shape comments: N tokens, H query heads, K key heads, G = H / K, D head size, M queries
+and P keys of a part.
 """
 
 from __future__ import annotations
@@ -22,29 +25,33 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from assay.prefix.products import BLOCK, ROWS, Part, Scratch, attend, merge_, scores, typed
+from assay.prefix.products import BLOCK, ROWS, Scratch, attend, scores, typed
 
 if TYPE_CHECKING:
     from assay.prefix.pack import Below, Pack
 
 NAME = "assay_pack"
 
+_fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_fused_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """One product: queries [B, M, D] over keys [B, P, D].
+    """A part: the queries of some tokens over the keys of some tokens.
 
     Attributes:
-        query, key: slices, or indices, into the second axis of [K, N·G, D] and [K, N, D]. Indices
-            are [R, M] and [R, P], and B = K·R.
-        real: bool [R·M], which of the queries are no repetition; None: all.
-        hidden: bool, broadcastable to [B, M, P], keys that a query must not see; None: sees all.
+        query, key: which tokens.
+        own: the tokens see themselves and what is before them; the first part of each query.
+        hidden: bool [M, P], keys that a query must not see; None: those of `own` alone.
+        fused: for torch's kernel.
     """
 
-    query: slice | Tensor
-    key: slice | Tensor
-    real: Tensor | None
+    query: slice
+    key: slice
+    own: bool
     hidden: Tensor | None
+    fused: bool
 
 
 def pack_attention(
@@ -94,88 +101,186 @@ class _PackAttention(torch.autograd.Function):
         softcap: float | None,
     ) -> Tensor:
         heads, tokens, size = query.shape
-        groups = heads // len(key)
-        rows = _rows(query, groups) * scaling
-        key, value = key.contiguous(), value.contiguous()
-        out = rows.new_zeros(rows.shape, dtype=torch.float32)
-        top = out.new_full(out.shape[:2], -torch.inf)
-        total = out.new_zeros(out.shape[:2])
-        whole = Part(out, top, total)
-        for block in _blocks(pack, groups, len(key), window):
-            queries, keys, values = _taken(block, rows, key, value)
-            part = attend(pack.scratch, queries, keys, values, softcap=softcap, hidden=block.hidden)
-            _put_(whole, part, block)
-        out.div_(total.unsqueeze(-1))
-        lse = top.add_(total.log_())
-        merged = out.to(query.dtype).view(len(key), tokens, groups, size)
-        result = merged.transpose(0, 1).reshape(tokens, heads, size)
-        # What is returned is kept, not another copy in the order of the rows: the next map keeps it
-        # too.
-        ctx.save_for_backward(rows, key, value, result, lse)
-        ctx.settings = (pack, scaling, window, softcap)
+        of = _Layer(pack.scratch, scaling, softcap)
+        query_kgnd = query.view(len(key), -1, *query.shape[1:])
+        out_nhd = query.new_empty((tokens, heads, size), dtype=torch.float32)
+        out_kgnd = _by_heads(out_nhd, len(key))
+        lse_kgn = query.new_empty((*query_kgnd.shape[:3],), dtype=torch.float32)
+        for block in _blocks(pack, heads, window, fused=of.can_fuse(query)):
+            part, lse = of.attend(block, query_kgnd, key, value)
+            whole, whole_lse = out_kgnd[:, :, block.query], lse_kgn[:, :, block.query]
+            if block.own:
+                whole.copy_(part)
+                whole_lse.copy_(lse)
+            else:
+                both = torch.logaddexp(whole_lse, lse)
+                whole.mul_((whole_lse - both).exp_().unsqueeze(-1))
+                whole.addcmul_(part.float(), (lse - both).exp_().unsqueeze(-1))
+                whole_lse.copy_(both)
+        result = out_nhd.to(query.dtype)
+        # What is returned is kept: the next map keeps it too.
+        ctx.save_for_backward(query, key, value, result, lse_kgn)
+        ctx.settings = (pack, window, of)
         return result
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, key, value, out, lse = ctx.saved_tensors
-        pack, scaling, window, softcap = ctx.settings
-        tokens, heads, size = grad.shape
-        groups = heads // len(key)
-        delta = (grad.float() * out).sum(-1)  # [N, H]
-        delta = _rows(delta.T.unsqueeze(-1), groups).squeeze(-1)
-        grad = _rows(grad.transpose(0, 1).to(value.dtype), groups)
-        d_query = torch.zeros_like(rows, dtype=torch.float32)
+        query, key, value, out, lse_kgn = ctx.saved_tensors
+        pack, window, of = ctx.settings
+        query_kgnd = query.view(len(key), -1, *query.shape[1:])
+        grad_kgnd = _by_heads(grad.to(value.dtype), len(key))
+        out_kgnd = _by_heads(out, len(key))
+        d_nhd = torch.empty_like(grad, dtype=torch.float32)
+        d_query = _by_heads(d_nhd, len(key))
         d_key = torch.zeros_like(key, dtype=torch.float32)
-        d_value = torch.zeros_like(d_key)
-        for block in _blocks(pack, groups, len(key), window):
-            queries, keys, values = _taken(block, rows, key, value)
-            seen_grad, seen_lse, seen_delta = (_take(block.query, t) for t in (grad, lse, delta))
-            if block.real is not None:  # what a repetition hands back must not count twice
-                real = block.real.view(1, -1, seen_delta.shape[1]).expand(len(key), -1, -1)
-                real = real.reshape(seen_delta.shape)
-                seen_grad = seen_grad * real.unsqueeze(-1)
-                seen_delta = seen_delta * real
-            parts = _attend_backward(
-                pack.scratch,
-                (queries, keys, values),
-                (seen_grad, seen_lse, seen_delta),
-                softcap=softcap,
-                hidden=block.hidden,
+        d_value = torch.zeros_like(value, dtype=torch.float32)
+        for block in _blocks(pack, len(query), window, fused=of.can_fuse(query)):
+            of_queries = (t[:, :, block.query] for t in (grad_kgnd, out_kgnd, lse_kgn))
+            parts = of.gradients(block, query_kgnd, key, value, *of_queries)
+            if block.own:
+                d_query[:, :, block.query] = parts[0]
+            else:
+                d_query[:, :, block.query] += parts[0]
+            d_key[:, block.key] += parts[1]
+            d_value[:, block.key] += parts[2]
+        return (
+            d_nhd.transpose(0, 1).to(query.dtype),
+            d_key.to(key.dtype),
+            d_value.to(value.dtype),
+            *[None] * 4,
+        )
+
+
+def _by_heads(t_nhd: Tensor, key_heads: int) -> Tensor:
+    """[N, H, D] as [K, G, N, D]."""
+    tokens, heads, size = t_nhd.shape
+    return t_nhd.view(tokens, key_heads, heads // key_heads, size).permute(1, 2, 0, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """How the parts of a layer are computed."""
+
+    scratch: Scratch
+    scaling: float
+    softcap: float | None
+
+    def can_fuse(self, query: Tensor) -> bool:
+        """Whether torch's kernel knows all that this layer does."""
+        return self.softcap is None and query.device.type == "cpu"
+
+    def attend(
+        self, block: _Block, query: Tensor, key: Tensor, value: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Output [K, G, M, D] of a part, and its log-sum-exp [K, G, M].
+
+        Args:
+            query: [K, G, N, D]; key, value: [K, N, D].
+        """
+        queries, keys, values = query[:, :, block.query], key[:, block.key], value[:, block.key]
+        if block.fused:
+            wide = (len(key), query.shape[1], -1, -1)  # no copy: a stride of 0
+            keys, values = keys.unsqueeze(1).expand(wide), values.unsqueeze(1).expand(wide)
+            out, lse = _fused(queries, keys, values, 0.0, block.own, scale=self.scaling)
+            return out, lse
+        part = attend(
+            self.scratch,
+            (queries * self.scaling).flatten(1, 2),
+            keys,
+            values,
+            softcap=self.softcap,
+            hidden=self._hidden(block, query),
+        )
+        # A query that sees none of these keys: 0 / 0 would be NaN, and its weight is e^−∞.
+        least = torch.finfo(torch.float32).tiny
+        out = part.out / part.total.clamp_min(least).unsqueeze(-1)
+        lse = part.top + part.total.log()
+        return out.view(queries.shape), lse.view(queries.shape[:3])
+
+    def gradients(
+        self,
+        block: _Block,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        grad: Tensor,
+        out: Tensor,
+        lse: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What a part adds to the gradients of its queries [K, G, M, D], keys and values [K, P, D].
+
+        Args:
+            grad, out: [K, G, M, D], of the whole output, and `lse` [K, G, M] over all keys.
+        """
+        queries, keys, values = query[:, :, block.query], key[:, block.key], value[:, block.key]
+        if block.fused:
+            wide = (len(key), query.shape[1], -1, -1)
+            keys, values = keys.unsqueeze(1).expand(wide), values.unsqueeze(1).expand(wide)
+            d_query, d_key, d_value = _fused_backward(
+                grad, queries, keys, values, out, lse, 0.0, block.own, scale=self.scaling
             )
-            _add_(d_query, parts[0], block.query)
-            _add_(d_key, parts[1], block.key)
-            _add_(d_value, parts[2], block.key)
-        d_query = d_query.mul_(scaling).view(len(key), tokens, groups, size)
-        d_query = d_query.transpose(1, 2).reshape(heads, tokens, size)
-        return d_query.to(value.dtype), d_key.to(key.dtype), d_value.to(value.dtype), *[None] * 4
+            return d_query, d_key.sum(1), d_value.sum(1)
+        d_query, d_key, d_value = _gradients_by_products(
+            self.scratch,
+            ((queries * self.scaling).flatten(1, 2), keys, values),
+            (
+                grad.flatten(1, 2),
+                lse.flatten(1, 2),
+                (grad.float() * out).sum(-1).flatten(1, 2),
+            ),
+            softcap=self.softcap,
+            hidden=self._hidden(block, query),
+        )
+        return d_query.view(queries.shape) * self.scaling, d_key, d_value
+
+    @staticmethod
+    def _hidden(block: _Block, query: Tensor) -> Tensor | None:
+        """[G·M, P], for the queries of all heads of a key."""
+        return None if block.hidden is None else block.hidden.repeat(query.shape[1], 1)
 
 
-def _rows(query: Tensor, groups: int) -> Tensor:
-    """[H, N, D] → [K, N·G, D], contiguous."""
-    heads, tokens, size = query.shape
-    split = query.reshape(heads // groups, groups, tokens, size)
-    return split.transpose(1, 2).reshape(heads // groups, tokens * groups, size)
-
-
-def _blocks(pack: Pack, groups: int, heads: int, window: int | None) -> list[_Block]:
-    """The products of one layer; between them every token sees exactly what it may."""
+def _blocks(pack: Pack, heads: int, window: int | None, *, fused: bool) -> list[_Block]:
+    """The parts of a layer; between them every token sees exactly what it may, itself first."""
 
     def make() -> list[_Block]:
         blocks: list[_Block] = []
-        for alike in pack.alike:
-            blocks += _own_blocks(alike.index, alike.real, groups, heads, window)
+        for start, end in pack.segments:
+            blocks += _own_blocks(start, end, window, pack.device, fused=fused)
         for below in pack.below:
-            blocks += _below_blocks(pack.position, below, groups, heads, window)
+            blocks += _below_blocks(pack.position, below, heads, window, fused=fused)
         return blocks
 
-    return pack.once((groups, heads, window), make)
+    return pack.once((heads, window, fused), make)
+
+
+def _own_blocks(
+    start: int, end: int, window: int | None, device: torch.device, *, fused: bool
+) -> Iterator[_Block]:
+    """The tokens of a segment over the earlier ones of it and themselves."""
+    if fused and (window is None or end - start <= window):
+        yield _Block(slice(start, end), slice(start, end), own=True, hidden=None, fused=True)
+        return
+    for low in range(start, end, ROWS):
+        high = min(low + ROWS, end)
+        first = start if window is None else max(start, low - window + 1)
+        row = torch.arange(low, high, device=device)
+        distance = row[:, None] - torch.arange(first, high, device=device)
+        hidden = distance < 0
+        if window is not None:
+            hidden |= distance >= window
+        yield _Block(slice(low, high), slice(first, high), own=True, hidden=hidden, fused=False)
 
 
 def _below_blocks(
-    position: Tensor, below: Below, groups: int, heads: int, window: int | None
+    position: Tensor, below: Below, heads: int, window: int | None, *, fused: bool
 ) -> Iterator[_Block]:
     """Every token below a node over the node's tokens."""
-    step = max(64, BLOCK // (heads * groups * (below.end - below.start)))
+    key = slice(below.start, below.end)
+    reach = position[below.end : below.last].max() - position[below.start]
+    if fused and (window is None or int(reach) < window):
+        yield _Block(slice(below.end, below.last), key, own=False, hidden=None, fused=True)
+        return
+    step = max(64, BLOCK // (heads * (below.end - below.start)))
     for low in range(below.end, below.last, step):
         high = min(low + step, below.last)
         hidden = None
@@ -184,50 +289,12 @@ def _below_blocks(
             if bool(far.all()):
                 continue
             if bool(far.any()):
-                hidden = far.repeat_interleave(groups, dim=0)
-        query, key = slice(low * groups, high * groups), slice(below.start, below.end)
-        yield _Block(query, key, None, hidden)
+                hidden = far
+        plain = fused and hidden is None
+        yield _Block(slice(low, high), key, own=False, hidden=hidden, fused=plain)
 
 
-def _own_blocks(
-    index: Tensor, real: Tensor | None, groups: int, heads: int, window: int | None
-) -> Iterator[_Block]:
-    """Every token of some segments [R, W] over the earlier ones of its segment and itself."""
-    count, width = index.shape
-    member = torch.arange(groups, device=index.device)
-    for low in range(0, width, ROWS):
-        high = min(low + ROWS, width)
-        first = 0 if window is None else max(0, low - window + 1)
-        row = torch.arange(low, high, device=index.device).repeat_interleave(groups)
-        distance = row[:, None] - torch.arange(first, high, device=index.device)
-        hidden = distance < 0
-        if window is not None:
-            hidden |= distance >= window
-        step = max(1, BLOCK // (heads * hidden.numel()))
-        for begin in range(0, count, step):
-            some = slice(begin, begin + step)
-            query = (index[some, low:high, None] * groups + member).flatten(1)
-            kept = None
-            if real is not None:
-                kept = real[some, low:high].repeat_interleave(groups, dim=1).flatten()
-            yield _Block(query, index[some, first:high], kept, hidden)
-
-
-def _take(where: slice | Tensor, whole: Tensor) -> Tensor:
-    """Of [K, n, ...], the rows of a block: [B, M, ...]."""
-    if isinstance(where, slice):
-        return whole[:, where]
-    taken = whole[:, where]  # [K, R, M, ...]
-    return taken.flatten(0, 1)
-
-
-def _taken(
-    block: _Block, rows: Tensor, key: Tensor, value: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _take(block.query, rows), _take(block.key, key), _take(block.key, value)
-
-
-def _attend_backward(
+def _gradients_by_products(
     scratch: Scratch,
     taken: tuple[Tensor, Tensor, Tensor],
     of_rows: tuple[Tensor, Tensor, Tensor],
@@ -235,10 +302,10 @@ def _attend_backward(
     softcap: float | None,
     hidden: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of a block's queries, keys and values.
+    """Gradients of a part's queries, keys and values.
 
     Args:
-        taken: the block's queries, keys and values.
+        taken: queries [K, G·M, D] (scaled), keys and values [K, P, D].
         of_rows: of each query, the gradient of its output, its log-sum-exp over all it sees, and
             the product of gradient and output.
     """
@@ -260,30 +327,6 @@ def _attend_backward(
         d_scores.mul_(slope if hidden is None else slope.masked_fill_(hidden, 0.0))
     d_typed = typed(scratch, d_scores, value.dtype)
     return torch.bmm(d_typed, key), torch.bmm(d_typed.transpose(1, 2), query), d_value
-
-
-def _put_(whole: Part, part: Part, block: _Block) -> None:
-    """Add a block's part to the rows it belongs to."""
-    if isinstance(block.query, slice):
-        merge_(Part(*(t[:, block.query] for t in whole)), part)
-        return
-    heads = len(whole.out)
-    where = block.query.flatten()
-    for target, values in zip(whole, part, strict=True):  # the first part of every row
-        flat = values.reshape(heads, -1, *values.shape[2:]).float()
-        if block.real is None:
-            target[:, where] = flat
-        else:
-            target[:, where[block.real]] = flat[:, block.real]
-
-
-def _add_(whole: Tensor, part: Tensor, where: slice | Tensor) -> None:
-    """Add gradients [B, M, D] to the rows [K, n, D] they belong to."""
-    if isinstance(where, slice):
-        whole[:, where] += part
-        return
-    flat = part.reshape(len(whole), -1, part.shape[2]).float()
-    whole.index_add_(1, where.flatten(), flat)
 
 
 AttentionInterface.register(NAME, pack_attention)
