@@ -114,5 +114,5 @@ def test_a_packed_pass_is_bounded_and_none_is_empty() -> None:
     batches = packed_batches(lengths, PACKED_TOKENS)
     assert batches == [[4], [1], [3, 2, 0, 5]]
     model = model_of("Granite")
-    passes = in_passes(model, alone(ROWS), 40)
-    assert sorted(place for places in passes for place in places) == list(range(len(ROWS)))
+    (family,) = in_passes(model, alone(ROWS), 40)
+    assert sorted(place for places in family.passes for place in places) == list(range(len(ROWS)))

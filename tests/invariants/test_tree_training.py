@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from tests.generate.tiny import FAMILIES, tiny_model
@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from assay.prefix import training as attention
+from assay.prefix import trunk as trunks
 from assay.prefix.flex import flex_pack_attention
 from assay.prefix.pack import Pack
+from assay.prefix.trunk import Trunk
 from assay.train import step as stepping
 from assay.train.fused import fast
 from assay.train.sequences import TrainingSequence, Unit, alone
@@ -28,8 +30,12 @@ from assay.train.step import running, step, trained_states
 SAME = 1e-5  # ‖Δ‖ / ‖g‖ of every tensor, float32
 
 
-def grown(seed: int, levels: int = 3) -> list[TrainingSequence]:
-    """Rows that branch at three levels at least, with trained tokens here and there."""
+def grown(seed: int, levels: int = 3, *, stray: bool = True) -> list[TrainingSequence]:
+    """Rows that branch at three levels at least, with trained tokens here and there.
+
+    Args:
+        stray: one more row, that shares nothing.
+    """
     draw = random.Random(seed)
 
     def some(low: int, high: int) -> list[int]:
@@ -44,7 +50,7 @@ def grown(seed: int, levels: int = 3) -> list[TrainingSequence]:
         return below
 
     rows = []
-    for ids in [*branch(some(2, 12), levels), some(3, 20)]:
+    for ids in [*branch(some(2, 12), levels), *([some(3, 20)] if stray else [])]:
         trained = [draw.random() < 0.4 for _ in ids]
         trained[-1] = True
         rows.append(TrainingSequence(ids, trained, draw.choice([1.0, 0.5])))
@@ -91,21 +97,32 @@ def dpo(logps_r: Tensor, units: Sequence[Unit]) -> Tensor:
 
 
 @pytest.fixture(autouse=True)
-def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def pieces(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Every token that two rows share is a node; products are cut where real ones would be."""
     monkeypatch.setattr(stepping, "Pack", partial(Pack, shortest=1, least_saved=1))
+    monkeypatch.setattr(trunks, "LEAST", 1)
     monkeypatch.setattr(attention, "ROWS", 5)
     monkeypatch.setattr(attention, "BLOCK", 2000)
+    return monkeypatch
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_supervised_loss_and_gradients_equal_unshared_ones(family: str) -> None:
+def test_supervised_loss_and_gradients_equal_unshared_ones(
+    family: str, pieces: pytest.MonkeyPatch
+) -> None:
     model = adapted(family)
 
-    @given(seed=st.integers(0, 10_000), together=st.sampled_from([1, 60, 10_000]))
+    @given(
+        seed=st.integers(0, 10_000),
+        together=st.sampled_from([1, 60, 10_000]),
+        piece=st.sampled_from([12, 10_000]),
+    )
     @settings(max_examples=4, deadline=None, database=None)
-    def check(seed: int, together: int) -> None:
-        rows = grown(seed)
+    @example(seed=0, together=10_000, piece=12)  # a trunk and several passes over it
+    @example(seed=0, together=10_000, piece=10_000)  # one pass
+    def check(seed: int, together: int, piece: int) -> None:
+        rows = grown(seed, stray=piece > 12)
+        pieces.setattr(trunks, "PIECE", piece)
         whole = sum(row.weight * row.trained_tokens for row in rows)
         losses = []
 
@@ -128,13 +145,21 @@ def test_supervised_loss_and_gradients_equal_unshared_ones(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_preference_loss_and_gradients_equal_unshared_ones(family: str) -> None:
+def test_preference_loss_and_gradients_equal_unshared_ones(
+    family: str, pieces: pytest.MonkeyPatch
+) -> None:
     model = adapted(family)
 
-    @given(seed=st.integers(0, 10_000), together=st.sampled_from([1, 10_000]))
+    @given(
+        seed=st.integers(0, 10_000),
+        together=st.sampled_from([1, 10_000]),
+        piece=st.sampled_from([12, 10_000]),
+    )
     @settings(max_examples=3, deadline=None, database=None)
-    def check(seed: int, together: int) -> None:
-        rows = grown(seed)
+    @example(seed=0, together=10_000, piece=12)
+    def check(seed: int, together: int, piece: int) -> None:
+        rows = grown(seed, stray=piece > 12)
+        pieces.setattr(trunks, "PIECE", piece)
         pairs = [Unit((a, b)) for a, b in zip(rows[::2], rows[1::2], strict=False)]
         losses = []
 
@@ -213,18 +238,26 @@ def test_rows_that_are_equal_or_begin_another_keep_their_own_last_token(
 
 @pytest.mark.parametrize("window", [None, 7])
 @pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("start", [0, 12])
 def test_the_block_mask_of_cuda_sees_what_the_products_see(
-    window: int | None, softcap: float | None
+    window: int | None, softcap: float | None, start: int
 ) -> None:
     """Forward only: torch has no backward pass of flex_attention on a CPU."""
-    pack = Pack([row.ids for row in grown(3)], torch.device("cpu"), shortest=1, least_saved=1)
-    count = len(pack.ids)
     torch.manual_seed(0)
+    module = nn.Module()
+    module.layer_idx = 0
+    trunk = Trunk(start) if start else None
+    if trunk is not None:
+        trunk.keep(0, torch.randn(1, 2, start, 16), torch.randn(1, 2, start, 16))
+    rows = [[1] * start + row.ids for row in grown(3)]
+    pack = Pack(rows, torch.device("cpu"), shortest=1, least_saved=1, trunk=trunk)
+    count = len(pack.ids)
     query, key, value = (torch.randn(1, heads, count, 16) for heads in (6, 2, 2))
     with torch.no_grad():
-        flex = flex_pack_attention(query, key, value, pack, 0.25, window, softcap)
+        before = trunk.before(0, key, value) if trunk is not None else (key, value)
+        flex = flex_pack_attention(query, *before, pack, 0.25, window, softcap)
         ours, _ = attention.pack_attention(
-            nn.Module(),
+            module,
             query,
             key,
             value,

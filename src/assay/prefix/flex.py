@@ -18,17 +18,19 @@ if TYPE_CHECKING:
 
 def block_mask(pack: Pack, window: int | None) -> BlockMask:
     """Which tokens of a pack see which, for all heads alike; made once a pass."""
-    tokens = len(pack.ids)
+    tokens, start = len(pack.ids), pack.start
     position, leaving = pack.position, pack.exit  # not the pack, which keeps the mask: a cycle
+    of_keys = torch.cat([torch.arange(start, device=pack.device), position])
 
     def seen(_batch: Tensor, _head: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        visible = (k <= q) & (q < leaving[k])
+        own = k - start
+        visible = (own < 0) | ((own <= q) & (q < leaving[own.clamp(min=0)]))
         if window is not None:
-            visible = visible & (position[q] - position[k] < window)
+            visible = visible & (position[q] - of_keys[k] < window)
         return visible
 
     def make() -> BlockMask:
-        return create_block_mask(seen, None, None, tokens, tokens, device=pack.device)
+        return create_block_mask(seen, None, None, tokens, start + tokens, device=pack.device)
 
     return pack.once(("mask", window), make)
 
@@ -42,7 +44,7 @@ def flex_pack_attention(
     window: int | None,
     softcap: float | None,
 ) -> Tensor:
-    """[1, H, N, D] and [1, K, N, D] → [1, N, H, D], as `assay.prefix.training.pack_attention`."""
+    """[1, H, N, D] and [1, K, P + N, D] → [1, N, H, D], as `training.pack_attention`."""
 
     def capped(score: Tensor, *_: Any) -> Tensor:
         return torch.tanh(score / softcap) * softcap  # type: ignore[operator]

@@ -15,13 +15,16 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from assay.prefix.products import Scratch
 from assay.prefix.tree import LEAST_SAVED, SHORTEST, Node, common_length, plan
+
+if TYPE_CHECKING:
+    from assay.prefix.trunk import Trunk
 
 T = TypeVar("T")
 
@@ -46,8 +49,10 @@ class Pack:
         sequences: token ids, at least one each.
         device: where the tensors go.
         shortest, least_saved: what makes a node worth it, see `assay.prefix.tree.plan`.
+        trunk: what all of them start with, computed before; the pass is over the rest.
 
     Attributes:
+        start: tokens of the trunk, P; keys and places count them, before those of the pass.
         ids, position: [N] the tokens and their positions, counted along each path.
         exit: [N] the place behind everything that descends from a token: token k is seen by q
             when k ≤ q < exit[k] (and within the window of the layer).
@@ -60,6 +65,8 @@ class Pack:
     device: torch.device
     shortest: int = SHORTEST
     least_saved: int = LEAST_SAVED
+    trunk: Trunk | None = None
+    start: int = field(init=False)
     ids: Tensor = field(init=False)
     position: Tensor = field(init=False)
     exit: Tensor = field(init=False)
@@ -68,7 +75,8 @@ class Pack:
     places: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        sequences = [tuple(s) for s in self.sequences]
+        self.start = self.trunk.tokens if self.trunk else 0
+        sequences = [tuple(s)[self.start :] for s in self.sequences]
         nodes = plan(sequences, shortest=self.shortest, least_saved=self.least_saved)
         children: dict[Node | None, list[Node]] = defaultdict(list)
         leaves: dict[Node | None, list[int]] = defaultdict(list)
@@ -106,10 +114,11 @@ class Pack:
             below = sorted(children[node], key=lambda n: n.tokens, reverse=True)
             pending.extend((child, path, False) for child in below)
         self.ids = torch.tensor(ids, device=self.device)
-        self.position = torch.tensor(position, device=self.device)
+        self.position = torch.tensor(position, device=self.device) + self.start
         self.exit = torch.tensor(leaving, device=self.device)
         self.places = [
-            torch.cat([torch.arange(start, end) for start, end in found[place]])
+            torch.cat([torch.arange(*run) for run in [(-self.start, 0), *found[place]]])
+            + self.start
             for place in range(len(sequences))
         ]
 

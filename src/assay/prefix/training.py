@@ -12,7 +12,7 @@ and log-sum-exp, its gradients are those of the part within the whole. What the 
 mask for torch's `flex_attention`.
 
 Letters in shape comments: N tokens, H query heads, K key heads, G = H / K, D head size, M queries
-and P keys of a part.
+and P keys of a part. Over a trunk (`assay.prefix.trunk`) keys come before those of the N tokens.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from transformers import AttentionInterface
 from assay.prefix.products import BLOCK, ROWS, Scratch, attend, scores, typed
 
 if TYPE_CHECKING:
-    from assay.prefix.pack import Below, Pack
+    from assay.prefix.pack import Pack
+    from assay.prefix.trunk import Trunk
 
 NAME = "assay_pack"
 
@@ -65,6 +66,7 @@ def pack_attention(
     scaling: float,
     sliding_window: int | None = None,
     softcap: float | None = None,
+    keep: Trunk | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """The attention function that transformers calls in each layer of a packed training pass.
@@ -72,18 +74,23 @@ def pack_attention(
     Args:
         query: [1, H, N, D]; key, value: [1, K, N, D], rotated already.
         pack: how the N tokens belong together.
+        keep: where keys and values are kept for other passes.
 
     Returns:
         [1, N, H, D] in the query's type, and no weights.
     """
+    # Autocast leaves rotated queries and keys in float32 beside bfloat16 values.
+    query, key = query.to(value.dtype), key.to(value.dtype)
+    if keep is not None:
+        keep.keep(module.layer_idx, key, value)  # type: ignore[arg-type]
+    if pack.trunk is not None:
+        key, value = pack.trunk.before(module.layer_idx, key, value)  # type: ignore[arg-type]
     if query.is_cuda:
         from assay.prefix.flex import flex_pack_attention
 
         return flex_pack_attention(query, key, value, pack, scaling, sliding_window, softcap), None
-    # Autocast leaves rotated queries in float32 beside bfloat16 values.
-    dtype = value.dtype
     out = _PackAttention.apply(  # type: ignore[no-untyped-call]
-        query[0].to(dtype), key[0].to(dtype), value[0], pack, scaling, sliding_window, softcap
+        query[0], key[0], value[0], pack, scaling, sliding_window, softcap
     )
     return out.unsqueeze(0), None
 
@@ -245,47 +252,65 @@ def _blocks(pack: Pack, heads: int, window: int | None, *, fused: bool) -> list[
     def make() -> list[_Block]:
         blocks: list[_Block] = []
         for start, end in pack.segments:
-            blocks += _own_blocks(start, end, window, pack.device, fused=fused)
+            blocks += _own_blocks(pack, start, end, window, fused=fused)
         for below in pack.below:
-            blocks += _below_blocks(pack.position, below, heads, window, fused=fused)
+            key = slice(below.start + pack.start, below.end + pack.start)
+            first = int(pack.position[below.start])
+            queries = below.end, below.last
+            blocks += _earlier_blocks(pack, queries, key, first, heads, window, fused=fused)
+        if pack.start:
+            queries = 0, len(pack.ids)
+            trunk = slice(0, pack.start)
+            blocks += _earlier_blocks(pack, queries, trunk, 0, heads, window, fused=fused)
         return blocks
 
     return pack.once((heads, window, fused), make)
 
 
 def _own_blocks(
-    start: int, end: int, window: int | None, device: torch.device, *, fused: bool
+    pack: Pack, start: int, end: int, window: int | None, *, fused: bool
 ) -> Iterator[_Block]:
     """The tokens of a segment over the earlier ones of it and themselves."""
     if fused and (window is None or end - start <= window):
-        yield _Block(slice(start, end), slice(start, end), own=True, hidden=None, fused=True)
+        key = slice(start + pack.start, end + pack.start)
+        yield _Block(slice(start, end), key, own=True, hidden=None, fused=True)
         return
     for low in range(start, end, ROWS):
         high = min(low + ROWS, end)
         first = start if window is None else max(start, low - window + 1)
-        row = torch.arange(low, high, device=device)
-        distance = row[:, None] - torch.arange(first, high, device=device)
+        row = torch.arange(low, high, device=pack.device)
+        distance = row[:, None] - torch.arange(first, high, device=pack.device)
         hidden = distance < 0
         if window is not None:
             hidden |= distance >= window
-        yield _Block(slice(low, high), slice(first, high), own=True, hidden=hidden, fused=False)
+        key = slice(first + pack.start, high + pack.start)
+        yield _Block(slice(low, high), key, own=True, hidden=hidden, fused=False)
 
 
-def _below_blocks(
-    position: Tensor, below: Below, heads: int, window: int | None, *, fused: bool
+def _earlier_blocks(
+    pack: Pack,
+    queries: tuple[int, int],
+    key: slice,
+    first: int,
+    heads: int,
+    window: int | None,
+    *,
+    fused: bool,
 ) -> Iterator[_Block]:
-    """Every token below a node over the node's tokens."""
-    key = slice(below.start, below.end)
-    reach = position[below.end : below.last].max() - position[below.start]
-    if fused and (window is None or int(reach) < window):
-        yield _Block(slice(below.end, below.last), key, own=False, hidden=None, fused=True)
+    """Tokens over a run of keys on the path of all of them; `first` is its first position."""
+    start, end = queries
+    count = key.stop - key.start
+    reach = int(pack.position[start:end].max()) - first
+    if fused and (window is None or reach < window):
+        yield _Block(slice(start, end), key, own=False, hidden=None, fused=True)
         return
-    step = max(64, BLOCK // (heads * (below.end - below.start)))
-    for low in range(below.end, below.last, step):
-        high = min(low + step, below.last)
+    positions = torch.arange(first, first + count, device=pack.device)
+    step = max(64, BLOCK // (heads * count))
+    for low in range(start, end, step):
+        high = min(low + step, end)
         hidden = None
         if window is not None:
-            far = position[low:high, None] - position[below.start : below.end] >= window
+            far = pack.position[low:high, None] - positions >= window
             if bool(far.all()):
                 continue
             if bool(far.any()):

@@ -96,9 +96,11 @@ def largest_pass(model: nn.Module, units: Sequence[Unit], settings: FineTune) ->
     steps = [[units[i] for i in order[at : at + size]] for at in range(0, len(order), size)]
     most, base = 0, causal_lm(model)
     for members in [by_length[:size], *steps]:
-        for places in in_passes(model, members, settings.tokens_per_pass):
-            rows = [row for place in places for row in members[place].rows]
-            most = max(most, _held(base, [row.inputs for row in rows]))
+        for family in in_passes(model, members, settings.tokens_per_pass):
+            start = len(family.trunk)
+            for places in family.passes:
+                rows = [row for place in places for row in members[place].rows]
+                most = max(most, start + _held(base, [row.inputs[start:] for row in rows]))
     return most
 
 

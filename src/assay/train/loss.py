@@ -80,12 +80,26 @@ def backward_cross_entropy(
     for hidden, targets, weights in _chunks(leaf, targets_n, weights_n):
         logits = head(hidden).float()
         note(logits, targets)
-        losses = functional.cross_entropy(logits, targets, reduction="none")
-        part = (losses * weights).sum()
-        part.backward()  # type: ignore[no-untyped-call]
-        total += part.detach().double()
+        losses, gradient = _with_gradient(logits.detach(), targets, weights)
+        logits.backward(gradient)  # type: ignore[no-untyped-call]
+        total += (losses * weights).sum().double()
     hidden_nd.backward(leaf.grad)  # type: ignore[no-untyped-call]
     return total
+
+
+def _with_gradient(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropies [n], and the gradient of their weighted sum [n, V]: weight · (p − target).
+
+    The gradient takes the place of the logits, which are the largest tensor of a step; no map to
+    logits keeps its output, and autograd would refuse if one did.
+    """
+    rows = torch.arange(len(targets), device=targets.device)
+    top = logits.amax(-1, keepdim=True)
+    chosen = logits[rows, targets] - top[:, 0]
+    total = logits.sub_(top).exp_().sum(-1)
+    gradient = logits.mul_((weights / total).unsqueeze(-1))
+    gradient[rows, targets] -= weights
+    return total.log() - chosen, gradient
 
 
 def _chunks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

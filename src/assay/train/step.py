@@ -7,7 +7,8 @@ step's tokens, never by a pass's, makes the gradient independent of how the step
 memory.
 
 The rows of a step go through the model as a tree (`assay.prefix.pack`): what several of them start
-with is computed once, exactly. Nothing behind a row's last trained token is computed. Models whose
+with is computed once, exactly; a tree of more than one pass is a trunk and passes over it
+(`assay.prefix.trunk`). Nothing behind a row's last trained token is computed. Models whose
 attention cannot be replaced run rows one behind the other, or padded (`assay.prefix.layout`); the
 result is the same.
 """
@@ -28,6 +29,7 @@ from assay.prefix import training as attention
 from assay.prefix.decode import can_share
 from assay.prefix.layout import PACKED_TOKENS, in_a_row, layout_of
 from assay.prefix.pack import Pack, in_packs
+from assay.prefix.trunk import Family, Trunk, in_families
 from assay.train.distillation import Soft, backward_soft, soft_losses
 from assay.train.loss import Head, backward_cross_entropy, logits_head, token_losses
 from assay.train.sequences import TrainingSequence, Unit, alone, packed_batches, padded_batches
@@ -99,10 +101,10 @@ def sequence_logps(
     result = torch.zeros(len(sequences), dtype=torch.float64)
     with _evaluating(model), running(model):
         head = logits_head(causal_lm(model))
-        for places in in_passes(model, alone(sequences), tokens):
+        for places, trunk in each_pass(model, in_passes(model, alone(sequences), tokens)):
             between()
             rows = [sequences[place] for place in places]
-            hidden, targets, row = trained_states(model, rows)
+            hidden, targets, row = trained_states(model, rows, trunk)
             losses = token_losses(head, hidden, targets).double().cpu()
             sums = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, row.cpu(), losses)
             result[places] = -sums
@@ -124,25 +126,56 @@ def running(model: nn.Module) -> Iterator[None]:
         base.set_attn_implementation(before)  # type: ignore[operator]
 
 
-def in_passes(model: nn.Module, units: Sequence[Unit], tokens: int) -> list[list[int]]:
-    """Places of the units that go through the model together."""
+def each_pass(
+    model: nn.Module, families: Sequence[Family]
+) -> Iterator[tuple[list[int], Trunk | None]]:
+    """The passes of all families, and what each is over; a trunk's gradient follows its last pass.
+
+    Must be called inside `running`, and be read to its end.
+    """
+    for family in families:
+        trunk = _computed(model, family.trunk) if family.trunk else None
+        for places in family.passes:
+            yield places, trunk
+        if trunk is not None and torch.is_grad_enabled():
+            trunk.backward()
+
+
+def _computed(model: nn.Module, ids: Sequence[int]) -> Trunk:
+    trunk = Trunk(len(ids))
+    trunk.end(_states(model, Pack([ids], device_of(model)), keep=trunk))
+    return trunk
+
+
+def in_passes(model: nn.Module, units: Sequence[Unit], tokens: int) -> list[Family]:
+    """Which units go through the model together, and over which trunk."""
     base = causal_lm(model)
     layout = layout_of(base)
     rows = [[row.inputs for row in unit.rows] for unit in units]
     long = _long_beyond(base)
-    passes: list[list[int]] = []
+    families: list[Family] = []
     for beyond in (False, True):
         places = [i for i, unit in enumerate(rows) if (max(map(len, unit)) > long) is beyond]
+        if not places:
+            continue
         some = [rows[place] for place in places]
         if layout == "tree":
-            found = in_packs(some, tokens, ENOUGH.get(device_of(base).type))
+            enough = ENOUGH.get(device_of(base).type)
+            if beyond:  # a trunk alone would be rotated as a short one
+                found = [Family((), in_packs(some, tokens, enough))]
+            else:
+                found = in_families(some, tokens, enough)
         elif layout == "packed":
             lengths = [sum(map(len, unit)) for unit in some]
-            found = packed_batches(lengths, min(tokens, PACKED_TOKENS))
+            found = [Family((), packed_batches(lengths, min(tokens, PACKED_TOKENS)))]
         else:
-            found = padded_batches([len(unit) * max(map(len, unit)) for unit in some], tokens)
-        passes += [[places[i] for i in members] for members in found]
-    return passes
+            sizes = [len(unit) * max(map(len, unit)) for unit in some]
+            found = [Family((), padded_batches(sizes, tokens))]
+        families += [
+            Family(family.trunk, [[places[i] for i in members] for members in family.passes])
+            for family in found
+        ]
+    return families
 
 
 def _long_beyond(base: nn.Module) -> float:
@@ -165,11 +198,14 @@ def _long_beyond(base: nn.Module) -> float:
 
 
 def trained_states(
-    model: nn.Module, rows: Sequence[TrainingSequence]
+    model: nn.Module, rows: Sequence[TrainingSequence], trunk: Trunk | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One pass: hidden states [n, D] from which the n trained tokens of all rows are predicted.
 
     Must be called inside `running`.
+
+    Args:
+        trunk: what all rows start with, computed before.
 
     Returns:
         Hidden states after the final norm, the tokens to predict [n], and the row of each [n].
@@ -182,13 +218,10 @@ def trained_states(
     before = [torch.tensor(own) - 1 for own in columns]
     layout = layout_of(base)
     if layout == "tree":
-        pack = Pack([r.inputs for r in rows], device)
-        hidden = _decoder(base)(
-            input_ids=pack.ids[None],
-            position_ids=pack.position[None],
-            use_cache=False,
-            pack=pack,
-        ).last_hidden_state[0]
+        pack = Pack([r.inputs for r in rows], device, trunk=trunk)
+        hidden = _states(model, pack)
+        if trunk is not None:
+            hidden = torch.cat([trunk.hidden.to(hidden.dtype), hidden])
         where = torch.cat([p[b] for p, b in zip(pack.places, before, strict=True)])
         # Not hidden[where], whose backward pass adds up what a shared token gets in any order.
         states = hidden.index_select(0, where.to(device))
@@ -210,6 +243,18 @@ def trained_states(
         hidden = _decoder(base)(input_ids=ids, use_cache=False).last_hidden_state
         states = hidden[row.to(device), torch.cat(before).to(device)]
     return states, targets.to(device), row.to(device)
+
+
+def _states(model: nn.Module, pack: Pack, keep: Trunk | None = None) -> Tensor:
+    """[N, D] after the final norm, of a pack's tokens."""
+    hidden: Tensor = _decoder(causal_lm(model))(
+        input_ids=pack.ids[None],
+        position_ids=pack.position[None],
+        use_cache=False,
+        pack=pack,
+        keep=keep,
+    ).last_hidden_state
+    return hidden[0]
 
 
 def hidden_states(model: nn.Module, ids: Sequence[int]) -> Tensor:
@@ -265,11 +310,11 @@ def _over(
         raise ValueError("a step needs at least one trained token with a weight above 0")
     total = 0.0
     head = logits_head(causal_lm(model))
-    with running(model):
-        for places in in_passes(model, units, tokens):
+    with running(model), torch.set_grad_enabled(backward):
+        for places, trunk in each_pass(model, in_passes(model, units, tokens)):
             between()
             members = [units[place] for place in places]
-            total += _pass(model, head, members, objective, whole, backward=backward)
+            total += _pass(model, head, members, objective, whole, trunk, backward=backward)
     return total, count
 
 
@@ -279,13 +324,13 @@ def _pass(
     units: Sequence[Unit],
     objective: Objective | None,
     whole: float,
+    trunk: Trunk | None,
     *,
     backward: bool,
 ) -> float:
     """The share of the loss that comes from `units`, computed together."""
     rows = [row for unit in units for row in unit.rows]
-    with torch.set_grad_enabled(backward):
-        hidden, targets, row = trained_states(model, rows)
+    hidden, targets, row = trained_states(model, rows, trunk)
     if objective is None:
         factor = torch.tensor([r.weight / whole for r in rows], device=hidden.device)[row]
         if any(r.taught is not None for r in rows):
@@ -298,8 +343,7 @@ def _pass(
         return float((token_losses(head, hidden, targets) * factor).sum(dtype=torch.float64))
     losses = token_losses(head, hidden, targets)
     logps = -losses.new_zeros(len(rows)).index_add_(0, row, losses)
-    with torch.set_grad_enabled(backward):
-        loss = objective(logps.requires_grad_(backward), units) / whole
+    loss = objective(logps.requires_grad_(backward), units) / whole
     if backward:
         loss.backward()  # type: ignore[no-untyped-call]
         assert logps.grad is not None

@@ -27,7 +27,7 @@ from assay.progress import Progress
 from assay.store.files import write_atomic, write_json
 from assay.train.loss import logits_head
 from assay.train.sequences import Taught, TrainingSequence, alone, fingerprint
-from assay.train.step import causal_lm, in_passes, running, trained_states
+from assay.train.step import causal_lm, each_pass, in_passes, running, trained_states
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,8 +117,8 @@ def _block(
 ) -> list[Taught]:
     head = logits_head(causal_lm(model))
     found: dict[int, Taught] = {}
-    for places in in_passes(model, alone(rows), tokens):
-        hidden = trained_states(model, [rows[place] for place in places])[0]
+    for places, trunk in each_pass(model, in_passes(model, alone(rows), tokens)):
+        hidden = trained_states(model, [rows[place] for place in places], trunk)[0]
         begin = 0
         for place in places:
             end = begin + rows[place].trained_tokens
