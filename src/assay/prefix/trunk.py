@@ -14,7 +14,7 @@ gradients are those of one pass, while no more than the trunk and one pass is in
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -100,22 +100,21 @@ def in_families(
     Args:
         units, enough: as `in_packs`.
         tokens: most tokens of a trunk and a pass over it; where the trunk leaves less than `PIECE`
-            of them, a pass has so many.
+            of them, a pass may have so many.
     """
     families = []
     for places, trunk in _with_trunk(units, in_packs(units, tokens, enough)):
         start = len(trunk)
         rests = [[row[start:] for row in units[place]] for place in places]
-        passes = in_packs(rests, max(tokens - start, PIECE), enough)
-        if enough is not None:
+        passes = [[*range(len(places))]]
+        if trunk:
+            passes = in_packs(rests, max(tokens - start, min(PIECE, tokens)))
+        if trunk and enough is not None:
             small = [part for members in passes for part in _parts(rests, members)]
             if _cost(rests, small) <= (1 + CHEAP) * _cost(rests, passes):
                 passes = small
-        if start and len(passes) > 1:
-            found = [[places[i] for i in members] for members in passes]
-            families.append(Family(trunk, found))
-        else:
-            families.append(Family((), [places]))
+        found = [[places[i] for i in members] for members in passes]
+        families.append(Family(trunk, found) if len(found) > 1 else Family((), [places]))
     return families
 
 
@@ -148,8 +147,8 @@ def _parts(units: Sequence[Sequence[Sequence[int]]], places: list[int]) -> Itera
     """A pass cut into equal ones of about `PIECE` tokens."""
     ends = [*accumulate(sum(map(len, units[place])) for place in places)]
     count = max(1, round(_cost(units, [places]) / PIECE))
-    cuts = [bisect_left(ends, ends[-1] * part / count) + 1 for part in range(count + 1)]
-    for low, high in pairwise([0, *cuts[1:]]):
+    cuts = [bisect_right(ends, ends[-1] * part // count) for part in range(count + 1)]
+    for low, high in pairwise(cuts):
         if low < high:
             yield places[low:high]
 
