@@ -24,7 +24,8 @@ from assay.project.answering import Answered
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
 from assay.project.served import Served
-from assay.project.spending import UsageLog, answered_usd
+from assay.project.spending import answered_usd
+from assay.project.usage_log import UsageLog
 from assay.project.versions import trained_on
 from assay.release import traces
 from assay.store.owner import owner_of
@@ -209,7 +210,7 @@ class Workspace:
 
     @cached_property
     def usage(self) -> UsageLog:
-        """Where the usage of providers' models is written down."""
+        """Where the usage of providers' models is written down, and set aside for before."""
         return UsageLog(self.store, self.providers)
 
     def cost_usd(self, ends: Sequence[End], seconds: float) -> float | None:

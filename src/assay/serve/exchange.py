@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import secrets
@@ -21,17 +20,9 @@ from assay.example import Message, ToolCall
 from assay.generate.constrained import check_schema
 from assay.generate.serving import End, Piece, Sampling
 from assay.project.answering import Answered, Asked, Routed, Wishes, ask
+from assay.project.reservations import Reserved
 from assay.project.served import Served, resolve
-from assay.project.spending import (
-    Reserved,
-    bounded,
-    calls_of,
-    costs,
-    is_remote,
-    most_usd,
-    reserve,
-    settle,
-)
+from assay.project.spending import bounded, calls_of, is_remote, most_usd
 from assay.project.workspace import Workspace
 from assay.serve.auth import Caller
 from assay.serve.errors import ApiError
@@ -69,6 +60,10 @@ class Exchange:
         created: seconds since 1970.
         fingerprint: equal where the same model and agent answer.
         choices: what has come so far, by number; those of one prompt (`each` of them) side by side.
+
+    Args:
+        routes: the streams that `starts` begin, where they may ask providers' models.
+        reserved: for them.
     """
 
     def __init__(
@@ -81,6 +76,7 @@ class Exchange:
         asked: Sequence[Message],
         each: int,
         tools: Sequence[dict[str, Any]] = (),
+        routes: Sequence[Routed] = (),
         reserved: Reserved | None = None,
     ) -> None:
         self.request, self.caller, self.served = request, caller, served
@@ -93,7 +89,7 @@ class Exchange:
         self._items = Interleaved(starts)
         self._first: tuple[int, Item] | None = None
         self._began = time.perf_counter()
-        self._reserved = reserved
+        self._routes, self._reserved, self._accounted = tuple(routes), reserved, False
 
     async def begin(self) -> None:
         """Wait for the first token: what goes wrong before it has a status of its own."""
@@ -118,7 +114,7 @@ class Exchange:
         if any(choice.end is None for choice in self.choices):
             raise ModelError("the answer broke off before its end.")
         self._metrics.tokens(self.served.name, self.usage())
-        await self._account()
+        self._account(whole=True)
 
     async def all(self) -> list[Choice]:
         """Every answer, whole.
@@ -139,17 +135,17 @@ class Exchange:
         try:
             return await unless_gone(self.request, work)
         except BaseException as error:
-            # The only answer failed before its first token, and nobody asks money for it.
+            # The only answer failed before its first token, and nobody asks money for that call.
             free = self._first is None and len(self.choices) == 1
             if free and isinstance(error, AssayError) and not error.charged:
-                self._settle(0.0)
+                self._account(whole=True)
             self.close()
             raise
 
     def close(self) -> None:
         """Nobody reads on."""
         self._items.close()
-        self._settle(None)
+        self._account(whole=False)
 
     def usage(self) -> dict[str, int | None]:
         """Tokens, once all has come; the prompt of several answers counts once.
@@ -202,25 +198,24 @@ class Exchange:
         found = (choice.end for choice in self.choices if choice.end is not None)
         return tuple(end for one in found for end in calls_of(one))
 
-    async def _account(self) -> None:
-        """Write down what a provider's model has used, and settle what was reserved for it."""
-        ends, workspace = self._ends, self._workspace
-        seconds = time.perf_counter() - self._began
-        for end in ends:
-            workspace.usage.add(
-                self.caller.project, self.caller.key_id, self.served.name, end, seconds
-            )
-        if (reserved := self._reserved) is not None:
-            self._reserved = None
-            usd = costs(workspace.providers, ends)
-            await run_in_threadpool(settle, workspace.store, reserved, usd)
+    def _account(self, *, whole: bool) -> None:
+        """Write down, once, what providers' models have answered, and settle what was reserved.
 
-    def _settle(self, usd: float | None) -> None:
-        """What was reserved for an answer that has not come to its end."""
-        if (reserved := self._reserved) is not None:
-            self._reserved = None
-            loop = asyncio.get_running_loop()
-            loop.run_in_executor(None, settle, self._workspace.store, reserved, usd)
+        Args:
+            whole: no call beyond those that have ended can have cost anything.
+        """
+        if self._accounted:
+            return
+        self._accounted = True
+        self._workspace.usage.add(
+            self.caller.project,
+            self.caller.key_id,
+            self.served.name,
+            [end for route in self._routes for end in route.answered],
+            time.perf_counter() - self._began,
+            self._reserved,
+            whole=whole,
+        )
 
     def _keep(self, number: int, item: Item) -> None:
         choice = self.choices[number]
@@ -280,30 +275,38 @@ async def converse(
     """
     workspace: Workspace = request.app.state.workspace
 
-    def prepare() -> tuple[Served, tuple[Asked, ...], Reserved | None]:
+    def prepare() -> tuple[Served, tuple[Asked, ...], float | None]:
+        """Who answers, what is asked, and the USD to set aside for it."""
         served = resolve(workspace, model, caller.project, caller.key_id)
         if wishes.schema is not None:
             _check(wishes.schema, form)
         path = ask(served, messages, tools, wishes, workspace.store, caller.project, caller.labels)
+        if not caller.budgeted:
+            return served, path, None
         chains = [workspace.chain(asked.model) for asked in path]
-        if not caller.budgeted or not any(is_remote(name) for chain in chains for name in chain):
+        if not any(is_remote(name) for chain in chains for name in chain):
             return served, path, None
         path = tuple(map(bounded, path))
-        most = most_usd(workspace.providers, chains, path, count)
-        return served, path, reserve(workspace.store, caller.key_id, most)
+        return served, path, most_usd(workspace.providers, chains, path, count)
 
     # What needs no database and no work is done here: a thread takes longer to hand it to.
     mine = is_remote(model) and caller.project == workspace.name
-    light = mine and not caller.budgeted and wishes.schema is None
-    if light and workspace.providers.at_hand(model):
-        served, path, reserved = prepare()
+    known = not caller.budgeted or workspace.usage.holds(caller.key_id)  # prices are loaded once
+    if mine and known and wishes.schema is None and workspace.providers.at_hand(model):
+        served, path, most = prepare()
     else:
-        served, path, reserved = await run_in_threadpool(prepare)
+        served, path, most = await run_in_threadpool(prepare)
     find = request.app.state.engines.engine
     seeded = [[replace(a, sampling=one) for one in several(a.sampling, count)] for a in path]
-    starts = [partial(Routed, find, calls) for calls in zip(*seeded, strict=True)]
+    routes = [Routed(find, calls) for calls in zip(*seeded, strict=True)]
+    reserved = None
+    if most is not None:
+        reserved = workspace.usage.take(caller.key_id, most) or await run_in_threadpool(
+            workspace.usage.reserve, caller.key_id, most
+        )
+    starts = [partial(iter, route) for route in routes]
     exchange = Exchange(
-        request, caller, served, starts, prefix, messages, count, tools, reserved=reserved
+        request, caller, served, starts, prefix, messages, count, tools, routes, reserved
     )
     await exchange.begin()
     return exchange
