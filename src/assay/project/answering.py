@@ -257,7 +257,8 @@ class Routed(Iterator[Piece | End]):
             self.asked = asked
             self._now = Answer(partial(self._find, asked.model), asked)
             held: list[Piece] = []
-            for item in self._now:
+            ended = enough = False
+            for item in self._now:  # past its end, too: only then is its connection kept
                 if isinstance(item, Piece):
                     if asked.sure is None:
                         yield item
@@ -266,12 +267,12 @@ class Routed(Iterator[Piece | End]):
                     continue
                 self.answered += (item,)
                 spent = item if asked.agent is None else _together(spent, item, asked.agent)
-                if asked.sure is None or asked.sure.enough(item.logprob, item.scored_tokens):
+                ended, sure = True, asked.sure
+                enough = sure is None or sure.enough(item.logprob, item.scored_tokens)
+                if enough:
                     yield from held
                     yield spent
-                    return
-                break
-            else:  # it broke off; who reads finds that there is no end
+            if enough or not ended:  # without an end it broke off, as who reads finds
                 return
 
 

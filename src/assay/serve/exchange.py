@@ -64,6 +64,7 @@ class Exchange:
     Args:
         routes: the streams that `starts` begin, where they may ask providers' models.
         reserved: for them.
+        whole: nobody reads before the answers are whole.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Exchange:
         tools: Sequence[dict[str, Any]] = (),
         routes: Sequence[Routed] = (),
         reserved: Reserved | None = None,
+        whole: bool = False,
     ) -> None:
         self.request, self.caller, self.served = request, caller, served
         self.id = f"{prefix}{secrets.token_hex(12)}"
@@ -86,18 +88,20 @@ class Exchange:
         self.choices = [Choice() for _ in starts]
         self.messages, self.tools = tuple(asked), tuple(tools)
         self._each = each
-        self._items = Interleaved(starts)
+        self._whole = whole
+        self._items = Interleaved(starts, whole=whole)
         self._first: tuple[int, Item] | None = None
         self._began = time.perf_counter()
         self._routes, self._reserved, self._accounted = tuple(routes), reserved, False
 
     async def begin(self) -> None:
-        """Wait for the first token: what goes wrong before it has a status of its own."""
+        """Wait for a stream's first token: what goes wrong before it has a status of its own."""
+        if self._whole:
+            return
         try:
             self._first = await self.unless_gone(anext(self._items))
         except StopAsyncIteration:
             raise ModelError("the model's engine was closed before it answered.") from None
-        self._metrics.first_token(self.served.name, time.perf_counter() - self._began)
 
     async def items(self) -> AsyncIterator[tuple[int, Item]]:
         """Pieces and ends as they come; they are kept in `choices`, too.
@@ -105,14 +109,16 @@ class Exchange:
         Raises:
             ModelError: an answer without an end.
         """
-        assert self._first is not None
-        self._keep(*self._first)
-        yield self._first
+        if self._first is not None:
+            self._keep(*self._first)
+            yield self._first
         async for number, item in self._items:
             self._keep(number, item)
             yield number, item
         if any(choice.end is None for choice in self.choices):
             raise ModelError("the answer broke off before its end.")
+        if (first_at := self._items.first_at) is not None:
+            self._metrics.first_token(self.served.name, first_at - self._began)
         self._metrics.tokens(self.served.name, self.usage())
         self._account(whole=True)
 
@@ -136,7 +142,8 @@ class Exchange:
             return await unless_gone(self.request, work)
         except BaseException as error:
             # The only answer failed before its first token, and nobody asks money for that call.
-            free = self._first is None and len(self.choices) == 1
+            begun = any(choice.pieces or choice.end for choice in self.choices)
+            free = self._first is None and not begun and len(self.choices) == 1
             if free and isinstance(error, AssayError) and not error.charged:
                 self._account(whole=True)
             self.close()
@@ -262,13 +269,15 @@ async def converse(
     form: str,
     count: int = 1,
     prefix: str = "chatcmpl-",
+    whole: bool = False,
 ) -> Exchange:
-    """Find who answers, ask, and wait for the first token.
+    """Find who answers, ask, and wait for the first token, unless the answer is read whole.
 
     Args:
         form: the field that a wished schema comes from, to be named where it cannot be enforced.
         count: answers wanted.
         prefix: of the exchange's id.
+        whole: nobody reads before the answers are whole.
 
     Raises:
         ApiError, AssayError: it cannot be answered.
@@ -306,7 +315,7 @@ async def converse(
         )
     starts = [partial(iter, route) for route in routes]
     exchange = Exchange(
-        request, caller, served, starts, prefix, messages, count, tools, routes, reserved
+        request, caller, served, starts, prefix, messages, count, tools, routes, reserved, whole
     )
     await exchange.begin()
     return exchange
