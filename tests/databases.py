@@ -61,4 +61,8 @@ def _server(binaries: Path, folder: Path) -> Iterator[str]:
     try:
         yield str(data)
     finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], **run)  # type: ignore[call-overload]
+        stop = [*control, "-m", "immediate", "stop"]
+        stopped = subprocess.run(stop, capture_output=True, text=True, timeout=60)
+        if stopped.returncode:
+            log = (data / "log").read_text() if data.exists() else "its folder is gone"
+            pytest.fail(f"PostgreSQL did not stop: {stopped.stderr}\n{log[-2000:]}")
