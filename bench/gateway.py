@@ -1,6 +1,6 @@
 """What a gateway adds: Assay and the LiteLLM proxy before one mock provider, in one run.
 
-    python bench/gateway.py --litellm VENV/bin/litellm [--requests 300] [--json]
+    python bench/gateway.py --litellm VENV/bin/litellm [--requests 300] [--no-budget] [--json]
 
 One worker each, one client that asks one request after the other over one connection, in
 alternating rounds so that other work on the machine weighs on all alike. Both check a key; Assay
@@ -143,8 +143,8 @@ def process(
         running.wait(30)
 
 
-def ours(folder: Path, port: int) -> str:
-    """Set up Assay's state; returns a key."""
+def ours(folder: Path, port: int, budget: bool) -> str:
+    """Set up Assay's state; returns a key, with a budget or without."""
     from assay.project.access import create_key
     from assay.project.spending import set_budget
     from assay.project.workspace import Workspace
@@ -157,7 +157,8 @@ def ours(folder: Path, port: int) -> str:
     }
     workspace.providers.add("mock", settings, "sk-mock")
     key, secret = create_key(workspace.store, workspace.name, "bench", ["chat"])
-    set_budget(workspace.store, key.id, 1000.0)
+    if budget:
+        set_budget(workspace.store, key.id, 1000.0)
     return secret
 
 
@@ -243,6 +244,7 @@ def main() -> None:
     parser.add_argument("--litellm", type=Path, help="its command; without, Assay alone")
     parser.add_argument("--requests", type=int, default=300, help="of each kind and side")
     parser.add_argument("--warm", type=int, default=60)
+    parser.add_argument("--no-budget", action="store_true", help="a key without one")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     # With the protocol named, asyncio switches Nagle's algorithm off.
@@ -260,7 +262,7 @@ def main() -> None:
         state = folder / "served"
         state.mkdir()
         os.environ["ASSAY_MASTER_KEY_FILE"] = str(folder / "master.key")
-        key = ours(state, port)
+        key = ours(state, port, not given.no_budget)
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         command = (sys.executable, "-m", "assay.cli.main", "serve", "--port", "0")
         with process(*command, environment=environment, folder=state) as (output, server):

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import database, postgres
+
+__all__ = ["database", "postgres"]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 

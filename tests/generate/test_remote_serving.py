@@ -171,8 +171,8 @@ def test_a_connection_serves_many_requests_and_a_dropped_one_is_replaced() -> No
         for _ in range(5):
             list(asked.chat(ASKED, (), Sampling()))
         assert served.connections == 1
-        for connection in asked._remote._outbound._idle:
-            connection.line._raw.shutdown(2)
+        for line in asked._remote._outbound._idle:
+            line._raw.shutdown(2)
         assert len(list(asked.chat(ASKED, (), Sampling()))) == 3
         assert served.connections == 2
     with serving(lambda *_: said("ab"), keep_alive=True) as served:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -32,50 +30,12 @@ while (job := queue.claim(store, sys.argv[3], ["count"])) is not None:
 """
 
 
-def postgres_binaries() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return found[-1].parent if found else None
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'assay.db'}"
-        return
-    binaries = postgres_binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL here (Debian's package postgresql)")
-    yield from _postgres(binaries, tmp_path)
-
-
-def _postgres(binaries: Path, folder: Path) -> Iterator[str]:
-    """A server of its own on a Unix socket; PostgreSQL refuses to run as root."""
-    data = folder / "pg"
-    data.mkdir()
-    user = []
-    if os.geteuid() == 0:
-        shutil.chown(data, "postgres")
-        for parent in [folder, *folder.parents]:
-            if parent.stat().st_mode & 0o005 != 0o005 and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o055)
-        user = ["runuser", "-u", "postgres", "--"]
-    run = {"check": True, "capture_output": True, "timeout": 60}
-    subprocess.run([*user, binaries / "initdb", "-D", data, "-A", "trust", "-U", "assay"], **run)  # type: ignore[call-overload]
-    options = f"-k {data} -h '' -c fsync=off"
-    control = [*user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
-    subprocess.run([*control, "-l", str(data / "log"), "-o", options, "start"], **run)  # type: ignore[call-overload]
-    try:
-        yield f"postgresql+psycopg://assay@/postgres?host={data}"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], **run)  # type: ignore[call-overload]
-
-
-def test_eight_workers_never_do_a_job_twice(url: str, tmp_path: Path) -> None:
-    store = Store(tmp_path, url)
+def test_eight_workers_never_do_a_job_twice(database: str, tmp_path: Path) -> None:
+    store = Store(tmp_path, database)
     ids = [queue.enqueue(store, "p", "count", {"n": n}) for n in range(JOBS)]
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", TAKE_ALL, str(tmp_path), url, f"w{n}"],
+            [sys.executable, "-c", TAKE_ALL, str(tmp_path), database, f"w{n}"],
             stdout=subprocess.PIPE,
             text=True,
         )

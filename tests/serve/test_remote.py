@@ -95,6 +95,19 @@ def test_whole_and_streamed_with_usage_that_is_written_down(tmp_path: Path) -> N
         }
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_connections_are_kept_from_one_answer_to_the_next(tmp_path: Path, stream: bool) -> None:
+    reply = streamed(delta("a"), delta("b"), delta(finish="stop"))
+    with serving(lambda *_: reply, keep_alive=True) as far, before(tmp_path, far) as server:
+        client = server.client()
+        for _ in range(10):
+            made = client.chat.completions.create(model=MODEL, messages=ASKED, stream=stream)
+            if stream:
+                list(made)
+    assert len(far.asked) == 10
+    assert far.connections < 5  # one more where a request comes before the last is put back
+
+
 def test_what_the_provider_does_not_tell_is_null(tmp_path: Path) -> None:
     with serving(lambda *_: said("x")) as far, before(tmp_path, far) as server:
         made = server.client().chat.completions.create(model=MODEL, messages=ASKED)

@@ -26,6 +26,16 @@ def test_migrations_make_exactly_the_tables(tmp_path: Path) -> None:
         assert compare_metadata(context, Table.metadata) == []
 
 
+def test_a_store_at_the_newest_migration_is_opened_without_alembic(tmp_path: Path) -> None:
+    Store(tmp_path)
+    script = (
+        "import sys; from pathlib import Path; from assay.store.store import Store\n"
+        "Store(Path(sys.argv[1])); sys.exit('alembic' in sys.modules)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
 def test_settings_and_blobs_survive_reopening(tmp_path: Path) -> None:
     first = Store(tmp_path)
     first.set("split", "a")

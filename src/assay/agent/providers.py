@@ -92,7 +92,7 @@ class Providers(Mapping[str, Provider]):
         """
         provider = provider or self[name]
         until, whose, key = self._keys.get(name, (0.0, provider, None))
-        if until < time.monotonic() or whose != provider:
+        if until < time.monotonic() or (whose is not provider and whose != provider):
             key = read_key(name, provider)
             if key is None:
                 key = secrets.read(self.store, self.project, name, provider.origin)

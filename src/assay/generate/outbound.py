@@ -169,7 +169,7 @@ class Outbound:
         self._private: bool | tuple[Network, ...] = (
             private if isinstance(private, bool) else tuple(map(ipaddress.ip_network, private))
         )
-        self._idle: list[_Connection] = []
+        self._idle: list[_Line] = []
         self._lock = Lock()
 
     def send(
@@ -190,23 +190,19 @@ class Outbound:
             ConfigError: the address is not allowed, or a certificate cannot be read.
             WireError: no reply came.
         """
-        target = self._path[path] + self._query
-        sent = {"Host": self._host_header, "Accept": "application/json, text/event-stream"}
-        if body is not None:
-            sent["Content-Type"] = "application/json"
-        sent |= {**self.headers, **headers}
         deadline = time.monotonic() + within_s
         method = "GET" if body is None else "POST"
+        whole = self._spelled(method, self._path[path] + self._query, headers, body)
         while True:
-            connection = self._taken()
-            fresh = connection is None
-            if connection is None:
-                connection = self._connected(deadline, within_s)
-            line = connection.line
+            line = self._taken()
+            fresh = line is None
+            if line is None:
+                line = self._connected(deadline, within_s)
             line.limit(deadline, within_s)
             try:
-                connection.request(method, target, body, sent)
-                response = connection.getresponse()
+                line.sendall(whole)
+                response = http.client.HTTPResponse(line, method=method)  # type: ignore[arg-type]
+                response.begin()
             except (http.client.RemoteDisconnected, ConnectionError):
                 line.hang_up()
                 if fresh:
@@ -218,32 +214,52 @@ class Outbound:
             except (http.client.HTTPException, OSError, ValueError):
                 line.hang_up()
                 raise WireError("the answer was cut or is no HTTP") from None
-            free = line.hang_up if response.will_close else partial(self._put_back, connection)
+            free = line.hang_up if response.will_close else partial(self._put_back, line)
             return Reply(response, line, free)
+
+    def _spelled(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None
+    ) -> bytes:
+        """Head and body in one piece: sent in two, they would be two packets."""
+        sent = {
+            "Host": self._host_header,
+            "Accept-Encoding": "identity",
+            "Accept": "application/json, text/event-stream",
+        }
+        if body is not None:
+            sent |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        sent |= {**self.headers, **headers}
+        lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {value}" for n, value in sent.items())]
+        if any("\r" in line or "\n" in line for line in lines):
+            raise WireError("a header has more than one line", reached=False)
+        try:
+            return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
+        except UnicodeEncodeError:
+            raise WireError("a header has characters that none can have", reached=False) from None
 
     def close(self) -> None:
         """Close the connections that are not in use."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.line.hang_up()
+        for line in idle:
+            line.hang_up()
 
-    def _taken(self) -> _Connection | None:
+    def _taken(self) -> _Line | None:
         while True:
             with self._lock:
                 if not self._idle:
                     return None
-                connection = self._idle.pop()
-            if connection.line.quiet():
-                return connection
-            connection.line.hang_up()
+                line = self._idle.pop()
+            if line.quiet():
+                return line
+            line.hang_up()
 
-    def _put_back(self, connection: _Connection) -> None:
+    def _put_back(self, line: _Line) -> None:
         with self._lock:
             if len(self._idle) < _IDLE:
-                self._idle.append(connection)
+                self._idle.append(line)
                 return
-        connection.line.hang_up()
+        line.hang_up()
 
     @cached_property
     def headers(self) -> dict[str, str]:
@@ -277,7 +293,7 @@ class Outbound:
             ) from None
         return context
 
-    def _connected(self, deadline: float, within_s: float) -> _Connection:
+    def _connected(self, deadline: float, within_s: float) -> _Line:
         try:
             raw = self._tunnel(deadline) if self._provider.proxy else self._dialled(deadline)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -288,7 +304,7 @@ class Outbound:
             raise WireError(f"no connection within {within_s:g} s", reached=False) from None
         except OSError as error:
             raise WireError(f"cannot be reached ({_why(error)})", reached=False) from None
-        return _Connection(raw)
+        return _Line(raw)
 
     def _dialled(self, deadline: float) -> socket.socket:
         """A connection to the first of the host's addresses that takes it."""
@@ -345,17 +361,6 @@ class Outbound:
         if response.status != 200:
             raise OSError(f"the proxy answers HTTP {response.status}")
         return raw
-
-
-class _Connection(http.client.HTTPConnection):
-    """One that is connected already, to an address that was checked."""
-
-    auto_open = 0
-
-    def __init__(self, raw: socket.socket) -> None:
-        super().__init__("checked.invalid")
-        self.line = _Line(raw)
-        self.sock = self.line
 
 
 class _Line:

@@ -16,7 +16,7 @@ from assay.agent.routing import Step, Sure, paths
 from assay.agent.runtime import assemble
 from assay.chat.template import ToolsError
 from assay.chat.tool_text import in_words
-from assay.errors import AssayError, UsageError
+from assay.errors import UsageError
 from assay.example import Example, Message, ToolCall
 from assay.generate.engine import Request
 from assay.generate.serving import End, Piece, Sampling, ServingEngine
@@ -229,11 +229,13 @@ class Routed(Iterator[Piece | End]):
 
     Attributes:
         asked: the call that was made last; once the stream has ended, the one that answered.
+        answered: the ends of all calls that have one, whatever comes of the stream.
     """
 
     def __init__(self, find: Callable[[str], ServingEngine], path: Sequence[Asked]) -> None:
         self._find, self._path = find, tuple(path)
         self.asked = self._path[0]
+        self.answered: tuple[End, ...] = ()
         self._items = self._answer()
         self._now: Answer | None = None
         self._closed = False
@@ -255,29 +257,23 @@ class Routed(Iterator[Piece | End]):
             self.asked = asked
             self._now = Answer(partial(self._find, asked.model), asked)
             held: list[Piece] = []
-            for item in self._heard(self._now, spent):
+            ended = enough = False
+            for item in self._now:  # past its end, too: only then is its connection kept
                 if isinstance(item, Piece):
                     if asked.sure is None:
                         yield item
                     else:
                         held.append(item)
                     continue
+                self.answered += (item,)
                 spent = item if asked.agent is None else _together(spent, item, asked.agent)
-                if asked.sure is None or asked.sure.enough(item.logprob, item.scored_tokens):
+                ended, sure = True, asked.sure
+                enough = sure is None or sure.enough(item.logprob, item.scored_tokens)
+                if enough:
                     yield from held
                     yield spent
-                    return
-                break
-            else:  # it broke off; who reads finds that there is no end
+            if enough or not ended:  # without an end it broke off, as who reads finds
                 return
-
-    def _heard(self, answer: Answer, spent: End) -> Iterator[Piece | End]:
-        """A call's items; when it fails, those before it were paid all the same."""
-        try:
-            yield from answer
-        except AssayError as error:
-            error.charged |= any(end.model is not None for end in spent.each)
-            raise
 
 
 def _together(before: End, end: End, agent: str) -> End:

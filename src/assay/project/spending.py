@@ -1,24 +1,19 @@
-"""What API keys spend at providers: budgets that hold under any load, and a log of usage.
+"""What API keys spend at providers: prices, budgets, and sums of the usage log.
 
-Before a request leaves, the most that it can cost is reserved, in one statement of the database
-that no other request can come between; when its answer has ended, what it did cost takes the place
-of that. What nobody can tell (a missing count, an answer that broke off, a killed process) stays
-reserved for good or counts as spent in full: unknown is never nothing. Keys without a budget
-reserve nothing.
+Before a request leaves, the most that it can cost is set aside (`usage_log`); when its answer has
+ended, what it did cost takes the place of that. What nobody can tell (a missing count, an answer
+that broke off, what a killed process had under way) counts as spent in full: unknown is never
+nothing. Keys without a budget set nothing aside.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import queue
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import func, select
 
 from assay.agent.prices import cost_usd
 from assay.agent.providers import Providers, provider_of
@@ -28,33 +23,15 @@ from assay.generate.remote import split_reference
 from assay.generate.serving import End
 from assay.project.access import local_user
 from assay.project.answering import Asked
+from assay.project.leases import reclaim
 from assay.store.audit import audit
 from assay.store.store import Store
-from assay.store.tables import ApiKeyRow, BudgetRow, UsageRow
+from assay.store.tables import ApiKeyRow, BudgetRow, UsageRow, exactly_now
 
 MAX_TOKENS = 4096
 """Of an answer for a key with a budget, where the request says nothing."""
 _UNIT = 1_000_000_000  # billionths of a USD: sums are exact
 _OVERHEAD = 1000  # tokens that a provider may put around a request
-_BATCH, _PAUSE_S = 500, 0.25
-# Built once, and run without the ORM: about 0.1 ms for a request instead of 0.7 and more.
-_RESERVE = (
-    update(BudgetRow)
-    .where(
-        BudgetRow.key == bindparam("of"),
-        BudgetRow.spent + BudgetRow.reserved + bindparam("amount") <= BudgetRow.most,
-    )
-    .values(reserved=BudgetRow.reserved + bindparam("amount"))
-    .returning(BudgetRow.key)
-)
-_SETTLE = (
-    update(BudgetRow)
-    .where(BudgetRow.key == bindparam("of"))
-    .values(
-        reserved=BudgetRow.reserved - bindparam("amount"), spent=BudgetRow.spent + bindparam("cost")
-    )
-)
-log = logging.getLogger("assay.spending")
 
 
 class BudgetError(AssayError):
@@ -63,19 +40,11 @@ class BudgetError(AssayError):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """USD. `reserved`: for requests under way, and those that nobody knows the cost of."""
+    """USD. `reserved`: held by servers for requests under way and the next ones."""
 
     most: float
     spent: float
     reserved: float
-
-
-@dataclass(frozen=True, slots=True)
-class Reserved:
-    """What is set aside for a request, in billionths of a USD."""
-
-    key: str
-    amount: int
 
 
 def check_budget(usd: float | None) -> None:
@@ -85,7 +54,7 @@ def check_budget(usd: float | None) -> None:
 
 
 def set_budget(store: Store, key: str, usd: float, who: str | None = None) -> None:
-    """Give a key a budget, or another one, within a second; what was spent stays spent.
+    """Give a key a budget, or another one, within two seconds; what was spent stays spent.
 
     Raises:
         UsageError: no such key, or no such amount.
@@ -97,14 +66,15 @@ def set_budget(store: Store, key: str, usd: float, who: str | None = None) -> No
             raise UsageError(f"there is no key {key!r}.", fix="`assay keys list` names them.")
         row = session.get(BudgetRow, key)
         if row is None:
-            session.add(BudgetRow(key=key, most=_units(usd), spent=0, reserved=0))
+            session.add(BudgetRow(key=key, most=units(usd), spent=0, reserved=0))
         else:
-            row.most = _units(usd)
+            row.most = units(usd)
     audit(store, owner.project, who or local_user(), "key.budget", key, {"usd": usd})
 
 
 def budgets(store: Store) -> dict[str, Budget]:
-    """By key."""
+    """By key; what servers held that are gone comes back first."""
+    reclaim(store, exactly_now())
     with store.session() as session:
         rows = session.scalars(select(BudgetRow))
         return {
@@ -121,17 +91,25 @@ def bounded(asked: Asked) -> Asked:
 
 def most_usd(
     providers: Providers, chains: Sequence[Sequence[str]], path: Sequence[Asked], count: int
-) -> float | None:
-    """The most that `count` answers can cost; None where a price is not known.
+) -> float:
+    """The most that `count` answers can cost.
 
     A route may ask all that are on its path.
 
     Args:
         chains: for each call of the path the models of which one will answer.
+
+    Raises:
+        BudgetError: a price is not known.
     """
     each = [_most_of_call(providers, *one) for one in zip(chains, path, strict=True)]
     known = [usd for usd in each if usd is not None]
-    return count * sum(known) if len(known) == len(each) else None
+    if len(known) < len(each):
+        raise BudgetError(
+            "this key has a budget, and what this model costs is not known.",
+            fix="Its provider's `prices` in assay.yaml can say it.",
+        )
+    return count * sum(known)
 
 
 def _most_of_call(providers: Providers, models: Sequence[str], asked: Asked) -> float | None:
@@ -147,36 +125,6 @@ def _most_of_call(providers: Providers, models: Sequence[str], asked: Asked) -> 
             return None
         most = max(most, one)
     return most
-
-
-def reserve(store: Store, key: str, usd: float | None) -> Reserved:
-    """Set money aside.
-
-    Raises:
-        BudgetError: it is not there, or nobody knows how much it would be.
-    """
-    if usd is None:
-        raise BudgetError(
-            "this key has a budget, and what this model costs is not known.",
-            fix="Its provider's `prices` in assay.yaml can say it.",
-        )
-    amount = _units(usd)
-    with store.engine.begin() as connection:
-        taken = connection.execute(_RESERVE, {"of": key, "amount": amount}).all()
-    if not taken:
-        raise BudgetError(
-            f"this key's budget does not allow a request that may cost {usd:.6f} USD.",
-            fix="Ask for fewer tokens, or for a larger budget.",
-        )
-    return Reserved(key, amount)
-
-
-def settle(store: Store, reserved: Reserved, usd: float | None) -> None:
-    """Put what was spent in the place of what was set aside; None, unknown: all of it."""
-    spent = reserved.amount if usd is None else _units(usd)
-    values = {"of": reserved.key, "amount": reserved.amount, "cost": spent}
-    with store.engine.begin() as connection:
-        connection.execute(_SETTLE, values)
 
 
 def costs(providers: Providers, ends: Sequence[End | None]) -> float | None:
@@ -222,81 +170,6 @@ def calls_of(end: End) -> tuple[End, ...]:
     return end.each or (end,)
 
 
-class UsageLog:
-    """Writes down what was used, a fraction of a second later, so that no answer waits for it.
-
-    What is not written when the process is killed is lost: budgets do not rest on it.
-    """
-
-    def __init__(self, store: Store, providers: Providers) -> None:
-        self._store, self._providers = store, providers
-        self._lines: queue.SimpleQueue[tuple[str, str, str, End, float] | threading.Event] = (
-            queue.SimpleQueue()
-        )
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-
-    def add(self, project: str, key: str, name: str, end: End, seconds: float) -> None:
-        """One answer of a provider's model; others are not written down."""
-        if end.model is None:
-            return
-        self._lines.put((project, key, name, end, seconds))
-        if self._thread is None:
-            with self._lock:
-                if self._thread is None:
-                    self._thread = threading.Thread(
-                        target=self._write_on, name="assay-usage", daemon=True
-                    )
-                    self._thread.start()
-
-    def flush(self) -> None:
-        """Return when all that was added is written."""
-        if self._thread is not None:
-            done = threading.Event()
-            self._lines.put(done)
-            done.wait(10)
-
-    def _write_on(self) -> None:
-        while True:
-            lines = [self._lines.get()]
-            if not isinstance(lines[0], threading.Event):
-                time.sleep(_PAUSE_S)
-            while len(lines) < _BATCH:
-                try:
-                    lines.append(self._lines.get_nowait())
-                except queue.Empty:
-                    break
-            try:
-                self._write([line for line in lines if not isinstance(line, threading.Event)])
-            except Exception as error:
-                log.error("usage could not be written down", exc_info=error)
-            for line in lines:
-                if isinstance(line, threading.Event):
-                    line.set()
-
-    def _write(self, lines: Sequence[tuple[str, str, str, End, float]]) -> None:
-        rows = []
-        for project, key, name, end, seconds in lines:
-            usd = cost_of(self._providers, end)
-            rows.append(
-                UsageRow(
-                    project=project,
-                    key=key,
-                    name=name,
-                    model=str(end.model),
-                    prompt=end.prompt_tokens,
-                    cached=end.cached_tokens,
-                    completion=end.completion_tokens,
-                    reasoning=end.reasoning_tokens,
-                    cost=None if usd is None else _units(usd),
-                    seconds=seconds,
-                )
-            )
-        if rows:
-            with self._store.session() as session:
-                session.add_all(rows)
-
-
 def usage(store: Store, project: str) -> list[dict[str, Any]]:
     """Sums by key and model; `unpriced` and `uncounted` are answers that a sum leaves out."""
     kinds = {
@@ -332,6 +205,6 @@ def is_remote(model: str) -> bool:
     return model.startswith(REMOTE)
 
 
-def _units(usd: float) -> int:
-    """Billionths, rounded up: a fraction of one is not nothing."""
+def units(usd: float) -> int:
+    """Billionths of a USD, rounded up: a fraction of one is not nothing."""
     return -int(-usd * _UNIT // 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -24,7 +25,8 @@ from assay.project.answering import Answered
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
 from assay.project.served import Served
-from assay.project.spending import UsageLog, answered_usd
+from assay.project.spending import answered_usd
+from assay.project.usage_log import UsageLog
 from assay.project.versions import trained_on
 from assay.release import traces
 from assay.store.owner import owner_of
@@ -58,7 +60,7 @@ class Workspace:
 
     def __init__(self, root: Path, text: str | None = None, vllm: Vllm | None = None) -> None:
         self.root = root.resolve()
-        self._text = text
+        self._text, self._config_file = text, str(self.root / CONFIG_FILE)
         self.broken: str | None = None
         if not self.root.is_dir():
             raise UsageError("there is no such folder.", where=str(root))
@@ -96,7 +98,8 @@ class Workspace:
         Raises:
             ConfigError: it cannot be used.
         """
-        return self.project.config if self.project is not None else None
+        project = self.project  # looked up once: each time, the file is looked at
+        return project.config if project is not None else None
 
     @property
     def project(self) -> Project | None:
@@ -126,7 +129,7 @@ class Workspace:
         if self._text is not None:
             return 0, 0
         try:
-            found = (self.root / CONFIG_FILE).stat()
+            found = os.stat(self._config_file)  # several times a request: no path is built for it
         except FileNotFoundError:
             return None
         return found.st_mtime_ns, found.st_size
@@ -197,7 +200,8 @@ class Workspace:
 
     def chain(self, model: str) -> list[str]:
         """A model and those that may answer in its place."""
-        return order(model, self.config.fallback) if self.config is not None else [model]
+        config = self.config
+        return order(model, config.fallback) if config is not None else [model]
 
     @cached_property
     def providers(self) -> Providers:
@@ -205,11 +209,12 @@ class Workspace:
         return Providers(self._described, self.store, self.name)
 
     def _described(self) -> Mapping[str, Provider]:
-        return self.config.providers if self.config is not None else {}
+        config = self.config
+        return config.providers if config is not None else {}
 
     @cached_property
     def usage(self) -> UsageLog:
-        """Where the usage of providers' models is written down."""
+        """Where the usage of providers' models is written down, and set aside for before."""
         return UsageLog(self.store, self.providers)
 
     def cost_usd(self, ends: Sequence[End], seconds: float) -> float | None:

@@ -136,6 +136,7 @@ async def create(
         body.wishes(),
         form="tools" if body.forces() else "response_format",
         count=body.n or 1,
+        whole=not body.stream,
     )
     if body.stream:
         return Events(_events(exchange, body), exchange.close)

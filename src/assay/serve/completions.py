@@ -109,7 +109,9 @@ async def create(
         for sampling in several(sampling_of(wishes), body.n or 1)
     ]
     asked = [Message("user", prompt) for prompt in prompts if isinstance(prompt, str)]
-    exchange = Exchange(request, caller, served, starts, "cmpl-", asked, body.n or 1)
+    exchange = Exchange(
+        request, caller, served, starts, "cmpl-", asked, body.n or 1, whole=not body.stream
+    )
     await exchange.begin()
     echoed = [str(p) if body.echo else "" for p in prompts for _ in range(body.n or 1)]
     if body.stream:

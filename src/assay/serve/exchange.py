@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 import secrets
@@ -21,17 +20,9 @@ from assay.example import Message, ToolCall
 from assay.generate.constrained import check_schema
 from assay.generate.serving import End, Piece, Sampling
 from assay.project.answering import Answered, Asked, Routed, Wishes, ask
+from assay.project.reservations import Reserved
 from assay.project.served import Served, resolve
-from assay.project.spending import (
-    Reserved,
-    bounded,
-    calls_of,
-    costs,
-    is_remote,
-    most_usd,
-    reserve,
-    settle,
-)
+from assay.project.spending import bounded, calls_of, is_remote, most_usd
 from assay.project.workspace import Workspace
 from assay.serve.auth import Caller
 from assay.serve.errors import ApiError
@@ -69,6 +60,11 @@ class Exchange:
         created: seconds since 1970.
         fingerprint: equal where the same model and agent answer.
         choices: what has come so far, by number; those of one prompt (`each` of them) side by side.
+
+    Args:
+        routes: the streams that `starts` begin, where they may ask providers' models.
+        reserved: for them.
+        whole: nobody reads before the answers are whole.
     """
 
     def __init__(
@@ -81,7 +77,9 @@ class Exchange:
         asked: Sequence[Message],
         each: int,
         tools: Sequence[dict[str, Any]] = (),
+        routes: Sequence[Routed] = (),
         reserved: Reserved | None = None,
+        whole: bool = False,
     ) -> None:
         self.request, self.caller, self.served = request, caller, served
         self.id = f"{prefix}{secrets.token_hex(12)}"
@@ -90,18 +88,20 @@ class Exchange:
         self.choices = [Choice() for _ in starts]
         self.messages, self.tools = tuple(asked), tuple(tools)
         self._each = each
-        self._items = Interleaved(starts)
+        self._whole = whole
+        self._items = Interleaved(starts, whole=whole)
         self._first: tuple[int, Item] | None = None
         self._began = time.perf_counter()
-        self._reserved = reserved
+        self._routes, self._reserved, self._accounted = tuple(routes), reserved, False
 
     async def begin(self) -> None:
-        """Wait for the first token: what goes wrong before it has a status of its own."""
+        """Wait for a stream's first token: what goes wrong before it has a status of its own."""
+        if self._whole:
+            return
         try:
             self._first = await self.unless_gone(anext(self._items))
         except StopAsyncIteration:
             raise ModelError("the model's engine was closed before it answered.") from None
-        self._metrics.first_token(self.served.name, time.perf_counter() - self._began)
 
     async def items(self) -> AsyncIterator[tuple[int, Item]]:
         """Pieces and ends as they come; they are kept in `choices`, too.
@@ -109,16 +109,18 @@ class Exchange:
         Raises:
             ModelError: an answer without an end.
         """
-        assert self._first is not None
-        self._keep(*self._first)
-        yield self._first
+        if self._first is not None:
+            self._keep(*self._first)
+            yield self._first
         async for number, item in self._items:
             self._keep(number, item)
             yield number, item
         if any(choice.end is None for choice in self.choices):
             raise ModelError("the answer broke off before its end.")
+        if (first_at := self._items.first_at) is not None:
+            self._metrics.first_token(self.served.name, first_at - self._began)
         self._metrics.tokens(self.served.name, self.usage())
-        await self._account()
+        self._account(whole=True)
 
     async def all(self) -> list[Choice]:
         """Every answer, whole.
@@ -139,17 +141,18 @@ class Exchange:
         try:
             return await unless_gone(self.request, work)
         except BaseException as error:
-            # The only answer failed before its first token, and nobody asks money for it.
-            free = self._first is None and len(self.choices) == 1
+            # The only answer failed before its first token, and nobody asks money for that call.
+            begun = any(choice.pieces or choice.end for choice in self.choices)
+            free = self._first is None and not begun and len(self.choices) == 1
             if free and isinstance(error, AssayError) and not error.charged:
-                self._settle(0.0)
+                self._account(whole=True)
             self.close()
             raise
 
     def close(self) -> None:
         """Nobody reads on."""
         self._items.close()
-        self._settle(None)
+        self._account(whole=False)
 
     def usage(self) -> dict[str, int | None]:
         """Tokens, once all has come; the prompt of several answers counts once.
@@ -202,25 +205,24 @@ class Exchange:
         found = (choice.end for choice in self.choices if choice.end is not None)
         return tuple(end for one in found for end in calls_of(one))
 
-    async def _account(self) -> None:
-        """Write down what a provider's model has used, and settle what was reserved for it."""
-        ends, workspace = self._ends, self._workspace
-        seconds = time.perf_counter() - self._began
-        for end in ends:
-            workspace.usage.add(
-                self.caller.project, self.caller.key_id, self.served.name, end, seconds
-            )
-        if (reserved := self._reserved) is not None:
-            self._reserved = None
-            usd = costs(workspace.providers, ends)
-            await run_in_threadpool(settle, workspace.store, reserved, usd)
+    def _account(self, *, whole: bool) -> None:
+        """Write down, once, what providers' models have answered, and settle what was reserved.
 
-    def _settle(self, usd: float | None) -> None:
-        """What was reserved for an answer that has not come to its end."""
-        if (reserved := self._reserved) is not None:
-            self._reserved = None
-            loop = asyncio.get_running_loop()
-            loop.run_in_executor(None, settle, self._workspace.store, reserved, usd)
+        Args:
+            whole: no call beyond those that have ended can have cost anything.
+        """
+        if self._accounted:
+            return
+        self._accounted = True
+        self._workspace.usage.add(
+            self.caller.project,
+            self.caller.key_id,
+            self.served.name,
+            [end for route in self._routes for end in route.answered],
+            time.perf_counter() - self._began,
+            self._reserved,
+            whole=whole,
+        )
 
     def _keep(self, number: int, item: Item) -> None:
         choice = self.choices[number]
@@ -267,43 +269,53 @@ async def converse(
     form: str,
     count: int = 1,
     prefix: str = "chatcmpl-",
+    whole: bool = False,
 ) -> Exchange:
-    """Find who answers, ask, and wait for the first token.
+    """Find who answers, ask, and wait for the first token, unless the answer is read whole.
 
     Args:
         form: the field that a wished schema comes from, to be named where it cannot be enforced.
         count: answers wanted.
         prefix: of the exchange's id.
+        whole: nobody reads before the answers are whole.
 
     Raises:
         ApiError, AssayError: it cannot be answered.
     """
     workspace: Workspace = request.app.state.workspace
 
-    def prepare() -> tuple[Served, tuple[Asked, ...], Reserved | None]:
+    def prepare() -> tuple[Served, tuple[Asked, ...], float | None]:
+        """Who answers, what is asked, and the USD to set aside for it."""
         served = resolve(workspace, model, caller.project, caller.key_id)
         if wishes.schema is not None:
             _check(wishes.schema, form)
         path = ask(served, messages, tools, wishes, workspace.store, caller.project, caller.labels)
+        if not caller.budgeted:
+            return served, path, None
         chains = [workspace.chain(asked.model) for asked in path]
-        if not caller.budgeted or not any(is_remote(name) for chain in chains for name in chain):
+        if not any(is_remote(name) for chain in chains for name in chain):
             return served, path, None
         path = tuple(map(bounded, path))
-        most = most_usd(workspace.providers, chains, path, count)
-        return served, path, reserve(workspace.store, caller.key_id, most)
+        return served, path, most_usd(workspace.providers, chains, path, count)
 
     # What needs no database and no work is done here: a thread takes longer to hand it to.
     mine = is_remote(model) and caller.project == workspace.name
-    light = mine and not caller.budgeted and wishes.schema is None
-    if light and workspace.providers.at_hand(model):
-        served, path, reserved = prepare()
+    known = not caller.budgeted or workspace.usage.holds(caller.key_id)  # prices are loaded once
+    if mine and known and wishes.schema is None and workspace.providers.at_hand(model):
+        served, path, most = prepare()
     else:
-        served, path, reserved = await run_in_threadpool(prepare)
+        served, path, most = await run_in_threadpool(prepare)
     find = request.app.state.engines.engine
     seeded = [[replace(a, sampling=one) for one in several(a.sampling, count)] for a in path]
-    starts = [partial(Routed, find, calls) for calls in zip(*seeded, strict=True)]
+    routes = [Routed(find, calls) for calls in zip(*seeded, strict=True)]
+    reserved = None
+    if most is not None:
+        reserved = workspace.usage.take(caller.key_id, most) or await run_in_threadpool(
+            workspace.usage.reserve, caller.key_id, most
+        )
+    starts = [partial(iter, route) for route in routes]
     exchange = Exchange(
-        request, caller, served, starts, prefix, messages, count, tools, reserved=reserved
+        request, caller, served, starts, prefix, messages, count, tools, routes, reserved, whole
     )
     await exchange.begin()
     return exchange

@@ -39,6 +39,7 @@ async def create(
         body.wishes(),
         form="tools" if body.forces() else "text.format",
         prefix="resp_",
+        whole=not body.stream,
     )
     writer = Writer(exchange, body)
     if body.stream:

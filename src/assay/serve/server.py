@@ -113,11 +113,11 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         with Watch(workspace.root, workspace.store), suppress(KeyboardInterrupt):
-            _Server(config, ready, workspace.usage.flush).run(sockets=[listening])
+            _Server(config, ready, workspace.usage.close).run(sockets=[listening])
     finally:
         listening.close()
         engines.close()
-        workspace.usage.flush()
+        workspace.usage.close()
 
 
 class _Server(uvicorn.Server):

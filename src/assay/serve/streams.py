@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
@@ -35,10 +36,19 @@ class Interleaved(AsyncIterator[tuple[int, Item]]):
     """The items of blocking streams with the number of each, as they come.
 
     Every stream runs in a thread of its own. `close` ends them: at once where an engine's stream
-    can be closed from another thread, else before its next token.
+    can be closed from another thread, else before its next token. One that has told its end ends by
+    itself, and nobody waits for it.
+
+    Args:
+        whole: nobody reads before an answer is whole.
+
+    Attributes:
+        first_at: when the first item came (`time.perf_counter`); None: none has.
     """
 
-    def __init__(self, starts: Sequence[Start]) -> None:
+    def __init__(self, starts: Sequence[Start], *, whole: bool = False) -> None:
+        self._whole = whole
+        self.first_at: float | None = None
         self._loop = asyncio.get_running_loop()
         self._items: deque[tuple[int, Item | BaseException | None]] = deque()
         self._come = asyncio.Event()
@@ -64,6 +74,7 @@ class Interleaved(AsyncIterator[tuple[int, Item]]):
                 self.close()
                 raise item
             else:
+                self._going -= isinstance(item, End)
                 return number, item
         raise StopAsyncIteration
 
@@ -75,20 +86,29 @@ class Interleaved(AsyncIterator[tuple[int, Item]]):
                 _close(source)
 
     def _work(self, number: int, start: Start) -> None:
+        ended = False
         try:
             source = start()
             self._sources.append(source)
             for item in source:
                 if self._left.is_set():
                     break
+                if ended := isinstance(item, End):
+                    self._sources.remove(source)
                 self._put(number, item)
             _close(source)
         except BaseException as error:
-            self._put(number, error)
-        self._put(number, None)
+            if not ended:
+                self._put(number, error)
+        if not ended:
+            self._put(number, None)
 
     def _put(self, number: int, item: Item | BaseException | None) -> None:
         self._items.append((number, item))
+        if self.first_at is None:
+            self.first_at = time.perf_counter()
+        if self._whole and isinstance(item, Piece):
+            return  # to wake the loop for it would keep the next one waiting
         if not self._woken:  # what comes close together wakes the loop once
             self._woken = True
             with suppress(RuntimeError):  # the loop is closed: the server has stopped
@@ -129,17 +149,26 @@ async def unless_gone(request: Request, work: Awaitable[_T]) -> _T:
     Raises:
         ClientGoneError: it did.
     """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnected(request))
+    task = asyncio.current_task()
+    assert task is not None
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        await _disconnected(request)
+        gone = True
+        task.cancel()
+
+    watcher = asyncio.ensure_future(watch())
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGoneError
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if not gone:
+            raise
+        task.uncancel()
+        raise ClientGoneError from None
     finally:
-        for future in (task, gone):
-            future.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
+        watcher.cancel()
 
 
 async def _disconnected(request: Request) -> None:

@@ -16,7 +16,7 @@ from assay.errors import AssayError
 from assay.store.files import write_atomic
 from assay.store.tables import SettingRow
 
-HEAD = "0012"
+HEAD = "0014"
 """The newest migration; a store at it is opened without loading Alembic."""
 
 

@@ -11,6 +11,7 @@ access.py     keys, people, providers, and what they spend
 from assay.store.tables.access import (
     ApiKeyRow,
     AuditRow,
+    BudgetLeaseRow,
     BudgetRow,
     ConsentRow,
     ProviderRow,
@@ -56,6 +57,7 @@ __all__ = [
     "AgentVersionRow",
     "ApiKeyRow",
     "AuditRow",
+    "BudgetLeaseRow",
     "BudgetRow",
     "ComparisonRow",
     "ConsentRow",

@@ -96,8 +96,8 @@ class ConsentRow(Table):
 class BudgetRow(Table):
     """What an API key may spend at providers, in billionths of a USD.
 
-    `reserved` is for requests under way, and for those whose process was killed: nobody knows what
-    they cost.
+    `reserved` is what processes hold of it: the sum of its leases. Where both are changed, this row
+    is changed first, so that one transaction waits for the other here.
     """
 
     __tablename__ = "budgets"
@@ -106,6 +106,25 @@ class BudgetRow(Table):
     most: Mapped[int] = mapped_column(BigInteger)
     spent: Mapped[int] = mapped_column(BigInteger)
     reserved: Mapped[int] = mapped_column(BigInteger)
+
+
+class BudgetLeaseRow(Table):
+    """A part of a budget that one process may spend without asking, in billionths of a USD.
+
+    Attributes:
+        amount: held, less what the usage log shows as spent.
+        risk: of that, the most that may be under way or spent and not in the log yet. It counts as
+            spent when the process is gone; the rest comes back.
+        expires: when the process is taken to be gone, unless it says otherwise before.
+    """
+
+    __tablename__ = "budget_leases"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    key: Mapped[str] = mapped_column(ForeignKey("budgets.key"), index=True)
+    amount: Mapped[int] = mapped_column(BigInteger)
+    risk: Mapped[int] = mapped_column(BigInteger)
+    expires: Mapped[datetime] = mapped_column(Moment)
 
 
 class UsageRow(Table):
