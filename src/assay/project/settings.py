@@ -20,9 +20,18 @@ from typing import Any
 from filelock import FileLock
 from sqlalchemy import select
 
-from assay.config import CONFIG_FILE, Config, config_schema, config_text, parsed_config
+from assay.candidates import WAYS
+from assay.config import (
+    CONFIG_FILE,
+    Config,
+    GraderSpec,
+    config_schema,
+    config_text,
+    parsed_config,
+)
 from assay.config.yaml_text import Problem, edited, problem_at, tree_of
 from assay.errors import AssayError, ConfigError, StateError
+from assay.evaluate.graders import GRADERS, check_graders
 from assay.project.last_good import keep
 from assay.project.project import Project
 from assay.project.settings_effects import follows, set_differently
@@ -34,7 +43,11 @@ from assay.store.tables import AuditRow
 ACTION = "settings.save"
 ADMINS = ("providers", "vllm", "fallback")
 """Sections that say which servers are asked, with which keys."""
-PATHS = ("data.file", "data.holdout", "data.validation", "knowledge.paths")
+PATHS = (
+    *("data.file", "data.holdout", "data.validation", "knowledge.paths", "knowledge.rerank"),
+    *("model", "fine_tune.teacher"),
+)
+"""Settings that may name files."""
 
 
 class StaleSettingsError(StateError):
@@ -180,15 +193,39 @@ def text_hash(text: str) -> str:
 def completions() -> dict[str, Any]:
     """Every setting, `{name: {info, values, settings}}`, the last holding those within it."""
     schema = config_schema()
-    return _completed(schema, schema.get("$defs", {}))
+    made = _completed(schema, schema.get("$defs", {}))
+    made["candidates"]["values"] = list(WAYS)
+    made["graders"]["settings"]["name"]["values"] = list(GRADERS)
+    return made
 
 
-def meaning(path: str) -> str:
-    """What the schema says of a setting; "" where it says nothing."""
-    found: dict[str, Any] = {"settings": completions()}
-    for name in path.split("."):
-        found = found.get("settings", {}).get(name, {})
-    return str(found.get("info", ""))
+def measures(config: Config) -> dict[str, str]:
+    """What can decide: the project's graders, and those that need nothing more; with meanings."""
+    own = {spec.label: GRADERS[spec.name].explanation for spec in config.graders}
+    return own | {
+        name: grader.explanation
+        for name, grader in GRADERS.items()
+        if name not in own and _needs_nothing(config, name)
+    }
+
+
+def decided_by(config: Config, label: str) -> dict[str, Any]:
+    """Settings that let a grader of `measures` decide."""
+    if any(spec.label == label for spec in config.graders):
+        return {"primary": label}
+    specs = [*config.graders, GraderSpec(name=label)]
+    dumped = [spec.model_dump(mode="json", exclude_defaults=True) for spec in specs]
+    return {"graders": dumped, "primary": label}
+
+
+def _needs_nothing(config: Config, name: str) -> bool:
+    if "trust" in GRADERS[name].needs:
+        return False
+    try:
+        check_graders(config.model_copy(update={"graders": [GraderSpec(name=name)]}))
+    except ConfigError:
+        return False
+    return True
 
 
 def _completed(node: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
@@ -315,9 +352,10 @@ __all__ = [
     "StaleSettingsError",
     "change",
     "completions",
+    "decided_by",
     "edited",
     "look",
-    "meaning",
+    "measures",
     "read",
     "save",
     "text_hash",
