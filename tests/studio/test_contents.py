@@ -18,6 +18,7 @@ EMPTY = {
     "/agent": "There is no agent yet",
     "/knowledge": "No documents yet",
     "/data": "No examples yet",
+    "/settings": "No settings yet",
     "/training": "Nothing has been trained yet",
     "/compare": "Nothing has been compared yet",
     "/playground": "Message",

@@ -178,7 +178,7 @@ async def _editor(visit: Visit, followed: list[str], reopen: Reopen) -> None:
         return
     loading.delete()
     if followed:
-        with card("accent").props("role=status"):
+        with card("accent"):
             heading("Saved. What follows from it")
             for sentence in followed:
                 text(sentence)
