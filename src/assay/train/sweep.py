@@ -21,6 +21,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -150,14 +151,23 @@ def _halving(trial: optuna.Trial, epochs: int) -> Observe:
     return observe
 
 
-def _study(file: Path, start: FineTune) -> optuna.Study:
-    try:
-        import optuna
-    except ImportError:
+def check_installed() -> None:
+    """See that a search can be made here.
+
+    Raises:
+        ConfigError: Optuna is not installed.
+    """
+    if find_spec("optuna") is None:
         raise ConfigError(
             "a search needs Optuna, which is not installed.",
             fix="Install it with `pip install 'assay[sweep]'`.",
-        ) from None
+        )
+
+
+def _study(file: Path, start: FineTune) -> optuna.Study:
+    check_installed()
+    import optuna
+
     fewest = min(_around(start, "epochs"))
     quarter = 100 * max(1, fewest // 4) // fewest  # per cent; an epoch ends there in all trials
     optuna.logging.set_verbosity(optuna.logging.WARNING)
