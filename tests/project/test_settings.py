@@ -1,10 +1,11 @@
-"""assay.yaml changed by people: checked as the command line checks it, and nobody's edit is lost."""
+"""assay.yaml changed by people: checked as at the command line; nobody's edit is lost."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from tests.many_rows import project
 
 from assay.config.yaml_text import edited
 from assay.errors import AssayError
@@ -13,7 +14,6 @@ from assay.project.settings import InvalidSettingsError, StaleSettingsError
 from assay.project.settings_effects import follows
 from assay.project.workspace import Workspace
 from assay.store.audit import entries
-from tests.many_rows import project
 
 
 @pytest.fixture

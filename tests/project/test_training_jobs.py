@@ -1,10 +1,11 @@
-"""Trainings, searches and learning curves as jobs: refused, estimated, done, paused, gone on with."""
+"""Trainings, searches and curves as jobs: refused, estimated, done, paused, gone on with."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from tests.many_rows import project
 from tests.small import small_project
 
 from assay.errors import AssayError, StateError, UsageError
@@ -13,7 +14,6 @@ from assay.project import agents, jobs, settings, training, training_jobs
 from assay.project.training import Figures
 from assay.project.training_jobs import CurveWish, SweepWish, TrainingWish, Wish
 from assay.project.workspace import Workspace
-from tests.many_rows import project
 
 
 @pytest.mark.parametrize("wish", [TrainingWish(), SweepWish(), CurveWish()])

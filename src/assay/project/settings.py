@@ -201,7 +201,11 @@ def completions() -> dict[str, Any]:
 
 def measures(config: Config) -> dict[str, str]:
     """What can decide: the project's graders, and those that need nothing more; with meanings."""
-    own = {spec.label: GRADERS[spec.name].explanation for spec in config.graders}
+    own = {
+        spec.label: GRADERS[spec.name].explanation
+        for spec in config.graders
+        if spec.name in GRADERS
+    }
     return own | {
         name: grader.explanation
         for name, grader in GRADERS.items()

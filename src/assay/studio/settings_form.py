@@ -57,7 +57,8 @@ class SettingsForm(Controls[Config]):
 
     def show(self, said: Config) -> None:
         """Let every control show what the text says."""
-        self._primary.set_options(settings.measures(said))
+        found = settings.measures(said)
+        self._primary.set_options({name: f"{name}: {why}" for name, why in found.items()})
         super().show(said)
         self._blocks(said)
 
