@@ -106,7 +106,7 @@ def test_the_text_offers_settings_where_they_belong(browser: Browser, up: Studio
         page = _open(visitor)
         page.locator(".cm-line", has_text="primary").click()
         page.keyboard.press("End")
-        page.keyboard.type("\nfine_tune:\n")
+        page.keyboard.insert_text("\nfine_tune:\n  ")
         page.keyboard.press("Control+Space")
         offers = page.locator(".cm-tooltip-autocomplete")
         expect(offers.get_by_text("learning_rate", exact=True)).to_be_visible()

@@ -41,6 +41,7 @@ from assay.project.sizes import sizes_of, token_lengths
 from assay.project.versions import removed_rows, trained_on
 from assay.store.owner import owner_of
 from assay.store.store import Store
+from assay.train.trials import TRIALS
 
 if TYPE_CHECKING:
     from assay.agent.providers import Providers
@@ -276,7 +277,7 @@ class Project:
         """Search for the settings that train best, by the loss on validation.
 
         Args:
-            trials: settings to try, those of earlier calls counted; None: `train.TRIALS`.
+            trials: settings to try, those of earlier calls counted; None: `TRIALS`.
             write: put the best into assay.yaml.
 
         Raises:
@@ -284,7 +285,7 @@ class Project:
         """
         from assay.project import train
 
-        trials = trials or train.TRIALS
+        trials = trials or TRIALS
         return train.sweep(self.context(progress), self.root, trials=trials, write=write)
 
     def score(self, answer: str, example: Example) -> float:

@@ -22,9 +22,6 @@ from assay.train.loop import Observe
 from assay.train.sft import TrainResult
 from assay.train.sweep import Tried
 
-TRIALS = 12
-"""Of a search, where nobody says otherwise."""
-
 
 @dataclass(frozen=True, slots=True)
 class Trained:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from assay.agent.versions import save_agent
-from assay.candidates import WAYS, builder
+from assay.candidates import WAYS
 from assay.candidates.building import Context
 from assay.config import Config
 from assay.errors import StateError, UsageError
@@ -24,15 +24,16 @@ from assay.jobs.step_metrics import FULL_LOSS, TRAIN_LOSS
 from assay.jobs.worker import Handler, Work
 from assay.models.show import describe
 from assay.progress import SILENT, Progress
-from assay.project import train
 from assay.project.agents import check_new_name
 from assay.project.estimate import building_seconds
 from assay.project.project import Project
 from assay.project.served import base_models
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
-from assay.train.checkpoints import Point
-from assay.train.sweep import check_installed
+from assay.train.trials import TRIALS, check_installed
+
+if TYPE_CHECKING:
+    from assay.train.checkpoints import Point
 
 TRAIN, SWEEP, CURVE = "train", "sweep", "curve"
 KINDS = (TRAIN, SWEEP, CURVE)
@@ -64,7 +65,7 @@ class TrainingWish:
 class SweepWish:
     """A search; `trials` counts those of earlier searches."""
 
-    trials: int = train.TRIALS
+    trials: int = TRIALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,6 @@ def _checked(workspace: Workspace, wish: Wish) -> Project:
     elif isinstance(wish, CurveWish):
         if wish.candidate not in WAYS:
             raise UsageError(f"there is no way {wish.candidate!r}.")
-        builder(wish.candidate)
     else:
         if wish.effort not in EFFORTS:
             raise UsageError(f"there is no such effort: {wish.effort!r}.")
@@ -180,6 +180,8 @@ def _changed(config: Config, wish: TrainingWish) -> Config:
 
 
 def _train(project: Project, work: Work) -> dict[str, Any]:
+    from assay.project import train  # with torch, which an idle worker need not load
+
     wish = TrainingWish(**work.payload)
     context = project.context(work)
     bench = replace(context.bench, config=_changed(project.config, wish))

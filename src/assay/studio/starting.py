@@ -11,7 +11,6 @@ from assay.compare.report.wording import TITLES
 from assay.errors import AssayError
 from assay.jobs.queue import Job
 from assay.project import served, training_jobs
-from assay.project.train import TRIALS
 from assay.project.training_jobs import (
     MOST_TRIALS,
     CurveWish,
@@ -23,6 +22,7 @@ from assay.project.training_jobs import (
 from assay.studio.frame import telling
 from assay.studio.parts import button, card, field, heading, named, row, text
 from assay.studio.visit import Visit, action
+from assay.train.trials import TRIALS
 
 EFFORT_WORDS: dict[Effort, str] = {
     "settings": "As the settings say",

@@ -21,7 +21,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,11 +28,12 @@ from filelock import FileLock, Timeout
 from sqlalchemy import URL
 
 from assay.config import FineTune
-from assay.errors import ConfigError, ModelError, UsageError
+from assay.errors import ModelError, UsageError
 from assay.progress import SILENT, Progress
 from assay.train.checkpoints import Point
 from assay.train.loop import Observe
 from assay.train.sft import TrainResult
+from assay.train.trials import check_installed
 
 if TYPE_CHECKING:
     import optuna
@@ -149,19 +149,6 @@ def _halving(trial: optuna.Trial, epochs: int) -> Observe:
             raise optuna.TrialPruned
 
     return observe
-
-
-def check_installed() -> None:
-    """See that a search can be made here.
-
-    Raises:
-        ConfigError: Optuna is not installed.
-    """
-    if find_spec("optuna") is None:
-        raise ConfigError(
-            "a search needs Optuna, which is not installed.",
-            fix="Install it with `pip install 'assay[sweep]'`.",
-        )
 
 
 def _study(file: Path, start: FineTune) -> optuna.Study:
