@@ -257,9 +257,9 @@ class FormAndText(ABC, Generic[S, D]):
             ui.run_javascript(f"window.onbeforeunload = {ask_first}")
 
     async def _save(self) -> None:
-        if not self.changed:
+        if not self.changed or not self._valid:
             return
-        with telling():
+        with self._code.client, telling():  # the client stays, whatever becomes of the editor
             message = (self._message.value or "").strip()
             try:
                 said = await self._keep_text(self._text, self._draft.hash, message)

@@ -58,9 +58,8 @@ def renewing(visit: Visit, found: Locked, refresh: Callable[[], Awaitable[None]]
                 "nobody has used.",
                 "soft",
             )
-            upload = ui.upload(
-                on_upload=lambda event: _brought(visit, event, upload, refresh), auto_upload=True
-            ).classes("drop-target")
+            upload = ui.upload(auto_upload=True).classes("drop-target")
+            upload.on_upload(lambda event: _brought(visit, event, upload, refresh))
             upload.on("rejected", lambda: say("This file is too large."))
             with row():
                 button(

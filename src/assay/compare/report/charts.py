@@ -227,9 +227,8 @@ def learning(curve: Mapping[str, Any]) -> Markup:
     """
     left, right, top, bottom, height = 60.0, 130.0, 14.0, 44.0, 300.0
     points, then = curve["points"], curve["doubling"]["then"]
-    last = math.log2(then["size"])
-    first = math.log2(points[0]["rows"])
-    values = [score for point in points for score in point["scores"]]
+    first, last = math.log2(points[0]["rows"]), math.log2(then["size"])
+    values: list[float] = [score for point in points for score in point["scores"]]
     values += [then["low"], then["high"]]
     room = 0.08 * (max(values) - min(values)) or 0.02
     low, high = max(0.0, min(values) - room), min(1.0, max(values) + room)
