@@ -35,9 +35,7 @@ def up(served: Studio) -> Studio:
 def _open(visitor: Tab) -> Page:
     page = visitor.open("/settings")
     expect(page.locator(".cm-content")).to_contain_text("name: tickets")
-    expect(page.get_by_role("combobox", name="What is to be done")).to_have_value(
-        "sort messages into labels"
-    )
+    expect(page.get_by_label("Requests a month")).to_have_value("10000")
     return page
 
 
