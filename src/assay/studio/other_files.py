@@ -67,7 +67,7 @@ class OtherFiles:
                 named(self._way, "What to do with them")
                 self._upload = ui.upload(
                     on_multi_upload=self._brought, auto_upload=True, multiple=True, max_files=2
-                ).classes("drop-target")
+                ).classes("picked-only")
                 self._upload.on("rejected", lambda: say("Two files at most."))
                 with row():
                     button(

@@ -58,7 +58,7 @@ def renewing(visit: Visit, found: Locked, refresh: Callable[[], Awaitable[None]]
                 "nobody has used.",
                 "soft",
             )
-            upload = ui.upload(auto_upload=True).classes("drop-target")
+            upload = ui.upload(auto_upload=True).classes("picked-only")
             upload.on_upload(lambda event: _brought(visit, event, upload, refresh))
             upload.on("rejected", lambda: say("This file is too large."))
             with row():
