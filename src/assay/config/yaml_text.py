@@ -203,9 +203,9 @@ def _put(tree: Any, path: str, value: Any) -> None:
     else:
         tree[first] = _commentable(value) if isinstance(tree, CommentedMap) else value
         made = tree[first]
-        if isinstance(there, CommentedSeq) and isinstance(made, CommentedSeq):
-            # [a, b] stays on its line.
-            made.fa.set_flow_style() if there.fa.flow_style() else made.fa.set_block_style()
+        several = isinstance(there, CommentedSeq) and isinstance(made, CommentedSeq)
+        if several and there.fa.flow_style():  # [a, b] stays on its line
+            made.fa.set_flow_style()
     if below:
         _give(tree, first, below)
 

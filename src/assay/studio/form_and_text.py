@@ -360,7 +360,7 @@ _COMPLETE = """(async () => {
   };
   element.editor.dispatch({ effects: CM.StateEffect.appendConfig.of([
     CM.EditorState.languageData.of(() => [{ autocomplete: offer }]),
-    CM.EditorView.contentAttributes.of({ "aria-label": %s }),
+    CM.EditorView.contentAttributes.of({ "aria-label": %s, tabindex: "0" }),
   ]) });
   const shade = () => {
     if (!element.editor.dom.isConnected) return watch.disconnect();
