@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from assay.agent.versions import find_version
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from assay.release.export import Exported
 
 REPORT = "report.html"
+_DIVIDING = Lock()
+"""Of two threads that find no division, the second finds that of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +136,17 @@ class Project:
         def remember() -> None:
             before.extend(load_train(self.split_folder) + load_validation(self.split_folder))
 
-        manifest = prepare(
-            self.config,
-            self.root,
-            self.split_folder,
-            template=template,
-            context_length=context,
-            opened=bool(self.openings()),
-            replacing=remember,
-            progress=progress,
-        )
+        with _DIVIDING:
+            manifest = prepare(
+                self.config,
+                self.root,
+                self.split_folder,
+                template=template,
+                context_length=context,
+                opened=bool(self.openings()),
+                replacing=remember,
+                progress=progress,
+            )
         if before:
             after = load_train(self.split_folder) + load_validation(self.split_folder)
             if line := removed_rows(self.store, before, after):
