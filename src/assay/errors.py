@@ -25,6 +25,13 @@ class AssayError(Exception):
             parts.append(fix)
         super().__init__(" ".join(parts))
 
+    def calling(self, path: str, name: str) -> None:
+        """Let it speak of `name` wherever it spoke of `path`: not everybody may read a path."""
+        self.what = self.what.replace(path, name)
+        self.where = self.where.replace(path, name) if self.where else self.where
+        self.fix = self.fix.replace(path, name) if self.fix else self.fix
+        self.args = (str(self).replace(path, name),)
+
 
 class UsageError(AssayError):
     """The call itself was wrong (an unknown option or name); exits with 2."""

@@ -96,6 +96,11 @@ class Tab:
     def check(self) -> None:
         assert not self.wrong, self.wrong
 
+    def fits(self) -> None:
+        """Nothing makes the page scroll sideways."""
+        wide, room = self.page.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")
+        assert wide <= room, f"{self.page.url} is {wide} px wide in {room}"
+
     def axe(self, *rules_off: str) -> None:
         """No violation of WCAG 2.1 A and AA in what is shown now."""
         from axe_playwright_python.base import AXE_SCRIPT

@@ -59,8 +59,10 @@ def main() -> None:
                 _shoot(page, target / f"{path}-dark.png")
             page.set_viewport_size({"width": 390, "height": 844})
             page.emulate_media(color_scheme="light")
-            for path in ("compare", "releases"):
+            for path in ("compare", "releases", "settings"):
                 page.goto(f"{running.url}/studio/{path}")
+                if path == "settings":
+                    _edited(page, running.folder)
                 _shoot(page, target / f"{path}-phone.png")
             page.close()
         empty = Path(made) / "empty"
@@ -93,6 +95,10 @@ def _edited(page: Page, folder: Path) -> None:
     page.locator(".cm-editor").first.wait_for(timeout=SLOW_MS)
 
 
+def _began(page: Page, folder: Path) -> None:
+    page.get_by_role("button", name="Train a version").wait_for()
+
+
 def _bring(page: Page, folder: Path) -> None:
     page.get_by_role("button", name="Make it").click()
     page.get_by_text("Drop documents here").wait_for()
@@ -112,6 +118,8 @@ _READY: dict[str, Callable[[Page, Path], None]] = {
     "/playground": _ask,
     "/knowledge": _bring,
     "/data": _rows,
+    "/settings": _edited,
+    "/training": _began,
 }
 
 

@@ -1,23 +1,24 @@
 """The studio as a process for tests: the real server and workers, language models scripted.
 
-    python -m tests.studio.serving FOLDER [--fill] [--model FOLDER] [--record]
+    python -m tests.studio.serving FOLDER [--fill] [--model FOLDER] [--record] [--idle]
 
 It prints what `assay serve` prints. `--fill` makes the folder of `bench/studio_filled.py` first;
 `--model` is what new projects take for their model; with `--record` models answer as those of the
-built-in project would.
+built-in project would; with `--idle` nobody does the jobs.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from assay.agent.serving import AgentEngines
 from assay.project import begin, releases
 from assay.project.workspace import Workspace
-from assay.serve.server import serve
+from assay.serve import server
 from assay.studio import Studio
 from tests.serve.scripted import ScriptedEngine, ScriptedEngines
 
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--fill", action="store_true")
     parser.add_argument("--model")
     parser.add_argument("--record", action="store_true")
+    parser.add_argument("--idle", action="store_true")
     given = parser.parse_args()
     if given.fill:
         sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
@@ -52,10 +54,12 @@ def main() -> None:
         releases._gate = lambda workspace, engines, progress: None  # type: ignore[assignment]
     if given.model:
         begin.STARTER_MODEL = given.model  # type: ignore[misc]
+    if given.idle:
+        server.Watch = lambda *_: nullcontext()  # type: ignore[assignment, misc]
     workspace = Workspace(given.folder)
     language = ScriptedEngines(ScriptedEngine(record if given.record else answer, pause_s=PAUSE_S))
     engines = AgentEngines(workspace.store, language)
-    serve(
+    server.serve(
         workspace,
         engines,
         lambda line: print(line, flush=True),

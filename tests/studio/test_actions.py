@@ -38,6 +38,11 @@ READING = {
     "assay.studio.pages.data.page_of",
     "assay.studio.pages.data.problems_of",
     "assay.studio.pages.data.record_of",
+    "assay.studio.questions_card.standing",
+    "assay.studio.questions_card.listed",
+    "assay.studio.pages.settings.newest",
+    "assay.studio.pages.settings.look",
+    "assay.studio.pages.settings.models",
 }
 """Actions that change nothing, so that a viewer may take them."""
 

@@ -50,18 +50,25 @@ def build(context: Context) -> Candidate:
     )
 
 
-def train_version(context: Context, asked: Context | None = None) -> tuple[str, TrainResult]:
+def unobserved(point: Point, rates: Mapping[str, float]) -> None:
+    """An `Observe` that looks away."""
+
+
+def train_version(
+    context: Context, asked: Context | None = None, observe: Observe = unobserved
+) -> tuple[str, TrainResult]:
     """Train an adapter and keep it as a version; an interrupted training goes on.
 
     Args:
         asked: the rows that those of `context` were made of, where they were changed; the version
             then knows of both.
+        observe: told every point of the curve; nothing of a training that was done before.
 
     Returns:
         the version's id and the trainer's account.
     """
     config, prepared = context.config, Prepared.of(context)
-    result = prepared.train(context, prepared.settings)
+    result = prepared.train(context, prepared.settings, observe)
     learned = prepared.lesson.examples
     saw = {"train": learned, "general": prepared.general, "validation": context.validation}
     if learned is not context.train:
@@ -148,7 +155,7 @@ class Prepared:
         self,
         context: Context,
         settings: FineTune,
-        observe: Observe = lambda point, rates: None,
+        observe: Observe = unobserved,
         *,
         within: Path | None = None,
     ) -> TrainResult:

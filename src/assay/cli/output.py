@@ -142,6 +142,8 @@ def print_split(manifest: Any) -> None:
 
 def print_curve(curve: Any) -> None:
     """Scores by size, and what twice the data would bring."""
+    from assay.compare.report.wording import doubled, foreseen
+
     rows = table(None, "training rows", "score", "repeats", numbers=["training rows", "score"])
     for size, scores in zip(curve.sizes, curve.scores, strict=True):
         mean = sum(scores) / len(scores)
@@ -149,15 +151,9 @@ def print_curve(curve: Any) -> None:
         each = ", ".join(f"{100 * score:.1f}" for score in scores)
         rows.add_row(str(size), f"{100 * mean:.1f}", f"{bar} {each}")
     console.print(rows)
-    gain = curve.doubling
-    console.print(
-        f"Twice the data ({gain.then.size} rows) would bring {curve.candidate} from "
-        f"{100 * gain.now.score:.1f} to about {100 * gain.then.score:.1f} of 100 ({curve.primary} "
-        f"on validation): {100 * gain.gain:+.1f} points, likely between "
-        f"{100 * gain.gain_low:+.1f} and {100 * gain.gain_high:+.1f}."
-    )
-    held = "foresaw" if curve.backtest.covered else "did not foresee"
-    console.print(f"Checked: the fit to half of the rows {held} the score of all of them.")
+    body = curve.to_dict()
+    console.print(doubled(body))
+    console.print(foreseen(body))
 
 
 def print_trained(trained: Any) -> None:

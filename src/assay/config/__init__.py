@@ -6,6 +6,7 @@ training.py   fine-tuning
 routes.py     cascade, router, rules
 providers.py  models elsewhere
 project.py    the whole, and reading it
+yaml_text.py  YAML that people edit: problems at their line, changes that keep comments
 """
 
 from assay.config.examples import Columns, Data, GraderSpec, Split, TaskKind
@@ -18,6 +19,7 @@ from assay.config.project import (
     config_schema,
     config_text,
     load_config,
+    parsed_config,
     read_config,
 )
 from assay.config.providers import REMOTE, Provider, RemoteModel, TokenPrice, Vllm
@@ -58,5 +60,6 @@ __all__ = [
     "config_schema",
     "config_text",
     "load_config",
+    "parsed_config",
     "read_config",
 ]

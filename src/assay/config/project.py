@@ -16,6 +16,7 @@ from assay.config.routes import ROUTED, RouteSection
 from assay.config.strict import Strict
 from assay.config.training import FineTuneSection
 from assay.config.ways import FewShot, Generate, KnowledgeSection, PromptSearch
+from assay.config.yaml_text import Problem, located, sentence
 from assay.errors import ConfigError
 
 CONFIG_FILE = "assay.yaml"
@@ -171,41 +172,33 @@ def read_config(text: str, where: str) -> Config:
     Raises:
         ConfigError: it is not YAML, or does not fit the schema; the message names line and field.
     """
-    try:
-        tree = YAML().load(text)
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"this is not YAML: {problem}.", where=f"{where}{line}") from None
-    if not isinstance(tree, dict):
-        raise ConfigError("this is not a configuration (no `key: value` lines).", where=where)
-    try:
-        config = Config.model_validate(tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        number = _line_of(tree, first["loc"])
+    config, problems = parsed_config(text)
+    if config is None:
+        first = problems[0]
         raise ConfigError(
-            f"{field}: {first['msg'].removeprefix('Value error, ')}.",
-            where=f"{where}, line {number}" if number else where,
-            fix=f"({error.error_count()} problems in all.)" if error.error_count() > 1 else None,
-        ) from None
+            f"{first.field}: {first.message}" if first.field else first.message,
+            where=f"{where}, line {first.line}" if first.line else where,
+            fix=f"({len(problems)} problems in all.)" if len(problems) > 1 else None,
+        )
     config.primary_grader()
     return config
 
 
-def _line_of(tree: Any, loc: tuple[int | str, ...]) -> int | None:
-    """Line (from 1) of the innermost part of `loc` that exists in a tree ruamel has read."""
-    line = None
-    for part in loc:
-        try:
-            position = tree.lc.data[part]
-            tree = tree[part]
-        except (AttributeError, KeyError, IndexError, TypeError):
-            break
-        line = position[0] + 1
-    return line
+def parsed_config(text: str) -> tuple[Config | None, list[Problem]]:
+    """What a text of assay.yaml says; None, with every problem and its place, where it is none."""
+    try:
+        tree = YAML().load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
+        return None, [Problem(f"this is not YAML: {what}.", None, line, column)]
+    if not isinstance(tree, dict):
+        return None, [Problem("this is not a configuration (no `key: value` lines).")]
+    try:
+        return Config.model_validate(tree), []
+    except ValidationError as error:
+        return None, [located(tree, raw["loc"], sentence(raw)) for raw in error.errors()]
 
 
 def config_schema() -> dict[str, Any]:

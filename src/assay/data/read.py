@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from assay.config import Columns
@@ -210,7 +210,7 @@ def _rows(look: Look, shape: Shape | None, progress: Progress) -> Iterator[Row]:
     found = Found(look.file)
     pending = look.notices
     number = 0
-    with progress.task(f"Reading {look.file}", None, "rows") as task:
+    with progress.task(f"Reading {PurePath(look.file).name}", None, "rows") as task:
         for raw in look.records():
             number += 1
             if number % 1000 == 0:

@@ -78,11 +78,8 @@ def save(
         InvalidAgentError: the text is no agent that can answer here (`check`).
         UsageError: a new agent cannot be called so.
     """
-    if based_on is None and (not NAME.fullmatch(name) or len(name) > LONGEST_NAME):
-        raise UsageError(
-            f"an agent cannot be called {name!r}.",
-            fix=f"Use letters, digits, hyphens, dots and _, at most {LONGEST_NAME}.",
-        )
+    if based_on is None:
+        check_new_name(name)
     if problems := check(workspace, text):
         raise InvalidAgentError(name, problems)
     return edits.save(
@@ -93,6 +90,19 @@ def save(
         message=message,
         author=author or workspace.who,
     )
+
+
+def check_new_name(name: str) -> None:
+    """See that an agent can be called so.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise UsageError(
+            f"an agent cannot be called {name!r}.",
+            fix=f"Use letters, digits, hyphens, dots and _, at most {LONGEST_NAME}.",
+        )
 
 
 def changed(text: str, settings: Sequence[str]) -> str:
@@ -233,6 +243,7 @@ __all__ = [
     "StaleEditError",
     "changed",
     "check",
+    "check_new_name",
     "diff",
     "history",
     "listed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -159,6 +159,11 @@ def forest_chart(pairs: Sequence[PairResult], margin: float) -> Markup:
 def cost_chart(found: Result) -> Markup:
     """The first year's cost against the score."""
     return charts.cost_against_quality(found.candidates, found.verdict.recommend)
+
+
+def learning_chart(curve: Mapping[str, Any]) -> Markup:
+    """A learning curve, as `LearningCurve.to_dict` has it."""
+    return charts.learning(curve)
 
 
 def curve_chart(points: Sequence[dict[str, Any]], best_step: int | None = None) -> Markup:

@@ -1,6 +1,7 @@
 """Long work of a folder as its owner sees it: every job of every project, and what to do to one.
 
-A comparison can be a job, too: `compare` queues it, a worker of the folder does it.
+A comparison can be a job, too: `compare` queues it, a worker of the folder does it. So can
+trainings, searches and learning curves: `assay.project.training_jobs`.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from assay.errors import StateError, UsageError
+from assay.errors import UsageError
 from assay.jobs import queue, service
-from assay.jobs.queue import OVER, Job, JobEvent
+from assay.jobs.queue import Job, JobEvent
 from assay.jobs.worker import Handler, Work
+from assay.project import training_jobs
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 
@@ -31,12 +33,7 @@ def compare(workspace: Workspace, *, agents: Sequence[str] = (), reason: str = "
     """
     if workspace.project is None:
         raise UsageError("this folder is no project, so there is nothing to compare.")
-    for job in listed(workspace, COMPARE):
-        if job.status not in OVER:
-            raise StateError(
-                f"a comparison is {job.status} already ({job.id}).",
-                fix="Wait for it, or cancel it.",
-            )
+    training_jobs.refuse_second(workspace, COMPARE, "a comparison")
     payload = {"agents": list(agents), "reason": reason}
     id = queue.enqueue(workspace.store, workspace.name, COMPARE, payload, id=queue.new_id("cmp"))
     return _noted(workspace, "job.compare", queue.read(workspace.store, id))
@@ -50,7 +47,7 @@ def work(
     Raises:
         UsageError: there are no jobs of such a kind.
     """
-    known = (*service.KINDS, COMPARE)
+    known = (*service.KINDS, *handlers(workspace))
     unknown = sorted(set(kinds or ()) - set(known))
     if unknown:
         raise UsageError(
@@ -71,7 +68,7 @@ def handlers(workspace: Workspace) -> dict[str, Handler]:
         )
         return {"comparison": done.result.comparison, "outcome": done.verdict.outcome}
 
-    return {COMPARE: comparing}
+    return {COMPARE: comparing, **training_jobs.handlers(workspace)}
 
 
 def listed(workspace: Workspace, *kinds: str) -> list[Job]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from assay.agent.versions import find_version
@@ -41,6 +42,7 @@ from assay.project.sizes import sizes_of, token_lengths
 from assay.project.versions import removed_rows, trained_on
 from assay.store.owner import owner_of
 from assay.store.store import Store
+from assay.train.trials import TRIALS
 
 if TYPE_CHECKING:
     from assay.agent.providers import Providers
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from assay.release.export import Exported
 
 REPORT = "report.html"
+_DIVIDING = Lock()
+"""Of two threads that find no division, the second finds that of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +136,17 @@ class Project:
         def remember() -> None:
             before.extend(load_train(self.split_folder) + load_validation(self.split_folder))
 
-        manifest = prepare(
-            self.config,
-            self.root,
-            self.split_folder,
-            template=template,
-            context_length=context,
-            opened=bool(self.openings()),
-            replacing=remember,
-            progress=progress,
-        )
+        with _DIVIDING:
+            manifest = prepare(
+                self.config,
+                self.root,
+                self.split_folder,
+                template=template,
+                context_length=context,
+                opened=bool(self.openings()),
+                replacing=remember,
+                progress=progress,
+            )
         if before:
             after = load_train(self.split_folder) + load_validation(self.split_folder)
             if line := removed_rows(self.store, before, after):
@@ -276,7 +281,7 @@ class Project:
         """Search for the settings that train best, by the loss on validation.
 
         Args:
-            trials: settings to try, those of earlier calls counted; None: `train.TRIALS`.
+            trials: settings to try, those of earlier calls counted; None: `TRIALS`.
             write: put the best into assay.yaml.
 
         Raises:
@@ -284,7 +289,7 @@ class Project:
         """
         from assay.project import train
 
-        trials = trials or train.TRIALS
+        trials = trials or TRIALS
         return train.sweep(self.context(progress), self.root, trials=trials, write=write)
 
     def score(self, answer: str, example: Example) -> float:

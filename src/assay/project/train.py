@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.candidates.building import Context
-from assay.candidates.fine_tune import Prepared, train_version
+from assay.candidates.fine_tune import Prepared, train_version, unobserved
 from assay.config import CONFIG_FILE, FineTune
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.probe import forgetting_of
@@ -21,9 +21,6 @@ from assay.train import sweep as search
 from assay.train.loop import Observe
 from assay.train.sft import TrainResult
 from assay.train.sweep import Tried
-
-TRIALS = 12
-"""Of a search, where nobody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +77,9 @@ class Swept:
         }
 
 
-def train(context: Context) -> Trained:
+def train(context: Context, observe: Observe = unobserved) -> Trained:
     """Train with the project's settings, keep the version, see what it forgot."""
-    id, result = train_version(context)
+    id, result = train_version(context, observe=observe)
     version = load_version(context.store.folder, id)
     return Trained(
         version=version.id,

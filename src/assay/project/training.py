@@ -13,6 +13,7 @@ from assay.jobs.step_metrics import FULL_LOSS, TRAIN_LOSS
 from assay.project.workspace import Workspace
 
 KINDS = (CHECK, TRAIN)
+"""Of fine-tunings that were asked for through the API."""
 MOST_POINTS = 400
 """Of a drawn curve; of more, every n-th is drawn, and every validation."""
 
@@ -26,11 +27,13 @@ class Figures:
             measured at the step), in the order of the steps.
         last: key of the last event that was read; `look` goes on from it.
         total: steps in all, once known.
+        said: what the job has said, the oldest first.
     """
 
     points: tuple[dict[str, Any], ...] = ()
     last: int = 0
     total: int | None = None
+    said: tuple[str, ...] = ()
 
     @property
     def best_step(self) -> int | None:
@@ -83,6 +86,11 @@ def _with(before: Figures, events: Sequence[JobEvent]) -> Figures:
         known = points.get(step, {})
         points[step] = {**point, **{n: v for n, v in known.items() if v is not None}}
     last = events[-1].key if events else before.last
+    said = tuple(event.message for event in events if event.kind != "metrics")
     return replace(
-        before, points=tuple(points[step] for step in sorted(points)), last=last, total=total
+        before,
+        points=tuple(points[step] for step in sorted(points)),
+        last=last,
+        total=total,
+        said=before.said + said,
     )

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from nicegui import ui
-from nicegui.elements.mixins.value_element import ValueElement
 
 from assay.agent.agent import Agent
 from assay.errors import UsageError
+from assay.studio.controls import TYPING, Control, Controls, Put
 from assay.studio.frame import telling
 from assay.studio.parts import button, field, heading, named, row, text
-from assay.studio.route_form import Put, RouteForm
+from assay.studio.route_form import RouteForm
 
 FORMS = {"text": "Any text", "choices": "One of a few answers", "schema": "A JSON record"}
 FIRST_SCHEMA = {
@@ -28,7 +28,11 @@ FIRST_SCHEMA = {
 PASSAGES = 5
 CHARACTERS = 12_000
 """Of prompt, conversation and passages together: some 3,000 tokens."""
-_TYPING = "debounce=400"
+NUMBERS = (
+    ("Temperature", "temperature", "0 always gives the likeliest answer.", 0.1),
+    ("Longest answer", "max_new_tokens", "In tokens; about ¾ of a word each.", 1),
+    ("Seed", "seed", "The same seed draws the same answer.", 1),
+)
 _HERE = {
     *("kind", "model", "system_prompt", "shown", "nearest", "knowledge"),
     *("output_schema", "choices"),
@@ -37,21 +41,7 @@ _HERE = {
 """Settings that the form shows; others are named, and changed in the text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
-    """One input of the form.
-
-    Attributes:
-        read: what it shows of an agent.
-        write: the settings that its value means, or None where it means none yet.
-    """
-
-    made: ValueElement[Any]
-    read: Callable[[Agent], Any]
-    write: Callable[[Any], dict[str, Any] | None]
-
-
-class Form:
+class Form(Controls[Agent]):
     """What a person fills in.
 
     Args:
@@ -70,18 +60,14 @@ class Form:
         *,
         open: bool,
     ) -> None:
-        self._put, self._models, self._bases = put, list(models), list(bases)
-        self._arms, self._open = arms, open
-        self._agent: Agent | None = None
-        self._controls: list[Control] = []
+        super().__init__(put, open=open)
+        self._models, self._bases, self._arms = list(models), list(bases), arms
         self._turns: list[list[dict[str, Any]]] = []
         self._build()
 
     def show(self, agent: Agent) -> None:
         """Let every control show what an agent says."""
-        self._agent = agent
-        for control in self._controls:
-            self._set(control, agent)
+        super().show(agent)
         if self._turns != _turns(agent):
             self._turns = _turns(agent)
             self._show_turns()
@@ -99,12 +85,10 @@ class Form:
             f"{blank} is sent as it stands: nothing fills it in." if blank is not None else ""
         )
 
-    def freeze(self, frozen: bool) -> None:
-        """Whether the text says no agent at the moment, so that nothing can be put into it."""
+    def _freeze(self, frozen: bool) -> None:
         self._fields.classes(add="frozen") if frozen else self._fields.classes(remove="frozen")
         self._note.set_visibility(frozen)
-        for control in self._controls:
-            control.made.set_enabled(self._open and not frozen)  # type: ignore[attr-defined]
+        super()._freeze(frozen)
 
     def _build(self) -> None:
         self._note = text("The text says no agent now. Mend it, and the form goes on.", "bad")
@@ -132,7 +116,7 @@ class Form:
 
     def _build_prompt(self) -> None:
         with field("System prompt", "What the model is told before every conversation."):
-            area = ui.textarea().props(f"autogrow {_TYPING}").classes("prompt")
+            area = ui.textarea().props(f"autogrow {TYPING}").classes("prompt")
             self._control(
                 area, "System prompt", lambda a: a.system_prompt, lambda v: {"system_prompt": v}
             )
@@ -157,7 +141,7 @@ class Form:
                     self._base = ui.select({"": "None", **{b: b for b in self._bases}}, value="")
                     self._control(self._base, "Documents", _base_of, self._write_base)
                 with field("Passages", "At most so many; the best first."):
-                    made = ui.number(min=1, max=1000, step=1).props(_TYPING)
+                    made = ui.number(min=1, max=1000, step=1).props(TYPING)
                     self._control(
                         made,
                         "Passages",
@@ -169,7 +153,7 @@ class Form:
     def _write_base(self, name: str) -> dict[str, Any]:
         if not name:
             return {"knowledge": None}
-        before = self._agent.knowledge if self._agent is not None else None
+        before = self._said.knowledge if self._said is not None else None
         if before is None:
             return {"knowledge": {"name": name, "k": PASSAGES, "characters": CHARACTERS}}
         # A state is one of the documents that were there before.
@@ -184,7 +168,7 @@ class Form:
             self._form.set_enabled(self._open)
             self._choices_box = ui.element("div")
             with self._choices_box, field("The answers, one a line"):
-                area = ui.textarea().props(f"autogrow {_TYPING}")
+                area = ui.textarea().props(f"autogrow {TYPING}")
                 self._control(
                     area, "The answers, one a line", lambda a: "\n".join(a.choices or ()), _choices
                 )
@@ -193,7 +177,7 @@ class Form:
                 self._schema_box,
                 field("JSON Schema", "The fields of the record, and what each holds."),
             ):
-                area = ui.textarea().props(f"autogrow {_TYPING}").classes("mono")
+                area = ui.textarea().props(f"autogrow {TYPING}").classes("mono")
                 self._control(area, "JSON Schema", _schema_text, self._read_schema)
             switch = ui.switch("Keep the model to this form while it writes")
             self._constrained = switch
@@ -206,64 +190,22 @@ class Form:
 
     def _build_sampling(self) -> None:
         with ui.element("div").classes("split"):
-            self._number("Temperature", "temperature", "0 always gives the likeliest answer.", 0.1)
-            self._number(
-                "Longest answer", "max_new_tokens", "In tokens; about ¾ of a word each.", 1
-            )
-            self._number("Seed", "seed", "The same seed draws the same answer.", 1)
-
-    def _number(self, label: str, name: str, hint: str, step: float) -> None:
-        with field(label, hint):
-            made = ui.number(step=step, min=0).props(_TYPING)
-
-            def write(value: float | None) -> dict[str, Any] | None:
-                if value is None:
-                    return None
-                return {name: value if step < 1 else int(value)}
-
-            self._control(made, label, lambda a: getattr(a, name), write)
-
-    def _control(
-        self,
-        made: ValueElement[Any],
-        label: str,
-        read: Callable[[Agent], Any],
-        write: Callable[[Any], dict[str, Any] | None],
-    ) -> None:
-        named(made, label)
-        made.set_enabled(self._open)  # type: ignore[attr-defined]
-        control = Control(made, read, write)
-        self._controls.append(control)
-
-        async def changed() -> None:
-            with telling():
-                await self._changed(control)
-
-        made.on_value_change(changed)
-
-    async def _changed(self, control: Control) -> None:
-        if self._agent is None or control.made.value == control.read(self._agent):
-            return
-        values = control.write(control.made.value)
-        if values is not None:
-            await self._put(values)
+            for label, name, hint, step in NUMBERS:
+                self._number(label, attrgetter(name), name, hint, step)
 
     def told(self, agent: Agent) -> None:
         """What the text says after a change of this form's own: no control is touched."""
-        self._agent = agent
+        super().told(agent)
         self._show_output(agent)
         self._route.told(agent.route)
 
-    def _set(self, control: Control, agent: Agent) -> None:
-        value = control.read(agent)
+    def _offer(self, control: Control[Agent], value: Any) -> None:
         if control.made is self._model and value not in self._models:
             self._models.append(value)
             self._model.set_options(self._models)
         if control.made is self._base and value not in ("", *self._bases):
             self._bases.append(value)
             self._base.set_options({"": "None", **{b: b for b in self._bases}})
-        if control.made.value != value:
-            control.made.set_value(value)
 
     def _blocks(self, agent: Agent) -> None:
         self._language.set_visibility(agent.kind == "chat")
@@ -294,7 +236,7 @@ class Form:
         self._constrained.set_visibility(kind != "text")
 
     async def _choose_form(self) -> None:
-        agent, kind = self._agent, self._form.value
+        agent, kind = self._said, self._form.value
         if agent is None:
             return
         values: dict[str, Any] = {}
@@ -311,8 +253,8 @@ class Form:
         if values:
             with telling():
                 await self._put(values)
-                if self._agent is not None:
-                    self.show(self._agent)
+                if self._said is not None:
+                    self.show(self._said)
 
     def _read_schema(self, value: str) -> dict[str, Any] | None:
         try:
@@ -323,7 +265,7 @@ class Form:
             ) from None
         if not isinstance(schema, dict):
             raise UsageError("a JSON Schema is an object, in braces.")
-        if self._agent is not None and schema == self._agent.output_schema:
+        if self._said is not None and schema == self._said.output_schema:
             return None
         return {"output_schema": schema}
 
@@ -348,7 +290,7 @@ class Form:
                     text(f"{role}: more than text; change it in the text beside.", "soft note")
                     continue
                 area = ui.textarea(value=turn["content"], on_change=self._retell(turn))
-                area.props(f'autogrow {_TYPING} label="{role}"')
+                area.props(f'autogrow {TYPING} label="{role}"')
                 named(area, f"{role} of example {number + 1}")
                 area.set_enabled(self._open)
 

@@ -69,10 +69,11 @@ def figure(value: str, label: str, meaning: str = "") -> None:
             text(label, "label", "div")
 
 
-def term(word: str, meaning: str) -> None:
+def term(word: str, meaning: str) -> TextElement:
     """A word that not everybody knows; hover, touch or focus explains it."""
-    with text(word, "term", "span").props("tabindex=0"):
+    with text(word, "term", "span").props("tabindex=0") as made:
         ui.tooltip(meaning).classes("meaning")
+    return made
 
 
 def button(
@@ -121,10 +122,17 @@ def link_button(label: str, path: str, *, kind: str = "primary") -> None:
 
 
 @contextmanager
-def field(label: str, hint: str = "") -> Iterator[None]:
-    """A label above what is filled in, a hint below it. Name the input itself, too: `named`."""
+def field(label: str, hint: str = "", meaning: str = "") -> Iterator[None]:
+    """A label above what is filled in, a hint below it. Name the input itself, too: `named`.
+
+    Args:
+        meaning: explains the label on hover, touch or focus.
+    """
     with ui.element("div").classes("field"):
-        text(label, "field-label", "div").props("aria-hidden=true")
+        if meaning:
+            term(label, meaning).classes("field-label")
+        else:
+            text(label, "field-label", "div").props("aria-hidden=true")
         yield
         if hint:
             text(hint, "hint", "div")

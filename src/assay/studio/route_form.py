@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nicegui import ui
 from nicegui.elements.mixins.value_element import ValueElement
 
 from assay.agent.route import Route, Rule, Rules
+from assay.studio.controls import TYPING, Put
 from assay.studio.frame import telling
 from assay.studio.parts import field, heading, named, row, text
 
-Put = Callable[[dict[str, Any]], Awaitable[None]]
 MEANINGS = {
     "rules": "The first rule that holds decides which agent answers.",
     "cascade": "The first agent answers; where it is not sure enough, the second does instead.",
     "learned": "A model reads the message: where the second agent is likely to be better by more "
     "than the threshold, it answers.",
 }
-_TYPING = "debounce=400"
 
 
 class RouteForm:
@@ -58,7 +57,7 @@ class RouteForm:
                 self._arm("Second", route.strong, lambda id: {"route.strong": id})
             often = "more" if route.kind == "cascade" else "less"
             with field("Threshold", f"Higher: the second agent answers {often} often."):
-                made = ui.number(value=route.threshold, step=0.05).props(_TYPING)
+                made = ui.number(value=route.threshold, step=0.05).props(TYPING)
                 self._named(made, "Threshold")
                 self._writes(made, lambda v: None if v is None else {"route.threshold": float(v)})
 
@@ -78,7 +77,7 @@ class RouteForm:
         with row("top-aligned"):
             if rule.pattern is not None:
                 with field("Where the message holds", "A word, or a regular expression."):
-                    made = ui.input(value=rule.pattern).props(_TYPING)
+                    made = ui.input(value=rule.pattern).props(TYPING)
                     self._named(made, f"Rule {number + 1}: where the message holds")
                     self._writes(made, lambda value: changed("pattern", value))
             label = "Then" if rule.pattern is not None else f"Rule {number + 1}: then"

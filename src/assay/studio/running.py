@@ -27,6 +27,9 @@ KINDS = {
     "compare": "Comparison",
     "fine-tune": "Fine-tuning",
     "fine-tune-check": "Fine-tuning",
+    "train": "Training",
+    "sweep": "Search for settings",
+    "curve": "Learning curve",
 }
 
 

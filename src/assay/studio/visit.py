@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from assay.errors import AssayError
 from assay.generate.serving import ServingEngines
 from assay.project import people
 from assay.project.people import NotAllowedError, Person, Role, SignedOutError
@@ -51,9 +52,15 @@ class Visit:
         """Do something that takes a while in a thread, so that nobody else waits.
 
         Raises:
-            AssayError: what the function raises.
+            AssayError: what the function raises; files of the folder are named from there on, since
+                where it lies on the server is nobody's business.
         """
-        return await asyncio.to_thread(act, self, *args, **kwargs)
+        try:
+            return await asyncio.to_thread(act, self, *args, **kwargs)
+        except AssayError as error:
+            error.calling(f"{self.workspace.root}/", "")
+            error.calling(str(self.workspace.root), "the folder")
+            raise
 
 
 class Action(Generic[P, R]):

@@ -28,11 +28,12 @@ from filelock import FileLock, Timeout
 from sqlalchemy import URL
 
 from assay.config import FineTune
-from assay.errors import ConfigError, ModelError, UsageError
+from assay.errors import ModelError, UsageError
 from assay.progress import SILENT, Progress
 from assay.train.checkpoints import Point
 from assay.train.loop import Observe
 from assay.train.sft import TrainResult
+from assay.train.trials import check_installed
 
 if TYPE_CHECKING:
     import optuna
@@ -151,13 +152,9 @@ def _halving(trial: optuna.Trial, epochs: int) -> Observe:
 
 
 def _study(file: Path, start: FineTune) -> optuna.Study:
-    try:
-        import optuna
-    except ImportError:
-        raise ConfigError(
-            "a search needs Optuna, which is not installed.",
-            fix="Install it with `pip install 'assay[sweep]'`.",
-        ) from None
+    check_installed()
+    import optuna
+
     fewest = min(_around(start, "epochs"))
     quarter = 100 * max(1, fewest // 4) // fewest  # per cent; an epoch ends there in all trials
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -6,7 +6,8 @@ Colours are classes of report.css, so that they follow light and dark. Every tex
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup, escape
 
@@ -216,6 +217,49 @@ def training(curve: Curve) -> Markup:
         body.append(_line(place, top, place, height - 40, "bar-line"))
         body.append(_text(place + 5, top + 10, "kept", "start", "tick"))
     return _svg(height, f"training curve of {curve.candidate}", body)
+
+
+def learning(curve: Mapping[str, Any]) -> Markup:
+    """Scores by training rows (log scale), and what is foreseen for twice as many.
+
+    Args:
+        curve: as `LearningCurve.to_dict` has it.
+    """
+    left, right, top, bottom, height = 60.0, 130.0, 14.0, 44.0, 300.0
+    points, then = curve["points"], curve["doubling"]["then"]
+    first, last = math.log2(points[0]["rows"]), math.log2(then["size"])
+    values: list[float] = [score for point in points for score in point["scores"]]
+    values += [then["low"], then["high"]]
+    room = 0.08 * (max(values) - min(values)) or 0.02
+    low, high = max(0.0, min(values) - room), min(1.0, max(values) + room)
+
+    def x(rows: float) -> float:
+        return left + (WIDTH - left - right) * (math.log2(rows) - first) / (last - first)
+
+    def y(score: float) -> float:
+        return top + (height - top - bottom) * (high - score) / (high - low)
+
+    body = []
+    for tick in _ticks(100 * low, 100 * high, 5):
+        body.append(_line(left, y(tick / 100), WIDTH - right, y(tick / 100), "grid"))
+        body.append(_text(left - 8, y(tick / 100) + 4, f"{tick:g}", "end", "tick"))
+    for rows in [*(point["rows"] for point in points), then["size"]]:
+        body.append(_text(x(rows), height - 24, f"{rows:,}", "middle", "tick"))
+    body.append(_text((left + WIDTH - right) / 2, height - 6, "training rows", "middle", "tick"))
+    means = [(p["rows"], sum(p["scores"]) / len(p["scores"])) for p in points]
+    path = " ".join(f"{x(rows):.1f},{y(score):.1f}" for rows, score in means)
+    body.append(f'<polyline points="{path}" class="curve plain"/>')
+    end = then["size"], then["score"]
+    body.append(_line(x(means[-1][0]), y(means[-1][1]), x(end[0]), y(end[1]), "bar-line"))
+    for point in points:
+        body += [
+            f'<circle cx="{x(point["rows"]):.1f}" cy="{y(score):.1f}" r="4" class="dot plain"/>'
+            for score in point["scores"]
+        ]
+    body.append(_line(x(end[0]), y(then["low"]), x(end[0]), y(then["high"]), "whisker chosen"))
+    body.append(f'<circle cx="{x(end[0]):.1f}" cy="{y(end[1]):.1f}" r="5" class="dot chosen"/>')
+    body.append(_text(x(end[0]) + 11, y(end[1]) + 4, "foreseen", "start", "name"))
+    return _svg(height, f"learning curve of {curve['candidate']}", body)
 
 
 def routing(found: Routing) -> Markup:

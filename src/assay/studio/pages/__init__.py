@@ -9,6 +9,7 @@ from assay.studio.pages import (
     people,
     playground,
     releases,
+    settings,
     start,
     training,
 )
@@ -18,6 +19,7 @@ PAGES: tuple[Page, ...] = (
     agent.PAGE,
     knowledge.PAGE,
     data.PAGE,
+    settings.PAGE,
     training.PAGE,
     compare.PAGE,
     playground.PAGE,

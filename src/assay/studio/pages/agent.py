@@ -11,7 +11,8 @@ from assay.agent.versions import AgentVersion
 from assay.errors import AssayError
 from assay.project import agents, comparisons, documents, drafts
 from assay.studio.agent_history import history
-from assay.studio.editing import Editing, Reopen, newest, save
+from assay.studio.editing import Editing, newest, save
+from assay.studio.form_and_text import Reopen
 from assay.studio.frame import Page, telling
 from assay.studio.parts import (
     button,

@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from nicegui import app as pages_app
 from nicegui import events, ui
+from nicegui.element import Element
 
 from assay.data.problems import CODES
 from assay.errors import AssayError, UsageError
@@ -22,6 +23,7 @@ from assay.studio.asking import put_away, sure
 from assay.studio.bringing import Told
 from assay.studio.door import PREFIX
 from assay.studio.frame import Page, say, telling, visit_of
+from assay.studio.other_files import OtherFiles
 from assay.studio.parts import (
     badge,
     bar,
@@ -38,6 +40,8 @@ from assay.studio.parts import (
     text,
     title,
 )
+from assay.studio.questions_card import Questions, standing
+from assay.studio.renewing import how_divided, renewing
 from assay.studio.visit import Visit, action
 
 ROWS = "/data/rows"
@@ -133,11 +137,17 @@ async def build(visit: Visit) -> None:
             act=("Go to Start", "/"),
         )
         return
+    asked = ui.element("div").classes("stack gap")
     shown = ui.element("div").classes("stack gap")
+    if visit.may("editor"):
+        with card():
+            OtherFiles(visit)
 
     async def refresh() -> None:
         shown.clear()
         told = Told()
+        if not await _questions(visit, asked, refresh):
+            return
         with shown:
             with card():
                 text("Reading, checking and dividing the examples", "strong").props("role=status")
@@ -162,13 +172,24 @@ async def build(visit: Visit) -> None:
             if shown.is_deleted:
                 return
             shown.clear()
-            _division(found[0], found[1])
+            _division(visit, found[0], found[1], refresh)
             Table(visit, found[1], refresh)
 
     ui.timer(0.05, refresh, once=True)  # the page is there before it
 
 
-def _division(found: Locked, of: Rows) -> None:
+async def _questions(visit: Visit, asked: Element, measured: Refresh) -> bool:
+    """Drafted questions, where there are any; whether there is something to divide."""
+    now = await visit.do(standing)
+    if now is None:
+        return True
+    if not asked.default_slot.children:
+        with asked:
+            Questions(visit, now, measured)
+    return now.measured
+
+
+def _division(visit: Visit, found: Locked, of: Rows, refresh: Refresh) -> None:
     manifest = found.manifest
     times = {0: "never opened", 1: "opened once"}.get(
         found.openings, f"opened {found.openings} times"
@@ -185,6 +206,8 @@ def _division(found: Locked, of: Rows) -> None:
                 figure(f"{of.counts['rejected']:,}", "rejected", MEANINGS["rejected"])
         for warning in (*manifest.warnings, *manifest.quarantine.warnings):
             text(warning, "warn note")
+        how_divided(found)
+        renewing(visit, found, refresh)
 
 
 class Table:

@@ -9,9 +9,10 @@ from nicegui import ui
 
 from assay.jobs.fine_tuning import FineTuning
 from assay.jobs.queue import OVER, Job
-from assay.project import comparisons, jobs, training
+from assay.project import comparisons, jobs, training, training_jobs
 from assay.project.training import Figures
 from assay.studio.frame import Page, telling
+from assay.studio.outcomes import outcome
 from assay.studio.parts import (
     bar,
     card,
@@ -30,7 +31,17 @@ from assay.studio.parts import (
     text,
     title,
 )
-from assay.studio.running import KINDS, LOOK_EVERY_S, controls, doing, share, state_badge, took
+from assay.studio.running import (
+    KINDS,
+    LOOK_EVERY_S,
+    SHOWN_EVENTS,
+    controls,
+    doing,
+    share,
+    state_badge,
+    took,
+)
+from assay.studio.starting import starting_card
 from assay.studio.visit import Visit
 
 SHOWN = 50
@@ -55,13 +66,15 @@ async def build(visit: Visit) -> None:
         "Long work of this folder. A training that is paused, or whose machine went down, goes on "
         "from where it was.",
     )
+    starting_card(visit)
     if not found:
         empty("model_training", "Nothing has been trained yet",
-              "A comparison trains a model where you let it, and programs can ask for a "
-              "fine-tuning through the API.", act=("Compare", "/compare"))  # fmt: skip
+              "A version is trained here; a comparison trains one where you let it; programs can "
+              "ask for a fine-tuning through the API.", act=("Compare", "/compare"))  # fmt: skip
         return
     wanted = ui.context.client.request.query_params.get("id")
-    trainings = [job for job in found if job.kind in training.KINDS] or found
+    kinds = (*training.KINDS, *training_jobs.KINDS)
+    trainings = [job for job in found if job.kind in kinds] or found
     job = next((one for one in found if one.id == wanted), trainings[0])
     await Following(visit, job).begin()
     _beside(visit, [one for one in found if one.started is not None], job)
@@ -74,7 +87,7 @@ class Following:
     def __init__(self, visit: Visit, job: Job) -> None:
         self.visit, self.job = visit, job
         self.figures = Figures()
-        self._drawn = -1
+        self._drawn = self._told = -1
         self._timer: ui.timer | None = None
         self._state: tuple[str, str | None] | None = None
 
@@ -89,6 +102,8 @@ class Following:
             self._bar = bar(0.0, "Progress")
             self._numbers = ui.element("div").classes("flow figures")
             self._curve = ui.element("div").classes("stack")
+            self._said = ui.element("div").classes("stack events").props("role=log")
+        self._outcome = ui.element("div").classes("stack gap")
         await self.look()
         if self.job.status not in OVER:
             self._timer = ui.timer(LOOK_EVERY_S, self.look)
@@ -116,11 +131,20 @@ class Following:
             self._controls.clear()
             with self._controls:
                 controls(self.visit, job)
+            self._outcome.clear()
+            with self._outcome:
+                outcome(self.visit, job)
         self._doing.text = doing(job)
         set_bar(self._bar, share(job))
         self._numbers.clear()
         with self._numbers:
             _numbers(job, self.figures, tuning)
+        if len(self.figures.said) != self._told:
+            self._told = len(self.figures.said)
+            self._said.clear()
+            with self._said:
+                for line in self.figures.said[-SHOWN_EVENTS:]:
+                    text(line, "soft note")
         if len(self.figures.points) != self._drawn:
             self._drawn = len(self.figures.points)
             self._curve.clear()

@@ -1,0 +1,94 @@
+"""What follows from changed settings for what was measured, in sentences. No files, no store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.config import Config
+
+DIVIDES = ("data", "task", "labels", "output_schema", "model", "system_prompt")
+"""Settings that decide which rows can be used and how they are divided (`data.gather`)."""
+MEASURES = ("graders", "primary")
+CONCLUDES = ("margin", "good_enough", "monthly_requests", "costs")
+BUILDS = (
+    *("model", "system_prompt", "candidates", "route", "few_shot", "fine_tune", "knowledge"),
+    *("prompt_search", "generate", "remote"),
+)
+
+
+def set_differently(before: Config, after: Config) -> list[str]:
+    """Paths of the settings that differ (`data.split.holdout`); lists are one setting each."""
+    return _differing(before.model_dump(mode="json"), after.model_dump(mode="json"))
+
+
+def follows(before: Config, after: Config, openings: int) -> list[str]:
+    """What a save of `after` means for what was measured under `before`; most weighty first.
+
+    Args:
+        openings: of the present holdout.
+    """
+    changed = set_differently(before, after)
+    sections = {path.split(".")[0] for path in changed}
+    said = []
+    if sections & set(DIVIDES):
+        said.append(_divided(openings))
+    if sections & set(MEASURES):
+        said.append(
+            "Answers are scored in another way: scores of earlier comparisons "
+            f"({before.primary}) and of later ones ({after.primary}) cannot be held against each "
+            "other. " + _opens(openings)
+        )
+    if sections & set(CONCLUDES):
+        said.append(
+            "The next comparison weighs its results anew, as another comparison. "
+            + _opens(openings)
+        )
+    if sections & set(BUILDS):
+        said.append(
+            "Releases keep what they serve. What the changed settings concern is built anew at the "
+            "next comparison or training."
+        )
+    return said
+
+
+def _divided(openings: int) -> str:
+    if not openings:
+        return (
+            "The examples are checked and divided again, which takes a while with many rows. "
+            "Nothing was measured on the locked ones yet, so nothing is lost."
+        )
+    times = "once" if openings == 1 else f"{openings} times"
+    return (
+        f"The examples are checked and divided again. The locked ones were opened {times}: if they "
+        "would become other ones, comparing and training stop with an error until this is undone "
+        "or a new holdout is brought (Data)."
+    )
+
+
+def _opens(openings: int) -> str:
+    if not openings:
+        return "The locked examples are still unopened."
+    return (
+        f"It will open the locked examples for the {openings + 1}{_ordinal(openings + 1)} time, "
+        "and each opening makes a verdict harder to reach."
+    )
+
+
+def _ordinal(number: int) -> str:
+    if number % 100 in (11, 12, 13):
+        return "th"
+    return {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+
+
+def _differing(before: Any, after: Any, path: str = "") -> list[str]:
+    if before == after:
+        return []
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return [path]
+    names = dict.fromkeys([*before, *after])
+    prefix = f"{path}." if path else ""
+    return [
+        one
+        for name in names
+        for one in _differing(before.get(name), after.get(name), f"{prefix}{name}")
+    ]

@@ -1,0 +1,146 @@
+"""The settings of a project: form and text agree, what is invalid or stale is told, not saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from assay.project import settings
+from assay.project.workspace import Workspace
+from assay.store.audit import entries
+from tests.many_rows import CONFIG, project
+from tests.studio.browsing import Studio, Tab, studio
+from tests.studio.visiting import visiting
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    folder = tmp_path_factory.mktemp("settings") / "tickets"
+    folder.mkdir()
+    project(folder, 60)
+    with studio(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def up(served: Studio) -> Studio:
+    (served.folder / "assay.yaml").write_text(f"# What the desk agreed on.\n{CONFIG}")
+    return served
+
+
+def _open(visitor: Tab) -> Page:
+    page = visitor.open("/settings")
+    expect(page.locator(".cm-content")).to_contain_text("name: tickets")
+    expect(page.get_by_label("Requests a month")).to_have_value("10000")
+    return page
+
+
+def _save(page: Page) -> None:
+    save = page.get_by_role("button", name="Save", exact=True)
+    expect(save).to_be_enabled()
+    save.click()
+
+
+def test_form_and_text_are_one_and_what_follows_is_told(browser: Browser, up: Studio) -> None:
+    with visiting(browser, up, "editor") as visitor:
+        page = _open(visitor)
+        page.get_by_label("Locked to measure by").fill("30")
+        content = page.locator(".cm-content")
+        expect(content).to_contain_text("holdout: 0.3")
+        expect(content).to_contain_text("# What the desk agreed on.")
+        page.get_by_role("checkbox", name="The same examples shown every time").click()
+        expect(content).to_contain_text("candidates: [prompt, few-shot]")
+        effects = page.locator(".follows")
+        expect(effects).to_contain_text("divided again")
+        expect(page.get_by_text("Unsaved changes")).to_be_visible()
+        page.locator(".cm-line", has_text="primary").click()
+        page.keyboard.press("End")
+        page.keyboard.type("\nmargin: 0.05")
+        expect(page.get_by_label("Does not matter below")).to_have_value("5")
+        page.get_by_label("What did you change, and why?").fill("more to measure on")
+        visitor.axe()
+        _save(page)
+        expect(page.get_by_text("Saved. What follows from it")).to_be_visible()
+        expect(page.get_by_text("assay.yaml, by editor")).to_contain_text("more to measure on")
+        expect(page.get_by_text("Nothing is unsaved")).to_be_visible()
+    workspace = Workspace(up.folder)
+    assert workspace.config is not None
+    assert workspace.config.candidates == ["prompt", "few-shot"]
+    assert workspace.config.data.split.holdout == 0.3
+    entry = entries(workspace.store, workspace.name, 1)[0]
+    assert (entry.who, entry.action) == ("user:editor", settings.ACTION)
+
+
+def test_what_is_wrong_is_told_at_its_line_and_not_saved(browser: Browser, up: Studio) -> None:
+    before = (up.folder / "assay.yaml").read_text()
+    with visiting(browser, up, "editor") as visitor:
+        page = _open(visitor)
+        page.get_by_label("Locked to measure by").fill("95")
+        expect(page.locator(".wrong-line")).to_contain_text("holdout: 0.95")
+        expect(page.get_by_role("button", name="data.split.holdout")).to_be_visible()
+        save = page.get_by_role("button", name="Save", exact=True)
+        expect(save).to_be_disabled()
+        visitor.axe()
+        page.get_by_label("Locked to measure by").fill("25")  # the form can take it back
+        expect(page.locator(".wrong-line")).to_have_count(0)
+        expect(save).to_be_enabled()
+        page.locator(".cm-line", has_text="model:").click()
+        page.keyboard.press("End")
+        page.keyboard.type("\nproviders: {far: {base_url: 'https://far.example/v1'}}")
+        expect(page.get_by_text("changed by an admin")).to_be_visible()
+        expect(save).to_be_disabled()
+        page.keyboard.press("Control+s")
+        page.get_by_role("button", name="Discard").click()
+        expect(page.get_by_text("Nothing is unsaved")).to_be_visible()
+    assert (up.folder / "assay.yaml").read_text() == before
+
+
+def test_the_text_offers_settings_where_they_belong(browser: Browser, up: Studio) -> None:
+    with visiting(browser, up, "editor") as visitor:
+        page = _open(visitor)
+        page.locator(".cm-line", has_text="primary").click()
+        page.keyboard.press("End")
+        page.keyboard.insert_text("\nfine_tune:\n  ")
+        page.keyboard.press("Control+Space")
+        offers = page.locator(".cm-tooltip-autocomplete")
+        expect(offers.get_by_text("learning_rate", exact=True)).to_be_visible()
+        expect(offers.get_by_text("candidates", exact=True)).to_have_count(0)
+        page.keyboard.type("adap")
+        expect(offers.get_by_role("option")).to_have_count(1)
+        page.wait_for_timeout(150)  # the editor takes no choice that came up this moment
+        page.keyboard.press("Enter")
+        page.keyboard.type("d")
+        expect(offers.get_by_text("dora", exact=True)).to_be_visible()
+
+
+def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio) -> None:
+    with (
+        visiting(browser, up, "editor", "ann") as first,
+        visiting(browser, up, "editor", "ben") as second,
+    ):
+        hers, his = _open(first), _open(second)
+        hers.get_by_label("Requests a month").fill("500")
+        his.get_by_label("Requests a month").fill("700")
+        _save(hers)
+        expect(hers.get_by_text("assay.yaml, by ann")).to_be_visible()
+        _save(his)
+        told = his.get_by_role("dialog")
+        expect(told).to_contain_text("ann has saved assay.yaml")
+        expect(told.locator(".removed")).to_contain_text("500")
+        expect(told.locator(".added")).to_contain_text("700")
+        assert "monthly_requests: 500" in (up.folder / "assay.yaml").read_text()
+        told.get_by_role("button", name="Save mine on top").click()
+        expect(his.get_by_text("assay.yaml, by ben")).to_be_visible()
+        expect(hers.get_by_text("ben has saved assay.yaml meanwhile.")).to_be_visible()
+
+
+def test_a_viewer_looks(browser: Browser, up: Studio) -> None:
+    with visiting(browser, up, "viewer") as visitor:
+        page = _open(visitor)
+        expect(page.get_by_text("You may look; an editor can change it.")).to_be_visible()
+        expect(page.get_by_label("What the model is told")).to_be_disabled()
+        expect(page.get_by_role("button", name="Save", exact=True)).to_have_count(0)

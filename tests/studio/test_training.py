@@ -1,0 +1,123 @@
+"""Trainings, searches and learning curves are begun on the page, and what came of them is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from assay.jobs import queue
+from assay.project.workspace import Workspace
+from tests.many_rows import project
+from tests.studio.browsing import Studio, studio
+from tests.studio.visiting import visiting
+
+pytestmark = pytest.mark.slow
+BEST = {"learning_rate": 0.002, "rank": 8, "epochs": 2, "rows_per_step": 8}
+SWEPT = {
+    "trials": [
+        {"number": 0, "state": "finished", "settings": {**BEST, "rank": 16}, "loss": 0.41,
+         "epochs_done": 2, "error": None},
+        {"number": 1, "state": "finished", "settings": BEST, "loss": 0.32,
+         "epochs_done": 2, "error": None},
+        {"number": 2, "state": "stopped early", "settings": {**BEST, "epochs": 4}, "loss": 0.9,
+         "epochs_done": 1, "error": None},
+    ],
+    "best": {"number": 1, "state": "finished", "settings": BEST, "loss": 0.32, "epochs_done": 2,
+             "error": None},
+    "diff": "-old\n+new\n",
+    "written": False,
+}  # fmt: skip
+CURVE = {
+    "candidate": "fine-tune",
+    "primary": "label-accuracy",
+    "points": [
+        {"rows": 20 * 2**i, "scores": [0.3 + 0.1 * i, 0.32 + 0.1 * i, 0.29 + 0.1 * i]}
+        for i in range(5)
+    ],
+    "doubling": {
+        "now": {"size": 320, "score": 0.7, "low": 0.66, "high": 0.74},
+        "then": {"size": 640, "score": 0.76, "low": 0.7, "high": 0.82},
+        "gain": 0.06, "gain_low": 0.02, "gain_high": 0.1,
+    },
+    "backtest": {"covered": True},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    folder = tmp_path_factory.mktemp("training") / "tickets"
+    folder.mkdir()
+    project(folder, 60)
+    with studio(folder, "--idle") as running:
+        yield running
+
+
+def _done(up: Studio, kind: str, result: dict[str, object]) -> str:
+    store = Workspace(up.folder).store
+    id = queue.enqueue(store, Workspace(up.folder).name, kind, {})
+    job = queue.claim(store, "test", [kind])
+    assert job is not None
+    queue.finish(store, job, result)
+    return id
+
+
+def test_a_training_is_begun_and_can_be_cancelled(browser: Browser, up: Studio) -> None:
+    with visiting(browser, up, "editor") as visitor:
+        page = visitor.open("/training")
+        page.get_by_role("button", name="Train a version").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_role("status")).to_contain_text("on this machine")
+        dialog.get_by_role("combobox", name="How much").click()
+        page.get_by_role("option", name="A quick look").click()
+        dialog.get_by_label("Name of the agent made of it").fill("a name")
+        expect(dialog.get_by_role("status")).to_contain_text("cannot be called")
+        expect(dialog.get_by_role("button", name="Start")).to_be_disabled()
+        dialog.get_by_label("Name of the agent made of it").fill("desk")
+        expect(dialog.get_by_role("status")).to_contain_text("on this machine")
+        visitor.axe("color-contrast")  # it takes what lies under the dialog for its ground
+        dialog.get_by_role("button", name="Start").click()
+        expect(page.get_by_text("Waiting for a worker.")).to_be_visible()
+        [job] = queue.jobs(Workspace(up.folder).store)
+        assert job.kind == "train"
+        assert job.payload == {"model": None, "effort": "quick", "name": "desk"}
+        page.get_by_role("button", name="Pause").click()
+        page.get_by_role("button", name="Resume").click()
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.get_by_text("Cancelled").first).to_be_visible()
+        page.get_by_role("button", name="Draw a learning curve").click()
+        dialog = page.get_by_role("dialog")  # 60 rows are too few for one
+        expect(dialog.get_by_role("status")).to_contain_text("too few for a learning curve")
+        expect(dialog.get_by_role("button", name="Start")).to_be_disabled()
+
+
+def test_the_best_of_a_search_goes_into_the_settings(browser: Browser, up: Studio) -> None:
+    id = _done(up, "sweep", SWEPT)
+    with visiting(browser, up, "viewer") as visitor:
+        page = visitor.open(f"/training?id={id}")
+        expect(page.get_by_role("region", name="Settings that were tried")).to_be_visible()
+        expect(page.get_by_role("button", name="Put the best")).to_have_count(0)
+        expect(page.get_by_role("button", name="Train a version")).to_have_count(0)
+    with visiting(browser, up, "editor") as visitor:
+        page = visitor.open(f"/training?id={id}")
+        rows = page.get_by_role("region", name="Settings that were tried").get_by_role("row")
+        expect(rows).to_have_count(4)
+        expect(rows.nth(2)).to_contain_text("best")
+        visitor.axe()
+        page.get_by_role("button", name="Put the best into the settings").click()
+        expect(page.get_by_text("The settings have the best now.")).to_be_visible()
+    config = Workspace(up.folder).config
+    assert config is not None
+    assert (config.fine_tune.learning_rate, config.fine_tune.rank) == (0.002, 8)
+
+
+def test_a_curve_is_drawn_and_fits_a_phone(browser: Browser, up: Studio) -> None:
+    id = _done(up, "curve", CURVE)
+    with visiting(browser, up, "viewer") as visitor:
+        page = visitor.open(f"/training?id={id}")
+        expect(page.get_by_role("img", name="learning curve of fine-tune")).to_be_visible()
+        expect(page.get_by_text("Twice the data (640 rows)")).to_be_visible()
+        page.set_viewport_size({"width": 390, "height": 844})
+        visitor.axe()
+        visitor.fits()
