@@ -38,6 +38,13 @@ READING = {
     "assay.studio.pages.data.page_of",
     "assay.studio.pages.data.problems_of",
     "assay.studio.pages.data.record_of",
+    "assay.studio.pages.models.listed",
+    "assay.studio.pages.models.describe",
+    "assay.studio.model_versions.listed",
+    "assay.studio.model_versions.facts",
+    "assay.studio.model_versions.differ",
+    "assay.studio.model_versions.saw",
+    "assay.studio.exporting.listed",
 }
 """Actions that change nothing, so that a viewer may take them."""
 

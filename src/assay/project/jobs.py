@@ -12,6 +12,7 @@ from assay.errors import StateError, UsageError
 from assay.jobs import queue, service
 from assay.jobs.queue import OVER, Job, JobEvent
 from assay.jobs.worker import Handler, Work
+from assay.project.export import EXPORT, exporting
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 
@@ -50,7 +51,7 @@ def work(
     Raises:
         UsageError: there are no jobs of such a kind.
     """
-    known = (*service.KINDS, COMPARE)
+    known = (*service.KINDS, COMPARE, EXPORT)
     unknown = sorted(set(kinds or ()) - set(known))
     if unknown:
         raise UsageError(
@@ -71,7 +72,7 @@ def handlers(workspace: Workspace) -> dict[str, Handler]:
         )
         return {"comparison": done.result.comparison, "outcome": done.verdict.outcome}
 
-    return {COMPARE: comparing}
+    return {COMPARE: comparing, EXPORT: exporting(workspace)}
 
 
 def listed(workspace: Workspace, *kinds: str) -> list[Job]:

@@ -27,6 +27,8 @@ KINDS = {
     "compare": "Comparison",
     "fine-tune": "Fine-tuning",
     "fine-tune-check": "Fine-tuning",
+    "export": "Export",
+    "pull": "Fetching a model",
 }
 
 
