@@ -18,7 +18,7 @@ from assay.project.export import EXPORT, Export, packed
 from assay.project.workspace import Workspace
 from assay.release import parity
 from assay.release.export import FORMS
-from assay.store.audit import audit_log
+from assay.store import audit
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_an_export_is_a_job_and_its_files_a_zip(pets: tuple[Project, str]) -> No
         weights = archive.read(f"{id[:12]}-adapter/adapter_model.safetensors")
     version = project.store.folder / "versions" / id
     assert weights == (version / "adapter_model.safetensors").read_bytes()
-    assert audit_log(workspace.store, workspace.name)[-1].action == "version.export"
+    assert audit.entries(workspace.store, workspace.name)[0].action == "version.export"
     again = export.start(workspace, id, "adapter")
     assert done(workspace).status == "succeeded"
     assert [one.job.id for one in export.exports(workspace)] == [again.id, asked.id]

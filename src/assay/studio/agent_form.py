@@ -18,6 +18,7 @@ from assay.errors import UsageError
 from assay.studio.frame import telling
 from assay.studio.parts import button, field, heading, named, row, text
 from assay.studio.route_form import Put, RouteForm
+from assay.studio.variables_form import VariablesForm
 
 FORMS = {"text": "Any text", "choices": "One of a few answers", "schema": "A JSON record"}
 FIRST_SCHEMA = {
@@ -32,7 +33,7 @@ _TYPING = "debounce=400"
 _HERE = {
     *("kind", "model", "system_prompt", "shown", "nearest", "knowledge"),
     *("output_schema", "choices"),
-    *("route", "constrained", "max_new_tokens", "temperature", "seed"),
+    *("variables", "route", "constrained", "max_new_tokens", "temperature", "seed"),
 }
 """Settings that the form shows; others are named, and changed in the text."""
 
@@ -87,6 +88,7 @@ class Form:
             self._show_turns()
         self._show_output(agent)
         self._route.show(agent.route)
+        self._variables.show(agent.variables)
         self._blocks(agent)
 
     def tell_tokens(self, tokens: int | None) -> None:
@@ -95,9 +97,7 @@ class Form:
 
     def tell_blank(self, blank: str | None) -> None:
         """Under the prompt: what was left in it."""
-        self._blank.text = (
-            f"{blank} is sent as it stands: nothing fills it in." if blank is not None else ""
-        )
+        self._blank.text = f"{blank} is sent as it stands: no variable fills it." if blank else ""
 
     def freeze(self, frozen: bool) -> None:
         """Whether the text says no agent at the moment, so that nothing can be put into it."""
@@ -139,6 +139,7 @@ class Form:
             with row():
                 self._tokens = text("", "hint", "span").props("role=status")
                 self._blank = text("", "hint warn", "span")
+        self._variables = VariablesForm(self._put, open=self._open)
 
     def _build_turns(self) -> None:
         with ui.element("div").classes("stack"):
@@ -253,6 +254,7 @@ class Form:
         self._agent = agent
         self._show_output(agent)
         self._route.told(agent.route)
+        self._variables.told(agent.variables)
 
     def _set(self, control: Control, agent: Agent) -> None:
         value = control.read(agent)
