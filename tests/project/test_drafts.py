@@ -40,7 +40,7 @@ def test_a_variable_nobody_uses_is_told_at_its_line_and_a_place_nobody_fills(
     assert seen.agent is not None
     assert [(p.line, p.field) for p in seen.problems] == [(6, "variables.fee")]
     assert seen.blank is None
-    with pytest.raises(InvalidAgentError, match="has no {{fee}}"):
+    with pytest.raises(InvalidAgentError, match="system prompt has no"):
         agents.save(workspace, "a", text, based_on=None, message="")
     used = drafts.look(workspace, text.replace("customer_name}}.", "customer_name}} of {{fee}}."))
     assert not used.problems

@@ -38,6 +38,7 @@ READING = {
     "assay.studio.pages.data.page_of",
     "assay.studio.pages.data.problems_of",
     "assay.studio.pages.data.record_of",
+    "assay.studio.upkeep.settings",
     "assay.studio.pages.models.listed",
     "assay.studio.pages.models.describe",
     "assay.studio.model_versions.listed",
