@@ -107,11 +107,18 @@ def _rows(page: Page, folder: Path) -> None:
     page.get_by_role("gridcell").first.wait_for(timeout=SLOW_MS)
 
 
+def _versions(page: Page, folder: Path) -> None:
+    page.get_by_role("tab", name="Versions").click()
+    page.get_by_role("button", name="Compare them").click()
+    page.get_by_role("region", name="Differences").wait_for()
+
+
 _READY: dict[str, Callable[[Page, Path], None]] = {
     "/agent": _edited,
     "/playground": _ask,
     "/knowledge": _bring,
     "/data": _rows,
+    "/models": _versions,
 }
 
 
