@@ -77,7 +77,7 @@ def test_variables_are_a_table_beside_the_prompt(browser: Browser, up: Studio, n
         expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
         page.get_by_label("Name of variable 1").fill("who")
         page.get_by_label("Value of variable 1").fill("Ann")
-        expect(page.locator(".cm-content")).to_contain_text("who: Ann")
+        expect(page.locator(".cm-content")).to_contain_text("who: 'Ann'")
         expect(page.get_by_text("is sent as it stands")).to_have_count(0)
         expect(wrong).to_have_count(0)
         visitor.axe()
@@ -87,7 +87,7 @@ def test_variables_are_a_table_beside_the_prompt(browser: Browser, up: Studio, n
         _save(page, "by name")
         expect(page.get_by_text(f"{name}@2, by editor")).to_be_visible()
         page.get_by_role("button", name="Remove variable 1").click()
-        expect(page.locator(".cm-content")).not_to_contain_text("who: Ann")
+        expect(page.locator(".cm-content")).not_to_contain_text("who: 'Ann'")
     saved = agents.read(Workspace(up.folder), name).agent
     assert (saved.prompt, saved.variables) == ("You are Ann.", {"who": "Ann"})
 
