@@ -86,6 +86,10 @@ def test_variables_are_a_table_beside_the_prompt(browser: Browser, up: Studio, n
         page.set_viewport_size({"width": 1320, "height": 900})
         _save(page, "by name")
         expect(page.get_by_text(f"{name}@2, by editor")).to_be_visible()
+        page.get_by_role("button", name="Add an example").click()
+        expect(page.locator(".cm-content")).to_contain_text("role: assistant")
+        page.get_by_role("button", name="Remove example 1").click()
+        expect(page.locator(".cm-content")).not_to_contain_text("role: assistant")
         page.get_by_role("button", name="Remove variable 1").click()
         expect(page.locator(".cm-content")).not_to_contain_text("who: 'Ann'")
     saved = agents.read(Workspace(up.folder), name).agent

@@ -369,8 +369,8 @@ class Form:
 
     async def _drop_turn(self, number: int) -> None:
         del self._turns[number]
-        self._show_turns()
         await self._put_turns()
+        self._show_turns()  # last: the button that was clicked goes with it
 
     async def _put_turns(self) -> None:
         with telling():

@@ -81,8 +81,8 @@ class VariablesForm:
 
     async def _drop(self, number: int) -> None:
         del self._rows[number]
-        self._draw()
         await self._write()
+        self._draw()  # last: the button that was clicked goes with the row
 
     async def _write(self) -> None:
         self._tell_wrong()

@@ -91,11 +91,11 @@ async def _base_models(visit: Visit) -> None:
             "Base models",
             "Starters, which come from your package index, and what was fetched to this machine.",
         )
-        with table("Model", "What it is", "Here", "#Size", "Licence", "#To fine-tune", "",
+        with table("Model", "What it is", "Here", "#Size", "Licence", "#Memory to tune", "",
                    label="Base models"):  # fmt: skip
             for model in found:
                 _model(visit, model)
-        term("To fine-tune", MEANINGS["tuning"])
+        term("Memory to tune", MEANINGS["tuning"])
     if visit.may("editor"):
         _another(visit)
 
