@@ -14,12 +14,15 @@ import hashlib
 import itertools
 import json
 import random
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import save_file
 from sqlalchemy import update
 
 from assay import project
@@ -43,6 +46,7 @@ from assay.compare.result import (
 from assay.compare.verdict import decide
 from assay.config import STARTER_MODEL
 from assay.evaluate.factorial import Factorial, factorial
+from assay.models.versions import ADAPTER, ADAPTER_CONFIG, VersionRecord, save_version
 from assay.project.init import Choices
 from assay.project.workspace import Workspace
 from assay.release import policies, releases
@@ -87,6 +91,7 @@ def fill(folder: Path, *, rows: int = 600, runs: int = 4, traces: int = 240) -> 
     _traces(workspace, traces)
     for run in range(runs):
         _trained(store, workspace.name, run)
+    _versions(workspace)
     return workspace
 
 
@@ -248,6 +253,25 @@ def _trained(store: Store, owner: str, run: int) -> None:
             session.add(
                 JobEventRow(job=id, kind="metrics", message=f"Step {point.step}/80", data=data)
             )
+
+
+def _versions(workspace: Workspace) -> None:
+    """Two fine-tuned versions, the second of which goes on from the first."""
+    parent = None
+    for rank, loss in ((8, 0.412), (16, 0.274)):
+        with tempfile.TemporaryDirectory() as name:
+            made = Path(name)
+            config = {"peft_type": "LORA", "r": rank, "base_model_name_or_path": STARTER_MODEL}
+            (made / ADAPTER_CONFIG).write_text(json.dumps(config), encoding="utf-8")
+            save_file({"lora_A": np.full((rank, 64), loss, dtype=np.float32)}, made / ADAPTER)
+            record = VersionRecord(
+                base=STARTER_MODEL, base_sha256="c" * 64,
+                data={"train": "1" * 64, "validation": "2" * 64},
+                settings={"method": "sft", "adapter": "lora", "rank": rank, "epochs": 3},
+                seed=0, code="0.1.0", template={}, template_sha256="3" * 64,
+                metrics={"validation_loss": loss, "seconds": 412.0}, parent=parent,
+            )  # fmt: skip
+            parent = save_version(workspace.store.folder, made, record)
 
 
 def _traces(workspace: Workspace, count: int) -> None:

@@ -10,8 +10,12 @@ from tests.cli.test_cli import run, sentence
 from tests.release.shelf import compared, right, shelf
 from typer.testing import CliRunner
 
+from assay.agent.agent import Agent
+from assay.agent.versions import save_agent
 from assay.cli.main import app
 from assay.errors import AssayError
+from assay.project.workspace import Workspace
+from assay.store.audit import entries
 
 
 def ask(folder: Path, *words: str) -> str:
@@ -89,3 +93,17 @@ def test_backup_and_restore(served: Path, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-20000])
     target = str(tmp_path / "third")
     assert "no whole backup" in sentence(run("restore", str(file), "--project", target), 1)
+
+
+def test_requests_leave_with_consent_alone(served: Path) -> None:
+    workspace = Workspace(served)
+    workspace.providers.add("far", {"base_url": "https://far.example.com/v1"}, None)
+    save_agent(workspace.store, "away", Agent(model="remote:far/big"), message="made for a test")
+    promote = ("release", "promote", "desk", "away@1", "--force", "a test")
+    said = refused(served, 1, *promote)
+    assert "would send it to the provider far" in said
+    assert "--consent far" in said
+    assert json.loads(ask(served, "release", "list", "--json")) == []
+    assert "desk is at away@1" in ask(served, *promote, "--consent", "far")
+    actions = [entry.action for entry in entries(workspace.store, workspace.name)]
+    assert {"provider.consent", "release.sends_away"} <= set(actions)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from assay.errors import AssayError, UsageError
-from assay.project.access import create_key, find_key, first_key, list_keys, revoke_key
+from assay.errors import AssayError, NotFoundError, UsageError
+from assay.project.access import create_key, find_key, first_key, list_keys, rename_key, revoke_key
 from assay.store.audit import entries
 from assay.store.store import Store
 
@@ -66,6 +67,18 @@ def test_a_key_with_labels_has_no_scope_that_shows_more(store: Store) -> None:
             create_key(store, "support", "x", ["chat", scope], labels=["a"])
     with pytest.raises(UsageError, match="cannot be a label"):
         create_key(store, "support", "x", ["chat"], labels=[" "])
+
+
+def test_a_renamed_key_is_the_same_key(store: Store) -> None:
+    key, secret = create_key(store, "support", "x", ["chat"], labels=["a"])
+    assert rename_key(store, key.id, " the desk ", who="ann").name == "the desk"
+    found = find_key(store, secret)
+    assert found == replace(key, name="the desk")
+    assert entries(store, "support")[0].details == {"before": "x", "after": "the desk"}
+    with pytest.raises(UsageError, match="needs a name"):
+        rename_key(store, key.id, "  ")
+    with pytest.raises(NotFoundError):
+        rename_key(store, key.id, "y", project="other")
 
 
 def test_who_made_and_revoked_keys_is_on_record(store: Store) -> None:

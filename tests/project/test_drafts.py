@@ -31,6 +31,27 @@ def test_a_text_is_looked_at_as_it_will_be_saved(tmp_path: Path) -> None:
     assert [p.line for p in nowhere.problems] == [1]
 
 
+def test_a_variable_nobody_uses_is_told_at_its_line_and_a_place_nobody_fills(
+    tmp_path: Path,
+) -> None:
+    workspace = Workspace(tmp_path)
+    text = f"{TEXT}variables:\n  customer_name: Ann\n  fee: 12 USD\n"
+    seen = drafts.look(workspace, text)
+    assert seen.agent is not None
+    assert [(p.line, p.field) for p in seen.problems] == [(6, "variables.fee")]
+    assert seen.blank is None
+    with pytest.raises(InvalidAgentError, match="system prompt has no"):
+        agents.save(workspace, "a", text, based_on=None, message="")
+    used = drafts.look(workspace, text.replace("customer_name}}.", "customer_name}} of {{fee}}."))
+    assert not used.problems
+    hinted = drafts.look(workspace, TEXT + "variables: {}\n")
+    assert hinted.blank == "{{customer_name}}"
+    engines = ScriptedEngines()
+    text = text.replace("  fee: 12 USD\n", "")
+    list(drafts.answer(workspace, engines, text, [Message("user", "Hello")]))
+    assert engines.the.asked[0][0][0] == Message("system", "Greet Ann.")
+
+
 def test_every_setting_is_offered_and_a_beginning_can_be_saved(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     assert set(drafts.settings()) == set(Agent.model_fields)
@@ -65,6 +86,7 @@ def test_tokens_of_prompt_and_examples_are_counted(tmp_path: Path) -> None:
 
     assert count() == 0
     assert count(system_prompt="Be short.") == 3
+    assert count(system_prompt="{{how}}", variables={"how": "Be short."}) == 3
     shown = [[{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]]
     assert count(shown=shown) > 2
     assert count(system_prompt="Be short.", shown=shown) == 3 + count(shown=shown)

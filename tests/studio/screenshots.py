@@ -113,6 +113,13 @@ def _rows(page: Page, folder: Path) -> None:
     page.get_by_role("gridcell").first.wait_for(timeout=SLOW_MS)
 
 
+def _versions(page: Page, folder: Path) -> None:
+    page.get_by_role("tab", name="Versions").click()
+    page.get_by_role("button", name="Compare them").click()
+    page.get_by_role("region", name="Differences").wait_for()
+    page.evaluate("scrollTo(0, 0)")
+
+
 _READY: dict[str, Callable[[Page, Path], None]] = {
     "/agent": _edited,
     "/playground": _ask,
@@ -120,6 +127,7 @@ _READY: dict[str, Callable[[Page, Path], None]] = {
     "/data": _rows,
     "/settings": _edited,
     "/training": _began,
+    "/models": _versions,
 }
 
 

@@ -43,6 +43,14 @@ READING = {
     "assay.studio.pages.settings.newest",
     "assay.studio.pages.settings.look",
     "assay.studio.pages.settings.models",
+    "assay.studio.upkeep.settings",
+    "assay.studio.pages.models.listed",
+    "assay.studio.pages.models.describe",
+    "assay.studio.model_versions.listed",
+    "assay.studio.model_versions.facts",
+    "assay.studio.model_versions.differ",
+    "assay.studio.model_versions.saw",
+    "assay.studio.exporting.listed",
 }
 """Actions that change nothing, so that a viewer may take them."""
 

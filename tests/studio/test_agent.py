@@ -63,6 +63,39 @@ def test_form_and_text_are_one(browser: Browser, up: Studio, name: str) -> None:
     assert (saved.version.author, saved.version.message) == ("user:editor", "kinder")
 
 
+def test_variables_are_a_table_beside_the_prompt(browser: Browser, up: Studio, name: str) -> None:
+    with visiting(browser, up, "editor") as visitor:
+        page = _open(visitor, name)
+        page.get_by_label("System prompt").fill("You are {{who}}.")
+        expect(page.get_by_text("{{who}} is sent as it stands")).to_be_visible()
+        page.get_by_role("button", name="Add a variable").click()
+        page.get_by_label("Name of variable 1").fill("1st")
+        expect(page.get_by_text("'1st' can be no name")).to_be_visible()
+        page.get_by_label("Name of variable 1").fill("whom")
+        wrong = page.get_by_role("button", name="variables.whom: the system prompt has no {{whom}}")
+        expect(wrong).to_be_visible()
+        expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
+        page.get_by_label("Name of variable 1").fill("who")
+        page.get_by_label("Value of variable 1").fill("Ann")
+        expect(page.locator(".cm-content")).to_contain_text("who: 'Ann'")
+        expect(page.get_by_text("is sent as it stands")).to_have_count(0)
+        expect(wrong).to_have_count(0)
+        visitor.axe()
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.set_viewport_size({"width": 1320, "height": 900})
+        _save(page, "by name")
+        expect(page.get_by_text(f"{name}@2, by editor")).to_be_visible()
+        page.get_by_role("button", name="Add an example").click()
+        expect(page.locator(".cm-content")).to_contain_text("role: assistant")
+        page.get_by_role("button", name="Remove example 1").click()
+        expect(page.locator(".cm-content")).not_to_contain_text("role: assistant")
+        page.get_by_role("button", name="Remove variable 1").click()
+        expect(page.locator(".cm-content")).not_to_contain_text("who: 'Ann'")
+    saved = agents.read(Workspace(up.folder), name).agent
+    assert (saved.prompt, saved.variables) == ("You are Ann.", {"who": "Ann"})
+
+
 def test_a_route_is_changed_without_its_text(browser: Browser, up: Studio, name: str) -> None:
     store = Workspace(up.folder).store
     first, second = (

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, expect
 
 from assay.project import documents
 from assay.project.workspace import Workspace
+from assay.store.audit import entries
 from tests.knowledge.files import pdf
 from tests.studio.browsing import Studio
 from tests.studio.visiting import visiting
@@ -62,9 +63,43 @@ def test_twenty_documents_come_in_are_found_and_go(
     assert not (kept.parent / "broken.pdf").exists()
 
 
+def test_it_is_checked_and_its_passages_are_made_anew(browser: Browser, up: Studio) -> None:
+    workspace = Workspace(up.folder)
+    file = up.folder / "knowledge" / "documents" / "mast.pdf"
+    file.write_bytes(pdf("The mast is gone."))
+    before = documents.base(workspace, "documents").snapshot
+    with visiting(browser, up, "editor") as visitor:
+        page = visitor.open("/knowledge")
+        page.get_by_role("button", name="Check it").click()
+        expect(page.get_by_text("The index is whole.")).to_be_visible()
+        expect(page.get_by_text("mast.pdf has changed on disk")).to_be_visible()
+        page.get_by_role("button", name="Make all passages anew").click()
+        page.get_by_label("Longest passage, in tokens").fill("60")
+        visitor.axe("color-contrast")  # of what lies behind the dialog
+        page.get_by_role("button", name="Make them anew").click()
+        expect(page.get_by_text("passages were made anew.")).to_be_visible(timeout=120_000)
+        expect(page.get_by_role("button", name="Check it")).to_be_enabled()
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.set_viewport_size({"width": 1320, "height": 900})
+        page.get_by_role("button", name="Make all passages anew").click()
+        page.get_by_label("Embedder").fill("no-such-model")
+        page.get_by_role("button", name="Make them anew").click()
+        expect(page.get_by_text("no-such-model")).to_be_visible()
+        expect(page.get_by_role("button", name="Check it")).to_be_enabled()
+    after = documents.base(workspace, "documents")
+    assert after.settings.chunk_tokens == 60
+    assert after.snapshot != before
+    [entry] = [
+        e for e in entries(workspace.store, workspace.name) if e.action == "knowledge.rebuild"
+    ]
+    assert entry.who == "user:editor"
+
+
 def test_a_viewer_searches_and_brings_nothing(browser: Browser, up: Studio) -> None:
     with visiting(browser, up, "viewer") as visitor:
         page = visitor.open("/knowledge")
         expect(page.get_by_label("Search for")).to_be_visible()
         expect(page.locator("input[type=file]")).to_have_count(0)
         expect(page.get_by_role("button", name="Remove mast.pdf")).to_have_count(0)
+        expect(page.get_by_role("button", name="Check it")).to_have_count(0)

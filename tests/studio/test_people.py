@@ -51,6 +51,31 @@ def test_an_api_key_is_shown_once(browser: Browser, up: Studio) -> None:
     assert all(key.project == owner for key in access.list_keys(store))
 
 
+def test_a_key_for_some_documents_is_made_and_renamed(browser: Browser, up: Studio) -> None:
+    store = Workspace(up.folder).store
+    with visiting(browser, up, "admin") as visitor:
+        page = visitor.open("/people")
+        page.get_by_label("What is the key for?").fill("the desk")
+        page.get_by_label("Only documents with the labels").fill("public, desk")
+        page.get_by_role("checkbox", name="files").click()
+        page.get_by_role("button", name="Make a key").click()
+        refused = "a key with the scope 'files' sees more than documents with some labels"
+        expect(page.get_by_text(refused)).to_be_visible()
+        page.get_by_role("button", name="Close").click()
+        page.get_by_role("checkbox", name="files").click()
+        page.get_by_role("button", name="Make a key").click()
+        secret = page.get_by_role("region", name="The new key").inner_text().strip()
+        expect(page.get_by_text("only desk, public")).to_be_visible()
+        page.get_by_role("button", name="Rename the desk").click()
+        page.get_by_label("New name of the key").fill("the front desk")
+        visitor.axe("color-contrast")  # of what lies behind the dialog
+        page.get_by_role("button", name="Keep", exact=True).click()
+        expect(page.get_by_role("cell", name="the front desk", exact=True)).to_be_visible()
+    found = access.find_key(store, secret)
+    assert found is not None
+    assert (found.name, found.labels) == ("the front desk", ("desk", "public"))
+
+
 def test_a_providers_key_goes_in_and_never_out(
     browser: Browser, up: Studio, tmp_path: Path
 ) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from assay.agent.route import Route
+from assay.agent.variables import checked_name, filled
 from assay.example import Example, Message
 
 _LATER: tuple[tuple[str, ...], ...] = (
@@ -76,6 +77,7 @@ class Agent(BaseModel):
         model: a model reference, `version:ID`, `remote:PROVIDER/MODEL`, `classical:BLOB`,
             `outside:BLOB`, or `routed`.
         route: which agent answers, of one that is `routed`.
+        variables: what `{{name}}` in the system prompt stands for.
         shown: conversations put before the input, each a list of messages in OpenAI's form.
         output_schema: JSON Schema of the answer; enforced where `constrained`.
         choices: the closed set of answers; enforced where `constrained`.
@@ -86,6 +88,7 @@ class Agent(BaseModel):
     kind: Literal["chat", "classical", "outside", "routed"] = "chat"
     model: str
     system_prompt: str = ""
+    variables: dict[Annotated[str, AfterValidator(checked_name)], str] = {}
     shown: tuple[tuple[dict[str, Any], ...], ...] = ()
     nearest: Nearest | None = None
     knowledge: Knowledge | None = None
@@ -110,6 +113,9 @@ class Agent(BaseModel):
         What came later is left out where it is not used: ids stay what they were.
         """
         content = self.model_dump(mode="json")
+        variables = content.pop("variables")
+        if variables:
+            content["variables"] = dict(sorted(variables.items()))
         for *outer, last in _LATER:
             holder = content
             for name in outer:
@@ -117,6 +123,11 @@ class Agent(BaseModel):
             if holder.get(last, 0) is None:
                 del holder[last]
         return json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+
+    @property
+    def prompt(self) -> str:
+        """The system prompt as it is sent: its variables filled in."""
+        return filled(self.system_prompt, self.variables)
 
     @property
     def id(self) -> str:

@@ -50,7 +50,7 @@ def _request(
     shown: tuple[tuple[Message, ...], ...],
     passages: Sequence[Passage],
 ) -> Request:
-    prompt = example.with_system(agent.system_prompt).prompt
+    prompt = example.with_system(agent.prompt).prompt
     system = tuple(m for m in prompt if m.role in ("system", "developer"))
     turns = tuple(m for m in prompt if m.role not in ("system", "developer"))
     messages = (*system, *(m for turn in shown for m in turn), *turns)

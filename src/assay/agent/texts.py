@@ -96,7 +96,7 @@ def value_of(setting: str, text: str) -> Any:
         UsageError: it is no YAML.
     """
     field = Agent.model_fields.get(setting)
-    if field is not None and field.annotation is str:
+    if (field is not None and field.annotation is str) or setting.startswith("variables."):
         return text
     tree, problems = tree_of(text, None)
     if problems:

@@ -309,7 +309,7 @@ def _read_off(
     requests: Sequence[Request],
 ) -> tuple[list[tuple[Taught, ...]], float]:
     """A local teacher's distributions over the rows that both spell alike."""
-    spelled = [sequences([e], engine.template, asked.agent.system_prompt) for e in learned]
+    spelled = [sequences([e], engine.template, asked.agent.prompt) for e in learned]
     alike = [
         place
         for place, (theirs, ours) in enumerate(zip(spelled, rows, strict=True))

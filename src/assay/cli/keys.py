@@ -1,4 +1,4 @@
-"""`assay keys`: create, list, revoke; budgets and usage."""
+"""`assay keys`: create, list, rename, revoke; budgets and usage."""
 
 from __future__ import annotations
 
@@ -73,6 +73,20 @@ def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
         as_json(rows)
     else:
         print_keys(rows)
+
+
+@app.command()
+def rename(
+    id: Annotated[str, typer.Argument(help="`key_...`, see `assay keys list`")],
+    name: Annotated[str, typer.Argument(help="what it is for")],
+    folder: Folder = Path("."),
+) -> None:
+    """Say anew what a key is for; its secret stays as it is."""
+    from assay.project.access import rename_key
+    from assay.project.workspace import Workspace
+
+    key = rename_key(Workspace(folder).store, id, name)
+    print(f"{key.id} is for {key.name}.")
 
 
 @app.command()

@@ -190,7 +190,7 @@ def compare(
 ) -> None:
     """Run every candidate on one locked holdout and say which is worth it."""
     from assay import project
-    from assay.agent.consent import ConsentError
+    from assay.cli.consent import asking
     from assay.compare.report.terminal import print_result
 
     outside: dict[str, Path] = {}
@@ -203,26 +203,18 @@ def compare(
     opened = project.open(folder)
     if not json:
         print_estimate(opened.estimate())
-    agreed = list(consent or ())
-    while True:
-        try:
-            comparison = opened.compare(
-                predictions=outside,
-                agents=agent or (),
-                reason=reason,
-                trust_code=trust_code,
-                redact=redact,
-                consent=agreed,
-                progress=terminal,
-            )
-            break
-        except ConsentError as error:
-            if not sys.stdin.isatty():
-                raise
-            print(f"assay: {error.what}", file=sys.stderr)
-            if not typer.confirm(f"May they go to {error.provider}?", default=False, err=True):
-                raise
-            agreed.append(error.provider)
+    comparison = asking(
+        lambda agreed: opened.compare(
+            predictions=outside,
+            agents=agent or (),
+            reason=reason,
+            trust_code=trust_code,
+            redact=redact,
+            consent=agreed,
+            progress=terminal,
+        ),
+        consent,
+    )
     if json:
         print(comparison.result.model_dump_json(indent=2))
         return

@@ -28,9 +28,9 @@ def pull(
 @app.command("list")
 def list_(json: AsJson = False) -> None:
     """The starter catalogue, and what of it is here."""
-    from assay.models.show import known
+    from assay.project.models import listed
 
-    rows = [asdict(row) for row in known()]
+    rows = [asdict(row) for row in listed()]
     if json:
         as_json(rows)
     else:

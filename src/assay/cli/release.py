@@ -23,6 +23,10 @@ Force = Annotated[
     str | None,
     typer.Option("--force", metavar="REASON", help="without a comparison; the reason is logged"),
 ]
+Consent = Annotated[
+    list[str] | None,
+    typer.Option(help="a provider that users' requests may be sent to; kept; repeatable"),
+]
 
 
 @app.command()
@@ -30,15 +34,21 @@ def promote(
     name: Name,
     agent: Annotated[str, typer.Argument(metavar="AGENT@VERSION", help="such as fine-tune@2")],
     force: Force = None,
+    consent: Consent = None,
     folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
     """Let an agent answer everything, if a stored comparison shows that it is no worse."""
     from assay import project
+    from assay.cli.consent import asking
     from assay.project import releases
 
-    done = releases.promote(
-        project.open_workspace(folder), name, agent, force=force, progress=Terminal()
+    workspace, terminal = project.open_workspace(folder), Terminal()
+    done = asking(
+        lambda agreed: releases.promote(
+            workspace, name, agent, force=force, consent=agreed, progress=terminal
+        ),
+        consent,
     )
     if json:
         as_json(done.to_dict())
@@ -55,20 +65,21 @@ def canary(
         typer.Argument(metavar="AGENT@VERSION", help="none: the canary that runs"),
     ] = None,
     force: Force = None,
+    consent: Consent = None,
     folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
     """Let an agent answer a share of the callers, each of whom keeps to one agent."""
     from assay import project
+    from assay.cli.consent import asking
     from assay.project import releases
 
-    done = releases.canary(
-        project.open_workspace(folder),
-        name,
-        _share(share),
-        agent,
-        force=force,
-        progress=Terminal(),
+    workspace, terminal, part = project.open_workspace(folder), Terminal(), _share(share)
+    done = asking(
+        lambda agreed: releases.canary(
+            workspace, name, part, agent, force=force, consent=agreed, progress=terminal
+        ),
+        consent,
     )
     if json:
         as_json(done.to_dict())

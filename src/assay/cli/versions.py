@@ -55,39 +55,10 @@ def show(id: Id, folder: Folder = Path("."), json: AsJson = False) -> None:
     if json:
         as_json(found)
         return
-    record = found["record"]
-    facts = {
-        "version": found["id"],
-        "folder": found["folder"],
-        "saved": found["saved_at"],
-        "holds": "all weights" if found["whole"] else "an adapter",
-        "bytes": found["bytes"],
-        "agents": ", ".join(found["agents"]) or None,
-        "base": record["base"],
-        "base weights": record["base_sha256"],
-        **{f"data, {part}": _rows(hash, found["rows"], part) for part, hash in _items(record)},
-        "split (holdout)": record["split"],
-        "seed": record["seed"],
-        "code": f"assay {record['code']}",
-        "template": record["template_sha256"],
-        "parent": record["parent"],
-        **{name.replace("_", " "): value for name, value in record["metrics"].items()},
-        **{f"settings.{name}": value for name, value in record["settings"].items()},
-    }
-    for name, value in facts.items():
+    for name, value in versions.facts(found).items():
         console.print(
             f"{name:18} {'unknown' if value is None else value}", soft_wrap=True, markup=False
         )
-
-
-def _items(record: dict[str, Any]) -> list[tuple[str, str]]:
-    return sorted(record["data"].items())
-
-
-def _rows(hash: str, rows: dict[str, int | None], part: str) -> str:
-    if part not in rows:  # a teacher's distributions
-        return hash
-    return f"{hash} ({'rows not kept' if rows[part] is None else f'{rows[part]} rows'})"
 
 
 @app.command()

@@ -43,7 +43,9 @@ class Provider(Strict):
     headers: dict[str, str] = Field(
         default_factory=dict, description="sent along; ${NAME} stands for an environment variable"
     )
-    consent: bool = Field(False, description="true: this project's rows may be sent there")
+    consent: bool = Field(
+        False, description="true: this project's rows, and what users ask of it, may be sent there"
+    )
     private_network: bool | list[str] = Field(
         False,
         description="networks inside that are allowed (10.2.0.0/16), over plain http too; true: "

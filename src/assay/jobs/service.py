@@ -23,9 +23,10 @@ from types import FrameType
 
 import psutil
 
-from assay.jobs import fine_tuning, indexing, queue
+from assay.jobs import fine_tuning, indexing, pulling, queue
 from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.indexing import INDEX
+from assay.jobs.pulling import PULL
 from assay.jobs.worker import Finished, Handler, HandOn, Work, Worker
 from assay.release import traces
 from assay.store import stored_files, uploads
@@ -38,8 +39,9 @@ STOP_SECONDS = 20.0
 """A worker that has not put its job back by then is killed; the job is put back all the same."""
 TIDY_SECONDS = 600.0
 _CLOCK_SECONDS = 5.0  # a process's start is told by a clock that may be set
-QUICK = (CHECK, INDEX)
-"""Kinds of jobs that take seconds; a process of its own does them beside long ones."""
+QUICK = (CHECK, INDEX, PULL)
+"""Kinds of jobs that take seconds, or wait for others; a process of its own does them beside long
+ones."""
 
 log = logging.getLogger("assay.worker")
 
@@ -105,7 +107,12 @@ def _train(work: Work) -> Finished:
     return tuning_work.train(work)
 
 
-_HANDLERS: dict[str, Handler] = {CHECK: _check, TRAIN: _train, INDEX: indexing.index}
+_HANDLERS: dict[str, Handler] = {
+    CHECK: _check,
+    TRAIN: _train,
+    INDEX: indexing.index,
+    PULL: pulling.pull,
+}
 KINDS = tuple(_HANDLERS)
 """Of jobs that a worker can do."""
 

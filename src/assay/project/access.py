@@ -144,6 +144,32 @@ def revoke_key(store: Store, id: str, who: str | None = None, project: str | Non
     return revoked
 
 
+def rename_key(
+    store: Store, id: str, name: str, who: str | None = None, project: str | None = None
+) -> ApiKey:
+    """Say anew what a key is for; what it may, and its secret, stay as they are.
+
+    Args:
+        project: whose key it must be; None: anybody's.
+
+    Raises:
+        UsageError: the name says nothing.
+        NotFoundError: there is no such key.
+    """
+    name = name.strip()
+    if not name:
+        raise UsageError("a key needs a name.", fix="Say what it is for.")
+    with store.session() as session:
+        row = session.get(ApiKeyRow, id)
+        if row is None or project not in (None, row.project):
+            raise NotFoundError(f"there is no key {id!r}.", fix="`assay keys list` names them.")
+        before, row.name = row.name, name
+        renamed = _key(row)
+    details = {"before": before, "after": name}
+    audit(store, renamed.project, who or local_user(), "key.rename", id, details)
+    return renamed
+
+
 def local_user() -> str:
     """Who works on the command line, for the audit log."""
     return f"cli:{user()}"

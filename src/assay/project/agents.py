@@ -19,6 +19,7 @@ from assay.agent.edits import Draft, StaleEditError
 from assay.agent.providers import provider_of
 from assay.agent.routing import leaves
 from assay.agent.texts import InvalidAgentError, Problem
+from assay.agent.variables import unused
 from assay.agent.versions import AgentVersion
 from assay.agent.versions import history as versions_of
 from assay.config import REMOTE
@@ -51,11 +52,15 @@ def check(workspace: Workspace, text: str) -> list[Problem]:
     agent, problems = texts.parsed(text)
     if agent is None:
         return problems
-    return [
+    problems = [
         texts.problem_at(text, field, _sentence(error))
         for field, look in _looks(workspace, agent)
         if (error := _failure(look)) is not None
     ]
+    for name in unused(agent.system_prompt, agent.variables):
+        message = f"the system prompt has no {{{{{name}}}}}: write it there, or remove this."
+        problems.append(texts.problem_at(text, f"variables.{name}", message))
+    return problems
 
 
 def save(

@@ -12,15 +12,18 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from assay.errors import UsageError
 from assay.knowledge import records
 from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.check import Check
 from assay.knowledge.intake import Added
 from assay.knowledge.parse import kind_of
+from assay.knowledge.records import Build
 from assay.knowledge.search import Mode, Passage
+from assay.knowledge.settings import Settings
 from assay.knowledge.sources import Source
 from assay.progress import SILENT, Progress
 from assay.project import removal
@@ -116,6 +119,50 @@ def remove(workspace: Workspace, name: str, document: str) -> None:
         if file.resolve().parent == folder:
             file.unlink(missing_ok=True)
     audit(workspace.store, workspace.name, workspace.who, "knowledge.remove", name)
+
+
+def check(workspace: Workspace, name: str, progress: Progress = SILENT) -> Check:
+    """Compare a knowledge base with its files, and read its whole index.
+
+    Raises:
+        NotFoundError: there is no such knowledge base.
+    """
+    return base(workspace, name).check(progress)
+
+
+def rebuild(
+    workspace: Workspace,
+    name: str,
+    *,
+    embedder: str | None = None,
+    chunk_tokens: int | None = None,
+    language: str | None = None,
+    progress: Progress = SILENT,
+) -> Build:
+    """Make all passages anew, with other settings where they are given.
+
+    Raises:
+        NotFoundError: there is no such knowledge base.
+        AssayError: as `KnowledgeBase.rebuild`.
+    """
+    of = base(workspace, name)
+    settings = changed(of.settings, embedder, chunk_tokens, language)
+    made = of.rebuild(settings, progress)
+    audit(
+        workspace.store, workspace.name, workspace.who, "knowledge.rebuild", name, asdict(settings)
+    )
+    return made
+
+
+def changed(
+    settings: Settings, embedder: str | None, chunk_tokens: int | None, language: str | None
+) -> Settings:
+    """Settings with those that are given in the place of what was."""
+    return Settings(
+        embedder=settings.embedder if embedder is None else embedder,
+        chunk_tokens=settings.chunk_tokens if chunk_tokens is None else chunk_tokens,
+        language=settings.language if language is None else language,
+    )
 
 
 def look(workspace: Workspace, name: str, document: str) -> Inside:

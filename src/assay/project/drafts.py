@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from assay.agent.agent import Agent
 from assay.agent.texts import InvalidAgentError, Problem, as_yaml, edited, parsed
+from assay.agent.variables import undeclared
 from assay.config import REMOTE
 from assay.data.contents import placeholder
 from assay.errors import AssayError
@@ -38,6 +39,7 @@ _LOADING = Lock()
 _SETTINGS = {
     "model": "Which model answers.",
     "system_prompt": "What the model is told before every conversation.",
+    "variables": "What {{name}} in the system prompt stands for: a value to each name.",
     "shown": "Conversations put before every input: lists of messages with role and content.",
     "nearest": "Examples most like the input, out of a pool: k, pool, embedder.",
     "knowledge": "Documents whose passages are put before the input: name, k, characters.",
@@ -59,7 +61,8 @@ class Look:
     Attributes:
         agent: None where the text is no agent at all.
         problems: what keeps it from being saved; empty: nothing does.
-        blank: a place in the prompt that looks as if something was to be filled in.
+        blank: a place in the prompt that looks as if something was to be filled in, and is sent
+            as it stands.
     """
 
     agent: Agent | None
@@ -75,7 +78,7 @@ def look(workspace: Workspace, text: str) -> Look:
     return Look(
         agent,
         tuple(check(workspace, text)),
-        placeholder(agent.system_prompt),
+        next(iter(undeclared(agent.system_prompt, agent.variables)), placeholder(agent.prompt)),
     )
 
 
@@ -124,7 +127,7 @@ def tokens(workspace: Workspace, agent: Agent) -> int | None:
     """
     if agent.kind != "chat" or agent.model.startswith(REMOTE):
         return None
-    turns = [Message("system", agent.system_prompt)] if agent.system_prompt else []
+    turns = [Message("system", agent.prompt)] if agent.prompt else []
     turns += [Message.from_dict(turn) for shown in agent.shown for turn in shown]
     try:
         model = agent.model
@@ -137,7 +140,7 @@ def tokens(workspace: Workspace, agent: Agent) -> int | None:
             template = _template(model)
         # Around them stands what any request has. Some templates have a system prompt of their
         # own, which one that is given takes the place of.
-        around = [Message("system", "")] if agent.system_prompt else []
+        around = [Message("system", "")] if agent.prompt else []
         asked = Message("user", "")
         return len(template.prompt([*turns, asked])) - len(template.prompt([*around, asked]))
     except (AssayError, OSError):

@@ -14,6 +14,7 @@ from assay.jobs import queue, service
 from assay.jobs.queue import Job, JobEvent
 from assay.jobs.worker import Handler, Work
 from assay.project import training_jobs
+from assay.project.export import EXPORT, exporting
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 
@@ -68,7 +69,11 @@ def handlers(workspace: Workspace) -> dict[str, Handler]:
         )
         return {"comparison": done.result.comparison, "outcome": done.verdict.outcome}
 
-    return {COMPARE: comparing, **training_jobs.handlers(workspace)}
+    return {
+        COMPARE: comparing,
+        EXPORT: exporting(workspace),
+        **training_jobs.handlers(workspace),
+    }
 
 
 def listed(workspace: Workspace, *kinds: str) -> list[Job]:

@@ -11,8 +11,8 @@ from assay.knowledge import records
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.intake import Added
 from assay.knowledge.records import Build
-from assay.knowledge.settings import Settings
 from assay.progress import Progress
+from assay.project import documents
 from assay.project.workspace import Workspace, open_workspace
 
 
@@ -22,7 +22,7 @@ def knowledge(folder: str | Path, name: str) -> KnowledgeBase:
     Raises:
         UsageError: the folder has none.
     """
-    return _base(open_workspace(folder), name)
+    return documents.base(open_workspace(folder), name)
 
 
 def knowledge_bases(folder: str | Path) -> list[KnowledgeBase]:
@@ -32,7 +32,9 @@ def knowledge_bases(folder: str | Path) -> list[KnowledgeBase]:
         UsageError: the folder has no state.
     """
     workspace = open_workspace(folder)
-    return [_base(workspace, name) for name in records.names(workspace.store, workspace.name)]
+    return [
+        documents.base(workspace, name) for name in records.names(workspace.store, workspace.name)
+    ]
 
 
 def add(
@@ -54,9 +56,9 @@ def add(
     Raises:
         StateError: other settings than those of what is there.
     """
-    base = _base(Workspace(Path(folder)), name)
+    base = documents.base(Workspace(Path(folder)), name)
     base.create()
-    settings = _changed(base.settings, embedder, chunk_tokens, language)
+    settings = documents.changed(base.settings, embedder, chunk_tokens, language)
     return base.add(paths, labels=labels, settings=settings, progress=progress)
 
 
@@ -70,8 +72,14 @@ def rebuild(
     progress: Progress,
 ) -> Build:
     """Make all passages anew, with other settings where they are given."""
-    base = knowledge(folder, name)
-    return base.rebuild(_changed(base.settings, embedder, chunk_tokens, language), progress)
+    return documents.rebuild(
+        open_workspace(folder),
+        name,
+        embedder=embedder,
+        chunk_tokens=chunk_tokens,
+        language=language,
+        progress=progress,
+    )
 
 
 def read_queries(file: Path) -> list[str]:
@@ -101,17 +109,3 @@ def read_queries(file: Path) -> list[str]:
             )
         found.append(query)
     return found
-
-
-def _base(workspace: Workspace, name: str) -> KnowledgeBase:
-    return KnowledgeBase(workspace.store, workspace.name, name, embedders=workspace.embedder)
-
-
-def _changed(
-    settings: Settings, embedder: str | None, chunk_tokens: int | None, language: str | None
-) -> Settings:
-    return Settings(
-        embedder=settings.embedder if embedder is None else embedder,
-        chunk_tokens=settings.chunk_tokens if chunk_tokens is None else chunk_tokens,
-        language=settings.language if language is None else language,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from assay.example import Example, Message
 from assay.generate.local import LocalEngine
 from assay.generate.serving import ServingEngines
 from assay.progress import SILENT, Progress
+from assay.project.requests_leaving import agree_first, note
 from assay.project.workspace import Workspace
 from assay.release import examples, labels, policies, releases, traces, watch
 from assay.release.releases import Parity, Release
@@ -47,6 +49,7 @@ def promote(
     label: str,
     *,
     force: str | None = None,
+    consent: Sequence[str] = (),
     by: By | None = None,
     engines: ServingEngines | None = None,
     progress: Progress = SILENT,
@@ -54,12 +57,14 @@ def promote(
     """Point a release at an agent, see `assay.release.releases.promote` and `_gate`.
 
     Args:
+        consent: providers that users' requests may be sent to, from now on.
         by: None: the folder's own project, at the command line.
         engines: that serve, for the gate; None: such as would serve this folder.
     """
     by = _by(workspace, by)
     _check_owner(workspace, by, label)
-    return releases.promote(
+    going = agree_first(workspace, name, label, consent, by.who)
+    done = releases.promote(
         workspace.store,
         by.project,
         name,
@@ -68,6 +73,8 @@ def promote(
         force=force,
         parity=_gate(workspace, engines, progress),
     )
+    note(workspace, name, done.label, going, by.who)
+    return done
 
 
 def canary(
@@ -77,15 +84,18 @@ def canary(
     label: str | None = None,
     *,
     force: str | None = None,
+    consent: Sequence[str] = (),
     by: By | None = None,
     engines: ServingEngines | None = None,
     progress: Progress = SILENT,
 ) -> Release:
     """Give an agent a share of a release's keys, see `promote` and `releases.canary`."""
     by = _by(workspace, by)
+    going: list[str] = []
     if label is not None:
         _check_owner(workspace, by, label)
-    return releases.canary(
+        going = agree_first(workspace, name, label, consent, by.who)
+    done = releases.canary(
         workspace.store,
         by.project,
         name,
@@ -95,6 +105,8 @@ def canary(
         force=force,
         parity=_gate(workspace, engines, progress),
     )
+    note(workspace, name, label or done.label, going, by.who)
+    return done
 
 
 def _check_owner(workspace: Workspace, by: By, label: str) -> None:

@@ -55,6 +55,38 @@ def version(store: Store, id: str) -> dict[str, Any]:
     }
 
 
+def facts(found: dict[str, Any]) -> dict[str, Any]:
+    """What `version` has found, a line each, in the order and the words for people."""
+    record = found["record"]
+    return {
+        "version": found["id"],
+        "folder": found["folder"],
+        "saved": found["saved_at"],
+        "holds": "all weights" if found["whole"] else "an adapter",
+        "bytes": found["bytes"],
+        "agents": ", ".join(found["agents"]) or None,
+        "base": record["base"],
+        "base weights": record["base_sha256"],
+        **{
+            f"data, {part}": _rows_named(hash, found["rows"], part)
+            for part, hash in sorted(record["data"].items())
+        },
+        "split (holdout)": record["split"],
+        "seed": record["seed"],
+        "code": f"assay {record['code']}",
+        "template": record["template_sha256"],
+        "parent": record["parent"],
+        **{name.replace("_", " "): value for name, value in record["metrics"].items()},
+        **{f"settings.{name}": value for name, value in record["settings"].items()},
+    }
+
+
+def _rows_named(hash: str, rows: dict[str, int | None], part: str) -> str:
+    if part not in rows:  # a teacher's distributions
+        return hash
+    return f"{hash} ({'rows not kept' if rows[part] is None else f'{rows[part]} rows'})"
+
+
 def diff(store: Store, one: str, other: str) -> dict[str, Any]:
     """What two records say differently, and which rows only one of the versions saw.
 

@@ -93,7 +93,7 @@ def openclaw(
             }
         },
     }
-    prompt = agent.system_prompt.strip()
+    prompt = agent.prompt.strip()
     files = {PROMPT_FILE: f"{prompt}\n" if prompt else ""}
     return OpenClaw(config, files, tuple(_warnings(agent, files, context)))
 

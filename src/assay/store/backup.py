@@ -6,7 +6,8 @@
 The database is copied by SQLite's online backup, first of all: what its rows point at (blobs,
 versions, results) was written before them and never changes, so it is there when it is read
 later. Files that are replaced are replaced whole, so each is read as it was or as it is. Left out
-are caches and the work of unfinished trainings, which begin again after a restore.
+are caches, exports (a version is exported again) and the work of unfinished trainings, which begin
+again after a restore.
 
 The archive is a plain tar whose last member, `manifest.json`, names every other with its size and
 sha256. What came from elsewhere is somebody else's file: nothing of it is unpacked by its own
@@ -35,7 +36,7 @@ from assay.store.store import Store
 
 MANIFEST = "manifest.json"
 DATABASE = "assay.db"
-LEFT_OUT = frozenset({"cache", "work"})
+LEFT_OUT = frozenset({"cache", "exports", "work"})
 FORMAT = 1
 MOST_FILES = 2_000_000
 MOST_MANIFEST = 512 * 2**20

@@ -18,6 +18,7 @@ from assay.studio.controls import TYPING, Control, Controls, Put
 from assay.studio.frame import telling
 from assay.studio.parts import button, field, heading, named, row, text
 from assay.studio.route_form import RouteForm
+from assay.studio.variables_form import VariablesForm
 
 FORMS = {"text": "Any text", "choices": "One of a few answers", "schema": "A JSON record"}
 FIRST_SCHEMA = {
@@ -36,7 +37,7 @@ NUMBERS = (
 _HERE = {
     *("kind", "model", "system_prompt", "shown", "nearest", "knowledge"),
     *("output_schema", "choices"),
-    *("route", "constrained", "max_new_tokens", "temperature", "seed"),
+    *("variables", "route", "constrained", "max_new_tokens", "temperature", "seed"),
 }
 """Settings that the form shows; others are named, and changed in the text."""
 
@@ -73,6 +74,7 @@ class Form(Controls[Agent]):
             self._show_turns()
         self._show_output(agent)
         self._route.show(agent.route)
+        self._variables.show(agent.variables)
         self._blocks(agent)
 
     def tell_tokens(self, tokens: int | None) -> None:
@@ -81,9 +83,7 @@ class Form(Controls[Agent]):
 
     def tell_blank(self, blank: str | None) -> None:
         """Under the prompt: what was left in it."""
-        self._blank.text = (
-            f"{blank} is sent as it stands: nothing fills it in." if blank is not None else ""
-        )
+        self._blank.text = f"{blank} is sent as it stands: no variable fills it." if blank else ""
 
     def _freeze(self, frozen: bool) -> None:
         self._fields.classes(add="frozen") if frozen else self._fields.classes(remove="frozen")
@@ -123,6 +123,7 @@ class Form(Controls[Agent]):
             with row():
                 self._tokens = text("", "hint", "span").props("role=status")
                 self._blank = text("", "hint warn", "span")
+        self._variables = VariablesForm(self._put, open=self._open)
 
     def _build_turns(self) -> None:
         with ui.element("div").classes("stack"):
@@ -198,6 +199,7 @@ class Form(Controls[Agent]):
         super().told(agent)
         self._show_output(agent)
         self._route.told(agent.route)
+        self._variables.told(agent.variables)
 
     def _offer(self, control: Control[Agent], value: Any) -> None:
         if control.made is self._model and value not in self._models:
@@ -309,8 +311,8 @@ class Form(Controls[Agent]):
 
     async def _drop_turn(self, number: int) -> None:
         del self._turns[number]
-        self._show_turns()
         await self._put_turns()
+        self._show_turns()  # last: the button that was clicked goes with it
 
     async def _put_turns(self) -> None:
         with telling():

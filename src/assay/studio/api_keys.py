@@ -11,7 +11,7 @@ from assay.compare.report import wording
 from assay.project import access, spending
 from assay.project.access import ApiKey
 from assay.project.spending import Budget
-from assay.studio.asking import sure
+from assay.studio.asking import put_away, sure
 from assay.studio.frame import say, telling
 from assay.studio.parts import (
     badge,
@@ -54,14 +54,33 @@ def listed(visit: Visit) -> tuple[list[ApiKey], dict[str, Budget], list[dict[str
 
 
 @action("admin")
-def create(visit: Visit, name: str, scopes: Sequence[str], budget: float | None) -> str:
-    """Make a key; its secret, which cannot be had again."""
+def create(
+    visit: Visit,
+    name: str,
+    scopes: Sequence[str],
+    budget: float | None,
+    labels: Sequence[str],
+) -> str:
+    """Make a key; its secret, which cannot be had again.
+
+    Args:
+        labels: it sees only documents with one of these; none: all of the project's.
+    """
     workspace = visit.workspace
     spending.check_budget(budget)
-    key, secret = access.create_key(workspace.store, workspace.name, name, scopes, workspace.who)
+    key, secret = access.create_key(
+        workspace.store, workspace.name, name, scopes, workspace.who, labels=labels or None
+    )
     if budget is not None:
         spending.set_budget(workspace.store, key.id, budget, workspace.who)
     return secret
+
+
+@action("admin")
+def rename(visit: Visit, id: str, name: str) -> ApiKey:
+    """Say anew what a key is for."""
+    workspace = visit.workspace
+    return access.rename_key(workspace.store, id, name, workspace.who, workspace.name)
 
 
 @action("admin")
@@ -104,6 +123,12 @@ def _make(visit: Visit, refresh: Callable[[], Awaitable[None]]) -> None:
             with field("Budget in USD", "What it may spend at providers in all. Empty: no limit."):
                 budget = ui.number(min=0, step=1)
                 named(budget, "Budget in USD")
+        with field(
+            "Only documents with the labels",
+            "With commas between them. Empty: all. Such a key may do chat and knowledge alone.",
+        ):
+            labels = ui.input()
+            named(labels, "Only documents with the labels")
         text("What may it do?", "field-label", "div")
         with ui.element("div").classes("ways"):
             boxes = {}
@@ -117,12 +142,13 @@ def _make(visit: Visit, refresh: Callable[[], Awaitable[None]]) -> None:
             with telling():
                 scopes = [scope for scope, box in boxes.items() if box.value]
                 called = (name.value or "").strip() or "from the studio"
-                secret = await visit.do(create, called, scopes, budget.value)
+                only = [one.strip() for one in (labels.value or "").split(",") if one.strip()]
+                secret = await visit.do(create, called, scopes, budget.value, only)
                 made.clear()
                 with made:
                     text("Copy it now: it is shown this once and kept nowhere.", "strong")
                     code(secret, "The new key")
-                name.value, budget.value = "", None
+                name.value, budget.value, labels.value = "", None, ""
                 await refresh()
 
         with row():
@@ -148,6 +174,8 @@ def _table(
                     with ui.element("td"), row("badges"):
                         for scope in key.scopes:
                             badge(scope)
+                        if key.labels:
+                            text(f"only {', '.join(key.labels)}", "soft note", "span")
                     text(moment(key.created), tag="td")
                     spent = _spent(budgets.get(key.id)) if key.revoked is None else ""
                     text(spent, "number", "td")
@@ -177,6 +205,22 @@ def _acts(
                 await visit.do(set_budget, key.id, usd)
                 await refresh()
 
+    async def call() -> None:
+        with ui.dialog(value=True) as dialog, ui.card().classes("studio"):
+            heading("What is it for?", "The key itself stays as it is.")
+            with field("Name"):
+                called = ui.input(value=key.name)
+                named(called, "New name of the key")
+            with row():
+                button("Keep", lambda: dialog.submit(called.value), kind="primary")
+                button("Cancel", lambda: dialog.submit(None))
+        wanted = await dialog
+        put_away(dialog)
+        if wanted is not None:
+            with telling():
+                await visit.do(rename, key.id, wanted)
+                await refresh()
+
     async def end() -> None:
         if await sure(f"Revoke {key.name}?", "Who uses it is refused from now on.", "Revoke"):
             with telling():
@@ -184,6 +228,8 @@ def _acts(
                 say(f"{key.name} is revoked.")
                 await refresh()
 
+    other = button("Rename", call, kind="link")
+    other.props(f'aria-label="Rename {key.name}"')
     limit = button("Budget", change, kind="link")
     limit.props(f'aria-label="Budget of {key.name}"')
     button("Revoke", end, kind="link danger").props(f'aria-label="Revoke {key.name}"')

@@ -212,6 +212,14 @@ def moment(at: datetime) -> str:
     return f"{at:%-d %b %Y, %H:%M} UTC"
 
 
+def size(bytes: int) -> str:
+    """Of files or memory, for a person."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if bytes >= factor:
+            return f"{bytes / factor:.1f} {unit}"
+    return f"{bytes / 1e3:.0f} kB"
+
+
 def somebody(who: str) -> str:
     """Who did something, as the store names them (`user:ann`, `cli:ann`), for a person."""
     kind, _, name = who.partition(":")

@@ -6,12 +6,21 @@ from collections.abc import Awaitable, Callable
 
 from nicegui import ui
 
+from assay.agent.consent import ConsentError
+from assay.errors import UsageError
 from assay.project import releases
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release
+from assay.studio.asking import sure
 from assay.studio.frame import say, telling
 from assay.studio.parts import button, field, named, row, text
 from assay.studio.visit import Visit, action
+
+
+@action("admin")
+def allow(visit: Visit, provider: str) -> None:
+    """What users ask, and the project's rows, may go to a provider."""
+    visit.workspace.providers.by(visit.workspace.who).agree(provider)
 
 
 @action("editor")
@@ -24,6 +33,27 @@ def promote(visit: Visit, name: str, label: str, force: str | None) -> Release:
 def canary(visit: Visit, name: str, share: float, label: str | None, force: str | None) -> Release:
     """Give an agent a share of a release's callers."""
     return releases.canary(visit.workspace, name, share, label, force=force)
+
+
+async def agreed_first(visit: Visit, act: Callable[[], Awaitable[Release]]) -> Release | None:
+    """Do it; where requests would leave this machine, ask first. None: the answer was no.
+
+    Raises:
+        ConsentError: nobody has agreed, and an admin must.
+    """
+    while True:
+        try:
+            return await act()
+        except ConsentError as error:
+            if not visit.may("admin"):
+                raise UsageError(
+                    error.what,
+                    fix="An admin can allow it: Keys and people, Providers, Allow rows.",
+                ) from None
+            why = f"{error.what} Who runs it can read that, and this project's rows."
+            if not await sure(f"May requests go to {error.provider}?", why, "They may"):
+                return None
+            await visit.do(allow, error.provider)
 
 
 def promotion(
@@ -59,10 +89,14 @@ def promotion(
             with telling():
                 force = (reason.value or "").strip() or None
                 try:
-                    release = await visit.do(promote, asked.value.strip(), label, force)
+                    release = await agreed_first(
+                        visit, lambda: visit.do(promote, asked.value.strip(), label, force)
+                    )
                 except UnprovenError as error:
                     refused.text = error.what
                     why.set_visibility(True)
+                    return
+                if release is None:
                     return
                 say(f"{release.name} is answered by {release.label} now.")
                 again = done(release)

@@ -121,7 +121,8 @@ def _acts(visit: Visit, name: str, line: dict[str, Any], refresh: Refresh) -> No
 
     async def consent() -> None:
         why = (
-            f"Comparisons may then send rows of this project to {line['base_url']}. "
+            f"Comparisons may then send rows of this project to {line['base_url']}, and releases "
+            "what users ask. "
             "Who runs it can read them."
         )
         if await sure(f"May your rows go to {name}?", why, "They may"):

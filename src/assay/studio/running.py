@@ -30,6 +30,8 @@ KINDS = {
     "train": "Training",
     "sweep": "Search for settings",
     "curve": "Learning curve",
+    "export": "Export",
+    "pull": "Fetching a model",
 }
 
 

@@ -35,6 +35,7 @@ from assay.studio.parts import (
     title,
     waiting,
 )
+from assay.studio.upkeep import Upkeep
 from assay.studio.visit import Visit, action
 
 PATH = "/knowledge"
@@ -147,6 +148,8 @@ async def build(visit: Visit) -> None:
         Bringing(visit, name, refresh)
     listed = ui.element("div").classes("stack gap")
     await refresh()
+    if visit.may("editor"):
+        Upkeep(visit, name, refresh)
 
 
 def _new(visit: Visit, proposed: str) -> None:

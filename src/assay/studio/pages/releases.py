@@ -31,7 +31,7 @@ from assay.studio.parts import (
     text,
     title,
 )
-from assay.studio.promotion import canary, promotion
+from assay.studio.promotion import agreed_first, canary, promotion
 from assay.studio.staleness import staleness_card, standing
 from assay.studio.traces import traces_card
 from assay.studio.trying import call_it
@@ -214,9 +214,13 @@ def _trial(visit: Visit, now: Release, label: str) -> None:
                 try:
                     force = (reason.value or "").strip() or None
                     part = float(share.value or 0) / 100
-                    done = await visit.do(canary, now.name, part, label, force)
+                    done = await agreed_first(
+                        visit, lambda: visit.do(canary, now.name, part, label, force)
+                    )
                 except UnprovenError as error:
                     say(f"{error.what} Give a reason to try it all the same.")
+                    return
+                if done is None:
                     return
                 say(f"{done.canary_label} answers {100 * done.share:g} % of the callers.")
                 ui.navigate.reload()

@@ -1,0 +1,77 @@
+"""What users ask of a release may leave this machine: only where the project has agreed to it.
+
+An agent sends requests to a provider where its model is one of a provider, where an arm of its
+route is, or where one stands behind a model of it as a fallback (`fallback` in assay.yaml). The
+consent is the one under which rows go there: kept for the provider at its present address, or in
+assay.yaml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from assay.agent.consent import ConsentError
+from assay.agent.providers import provider_of
+from assay.agent.routing import leaves
+from assay.agent.versions import find_version, load_agent
+from assay.config import REMOTE
+from assay.generate.remote import split_reference
+from assay.project.workspace import Workspace
+from assay.store.audit import audit
+
+
+def going_to(workspace: Workspace, label: str) -> dict[str, list[str]]:
+    """By provider, how an agent (`NAME@VERSION`) may come to ask it: a sentence's end each.
+
+    Raises:
+        AssayError: there is no such agent, or its route or a fallback cannot be followed.
+    """
+    store = workspace.store
+    found: dict[str, list[str]] = {}
+    for leaf in leaves(load_agent(store, find_version(store, label).agent), store).values():
+        for model in workspace.chain(leaf.model):
+            if model.startswith(REMOTE):
+                how = model if model == leaf.model else f"{model}, where {leaf.model} fails"
+                found.setdefault(split_reference(model)[0], []).append(how)
+    return found
+
+
+def agree_first(
+    workspace: Workspace, release: str, label: str, consent: Sequence[str], who: str
+) -> list[str]:
+    """Refuse to let an agent serve whose requests would go to a provider nobody has agreed to.
+
+    Args:
+        consent: providers that are agreed to now; kept.
+
+    Returns:
+        The providers that its requests may go to.
+
+    Raises:
+        ConsentError: it names the provider, the agent, and how a request gets there.
+        UsageError: there is no provider that is called as `consent` says.
+    """
+    going = going_to(workspace, label)
+    providers = workspace.providers.by(who)
+    for name in consent:
+        providers.agree(name)
+    for name, ways in going.items():
+        provider = provider_of(providers, name)
+        if not providers.agreed(name):
+            raise ConsentError(
+                f"this project has not agreed that what users ask of {release} leaves this "
+                f"machine. {label} would send it to the provider {name} ({provider.base_url}): "
+                f"to {'; to '.join(ways)}.",
+                name,
+            )
+    return list(going)
+
+
+def note(
+    workspace: Workspace, release: str, label: str, providers: Sequence[str], who: str
+) -> None:
+    """Keep in the audit log that a release sends requests away from now on, and to whom."""
+    if providers:
+        origins = {name: workspace.providers[name].origin for name in providers}
+        details = {"agent": label, "providers": origins}
+        audit(workspace.store, workspace.name, who, "release.sends_away", release, details)

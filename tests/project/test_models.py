@@ -1,0 +1,59 @@
+"""Base models are listed with what they take, and fetched by a job that says why it could not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.small import write_model
+
+from assay.errors import ModelError, StateError
+from assay.jobs.pulling import PULL
+from assay.jobs.service import QUICK, work_on
+from assay.models.catalogue import CATALOGUE
+from assay.project import models
+from assay.project.workspace import Workspace
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
+
+
+def test_every_starter_is_listed_with_what_it_takes() -> None:
+    found = {one.ref: one for one in models.listed()}
+    assert found.keys() == CATALOGUE.keys()
+    for name, one in found.items():
+        assert (one.tuning_bytes is None) == (CATALOGUE[name].kind == "embedder")
+        assert one.tuning_bytes is None or one.tuning_bytes > one.disk_bytes
+        assert not one.ready
+        with pytest.raises(ModelError, match="not on this machine"):
+            models.describe(name)
+
+
+def test_a_model_is_fetched_by_a_job_beside_long_ones(tmp_path: Path) -> None:
+    (tmp_path / "served").mkdir()
+    workspace = Workspace(tmp_path / "served")
+    folder = str(write_model(tmp_path / "model"))
+    models.pull(workspace, folder)
+    with pytest.raises(StateError, match="already"):
+        models.pull(workspace, folder)
+    done = work_on(workspace.store, QUICK).once()
+    assert done is not None
+    assert (done.kind, done.status, done.result) == (
+        PULL,
+        "succeeded",
+        {"model": folder, "folder": folder},
+    )
+
+
+def test_a_model_that_cannot_be_had_is_told_in_plain_words(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    with pytest.raises(ModelError, match="no such model"):
+        models.pull(workspace, "smollm3")
+    models.pull(workspace, "nobody/nothing")
+    done = work_on(workspace.store, [PULL]).once()
+    assert done is not None
+    assert done.status == "failed"
+    assert "the hub cannot be reached" in str(done.error)
+    assert [job.id for job in models.pulls(workspace)] == [done.id]
