@@ -65,13 +65,10 @@ class Trunk:
         """Add the trunk's gradient, from what the passes over it have gathered."""
         computed = [self._states, *(t for pair in self._computed.values() for t in pair)]
         given = [self.hidden, *(t for pair in self._given.values() for t in pair)]
-        gathered = [
-            (t, g.grad.to(t.dtype))
-            for t, g in zip(computed, given, strict=True)
-            if g.grad is not None
-        ]
+        pairs = zip(computed, given, strict=True)
+        gathered = [(t, g.grad.to(t.dtype)) for t, g in pairs if g.grad is not None]
         if gathered:
-            torch.autograd.backward(*zip(*gathered, strict=True))
+            torch.autograd.backward([t for t, _ in gathered], [g for _, g in gathered])
 
 
 def _leaf(tensor: Tensor) -> Tensor:
