@@ -84,7 +84,7 @@ def test_a_prefix_as_long_as_a_pass_is_computed_once() -> None:
 
 def test_what_stands_on_a_trunk_is_cut_into_equal_passes() -> None:
     (family,) = in_families(under(500, rows=32, own=30), 4096, 512)
-    assert [len(members) for members in family.passes] == [8, 8, 8, 8]
+    assert [len(members) for members in family.passes] == [16, 16]
 
 
 def test_one_pass_needs_no_trunk() -> None:

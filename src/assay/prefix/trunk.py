@@ -27,7 +27,7 @@ from assay.prefix.tree import common_length
 
 LEAST = 128
 """Tokens of a trunk, at least: below, a pass more costs as much as computing them again."""
-PIECE = 256
+PIECE = 512
 """Tokens of a pass over a trunk: a smaller one is slower, a larger one holds more in memory."""
 
 
