@@ -7,8 +7,9 @@ import ipaddress
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,64 @@ def test_what_is_no_http_is_an_outage(data: bytes) -> None:
         url = f"http://127.0.0.1:{port}/v1"
         with pytest.raises(WireError, match="cut"):
             asked(Provider(base_url=url, private_network=True))
+
+
+class Hanging:
+    """Answers the first request of a connection; takes the next one, and hangs up after a while."""
+
+    def __init__(self, works_s: float) -> None:
+        self._works_s = works_s
+        self.taken = 0
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                line, _ = self._listening.accept()
+                threading.Thread(target=self._serve, args=(line,), daemon=True).start()
+
+    def _serve(self, line: socket.socket) -> None:
+        with line:
+            line.recv(65536)
+            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            if line.recv(65536):
+                self.taken += 1
+                time.sleep(self._works_s)
+
+    def close(self) -> None:
+        self._listening.close()
+
+
+@pytest.mark.parametrize("works_s", [0.0, 0.3])
+def test_a_request_that_was_taken_is_not_sent_again(works_s: float) -> None:
+    with closing(Hanging(works_s)) as server:
+        url = f"http://127.0.0.1:{server.port}/v1"
+        out = Outbound("far", Provider(base_url=url, private_network=True))
+        replies = [out.send("/chat/completions", b"{}", {}, within_s=5) for _ in range(3)]
+        for reply in replies:  # three connections are idle now
+            assert reply.read() == b"{}"
+        if works_s:  # it may have worked on it, and bills it
+            with pytest.raises(WireError, match="cut"):
+                out.send("/chat/completions", b"{}", {}, within_s=5)
+        else:  # closed before the request came, as far as anyone can tell: once more, afresh
+            assert out.send("/chat/completions", b"{}", {}, within_s=5).read() == b"{}"
+        assert server.taken == 1
+        out.close()
+
+
+def test_a_reply_that_was_read_leaves_its_connection_alone() -> None:
+    with closing(Hanging(0.3)) as server:
+        url = f"http://127.0.0.1:{server.port}/v1"
+        out = Outbound("far", Provider(base_url=url, private_network=True))
+        first = out.send("/chat/completions", b"{}", {}, within_s=5)
+        first.read()
+        (line,) = out._idle
+        line.limit(None, 5.0)  # another request's
+        first.stall_after(0.01)
+        assert line.silence() == "silent for 5 s"
+        out.close()
 
 
 class Authority:

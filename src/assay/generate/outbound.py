@@ -36,6 +36,7 @@ MOST_BYTES = 16 * 2**20
 """Of one answer's body."""
 _CHUNK = 1 << 16
 _IDLE = 32  # connections kept open
+_CLOSED_S = 0.05  # after a request was sent: until then an idle connection was closed before it
 _KEY = re.compile(r"[!-~]+")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -137,7 +138,9 @@ class Reply:
 
     def stall_after(self, seconds: float) -> None:
         """From now on silence alone is limited, not the time of the whole reply."""
-        self._line.limit(None, seconds)
+        with self._lock:  # read to its end, the connection may be another request's
+            if not self._over:
+                self._line.limit(None, seconds)
 
     def close(self) -> None:
         """Hang up, unless it was read to its end. May be called from any thread."""
@@ -193,21 +196,27 @@ class Outbound:
         deadline = time.monotonic() + within_s
         method = "GET" if body is None else "POST"
         whole = self._spelled(method, self._path[path] + self._query, headers, body)
+        again = False
         while True:
-            line = self._taken()
+            line = None if again else self._taken()
             fresh = line is None
             if line is None:
                 line = self._connected(deadline, within_s)
             line.limit(deadline, within_s)
+            sent: float | None = None
             try:
                 line.sendall(whole)
+                sent = time.monotonic()
                 response = http.client.HTTPResponse(line, method=method)  # type: ignore[arg-type]
                 response.begin()
             except (http.client.RemoteDisconnected, ConnectionError):
                 line.hang_up()
-                if fresh:
+                # Repeated once, and only where the other side had closed an idle connection: who
+                # takes the request and hangs up later may have worked on it, and bills it.
+                if fresh or (sent is not None and time.monotonic() - sent > _CLOSED_S):
                     raise WireError("the answer was cut") from None
-                continue  # the other side had closed an idle connection
+                again = True
+                continue
             except TimeoutError:
                 line.hang_up()
                 raise WireError(f"no answer within {within_s:g} s") from None
