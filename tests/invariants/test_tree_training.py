@@ -118,7 +118,7 @@ def test_supervised_loss_and_gradients_equal_unshared_ones(
         piece=st.sampled_from([12, 10_000]),
     )
     @settings(max_examples=4, deadline=None, database=None)
-    @example(seed=0, together=10_000, piece=12)  # a trunk and several passes over it
+    @example(seed=0, together=60, piece=12)  # a trunk and several passes over it
     @example(seed=0, together=10_000, piece=10_000)  # one pass
     def check(seed: int, together: int, piece: int) -> None:
         rows = grown(seed, stray=piece > 12)
@@ -152,11 +152,11 @@ def test_preference_loss_and_gradients_equal_unshared_ones(
 
     @given(
         seed=st.integers(0, 10_000),
-        together=st.sampled_from([1, 10_000]),
+        together=st.sampled_from([1, 60, 10_000]),
         piece=st.sampled_from([12, 10_000]),
     )
     @settings(max_examples=3, deadline=None, database=None)
-    @example(seed=0, together=10_000, piece=12)
+    @example(seed=0, together=60, piece=12)
     def check(seed: int, together: int, piece: int) -> None:
         rows = grown(seed, stray=piece > 12)
         pieces.setattr(trunks, "PIECE", piece)

@@ -14,6 +14,7 @@ from assay.errors import NotFoundError, UsageError
 from assay.project import releases
 from assay.project.requests_leaving import going_to
 from assay.project.workspace import Workspace
+from assay.release.releases import ReleaseError
 from assay.store.audit import entries
 
 URL = "https://far.example.com/v1"
@@ -60,6 +61,28 @@ def test_a_trial_asks_too_and_what_is_not_there_is_said_first(workspace: Workspa
     releases.canary(workspace, "desk", 0.2, force=FORCE)
     with pytest.raises((NotFoundError, UsageError)):
         releases.promote(workspace, "desk", "nobody@1", force=FORCE)
+
+
+def test_going_back_asks_where_the_consent_is_for_another_address(workspace: Workspace) -> None:
+    saved(workspace.store, "away", Agent(model="remote:far/big"))
+    releases.promote(workspace, "desk", "away@1", force=FORCE, consent=["far"])
+    releases.promote(workspace, "desk", "near@1", force=FORCE)
+    workspace.providers.remove("far")
+    workspace.providers.add("far", {"base_url": "https://elsewhere.example.com/v1"}, None)
+    with pytest.raises(ConsentError, match="elsewhere"):
+        releases.rollback(workspace, "desk")
+    assert releases.rollback(workspace, "desk", consent=["far"]).label == "away@1"
+    assert entries(workspace.store, workspace.name)[0].action == "release.sends_away"
+    with pytest.raises(ReleaseError, match="no other agent"):
+        releases.rollback(workspace, "desk")
+
+
+def test_a_trial_that_ends_asks_nothing(workspace: Workspace) -> None:
+    saved(workspace.store, "away", Agent(model="remote:far/big"))
+    releases.promote(workspace, "desk", "away@1", force=FORCE, consent=["far"])
+    releases.canary(workspace, "desk", 0.1, "near@1", force=FORCE)
+    workspace.providers.remove("far")
+    assert releases.rollback(workspace, "desk").label == "away@1"
 
 
 def test_arms_of_routes_and_fallbacks_are_seen(

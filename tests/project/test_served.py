@@ -9,13 +9,13 @@ import pytest
 
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
-from assay.errors import UsageError
+from assay.errors import ModelError, UsageError
 from assay.example import Message
 from assay.jobs import queue
 from assay.jobs.fine_tuning import TRAIN
 from assay.models.versions import Version
 from assay.project.answering import Wishes, ask
-from assay.project.served import UnknownModelError, offered, resolve
+from assay.project.served import UnknownModelError, offered, own, resolve
 from assay.project.workspace import Workspace
 from assay.release.releases import promote
 from assay.store.tables import FineTuningRow, ServedNameRow
@@ -62,6 +62,18 @@ def test_a_name_and_whose_it_is(workspace: Workspace) -> None:
     with pytest.raises(UnknownModelError):
         resolve(workspace, f"version:{version}", "default", "k")
     assert resolve(workspace, f"version:{version}", "other", "k").agent is None
+
+
+def test_a_version_of_another_project_is_not_the_folders_own(workspace: Workspace) -> None:
+    ours, theirs = "ab" * 32, "cd" * 32
+    for version in (ours, theirs):
+        (workspace.store.folder / "versions" / version).mkdir(parents=True)
+    with workspace.store.session() as session:
+        session.add(ServedNameRow(name="ft:x", project="other", target=f"version:{theirs}"))
+    assert own(workspace, ours[:6]) == ours
+    for name in (theirs[:6], "ef"):
+        with pytest.raises(ModelError, match="no version"):
+            own(workspace, name)
 
 
 def test_a_version_that_has_no_name_yet_belongs_to_the_project_whose_job_made_it(

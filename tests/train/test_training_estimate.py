@@ -59,7 +59,7 @@ def test_activations_computed_twice_take_less() -> None:
 
 
 def _bytes_of_passes(units: Any, **changes: Any) -> int:
-    return largest_pass(tiny_model(), units, SETTINGS.model_copy(update=changes))
+    return largest_pass(tiny_model(), units, SETTINGS.model_copy(update=changes))[0]
 
 
 def test_a_pass_counts_shared_tokens_once() -> None:
@@ -69,6 +69,18 @@ def test_a_pass_counts_shared_tokens_once() -> None:
     assert found == 57 + 8  # the last token of a row is trained on but never computed
     # Two rows save less than a node is worth (`assay.prefix.tree.LEAST_SAVED`).
     assert _bytes_of_passes(alone(sharing), rows_per_step=2) == 2 * 58
+
+
+def test_a_trunk_is_held_with_each_pass_over_it_and_its_keys_beside() -> None:
+    prefix = [3 + n % 50 for n in range(400)]
+    sharing = [
+        TrainingSequence([*prefix, *(60 + n for _ in range(100)), 2], [False] * 500 + [True])
+        for n in range(30)
+    ]
+    changed = SETTINGS.model_copy(update={"rows_per_step": 30, "tokens_per_pass": 1000})
+    assert largest_pass(tiny_model(), alone(sharing), changed) == (400 + 600, 400)
+    bare = alone([TrainingSequence(row.ids[400:], row.trained[400:]) for row in sharing])
+    assert largest_pass(tiny_model(), bare, changed)[1] == 0
 
 
 @given(seed=st.integers(0, 1000), limit=st.integers(64, 200))

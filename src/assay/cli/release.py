@@ -100,12 +100,16 @@ def _share(text: str) -> float:
 
 
 @app.command()
-def rollback(name: Name, folder: Folder = Path("."), json: AsJson = False) -> None:
+def rollback(
+    name: Name, consent: Consent = None, folder: Folder = Path("."), json: AsJson = False
+) -> None:
     """Take the last change back: the canary that runs, else the agent before."""
     from assay import project
+    from assay.cli.consent import asking
     from assay.project import releases
 
-    done = releases.rollback(project.open_workspace(folder), name)
+    workspace = project.open_workspace(folder)
+    done = asking(lambda agreed: releases.rollback(workspace, name, consent=agreed), consent)
     if json:
         as_json(done.to_dict())
     else:

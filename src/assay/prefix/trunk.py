@@ -1,9 +1,9 @@
 """What many sequences start with, computed once for several passes over the rest of them.
 
-A tree that is too large for one pass, or larger than a pass needs to be, is computed in pieces: its
-trunk first; then what stands on it, pass by pass, each over the trunk's keys and values; last the
-gradient of the trunk, from what the passes left there. The chain rule, nothing else: loss and
-gradients are those of one pass, while no more than the trunk and one pass is in memory.
+A tree that is too large for one pass is computed in pieces: its trunk first; then what stands on
+it, pass by pass, each over the trunk's keys and values; last the gradient of the trunk, from what
+the passes left there. The chain rule, nothing else: loss and gradients are those of one pass, while
+no more than the trunk and one pass is in memory.
 
     for family in in_families(units, tokens=4096, enough=512):
         trunk = Trunk(len(family.trunk))     # its pass: the model with `keep=trunk`
@@ -14,21 +14,20 @@ gradients are those of one pass, while no more than the trunk and one pass is in
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from assay.prefix.pack import CHEAP, in_packs, packed_tokens
+from assay.prefix.pack import in_packs
 from assay.prefix.tree import common_length
 
 LEAST = 128
 """Tokens of a trunk, at least: below, a pass more costs as much as computing them again."""
 PIECE = 512
-"""Tokens of a pass over a trunk: a smaller one is slower, a larger one holds more in memory."""
+"""Tokens of a pass over a trunk, where there are so many: smaller ones are slower."""
 
 
 @dataclass(eq=False)
@@ -106,10 +105,6 @@ def in_families(
         passes = [[*range(len(places))]]
         if trunk:
             passes = in_packs(rests, max(tokens - start, min(PIECE, tokens)))
-        if trunk and enough is not None:
-            small = [part for members in passes for part in _parts(rests, members)]
-            if _cost(rests, small) <= (1 + CHEAP) * _cost(rests, passes):
-                passes = small
         found = [[places[i] for i in members] for members in passes]
         families.append(Family(trunk, found) if len(found) > 1 else Family((), [places]))
     return families
@@ -138,18 +133,3 @@ def _shared(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
     ordered = sorted(tuple(row) for row in rows)
     length = min(len(row) - 1 for row in ordered)
     return ordered[0][: min([length, *(common_length(a, b) for a, b in pairwise(ordered))])]
-
-
-def _parts(units: Sequence[Sequence[Sequence[int]]], places: list[int]) -> Iterator[list[int]]:
-    """A pass cut into equal ones of about `PIECE` tokens."""
-    ends = [*accumulate(sum(map(len, units[place])) for place in places)]
-    count = max(1, round(_cost(units, [places]) / PIECE))
-    cuts = [bisect_right(ends, ends[-1] * part // count) for part in range(count + 1)]
-    for low, high in pairwise(cuts):
-        if low < high:
-            yield places[low:high]
-
-
-def _cost(units: Sequence[Sequence[Sequence[int]]], passes: Sequence[Sequence[int]]) -> int:
-    """Tokens that are computed."""
-    return sum(packed_tokens([row for i in members for row in units[i]]) for members in passes)

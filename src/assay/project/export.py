@@ -20,8 +20,9 @@ from assay.errors import NotFoundError, StateError, UsageError
 from assay.jobs import queue
 from assay.jobs.queue import OVER, Job
 from assay.jobs.worker import Handler, Work
-from assay.models.versions import full_id, load_version, versions_folder
+from assay.models.versions import load_version, versions_folder
 from assay.progress import Progress
+from assay.project.served import own
 from assay.store.audit import audit
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def start(workspace: Workspace, id: str, to: str) -> Job:
         raise _no_project(workspace.root)
     if to not in FORMS:
         raise UsageError(f"there is no form {to!r}.", fix=f"Use one of: {', '.join(FORMS)}.")
-    version = full_id(workspace.store.folder, id)
+    version = own(workspace, id)
     for other in exports(workspace):
         if (other.version, other.to) == (version, to) and other.job.status not in OVER:
             raise StateError(

@@ -160,10 +160,18 @@ def _gate(
     return ask
 
 
-def rollback(workspace: Workspace, name: str, by: By | None = None) -> Release:
-    """Take the last change of a release back."""
+def rollback(
+    workspace: Workspace, name: str, by: By | None = None, *, consent: Sequence[str] = ()
+) -> Release:
+    """Take the last change of a release back; `consent` as of `promote`."""
     by = _by(workspace, by)
-    return releases.rollback(workspace.store, by.project, name, who=by.who)
+    going: list[str] = []
+    if releases.current(workspace.store, by.project, name).canary is None:
+        back = releases.back_to(workspace.store, by.project, name)
+        going = agree_first(workspace, name, back.label, consent, by.who)
+    done = releases.rollback(workspace.store, by.project, name, who=by.who)
+    note(workspace, name, done.label, going, by.who)
+    return done
 
 
 def listed(workspace: Workspace, project: str | None = None) -> list[dict[str, Any]]:

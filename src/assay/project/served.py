@@ -172,10 +172,11 @@ def _version(workspace: Workspace, name: str, project: str) -> str | None:
         id = full_id(workspace.store.folder, name.removeprefix("version:"))
     except ModelError:
         return None
-    return id if _owns(workspace, id, project) else None
+    return id if owns(workspace, id, project) else None
 
 
-def _owns(workspace: Workspace, version: str, project: str) -> bool:
+def owns(workspace: Workspace, version: str, project: str) -> bool:
+    """Whether a version is a project's: it trained it, or it is the folder's own."""
     with workspace.store.session() as session:
         owners = session.scalars(
             select(ServedNameRow.project).where(ServedNameRow.target == f"version:{version}")
@@ -187,6 +188,18 @@ def _owns(workspace: Workspace, version: str, project: str) -> bool:
     except ModelError:  # a damaged one, which cannot be loaded either
         owner = None
     return project == (owner if owner in _trainers(workspace) else workspace.name)
+
+
+def own(workspace: Workspace, id: str) -> str:
+    """The whole id of a version of the folder's project, from its first digits.
+
+    Raises:
+        ModelError: there is none; another project's is not there.
+    """
+    found = full_id(workspace.store.folder, id)
+    if not owns(workspace, found, workspace.name):
+        raise ModelError(f"there is no version {id!r}.", fix="`assay versions list` shows them.")
+    return found
 
 
 def _trainers(workspace: Workspace) -> set[str]:

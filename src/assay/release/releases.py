@@ -293,14 +293,7 @@ def rollback(store: Store, project: str, name: str, *, who: str) -> Release:
         ReleaseError: there is nothing to go back to.
     """
     before = current(store, project, name)
-    back = before
-    if before.canary is None:
-        if before.previous is None:
-            raise ReleaseError(
-                f"{name} has had no other agent before {before.label}.",
-                fix="`assay release history` shows every change.",
-            )
-        back = next(r for r in history(store, project, name) if r.number == before.previous)
+    back = back_to(store, project, name)
     return _add(
         store,
         before,
@@ -317,6 +310,23 @@ def rollback(store: Store, project: str, name: str, *, who: str) -> Release:
         ),
         {"to": back.label, "from": before.canary_label or before.label},
     )
+
+
+def back_to(store: Store, project: str, name: str) -> Release:
+    """What a rollback would return to: the release as it stands, where a canary would end.
+
+    Raises:
+        ReleaseError: there is nothing to go back to.
+    """
+    now = current(store, project, name)
+    if now.canary is not None:
+        return now
+    if now.previous is None:
+        raise ReleaseError(
+            f"{name} has had no other agent before {now.label}.",
+            fix="`assay release history` shows every change.",
+        )
+    return next(r for r in history(store, project, name) if r.number == now.previous)
 
 
 def _checked(name: str) -> str:

@@ -9,6 +9,7 @@ from nicegui import ui
 
 from assay.errors import AssayError
 from assay.project import versions
+from assay.project.served import own, owns
 from assay.project.versions import SHORT
 from assay.studio.asking import put_away
 from assay.studio.exporting import exporting
@@ -33,20 +34,22 @@ from assay.studio.visit import Visit, action
 
 @action("viewer")
 def listed(visit: Visit) -> list[dict[str, Any]]:
-    """Every version, oldest first."""
-    return versions.versions(visit.workspace.store)
+    """Every version of the folder's project, oldest first."""
+    found = versions.versions(visit.workspace.store)
+    return [one for one in found if owns(visit.workspace, one["id"], visit.workspace.name)]
 
 
 @action("viewer")
 def facts(visit: Visit, id: str) -> dict[str, Any]:
     """What a version was made of; its files are checked against their hashes."""
-    return versions.facts(versions.version(visit.workspace.store, id))
+    return versions.facts(versions.version(visit.workspace.store, own(visit.workspace, id)))
 
 
 @action("viewer")
 def differ(visit: Visit, one: str, other: str) -> dict[str, Any]:
     """What two versions were made of differently."""
-    return versions.diff(visit.workspace.store, one, other)
+    first, second = own(visit.workspace, one), own(visit.workspace, other)
+    return versions.diff(visit.workspace.store, first, second)
 
 
 @action("viewer")

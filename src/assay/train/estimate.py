@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -74,7 +75,9 @@ def training_bytes(
         each = again * (each / layers + 4 * layers * width)
     if compute == "bfloat16":
         temporary += 2 * sum(i * o for i, o in linear)
-    activations = each * largest_pass(base, units, settings)
+    tokens, trunk = largest_pass(base, units, settings)
+    # Keys and values of a trunk stay to its end, with what gathers there in float32.
+    activations = each * tokens + trunk * layers * 2 * _key_width(base) * (2 * value + 4)
     held = 4 * trained * _COPIES + max(activations, 4 * trained)
     return math.ceil(_MARGIN * (held + temporary + _PROCESS))
 
@@ -85,8 +88,16 @@ def _keeps_less(base: nn.Module, settings: FineTune) -> bool:
     return plain and any(hasattr(module, "gate_proj") for module in base.modules())
 
 
-def largest_pass(model: nn.Module, units: Sequence[Unit], settings: FineTune) -> int:
-    """Most tokens that go through the model at once, those that it shares counted once.
+def _key_width(base: nn.Module) -> int:
+    """Values of a token's keys in one layer, and of its values."""
+    config: Any = base.config.get_text_config()  # type: ignore[union-attr,operator]
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return int(heads * size)
+
+
+def largest_pass(model: nn.Module, units: Sequence[Unit], settings: FineTune) -> tuple[int, int]:
+    """Most tokens of a pass and the trunk it is over, shared ones counted once; the longest trunk.
 
     Looked at are the first epoch's first steps and one of the longest rows.
     """
@@ -94,14 +105,15 @@ def largest_pass(model: nn.Module, units: Sequence[Unit], settings: FineTune) ->
     size = settings.rows_per_step
     order = epoch_order(len(units), settings.seed, 0)[: size * _STEPS_LOOKED_AT]
     steps = [[units[i] for i in order[at : at + size]] for at in range(0, len(order), size)]
-    most, base = 0, causal_lm(model)
+    most, longest, base = 0, 0, causal_lm(model)
     for members in [by_length[:size], *steps]:
         for family in in_passes(model, members, settings.tokens_per_pass):
             start = len(family.trunk)
+            longest = max(longest, start)
             for places in family.passes:
                 rows = [row for place in places for row in members[place].rows]
                 most = max(most, start + _held(base, [row.inputs[start:] for row in rows]))
-    return most
+    return most, longest
 
 
 def _held(base: nn.Module, rows: Sequence[Sequence[int]]) -> int:
