@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +21,13 @@ from assay.project.workspace import Workspace
 from assay.release import parity
 from assay.release.export import FORMS
 from assay.store import audit
+
+
+@dataclass
+class Gate:
+    """What the parity gate has found."""
+
+    refusals: tuple[str, ...] = ()
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +114,58 @@ def test_a_zip_is_made_piece_by_piece(tmp_path: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
         assert archive.read("aaaaaaaaaaaa-gguf/model.gguf") == content
         assert archive.getinfo("aaaaaaaaaaaa-gguf/serve.sh").external_attr >> 16 & 0o111
+
+
+def _exporting(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, work: Any) -> None:
+    """Have an export of one version done by `work(folder)`."""
+
+    class Made:
+        def export(self, version: str, to: str, out: Path, progress: Any) -> Any:
+            work(out)
+            return SimpleNamespace(files=("model.gguf",), command=None, parity=Gate())
+
+    monkeypatch.setattr(Workspace, "project", Made())
+    payload = {"version": "a" * 64, "to": "gguf"}
+    queue.enqueue(workspace.store, workspace.name, EXPORT, payload, id=queue.new_id("export"))
+    handlers = {EXPORT: export.exporting(workspace)}
+    assert work_on(workspace.store, [EXPORT], handlers).once() is not None
+
+
+def test_an_earlier_export_stays_when_a_new_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path)
+    seen: list[int | None] = []
+
+    def write(content: bytes) -> Any:
+        def work(out: Path) -> None:
+            seen.extend(one.bytes for one in export.exports(workspace)[1:])
+            (out / "model.gguf").write_bytes(content)
+            if not content:
+                raise ModelError("the gate refuses it.")
+
+        return work
+
+    _exporting(workspace, monkeypatch, write(b"first"))
+    _exporting(workspace, monkeypatch, write(b""))
+    assert seen == [5]  # while the second was made
+    refused, first = export.exports(workspace)
+    assert (refused.job.status, refused.bytes) == ("failed", None)
+    assert (first.job.status, first.bytes) == ("succeeded", 5)
+    _exporting(workspace, monkeypatch, write(b"replaced"))
+    assert export.exports(workspace)[0].bytes == 8
+    assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
+
+
+def test_exports_are_listed_while_one_takes_the_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path)
+    _exporting(workspace, monkeypatch, lambda out: (out / "model.gguf").write_bytes(b"x"))
+    monkeypatch.setattr(Path, "is_dir", lambda *_, **__: True)  # it was there a moment ago
+    folder = export.exports(workspace)[0].folder
+    folder.rename(folder.with_suffix(".old"))
+    assert export.exports(workspace)[0].bytes is None
 
 
 def test_people_are_told_of_every_form() -> None:

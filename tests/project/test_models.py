@@ -11,6 +11,7 @@ from assay.errors import ModelError, StateError
 from assay.jobs.pulling import PULL
 from assay.jobs.service import QUICK, work_on
 from assay.models.catalogue import CATALOGUE
+from assay.models.pull import pull as fetch
 from assay.project import models
 from assay.project.workspace import Workspace
 
@@ -57,3 +58,28 @@ def test_a_model_that_cannot_be_had_is_told_in_plain_words(tmp_path: Path) -> No
     assert done.status == "failed"
     assert "the hub cannot be reached" in str(done.error)
     assert [job.id for job in models.pulls(workspace)] == [done.id]
+
+
+def test_only_an_admin_names_what_lies_on_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "served").mkdir()
+    workspace = Workspace(tmp_path / "served")
+    folder = write_model(tmp_path / "own" / "model")
+    monkeypatch.chdir(tmp_path)
+    for ref in (str(folder), "own/model", "own/model.gguf", "~/x", "~root", "../own", ""):
+        with pytest.raises(ModelError, match="neither a starter nor an id of the hub"):
+            models.pull(workspace, ref, admin=False)
+    assert models.pulls(workspace) == []
+    for ref in (next(iter(CATALOGUE)), "org/name"):
+        models.pull(workspace, ref, admin=False)
+    assert len(models.pulls(workspace)) == 2
+
+
+@pytest.mark.parametrize("ref", ["~nosuchuser/x", "x" * 5000, "a\0b"])
+def test_what_cannot_be_a_name_is_no_model(tmp_path: Path, ref: str) -> None:
+    for admin in (True, False):
+        with pytest.raises(ModelError):
+            models.pull(Workspace(tmp_path), ref, admin=admin)
+    with pytest.raises(ModelError, match="no such model"):
+        fetch(ref)

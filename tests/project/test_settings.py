@@ -93,6 +93,24 @@ def test_an_editor_names_no_server_and_no_file_elsewhere(workspace: Workspace) -
     settings.save(workspace, text, based_on=kept.hash, admin=False)
 
 
+def test_an_editor_names_nothing_that_only_looks_inside(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft = settings.read(workspace)
+    monkeypatch.setattr(settings, "Project", None)  # nothing named is read
+    grader = {"name": "label-accuracy"}
+    for values in (
+        {"model": "~/model"},
+        {"model": "~root/model"},
+        {"model": "hf:../../../srv"},
+        {"graders": [grader, {"name": "terms", "settings": {"file": "/etc/hostname"}}]},
+        {"graders": [grader, {"name": "judge", "settings": {"model": "m", "pairs": "../p"}}]},
+    ):
+        text = edited(draft.text, values)
+        [problem] = settings.look(workspace, text, admin=False).problems
+        assert "by an admin" in problem.message
+
+
 def test_what_follows_is_said_of_what_was_compared(workspace: Workspace) -> None:
     config = workspace.config
     assert config is not None

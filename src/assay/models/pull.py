@@ -51,13 +51,13 @@ def pull(ref: str, progress: Progress = SILENT) -> Path:
     """
     if ref in CATALOGUE:
         return pull_entry(CATALOGUE[ref], progress)
-    path = Path(ref).expanduser()
+    path = _path(ref)
     if path.suffix == ".gguf":
         return _pull_gguf(path, progress)
-    if path.is_dir():
+    if _there(ref) and path.is_dir():
         check_folder(path)
         return path
-    if path.exists():
+    if _there(ref):
         raise ModelError(
             "this is neither a model folder nor a .gguf file.",
             where=ref,
@@ -74,9 +74,30 @@ def check_name(ref: str) -> None:
     Raises:
         ModelError: no starter, folder or file is called so, and it is no hub id.
     """
-    known = ref in CATALOGUE or _HUB_ID.fullmatch(ref) or Path(ref).expanduser().exists()
+    known = ref in CATALOGUE or _HUB_ID.fullmatch(ref) or _there(ref)
     if not ref or not known:
         raise _unknown(ref)
+
+
+def names_file(ref: str) -> bool:
+    """Whether `pull` would read a file or folder of this machine: neither starter nor hub id."""
+    if ref in CATALOGUE:
+        return False
+    return not _HUB_ID.fullmatch(ref) or _path(ref).suffix == ".gguf" or _there(ref)
+
+
+def _path(ref: str) -> Path:
+    try:
+        return Path(ref).expanduser()
+    except RuntimeError:  # ~nobody: no such user
+        raise _unknown(ref) from None
+
+
+def _there(ref: str) -> bool:
+    try:
+        return _path(ref).exists()
+    except (OSError, ValueError):  # a name that is too long, or no name at all
+        return False
 
 
 def _unknown(ref: str) -> ModelError:

@@ -8,7 +8,6 @@ for piece in packed(made): ...               # as a zip, while it is read
 from __future__ import annotations
 
 import io
-import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from assay.models.versions import load_version, versions_folder
 from assay.progress import Progress
 from assay.project.served import own
 from assay.store.audit import audit
+from assay.store.files import new_folder
 
 if TYPE_CHECKING:
     from assay.candidates.building import Context
@@ -117,8 +117,8 @@ def exporting(workspace: Workspace) -> Handler:
             raise _no_project(workspace.root)
         version, to = work.payload["version"], work.payload["to"]
         target = _folder(workspace, version, to)
-        shutil.rmtree(target, ignore_errors=True)  # an earlier one of the very same version
-        done = project.export(version, to, target, work)
+        with new_folder(target) as draft:  # an earlier export stays until this one is let pass
+            done = project.export(version, to, draft, work)
         return {
             "version": version,
             "to": to,
@@ -137,8 +137,7 @@ def exports(workspace: Workspace) -> list[Export]:
         if job.kind == EXPORT:
             version, to = job.payload["version"], job.payload["to"]
             folder = _folder(workspace, version, to)
-            there = job.status == "succeeded" and folder.is_dir()
-            size = sum(file.stat().st_size for file in folder.iterdir()) if there else None
+            size = _bytes(folder) if job.status == "succeeded" else None
             found.append(Export(job, version, to, folder, size))
     return found
 
@@ -185,6 +184,14 @@ class _Pieces(io.RawIOBase):
     def taken(self) -> bytes:
         held, self._held = bytes(self._held), bytearray()
         return held
+
+
+def _bytes(folder: Path) -> int | None:
+    """Of all files; None where there are none, or another export takes their place right now."""
+    try:
+        return sum(file.stat().st_size for file in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _folder(workspace: Workspace, version: str, to: str) -> Path:

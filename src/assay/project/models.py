@@ -15,7 +15,7 @@ from assay.jobs import pulling, queue
 from assay.jobs.pulling import PULL
 from assay.jobs.queue import OVER, Job
 from assay.models import show
-from assay.models.pull import check_name
+from assay.models.pull import check_name, names_file
 from assay.models.show import Known, ModelInfo, known
 from assay.models.trust import header, weight_files
 from assay.project.workspace import Workspace
@@ -74,13 +74,22 @@ def describe(ref: str) -> ModelInfo:
     return show.describe(ref)
 
 
-def pull(workspace: Workspace, ref: str) -> Job:
+def pull(workspace: Workspace, ref: str, *, admin: bool = True) -> Job:
     """Queue the fetching of a model.
 
+    Args:
+        admin: whether it may be a file or folder of the server's machine.
+
     Raises:
-        ModelError: nothing is called so.
+        ModelError: nothing is called so, or it is named by an admin.
         StateError: it is being fetched already.
     """
+    if not admin and names_file(ref):
+        raise ModelError(
+            "this is neither a starter nor an id of the hub.",
+            where=ref,
+            fix="A hub id looks like org/name; an admin can name a folder or file of the server.",
+        )
     check_name(ref)
     for job in pulls(workspace):
         if job.payload["model"] == ref and job.status not in OVER:

@@ -48,6 +48,7 @@ PATHS = (
     *("model", "fine_tune.teacher"),
 )
 """Settings that may name files."""
+_ELSEWHERE = "files outside of the project's folder are named by an admin."
 
 
 class StaleSettingsError(StateError):
@@ -127,13 +128,13 @@ def look(workspace: Workspace, text: str, *, admin: bool) -> Look:
     config, problems = parsed_config(text)
     if config is None:
         return Look(None, tuple(sorted(problems, key=lambda p: (p.line or 0, p.column or 0))))
+    before = _config_before(workspace)
+    if not admin and (beyond := _not_for_editors(workspace, text, before, config)):
+        return Look(config, tuple(beyond))  # before `Project` or a note reads what it names
     try:
         Project(workspace.root, text)
     except AssayError as error:
         problems = [_placed(text, error)]
-    before = _config_before(workspace)
-    if not admin:
-        problems += _not_for_editors(workspace, text, before, config)
     project = workspace.project
     openings = len(project.openings()) if project is not None else 0
     effects = follows(before, config, openings) if before is not None else []
@@ -313,10 +314,20 @@ def _not_for_editors(
     values, old = after.model_dump(), before.model_dump() if before is not None else {}
     for path in PATHS:
         names = _names(values, path)
-        if names != _names(old, path) and not all(_within(workspace, name) for name in names):
-            message = "files outside of the project's folder are named by an admin."
-            problems.append(problem_at(text, path, message))
+        hub = path.startswith("data.")  # there alone, hf: is a data set of the hub
+        inside = all((hub and n.startswith("hf:")) or _within(workspace, n) for n in names)
+        if names != _names(old, path) and not inside:
+            problems.append(problem_at(text, path, _ELSEWHERE))
+    known = {name for spec in (before.graders if before else ()) for name in _grader_files(spec)}
+    for number, spec in enumerate(after.graders):
+        if not all(n in known or _within(workspace, n) for n in _grader_files(spec)):
+            problems.append(problem_at(text, f"graders.{number}.settings", _ELSEWHERE))
     return problems
+
+
+def _grader_files(spec: GraderSpec) -> list[str]:
+    named = (spec.settings.get(key) for key in ("file", "pairs", "model"))
+    return [name for name in named if isinstance(name, str)]
 
 
 def _names(values: Mapping[str, Any], path: str) -> list[str]:
@@ -327,9 +338,12 @@ def _names(values: Mapping[str, Any], path: str) -> list[str]:
 
 
 def _within(workspace: Workspace, name: str) -> bool:
-    if name.startswith("hf:"):
-        return True
-    return (workspace.root / name).resolve().is_relative_to(workspace.root)
+    if name.startswith("~"):  # models are looked for in the home folder that it stands for
+        return False
+    try:
+        return (workspace.root / name).resolve().is_relative_to(workspace.root)
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def _notes(workspace: Workspace, config: Config) -> list[str]:

@@ -97,6 +97,15 @@ def action(
     return make
 
 
+def is_admin(visit: Visit) -> bool:
+    """Whether whoever is here is an admin now; the store says so."""
+    try:
+        check(visit, "admin")
+    except NotAllowedError:
+        return False
+    return True
+
+
 def check(visit: Visit, role: Role) -> None:
     """Ask the store whether the visit's person is signed in, and may.
 

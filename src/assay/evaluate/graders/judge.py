@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from assay.errors import ConfigError, DataError
+from assay.evaluate.graders.files import check_file
 from assay.evaluate.graders.parse import folded
 from assay.evaluate.graders.registry import GradingContext, Score, Settings, over_all
 from assay.example import Example, Message
@@ -173,6 +174,7 @@ def read_pairs(path: Path) -> list[Pair]:
         DataError: a line is something else; it is named.
     """
     try:
+        check_file(path)
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the judged pairs cannot be read ({error}).", where=str(path)) from None

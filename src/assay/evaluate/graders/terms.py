@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError, model_validator
 
 from assay.errors import ConfigError
+from assay.evaluate.graders.files import check_file
 from assay.evaluate.graders.registry import (
     GradingContext,
     Phrase,
@@ -67,6 +68,7 @@ def _as_mapping(glossary: list[str] | Glossary) -> Glossary:
 def _read_glossary(path: Path) -> Glossary:
     """A glossary file: JSON (list or mapping), else one term a line, `#` opening a comment."""
     try:
+        check_file(path)
         return _parsed_glossary(path, path.stat().st_mtime_ns)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(

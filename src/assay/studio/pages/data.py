@@ -112,7 +112,8 @@ def serve_rows(
     wish = Wish(
         part=next((one for one in PARTS if one == part), None),
         problem=problem or None,
-        cluster=int(cluster) if cluster.isdecimal() else None,
+        # Python reads no number of thousands of digits; such a line is that of no row.
+        cluster=int(cluster[:18]) if cluster.isdecimal() else None,
         text=holding,
     )
     try:

@@ -11,7 +11,6 @@ from nicegui import ui
 from assay.config import CONFIG_FILE, Config, config_schema
 from assay.errors import AssayError
 from assay.project import served, settings
-from assay.project.people import NotAllowedError
 from assay.project.settings import Look, SettingsDraft, StaleSettingsError
 from assay.studio.form_and_text import FormAndText, Reopen, Seen
 from assay.studio.frame import Page
@@ -30,7 +29,7 @@ from assay.studio.parts import (
     waiting,
 )
 from assay.studio.settings_form import SettingsForm
-from assay.studio.visit import Visit, action, check
+from assay.studio.visit import Visit, action, is_admin
 
 
 @action("viewer")
@@ -42,7 +41,7 @@ def newest(visit: Visit) -> SettingsDraft:
 @action("viewer")
 def look(visit: Visit, content: str) -> Look:
     """What a text says, and what would follow from it."""
-    return settings.look(visit.workspace, content, admin=_admin(visit))
+    return settings.look(visit.workspace, content, admin=is_admin(visit))
 
 
 @action("viewer")
@@ -54,19 +53,10 @@ def models(visit: Visit) -> list[str]:
 @action("editor")
 def save(visit: Visit, content: str, based_on: str, message: str) -> tuple[str, ...]:
     """Write assay.yaml; what follows from it."""
-    admin = _admin(visit)
+    admin = is_admin(visit)
     found = settings.look(visit.workspace, content, admin=admin)
     settings.save(visit.workspace, content, based_on=based_on, message=message, admin=admin)
     return found.follows
-
-
-def _admin(visit: Visit) -> bool:
-    """Whether whoever is here is an admin now; the store says so."""
-    try:
-        check(visit, "admin")
-    except NotAllowedError:
-        return False
-    return True
 
 
 class Editing(FormAndText[Config, SettingsDraft]):
