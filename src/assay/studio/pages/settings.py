@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nicegui import ui
@@ -12,6 +13,7 @@ from assay.config import CONFIG_FILE, Config, config_schema
 from assay.errors import AssayError
 from assay.project import served, settings
 from assay.project.settings import Look, SettingsDraft, StaleSettingsError
+from assay.project.settings_shown import without_secrets
 from assay.studio.form_and_text import FormAndText, Reopen, Seen
 from assay.studio.frame import Page
 from assay.studio.parts import (
@@ -34,8 +36,9 @@ from assay.studio.visit import Visit, action, is_admin
 
 @action("viewer")
 def newest(visit: Visit) -> SettingsDraft:
-    """assay.yaml as it is now."""
-    return settings.read(visit.workspace)
+    """assay.yaml as it is now; to who may only look, without what could be a key."""
+    draft = settings.read(visit.workspace)
+    return draft if visit.may("editor") else replace(draft, text=without_secrets(draft.text))
 
 
 @action("viewer")
