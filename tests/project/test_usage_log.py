@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection, event
 
 from assay.agent.providers import Providers
 from assay.config import Provider, TokenPrice
@@ -63,6 +66,24 @@ def test_the_budget_and_the_log_agree(
     [budget] = budgets(store).values()
     assert (budget.spent, budget.reserved) == (pytest.approx(spent), 0.0)
     assert sum(line["answers"] for line in usage(store, "p")) == answers
+
+
+def test_lines_that_could_not_be_written_are_written_once_they_can(store: Store, key: str) -> None:
+    log = log_of(store)
+    failing = [True, True]
+
+    def busy(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("INSERT INTO usage") and failing.pop():
+            raise sqlite3.OperationalError("database is locked")
+
+    event.listen(store.engine, "before_cursor_execute", busy)
+    failing.insert(0, False)
+    for _ in range(3):
+        log.add("p", key, "m", [TOLD], 1.0)
+        log.flush()
+    event.remove(store.engine, "before_cursor_execute", busy)
+    log.close()
+    assert sum(line["answers"] for line in usage(store, "p")) == 3
 
 
 def test_what_is_refused_says_what_it_would_have_cost(store: Store, key: str) -> None:

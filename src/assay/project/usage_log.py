@@ -1,8 +1,9 @@
 """What was used at providers, written down a fraction of a second later: no answer waits for it.
 
 The same transaction settles what was set aside for a request, see `assay.project.reservations`: a
-budget knows of every line of the log, once. What is not written when the process is killed is in
-no line; the budget counts it all the same, at the most that it can have been.
+budget knows of every line of the log, once. Where the database cannot be written, the lines are
+tried again, and the budget counts them at the most that they can have cost; so it does with what is
+not written when the process is killed, which is in no line.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import insert
+from sqlalchemy.exc import OperationalError
 
 from assay.agent.providers import Providers
 from assay.generate.serving import End
@@ -25,6 +27,7 @@ from assay.store.store import Store
 from assay.store.tables import UsageRow
 
 _BATCH, _PAUSE_S = 500, 0.25
+_LATE = 20 * _BATCH  # lines that are kept while the database cannot be written
 LOOK_S = 1.0
 """Between two looks at what this process holds of budgets."""
 log = logging.getLogger("assay.spending")
@@ -49,6 +52,7 @@ class UsageLog:
         self._store, self._providers = store, providers
         self._reservations = Reservations(store)
         self._waiting: queue.SimpleQueue[Used | threading.Event] = queue.SimpleQueue()
+        self._late: list[dict[str, Any]] = []  # rows of the writing thread, to be tried again
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
@@ -159,14 +163,25 @@ class UsageLog:
         return items
 
     def _write(self, used: Sequence[Used]) -> None:
-        rows = [self._row(one, end) for one in used for end in one.ends]
+        rows = self._late + [self._row(one, end) for one in used for end in one.ends]
         spent = [one.spent for one in used if one.spent is not None]
+        self._late = []
         if not rows and not spent:
             return
-        with self._reservations.settling(spent) as settle, self._store.engine.begin() as connection:
-            if rows:
-                connection.execute(insert(UsageRow), rows)
-            settle(connection)
+        ending = False
+        try:
+            with (
+                self._reservations.settling(spent) as settle,
+                self._store.engine.begin() as connection,
+            ):
+                if rows:
+                    connection.execute(insert(UsageRow), rows)
+                settle(connection)
+                ending = True
+        except OperationalError:
+            if not ending:  # nothing of it is there: the database was busy, or away
+                self._late = rows[-_LATE:]
+            raise
 
     def _row(self, used: Used, end: End) -> dict[str, Any]:
         usd = cost_of(self._providers, end)
