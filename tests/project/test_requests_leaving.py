@@ -46,7 +46,9 @@ def test_it_is_refused_until_it_is_agreed_to_and_both_are_kept(workspace: Worksp
     sent = log["release.sends_away"]
     assert (sent.what, sent.who) == ("desk", "user:ann")
     assert sent.details == {"agent": "away@1", "providers": {"far": "https://far.example.com:443"}}
-    releases.promote(workspace, "desk", "near@1", force=FORCE)
+    workspace.providers.add("idle", {"base_url": "https://idle.example.com/v1"}, None)
+    releases.promote(workspace, "desk", "near@1", force=FORCE, consent=["idle"])
+    assert not workspace.providers.agreed("idle")  # nothing goes there
     assert entries(workspace.store, workspace.name)[0].action != "release.sends_away"
     again = releases.promote(workspace, "desk", "away@1", force=FORCE)  # the consent is kept
     assert again.label == "away@1"

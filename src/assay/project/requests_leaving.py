@@ -42,7 +42,7 @@ def agree_first(
     """Refuse to let an agent serve whose requests would go to a provider nobody has agreed to.
 
     Args:
-        consent: providers that are agreed to now; kept.
+        consent: providers that are agreed to now; kept, of those that the agent may ask.
 
     Returns:
         The providers that its requests may go to.
@@ -54,7 +54,9 @@ def agree_first(
     going = going_to(workspace, label)
     providers = workspace.providers.by(who)
     for name in consent:
-        providers.agree(name)
+        # Of others nobody was asked; a name that is nobody's is refused.
+        if name in going or name not in providers:
+            providers.agree(name)
     for name, ways in going.items():
         provider = provider_of(providers, name)
         if not providers.agreed(name):
