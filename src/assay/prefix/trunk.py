@@ -26,7 +26,7 @@ from assay.prefix.tree import common_length
 
 LEAST = 128
 """Tokens of a trunk, at least: below, a pass more costs as much as computing them again."""
-PIECE = 512
+PIECE = 256
 """Tokens of a pass over a trunk, where there are so many: smaller ones are slower."""
 
 
