@@ -21,6 +21,7 @@ from assay.project.workspace import Workspace
 from assay.release import parity
 from assay.release.export import FORMS
 from assay.store import audit
+from assay.store.files import new_folder
 
 
 @dataclass
@@ -66,7 +67,9 @@ def test_an_export_is_a_job_and_its_files_a_zip(pets: tuple[Project, str]) -> No
     assert audit.entries(workspace.store, workspace.name)[0].action == "version.export"
     again = export.start(workspace, id, "adapter")
     assert done(workspace).status == "succeeded"
-    assert [one.job.id for one in export.exports(workspace)] == [again.id, asked.id]
+    newest, first = export.exports(workspace)
+    assert (newest.job.id, newest.bytes) == (again.id, found.bytes)
+    assert (first.job.id, first.bytes) == (asked.id, None)  # the new one has taken its place
 
 
 @pytest.mark.slow
@@ -121,7 +124,8 @@ def _exporting(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, work: Any)
 
     class Made:
         def export(self, version: str, to: str, out: Path, progress: Any) -> Any:
-            work(out)
+            with new_folder(out) as draft:  # as the real one
+                work(draft)
             return SimpleNamespace(files=("model.gguf",), command=None, parity=Gate())
 
     monkeypatch.setattr(Workspace, "project", Made())
@@ -153,16 +157,16 @@ def test_an_earlier_export_stays_when_a_new_one_is_refused(
     assert (refused.job.status, refused.bytes) == ("failed", None)
     assert (first.job.status, first.bytes) == ("succeeded", 5)
     _exporting(workspace, monkeypatch, write(b"replaced"))
-    assert export.exports(workspace)[0].bytes == 8
-    assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
+    newest = export.exports(workspace)[0]
+    assert newest.bytes == 8
+    assert [path.name for path in first.folder.parent.iterdir()] == [newest.folder.name]
 
 
-def test_exports_are_listed_while_one_takes_the_place_of_another(
+def test_exports_whose_files_were_removed_are_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = Workspace(tmp_path)
     _exporting(workspace, monkeypatch, lambda out: (out / "model.gguf").write_bytes(b"x"))
-    monkeypatch.setattr(Path, "is_dir", lambda *_, **__: True)  # it was there a moment ago
     folder = export.exports(workspace)[0].folder
     folder.rename(folder.with_suffix(".old"))
     assert export.exports(workspace)[0].bytes is None

@@ -8,6 +8,7 @@ for piece in packed(made): ...               # as a zip, while it is read
 from __future__ import annotations
 
 import io
+import shutil
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.config import CONFIG_FILE, STATE_FOLDER
-from assay.errors import NotFoundError, StateError, UsageError
+from assay.errors import NotFoundError, UsageError
 from assay.jobs import queue
-from assay.jobs.queue import OVER, Job
+from assay.jobs.queue import Job
 from assay.jobs.worker import Handler, Work
 from assay.models.versions import load_version, versions_folder
 from assay.progress import Progress
+from assay.project.queueing import refuse_second
 from assay.project.served import own
 from assay.store.audit import audit
-from assay.store.files import new_folder
 
 if TYPE_CHECKING:
     from assay.candidates.building import Context
@@ -95,14 +96,8 @@ def start(workspace: Workspace, id: str, to: str) -> Job:
         raise _no_project(workspace.root)
     if to not in FORMS:
         raise UsageError(f"there is no form {to!r}.", fix=f"Use one of: {', '.join(FORMS)}.")
-    version = own(workspace, id)
-    for other in exports(workspace):
-        if (other.version, other.to) == (version, to) and other.job.status not in OVER:
-            raise StateError(
-                f"this export is {other.job.status} already ({other.job.id}).",
-                fix="Wait for it, or cancel it.",
-            )
-    payload = {"version": version, "to": to}
+    payload = {"version": own(workspace, id), "to": to}
+    refuse_second(workspace, EXPORT, "this export", payload)
     job = queue.enqueue(workspace.store, workspace.name, EXPORT, payload, id=queue.new_id("export"))
     audit(workspace.store, workspace.name, workspace.who, "version.export", job, payload)
     return queue.read(workspace.store, job)
@@ -116,9 +111,12 @@ def exporting(workspace: Workspace) -> Handler:
         if project is None:
             raise _no_project(workspace.root)
         version, to = work.payload["version"], work.payload["to"]
-        target = _folder(workspace, version, to)
-        with new_folder(target) as draft:  # an earlier export stays until this one is let pass
-            done = project.export(version, to, draft, work)
+        folder = _folder(workspace, work.job.id)
+        shutil.rmtree(folder, ignore_errors=True)  # of a worker that was killed at the very end
+        done = project.export(version, to, folder, work)
+        for other in exports(workspace):  # an earlier one stays until this one is let pass
+            if (other.version, other.to) == (version, to) and other.folder != folder:
+                shutil.rmtree(other.folder, ignore_errors=True)
         return {
             "version": version,
             "to": to,
@@ -135,10 +133,9 @@ def exports(workspace: Workspace) -> list[Export]:
     found = []
     for job in queue.jobs(workspace.store, workspace.name):
         if job.kind == EXPORT:
-            version, to = job.payload["version"], job.payload["to"]
-            folder = _folder(workspace, version, to)
+            folder = _folder(workspace, job.id)
             size = _bytes(folder) if job.status == "succeeded" else None
-            found.append(Export(job, version, to, folder, size))
+            found.append(Export(job, job.payload["version"], job.payload["to"], folder, size))
     return found
 
 
@@ -187,15 +184,15 @@ class _Pieces(io.RawIOBase):
 
 
 def _bytes(folder: Path) -> int | None:
-    """Of all files; None where there are none, or another export takes their place right now."""
+    """Of all files; None where there are none."""
     try:
         return sum(file.stat().st_size for file in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return None
 
 
-def _folder(workspace: Workspace, version: str, to: str) -> Path:
-    return workspace.store.folder / "exports" / f"{version[:12]}-{to}"
+def _folder(workspace: Workspace, job: str) -> Path:
+    return workspace.store.folder / "exports" / job
 
 
 def _no_project(folder: Path) -> UsageError:

@@ -15,6 +15,7 @@ from assay.jobs.queue import Job, JobEvent
 from assay.jobs.worker import Handler, Work
 from assay.project import training_jobs
 from assay.project.export import EXPORT, exporting
+from assay.project.queueing import refuse_second
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 
@@ -34,7 +35,7 @@ def compare(workspace: Workspace, *, agents: Sequence[str] = (), reason: str = "
     """
     if workspace.project is None:
         raise UsageError("this folder is no project, so there is nothing to compare.")
-    training_jobs.refuse_second(workspace, COMPARE, "a comparison")
+    refuse_second(workspace, COMPARE, "a comparison")
     payload = {"agents": list(agents), "reason": reason}
     id = queue.enqueue(workspace.store, workspace.name, COMPARE, payload, id=queue.new_id("cmp"))
     return _noted(workspace, "job.compare", queue.read(workspace.store, id))

@@ -10,14 +10,15 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.errors import ModelError, StateError
+from assay.errors import ModelError
 from assay.jobs import pulling, queue
 from assay.jobs.pulling import PULL
-from assay.jobs.queue import OVER, Job
+from assay.jobs.queue import Job
 from assay.models import show
 from assay.models.pull import check_name, names_file
 from assay.models.show import Known, ModelInfo, known
 from assay.models.trust import header, weight_files
+from assay.project.queueing import refuse_second
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 
@@ -91,9 +92,7 @@ def pull(workspace: Workspace, ref: str, *, admin: bool = True) -> Job:
             fix="A hub id looks like org/name; an admin can name a folder or file of the server.",
         )
     check_name(ref)
-    for job in pulls(workspace):
-        if job.payload["model"] == ref and job.status not in OVER:
-            raise StateError(f"{ref} is being fetched already.", fix="Wait for it, or cancel it.")
+    refuse_second(workspace, PULL, f"the fetching of {ref}", {"model": ref})
     id = pulling.enqueue(workspace.store, workspace.name, ref)
     audit(workspace.store, workspace.name, workspace.who, "model.pull", id, {"model": ref})
     return queue.read(workspace.store, id)

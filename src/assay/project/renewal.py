@@ -9,6 +9,7 @@ from assay.errors import DataError
 from assay.progress import SILENT, Progress
 from assay.project import training_jobs
 from assay.project.jobs import COMPARE
+from assay.project.queueing import refuse_second
 from assay.project.rows import project_of
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
@@ -36,7 +37,7 @@ def renew(
     """
     project = project_of(workspace)
     for kind, what in RESTS.items():
-        training_jobs.refuse_second(workspace, kind, what)
+        refuse_second(workspace, kind, what)
     project.split(progress)
     try:
         manifest = project.renew_holdout(file, progress)

@@ -17,9 +17,9 @@ from assay.agent.versions import save_agent
 from assay.candidates import WAYS
 from assay.candidates.building import Context
 from assay.config import Config
-from assay.errors import StateError, UsageError
+from assay.errors import UsageError
 from assay.jobs import queue
-from assay.jobs.queue import OVER, Job
+from assay.jobs.queue import Job
 from assay.jobs.step_metrics import FULL_LOSS, TRAIN_LOSS
 from assay.jobs.worker import Handler, Work
 from assay.models.show import describe
@@ -27,6 +27,7 @@ from assay.progress import SILENT, Progress
 from assay.project.agents import check_new_name
 from assay.project.estimate import building_seconds
 from assay.project.project import Project
+from assay.project.queueing import refuse_second
 from assay.project.served import base_models
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
@@ -116,19 +117,6 @@ def start(workspace: Workspace, wish: Wish) -> Job:
     queue.enqueue(workspace.store, workspace.name, kind, payload, id=id)
     audit(workspace.store, workspace.name, workspace.who, f"job.{kind}", id, payload)
     return queue.read(workspace.store, id)
-
-
-def refuse_second(workspace: Workspace, kind: str, what: str) -> None:
-    """See that no job of a kind waits or runs.
-
-    Raises:
-        StateError: one does.
-    """
-    for job in queue.jobs(workspace.store, workspace.name):
-        if job.kind == kind and job.status not in OVER:
-            raise StateError(
-                f"{what} is {job.status} already ({job.id}).", fix="Wait for it, or cancel it."
-            )
 
 
 def handlers(workspace: Workspace) -> dict[str, Handler]:

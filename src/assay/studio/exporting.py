@@ -156,9 +156,9 @@ def _written(one: Export) -> None:
         f"is {parity['target']:.4f}, {parity['evaluated']:.4f} as evaluated; "
         f"{parity['equal_answers']} answers are equal to the letter.{next_token}"
     )
-    text(f"It is in {one.folder}: {', '.join(result['files'])}.", "soft note")
+    text(f"Its files: {', '.join(result['files'])}.", "soft note")
     if result["command"]:
-        code(result["command"], "To serve it, in that folder")
+        code(result["command"], "To serve it, in the folder of these files")
 
 
 def _again() -> None:

@@ -42,7 +42,9 @@ def listed(visit: Visit) -> list[dict[str, Any]]:
 @action("viewer")
 def facts(visit: Visit, id: str) -> dict[str, Any]:
     """What a version was made of; its files are checked against their hashes."""
-    return versions.facts(versions.version(visit.workspace.store, own(visit.workspace, id)))
+    found = versions.facts(versions.version(visit.workspace.store, own(visit.workspace, id)))
+    del found["folder"]  # where it lies on the server
+    return found
 
 
 @action("viewer")
@@ -54,8 +56,10 @@ def differ(visit: Visit, one: str, other: str) -> dict[str, Any]:
 
 @action("viewer")
 def saw(visit: Visit, example: str) -> dict[str, Any]:
-    """The versions that were trained on a row."""
-    return visit.workspace.trained_on(example)
+    """The versions of the folder's project that were trained on a row."""
+    found, workspace = visit.workspace.trained_on(example), visit.workspace
+    ours = [one for one in found["versions"] if owns(workspace, one["id"], workspace.name)]
+    return found | {"versions": ours}
 
 
 async def model_versions(visit: Visit) -> None:

@@ -170,7 +170,6 @@ async def _look(visit: Visit, ref: str) -> None:
                 line("Licence", found.licence or "unknown")
                 line("Weights (sha256)", found.sha256)
                 line("Chat template (sha256)", found.template_sha256 or "none: a base model")
-                line("Folder", str(found.folder))
         with row():
             button("Close", dialog.close)
     await dialog
