@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Thread, current_thread
 from typing import Any
 
 import httpx
@@ -184,6 +185,28 @@ def test_closing_a_stream_ends_it_at_the_server(fake: FakeVllm, engines: VllmSer
     assert not reader.is_alive()
     assert not isinstance(got[-1], End)
     _soon(lambda: fake.open == 0)
+
+
+def test_a_stream_that_is_forgotten_is_closed_but_never_by_who_collects_it(
+    fake: FakeVllm, engines: VllmServing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collector comes by anywhere, such as where this thread holds the client's own lock."""
+    closed: list[Thread] = []
+    close = httpx.Response.close
+    monkeypatch.setattr(
+        httpx.Response, "close", lambda self: (closed.append(current_thread()), close(self))[1]
+    )
+    engine = engines.engine(fake.base)
+    closed.clear()
+    stream = engine.chat(ASKED, (), LONG)
+    next(stream)
+    assert fake.open == 1
+    del stream
+    gc.collect()
+    _soon(lambda: fake.open == 0)
+    assert closed
+    assert current_thread() not in closed
+    _soon(lambda: engine.server.places._value == engine.server.at_once)  # type: ignore[attr-defined]
 
 
 def test_what_goes_wrong_at_the_server_is_said(fake: FakeVllm, engines: VllmServing) -> None:

@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import BoundedSemaphore, Event, Lock
+from queue import SimpleQueue
+from threading import BoundedSemaphore, Event, Lock, Thread
 from typing import Any
 
 import httpx
@@ -169,6 +170,8 @@ class VllmServer:
             trust_env=False,
             headers={} if key is None else {"Authorization": f"Bearer {key}"},
         )
+        self._abandoned: SimpleQueue[tuple[httpx.Response | None] | None] = SimpleQueue()
+        Thread(target=self._tidy, name="assay-vllm", daemon=True).start()
 
     def models(self) -> list[_Listed]:
         """What the server holds."""
@@ -214,9 +217,21 @@ class VllmServer:
         request = self._client.build_request("POST", f"{self.url}/completions", json=body)
         return self._sent(request, stream=True, refusals=range(400, 600))
 
+    def abandon(self, reply: httpx.Response | None) -> None:
+        """Close a reply that nobody reads any more, and free its place, in another thread."""
+        self._abandoned.put((reply,))
+
     def close(self) -> None:
         """Close the connections."""
+        self._abandoned.put(None)
         self._client.close()
+
+    def _tidy(self) -> None:
+        while (left := self._abandoned.get()) is not None:
+            (reply,) = left
+            if reply is not None:
+                reply.close()
+            self.places.release()
 
     def _sent(
         self, request: httpx.Request, *, stream: bool = False, refusals: Sequence[int] = ()
@@ -322,8 +337,10 @@ class Stream(Iterator[Piece | End]):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def __del__(self) -> None:
+        # Not here: a collector may come by while this very thread holds a lock of the client's.
         with suppress(AttributeError):
-            self.close()
+            if self._placed:
+                self._engine.server.abandon(self._reply)
 
     def _leave(self) -> None:
         reply, self._reply = self._reply, None

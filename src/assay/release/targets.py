@@ -75,10 +75,11 @@ class ServingTarget:
     def expects(self, ids: Sequence[int]) -> dict[int, float]:
         """Log-probabilities of the tokens most likely to come after `ids`, by id."""
         asked = Sampling(max_new_tokens=1, logprobs=TOLD)
-        for part in self._engine.complete(ids, asked):
-            if isinstance(part, Piece) and part.top:
-                return {top.id: top.logprob for top in part.top if top.id is not None}
-        return {}
+        found: dict[int, float] = {}
+        for part in self._engine.complete(ids, asked):  # to its end: one token
+            if isinstance(part, Piece) and part.top and not found:
+                found = {top.id: top.logprob for top in part.top if top.id is not None}
+        return found
 
 
 class GgufTarget(ServingTarget):
