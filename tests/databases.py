@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,12 +17,14 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The folder of the socket of a PostgreSQL server, which is the session's own."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("no PostgreSQL here (Debian's package postgresql)")
-    yield from _server(found[-1].parent, tmp_path_factory.mktemp("postgres"))
+    # Not below pytest's folder, which every session that begins closes to other users.
+    with tempfile.TemporaryDirectory(prefix="assay-postgres-") as folder:
+        yield from _server(found[-1].parent, Path(folder))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -48,10 +51,8 @@ def _server(binaries: Path, folder: Path) -> Iterator[str]:
     data.mkdir()
     user = []
     if os.geteuid() == 0:
+        folder.chmod(0o755)
         shutil.chown(data, "postgres")
-        for parent in [folder, *folder.parents]:
-            if parent.stat().st_mode & 0o005 != 0o005 and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o055)
         user = ["runuser", "-u", "postgres", "--"]
     run = {"check": True, "capture_output": True, "timeout": 60}
     subprocess.run([*user, binaries / "initdb", "-D", data, "-A", "trust", "-U", "assay"], **run)  # type: ignore[call-overload]
@@ -64,5 +65,5 @@ def _server(binaries: Path, folder: Path) -> Iterator[str]:
         stop = [*control, "-m", "immediate", "stop"]
         stopped = subprocess.run(stop, capture_output=True, text=True, timeout=60)
         if stopped.returncode:
-            log = (data / "log").read_text() if data.exists() else "its folder is gone"
+            log = (data / "log").read_text()
             pytest.fail(f"PostgreSQL did not stop: {stopped.stderr}\n{log[-2000:]}")
