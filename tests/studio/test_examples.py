@@ -161,9 +161,11 @@ def test_drafted_questions_are_approved_mended_and_thrown_away(
         visitor.axe()
         page.get_by_role("button", name="Throw away q049").click()
         expect(page.get_by_label("Question q049")).to_have_count(0)
+        page.get_by_label("Right answer to q051").fill("At noon.")  # stays while others go
         page.get_by_role("button", name="Approve q050").click()
         expect(page.get_by_text("49 of 50 questions are approved")).to_be_visible()
-        page.get_by_label("Right answer to q051").fill("At noon.")
+        expect(page.get_by_label("Question q050")).to_have_count(0)
+        expect(page.get_by_label("Right answer to q051")).to_have_value("At noon.")
         page.get_by_role("button", name="Approve q051").click()
         expect(page.get_by_text("50 of 50 questions are approved")).to_be_visible()
         expect(page.get_by_role("gridcell").first).to_be_visible()  # they can be divided now

@@ -60,6 +60,8 @@ class Questions:
     ) -> None:
         self._visit, self._measured = visit, measured
         self._state: State = "waiting"
+        self._shown: dict[str, ui.element] = {}
+        self._asked = 0
         with card():
             heading(
                 "Drafted questions",
@@ -75,6 +77,7 @@ class Questions:
                     on_change=self._other,
                 ).props("no-caps unelevated")
             self._list = ui.element("div").classes("stack gap")
+            self._rest = text("", "soft note")
             if visit.may("editor"):
                 self._build_add()
         self._tell(now)
@@ -86,23 +89,33 @@ class Questions:
 
     async def _other(self) -> None:
         self._state = self._chosen.value
+        self._list.clear()
+        self._shown.clear()
         await self._show()
 
     async def _show(self) -> None:
+        """Take away and add alone: what somebody is writing into the others stays."""
+        self._asked += 1
+        asked = self._asked
         with telling():
             found = await self._visit.do(listed, self._state)
-            self._list.clear()
+            if asked != self._asked or self._list.is_deleted:
+                return  # an older list may name what is decided
+            there = {one.id for one in found}
+            for id in [id for id in self._shown if id not in there]:
+                self._shown.pop(id).delete()
+            more = [one for one in found if one.id not in self._shown]
+            room = max(0, AT_ONCE - len(self._shown))
             with self._list:
-                if not found:
-                    text("None.", "soft note")
-                for one in found[:AT_ONCE]:
-                    self._question(one)
-                if len(found) > AT_ONCE:
-                    text(f"And {len(found) - AT_ONCE:,} more, which come up next.", "soft note")
+                for one in more[:room]:
+                    self._shown[one.id] = self._question(one)
+            left = len(more[room:])
+            self._rest.text = f"And {left:,} more, which come up next." if left else "None."
+            self._rest.set_visibility(bool(left) or not found)
 
-    def _question(self, one: Question) -> None:
+    def _question(self, one: Question) -> ui.element:
         may = self._visit.may("editor")
-        with ui.element("div").classes("shown-example"):
+        with ui.element("div").classes("shown-example") as shown:
             where = f"{one.id}, of {one.document}" if one.document else one.id
             text(where, "field-label", "span")
             with field("Question"):
@@ -116,7 +129,7 @@ class Questions:
             if one.passage:
                 text(f"Drafted from: “{one.passage}”", "soft note")
             if not may:
-                return
+                return shown
 
             async def approve() -> None:
                 same = (asked.value, answer.value) == (one.question, one.answer)
@@ -138,6 +151,7 @@ class Questions:
                 if self._state == "waiting":
                     no = button("Throw away", discard, kind="danger")
                     no.props(f'aria-label="Throw away {one.id}"')
+        return shown
 
     def _build_add(self) -> None:
         with ui.element("details"):
