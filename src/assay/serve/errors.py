@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import anyio
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -31,6 +32,7 @@ from assay.release.releases import ReleaseError
 
 _FIELD = re.compile(r"(?!(?:str|int|float|bool|dict|list)$)[a-z][a-z0-9_]*")
 """Names of fields; pydantic puts names of types between them."""
+_UNANSWERED = "No response returned."
 log = logging.getLogger("assay.serve")
 _REFUSALS = {
     UnprovenError: "not_proven",
@@ -168,7 +170,19 @@ class Unexpected:
         except Exception as error:
             if scope["type"] != "http" or started:
                 raise
+            if str(error) == _UNANSWERED and await _is_gone(receive):
+                return  # Starlette's middleware says so of a browser that left in the middle
             await of_any(error).response()(scope, receive, send)
+
+
+async def _is_gone(receive: Receive) -> bool:
+    """Whether the client has closed the connection, behind whatever of its body was not read."""
+    with anyio.CancelScope() as scope:
+        scope.cancel()  # nothing is waited for
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return True
+    return False
 
 
 def param_of(place: Sequence[str | int]) -> str:
