@@ -107,6 +107,43 @@ def pieces(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_bfloat16_rounds_no_more_than_plain_transformers(family: str) -> None:
+    """Sharing, fused parts and typed norms: their gradients lie as near to those of float32."""
+    model = adapted(family)
+    distances: dict[str, float] = {"ours": 0.0, "theirs": 0.0}
+    for seed in range(4):
+        rows = grown(seed)
+        whole = sum(row.weight * row.trained_tokens for row in rows)
+
+        def plain(rows: Sequence[TrainingSequence] = rows, whole: float = whole) -> None:
+            parts = [row.weight * unshared_logps(model, row).sum() for row in rows]
+            (-torch.stack(parts).sum() / whole).backward()  # type: ignore[no-untyped-call]
+
+        exact = gradients(model, plain)
+        with torch.autocast("cpu", torch.bfloat16):
+            theirs = gradients(model, plain)
+            with fast(model, torch.bfloat16):
+                ours = gradients(model, lambda rows=rows: step(model, alone(rows)))
+        for who, found in (("ours", ours), ("theirs", theirs)):
+            assert all(gradient.dtype == torch.float32 for gradient in found.values())
+            parts = [float((found[n] - exact[n]).norm() / exact[n].norm()) for n in exact]
+            distances[who] += sum(parts)
+    assert 0 < distances["ours"] <= 1.3 * distances["theirs"], distances
+
+
+def test_a_layers_norms_give_what_its_maps_multiply_in() -> None:
+    model = adapted("llama")
+    given: dict[str, torch.dtype] = {}
+    norms = {n: m for n, m in model.named_modules() if type(m).__name__.endswith("RMSNorm")}
+    with torch.autocast("cpu", torch.bfloat16), fast(model, torch.bfloat16):
+        for name, norm in norms.items():
+            given[name] = norm(torch.randn(2, norm.weight.shape[0])).dtype
+    last = [name for name, dtype in given.items() if dtype == torch.float32]
+    assert len(given) > 2
+    assert [name.rsplit(".", 2)[-2:] for name in last] == [["model", "norm"]]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_supervised_loss_and_gradients_equal_unshared_ones(
     family: str, pieces: pytest.MonkeyPatch
 ) -> None:

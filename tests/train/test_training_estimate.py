@@ -132,6 +132,13 @@ def test_what_is_advised_fits(adapter: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(seen) >= 3
 
 
+def _products(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    """The time of large products in bfloat16, as a share of float32's."""
+    monkeypatch.setattr(module, "emulates_bfloat16", lambda _: False)
+    speeds = {"float32": share * 1e11, "bfloat16": 1e11}
+    monkeypatch.setattr(module, "product_flops", speeds.__getitem__)
+
+
 def test_what_is_measured_computes_as_the_training_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """A layer's own `forward` is the fused one (`assay.train.fused.fast`)."""
     fused: list[int] = []
@@ -142,7 +149,7 @@ def test_what_is_measured_computes_as_the_training_does(monkeypatch: pytest.Monk
         return real(model, *arguments, **named)
 
     monkeypatch.setattr(module, "step", watched)
-    monkeypatch.setattr(module, "emulates_bfloat16", lambda _: False)
+    _products(monkeypatch, 0.8)
     measured_compute(tiny_loaded(), UNITS, SETTINGS, seconds=0.01)
     assert set(fused) == {2 * (7 + 1 + 2) + 1}  # linear maps, feed-forward, norms; the last norm
 
@@ -151,36 +158,41 @@ def test_a_processor_that_would_emulate_bfloat16_is_not_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "emulates_bfloat16", lambda kind: kind == "cpu")
+    monkeypatch.setattr(module, "product_flops", lambda _: pytest.fail("it multiplied"))
     monkeypatch.setattr(module, "_step_seconds", lambda *_: pytest.fail("a step was taken"))
     assert measured_compute(tiny_loaded(), UNITS, SETTINGS) == "float32"
 
 
 @pytest.mark.parametrize(
-    ("short", "long", "expected"),
+    ("products", "steps", "expected"),
     [
-        (2.0, 0.5, "bfloat16"),
-        (2.0, 0.9, "float32"),  # not worth its rounding
-        (2.1, 0.5, "float32"),  # emulated; nothing longer is tried
+        (0.4, None, "bfloat16"),
+        (0.7, 0.5, "bfloat16"),
+        (0.7, 0.9, "float32"),  # not worth its rounding
+        (1.1, None, "float32"),
     ],
 )
 def test_the_number_format_is_the_faster_one(
-    monkeypatch: pytest.MonkeyPatch, short: float, long: float, expected: str
+    monkeypatch: pytest.MonkeyPatch, products: float, steps: float | None, expected: str
 ) -> None:
+    """Steps are looked at where products do not tell; the first ones, which warm up, not."""
     tried: list[int] = []
 
     def clock(model: Any, units: Any, compute: str, settings: Any) -> float:
         tried.append(len(units))
-        ratio = short if len(units) == 1 else long
-        return 1.0 if compute == "float32" else ratio
+        if compute == "float32":
+            return 1.0
+        assert steps is not None
+        return 9.0 if len(units) == 1 else steps
 
     monkeypatch.setattr(module, "_step_seconds", clock)
-    monkeypatch.setattr(module, "emulates_bfloat16", lambda _: False)
+    _products(monkeypatch, products)
     assert measured_compute(tiny_loaded(), alone(rows(12)), SETTINGS) == expected
-    assert (len(tried) == 4) == (short > 2)
+    assert bool(tried) == (steps is not None)
 
 
 def test_measuring_the_number_format_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "emulates_bfloat16", lambda _: False)
+    _products(monkeypatch, 0.8)
     loaded = tiny_loaded()
     before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
     state = torch.get_rng_state()

@@ -6,9 +6,10 @@ parts are softmaxed on their own and merged through the logarithms of their sums
 merged log-sum-exp instead of keeping them (Dao 2022, arXiv:2205.14135). Nothing of size N × N
 exists, in time or in memory.
 
-A part is computed by torch's fused kernel for CPUs, forward and backward: given the merged output
-and log-sum-exp, its gradients are those of the part within the whole. What the kernel does not know
-(capped scores, the edge of a sliding window) is matrix products. On CUDA the same tree is a block
+A part is computed by torch's fused kernel for CPUs, in float32 forward and backward: given the
+merged output and log-sum-exp, its gradients are those of the part within the whole. What the kernel
+does not know (capped scores, the edge of a sliding window) is matrix products, and so is the
+backward pass in bfloat16. On CUDA the same tree is a block
 mask for torch's `flex_attention`.
 
 Letters in shape comments: N tokens, H query heads, K key heads, G = H / K, D head size, M queries
@@ -141,7 +142,9 @@ class _PackAttention(torch.autograd.Function):
         d_query = _by_heads(d_nhd, len(key))
         d_key = torch.zeros_like(key, dtype=torch.float32)
         d_value = torch.zeros_like(value, dtype=torch.float32)
-        for block in _blocks(pack, len(query), window, fused=of.can_fuse(query)):
+        # In bfloat16 the kernel's own backward is slower than the products (docs/training.md).
+        fused = of.can_fuse(query) and query.dtype == torch.float32
+        for block in _blocks(pack, len(query), window, fused=fused):
             of_queries = (t[:, :, block.query] for t in (grad_kgnd, out_kgnd, lse_kgn))
             parts = of.gradients(block, query_kgnd, key, value, *of_queries)
             if block.own:

@@ -16,7 +16,7 @@ from torch import nn
 
 from assay.config import FineTune
 from assay.errors import ModelError
-from assay.models.device import available_bytes, emulates_bfloat16
+from assay.models.device import available_bytes, emulates_bfloat16, product_flops
 from assay.models.load import LoadedModel
 from assay.prefix.layout import layout_of
 from assay.prefix.pack import packed_tokens
@@ -36,8 +36,8 @@ _PROCESS = 320 * 2**20  # buffers, libraries, what the allocator holds back
 _MARGIN = 1.05  # above the fit: it is to refuse before it fails
 _STEPS_LOOKED_AT = 64
 _PROBED_TOKENS = 512
-_SHORT_TOKENS = 192  # of a first look at the number formats
-_CLEARLY = 0.65  # a first look that shows less than this share needs no second one
+_SHORT_TOKENS = 192  # of a first step, which warms up
+_CLEARLY = 0.5  # products in bfloat16 that take at most this share of the time need no second look
 _WORTH_IT = 0.8  # bfloat16 must take at most this share of float32's time: it rounds the gradient
 
 
@@ -186,12 +186,14 @@ def measured_compute(
 ) -> Compute:
     """bfloat16 where a step on real rows is clearly faster in it, else float32.
 
-    Takes `seconds` at most and a few steps. The model is given back as it was.
+    Products of matrices alone tell it on most processors, in half a second; else it takes `seconds`
+    at most and a few steps. The model is given back as it was.
     """
     if loaded.dtype == "bfloat16":
         return "bfloat16"
-    if emulates_bfloat16(device_of(loaded.model).type):  # one small step could take half a minute
-        return "float32"
+    told = _told_by_products(device_of(loaded.model).type)
+    if told is not None:
+        return told
     by_length = sorted(units, key=_length)
     formats: tuple[Compute, Compute] = ("float32", "bfloat16")
     with adapters.adapted(loaded, settings) as model, torch.random.fork_rng():
@@ -200,13 +202,7 @@ def measured_compute(
         def both(members: Sequence[Unit]) -> list[float]:
             return [_step_seconds(model, members, compute, settings) for compute in formats]
 
-        short = [_beginning(by_length[0])]
-        both(short)  # pays for threads and buffers
-        best = both(short)
-        if best[1] > 2 * best[0]:  # emulated: a longer look could take minutes
-            return "float32"
-        if best[1] < _CLEARLY * best[0]:
-            return "bfloat16"
+        both([_beginning(by_length[0])])  # pays for threads and buffers
         middle = _middle(by_length, settings.rows_per_step)
         best, spent = [math.inf, math.inf], 0.0
         while spent < seconds:
@@ -214,6 +210,18 @@ def measured_compute(
             spent += sum(now)
             best = [min(pair) for pair in zip(best, now, strict=True)]
     return "bfloat16" if best[1] <= _WORTH_IT * best[0] else "float32"
+
+
+def _told_by_products(kind: str) -> Compute | None:
+    """What large products alone tell of a kind of device; None: steps must be looked at."""
+    if kind != "cpu":
+        return None
+    if emulates_bfloat16(kind):  # a product could take long
+        return "float32"
+    share = product_flops("float32") / product_flops("bfloat16")
+    if share >= 1:  # nothing else in a step is faster in bfloat16 either
+        return "float32"
+    return "bfloat16" if share <= _CLEARLY else None
 
 
 def _step_seconds(

@@ -41,8 +41,8 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
     """
     maps = {module: LoraMap.of(module, dtype) for module in model.modules() if is_plain(module)}
     replaced: dict[Any, Callable[[Tensor], Tensor]] = {m: maps[m].forward for m in maps}
-    for module in model.modules():
-        found = _norm(module) or _feed_forward(module, maps)
+    for name, module in model.named_modules():
+        found = _norm(module, _output_type(name, dtype)) or _feed_forward(module, maps)
         if found is not None:
             replaced[module] = found
     for module, forward in replaced.items():
@@ -58,11 +58,19 @@ class _RmsNorm(torch.autograd.Function):
     """y = x / √(mean x² + ε) · s (Zhang & Sennrich 2019, arXiv:1910.07467)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale_d: Tensor, inverse_d: Tensor, eps: float) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        scale_d: Tensor,
+        inverse_d: Tensor,
+        eps: float,
+        dtype: torch.dtype | None,
+    ) -> Tensor:
         wide = x.float()
         root = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
-        y = (wide * root).mul_(scale_d).to(x.dtype)
+        y = (wide * root).mul_(scale_d).to(dtype or x.dtype)
         ctx.save_for_backward(y, root, scale_d, inverse_d)
+        ctx.dtype = x.dtype
         return y
 
     @staticmethod
@@ -71,11 +79,21 @@ class _RmsNorm(torch.autograd.Function):
         wide = grad.float()
         along = (wide * y).mean(-1, keepdim=True)
         d_x = (wide * scale_d).sub_((y * inverse_d).mul_(along)).mul_(root)
-        return d_x.to(grad.dtype), None, None, None
+        return d_x.to(ctx.dtype), None, None, None, None
 
 
-def _norm(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
-    """The norm of a module, if it is one."""
+def _output_type(name: str, dtype: torch.dtype) -> torch.dtype | None:
+    """What a norm of that name gives; None: the type of its input.
+
+    A layer's norms give what the maps behind them multiply in, once for all of them. The last norm,
+    before the head, stays as it is: many rows may add to the gradient of one of its outputs.
+    """
+    in_a_layer = any(part.isdigit() for part in name.split("."))
+    return dtype if in_a_layer and dtype == torch.bfloat16 else None
+
+
+def _norm(module: nn.Module, dtype: torch.dtype | None) -> Callable[[Tensor], Tensor] | None:
+    """The norm of a module, if it is one; its outputs are of `dtype`."""
     weight = getattr(module, "weight", None)
     eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
     if not type(module).__name__.endswith("RMSNorm") or not isinstance(eps, float):
@@ -88,13 +106,15 @@ def _norm(module: nn.Module) -> Callable[[Tensor], Tensor] | None:
         if float(scale.abs().min()) < 1e-6:  # the output cannot be divided by it
             continue
         apply = partial(_apply_norm, scale, scale.reciprocal(), eps)
-        if _same(_output(apply, sample), wanted, weight.dtype):
-            return apply
+        if _same(_output(partial(apply, None), sample), wanted, weight.dtype):
+            return partial(apply, dtype)
     return None
 
 
-def _apply_norm(scale_d: Tensor, inverse_d: Tensor, eps: float, x: Tensor) -> Tensor:
-    y: Tensor = _RmsNorm.apply(x, scale_d, inverse_d, eps)  # type: ignore[no-untyped-call]
+def _apply_norm(
+    scale_d: Tensor, inverse_d: Tensor, eps: float, dtype: torch.dtype | None, x: Tensor
+) -> Tensor:
+    y: Tensor = _RmsNorm.apply(x, scale_d, inverse_d, eps, dtype)  # type: ignore[no-untyped-call]
     return y
 
 
