@@ -9,8 +9,7 @@ exists, in time or in memory.
 A part is computed by torch's fused kernel for CPUs, in float32 forward and backward: given the
 merged output and log-sum-exp, its gradients are those of the part within the whole. What the kernel
 does not know (capped scores, the edge of a sliding window) is matrix products, and so is the
-backward pass in bfloat16. On CUDA the same tree is a block
-mask for torch's `flex_attention`.
+backward pass in bfloat16. On CUDA the same tree is a block mask for torch's `flex_attention`.
 
 Letters in shape comments: N tokens, H query heads, K key heads, G = H / K, D head size, M queries
 and P keys of a part. Over a trunk (`assay.prefix.trunk`) keys come before those of the N tokens.
