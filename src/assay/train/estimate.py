@@ -186,8 +186,8 @@ def measured_compute(
 ) -> Compute:
     """bfloat16 where a step on real rows is clearly faster in it, else float32.
 
-    Products of matrices alone tell it where they are clear, in about a second; else it takes `seconds`
-    at most and a few steps. The model is given back as it was.
+    Products of matrices alone tell it where they are clear, in about a second; else it takes
+    `seconds` at most and a few steps. The model is given back as it was.
     """
     if loaded.dtype == "bfloat16":
         return "bfloat16"
