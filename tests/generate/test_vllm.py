@@ -209,6 +209,20 @@ def test_a_stream_that_is_forgotten_is_closed_but_never_by_who_collects_it(
     _soon(lambda: engine.server.places._value == engine.server.at_once)  # type: ignore[attr-defined]
 
 
+def test_a_forgotten_stream_that_cannot_be_closed_leaves_its_place_and_the_next_one_closes(
+    fake: FakeVllm, engines: VllmServing
+) -> None:
+    class Broken:
+        def close(self) -> None:
+            raise httpx.ReadError("the connection is broken")
+
+    server = engines.engine(fake.base).server
+    for _ in range(2):
+        server.places.acquire()
+        server.abandon(Broken())  # type: ignore[arg-type]
+        _soon(lambda: server.places._value == server.at_once)  # type: ignore[attr-defined]
+
+
 def test_what_goes_wrong_at_the_server_is_said(fake: FakeVllm, engines: VllmServing) -> None:
     engine = engines.engine(fake.base)
     fake.misbehave = "429"

@@ -229,8 +229,9 @@ class VllmServer:
     def _tidy(self) -> None:
         while (left := self._abandoned.get()) is not None:
             (reply,) = left
-            if reply is not None:
-                reply.close()
+            with suppress(httpx.HTTPError):  # the next one must be closed all the same
+                if reply is not None:
+                    reply.close()
             self.places.release()
 
     def _sent(
