@@ -92,3 +92,36 @@ def test_what_is_kept_for_the_backward_pass_is_less() -> None:
     plain = kept(model)
     with fast(model, torch.float32):
         assert kept(model) < 0.8 * plain
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_frozen_weight_that_bfloat16_holds_is_there_once(exact: bool) -> None:
+    model = adapted()
+    maps = [m.get_base_layer() for m in model.modules() if hasattr(m, "get_base_layer")]
+    layers = [m for m in maps if isinstance(m, nn.Linear)]
+    for layer in layers:
+        if exact:
+            layer.weight.data = layer.weight.data.bfloat16().float()
+    before = [layer.weight.detach().clone() for layer in layers]
+    with fast(model, torch.bfloat16), torch.autocast("cpu", torch.bfloat16):
+        kept = {layer.weight.dtype for layer in layers}
+        assert kept == {torch.bfloat16 if exact else torch.float32}
+        outcome(model)
+        with model.disable_adapter():
+            outcome_of_base = model(input_ids=IDS).logits
+    assert outcome_of_base.isfinite().all()
+    for layer, weight in zip(layers, before, strict=True):
+        torch.testing.assert_close(layer.weight, weight, rtol=0, atol=0)  # the type, too
+    with fast(model, torch.float32):  # nothing to gain
+        assert {layer.weight.dtype for layer in layers} == {torch.float32}
+
+
+def test_weights_come_back_after_an_error() -> None:
+    model = adapted()
+    layer = next(m.get_base_layer() for m in model.modules() if hasattr(m, "get_base_layer"))
+    layer.weight.data = layer.weight.data.bfloat16().float()
+    before = layer.weight.detach().clone()
+    with pytest.raises(RuntimeError), fast(model, torch.bfloat16):
+        raise RuntimeError
+    assert torch.equal(layer.weight, before)
+    assert not any("forward" in vars(module) for module in model.modules())

@@ -58,6 +58,21 @@ def test_activations_computed_twice_take_less() -> None:
     assert training_bytes(deep, UNITS, SETTINGS, "bfloat16") < off
 
 
+def test_weights_that_bfloat16_holds_are_counted_once() -> None:
+    """Their float32 goes while the run lasts, where a copy would have come beside it."""
+    model = tiny_model(num_hidden_layers=8, hidden_size=128, intermediate_size=512)
+    units = alone(rows(8, low=40, high=60))
+    copied = training_bytes(model, units, SETTINGS, "bfloat16")
+    model.bfloat16().float()
+    once = training_bytes(model, units, SETTINGS, "bfloat16")
+    maps = sum(m.weight.numel() for n, m in model.named_modules() if n.endswith("_proj"))
+    assert 3.9 * maps < copied - once < 4.3 * maps
+    assert training_bytes(model, units, SETTINGS) == _bytes(units, model)  # no matter in float32
+    assert once < training_bytes(
+        model, units, SETTINGS.model_copy(update={"dropout": 0.1}), "bfloat16"
+    )
+
+
 def _bytes_of_passes(units: Any, **changes: Any) -> int:
     return largest_pass(tiny_model(), units, SETTINGS.model_copy(update=changes))[0]
 

@@ -74,18 +74,32 @@ def training_bytes(
     if settings.activation_checkpointing == "on":
         each = again * (each / layers + 4 * layers * width)
     if compute == "bfloat16":
-        temporary += 2 * sum(i * o for i, o in linear)
+        weights = sum(i * o for i, o in linear)
+        # A copy of each map; or it alone, in the place of the float32 that is there beforehand.
+        temporary += (-2 if lean and _are_bfloat16(base) else 2) * weights
     tokens, trunk = largest_pass(base, units, settings)
     # Keys and values of a trunk stay to its end, with what gathers there in float32.
     activations = each * tokens + trunk * layers * 2 * _key_width(base) * (2 * value + 4)
-    held = 4 * trained * _COPIES + max(activations, 4 * trained)
-    return math.ceil(_MARGIN * (held + temporary + _PROCESS))
+    held = 4 * trained * _COPIES
+    during = held + max(activations, 4 * trained) + temporary
+    return math.ceil(_MARGIN * (max(during, held) + _PROCESS))  # in the end all is there again
 
 
 def _keeps_less(base: nn.Module, settings: FineTune) -> bool:
     """Whether its layers are such as `assay.train.fused` computes with less."""
     plain = settings.adapter in ("lora", "rslora") and not settings.dropout
     return plain and any(hasattr(module, "gate_proj") for module in base.modules())
+
+
+def _are_bfloat16(base: nn.Module) -> bool:
+    """Whether bfloat16 holds the maps' weights to the last bit, told by a row of each.
+
+    Most models are published in it; `assay.train.fused` then keeps them once.
+    """
+    rows = [module.weight[:1] for module in _linear_maps(base)]
+    return not any(
+        row.is_meta or not torch.equal(row.to(torch.bfloat16).to(row.dtype), row) for row in rows
+    )
 
 
 def _key_width(base: nn.Module) -> int:
@@ -264,9 +278,14 @@ def _length(unit: Unit) -> int:
 
 def _linear_shapes(model: nn.Module) -> list[tuple[int, int]]:
     """(inputs, outputs) of every linear map that gets an adapter."""
+    return [(module.weight.shape[1], module.weight.shape[0]) for module in _linear_maps(model)]
+
+
+def _linear_maps(model: nn.Module) -> list[Any]:
+    """The linear maps of a decoder, not the head."""
     head = model.get_output_embeddings()  # type: ignore[operator]
     return [
-        (module.weight.shape[1], module.weight.shape[0])
+        module
         for name, module in model.named_modules()
         if module is not head
         and hasattr(module, "weight")

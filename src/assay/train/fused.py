@@ -34,24 +34,38 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
     LoRA layers with dropout or DoRA, and all else, stay as they are.
 
     Args:
-        dtype: of the matrix products; a copy of each frozen weight is kept in it.
+        dtype: of the matrix products. The frozen weight of a LoRA layer that it holds to the last
+            bit, as bfloat16 does what was stored in it, is kept in it alone inside the block; of
+            another one there is a copy.
 
     Yields:
         The number of LoRA layers that changed.
     """
-    maps = {module: LoraMap.of(module, dtype) for module in model.modules() if is_plain(module)}
-    replaced: dict[Any, Callable[[Tensor], Tensor]] = {m: maps[m].forward for m in maps}
-    for name, module in model.named_modules():
-        found = _norm(module, _output_type(name, dtype)) or _feed_forward(module, maps)
-        if found is not None:
-            replaced[module] = found
-    for module, forward in replaced.items():
-        module.forward = forward
+    maps: dict[nn.Module, LoraMap] = {}
+    replaced: dict[Any, Callable[[Tensor], Tensor]] = {}
+    kept: list[tuple[nn.Parameter, torch.dtype]] = []
     try:
+        # Map by map, and a feed-forward before its maps: never are all weights there twice.
+        for name, module in model.named_modules():
+            if is_plain(module):
+                if module not in maps:
+                    maps[module] = LoraMap.of(module, dtype)
+                replaced[module] = maps[module].forward
+                own = maps[module].weight.dtype
+                if maps[module].keep_once():
+                    kept.append((maps[module].weight, own))
+                continue
+            found = _norm(module, _output_type(name, dtype)) or _feed_forward(module, maps, dtype)
+            if found is not None:
+                replaced[module] = found
+        for module, forward in replaced.items():
+            module.forward = forward
         yield len(maps)
     finally:
+        for weight, own in kept:
+            weight.data = weight.data.to(own)
         for module in replaced:
-            del module.forward
+            vars(module).pop("forward", None)
 
 
 class _RmsNorm(torch.autograd.Function):
@@ -168,15 +182,19 @@ _ACTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Te
 
 
 def _feed_forward(
-    module: nn.Module, maps: dict[nn.Module, LoraMap]
+    module: nn.Module, maps: dict[nn.Module, LoraMap], dtype: torch.dtype
 ) -> Callable[[Tensor], Tensor] | None:
-    """The feed-forward of a module, if it is a gated one of three plain LoRA layers."""
+    """The feed-forward of a module, if it is a gated one of three plain LoRA layers.
+
+    They are added to `maps`.
+    """
     parts = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
     act = getattr(module, "act_fn", None)
-    three = [maps[part] for part in parts if isinstance(part, nn.Module) and part in maps]
-    if len(three) != 3 or act is None:
+    if act is None or not all(map(is_plain, parts)):
         return None
-    base = three[0].module.get_base_layer().weight
+    maps |= {part: LoraMap.of(part, dtype) for part in parts if part is not None}
+    three = [maps[part] for part in parts if part is not None]
+    base = three[0].weight
     sample = _sample(base, base.shape[1])
     for name, (activate, _) in _ACTS.items():
         if not _same(_output(act, sample), activate(sample), base.dtype):

@@ -93,6 +93,23 @@ class LoraMap(NamedTuple):
         )
         return cls(module, factors)
 
+    @property
+    def weight(self) -> nn.Parameter:
+        """The frozen one, as the module has it."""
+        found: nn.Parameter = self.module.get_base_layer().weight
+        return found
+
+    def keep_once(self) -> bool:
+        """Let the module share our W where that is its own to the last bit, and tell whether.
+
+        The module's is given up for ours, not only seen through it: what it takes is then free.
+        """
+        own, ours = self.weight, self.factors.weight_oi
+        if own.dtype == ours.dtype or not torch.equal(ours.to(own.dtype), own):
+            return False
+        own.data = ours
+        return True
+
     def forward(self, x: Tensor) -> Tensor:
         """What PEFT's own `forward` returns."""
         if self.module.disable_adapters:
