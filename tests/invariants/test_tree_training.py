@@ -17,6 +17,7 @@ from tests.generate.tiny import FAMILIES, tiny_model
 from torch import Tensor, nn
 from torch.nn import functional
 
+from assay.prefix import blocks
 from assay.prefix import training as attention
 from assay.prefix import trunk as trunks
 from assay.prefix.flex import flex_pack_attention
@@ -101,8 +102,9 @@ def pieces(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Every token that two rows share is a node; products are cut where real ones would be."""
     monkeypatch.setattr(stepping, "Pack", partial(Pack, shortest=1, least_saved=1))
     monkeypatch.setattr(trunks, "LEAST", 1)
-    monkeypatch.setattr(attention, "ROWS", 5)
-    monkeypatch.setattr(attention, "BLOCK", 2000)
+    monkeypatch.setattr(blocks, "ROWS", 5)
+    monkeypatch.setattr(blocks, "TILE", 20)
+    monkeypatch.setattr(blocks, "BLOCK", 2000)
     return monkeypatch
 
 
@@ -153,13 +155,17 @@ def test_supervised_loss_and_gradients_equal_unshared_ones(
         seed=st.integers(0, 10_000),
         together=st.sampled_from([1, 60, 10_000]),
         piece=st.sampled_from([12, 10_000]),
+        tile=st.sampled_from([1, 20, 10_000]),
     )
     @settings(max_examples=4, deadline=None, database=None)
-    @example(seed=0, together=60, piece=12)  # a trunk and several passes over it
-    @example(seed=0, together=10_000, piece=10_000)  # one pass
-    def check(seed: int, together: int, piece: int) -> None:
+    @example(seed=0, together=60, piece=12, tile=20)  # a trunk and several passes over it
+    @example(seed=0, together=10_000, piece=10_000, tile=20)  # one pass
+    @example(seed=0, together=10_000, piece=10_000, tile=1)  # each segment a part of its own
+    @example(seed=0, together=10_000, piece=10_000, tile=10_000)  # all of them one part
+    def check(seed: int, together: int, piece: int, tile: int) -> None:
         rows = grown(seed, stray=piece > 12)
         pieces.setattr(trunks, "PIECE", piece)
+        pieces.setattr(blocks, "TILE", tile)
         whole = sum(row.weight * row.trained_tokens for row in rows)
         losses = []
 

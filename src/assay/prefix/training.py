@@ -17,7 +17,6 @@ and P keys of a part. Over a trunk (`assay.prefix.trunk`) keys come before those
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,8 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from assay.prefix.products import BLOCK, ROWS, Scratch, attend, scores, typed
+from assay.prefix.blocks import Block, blocks_of
+from assay.prefix.products import Scratch, attend, scores, typed
 
 if TYPE_CHECKING:
     from assay.prefix.pack import Pack
@@ -35,24 +35,6 @@ NAME = "assay_pack"
 
 _fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _fused_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """A part: the queries of some tokens over the keys of some tokens.
-
-    Attributes:
-        query, key: which tokens.
-        own: the tokens see themselves and what is before them; the first part of each query.
-        hidden: bool [M, P], keys that a query must not see; None: those of `own` alone.
-        fused: for torch's kernel.
-    """
-
-    query: slice
-    key: slice
-    own: bool
-    hidden: Tensor | None
-    fused: bool
 
 
 def pack_attention(
@@ -113,7 +95,7 @@ class _PackAttention(torch.autograd.Function):
         out_nhd = query.new_empty((tokens, heads, size), dtype=torch.float32)
         out_kgnd = _by_heads(out_nhd, len(key))
         lse_kgn = query.new_empty((*query_kgnd.shape[:3],), dtype=torch.float32)
-        for block in _blocks(pack, heads, window, fused=of.can_fuse(query)):
+        for block in blocks_of(pack, heads, window, fused=of.can_fuse(query)):
             part, lse = of.attend(block, query_kgnd, key, value)
             whole, whole_lse = out_kgnd[:, :, block.query], lse_kgn[:, :, block.query]
             if block.own:
@@ -143,7 +125,7 @@ class _PackAttention(torch.autograd.Function):
         d_value = torch.zeros_like(value, dtype=torch.float32)
         # In bfloat16 the kernel's own backward is slower than the products (docs/training.md).
         fused = of.can_fuse(query) and query.dtype == torch.float32
-        for block in _blocks(pack, len(query), window, fused=fused):
+        for block in blocks_of(pack, len(query), window, fused=fused):
             of_queries = (t[:, :, block.query] for t in (grad_kgnd, out_kgnd, lse_kgn))
             parts = of.gradients(block, query_kgnd, key, value, *of_queries)
             if block.own:
@@ -179,7 +161,7 @@ class _Layer:
         return self.softcap is None and query.device.type == "cpu"
 
     def attend(
-        self, block: _Block, query: Tensor, key: Tensor, value: Tensor
+        self, block: Block, query: Tensor, key: Tensor, value: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Output [K, G, M, D] of a part, and its log-sum-exp [K, G, M].
 
@@ -190,7 +172,10 @@ class _Layer:
         if block.fused:
             wide = (len(key), query.shape[1], -1, -1)  # no copy: a stride of 0
             keys, values = keys.unsqueeze(1).expand(wide), values.unsqueeze(1).expand(wide)
-            out, lse = _fused(queries, keys, values, 0.0, block.own, scale=self.scaling)
+            causal = block.own and block.bias is None
+            out, lse = _fused(
+                queries, keys, values, 0.0, causal, attn_mask=block.bias, scale=self.scaling
+            )
             return out, lse
         part = attend(
             self.scratch,
@@ -208,7 +193,7 @@ class _Layer:
 
     def gradients(
         self,
-        block: _Block,
+        block: Block,
         query: Tensor,
         key: Tensor,
         value: Tensor,
@@ -225,8 +210,18 @@ class _Layer:
         if block.fused:
             wide = (len(key), query.shape[1], -1, -1)
             keys, values = keys.unsqueeze(1).expand(wide), values.unsqueeze(1).expand(wide)
+            causal = block.own and block.bias is None
             d_query, d_key, d_value = _fused_backward(
-                grad, queries, keys, values, out, lse, 0.0, block.own, scale=self.scaling
+                grad,
+                queries,
+                keys,
+                values,
+                out,
+                lse,
+                0.0,
+                causal,
+                attn_mask=block.bias,
+                scale=self.scaling,
             )
             return d_query, d_key.sum(1), d_value.sum(1)
         d_query, d_key, d_value = _gradients_by_products(
@@ -243,82 +238,9 @@ class _Layer:
         return d_query.view(queries.shape) * self.scaling, d_key, d_value
 
     @staticmethod
-    def _hidden(block: _Block, query: Tensor) -> Tensor | None:
+    def _hidden(block: Block, query: Tensor) -> Tensor | None:
         """[G·M, P], for the queries of all heads of a key."""
         return None if block.hidden is None else block.hidden.repeat(query.shape[1], 1)
-
-
-def _blocks(pack: Pack, heads: int, window: int | None, *, fused: bool) -> list[_Block]:
-    """The parts of a layer; between them every token sees exactly what it may, itself first."""
-
-    def make() -> list[_Block]:
-        blocks: list[_Block] = []
-        for start, end in pack.segments:
-            blocks += _own_blocks(pack, start, end, window, fused=fused)
-        for below in pack.below:
-            key = slice(below.start + pack.start, below.end + pack.start)
-            first = int(pack.position[below.start])
-            queries = below.end, below.last
-            blocks += _earlier_blocks(pack, queries, key, first, heads, window, fused=fused)
-        if pack.start:
-            queries = 0, len(pack.ids)
-            trunk = slice(0, pack.start)
-            blocks += _earlier_blocks(pack, queries, trunk, 0, heads, window, fused=fused)
-        return blocks
-
-    return pack.once((heads, window, fused), make)
-
-
-def _own_blocks(
-    pack: Pack, start: int, end: int, window: int | None, *, fused: bool
-) -> Iterator[_Block]:
-    """The tokens of a segment over the earlier ones of it and themselves."""
-    if fused and (window is None or end - start <= window):
-        key = slice(start + pack.start, end + pack.start)
-        yield _Block(slice(start, end), key, own=True, hidden=None, fused=True)
-        return
-    for low in range(start, end, ROWS):
-        high = min(low + ROWS, end)
-        first = start if window is None else max(start, low - window + 1)
-        row = torch.arange(low, high, device=pack.device)
-        distance = row[:, None] - torch.arange(first, high, device=pack.device)
-        hidden = distance < 0
-        if window is not None:
-            hidden |= distance >= window
-        key = slice(first + pack.start, high + pack.start)
-        yield _Block(slice(low, high), key, own=True, hidden=hidden, fused=False)
-
-
-def _earlier_blocks(
-    pack: Pack,
-    queries: tuple[int, int],
-    key: slice,
-    first: int,
-    heads: int,
-    window: int | None,
-    *,
-    fused: bool,
-) -> Iterator[_Block]:
-    """Tokens over a run of keys on the path of all of them; `first` is its first position."""
-    start, end = queries
-    count = key.stop - key.start
-    reach = int(pack.position[start:end].max()) - first
-    if fused and (window is None or reach < window):
-        yield _Block(slice(start, end), key, own=False, hidden=None, fused=True)
-        return
-    positions = torch.arange(first, first + count, device=pack.device)
-    step = max(64, BLOCK // (heads * count))
-    for low in range(start, end, step):
-        high = min(low + step, end)
-        hidden = None
-        if window is not None:
-            far = pack.position[low:high, None] - positions >= window
-            if bool(far.all()):
-                continue
-            if bool(far.any()):
-                hidden = far
-        plain = fused and hidden is None
-        yield _Block(slice(low, high), key, own=False, hidden=hidden, fused=plain)
 
 
 def _gradients_by_products(

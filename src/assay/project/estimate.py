@@ -8,6 +8,7 @@ forgetting to probe. It is meant to be right within a factor of two.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from assay.config import Config
@@ -20,7 +21,10 @@ REFERENCE_FLOPS = 385e9
 FLOAT32_SHARE = 0.7
 PREFILL_TOKENS_PER_S = 1200.0
 DECODE_TOKENS_PER_S = 300.0
-TRAIN_TOKENS_PER_S = 800.0
+TRAIN_TOKENS_PER_S = 400.0
+"""That are computed: what the rows of a step share counts once."""
+TRAIN_STEP_SECONDS = 0.3
+"""Of a step, however short its rows: what 30 layers take to be called, and the optimiser."""
 CLASSICAL_SECONDS = 5.0
 REMOTE_SECONDS = 0.5  # of an answer of a provider, a few at once
 EMBED_TEXTS_PER_S = 250.0
@@ -35,7 +39,7 @@ START_SECONDS = 14.0
 """Of a comparison: libraries and the base to load, rows to check, result and report to write."""
 LOAD_SECONDS = 2.0
 """Of a model, from disk to its first answer: again for the training, then for the version."""
-TRY_SECONDS = 6.0
+TRY_SECONDS = 1.0
 """Of trying the number formats before a training."""
 PROBE_SECONDS = 5.0
 """Of the probe of forgetting on one model, between 3 in bfloat16 and 8 in float32
@@ -137,10 +141,11 @@ def training_seconds(config: Config, sizes: Sizes, rows: int, scale: float) -> f
     """Of all epochs, validation loss included (a forward pass, a third of a step)."""
     prompt = config.fine_tune.system_prompt
     system = sizes.system_tokens if prompt is None else len(prompt) / 4
-    tokens = system + sizes.input_tokens + sizes.output_tokens
-    each = rows + sizes.validation / 3
-    epochs = auto.chosen(config.fine_tune, parameters=sizes.parameters, rows=rows).epochs
-    return scale * epochs * each * tokens / TRAIN_TOKENS_PER_S
+    chosen = auto.chosen(config.fine_tune, parameters=sizes.parameters, rows=rows)
+    steps = math.ceil(rows / chosen.rows_per_step)
+    own = (rows + sizes.validation / 3) * (sizes.input_tokens + sizes.output_tokens)
+    epoch = steps * TRAIN_STEP_SECONDS + (steps * system + own) / TRAIN_TOKENS_PER_S
+    return scale * chosen.epochs * epoch
 
 
 def _seconds(name: str, config: Config, sizes: Sizes, scale: float) -> float:

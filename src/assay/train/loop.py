@@ -101,8 +101,13 @@ class Run:
         self.compute, self.progress = compute, progress
         self.state = State()
         self.parameters = adapters.trainable(model)
+        on_cpu = all(p.device.type == "cpu" for p in self.parameters.values())
         self.optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self.parameters.values(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            # One pass over memory instead of ten; elsewhere torch picks the fastest by itself.
+            fused=True if on_cpu else None,
         )
         self.epoch_steps = math.ceil(len(train) / settings.rows_per_step)
         self.total_steps = self.epoch_steps * settings.epochs
