@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
 import platform
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +77,15 @@ def product_flops(dtype: str) -> float:
         one @ one
         times.append(time.perf_counter() - began)
     return 2 * size**3 / min(times)
+
+
+def give_back_freed() -> None:
+    """Hand memory that was freed back to the system, where the C library keeps it by thread.
+
+    glibc does: what threads have loaded and another one frees would be no use to either.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # another C library has no such call
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def available_bytes(device: torch.device) -> int:

@@ -18,8 +18,8 @@ from assay.project.init import Choices, draft
 from assay.project.project import Project, create, open
 from assay.store.files import write_atomic
 
-BUDGET_S = 440.0
-"""Of ten minutes, for the records; the estimate is right within a factor, not to the minute."""
+BUDGET_S = 500.0
+"""Of ten minutes, for the records; the handbook takes one of them and more."""
 HANDBOOK = "handbook"
 """Folder of the second job, in that of the first."""
 HANDBOOK_ROWS = 40
@@ -49,6 +49,7 @@ EFFORTS = (
     Effort(2, None, 120, 0.15, (1, 3)),
     Effort(2, None, 100, 0.1, (1, 3)),
     Effort(2, None, 100, 0.08, (1,)),
+    Effort(2, 500, 100, 0.08, (1,)),
     Effort(2, 400, 80, 0.06, (1,)),
     Effort(2, 330, 50, 0.05, (1,)),
     Effort(2, 250, 50, 0.05, (1,)),

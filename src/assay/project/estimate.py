@@ -17,13 +17,14 @@ from assay.train import auto
 
 REFERENCE_PARAMETERS = 134.5e6
 REFERENCE_FLOPS = 385e9
-"""Operations a second of a large matrix product where the speeds below were seen."""
+"""Operations a second of a large matrix product where the speeds below were seen (an EPYC with
+AVX-512 and bfloat16 instructions, two cores)."""
 FLOAT32_SHARE = 0.7
-PREFILL_TOKENS_PER_S = 1200.0
-DECODE_TOKENS_PER_S = 300.0
+PREFILL_TOKENS_PER_S = 800.0
+DECODE_TOKENS_PER_S = 240.0
 TRAIN_TOKENS_PER_S = 400.0
 """That are computed: what the rows of a step share counts once."""
-TRAIN_STEP_SECONDS = 0.3
+TRAIN_STEP_SECONDS = 0.35
 """Of a step, however short its rows: what 30 layers take to be called, and the optimiser."""
 CLASSICAL_SECONDS = 5.0
 REMOTE_SECONDS = 0.5  # of an answer of a provider, a few at once
@@ -31,19 +32,16 @@ EMBED_TEXTS_PER_S = 250.0
 THROUGHPUT_PROMPTS = 24
 LATENCY_PROMPTS = 7
 """`compare.performance` answers so many together, then so many one by one (one to warm up)."""
-ONE_BY_ONE = 5.0
-"""An answer alone takes this many times its share of a full batch."""
 STEP_SECONDS = 0.05
-"""Of a token, however few answers are in the making: small sets do not fill a batch."""
+"""Of a token, however few answers are in the making: one alone, or a set that fills no batch."""
 START_SECONDS = 14.0
 """Of a comparison: libraries and the base to load, rows to check, result and report to write."""
 LOAD_SECONDS = 2.0
 """Of a model, from disk to its first answer: again for the training, then for the version."""
 TRY_SECONDS = 1.0
 """Of trying the number formats before a training."""
-PROBE_SECONDS = 5.0
-"""Of the probe of forgetting on one model, between 3 in bfloat16 and 8 in float32
-(docs/forgetting.md); base and version are probed."""
+PROBE_SECONDS = 7.0
+"""Of the probe of forgetting on one model (docs/forgetting.md); base and version are probed."""
 BYTES_PER_PARAMETER = 4
 PASSAGE_TOKENS = 200
 """Of a passage of documents, at most what knowledge is cut into by default."""
@@ -158,7 +156,7 @@ def _seconds(name: str, config: Config, sizes: Sizes, scale: float) -> float:
         return building + asked * REMOTE_SECONDS
     shown = _shown(name, config, sizes)[-1]
     timed = _answers(sizes, shown, scale, THROUGHPUT_PROMPTS)
-    timed += LATENCY_PROMPTS * ONE_BY_ONE * answer_seconds(sizes, shown, scale)
+    timed += LATENCY_PROMPTS * _answers(sizes, shown, scale, 1)
     probed = 2 * PROBE_SECONDS * scale if name in TRAINED else 0.0
     return building + _answers(sizes, shown, scale, sizes.holdout) + timed + probed
 

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from assay.models.device import give_back_freed
 from assay.train.lora import Factors, LoraMap, is_plain
 
 _SAME = {torch.float32: 1e-5, torch.bfloat16: 3e-2}  # relative to the largest output
@@ -58,6 +59,8 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
             found = _norm(module, _output_type(name, dtype)) or _feed_forward(module, maps, dtype)
             if found is not None:
                 replaced[module] = found
+        if kept:
+            give_back_freed()
         for module, forward in replaced.items():
             module.forward = forward
         yield len(maps)

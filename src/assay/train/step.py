@@ -35,7 +35,7 @@ from assay.train.loss import Head, backward_cross_entropy, logits_head, token_lo
 from assay.train.sequences import TrainingSequence, Unit, alone, packed_batches, padded_batches
 
 TOKENS = 4096
-ENOUGH = {"cpu": 512}
+ENOUGH = {"cpu": 1024}
 """Tokens of a pass, by device, beyond which a larger one is no faster (docs/training.md)."""
 
 _SAME_LOGITS = 1e-3  # relative to the largest logit; bfloat16 is given 30 times as much
