@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
 import torch
 
 from assay.models import device
-from assay.models.device import available_bytes
+from assay.models.device import available_bytes, give_back_freed
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,17 @@ def test_a_container_has_what_its_limit_leaves(
         assert found == pytest.approx(psutil.virtual_memory().available, rel=0.2)
     else:
         assert found == expected
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps it by thread")
+def test_memory_that_another_thread_asked_for_goes_back_to_the_system() -> None:
+    blocks: list[bytes] = []
+    thread = Thread(target=lambda: blocks.extend(b"x" * (100_000 + n) for n in range(2000)))
+    thread.start()
+    thread.join()
+    kept = blocks[::50]  # so that the rest is not one piece at the end of the heap
+    blocks.clear()
+    before = psutil.Process().memory_info().rss
+    give_back_freed()
+    assert before - psutil.Process().memory_info().rss > 100e6
+    assert len(kept) == 40
