@@ -54,8 +54,17 @@ def known_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_small_comparison_is_said_to_take_about_what_it_took() -> None:
-    """160 tickets of four labels took 122 seconds on two cores; their tokens are about these."""
-    assert 122 / 1.5 < _of().seconds < 122 * 1.5
+    """144 short messages of four labels took 183 seconds on two cores, a step of training 0.5."""
+    sizes = replace(
+        SIZES,
+        train=98,
+        validation=17,
+        holdout=29,
+        system_tokens=42,
+        input_tokens=7.4,
+        output_tokens=2.5,
+    )
+    assert 183 / 1.5 < _of(sizes).seconds < 183 * 1.5
 
 
 def test_a_machine_half_as_fast_takes_longer_and_no_more_memory(
