@@ -18,8 +18,9 @@ from assay.project.init import Choices, draft
 from assay.project.project import Project, create, open
 from assay.store.files import write_atomic
 
-BUDGET_S = 500.0
-"""Of ten minutes, for the records; the handbook takes one of them and more."""
+BUDGET_S = 440.0
+"""Of ten minutes, for the records: the handbook takes more than one, and 485 that were told came to
+570."""
 HANDBOOK = "handbook"
 """Folder of the second job, in that of the first."""
 HANDBOOK_ROWS = 40
