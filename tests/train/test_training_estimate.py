@@ -68,6 +68,9 @@ def test_weights_that_bfloat16_holds_are_counted_once() -> None:
     maps = sum(m.weight.numel() for n, m in model.named_modules() if n.endswith("_proj"))
     assert 3.9 * maps < copied - once < 4.3 * maps
     assert training_bytes(model, units, SETTINGS) == _bytes(units, model)  # no matter in float32
+    stored = training_bytes(model.bfloat16(), units, SETTINGS, "bfloat16")  # neither copy nor gain
+    assert 1.9 * maps < stored - once < 2.2 * maps
+    model.float()
     assert once < training_bytes(
         model, units, SETTINGS.model_copy(update={"dropout": 0.1}), "bfloat16"
     )

@@ -74,9 +74,7 @@ def training_bytes(
     if settings.activation_checkpointing == "on":
         each = again * (each / layers + 4 * layers * width)
     if compute == "bfloat16":
-        weights = sum(i * o for i, o in linear)
-        # A copy of each map; or it alone, in the place of the float32 that is there beforehand.
-        temporary += (-2 if lean and _are_bfloat16(base) else 2) * weights
+        temporary += _cast_bytes(base, once=lean) * sum(i * o for i, o in linear)
     tokens, trunk = largest_pass(base, units, settings)
     # Keys and values of a trunk stay to its end, with what gathers there in float32.
     activations = each * tokens + trunk * layers * 2 * _key_width(base) * (2 * value + 4)
@@ -91,15 +89,20 @@ def _keeps_less(base: nn.Module, settings: FineTune) -> bool:
     return plain and any(hasattr(module, "gate_proj") for module in base.modules())
 
 
-def _are_bfloat16(base: nn.Module) -> bool:
-    """Whether bfloat16 holds the maps' weights to the last bit, told by a row of each.
+def _cast_bytes(base: nn.Module, *, once: bool) -> int:
+    """Bytes more for each weight of the maps when they are multiplied in bfloat16.
 
-    Most models are published in it; `assay.train.fused` then keeps them once.
+    2 for a copy; none where they are bfloat16 already. With `once`, a copy takes the place of
+    float32 that it equals to the last bit (`assay.train.fused`): most models are published in
+    bfloat16. A row of each map tells.
     """
     rows = [module.weight[:1] for module in _linear_maps(base)]
-    return not any(
-        row.is_meta or not torch.equal(row.to(torch.bfloat16).to(row.dtype), row) for row in rows
+    if all(row.dtype == torch.bfloat16 for row in rows):
+        return 0
+    equal = not any(row.is_meta for row in rows) and all(
+        torch.equal(row.to(torch.bfloat16).to(row.dtype), row) for row in rows
     )
+    return 2 - 4 * (once and equal)
 
 
 def _key_width(base: nn.Module) -> int:
