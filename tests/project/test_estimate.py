@@ -43,6 +43,9 @@ SIZES = Sizes(
 )
 
 
+MACHINE_FLOPS = module.machine_flops  # as it is, before `known_machine`
+
+
 def _of(sizes: Sizes = SIZES, ways: list[str] = WAYS) -> Estimate:
     names = ["baseline-majority", "baseline-tfidf", *ways]
     return estimate(CONFIG, sizes, names, 0.3)
@@ -65,6 +68,25 @@ def test_a_small_comparison_is_said_to_take_about_what_it_took() -> None:
         output_tokens=2.5,
     )
     assert 183 / 1.5 < _of(sizes).seconds < 183 * 1.5
+
+
+@pytest.mark.parametrize(
+    ("bfloat16", "flops", "tokens_per_s"), [(True, 413e9, 416.0), (False, 169e9, 215.0)]
+)
+def test_training_is_told_as_it_was_measured_on_two_machines(
+    bfloat16: bool, flops: float, tokens_per_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`sft-unique` of docs/benchmarks.md: steps of 32 rows of 142 tokens, nothing shared."""
+    monkeypatch.setattr(module, "native_bfloat16", lambda kind: bfloat16)
+    monkeypatch.setattr(module, "product_flops", lambda dtype: flops)
+    scale = REFERENCE_FLOPS / MACHINE_FLOPS()
+    tune = CONFIG.fine_tune.model_copy(
+        update={"system_prompt": "", "rows_per_step": 32, "epochs": 1}
+    )
+    config = CONFIG.model_copy(update={"fine_tune": tune})
+    sizes = replace(SIZES, validation=0, system_tokens=0, input_tokens=100, output_tokens=42)
+    told = 320 * 142 / module.training_seconds(config, sizes, 320, scale)
+    assert told == pytest.approx(tokens_per_s, rel=0.15)
 
 
 def test_a_machine_half_as_fast_takes_longer_and_no_more_memory(

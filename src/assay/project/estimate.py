@@ -19,7 +19,10 @@ REFERENCE_PARAMETERS = 134.5e6
 REFERENCE_FLOPS = 385e9
 """Operations a second of a large matrix product where the speeds below were seen (an EPYC with
 AVX-512 and bfloat16 instructions, two cores)."""
-FLOAT32_SHARE = 0.7
+FLOAT32_WORTH = 1.2
+"""What one of them is worth in float32, where less of the time goes to all that is no product:
+training without a shared prefix reached 416 tokens a second at 413e9 in bfloat16 and 215 at 169e9
+in float32 (docs/benchmarks.md, machines D and B)."""
 PREFILL_TOKENS_PER_S = 800.0
 DECODE_TOKENS_PER_S = 240.0
 TRAIN_TOKENS_PER_S = 400.0
@@ -117,14 +120,10 @@ def _scale(sizes: Sizes) -> float:
 
 
 def machine_flops() -> float:
-    """Of large products in the number format that this machine would choose.
-
-    In float32 the smaller products of a model reach a smaller share of it: the demo was told 8
-    minutes and took 11.
-    """
+    """Of large products in the number format that this machine would choose, worth bfloat16's."""
     if native_bfloat16("cpu"):
         return product_flops("bfloat16")
-    return FLOAT32_SHARE * product_flops("float32")
+    return FLOAT32_WORTH * product_flops("float32")
 
 
 def answer_seconds(sizes: Sizes, shown: float, scale: float) -> float:
