@@ -33,9 +33,9 @@ class Block:
     Attributes:
         query, key: which tokens.
         own: the tokens see themselves and what is before them; the first part of each query.
-        hidden: bool [M, P], keys that a query must not see; None: those of `own` alone.
+        hidden: [M, P], keys that a query must not see, as `fused` takes them: for products a bool,
+            for the kernel what is added to a score, 0 or −∞. None: those of `own` alone.
         fused: for torch's kernel.
-        bias: `hidden` as the kernel takes it, added to scores: float [M, P], 0 or −∞.
     """
 
     query: slice
@@ -43,7 +43,6 @@ class Block:
     own: bool
     hidden: Tensor | None
     fused: bool
-    bias: Tensor | None = None
 
 
 def blocks_of(pack: Pack, heads: int, window: int | None, *, fused: bool) -> list[Block]:
@@ -97,11 +96,10 @@ def _tile(pack: Pack, start: int, end: int, window: int | None, *, fused: bool) 
     if window is not None:
         position = pack.position[own]
         hidden |= position[:, None] - position >= window
-    bias = None
     if fused:
-        bias = torch.zeros(hidden.shape, device=pack.device).masked_fill_(hidden, -torch.inf)
+        hidden = torch.zeros(hidden.shape, device=pack.device).masked_fill_(hidden, -torch.inf)
     key = slice(start + pack.start, end + pack.start)
-    return Block(own, key, own=True, hidden=hidden, fused=fused, bias=bias)
+    return Block(own, key, own=True, hidden=hidden, fused=fused)
 
 
 def _own_blocks(

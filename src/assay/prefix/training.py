@@ -172,9 +172,9 @@ class _Layer:
         if block.fused:
             wide = (len(key), query.shape[1], -1, -1)  # no copy: a stride of 0
             keys, values = keys.unsqueeze(1).expand(wide), values.unsqueeze(1).expand(wide)
-            causal = block.own and block.bias is None
+            causal = block.own and block.hidden is None
             out, lse = _fused(
-                queries, keys, values, 0.0, causal, attn_mask=block.bias, scale=self.scaling
+                queries, keys, values, 0.0, causal, attn_mask=block.hidden, scale=self.scaling
             )
             return out, lse
         part = attend(
@@ -210,7 +210,7 @@ class _Layer:
         if block.fused:
             wide = (len(key), query.shape[1], -1, -1)
             keys, values = keys.unsqueeze(1).expand(wide), values.unsqueeze(1).expand(wide)
-            causal = block.own and block.bias is None
+            causal = block.own and block.hidden is None
             d_query, d_key, d_value = _fused_backward(
                 grad,
                 queries,
@@ -220,7 +220,7 @@ class _Layer:
                 lse,
                 0.0,
                 causal,
-                attn_mask=block.bias,
+                attn_mask=block.hidden,
                 scale=self.scaling,
             )
             return d_query, d_key.sum(1), d_value.sum(1)

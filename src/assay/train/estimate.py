@@ -93,8 +93,8 @@ def _cast_bytes(base: nn.Module, *, once: bool) -> int:
     """Bytes more for each weight of the maps when they are multiplied in bfloat16.
 
     2 for a copy; none where they are bfloat16 already. With `once`, a copy takes the place of
-    float32 that it equals to the last bit (`assay.train.fused`): most models are published in
-    bfloat16. A row of each map tells.
+    float32 that it equals to the last bit (`assay.train.fused`), as in models that were published
+    in bfloat16. A row of each map tells.
     """
     rows = [module.weight[:1] for module in _linear_maps(base)]
     if all(row.dtype == torch.bfloat16 for row in rows):

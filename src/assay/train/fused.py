@@ -191,12 +191,13 @@ def _feed_forward(
 
     They are added to `maps`.
     """
-    parts = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
+    parts: list[Any] = [
+        getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")
+    ]
     act = getattr(module, "act_fn", None)
     if act is None or not all(map(is_plain, parts)):
         return None
-    maps |= {part: LoraMap.of(part, dtype) for part in parts if part is not None}
-    three = [maps[part] for part in parts if part is not None]
+    three = [maps.setdefault(part, LoraMap.of(part, dtype)) for part in parts]
     base = three[0].weight
     sample = _sample(base, base.shape[1])
     for name, (activate, _) in _ACTS.items():
