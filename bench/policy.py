@@ -12,9 +12,9 @@ their document away.
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,9 @@ def runs(text: str, length: int = 5) -> set[tuple[str, ...]]:
 
 def main() -> None:
     """Write both for `assay init NAME --data questions.jsonl --docs documents`."""
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    folder: Path = parser.parse_args().folder
     for where, text in documents().items():
         write_atomic(folder / "documents" / file_name(where), text)
     rows = []
