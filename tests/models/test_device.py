@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from assay.models import device
-from assay.models.device import available_bytes, give_back_freed
+from assay.models.device import available_bytes, give_back_freed, give_back_read
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,22 @@ def test_memory_that_another_thread_asked_for_goes_back_to_the_system() -> None:
     give_back_freed()
     assert before - psutil.Process().memory_info().rss > 100e6
     assert len(kept) == 40
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="only Linux tells what is mapped")
+@pytest.mark.parametrize("changed", [False, True])
+def test_weights_that_are_mapped_leave_the_memory_unless_they_were_changed(
+    changed: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "model.safetensors"
+    whole = torch.arange(16e6, dtype=torch.float32)
+    whole.numpy().tofile(file)
+    mapped = torch.from_file(str(file), shared=False, size=len(whole), dtype=torch.float32)
+    assert torch.equal(mapped, whole)
+    if changed:
+        mapped[7_000_000] = whole[7_000_000] = -1.0
+    before = psutil.Process().memory_info().rss
+    give_back_read()
+    given_back = before - psutil.Process().memory_info().rss
+    assert given_back < 1e6 if changed else given_back > 60e6
+    assert torch.equal(mapped, whole)

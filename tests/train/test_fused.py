@@ -9,6 +9,7 @@ from tests.train.test_lora import IDS, adapted, outcome
 from torch import Tensor, nn
 from torch.nn import functional
 
+from assay.train import fused
 from assay.train.fused import fast
 
 
@@ -75,23 +76,53 @@ def test_a_feed_forward_with_another_activation_stays_as_it_is(act: str) -> None
         torch.testing.assert_close(outcome(model)[0], wanted, rtol=1e-5, atol=1e-5)
 
 
+def kept(model: nn.Module) -> int:
+    """Bytes that a pass keeps for its backward pass."""
+    seen: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        model(input_ids=IDS.repeat(1, 40))
+    return sum(seen.values())
+
+
 def test_what_is_kept_for_the_backward_pass_is_less() -> None:
-    def kept(model: nn.Module) -> int:
-        seen: dict[int, int] = {}
-
-        def note(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            seen[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
-            model(input_ids=IDS.repeat(1, 40))
-        return sum(seen.values())
-
     model = adapted()
     plain = kept(model)
     with fast(model, torch.float32):
         assert kept(model) < 0.8 * plain
+
+
+def test_a_large_pass_keeps_no_gates_and_has_the_same_gradients_to_the_bit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = adapted(bias=True)
+    with fast(model, torch.float32):
+        (_, small), of_small = outcome(model), kept(model)
+        monkeypatch.setattr(fused, "KEPT", {"cpu": IDS.numel() - 1})
+        (_, large), of_large = outcome(model), kept(model)
+    for name, gradient in small.items():
+        assert torch.equal(large[name], gradient), name
+    gates = 2 * 2 * model.config.intermediate_size * 4 * IDS.repeat(1, 40).numel()
+    assert of_small - of_large == gates
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_head_that_is_not_trained_is_cast_once(trained: bool) -> None:
+    model = adapted()
+    head = model.get_output_embeddings()
+    head.weight.requires_grad_(trained)
+    with torch.autocast("cpu", torch.bfloat16):
+        with fast(model, torch.bfloat16):
+            assert ("forward" in vars(head)) is not trained
+            hidden = torch.randn(5, model.config.hidden_size)
+            ours = head(hidden)
+        assert torch.equal(ours, head(hidden))
+    assert "forward" not in vars(head)
 
 
 @pytest.mark.parametrize("exact", [True, False])

@@ -6,6 +6,7 @@ import ctypes
 import math
 import os
 import platform
+import re
 import time
 from contextlib import suppress
 from functools import cache
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 GROUP = Path("/sys/fs/cgroup")
+
+_MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \d+ *(.*)")  # proc_pid_smaps(5)
+_DONTNEED = 4  # madvise(2), Linux
 
 
 def best_device() -> str:
@@ -86,6 +90,22 @@ def give_back_freed() -> None:
     """
     with suppress(AttributeError, OSError, TypeError):  # another C library has no such call
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def give_back_read(ending: str = ".safetensors") -> None:
+    """Take mapped files out of this process's memory; what is read again comes back from the file.
+
+    Linux only. A file of which this process has changed a page stays: the change would be lost.
+    """
+    with suppress(OSError, AttributeError):
+        mapped = (0, 0, "")
+        for line in Path("/proc/self/smaps").read_text("utf-8", "replace").splitlines():
+            if found := _MAPPING.match(line):
+                mapped = int(found[1], 16), int(found[2], 16), found[3]
+            elif line.split() == ["Anonymous:", "0", "kB"] and mapped[2].endswith(ending):
+                start, end, _ = mapped
+                length = ctypes.c_size_t(end - start)
+                ctypes.CDLL(None).madvise(ctypes.c_void_p(start), length, _DONTNEED)
 
 
 def available_bytes(device: torch.device) -> int:

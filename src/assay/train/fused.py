@@ -1,10 +1,10 @@
-"""Parts of a decoder layer that compute the same with less: RMS norms and gated feed-forwards.
+"""Parts of a decoder that compute the same with less: RMS norms, gated feed-forwards, the head.
 
 What a layer keeps for its backward pass decides how much memory a training takes. A norm keeps its
 output, which the next linear map keeps anyway, instead of its input; a gated feed-forward with
 LoRA keeps gate and up and computes their product again, instead of keeping four tensors of that
-width. Both are recognised by what they compute, not by their name: a module whose own output is
-not met on a random input stays as it is.
+width; in a large pass it keeps neither. Both are recognised by what they compute, not by their
+name: a module whose own output is not met on a random input stays as it is.
 
     with fast(model, torch.float32):       # what can be computed this way is, inside the block
         step(model, ...)
@@ -14,6 +14,7 @@ Letters: N tokens, D width of the model, F width of the feed-forward, R rank.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,8 +23,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assay.models.device import give_back_freed
+from assay.models.device import give_back_freed, give_back_read
 from assay.train.lora import Factors, LoraMap, is_plain
+from assay.train.rotation import rotating
+from assay.train.step import causal_lm
+
+KEPT = {"cpu": 1365}
+"""Tokens of a pass, by device, up to which a feed-forward keeps gate and up. Beyond, they are half
+of what a layer keeps, and computing them again is a tenth of a step. Only rows with a long common
+beginning, or very long ones, make such a pass on a processor (`step.ENOUGH`)."""
 
 _SAME = {torch.float32: 1e-5, torch.bfloat16: 3e-2}  # relative to the largest output
 
@@ -31,6 +39,8 @@ _SAME = {torch.float32: 1e-5, torch.bfloat16: 3e-2}  # relative to the largest o
 @contextmanager
 def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
     """Within the block, LoRA layers, norms and feed-forwards of `model` compute as one function.
+
+    Queries and keys are rotated by `assay.train.rotation`, and a frozen head is cast once.
 
     LoRA layers with dropout or DoRA, and all else, stay as they are.
 
@@ -45,6 +55,10 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
     maps: dict[nn.Module, LoraMap] = {}
     replaced: dict[Any, Callable[[Tensor], Tensor]] = {}
     kept: list[tuple[nn.Parameter, torch.dtype]] = []
+    casts = any(p.dtype != dtype for p in model.parameters() if not p.requires_grad)
+    if casts:
+        give_back_read()
+    head = getattr(causal_lm(model), "get_output_embeddings", lambda: None)()
     try:
         # Map by map, and a feed-forward before its maps: never are all weights there twice.
         for name, module in model.named_modules():
@@ -56,19 +70,35 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
                 if maps[module].keep_once():
                     kept.append((maps[module].weight, own))
                 continue
-            found = _norm(module, _output_type(name, dtype)) or _feed_forward(module, maps, dtype)
+            found = (
+                (_cast_head(module, dtype) if module is head else None)
+                or _norm(module, _output_type(name, dtype))
+                or _feed_forward(module, maps, dtype)
+            )
             if found is not None:
                 replaced[module] = found
+        if casts:  # there are copies of all that is multiplied with
+            give_back_read()
         if kept:
             give_back_freed()
         for module, forward in replaced.items():
             module.forward = forward
-        yield len(maps)
+        with rotating(model):
+            yield len(maps)
     finally:
         for weight, own in kept:
             weight.data = weight.data.to(own)
         for module in replaced:
             vars(module).pop("forward", None)
+
+
+def _cast_head(head: Any, dtype: torch.dtype) -> Callable[[Tensor], Tensor] | None:
+    """A frozen head, cast once: autocast would cast it for every few tokens."""
+    if type(head) is not nn.Linear or head.weight.requires_grad or head.weight.dtype == dtype:
+        return None
+    weight = head.weight.detach().to(dtype)
+    bias = None if head.bias is None else head.bias.detach().to(dtype)
+    return lambda x: nn.functional.linear(x.to(dtype), weight, bias)
 
 
 class _RmsNorm(torch.autograd.Function):
@@ -140,24 +170,23 @@ class _GatedFeedForward(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, act: str, *given: Any) -> Tensor:
-        gate, up, down = (Factors(*given[i : i + 5]).typed() for i in (0, 5, 10))
+        gate, up, down = three = [Factors(*given[i : i + 5]).typed() for i in (0, 5, 10)]
         x_nd = x.reshape(-1, x.shape[-1]).to(gate.weight_oi.dtype)
         gate_nf, gate_nr = gate.product(x_nd)
         up_nf, up_nr = up.product(x_nd)
         y_nd, down_nr = down.product(_ACTS[act][0](gate_nf).mul_(up_nf))
-        tensors = [t for one in (gate, up, down) for t in (one.weight_oi, one.a_ri, one.b_or)]
-        ctx.save_for_backward(x_nd, gate_nf, up_nf, gate_nr, up_nr, down_nr, *tensors)
-        ctx.settings = act, (gate.scale, up.scale, down.scale), x.shape, x.dtype
+        inner = (gate_nf, up_nf) if _keeps(x_nd) else ()
+        tensors = [t for one in three for t in one[:4]]
+        ctx.save_for_backward(x_nd, gate_nr, up_nr, down_nr, *tensors, *inner)
+        ctx.settings = act, [one.scale for one in three], x.shape, x.dtype
         return y_nd.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x_nd, gate_nf, up_nf, gate_nr, up_nr, down_nr, *tensors = ctx.saved_tensors
+        x_nd, gate_nr, up_nr, down_nr, *tensors = ctx.saved_tensors
         act, scales, shape, dtype = ctx.settings
-        gate, up, down = (
-            Factors(tensors[3 * i], None, tensors[3 * i + 1], tensors[3 * i + 2], scales[i])
-            for i in range(3)
-        )
+        gate, up, down = (Factors._make([*tensors[4 * i : 4 * i + 4], scales[i]]) for i in range(3))
+        gate_nf, up_nf = tensors[12:] or (gate.output(x_nd, gate_nr), up.output(x_nd, up_nr))
         activate, slope = _ACTS[act]
         g_nd = grad.reshape(-1, grad.shape[-1]).to(x_nd.dtype)
         acted_nf = activate(gate_nf)
@@ -172,6 +201,11 @@ class _GatedFeedForward(torch.autograd.Function):
         d_x = up.to_input(d_up_nf, g_nr, into=d_x)
         each = (t for d_a, d_b in (d_gate, d_up, d_down) for t in (None, None, d_a, d_b, None))
         return d_x.view(shape).to(dtype), None, *each
+
+
+def _keeps(x_nd: Tensor) -> bool:
+    """Whether a pass is small enough for its gates to be kept for the backward pass."""
+    return len(x_nd) <= KEPT.get(x_nd.device.type, math.inf)
 
 
 _ACTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {

@@ -1,8 +1,8 @@
 """Cross-entropy over a large vocabulary without ever holding all logits.
 
-The head is applied to a few hundred trained positions at a time, and the gradient of each part is
-taken before the next part is computed. For one chunk of 256 positions and a vocabulary of 49,152
-that is 50 MB of logits, however long the batch.
+The head is applied to some trained positions at a time, and the gradient of each part is
+taken before the next part is computed. For one chunk of 128 positions and a vocabulary of 49,152
+that is 25 MB of logits, however long the batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from assay.train.accuracy import note
 
-CHUNK = 256
+CHUNK = 128
 
 Head = Callable[[Tensor], Tensor]
 

@@ -30,7 +30,7 @@ from assay.train.loop import ObjectiveOf, Observe, Run, Watch
 from assay.train.sequences import TrainingSequence, Unit, check_sequences, fingerprint
 from assay.train.step import check_head
 
-TRAINER = 7  # raised when the same settings and data would train other weights
+TRAINER = 8  # raised when the same settings and data would train other weights
 UnitT = TypeVar("UnitT", bound=Unit)
 _ADAPTER = "adapter"
 _RESULT = "training.json"
