@@ -77,6 +77,18 @@ def test_a_function_that_computes_something_else_stays(monkeypatch: pytest.Monke
         assert getattr(module_of(model), NAME) is interleaved
 
 
+def test_of_two_trainings_at_once_the_first_that_ends_puts_it_back() -> None:
+    model = tiny_model("llama")
+    own = getattr(module_of(model), NAME)
+    first, second = rotating(model), rotating(model)
+    with first as replaced:
+        assert replaced == 1
+        assert second.__enter__() == 0
+    assert getattr(module_of(model), NAME) is own
+    second.__exit__(None, None, None)
+    assert getattr(module_of(model), NAME) is own
+
+
 def test_it_is_put_back_after_an_error() -> None:
     model = tiny_model("llama")
     own = getattr(module_of(model), NAME)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -29,6 +30,9 @@ Rotate = Callable[..., tuple[Tensor, Tensor]]
 def rotating(model: nn.Module) -> Iterator[int]:
     """Within the block, queries and keys of `model` are rotated by the function of this module.
 
+    The function belongs to the family: other models of it that are at work meanwhile are rotated
+    the same way, to the same result up to rounding.
+
     Yields:
         How many functions were replaced.
     """
@@ -36,9 +40,9 @@ def rotating(model: nn.Module) -> Iterator[int]:
     before: dict[ModuleType, Rotate] = {}
     for module in modules:
         own = getattr(module, NAME, None)
-        if own is not None and _rotates(own):
+        if own is not None and not isinstance(own, _InPlace) and _rotates(own):
             before[module] = own
-            setattr(module, NAME, _in_place_of(own))
+            setattr(module, NAME, _InPlace(own))
     try:
         yield len(before)
     finally:
@@ -46,15 +50,16 @@ def rotating(model: nn.Module) -> Iterator[int]:
             setattr(module, NAME, own)
 
 
-def _in_place_of(own: Rotate) -> Rotate:
-    """`own`, faster where a gradient is wanted and whole heads are rotated."""
+@dataclass(frozen=True, slots=True)
+class _InPlace:
+    """A function of transformers, faster where a gradient is wanted and whole heads are rotated."""
 
-    def apply(query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, **how: Any) -> Any:
+    own: Rotate
+
+    def __call__(self, query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, **how: Any) -> Any:
         if how or not torch.is_grad_enabled() or cos.shape[-1] != query.shape[-1]:
-            return own(query, key, cos, sin, **how)
+            return self.own(query, key, cos, sin, **how)
         return tuple(_Rotation.apply(t, cos, sin) for t in (query, key))  # type: ignore[no-untyped-call]
-
-    return apply
 
 
 class _Rotation(torch.autograd.Function):
