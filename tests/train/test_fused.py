@@ -103,12 +103,21 @@ def test_a_large_pass_keeps_no_gates_and_has_the_same_gradients_to_the_bit(
     model = adapted(bias=True)
     with fast(model, torch.float32):
         (_, small), of_small = outcome(model), kept(model)
-        monkeypatch.setattr(fused, "KEPT", {"cpu": IDS.numel() - 1})
+    monkeypatch.setattr(fused, "KEPT", {"cpu": IDS.numel() - 1})
+    with fast(model, torch.float32):
         (_, large), of_large = outcome(model), kept(model)
     for name, gradient in small.items():
         assert torch.equal(large[name], gradient), name
     gates = 2 * 2 * model.config.intermediate_size * 4 * IDS.repeat(1, 40).numel()
     assert of_small - of_large == gates
+    model.gradient_checkpointing_enable({"use_reentrant": False})  # computed twice already
+    with fast(model, torch.float32):
+        made, own = [], fused.Factors.output
+        monkeypatch.setattr(fused.Factors, "output", lambda *of: made.append(1) or own(*of))
+        _, again = outcome(model)
+    assert len(made) == 2 * 14  # two layers of seven maps, and not a third time
+    for name, gradient in small.items():
+        assert torch.equal(again[name], gradient), name
 
 
 @pytest.mark.parametrize("trained", [False, True])

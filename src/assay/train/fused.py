@@ -58,6 +58,7 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
     casts = any(p.dtype != dtype for p in model.parameters() if not p.requires_grad)
     if casts:
         give_back_read()
+    kept_tokens = _kept_tokens(model)
     head = getattr(causal_lm(model), "get_output_embeddings", lambda: None)()
     try:
         # Map by map, and a feed-forward before its maps: never are all weights there twice.
@@ -73,7 +74,7 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
             found = (
                 (_cast_head(module, dtype) if module is head else None)
                 or _norm(module, _output_type(name, dtype))
-                or _feed_forward(module, maps, dtype)
+                or _feed_forward(module, maps, dtype, kept_tokens)
             )
             if found is not None:
                 replaced[module] = found
@@ -169,13 +170,13 @@ class _GatedFeedForward(torch.autograd.Function):
     """y = down(act(gate(x)) · up(x)), each map with its LoRA update (Shazeer 2020)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, act: str, *given: Any) -> Tensor:
+    def forward(ctx: Any, x: Tensor, act: str, kept_tokens: float, *given: Any) -> Tensor:
         gate, up, down = three = [Factors(*given[i : i + 5]).typed() for i in (0, 5, 10)]
         x_nd = x.reshape(-1, x.shape[-1]).to(gate.weight_oi.dtype)
         gate_nf, gate_nr = gate.product(x_nd)
         up_nf, up_nr = up.product(x_nd)
         y_nd, down_nr = down.product(_ACTS[act][0](gate_nf).mul_(up_nf))
-        inner = (gate_nf, up_nf) if _keeps(x_nd) else ()
+        inner = (gate_nf, up_nf) if len(x_nd) <= kept_tokens else ()
         tensors = [t for one in three for t in one[:4]]
         ctx.save_for_backward(x_nd, gate_nr, up_nr, down_nr, *tensors, *inner)
         ctx.settings = act, [one.scale for one in three], x.shape, x.dtype
@@ -200,12 +201,15 @@ class _GatedFeedForward(torch.autograd.Function):
         g_nr, *d_up = up.gradients(d_up_nf, x_nd, up_nr)
         d_x = up.to_input(d_up_nf, g_nr, into=d_x)
         each = (t for d_a, d_b in (d_gate, d_up, d_down) for t in (None, None, d_a, d_b, None))
-        return d_x.view(shape).to(dtype), None, *each
+        return d_x.view(shape).to(dtype), None, None, *each
 
 
-def _keeps(x_nd: Tensor) -> bool:
-    """Whether a pass is small enough for its gates to be kept for the backward pass."""
-    return len(x_nd) <= KEPT.get(x_nd.device.type, math.inf)
+def _kept_tokens(model: nn.Module) -> float:
+    """Tokens of a pass up to which gates are kept; all, where whole layers are computed twice."""
+    if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
+        return math.inf
+    device = next((p.device.type for p in model.parameters()), "cpu")
+    return KEPT.get(device, math.inf)
 
 
 _ACTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
@@ -219,7 +223,7 @@ _ACTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Te
 
 
 def _feed_forward(
-    module: nn.Module, maps: dict[nn.Module, LoraMap], dtype: torch.dtype
+    module: nn.Module, maps: dict[nn.Module, LoraMap], dtype: torch.dtype, kept_tokens: float
 ) -> Callable[[Tensor], Tensor] | None:
     """The feed-forward of a module, if it is a gated one of three plain LoRA layers.
 
@@ -237,19 +241,23 @@ def _feed_forward(
     for name, (activate, _) in _ACTS.items():
         if not _same(_output(act, sample), activate(sample), base.dtype):
             continue
-        apply = partial(_apply_feed_forward, name, three, module.forward)
+        apply = partial(_apply_feed_forward, name, kept_tokens, three, module.forward)
         if _same(_output(apply, sample), _output(module, sample), three[0].factors.weight_oi.dtype):
             return apply
     return None
 
 
 def _apply_feed_forward(
-    act: str, three: list[LoraMap], own: Callable[[Tensor], Tensor], x: Tensor
+    act: str,
+    kept_tokens: float,
+    three: list[LoraMap],
+    own: Callable[[Tensor], Tensor],
+    x: Tensor,
 ) -> Tensor:
     if any(one.module.disable_adapters for one in three):
         return own(x)
     flat = [part for one in three for part in one.factors]
-    y: Tensor = _GatedFeedForward.apply(x, act, *flat)  # type: ignore[no-untyped-call]
+    y: Tensor = _GatedFeedForward.apply(x, act, kept_tokens, *flat)  # type: ignore[no-untyped-call]
     return y
 
 
