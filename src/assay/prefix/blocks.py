@@ -45,8 +45,12 @@ class Block:
     fused: bool
 
 
-def blocks_of(pack: Pack, heads: int, window: int | None, *, fused: bool) -> list[Block]:
-    """The parts of a layer; between them every token sees exactly what it may, itself first."""
+def blocks_of(pack: Pack, heads: int, window: int | None, *, fused: float) -> list[Block]:
+    """The parts of a layer; between them every token sees exactly what it may, itself first.
+
+    Args:
+        fused: most pairs of a query and a key that it sees in a part for torch's kernel.
+    """
 
     def make() -> list[Block]:
         blocks: list[Block] = []
@@ -88,25 +92,26 @@ def _tiles(pack: Pack) -> Iterator[tuple[int, int, list[int]]]:
     yield first, last, segments
 
 
-def _tile(pack: Pack, start: int, end: int, window: int | None, *, fused: bool) -> Block:
+def _tile(pack: Pack, start: int, end: int, window: int | None, *, fused: float) -> Block:
     """The tokens of some segments over each other, as far as they see one another."""
+    for_kernel = (end - start) ** 2 <= fused
     place = torch.arange(start, end, device=pack.device)
     query, own = place[:, None], slice(start, end)
     hidden = (place > query) | (query >= pack.exit[own])
     if window is not None:
         position = pack.position[own]
         hidden |= position[:, None] - position >= window
-    if fused:
+    if for_kernel:
         hidden = torch.zeros(hidden.shape, device=pack.device).masked_fill_(hidden, -torch.inf)
     key = slice(start + pack.start, end + pack.start)
-    return Block(own, key, own=True, hidden=hidden, fused=fused)
+    return Block(own, key, own=True, hidden=hidden, fused=for_kernel)
 
 
 def _own_blocks(
-    pack: Pack, start: int, end: int, window: int | None, *, fused: bool
+    pack: Pack, start: int, end: int, window: int | None, *, fused: float
 ) -> Iterator[Block]:
     """The tokens of a segment over the earlier ones of it and themselves."""
-    if fused and (window is None or end - start <= window):
+    if (end - start) ** 2 / 2 <= fused and (window is None or end - start <= window):
         key = slice(start + pack.start, end + pack.start)
         yield Block(slice(start, end), key, own=True, hidden=None, fused=True)
         return
@@ -130,13 +135,13 @@ def _earlier_blocks(
     heads: int,
     window: int | None,
     *,
-    fused: bool,
+    fused: float,
 ) -> Iterator[Block]:
     """Tokens over a run of keys on the path of all of them; `first` is its first position."""
     start, end = queries
     count = key.stop - key.start
     reach = int(pack.position[start:end].max()) - first
-    if fused and (window is None or reach < window):
+    if (end - start) * count <= fused and (window is None or reach < window):
         yield Block(slice(start, end), key, own=False, hidden=None, fused=True)
         return
     positions = torch.arange(first, first + count, device=pack.device)
@@ -150,5 +155,5 @@ def _earlier_blocks(
                 continue
             if bool(far.any()):
                 hidden = far
-        plain = fused and hidden is None
+        plain = (high - low) * count <= fused and hidden is None
         yield Block(slice(low, high), key, own=False, hidden=hidden, fused=plain)

@@ -6,10 +6,11 @@ parts are softmaxed on their own and merged through the logarithms of their sums
 merged log-sum-exp instead of keeping them (Dao 2022, arXiv:2205.14135). Nothing of size N × N
 exists, in time or in memory.
 
-A part is computed by torch's fused kernel for CPUs, in float32 forward and backward: given the
-merged output and log-sum-exp, its gradients are those of the part within the whole. What the kernel
-does not know (capped scores, the edge of a sliding window) is matrix products, and so is the
-backward pass in bfloat16. On CUDA the same tree is a block mask for torch's `flex_attention`.
+A part is computed by torch's fused kernel for CPUs, forward and backward, always in float32: given
+the merged output and log-sum-exp, its gradients are those of the part within the whole. What the
+kernel does not know (capped scores, the edge of a sliding window) is matrix products, and so are
+large parts of the backward pass in bfloat16. On CUDA the same tree is a block mask for torch's
+`flex_attention`.
 
 Letters in shape comments: N tokens, H query heads, K key heads, G = H / K, D head size, M queries
 and P keys of a part. Over a trunk (`assay.prefix.trunk`) keys come before those of the N tokens.
@@ -17,6 +18,7 @@ and P keys of a part. Over a trunk (`assay.prefix.trunk`) keys come before those
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from assay.prefix.trunk import Trunk
 
 NAME = "assay_pack"
+
+FUSED_PAIRS = 20_000
+"""In bfloat16, most pairs of a query and a key in a part of the backward pass that the kernel
+computes: products are slower for smaller parts, and faster for larger ones (docs/training.md)."""
 
 _fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _fused_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -95,8 +101,11 @@ class _PackAttention(torch.autograd.Function):
         out_nhd = query.new_empty((tokens, heads, size), dtype=torch.float32)
         out_kgnd = _by_heads(out_nhd, len(key))
         lse_kgn = query.new_empty((*query_kgnd.shape[:3],), dtype=torch.float32)
-        for block in blocks_of(pack, heads, window, fused=of.can_fuse(query)):
-            part, lse = of.attend(block, query_kgnd, key, value)
+        pairs = of.fused_pairs(query)
+        given = query_kgnd, key, value
+        wide = tuple(t.float() for t in given) if pairs else given
+        for block in blocks_of(pack, heads, window, fused=pairs):
+            part, lse = of.attend(block, *(wide if block.fused else given))
             whole, whole_lse = out_kgnd[:, :, block.query], lse_kgn[:, :, block.query]
             if block.own:
                 whole.copy_(part)
@@ -123,11 +132,15 @@ class _PackAttention(torch.autograd.Function):
         d_query = _by_heads(d_nhd, len(key))
         d_key = torch.zeros_like(key, dtype=torch.float32)
         d_value = torch.zeros_like(value, dtype=torch.float32)
-        # In bfloat16 the kernel's own backward is slower than the products (docs/training.md).
-        fused = of.can_fuse(query) and query.dtype == torch.float32
-        for block in blocks_of(pack, len(query), window, fused=fused):
-            of_queries = (t[:, :, block.query] for t in (grad_kgnd, out_kgnd, lse_kgn))
-            parts = of.gradients(block, query_kgnd, key, value, *of_queries)
+        pairs = of.fused_pairs(query)
+        if query.dtype != torch.float32:
+            pairs = min(pairs, FUSED_PAIRS)
+        given = query_kgnd, key, value, grad_kgnd, out_kgnd
+        wide = tuple(t.float() for t in given) if pairs else given
+        for block in blocks_of(pack, len(query), window, fused=pairs):
+            *of_layer, of_grad, of_out = wide if block.fused else given
+            of_queries = (t[:, :, block.query] for t in (of_grad, of_out, lse_kgn))
+            parts = of.gradients(block, *of_layer, *of_queries)
             if block.own:
                 d_query[:, :, block.query] = parts[0]
             else:
@@ -156,9 +169,9 @@ class _Layer:
     scaling: float
     softcap: float | None
 
-    def can_fuse(self, query: Tensor) -> bool:
-        """Whether torch's kernel knows all that this layer does."""
-        return self.softcap is None and query.device.type == "cpu"
+    def fused_pairs(self, query: Tensor) -> float:
+        """Most pairs in a part for torch's kernel: any, if it knows all that this layer does."""
+        return math.inf if self.softcap is None and query.device.type == "cpu" else 0
 
     def attend(
         self, block: Block, query: Tensor, key: Tensor, value: Tensor
