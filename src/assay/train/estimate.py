@@ -22,7 +22,7 @@ from assay.prefix.layout import layout_of
 from assay.prefix.pack import packed_tokens
 from assay.train import adapters
 from assay.train.device import Compute, computing, readable
-from assay.train.fused import KEPT, fast
+from assay.train.fused import fast
 from assay.train.loss import CHUNK
 from assay.train.sequences import TrainingSequence, Unit, epoch_order
 from assay.train.step import causal_lm, device_of, in_passes, step
@@ -80,8 +80,6 @@ def training_bytes(
     tokens, trunk = largest_pass(base, units, settings)
     # Keys and values of a trunk stay to its end, with what gathers there in float32.
     activations = each * tokens + trunk * layers * 2 * _key_width(base) * (2 * value + 4)
-    if lean and settings.activation_checkpointing != "on":
-        activations -= value * _computed_again(base, tokens - trunk)
     held = 4 * trained * _COPIES
     during = held + max(activations, 4 * trained) + temporary
     return math.ceil(_MARGIN * (max(during, held) + _PROCESS))  # in the end all is there again
@@ -107,14 +105,6 @@ def _cast_bytes(base: nn.Module, *, once: bool) -> int:
         torch.equal(row.to(torch.bfloat16).to(row.dtype), row) for row in rows
     )
     return 2 - 4 * (once and equal)
-
-
-def _computed_again(base: nn.Module, tokens: int) -> int:
-    """Values of gates, and of what they are multiplied with, that a pass is too large to keep."""
-    if tokens <= KEPT.get(device_of(base).type, math.inf):
-        return 0
-    maps = [getattr(m, name, None) for m in base.modules() for name in ("gate_proj", "up_proj")]
-    return tokens * sum(getattr(one, "out_features", 0) for one in maps)
 
 
 def _key_width(base: nn.Module) -> int:

@@ -3,8 +3,8 @@
 What a layer keeps for its backward pass decides how much memory a training takes. A norm keeps its
 output, which the next linear map keeps anyway, instead of its input; a gated feed-forward with
 LoRA keeps gate and up and computes their product again, instead of keeping four tensors of that
-width; in a large pass it keeps neither. Both are recognised by what they compute, not by their
-name: a module whose own output is not met on a random input stays as it is.
+width. Both are recognised by what they compute, not by their name: a module whose own output is
+not met on a random input stays as it is.
 
     with fast(model, torch.float32):       # what can be computed this way is, inside the block
         step(model, ...)
@@ -14,7 +14,6 @@ Letters: N tokens, D width of the model, F width of the feed-forward, R rank.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -27,11 +26,6 @@ from assay.models.device import give_back_freed, give_back_read
 from assay.train.lora import Factors, LoraMap, is_plain
 from assay.train.rotation import rotating
 from assay.train.step import causal_lm
-
-KEPT = {"cpu": 1365}
-"""Tokens of a pass, by device, up to which a feed-forward keeps gate and up. Beyond, they are half
-of what a layer keeps, and computing them again is a tenth of a step. Only rows with a long common
-beginning, or very long ones, make such a pass on a processor (`step.ENOUGH`)."""
 
 _SAME = {torch.float32: 1e-5, torch.bfloat16: 3e-2}  # relative to the largest output
 
@@ -58,7 +52,6 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
     casts = any(p.dtype != dtype for p in model.parameters() if not p.requires_grad)
     if casts:
         give_back_read()
-    kept_tokens = _kept_tokens(model)
     head = getattr(causal_lm(model), "get_output_embeddings", lambda: None)()
     try:
         # Map by map, and a feed-forward before its maps: never are all weights there twice.
@@ -74,7 +67,7 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
             found = (
                 (_cast_head(module, dtype) if module is head else None)
                 or _norm(module, _output_type(name, dtype))
-                or _feed_forward(module, maps, dtype, kept_tokens)
+                or _feed_forward(module, maps, dtype)
             )
             if found is not None:
                 replaced[module] = found
@@ -170,24 +163,25 @@ class _GatedFeedForward(torch.autograd.Function):
     """y = down(act(gate(x)) · up(x)), each map with its LoRA update (Shazeer 2020)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, act: str, kept_tokens: float, *given: Any) -> Tensor:
-        gate, up, down = three = [Factors(*given[i : i + 5]).typed() for i in (0, 5, 10)]
+    def forward(ctx: Any, x: Tensor, act: str, *given: Any) -> Tensor:
+        gate, up, down = (Factors(*given[i : i + 5]).typed() for i in (0, 5, 10))
         x_nd = x.reshape(-1, x.shape[-1]).to(gate.weight_oi.dtype)
         gate_nf, gate_nr = gate.product(x_nd)
         up_nf, up_nr = up.product(x_nd)
         y_nd, down_nr = down.product(_ACTS[act][0](gate_nf).mul_(up_nf))
-        inner = (gate_nf, up_nf) if len(x_nd) <= kept_tokens else ()
-        tensors = [t for one in three for t in one[:4]]
-        ctx.save_for_backward(x_nd, gate_nr, up_nr, down_nr, *tensors, *inner)
-        ctx.settings = act, [one.scale for one in three], x.shape, x.dtype
+        tensors = [t for one in (gate, up, down) for t in (one.weight_oi, one.a_ri, one.b_or)]
+        ctx.save_for_backward(x_nd, gate_nf, up_nf, gate_nr, up_nr, down_nr, *tensors)
+        ctx.settings = act, (gate.scale, up.scale, down.scale), x.shape, x.dtype
         return y_nd.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x_nd, gate_nr, up_nr, down_nr, *tensors = ctx.saved_tensors
+        x_nd, gate_nf, up_nf, gate_nr, up_nr, down_nr, *tensors = ctx.saved_tensors
         act, scales, shape, dtype = ctx.settings
-        gate, up, down = (Factors._make([*tensors[4 * i : 4 * i + 4], scales[i]]) for i in range(3))
-        gate_nf, up_nf = tensors[12:] or (gate.output(x_nd, gate_nr), up.output(x_nd, up_nr))
+        gate, up, down = (
+            Factors(tensors[3 * i], None, tensors[3 * i + 1], tensors[3 * i + 2], scales[i])
+            for i in range(3)
+        )
         activate, slope = _ACTS[act]
         g_nd = grad.reshape(-1, grad.shape[-1]).to(x_nd.dtype)
         acted_nf = activate(gate_nf)
@@ -201,15 +195,7 @@ class _GatedFeedForward(torch.autograd.Function):
         g_nr, *d_up = up.gradients(d_up_nf, x_nd, up_nr)
         d_x = up.to_input(d_up_nf, g_nr, into=d_x)
         each = (t for d_a, d_b in (d_gate, d_up, d_down) for t in (None, None, d_a, d_b, None))
-        return d_x.view(shape).to(dtype), None, None, *each
-
-
-def _kept_tokens(model: nn.Module) -> float:
-    """Tokens of a pass up to which gates are kept; all, where whole layers are computed twice."""
-    if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
-        return math.inf
-    device = next((p.device.type for p in model.parameters()), "cpu")
-    return KEPT.get(device, math.inf)
+        return d_x.view(shape).to(dtype), None, *each
 
 
 _ACTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
@@ -223,7 +209,7 @@ _ACTS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Te
 
 
 def _feed_forward(
-    module: nn.Module, maps: dict[nn.Module, LoraMap], dtype: torch.dtype, kept_tokens: float
+    module: nn.Module, maps: dict[nn.Module, LoraMap], dtype: torch.dtype
 ) -> Callable[[Tensor], Tensor] | None:
     """The feed-forward of a module, if it is a gated one of three plain LoRA layers.
 
@@ -241,23 +227,19 @@ def _feed_forward(
     for name, (activate, _) in _ACTS.items():
         if not _same(_output(act, sample), activate(sample), base.dtype):
             continue
-        apply = partial(_apply_feed_forward, name, kept_tokens, three, module.forward)
+        apply = partial(_apply_feed_forward, name, three, module.forward)
         if _same(_output(apply, sample), _output(module, sample), three[0].factors.weight_oi.dtype):
             return apply
     return None
 
 
 def _apply_feed_forward(
-    act: str,
-    kept_tokens: float,
-    three: list[LoraMap],
-    own: Callable[[Tensor], Tensor],
-    x: Tensor,
+    act: str, three: list[LoraMap], own: Callable[[Tensor], Tensor], x: Tensor
 ) -> Tensor:
     if any(one.module.disable_adapters for one in three):
         return own(x)
     flat = [part for one in three for part in one.factors]
-    y: Tensor = _GatedFeedForward.apply(x, act, kept_tokens, *flat)  # type: ignore[no-untyped-call]
+    y: Tensor = _GatedFeedForward.apply(x, act, *flat)  # type: ignore[no-untyped-call]
     return y
 
 

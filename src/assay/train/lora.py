@@ -33,15 +33,11 @@ class Factors(NamedTuple):
     def product(self, x_ni: Tensor) -> tuple[Tensor, Tensor]:
         """The output [N, O], and x·Aᵀ [N, R], which `gradients` wants back."""
         u_nr = x_ni @ self.a_ri.T
-        return self.output(x_ni, u_nr), u_nr
-
-    def output(self, x_ni: Tensor, u_nr: Tensor) -> Tensor:
-        """The output [N, O], given x·Aᵀ."""
         if self.bias_o is None:
             y_no = x_ni @ self.weight_oi.T
         else:
             y_no = torch.addmm(self.bias_o, x_ni, self.weight_oi.T)
-        return y_no.addmm_(u_nr, self.b_or.T, alpha=self.scale)
+        return y_no.addmm_(u_nr, self.b_or.T, alpha=self.scale), u_nr
 
     def gradients(self, g_no: Tensor, x_ni: Tensor, u_nr: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of the output's gradient: g·B times scale [N, R], and the gradients of A and B."""
