@@ -108,9 +108,13 @@ def pieces(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
+@pytest.mark.parametrize("pairs", [150, attention.FUSED_PAIRS])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_bfloat16_rounds_no_more_than_plain_transformers(family: str) -> None:
+def test_bfloat16_rounds_no_more_than_plain_transformers(
+    family: str, pairs: int, pieces: pytest.MonkeyPatch
+) -> None:
     """Sharing, fused parts and typed norms: their gradients lie as near to those of float32."""
+    pieces.setattr(attention, "FUSED_PAIRS", pairs)  # fewer: kernel and products in one layer
     model = adapted(family)
     distances: dict[str, float] = {"ours": 0.0, "theirs": 0.0}
     for seed in range(4):

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -92,20 +93,26 @@ def give_back_freed() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def give_back_read(ending: str = ".safetensors") -> None:
-    """Take mapped files out of this process's memory; what is read again comes back from the file.
+def give_back_read(tensors: Iterable[torch.Tensor]) -> None:
+    """Take the files out of memory that hold these tensors; what is read again comes from the file.
 
-    Linux only. A file of which this process has changed a page stays: the change would be lost.
+    Linux only. Whoever calls keeps the tensors, and so the mappings. A file of which this process
+    has changed a page stays, in memory or swapped out: the change would be lost.
     """
+    places = [tensor.data_ptr() for tensor in tensors if tensor.device.type == "cpu"]
     with suppress(OSError, AttributeError):
-        mapped = (0, 0, "")
+        start, end, unchanged = 0, 0, False
         for line in Path("/proc/self/smaps").read_text("utf-8", "replace").splitlines():
             if found := _MAPPING.match(line):
-                mapped = int(found[1], 16), int(found[2], 16), found[3]
-            elif line.split() == ["Anonymous:", "0", "kB"] and mapped[2].endswith(ending):
-                start, end, _ = mapped
-                length = ctypes.c_size_t(end - start)
-                ctypes.CDLL(None).madvise(ctypes.c_void_p(start), length, _DONTNEED)
+                start, end = int(found[1], 16), int(found[2], 16)
+                unchanged = found[3].endswith(".safetensors")
+            elif line.startswith("Anonymous:"):
+                unchanged &= line.split()[1] == "0"
+            elif line.startswith("Swap:"):
+                unchanged &= line.split()[1] == "0"
+                if unchanged and any(start <= place < end for place in places):
+                    length = ctypes.c_size_t(end - start)
+                    ctypes.CDLL(None).madvise(ctypes.c_void_p(start), length, _DONTNEED)
 
 
 def available_bytes(device: torch.device) -> int:

@@ -75,7 +75,7 @@ def training_bytes(
         each = again * (each / layers + 4 * layers * width)
     if compute == "bfloat16":
         temporary += _cast_bytes(base, once=lean) * sum(i * o for i, o in linear)
-        if settings.adapter != "full":
+        if settings.adapter != "full" and embeddings.dtype != torch.bfloat16:
             temporary += 2 * vocabulary * width  # the head, cast once
     tokens, trunk = largest_pass(base, units, settings)
     # Keys and values of a trunk stay to its end, with what gathers there in float32.

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assay.models.device import give_back_freed, give_back_read
+from assay.models.device import give_back_freed
 from assay.train.lora import Factors, LoraMap, is_plain
 from assay.train.rotation import rotating
 from assay.train.step import causal_lm
@@ -49,9 +49,6 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
     maps: dict[nn.Module, LoraMap] = {}
     replaced: dict[Any, Callable[[Tensor], Tensor]] = {}
     kept: list[tuple[nn.Parameter, torch.dtype]] = []
-    casts = any(p.dtype != dtype for p in model.parameters() if not p.requires_grad)
-    if casts:
-        give_back_read()
     head = getattr(causal_lm(model), "get_output_embeddings", lambda: None)()
     try:
         # Map by map, and a feed-forward before its maps: never are all weights there twice.
@@ -71,8 +68,6 @@ def fast(model: nn.Module, dtype: torch.dtype) -> Iterator[int]:
             )
             if found is not None:
                 replaced[module] = found
-        if casts:  # there are copies of all that is multiplied with
-            give_back_read()
         if kept:
             give_back_freed()
         for module, forward in replaced.items():

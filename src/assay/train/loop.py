@@ -21,6 +21,7 @@ from torch import nn
 
 from assay.config import FineTune
 from assay.errors import ModelError
+from assay.models.device import give_back_read
 from assay.progress import Progress, Task
 from assay.train import adapters, checkpoints
 from assay.train.accuracy import counting_hits
@@ -137,12 +138,14 @@ class Run:
     def to_the_end(self, checkpoint_seconds: float) -> None:
         """Steps and evaluations until the last epoch, or until patience is at its end."""
         state, saved = self.state, time.monotonic()
+        self.give_back_read()
         with (
             self.progress.task("training", self.total_steps, "steps") as bar,
             _interrupt_noted() as interrupted,
             fast(self.model, getattr(torch, self.compute)),
             running(self.model),
         ):
+            self.give_back_read()
             bar.advance(state.step)
             while True:
                 if interrupted.is_set():
@@ -158,6 +161,11 @@ class Run:
                 if time.monotonic() - saved >= checkpoint_seconds:
                     self.save()
                     saved = time.monotonic()
+
+    def give_back_read(self) -> None:
+        """Of weights in a file, what was read for a copy to multiply with; it is not read again."""
+        if self.compute == "bfloat16":
+            give_back_read(self.model.parameters())
 
     @property
     def out_of_patience(self) -> bool:

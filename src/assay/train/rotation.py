@@ -37,6 +37,8 @@ def rotating(model: nn.Module) -> Iterator[int]:
         How many functions were replaced.
     """
     modules = {sys.modules[type(module).__module__] for module in model.modules()}
+    if any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
+        modules = set()  # what runs twice must run the same: another training may end between
     before: dict[ModuleType, Rotate] = {}
     for module in modules:
         own = getattr(module, NAME, None)
@@ -56,9 +58,12 @@ class _InPlace:
 
     own: Rotate
 
-    def __call__(self, query: Tensor, key: Tensor, cos: Tensor, sin: Tensor, **how: Any) -> Any:
-        if how or not torch.is_grad_enabled() or cos.shape[-1] != query.shape[-1]:
-            return self.own(query, key, cos, sin, **how)
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        if named or len(given) != 4 or not torch.is_grad_enabled():
+            return self.own(*given, **named)
+        query, key, cos, sin = given
+        if not cos.shape[-2:] == query.shape[-2:] == key.shape[-2:]:
+            return self.own(*given)
         return tuple(_Rotation.apply(t, cos, sin) for t in (query, key))  # type: ignore[no-untyped-call]
 
 
@@ -77,12 +82,12 @@ class _Rotation(torch.autograd.Function):
 
 
 def _turned(x: Tensor, cos: Tensor, sin: Tensor, *, back: bool) -> Tensor:
-    """The rotation of `x`, or its transpose, computed in the type of `cos`."""
+    """The rotation of `x`, or its transpose, computed in float32 at least."""
     half = x.shape[-1] // 2
-    sines = sin.unsqueeze(1).tensor_split(2, dim=-1)
-    wide = x.to(cos.dtype)
+    dtype = torch.promote_types(torch.promote_types(x.dtype, cos.dtype), torch.float32)
+    wide, sines = x.to(dtype), sin.to(dtype).unsqueeze(1).tensor_split(2, dim=-1)
     first, second = wide.tensor_split(2, dim=-1)
-    turned = wide * cos.unsqueeze(1)
+    turned = wide * cos.to(dtype).unsqueeze(1)
     sign = 1 if back else -1
     turned[..., :half].addcmul_(second, sines[back], value=sign)
     turned[..., half:].addcmul_(first, sines[not back], value=-sign)
