@@ -89,6 +89,29 @@ def test_of_two_trainings_at_once_the_first_that_ends_puts_it_back() -> None:
     assert getattr(module_of(model), NAME) is own
 
 
+def test_what_is_computed_twice_is_rotated_by_the_model() -> None:
+    """Another training that ends between the two times must not change how."""
+    model = tiny_model("llama")
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+    with rotating(model) as replaced:
+        assert replaced == 0
+
+
+def test_a_query_alone_is_left_to_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("llama")
+    own = getattr(module_of(model), NAME)
+
+    def optional(q: Tensor, k: Any = None, cos: Any = None, sin: Any = None) -> Any:
+        return own(q, q if k is None else k, cos, sin)
+
+    monkeypatch.setattr(module_of(model), NAME, optional)
+    query, cos = torch.ones(1, 2, 3, 8), torch.ones(1, 3, 8)
+    with rotating(model) as replaced:
+        assert replaced == 1
+        turned = getattr(module_of(model), NAME)(query, cos=cos, sin=cos)
+    torch.testing.assert_close(turned, own(query, query, cos, cos))
+
+
 def test_it_is_put_back_after_an_error() -> None:
     model = tiny_model("llama")
     own = getattr(module_of(model), NAME)

@@ -127,6 +127,20 @@ def test_a_bfloat16_base_keeps_adapter_and_moments_in_float32(tmp_path: Path) ->
     assert {value.dtype for value in kept.values()} == {torch.float32}
 
 
+def test_weights_in_a_file_leave_the_memory_before_and_after_they_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(loop, "give_back_read", lambda some: given.append(len([*some])))
+    run(tmp_path / "without a copy", compute="float32")
+    assert given == []
+    loaded = tiny_loaded()
+    weights = len([*loaded.model.parameters()])
+    run(tmp_path / "with one", loaded=loaded, compute="bfloat16")
+    assert len(given) == 2
+    assert all(count > weights for count in given)  # and the adapter's
+
+
 def test_float16_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="float16"):
         run(tmp_path, loaded=replace(tiny_loaded(), dtype="float16"), compute=None)
