@@ -177,7 +177,12 @@ class FormAndText(ABC, Generic[S, D]):
     async def _put(self, values: dict[str, Any]) -> None:
         """Settings of the form, into the text."""
         async with self._writing:
-            self._text = await asyncio.to_thread(self._edited, self._text, values)
+            self._turn += 1  # a look that is under way would show what was before
+            try:
+                self._text = await asyncio.to_thread(self._edited, self._text, values)
+            except BaseException:
+                self._later(show=True)
+                raise
             self._code.set_value(self._text)
             self._later(show=False)
             seen = await self._look_at(self._text)

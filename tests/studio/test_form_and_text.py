@@ -1,0 +1,75 @@
+"""What is changed in a form while its text is still being looked at stays in the form."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from assay.errors import UsageError
+from assay.studio.form_and_text import FormAndText, Seen
+
+
+class Editor(FormAndText[str, Any]):
+    """Without a page: a text is what it says, and looking at it takes until `seen` is set."""
+
+    def __init__(self) -> None:
+        self._text, self._valid, self._turn = "old", True, 0
+        self._writing = asyncio.Lock()
+        self._code: Any = SimpleNamespace(is_deleted=False, set_value=lambda text: None)
+        self.shown: list[str] = []
+        self._controls: Any = SimpleNamespace(
+            freeze=lambda frozen: None, show=self.shown.append, told=lambda said: None
+        )
+        self.seen = asyncio.Event()
+        self.later: list[bool] = []
+
+    async def _look_at(self, content: str) -> Seen[str]:
+        await self.seen.wait()
+        return Seen(content, [])
+
+    def _edited(self, content: str, values: dict[str, Any]) -> str:
+        if "wrong" in values:
+            raise UsageError("that cannot be.")
+        return f"{content}, {values}"
+
+    def _later(self, *, show: bool) -> None:
+        self._turn += 1
+        self.later.append(show)
+
+    def _tell_problems(self, problems: Any) -> None: ...
+
+    def _tell_state(self, said: str | None = None) -> None: ...
+
+
+Editor.__abstractmethods__ = frozenset()
+
+
+def test_a_look_at_the_text_of_before_is_not_shown() -> None:
+    async def meanwhile() -> Editor:
+        editor = Editor()
+        look = asyncio.create_task(editor._look(editor._turn, show=True))
+        await asyncio.sleep(0)  # it is under way
+        put = asyncio.create_task(editor._put({"shown": 1}))
+        await asyncio.sleep(0)  # and so is this: the text is still the old one
+        assert editor._text == "old"
+        editor.seen.set()
+        await asyncio.gather(look, put)
+        return editor
+
+    editor = asyncio.run(meanwhile())
+    assert editor.shown == []
+    assert editor._text == "old, {'shown': 1}"
+
+
+def test_after_an_edit_that_cannot_be_the_form_shows_the_text() -> None:
+    async def refused() -> Editor:
+        editor = Editor()
+        with pytest.raises(UsageError):
+            await editor._put({"wrong": 1})
+        return editor
+
+    editor = asyncio.run(refused())
+    assert (editor._text, editor.later) == ("old", [True])
