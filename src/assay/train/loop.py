@@ -163,7 +163,7 @@ class Run:
                     saved = time.monotonic()
 
     def give_back_read(self) -> None:
-        """Of weights in a file, what was read for a copy to multiply with; it is not read again."""
+        """Of weights in a file, what was read to copy them: the copies are what is multiplied."""
         if self.compute == "bfloat16":
             give_back_read(self.model.parameters())
 
