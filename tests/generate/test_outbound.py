@@ -23,7 +23,8 @@ from tests.generate.provider import Reply, Served, said, serving
 from assay.config import Provider
 from assay.errors import ConfigError
 from assay.generate.addresses import allowed
-from assay.generate.outbound import Outbound, WireError
+from assay.generate.connection import WireError
+from assay.generate.outbound import Outbound
 
 
 def asked(provider: Provider, within_s: float = 5.0) -> bytes:

@@ -2,28 +2,24 @@
 
 A name is resolved here, every address it has is checked, and the connection goes to an address that
 was checked: a name that resolves to something else a moment later gains nothing. Redirects are
-never followed. It is the standard library's HTTP client with a socket that keeps time: every
-read ends at the request's deadline, however slowly bytes drip.
+never followed.
 """
 
 from __future__ import annotations
 
 import http.client
-import io
 import ipaddress
 import os
 import re
-import select
 import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit
 
 import certifi
@@ -31,27 +27,12 @@ import certifi
 from assay.config import Provider
 from assay.errors import ConfigError
 from assay.generate.addresses import Network, allowed, resolve
+from assay.generate.connection import Connection, Reply, WireError, time_left
 
-MOST_BYTES = 16 * 2**20
-"""Of one answer's body."""
-_CHUNK = 1 << 16
 _IDLE = 32  # connections kept open
 _CLOSED_S = 0.05  # after a request was sent: until then an idle connection was closed before it
 _KEY = re.compile(r"[!-~]+")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-class WireError(Exception):
-    """A request without a whole reply.
-
-    Attributes:
-        reason: fit to be shown.
-        reached: False where it certainly never came to the other side.
-    """
-
-    def __init__(self, reason: str, *, reached: bool = True) -> None:
-        super().__init__(reason)
-        self.reason, self.reached = reason, reached
 
 
 def read_key(name: str, provider: Provider, where: str | None = None) -> str | None:
@@ -86,70 +67,6 @@ def read_key(name: str, provider: Provider, where: str | None = None) -> str | N
     return key
 
 
-class Reply:
-    """What came back. `close` it, or read it to its end: only then is its connection free again."""
-
-    def __init__(self, response: http.client.HTTPResponse, line: _Line, free: Callable[[], None]):
-        self.status = response.status
-        self._response, self._line, self._free = response, line, free
-        self._over, self._lock = False, Lock()
-        # Counted here: `read1` of Python 3.11 does not.
-        self._left = None if response.chunked else response.length
-
-    def header(self, name: str) -> str:
-        """A header's value, "" where there is none."""
-        return self._response.headers.get(name) or ""
-
-    def parts(self) -> Iterator[bytes]:
-        """The body as it comes.
-
-        Raises:
-            WireError: it is cut, too large, or silent for too long.
-        """
-        size = 0
-        try:
-            while part := self._read():
-                size += len(part)
-                if size > MOST_BYTES:
-                    raise WireError("the answer is larger than 16 MiB")
-                yield part
-            if self._left:  # bytes that were announced and never came
-                raise WireError("the answer was cut")
-        except TimeoutError:
-            raise WireError(self._line.silence()) from None
-        except (http.client.HTTPException, OSError, ValueError):
-            raise WireError("the answer was cut") from None
-        self._response.close()
-        with self._lock:
-            over, self._over = self._over, True
-        if not over:
-            self._free()
-
-    def _read(self) -> bytes:
-        if self._left is None:
-            return self._response.read1(_CHUNK)
-        part = self._response.read1(min(_CHUNK, self._left)) if self._left else b""
-        self._left -= len(part)
-        return part
-
-    def read(self) -> bytes:
-        """The whole body; raises as `parts` does."""
-        return b"".join(self.parts())
-
-    def stall_after(self, seconds: float) -> None:
-        """From now on silence alone is limited, not the time of the whole reply."""
-        with self._lock:  # read to its end, the connection may be another request's
-            if not self._over:
-                self._line.limit(None, seconds)
-
-    def close(self) -> None:
-        """Hang up, unless it was read to its end. May be called from any thread."""
-        with self._lock:  # afterwards the connection may be another request's
-            over, self._over = self._over, True
-        if not over:
-            self._line.hang_up()
-
-
 class Outbound:
     """Requests to one provider, over connections that are kept open between them.
 
@@ -172,7 +89,7 @@ class Outbound:
         self._private: bool | tuple[Network, ...] = (
             private if isinstance(private, bool) else tuple(map(ipaddress.ip_network, private))
         )
-        self._idle: list[_Line] = []
+        self._idle: list[Connection] = []
         self._lock = Lock()
 
     def send(
@@ -253,7 +170,7 @@ class Outbound:
         for line in idle:
             line.hang_up()
 
-    def _taken(self) -> _Line | None:
+    def _taken(self) -> Connection | None:
         while True:
             with self._lock:
                 if not self._idle:
@@ -263,7 +180,7 @@ class Outbound:
                 return line
             line.hang_up()
 
-    def _put_back(self, line: _Line) -> None:
+    def _put_back(self, line: Connection) -> None:
         with self._lock:
             if len(self._idle) < _IDLE:
                 self._idle.append(line)
@@ -302,26 +219,26 @@ class Outbound:
             ) from None
         return context
 
-    def _connected(self, deadline: float, within_s: float) -> _Line:
+    def _connected(self, deadline: float, within_s: float) -> Connection:
         try:
             raw = self._tunnel(deadline) if self._provider.proxy else self._dialled(deadline)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._https:
-                raw.settimeout(_left(deadline))
+                raw.settimeout(time_left(deadline))
                 raw = self._tls.wrap_socket(raw, server_hostname=self._host)
         except TimeoutError:
             raise WireError(f"no connection within {within_s:g} s", reached=False) from None
         except OSError as error:
             raise WireError(f"cannot be reached ({_why(error)})", reached=False) from None
-        return _Line(raw)
+        return Connection(raw)
 
     def _dialled(self, deadline: float) -> socket.socket:
         """A connection to the first of the host's addresses that takes it."""
         addresses = self._allowed_addresses()
         for address in addresses[:-1]:
             with suppress(OSError):
-                return socket.create_connection((address, self._port), _left(deadline))
-        return socket.create_connection((addresses[-1], self._port), _left(deadline))
+                return socket.create_connection((address, self._port), time_left(deadline))
+        return socket.create_connection((addresses[-1], self._port), time_left(deadline))
 
     def _allowed_addresses(self) -> list[str]:
         addresses = resolve(self._host, self._port)
@@ -353,14 +270,14 @@ class Outbound:
             raise ConfigError("this is no proxy.", where=where, fix="Use http://host:port.")
         with suppress(OSError):
             self._allowed_addresses()
-        raw = socket.create_connection((parts.hostname, parts.port or 3128), _left(deadline))
+        raw = socket.create_connection((parts.hostname, parts.port or 3128), time_left(deadline))
         target = self._host_header if ":" in self._host_header else f"{self._host_header}:443"
         head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             head += f"Proxy-Authorization: Basic {b64encode(pair.encode()).decode()}\r\n"
-        line = _Line(raw)
-        line.limit(deadline, _left(deadline))
+        line = Connection(raw)
+        line.limit(deadline, time_left(deadline))
         try:
             line.sendall(f"{head}\r\n".encode())
             response = http.client.HTTPResponse(line, method="CONNECT")  # type: ignore[arg-type]
@@ -370,78 +287,6 @@ class Outbound:
         if response.status != 200:
             raise OSError(f"the proxy answers HTTP {response.status}")
         return raw
-
-
-class _Line:
-    """A socket as `http.client` uses one, that keeps time."""
-
-    def __init__(self, raw: socket.socket) -> None:
-        self._raw = raw
-        self._deadline: float | None = None
-        self._silence = 60.0
-
-    def limit(self, deadline: float | None, silence: float) -> None:
-        """Nothing is waited for past `deadline` (monotonic), nor longer than `silence` seconds."""
-        self._deadline, self._silence = deadline, silence
-
-    def silence(self) -> str:
-        """What to say when time has run out."""
-        if self._deadline is None:
-            return f"silent for {self._silence:g} s"
-        return f"no whole answer within {self._silence:g} s"
-
-    def sendall(self, data: Any) -> None:
-        self._keep_time()
-        self._raw.sendall(data)
-
-    def makefile(self, *_: Any) -> io.BufferedReader:
-        return io.BufferedReader(_Reading(self), _CHUNK)
-
-    def recv_into(self, buffer: Any) -> int:
-        self._keep_time()
-        return self._raw.recv_into(buffer)
-
-    def quiet(self) -> bool:
-        """Whether an idle connection is as it should be: open, and with nothing to say."""
-        try:
-            poll = select.poll()
-            poll.register(self._raw, select.POLLIN)
-            return not poll.poll(0)
-        except (OSError, ValueError):
-            return False
-
-    def hang_up(self) -> None:
-        with suppress(OSError):
-            self._raw.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
-        with suppress(OSError):
-            self._raw.close()
-
-    def close(self) -> None:
-        """`http.client` says this where a reply will end the connection, before it is read."""
-
-    def _keep_time(self) -> None:
-        left = self._silence
-        if self._deadline is not None:
-            left = min(left, _left(self._deadline))
-        self._raw.settimeout(left)
-
-
-class _Reading(io.RawIOBase):
-    def __init__(self, line: _Line) -> None:
-        self._line = line
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self._line.recv_into(buffer)
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
 
 
 def _why(error: OSError) -> str:

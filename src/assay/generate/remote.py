@@ -25,8 +25,9 @@ from assay.config import REMOTE, Provider
 from assay.data.privacy import mask
 from assay.errors import ConfigError
 from assay.generate import anthropic_wire, openai_wire
+from assay.generate.connection import Reply, WireError
 from assay.generate.engine import Answer, AnswerToken, Request
-from assay.generate.outbound import Outbound, Reply, WireError, read_key
+from assay.generate.outbound import Outbound, read_key
 from assay.generate.serving import End, Piece, Sampling, scored
 from assay.generate.wire import (
     Ask,

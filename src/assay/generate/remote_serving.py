@@ -15,7 +15,7 @@ from typing import Any
 from assay.config import Provider
 from assay.errors import ConfigError, ModelError, UsageError
 from assay.example import Message
-from assay.generate.outbound import Reply
+from assay.generate.connection import Reply
 from assay.generate.remote import Remote, check_free
 from assay.generate.serving import (
     BusyError,

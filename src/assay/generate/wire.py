@@ -16,8 +16,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal, Protocol
 
 from assay.example import Message, ToolCall
+from assay.generate.connection import Reply, WireError
 from assay.generate.engine import AnswerToken
-from assay.generate.outbound import Reply, WireError
 from assay.generate.serving import End, Piece, Sampling
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})

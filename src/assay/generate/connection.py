@@ -1,0 +1,173 @@
+"""One connection to the other side, and the reply that comes over it.
+
+It is the standard library's HTTP client with a socket that keeps time: every read ends at the
+request's deadline, however slowly bytes drip.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from threading import Lock
+from typing import Any
+
+MOST_BYTES = 16 * 2**20
+"""Of one answer's body."""
+_CHUNK = 1 << 16
+
+
+class WireError(Exception):
+    """A request without a whole reply.
+
+    Attributes:
+        reason: fit to be shown.
+        reached: False where it certainly never came to the other side.
+    """
+
+    def __init__(self, reason: str, *, reached: bool = True) -> None:
+        super().__init__(reason)
+        self.reason, self.reached = reason, reached
+
+
+class Reply:
+    """What came back. `close` it, or read it to its end: only then is its connection free again."""
+
+    def __init__(
+        self, response: http.client.HTTPResponse, line: Connection, free: Callable[[], None]
+    ):
+        self.status = response.status
+        self._response, self._line, self._free = response, line, free
+        self._over, self._lock = False, Lock()
+        # Counted here: `read1` of Python 3.11 does not.
+        self._left = None if response.chunked else response.length
+
+    def header(self, name: str) -> str:
+        """A header's value, "" where there is none."""
+        return self._response.headers.get(name) or ""
+
+    def parts(self) -> Iterator[bytes]:
+        """The body as it comes.
+
+        Raises:
+            WireError: it is cut, too large, or silent for too long.
+        """
+        size = 0
+        try:
+            while part := self._read():
+                size += len(part)
+                if size > MOST_BYTES:
+                    raise WireError("the answer is larger than 16 MiB")
+                yield part
+            if self._left:  # bytes that were announced and never came
+                raise WireError("the answer was cut")
+        except TimeoutError:
+            raise WireError(self._line.silence()) from None
+        except (http.client.HTTPException, OSError, ValueError):
+            raise WireError("the answer was cut") from None
+        self._response.close()
+        with self._lock:
+            over, self._over = self._over, True
+        if not over:
+            self._free()
+
+    def _read(self) -> bytes:
+        if self._left is None:
+            return self._response.read1(_CHUNK)
+        part = self._response.read1(min(_CHUNK, self._left)) if self._left else b""
+        self._left -= len(part)
+        return part
+
+    def read(self) -> bytes:
+        """The whole body; raises as `parts` does."""
+        return b"".join(self.parts())
+
+    def stall_after(self, seconds: float) -> None:
+        """From now on silence alone is limited, not the time of the whole reply."""
+        with self._lock:  # read to its end, the connection may be another request's
+            if not self._over:
+                self._line.limit(None, seconds)
+
+    def close(self) -> None:
+        """Hang up, unless it was read to its end. May be called from any thread."""
+        with self._lock:  # afterwards the connection may be another request's
+            over, self._over = self._over, True
+        if not over:
+            self._line.hang_up()
+
+
+class Connection:
+    """A socket as `http.client` uses one, that keeps time."""
+
+    def __init__(self, raw: socket.socket) -> None:
+        self._raw = raw
+        self._deadline: float | None = None
+        self._silence = 60.0
+
+    def limit(self, deadline: float | None, silence: float) -> None:
+        """Nothing is waited for past `deadline` (monotonic), nor longer than `silence` seconds."""
+        self._deadline, self._silence = deadline, silence
+
+    def silence(self) -> str:
+        """What to say when time has run out."""
+        if self._deadline is None:
+            return f"silent for {self._silence:g} s"
+        return f"no whole answer within {self._silence:g} s"
+
+    def sendall(self, data: Any) -> None:
+        self._keep_time()
+        self._raw.sendall(data)
+
+    def makefile(self, *_: Any) -> io.BufferedReader:
+        return io.BufferedReader(_Reading(self), _CHUNK)
+
+    def recv_into(self, buffer: Any) -> int:
+        self._keep_time()
+        return self._raw.recv_into(buffer)
+
+    def quiet(self) -> bool:
+        """Whether an idle connection is as it should be: open, and with nothing to say."""
+        try:
+            poll = select.poll()
+            poll.register(self._raw, select.POLLIN)
+            return not poll.poll(0)
+        except (OSError, ValueError):
+            return False
+
+    def hang_up(self) -> None:
+        with suppress(OSError):
+            self._raw.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
+        with suppress(OSError):
+            self._raw.close()
+
+    def close(self) -> None:
+        """`http.client` says this where a reply will end the connection, before it is read."""
+
+    def _keep_time(self) -> None:
+        left = self._silence
+        if self._deadline is not None:
+            left = min(left, time_left(self._deadline))
+        self._raw.settimeout(left)
+
+
+class _Reading(io.RawIOBase):
+    def __init__(self, line: Connection) -> None:
+        self._line = line
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._line.recv_into(buffer)
+
+
+def time_left(deadline: float) -> float:
+    """Seconds until `deadline` (monotonic); a TimeoutError where there are none."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
