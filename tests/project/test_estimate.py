@@ -70,6 +70,24 @@ def test_a_small_comparison_is_said_to_take_about_what_it_took() -> None:
     assert 183 / 1.5 < _of(sizes).seconds < 183 * 1.5
 
 
+def test_a_free_answer_of_a_model_that_was_shown_none_is_told_as_long_as_it_may_be() -> None:
+    """On the demo's handbook it wrote 24 tokens, where the rows have a few and 32 are the limit."""
+    text = CONFIG.model_copy(
+        update={
+            "task": "text",
+            "generate": CONFIG.generate.model_copy(update={"max_new_tokens": 32}),
+        }
+    )
+
+    def told(config: Config) -> dict[str, float]:
+        return dict(estimate(config, SIZES, WAYS, 0.3).parts)
+
+    free, held = told(text), told(CONFIG)
+    assert free["prompt"] > 3 * held["prompt"]
+    assert free["fine-tune"] <= held["fine-tune"]
+    assert free["few-shot"] <= held["few-shot"]
+
+
 @pytest.mark.parametrize(
     ("bfloat16", "flops", "tokens_per_s"), [(True, 413e9, 416.0), (False, 169e9, 215.0)]
 )

@@ -51,6 +51,9 @@ PASSAGE_TOKENS = 200
 PROMPT_SEARCH_ROWS = 1000
 """Answers that the search for a better prompt takes: some 20 variants, halved every round."""
 TRAINED = ("fine-tune", "fine-tune-rag")
+UNSHOWN = ("prompt", "prompt-optimised", "rag")
+"""Ways in which the model never sees an answer as it should be. Where nothing else holds it to a
+form it explains itself, mostly until its tokens end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +129,11 @@ def machine_flops() -> float:
     return FLOAT32_WORTH * product_flops("float32")
 
 
-def answer_seconds(sizes: Sizes, shown: float, scale: float) -> float:
-    """Of one answer in a full batch; `shown` examples differ from request to request."""
+def answer_seconds(sizes: Sizes, shown: float, tokens: float, scale: float) -> float:
+    """Of one answer of so many tokens in a full batch; `shown` examples differ from request to
+    request."""
     prefill = sizes.input_tokens + shown * (sizes.input_tokens + sizes.output_tokens)
-    return scale * (
-        prefill / PREFILL_TOKENS_PER_S + (sizes.output_tokens + 1) / DECODE_TOKENS_PER_S
-    )
+    return scale * (prefill / PREFILL_TOKENS_PER_S + tokens / DECODE_TOKENS_PER_S)
 
 
 def training_seconds(config: Config, sizes: Sizes, rows: int, scale: float) -> float:
@@ -153,11 +155,12 @@ def _seconds(name: str, config: Config, sizes: Sizes, scale: float) -> float:
     if name == "remote":
         asked = sizes.holdout + THROUGHPUT_PROMPTS + LATENCY_PROMPTS
         return building + asked * REMOTE_SECONDS
-    shown = _shown(name, config, sizes)[-1]
-    timed = _answers(sizes, shown, scale, THROUGHPUT_PROMPTS)
-    timed += LATENCY_PROMPTS * _answers(sizes, shown, scale, 1)
+    shown, tokens = _shown(name, config, sizes)[-1], _answer_tokens(name, config, sizes)
+    counts = sizes.holdout, THROUGHPUT_PROMPTS
+    answers = sum(_answers(sizes, shown, tokens, scale, rows) for rows in counts)
+    answers += LATENCY_PROMPTS * _answers(sizes, shown, tokens, scale, 1)
     probed = 2 * PROBE_SECONDS * scale if name in TRAINED else 0.0
-    return building + _answers(sizes, shown, scale, sizes.holdout) + timed + probed
+    return building + answers + probed
 
 
 def _building(name: str, config: Config, sizes: Sizes, scale: float) -> float:
@@ -165,7 +168,7 @@ def _building(name: str, config: Config, sizes: Sizes, scale: float) -> float:
         return CLASSICAL_SECONDS
     if name == "remote":
         return sizes.validation * REMOTE_SECONDS
-    extra = 0.0
+    extra, tokens = 0.0, _answer_tokens(name, config, sizes)
     if name == "few-shot-nearest":
         extra = sizes.train / EMBED_TEXTS_PER_S
     elif name in TRAINED:
@@ -177,9 +180,9 @@ def _building(name: str, config: Config, sizes: Sizes, scale: float) -> float:
             )
         extra += (TRY_SECONDS + 2 * LOAD_SECONDS) * scale
     elif name == "prompt-optimised":
-        extra = _answers(sizes, 0.0, scale, PROMPT_SEARCH_ROWS)
+        extra = _answers(sizes, 0.0, tokens, scale, PROMPT_SEARCH_ROWS)
     runs = _shown(name, config, sizes)
-    return extra + sum(_answers(sizes, shown, scale, sizes.validation) for shown in runs)
+    return extra + sum(_answers(sizes, shown, tokens, scale, sizes.validation) for shown in runs)
 
 
 def _shown(name: str, config: Config, sizes: Sizes) -> list[float]:
@@ -200,7 +203,14 @@ def _shown(name: str, config: Config, sizes: Sizes) -> list[float]:
     return [0.0] * modes
 
 
-def _answers(sizes: Sizes, shown: float, scale: float, rows: int) -> float:
+def _answer_tokens(name: str, config: Config, sizes: Sizes) -> float:
+    """Of one answer, its end included."""
+    if config.task == "text" and name in UNSHOWN:
+        return config.generate.max_new_tokens
+    return sizes.output_tokens + 1
+
+
+def _answers(sizes: Sizes, shown: float, tokens: float, scale: float, rows: int) -> float:
     """Seconds of so many answers, asked for together."""
-    tokens = sizes.output_tokens + 1
-    return max(rows * answer_seconds(sizes, shown, scale), scale * STEP_SECONDS * tokens)
+    together = rows * answer_seconds(sizes, shown, tokens, scale)
+    return max(together, scale * STEP_SECONDS * tokens)
