@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ SIZES = st.floats(1e4, 1e12)
 ROWS = st.integers(1, 10_000_000)
 
 
-@pytest.mark.parametrize("rows", [200, 770, 2000])
+@pytest.mark.parametrize("rows", [320, 770, 2000])
 @pytest.mark.parametrize("parameters", [134.5e6, 135e6])
 def test_the_starter_model_keeps_the_numbers_that_were_measured(
     parameters: float, rows: int
@@ -49,6 +50,30 @@ def test_more_rows_mean_fewer_epochs_larger_steps_and_no_smaller_rank(a: int, b:
     assert auto.rows_per_step(few) <= auto.rows_per_step(many)
     assert 16 <= auto.rank(few) <= auto.rank(many) <= 128
     assert auto.epochs(few) * few <= max(4 * 2_000, 3 * few)
+
+
+@pytest.mark.parametrize(
+    ("rows", "stated", "short"),
+    [
+        (160, {}, True),  # 5 epochs of 20 steps
+        (600, {}, False),  # 4 of 75
+        (400, {"epochs": 2}, True),
+        (600, {"epochs": 2}, True),  # 150 steps
+        (601, {"epochs": 2}, False),  # 152
+        (600, {"rows_per_step": 32}, True),
+        (160, {"rows_per_step": 1}, False),
+        (160, {"adapter": "full"}, False),
+        (160, {"adapter": "dora"}, True),
+        (160, {"method": "dpo"}, False),
+    ],
+)
+def test_a_short_training_takes_twice_the_rate(
+    rows: int, stated: dict[str, Any], short: bool
+) -> None:
+    section = FineTuneSection.model_validate(stated)
+    found = auto.chosen(section, parameters=135e6, rows=rows)
+    usual = auto.learning_rate(135e6, found.method, found.adapter)
+    assert found.learning_rate == usual * (2 if short else 1)
 
 
 def test_preferences_and_full_training_take_smaller_rates() -> None:

@@ -7,11 +7,15 @@
 low-rank adapters on every linear map: 2e-4 at 7 and 13 billion and 1e-4 at 33 and 65 (QLoRA,
 arXiv:2305.14314, table 9), and it lies within a factor of two of Tinker's rule 5e-4 · (2000 /
 hidden size)^0.781 for Llama models (tinker-docs.thinkingmachines.ai, supervised learning
-hyperparameters: 4.9e-4 at 1 billion, 2.9e-4 at 8). Smaller models get no more than 1e-3, above
-which nothing was measured. All weights at once take a tenth of it ("LoRA Without Regret",
+hyperparameters: 4.9e-4 at 1 billion, 2.9e-4 at 8). Smaller models get no more. All weights at once take a tenth of it ("LoRA Without Regret",
 Schulman et al. 2025), and preferences a twentieth (the ratio of TRL's defaults for SFT and DPO;
 ORPO, which also learns the answers, a quarter). With the scale alpha / rank the best rate does not
 depend on the rank (same source).
+
+A short training, of at most 150 steps, learns rows with low-rank adapters at twice the rate: after
+100 steps on 160 rows the starter's validation loss was 4 and 11 % lower on two data sets and 0.6 %
+higher on a third, after 300 steps on 600 rows 2 % higher (docs/training.md). The same source sees
+the best rate of short runs at 1.5 times that of long ones.
 
 **Rank.** 16, which holds far more than a few thousand short answers say (an adapter parameter
 stores about two bits, same source), twice as much for every four times the rows above 10,000.
@@ -37,6 +41,8 @@ REFERENCE_RATE = 1e-3
 SIZE_POWER = 0.4
 _OF_METHOD = {"sft": 1.0, "dpo": 1 / 20, "ipo": 1 / 20, "kto": 1 / 20, "orpo": 1 / 4}
 _OF_FULL = 1 / 10
+SHORT_STEPS = 150
+_OF_SHORT = 2.0
 
 
 def chosen(section: FineTuneSection, *, parameters: float, rows: int) -> FineTune:
@@ -47,25 +53,39 @@ def chosen(section: FineTuneSection, *, parameters: float, rows: int) -> FineTun
         rows: training examples.
     """
     of_rank = rank(rows) if section.rank == "auto" else section.rank
-    rate = learning_rate(parameters, section.method, section.adapter)
+    of_rows = rows_per_step(rows) if section.rows_per_step == "auto" else section.rows_per_step
+    of_epochs = epochs(rows) if section.epochs == "auto" else section.epochs
+    steps = of_epochs * math.ceil(rows / of_rows)
+    rate = learning_rate(parameters, section.method, section.adapter, steps)
     if section.adapter == "rslora":  # its update is √rank times lora's at the same rate
         rate = float(f"{rate / math.sqrt(of_rank):.1e}")
     rule: dict[str, Any] = {
         "rank": of_rank,
         "learning_rate": rate,
-        "epochs": epochs(rows),
-        "rows_per_step": rows_per_step(rows),
+        "epochs": of_epochs,
+        "rows_per_step": of_rows,
     }
     stated = section.model_dump()
     decided = {name: value for name, value in rule.items() if stated[name] == "auto"}
     return FineTune.model_validate(stated | decided)
 
 
-def learning_rate(parameters: float, method: str = "sft", adapter: str = "lora") -> float:
-    """The highest rate of the schedule, two digits."""
+def learning_rate(
+    parameters: float, method: str = "sft", adapter: str = "lora", steps: float = math.inf
+) -> float:
+    """The highest rate of the schedule, two digits.
+
+    Args:
+        parameters: of the base model.
+        steps: of the whole training.
+    """
     size = max(1.0, parameters / REFERENCE_PARAMETERS)
     rate = REFERENCE_RATE * size**-SIZE_POWER * _OF_METHOD[method]
-    return float(f"{rate * _OF_FULL if adapter == 'full' else rate:.1e}")
+    if adapter == "full":
+        rate *= _OF_FULL
+    elif method == "sft" and steps <= SHORT_STEPS:
+        rate *= _OF_SHORT
+    return float(f"{rate:.1e}")
 
 
 def rank(rows: int) -> int:
