@@ -3,10 +3,10 @@
     python bench/auto.py [banking77 snips e2e-style] [--rows 160] [--out auto.jsonl]
 
 For each set: what `assay.train.auto` picks, then one setting after the other changed (learning rate
-a third and three times, rank half and double, rows per step half and double, epochs half). Every
-training keeps its best epoch, as a project's does; what is compared is that epoch's validation
-loss, in nats per trained token, on rows that none of them trained on. A result in `--out` is not
-measured again, so the script goes on where it was stopped.
+a third, half, twice and three times, rank half and double, rows per step half and double, epochs
+half). Every training keeps its best epoch, as a project's does; what is compared is that epoch's
+validation loss, in nats per trained token, on rows that none of them trained on. A result in
+`--out` is not measured again, so the script goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ def changed(rule: FineTune) -> dict[str, FineTune]:
     return {
         "auto": rule,
         "learning rate / 3": but(learning_rate=float(f"{rate / 3:.1e}")),
+        "learning rate / 2": but(learning_rate=float(f"{rate / 2:.1e}")),
+        "learning rate x 2": but(learning_rate=float(f"{rate * 2:.1e}")),
         "learning rate x 3": but(learning_rate=float(f"{rate * 3:.1e}")),
         "half the rows a step": but(rows_per_step=rule.rows_per_step // 2),
         "twice the rows a step": but(rows_per_step=rule.rows_per_step * 2),

@@ -7,15 +7,14 @@
 low-rank adapters on every linear map: 2e-4 at 7 and 13 billion and 1e-4 at 33 and 65 (QLoRA,
 arXiv:2305.14314, table 9), and it lies within a factor of two of Tinker's rule 5e-4 · (2000 /
 hidden size)^0.781 for Llama models (tinker-docs.thinkingmachines.ai, supervised learning
-hyperparameters: 4.9e-4 at 1 billion, 2.9e-4 at 8). Smaller models get no more. All weights at once take a tenth of it ("LoRA Without Regret",
-Schulman et al. 2025), and preferences a twentieth (the ratio of TRL's defaults for SFT and DPO;
-ORPO, which also learns the answers, a quarter). With the scale alpha / rank the best rate does not
-depend on the rank (same source).
+hyperparameters: 4.9e-4 at 1 billion, 2.9e-4 at 8). Smaller models get no more. All weights at once
+take a tenth of it ("LoRA Without Regret", Schulman et al. 2025), and preferences a twentieth (the
+ratio of TRL's defaults for SFT and DPO; ORPO, which also learns the answers, a quarter). With the
+scale alpha / rank the best rate does not depend on the rank (same source).
 
-A short training, of at most 150 steps, learns rows with low-rank adapters at twice the rate: after
-100 steps on 160 rows the starter's validation loss was 4 and 11 % lower on two data sets and 0.6 %
-higher on a third, after 300 steps on 600 rows 2 % higher (docs/training.md). The same source sees
-the best rate of short runs at 1.5 times that of long ones.
+Adapters that learn rows in at most 150 steps take twice as much. After 100 steps the starter was
+better for it on three of four jobs and hardly worse on the fourth, after 300 it was not
+(docs/training.md); the same source sees the best rate of short runs at 1.5 times that of long ones.
 
 **Rank.** 16, which holds far more than a few thousand short answers say (an adapter parameter
 stores about two bits, same source), twice as much for every four times the rows above 10,000.
