@@ -79,6 +79,14 @@ def test_mostly_cyrillic_one_byte_text_is_not_read_as_western(tmp_path: Path) ->
     assert rows_of(path)[0].example.input == line  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("price", ["12\xa0500\xa0€", "12\xa0500.50 ±\xa02 £", "20°–25°"])
+def test_a_table_of_numbers_is_read_as_western(tmp_path: Path, price: str) -> None:
+    """What stands beside numbers outweighs the few letters that are there."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(("text,label\n" + f"{price},a\n" * 200).encode("cp1252"))
+    assert {row.example.input for row in rows_of(path) if row.example} == {price}
+
+
 def test_latin_1_is_found_however_late_its_first_accent_comes(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     plain = b"plain,a\n" * 400_000

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from assay.errors import ConfigError, ModelError
 from assay.example import Message
 from assay.generate.llamacpp import LlamaCppServer, Settings
 from assay.generate.llamacpp_engine import Family, LlamaCppEngine
+from assay.generate.llamacpp_slots import Ticket
 from assay.generate.serving import (
     BusyError,
     End,
@@ -35,6 +37,7 @@ pytestmark = pytest.mark.slow
 
 HELLO = [Message("user", "Hello")]
 LONG = Sampling(max_new_tokens=400, logit_bias={258: -100.0})
+ONE = replace(LONG, max_new_tokens=1)
 
 
 @pytest.fixture(scope="module")
@@ -182,39 +185,51 @@ def test_answers_made_together_equal_those_made_alone(file: Path) -> None:
     _rest(server)
 
 
-def test_a_full_line_is_told_to_come_again_and_closing_frees_a_slot_at_once(file: Path) -> None:
+def test_a_full_line_is_told_to_come_again(file: Path) -> None:
     engine, server = _engine(file, replace(SERVER, slots=1, waiting=1))
-    first = iter(engine.chat(HELLO, (), LONG))
-    next(first)
-    waiting = engine.chat(HELLO, (), replace(LONG, max_new_tokens=1))
+    # Held by nobody's answer: one could end before the next request is in the line.
+    held = server.slots.take(None, (), Ticket())
+    assert held is not None
     got: list[Piece | End] = []
-    reader = Thread(target=lambda: got.extend(waiting))
+    reader = Thread(target=lambda: got.extend(engine.chat(HELLO, (), ONE)))
     reader.start()
-    while not server.slots.waiting:
-        time.sleep(0.001)
+    _until(lambda: server.slots.waiting == 1)
     with pytest.raises(BusyError) as busy:
         next(iter(engine.chat(HELLO, (), LONG)))
     assert busy.value.retry_after_s >= 1
-    first.close()  # type: ignore[attr-defined]
+    assert not got
+    server.slots.give(held)
     reader.join(30)
     assert isinstance(got[-1], End)
+    _rest(server)
+
+
+def test_closing_a_stream_frees_its_slot(file: Path) -> None:
+    engine, server = _engine(file, replace(SERVER, slots=1, waiting=1))
+    first = iter(engine.chat(HELLO, (), LONG))
+    next(first)
+    first.close()  # type: ignore[attr-defined]
+    assert isinstance([*engine.chat(HELLO, (), ONE)][-1], End)
     assert list(first) == []
+    left = iter(engine.chat(HELLO, (), LONG))
+    next(left)
+    del left  # leaving a stream behind closes it, too
     _rest(server)
 
 
 def test_a_hang_up_while_waiting_leaves_the_line(file: Path) -> None:
     engine, server = _engine(file, replace(SERVER, slots=1))
-    first = iter(engine.chat(HELLO, (), LONG))
-    next(first)
+    held = server.slots.take(None, (), Ticket())
+    assert held is not None
     waiting = engine.chat(HELLO, (), LONG)
     reader = Thread(target=lambda: list(waiting))
     reader.start()
-    while not server.slots.waiting:
-        time.sleep(0.001)
+    _until(lambda: server.slots.waiting == 1)
     waiting.close()  # type: ignore[attr-defined]
     reader.join(30)
     assert not reader.is_alive()
-    del first  # leaving a stream behind closes it, too
+    assert server.slots.waiting == 0
+    server.slots.give(held)
     _rest(server)
 
 
@@ -248,7 +263,11 @@ def test_a_file_that_is_none_is_an_error(tmp_path: Path) -> None:
 
 def _rest(server: LlamaCppServer) -> None:
     """Soon nobody is at work or waits."""
-    until = time.monotonic() + 30
-    while server.slots.busy or server.slots.waiting:
-        assert time.monotonic() < until
+    _until(lambda: not server.slots.busy and not server.slots.waiting)
+
+
+def _until(met: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not met():
+        assert time.monotonic() < end
         time.sleep(0.005)

@@ -29,6 +29,8 @@ _BOMS: tuple[tuple[bytes, str], ...] = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _UNDEFINED_IN_CP1252 = frozenset(b"\x81\x8d\x8f\x90\x9d")
+_BESIDE_NUMBERS = frozenset("\xa0€£°±µ–—".encode("cp1252"))
+"""In Western text; few of the letters of any other."""
 _MOSTLY_FOREIGN = 0.4
 """From this share of non-ASCII bytes among the letters on, the text is hardly Western European."""
 
@@ -119,9 +121,9 @@ def _mostly_utf8(window: bytes) -> bool:
 
 
 def _one_byte(window: bytes) -> str:
-    high = sum(1 for b in window if b > 0x7F)
+    high = sum(1 for b in window if b > 0x7F and b not in _BESIDE_NUMBERS)
     letters = high + sum(1 for b in window if 65 <= b <= 90 or 97 <= b <= 122)
-    if high / letters >= _MOSTLY_FOREIGN:
+    if high and high / letters >= _MOSTLY_FOREIGN:
         from charset_normalizer import from_bytes
 
         best = from_bytes(window).best()
