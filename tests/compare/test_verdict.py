@@ -82,6 +82,18 @@ def test_none_when_every_upper_bound_is_below_good_enough() -> None:
     assert reached.verdict.outcome == "recommend"
 
 
+def test_a_recommendation_says_where_it_may_be_below_what_is_needed() -> None:
+    entries = [Entry("a", right(500)), Entry("b", right(600))]
+    low = decide(entries, None, SETTINGS).candidate("b").low
+    assert low is not None
+    unsure = decide(entries, None, replace(SETTINGS, good_enough=low + 1e-6)).verdict
+    assert unsure.recommend == "b"
+    assert "that are needed cannot be told yet." in unsure.reason
+    sure = decide(entries, None, replace(SETTINGS, good_enough=low)).verdict
+    assert sure.recommend == "b"
+    assert "cannot be told" not in sure.reason
+
+
 def test_a_candidate_surely_below_good_enough_is_not_recommended_for_being_cheap() -> None:
     entries = [
         Entry("cheap", right(800, 20_000), yearly_cost=1.0),

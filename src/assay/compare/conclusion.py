@@ -125,6 +125,9 @@ def _recommend(bench: Bench, choice: Sequence[Entry]) -> Verdict:
         cost=costs[chosen.name],
         unpriced=[name for name, cost in costs.items() if cost is None],
     )
+    needed = bench.settings.good_enough
+    if needed is not None and bench.measured.intervals[chosen.name][0] < needed:
+        reason += reasons.perhaps_below(needed)
     return Verdict(outcome="recommend", recommend=chosen.name, reason=reason)
 
 

@@ -53,6 +53,11 @@ def recommended(
     return f"{money}."
 
 
+def perhaps_below(good_enough: float) -> str:
+    """What a recommendation leaves open."""
+    return f" Whether it reaches the {in_100(good_enough)} that are needed cannot be told yet."
+
+
 def not_good_enough(name: str, high: float, good_enough: float) -> str:
     """Why nothing is recommended: all are below what the user needs."""
     return (
