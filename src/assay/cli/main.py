@@ -25,6 +25,7 @@ from assay.cli import (
 from assay.cli import export as exporting
 from assay.cli import serve as serving
 from assay.cli import train as training
+from assay.cli.interrupt import heed_interrupts
 from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.progress import Terminal
 from assay.config import STARTER_MODEL, TaskKind
@@ -285,6 +286,7 @@ def _stopped() -> NoReturn:
 
 def run() -> None:
     """The entry point: errors become sentences and exit codes."""
+    heed_interrupts()
     try:
         app()
     except AssayError as error:
