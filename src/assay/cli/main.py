@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn, cast
@@ -25,11 +26,11 @@ from assay.cli import (
 from assay.cli import export as exporting
 from assay.cli import serve as serving
 from assay.cli import train as training
-from assay.cli.interrupt import heed_interrupts
 from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.progress import Terminal
 from assay.config import STARTER_MODEL, TaskKind
 from assay.errors import AssayError, UsageError
+from assay.interrupt import interrupt
 
 INTERRUPTED = 130
 
@@ -286,7 +287,8 @@ def _stopped() -> NoReturn:
 
 def run() -> None:
     """The entry point: errors become sentences and exit codes."""
-    heed_interrupts()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, interrupt)
     try:
         app()
     except AssayError as error:

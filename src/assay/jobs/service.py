@@ -23,6 +23,7 @@ from types import FrameType
 
 import psutil
 
+from assay.interrupt import interrupt
 from assay.jobs import fine_tuning, indexing, pulling, queue
 from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.indexing import INDEX
@@ -61,8 +62,8 @@ def work(
         further: handlers of kinds that floors above know.
     """
     # A shell starts what it puts into the background with SIGINT ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, _terminated)
     if watched:
         threading.Thread(target=_end_with_input, daemon=True).start()
     recover(store)
@@ -140,7 +141,7 @@ def _lives(name: str, process: int) -> bool:
     return abs(float(name.rpartition(":")[2]) - started) < _CLOCK_SECONDS
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+def _terminated(_signal: int, _frame: FrameType | None) -> None:
     signal.raise_signal(signal.SIGINT)
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.errors import AssayError
+from assay.interrupt import interrupt
 from assay.jobs import queue
 from assay.jobs.queue import Job, JobLostError
 from assay.store.store import Store
@@ -127,7 +128,7 @@ class _Bar:
 def _interruptible() -> Iterator[None]:
     """SIGINT raises KeyboardInterrupt. A shell starts what it puts into the background with SIGINT
     ignored, and Python leaves it so: no wish would ever reach the handler."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:

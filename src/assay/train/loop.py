@@ -21,6 +21,7 @@ from torch import nn
 
 from assay.config import FineTune
 from assay.errors import ModelError
+from assay.interrupt import interrupt
 from assay.models.device import give_back_read
 from assay.progress import Progress, Task
 from assay.train import adapters, checkpoints
@@ -329,9 +330,9 @@ def _interrupt_noted() -> Iterator[threading.Event]:
         yield noted
         return
 
-    def note(_signal: int, _frame: FrameType | None) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         if noted.is_set():
-            raise KeyboardInterrupt
+            interrupt(number, frame)
         noted.set()
 
     before = signal.signal(signal.SIGINT, note)
