@@ -49,7 +49,7 @@ from assay.evaluate.factorial import Factorial, factorial
 from assay.models.versions import ADAPTER, ADAPTER_CONFIG, VersionRecord, save_version
 from assay.project.init import Choices
 from assay.project.workspace import Workspace
-from assay.release import policies, releases
+from assay.release import changes, policies, releases
 from assay.store.store import Store
 from assay.store.tables import ComparisonRow, JobEventRow, JobRow, TraceRow, now
 
@@ -78,12 +78,12 @@ def fill(folder: Path, *, rows: int = 600, runs: int = 4, traces: int = 240) -> 
     workspace = Workspace(folder)
     store = workspace.store
     labels = [_compared(workspace, run, runs) for run in range(runs)]
-    releases.promote(
+    changes.promote(
         store, workspace.name, RELEASE, labels[0]["few-shot-nearest"], who="cli:ann",
         force="for a first look by the desk",
     )  # fmt: skip
-    releases.promote(store, workspace.name, RELEASE, labels[-1]["fine-tune"], who="user:ben")
-    releases.canary(
+    changes.promote(store, workspace.name, RELEASE, labels[-1]["fine-tune"], who="user:ben")
+    changes.canary(
         store, workspace.name, RELEASE, 0.1, labels[-1]["few-shot"], who="user:ben",
         force="to see what it costs",
     )  # fmt: skip

@@ -17,7 +17,7 @@ from assay.models.versions import Version
 from assay.project.answering import Wishes, ask
 from assay.project.served import UnknownModelError, offered, own, resolve
 from assay.project.workspace import Workspace
-from assay.release.releases import promote
+from assay.release.changes import promote
 from assay.store.tables import FineTuningRow, ServedNameRow
 
 STARTER = "smollm2-135m-instruct"

@@ -22,7 +22,7 @@ from pathlib import Path
 from sqlalchemy import event, select, text
 from tests.release.shelf import PROJECT, shelf
 
-from assay.release import releases
+from assay.release import changes, releases
 from assay.store.store import Store
 from assay.store.tables import AuditRow, ReleaseRow
 
@@ -47,12 +47,12 @@ def change(folder: Path, seed: int, told: int, die_at: int | None) -> None:
         label = f"tuned@{chance.randint(1, 3)}"
         try:
             if what == "promote":
-                done = releases.promote(store, PROJECT, NAME, label, who="child", force="a test")
+                done = changes.promote(store, PROJECT, NAME, label, who="child", force="a test")
             elif what == "rollback":
-                done = releases.rollback(store, PROJECT, NAME, who="child")
+                done = changes.rollback(store, PROJECT, NAME, who="child")
             else:
                 share = chance.choice((0.1, 0.5))
-                done = releases.canary(
+                done = changes.canary(
                     store, PROJECT, NAME, share, label, who="child", force="a test"
                 )
         except releases.ReleaseError:
@@ -106,7 +106,7 @@ def main(folder: Path, kills: int, seed: int) -> None:
     """Kill `kills` times, checking after each."""
     chance = random.Random(seed)
     store, agents = shelf(folder)
-    releases.promote(store, PROJECT, NAME, "tuned@1", who="parent", force="a test")
+    changes.promote(store, PROJECT, NAME, "tuned@1", who="parent", force="a test")
     store.engine.dispose()
     over, asked, strange = folder / "over", folder / "asked", folder / "strange"
     reader = os.fork()
@@ -119,7 +119,7 @@ def main(folder: Path, kills: int, seed: int) -> None:
                 strange.write_text(str(answer))
         asked.write_text(str(count))
         os._exit(0)
-    deaths, changes = [], 1
+    deaths, made = [], 1
     try:
         for kill in range(kills):
             if kill % 2:
@@ -129,13 +129,13 @@ def main(folder: Path, kills: int, seed: int) -> None:
                 after, die_at = None, chance.randint(3, 40)
                 deaths.append(f"before statement or commit {die_at}")
             told = killed(folder, chance.randrange(2**32), after, die_at)
-            before, changes = changes, check(folder, agents, told or changes)
-            assert changes >= before
+            before, made = made, check(folder, agents, told or made)
+            assert made >= before
     finally:
         over.write_text("")
         os.waitpid(reader, 0)
     assert not strange.exists(), strange.read_text()
-    print(json.dumps({"deaths": deaths, "changes": changes, "asked": int(asked.read_text())}))
+    print(json.dumps({"deaths": deaths, "changes": made, "asked": int(asked.read_text())}))
 
 
 if __name__ == "__main__":

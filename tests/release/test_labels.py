@@ -11,7 +11,7 @@ from tests.release.shelf import PROJECT, shelf
 
 from assay.errors import UsageError
 from assay.example import Message
-from assay.release import labels, policies, releases, traces
+from assay.release import changes, labels, policies, traces
 from assay.store.store import Store
 from assay.store.tables import TraceRow, now
 
@@ -20,7 +20,7 @@ NAME = "tickets"
 
 def test_in_order_once_and_with_skips(tmp_path: Path) -> None:
     store, (a, b, _) = shelf(tmp_path)
-    releases.promote(store, PROJECT, NAME, "tuned@1", who="ann", force="a test")
+    changes.promote(store, PROJECT, NAME, "tuned@1", who="ann", force="a test")
     policies.switch_on(store, PROJECT, NAME, who="ann", sample=0.5)
     for n in range(40):
         _keep(store, f"trace-{n:02d}", b if n % 4 == 0 else a)
@@ -54,7 +54,7 @@ def test_in_order_once_and_with_skips(tmp_path: Path) -> None:
 
 def test_what_has_run_out_of_time_is_not_the_next(tmp_path: Path) -> None:
     store, (a, *_) = shelf(tmp_path)
-    releases.promote(store, PROJECT, NAME, "tuned@1", who="ann", force="a test")
+    changes.promote(store, PROJECT, NAME, "tuned@1", who="ann", force="a test")
     policies.switch_on(store, PROJECT, NAME, who="ann", sample=1.0, days=7)
     for n in range(2):
         _keep(store, f"trace-{n}", a)
@@ -68,7 +68,7 @@ def test_what_has_run_out_of_time_is_not_the_next(tmp_path: Path) -> None:
 
 def test_label_and_corrected_answer_are_kept_together_or_not_at_all(tmp_path: Path) -> None:
     store, (a, *_) = shelf(tmp_path)
-    releases.promote(store, PROJECT, NAME, "tuned@1", who="ann", force="a test")
+    changes.promote(store, PROJECT, NAME, "tuned@1", who="ann", force="a test")
     policies.switch_on(store, PROJECT, NAME, who="ann", sample=1.0)
     _keep(store, "trace-0", a)
     for wrong in (" ", "x" * (traces.MOST_BYTES + 1), "\udcff"):

@@ -14,7 +14,7 @@ from assay.cli.main import app
 from assay.errors import ModelError, UsageError
 from assay.project.openclaw import export_openclaw
 from assay.project.workspace import Workspace
-from assay.release import releases
+from assay.release import changes
 from assay.release.openclaw import openclaw
 from assay.release.releases import ReleaseError
 
@@ -87,9 +87,7 @@ def test_the_command_writes_all_of_it_or_nothing(
     saved = save_agent(
         workspace.store, "prompt", Agent(model="remote:a/b", system_prompt="Hi."), message="m"
     )
-    releases.promote(
-        workspace.store, workspace.name, "desk", saved.label, who="ann", force="a test"
-    )
+    changes.promote(workspace.store, workspace.name, "desk", saved.label, who="ann", force="a test")
     done = CliRunner().invoke(app, ["export", "desk", "--to", "openclaw", "--json"])
     assert done.exit_code == 0, done.output
     told = json.loads(done.output)

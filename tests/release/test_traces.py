@@ -13,7 +13,7 @@ from tests.release.shelf import PROJECT, shelf
 
 from assay.errors import UsageError
 from assay.example import Message, ToolCall
-from assay.release import policies, releases, traces
+from assay.release import changes, policies, traces
 from assay.release.releases import ReleaseError
 from assay.release.traces import MOST_BYTES, PRUNE_EVERY, NoTraceError, is_sampled
 from assay.store.store import Store
@@ -27,7 +27,7 @@ ANSWER = Message("assistant", "card_arrival")
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     made, _ = shelf(tmp_path)
-    releases.promote(made, PROJECT, NAME, "tuned@1", who="ann", force="a test")
+    changes.promote(made, PROJECT, NAME, "tuned@1", who="ann", force="a test")
     return made
 
 
@@ -122,7 +122,7 @@ def test_the_old_and_the_many_are_deleted(store: Store) -> None:
 
 def test_no_release_escapes_by_the_keys_it_happens_to_get(store: Store) -> None:
     on(store, most=10)
-    releases.promote(store, "other", NAME, "tuned@1", who="ann", force="a test")
+    changes.promote(store, "other", NAME, "tuned@1", who="ann", force="a test")
     policies.switch_on(store, "other", NAME, who="ann")
     for n in range(PRUNE_EVERY):  # every second key is the other project's, the 64th too
         keep(store, f"trace-a{n}")

@@ -10,7 +10,7 @@ from tests.release.shelf import PROJECT, compared, right, shelf
 
 from assay.errors import AssayError, UsageError
 from assay.evaluate.stats import wilson
-from assay.release import releases
+from assay.release import changes
 from assay.release.labels import Labels
 from assay.release.releases import Release
 from assay.release.watch import ALPHA, Reference, reference, watch
@@ -22,7 +22,7 @@ NAME = "tickets"
 def release(tmp_path: Path) -> Release:
     store, (a, b, _) = shelf(tmp_path)
     compared(store, {a: right(0.5), b: right(0.9)})
-    return releases.promote(store, PROJECT, NAME, "tuned@2", who="ann")
+    return changes.promote(store, PROJECT, NAME, "tuned@2", who="ann")
 
 
 def fresh(mean: float, count: int, seed: int = 0) -> Labels:
@@ -46,7 +46,7 @@ def test_the_reference_is_what_the_comparison_measured(tmp_path: Path, release: 
     with pytest.raises(UsageError, match="no score"):
         reference(result, release, 90)
     narrow = compared(store, {a: [0.4, 0.5] * 500, c: [0.5, 0.6] * 500}, id="d")
-    other = releases.promote(store, PROJECT, NAME, "tuned@3", who="ann")
+    other = changes.promote(store, PROJECT, NAME, "tuned@3", who="ann")
     assert reference(narrow, other, None).width < 0.2
 
 

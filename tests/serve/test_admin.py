@@ -12,7 +12,7 @@ from assay.agent.versions import save_agent
 from assay.errors import ModelError
 from assay.project.access import create_key, list_keys
 from assay.project.spending import set_budget
-from assay.release import policies, releases
+from assay.release import changes, policies, releases
 from assay.release.parity import ParityError
 from tests.serve.running import STARTER, Running
 
@@ -117,7 +117,7 @@ def test_a_promotion_goes_through_the_gates(
 
 def test_feedback_attaches_to_an_answer_by_its_id(server: Running) -> None:
     store, owner = server.workspace.store, server.workspace.name
-    releases.promote(store, owner, "kept", "tuned@1", who="test", force="a test")
+    changes.promote(store, owner, "kept", "tuned@1", who="test", force="a test")
     policies.switch_on(store, owner, "kept", who="test")
     made = server.client().chat.completions.create(model="kept", messages=ASKED)  # type: ignore[arg-type]
     key = server.new_key("traces")
@@ -170,7 +170,7 @@ def test_keys_are_made_listed_and_revoked_and_the_log_says_by_whom(server: Runni
 
 def test_another_projects_things_are_not_there(server: Running) -> None:
     store, owner = server.workspace.store, server.workspace.name
-    releases.promote(store, owner, "mine", "tuned@1", who="test", force="a test")
+    changes.promote(store, owner, "mine", "tuned@1", who="test", force="a test")
     policies.switch_on(store, owner, "mine", who="test")
     made = server.client().chat.completions.create(model="mine", messages=ASKED)  # type: ignore[arg-type]
     with server.http() as http:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
-from assay.release import policies, releases
+from assay.release import changes, policies
 from assay.release.traces import traces
 from tests.agent.routes import cascade, saved
 from tests.serve.running import STARTER, Running
@@ -17,7 +17,7 @@ def released(server: Running, name: str) -> None:
     for prompt in ("First.", "Second."):
         agent = Agent(model=STARTER, system_prompt=prompt)
         label = save_agent(store, f"{name}-agent", agent, message=prompt).version
-        releases.promote(store, owner, name, f"{name}-agent@{label}", who="test", force="a test")
+        changes.promote(store, owner, name, f"{name}-agent@{label}", who="test", force="a test")
 
 
 def system_prompt(server: Running, name: str) -> str:
@@ -29,7 +29,7 @@ def test_a_release_answers_with_its_agent_and_rolls_back(server: Running) -> Non
     released(server, "support")
     assert "support" in {model.id for model in server.client().models.list()}
     assert system_prompt(server, "support") == "Second."
-    releases.rollback(server.workspace.store, server.workspace.name, "support", who="test")
+    changes.rollback(server.workspace.store, server.workspace.name, "support", who="test")
     assert system_prompt(server, "support") == "First."
 
 
@@ -57,7 +57,7 @@ def test_a_route_asks_its_arms_and_its_trace_says_which(server: Running) -> None
     store, owner = server.workspace.store, server.workspace.name
     agent = cascade(store, "cheap", "strong")
     saved(store, "routed-agent", agent)
-    releases.promote(store, owner, "routed", "routed-agent@1", who="test", force="a test")
+    changes.promote(store, owner, "routed", "routed-agent@1", who="test", force="a test")
     policies.switch_on(store, owner, "routed", who="test")
     before = len(server.engines.models)
     made = server.client().chat.completions.create(model="routed", messages=ASKED)  # type: ignore[arg-type]

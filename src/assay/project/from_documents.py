@@ -34,7 +34,7 @@ from assay.project.init import (
 from assay.project.project import Project
 from assay.project.questions import ABSTAIN, FILE, Standing, draft_questions, standing
 from assay.project.workspace import Workspace
-from assay.release import releases
+from assay.release import changes, releases
 from assay.store.files import new_folder, write_json
 
 PROMPT = (
@@ -147,7 +147,7 @@ def _set_up(workspace: Workspace, progress: Progress) -> Made:
     draft_questions(project, texts)
     now = standing(project) or Standing(0, 0, 0)
     if owner not in {release.name for release in releases.releases(store, owner)}:
-        releases.promote(
+        changes.promote(
             store, owner, owner, saved.label, who=workspace.who, force=f"assay init: {now.sentence}"
         )
     return Made(project, added, saved, owner, now)

@@ -16,10 +16,11 @@ from assay.example import Example, Message
 from assay.generate.local import LocalEngine
 from assay.generate.serving import ServingEngines
 from assay.progress import SILENT, Progress
-from assay.project.requests_leaving import agree_first, note
+from assay.project.requests_leaving import agreed_first
 from assay.project.workspace import Workspace
-from assay.release import examples, labels, policies, releases, traces, watch
-from assay.release.releases import Parity, Release
+from assay.release import changes, examples, labels, policies, releases, traces, watch
+from assay.release.changes import Parity
+from assay.release.releases import Release
 from assay.release.traces import Thumb, Trace
 from assay.release.watch import Watch
 
@@ -54,7 +55,7 @@ def promote(
     engines: ServingEngines | None = None,
     progress: Progress = SILENT,
 ) -> Release:
-    """Point a release at an agent, see `assay.release.releases.promote` and `_gate`.
+    """Point a release at an agent, see `assay.release.changes.promote` and `_gate`.
 
     Args:
         consent: providers that users' requests may be sent to, from now on.
@@ -63,18 +64,16 @@ def promote(
     """
     by = _by(workspace, by)
     _check_owner(workspace, by, label)
-    going = agree_first(workspace, name, label, consent, by.who)
-    done = releases.promote(
+    return changes.promote(
         workspace.store,
         by.project,
         name,
         label,
         who=by.who,
         force=force,
+        leaving=agreed_first(workspace, name, consent, by.who),
         parity=_gate(workspace, engines, progress),
     )
-    note(workspace, name, done.label, going, by.who)
-    return done
 
 
 def canary(
@@ -89,13 +88,11 @@ def canary(
     engines: ServingEngines | None = None,
     progress: Progress = SILENT,
 ) -> Release:
-    """Give an agent a share of a release's keys, see `promote` and `releases.canary`."""
+    """Give an agent a share of a release's keys, see `promote` and `changes.canary`."""
     by = _by(workspace, by)
-    going: list[str] = []
     if label is not None:
         _check_owner(workspace, by, label)
-        going = agree_first(workspace, name, label, consent, by.who)
-    done = releases.canary(
+    return changes.canary(
         workspace.store,
         by.project,
         name,
@@ -103,10 +100,9 @@ def canary(
         label,
         who=by.who,
         force=force,
+        leaving=agreed_first(workspace, name, consent, by.who),
         parity=_gate(workspace, engines, progress),
     )
-    note(workspace, name, label or done.label, going, by.who)
-    return done
 
 
 def _check_owner(workspace: Workspace, by: By, label: str) -> None:
@@ -165,13 +161,8 @@ def rollback(
 ) -> Release:
     """Take the last change of a release back; `consent` as of `promote`."""
     by = _by(workspace, by)
-    going: list[str] = []
-    if releases.current(workspace.store, by.project, name).canary is None:
-        back = releases.back_to(workspace.store, by.project, name)
-        going = agree_first(workspace, name, back.label, consent, by.who)
-    done = releases.rollback(workspace.store, by.project, name, who=by.who)
-    note(workspace, name, done.label, going, by.who)
-    return done
+    leaving = agreed_first(workspace, name, consent, by.who)
+    return changes.rollback(workspace.store, by.project, name, who=by.who, leaving=leaving)
 
 
 def listed(workspace: Workspace, project: str | None = None) -> list[dict[str, Any]]:

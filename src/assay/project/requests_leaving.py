@@ -8,7 +8,7 @@ assay.yaml.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from assay.agent.consent import ConsentError
 from assay.agent.providers import provider_of
@@ -17,7 +17,6 @@ from assay.agent.versions import find_version, load_agent
 from assay.config import REMOTE
 from assay.generate.remote import split_reference
 from assay.project.workspace import Workspace
-from assay.store.audit import audit
 
 
 def going_to(workspace: Workspace, label: str) -> dict[str, list[str]]:
@@ -36,44 +35,37 @@ def going_to(workspace: Workspace, label: str) -> dict[str, list[str]]:
     return found
 
 
-def agree_first(
-    workspace: Workspace, release: str, label: str, consent: Sequence[str], who: str
-) -> list[str]:
-    """Refuse to let an agent serve whose requests would go to a provider nobody has agreed to.
+def agreed_first(
+    workspace: Workspace, release: str, consent: Sequence[str], who: str
+) -> Callable[[str], dict[str, str]]:
+    """What `assay.release.changes` asks of an agent, see `Leaving` there.
+
+    It refuses to let an agent serve whose requests would go to a provider nobody has agreed to.
 
     Args:
         consent: providers that are agreed to now; kept, of those that the agent may ask.
 
-    Returns:
-        The providers that its requests may go to.
-
-    Raises:
+    Raises (when it is asked):
         ConsentError: it names the provider, the agent, and how a request gets there.
         UsageError: there is no provider that is called as `consent` says.
     """
-    going = going_to(workspace, label)
-    providers = workspace.providers.by(who)
-    for name in consent:
-        # Of others nobody was asked; a name that is nobody's is refused.
-        if name in going or name not in providers:
-            providers.agree(name)
-    for name, ways in going.items():
-        provider = provider_of(providers, name)
-        if not providers.agreed(name):
-            raise ConsentError(
-                f"this project has not agreed that what users ask of {release} leaves this "
-                f"machine. {label} would send it to the provider {name} ({provider.base_url}): "
-                f"to {'; to '.join(ways)}.",
-                name,
-            )
-    return list(going)
 
+    def leaving(label: str) -> dict[str, str]:
+        going = going_to(workspace, label)
+        providers = workspace.providers.by(who)
+        for name in consent:
+            # Of others nobody was asked; a name that is nobody's is refused.
+            if name in going or name not in providers:
+                providers.agree(name)
+        for name, ways in going.items():
+            provider = provider_of(providers, name)
+            if not providers.agreed(name):
+                raise ConsentError(
+                    f"this project has not agreed that what users ask of {release} leaves this "
+                    f"machine. {label} would send it to the provider {name} "
+                    f"({provider.base_url}): to {'; to '.join(ways)}.",
+                    name,
+                )
+        return {name: providers[name].origin for name in going}
 
-def note(
-    workspace: Workspace, release: str, label: str, providers: Sequence[str], who: str
-) -> None:
-    """Keep in the audit log that a release sends requests away from now on, and to whom."""
-    if providers:
-        origins = {name: workspace.providers[name].origin for name in providers}
-        details = {"agent": label, "providers": origins}
-        audit(workspace.store, workspace.name, who, "release.sends_away", release, details)
+    return leaving

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
 
 from assay.errors import UsageError
 from assay.release.releases import current
+from assay.store.audit import record
 from assay.store.store import Store
-from assay.store.tables import AuditRow, TracePolicyRow, TraceRow
+from assay.store.tables import TracePolicyRow, TraceRow
 
 SAMPLE, DAYS, MOST = 0.1, 30, 10_000
 MOST_DAYS, MOST_KEPT = 3650, 10_000_000
@@ -75,7 +75,7 @@ def switch_on(
             session.add(row)
         row.active, row.sample, row.days, row.most = True, sample, days, most
         limits: dict[str, Any] = {"sample": sample, "days": days, "most": most}
-        _note(session, project, who, "traces.on", release, limits)
+        record(session, project, who, "traces.on", release, limits)
         return _policy(row)
 
 
@@ -96,7 +96,7 @@ def switch_off(
         if delete_kept:
             mine = (TraceRow.project == project) & (TraceRow.release == release)
             gone = len(session.scalars(delete(TraceRow).where(mine).returning(TraceRow.key)).all())
-        _note(session, project, who, "traces.off", release, {"deleted": gone})
+        record(session, project, who, "traces.off", release, {"deleted": gone})
     return gone
 
 
@@ -111,9 +111,3 @@ def policies(store: Store, project: str) -> dict[str, Policy]:
 
 def _policy(row: TracePolicyRow) -> Policy:
     return Policy(row.active, row.sample, row.days, row.most, row.seed)
-
-
-def _note(
-    session: Session, project: str, who: str, action: str, what: str, details: dict[str, Any]
-) -> None:
-    session.add(AuditRow(project=project, who=who, action=action, what=what, details=details))

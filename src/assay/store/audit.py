@@ -5,9 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from assay.store.store import Store
 from assay.store.tables import AuditRow
+
+
+def record(
+    session: Session,
+    project: str,
+    who: str,
+    action: str,
+    what: str,
+    details: dict[str, Any] | None = None,
+) -> None:
+    """Add one entry to the transaction that makes the change: both are there, or neither.
+
+    Args:
+        who: the id of an API key, `user:NAME` or `cli:USER`.
+        action: a verb with its object, such as `key.create` or `file.delete`.
+        what: the id or name of the thing that was changed.
+        details: what else is worth knowing; never a secret.
+    """
+    session.add(AuditRow(project=project, who=who, action=action, what=what[:300], details=details))
 
 
 def audit(
@@ -18,18 +38,9 @@ def audit(
     what: str,
     details: dict[str, Any] | None = None,
 ) -> None:
-    """Add one entry.
-
-    Args:
-        who: the id of an API key, or `cli:USER`.
-        action: a verb with its object, such as `key.create` or `file.delete`.
-        what: the id or name of the thing that was changed.
-        details: what else is worth knowing; never a secret.
-    """
+    """Add one entry, see `record`, of a change that is not the database's own (a file, a job)."""
     with store.session() as session:
-        session.add(
-            AuditRow(project=project, who=who, action=action, what=what[:300], details=details)
-        )
+        record(session, project, who, action, what, details)
 
 
 def entries(
