@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from assay.agent.providers import Providers
+from assay.config import Provider
+from assay.errors import UsageError
 from assay.store.secrets import SecretError
 from assay.store.store import Store
 
@@ -20,6 +22,17 @@ def test_what_one_adds_or_removes_all_see_at_once(tmp_path: Path) -> None:
     assert all_.by("bob")["far"].origin == "https://far.example.com:443"
     ann.remove("far")
     assert list(all_) == []
+
+
+def test_a_consent_is_forgotten_where_nothing_else_is_kept(tmp_path: Path) -> None:
+    far = Provider(base_url="https://far.example.com/v1")
+    providers = Providers({"far": far}, Store(tmp_path), "p")
+    with pytest.raises(UsageError, match="nothing is kept"):
+        providers.remove("far")
+    providers.agree("far")
+    assert providers.agreed("far")
+    providers.remove("far")
+    assert not providers.agreed("far")
 
 
 def test_a_remembered_key_goes_to_no_other_address(

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from assay.store import secrets
-from assay.store.secrets import SecretError, forget, keep, kept, read, read_masters, rotate_master
+from assay.store.secrets import SecretError, kept, read, read_masters, rotate_master
 from assay.store.store import Store
 from assay.store.tables import SecretRow
 
@@ -27,6 +27,16 @@ def _master(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "state")
+
+
+def keep(store: Store, project: str, provider: str, origin: str, key: str) -> None:
+    with store.session() as session:
+        secrets.keep(session, project, provider, origin, key)
+
+
+def forget(store: Store, project: str, provider: str) -> bool:
+    with store.session() as session:
+        return secrets.forget(session, project, provider)
 
 
 def new_master() -> str:

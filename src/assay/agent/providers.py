@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from assay.agent.versions import user
 from assay.config import REMOTE, Provider
 from assay.errors import ConfigError, UsageError
 from assay.generate.outbound import read_key
 from assay.store import secrets
-from assay.store.audit import audit
+from assay.store.audit import record
 from assay.store.store import Store
 from assay.store.tables import ConsentRow, ProviderRow
 
@@ -112,6 +114,7 @@ class Providers(Mapping[str, Provider]):
             ConfigError: settings that no provider can have.
             SecretError: the key cannot be kept.
         """
+        row = None
         if settings is not None:
             if name in self.described:
                 raise UsageError(
@@ -119,16 +122,17 @@ class Providers(Mapping[str, Provider]):
                     fix="Change it there; without --url its key alone is kept.",
                 )
             provider = _provider(name, settings)
-            with self.store.session() as session:
-                row = {"project": self.project, "name": name, "settings": dict(settings)}
-                session.merge(ProviderRow(**row))
+            row = ProviderRow(project=self.project, name=name, settings=dict(settings))
         elif name not in self:
             raise UsageError(f"there is no provider {name!r} yet.", fix="Say where: --url https://")
         else:
             provider = self[name]
-        if key is not None:
-            secrets.keep(self.store, self.project, name, provider.origin, key)
-        self._note("provider.add", name, {"origin": provider.origin, "key": key is not None})
+        told = {"origin": provider.origin, "key": key is not None}
+        with self._changing("provider.add", name, told) as session:
+            if key is not None:
+                secrets.keep(session, self.project, name, provider.origin, key)
+            if row is not None:
+                session.merge(row)
         return provider
 
     def remove(self, name: str) -> None:
@@ -137,22 +141,18 @@ class Providers(Mapping[str, Provider]):
         Raises:
             UsageError: nothing is kept of it.
         """
-        had_key = secrets.forget(self.store, self.project, name)
-        with self.store.session() as session:
-            session.execute(
-                delete(ConsentRow).where(
-                    ConsentRow.project == self.project, ConsentRow.provider == name
+        with self._changing("provider.remove", name) as session:
+            had = secrets.forget(session, self.project, name)
+            for table, column in (
+                (ConsentRow, ConsentRow.provider),
+                (ProviderRow, ProviderRow.name),
+            ):
+                mine = (table.project == self.project) & (column == name)
+                had |= bool(session.scalars(delete(table).where(mine).returning(column)).all())
+            if not had:
+                raise UsageError(
+                    f"nothing is kept of a provider {name!r}.", fix="`assay providers list`."
                 )
-            )
-            query = delete(ProviderRow).where(
-                ProviderRow.project == self.project, ProviderRow.name == name
-            )
-            had = session.execute(query.returning(ProviderRow.name)).all()
-        if not had and not had_key:
-            raise UsageError(
-                f"nothing is kept of a provider {name!r}.", fix="`assay providers list`."
-            )
-        self._note("provider.remove", name, None)
 
     def rotate(self, name: str, key: str) -> None:
         """Put another key in the place of the kept one.
@@ -163,8 +163,8 @@ class Providers(Mapping[str, Provider]):
         """
         if name not in self or name not in secrets.kept(self.store, self.project):
             raise UsageError(f"no key of {name!r} is kept here.", fix="`assay providers add` does.")
-        secrets.keep(self.store, self.project, name, self[name].origin, key)
-        self._note("provider.rotate", name, None)
+        with self._changing("provider.rotate", name) as session:
+            secrets.keep(session, self.project, name, self[name].origin, key)
 
     def agree(self, name: str) -> None:
         """Keep the consent that this project's rows may go to a provider, at its present address.
@@ -176,9 +176,8 @@ class Providers(Mapping[str, Provider]):
             raise UsageError(f"there is no provider {name!r}.", fix="`assay providers list`.")
         origin = self[name].origin
         row = {"project": self.project, "provider": name, "origin": origin, "who": self.who}
-        with self.store.session() as session:
+        with self._changing("provider.consent", name, {"origin": origin}) as session:
             session.merge(ConsentRow(**row))
-        self._note("provider.consent", name, {"origin": origin})
 
     def agreed(self, name: str) -> bool:
         """Whether rows may be sent there: by assay.yaml, or by a kept consent to this address."""
@@ -198,10 +197,16 @@ class Providers(Mapping[str, Provider]):
             self._added.until = time.monotonic() + REMEMBERED_S
         return self._added.providers
 
-    def _note(self, action: str, name: str, details: dict[str, Any] | None) -> None:
+    @contextmanager
+    def _changing(
+        self, action: str, name: str, details: dict[str, Any] | None = None
+    ) -> Iterator[Session]:
+        """The transaction of a change with its line of the log; then nothing is remembered."""
+        with self.store.session() as session:
+            yield session
+            record(session, self.project, self.who, action, name, details)
         self._keys.pop(name, None)
         self._added.until = 0.0
-        audit(self.store, self.project, self.who, action, name, details)
 
 
 def provider_of(providers: Mapping[str, Provider], name: str) -> Provider:

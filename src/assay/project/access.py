@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from assay.agent.versions import user
 from assay.errors import NotFoundError, UsageError
 from assay.knowledge.intake import checked_labels
-from assay.store.audit import audit
+from assay.store.audit import record
 from assay.store.store import Store
 from assay.store.tables import ApiKeyRow, BudgetRow, now
 
@@ -88,8 +88,8 @@ def create_key(
         session.add(row)
         session.flush()
         made = _key(row)
-    details = {"scopes": row.scopes} | ({} if labels is None else {"labels": row.labels})
-    audit(store, project, who or local_user(), "key.create", made.id, details)
+        details = {"scopes": row.scopes} | ({} if labels is None else {"labels": row.labels})
+        record(session, project, who or local_user(), "key.create", made.id, details)
     return made, secret
 
 
@@ -138,10 +138,8 @@ def revoke_key(store: Store, id: str, who: str | None = None, project: str | Non
         fresh = row.revoked is None
         if fresh:
             row.revoked = now()
-        revoked = _key(row)
-    if fresh:
-        audit(store, revoked.project, who or local_user(), "key.revoke", id)
-    return revoked
+            record(session, row.project, who or local_user(), "key.revoke", id)
+        return _key(row)
 
 
 def rename_key(
@@ -165,8 +163,8 @@ def rename_key(
             raise NotFoundError(f"there is no key {id!r}.", fix="`assay keys list` names them.")
         before, row.name = row.name, name
         renamed = _key(row)
-    details = {"before": before, "after": name}
-    audit(store, renamed.project, who or local_user(), "key.rename", id, details)
+        details = {"before": before, "after": name}
+        record(session, renamed.project, who or local_user(), "key.rename", id, details)
     return renamed
 
 

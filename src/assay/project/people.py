@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from assay.errors import AssayError, NotFoundError, StateError, UsageError
 from assay.project.access import secret_hash
 from assay.project.workspace import Workspace
-from assay.store.audit import audit
+from assay.store.audit import record
 from assay.store.tables import SessionRow, SignInRow, UserRow, now
 
 Role = Literal["viewer", "editor", "admin"]
@@ -73,7 +73,7 @@ def add(workspace: Workspace, name: str, role: str) -> Person:
         session.add(row)
         session.flush()
         person = _person(row)
-    audit(workspace.store, workspace.name, workspace.who, "person.add", name, {"role": role})
+        record(session, workspace.name, workspace.who, "person.add", name, {"role": role})
     return person
 
 
@@ -114,7 +114,7 @@ def set_role(workspace: Workspace, id: str, role: str) -> Person:
         if not _person(row).may(before.role):
             _sign_out(session, id)
         changed = _person(row)
-    audit(workspace.store, workspace.name, workspace.who, "person.role", before.name, {"to": role})
+        record(session, workspace.name, workspace.who, "person.role", before.name, {"to": role})
     return changed
 
 
@@ -132,7 +132,7 @@ def remove(workspace: Workspace, id: str) -> Person:
         session.delete(row)
         if gone.role == "admin":
             _keep_an_admin(session)
-    audit(workspace.store, workspace.name, workspace.who, "person.remove", gone.name)
+        record(session, workspace.name, workspace.who, "person.remove", gone.name)
     return gone
 
 
@@ -147,7 +147,7 @@ def sign_in_secret(workspace: Workspace, id: str) -> str:
         name = _found(session, id).name
         session.execute(delete(SignInRow).where(SignInRow.expires < now()))
         session.add(SignInRow(hash=secret_hash(secret), user=id, expires=now() + LINK_LASTS))
-    audit(workspace.store, workspace.name, workspace.who, "person.link", name)
+        record(session, workspace.name, workspace.who, "person.link", name)
     return secret
 
 
@@ -176,7 +176,7 @@ def redeem(workspace: Workspace, secret: str) -> tuple[Person, str] | None:
         person, kept = _person(_found(session, id)), secrets.token_urlsafe(32)
         session.execute(delete(SessionRow).where(SessionRow.expires < now()))
         session.add(SessionRow(hash=secret_hash(kept), user=id, expires=now() + SESSION_LASTS))
-    audit(workspace.store, workspace.name, f"user:{person.name}", "person.sign_in", person.name)
+        record(session, workspace.name, f"user:{person.name}", "person.sign_in", person.name)
     return person, kept
 
 

@@ -35,7 +35,8 @@ def added(
         raise UsageError(f"{name!r} is no name.", fix="Use small letters, digits and hyphens.")
     provider = providers.add(name, settings, None)
     if key is None:
-        secrets.forget(providers.store, providers.project, name)
+        with providers.store.session() as session:
+            secrets.forget(session, providers.project, name)
         return provider
     return providers.add(name, None, key())
 

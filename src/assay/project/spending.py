@@ -24,7 +24,7 @@ from assay.generate.serving import End
 from assay.project.access import local_user
 from assay.project.answering import Asked
 from assay.project.leases import reclaim
-from assay.store.audit import audit
+from assay.store.audit import record
 from assay.store.store import Store
 from assay.store.tables import ApiKeyRow, BudgetRow, UsageRow, exactly_now
 
@@ -69,7 +69,7 @@ def set_budget(store: Store, key: str, usd: float, who: str | None = None) -> No
             session.add(BudgetRow(key=key, most=units(usd), spent=0, reserved=0))
         else:
             row.most = units(usd)
-    audit(store, owner.project, who or local_user(), "key.budget", key, {"usd": usd})
+        record(session, owner.project, who or local_user(), "key.budget", key, {"usd": usd})
 
 
 def budgets(store: Store) -> dict[str, Budget]:

@@ -1,6 +1,6 @@
 """Keys of providers at rest: AES-256-GCM under a master key that lies elsewhere.
 
-    keep(store, "support", "openai", "https://api.openai.com:443", key)
+    keep(session, "support", "openai", "https://api.openai.com:443", key)
     key = read(store, "support", "openai", "https://api.openai.com:443")
 
 A key is bound (as associated data) to its project, its provider and the provider's origin: moved
@@ -28,6 +28,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from platformdirs import user_config_path
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from assay.errors import AssayError
 from assay.store.files import write_atomic
@@ -59,7 +60,7 @@ class Master:
         return hashlib.sha256(b"assay master key\0" + self.bytes).hexdigest()[:16]
 
 
-def keep(store: Store, project: str, provider: str, origin: str, key: str) -> None:
+def keep(session: Session, project: str, provider: str, origin: str, key: str) -> None:
     """Encrypt a key and keep it in the place of the one before.
 
     The first key of all makes the master key, where that lives in a file or the keyring.
@@ -72,14 +73,11 @@ def keep(store: Store, project: str, provider: str, origin: str, key: str) -> No
         raise SecretError(
             "this is no key: one line of printable characters without spaces is expected."
         )
-    with store.session() as session:
-        used = set(session.scalars(select(SecretRow.master).distinct()))
+    used = set(session.scalars(select(SecretRow.master).distinct()))
     masters = read_masters() or ([] if used else [_make()])
     if not masters or used - {master.id for master in masters}:
         raise _wrong_master()
-    row = _sealed(masters[0], project, provider, origin, key)
-    with store.session() as session:
-        session.merge(row)
+    session.merge(_sealed(masters[0], project, provider, origin, key))
 
 
 def read(store: Store, project: str, provider: str, origin: str) -> str | None:
@@ -101,14 +99,13 @@ def read(store: Store, project: str, provider: str, origin: str) -> str | None:
     return _opened(row, {master.id: master for master in read_masters()})
 
 
-def forget(store: Store, project: str, provider: str) -> bool:
+def forget(session: Session, project: str, provider: str) -> bool:
     """Remove a key; False where there is none."""
-    with store.session() as session:
-        found = session.execute(
-            delete(SecretRow)
-            .where(SecretRow.project == project, SecretRow.provider == provider)
-            .returning(SecretRow.provider)
-        ).all()
+    found = session.execute(
+        delete(SecretRow)
+        .where(SecretRow.project == project, SecretRow.provider == provider)
+        .returning(SecretRow.provider)
+    ).all()
     return bool(found)
 
 
