@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
@@ -116,11 +117,22 @@ def print_overlap(report: Any) -> None:
 
 
 def print_models(rows: Sequence[dict[str, Any]]) -> None:
-    """The catalogue."""
-    made = table(None, *rows[0]) if rows else table(None)
+    """The catalogue, a paragraph each: a line of all that does not fit on a terminal."""
     for row in rows:
-        made.add_row(*(escape(str("" if value is None else value)) for value in row.values()))
-    console.print(made)
+        facts = (
+            row["kind"],
+            decimal(row["disk_bytes"], precision=0),
+            row["licence"] or "licence unknown",
+            "on this machine" if row["ready"] else "not fetched",
+        )
+        console.print(f"[bold]{escape(row['ref'])}[/]: {escape(', '.join(facts))}")
+        if row["summary"]:
+            console.print(f"  {escape(row['summary'])}", soft_wrap=True)
+        if row["tuning_bytes"] is not None:
+            least = decimal(row["tuning_bytes"], precision=0)
+            console.print(f"  Fine-tuning takes at least {least} of memory.")
+        if row["ready"]:
+            console.print(f"  {escape(str(row['folder']))}", soft_wrap=True)
 
 
 def print_split(manifest: Any) -> None:
