@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import jsonschema
 import pytest
@@ -37,13 +39,18 @@ pytestmark = pytest.mark.slow
 
 HELLO = [Message("user", "Hello")]
 LONG = Sampling(max_new_tokens=400, logit_bias={258: -100.0})
+ENDLESS = 20_000
+"""Tokens that take seconds."""
 ONE = replace(LONG, max_new_tokens=1)
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
-    model = tiny_model()
+    return _written(tmp_path_factory.mktemp("tiny"), tiny_model())
+
+
+def _written(folder: Path, model: Any) -> Path:
+    path = folder / "tiny.gguf"
     write_model(
         path,
         model.config,
@@ -204,17 +211,22 @@ def test_a_full_line_is_told_to_come_again(file: Path) -> None:
     _rest(server)
 
 
-def test_closing_a_stream_frees_its_slot(file: Path) -> None:
-    engine, server = _engine(file, replace(SERVER, slots=1, waiting=1))
-    first = iter(engine.chat(HELLO, (), LONG))
+def test_closing_a_stream_frees_its_slot(tmp_path: Path) -> None:
+    file = _written(tmp_path, tiny_model(max_position_embeddings=ENDLESS + 512))
+    engine, server = _engine(file, replace(SERVER, slots=1, waiting=1, context=ENDLESS + 512))
+    endless = replace(LONG, max_new_tokens=ENDLESS)
+    first = iter(engine.chat(HELLO, (), endless))
     next(first)
     first.close()  # type: ignore[attr-defined]
     assert isinstance([*engine.chat(HELLO, (), ONE)][-1], End)
     assert list(first) == []
-    left = iter(engine.chat(HELLO, (), LONG))
+    left = iter(engine.chat(HELLO, (), endless))
     next(left)
     del left  # leaving a stream behind closes it, too
     _rest(server)
+    counted = re.search(r"tokens_predicted_total (\d+)", server._server.handle_metrics())
+    assert counted is not None
+    assert 2 < int(counted[1]) < ENDLESS  # neither was written to its end
 
 
 def test_a_hang_up_while_waiting_leaves_the_line(file: Path) -> None:

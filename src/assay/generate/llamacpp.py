@@ -245,20 +245,8 @@ class Stream(Iterator[Piece | End]):
         body = body_of(self._ids, self._sampling, context)
         slot = server.slots.take(self._adapter, self._ids, self._ticket)
         if slot is not None:
-            Thread(target=self._work, args=(server, slot, body), daemon=True).start()
-
-    def _work(self, server: LlamaCppServer, slot: Slot, body: dict[str, Any]) -> None:
-        def on_chunk(chunk: Any) -> bool:
-            self._chunks.put(chunk)
-            return self._ticket.cancelled
-
-        try:
-            server.run(body, slot, self._adapter, on_chunk)
-        except Exception as error:  # told to whoever reads
-            self._chunks.put(ModelError(f"llama.cpp refused the request ({error})."))
-        finally:
-            server.slots.give(slot)
-            self._chunks.put(None)
+            work = (server, slot, body, self._adapter, self._ticket, self._chunks)
+            Thread(target=_work, args=work, daemon=True).start()
 
     def close(self) -> None:
         """End it; nothing happens when it has ended."""
@@ -279,3 +267,26 @@ class Stream(Iterator[Piece | End]):
     def __del__(self) -> None:
         with suppress(AttributeError):
             self.close()
+
+
+def _work(
+    server: LlamaCppServer,
+    slot: Slot,
+    body: dict[str, Any],
+    adapter: str | None,
+    ticket: Ticket,
+    chunks: SimpleQueue[Any],
+) -> None:
+    """Make an answer; of the stream itself it holds nothing, so that one left behind is closed."""
+
+    def on_chunk(chunk: Any) -> bool:
+        chunks.put(chunk)
+        return ticket.cancelled
+
+    try:
+        server.run(body, slot, adapter, on_chunk)
+    except Exception as error:  # told to whoever reads
+        chunks.put(ModelError(f"llama.cpp refused the request ({error})."))
+    finally:
+        server.slots.give(slot)
+        chunks.put(None)
