@@ -1,4 +1,4 @@
-"""SIGINT is heard wherever the program is, by whoever handles it."""
+"""SIGINT is heard wherever the program is, by whoever handles it, and never too late."""
 
 from __future__ import annotations
 
@@ -8,37 +8,97 @@ import sys
 import pytest
 
 CODE = """
-import os, signal, time
-from contextlib import nullcontext
+import gc, os, signal, sys, time, weakref
+from assay.interrupt import heard
 {handler}
+
+def now(*_):
+    {times}
+    time.sleep(0.01)  # the handler runs here
 
 class Destroyed:
     def __del__(self):
-        {times}
-        time.sleep(0.01)  # the handler runs here
+        {inside}
 
+def generator():
+    try:
+        yield
+    finally:
+        now()
+
+def lived():
+    next(started := generator())
+
+def work():
+    {work}
+    time.sleep(30)
+
+{end}
+"""
+KILL = "os.kill(os.getpid(), signal.SIGINT)"
+BLOCK = """
 try:
     with {block}:
-        Destroyed()
-        time.sleep(30)
+        work()
 except KeyboardInterrupt:
     print("heard")
 """
-KILL = "os.kill(os.getpid(), signal.SIGINT)"
-PLAIN = "from assay.interrupt import interrupt; signal.signal(signal.SIGINT, interrupt)"
+CLI = """
+import assay.cli.main
+assay.cli.main.app = work
+assay.cli.main.run()
+"""
 
 
-def heard(handler: str, times: str = KILL, block: str = "nullcontext()") -> str:
-    code = CODE.format(handler=handler, times=times, block=block)
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=25, check=True
+def ran(
+    work: str,
+    end: str = BLOCK.format(block="heard()"),
+    *,
+    handler: str = "",
+    times: str = KILL,
+    inside: str = "now()",
+) -> subprocess.CompletedProcess[str]:
+    code = CODE.format(handler=handler, times=times, inside=inside, work=work, end=end)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=25, check=False
     )
-    assert done.stderr == ""
-    return done.stdout
 
 
-def test_while_an_object_is_destroyed_it_is_heard_afterwards() -> None:
-    assert heard(PLAIN) == "heard\n"
+@pytest.mark.parametrize(
+    "work",
+    [
+        "Destroyed()",
+        "x = Destroyed(); r = weakref.ref(x, now); del x",
+        "lived()",
+        "gc.callbacks.append(now); gc.collect()",
+    ],
+    ids=["destructor", "weak reference", "generator", "collector"],
+)
+def test_what_python_drops_comes_again(work: str) -> None:
+    inside = "pass" if "weakref" in work else "now()"
+    times = f"gc.callbacks.clear(); {KILL}"
+    done = ran(work, times=times, inside=inside)
+    assert (done.stdout, done.stderr, done.returncode) == ("heard\n", "", 0)
+
+
+def test_other_faults_of_destructors_are_told_as_ever() -> None:
+    done = ran("Destroyed(); sys.exit()", inside="raise OSError('full')")
+    assert "OSError: full" in done.stderr
+
+
+def test_at_the_very_end_it_does_not_wait_for_the_next_one() -> None:
+    """What is meant for this block reaches nothing behind it."""
+    end = """
+try:
+    with heard():
+        Destroyed()
+except KeyboardInterrupt:
+    print("heard")
+time.sleep(0.2)
+print("at peace", sys.unraisablehook is sys.__unraisablehook__)
+"""
+    done = ran("pass", end)
+    assert (done.stdout, done.stderr) == ("heard\nat peace True\n", "")
 
 
 @pytest.mark.slow
@@ -53,4 +113,13 @@ def test_while_an_object_is_destroyed_it_is_heard_afterwards() -> None:
 def test_a_second_ctrl_c_of_a_training_and_a_workers_wish_too(
     handler: str, times: str, block: str
 ) -> None:
-    assert heard(handler, times, block) == "heard\n"
+    done = ran("Destroyed()", BLOCK.format(block=block), handler=handler, times=times)
+    assert (done.stdout, done.stderr) == ("heard\n", "")
+
+
+@pytest.mark.slow
+def test_the_command_stops_in_a_sentence() -> None:
+    done = ran("Destroyed()", CLI)
+    assert done.returncode == 130
+    assert done.stderr.startswith("assay: stopped.")
+    assert "Traceback" not in done.stderr

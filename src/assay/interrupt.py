@@ -1,28 +1,61 @@
-"""What SIGINT does: Ctrl-C at a terminal, and how a worker is told to leave its job.
+"""A KeyboardInterrupt that Python drops comes again: Ctrl-C, and how a worker leaves its job.
 
-    signal.signal(signal.SIGINT, interrupt)
+    with heard():
+        work()
 
-Python's own handler raises wherever the program happens to be. In a `__del__` what is raised is
-dropped, after a traceback on the terminal, and some libraries destroy thousands of objects while
-models load: nothing would be stopped.
+Python raises it wherever the program happens to be. While an object is destroyed (`__del__`, a
+weak reference's callback, a generator's `finally`) what is raised is dropped, after a traceback on
+the terminal, and some libraries destroy thousands of objects while models load: nothing would be
+stopped.
 """
 
 from __future__ import annotations
 
-import os
-from threading import Timer
-from types import FrameType
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 AGAIN_S = 0.02
 
 
-def interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise KeyboardInterrupt; a moment later where an object is being destroyed."""
-    while frame is not None:
-        if frame.f_code.co_name == "__del__":
-            again = Timer(AGAIN_S, os.kill, (os.getpid(), number))
-            again.daemon = True
-            again.start()
+def interrupt_main() -> None:
+    """SIGINT to the main thread, which leaves what it waits in."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Within, in the main thread, no KeyboardInterrupt is dropped: it comes again a moment later.
+
+    Raises:
+        KeyboardInterrupt: one was dropped at the very end, and has not come again yet.
+    """
+    before, dropped, timers = sys.unraisablehook, threading.Event(), []
+
+    def again() -> None:
+        dropped.clear()
+        interrupt_main()
+
+    def hook(unraisable: Any) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            before(unraisable)
             return
-        frame = frame.f_back
-    raise KeyboardInterrupt
+        dropped.set()
+        timer = threading.Timer(AGAIN_S, again)
+        timer.daemon = True
+        timers.append(timer)
+        timer.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        for timer in timers:
+            timer.cancel()
+            timer.join()
+        if dropped.is_set():
+            raise KeyboardInterrupt

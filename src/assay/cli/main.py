@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn, cast
@@ -30,7 +29,7 @@ from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.progress import Terminal
 from assay.config import STARTER_MODEL, TaskKind
 from assay.errors import AssayError, UsageError
-from assay.interrupt import interrupt
+from assay.interrupt import heard
 
 INTERRUPTED = 130
 
@@ -287,10 +286,9 @@ def _stopped() -> NoReturn:
 
 def run() -> None:
     """The entry point: errors become sentences and exit codes."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
-        signal.signal(signal.SIGINT, interrupt)
     try:
-        app()
+        with heard():
+            app()
     except AssayError as error:
         print(f"assay: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

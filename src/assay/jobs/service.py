@@ -23,7 +23,6 @@ from types import FrameType
 
 import psutil
 
-from assay.interrupt import interrupt
 from assay.jobs import fine_tuning, indexing, pulling, queue
 from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.indexing import INDEX
@@ -62,7 +61,7 @@ def work(
         further: handlers of kinds that floors above know.
     """
     # A shell starts what it puts into the background with SIGINT ignored.
-    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)
     if watched:
         threading.Thread(target=_end_with_input, daemon=True).start()

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.errors import AssayError
-from assay.interrupt import interrupt
+from assay.interrupt import heard, interrupt_main
 from assay.jobs import queue
 from assay.jobs.queue import Job, JobLostError
 from assay.store.store import Store
@@ -111,7 +111,7 @@ class Work:
                 continue
             if wish and not self.wish:
                 self.wish = wish
-                signal.raise_signal(signal.SIGINT)
+                interrupt_main()
 
 
 class _Bar:
@@ -128,9 +128,10 @@ class _Bar:
 def _interruptible() -> Iterator[None]:
     """SIGINT raises KeyboardInterrupt. A shell starts what it puts into the background with SIGINT
     ignored, and Python leaves it so: no wish would ever reach the handler."""
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        yield
+        with heard():
+            yield
     finally:
         signal.signal(signal.SIGINT, before)
 

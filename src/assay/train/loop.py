@@ -21,7 +21,7 @@ from torch import nn
 
 from assay.config import FineTune
 from assay.errors import ModelError
-from assay.interrupt import interrupt
+from assay.interrupt import heard
 from assay.models.device import give_back_read
 from assay.progress import Progress, Task
 from assay.train import adapters, checkpoints
@@ -330,14 +330,15 @@ def _interrupt_noted() -> Iterator[threading.Event]:
         yield noted
         return
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(_number: int, _frame: FrameType | None) -> None:
         if noted.is_set():
-            interrupt(number, frame)
+            raise KeyboardInterrupt
         noted.set()
 
     before = signal.signal(signal.SIGINT, note)
     try:
-        yield noted
+        with heard():
+            yield noted
     finally:
         signal.signal(signal.SIGINT, before)
 
