@@ -79,12 +79,40 @@ def test_mostly_cyrillic_one_byte_text_is_not_read_as_western(tmp_path: Path) ->
     assert rows_of(path)[0].example.input == line  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("price", ["12\xa0500\xa0€", "12\xa0500.50 ±\xa02 £", "20°–25°"])
+@pytest.mark.parametrize(
+    "price",
+    [
+        "12\xa0500\xa0€",
+        "12\xa0500.50 ±\xa02 £",
+        "20°–25°",
+        "2 × 3",
+        "1½",
+        "2.5 ‰",
+        "12.50 ¥",
+        "“1”",
+        "12 ¢",
+        "3…4",
+        "§ 12",
+        "7 •",
+        "5 ÷ 2",
+        "5’10”",
+        "«7»",
+        "12 µ",
+        "3²",
+    ],
+)
 def test_a_table_of_numbers_is_read_as_western(tmp_path: Path, price: str) -> None:
     """What stands beside numbers outweighs the few letters that are there."""
     path = tmp_path / "a.csv"
     path.write_bytes(("text,label\n" + f"{price},a\n" * 200).encode("cp1252"))
     assert {row.example.input for row in rows_of(path) if row.example} == {price}
+
+
+def test_letters_that_look_like_western_signs_are_letters(tmp_path: Path) -> None:
+    asked = ("가격은 얼마,price question", "배송 지연,late order", "결제가 안됨,payment failed")
+    path = tmp_path / "a.csv"
+    path.write_bytes(("text,label\n" + "\n".join(asked * 40) + "\n").encode("euc-kr"))
+    assert rows_of(path)[0].example.input == "가격은 얼마"  # type: ignore[union-attr]
 
 
 def test_latin_1_is_found_however_late_its_first_accent_comes(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,9 @@ _BOMS: tuple[tuple[bytes, str], ...] = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _UNDEFINED_IN_CP1252 = frozenset(b"\x81\x8d\x8f\x90\x9d")
-_BESIDE_NUMBERS = frozenset("\xa0€£°±µ–—".encode("cp1252"))
-"""In Western text; few of the letters of any other."""
+_SIGNS = frozenset("\xa0€£¥¢§°±µ×÷·²³¼½¾‰–—…•‘’‚“”„«»".encode("cp1252"))
+"""What stands beside numbers and words in Western text; in other scripts some are letters."""
+_HIGH = re.compile(rb"[\x80-\xff]+")
 _MOSTLY_FOREIGN = 0.4
 """From this share of non-ASCII bytes among the letters on, the text is hardly Western European."""
 
@@ -121,7 +123,9 @@ def _mostly_utf8(window: bytes) -> bool:
 
 
 def _one_byte(window: bytes) -> str:
-    high = sum(1 for b in window if b > 0x7F and b not in _BESIDE_NUMBERS)
+    # Signs in a run with others are letters of a word.
+    runs = (run for run in _HIGH.findall(window) if not _SIGNS.issuperset(run))
+    high = sum(map(len, runs))
     letters = high + sum(1 for b in window if 65 <= b <= 90 or 97 <= b <= 122)
     if high and high / letters >= _MOSTLY_FOREIGN:
         from charset_normalizer import from_bytes
