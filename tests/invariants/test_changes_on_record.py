@@ -16,8 +16,10 @@ from sqlalchemy import event, select
 from tests.release.shelf import PROJECT, shelf
 
 from assay.project import access, people, spending
+from assay.project.providers import added
 from assay.project.workspace import Workspace
 from assay.release import changes, policies
+from assay.store.audit import entries
 from assay.store.tables import AuditRow
 from assay.store.tables.base import Table
 
@@ -92,6 +94,10 @@ def test_providers_their_keys_and_the_consent(workspace: Workspace) -> None:
     both_or_neither(workspace, lambda: providers.rotate("far", "another-key"))
     assert providers.key("far") == "another-key"
     both_or_neither(workspace, lambda: providers.agree("far"))
+    both_or_neither(workspace, lambda: added(providers, "far", {"base_url": URL}, None))
+    told = entries(workspace.store, workspace.name, 1)[0].details
+    assert told == {"origin": "https://far.example.com:443", "key": False, "key_erased": True}
+    assert providers.key("far") is None
     both_or_neither(workspace, lambda: providers.remove("far"))
 
 

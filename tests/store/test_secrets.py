@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from assay.store import secrets
+from assay.store.audit import entries
 from assay.store.secrets import SecretError, kept, read, read_masters, rotate_master
 from assay.store.store import Store
 from assay.store.tables import SecretRow
@@ -110,7 +111,7 @@ def test_without_its_master_key_all_fails_closed(
         keep(store, "support", "near", HERE[2], KEY)
     assert not (tmp_path / "none.key").exists()
     monkeypatch.setenv(secrets.VARIABLE, new_master())
-    for wrong in (lambda: read(store, *HERE), lambda: rotate_master(store)):
+    for wrong in (lambda: read(store, *HERE), lambda: rotate_master(store, "ann")):
         with pytest.raises(SecretError, match="another master key"):
             wrong()
     with pytest.raises(SecretError, match="another master key"):
@@ -125,13 +126,15 @@ def test_rotation_with_a_file(store: Store) -> None:
     keep(store, *HERE, KEY)
     keep(store, "support", "near", "http://10.0.0.1:80", "other-key")
     (first,) = read_masters()
-    assert rotate_master(store) == 2
+    assert rotate_master(store, "ann") == 2
     newest, old = read_masters()
+    [line] = entries(store, "support")
+    assert (line.who, line.what, line.details) == ("ann", newest.id, {"keys": 2})
     assert old.id == first.id
     with store.session() as session:
         assert {row.master for row in session.query(SecretRow)} == {newest.id}
     assert read(store, *HERE) == KEY
-    assert rotate_master(store, drop_old=True) == 2
+    assert rotate_master(store, "ann", drop_old=True) == 2
     assert len(read_masters()) == 1
     assert read(store, *HERE) == KEY
 
@@ -142,7 +145,7 @@ def test_rotation_with_a_variable(store: Store, monkeypatch: pytest.MonkeyPatch)
     keep(store, *HERE, KEY)
     monkeypatch.setenv(secrets.VARIABLE, f"{new},{old}")
     assert read(store, *HERE) == KEY
-    assert rotate_master(store) == 1
+    assert rotate_master(store, "ann") == 1
     monkeypatch.setenv(secrets.VARIABLE, new)
     assert read(store, *HERE) == KEY
     assert not secrets.master_file().exists()
@@ -155,7 +158,7 @@ def test_the_keyring(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyring, "set_password", lambda a, b, text: held.update({(a, b): text}))
     monkeypatch.setenv(secrets.VARIABLE, secrets.KEYRING)
     keep(store, *HERE, KEY)
-    assert rotate_master(store) == 1
+    assert rotate_master(store, "ann") == 1
     assert read(store, *HERE) == KEY
     assert list(held) == [("assay", "master-key")]
     assert not secrets.master_file().exists()

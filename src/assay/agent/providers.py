@@ -106,32 +106,52 @@ class Providers(Mapping[str, Provider]):
         name = model.removeprefix(REMOTE).partition("/")[0]
         return name in self.described or self._added.until > time.monotonic() + 0.05
 
-    def add(self, name: str, settings: Mapping[str, Any] | None, key: str | None) -> Provider:
-        """Keep a provider's settings (None: assay.yaml has them, or they stay), its key, or both.
+    def checked(self, name: str, settings: Mapping[str, Any] | None) -> Provider:
+        """What `add` would keep, or has (None), under this name.
 
         Raises:
             UsageError: there is no such provider yet, or assay.yaml describes it otherwise.
             ConfigError: settings that no provider can have.
+        """
+        if settings is None:
+            if name not in self:
+                raise UsageError(
+                    f"there is no provider {name!r} yet.", fix="Say where: --url https://"
+                )
+            return self[name]
+        if name in self.described:
+            raise UsageError(
+                f"assay.yaml describes {name} already.",
+                fix="Change it there; without --url its key alone is kept.",
+            )
+        return _provider(name, settings)
+
+    def add(
+        self,
+        name: str,
+        settings: Mapping[str, Any] | None,
+        key: str | None,
+        *,
+        keyless: bool = False,
+    ) -> Provider:
+        """Keep a provider's settings (None: assay.yaml has them, or they stay), its key, or both.
+
+        Args:
+            keyless: it needs no key, so one that is kept is erased.
+
+        Raises:
+            UsageError, ConfigError: as `checked`.
             SecretError: the key cannot be kept.
         """
-        row = None
-        if settings is not None:
-            if name in self.described:
-                raise UsageError(
-                    f"assay.yaml describes {name} already.",
-                    fix="Change it there; without --url its key alone is kept.",
-                )
-            provider = _provider(name, settings)
-            row = ProviderRow(project=self.project, name=name, settings=dict(settings))
-        elif name not in self:
-            raise UsageError(f"there is no provider {name!r} yet.", fix="Say where: --url https://")
-        else:
-            provider = self[name]
-        told = {"origin": provider.origin, "key": key is not None}
+        provider = self.checked(name, settings)
+        told: dict[str, Any] = {"origin": provider.origin, "key": key is not None}
         with self._changing("provider.add", name, told) as session:
+            if keyless and secrets.forget(session, self.project, name):
+                told["key_erased"] = True
             if key is not None:
                 secrets.keep(session, self.project, name, provider.origin, key)
-            if row is not None:
+            if settings is not None:
+                row = ProviderRow(project=self.project, name=name, settings=dict(settings))
                 session.merge(row)
         return provider
 

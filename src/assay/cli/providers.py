@@ -101,7 +101,7 @@ def rotate(
         raise UsageError("name a provider, or say --master.")
     providers = _providers(folder)
     if name is None:
-        count = rotate_master(providers.store, drop_old=drop_old)
+        count = rotate_master(providers.store, providers.who, drop_old=drop_old)
         print(f"Encrypted anew: {count} keys.")
         return
     providers.rotate(name, _read_key(key_env))

@@ -33,12 +33,9 @@ def added(
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
         raise UsageError(f"{name!r} is no name.", fix="Use small letters, digits and hyphens.")
-    provider = providers.add(name, settings, None)
-    if key is None:
-        with providers.store.session() as session:
-            secrets.forget(session, providers.project, name)
-        return provider
-    return providers.add(name, None, key())
+    providers.checked(name, settings)
+    given = None if key is None else key()
+    return providers.add(name, settings, given, keyless=given is None)
 
 
 def listed(providers: Providers) -> list[dict[str, Any]]:

@@ -38,7 +38,10 @@ def audit(
     what: str,
     details: dict[str, Any] | None = None,
 ) -> None:
-    """Add one entry, see `record`, of a change that is not the database's own (a file, a job)."""
+    """Add one entry, see `record`, after a change to files, documents or jobs.
+
+    A process that dies in between leaves the change without its line.
+    """
     with store.session() as session:
         record(session, project, who, action, what, details)
 

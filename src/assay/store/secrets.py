@@ -20,6 +20,7 @@ import json
 import os
 import re
 import secrets
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from assay.errors import AssayError
+from assay.store.audit import record
 from assay.store.files import write_atomic
 from assay.store.store import Store
 from assay.store.tables import SecretRow
@@ -116,7 +118,7 @@ def kept(store: Store, project: str) -> dict[str, str]:
         return {row.provider: row.origin for row in rows}
 
 
-def rotate_master(store: Store, *, drop_old: bool = False) -> int:
+def rotate_master(store: Store, who: str, *, drop_old: bool = False) -> int:
     """Encrypt every key anew with the newest master key; returns how many there are.
 
     Where the master key lives in a file or the keyring, a new one is made first; in a variable, the
@@ -124,6 +126,7 @@ def rotate_master(store: Store, *, drop_old: bool = False) -> int:
     one stays, for other folders may use it.
 
     Args:
+        who: for the log of every project that has keys.
         drop_old: take the old ones out of the file or the keyring afterwards.
 
     Raises:
@@ -143,6 +146,8 @@ def rotate_master(store: Store, *, drop_old: bool = False) -> int:
     with store.session() as session:
         for row, key in zip(rows, keys, strict=True):
             session.merge(_sealed(newest, row.project, row.provider, row.origin, key))
+        for project, count in Counter(row.project for row in rows).items():
+            record(session, project, who, "provider.rotate_master", newest.id, {"keys": count})
     if drop_old and not _in_variable():
         _write([newest])
     return len(rows)
