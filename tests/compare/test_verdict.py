@@ -120,6 +120,26 @@ def test_none_when_the_better_baseline_is_eligible() -> None:
     assert "tfidf scores 80 in 100" in verdict.reason
 
 
+def test_a_baseline_that_is_as_good_says_where_it_is_below_what_is_needed() -> None:
+    """By the margin that was set the difference does not matter; the need that was set, too."""
+    entries = [
+        Entry("tfidf", right(4000, 5000), baseline=True),
+        Entry("tuned", right(4125, 5000), fine_tuned=True),
+    ]
+    settings = replace(SETTINGS, margin=0.05)
+    sure = decide(entries, None, replace(settings, good_enough=0.78)).verdict
+    unsure = decide(entries, None, replace(settings, good_enough=0.80)).verdict
+    missed = decide(entries, None, replace(settings, good_enough=0.82)).verdict
+    assert {v.outcome for v in (sure, unsure, missed)} == {"none"}
+    assert "needed" not in sure.reason.replace("No language model is needed", "")
+    assert unsure.reason.endswith(
+        "Whether tfidf reaches the 80 in 100 that are needed cannot be told yet."
+    )
+    assert missed.reason.endswith(
+        "It is below the 82 in 100 that are needed, which tuned may reach."
+    )
+
+
 def test_a_baseline_is_never_recommended() -> None:
     only = decide([Entry("tfidf", right(900), baseline=True)], None, SETTINGS).verdict
     assert (only.outcome, only.recommend, only.use_meanwhile) == ("none", None, "tfidf")

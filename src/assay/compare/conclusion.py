@@ -103,6 +103,7 @@ def conclude(bench: Bench) -> Verdict:
             bench.settings.margin,
             sum(not entry.baseline for entry in ranked),
         )
+        reason += _below_needed(bench, baseline)
         verdict = Verdict(outcome="none", use_meanwhile=baseline.name, reason=reason)
         return _with_fine_tuning(bench, verdict)
     choice = [e for e in ranked if bench.eligible(e) and not e.baseline and bench.fits(e)]
@@ -125,10 +126,16 @@ def _recommend(bench: Bench, choice: Sequence[Entry]) -> Verdict:
         cost=costs[chosen.name],
         unpriced=[name for name, cost in costs.items() if cost is None],
     )
-    needed = bench.settings.good_enough
-    if needed is not None and bench.measured.intervals[chosen.name][0] < needed:
-        reason += reasons.perhaps_below(needed)
+    reason += _below_needed(bench, chosen)
     return Verdict(outcome="recommend", recommend=chosen.name, reason=reason)
+
+
+def _below_needed(bench: Bench, used: Entry) -> str:
+    needed = bench.settings.good_enough
+    if needed is None:
+        return ""
+    enough = [entry.name for entry in bench.best_first(bench.complete) if bench.fits(entry)]
+    return reasons.below_needed(used.name, bench.measured.intervals[used.name], needed, enough)
 
 
 def _too_few(bench: Bench, ranked: Sequence[Entry]) -> Verdict:

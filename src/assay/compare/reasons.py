@@ -53,9 +53,21 @@ def recommended(
     return f"{money}."
 
 
-def perhaps_below(good_enough: float) -> str:
-    """What a recommendation leaves open."""
-    return f" Whether it reaches the {in_100(good_enough)} that are needed cannot be told yet."
+def below_needed(
+    name: str, interval: tuple[float, float], good_enough: float, enough: Sequence[str]
+) -> str:
+    """What is still to be said of one that is used, where it may be, or is, below what is needed.
+
+    Args:
+        enough: those that are not surely below.
+    """
+    low, high = interval
+    needed = f"the {in_100(good_enough)} that are needed"
+    if low >= good_enough:
+        return ""
+    if high >= good_enough:
+        return f" Whether {name} reaches {needed} cannot be told yet."
+    return f" It is below {needed}, which {' or '.join(enough)} may reach."
 
 
 def not_good_enough(name: str, high: float, good_enough: float) -> str:
