@@ -76,6 +76,14 @@ def test_a_short_training_takes_twice_the_rate(
     assert found.learning_rate == usual * (2 if short else 1)
 
 
+def test_rows_that_are_mixed_in_make_steps_too() -> None:
+    section = FineTuneSection(epochs=2)
+    alone = auto.chosen(section, parameters=135e6, rows=400)
+    mixed = auto.chosen(section, parameters=135e6, rows=400, units=800)
+    assert alone.learning_rate == 2 * mixed.learning_rate
+    assert (alone.epochs, alone.rows_per_step) == (mixed.epochs, mixed.rows_per_step)
+
+
 def test_preferences_and_full_training_take_smaller_rates() -> None:
     lora = auto.learning_rate(135e6)
     assert auto.learning_rate(135e6, adapter="full") == lora / 10

@@ -124,7 +124,6 @@ class Prepared:
             units = lesson.units(template, prompt) + units_of("sft", general, template, "")
         else:
             units = units_of(settings.method, lesson.examples, template, prompt)
-        rows = len(lesson.examples)
         return cls(
             loaded,
             template,
@@ -133,7 +132,12 @@ class Prepared:
             general,
             units,
             units_of(settings.method, context.validation, template, prompt),
-            auto.chosen(settings, parameters=loaded.model.num_parameters(), rows=rows),
+            auto.chosen(
+                settings,
+                parameters=loaded.model.num_parameters(),
+                rows=len(lesson.examples),
+                units=len(units),
+            ),
         )
 
     @property

@@ -44,17 +44,20 @@ SHORT_STEPS = 150
 _OF_SHORT = 2.0
 
 
-def chosen(section: FineTuneSection, *, parameters: float, rows: int) -> FineTune:
+def chosen(
+    section: FineTuneSection, *, parameters: float, rows: int, units: int | None = None
+) -> FineTune:
     """The settings with a number wherever `auto` stood.
 
     Args:
         parameters: of the base model.
         rows: training examples.
+        units: what an epoch steps through, with rows that are mixed in; None: the rows.
     """
     of_rank = rank(rows) if section.rank == "auto" else section.rank
     of_rows = rows_per_step(rows) if section.rows_per_step == "auto" else section.rows_per_step
     of_epochs = epochs(rows) if section.epochs == "auto" else section.epochs
-    steps = of_epochs * math.ceil(rows / of_rows)
+    steps = of_epochs * math.ceil((rows if units is None else units) / of_rows)
     rate = learning_rate(parameters, section.method, section.adapter, steps)
     if section.adapter == "rslora":  # its update is √rank times lora's at the same rate
         rate = float(f"{rate / math.sqrt(of_rank):.1e}")
