@@ -19,3 +19,9 @@ def test_the_catalogue_fits_a_terminal_and_says_sizes_as_people_do() -> None:
     assert folder == f"  {rows[0]['folder']}"
     assert isinstance(rows[0]["tuning_bytes"], int)
     assert rows[1]["tuning_bytes"] is None  # an embedder
+
+
+def test_a_model_is_described() -> None:
+    facts = json.loads(run("models", "show", "smollm2-135m-instruct", "--json").stdout)
+    assert facts["architecture"] == "LlamaForCausalLM"
+    assert f"{facts['folder']}" in run("models", "show", "smollm2-135m-instruct").stdout

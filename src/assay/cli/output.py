@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
@@ -15,8 +16,14 @@ console = Console(highlight=False)
 
 
 def as_json(value: Any) -> None:
-    """One document on stdout."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    """One document on stdout; paths as text."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_path_as_text))
+
+
+def _path_as_text(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is no part of JSON")
 
 
 def table(title: str | None, *columns: str, numbers: Sequence[str] = ()) -> Table:
@@ -121,18 +128,21 @@ def print_models(rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         facts = (
             row["kind"],
-            decimal(row["disk_bytes"], precision=0),
+            _size(row["disk_bytes"]),
             row["licence"] or "licence unknown",
             "on this machine" if row["ready"] else "not fetched",
         )
-        console.print(f"[bold]{escape(row['ref'])}[/]: {escape(', '.join(facts))}")
+        console.print(f"[bold]{escape(row['ref'])}[/]: {escape(', '.join(facts))}", soft_wrap=True)
         if row["summary"]:
             console.print(f"  {escape(row['summary'])}", soft_wrap=True)
         if row["tuning_bytes"] is not None:
-            least = decimal(row["tuning_bytes"], precision=0)
-            console.print(f"  Fine-tuning takes at least {least} of memory.")
+            console.print(f"  Fine-tuning takes at least {_size(row['tuning_bytes'])} of memory.")
         if row["ready"]:
             console.print(f"  {escape(str(row['folder']))}", soft_wrap=True)
+
+
+def _size(count: int) -> str:
+    return decimal(count, precision=0 if count < 10**9 else 1)
 
 
 def print_split(manifest: Any) -> None:
