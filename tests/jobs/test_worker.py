@@ -102,6 +102,22 @@ def test_a_wish_interrupts_the_handler(tmp_path: Path, wish: str, status: str) -
     assert done.status == status
 
 
+def test_a_wish_wakes_a_handler_that_waits(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id = queue.enqueue(store, "p", "count", {})
+
+    def waits(_: Work) -> dict[str, Any]:
+        queue.ask(store, id, "cancel")
+        time.sleep(30)  # in the operating system: a signal to another thread ends nothing
+        return {}
+
+    began = time.monotonic()
+    done = worker(store, waits).once()
+    assert done is not None
+    assert done.status == "cancelled"
+    assert time.monotonic() - began < 25
+
+
 def test_an_interrupt_of_the_worker_puts_the_job_back(tmp_path: Path) -> None:
     store = Store(tmp_path)
     id = queue.enqueue(store, "p", "count", {})
