@@ -158,6 +158,30 @@ def test_a_group_of_the_holdout_is_quarantined(place: Place) -> None:
     assert manifest.groups == 1
 
 
+@pytest.mark.parametrize("shared_in", ["data.jsonl", "holdout.jsonl"])
+def test_groups_that_one_part_joins_are_one_in_all(place: Place, shared_in: str) -> None:
+    """One boilerplate message of two customers makes them one, wherever it stands."""
+    shared = [{"q": "one boilerplate message of two customers", "a": "label0", "c": f"customer{n}"}
+              for n in (0, 7)]  # fmt: skip
+    files = {
+        "data.jsonl": [{**row, "c": f"customer{i % 20}"} for i, row in enumerate(rows(200))],
+        "holdout.jsonl": [{**row, "c": f"other{i}"} for i, row in enumerate(rows(40, start=1000))],
+        "validation.jsonl": [
+            {**row, "c": f"third{i}" if i else "customer0"}
+            for i, row in enumerate(rows(40, start=2000))
+        ],
+    }
+    files["holdout.jsonl"][0]["c"] = "customer7"
+    for name in files:
+        place.put(name, files[name] + (shared if name == shared_in else []))
+    columns = {"input": ["q"], "output": ["a"], "group": "c"}
+    place.prepare(config(holdout="holdout.jsonl", validation="validation.jsonl", columns=columns))
+    kept = {e.input for part in ("train", "validation") for e in place.part(part)}
+    for row in files["data.jsonl"] + files["validation.jsonl"]:
+        if row["c"] in ("customer0", "customer7"):
+            assert row["q"] not in kept
+
+
 def test_user_groups_stay_together(place: Place) -> None:
     place.put("data.jsonl", [{**row, "c": f"c{i % 25}"} for i, row in enumerate(rows(300))])
     manifest = place.prepare(config(columns={"input": ["q"], "output": ["a"], "group": "c"}))

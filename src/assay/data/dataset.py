@@ -23,6 +23,7 @@ from assay.data.overlap import overlap
 from assay.data.partition import (
     components,
     draw,
+    joined_groups,
     merge_references,
     stratum_of,
     take_share,
@@ -152,7 +153,10 @@ def _divide(
     stratum = stratum_of(task)
     warnings = _check_enough(source, found)
     component = components(found.pool, progress)
-    pool = with_groups(found.pool, component)
+    official = found.holdout or []
+    official_component = components(official, progress) if official else []
+    joined = joined_groups((found.pool, component), (official, official_component))
+    pool = with_groups(found.pool, component, joined)
     if found.holdout is None:
         held = take_share(
             pool, component, data.split.holdout, seed=seed, purpose="holdout", stratum=stratum
@@ -160,10 +164,12 @@ def _divide(
         holdout = [e for row, e in enumerate(pool) if row in held]
     else:
         held = set()
-        holdout = with_groups(found.holdout, components(found.holdout, progress))
+        holdout = with_groups(official, official_component, joined)
     rest = [row for row in range(len(pool)) if row not in held]
     train, validation = [pool[r] for r in rest], found.validation
-    if validation is None:
+    if validation is not None:
+        validation = [replace(e, group=joined.get(e.group or "", e.group)) for e in validation]
+    else:
         train, validation = _without_validation(source, train, [component[r] for r in rest])
     holdout, told = _measurable(holdout)
     warnings += told

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from assay.config import TaskKind
 from assay.data.duplicates import DisjointSets, duplicate_groups
@@ -33,11 +35,32 @@ def components(examples: Sequence[Example], progress: Progress = SILENT) -> list
     return [int(root) for root in sets.roots()]
 
 
-def with_groups(examples: Sequence[Example], component: Sequence[int]) -> list[Example]:
+def joined_groups(*parts: tuple[Sequence[Example], Sequence[int]]) -> dict[str, str]:
+    """User's names of groups that share a component in any part -> the first name of them all.
+
+    What joins two groups in one part joins them in every part: rows of the second must not stand
+    in the holdout under the name of the first, and in train under their own.
+
+    Args:
+        parts: examples with their components.
+    """
+    names = sorted({e.group for examples, _ in parts for e in examples if e.group is not None})
+    place = {name: number for number, name in enumerate(names)}
+    sets = DisjointSets(np.arange(len(names)))
+    for examples, component in parts:
+        for rows in _members(component).values():
+            held = [place[name] for r in rows if (name := examples[r].group) is not None]
+            for other in held[1:]:
+                sets.union(held[0], other)
+    return {name: names[root] for name, root in zip(names, sets.roots(), strict=True)}
+
+
+def with_groups(
+    examples: Sequence[Example], component: Sequence[int], joined: Mapping[str, str]
+) -> list[Example]:
     """The examples with `group` naming their component, where it holds more than one row.
 
-    A user's name of the group is kept (the first one where several were joined); a cluster is
-    named by its content.
+    A user's name of the group is kept (see `joined_groups`); a cluster is named by its content.
     """
     members = _members(component)
     named = list(examples)
@@ -45,7 +68,7 @@ def with_groups(examples: Sequence[Example], component: Sequence[int]) -> list[E
         names = sorted({examples[r].group or "" for r in rows} - {""})
         if not names and len(rows) == 1:
             continue
-        name = names[0] if names else f"cluster-{_name_of(examples, rows)[:12]}"
+        name = joined[names[0]] if names else f"cluster-{_name_of(examples, rows)[:12]}"
         for row in rows:
             named[row] = replace(examples[row], group=name)
     return named
