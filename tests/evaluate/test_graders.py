@@ -164,6 +164,15 @@ def test_labels_are_read_strictly_but_fairly(text: str, label: str | None) -> No
     assert parse_label(text, LABELS) == label
 
 
+def test_spaces_around_labels_are_nobodys_fault() -> None:
+    """`text, label` and `hello, refund`: a file with a space behind every comma."""
+    labels = [" card", " refund"]
+    assert parse_label("refund", labels) == parse_label(" Refund.", labels) == " refund"
+    context = GradingContext(labels=labels)
+    assert graded("label-accuracy", "refund", " refund", context=context).scores == [1]
+    assert graded("label-accuracy", "card", " refund", context=context).scores == [0]
+
+
 def test_labels_that_differ_by_case_only_are_told_apart() -> None:
     labels = ["Polish", "polish"]
     assert [parse_label(text, labels) for text in ("Polish", "polish", "POLISH")] == [

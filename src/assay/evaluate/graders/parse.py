@@ -45,18 +45,20 @@ def parse_answer(task: TaskKind, text: str, labels: Sequence[str] | None = None)
 def parse_label(text: str, labels: Sequence[str] | None) -> str | None:
     """The label that `text` is, spelled as in `labels`; None when it is none of them.
 
-    White space around it, one pair of quotes and a final period are not counted, nor is the
-    case, unless two labels differ by nothing else.
+    White space around it (and around the labels), one pair of quotes and a final period are not
+    counted, nor is the case, unless two labels differ by nothing else.
     """
     bare = text.strip()
     if labels is None:
         return bare if bare and "\n" not in bare else None
     forms = [bare, _peeled(bare)]
+    # A file may write a space behind its comma: " refund" is told by "refund".
+    spelled = {label.strip(): label for label in reversed(labels)}
     for form in forms:
-        if form in labels:
-            return form
+        if form in spelled:
+            return spelled[form]
     folded = {form.casefold() for form in forms}
-    found = [label for label in labels if label.casefold() in folded]
+    found = [label for bare, label in spelled.items() if bare.casefold() in folded]
     return found[0] if len(found) == 1 else None
 
 
