@@ -40,6 +40,13 @@ def test_terms_is_the_share_of_the_references_terms_that_is_used(
     assert graded("terms", answer, REFERENCE, glossary=GLOSSARY).scores == [expected]
 
 
+def test_a_reference_that_asks_for_nothing_hides_no_missed_term() -> None:
+    accepted = (REFERENCE, "Something else altogether.")
+    for answer, expected in (("no term", 0), (REFERENCE, 1)):
+        found = graded("terms", answer, *accepted, glossary=GLOSSARY)
+        assert (found.scores, found.counted) == ([expected], [True])
+
+
 def test_terms_names_what_is_missing() -> None:
     note = graded("terms", "hypertension", REFERENCE, glossary=GLOSSARY).notes[0]
     assert note == "missing: type 2 diabetes"

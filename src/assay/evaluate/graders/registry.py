@@ -189,7 +189,9 @@ def against_reference(
                     + (f", line {example.line}" if example.line else ""),
                     fix="Correct the row, or choose another grader.",
                 )
-            return max(scores, key=lambda score: score.value)
+            # What is not counted is so for the example, whatever the answer: it beats nothing.
+            counted = [score for score in scores if score.counted]
+            return max(counted or scores, key=lambda score: score.value)
 
         of_answer(name, explanation, settings=settings, needs=needs)(best)
         return function
