@@ -72,8 +72,8 @@ def test_an_unclosed_quote_is_an_error_at_its_line(tmp_path: Path) -> None:
     path = write(tmp_path, 'text,label\na,b\n"never closed,c\nd,e\n')
     rows = list(read(path))
     assert pairs(rows) == [("a", "b")]
-    assert codes(rows) == ["broken-quotes"]
-    assert rows[1].line == 3
+    assert codes(rows) == ["broken-quotes"] * 2
+    assert [row.line for row in rows[1:]] == [3, 4]
 
 
 def test_text_after_a_closing_quote_costs_only_its_row(tmp_path: Path) -> None:
@@ -81,6 +81,17 @@ def test_text_after_a_closing_quote_costs_only_its_row(tmp_path: Path) -> None:
     rows = list(read(path))
     assert codes(rows) == ["broken-quotes"]
     assert pairs(rows) == [("c", "d")]
+
+
+def test_every_line_that_a_stray_quote_swallows_is_named(tmp_path: Path) -> None:
+    inner = "".join(f"line {n},x\n" for n in range(20))
+    path = write(tmp_path, f'text,label\na,b\n"opened,x\n{inner}5" wide,y\nc,d\n')
+    rows = list(read(path))
+    assert pairs(rows) == [("a", "b"), ("c", "d")]
+    assert codes(rows) == ["broken-quotes"] * 22
+    assert [row.line for row in rows[1:-1]] == list(range(3, 25))
+    assert "closed in line 24" in rows[1].problems[0].message
+    assert "opened in line 3" in rows[2].problems[0].message
 
 
 def test_a_field_above_ten_megabytes_costs_only_its_row(tmp_path: Path) -> None:

@@ -176,7 +176,10 @@ def _rows(path: Path, file: str, encoding: str, delimiter: str) -> Iterator[Raw]
                 return
             except csv.Error as error:
                 lines.defect = None
-                yield Raw(line, None, (_broken(file, line, lines.number, error),))
+                last = lines.number
+                yield Raw(line, None, (_broken(file, line, last, error),))
+                for swallowed in range(line + 1, last + 1):
+                    yield Raw(swallowed, None, (_swallowed(file, line, swallowed),))
                 continue
             if lines.defect:
                 defect, lines.defect = lines.defect, None
@@ -193,10 +196,14 @@ def _broken(file: str, line: int, last: int, error: csv.Error) -> Problem:
     if "unexpected end" in str(error):
         what = f"a quote is opened here and not closed by the end of the file (line {last})."
         return problem("broken-quotes", file, line, what, "Close it; inside, write quotes twice.")
-    return problem(
-        "broken-quotes",
-        file,
-        line,
-        f"text follows a closing quote ({error}).",
-        'A quote inside a quoted cell is written twice: "".',
-    )
+    what = f"text follows a closing quote ({error})."
+    if last > line:
+        what = f"a quote that is opened here is closed in line {last}, where text follows it."
+    fix = 'A quote inside a quoted cell is written twice: "".'
+    return problem("broken-quotes", file, line, what, fix)
+
+
+def _swallowed(file: str, opened: int, line: int) -> Problem:
+    """A line that may have been a row: nobody can tell, but it is not lost without a word."""
+    what = f"this stands within the quote that is opened in line {opened}, and was not read."
+    return problem("broken-quotes", file, line, what, f"Mend line {opened}.")
