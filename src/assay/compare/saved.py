@@ -67,6 +67,7 @@ def as_candidates(
     What they cost to make is spent, so no set-up is counted; what they cost to keep is.
     """
     known = {candidate.agent.id for candidate in built}
+    judged = [example for example in validation if example.liked]
     found = []
     for version, agent in saved:
         if agent.id in known:
@@ -83,7 +84,7 @@ def as_candidates(
                 kind=version.name,
                 agent=agent,
                 tried=(),
-                scores=tuple(bench.measure(agent, validation).primary_scores),
+                scores=tuple(bench.measure(agent, judged).primary_scores),
                 baseline=agent.kind == "classical",
                 fine_tuned=tuned,
                 curated=kept_up,
