@@ -47,6 +47,7 @@ def test_marks_blank_lines_and_windows_ends_are_read(tmp_path: Path) -> None:
         ([{"id": "a"}], "line 1: the field `output` is missing"),
         ([{"output": "a"}], "line 1: the field `id` is missing"),
         ([["a", "b"]], "line 1: is not an object"),
+        ([{"id": "a", "output": ""}, {"id": "b", "output": "x\ud83d"}], "line 2: `output` holds"),
     ],
 )
 def test_faults_are_told_with_what_and_where(tmp_path: Path, rows: list[object], told: str) -> None:

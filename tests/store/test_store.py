@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from assay.errors import AssayError
-from assay.store.files import new_folder, write_atomic, write_atomic_lines
+from assay.store.files import new_folder, recover_folder, write_atomic, write_atomic_lines
 from assay.store.store import Store
 from assay.store.tables import Table
 
@@ -99,6 +99,42 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         (draft / "two").write_text("2")
     assert [p.name for p in target.iterdir()] == ["two"]
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_what_was_being_replaced_is_never_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "folder"
+    with new_folder(target) as draft:
+        (draft / "one").write_text("1")
+    real = os.replace
+
+    def fails(source: Path, place: Path) -> None:
+        if place == target and source.suffix == ".part":
+            raise OSError("the disk is gone")
+        real(source, place)
+
+    def replace() -> None:
+        with new_folder(target) as draft:
+            (draft / "two").write_text("2")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", fails)
+        with pytest.raises(OSError, match="gone"):
+            replace()
+    assert [p.name for p in target.iterdir()] == ["one"]
+    if (child := os.fork()) == 0:
+        patch = pytest.MonkeyPatch()
+        patch.setattr(
+            os, "replace", lambda a, b: os._exit(9) if b == target else real(a, b)
+        )  # as `kill -9` would, between the two renames
+        replace()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert not target.exists()
+    recover_folder(target)
+    assert [p.name for p in target.iterdir()] == ["one"]
+    recover_folder(target)  # nothing is left to be done
+    assert [p.name for p in target.iterdir()] == ["one"]
 
 
 def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:

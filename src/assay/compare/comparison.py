@@ -32,6 +32,7 @@ from assay.compare.saved import as_candidates, load_saved, refuse_leak
 from assay.compare.verdict import planned_effect
 from assay.config import Config
 from assay.errors import AssayError, ConfigError, DataError, UsageError
+from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.probe import forgetting_of
 from assay.evaluate.stats import UNKNOWN_DISCORDANCE, opening_alpha
@@ -237,6 +238,8 @@ def _identity(parts: Parts, bench: Bench, built: Sequence[Candidate]) -> str:
         "dtype": bench.engines.dtype,
         "version": __version__,
     }
+    if files := grader_files(config, bench.root):
+        value["grader_files"] = files
     if config.knowledge is not None:
         value["abstain"] = config.knowledge.abstain
     prices = {

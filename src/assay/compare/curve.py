@@ -19,6 +19,7 @@ import numpy as np
 from assay.candidates import builder
 from assay.candidates.building import Context
 from assay.errors import DataError
+from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench
 from assay.evaluate.powerlaw import Backtest, Doubling, backtest, double
 from assay.example import Example, canonical_json
@@ -122,16 +123,15 @@ def _point(
     config = bench.config
     tuned = config.fine_tune.model_copy(update={"seed": seed})
     seeded = config.model_copy(update={"fine_tune": tuned})
-    key = hashlib.sha256(
-        canonical_json(
-            {
-                "candidate": name,
-                "train": [example.content_hash() for example in part],
-                "validation": [example.content_hash() for example in validation],
-                "config": seeded.model_dump(mode="json", exclude={"monthly_requests", "costs"}),
-            }
-        ).encode()
-    ).hexdigest()
+    value: dict[str, Any] = {
+        "candidate": name,
+        "train": [example.content_hash() for example in part],
+        "validation": [example.content_hash() for example in validation],
+        "config": seeded.model_dump(mode="json", exclude={"monthly_requests", "costs"}),
+    }
+    if files := grader_files(config, bench.root):
+        value["grader_files"] = files
+    key = hashlib.sha256(canonical_json(value).encode()).hexdigest()
     kept = folder / f"{key}.json"
     if kept.exists():
         scores: list[float] = json.loads(kept.read_text(encoding="utf-8"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from assay.generate.engine import Answer, Request
 from assay.progress import SILENT, Progress
 
 _SHOWN = 5
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def read_predictions(path: Path, ids: Sequence[str]) -> list[str]:
@@ -90,11 +92,14 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
         if isinstance(key, bool) or not isinstance(key, str | int):
             raise DataError("`id` is neither a text nor a row number.", where=where)
         output = row["output"]
-        yield (
-            number,
-            str(key),
-            output if isinstance(output, str) else json.dumps(output, ensure_ascii=False),
-        )
+        text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+        if _HALF.search(text):
+            raise DataError(
+                "`output` holds half a character (a lone surrogate), which no text can.",
+                where=where,
+                fix="Write the answer anew; an emoji was cut in two.",
+            )
+        yield number, str(key), text
 
 
 def _some(names: Sequence[str]) -> str:

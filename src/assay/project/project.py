@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from assay.agent.versions import find_version
 from assay.candidates import ways
@@ -40,6 +43,7 @@ from assay.project.last_good import keep
 from assay.project.questions import check_measurable
 from assay.project.sizes import sizes_of, token_lengths
 from assay.project.versions import removed_rows, trained_on
+from assay.store.files import recover_folder
 from assay.store.owner import owner_of
 from assay.store.store import Store
 from assay.train.trials import TRIALS
@@ -136,7 +140,7 @@ class Project:
         def remember() -> None:
             before.extend(load_train(self.split_folder) + load_validation(self.split_folder))
 
-        with _DIVIDING:
+        with self._dividing():
             manifest = prepare(
                 self.config,
                 self.root,
@@ -152,6 +156,13 @@ class Project:
             if line := removed_rows(self.store, before, after):
                 progress.say(line)
         return manifest
+
+    @contextmanager
+    def _dividing(self) -> Iterator[None]:
+        """One at a time, of all threads and processes; what one that died has left is mended."""
+        with _DIVIDING, FileLock(self.store.folder / "split.lock"):
+            recover_folder(self.split_folder)
+            yield
 
     def openings(self) -> list[OpeningRecord]:
         """Every opening of the present holdout, oldest first."""
@@ -180,15 +191,16 @@ class Project:
     def renew_holdout(self, file: Path, progress: Progress = SILENT) -> SplitManifest:
         """Lock a new holdout of new examples; the old one may be trained on from now on."""
         template, context = self.template
-        return renew(
-            self.config,
-            self.root,
-            self.split_folder,
-            file,
-            template=template,
-            context_length=context,
-            progress=progress,
-        )
+        with self._dividing():
+            return renew(
+                self.config,
+                self.root,
+                self.split_folder,
+                file,
+                template=template,
+                context_length=context,
+                progress=progress,
+            )
 
     def sizes(self, progress: Progress = SILENT) -> Sizes:
         """Rows of each part and tokens of a sample, of train."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -84,7 +85,8 @@ def write_json(path: Path, value: Any) -> None:
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to fill that appears at `path` whole when the block ends, else not at all.
 
-    A folder that is already there is replaced.
+    A folder that is already there is replaced. A process that dies between the two renames of that
+    leaves the old one beside, see `recover_folder`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
@@ -102,7 +104,18 @@ def new_folder(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        if not path.exists() and outdated.exists():
+            os.replace(outdated, path)
         shutil.rmtree(outdated, ignore_errors=True)
+
+
+def recover_folder(path: Path) -> None:
+    """Put back the folder that a process was replacing when it died. Nobody may replace it now."""
+    left = sorted(
+        path.parent.glob(f".{glob.escape(path.name)}.*.old"), key=lambda old: old.stat().st_mtime
+    )
+    if left and not path.exists():
+        os.replace(left[-1], path)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from assay.evaluate.graders.registry import (
     Score,
     check_graders,
     grade,
+    grader_files,
 )
 from assay.evaluate.graders.terms import mine_terms
 
@@ -36,6 +37,7 @@ __all__ = [
     "check_graders",
     "code",
     "grade",
+    "grader_files",
     "judge",
     "mine_terms",
     "parse_answer",

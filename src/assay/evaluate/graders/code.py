@@ -24,6 +24,10 @@ class PythonSettings(Settings):
     seconds: float = Field(600.0, gt=0, description="for all answers together")
     memory_mib: int = Field(2048, ge=64)
 
+    def files(self) -> tuple[str, ...]:
+        """See `Settings.files`."""
+        return (self.file,)
+
     def path(self, root: Path) -> Path:
         """Where the file is."""
         return root / self.file

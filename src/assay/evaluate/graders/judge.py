@@ -68,6 +68,10 @@ class JudgeSettings(Settings):
         if self.pairs is not None:
             read_pairs(context.root / self.pairs)
 
+    def files(self) -> tuple[str, ...]:
+        """See `Settings.files`."""
+        return (self.pairs,) if self.pairs is not None else ()
+
 
 @over_all(
     "judge",

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from assay.config import CONFIG_FILE, Config, GraderSpec
 from assay.errors import ConfigError, DataError, UsageError
 from assay.example import Example
+from assay.store.files import sha256_file
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -39,6 +40,10 @@ class Settings(BaseModel):
         Raises:
             ConfigError: it is not there or cannot be used.
         """
+
+    def files(self) -> tuple[str, ...]:
+        """Files that the scores depend on, relative to the project's folder."""
+        return ()
 
 
 class Score(NamedTuple):
@@ -233,6 +238,22 @@ def grade(
         notes=[score.note for score in scores],
         counted=[score.counted for score in scores],
     )
+
+
+def grader_files(config: Config, root: Path) -> dict[str, str]:
+    """By name, the sha256 (hex) of every file that a grader of the project reads.
+
+    Scores of a file that has changed are other scores, though the settings are the same.
+
+    Args:
+        root: the project's folder.
+    """
+    names = {
+        name
+        for spec in config.graders
+        for name in _resolve(spec, f"grader {spec.label}")[1].files()
+    }
+    return {name: sha256_file(root / name) for name in sorted(names) if (root / name).is_file()}
 
 
 def check_graders(config: Config, root: Path | None = None) -> None:

@@ -55,6 +55,10 @@ class TermsSettings(Settings):
         """The glossary file has to be there and to be one."""
         self.entries(context.root)
 
+    def files(self) -> tuple[str, ...]:
+        """See `Settings.files`."""
+        return (self.file,) if self.file else ()
+
     def entries(self, root: Path) -> Glossary:
         """All terms of the glossary and of the file, with their variants."""
         read = _read_glossary(root / self.file) if self.file else {}
