@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from assay.project.access import SCOPES, create_key, revoke_key
 from assay.project.workspace import Workspace
 from assay.serve import auth
 from assay.serve.app import create_app
-from tests.serve.running import STARTER, Running
+from tests.serve.running import STARTER, Running, running
 from tests.serve.scripted import ScriptedEngine, ScriptedEngines
 
 OPEN = ("/healthz", "/readyz")
@@ -35,6 +38,20 @@ def _path(path: str) -> str:
     import re
 
     return re.sub(r"\{[^}]*\}", "x", path)
+
+
+def test_a_database_that_cannot_be_read_is_said_to_be_away(tmp_path: Path) -> None:
+    with running(tmp_path) as server, server.http() as client:
+        assert client.get("/v1/models").status_code == 200
+        database = tmp_path / ".assay" / "assay.db"
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.write_bytes(os.urandom(database.stat().st_size))
+        time.sleep(auth.REMEMBERED_S + 0.1)
+        for path in ("/readyz", "/v1/models"):
+            answer = client.get(path)
+            assert answer.status_code == 503
+            assert answer.json()["error"]["message"] == "The database is out of reach."
 
 
 @pytest.mark.parametrize(("method", "path"), [*routes(), ("GET", "/openapi.json"), ("GET", "/x")])

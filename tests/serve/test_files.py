@@ -69,7 +69,9 @@ def test_a_file_that_has_expired_is_gone(server: Running, client: openai.OpenAI)
         client.files.content(made.id)
     path = stored_files.path_of(store, made.id)
     assert path.exists()
-    stored_files.sweep(store)
+    forgotten: list[tuple[str, str]] = []
+    stored_files.sweep(store, lambda *file: forgotten.append(file))
+    assert forgotten == [(server.workspace.name, made.id)]
     with store.session() as session:
         assert session.query(FileRow).where(FileRow.id == made.id).count() == 0
 

@@ -195,12 +195,15 @@ def test_tls(tmp_path: Path) -> None:
 
 def test_plain_http_stays_on_this_machine(tmp_path: Path) -> None:
     said: list[str] = []
+    junk = tmp_path / "junk.pem"
+    junk.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     for options in (
         {"host": "0.0.0.0"},
         {"host": "::"},
         {"host": "10.0.0.1"},
         {"tls_cert": tmp_path / "c"},
         {"tls_cert": tmp_path / "c", "tls_key": tmp_path / "k"},
+        {"tls_cert": junk, "tls_key": junk},
     ):
         with pytest.raises(UsageError):
             serve(Workspace(tmp_path), ScriptedEngines(), said.append, port=0, **options)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from assay.agent.versions import save_agent
 from assay.jobs.service import work_on
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.records import base_id
+from assay.project import vector_stores
+from assay.store import stored_files
+from assay.store.tables import FileRow, now
 from tests.serve.running import Running
 from tests.words import by_words
 
@@ -41,6 +45,27 @@ def worked(server: Running) -> None:
     worker = work_on(server.workspace.store)
     while worker.once():
         pass
+
+
+def test_what_an_expired_file_has_become_goes_with_it(
+    server: Running, client: openai.OpenAI
+) -> None:
+    data = b"The warranty lasts seven years. " * 3
+    made = client.files.create(
+        file=("a.txt", data),
+        purpose="assistants",
+        expires_after={"anchor": "created_at", "seconds": 3600},
+    )
+    there = client.vector_stores.create(name="Terms", file_ids=[made.id])
+    worked(server)
+    assert client.vector_stores.search(there.id, query="warranty").data
+    store = server.workspace.store
+    with store.session() as session:
+        session.query(FileRow).where(FileRow.id == made.id).update({"expires": now()})
+    forget = partial(vector_stores.forget_file, server.workspace, who="expired")
+    stored_files.sweep(store, forget)
+    assert client.vector_stores.search(there.id, query="warranty").data == []
+    assert client.vector_stores.retrieve(there.id).file_counts.total == 0
 
 
 def test_from_files_to_passages(server: Running, client: openai.OpenAI) -> None:

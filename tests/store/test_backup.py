@@ -252,6 +252,18 @@ def test_a_claim_of_size_is_not_believed(state: Store, tmp_path: Path) -> None:
     assert not (tmp_path / "t").exists()
 
 
+def test_a_path_is_no_address(state: Store, tmp_path: Path) -> None:
+    """The database that is looked at is the one that was restored."""
+    file = tmp_path / "a.tar"
+    backup(state, file)
+    for name in ("plain", "C# x", "50%25 off", "a?b"):
+        restore(file, tmp_path / name / ".assay")
+        assert Store(tmp_path / name / ".assay").setting("name") == state.setting("name")
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "project", "a.tar", "plain", "C# x", "50%25 off", "a?b",
+    }  # fmt: skip
+
+
 def test_a_manifest_of_another_kind_and_a_damaged_database(state: Store, tmp_path: Path) -> None:
     for body, words in (
         (b"[]", "another kind"),
@@ -272,9 +284,10 @@ def test_a_manifest_of_another_kind_and_a_damaged_database(state: Store, tmp_pat
     raw = bytearray((state.folder / "assay.db").read_bytes())
     raw[4096:8192] = b"\xff" * 4096
     _archive(tmp_path / "b.tar", bytes(raw))
-    with pytest.raises(BackupError, match="database is damaged"):
-        restore(tmp_path / "b.tar", tmp_path / "t")
-    assert not (tmp_path / "t").exists()
+    for name in ("t", "C# x"):
+        with pytest.raises(BackupError, match="database is damaged"):
+            restore(tmp_path / "b.tar", tmp_path / name)
+        assert not (tmp_path / name).exists()
 
 
 def _archive(file: Path, database: bytes) -> None:

@@ -139,6 +139,36 @@ def test_rotation_with_a_file(store: Store) -> None:
     assert read(store, *HERE) == KEY
 
 
+def test_a_rotation_leaves_what_changes_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(store, *HERE, KEY)
+    keep(store, "support", "gone", "https://gone.example.com:443", "revoked")
+    write = secrets._write
+
+    def meanwhile(masters: list[secrets.Master], **how: bool) -> None:
+        if len(masters) > 1:
+            keep(store, *HERE, "newer-key")
+            forget(store, "support", "gone")
+        write(masters, **how)
+
+    monkeypatch.setattr(secrets, "_write", meanwhile)
+    with pytest.raises(SecretError, match="Rotate again"):
+        rotate_master(store, "ann", drop_old=True)
+    assert read(store, *HERE) == "newer-key"
+    assert "gone" not in kept(store, "support")
+    monkeypatch.setattr(secrets, "_write", write)
+    rotate_master(store, "ann", drop_old=True)
+    assert read(store, *HERE) == "newer-key"
+
+
+def test_an_empty_master_key_file_is_a_sentence(store: Store) -> None:
+    secrets.master_file().parent.mkdir()
+    secrets.master_file().touch()
+    with pytest.raises(SecretError, match="is empty"):
+        keep(store, *HERE, KEY)
+
+
 def test_rotation_with_a_variable(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = new_master(), new_master()
     monkeypatch.setenv(secrets.VARIABLE, old)

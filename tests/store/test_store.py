@@ -82,6 +82,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_path_is_no_address(tmp_path: Path) -> None:
+    """What means something in a URL is a letter in the name of a folder."""
+    for number, name in enumerate(("x?1", "x?2", "a%20b", "C# x", "50% off")):
+        store = Store(tmp_path / name / ".assay")
+        store.set("which", str(number))
+        assert (tmp_path / name / ".assay" / "assay.db").exists()
+        assert Store(tmp_path / name / ".assay").setting("which") == str(number)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["50% off", "C# x", "a%20b", "x?1", "x?2"]
+
+
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "folder"
 

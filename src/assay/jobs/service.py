@@ -1,7 +1,7 @@
 """Worker processes: one takes jobs until it is stopped, a watch starts it again when it dies.
 
     work(store)                          # in this process, until SIGINT or SIGTERM
-    with Watch(folder, store): ...       # keeps worker processes alive meanwhile
+    with Watch(folder, store, forget): ...  # keeps worker processes alive meanwhile
 
 A watched worker holds the reading end of a pipe whose other end only its watch has: when the watch
 is gone, however it ended, the worker puts its job back and ends. So no worker outlives its server.
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -155,10 +155,11 @@ class Watch:
 
     Args:
         folder: that holds `.assay/`.
+        forget: called with project and id of a file that has expired: removes what was made of it.
     """
 
-    def __init__(self, folder: Path, store: Store) -> None:
-        self._folder, self._store = folder, store
+    def __init__(self, folder: Path, store: Store, forget: Callable[[str, str], None]) -> None:
+        self._folder, self._store, self._forget = folder, store, forget
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._tidy, name="tidy", daemon=True)]
         self._threads += [
@@ -180,7 +181,7 @@ class Watch:
         while True:
             try:
                 uploads.sweep(self._store)
-                stored_files.sweep(self._store)
+                stored_files.sweep(self._store, self._forget)
                 traces.prune(self._store)
             except Exception as error:  # a database that is away for a moment
                 log.warning("what has expired is not removed: %s", error)

@@ -6,6 +6,7 @@ It also holds what a key may have: bytes of a body and requests at once.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 import anyio.to_thread
 from fastapi import Request
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from assay.project.access import find_key
 from assay.project.workspace import Workspace
 from assay.serve.errors import ApiError
+
+log = logging.getLogger("assay.serve")
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 BODY_BYTES = 8 * 2**20
@@ -117,6 +121,11 @@ class Gate:
                 )
         except ApiError as error:
             await error.response()(scope, receive, send)
+            return
+        except SQLAlchemyError as error:
+            log.error("the database is out of reach: %s", getattr(error, "orig", None) or error)
+            away = ApiError(503, "The database is out of reach.", "server_error")
+            await away.response()(scope, receive, send)
             return
         scope["assay.caller"] = caller
         self._running[caller.key_id] += 1

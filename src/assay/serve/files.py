@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse
 
 from assay.project import vector_stores
 from assay.serve.auth import Caller, authenticated
-from assay.serve.errors import ApiError
+from assay.serve.errors import ApiError, not_found
 from assay.serve.forms import chunks, filename, form, lifetime, text
 from assay.store import stored_files
 from assay.store.audit import audit
@@ -107,8 +107,11 @@ def content(request: Request, id: str, caller: _Owner) -> FileResponse:
     """Its bytes."""
     store: Store = request.app.state.workspace.store
     file = stored_files.find(store, caller.project, id)
+    path = stored_files.path_of(store, file.id)
+    if not path.is_file():  # restored from a backup that was made while it was deleted
+        raise not_found("file", id)
     return FileResponse(
-        stored_files.path_of(store, file.id),
+        path,
         media_type="application/octet-stream",
         filename=file.filename,
     )

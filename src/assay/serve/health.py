@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from sqlalchemy import text
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from assay.serve.errors import ApiError
+from assay.store.tables import SettingRow
 
 router = APIRouter(tags=["health"])
 
@@ -28,7 +29,7 @@ def readyz(request: Request) -> dict[str, Any]:
     workspace = request.app.state.workspace
     try:
         with workspace.store.session() as session:
-            session.execute(text("SELECT 1"))
+            session.execute(select(SettingRow.name).limit(1))
     except SQLAlchemyError:
         raise ApiError(503, "The database is out of reach.", "server_error") from None
     configuration = "current" if workspace.broken is None else "last_good"

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ from fastapi import FastAPI
 from assay.errors import AssayError, UsageError
 from assay.generate.serving import ServingEngines
 from assay.jobs.service import Watch
+from assay.project import vector_stores
 from assay.project.access import first_key
 from assay.project.workspace import Workspace
 from assay.serve.app import create_app
@@ -76,6 +78,8 @@ def serve(
     for file in (tls_cert, tls_key):
         if file is not None and not file.is_file():
             raise UsageError("there is no such file.", where=str(file))
+    if tls_cert is not None:
+        _check_pair(tls_cert, tls_key)
     if tls_cert is None and not insecure_http and not is_loopback(host):
         raise UsageError(
             f"{host} can be reached from other machines, and plain HTTP shows keys and texts to "
@@ -95,6 +99,9 @@ def serve(
     if pages:
         pages.mount(app)
 
+    def forget(project: str, file: str) -> None:
+        vector_stores.forget_file(workspace, project, file, "expired")
+
     def ready() -> None:
         say(f"Listening on {address}")
         if pages:
@@ -112,7 +119,7 @@ def serve(
     # uvicorn ends well on a signal, and then sends it once more to whoever was there before it.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        with Watch(workspace.root, workspace.store), suppress(KeyboardInterrupt):
+        with Watch(workspace.root, workspace.store, forget), suppress(KeyboardInterrupt):
             _Server(config, ready, workspace.usage.close).run(sockets=[listening])
     finally:
         listening.close()
@@ -166,6 +173,19 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _check_pair(cert: Path, key: Path | None) -> None:
+    """Before anything is started: the server would only read them when it runs."""
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key, password="")  # nobody is there to be asked for one
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"this is no certificate with its key ({error}).",
+            where=f"{cert}, {key}",
+            fix="Give PEM files that belong together, the key without a passphrase.",
+        ) from None
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -5,7 +5,8 @@
 
 The database is copied by SQLite's online backup, first of all: what its rows point at (blobs,
 versions, results) was written before them and never changes, so it is there when it is read
-later. Files that are replaced are replaced whole, so each is read as it was or as it is. Left out
+later, unless it was deleted meanwhile: its row is then of something that is not there. Files that
+are replaced are replaced whole, so each is read as it was or as it is. Left out
 are caches, exports (a version is exported again) and the work of unfinished trainings, which begin
 again after a restore.
 
@@ -328,7 +329,7 @@ def _checked(manifest: Any, found: dict[str, dict[str, Any]]) -> Backup:
 
 def _check_database(database: Path, file: Path) -> None:
     try:
-        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)
         try:
             (found,) = connection.execute("PRAGMA quick_check").fetchone()
         finally:

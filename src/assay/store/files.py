@@ -32,7 +32,7 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Any]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o600 if private else 0o666 & ~_umask())
+        os.chmod(name, 0o600 if private else 0o666 & ~_UMASK)
         os.replace(name, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -45,10 +45,14 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Any]:
         Path(name).unlink(missing_ok=True)
 
 
-def _umask() -> int:
+def _read_umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+_UMASK = _read_umask()
+"""Read once, before there are threads: it can only be read by setting it, for all of them."""
 
 
 def _sync_folder(folder: Path) -> None:
@@ -92,7 +96,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
     outdated = draft.with_suffix(".old")
     try:
-        os.chmod(draft, 0o777 & ~_umask())
+        os.chmod(draft, 0o777 & ~_UMASK)
         yield draft
         for file in draft.rglob("*"):
             if file.is_file():
@@ -129,7 +133,7 @@ def new_file(path: Path) -> Iterator[Path]:
         yield draft
         with draft.open("rb") as written:
             os.fsync(written.fileno())
-        os.chmod(draft, 0o666 & ~_umask())
+        os.chmod(draft, 0o666 & ~_UMASK)
         os.replace(draft, path)
         _sync_folder(path.parent)
     finally:

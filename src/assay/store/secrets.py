@@ -28,7 +28,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from platformdirs import user_config_path
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from assay.errors import AssayError
@@ -145,10 +145,18 @@ def rotate_master(store: Store, who: str, *, drop_old: bool = False) -> int:
         _write([newest, *masters])
     with store.session() as session:
         for row, key in zip(rows, keys, strict=True):
-            session.merge(_sealed(newest, row.project, row.provider, row.origin, key))
+            _seal_anew(session, row, _sealed(newest, row.project, row.provider, row.origin, key))
         for project, count in Counter(row.project for row in rows).items():
             record(session, project, who, "provider.rotate_master", newest.id, {"keys": count})
     if drop_old and not _in_variable():
+        with store.session() as session:
+            others = session.scalar(select(SecretRow.provider).where(SecretRow.master != newest.id))
+        if others is not None:
+            raise SecretError(
+                f"the key of {others} was kept at the same moment, under an old master key, which "
+                "stays.",
+                fix="Rotate again.",
+            )
         _write([newest])
     return len(rows)
 
@@ -192,6 +200,17 @@ def _sealed(master: Master, project: str, provider: str, origin: str, key: str) 
     )
 
 
+def _seal_anew(session: Session, before: SecretRow, after: SecretRow) -> None:
+    """Unless somebody has changed or removed the key since it was read."""
+    same = (
+        (SecretRow.project == before.project)
+        & (SecretRow.provider == before.provider)
+        & (SecretRow.nonce == before.nonce)
+    )
+    sealed = {"master": after.master, "nonce": after.nonce, "sealed": after.sealed}
+    session.execute(update(SecretRow).where(same).values(sealed))
+
+
 def _opened(row: SecretRow, masters: dict[str, Master]) -> str:
     if not masters:
         raise _no_master()
@@ -233,7 +252,14 @@ def _make() -> Master:
         raise _no_master()
     made = Master(secrets.token_bytes(_BYTES))
     _write([made], first=True)
-    return read_masters()[0]  # another process may have made one at the same moment
+    masters = read_masters()  # another process may have made one at the same moment
+    if not masters:
+        raise SecretError(
+            "the master key file is empty.",
+            where=str(master_file()),
+            fix="Remove it, or put a key into it: `openssl rand -base64 32` makes one.",
+        )
+    return masters[0]
 
 
 def _write(masters: list[Master], *, first: bool = False) -> None:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, select, text
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import URL, Engine, create_engine, event, select, text
+from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import Session
 
 from assay.errors import AssayError
@@ -34,8 +34,9 @@ class Store:
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.url = url or f"sqlite:///{folder / 'assay.db'}"
-        self.engine = _engine(self.url)
+        # Not as a text: in a path `?` and `%` are letters like others.
+        here = URL.create("sqlite", database=str(folder / "assay.db"))
+        self.engine = _engine(url or here)
         try:
             self._migrate()
         except DatabaseError as error:
@@ -117,11 +118,17 @@ class Store:
 
     def set(self, name: str, value: str) -> None:
         """Make a choice last."""
-        with self.session() as session:
-            session.merge(SettingRow(name=name, value=value))
+        for last in (False, True):
+            try:
+                with self.session() as session:
+                    session.merge(SettingRow(name=name, value=value))
+                return
+            except IntegrityError:  # another process has made the row since it was looked for
+                if last:
+                    raise
 
 
-def _engine(url: str) -> Engine:
+def _engine(url: str | URL) -> Engine:
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -194,12 +194,20 @@ def remove(store: Store, project: str, id: str) -> None:
     path_of(store, id).unlink(missing_ok=True)
 
 
-def sweep(store: Store) -> None:
-    """Remove files that have expired, and bytes that a kill has left without a row."""
+def sweep(store: Store, forget: Callable[[str, str], None]) -> None:
+    """Remove files that have expired, and bytes that a kill has left without a row.
+
+    Args:
+        forget: called with project and id of each that has expired, before it is removed: removes
+            what was made of it.
+    """
+    late = FileRow.expires.is_not(None) & (FileRow.expires <= now())
     with store.session() as session:
-        session.execute(
-            delete(FileRow).where(FileRow.expires.is_not(None), FileRow.expires <= now())
-        )
+        expired = session.execute(select(FileRow.project, FileRow.id).where(late)).all()
+    for project, id in expired:
+        forget(project, id)
+    with store.session() as session:
+        session.execute(delete(FileRow).where(FileRow.id.in_([id for _, id in expired])))
         known = set(session.scalars(select(FileRow.id)))
     folder = store.folder / "files"
     for path in folder.iterdir() if folder.exists() else ():

@@ -212,11 +212,13 @@ def cancel(store: Store, project: str, id: str) -> Upload:
 def sweep(store: Store) -> None:
     """Remove the parts of uploads that have expired."""
     late = UploadRow.status == "pending", UploadRow.expires <= now()
+    root = store.folder / "uploads"
+    # Looked at first: an upload that begins meanwhile has its row before its folder.
+    folders = list(root.iterdir()) if root.exists() else []
     with store.session() as session:
         session.execute(update(UploadRow).where(*late).values(status="expired"))
         pending = set(session.scalars(select(UploadRow.id).where(UploadRow.status == "pending")))
-    root = store.folder / "uploads"
-    for folder in root.iterdir() if root.exists() else ():
+    for folder in folders:
         if folder.name not in pending:
             shutil.rmtree(folder, ignore_errors=True)
 
