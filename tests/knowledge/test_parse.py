@@ -219,20 +219,34 @@ print(sealed, *map(refused, (
     lambda: subprocess.run(["/bin/true"]),
     lambda: os.execv("/bin/true", ["true"]),
     lambda: pathlib.Path(sys.argv[2]).write_text("written"),
-)), libc.socket(2, 1, 0), ctypes.get_errno())
+    lambda: open(sys.argv[3], "r+b"),
+    lambda: open(sys.argv[3], "wb"),
+    lambda: os.truncate(sys.argv[3], 0),
+    lambda: os.rename(sys.argv[3], sys.argv[2]),
+    lambda: os.unlink(sys.argv[3]),
+    lambda: os.link(sys.argv[3], sys.argv[2]),
+    lambda: os.symlink(sys.argv[3], sys.argv[2]),
+    lambda: os.mkdir(sys.argv[2]),
+    lambda: os.chmod(sys.argv[3], 0o777),
+    lambda: os.utime(sys.argv[3], (0, 0)),
+    lambda: os.kill(os.getppid(), 0),
+)), open(sys.argv[3]).read(), libc.socket(2, 1, 0), ctypes.get_errno())
 """
 
 
 def test_the_reader_reaches_no_network_starts_nothing_and_writes_nothing(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    places = (tmp_path / "f", precious)
     done = subprocess.run(
-        [sys.executable, "-I", "-c", ATTEMPTS, parse_worker.__file__, str(tmp_path / "f")],
+        [sys.executable, "-I", "-c", ATTEMPTS, parse_worker.__file__, *map(str, places)],
         capture_output=True,
         text=True,
         check=True,
     )
     if sys.platform == "linux":
-        assert done.stdout.split() == ["True"] * 5 + ["-1", "1"]  # EPERM, of native code too
-    assert not (tmp_path / "f").exists() or (tmp_path / "f").read_bytes() == b""
+        assert done.stdout.split() == ["True"] * 16 + ["kept", "-1", "1"]  # EPERM, native code too
+        assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
 def test_a_pdf_is_read_on_a_machine_that_has_never_read_one(

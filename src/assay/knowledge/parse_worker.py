@@ -22,7 +22,7 @@ import resource
 import signal
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -322,34 +322,46 @@ def bound(memory_mib: int, cpu_seconds: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (memory_mib << 20, memory_mib << 20))
 
 
-_DENIED = {  # socket, connect, execve, execveat, ptrace, io_uring_setup
-    "x86_64": (0xC000003E, (41, 42, 59, 322, 101, 425)),
-    "aarch64": (0xC00000B7, (198, 203, 221, 281, 117, 425)),
+_MACHINES = {
+    "x86_64": (
+        0xC000003E,
+        (
+            *(41, 42, 59, 322, 101, 425),  # socket, connect, execve(at), ptrace, io_uring_setup
+            *(62, 200, 234, 424, 310, 311),  # (t)(g)kill, pidfd_send_signal, process_vm_*
+            *(76, 82, 264, 316, 87, 263, 84),  # truncate, rename(at)(2), unlink(at), rmdir
+            *(86, 265, 88, 266, 133, 259),  # link(at), symlink(at), mknod(at)
+            *(85, 437, 90, 91, 268, 452),  # creat, openat2, chmod, fchmod(at)(2)
+            *(92, 93, 94, 260, 188, 189, 190, 280),  # chown and its kind, setxattr, utimensat
+        ),
+        (83, 258),  # mkdir(at)
+        ((2, 24), (257, 32)),  # open, openat
+    ),
+    "aarch64": (
+        0xC00000B7,
+        (
+            *(198, 203, 221, 281, 117, 425, 129, 130, 131, 424, 270, 271),
+            *(45, 38, 276, 35, 37, 36, 33, 437, 52, 53, 452, 54, 55, 5, 6, 7, 88),
+        ),
+        (34,),
+        ((56, 32),),
+    ),
 }
+"""By machine: its number, the calls that are refused, those that make a folder, and those that open
+a file, with the place of their flags in what the filter is given."""
+_CHANGING = 0x1 | 0x2 | 0x40 | 0x200  # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC
 
 
 def seal() -> bool:
-    """Take network and new programs away from this process for good; whether the kernel did.
+    """Take network, new programs, other processes and every change to files away from this process
+    for good; whether the kernel did.
 
     On Linux by a seccomp filter (see seccomp(2)), which binds native code too; elsewhere by
     Python's audit hooks, which bind Python code alone.
     """
     sys.addaudithook(_no_network)
-    if sys.platform != "linux" or platform.machine() not in _DENIED:
+    if sys.platform != "linux" or platform.machine() not in _MACHINES:
         return False
-    arch, numbers = _DENIED[platform.machine()]
-    load, equal, above, give = 0x20, 0x15, 0x35, 0x06
-    allow, refuse = 0x7FFF0000, 0x00050001  # ERRNO with EPERM
-    program = [
-        (load, 0, 0, 4),
-        (equal, 1, 0, arch),
-        (give, 0, 0, refuse),
-        (load, 0, 0, 0),
-        (above, len(numbers) + 1, 0, 0x40000000),  # the x32 calls of x86 are refused
-        *((equal, len(numbers) - place, 0, number) for place, number in enumerate(numbers)),
-        (give, 0, 0, allow),
-        (give, 0, 0, refuse),
-    ]
+    program = _filter(*_MACHINES[platform.machine()])
     code = b"".join(
         op.to_bytes(2, "little") + bytes((yes, no)) + value.to_bytes(4, "little")
         for op, yes, no, value in program
@@ -364,6 +376,37 @@ def seal() -> bool:
         libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
         and libc.prctl(22, 2, ctypes.byref(Filter(len(program), code)), 0, 0) == 0  # PR_SET_SECCOMP
     )
+
+
+def _filter(
+    arch: int, refused: Sequence[int], making: Sequence[int], opening: Sequence[tuple[int, int]]
+) -> list[tuple[int, int, int, int]]:
+    """Instructions (operation, steps if so, steps if not, value) of the kernel's packet filter."""
+    load, equal, above, any_bit, give = 0x20, 0x15, 0x35, 0x45, 0x06
+    allow, refuse = 0x7FFF0000, 0x00050001  # ERRNO with EPERM
+    there = 0x00050000 + 17  # EEXIST: kreuzberg makes its folder again for every document
+    # From behind: every jump is forward, to one of the three ends.
+    tail = [(give, 0, 0, allow), (give, 0, 0, refuse), (give, 0, 0, there)]
+    for number, flags in reversed(opening):
+        steps = len(tail)
+        tail = [
+            (equal, 0, 2, number),
+            (load, 0, 0, flags),
+            (any_bit, steps - 2, steps - 3, _CHANGING),
+            *tail,
+        ]
+    for number in making:
+        tail = [(equal, len(tail) - 1, 0, number), *tail]
+    for number in refused:
+        tail = [(equal, len(tail) - 2, 0, number), *tail]
+    return [
+        (load, 0, 0, 4),
+        (equal, 1, 0, arch),
+        (give, 0, 0, refuse),
+        (load, 0, 0, 0),
+        (above, len(tail) - 2, 0, 0x40000000),  # the x32 calls of x86 are refused
+        *tail,
+    ]
 
 
 def _no_network(event: str, _: object) -> None:
