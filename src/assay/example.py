@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -201,6 +202,12 @@ def read_examples(path: Path) -> Iterator[Example]:
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             yield Example.from_dict(json.loads(line))
+
+
+def load_examples(data: bytes) -> Iterator[Example]:
+    """The examples of such a file's bytes. A line ends in a newline only: texts may hold others."""
+    for line in io.BytesIO(data):
+        yield Example.from_dict(json.loads(line))
 
 
 def dump_examples(examples: Iterable[Example]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from assay.errors import NotFoundError, StateError, UsageError
 from assay.knowledge import build as building
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.records import EMPTY
+from assay.knowledge.search import Mode
 from assay.knowledge.settings import Settings
 from assay.knowledge.sources import Source
 from assay.store.store import Store
@@ -150,6 +151,66 @@ def test_a_label_alone_can_change(base: KnowledgeBase, docs: Path, encoder: Word
     assert len(base.search(["tea shop money"], k=9, labels=frozenset("b"))[0]) == 1
     with pytest.raises(UsageError):
         base.add([docs], labels=[" "])
+
+
+def test_who_may_no_longer_see_a_document_finds_it_in_no_earlier_state(
+    base: KnowledgeBase, docs: Path
+) -> None:
+    base.add([docs], labels=["staff"])
+    before = base.snapshot
+    [name] = [d.path for d in base.documents() if d.path.endswith("tea.txt")]
+    base.add([docs], labels=["staff", "board"])  # more may see it: what was is kept
+    assert base.search(["tea"], k=1, mode="bm25", snapshot=before)[0]
+    base.add([docs / "sub" / "tea.txt"], labels=["board"])
+    for earlier in (before, base.snapshot):
+        seen = {"k": 9, "mode": "bm25", "seen": frozenset({"staff"}), "snapshot": earlier}
+        try:
+            found = base.search(["green tea steeped minutes"], **seen)[0]
+        except NotFoundError:
+            continue  # agents then search the present state
+        assert name not in {passage.document for passage in found}
+    with pytest.raises(NotFoundError, match="no longer kept"):
+        base.search(["tea"], k=1, mode="bm25", snapshot=before)
+
+
+def test_a_removal_finds_what_a_document_was_under_another_name(
+    base: KnowledgeBase, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = docs / "secret.txt"
+    secret.write_text("The password was swordfish.")
+    monkeypatch.chdir(docs.parent)
+    base.add([f"{docs.name}/secret.txt"])
+    before = base.snapshot
+    secret.write_text("The password is gone.")
+    monkeypatch.chdir(docs)
+    base.add(["secret.txt"])
+    assert [d.path for d in base.documents()] == ["secret.txt"]
+    base.remove(["secret.txt"])
+    with pytest.raises(NotFoundError, match="no longer kept"):
+        base.search(["swordfish"], k=1, mode="bm25", snapshot=before)
+    for file in base._store.folder.rglob("*"):
+        assert not file.is_file() or b"swordfish" not in file.read_bytes(), file
+
+
+def test_a_name_that_is_empty_removes_nothing(base: KnowledgeBase, docs: Path) -> None:
+    base.add([docs.resolve()])
+    there = len(base.documents())
+    for name in ("", "/"):
+        with pytest.raises(UsageError, match="no document is named"):
+            base.remove([name])
+    assert len(base.documents()) == there
+
+
+@pytest.mark.parametrize(
+    "query", ['"green tea"', '"tea" or "coffee"', "tea AND (", '+tea -"', "tea*"]
+)
+@pytest.mark.parametrize("mode", ["bm25", "hybrid"])
+def test_a_question_is_words_and_no_query_language(
+    base: KnowledgeBase, docs: Path, query: str, mode: Mode
+) -> None:
+    base.add([docs])
+    [found] = base.search([query], k=1, mode=mode)
+    assert found[0].document.endswith("tea.txt")
 
 
 def test_removal_by_name_by_folder_and_of_everything(base: KnowledgeBase, docs: Path) -> None:

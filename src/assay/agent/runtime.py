@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from assay.agent.agent import Agent, as_shown, messages_of
 from assay.agent.passages import find_passages, query_of, with_passages
-from assay.example import Example, Message
+from assay.example import Example, Message, load_examples
 from assay.generate.engine import Request
 from assay.knowledge.embed import Embedder, load_embedder
 from assay.knowledge.search import Passage
@@ -94,8 +93,7 @@ def _nearest(
 # A server asks for one example at a time: what stays the same is read once.
 @lru_cache(maxsize=8)
 def _pool(store: Store, name: str) -> tuple[Example, ...]:
-    lines = store.get(name).decode().splitlines()
-    return tuple(Example.from_dict(json.loads(line)) for line in lines)
+    return tuple(load_examples(store.get(name)))
 
 
 @lru_cache(maxsize=2)

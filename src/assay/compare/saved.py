@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from assay.candidates.building import Candidate
 from assay.compare.holdout import rows_held_out
 from assay.errors import HoldoutError, UsageError
 from assay.evaluate.measure import Bench
-from assay.example import Example
+from assay.example import Example, load_examples
 from assay.models.lineage import rows_of, rows_seen
 from assay.models.versions import find_version
 from assay.store.store import Store
@@ -133,7 +132,7 @@ def _rows(agent: Agent, store: Store) -> Iterator[str]:
         for data in rows_seen(version).values():
             yield from rows_of(store, data) or ()
     if agent.nearest is not None:
-        for line in store.get(agent.nearest.pool).decode().splitlines():
-            yield Example.from_dict(json.loads(line)).content_hash()
+        for example in load_examples(store.get(agent.nearest.pool)):
+            yield example.content_hash()
     for shown in agent.shown:
         yield Example("shown", messages_of(shown)).content_hash()

@@ -110,6 +110,8 @@ class LlamaCppServer:
 
     def run(self, body: dict[str, Any], slot: Slot, adapter: str | None, on_chunk: Any) -> None:
         """One request, blocking; `on_chunk` gets every chunk and returns True to cancel."""
+        if adapter is not None and adapter not in self.adapters:
+            raise ModelError("this server does not hold the version that is asked for.")
         prompt = body["prompt"]
         body = {
             **body,

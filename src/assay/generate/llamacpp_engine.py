@@ -76,7 +76,7 @@ class Family:
                 return server
             with self._room():
                 settings = replace(self.settings, threads=self._threads() or self.settings.threads)
-                server = LlamaCppServer(self.base, self._most_recent(), settings)
+                server = LlamaCppServer(self.base, self._most_recent(adapter), settings)
                 self._all.add(server)
                 self._server = server
             return server
@@ -97,17 +97,24 @@ class Family:
             return None
         return server if adapter is None or adapter in server.adapters else None
 
-    def _most_recent(self) -> dict[str, Path]:
-        """The adapters last used, as many as may be in memory and at least one."""
-        kept: dict[str, Path] = {}
-        left = self._adapter_bytes
+    def _most_recent(self, asked: str | None) -> dict[str, Path]:
+        """The adapter that is asked for, whatever others ask for meanwhile, then those last used,
+        as many as may be in memory."""
         with self._lock:
-            for name, file in reversed(self._files.items()):
-                left -= file.stat().st_size
-                if kept and left < 0:
-                    break
+            files = dict(reversed(self._files.items()))
+        kept: dict[str, Path] = {} if asked is None else {asked: files.pop(asked)}
+        left = self._adapter_bytes - sum(map(_size, kept.values()))
+        for name, file in files.items():
+            left -= _size(file)
+            if kept and left < 0:
+                break
+            if file.is_file():  # else it is told to whoever asks for it
                 kept[name] = file
         return kept
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else 0
 
 
 class LlamaCppEngine:

@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from assay.errors import NotFoundError, StateError
+from assay.errors import NotFoundError, StateError, UsageError
 from assay.knowledge import records
 from assay.knowledge.build import Builder, Embedders, Encoder, other_vectors
 from assay.knowledge.check import Check, check
@@ -87,7 +87,8 @@ class KnowledgeBase:
 
         Args:
             paths: a `Source` gives a document another name than its file's path, or its own labels.
-            labels: of these documents, in place of those they had.
+            labels: of these documents, in place of those they had. Where one loses a label, no
+                earlier state that held it is kept.
             settings: None is what the knowledge base has, or the defaults of a new one.
 
         Raises:
@@ -113,7 +114,16 @@ class KnowledgeBase:
                 after[document.path] = known
             unchanged = sum(before.get(d.path) is after[d.path] for d in given)
             if after != before:
-                made = builder.build(after.values(), settings, self._embedders, progress)
+                # Earlier states, which agents search, would show it to who may not see it any more.
+                placed = {d.location: d for d in after.values()}
+                narrowed = [
+                    d
+                    for path, d in before.items()
+                    if set(d.labels) - set((after.get(path) or placed.get(d.location) or d).labels)
+                ]
+                made = builder.build(
+                    after.values(), settings, self._embedders, progress, without=narrowed
+                )
                 after = {d.path: d for d in records.documents_of(self._store, made)}
             records.note_failures(self._store, base, failed, [d.path for d in given])
         passages = sum(after[d.path].passages for d in given)
@@ -136,6 +146,10 @@ class KnowledgeBase:
             failed = [f.file for f in records.failures(self._store, base)]
             gone: set[str] = set()
             for name in documents:
+                if not name.strip("/"):
+                    raise UsageError(
+                        "no document is named.", fix="`assay knowledge list` names them."
+                    )
                 folder = name.rstrip("/") + "/"
                 matched = {p for p in (*there, *failed) if p == name or p.startswith(folder)}
                 if not matched:

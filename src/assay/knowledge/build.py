@@ -90,7 +90,7 @@ class Builder:
         Args:
             documents: all of them; their texts are there. `passages` is filled in here.
             encoder: gives the `Encoder`; called only when something has to be embedded.
-            without: documents that are erased: no kept state and no file holds them after.
+            without: documents as they were: no kept state and no file holds them so after.
             anew: nothing that was embedded before is taken over.
 
         Raises:

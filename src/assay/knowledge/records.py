@@ -220,7 +220,7 @@ def swap(
         build: a new one (`key` None), whose table is whole and indexed, or one that is kept,
             perhaps with another table.
         without: every other build that holds one of these documents, or had another content under
-            its name, is given up at once.
+            its name or at its place, is given up at once.
     """
     moment = now()
     with store.session() as session:
@@ -253,18 +253,24 @@ def swap(
             session.get_one(KnowledgeBuildRow, before).superseded = moment
         if without:
             names, contents = {d.path for d in without}, {d.sha256 for d in without}
+            places = {d.location for d in without}  # it may have had another name before
             others = session.execute(
                 select(
                     KnowledgeDocumentRow.build,
                     KnowledgeDocumentRow.path,
                     KnowledgeDocumentRow.sha256,
+                    KnowledgeDocumentRow.location,
                 )
                 .join(KnowledgeBuildRow, KnowledgeBuildRow.key == KnowledgeDocumentRow.build)
                 .where(KnowledgeBuildRow.base == base, KnowledgeBuildRow.key != build.key)
             )
             _forget_builds(
                 session,
-                {key for key, path, sha256 in others if path in names or sha256 in contents},
+                {
+                    key
+                    for key, path, sha256, location in others
+                    if path in names or sha256 in contents or location in places
+                },
             )
     return build
 

@@ -143,7 +143,11 @@ def passages_of(table: Any, document: str) -> list[Passage]:
 
 
 def _by_words(table: Any, query: str, k: int, search: Search) -> Any:
-    asked = table.search(query, query_type="fts", fts_columns="indexed")
+    from lancedb.query import MatchQuery
+
+    # As a text it would be read as a query: between quotation marks as a phrase, for which the
+    # index holds no positions.
+    asked = table.search(MatchQuery(query, "indexed"), query_type="fts")
     # A cosine of what only this list has found is needed to weigh it or to leave it out.
     weighed = search.mode == "hybrid" and (search.weight, search.threshold) != (None, None)
     return _limited(asked.select([*COLUMNS, "_score", *(["vector"] if weighed else [])]), k, search)

@@ -179,7 +179,7 @@ def read_pairs(path: Path) -> list[Pair]:
     """
     try:
         check_file(path)
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"the judged pairs cannot be read ({error}).", where=str(path)) from None
     pairs = [_pair(line, f"{path}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
