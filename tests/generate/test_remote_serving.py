@@ -165,6 +165,32 @@ def test_a_closed_stream_hangs_up_at_once_even_while_it_waits() -> None:
         assert ended.wait(2)
 
 
+def test_a_stream_that_is_closed_before_its_head_comes_hangs_up_at_once() -> None:
+    gone = threading.Event()
+
+    def answers(*_: Any) -> Any:
+        gone.wait(30)
+        return GOOD
+
+    with serving(answers) as served:
+        stream = engine(served, timeout_s=60.0).chat(ASKED, (), Sampling())
+        ended = threading.Event()
+
+        def read() -> None:
+            with suppress(ModelError):
+                list(stream)
+            ended.set()
+
+        threading.Thread(target=read, daemon=True).start()
+        deadline = time.monotonic() + 20
+        while not served.asked and time.monotonic() < deadline:
+            time.sleep(0.01)
+        stream.close()  # type: ignore[attr-defined]
+        assert ended.wait(5)
+        gone.set()
+        assert len(served.asked) == 1  # nothing was asked again
+
+
 def test_a_connection_serves_many_requests_and_a_dropped_one_is_replaced() -> None:
     with serving(lambda *_: GOOD, keep_alive=True) as served:
         asked = engine(served)

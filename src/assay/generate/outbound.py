@@ -15,7 +15,7 @@ import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -99,12 +99,15 @@ class Outbound:
         headers: Mapping[str, str],
         *,
         within_s: float,
+        on_line: Callable[[Connection], None] = lambda line: None,
     ) -> Reply:
         """Send a request (POST with a body, else GET) and wait for the head of its reply.
 
         Args:
             path: below the provider's base_url.
             within_s: for all of the reply, unless `Reply.stall_after` is called.
+            on_line: told of the connection before anything is sent, so that another thread can hang
+                up while the head is waited for; it may raise a `WireError`.
 
         Raises:
             ConfigError: the address is not allowed, or a certificate cannot be read.
@@ -120,6 +123,11 @@ class Outbound:
             if line is None:
                 line = self._connected(deadline, within_s)
             line.limit(deadline, within_s)
+            try:
+                on_line(line)
+            except WireError:
+                line.hang_up()
+                raise
             sent: float | None = None
             try:
                 line.sendall(whole)

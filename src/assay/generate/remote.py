@@ -25,7 +25,7 @@ from assay.config import REMOTE, Provider
 from assay.data.privacy import mask
 from assay.errors import ConfigError
 from assay.generate import anthropic_wire, openai_wire
-from assay.generate.connection import Reply, WireError
+from assay.generate.connection import Connection, Reply, WireError
 from assay.generate.engine import Answer, AnswerToken, Request
 from assay.generate.outbound import Outbound, read_key
 from assay.generate.serving import End, Piece, Sampling, scored
@@ -107,9 +107,19 @@ class Remote:
         """Close the connections."""
         self._outbound.close()
 
-    def send(self, ask: Ask, key: str | None, *, stream: bool) -> Reply:
+    def send(
+        self,
+        ask: Ask,
+        key: str | None,
+        *,
+        stream: bool,
+        on_line: Callable[[Connection], None] = lambda line: None,
+    ) -> Reply:
         """One reply of status 200; parameters refused by name are left out from then on, or of
         this request alone where it is their value that is refused.
+
+        Args:
+            on_line: see `Outbound.send`.
 
         Raises:
             NoAnswerError: there is none.
@@ -123,6 +133,7 @@ class Remote:
                     json.dumps(body, separators=(",", ":")).encode(),
                     self._headers(key),
                     within_s=self.provider.timeout_s,
+                    on_line=on_line,
                 )
                 if reply.status == 200:
                     return reply

@@ -9,13 +9,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 from assay.config import Provider
 from assay.errors import ConfigError, ModelError, UsageError
 from assay.example import Message
-from assay.generate.connection import Reply
+from assay.generate.connection import Connection, Reply, WireError
 from assay.generate.remote import Remote, check_free
 from assay.generate.serving import (
     BusyError,
@@ -93,7 +93,9 @@ class _Stream(Iterator[Piece | End]):
             self._key = remote.key()
         except (ConfigError, SecretError) as error:
             raise SetUpError(remote.name, error) from None
+        self._line: Connection | None = None  # until the head of the reply is there
         self._reply: Reply | None = None
+        self._lock = Lock()
         self._items: Iterator[Piece | End] | None = None
         self._stop = Event()
         self._charged = False
@@ -127,7 +129,12 @@ class _Stream(Iterator[Piece | End]):
             if self._stop.wait(self._remote.quiet_s()):
                 raise StopIteration
             try:
-                self._reply = self._remote.send(self._ask, self._key, stream=True)
+                reply = self._remote.send(self._ask, self._key, stream=True, on_line=self._take)
+                with self._lock:
+                    self._line, self._reply = None, reply
+                if self._stop.is_set():
+                    self._hang_up()
+                    raise StopIteration
                 items = self._remote.pieces(self._reply, self._ask)
                 first = next(items)
                 self._items = items
@@ -147,6 +154,16 @@ class _Stream(Iterator[Piece | End]):
                 if self._stop.wait(pause):
                     raise StopIteration from None
 
+    def _take(self, line: Connection) -> None:
+        with self._lock:
+            if self._stop.is_set():
+                raise WireError("nobody waits for it any more", reached=False)
+            self._line = line
+
     def _hang_up(self) -> None:
-        if self._reply is not None:
-            self._reply.close()
+        with self._lock:  # a connection that has answered may be another request's
+            line, self._line = self._line, None
+            if line is not None:
+                line.hang_up()
+            if self._reply is not None:
+                self._reply.close()
