@@ -9,6 +9,7 @@ import pytest
 from tests.generate.tiny import ask, byte_tokenizer, tiny_engine
 
 from assay.errors import ConfigError
+from assay.generate import constrained
 from assay.generate.constrained import Grammars, check_schema, choices_grammar
 from assay.generate.engine import Request
 
@@ -72,6 +73,16 @@ def test_tokens_beyond_the_tokenizer_are_never_allowed() -> None:
     assert allowed[0].all()
     assert allowed[1].nonzero()[0].tolist() == byte_tokenizer().encode("a")
     assert grammars.masks([None, None], 300) is None
+
+
+def test_grammars_that_clients_choose_take_no_end_of_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(constrained, "MOST_KEPT", 3)
+    grammars = Grammars(byte_tokenizer(), 264, frozenset({STOP}))
+    for number in range(9):
+        assert grammars.constraint(ask("x", choices=(f"choice {number}",))) is not None
+    assert len(grammars._compiled) == 3
 
 
 def test_a_constraint_starts_again_from_its_beginning() -> None:

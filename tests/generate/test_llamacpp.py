@@ -7,8 +7,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -22,9 +23,10 @@ from tests.generate.tiny import byte_tokenizer, tiny_model
 from assay.chat.template import Template
 from assay.errors import ConfigError, ModelError
 from assay.example import Message
+from assay.generate import llamacpp_engine
 from assay.generate.llamacpp import LlamaCppServer, Settings
 from assay.generate.llamacpp_engine import Family, LlamaCppEngine
-from assay.generate.llamacpp_slots import Ticket
+from assay.generate.llamacpp_slots import Slot, Ticket
 from assay.generate.serving import (
     BusyError,
     End,
@@ -227,6 +229,35 @@ def test_closing_a_stream_frees_its_slot(tmp_path: Path) -> None:
     counted = re.search(r"tokens_predicted_total (\d+)", server._server.handle_metrics())
     assert counted is not None
     assert 2 < int(counted[1]) < ENDLESS  # neither was written to its end
+
+
+def test_a_version_is_never_answered_by_a_server_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: Path
+) -> None:
+    """Others may ask for their versions while one is loaded, and all do not fit."""
+    names = ("a", "b", "gone")
+    for name in names[:2]:
+        (tmp_path / name).write_bytes(b"x" * 100)
+    _, server = _engine(file)
+    family = Family(file, SERVER, 150)
+    for name in names:
+        family.add(name, tmp_path / name)
+
+    class Loaded:
+        def __init__(self, base: Path, adapters: dict[str, Path], settings: Settings) -> None:
+            self.adapters, self.settings = tuple(adapters), settings
+
+    @contextmanager
+    def room() -> Iterator[None]:
+        with family._lock:  # as one who asks for b meanwhile
+            family._files["b"] = family._files.pop("b")
+        yield
+
+    monkeypatch.setattr(llamacpp_engine, "LlamaCppServer", Loaded)
+    family._room = room
+    assert family.server("a").adapters == ("a",)
+    with pytest.raises(ModelError, match="does not hold the version"):
+        server.run({"prompt": [1]}, Slot(0), "a", lambda chunk: False)
 
 
 def test_a_hang_up_while_waiting_leaves_the_line(file: Path) -> None:

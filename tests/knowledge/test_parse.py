@@ -82,6 +82,13 @@ def test_a_page_that_names_its_encoding_is_believed(parser: Parser) -> None:
     assert "Привет" in text(parser, "a.html", page)
 
 
+def test_a_page_that_names_what_it_cannot_be_is_not(parser: Parser) -> None:
+    page = "<meta charset='utf-16'><p>Café".encode()
+    assert "Café" in text(parser, "a.html", page)
+    marked = "\ufeff<meta charset='iso-8859-1'><p>Café".encode()
+    assert "Café" in text(parser, "a.html", marked)
+
+
 def test_a_mail_is_read_with_its_attachments(parser: Parser) -> None:
     parsed = parser.parse("a.eml", files.MAIL)
     [page] = parsed.pages

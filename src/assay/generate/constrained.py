@@ -41,6 +41,10 @@ class Constraint:
         self.matcher.reset()
 
 
+MOST_KEPT = 64
+"""Compiled grammars of one tokenizer; the oldest go first."""
+
+
 class Grammars:
     """Grammars over one tokenizer, compiled once each.
 
@@ -93,13 +97,17 @@ class Grammars:
         return allowed[:, :width].view(np.bool_)
 
     def _start(self, grammar: str) -> Constraint:
-        if grammar not in self._compiled:
+        compiled = self._compiled.get(grammar)
+        if compiled is None:
             from llguidance import LLMatcher
 
-            self._compiled[grammar] = LLMatcher(self._tokens(), grammar, log_level=0)
-            if error := self._compiled[grammar].get_error():
+            compiled = LLMatcher(self._tokens(), grammar, log_level=0)
+            if error := compiled.get_error():
                 raise ConfigError(f"constrained decoding cannot follow this: {error}.")
-        return Constraint(self._compiled[grammar].deep_copy())
+            while len(self._compiled) >= MOST_KEPT:  # clients choose them, and each takes memory
+                self._compiled.pop(next(iter(self._compiled)), None)
+            self._compiled[grammar] = compiled
+        return Constraint(compiled.deep_copy())
 
     def _tokens(self) -> LLTokenizer:
         if self._wrapped is None:

@@ -160,9 +160,9 @@ class Parser:
         if self._worker is not None and self._worker.files >= _FILES_A_WORKER:
             self._end()
         fresh = self._worker is None
-        if self._worker is None:
-            self._worker = _Worker(self.limits)
         try:
+            if self._worker is None:
+                self._worker = _Worker(self.limits)
             return self._worker.ask(kind, data)
         except _DiedError as error:
             self._end()
@@ -216,7 +216,11 @@ class _Worker:
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         self._ready = selectors.DefaultSelector()
         self._ready.register(self._stdout, selectors.EVENT_READ)
-        self._next(_STARTING_SECONDS)
+        try:
+            self._next(_STARTING_SECONDS)
+        except BaseException:
+            self.end()
+            raise
 
     def ask(self, kind: str, data: bytes) -> dict[str, Any]:
         """What it makes of a document; raises `_DiedError` or TimeoutError."""
@@ -272,9 +276,14 @@ def _unpacked() -> Path:
 
 
 def _utf8(kind: str, data: bytes) -> bytes:
-    """Text of any encoding as UTF-8; an HTML page may name its own."""
-    named = _CHARSET.search(data[:2048]) if kind == "html" else None
-    if named is not None:
+    """Text of any encoding as UTF-8; an HTML page may name its own.
+
+    What it names counts for less than a byte order mark, and cannot be UTF-16, in which nobody
+    could have read it (HTML Living Standard, 13.2.3.2).
+    """
+    marked = data.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    named = _CHARSET.search(data[:2048]) if kind == "html" and not marked else None
+    if named is not None and not named[1].lower().startswith(b"utf-16"):
         with contextlib.suppress(LookupError, UnicodeDecodeError):
             return data.decode(codecs.lookup(named[1].decode()).name).encode()
     return decode(data).encode(errors="replace")
