@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.generate.tiny import byte_tokenizer
-from tests.train.test_sft import Watcher
+from tests.train.test_sft import Watcher, run
 from tests.train.tiny import EOS, VOCABULARY, tiny_loaded
 
 from assay.chat.template import Template
@@ -217,3 +219,29 @@ def test_kto_refuses_thumbs_that_are_all_alike(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="every thumb of the training rows points up"):
         _run(tmp_path, "kto", train=up)
     _run(tmp_path, "kto", validation=up)
+
+
+def test_of_two_trainings_with_one_folder_the_second_waits_and_finds_what_is_made(
+    tmp_path: Path,
+) -> None:
+    """Else the first to end removes the checkpoints of the other."""
+    second, found = Watcher(), []
+
+    def other() -> None:
+        found.append(run(tmp_path, progress=second))
+
+    thread = Thread(target=other)
+
+    def begin(done: float) -> None:
+        if done == 2:
+            thread.start()
+            end = time.monotonic() + 30
+            while not second.lines and time.monotonic() < end:
+                time.sleep(0.01)
+
+    first = run(tmp_path, progress=Watcher(begin))
+    thread.join(60)
+    assert second.lines == ["Another process is on this training; waiting for it to end."]
+    assert not second.info  # no step was taken twice
+    assert found[0].best_step == first.best_step
+    assert found[0].best_validation_loss == first.best_validation_loss

@@ -12,18 +12,16 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from assay.errors import AssayError
 from assay.generate.engine import Answer, Engine, Request
 from assay.progress import SILENT, Progress
 from assay.store.files import write_atomic
+from assay.store.locks import one_at_a_time
 
 FORMAT = 2
 BATCH_SIZE = 64
@@ -104,7 +102,9 @@ def run(
     place = folder / key
     place.mkdir(parents=True, exist_ok=True)
     answers: dict[int, Answer] = {}
-    with _alone(place, progress), progress.task("answering", len(requests), "requests") as bar:
+    said = "Another process is on this run; waiting for it to end."
+    alone = one_at_a_time(place / "lock", lambda: progress.say(said))
+    with alone, progress.task("answering", len(requests), "requests") as bar:
         started, generated, silent_batches, reason = time.monotonic(), 0, 0, ""
         for number, batch in enumerate(batches.batches):
             file = place / f"{number:05d}.json"
@@ -230,21 +230,6 @@ def _failed(reason: str) -> Answer:
 
 def _not_tried(reason: str) -> Answer:
     return _failed(f"not tried after an outage: {reason}")
-
-
-@contextmanager
-def _alone(place: Path, progress: Progress) -> Iterator[None]:
-    """The run's folder for one process; the lock ends with the process, however that ends."""
-    lock = FileLock(place / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        progress.say("Another process is on this run; waiting for it to end.")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _batch_text(key: str, number: int, kept: dict[int, Answer]) -> str:

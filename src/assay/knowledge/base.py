@@ -19,8 +19,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from assay.errors import NotFoundError, StateError, UsageError
 from assay.knowledge import records
 from assay.knowledge.build import Builder, Embedders, Encoder, other_vectors
@@ -35,6 +33,7 @@ from assay.knowledge.settings import Settings
 from assay.knowledge.sources import Source, sources
 from assay.knowledge.table import IndexBrokenError, Tables, erase
 from assay.progress import SILENT, Progress
+from assay.store.locks import one_at_a_time
 from assay.store.store import Store
 
 FOLDER = "knowledge"
@@ -392,16 +391,8 @@ class KnowledgeBase:
     def _locked(self, base: str, progress: Progress) -> Iterator[Builder]:
         """One change at a time; whoever comes second waits."""
         folder = self._folder(base)
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "build.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            progress.say(f"{self.name} is being changed by another process; waiting for it.")
-            lock.acquire()
-        try:
+        said = f"{self.name} is being changed by another process; waiting for it."
+        with one_at_a_time(folder / "build.lock", lambda: progress.say(said)):
             if records.base_id(self._store, self.owner, self.name) != base:
                 raise StateError(f"{self.name} was removed meanwhile.", fix="Try again.")
             yield Builder(self._store, base, folder)
-        finally:
-            lock.release()

@@ -20,6 +20,7 @@ from assay.errors import DataError
 from assay.example import Example, Message
 from assay.models.load import LoadedModel
 from assay.progress import SILENT, Progress
+from assay.store.locks import one_at_a_time
 from assay.train.choices import choose
 from assay.train.device import Compute
 from assay.train.loop import Observe, Watch
@@ -129,7 +130,8 @@ def train_by_method(
     """Train by `settings.method`; a step has `rows_per_step` units.
 
     For dpo, ipo and kto the base model's log-probabilities are computed first and kept in the run's
-    folder. Losses are means over units (sft: over tokens). All else is said at
+    folder. Losses are means over units (sft: over tokens). Of two processes with one folder the
+    second waits, and finds what the first has made. All else is said at
     `assay.train.sft.train_units`.
 
     Args:
@@ -146,44 +148,46 @@ def train_by_method(
         checked(train, "training", loaded, settings),
         checked(validation, "validation", loaded, settings),
     ]
-    choices = choose(loaded, sets[0], sets[1], settings, folder, compute)
-    judgements: list[bool] = []
-    objective, reference_seconds = None, 0.0
-    if settings.method == "kto":
-        sets = [[*mismatch(_thumbs(units), limit)] for units in sets]
-        judgements = [thumb.desirable for units in sets for thumb in _thumbs(units)]
-        _check_both(_thumbs(sets[0]))
-    if settings.method not in ("sft", "orpo"):
-        judged = [cast(list[Pair | Thumb], units) for units in sets]
-        rows = [row for units in judged for unit in units for row in judged_rows(unit)]
-        with choices.applied(loaded.model):
-            logps, reference_seconds = reference_logps(
-                loaded,
-                rows,
-                folder,
-                compute=choices.compute,
-                tokens=settings.tokens_per_pass,
-                progress=progress,
-            )
-        both = iter(zip(logps[::2], logps[1::2], strict=True))
-        sets = [[replace(unit, reference=next(both)) for unit in units] for units in judged]
-    if settings.method != "sft":
-        objective = objective_of(settings, sets[0])
-    result = train_units(
-        loaded,
-        sets[0],
-        sets[1],
-        settings,
-        folder,
-        progress,
-        choices=choices,
-        checkpoint_seconds=checkpoint_seconds,
-        objective_of=objective,
-        judgements=judgements,
-        observe=observe,
-        watch=watch,
-    )
-    return replace(result, preparation_seconds=reference_seconds)
+    said = "Another process is on this training; waiting for it to end."
+    with one_at_a_time(folder / "lock", lambda: progress.say(said)):
+        choices = choose(loaded, sets[0], sets[1], settings, folder, compute)
+        judgements: list[bool] = []
+        objective, reference_seconds = None, 0.0
+        if settings.method == "kto":
+            sets = [[*mismatch(_thumbs(units), limit)] for units in sets]
+            judgements = [thumb.desirable for units in sets for thumb in _thumbs(units)]
+            _check_both(_thumbs(sets[0]))
+        if settings.method not in ("sft", "orpo"):
+            judged = [cast(list[Pair | Thumb], units) for units in sets]
+            rows = [row for units in judged for unit in units for row in judged_rows(unit)]
+            with choices.applied(loaded.model):
+                logps, reference_seconds = reference_logps(
+                    loaded,
+                    rows,
+                    folder,
+                    compute=choices.compute,
+                    tokens=settings.tokens_per_pass,
+                    progress=progress,
+                )
+            both = iter(zip(logps[::2], logps[1::2], strict=True))
+            sets = [[replace(unit, reference=next(both)) for unit in units] for units in judged]
+        if settings.method != "sft":
+            objective = objective_of(settings, sets[0])
+        result = train_units(
+            loaded,
+            sets[0],
+            sets[1],
+            settings,
+            folder,
+            progress,
+            choices=choices,
+            checkpoint_seconds=checkpoint_seconds,
+            objective_of=objective,
+            judgements=judgements,
+            observe=observe,
+            watch=watch,
+        )
+        return replace(result, preparation_seconds=reference_seconds)
 
 
 def _thumbs(units: Sequence[Unit]) -> list[Thumb]:
