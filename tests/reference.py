@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -100,14 +101,12 @@ def _section(title: str, model: type[BaseModel]) -> list[str]:
     lines += ["| setting | type | default | meaning |", "|---|---|---|---|"]
     inner = []
     for name, field in model.model_fields.items():
-        kind = str(field.annotation)
+        kind = f"{_spelled(field.annotation)}{_bounds(field.metadata)}"
         nested = _nested(field)
         if nested is not None:
             inner.append((f"{title}.{name}" if title else name, nested))
             kind = "section"
-        lines.append(
-            f"| `{name}` | {_kind(kind)} | {_default(field)} | {field.description or ''} |"
-        )
+        lines.append(f"| `{name}` | {kind} | {_default(field)} | {field.description or ''} |")
     lines.append("")
     for path, nested in inner:
         lines += _section(path, nested)
@@ -121,11 +120,43 @@ def _nested(field: FieldInfo) -> type[BaseModel] | None:
     return None
 
 
-def _kind(text: str) -> str:
-    text = re.sub(r"typing\.|assay\.config\.([a-z]+\.)?", "", text)
-    if text.startswith("<class"):
-        text = text.split("'")[1]
-    return "`" + text.replace("|", "\\|") + "`"
+_PLAIN = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    type(None): "null",
+    Any: "anything",
+}
+
+
+def _spelled(kind: Any) -> str:
+    """A type as people say it."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        bounds = [m for said in inner[1:] for m in getattr(said, "metadata", (said,))]
+        return _spelled(inner[0]) + _bounds(bounds)
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(map(_spelled, inner)))
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in inner)
+    if origin is dict:
+        return f"mapping of {_spelled(inner[0])} to {_spelled(inner[1])}"
+    if origin in (list, tuple):
+        return f"list of {_spelled(inner[0])}"
+    return _PLAIN.get(kind) or getattr(kind, "__name__", str(kind))
+
+
+def _bounds(metadata: Sequence[Any]) -> str:
+    """What else is asked of a value, behind its type."""
+    signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    said = [
+        f"{words} {getattr(bound, name)}"
+        for bound in metadata
+        for name, words in signs.items()
+        if getattr(bound, name, None) is not None
+    ]
+    return f", {' and '.join(said)}" if said else ""
 
 
 def _default(field: FieldInfo) -> str:
@@ -160,7 +191,7 @@ def result() -> str:
         lines += [line.strip() for line in (part.__doc__ or "").strip().splitlines()]
         lines += ["", "| field | type |", "|---|---|"]
         for name, field in part.model_fields.items():
-            lines.append(f"| `{name}` | {_kind(str(field.annotation))} |")
+            lines.append(f"| `{name}` | {_spelled(field.annotation)} |")
             parts += _models(field.annotation)
         lines.append("")
     text = "\n".join(lines)

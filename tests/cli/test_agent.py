@@ -100,6 +100,10 @@ def test_an_editor_is_opened_until_the_text_is_an_agent(
 
     monkeypatch.setattr("click.edit", edit)
     monkeypatch.setattr("assay.cli.agent._at_a_terminal", lambda: True)
-    done = assay("edit", "prompt", input="y\n")
+    done = assay("edit", "prompt", "--json", input="y\n")
     assert "line 2: what: there is no such setting." in done.stderr
+    assert "Edit again?" in done.stderr
+    saved = json.loads(done.stdout.removeprefix("y\n"))  # typed
+    written.append(f"model: {MODEL}\n# mine\n")
+    assert json.loads(assay("edit", "prompt", "--json").stdout) == saved  # nothing was changed
     assert assay("show", "prompt").output == f"model: {MODEL}\n# mine\n"

@@ -169,14 +169,14 @@ def _in_editor(workspace: Any, before: Any, message: str | None, json: bool) -> 
         text = _text_of(path)
         if text == before.text:
             Path(path).unlink()
-            print("Nothing was changed.")
+            _print_saved(before, before.version, json)
             return
         problems = agents.check(workspace, text)
         for problem in problems:
             print(problem, file=sys.stderr)
         if not problems:
             break
-        if not typer.confirm("Edit again?", default=True):
+        if not typer.confirm("Edit again?", default=True, err=True):
             raise UsageError("nothing was saved.", fix=kept)
     try:
         saved = agents.save(

@@ -240,7 +240,7 @@ def curve(
     opened = project.open(folder)
     seconds = opened.curve_seconds(candidate, progress=terminal)
     terminal.say(f"This will take about {max(1, round(seconds / 60))} minutes.")
-    if not yes and sys.stdin.isatty() and not typer.confirm("Go on?", default=True):
+    if not yes and sys.stdin.isatty() and not typer.confirm("Go on?", default=True, err=True):
         raise typer.Exit(1)
     drawn = opened.curve(candidate, progress=terminal)
     if json:
@@ -304,6 +304,11 @@ def run() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"assay: {error.filename}: {error.strerror}.", file=sys.stderr)
+        sys.exit(AssayError.exit_code)
 
 
 if __name__ == "__main__":

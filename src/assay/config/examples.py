@@ -30,7 +30,7 @@ class Columns(Strict):
 class Split(Strict):
     """How examples are divided when the data brings no official split."""
 
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**63)
     validation: float = Field(
         0.15, gt=0, lt=0.5, description="share of the examples that are not holdout"
     )

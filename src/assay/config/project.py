@@ -161,6 +161,8 @@ def config_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"this is not YAML: {error}.", where=str(path)) from None
+    except OSError as error:
+        raise ConfigError(f"this cannot be read ({error.strerror}).", where=str(path)) from None
 
 
 def read_config(text: str, where: str) -> Config:
@@ -193,6 +195,10 @@ def parsed_config(text: str) -> tuple[Config | None, list[Problem]]:
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
         line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
         return None, [Problem(f"this is not YAML: {what}.", None, line, column)]
+    except RecursionError:
+        return None, [Problem("values lie too deep within each other.")]
+    except ValueError as error:  # 2024-13-45 looks like a date and is none
+        return None, [Problem(f"this is not YAML: {error}.")]
     if not isinstance(tree, dict):
         return None, [Problem("this is not a configuration (no `key: value` lines).")]
     try:

@@ -63,7 +63,7 @@ class FineTuneSection(Strict):
     system_prompt: str | None = Field(
         None, description="null: the agent's own; a short one trains faster"
     )
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**63)
 
     @field_validator("rank", "learning_rate", "epochs", "rows_per_step", mode="wrap")
     @classmethod

@@ -12,7 +12,7 @@ from assay.config.strict import Strict
 class FewShot(Strict):
     """Numbers of shown examples that are tried on validation."""
 
-    ks: list[int] = Field([1, 3, 8], min_length=1)
+    ks: list[Annotated[int, Field(ge=1)]] = Field([1, 3, 8], min_length=1)
 
 
 SearchMode = Literal["bm25", "dense", "hybrid"]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind, config_schema
 from assay.data.dataset import LEAST_ROWS
@@ -305,24 +309,30 @@ def _column_lines(columns: Columns | None) -> list[str]:
 
 def flow(value: Any) -> str:
     """A value on one line; JSON is YAML, save for bare words, which read better."""
-    if (
-        isinstance(value, str)
-        and value.replace("-", "").replace("_", "").isalnum()
-        and not (value.replace("-", "").replace("_", "").isdigit() or value.lower() in _YAML_WORDS)
-        and value.isascii()
-        and not value.startswith("-")
-    ):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and _WORD.fullmatch(value) and value.lower() not in _YAML_WORDS:
+        read = YAML(typ="safe", pure=True).load(value)  # 1e5, 0x1F and 1_0 are numbers
+        if read == value:
+            return value
+    text = json.dumps(value, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
 
 
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _YAML_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"}
+"""Of YAML 1.1, too, which other readers follow."""
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+"""What does not stand for itself between YAML's quotation marks, beside what JSON escapes."""
 
 
 def block(key: str, text: str) -> list[str]:
-    if not text:
-        return [f'{key}: ""']
-    return [f"{key}: |-", *(f"  {line}" if line else "" for line in text.split("\n"))]
+    """Lines that give a text of many lines, as it is where YAML lets it be."""
+    lines = [f"{key}: |-", *(f"  {line}" if line else "" for line in text.split("\n"))]
+    try:
+        if text and YAML(typ="safe", pure=True).load("\n".join(lines)) == {key: text}:
+            return lines
+    except YAMLError:  # a sign that cannot stand for itself
+        pass
+    return [f"{key}: {flow(text)}" if text else f'{key}: ""']
 
 
 def token_limits(lengths: Sequence[tuple[int, int]], context: int) -> tuple[int, int]:
