@@ -182,6 +182,22 @@ def test_groups_that_one_part_joins_are_one_in_all(place: Place, shared_in: str)
             assert row["q"] not in kept
 
 
+def test_a_row_that_joins_groups_leaves_an_opened_holdout_as_it_is(place: Place) -> None:
+    train = [{**row, "c": f"A{i % 20}"} for i, row in enumerate(rows(200))]
+    held = [{**row, "c": f"B{i % 20}"} for i, row in enumerate(rows(40, start=1000))]
+    place.put("data.jsonl", train)
+    place.put("holdout.jsonl", held)
+    columns = {"input": ["q"], "output": ["a"], "group": "c"}
+    settings = config(holdout="holdout.jsonl", columns=columns)
+    before = place.prepare(settings)
+    shared = [{"q": "one boilerplate message", "a": "label0", "c": name} for name in ("A3", "B3")]
+    place.put("data.jsonl", [*train, *shared])
+    after = place.prepare(settings, opened=True)
+    assert after.holdout_sha256 == before.holdout_sha256
+    kept = {e.input for part in ("train", "validation") for e in place.part(part)}
+    assert not kept & {row["q"] for row in train if row["c"] == "A3"}
+
+
 def test_user_groups_stay_together(place: Place) -> None:
     place.put("data.jsonl", [{**row, "c": f"c{i % 25}"} for i, row in enumerate(rows(300))])
     manifest = place.prepare(config(columns={"input": ["q"], "output": ["a"], "group": "c"}))
@@ -488,7 +504,7 @@ def test_merging_keeps_each_output_once() -> None:
 def test_quarantine_counts_holdout_rows_and_removes_every_twin() -> None:
     held = [Example.of(sentence(1), "a", id="h")]
     train = [Example.of(sentence(1) + mark, "a", id=mark) for mark in ("!", "?", "s")]
-    parted = separate([*train, Example.of("else", "a")], [], held, "label")
+    parted = separate([*train, Example.of("else", "a")], [], held, "label", {})
     assert (parted.summary.exact, parted.summary.near) == (1, 0)
     assert parted.summary.train_removed == 3
     assert [e.input for e in parted.train] == ["else"]

@@ -153,10 +153,14 @@ def _divide(
     stratum = stratum_of(task)
     warnings = _check_enough(source, found)
     component = components(found.pool, progress)
-    official = found.holdout or []
-    official_component = components(official, progress) if official else []
-    joined = joined_groups((found.pool, component), (official, official_component))
-    pool = with_groups(found.pool, component, joined)
+    pool = with_groups(found.pool, component)
+    official, given = found.holdout or [], found.validation or []
+    official_component = components(official, progress)
+    joined = joined_groups(
+        (found.pool, component),
+        (official, official_component),
+        (given, components(given, progress)),
+    )
     if found.holdout is None:
         held = take_share(
             pool, component, data.split.holdout, seed=seed, purpose="holdout", stratum=stratum
@@ -164,12 +168,10 @@ def _divide(
         holdout = [e for row, e in enumerate(pool) if row in held]
     else:
         held = set()
-        holdout = with_groups(official, official_component, joined)
+        holdout = with_groups(official, official_component)
     rest = [row for row in range(len(pool)) if row not in held]
     train, validation = [pool[r] for r in rest], found.validation
-    if validation is not None:
-        validation = [replace(e, group=joined.get(e.group or "", e.group)) for e in validation]
-    else:
+    if validation is None:
         train, validation = _without_validation(source, train, [component[r] for r in rest])
     holdout, told = _measurable(holdout)
     warnings += told
@@ -179,7 +181,7 @@ def _divide(
         holdout = draw(
             holdout, data.holdout_rows, seed=seed, purpose="holdout rows", stratum=stratum
         )
-    parted = separate(train, validation, holdout, task, progress)
+    parted = separate(train, validation, holdout, task, joined, progress)
     train = draw(parted.train, data.train_rows, seed=seed, purpose="train rows", stratum=stratum)
     validation = parted.validation
     if found.validation is None and data.train_rows is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,8 +38,9 @@ def components(examples: Sequence[Example], progress: Progress = SILENT) -> list
 def joined_groups(*parts: tuple[Sequence[Example], Sequence[int]]) -> dict[str, str]:
     """User's names of groups that share a component in any part -> the first name of them all.
 
-    What joins two groups in one part joins them in every part: rows of the second must not stand
-    in the holdout under the name of the first, and in train under their own.
+    What joins two groups in one part joins them in every part, though each part names them by
+    itself (`with_groups`): rows of the second must not stand in the holdout under the name of the
+    first, and in train under their own.
 
     Args:
         parts: examples with their components.
@@ -55,12 +56,11 @@ def joined_groups(*parts: tuple[Sequence[Example], Sequence[int]]) -> dict[str, 
     return {name: names[root] for name, root in zip(names, sets.roots(), strict=True)}
 
 
-def with_groups(
-    examples: Sequence[Example], component: Sequence[int], joined: Mapping[str, str]
-) -> list[Example]:
+def with_groups(examples: Sequence[Example], component: Sequence[int]) -> list[Example]:
     """The examples with `group` naming their component, where it holds more than one row.
 
-    A user's name of the group is kept (see `joined_groups`); a cluster is named by its content.
+    A user's name of the group is kept (the first one where several were joined); a cluster is
+    named by its content.
     """
     members = _members(component)
     named = list(examples)
@@ -68,7 +68,7 @@ def with_groups(
         names = sorted({examples[r].group or "" for r in rows} - {""})
         if not names and len(rows) == 1:
             continue
-        name = joined[names[0]] if names else f"cluster-{_name_of(examples, rows)[:12]}"
+        name = names[0] if names else f"cluster-{_name_of(examples, rows)[:12]}"
         for row in rows:
             named[row] = replace(examples[row], group=name)
     return named

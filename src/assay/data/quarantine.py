@@ -7,7 +7,7 @@ memory. See `normal` for what exact and near mean.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -85,46 +85,58 @@ def separate(
     validation: Sequence[Example],
     holdout: Sequence[Example],
     task: TaskKind,
+    joined: Mapping[str, str],
     progress: Progress = SILENT,
 ) -> Separated:
     """Keep out of train and validation what has a twin, or a user-named group, in the holdout.
 
     What stands in both train and validation is kept in train only.
+
+    Args:
+        joined: groups that are one although they are called otherwise, see `joined_groups`.
     """
     rows: list[tuple[Part, Example]] = [("train", e) for e in train]
     rows += [("validation", e) for e in validation]
     gate = overlap(
         enumerate(e.input for _, e in rows), enumerate(e.input for e in holdout), progress
     )
-    groups = {e.group for e in holdout} - {None}
+    groups = _groups(holdout, joined)
     removed: list[Removed] = []
     kept: dict[Part, list[Example]] = {"train": [], "validation": []}
     for row, (part, example) in enumerate(rows):
         reason: Reason | None = None
         if (kind := gate.train_rows.get(row)) is not None:
             reason = "exact twin in holdout" if kind == "exact" else "near twin in holdout"
-        elif example.group in groups:
+        elif _groups([example], joined) & groups:
             reason = "group in holdout"
         if reason is None:
             kept[part].append(example)
         else:
             removed.append(Removed(part, reason, example))
     summary = _summary(gate.exact, gate.near, rows, removed, task)
-    left, doubles = _without_twins_of(kept["train"], kept["validation"], progress)
+    left, doubles = _without_twins_of(kept["train"], kept["validation"], joined, progress)
     alarm = bool(summary.warnings and summary.validation_removed)
     return Separated(kept["train"], left, removed + doubles, summary, alarm)
 
 
+def _groups(examples: Iterable[Example], joined: Mapping[str, str]) -> set[str]:
+    return {joined.get(e.group, e.group) for e in examples if e.group is not None}
+
+
 def _without_twins_of(
-    train: Sequence[Example], validation: Sequence[Example], progress: Progress
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    joined: Mapping[str, str],
+    progress: Progress,
 ) -> tuple[list[Example], list[Removed]]:
     """The validation rows that have no twin in train, and those that have."""
     gate = overlap(
         enumerate(e.input for e in validation), enumerate(e.input for e in train), progress
     )
-    groups = {e.group for e in train} - {None}
+    groups = _groups(train, joined)
     twins = [
-        row in gate.train_rows or example.group in groups for row, example in enumerate(validation)
+        row in gate.train_rows or bool(_groups([example], joined) & groups)
+        for row, example in enumerate(validation)
     ]
     left = [e for e, twin in zip(validation, twins, strict=True) if not twin]
     doubles = [
