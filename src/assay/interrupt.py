@@ -46,8 +46,8 @@ def heard() -> Iterator[None]:
         dropped.set()
         timer = threading.Timer(AGAIN_S, again)
         timer.daemon = True
-        timers.append(timer)
         timer.start()
+        timers.append(timer)
 
     sys.unraisablehook = hook
     try:

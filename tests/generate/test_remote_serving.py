@@ -191,6 +191,21 @@ def test_a_stream_that_is_closed_before_its_head_comes_hangs_up_at_once() -> Non
         assert len(served.asked) == 1  # nothing was asked again
 
 
+def test_a_refusal_leaves_its_connection_to_the_next_request() -> None:
+    with serving(
+        lambda _, number: Reply(b"busy", 429) if number == 1 else GOOD, keep_alive=True
+    ) as far:
+        asked = engine(far, retries=2)
+        first = asked.chat(ASKED, (), Sampling())
+        assert len(list(first)) == 3
+        assert (len(far.asked), far.connections) == (2, 1)
+        first.close()  # type: ignore[attr-defined]
+        [line] = asked._remote._outbound._idle
+        assert line.quiet()
+        assert len(list(asked.chat(ASKED, (), Sampling()))) == 3
+        assert far.connections == 1
+
+
 def test_a_connection_serves_many_requests_and_a_dropped_one_is_replaced() -> None:
     with serving(lambda *_: GOOD, keep_alive=True) as served:
         asked = engine(served)

@@ -161,7 +161,12 @@ def test_who_may_no_longer_see_a_document_finds_it_in_no_earlier_state(
     [name] = [d.path for d in base.documents() if d.path.endswith("tea.txt")]
     base.add([docs], labels=["staff", "board"])  # more may see it: what was is kept
     assert base.search(["tea"], k=1, mode="bm25", snapshot=before)[0]
+    copy = base.sized(50)
+    copy.add([docs], labels=["staff", "board"], settings=Settings(chunk_tokens=50))
+    staff = frozenset({"staff"})
+    assert copy.search(["green tea steeped"], k=1, mode="bm25", seen=staff)[0]
     base.add([docs / "sub" / "tea.txt"], labels=["board"])
+    assert copy.search(["green tea steeped"], k=1, mode="bm25", seen=staff) == [[]]
     for earlier in (before, base.snapshot):
         seen = {"k": 9, "mode": "bm25", "seen": frozenset({"staff"}), "snapshot": earlier}
         try:

@@ -19,6 +19,7 @@ from assay.project.init import Choices, block, flow
 from assay.project.workspace import open_to_serve
 
 ODD = ["1e5", "1E5", "1e-5", "0x1F", "0o17", "0b1", "12e03", "1_0", "007", "2024-01-02", "no", "~"]
+ODD += ["2024-13-45", "2024-02-30", "0000-00-00", "0x_", "0b_", "0o_", "0b", "_", "1_"]
 
 
 @given(st.text(st.characters(exclude_categories=("Cs",)), max_size=12))

@@ -47,7 +47,14 @@ def state(tmp_path: Path) -> Store:
     (version / "adapter_model.safetensors").write_bytes(bytes(range(256)) * 1000)
     (store.folder / "split").mkdir()
     (store.folder / "split" / "train.jsonl").write_text("{}\n")
-    for passing in ("work/step-1", "cache/vectors", "blobs/.x.part", "runs/a/.lock"):
+    for passing in (
+        "work/step-1",
+        "cache/vectors",
+        "blobs/.x.part",
+        "runs/a/.lock",
+        "split.lock",
+        "versions/lock",
+    ):
         path = store.folder / passing
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("passing")

@@ -138,11 +138,15 @@ def test_what_was_being_replaced_is_never_lost(
         patch.setattr(
             os, "replace", lambda a, b: os._exit(9) if b == target else real(a, b)
         )  # as `kill -9` would, between the two renames
-        replace()
+        try:
+            replace()
+        finally:
+            os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert not target.exists()
     recover_folder(target)
     assert [p.name for p in target.iterdir()] == ["one"]
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
     recover_folder(target)  # nothing is left to be done
     assert [p.name for p in target.iterdir()] == ["one"]
 

@@ -235,7 +235,7 @@ def test_of_two_trainings_with_one_folder_the_second_waits_and_finds_what_is_mad
     def begin(done: float) -> None:
         if done == 2:
             thread.start()
-            end = time.monotonic() + 30
+            end = time.monotonic() + 120
             while not second.lines and time.monotonic() < end:
                 time.sleep(0.01)
 

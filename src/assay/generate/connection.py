@@ -140,7 +140,9 @@ class Connection:
 
     def hang_up(self) -> None:
         with suppress(OSError):
-            self._raw.shutdown(socket.SHUT_RDWR)  # wakes a thread that reads
+            # Wakes a thread that reads. Not the socket's own: TLS forgets its state by that, and
+            # what another thread is about to send would go out unencrypted.
+            socket.socket.shutdown(self._raw, socket.SHUT_RDWR)
         with suppress(OSError):
             self._raw.close()
 

@@ -105,7 +105,8 @@ class Grammars:
             if error := compiled.get_error():
                 raise ConfigError(f"constrained decoding cannot follow this: {error}.")
             while len(self._compiled) >= MOST_KEPT:  # clients choose them, and each takes memory
-                self._compiled.pop(next(iter(self._compiled)), None)
+                oldest, *_ = self._compiled
+                self._compiled.pop(oldest, None)
             self._compiled[grammar] = compiled
         return Constraint(compiled.deep_copy())
 

@@ -99,7 +99,7 @@ class Outbound:
         headers: Mapping[str, str],
         *,
         within_s: float,
-        on_line: Callable[[Connection], None] = lambda line: None,
+        on_line: Callable[[Connection | None], None] = lambda line: None,
     ) -> Reply:
         """Send a request (POST with a body, else GET) and wait for the head of its reply.
 
@@ -107,7 +107,8 @@ class Outbound:
             path: below the provider's base_url.
             within_s: for all of the reply, unless `Reply.stall_after` is called.
             on_line: told of the connection before anything is sent, so that another thread can hang
-                up while the head is waited for; it may raise a `WireError`.
+                up while the head is waited for (it may raise a `WireError`), and None when it is
+                there: from then on the connection may become another request's.
 
         Raises:
             ConfigError: the address is not allowed, or a certificate cannot be read.
@@ -141,6 +142,7 @@ class Outbound:
                 if fresh or (sent is not None and time.monotonic() - sent > _CLOSED_S):
                     raise WireError("the answer was cut") from None
                 again = True
+                on_line(None)
                 continue
             except TimeoutError:
                 line.hang_up()
@@ -148,6 +150,7 @@ class Outbound:
             except (http.client.HTTPException, OSError, ValueError):
                 line.hang_up()
                 raise WireError("the answer was cut or is no HTTP") from None
+            on_line(None)
             free = line.hang_up if response.will_close else partial(self._put_back, line)
             return Reply(response, line, free)
 

@@ -113,7 +113,7 @@ class Remote:
         key: str | None,
         *,
         stream: bool,
-        on_line: Callable[[Connection], None] = lambda line: None,
+        on_line: Callable[[Connection | None], None] = lambda line: None,
     ) -> Reply:
         """One reply of status 200; parameters refused by name are left out from then on, or of
         this request alone where it is their value that is refused.

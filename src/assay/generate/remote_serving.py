@@ -85,7 +85,8 @@ class RemoteServing:
 
 
 class _Stream(Iterator[Piece | End]):
-    """One answer as it comes. Closing it hangs up at once, from whichever thread."""
+    """One answer as it comes. Closing it hangs up at once, from whichever thread, unless the
+    connection is only being made."""
 
     def __init__(self, remote: Remote, ask: Ask, retries: int) -> None:
         self._remote, self._ask, self._retries = remote, ask, retries
@@ -131,7 +132,7 @@ class _Stream(Iterator[Piece | End]):
             try:
                 reply = self._remote.send(self._ask, self._key, stream=True, on_line=self._take)
                 with self._lock:
-                    self._line, self._reply = None, reply
+                    self._reply = reply
                 if self._stop.is_set():
                     self._hang_up()
                     raise StopIteration
@@ -154,9 +155,9 @@ class _Stream(Iterator[Piece | End]):
                 if self._stop.wait(pause):
                     raise StopIteration from None
 
-    def _take(self, line: Connection) -> None:
+    def _take(self, line: Connection | None) -> None:
         with self._lock:
-            if self._stop.is_set():
+            if line is not None and self._stop.is_set():
                 raise WireError("nobody waits for it any more", reached=False)
             self._line = line
 

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -175,16 +176,19 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         for thread in self._threads:
-            thread.join()
+            thread.join(STOP_SECONDS + 10.0)  # who tidies may wait for a lock of another process
 
     def _tidy(self) -> None:
         while True:
-            try:
-                uploads.sweep(self._store)
-                stored_files.sweep(self._store, self._forget)
-                traces.prune(self._store)
-            except Exception as error:  # a database that is away for a moment
-                log.warning("what has expired is not removed: %s", error)
+            for sweep in (
+                uploads.sweep,
+                traces.prune,
+                partial(stored_files.sweep, forget=self._forget),  # last: it may have to wait
+            ):
+                try:
+                    sweep(self._store)
+                except Exception as error:  # a database that is away for a moment
+                    log.warning("what has expired is not removed: %s", error)
             if self._over.wait(TIDY_SECONDS):
                 return
 

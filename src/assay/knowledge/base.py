@@ -120,6 +120,9 @@ class KnowledgeBase:
                     for path, d in before.items()
                     if set(d.labels) - set((after.get(path) or placed.get(d.location) or d).labels)
                 ]
+                for copy in self._copies() if narrowed else ():  # their makers add them again
+                    there = {d.path for d in copy.documents()}
+                    copy.remove([d.path for d in narrowed if d.path in there], progress)
                 made = builder.build(
                     after.values(), settings, self._embedders, progress, without=narrowed
                 )

@@ -26,7 +26,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from assay.data.encoding import decode
-from assay.errors import AssayError
+from assay.errors import AssayError, ModelError
 from assay.knowledge.chunk import Page
 from assay.models.pull import cache_folder
 
@@ -162,7 +162,7 @@ class Parser:
         fresh = self._worker is None
         try:
             if self._worker is None:
-                self._worker = _Worker(self.limits)
+                self._worker = self._started()
             return self._worker.ask(kind, data)
         except _DiedError as error:
             self._end()
@@ -175,6 +175,15 @@ class Parser:
         except BaseException:
             self._end()  # Ctrl-C: an answer that nobody waits for must not meet the next question
             raise
+
+    def _started(self) -> _Worker:
+        try:
+            return _Worker(self.limits)
+        except (_DiedError, TimeoutError):
+            raise ModelError(
+                "the process that reads documents does not start.",
+                fix="Free some memory, or lift the limits of the shell (ulimit), and try again.",
+            ) from None
 
     def _end(self) -> None:
         if self._worker is not None:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -310,9 +311,9 @@ def _column_lines(columns: Columns | None) -> list[str]:
 def flow(value: Any) -> str:
     """A value on one line; JSON is YAML, save for bare words, which read better."""
     if isinstance(value, str) and _WORD.fullmatch(value) and value.lower() not in _YAML_WORDS:
-        read = YAML(typ="safe", pure=True).load(value)  # 1e5, 0x1F and 1_0 are numbers
-        if read == value:
-            return value
+        with suppress(YAMLError, ValueError):  # 2024-13-45 looks like a date and is none
+            if YAML(typ="safe", pure=True).load(value) == value:  # 1e5, 0x1F and 1_0 are numbers
+                return value
     text = json.dumps(value, ensure_ascii=False)
     return _UNPRINTABLE.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
 

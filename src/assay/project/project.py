@@ -11,8 +11,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from assay.agent.versions import find_version
 from assay.candidates import ways
 from assay.candidates.building import Context
@@ -44,6 +42,7 @@ from assay.project.questions import check_measurable
 from assay.project.sizes import sizes_of, token_lengths
 from assay.project.versions import removed_rows, trained_on
 from assay.store.files import recover_folder
+from assay.store.locks import one_at_a_time
 from assay.store.owner import owner_of
 from assay.store.store import Store
 from assay.train.trials import TRIALS
@@ -140,7 +139,7 @@ class Project:
         def remember() -> None:
             before.extend(load_train(self.split_folder) + load_validation(self.split_folder))
 
-        with self._dividing():
+        with self._dividing(progress):
             manifest = prepare(
                 self.config,
                 self.root,
@@ -158,9 +157,10 @@ class Project:
         return manifest
 
     @contextmanager
-    def _dividing(self) -> Iterator[None]:
+    def _dividing(self, progress: Progress) -> Iterator[None]:
         """One at a time, of all threads and processes; what one that died has left is mended."""
-        with _DIVIDING, FileLock(self.store.folder / "split.lock"):
+        said = "Another process divides the examples; waiting for it to end."
+        with one_at_a_time(self.store.folder / "split.lock", lambda: progress.say(said)), _DIVIDING:
             recover_folder(self.split_folder)
             yield
 
@@ -191,7 +191,7 @@ class Project:
     def renew_holdout(self, file: Path, progress: Progress = SILENT) -> SplitManifest:
         """Lock a new holdout of new examples; the old one may be trained on from now on."""
         template, context = self.template
-        with self._dividing():
+        with self._dividing(progress):
             return renew(
                 self.config,
                 self.root,

@@ -183,7 +183,7 @@ def _check_pair(cert: Path, key: Path | None) -> None:
     except (OSError, ValueError) as error:
         raise UsageError(
             f"this is no certificate with its key ({error}).",
-            where=f"{cert}, {key}",
+            where=f"{cert}, {key}" if key else str(cert),
             fix="Give PEM files that belong together, the key without a passphrase.",
         ) from None
 

@@ -22,7 +22,7 @@ def record(
     """Add one entry to the transaction that makes the change: both are there, or neither.
 
     Args:
-        who: the id of an API key, `user:NAME` or `cli:USER`.
+        who: the id of an API key, `user:NAME`, `cli:USER`, or `expired`.
         action: a verb with its object, such as `key.create` or `file.delete`.
         what: the id or name of the thing that was changed.
         details: what else is worth knowing; never a secret.

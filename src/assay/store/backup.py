@@ -196,7 +196,8 @@ def _copy_database(store: Store, to: Path) -> None:
 def _files(state: Path) -> Iterator[Path]:
     """What belongs into a backup beside the database: no caches, no drafts, no locks, no links."""
     for path in sorted(state.iterdir()):
-        if path.name in LEFT_OUT or path.name.startswith((DATABASE, ".")) or path.is_symlink():
+        left_out = path.name in LEFT_OUT or path.name.startswith(DATABASE) or _passing(path.name)
+        if left_out or path.is_symlink():
             continue
         if path.is_file():
             yield path
@@ -209,9 +210,12 @@ def _below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(root) / name
-            passing = name.startswith(".") or name.endswith((".lock", ".part"))
-            if not passing and path.is_file() and not path.is_symlink():
+            if not _passing(name) and path.is_file() and not path.is_symlink():
                 yield path
+
+
+def _passing(name: str) -> bool:
+    return name == "lock" or name.startswith(".") or name.endswith((".lock", ".part"))
 
 
 def _add(

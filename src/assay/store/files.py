@@ -114,12 +114,17 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def recover_folder(path: Path) -> None:
-    """Put back the folder that a process was replacing when it died. Nobody may replace it now."""
+    """Put back the folder that a process was replacing when it died, and remove what else it left.
+
+    Nobody may replace it meanwhile.
+    """
     left = sorted(
         path.parent.glob(f".{glob.escape(path.name)}.*.old"), key=lambda old: old.stat().st_mtime
     )
     if left and not path.exists():
-        os.replace(left[-1], path)
+        os.replace(left.pop(), path)
+    for outdated in (*left, *path.parent.glob(f".{glob.escape(path.name)}.*.part")):
+        shutil.rmtree(outdated, ignore_errors=True)
 
 
 @contextmanager

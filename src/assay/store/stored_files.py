@@ -9,6 +9,7 @@ kill has left between the two.
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -22,6 +23,8 @@ from assay.errors import NotFoundError, UsageError
 from assay.store.files import replacing
 from assay.store.store import Store
 from assay.store.tables import FileRow, now
+
+log = logging.getLogger("assay.store")
 
 FILE_BYTES = 512 * 2**20
 """The largest file that comes in one request."""
@@ -205,9 +208,14 @@ def sweep(store: Store, forget: Callable[[str, str], None]) -> None:
     with store.session() as session:
         expired = session.execute(select(FileRow.project, FileRow.id).where(late)).all()
     for project, id in expired:
-        forget(project, id)
+        try:
+            forget(project, id)
+        except Exception as error:  # of this one file; the others go, and it is tried again
+            log.warning("%s has expired and is not removed: %s", id, error)
+            continue
+        with store.session() as session:
+            session.execute(delete(FileRow).where(FileRow.id == id))
     with store.session() as session:
-        session.execute(delete(FileRow).where(FileRow.id.in_([id for _, id in expired])))
         known = set(session.scalars(select(FileRow.id)))
     folder = store.folder / "files"
     for path in folder.iterdir() if folder.exists() else ():
