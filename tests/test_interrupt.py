@@ -12,6 +12,8 @@ import gc, os, signal, sys, time, weakref
 from assay.interrupt import heard
 {handler}
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background
+
 def now(*_):
     {times}
     time.sleep(0.01)  # the handler runs here

@@ -89,6 +89,7 @@ def test_the_account_of_a_training(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "adapter",
         "choices.json",
+        "lock",
         "training.json",
     ]
 
@@ -555,5 +556,6 @@ def test_half_written_folders_are_swept(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "adapter",
         "choices.json",
+        "lock",
         "training.json",
     ]
