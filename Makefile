@@ -18,7 +18,7 @@ test-fast: $(STAMP)  ## the loop: nothing that loads a model
 	$(PYTEST) -m "not soak and not slow" -q -x
 
 soak: $(STAMP)  ## the long counts; writes its figures to docs/
-	$(PYTEST) -m soak --timeout 7200
+	HYPOTHESIS_PROFILE=random $(PYTEST) -m soak --timeout 7200
 
 check: $(STAMP)  ## style, types, floors and walls
 	$(BIN)/ruff format --check src tests bench
