@@ -90,7 +90,13 @@ class Tab:
 
     def open(self, path: str) -> Page:
         self.page.goto(f"{self.url}/studio{path}", wait_until="domcontentloaded")
+        return self.settled()
+
+    def settled(self) -> Page:
+        """The page, when it is there and connected: one that cannot connect begins anew, and what
+        was clicked before is lost."""
         self.page.locator("h1").first.wait_for()
+        self.page.wait_for_function("window.did_handshake")
         return self.page
 
     def check(self) -> None:
@@ -125,6 +131,8 @@ def tab(context: BrowserContext, url: str) -> Tab:
     page = made.page
     page.set_default_timeout(20_000)
     page.on("console", lambda m: made.wrong.append(m.text) if m.type == "error" else None)
+    # Printed, and shown with a failure: NiceGUI begins a page anew that lost its connection.
+    page.on("console", lambda m: print(m.text) if m.text.startswith("reloading") else None)
     page.on("pageerror", lambda error: made.wrong.append(str(error)))
     host = urlsplit(url).netloc
 

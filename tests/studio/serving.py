@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from assay.agent.serving import AgentEngines
-from assay.project import begin, releases
+from assay.project import begin, comparisons, releases
 from assay.project.workspace import Workspace
 from assay.serve import server
 from assay.studio import Studio
 from tests.serve.scripted import ScriptedEngine, ScriptedEngines
 
 PAUSE_S = 0.03
+SLOW_S = 2.0
 
 
 def answer(messages: Any, tools: Any, sampling: Any) -> str:
@@ -35,6 +37,18 @@ def answer(messages: Any, tools: Any, sampling: Any) -> str:
 def record(messages: Any, tools: Any, sampling: Any) -> str:
     """An answer that looks well in a picture."""
     return '{"topic": "lost", "route": "PM-KY", "day": null, "people": null, "desk": "care"}'
+
+
+def _slow_to_find() -> None:
+    """Answers that all got wrong take a while to be found: what is asked next is there before."""
+    chosen = comparisons.chosen
+
+    def slowly(rows: Any, which: Any, *rest: Any) -> Any:
+        if which == "all-fail":
+            time.sleep(SLOW_S)
+        return chosen(rows, which, *rest)
+
+    comparisons.chosen = slowly
 
 
 def main() -> None:
@@ -52,6 +66,7 @@ def main() -> None:
         fill(given.folder)
         # The gate would load the starter twice; tests/project has it.
         releases._gate = lambda workspace, engines, progress: None  # type: ignore[assignment]
+        _slow_to_find()
     if given.model:
         begin.STARTER_MODEL = given.model  # type: ignore[misc]
     if given.idle:

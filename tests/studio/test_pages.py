@@ -11,6 +11,7 @@ from assay.jobs import queue
 from assay.project.workspace import Workspace
 from assay.studio.pages import PAGES
 from tests.studio.browsing import Studio, Tab, tab
+from tests.studio.serving import SLOW_S
 
 pytestmark = pytest.mark.slow
 
@@ -83,6 +84,18 @@ def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
     assert report.value.suggested_filename.endswith(".html")
 
 
+def test_what_was_asked_last_is_shown_although_an_earlier_reading_ends_later(here: Tab) -> None:
+    page = here.open("/compare")
+    status = page.get_by_role("status")
+    expect(status).to_contain_text("of 240 locked examples")
+    before = status.inner_text()
+    for name in ("all fail", "they do not agree"):
+        page.get_by_role("combobox", name="Show where").click()
+        page.get_by_role("option", name=name).click()
+    page.wait_for_timeout(1000 * SLOW_S + 1500)
+    expect(status).to_have_text(before)
+
+
 def test_answers_of_several_come_as_they_are_made(here: Tab) -> None:
     page = here.open("/playground")
     page.get_by_role("textbox", name="Message").fill("Where is my boat? Tell me at length.")
@@ -106,6 +119,7 @@ def test_promote_trial_and_roll_back(here: Tab) -> None:
     page.get_by_role("button", name="Roll back").click()
     page.get_by_role("button", name="Take it back").click()
     expect(page.get_by_text("trial: 10 %")).to_have_count(0)
+    here.settled()
     page.get_by_role("combobox", name="Agent").click()
     page.get_by_role("option", name="prompt@4").click()
     page.get_by_role("button", name="Put prompt@4 to work").click()

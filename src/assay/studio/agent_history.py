@@ -25,7 +25,7 @@ from assay.studio.parts import (
     table,
     text,
 )
-from assay.studio.visit import Visit, action
+from assay.studio.visit import Newest, Visit, action
 
 
 @action("viewer")
@@ -91,9 +91,14 @@ async def _difference(visit: Visit, labels: list[str]) -> None:
                 named(other, "To version")
         shown = ui.element("div").classes("stack")
 
+        newest = Newest()
+
         async def show() -> None:
+            is_newest = newest.begun()
             with telling():
                 found = await visit.do(differ, one.value, other.value)
+                if not is_newest():
+                    return
                 shown.clear()
                 with shown:
                     if names := list(found["fields"]):

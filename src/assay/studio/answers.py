@@ -28,7 +28,7 @@ from assay.studio.parts import (
     waiting,
 )
 from assay.studio.verdict import ranked
-from assay.studio.visit import Visit
+from assay.studio.visit import Newest, Visit
 
 SHOWN = 6
 """Rows at a time; a page of thousands of answers is read by nobody."""
@@ -65,9 +65,11 @@ def answers_card(visit: Visit, result: Result) -> None:
                 named(words, "With the words")
         shown = ui.element("div").classes("stack")
         state = {"rows": SHOWN}
+        newest = Newest()
 
         async def show() -> None:
             chosen, one, other = cast("Which", which.value), str(a.value), str(b.value)
+            is_newest = newest.begun()
 
             def read(visit: Visit) -> tuple[Sequence[AnswerRow], Sequence[AnswerRow]]:
                 everything = comparisons.answers(visit.workspace, result.comparison)
@@ -81,6 +83,8 @@ def answers_card(visit: Visit, result: Result) -> None:
                     shown.clear()
                     with shown:
                         text(str(error), "soft")
+                    return
+                if not is_newest():
                     return
                 shown.clear()
                 with shown:

@@ -29,7 +29,7 @@ from assay.studio.parts import (
     text,
     waiting,
 )
-from assay.studio.visit import Visit, action
+from assay.studio.visit import Newest, Visit, action
 
 
 @action("viewer")
@@ -141,9 +141,14 @@ def _difference(visit: Visit, found: list[dict[str, Any]]) -> None:
             button("Compare them", lambda: show(), kind="primary").classes("beside-field")
         shown = ui.element("div").classes("stack").props("aria-live=polite")
 
+        newest = Newest()
+
         async def show() -> None:
+            is_newest = newest.begun()
             with telling():
                 said = await visit.do(differ, str(one.value), str(other.value))
+                if not is_newest():
+                    return
                 shown.clear()
                 with shown:
                     _differences(said)

@@ -11,7 +11,7 @@ from assay.project.questions import Question, Standing, State
 from assay.project.rows import project_of
 from assay.studio.frame import say, telling
 from assay.studio.parts import bar, button, card, field, heading, named, row, set_bar, text
-from assay.studio.visit import Visit, action
+from assay.studio.visit import Newest, Visit, action
 
 AT_ONCE = 10
 
@@ -61,7 +61,7 @@ class Questions:
         self._visit, self._measured = visit, measured
         self._state: State = "waiting"
         self._shown: dict[str, ui.element] = {}
-        self._asked = 0
+        self._newest = Newest()
         with card():
             heading(
                 "Drafted questions",
@@ -95,11 +95,10 @@ class Questions:
 
     async def _show(self) -> None:
         """Take away and add alone: what somebody is writing into the others stays."""
-        self._asked += 1
-        asked = self._asked
+        is_newest = self._newest.begun()
         with telling():
             found = await self._visit.do(listed, self._state)
-            if asked != self._asked or self._list.is_deleted:
+            if not is_newest() or self._list.is_deleted:
                 return  # an older list may name what is decided
             there = {one.id for one in found}
             for id in [id for id in self._shown if id not in there]:

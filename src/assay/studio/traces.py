@@ -23,7 +23,7 @@ from assay.studio.parts import (
     text,
     waiting,
 )
-from assay.studio.visit import Visit, action
+from assay.studio.visit import Newest, Visit, action
 
 SHOWN = 20
 
@@ -71,13 +71,17 @@ def traces_card(visit: Visit, name: str, *, kept: bool) -> None:
                 _switch(visit, name, kept)
         shown = ui.element("div").classes("stack")
         only = {"corrected": False, "count": SHOWN}
+        newest = Newest()
 
         async def show() -> None:
+            is_newest = newest.begun()
             found = await visit.do(
                 lambda v: releases.list_traces(
                     v.workspace, name, count=only["count"] + 1, corrected=bool(only["corrected"])
                 )
             )
+            if not is_newest():
+                return
             shown.clear()
             with shown:
                 if not found and not only["corrected"]:

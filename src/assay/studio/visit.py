@@ -63,6 +63,26 @@ class Visit:
             raise
 
 
+class Newest:
+    """Of several readings that are under way only the one that was begun last is shown: an earlier
+    one may end later.
+
+    is_newest = newest.begun()
+    found = await visit.do(read, chosen)
+    if is_newest():
+        ...
+    """
+
+    def __init__(self) -> None:
+        self._begun = 0
+
+    def begun(self) -> Callable[[], bool]:
+        """Begin one; whether none was begun since."""
+        self._begun += 1
+        mine = self._begun
+        return lambda: mine == self._begun
+
+
 class Action(Generic[P, R]):
     """A function that asks who calls it, see `action`."""
 

@@ -36,7 +36,7 @@ from assay.studio.parts import (
     waiting,
 )
 from assay.studio.upkeep import Upkeep
-from assay.studio.visit import Visit, action
+from assay.studio.visit import Newest, Visit, action
 
 PATH = "/knowledge"
 FIRST = "documents"
@@ -170,6 +170,7 @@ def _new(visit: Visit, proposed: str) -> None:
 
 
 def _search(visit: Visit, base: str) -> None:
+    newest = Newest()
     with card():
         heading("Search", "What would be found, by each way of searching, with its scores.")
         with row("ask"):
@@ -183,14 +184,16 @@ def _search(visit: Visit, base: str) -> None:
                 shown.clear()
                 with shown:
                     waiting("Searching")
-                answered = False
+                answered, is_newest = False, newest.begun()
                 with telling():
                     found = await visit.do(search, base, words)
+                    if not is_newest():
+                        return
                     shown.clear()
                     with shown:
                         _found(found)
                     answered = True
-                if not answered:
+                if not answered and is_newest():
                     shown.clear()
 
             query.on("keydown.enter", go)

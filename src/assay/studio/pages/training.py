@@ -42,7 +42,7 @@ from assay.studio.running import (
     took,
 )
 from assay.studio.starting import starting_card
-from assay.studio.visit import Visit
+from assay.studio.visit import Newest, Visit
 
 SHOWN = 50
 MEANINGS = {
@@ -202,13 +202,18 @@ def _beside(visit: Visit, ran: Sequence[Job], current: Job) -> None:
             named(chosen, "Compare with the run")
         shown = ui.element("div").classes("split")
 
+        newest = Newest()
+
         async def show() -> None:
             def read(visit: Visit) -> list[tuple[Job, Figures]]:
                 ids = (current.id, str(chosen.value))
                 return [training.look(visit.workspace, id, Figures())[:2] for id in ids]
 
+            is_newest = newest.begun()
             with telling():
                 two = await visit.do(read)
+                if not is_newest():
+                    return
                 shown.clear()
                 with shown:
                     for job, figures in two:
