@@ -148,18 +148,24 @@ def test_after_the_first_token_nothing_is_begun_again(rest: tuple[Any, ...]) -> 
     assert len(served.asked) == 1
 
 
+def read_elsewhere(stream: Iterator[Piece | End]) -> threading.Event:
+    """Another thread reads it to its end; set when that has come."""
+    ended = threading.Event()
+
+    def read() -> None:
+        with suppress(ModelError):
+            list(stream)
+        ended.set()
+
+    threading.Thread(target=read, daemon=True).start()
+    return ended
+
+
 def test_a_closed_stream_hangs_up_at_once_even_while_it_waits() -> None:
     with serving(lambda *_: streamed(delta("a"), 20.0, b"x" * 2**20, b"x" * 2**20)) as served:
         stream = engine(served).chat(ASKED, (), Sampling())
         next(stream)
-        ended = threading.Event()
-
-        def read() -> None:
-            with suppress(ModelError):
-                list(stream)
-            ended.set()
-
-        threading.Thread(target=read, daemon=True).start()
+        ended = read_elsewhere(stream)
         time.sleep(0.1)
         stream.close()  # type: ignore[attr-defined]
         assert ended.wait(2)
@@ -174,14 +180,7 @@ def test_a_stream_that_is_closed_before_its_head_comes_hangs_up_at_once() -> Non
 
     with serving(answers) as served:
         stream = engine(served, timeout_s=60.0).chat(ASKED, (), Sampling())
-        ended = threading.Event()
-
-        def read() -> None:
-            with suppress(ModelError):
-                list(stream)
-            ended.set()
-
-        threading.Thread(target=read, daemon=True).start()
+        ended = read_elsewhere(stream)
         deadline = time.monotonic() + 20
         while not served.asked and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from assay.config.examples import Data, GraderSpec, TaskKind
 from assay.config.providers import REMOTE, Provider, RemoteModel, Vllm
@@ -16,7 +15,7 @@ from assay.config.routes import ROUTED, RouteSection
 from assay.config.strict import Strict
 from assay.config.training import FineTuneSection
 from assay.config.ways import FewShot, Generate, KnowledgeSection, PromptSearch
-from assay.config.yaml_text import Problem, located, sentence
+from assay.config.yaml_text import UNREADABLE, Problem, located, sentence, unreadable
 from assay.errors import ConfigError
 
 CONFIG_FILE = "assay.yaml"
@@ -190,15 +189,8 @@ def parsed_config(text: str) -> tuple[Config | None, list[Problem]]:
     """What a text of assay.yaml says; None, with every problem and its place, where it is none."""
     try:
         tree = YAML().load(text)
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        return None, [Problem(f"this is not YAML: {what}.", None, line, column)]
-    except RecursionError:
-        return None, [Problem("values lie too deep within each other.")]
-    except ValueError as error:  # 2024-13-45 looks like a date and is none
-        return None, [Problem(f"this is not YAML: {error}.")]
+    except UNREADABLE as error:
+        return None, [unreadable(error)]
     if not isinstance(tree, dict):
         return None, [Problem("this is not a configuration (no `key: value` lines).")]
     try:

@@ -27,6 +27,8 @@ LONGEST = 1_000_000
 WIDTH = 1 << 20
 """Lines are never wrapped."""
 
+UNREADABLE = (YAMLError, RecursionError, ValueError)
+"""What reading a text raises: 2024-13-45 looks like a date and is none, a ValueError."""
 _LITERAL = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]*")
 
 
@@ -105,18 +107,21 @@ def tree_of(text: str, no: str | None) -> tuple[Any, list[Problem]]:
                 message = "write the value out; references (*) are not followed."
                 return None, [Problem(message, None, at.line + 1, at.column + 1)]
         tree = _yaml().load(text)
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        return None, [Problem(f"this is not YAML: {what}.", None, line, column)]
-    except RecursionError:
-        return None, [Problem("values lie too deep within each other.")]
-    except ValueError as error:  # 2024-13-45 looks like a date and is none
-        return None, [Problem(f"this is not YAML: {error}.")]
+    except UNREADABLE as error:
+        return None, [unreadable(error)]
     if no is not None and not isinstance(tree, dict):
         return None, [Problem(f"this is {no} (no `key: value` lines).", None, 1, 1)]
     return tree, []
+
+
+def unreadable(error: Exception) -> Problem:
+    """What one of `UNREADABLE` says, and where."""
+    if isinstance(error, RecursionError):
+        return Problem("values lie too deep within each other.")
+    mark = getattr(error, "problem_mark", None)
+    line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
+    what = getattr(error, "problem", None) or str(error).partition("\n")[0]
+    return Problem(f"this is not YAML: {what}.", None, line, column)
 
 
 def _yaml() -> YAML:

@@ -17,8 +17,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from assay.models.show import describe
 from assay.models.versions import VersionRecord, save_version, versions_folder
 from assay.store import stored_files
 from assay.store.files import replacing
+from assay.store.locks import one_at_a_time
 from assay.store.store import Store
 from assay.store.tables import (
     AgentRow,
@@ -119,7 +119,9 @@ def train(work: Work) -> Finished:
     folder = work_folder(store, tuning.id)
     assert tuning.chosen is not None
     settings = FineTune.model_validate(tuning.chosen["settings"])
-    with _alone(folder):
+    # A process that was given up too early may still be at it.
+    waiting = partial(work.say, "Another process is on this job; waiting for it to end")
+    with one_at_a_time(folder / ".lock", waiting):
         _take(work, _files(tuning))  # again, where its folder is gone: a backup leaves it out
         work.say("Fine-tuning job started")
         loaded = load(tuning.request.model, dtype="float32", progress=work)
@@ -260,16 +262,6 @@ def _tuning(work: Work) -> FineTuning:
 
 def _event(work: Work, message: str, kind: str = "message") -> JobEventRow:
     return JobEventRow(job=work.job.id, kind=kind, message=message)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """No two processes train in one folder, even if one of them was given up too early."""
-    from filelock import FileLock
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        yield
 
 
 def _files(tuning: FineTuning) -> dict[str, str]:

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind, config_schema
+from assay.config.yaml_text import UNREADABLE
 from assay.data.dataset import LEAST_ROWS
 from assay.data.propose import Proposal, propose
 from assay.data.read import Detected, detect, read
@@ -311,7 +311,7 @@ def _column_lines(columns: Columns | None) -> list[str]:
 def flow(value: Any) -> str:
     """A value on one line; JSON is YAML, save for bare words, which read better."""
     if isinstance(value, str) and _WORD.fullmatch(value) and value.lower() not in _YAML_WORDS:
-        with suppress(YAMLError, ValueError):  # 2024-13-45 looks like a date and is none
+        with suppress(*UNREADABLE):
             if YAML(typ="safe", pure=True).load(value) == value:  # 1e5, 0x1F and 1_0 are numbers
                 return value
     text = json.dumps(value, ensure_ascii=False)
@@ -328,11 +328,9 @@ _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff
 def block(key: str, text: str) -> list[str]:
     """Lines that give a text of many lines, as it is where YAML lets it be."""
     lines = [f"{key}: |-", *(f"  {line}" if line else "" for line in text.split("\n"))]
-    try:
+    with suppress(*UNREADABLE):  # a sign that cannot stand for itself
         if text and YAML(typ="safe", pure=True).load("\n".join(lines)) == {key: text}:
             return lines
-    except YAMLError:  # a sign that cannot stand for itself
-        pass
     return [f"{key}: {flow(text)}" if text else f'{key}: ""']
 
 
