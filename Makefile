@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 DEMO_DIR ?= demo
 PYTEST := $(BIN)/python -m pytest
+FIGURES := $(VENV)/figures.jsonl
 
 .PHONY: demo test test-fast soak check install docs screenshots bench clean
 
@@ -18,7 +19,9 @@ test-fast: $(STAMP)  ## the loop: nothing that loads a model
 	$(PYTEST) -m "not soak and not slow" -q -x
 
 soak: $(STAMP)  ## the long counts; writes its figures to docs/
-	HYPOTHESIS_PROFILE=random $(PYTEST) -m soak --timeout 7200
+	rm -f $(FIGURES)
+	HYPOTHESIS_PROFILE=random ASSAY_FIGURES=$(FIGURES) $(PYTEST) -m soak --timeout 7200; \
+	  passed=$$?; $(BIN)/python -m tests.figures $(FIGURES) && exit $$passed
 
 check: $(STAMP)  ## style, types, floors and walls
 	$(BIN)/ruff format --check src tests bench

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.databases import database, postgres
+from tests.figures import Figure, recorder
 
 __all__ = ["database", "postgres"]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -29,3 +30,9 @@ def data_folder() -> Path:
     if not (folder / "banking77" / "train.jsonl").exists():
         pytest.fail(f"ASSAY_TEST_DATA names {folder}, which holds no data sets")
     return folder
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Figure:
+    """Keeps a figure that the test measured, for the table of docs/security.md (`make soak`)."""
+    return recorder(request.path.relative_to(Path(__file__).parent.parent).as_posix())

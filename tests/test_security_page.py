@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for line in (ROOT / "docs" / "security.md").read_text("utf-8").replace("\\|", "/").splitlines()
-    if line.startswith("|") and not line.startswith(("|---", "| threat"))
+    if line.startswith("|") and not line.startswith(("|---", "| threat", "| figure"))
 ]
 
 

@@ -1,0 +1,56 @@
+"""Figures that tests measure, and the table of docs/security.md that keeps them.
+
+    ASSAY_FIGURES=figures.jsonl python -m pytest -m soak tests/attacks
+    python -m tests.figures figures.jsonl
+
+`make soak` does both. A figure that was not measured again keeps its row.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+PAGE = Path(__file__).parent.parent / "docs" / "security.md"
+HEADING = "## Figures"
+HEAD = "| figure | measured | by |\n|---|---|---|\n"
+ROW = re.compile(r"^\| ([^|]+) \| ([^|]+) \| `(tests/[^`]+)` \|$", re.MULTILINE)
+
+Figure = Callable[[str, object], None]
+
+
+def recorder(test: str) -> Figure:
+    """A function that keeps a named figure of `test`, a file, where ASSAY_FIGURES says to."""
+
+    def record(name: str, value: object) -> None:
+        path = os.environ.get("ASSAY_FIGURES")
+        if not path:
+            return
+        line = json.dumps({"name": name, "value": str(value), "test": test})
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    return record
+
+
+def write_table(figures: Path, page: Path = PAGE) -> int:
+    """Puts the figures of a JSON lines file into the page's table; how many there were."""
+    text = page.read_text("utf-8")
+    before, found, after = text.partition(HEADING)
+    rows = {name: (value, test) for name, value, test in ROW.findall(after if found else "")}
+    lines = figures.read_text("utf-8").splitlines() if figures.exists() else []
+    for line in lines:
+        one = json.loads(line)
+        rows[one["name"]] = (one["value"], one["test"])
+    table = "".join(f"| {name} | {value} | `{test}` |\n" for name, (value, test) in rows.items())
+    intro = ROW.sub("", after).replace(HEAD, "").strip() if found else ""
+    page.write_text(f"{before}{HEADING}\n\n{intro}\n\n{HEAD}{table}", "utf-8")
+    return len(lines)
+
+
+if __name__ == "__main__":
+    print(f"{write_table(Path(sys.argv[1]))} figures written to {PAGE.name}")
