@@ -21,19 +21,21 @@ import os
 import re
 import secrets
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from platformdirs import user_config_path
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, false, select, text, update
 from sqlalchemy.orm import Session
 
 from assay.errors import AssayError
 from assay.store.audit import record
 from assay.store.files import write_atomic
+from assay.store.locks import one_at_a_time
 from assay.store.store import Store
 from assay.store.tables import SecretRow
 
@@ -80,6 +82,11 @@ def keep(session: Session, project: str, provider: str, origin: str, key: str) -
     if not masters or used - {master.id for master in masters}:
         raise _wrong_master()
     session.merge(_sealed(masters[0], project, provider, origin, key))
+    session.flush()
+    # From here on a rotation that drops the old ones waits for this transaction; before, it may
+    # have dropped this one.
+    if masters[0].id not in {master.id for master in read_masters()}:
+        raise SecretError("the master key was changed at the same moment.", fix="Do it again.")
 
 
 def read(store: Store, project: str, provider: str, origin: str) -> str | None:
@@ -132,6 +139,13 @@ def rotate_master(store: Store, who: str, *, drop_old: bool = False) -> int:
     Raises:
         SecretError: a key cannot be decrypted; then nothing has changed.
     """
+    if _in_variable():
+        return _rotate(store, who, drop_old=False)
+    with _one_writer():
+        return _rotate(store, who, drop_old=drop_old)
+
+
+def _rotate(store: Store, who: str, *, drop_old: bool) -> int:
     masters = read_masters()
     known = {master.id: master for master in masters}
     with store.session() as session:
@@ -148,16 +162,17 @@ def rotate_master(store: Store, who: str, *, drop_old: bool = False) -> int:
             _seal_anew(session, row, _sealed(newest, row.project, row.provider, row.origin, key))
         for project, count in Counter(row.project for row in rows).items():
             record(session, project, who, "provider.rotate_master", newest.id, {"keys": count})
-    if drop_old and not _in_variable():
+    if drop_old:
         with store.session() as session:
+            _hold_writers(session)
             others = session.scalar(select(SecretRow.provider).where(SecretRow.master != newest.id))
-        if others is not None:
-            raise SecretError(
-                f"the key of {others} was kept at the same moment, under an old master key, which "
-                "stays.",
-                fix="Rotate again.",
-            )
-        _write([newest])
+            if others is not None:
+                raise SecretError(
+                    f"the key of {others} was kept at the same moment, under an old master key, "
+                    "which stays.",
+                    fix="Rotate again.",
+                )
+            _write([newest])
     return len(rows)
 
 
@@ -250,41 +265,64 @@ def _parsed(text: str, place: str) -> list[Master]:
 def _make() -> Master:
     if _in_variable():
         raise _no_master()
-    made = Master(secrets.token_bytes(_BYTES))
-    _write([made], first=True)
-    masters = read_masters()  # another process may have made one at the same moment
-    if not masters:
-        raise SecretError(
-            "the master key file is empty.",
-            where=str(master_file()),
-            fix="Remove it, or put a key into it: `openssl rand -base64 32` makes one.",
-        )
+    with _one_writer():
+        masters = read_masters()  # another process may have made one at the same moment
+        if not masters:
+            if not _in_keyring() and master_file().exists():
+                raise SecretError(
+                    "the master key file is empty.",
+                    where=str(master_file()),
+                    fix="Remove it, or put a key into it: `openssl rand -base64 32` makes one.",
+                )
+            masters = [Master(secrets.token_bytes(_BYTES))]
+            _write(masters)
     return masters[0]
 
 
-def _write(masters: list[Master], *, first: bool = False) -> None:
-    text = "".join(base64.b64encode(master.bytes).decode() + "\n" for master in masters)
-    if os.environ.get(VARIABLE, "").strip() == KEYRING:
-        _keyring().set_password("assay", "master-key", text)
+def _write(masters: list[Master]) -> None:
+    lines = "".join(base64.b64encode(master.bytes).decode() + "\n" for master in masters)
+    if _in_keyring():
+        _keyring().set_password("assay", "master-key", lines)
         return
-    path = master_file()
     try:
-        if not first:
-            write_atomic(path, text, private=True)
-            return
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        write_atomic(draft, text, private=True)
-        try:
-            with suppress(FileExistsError):
-                os.link(draft, path)
-        finally:
-            draft.unlink()
+        write_atomic(master_file(), lines, private=True)
     except OSError as error:
-        raise SecretError(
-            f"the master key cannot be written ({error.strerror}).",
-            where=str(path),
-            fix=f"Name another file in {FILE_VARIABLE}, or put a key into {VARIABLE}.",
-        ) from None
+        raise _unwritable(error) from None
+
+
+@contextmanager
+def _one_writer() -> Iterator[None]:
+    """One process at a time reads the master keys and writes them back, of all folders' processes.
+
+    Two rotations at once would each write the list that they had read, without the other's newest.
+    """
+    file = master_file()
+    with ExitStack() as held:
+        try:
+            held.enter_context(one_at_a_time(file.with_name(f"{file.name}.lock"), lambda: None))
+        except OSError as error:
+            raise _unwritable(error) from None
+        yield
+
+
+def _hold_writers(session: Session) -> None:
+    """Whoever has changed a key is waited for; who wants to waits for this transaction's end."""
+    if session.get_bind().dialect.name == "sqlite":
+        session.execute(update(SecretRow).where(false()).values(master=""))
+    else:
+        session.execute(text("LOCK TABLE secrets IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def _unwritable(error: OSError) -> SecretError:
+    return SecretError(
+        f"the master key cannot be written ({error.strerror}).",
+        where=str(master_file()),
+        fix=f"Name another file in {FILE_VARIABLE}, or put a key into {VARIABLE}.",
+    )
+
+
+def _in_keyring() -> bool:
+    return os.environ.get(VARIABLE, "").strip() == KEYRING
 
 
 def _in_variable() -> bool:
