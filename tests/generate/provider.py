@@ -62,8 +62,16 @@ def said(text: str, **more: Any) -> Reply:
     return Reply(json.dumps({"object": "chat.completion", "choices": [choice], **more}).encode())
 
 
-def refused(status: int, message: str, **headers: str) -> Reply:
-    body = json.dumps({"error": {"message": message, "type": "x", "param": None}}).encode()
+def refused(
+    status: int,
+    message: str,
+    *,
+    param: str | None = None,
+    code: str | None = None,
+    **headers: str,
+) -> Reply:
+    error = {"message": message, "type": "x", "param": param, "code": code}
+    body = json.dumps({"error": error}).encode()
     return Reply(body, status, {"Content-Type": "application/json", **headers})
 
 

@@ -194,9 +194,9 @@ def test_a_redirect_is_not_followed() -> None:
 def test_parameters_that_the_endpoint_does_not_know_are_left_out_from_then_on() -> None:
     def rule(body: dict[str, Any], number: int) -> Reply:
         if "logprobs" in body:
-            return refused(400, "Unsupported parameter: 'logprobs'")
+            return refused(400, "no", param="logprobs", code="unsupported_parameter")
         if "max_tokens" in body:
-            return refused(400, "'max_tokens' is not supported; use 'max_completion_tokens'.")
+            return refused(400, "no", param="max_tokens", code="unsupported_parameter")
         return echo(body, number)
 
     with serving(rule) as served:

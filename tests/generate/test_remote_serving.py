@@ -438,7 +438,7 @@ def test_a_secret_in_a_header_is_not_repeated_by_an_error(monkeypatch: pytest.Mo
 def test_a_value_that_is_out_of_range_costs_nobody_else_the_parameter() -> None:
     def rule(body: dict[str, Any], _: int) -> Reply:
         if body.get("temperature", 0) > 1:
-            return refused(400, "Invalid temperature: it must be between 0 and 1.")
+            return refused(400, "no", param="temperature", code="decimal_above_max_value")
         return GOOD
 
     with serving(rule) as served:

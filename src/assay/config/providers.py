@@ -37,6 +37,14 @@ class Provider(Strict):
     key_header: str | None = Field(
         None, description="header for the key alone (Azure: api-key); null: as the protocol has it"
     )
+    limit: Literal["max_tokens", "max_completion_tokens"] | None = Field(
+        None,
+        description="what it calls the most tokens of an answer; null: max_completion_tokens at "
+        "api.openai.com, else max_tokens",
+    )
+    leave_out: list[Literal["stream_options", "logprobs", "seed", "temperature"]] = Field(
+        default_factory=list, description="parameters that it does not take and does not name so"
+    )
     query: dict[str, str] = Field(
         default_factory=dict, description="put behind the address, such as Azure's api-version"
     )
@@ -127,6 +135,12 @@ class Provider(Strict):
         if self.client_key and not self.client_cert:
             raise ValueError("client_key needs client_cert")
         return self
+
+    @property
+    def limit_name(self) -> str:
+        """What it calls the most tokens of an answer, in OpenAI's protocol."""
+        openai = urlsplit(self.base_url).hostname == "api.openai.com"
+        return self.limit or ("max_completion_tokens" if openai else "max_tokens")
 
     @property
     def origin(self) -> str:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from assay.errors import UsageError
 from assay.example import Message, ToolCall
 from assay.generate.serving import End, Piece, Sampling
-from assay.generate.wire import Ask, NoAnswerError, Said, Usage, count, whole_text
+from assay.generate.wire import (
+    Ask,
+    NoAnswerError,
+    RefusedParameter,
+    Said,
+    Usage,
+    count,
+    error_fields,
+    whole_text,
+)
 
 PATH = "/messages"
 VERSION = "2023-06-01"
@@ -56,9 +65,16 @@ def body(ask: Ask, *, stream: bool) -> dict[str, Any]:
     return made
 
 
-def unknown_parameter(said: str, sent: dict[str, Any]) -> str | None:
-    """Newer models take no temperature."""
-    return "temperature" if "temperature" in sent and "temperature" in said else None
+def refused_parameter(raw: bytes, sent: Mapping[str, Any]) -> RefusedParameter | None:
+    """See `Wire`. Newer models take no temperature.
+
+    The protocol has no field that names the parameter. The path in front of the message does, which
+    is good enough to repeat the request that was refused, and for nobody else's.
+    """
+    path = str(error_fields(raw).get("message")).partition(":")[0].strip("`")
+    if path != "temperature" or path not in sent:
+        return None
+    return RefusedParameter(path, lasts=False)
 
 
 def whole(tree: dict[str, Any], sampling: Sampling) -> Said:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import math
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from assay.errors import UsageError
 from assay.example import ToolCall
 from assay.generate.engine import AnswerToken
 from assay.generate.serving import End, Piece, Sampling, TokenLogprob
-from assay.generate.wire import Ask, NoAnswerError, Said, Usage, count, whole_text
+from assay.generate.wire import (
+    Ask,
+    NoAnswerError,
+    RefusedParameter,
+    Said,
+    Usage,
+    count,
+    error_fields,
+    whole_text,
+)
 
 PATH = "/chat/completions"
 MOST_LOGPROBS = 20
 """Most tokens that the protocol tells beside the chosen one."""
 _ROUNDED = 1e-2  # a log-probability above 0 by less is rounding
 _CAN_DO_WITHOUT = ("stream_options", "top_logprobs", "logprobs", "seed", "temperature")
+_UNKNOWN = ("unsupported_parameter", "unknown_parameter", "extra_forbidden")
+"""Codes of errors that refuse a parameter whatever its value."""
 
 
 def key_headers(key: str) -> dict[str, str]:
@@ -35,8 +46,9 @@ def body(ask: Ask, *, stream: bool) -> dict[str, Any]:
         message.pop("weight", None)
     made: dict[str, Any] = {"model": ask.model, "messages": messages}
     if sampling.max_new_tokens is not None:
-        limit = "max_completion_tokens" if "max_tokens" in refused else "max_tokens"
-        made[limit] = sampling.max_new_tokens
+        # A reply renames no limit that a budget rests on: who ignores the other name has none.
+        renamed = "max_tokens" in refused and not sampling.once
+        made["max_completion_tokens" if renamed else ask.limit] = sampling.max_new_tokens
     if "temperature" not in refused:
         made["temperature"] = sampling.temperature
     if sampling.temperature > 0 and sampling.seed is not None and "seed" not in refused:
@@ -68,14 +80,18 @@ def body(ask: Ask, *, stream: bool) -> dict[str, Any]:
     return made
 
 
-def unknown_parameter(said: str, sent: dict[str, Any]) -> str | None:
-    """A parameter that the endpoint has refused and that can be done without."""
-    if "max_tokens" in sent and "max_completion_tokens" in said:
-        return "max_tokens"
-    for name in _CAN_DO_WITHOUT:
-        if name in sent and re.search(rf"\b{name}\b", said):
-            return name
-    return None
+def refused_parameter(raw: bytes, sent: Mapping[str, Any]) -> RefusedParameter | None:
+    """See `Wire`; by `error.param` and `error.code`.
+
+    `max_tokens` is among them where the endpoint wants its other name, see `body`.
+    """
+    fields = error_fields(raw)
+    name, unknown = fields.get("param"), fields.get("code") in _UNKNOWN
+    if name == "max_tokens":
+        return RefusedParameter(name) if unknown and name in sent else None
+    if name not in _CAN_DO_WITHOUT or name not in sent:
+        return None
+    return RefusedParameter(name, None if unknown else json.dumps(sent[name]))
 
 
 def whole(tree: dict[str, Any], sampling: Sampling) -> Said:

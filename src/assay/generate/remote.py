@@ -12,26 +12,28 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from threading import Event, Lock
+from threading import Event
 from typing import Any
 
 from assay.config import REMOTE, Provider
 from assay.data.privacy import mask
 from assay.errors import ConfigError
+from assay.example import Message
 from assay.generate import anthropic_wire, openai_wire
 from assay.generate.connection import Connection, Reply, WireError
 from assay.generate.engine import Answer, AnswerToken, Request
 from assay.generate.outbound import Outbound, read_key
+from assay.generate.refused_parameters import RefusedParameters
 from assay.generate.serving import End, Piece, Sampling, scored
 from assay.generate.wire import (
     Ask,
     NoAnswerError,
+    RefusedParameter,
     Said,
     events,
     of_wire,
@@ -45,7 +47,6 @@ from assay.progress import SILENT, Progress
 LONGEST_PAUSE_S = 60.0
 """A provider that asks to be left alone for longer has no answer for now."""
 _WIRES: dict[str, Any] = {"openai": openai_wire, "anthropic": anthropic_wire}
-_OF_A_VALUE = re.compile(r"\b(between|range|less than|greater than|at most|at least|positive)\b")
 _SHOWN = 200
 _DRAIN_S = 0.05  # what comes after an answer's end is not waited for
 
@@ -94,8 +95,7 @@ class Remote:
         self._key = key or (lambda: read_key(name, provider))
         self._wire = _WIRES[provider.protocol]
         self._outbound = Outbound(name, provider)
-        self._lock = Lock()
-        self._refused: frozenset[str] = frozenset()  # parameters that this endpoint does not know
+        self._refused = RefusedParameters()
         self._not_before = 0.0
 
     @property
@@ -107,6 +107,13 @@ class Remote:
         """Close the connections."""
         self._outbound.close()
 
+    def ask(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
+    ) -> Ask:
+        """What this model is asked."""
+        limit, left_out = self.provider.limit_name, frozenset(self.provider.leave_out)
+        return Ask(self.model, messages, tools, sampling, limit, left_out)
+
     def send(
         self,
         ask: Ask,
@@ -115,8 +122,9 @@ class Remote:
         stream: bool,
         on_line: Callable[[Connection | None], None] = lambda line: None,
     ) -> Reply:
-        """One reply of status 200; parameters refused by name are left out from then on, or of
-        this request alone where it is their value that is refused.
+        """One reply of status 200; a parameter that the endpoint refuses is left out.
+
+        Of later requests, too, for a while, once the request without it was answered.
 
         Args:
             on_line: see `Outbound.send`.
@@ -124,9 +132,12 @@ class Remote:
         Raises:
             NoAnswerError: there is none.
         """
+        left_out: list[RefusedParameter] = []
         while True:
-            ask = replace(ask, refused=ask.refused | self._refused)
             body = self._wire.body(ask, stream=stream)
+            if known := self._refused.among(body) - ask.refused:
+                ask = replace(ask, refused=ask.refused | known)
+                body = self._wire.body(ask, stream=stream)
             try:
                 reply = self._outbound.send(
                     self._wire.PATH,
@@ -136,20 +147,19 @@ class Remote:
                     on_line=on_line,
                 )
                 if reply.status == 200:
+                    self._refused.remember([one for one in left_out if one.lasts])
                     return reply
-                text = said(reply.read())
+                raw = reply.read()
             except WireError as error:
                 raise of_wire(error) from None
-            unknown = None
+            refused: RefusedParameter | None = None
             if reply.status in (400, 422):
-                unknown = self._wire.unknown_parameter(text, body)
-            if unknown is None or unknown in ask.refused:
+                refused = self._wire.refused_parameter(raw, body)
+            if refused is None or refused.name in ask.refused:
                 headers = {"retry-after": reply.header("retry-after")}
-                raise refusal(reply.status, headers, text)
-            ask = replace(ask, refused=ask.refused | {unknown})
-            if not _OF_A_VALUE.search(text):
-                with self._lock:
-                    self._refused |= {unknown}
+                raise refusal(reply.status, headers, said(raw))
+            ask = replace(ask, refused=ask.refused | {refused.name})
+            left_out.append(refused)
 
     def whole(self, ask: Ask, key: str | None) -> Said:
         """One answer; raises NoAnswerError."""
@@ -292,7 +302,7 @@ class RemoteEngine:
 
     def _answer(self, request: Request, call: _Call) -> Answer:
         remote, attempt = self._remote, 0
-        ask = Ask(remote.model, request.messages, request.tools, _sampling(request))
+        ask = remote.ask(request.messages, request.tools, _sampling(request))
         while True:
             if call.hopeless is not None:
                 return _failed(call.hopeless)

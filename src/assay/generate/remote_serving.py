@@ -72,8 +72,7 @@ class RemoteServing:
             raise UsageError("this model's provider tells no logprobs.")
         if sampling.seed is None and sampling.temperature > 0:
             sampling = replace(sampling, seed=secrets.randbits(31))
-        ask = Ask(self._remote.model, messages, tools, sampling)
-        return _Stream(self._remote, ask, self._retries)
+        return _Stream(self._remote, self._remote.ask(messages, tools, sampling), self._retries)
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Refused: providers answer conversations only."""

@@ -59,6 +59,7 @@ class Ask:
     """A conversation to be continued by a provider's model.
 
     Attributes:
+        limit: what the endpoint calls the most tokens of an answer, in OpenAI's protocol.
         refused: names of parameters that this endpoint does not know.
     """
 
@@ -66,7 +67,22 @@ class Ask:
     messages: Sequence[Message]
     tools: Sequence[dict[str, Any]]
     sampling: Sampling
+    limit: str = "max_tokens"
     refused: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedParameter:
+    """A parameter that an endpoint does not take, and that can be done without.
+
+    Attributes:
+        value: the one that it does not take, as JSON; None: it takes none.
+        lasts: whether it may be remembered for other requests.
+    """
+
+    name: str
+    value: str | None = None
+    lasts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +119,13 @@ class Wire(Protocol):
 
         Raises:
             UsageError: the protocol has no word for something that is asked.
+        """
+
+    def refused_parameter(self, raw: bytes, sent: Mapping[str, Any]) -> RefusedParameter | None:
+        """The parameter that an error reply names as refused; None: it names none.
+
+        By fields of the error, never by its words: these repeat what a request has brought, such as
+        the name of a tool.
         """
 
     def whole(self, tree: dict[str, Any], sampling: Sampling) -> Said:
@@ -192,7 +215,7 @@ def read_json(raw: bytes, kind: str) -> dict[str, Any]:
 
 def said(raw: bytes) -> str:
     """What an error reply says, in a protocol's form or as plain text; HTML says nothing."""
-    text = raw[:20_000].decode("utf-8", "replace").strip()
+    text = _read(raw)
     try:
         tree = json.loads(text)
     except (ValueError, RecursionError):
@@ -204,6 +227,27 @@ def said(raw: bytes) -> str:
         parts = [inner.get("message") or inner.get("detail"), inner.get("param")]
         return " ".join(str(part) for part in parts if part)
     return str(inner)
+
+
+def error_fields(raw: bytes) -> dict[str, Any]:
+    """What an error reply says in fields of its own, `param` and `code` among them.
+
+    Endpoints that check requests with pydantic have these in `detail`, as place and type. Empty
+    where there are none.
+    """
+    try:
+        tree = json.loads(_read(raw))
+        if "detail" not in tree:
+            return dict(tree["error"])
+        [problem] = tree["detail"]
+        where, param = problem["loc"]
+        return {"param": param, "code": problem["type"]} if where == "body" else {}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return {}
+
+
+def _read(raw: bytes) -> str:
+    return raw[:20_000].decode("utf-8", "replace").strip()
 
 
 def refusal(status: int, headers: Mapping[str, str], text: str) -> NoAnswerError:
