@@ -66,7 +66,9 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   counts, masked}`.
 - `assay watch --json`: `{release, agent, outcome, score, low, drop, labels, skipped, waiting, mean,
   mean_low, mean_high, needed, sentence}`.
-- `assay backup|restore --json`: `{file, files, bytes, at}`.
+- `assay backup|restore --json`: `{file, files, bytes, at}`; `restore` tells besides `{keys: [{id,
+  project, name, hint, scopes}], people: [{name, role}], providers: [{project, name, origin}],
+  consents: [{project, name, origin}], ended: {sessions, links}}`, all but the last brought back.
 """
 
 

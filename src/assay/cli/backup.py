@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from assay.cli.output import as_json
 from assay.config import STATE_FOLDER
+from assay.errors import UsageError
+from assay.store.restored_access import RestoredAccess
 
 Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
@@ -33,13 +37,46 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(help="an archive of `assay backup`")],
     folder: Folder = Path("."),
+    yes: Annotated[bool, typer.Option("--yes", help="let in whoever could get in then")] = False,
     json: AsJson = False,
 ) -> None:
-    """Put the state of an archive into a folder that has none; all of it is checked first."""
+    """Put the state of an archive into a folder that has none; all of it is checked first.
+
+    Sessions and sign-in links are ended. Keys and people come back as they were when it was made,
+    also those revoked and removed since: they are listed, and asked about.
+    """
     from assay.store.backup import restore as read
 
-    made = read(file, folder / STATE_FOLDER)
+    told: dict[str, Any] = {}
+
+    def agree(access: RestoredAccess) -> None:
+        told.update(asdict(access))
+        if access.anybody:
+            _ask(access, yes)
+
+    made = read(file, folder / STATE_FOLDER, agree)
     if json:
-        as_json({"file": str(file), "files": made.files, "bytes": made.bytes, "at": made.made_at})
+        ended = {name: told.pop(name) for name in ("sessions", "links")}
+        done = {"file": str(file), "files": made.files, "bytes": made.bytes, "at": made.made_at}
+        as_json(done | told | {"ended": ended})
     else:
         print(f"The state of {made.made_at} is in {folder / STATE_FOLDER}: {made.files} files.")
+
+
+def _ask(access: RestoredAccess, yes: bool) -> None:
+    """Say who comes back, and go on only where that is meant."""
+    lines = [f"key {one['id']} {one['name']!r} (project {one['project']!r})" for one in access.keys]
+    lines += [f"{one['role']} {one['name']!r}" for one in access.people]
+    lines += [f"the key of the provider {one['name']!r}" for one in access.providers]
+    lines += [f"consent for the provider {one['name']!r}" for one in access.consents]
+    print("assay: with this state come back, as they were:", file=sys.stderr)
+    for line in lines:
+        print(f"  {line}", file=sys.stderr)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "this brings back keys, people or consents that may have been revoked since.",
+            fix="Where that is meant, say --yes; then revoke and remove what should not be there.",
+        )
+    typer.confirm("Bring them back?", default=False, abort=True, err=True)

@@ -25,7 +25,7 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -33,6 +33,7 @@ from typing import IO, Any
 
 from assay.errors import AssayError, UsageError
 from assay.store.files import new_folder
+from assay.store.restored_access import RestoredAccess, end_sessions
 from assay.store.store import Store
 
 MANIFEST = "manifest.json"
@@ -106,15 +107,23 @@ def backup(store: Store, to: Path) -> Backup:
     )
 
 
-def restore(file: Path, folder: Path) -> Backup:
+def restore(
+    file: Path, folder: Path, agree: Callable[[RestoredAccess], None] = lambda access: None
+) -> Backup:
     """Put the state of an archive where none is; it appears whole or not at all.
+
+    Sessions and sign-in links are ended. Keys and people are as they were when it was made.
+
+    Args:
+        agree: told, before anything appears, what lets somebody in; whatever it raises ends the
+            restore.
 
     Raises:
         UsageError: there is state in `folder`.
         BackupError: the file is no backup, was cut short or changed, or cannot be written there.
     """
     try:
-        return _restored(file, folder)
+        return _restored(file, folder, agree)
     except OSError as error:
         raise BackupError(
             f"nothing was restored: {_reason(error)}.", where=str(error.filename or folder)
@@ -125,7 +134,7 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _restored(file: Path, folder: Path) -> Backup:
+def _restored(file: Path, folder: Path, agree: Callable[[RestoredAccess], None]) -> Backup:
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(
             "there is state here already; a restore replaces nothing.",
@@ -147,6 +156,11 @@ def _restored(file: Path, folder: Path) -> Backup:
         except _BadArchiveError as error:
             raise _no_backup(file, str(error)) from None
         _check_database(draft / DATABASE, file)
+        try:
+            access = end_sessions(draft / DATABASE)
+        except sqlite3.DatabaseError as error:
+            raise _no_backup(file, f"its database is none of Assay's ({error})") from None
+        agree(access)
     return made
 
 
