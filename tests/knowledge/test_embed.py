@@ -44,6 +44,6 @@ def test_vectors_are_made_float32_whatever_the_model_gives() -> None:
             assert settings["normalize_embeddings"] is True
             return np.tile(np.array([0.6, 0.8]), (len(texts), 1))
 
-    vectors = Embedder("double", Double()).encode(["a", "b"])
+    vectors = Embedder("double", Double(), "double").encode(["a", "b"])
     assert vectors.dtype == np.float32
     assert vectors.shape == (2, 2)

@@ -15,10 +15,14 @@ from assay.knowledge.embed import Vectors
 
 
 class Wordy:
-    """Counts words into `dimension` places; `embedded` is every text it was given."""
+    """Counts words by their first `letters` into `dimension` places.
 
-    def __init__(self, dimension: int = 256) -> None:
-        self.dimension = dimension
+    `embedded` is every text it was given.
+    """
+
+    def __init__(self, dimension: int = 256, letters: int = 5) -> None:
+        self.dimension, self._letters = dimension, letters
+        self.identity = f"wordy-{dimension}-{letters}"
         self.embedded: list[str] = []
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -26,7 +30,7 @@ class Wordy:
         vectors = np.full((len(texts), self.dimension), 1e-6, dtype=np.float32)
         for row, text in enumerate(texts):
             for word in re.findall(r"\w+", text.lower()):
-                vectors[row, zlib.crc32(word[:5].encode()) % self.dimension] += 1
+                vectors[row, zlib.crc32(word[: self._letters].encode()) % self.dimension] += 1
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def tokenizer_json(self) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 
 from assay.errors import NotFoundError, StateError, UsageError
 from assay.knowledge import records
-from assay.knowledge.build import Builder, Embedders, Encoder, other_vectors
+from assay.knowledge.build import Builder, Embedders, Encoder, check_vectors
 from assay.knowledge.check import Check, check
 from assay.knowledge.embed import load_embedder
 from assay.knowledge.intake import Added, Removed, checked_labels, same, take_in
@@ -64,6 +64,7 @@ class KnowledgeBase:
         self._store, self.owner, self.name = store, owner, name
         self._embedders = embedders or _loaded
         self._opened: dict[str, Any] = {}
+        self._checked: set[tuple[str, str]] = set()  # tables, and whose vectors they hold
         self._guard = Lock()
 
     def create(self) -> None:
@@ -337,9 +338,14 @@ class KnowledgeBase:
             build = self._state(base, snapshot)
             if build.table is None:
                 return [[] for _ in queries]
-            vectors = None if search.mode == "bm25" else self._encoded(build, queries)
+            name = build.settings.embedder
+            encoder = None if search.mode == "bm25" else self._embedders(name)
+            vectors = None if encoder is None else encoder.encode(queries)
             try:
                 table = self._table(base, build.table)
+                if encoder is not None and (build.table, encoder.identity) not in self._checked:
+                    check_vectors(table, name, encoder)
+                    self._checked.add((build.table, encoder.identity))
                 return [
                     find(table, query, None if vectors is None else vectors[number], search)
                     if query.strip()
@@ -370,12 +376,6 @@ class KnowledgeBase:
                 fix="`assay knowledge rebuild` makes all of it anew with other settings.",
             )
         return present.settings
-
-    def _encoded(self, build: Build, queries: Sequence[str]) -> Any:
-        encoder = self._embedders(build.settings.embedder)
-        if encoder.dimension != build.dimension:
-            raise other_vectors(build.dimension, build.settings.embedder, encoder.dimension)
-        return encoder.encode(queries)
 
     def _folder(self, base: str) -> Path:
         return self._store.folder / FOLDER / base

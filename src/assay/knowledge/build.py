@@ -18,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from assay.errors import NotFoundError, StateError
@@ -27,7 +28,7 @@ from assay.knowledge.embed import Vectors
 from assay.knowledge.parse import UNFORMATTED, kind_of
 from assay.knowledge.records import Build, Document
 from assay.knowledge.settings import Settings
-from assay.knowledge.table import IndexBrokenError, Row, Tables, batch, index
+from assay.knowledge.table import IndexBrokenError, Row, Tables, batch, embedder_of, index
 from assay.knowledge.texts import Texts
 from assay.progress import Progress
 from assay.store.store import Store
@@ -36,6 +37,7 @@ from assay.store.tables import now
 RETENTION = timedelta(days=30)
 """So long a state that was replaced can still be searched by its snapshot."""
 _EMBEDDED_AT_ONCE = 512
+_ALIKE = 0.999  # cosine; one model's on two machines differ by 1e-5
 _COPIED_AT_ONCE = 8192
 
 Content = tuple[str, str]
@@ -45,6 +47,7 @@ Content = tuple[str, str]
 class Encoder(Protocol):
     """What a build needs of an embedder (`assay.knowledge.embed.Embedder`)."""
 
+    identity: str
     dimension: int
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -58,13 +61,35 @@ Embedders = Callable[[str], Encoder]
 """Gives the embedder of a name."""
 
 
-def other_vectors(there: int, embedder: str, now: int) -> StateError:
-    """What is said where an embedder is no longer the one that made the vectors."""
-    return StateError(
-        f"the vectors that are there have {there} numbers, those of {embedder} have {now}: it is "
-        "another model now.",
-        fix="`assay knowledge rebuild` makes all of them anew.",
-    )
+def check_vectors(table: Any, name: str, encoder: Encoder) -> None:
+    """See that a table's vectors are an encoder's.
+
+    Where a table does not say whose they are, one of its passages is embedded again.
+
+    Args:
+        name: what the encoder is asked for by.
+
+    Raises:
+        StateError: another model of that name has made them.
+    """
+    known = embedder_of(table)
+    if known is None:
+        rows = table.search().select(["indexed", "vector"]).limit(1).to_list()
+        same = all(_alike(row["vector"], encoder.encode([row["indexed"]])[0]) for row in rows)
+    else:
+        same = known == encoder.identity
+    if not same:
+        raise StateError(
+            f"the vectors that are there were made by another model than the one that is called "
+            f"{name} now.",
+            fix="`assay knowledge rebuild` makes all of them anew. A server that runs since before "
+            "a rebuild is started anew.",
+        )
+
+
+def _alike(there: Sequence[float], now: Vectors) -> bool:
+    """Whether two vectors of length 1 are those of one model, on whatever machine."""
+    return len(there) == len(now) and float(np.dot(there, now)) > _ALIKE
 
 
 class Builder:
@@ -94,7 +119,7 @@ class Builder:
             anew: nothing that was embedded before is taken over.
 
         Raises:
-            StateError: the embedder makes vectors of another length than those that are there.
+            StateError: the embedder is another than the one that made the vectors that are there.
             IndexBrokenError: the text of a document is gone.
         """
         by_path = {document.path: document for document in documents}
@@ -188,8 +213,10 @@ class Builder:
         encoder: Encoder,
         progress: Progress,
     ) -> None:
-        if writer.dimension not in (0, encoder.dimension):
-            raise other_vectors(writer.dimension, settings.embedder, encoder.dimension)
+        if writer.table is None:
+            writer.embedder = encoder.identity
+        else:
+            check_vectors(writer.table, settings.embedder, encoder)
         chunker = Chunker(encoder.tokenizer_json(), settings.chunk_tokens)
         with progress.task("embedding", len(contents), "documents") as task:
             rows: list[Row] = []
@@ -213,6 +240,7 @@ class _Writer:
         self._tables = tables
         self.name, self.documents = name, documents
         self.table: Any = None
+        self.embedder: str | None = None
         self.dimension = 0
         self.done: set[Content] = set()
         self.passages: Counter[str] = Counter()
@@ -221,7 +249,7 @@ class _Writer:
         """Passages with their vectors."""
         if self.table is None:
             self.dimension = rows.schema.field("vector").type.list_size
-            self.table = self._tables.create(self.name, self.dimension)
+            self.table = self._tables.create(self.name, self.dimension, self.embedder)
         self.table.add(rows)
         self.passages.update(rows.column("document").to_pylist())
         self.done.update(
@@ -229,7 +257,14 @@ class _Writer:
         )
 
     def copy(self, table: Any, wanted: set[Content]) -> None:
-        """The passages of wanted documents that a table has all of, with their present labels."""
+        """The passages of wanted documents that a table has all of, with their present labels.
+
+        Of another model's vectors than those that are here already, nothing is taken.
+        """
+        if self.table is None:
+            self.embedder = embedder_of(table)
+        elif embedder_of(table) != self.embedder:
+            return
         counted: Counter[Content] = Counter()
         whole: dict[Content, int] = {}
         for part in table.search().select(["document", "sha256", "of"]).to_batches(65536):

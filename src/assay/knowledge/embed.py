@@ -10,7 +10,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from assay.errors import ModelError
-from assay.models.pull import pull
+from assay.models.hashes import folder_sha256
+from assay.models.pull import RECORD, cache_folder, pull
 from assay.models.quiet import loading
 from assay.progress import SILENT, Progress
 
@@ -25,12 +26,13 @@ class Embedder:
 
     Attributes:
         name: what it was asked for by.
+        identity: a hash of its weights, tokenizer and settings: equal where its vectors are.
         dimension: length of a vector.
         limit: tokens of a text that are looked at; what is beyond them is cut.
     """
 
-    def __init__(self, name: str, model: Any) -> None:
-        self.name, self._model = name, model
+    def __init__(self, name: str, model: Any, identity: str) -> None:
+        self.name, self._model, self.identity = name, model, identity
         self.dimension = int(model.get_embedding_dimension())
         self.limit = int(model.max_seq_length)
         self._lock = Lock()  # a tokenizer cannot be used by two threads at once
@@ -84,4 +86,5 @@ def load_embedder(ref: str = STARTER, progress: Progress = SILENT) -> Embedder:
             where=str(folder),
             fix=f"Use a sentence-transformers model, such as {STARTER}.",
         ) from None
-    return Embedder(ref, model.eval().float())
+    identity = folder_sha256(folder, cache_folder(), without=RECORD)
+    return Embedder(ref, model.eval().float(), identity)

@@ -50,8 +50,16 @@ class Row:
     labels: tuple[str, ...]
 
 
-def schema(dimension: int) -> pa.Schema:
-    """Of a table whose vectors have `dimension` numbers."""
+_EMBEDDER = b"assay.embedder"
+
+
+def schema(dimension: int, embedder: str | None = None) -> pa.Schema:
+    """Of a table whose vectors have `dimension` numbers.
+
+    Args:
+        embedder: the identity of what makes them, kept with the table.
+    """
+    metadata = None if embedder is None else {_EMBEDDER: embedder.encode()}
     return pa.schema(
         [
             pa.field("id", pa.string()),
@@ -65,8 +73,15 @@ def schema(dimension: int) -> pa.Schema:
             pa.field("start", pa.int32()),
             pa.field("labels", pa.list_(pa.string())),
             pa.field("vector", pa.list_(pa.float32(), dimension)),
-        ]
+        ],
+        metadata=metadata,
     )
+
+
+def embedder_of(table: Any) -> str | None:
+    """The identity of what made a table's vectors; None: it was made before that was kept."""
+    found = (table.schema.metadata or {}).get(_EMBEDDER)
+    return None if found is None else found.decode()
 
 
 def batch(rows: Sequence[Row], vectors: Vectors) -> pa.Table:
@@ -89,10 +104,10 @@ class Tables:
 
         return lancedb.connect(self.folder)
 
-    def create(self, name: str, dimension: int) -> Any:
-        """An empty table to add to."""
+    def create(self, name: str, dimension: int, embedder: str | None) -> Any:
+        """An empty table to add to; see `schema`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return self._connect().create_table(name, schema=schema(dimension))
+        return self._connect().create_table(name, schema=schema(dimension, embedder))
 
     def open(self, name: str) -> Any:
         """A table to search.

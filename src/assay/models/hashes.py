@@ -17,6 +17,26 @@ def tensors_sha256(digests: Sequence[str]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
+_READ = (".safetensors", ".json", ".txt", ".model")
+"""What is read of a model's folder: weights, settings, tokenizers."""
+
+
+def folder_sha256(folder: Path, cache: Path, without: str) -> str:
+    """One hash (hex) for all that a model's answers depend on: weights, tokenizer and settings.
+
+    Args:
+        cache: where hashes of files are remembered.
+        without: the name of a file that says nothing of the model.
+    """
+    files = sorted(
+        file.relative_to(folder).as_posix()
+        for file in folder.rglob("*")
+        if file.suffix in _READ and file.name != without and file.is_file()
+    )
+    content = [[name, remembered_sha256(folder / name, cache)] for name in files]
+    return hashlib.sha256(json.dumps(content).encode(errors="surrogatepass")).hexdigest()
+
+
 def remembered_sha256(path: Path, cache: Path) -> str:
     """Sha256 (hex) of a file; computed again only when its path, time or size has changed."""
     stat = path.stat()
