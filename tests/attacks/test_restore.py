@@ -93,8 +93,7 @@ def test_a_person_is_asked(folder: Path, answer: str, there: bool) -> None:
     ours, theirs = pty.openpty()
     os.write(ours, answer.encode())
     done = subprocess.run(
-        [*ASSAY, "restore", str(folder / "monday.tar")]
-        + ["--project", str(folder / "new"), "--json"],
+        [*ASSAY, "restore", str(folder / "monday.tar"), "--project", str(folder / "new"), "--json"],
         stdin=theirs,
         capture_output=True,
         text=True,
