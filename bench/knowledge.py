@@ -79,7 +79,7 @@ class Questions:
 class Unembedded:
     """One vector for everything: where only BM25 is asked, nothing has to be embedded."""
 
-    dimension = 8
+    identity, dimension = "unembedded", 8
 
     def __init__(self, real: Embedder) -> None:
         self._real = real
@@ -98,7 +98,7 @@ class Remembering:
 
     def __init__(self, encode: Callable[[list[str]], Vectors], real: Embedder) -> None:
         self._encode, self._real, self._known = encode, real, dict[str, Any]()
-        self.dimension = real.dimension
+        self.identity, self.dimension = real.identity, real.dimension
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """[len(texts), dimension]"""
