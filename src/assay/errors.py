@@ -51,6 +51,10 @@ class ModelError(AssayError):
     """A model cannot be found, fetched, trusted or loaded."""
 
 
+class OutageError(ModelError):
+    """A model left requests unanswered, for now: the same call again asks for these only."""
+
+
 class HoldoutError(AssayError):
     """The locked holdout was changed, or somebody asked for what must stay locked."""
 

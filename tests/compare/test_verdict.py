@@ -188,8 +188,21 @@ def test_an_incomplete_candidate_gets_no_call_and_blocks_nobody() -> None:
     assert decision.candidate("out").low is None
     assert not decision.candidate("out").eligible
     assert any("out" in warning for warning in decision.warnings)
+    assert decision.verdict.not_judged == ["out"]
     nobody = decide([Entry("out", [], incomplete=True)], None, SETTINGS)
     assert nobody.verdict.outcome == "cannot_tell"
+
+
+@pytest.mark.parametrize("good_enough", [0.9, None])
+def test_that_none_will_do_is_not_said_while_a_candidate_is_not_judged(
+    good_enough: float | None,
+) -> None:
+    settings = replace(SETTINGS, good_enough=good_enough)
+    entries = [Entry("base", right(500), baseline=True), Entry("a", right(400))]
+    assert decide(entries, None, settings).verdict.outcome == "none"
+    found = decide([*entries, Entry("out", [], incomplete=True)], None, settings).verdict
+    assert (found.outcome, found.not_judged) == ("cannot_tell", ["out"])
+    assert "out" in found.reason
 
 
 @pytest.mark.parametrize(("groups", "called", "warned"), [(9, False, True), (10, True, True)])

@@ -21,7 +21,7 @@ from tests.generate.provider import Reply, said, serving
 from assay.agent.engines import Engines
 from assay.compare.judges import measure_judges
 from assay.config import GraderSpec
-from assay.errors import ConfigError, DataError
+from assay.errors import ConfigError, DataError, OutageError
 from assay.evaluate.graders import GradingContext, grade
 from assay.evaluate.graders.judge import (
     JudgeSettings,
@@ -114,7 +114,7 @@ def test_a_judge_must_answer_everything_and_there_must_be_one() -> None:
     def ask(model: str, requests: list[Request]) -> list[Answer]:
         return [Answer("", finish="error", error="HTTP 500")] * len(requests)
 
-    with pytest.raises(DataError, match="2 of 2 questions unanswered"):
+    with pytest.raises(OutageError, match="2 of 2 questions unanswered"):
         judge_pairs([Pair("q", "a", "b")], SETTINGS, GradingContext(ask=ask))
     with pytest.raises(ConfigError, match="cannot be asked here"):
         judge_pairs([Pair("q", "a", "b")], SETTINGS, GradingContext())

@@ -47,7 +47,7 @@ def test_usage_and_log_probability_are_those_of_the_model_alone() -> None:
 def test_a_request_beyond_the_context_fails_alone() -> None:
     engine = tiny_engine()
     answers = engine.answer([ask("hello"), ask("x" * CONTEXT), ask("hello")])
-    assert [a.finish for a in answers] == ["length", "error", "length"]
+    assert [a.finish for a in answers] == ["length", "refused", "length"]
     assert answers[0] == answers[2]
     assert answers[1].text == ""
     assert str(CONTEXT) in (answers[1].error or "")

@@ -40,19 +40,13 @@ def arm(context: Context, name: str, *, with_confidence: bool = False) -> Arm:
     """The arm of a name: a candidate, `NAME@VERSION`, or a model that the prompt is put to.
 
     Raises:
-        ConfigError: there is none of that name, it cannot answer, or is at a provider that rows
-            may not be sent to.
+        ConfigError: there is none of that name, or is at a provider that rows may not be sent to.
+        OutageError: it left requests unanswered.
     """
     candidate = _candidate(context, name)
     save_agent(context.store, candidate.name, candidate.agent, message="arm of a route")
     refuse_unsent(context, candidate.agent, context.judged)
     measurement = context.measure(candidate.agent, with_confidence=with_confidence)
-    if measurement.incomplete:
-        raise ConfigError(
-            f"{name} left answers out on validation, so that nothing can be routed to it.",
-            where="assay.yaml, route",
-            fix="See why it does not answer, or name another arm.",
-        )
     return Arm(candidate.agent.id, candidate, measurement)
 
 

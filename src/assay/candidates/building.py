@@ -14,7 +14,7 @@ from pathlib import Path
 from assay.agent.agent import Agent
 from assay.config import Config
 from assay.errors import ConfigError, DataError
-from assay.evaluate.measure import Bench, Measurement
+from assay.evaluate.measure import Bench, Measurement, RefusalError
 from assay.example import Example
 from assay.progress import Progress
 from assay.store.store import Store
@@ -132,6 +132,14 @@ class Context:
         """The agent on the validation rows that measure; see `Bench.measure`."""
         return self.bench.measure(agent, self.judged, with_confidence=with_confidence)
 
+    def attempt(self, agent: Agent) -> Measurement | None:
+        """The same; None where every request is refused (too long with so many examples, say)."""
+        try:
+            return self.measure(agent)
+        except RefusalError as error:
+            self.progress.say(str(error))
+            return None
+
     def chat_agent(self, **changes: object) -> Agent:
         """The agent that the configuration describes, with some of it changed."""
         config = self.config
@@ -161,7 +169,10 @@ class Context:
         if mode == "off" or not possible:
             return Chosen(agent, free, (("unconstrained", free.score, True),))
         tight = agent.model_copy(update={"constrained": True})
-        bound = self.measure(tight)
+        bound = self.measure(tight) if mode == "on" else self.attempt(tight)
+        if bound is None:  # a provider that knows no schemas
+            tried = (("constrained", 0.0, False), ("unconstrained", free.score, True))
+            return Chosen(agent, free, tried)
         wins = mode == "on" or bound.score >= free.score
         tried = (("constrained", bound.score, wins), ("unconstrained", free.score, not wins))
         return Chosen(tight, bound, tried) if wins else Chosen(agent, free, tried)

@@ -34,7 +34,7 @@ from assay.agent.runtime import assemble
 from assay.candidates.building import Context
 from assay.chat.template import Template
 from assay.config import REMOTE
-from assay.errors import ConfigError, DataError, ModelError
+from assay.errors import ConfigError, DataError, OutageError
 from assay.evaluate.run import incomplete, run
 from assay.example import Example, Message, canonical_json
 from assay.generate.constrained import Grammars
@@ -96,7 +96,8 @@ def learn_from_teacher(context: Context, teacher: str) -> Lesson:
         ConfigError: a method that learns from preferences; a provider that is not known or that
             nobody has agreed to; `distill: logprobs` where they cannot be known.
         DataError: no answer is fit to be learned.
-        ModelError: the teacher cannot be loaded, or did not answer everything.
+        ModelError: the teacher cannot be loaded.
+        OutageError: it did not answer everything.
     """
     settings = context.config.fine_tune
     if settings.method != "sft":
@@ -115,7 +116,7 @@ def learn_from_teacher(context: Context, teacher: str) -> Lesson:
     )
     if failed := incomplete(answers):
         reason = next(answer.error for answer in answers if answer.finish == "error")
-        raise ModelError(
+        raise OutageError(
             f"the teacher {teacher} left {failed} of {len(answers)} inputs unanswered ({reason}).",
             fix="The same command again asks for these only.",
         )
@@ -228,6 +229,8 @@ def _unfit(example: Example, answer: Answer, agent: Agent) -> str | None:
     """Why an answer must not be learned; None where it may be."""
     if example.target.tool_calls:
         return "whose target calls tools"
+    if answer.finish == "refused":
+        return "refused"
     if answer.finish == "length":
         return "cut at generate.max_new_tokens"
     if not answer.text.strip():

@@ -116,7 +116,8 @@ def choose_search(context: Context, agent_with: AgentWith, characters: int) -> S
             scores = [_ndcg(context, knowledge, named) for _, knowledge in starts]
             what = "nDCG@10 of the search"
         else:
-            scores = [context.measure(agent_with(knowledge)).score for _, knowledge in starts]
+            attempts = [context.attempt(agent_with(knowledge)) for _, knowledge in starts]
+            scores = [0.0 if one is None else one.score for one in attempts]
             what = f"k={starts[0][1].k}"
         best = max(range(len(starts)), key=lambda i: (scores[i], -i))
         start = starts[best][1]
@@ -247,9 +248,9 @@ def _choose_k(
     warnings: list[str] = []
     for k in ks:
         knowledge = start.model_copy(update={"k": k})
-        measured = context.measure(agent_with(knowledge))
-        if measured.incomplete:
-            warnings.append(f"{k} passages were left out: not every request could be answered.")
+        measured = context.attempt(agent_with(knowledge))
+        if measured is None:
+            warnings.append(f"{k} passages were left out: every request was refused.")
         else:
             results.append((knowledge, measured))
     if not results:
@@ -280,10 +281,11 @@ def _with_threshold(
         return replace(found, tried=tried)
     knowledge = found.knowledge.model_copy(update={"threshold": threshold})
     agent = agent_with(knowledge)
-    measured = context.measure(agent)
-    wins = not measured.incomplete and measured.score > found.measurement.score
-    tried = (*tried, (f"only passages from {threshold:.3g} on", measured.score, wins))
-    if not wins:
+    measured = context.attempt(agent)
+    score = 0.0 if measured is None else measured.score
+    wins = score > found.measurement.score
+    tried = (*tried, (f"only passages from {threshold:.3g} on", score, wins))
+    if measured is None or not wins:
         return replace(found, tried=tried)
     return replace(found, knowledge=knowledge, agent=agent, measurement=measured, tried=tried)
 

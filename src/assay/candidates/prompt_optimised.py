@@ -22,7 +22,8 @@ from assay.agent.agent import Agent
 from assay.agent.consent import check_consent
 from assay.candidates.building import Candidate, Context, as_tried
 from assay.config import REMOTE, Config
-from assay.errors import ConfigError
+from assay.errors import ConfigError, ModelError, OutageError
+from assay.evaluate.measure import RefusalError
 from assay.evaluate.run import run
 from assay.example import Example, Message
 from assay.generate.engine import Request
@@ -52,10 +53,11 @@ def build(context: Context) -> Candidate:
         prompts += [prompt for prompt in proposed if prompt not in prompts]
     own = context.config.system_prompt
     last = list(dict.fromkeys([own, *halved(context, prompts, rows)]))
-    measured = [(prompt, context.measure(_agent(context, prompt))) for prompt in last]
-    best, measurement = max(
-        measured, key=lambda one: (not one[1].incomplete, one[1].score, one[0] == own)
-    )
+    tried = [(prompt, context.attempt(_agent(context, prompt))) for prompt in last]
+    measured = [(prompt, found) for prompt, found in tried if found is not None]
+    if not measured:
+        raise ModelError(f"{context.config.model} refuses every request, whatever the prompt.")
+    best, measurement = max(measured, key=lambda one: (one[1].score, one[0] == own))
     chosen = context.choose_constraint(_agent(context, best), measurement)
     others = [(_words(prompt, own), m.score, False) for prompt, m in measured if prompt != best]
     return Candidate(
@@ -88,13 +90,20 @@ def halved(context: Context, prompts: Sequence[str], rows: Sequence[Example]) ->
             shown = rows[:count]
             scores = {}
             for prompt in left:
-                measured = context.bench.measure(_agent(context, prompt), shown)
-                scores[prompt] = -1.0 if measured.incomplete else measured.score
+                scores[prompt] = _score(context, prompt, shown)
                 bar.advance()
             kept = max(FINALISTS, len(left) // 2)
             left = sorted(left, key=lambda prompt: -scores[prompt])[:kept]
             count *= 2
     return left
+
+
+def _score(context: Context, prompt: str, shown: Sequence[Example]) -> float:
+    """Mean score on training rows; -1 for a prompt with which every request is too long."""
+    try:
+        return context.bench.measure(_agent(context, prompt), shown).score
+    except RefusalError:
+        return -1.0
 
 
 def _agent(context: Context, prompt: str) -> Agent:
@@ -150,6 +159,7 @@ def _proposed(context: Context, first: str, rows: Sequence[Example]) -> tuple[li
 
     Raises:
         ConfigError: it is no model of a known provider, or the project has not agreed.
+        OutageError: it did not answer.
     """
     settings = context.config.prompt_search
     model = settings.proposer or ""
@@ -166,9 +176,9 @@ def _proposed(context: Context, first: str, rows: Sequence[Example]) -> tuple[li
     lost = 0
     prompt = first
     for number in range(settings.proposals + 1):
-        measured = context.bench.measure(_agent(context, prompt), shown)
-        if measured.score > score and not measured.incomplete:
-            best, score = prompt, measured.score
+        found = _score(context, prompt, shown)
+        if found > score:
+            best, score = prompt, found
         if number == settings.proposals:
             break
         wrong = _wrong(context, best, shown, number)
@@ -181,12 +191,17 @@ def _proposed(context: Context, first: str, rows: Sequence[Example]) -> tuple[li
             folder=context.store.folder / "runs",
             progress=context.progress,
         )
-        found = _PROPOSED.search(answer.text)
-        if answer.finish == "error" or found is None:
+        if answer.finish == "error":
+            raise OutageError(
+                f"the proposer {model} did not answer ({answer.error}).",
+                fix="The same command again asks it for what is missing only.",
+            )
+        told = _PROPOSED.search(answer.text)
+        if told is None:
             lost += 1
             prompt = best
         else:
-            prompt = found[1]
+            prompt = told[1]
             written.append(prompt)
     warnings = []
     if lost:

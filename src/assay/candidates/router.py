@@ -111,11 +111,7 @@ def _of_train(context: Context, cheap: Arm, strong: Arm) -> tuple[list[Example],
         refuse_unsent(context, one.candidate.agent, rows)
         measured.append(context.bench.measure(one.candidate.agent, rows))
     primary = measured[0].primary
-    usable = [
-        i
-        for i in range(len(rows))
-        if measured[0].counted[primary][i] and all(m.answers[i].finish != "error" for m in measured)
-    ]
+    usable = [i for i in range(len(rows)) if measured[0].counted[primary][i]]
     scores = np.array([[m.scores[primary][i] for m in measured] for i in usable])
     return [rows[i] for i in usable], scores.reshape(len(usable), 2)
 

@@ -13,11 +13,12 @@ from assay.evaluate.measure import Measurement
 def choose_count(context: Context, name: str, agent_with: Callable[[int], Agent]) -> Candidate:
     """Try every k of `few_shot.ks`, then the constraint at the best one.
 
-    A tie goes to the smaller k, which costs fewer tokens on every request. A k whose requests
-    do not fit the model's context is left out.
+    A tie goes to the smaller k, which costs fewer tokens on every request. A request that does
+    not fit the model's context scores 0; a k of which none fits is left out.
 
     Raises:
         AssayError: no k fits.
+        OutageError: requests were left unanswered.
     """
     results: list[tuple[int, Agent, Measurement]] = []
     warnings: list[str] = []
@@ -28,8 +29,8 @@ def choose_count(context: Context, name: str, agent_with: Callable[[int], Agent]
             )
             continue
         agent = agent_with(k)
-        measured = context.measure(agent)
-        if measured.incomplete:
+        measured = context.attempt(agent)
+        if measured is None:
             warnings.append(f"k = {k} was left out: its requests do not fit the model's context.")
             continue
         results.append((k, agent, measured))

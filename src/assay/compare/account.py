@@ -239,6 +239,8 @@ def _candidate(
         low=figures.low,
         high=figures.high,
         failed=measurement.failed,
+        refused=measurement.refused,
+        missing=measurement.missing,
         status="incomplete" if measurement.incomplete else "complete",
         latency_p50_s=speed.p50_s,
         latency_p95_s=speed.p95_s,
@@ -264,8 +266,21 @@ def _candidate(
         retrieval=documents.retrieval,
         support=documents.support,
         abstention=documents.abstention,
-        warnings=list(candidate.warnings),
+        warnings=[*candidate.warnings, *_unanswered(measurement)],
     )
+
+
+def _unanswered(measurement: Measurement) -> Iterator[str]:
+    """Sentences on the rows without an answer. What a provider says of them may quote a row, and
+    stays out of the result; the run has said it."""
+    rows = len(measurement.answers)
+    if measurement.refused:
+        yield (
+            f"{measurement.refused} of {rows} requests were refused by the model (too long, or "
+            "held back) and score 0."
+        )
+    if measurement.missing:
+        yield f"{measurement.missing} of {rows} requests were left without an answer by an outage."
 
 
 def _metrics(measurement: Measurement, groups: Sequence[str] | None) -> dict[str, Figure]:

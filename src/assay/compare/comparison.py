@@ -31,7 +31,7 @@ from assay.compare.result import DataSection, Plan, Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
 from assay.compare.verdict import planned_effect
 from assay.config import Config
-from assay.errors import AssayError, ConfigError, DataError, UsageError
+from assay.errors import AssayError, ConfigError, DataError, OutageError, UsageError
 from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.probe import forgetting_of
@@ -88,7 +88,9 @@ def compare(
 ) -> Comparison:
     """Build every candidate, write the plan, open the holdout, measure, decide.
 
-    A comparison that ended is read back; one that was killed goes on where it was.
+    A comparison that ended is read back. One that was killed goes on where it was, and so does one
+    whose verdict is not final because an outage left answers missing: only these are asked for, and
+    it is concluded anew, in the same opening.
 
     Args:
         agents: saved ones that take part beside what is built, such as the one that is served.
@@ -115,8 +117,13 @@ def compare(
     folder = bench.store.folder / "comparisons" / id[:16]
     ended = records.finished(bench.store, id)
     if ended is not None and (folder / records.RESULT_FILE).exists():
-        bench.progress.say("Nothing has changed since this comparison; the holdout stays closed.")
-        return Comparison(ended, folder)
+        missing = [one.name for one in ended.candidates if one.status == "incomplete"]
+        if not missing:
+            bench.progress.say(
+                "Nothing has changed since this comparison; the holdout stays closed."
+            )
+            return Comparison(ended, folder)
+        bench.progress.say(f"Asking for the answers that are missing: {', '.join(missing)}.")
     performances = {
         c.name: measure_performance(c.agent, parts.validation, bench, folder) for c in built
     }
@@ -160,9 +167,16 @@ def compare(
 def build_all(
     parts: Parts, bench: Bench, predictions: Mapping[str, Path]
 ) -> tuple[list[Candidate], list[str]]:
-    """Every candidate that can be built, and a sentence for each that cannot."""
+    """Every candidate that can be built, and a sentence for each that cannot.
+
+    Raises:
+        OutageError: a model did not answer while a candidate was being built. The others are
+            built first; the holdout is not opened without one that is only not there yet, since
+            with it that would be another comparison and another opening.
+    """
     built: list[Candidate] = []
     warnings: list[str] = []
+    outages: list[str] = []
     names = ways(bench.config.candidates, bench.config.task)
     with bench.progress.task("candidates", len(names), "built") as bar:
         for name in names:
@@ -173,6 +187,9 @@ def build_all(
                 candidate = builder(name)(context)
             except (ConfigError, DataError):
                 raise
+            except OutageError as error:
+                outages.append(f"{name}: {error.what}")
+                bench.progress.say(outages[-1])
             except AssayError as error:
                 warnings.append(f"{name} was left out: {error}")
                 bench.progress.say(warnings[-1])
@@ -183,6 +200,12 @@ def build_all(
                 save_agent(bench.store, candidate.name, candidate.agent, message=message)
                 built.append(candidate)
             bar.advance()
+    if outages:
+        raise OutageError(
+            " ".join(outages),
+            fix="The holdout stays closed. The same command asks for what is missing only; or take "
+            "the candidate out of `candidates` in assay.yaml.",
+        )
     built.extend(_outside(name, path, bench) for name, path in predictions.items())
     if not built:
         raise AssayError(" ".join(["no candidate could be built.", *warnings]))
@@ -323,4 +346,4 @@ def _answer(
     bench.progress.say(f"Holdout: {candidate.name}")
     if candidate.agent.kind == "outside":
         return bench.grade([Answer(text) for text in outside[candidate.name]], examples)
-    return bench.measure(candidate.agent, examples)
+    return bench.measure(candidate.agent, examples, in_part=True)

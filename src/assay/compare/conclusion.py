@@ -23,7 +23,11 @@ MOST_EXAMPLES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The complete candidates and everything measured of them."""
+    """The complete candidates and everything measured of them.
+
+    Attributes:
+        not_judged: names of the candidates that answers are missing of.
+    """
 
     complete: tuple[Entry, ...]
     groups: stats.Groups | None
@@ -35,6 +39,7 @@ class Bench:
     calls: dict[tuple[str, str], Call]
     scores: dict[str, float]
     p_eligible: dict[str, float]
+    not_judged: tuple[str, ...] = ()
 
     @property
     def judged(self) -> bool:
@@ -82,7 +87,24 @@ def eligibility(complete: Sequence[Entry], measured: Measured) -> dict[str, floa
 
 
 def conclude(bench: Bench) -> Verdict:
-    """The outcome; every branch is one rule."""
+    """The outcome, which is not final while a candidate is not judged.
+
+    That none will do is said of all candidates, so it cannot be said then.
+    """
+    verdict = _of_complete(bench)
+    if not bench.not_judged:
+        return verdict
+    changes: dict[str, object] = {
+        "not_judged": list(bench.not_judged),
+        "reason": f"{verdict.reason} {reasons.not_judged(bench.not_judged)}",
+    }
+    if verdict.outcome == "none":
+        changes |= {"outcome": "cannot_tell", "fine_tuning_worth_it": None}
+    return verdict.model_copy(update=changes)
+
+
+def _of_complete(bench: Bench) -> Verdict:
+    """What follows from the candidates that are complete; every branch is one rule."""
     if not bench.complete:
         return Verdict(outcome="cannot_tell", reason="No candidate has a complete set of answers.")
     ranked = bench.best_first(bench.complete)

@@ -16,7 +16,7 @@ from assay.agent.routing import arm, paths
 from assay.agent.runtime import assemble
 from assay.config import REMOTE
 from assay.evaluate.measure import Bench
-from assay.evaluate.run import measure_latency
+from assay.evaluate.run import incomplete, measure_latency
 from assay.example import Example
 from assay.generate.engine import Answer
 from assay.generate.remote import split_reference
@@ -53,21 +53,26 @@ class Performance:
 def measure_performance(
     agent: Agent, validation: tuple[Example, ...], bench: Bench, folder: Path
 ) -> Performance:
-    """Time an agent; a figure that was measured for this comparison already is read again."""
+    """Time an agent; a figure that was measured for this comparison already is read again.
+
+    One that an outage fell into is not kept: a comparison that is concluded anew takes it anew.
+    """
     kept = folder / "performance" / f"{agent.id}.json"
     if kept.exists():
         return Performance(**json.loads(kept.read_text(encoding="utf-8")))
     if agent.kind == "outside" or not validation:
         return Performance(None, None, None, None, None)
     timed = _timed if agent.route is None else _timed_route
-    performance = timed(agent, validation, bench, folder)
-    write_json(kept, asdict(performance))
+    performance, whole = timed(agent, validation, bench, folder)
+    if whole:
+        write_json(kept, asdict(performance))
     return performance
 
 
 def _timed(
     agent: Agent, validation: tuple[Example, ...], bench: Bench, _folder: Path
-) -> Performance:
+) -> tuple[Performance, bool]:
+    """The figures, and whether every prompt was answered or refused."""
     engine = bench.engines.for_agent(agent)
     prompts = validation[:THROUGHPUT_PROMPTS]
     start = time.perf_counter()
@@ -75,7 +80,9 @@ def _timed(
     answers = engine.answer(requests)
     each = (time.perf_counter() - start) / len(prompts)
     latency = measure_latency(requests, engine, LATENCY_PROMPTS, progress=bench.progress)
-    return Performance(
+    whole = latency is not None and not incomplete(answers)
+    answers = [answer for answer in answers if answer.given]
+    performance = Performance(
         p50_s=latency[0] if latency else None,
         p95_s=latency[1] if latency else None,
         seconds_per_answer=None if agent.model.startswith(REMOTE) else each,
@@ -83,11 +90,12 @@ def _timed(
         completion_tokens=_mean([answer.completion_tokens for answer in answers]),
         usd_per_answer=_usd(agent, answers, bench),
     )
+    return performance, whole
 
 
 def _timed_route(
     agent: Agent, validation: tuple[Example, ...], bench: Bench, folder: Path
-) -> Performance:
+) -> tuple[Performance, bool]:
     """A route: each agent's own figures, as often as it is asked on all of validation.
 
     The latency is that of whole requests, the deciding and every call included, of more prompts
@@ -117,7 +125,7 @@ def _timed_route(
         return sum(known) if len(known) == len(values) else None
 
     each = blended("seconds_per_answer")
-    return Performance(
+    performance = Performance(
         p50_s=latency[0] if latency else None,
         p95_s=latency[1] if latency else None,
         seconds_per_answer=None if each is None else each + deciding,
@@ -126,6 +134,7 @@ def _timed_route(
         usd_per_answer=blended("usd_per_answer"),
         asked=shares,
     )
+    return performance, latency is not None
 
 
 def _usd(agent: Agent, answers: list[Answer], bench: Bench) -> float | None:

@@ -123,6 +123,14 @@ def only_below_needed(shortlist: Sequence[str], good_enough: float, more: int) -
     )
 
 
+def not_judged(names: Sequence[str]) -> str:
+    """Who is not part of a verdict, and how it becomes final."""
+    return (
+        f"Not judged, for answers are missing: {', '.join(names)}. This is not final: the same "
+        "command asks for these answers and concludes anew, in the same opening."
+    )
+
+
 def _next_step(meanwhile: str | None, more: int | None) -> str:
     use = f"Use {meanwhile} meanwhile" if meanwhile else None
     need = f"about {more:,} more examples would settle it" if more else None

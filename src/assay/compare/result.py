@@ -58,8 +58,11 @@ class CandidateResult(Part):
     """One way of specialising, measured on the holdout.
 
     Attributes:
-        failed: answers that could not be parsed (scored 0).
-        status: `incomplete` when the engine failed after retries; then no call is made of it.
+        failed: answers that could not be parsed, and requests that were refused (scored 0).
+        refused: of these, requests that the model does not take: too long, or held back.
+        missing: holdout rows that an outage left without an answer.
+        status: `incomplete` when answers are missing, or nothing was answered at all; then no call
+            is made of it, and the result is not final.
         metrics: mean of every grader on the holdout, by its label.
         corpus: scores that are no mean of examples (macro-F1, corpus chrF); shown, never deciding.
         per_class: for label tasks, recall by class; for json tasks, accuracy by field.
@@ -81,6 +84,8 @@ class CandidateResult(Part):
     low: float | None
     high: float | None
     failed: int = 0
+    refused: int = 0
+    missing: int = 0
     status: Literal["complete", "incomplete"] = "complete"
     latency_p50_s: float | None = None
     latency_p95_s: float | None = None
@@ -165,6 +170,8 @@ class Verdict(Part):
         break_even_requests: requests after which fine-tuning's set-up has paid for itself against
             the cheapest eligible alternative; null when unknown or never.
         more_examples_needed: further holdout examples that would settle it, when `cannot_tell`.
+        not_judged: candidates that answers are missing of. While there are any, the verdict is not
+            final: the same command asks for what is missing and concludes anew.
         reason: the plain sentence.
     """
 
@@ -175,6 +182,7 @@ class Verdict(Part):
     fine_tuning_worth_it: bool | None = None
     break_even_requests: float | None = None
     more_examples_needed: int | None = None
+    not_judged: list[str] = []
     reason: str
 
 

@@ -42,7 +42,9 @@ def routing_of(
         ids.sort(key=lambda id: costs[id] or 0.0)
     cascade = isinstance(route, Cascade)
     arms = [
-        bench.measure(arm(bench.store, id), examples, with_confidence=cascade and not place)
+        bench.measure(
+            arm(bench.store, id), examples, with_confidence=cascade and not place, in_part=True
+        )
         for place, id in enumerate(ids)
     ]
     if any(one.incomplete for one in arms):

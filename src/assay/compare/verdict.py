@@ -118,13 +118,14 @@ def decide(entries: Sequence[Entry], groups: Sequence[str] | None, settings: Set
         calls={(pair.a, pair.b): pair.call for pair in pairs},
         scores=scores,
         p_eligible=eligibility(complete, measured),
+        not_judged=tuple(entry.name for entry in entries if entry.incomplete),
     )
     return Decision(
         candidates=tuple(_figures(bench, entry) for entry in entries),
         pairs=tuple(pairs),
         minimum_detectable_effect=planned_effect(len(entries), examples, members, settings),
         level=level,
-        warnings=tuple(_warnings(bench, entries)),
+        warnings=tuple(_warnings(bench)),
         verdict=conclude(bench),
     )
 
@@ -175,14 +176,14 @@ def _figures(bench: Bench, entry: Entry) -> CandidateFigures:
     )
 
 
-def _warnings(bench: Bench, entries: Sequence[Entry]) -> list[str]:
+def _warnings(bench: Bench) -> list[str]:
     lines = []
     kind = "examples" if bench.groups is None else "groups"
     if bench.complete and bench.units < LEAST_UNITS:
         lines.append(f"{bench.units} {kind}: below {LEAST_UNITS} no call is made.")
     elif bench.complete and bench.units < FEW_UNITS:
         lines.append(f"{bench.units} {kind}: below {FEW_UNITS} intervals and calls are rough.")
-    missing = [entry.name for entry in entries if entry.incomplete]
-    if missing:
-        lines.append(f"Incomplete, so that no call is made of it: {', '.join(missing)}.")
+    if bench.not_judged:
+        names = ", ".join(bench.not_judged)
+        lines.append(f"Incomplete, so that no call is made of it: {names}.")
     return lines

@@ -19,13 +19,18 @@ from assay.agent.engines import Engines
 from assay.agent.routing import Step, follow, paths
 from assay.agent.runtime import assemble
 from assay.config import Config
+from assay.errors import ModelError, OutageError
 from assay.evaluate.graders import GradingContext, grade
-from assay.evaluate.run import run
+from assay.evaluate.run import incomplete, run
 from assay.example import Example
 from assay.generate.engine import Answer, Request
 from assay.progress import SILENT, Progress
 from assay.store.owner import owner_of
 from assay.store.store import Store
+
+
+class RefusalError(ModelError):
+    """A model refuses every request that it is sent, so that nothing can be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +66,25 @@ class Measurement:
 
     @property
     def failed(self) -> int:
-        """Answers that were given and could not be read."""
+        """Requests that were refused, and answers that could not be read."""
         pairs = zip(self.parsed, self.answers, strict=True)
         return sum(not parsed and answer.finish != "error" for parsed, answer in pairs)
 
     @property
+    def refused(self) -> int:
+        """Requests that the model does not take: too long, or held back by a filter."""
+        return sum(answer.finish == "refused" for answer in self.answers)
+
+    @property
+    def missing(self) -> int:
+        """Requests that an outage left without an answer."""
+        return incomplete(self.answers)
+
+    @property
     def incomplete(self) -> bool:
-        """True when an outage left an answer missing."""
-        return any(answer.finish == "error" for answer in self.answers)
+        """True when an outage left an answer missing, or when every request was refused: a model
+        that answers nothing cannot be told from one that is asked in a wrong way."""
+        return self.missing > 0 or self.refused == len(self.answers) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +115,12 @@ class Bench:
         )
 
     def measure(
-        self, agent: Agent, examples: Sequence[Example], *, with_confidence: bool = False
+        self,
+        agent: Agent,
+        examples: Sequence[Example],
+        *,
+        with_confidence: bool = False,
+        in_part: bool = False,
     ) -> Measurement:
         """Let an agent answer examples (finished batches are kept and reused), and grade.
 
@@ -108,7 +129,21 @@ class Bench:
 
         Args:
             with_confidence: of an engine that tells log-probabilities only when asked.
+            in_part: what an outage leaves unanswered is left missing. Nothing may be chosen by
+                such a measurement, for it would be chosen otherwise when all is answered.
+
+        Raises:
+            OutageError: requests were left unanswered, and not `in_part`.
+            RefusalError: every request was refused, and not `in_part`.
         """
+        measured = self._measure(agent, examples, with_confidence)
+        if not in_part:
+            _check_answered(agent, measured)
+        return measured
+
+    def _measure(
+        self, agent: Agent, examples: Sequence[Example], with_confidence: bool
+    ) -> Measurement:
         if agent.route is None:
             answers = self._answers(agent, examples, with_confidence=with_confidence)
             return self.grade(answers, examples)
@@ -140,7 +175,7 @@ class Bench:
         )
 
     def grade(self, answers: list[Answer], examples: Sequence[Example]) -> Measurement:
-        """Score answers that are there already."""
+        """Score answers that are there already; what was refused scores 0 by every grader."""
         context = self.grading
         texts = [answer.text for answer in answers]
         scores: dict[str, list[float]] = {}
@@ -151,6 +186,11 @@ class Bench:
             scores[spec.label], counted[spec.label] = graded.scores, graded.counted
             if spec.label == self.config.primary:
                 parsed = graded.parsed
+        for place, answer in enumerate(answers):
+            if answer.finish == "refused":
+                parsed[place] = False
+                for of_grader in scores.values():
+                    of_grader[place] = 0.0
         return Measurement(answers, scores, counted, parsed, self.config.primary)
 
     def _ask(self, model: str, requests: Sequence[Request]) -> list[Answer]:
@@ -163,3 +203,16 @@ class Bench:
             folder=self.store.folder / "runs",
             progress=self.progress,
         )
+
+
+def _check_answered(agent: Agent, measured: Measurement) -> None:
+    reasons = {answer.finish: answer.error for answer in measured.answers}
+    count = len(measured.answers)
+    if measured.missing:
+        raise OutageError(
+            f"{agent.model} left {measured.missing} of {count} requests unanswered "
+            f"({reasons['error']}).",
+            fix="The same command again asks for these only.",
+        )
+    if measured.incomplete:
+        raise RefusalError(f"{agent.model} refuses every request ({reasons['refused']}).")

@@ -87,7 +87,8 @@ def run(
     An answer with finish `error` (an outage) is asked for again `retries` times, after
     `backoff_s`, twice that, and so on; it is never kept, so the next call asks again. After two
     batches in a row without one answer the rest is not tried. `incomplete` counts what is missing
-    at the end.
+    at the end. What is `refused` is kept like an answer, unless nothing but that is in its batch:
+    then the fault may lie in how the model is asked, which can be mended.
 
     Args:
         agent_id: content hash of the agent whose requests these are.
@@ -126,7 +127,8 @@ def run(
                 generated += len(good)
                 if good:
                     kept |= good
-                    write_atomic(file, _batch_text(key, number, kept))
+                    if any(answer.given for answer in kept.values()):
+                        write_atomic(file, _batch_text(key, number, kept))
                     silent_batches = 0
                 elif len(missing) == len(batch):
                     silent_batches += 1
@@ -139,6 +141,11 @@ def run(
         progress.say(
             f"{failed} of {len(requests)} requests were not answered (outage). "
             "The same command again asks for these only."
+        )
+    if turned_down := [answer for answer in ordered if answer.finish == "refused"]:
+        progress.say(
+            f"{len(turned_down)} of {len(requests)} requests were refused and score 0 "
+            f"({turned_down[0].error})."
         )
     return ordered
 
@@ -171,7 +178,7 @@ def measure_latency(
         for request in chosen:
             start = clock()
             (answer,) = engine.answer([request])
-            if answer.finish != "error":
+            if answer.given:
                 seconds.append(clock() - start)
             bar.advance()
     if not seconds:

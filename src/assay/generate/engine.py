@@ -57,20 +57,21 @@ class Answer:
 
     Attributes:
         text: the answer, without stop tokens; "" when it failed.
-        finish: `stop` (the model ended it), `length` (cut at the limit), `error` (an outage after
-            retries: the candidate becomes incomplete; unlike an answer that cannot be parsed).
+        finish: `stop` (the model ended it), `length` (cut at the limit), `refused` (no such request
+            is taken, whenever it is sent: too long, held back by a filter; scored 0), `error` (an
+            outage after retries: the candidate becomes incomplete).
         prompt_tokens: tokens of the rendered request; None where the engine does not count.
         completion_tokens: tokens generated, the stop token included; None likewise.
         logprob: sum of the log-probabilities (natural log) of the text's tokens, or None. The stop
             token is left out: engines end an answer by different ones.
-        error: the reason when finish is `error`.
+        error: the reason when finish is `refused` or `error`.
         tokens: of the text, where they were asked for and are known; the stop token is not told.
         cached_tokens: of the prompt, those that a provider had cached; None where it does not tell.
         reasoning_tokens: of the completion, those that are not shown; None likewise.
     """
 
     text: str
-    finish: Literal["stop", "length", "error"] = "stop"
+    finish: Literal["stop", "length", "refused", "error"] = "stop"
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     logprob: float | None = None
@@ -78,6 +79,11 @@ class Answer:
     tokens: tuple[AnswerToken, ...] | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether the model answered, well or badly."""
+        return self.finish in ("stop", "length")
 
     @property
     def scored_tokens(self) -> int | None:

@@ -113,7 +113,7 @@ class LocalEngine:
     def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
         """One answer for each request, in their order.
 
-        A request that does not fit into the model's context comes back with finish `error`; one
+        A request that does not fit into the model's context comes back with finish `refused`; one
         that leaves less room than `max_new_tokens` is generated up to the context's end.
 
         Raises:
@@ -265,7 +265,7 @@ def _draw(scores: Tensor, row: _Row) -> int:
 def _too_long(tokens: int, context: int) -> Answer:
     return Answer(
         text="",
-        finish="error",
+        finish="refused",
         prompt_tokens=tokens,
         error=f"the request has {tokens} tokens, the model's context holds {context} with the "
         "answer. Shorten the prompt or show fewer examples.",

@@ -4,8 +4,8 @@
 
 A model is named `remote:PROVIDER/MODEL`. Nothing is known of the other side for sure: a count it
 does not give is None, never 0; an answer that is late, cut or no answer at all comes back with
-finish `error` after bounded retries, or as an error where it is served. A stream is begun again
-only while none of it was passed on.
+finish `error` after bounded retries, a request that is too long or held back with `refused`; where
+it is served, both are errors. A stream is begun again only while none of it was passed on.
 """
 
 from __future__ import annotations
@@ -315,6 +315,8 @@ class RemoteEngine:
                 if failure.hopeless:
                     call.hopeless = reason
                 attempt += 1
+                if failure.refused:
+                    return Answer(text="", finish="refused", error=reason)
                 if not failure.again or attempt > self.provider.retries:
                     return _failed(reason)
                 pause = remote.wait(failure, attempt)

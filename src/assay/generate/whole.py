@@ -10,7 +10,13 @@ from typing import Any
 from assay.errors import ModelError, UsageError
 from assay.example import Message
 from assay.generate.engine import Engine, Request
-from assay.generate.serving import End, Piece, PromptTooLongError, Sampling
+from assay.generate.serving import (
+    End,
+    Piece,
+    PromptTooLongError,
+    RequestRefusedError,
+    Sampling,
+)
 
 _DEFAULT = Sampling()
 
@@ -50,10 +56,15 @@ class WholeAnswers:
                 f"{self.context_length} with the answer."
             )
         [answer] = self._engine.answer([request])
-        if answer.finish == "error":
-            raise ModelError(answer.error or "the model did not answer.")
+        if not answer.given:
+            kind = RequestRefusedError if answer.finish == "refused" else ModelError
+            raise kind(answer.error or "the model did not answer.")
         yield Piece(answer.text)
-        end = End(answer.finish, answer.prompt_tokens, answer.completion_tokens)
+        end = End(
+            "length" if answer.finish == "length" else "stop",
+            answer.prompt_tokens,
+            answer.completion_tokens,
+        )
         if sampling.confidence:
             end = replace(end, logprob=answer.logprob, scored_tokens=answer.scored_tokens)
         yield end

@@ -23,6 +23,13 @@ from assay.generate.serving import End, Piece, Sampling
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _HOPELESS = frozenset({401, 403, 404})
 _REFUSED = frozenset({400, 413, 422})
+_OF_THE_ACCOUNT = re.compile(
+    r"\b(api.?key|credit|billing|quota|balance|payment|subscription|permission|organi[sz]ation|"
+    r"deactivated|deployment|(unknown|no such|invalid) model|"
+    r"model\b.{0,80}\b(not (found|exist|available)|no longer))\b",
+    re.IGNORECASE,
+)
+"""Said of who asks or of the model, by providers that have no other status for it than 400."""
 
 
 class NoAnswerError(Exception):
@@ -35,7 +42,7 @@ class NoAnswerError(Exception):
         hopeless: no request can succeed (a wrong key).
         charged: it may have cost something.
         busy: the provider has too much to do.
-        refused: it takes no such request, whoever sends it and whenever.
+        refused: it takes no such request, whoever sends it and whenever: too long, or held back.
     """
 
     def __init__(
@@ -186,7 +193,7 @@ def _event(data: bytes) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise NoAnswerError("an event of the stream is no JSON object", again=True)
     if tree.get("error"):
-        raise NoAnswerError(said(data) or "an error without a reason", again=True)
+        raise _error_in(tree, data)
     return tree
 
 
@@ -209,8 +216,16 @@ def read_json(raw: bytes, kind: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise NoAnswerError("the answer is no JSON object", again=True)
     if tree.get("error") and not tree.get("choices"):  # some gateways say 200 all the same
-        raise NoAnswerError(said(raw) or "an error without a reason", again=True)
+        raise _error_in(tree, raw)
     return tree
+
+
+def _error_in(tree: dict[str, Any], raw: bytes) -> NoAnswerError:
+    """An error under status 200, where some gateways put the status that it had into its code."""
+    inner, text = tree["error"], said(raw) or "an error without a reason"
+    status = inner.get("code") if isinstance(inner, dict) else None
+    refused = status in _REFUSED and _OF_THE_ACCOUNT.search(text) is None
+    return NoAnswerError(text, again=not refused, refused=refused)
 
 
 def said(raw: bytes) -> str:
@@ -269,7 +284,7 @@ def refusal(status: int, headers: Mapping[str, str], text: str) -> NoAnswerError
         hopeless=status in _HOPELESS,
         charged=False,
         busy=status == 429,
-        refused=status in _REFUSED,
+        refused=status in _REFUSED and _OF_THE_ACCOUNT.search(text) is None,
     )
 
 

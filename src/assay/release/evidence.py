@@ -77,6 +77,12 @@ def _candidate(result: Result, agent: str) -> CandidateResult | None:
 
 def _first(result: Result, new: CandidateResult) -> Evidence:
     verdict, id = result.verdict, result.comparison
+    if verdict.not_judged:
+        raise UnprovenError(
+            f"comparison {id[:16]} is not final: answers of {', '.join(verdict.not_judged)} are "
+            "missing.",
+            fix=f"Run `assay compare` again. {FORCE}",
+        )
     named = verdict.recommend or verdict.use_meanwhile
     if named is None:
         raise UnprovenError(

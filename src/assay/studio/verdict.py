@@ -83,6 +83,6 @@ def candidates_table(result: Result) -> None:
                     wording.interval(one),
                     wording.monthly(one),
                     wording.seconds(one.latency_p50_s),
-                    f"{one.failed}" if one.failed else "–",
+                    wording.unread(one),
                 ):
                     text(value, "number", "td")

@@ -73,7 +73,7 @@ def _candidates(result: Result, *, bars: bool) -> Table:
             wording.in_100(c.score),
             wording.interval(c),
             *([_bar(c.low, c.score, c.high)] if bars else []),
-            str(c.failed) if c.status == "complete" else "incomplete",
+            wording.unread(c),
             wording.seconds(c.latency_p50_s),
             wording.monthly(c),
             style=style,

@@ -41,6 +41,9 @@ CALLS = {
 def headline(result: Result) -> str:
     """The verdict in a few words."""
     verdict = result.verdict
+    if verdict.not_judged:
+        start = f"Use {verdict.recommend} so far" if verdict.recommend else "Cannot tell yet"
+        return f"{start} (not final)"
     if verdict.outcome == "recommend":
         return f"Use {verdict.recommend}"
     return "None of these" if verdict.outcome == "none" else "Cannot tell yet"
@@ -49,6 +52,8 @@ def headline(result: Result) -> str:
 def next_action(result: Result) -> str:
     """What to do now."""
     verdict = result.verdict
+    if verdict.not_judged:
+        return "Compare again: it asks only for the answers that are missing."
     if verdict.outcome == "recommend":
         return f"Serve {verdict.recommend}, and measure again when the job or the prices change."
     if verdict.outcome == "none":
@@ -65,6 +70,13 @@ def next_action(result: Result) -> str:
     wanted = f"Collect about {more:,} more labelled examples" if more else "Collect more examples"
     meanwhile = f"; meanwhile use {verdict.use_meanwhile}" if verdict.use_meanwhile else ""
     return f"{wanted}, then `assay data renew-holdout`{meanwhile}."
+
+
+def unread(candidate: CandidateResult) -> str:
+    """How many requests have no answer that can be read."""
+    if candidate.status == "incomplete":
+        return f"{candidate.missing or 'all'} missing"
+    return str(candidate.failed) if candidate.failed else "–"
 
 
 def in_100(score: float | None) -> str:

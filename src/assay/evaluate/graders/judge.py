@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from assay.errors import ConfigError, DataError
+from assay.errors import ConfigError, DataError, OutageError
 from assay.evaluate.graders.files import check_file
 from assay.evaluate.graders.parse import folded
 from assay.evaluate.graders.registry import GradingContext, Score, Settings, over_all
@@ -88,7 +88,7 @@ def judge(
 
     Raises:
         ConfigError: nobody is there to ask, or the project has not agreed.
-        DataError: the judge did not answer everything.
+        OutageError: the judge did not answer everything.
     """
     scores: list[Score | None] = []
     pairs: list[Pair] = []
@@ -111,7 +111,7 @@ def judge_pairs(
 
     Raises:
         ConfigError: nobody is there to ask, or the project has not agreed.
-        DataError: the judge did not answer everything.
+        OutageError: the judge did not answer everything.
     """
     if not pairs:
         return []
@@ -123,7 +123,7 @@ def judge_pairs(
     answers = context.ask(settings.model, requests)
     failed = [answer for answer in answers if answer.finish == "error"]
     if failed:
-        raise DataError(
+        raise OutageError(
             f"the judge {settings.model} left {len(failed)} of {len(answers)} questions unanswered "
             f"({failed[0].error}).",
             fix="The same command again asks for these only.",
