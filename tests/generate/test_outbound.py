@@ -143,14 +143,13 @@ def test_every_connection_is_checked_anew(monkeypatch: pytest.MonkeyPatch) -> No
         provider = at(served, "far.invalid", private_network=["127.0.0.1/32"])
         outbound = Outbound("far", provider)
         connected = []
+        connect = socket.socket.connect
 
-        def connect(address: tuple[str, int], *_: Any) -> socket.socket:
+        def noted(made: socket.socket, address: tuple[str, int]) -> None:
             connected.append(address[0])
-            made = socket.socket()
-            made.connect(address)
-            return made
+            connect(made, address)
 
-        monkeypatch.setattr(socket, "create_connection", connect)
+        monkeypatch.setattr(socket.socket, "connect", noted)
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
         assert b"x" in outbound.send("/chat/completions", b"{}", {}, within_s=5).read()
         with pytest.raises(ConfigError, match=r"10\.0\.0\.1"):

@@ -68,6 +68,7 @@ class Provider(Strict):
     concurrency: int = Field(4, ge=1, le=64, description="requests of a comparison at once")
     timeout_s: float = Field(60.0, gt=0, description="for one answer, or a stream's first token")
     stall_s: float = Field(30.0, gt=0, description="longest silence inside a stream")
+    stream_s: float = Field(1800.0, gt=0, description="for a whole stream, however it drips")
     retries: int = Field(3, ge=0, le=10, description="after an outage, a 429 or a cut answer")
     prices: dict[str, TokenPrice] = Field(
         default_factory=dict, description="by model, instead of the list that comes with Assay"

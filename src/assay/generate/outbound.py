@@ -15,8 +15,8 @@ import socket
 import ssl
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
@@ -67,6 +67,9 @@ def read_key(name: str, provider: Provider, where: str | None = None) -> str | N
     return key
 
 
+OnLine = Callable[[Connection | None], None]
+
+
 class Outbound:
     """Requests to one provider, over connections that are kept open between them.
 
@@ -99,16 +102,17 @@ class Outbound:
         headers: Mapping[str, str],
         *,
         within_s: float,
-        on_line: Callable[[Connection | None], None] = lambda line: None,
+        on_line: OnLine = lambda line: None,
     ) -> Reply:
         """Send a request (POST with a body, else GET) and wait for the head of its reply.
 
         Args:
             path: below the provider's base_url.
             within_s: for all of the reply, unless `Reply.stall_after` is called.
-            on_line: told of the connection before anything is sent, so that another thread can hang
-                up while the head is waited for (it may raise a `WireError`), and None when it is
-                there: from then on the connection may become another request's.
+            on_line: told of the connection before it is made and before anything is sent, so that
+                another thread can hang up while it is made and the head is waited for (it may raise
+                a `WireError`), and None when that is there: from then on the connection may become
+                another request's.
 
         Raises:
             ConfigError: the address is not allowed, or a certificate cannot be read.
@@ -122,7 +126,7 @@ class Outbound:
             line = None if again else self._taken()
             fresh = line is None
             if line is None:
-                line = self._connected(deadline, within_s)
+                line = self._connected(deadline, within_s, on_line)
             line.limit(deadline, within_s)
             try:
                 on_line(line)
@@ -230,26 +234,29 @@ class Outbound:
             ) from None
         return context
 
-    def _connected(self, deadline: float, within_s: float) -> Connection:
+    def _connected(self, deadline: float, within_s: float, on_line: OnLine) -> Connection:
         try:
-            raw = self._tunnel(deadline) if self._provider.proxy else self._dialled(deadline)
+            dial = self._tunnel if self._provider.proxy else self._dialled
+            raw = dial(deadline, on_line)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._https:
-                raw.settimeout(time_left(deadline))
-                raw = self._tls.wrap_socket(raw, server_hostname=self._host)
+                # Whoever hangs up in the middle of it must know of this socket, not the bare one.
+                raw = self._tls.wrap_socket(
+                    raw, server_hostname=self._host, do_handshake_on_connect=False
+                )
+                with _closed_unless_made(raw):
+                    on_line(Connection(raw))
+                    raw.settimeout(time_left(deadline))
+                    raw.do_handshake()
         except TimeoutError:
             raise WireError(f"no connection within {within_s:g} s", reached=False) from None
         except OSError as error:
             raise WireError(f"cannot be reached ({_why(error)})", reached=False) from None
         return Connection(raw)
 
-    def _dialled(self, deadline: float) -> socket.socket:
-        """A connection to the first of the host's addresses that takes it."""
-        addresses = self._allowed_addresses()
-        for address in addresses[:-1]:
-            with suppress(OSError):
-                return socket.create_connection((address, self._port), time_left(deadline))
-        return socket.create_connection((addresses[-1], self._port), time_left(deadline))
+    def _dialled(self, deadline: float, on_line: OnLine) -> socket.socket:
+        """A connection to the host, at an address that may be spoken to."""
+        return _dial(self._allowed_addresses(), self._port, deadline, on_line)
 
     def _allowed_addresses(self) -> list[str]:
         addresses = resolve(self._host, self._port)
@@ -270,7 +277,7 @@ class Outbound:
                 )
         return addresses
 
-    def _tunnel(self, deadline: float) -> socket.socket:
+    def _tunnel(self, deadline: float, on_line: OnLine) -> socket.socket:
         """Through the proxy, which resolves what this machine cannot; what it can is checked.
 
         The proxy itself may be anywhere: whoever wrote the configuration has named it.
@@ -281,7 +288,8 @@ class Outbound:
             raise ConfigError("this is no proxy.", where=where, fix="Use http://host:port.")
         with suppress(OSError):
             self._allowed_addresses()
-        raw = socket.create_connection((parts.hostname, parts.port or 3128), time_left(deadline))
+        port = parts.port or 3128
+        raw = _dial(resolve(parts.hostname, port), port, deadline, on_line)
         target = self._host_header if ":" in self._host_header else f"{self._host_header}:443"
         head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
         if parts.username is not None:
@@ -298,6 +306,31 @@ class Outbound:
         if response.status != 200:
             raise OSError(f"the proxy answers HTTP {response.status}")
         return raw
+
+
+def _dial(addresses: Sequence[str], port: int, deadline: float, on_line: OnLine) -> socket.socket:
+    """A connection to the first of some numeric addresses that takes it."""
+    for number, address in enumerate(addresses, start=1):
+        raw = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        try:
+            with _closed_unless_made(raw):
+                on_line(Connection(raw))
+                raw.settimeout(time_left(deadline))
+                raw.connect((address, port))
+            return raw
+        except OSError:
+            if number == len(addresses):
+                raise
+    raise OSError("it has no address")
+
+
+@contextmanager
+def _closed_unless_made(raw: socket.socket) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        raw.close()
+        raise
 
 
 def _why(error: OSError) -> str:

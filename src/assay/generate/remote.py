@@ -175,7 +175,7 @@ class Remote:
 
     def pieces(self, reply: Reply, ask: Ask) -> Iterator[Piece | End]:
         """Read a streamed reply; raises NoAnswerError."""
-        kind = reply.header("content-type")
+        kind, provider = reply.header("content-type"), self.provider
         try:
             if kind.partition(";")[0].strip() != "text/event-stream":
                 # Endpoints that cannot stream answer whole.
@@ -184,7 +184,7 @@ class Remote:
                     yield Piece(answer.text)
                 yield replace(_end_of(answer), model=self.reference)
                 return
-            told = self._wire.pieces(events(reply, self.provider.stall_s))
+            told = self._wire.pieces(events(reply, provider.stall_s, provider.stream_s))
             for item in scored(told, ask.sampling):
                 yield replace(item, model=self.reference) if isinstance(item, End) else item
         except WireError as error:

@@ -84,8 +84,7 @@ class RemoteServing:
 
 
 class _Stream(Iterator[Piece | End]):
-    """One answer as it comes. Closing it hangs up at once, from whichever thread, unless the
-    connection is only being made."""
+    """One answer as it comes. Closing it hangs up at once, from whichever thread."""
 
     def __init__(self, remote: Remote, ask: Ask, retries: int) -> None:
         self._remote, self._ask, self._retries = remote, ask, retries

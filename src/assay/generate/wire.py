@@ -155,16 +155,20 @@ def whole_text(text: str) -> str:
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
-def events(reply: Reply, stall_s: float) -> Iterator[dict[str, Any]]:
+def events(reply: Reply, stall_s: float, whole_s: float) -> Iterator[dict[str, Any]]:
     """The JSON of every `data:` line of a stream, `[DONE]` and pings left out.
 
-    From the first event on, only silence between two of them is limited, not the time of the whole;
-    comments and pings, with which a proxy keeps the line open, break no silence.
+    Until the first event the request's own time is limited, from then on the silence between two of
+    them; comments and pings, with which a proxy keeps the line open, break no silence.
+
+    Args:
+        stall_s: the longest silence.
+        whole_s: the longest time of all of it.
 
     Raises:
         NoAnswerError: an event is no JSON object or tells of an error, or nothing comes.
     """
-    rest, heard = b"", math.inf
+    rest, heard, began = b"", math.inf, time.monotonic()
     for part in reply.parts():
         now = time.monotonic()
         *lines, rest = (rest + part).split(b"\n")
@@ -181,6 +185,8 @@ def events(reply: Reply, stall_s: float) -> Iterator[dict[str, Any]]:
                 yield tree
         if now - heard > stall_s:
             raise NoAnswerError(f"silent for {stall_s:g} s", again=True)
+        if now - began > whole_s:
+            raise NoAnswerError(f"no end within {whole_s:g} s", again=True)
     if rest.startswith(b"data:") and (data := rest[5:].strip()) not in (b"", b"[DONE]"):
         yield _event(data)
 
