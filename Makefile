@@ -28,6 +28,7 @@ check: $(STAMP)  ## style, types, floors and walls
 	$(BIN)/ruff check src tests bench
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.source_rules
 
 docs: $(STAMP)  ## the generated reference
 	$(BIN)/python -m tests.reference

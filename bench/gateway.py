@@ -24,7 +24,6 @@ import re
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,6 +33,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from assay.interpreter import python
 
 PIECES = 10
 LITELLM_KEY = "sk-bench-1234"
@@ -264,7 +265,7 @@ def main() -> None:
         os.environ["ASSAY_MASTER_KEY_FILE"] = str(folder / "master.key")
         key = ours(state, port, not given.no_budget)
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = (sys.executable, "-m", "assay.cli.main", "serve", "--port", "0")
+        command = python("-m", "assay.cli.main", "serve", "--port", "0")
         with process(*command, environment=environment, folder=state) as (output, server):
             mine = wait_for(lambda: re.search(r"Listening on \S+:(\d+)", output.read_text()))
             clients["assay"] = Client(int(mine[1]), "remote:mock/mock", key, server)

@@ -28,6 +28,7 @@ import httpx
 from playwright.sync_api import Browser, sync_playwright
 
 from assay.config import CONFIG_FILE
+from assay.interpreter import python
 from assay.jobs.queue import OVER
 from assay.project import jobs, people, training_jobs
 from assay.project.edit import edited
@@ -83,7 +84,7 @@ def main() -> None:
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
     """`assay serve` in a folder; yields the link that it prints."""
-    command = [sys.executable, "-m", "assay.cli.main", "serve", "--port", "0"]
+    command = python("-m", "assay.cli.main", "serve", "--port", "0")
     process = subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, text=True, env=os.environ
     )

@@ -29,6 +29,7 @@ from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.progress import Terminal
 from assay.config import STARTER_MODEL, TaskKind
 from assay.errors import AssayError, UsageError
+from assay.interpreter import keep_folder_off_paths
 from assay.interrupt import heard
 
 INTERRUPTED = 130
@@ -286,6 +287,7 @@ def _stopped() -> NoReturn:
 
 def run() -> None:
     """The entry point: errors become sentences and exit codes."""
+    keep_folder_off_paths()
     try:
         with heard():
             app()

@@ -16,7 +16,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import AssayError
+from assay.interpreter import python
 
 WORKER = Path(__file__).with_name("trusted_worker.py")
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR")  # no keys, no tokens
@@ -60,7 +60,7 @@ def trusted_function(
     """
     file = file.resolve()
     cpu_seconds = math.ceil(limits.seconds + LOADING_SECONDS)
-    command = [sys.executable, "-I", "-B", str(WORKER), str(file), name]
+    command = python("-I", "-B", str(WORKER), str(file), name)
     worker = subprocess.Popen(
         [*command, str(cpu_seconds), str(limits.memory_mib)],
         stdin=subprocess.PIPE,

@@ -14,7 +14,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -24,6 +23,7 @@ from types import FrameType
 
 import psutil
 
+from assay.interpreter import python
 from assay.jobs import fine_tuning, indexing, pulling, queue
 from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.indexing import INDEX
@@ -194,7 +194,7 @@ class Watch:
 
     def _keep(self, kinds: Sequence[str]) -> None:
         """One worker after the other."""
-        command = [sys.executable, "-m", "assay.cli.main", "worker", "--watched"]
+        command = python("-m", "assay.cli.main", "worker", "--watched")
         for kind in kinds:
             command += ["--kind", kind]
         while not self._over.is_set():

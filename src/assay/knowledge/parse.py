@@ -18,7 +18,6 @@ import re
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -27,6 +26,7 @@ from typing import Any
 
 from assay.data.encoding import decode
 from assay.errors import AssayError, ModelError
+from assay.interpreter import python
 from assay.knowledge.chunk import Page
 from assay.models.pull import cache_folder
 
@@ -206,10 +206,7 @@ class _Worker:
             "cpu_seconds": int(limits.seconds * _FILES_A_WORKER + _STARTING_SECONDS),
         }
         self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-I", "-B", str(_WORKER)),
-                json.dumps({"limits": given, "kinds": KINDS}),
-            ],
+            python("-I", "-B", str(_WORKER), json.dumps({"limits": given, "kinds": KINDS})),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

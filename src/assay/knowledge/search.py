@@ -136,8 +136,9 @@ def reordered(query: str, found: Sequence[Passage], reread: Reread) -> list[Pass
 
 def passages_of(table: Any, document: str) -> list[Passage]:
     """All passages of a document, in the order of its text; nothing was asked: their score is 0."""
-    quoted = document.replace("'", "''")
-    asked = table.search().where(f"document = '{quoted}'").select([*COLUMNS, "ordinal"])
+    from lancedb.expr import col, lit
+
+    asked = table.search().where(col("document") == lit(document)).select([*COLUMNS, "ordinal"])
     rows = sorted(asked.limit(table.count_rows()).to_list(), key=lambda row: row["ordinal"])
     return [_from_row(row, 0.0) for row in rows]
 

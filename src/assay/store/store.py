@@ -135,12 +135,12 @@ def _engine(url: str | URL) -> Engine:
         @event.listens_for(engine, "connect")
         def _pragmas(connection: Any, _: Any) -> None:
             for pragma in (
-                "journal_mode=WAL",
-                "synchronous=NORMAL",
-                "foreign_keys=ON",
-                "busy_timeout=10000",
+                "PRAGMA journal_mode=WAL",
+                "PRAGMA synchronous=NORMAL",
+                "PRAGMA foreign_keys=ON",
+                "PRAGMA busy_timeout=10000",
             ):
-                connection.execute(f"PRAGMA {pragma}")
+                connection.execute(pragma)
 
     return engine
 

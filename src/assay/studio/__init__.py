@@ -8,6 +8,7 @@ door.py      who may come in: sessions, the origin of requests, what leaves in h
 visit.py     what a page is given; actions, each with the role that it takes
 frame.py     what is around every page: navigation, theme, notices
 parts.py     what pages are built of
+scripts.py   code for the browser, and what it works on
 pages/       one file a page; `pages/__init__.py` lists them
 studio.css   the one stylesheet
 """

@@ -16,7 +16,7 @@ from assay.agent.agent import Agent
 from assay.errors import UsageError
 from assay.studio.controls import TYPING, Control, Controls, Put
 from assay.studio.frame import telling
-from assay.studio.parts import button, field, heading, named, row, text
+from assay.studio.parts import button, field, heading, labelled, named, row, text
 from assay.studio.route_form import RouteForm
 from assay.studio.variables_form import VariablesForm
 
@@ -285,14 +285,14 @@ class Form(Controls[Agent]):
                 text(f"Example {number + 1}", "field-label", "span")
                 if self._open:
                     remove = button("Remove", lambda: self._drop_turn(number), kind="link")
-                    remove.props(f'aria-label="Remove example {number + 1}"')
+                    labelled(remove, f"Remove example {number + 1}")
             for turn in turns:
                 role = {"user": "Input", "assistant": "Answer"}.get(turn["role"], turn["role"])
                 if not isinstance(turn.get("content"), str):
                     text(f"{role}: more than text; change it in the text beside.", "soft note")
                     continue
-                area = ui.textarea(value=turn["content"], on_change=self._retell(turn))
-                area.props(f'autogrow {TYPING} label="{role}"')
+                area = ui.textarea(role, value=turn["content"], on_change=self._retell(turn))
+                area.props(f"autogrow {TYPING}")
                 named(area, f"{role} of example {number + 1}")
                 area.set_enabled(self._open)
 

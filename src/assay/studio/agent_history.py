@@ -18,6 +18,7 @@ from assay.studio.parts import (
     cells,
     field,
     heading,
+    labelled,
     moment,
     named,
     row,
@@ -70,7 +71,7 @@ async def history(visit: Visit, name: str, reopen: Callable[[], Awaitable[None]]
                         badge("newest", "good")
                     elif visit.may("editor"):
                         go = button("Go back to it", _bound(back, version.version), kind="link")
-                        go.props(f'aria-label="Go back to {version.label}"')
+                        labelled(go, f"Go back to {version.label}")
     if len(found) > 1:
         await _difference(visit, [version.label for version in found])
 

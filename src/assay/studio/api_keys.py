@@ -21,6 +21,7 @@ from assay.studio.parts import (
     code,
     field,
     heading,
+    labelled,
     moment,
     named,
     row,
@@ -229,10 +230,10 @@ def _acts(
                 await refresh()
 
     other = button("Rename", call, kind="link")
-    other.props(f'aria-label="Rename {key.name}"')
+    labelled(other, f"Rename {key.name}")
     limit = button("Budget", change, kind="link")
-    limit.props(f'aria-label="Budget of {key.name}"')
-    button("Revoke", end, kind="link danger").props(f'aria-label="Revoke {key.name}"')
+    labelled(limit, f"Budget of {key.name}")
+    labelled(button("Revoke", end, kind="link danger"), f"Revoke {key.name}")
 
 
 def _spent(budget: Budget | None) -> str:

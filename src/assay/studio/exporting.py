@@ -24,6 +24,7 @@ from assay.studio.parts import (
     code,
     field,
     heading,
+    labelled,
     moment,
     named,
     row,
@@ -137,8 +138,8 @@ def _line(visit: Visit, one: Export) -> None:
         with ui.element("td"), row("acts"):
             if one.bytes is not None and visit.may("editor"):
                 label = f"Download {one.version[:SHORT]} as {one.to}"
-                address = PREFIX + DOWNLOAD.format(id=one.job.id)
-                text("Download", tag="a").props(f'href="{address}" download aria-label="{label}"')
+                link = labelled(text("Download", tag="a").props("download"), label)
+                link.props["href"] = PREFIX + DOWNLOAD.format(id=one.job.id)
             elif one.job.error:
                 text(f"{one.job.error[:120]} …", "note bad", "div")
 

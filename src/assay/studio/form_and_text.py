@@ -8,7 +8,6 @@ something that has changed since is told, with what changed, and never written o
 from __future__ import annotations
 
 import asyncio
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from assay.studio.controls import Controls, S
 from assay.studio.differences import lines_changed
 from assay.studio.frame import say, telling
 from assay.studio.parts import button, card, heading, named, row, text
+from assay.studio.scripts import expression
 from assay.studio.visit import Visit
 
 LOOK_AFTER_S = 0.3
@@ -165,9 +165,7 @@ class FormAndText(ABC, Generic[S, D]):
     def _complete(self) -> None:
         """Offers settings with what they mean, names the editor for those who do not see it, and
         lets it be dark when the page is."""
-        settings = json.dumps(self._completions())
-        label = json.dumps(self.WHAT)
-        ui.run_javascript(_COMPLETE % (self._code.id, settings, label))
+        ui.run_javascript(expression(_COMPLETE, self._code.id, self._completions(), self.WHAT))
 
     def _typed(self, content: str) -> None:
         if content != self._text:
@@ -258,8 +256,7 @@ class FormAndText(ABC, Generic[S, D]):
         if self._open:
             self._keep.set_enabled(self.changed and self._valid and said is None)
             self._undo.set_enabled(self.changed)
-            ask_first = "(e) => e.preventDefault()" if self.changed else "null"
-            ui.run_javascript(f"window.onbeforeunload = {ask_first}")
+            ui.run_javascript(_ASK_FIRST if self.changed else _ASK_NOTHING)
 
     async def _save(self) -> None:
         if not self.changed or not self._valid:
@@ -280,7 +277,7 @@ class FormAndText(ABC, Generic[S, D]):
         await self._leave()
 
     async def _leave(self) -> None:
-        ui.run_javascript("window.onbeforeunload = null")
+        ui.run_javascript(_ASK_NOTHING)
         await self._reopen()
 
     async def _discard(self) -> None:
@@ -319,15 +316,16 @@ class FormAndText(ABC, Generic[S, D]):
             await self._save()
 
 
-_COMPLETE = """(async () => {
+_ASK_FIRST = "window.onbeforeunload = (e) => e.preventDefault()"
+_ASK_NOTHING = "window.onbeforeunload = null"
+_COMPLETE = """async (id, tree, label) => {
   const CM = await import("nicegui-codemirror");
-  const found = () => getElement(%d);
+  const found = () => getElement(id);
   const soon = () => new Promise((go) => setTimeout(go, 50));
   for (let tries = 0; !found() && tries < 100; tries++) await soon();
   const element = found();
   if (!element) return;  // left already
   await element.editorPromise;
-  const tree = %s;
   const settings = (names) => names.reduce((at, name) => at?.[name]?.settings, tree) ?? {};
   const sections = (state, number, column) => {  // that a line lies in, the outermost first
     const names = [];
@@ -365,7 +363,7 @@ _COMPLETE = """(async () => {
   };
   element.editor.dispatch({ effects: CM.StateEffect.appendConfig.of([
     CM.EditorState.languageData.of(() => [{ autocomplete: offer }]),
-    CM.EditorView.contentAttributes.of({ "aria-label": %s, tabindex: "0" }),
+    CM.EditorView.contentAttributes.of({ "aria-label": label, tabindex: "0" }),
   ]) });
   const shade = () => {
     if (!element.editor.dom.isConnected) return watch.disconnect();
@@ -374,4 +372,4 @@ _COMPLETE = """(async () => {
   const watch = new MutationObserver(shade);
   watch.observe(document.body, { attributeFilter: ["class"] });
   shade();
-})()"""
+}"""

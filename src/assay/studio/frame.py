@@ -30,6 +30,9 @@ from nicegui import app as pages_app
 from nicegui import ui
 
 THEME_COOKIE = "assay_theme"
+STYLE = files("assay.studio").joinpath("studio.css").read_text(encoding="utf-8")
+STYLE_PATH = f"/style-{hashlib.sha256(STYLE.encode()).hexdigest()[:12]}.css"
+"""Changes with the content, so that browsers may keep it for good."""
 STILL_THERE_S = 20.0
 """An open page asks so often whether its person is still signed in."""
 SLOW_PAGE_S = 20.0
@@ -99,16 +102,12 @@ def _quietly(app: FastAPI) -> None:
 
 
 def _serve_style() -> None:
-    """Under a name that changes with the content, so that browsers may keep it for good."""
-    style = files("assay.studio").joinpath("studio.css").read_text(encoding="utf-8")
-    path = f"/style-{hashlib.sha256(style.encode()).hexdigest()[:12]}.css"
-
-    @pages_app.get(path, include_in_schema=False)
+    @pages_app.get(STYLE_PATH, include_in_schema=False)
     def stylesheet() -> Response:
         kept = {"Cache-Control": "private, max-age=31536000, immutable"}
-        return Response(style, media_type="text/css", headers=kept)
+        return Response(STYLE, media_type="text/css", headers=kept)
 
-    ui.add_head_html(f'<link rel="stylesheet" href="{PREFIX}{path}">', shared=True)
+    ui.add_head_html(f'<link rel="stylesheet" href="{PREFIX}{STYLE_PATH}">', shared=True)
 
 
 def _register(
@@ -176,9 +175,7 @@ def _around(page: Page, pages: Sequence[Page], visit: Visit, request: Request) -
         with ui.element("div").classes("foot"):
             _foot(visit)
     with (
-        ui.element("div")
-        .props("id=main tabindex=-1")
-        .classes(f"page {'wide' if page.wide else ''}")
+        ui.element("div").props("id=main tabindex=-1").classes("page wide" if page.wide else "page")
     ):
         yield
     ui.timer(STILL_THERE_S, lambda: _still_there(visit))
@@ -191,7 +188,8 @@ def _brand() -> None:
 
 
 def _entry(page: Page, current: bool) -> None:
-    link = ui.element("a").props(f'href="{PREFIX}{page.path}"').classes("entry")
+    link = ui.element("a").classes("entry")
+    link.props["href"] = f"{PREFIX}{page.path}"
     if current:
         link.props("aria-current=page")
     with link:

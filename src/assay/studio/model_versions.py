@@ -22,6 +22,7 @@ from assay.studio.parts import (
     failure,
     field,
     heading,
+    labelled,
     line,
     named,
     row,
@@ -100,7 +101,7 @@ def _version(visit: Visit, one: dict[str, Any]) -> None:
         ui.element("td"),
     ):
         look = button("Look", lambda: _look(visit, one["id"]), kind="link")
-        look.props(f'aria-label="Look at {one["id"][:SHORT]}"')
+        labelled(look, f"Look at {one['id'][:SHORT]}")
 
 
 async def _look(visit: Visit, id: str) -> None:

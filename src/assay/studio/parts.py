@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from inspect import isawaitable
-from typing import Any
+from typing import Any, TypeVar
 
 from markupsafe import Markup
 from nicegui import ui
@@ -19,6 +19,15 @@ from nicegui.elements.mixins.text_element import TextElement
 
 from assay.errors import AssayError
 from assay.studio.door import PREFIX
+
+E = TypeVar("E", bound=Element)
+
+
+def labelled(made: E, label: str) -> E:
+    """Tells those who do not see it what something is. A prop is set as a value, never in a text
+    that is parsed: what stands in a name would become props, and of some the browser makes code."""
+    made.props["aria-label"] = label
+    return made
 
 
 def text(content: str, style: str = "", tag: str = "p") -> TextElement:
@@ -48,14 +57,14 @@ def heading(content: str, under: str = "") -> None:
 @contextmanager
 def card(style: str = "") -> Iterator[Element]:
     """A surface."""
-    with ui.element("section").classes(f"card {style}") as made:
+    with ui.element("section").classes("card").classes(style) as made:
         yield made
 
 
 @contextmanager
 def row(style: str = "") -> Iterator[Element]:
     """Things side by side; they wrap where there is no room."""
-    with ui.element("div").classes(f"flow {style}") as made:
+    with ui.element("div").classes("flow").classes(style) as made:
         yield made
 
 
@@ -89,7 +98,7 @@ def button(
     """
     clicked = None if click is None else _one_by_one(click)
     made = ui.button(label, on_click=clicked, icon=icon, color=None)
-    made.props("unelevated no-caps").classes(f"btn {kind}")
+    made.props("unelevated no-caps").classes("btn").classes(kind)
     return made
 
 
@@ -113,12 +122,12 @@ def _one_by_one(click: Callable[..., Any]) -> Callable[[], Awaitable[None]]:
 
 def link(label: str, path: str, style: str = "") -> None:
     """To a page of the studio (a path from `/`)."""
-    text(label, style, "a").props(f'href="{PREFIX}{path}"')
+    text(label, style, "a").props["href"] = f"{PREFIX}{path}"
 
 
 def link_button(label: str, path: str, *, kind: str = "primary") -> None:
     """A link that looks like a button."""
-    text(label, f"btn-link {kind}", "a").props(f'href="{PREFIX}{path}"')
+    text(label, "btn-link", "a").classes(kind).props["href"] = f"{PREFIX}{path}"
 
 
 @contextmanager
@@ -140,8 +149,7 @@ def field(label: str, hint: str = "", meaning: str = "") -> Iterator[None]:
 
 def named(made: Element, label: str) -> Element:
     """Tells those who do not see it what an input is for."""
-    made.props(f'outlined dense aria-label="{label}"')
-    return made
+    return labelled(made.props("outlined dense"), label)
 
 
 def empty(icon: str, what: str, why: str, *, act: tuple[str, str] | None = None) -> None:
@@ -178,7 +186,7 @@ def waiting(what: str) -> Element:
 
 def bar(share: float | None, label: str) -> Element:
     """How far something is, 0 to 1; None: nobody knows."""
-    made = ui.element("div").classes("bar").props(f'role=progressbar aria-label="{label}"')
+    made = labelled(ui.element("div").classes("bar").props("role=progressbar"), label)
     set_bar(made, share)
     with made:
         ui.element("div").classes("bar-done")
@@ -189,16 +197,16 @@ def set_bar(made: Element, share: float | None) -> None:
     """Move a bar."""
     if share is None:
         made.classes("unknown").props(remove="aria-valuenow")
-        made.style("--done: 30%")
+        made.style["--done"] = "30%"
         return
     percent = round(100 * min(1.0, max(0.0, share)))
-    made.classes(remove="unknown").style(f"--done: {percent}%")
-    made.props(f"aria-valuenow={percent} aria-valuemin=0 aria-valuemax=100")
+    made.classes(remove="unknown").style["--done"] = f"{percent}%"
+    made.props("aria-valuemin=0 aria-valuemax=100").props["aria-valuenow"] = percent
 
 
 def picture(markup: Markup) -> ui.html:
     """A chart of `assay.compare.report.charts`."""
-    made = ui.html(str(markup), sanitize=False).classes("picture")
+    made = ui.html(markup.__html__(), sanitize=False).classes("picture")
     return made.props("tabindex=0")  # on a phone it scrolls, which the keyboard must reach
 
 
@@ -229,9 +237,9 @@ def somebody(who: str) -> str:
 def code(content: str, label: str) -> None:
     """A text to copy, with a button that does."""
     with ui.element("div").classes("code"):
-        text(content, tag="pre").props(f'tabindex=0 role=region aria-label="{label}"')
+        labelled(text(content, tag="pre").props("tabindex=0 role=region"), label)
         copy = button("Copy", kind="link", icon="content_copy")
-        copy.props(f'aria-label="Copy: {label}"')
+        labelled(copy, f"Copy: {label}")
 
         def click() -> None:
             ui.clipboard.write(content)
@@ -244,7 +252,7 @@ def code(content: str, label: str) -> None:
 def table(*columns: str, label: str) -> Iterator[None]:
     """A plain table; rows are made with `cells`. A column that begins with `#` holds numbers."""
     with (
-        ui.element("div").classes("scroll").props(f'tabindex=0 role=region aria-label="{label}"'),
+        labelled(ui.element("div").classes("scroll").props("tabindex=0 role=region"), label),
         ui.element("table"),
     ):
         with ui.element("thead"), ui.element("tr"):

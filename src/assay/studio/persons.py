@@ -18,6 +18,7 @@ from assay.studio.parts import (
     code,
     field,
     heading,
+    labelled,
     moment,
     named,
     row,
@@ -118,8 +119,8 @@ def _line(
             named(role, f"Role of {person.name}").classes("narrow")
         text(moment(person.created), tag="td")
         with ui.element("td"), row("acts"):
-            button("New link", link, kind="link").props(f'aria-label="New link for {person.name}"')
-            button("Remove", away, kind="link").props(f'aria-label="Remove {person.name}"')
+            labelled(button("New link", link, kind="link"), f"New link for {person.name}")
+            labelled(button("Remove", away, kind="link"), f"Remove {person.name}")
 
 
 def _make(visit: Visit, show_link: Callable[[str, str], None], refresh: Refresh) -> None:

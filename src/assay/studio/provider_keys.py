@@ -17,6 +17,7 @@ from assay.studio.parts import (
     cells,
     field,
     heading,
+    labelled,
     named,
     row,
     table,
@@ -143,7 +144,7 @@ def _acts(visit: Visit, name: str, line: dict[str, Any], refresh: Refresh) -> No
     if line["described"] != "assay.yaml":
         acts.append(("Remove", forget))
     for label, act in acts:
-        button(label, act, kind="link").props(f'aria-label="{label}: {name}"')
+        labelled(button(label, act, kind="link"), f"{label}: {name}")
 
 
 async def _asked(title: str, label: str, yes: str, *, secret: bool = False) -> str | None:

@@ -10,7 +10,18 @@ from assay.project import questions
 from assay.project.questions import Question, Standing, State
 from assay.project.rows import project_of
 from assay.studio.frame import say, telling
-from assay.studio.parts import bar, button, card, field, heading, named, row, set_bar, text
+from assay.studio.parts import (
+    bar,
+    button,
+    card,
+    field,
+    heading,
+    labelled,
+    named,
+    row,
+    set_bar,
+    text,
+)
 from assay.studio.visit import Newest, Visit, action
 
 AT_ONCE = 10
@@ -146,10 +157,10 @@ class Questions:
 
             with row():
                 yes = button("Approve", approve, kind="primary", icon="check")
-                yes.props(f'aria-label="Approve {one.id}"')
+                labelled(yes, f"Approve {one.id}")
                 if self._state == "waiting":
                     no = button("Throw away", discard, kind="danger")
-                    no.props(f'aria-label="Throw away {one.id}"')
+                    labelled(no, f"Throw away {one.id}")
         return shown
 
     def _build_add(self) -> None:

@@ -10,7 +10,7 @@ from nicegui import ui
 from assay.agent.variables import NAME
 from assay.studio.controls import Put
 from assay.studio.frame import telling
-from assay.studio.parts import button, named, row, table, text
+from assay.studio.parts import button, labelled, named, row, table, text
 
 _TYPING = "debounce=400"
 
@@ -61,7 +61,7 @@ class VariablesForm:
                     with ui.element("td"):
                         if self._open:
                             away = button("Remove", lambda at=number: self._drop(at), kind="link")
-                            away.props(f'aria-label="Remove variable {number + 1}"')
+                            labelled(away, f"Remove variable {number + 1}")
 
     def _input(self, pair: list[str], place: int, label: str) -> None:
         made = ui.textarea(value=pair[place]) if place else ui.input(value=pair[place])

@@ -42,6 +42,7 @@ from assay.studio.parts import (
 )
 from assay.studio.questions_card import Questions, standing
 from assay.studio.renewing import how_divided, renewing
+from assay.studio.scripts import expression
 from assay.studio.visit import Visit, action
 
 ROWS = "/data/rows"
@@ -245,7 +246,7 @@ class Table:
                     "infiniteInitialRowCount": min(len(of), AT_ONCE),
                     "rowHeight": 40,
                     "suppressFieldDotNotation": True,
-                    ":datasource": self._source(),
+                    ":datasource": expression(_SOURCE, self._address()),
                     ":onCellKeyDown": _ENTER,
                     "overlayNoRowsTemplate": "No row fits.",
                 },
@@ -255,7 +256,7 @@ class Table:
             for control in (self._part, self._problem, self._cluster, self._holding):
                 control.on_value_change(self._wished)
 
-    def _source(self) -> str:
+    def _address(self) -> str:
         asked = urlencode(
             {
                 "part": self._part.value or "",
@@ -264,12 +265,13 @@ class Table:
                 "holding": self._holding.value or "",
             }
         )
-        return _SOURCE % json.dumps(f"{PREFIX}{ROWS}?{asked}")
+        return f"{PREFIX}{ROWS}?{asked}"
 
     def _wished(self) -> None:
         code = self._problem.value
         self._meaning.text = f"{code}: {CODES[code][1]}." if code else ""
-        self._grid.run_grid_method("updateGridOptions", {":datasource": self._source()})
+        source = {":datasource": expression(_SOURCE, self._address())}
+        self._grid.run_grid_method("updateGridOptions", source)
 
     async def _clicked(self, event: events.GenericEventArguments) -> None:
         data = event.args.get("data") if isinstance(event.args, dict) else None
@@ -384,9 +386,9 @@ _ENTERED = "data_row_entered"
 _ENTER = f"""(pressed) => {{
   if (pressed.event.key === "Enter") emitEvent("{_ENTERED}", {{ data: pressed.data }});
 }}"""
-_SOURCE = """({ getRows: async (wanted) => {
+_SOURCE = """(address) => ({ getRows: async (wanted) => {
   try {
-    const asked = %s + "&start=" + wanted.startRow + "&end=" + wanted.endRow;
+    const asked = address + "&start=" + wanted.startRow + "&end=" + wanted.endRow;
     const answer = await fetch(asked);
     if (!answer.ok) return wanted.failCallback();
     const found = await answer.json();

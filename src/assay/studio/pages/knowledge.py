@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from nicegui import ui
+from nicegui.element import Element
 
 from assay.errors import AssayError
 from assay.knowledge.records import Document, Failed
@@ -26,6 +27,7 @@ from assay.studio.parts import (
     field,
     figure,
     heading,
+    labelled,
     moment,
     named,
     row,
@@ -297,26 +299,27 @@ def _acts(visit: Visit, base: str, document: str, refresh: Refresh) -> None:
         await dialog
         put_away(dialog)
 
-    button("Look", inside, kind="link").props(f'aria-label="Look into {document}"')
+    labelled(button("Look", inside, kind="link"), f"Look into {document}")
     if visit.may("editor"):
-        button("Remove", away, kind="link").props(f'aria-label="Remove {document}"')
+        labelled(button("Remove", away, kind="link"), f"Remove {document}")
+
+
+def _reading(label: str) -> Element:
+    return labelled(ui.element("div").classes("reading").props("tabindex=0 role=region"), label)
 
 
 def _inside(found: Inside) -> None:
     with ui.tabs().props("no-caps dense align=left") as tabs:
         ui.tab("passages", f"Passages ({len(found.passages)})")
         ui.tab("text", f"Text as it was read ({len(found.pages)})")
-    region = 'tabindex=0 role=region aria-label="{}"'
     with ui.tab_panels(tabs, value="passages", animated=False):
-        with ui.tab_panel("passages"), ui.element("div").classes("reading") as shown:
-            shown.props(region.format("Passages"))
+        with ui.tab_panel("passages"), _reading("Passages"):
             for passage in found.passages[:SHOWN]:
                 with ui.element("article").classes("passage"):
                     if where := passage.heading or (passage.page and f"Page {passage.page}"):
                         text(where, "soft note")
                     text(passage.text, "pre note")
-        with ui.tab_panel("text"), ui.element("div").classes("reading") as shown:
-            shown.props(region.format("Text as it was read"))
+        with ui.tab_panel("text"), _reading("Text as it was read"):
             for number, page in enumerate(found.pages[:SHOWN], start=1):
                 if len(found.pages) > 1:
                     text(f"Page {number}", "soft note")

@@ -19,6 +19,7 @@ from assay.studio.parts import (
     cells,
     failure,
     heading,
+    labelled,
     line,
     named,
     row,
@@ -111,10 +112,10 @@ def _model(visit: Visit, model: BaseModel) -> None:
         with ui.element("td"), row("acts"):
             if model.ready:
                 look = button("Look", lambda: _look(visit, model.ref), kind="link")
-                look.props(f'aria-label="Look at {model.ref}"')
+                labelled(look, f"Look at {model.ref}")
             elif visit.may("editor"):
                 fetch = button("Fetch", lambda: _fetch(visit, model.ref), kind="link")
-                fetch.props(f'aria-label="Fetch {model.ref}"')
+                labelled(fetch, f"Fetch {model.ref}")
 
 
 def _another(visit: Visit) -> None:
