@@ -54,8 +54,8 @@ def end_sessions(database: Path) -> RestoredAccess:
             people=_rows(connection, "users", "SELECT name, role FROM users ORDER BY name"),
             providers=_rows(connection, "secrets", f"{kept} secrets ORDER BY 1, 2"),
             consents=_rows(connection, "consents", f"{kept} consents ORDER BY 1, 2"),
-            sessions=_emptied(connection, "sessions"),
-            links=_emptied(connection, "sign_ins"),
+            sessions=_emptied(connection, "sessions", "DELETE FROM sessions"),
+            links=_emptied(connection, "sign_ins", "DELETE FROM sign_ins"),
         )
 
 
@@ -65,10 +65,10 @@ def _rows(connection: sqlite3.Connection, table: str, query: str) -> tuple[dict[
     return tuple(dict(row) for row in connection.execute(query))
 
 
-def _emptied(connection: sqlite3.Connection, table: str) -> int:
+def _emptied(connection: sqlite3.Connection, table: str, statement: str) -> int:
     if not _there(connection, table):
         return 0
-    return connection.execute(f"DELETE FROM {table}").rowcount
+    return connection.execute(statement).rowcount
 
 
 def _there(connection: sqlite3.Connection, table: str) -> bool:
