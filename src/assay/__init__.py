@@ -6,10 +6,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assay.wait_policy import prefer_passive
+
 if TYPE_CHECKING:
     from assay.project import Project
 
 __version__ = version("assay")
+
+wait_policy_source = prefer_passive()
+"""Who has chosen how threads wait; see `assay.wait_policy`."""
 
 
 def open(path: str | Path) -> Project:

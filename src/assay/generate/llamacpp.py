@@ -15,7 +15,6 @@ that last worked under another adapter computes its prompt afresh.
 
 from __future__ import annotations
 
-import os
 import secrets
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,11 +24,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any
-
-# Its threads (OpenMP's) meet after every operation. By default they spin meanwhile, and where other
-# work wants the cores, they spin away the time of the one they wait for: seconds a token. Read once
-# in a process, when the first library with OpenMP is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import xllamacpp
 
@@ -141,7 +135,9 @@ def _parameters(base: Path, adapters: Mapping[str, Path], settings: Settings, ke
     given.n_batch = given.n_ubatch = PROMPT_BATCH
     given.swa_full = True  # else a sliding window cannot go on from a shared beginning
     threads = settings.threads or cores()
-    given.cpuparams.n_threads = given.cpuparams_batch.n_threads = threads
+    for parameters in (given.cpuparams, given.cpuparams_batch):
+        parameters.n_threads = threads
+        parameters.poll = 0  # without OpenMP (macOS) its threads spin between operations, too
     given.warmup = given.fit_params = given.ctx_shift = given.ui = False
     given.verbosity = -1
     given.api_keys = [key]  # its HTTP server cannot be left out; this process alone has the key
