@@ -14,7 +14,6 @@ rows leave the machine, so the project must have agreed (`providers.NAME.consent
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 from itertools import product
 
@@ -34,7 +33,6 @@ FINALISTS = 2
 _SHOWN_WRONG = 5
 _SHOWN_CHARACTERS = 600
 _PROPOSAL_TOKENS = 1500
-_PROPOSED = re.compile(r"<prompt>\s*(.+?)\s*</prompt>", re.DOTALL)
 _CARE = (
     "",
     "Read the whole message before you answer.",
@@ -196,12 +194,14 @@ def _proposed(context: Context, first: str, rows: Sequence[Example]) -> tuple[li
                 f"the proposer {model} did not answer ({answer.error}).",
                 fix="The same command again asks it for what is missing only.",
             )
-        told = _PROPOSED.search(answer.text)
-        if told is None:
+        _, _, rest = answer.text.partition("<prompt>")
+        inside, closed, _ = rest.partition("</prompt>")
+        proposed = inside.strip()
+        if not closed or not proposed:
             lost += 1
             prompt = best
         else:
-            prompt = told[1]
+            prompt = proposed
             written.append(prompt)
     warnings = []
     if lost:

@@ -54,7 +54,7 @@ class ToolsError(DataError):
     """The template has no place for tools, or for calls of them."""
 
 
-_STRFTIME = re.compile(r"""strftime_now\(\s*(['"])(.*?)\1\s*\)""")
+_STRFTIME = re.compile(r"""strftime_now\(\s*(?:'([^'\n]*)'|"([^"\n]*)")\s*\)""")
 _REFUSALS = (TemplateError, TypeError)  # a template that adds None to a text raises the latter
 _NONCE = "zqxjkv"  # stands for a content when the template is tried out
 
@@ -123,7 +123,9 @@ class Template:
             begins = tokenizer("a").input_ids[0] == tokenizer.bos_token_id
             text = FALLBACK
             given["first_token"] = tokenizer.bos_token if begins else ""
-        text = _STRFTIME.sub(lambda call: repr(PINNED_DATE.strftime(call.group(2))), text)
+        text = _STRFTIME.sub(
+            lambda call: repr(PINNED_DATE.strftime(call[1] or call[2] or "")), text
+        )
         if "strftime_now(" in text:
             raise ModelError(
                 "the chat template reads the clock in a way that cannot be pinned to a day.",

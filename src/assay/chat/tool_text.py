@@ -28,8 +28,14 @@ from assay.example import Message, ToolCall
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 _BARE = ("{", "[", "<|python_tag|>")
 _BLOCK = re.compile(rf"{re.escape(OPEN)}(.*?)(?:{re.escape(CLOSE)}|\Z)", re.DOTALL)
-_SCHEMA_S = 0.1
-"""Longest that a client's schema may take on one call, its patterns and all."""
+_SCHEMA_S = 0.25
+"""Longest that clients' schemas may take on all calls of an answer, their patterns and all."""
+_LONGEST_CHECKED = 256 * 1024
+"""Characters of an answer whose calls are held against a schema."""
+_LONGEST_PATTERN = 2000
+"""Characters: reading a pattern has no clock."""
+_LONGEST_LEAD = 1000
+"""Characters of white space before a bare call."""
 _PREFIX = re.compile(r"\A\s*(?:\[TOOL_CALLS\]|<\|python_tag\|>)\s*")
 
 
@@ -42,17 +48,26 @@ def name_of(tool: dict[str, Any]) -> str:
 def find_calls(text: str, tools: Sequence[dict[str, Any]]) -> tuple[str, tuple[ToolCall, ...]]:
     """The calls that an answer makes, and what it says beside them.
 
-    A call of a tool that is `strict` counts only if its arguments follow the tool's schema.
+    A call of a tool that is `strict` counts only if its arguments follow the tool's schema, and
+    that is known within a time that all calls of the answer share. This may take that time: it
+    belongs into a thread.
     """
+    too_long = len(text) > _LONGEST_CHECKED
+    _deadline.set(0.0 if too_long else time.monotonic() + _SCHEMA_S)
     offered = {name_of(tool): tool["function"] for tool in tools}
     if OPEN in text:
-        said = _BLOCK.sub("", text).strip()
+        said = beside_calls(text)
         found = [_calls(match[1].strip(), offered) for match in _BLOCK.finditer(text)]
     else:
         said, found = "", [_calls(_PREFIX.sub("", text), offered)]
     if not all(found):
         return text, ()
     return said, tuple(call for calls in found for call in calls)
+
+
+def beside_calls(text: str) -> str:
+    """What an answer that makes calls says beside them."""
+    return _BLOCK.sub("", text).strip() if OPEN in text else ""
 
 
 def _calls(text: str, offered: dict[str, dict[str, Any]]) -> list[ToolCall]:
@@ -71,7 +86,9 @@ def _calls(text: str, offered: dict[str, dict[str, Any]]) -> list[ToolCall]:
 
 
 def _call(item: Any, offered: dict[str, dict[str, Any]]) -> ToolCall | None:
-    if not isinstance(item, dict) or item.get("name") not in offered:
+    if not isinstance(item, dict) or not isinstance(name := item.get("name"), str):
+        return None
+    if name not in offered:
         return None
     arguments = item.get("arguments", item.get("parameters", {}))
     if isinstance(arguments, str):
@@ -79,7 +96,7 @@ def _call(item: Any, offered: dict[str, dict[str, Any]]) -> ToolCall | None:
             arguments = json.loads(arguments)
         except (ValueError, RecursionError):
             return None
-    function = offered[item["name"]]
+    function = offered[name]
     if not isinstance(arguments, dict) or not _follows(arguments, function):
         return None
     try:
@@ -87,13 +104,14 @@ def _call(item: Any, offered: dict[str, dict[str, Any]]) -> ToolCall | None:
         spelled.encode()
     except ValueError:  # an infinite number, half a character: no JSON that could be sent
         return None
-    return ToolCall(f"call_{secrets.token_hex(12)}", item["name"], spelled)
+    return ToolCall(f"call_{secrets.token_hex(12)}", name, spelled)
 
 
 def _follows(arguments: dict[str, Any], function: dict[str, Any]) -> bool:
     if not function.get("strict"):
         return True
-    _deadline.set(time.monotonic() + _SCHEMA_S)
+    if time.monotonic() > _deadline.get():
+        return False
     try:
         schema = _bounded(function.get("parameters") or {})
         # An empty registry: a reference to another machine is not followed.
@@ -127,12 +145,22 @@ def _timed(follows: Callable[..., Iterator[ValidationError] | None]) -> Callable
 
 def _pattern(_: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
     left = max(0.001, _deadline.get() - time.monotonic())
+    if len(pattern) > _LONGEST_PATTERN:
+        raise TimeoutError
     if isinstance(value, str) and not regex.search(pattern, value, timeout=left):
         yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 
+def _unique(_: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+    """In linear time, where the library's own compares each with each."""
+    if wanted is True and isinstance(value, list):
+        whole = (int(v) if isinstance(v, float) and v.is_integer() else v for v in value)
+        if len({json.dumps(v, sort_keys=True) for v in whole}) < len(value):
+            yield ValidationError(f"{value!r} repeats itself")
+
+
 _deadline: ContextVar[float] = ContextVar("deadline")
-_KEYWORDS = {**Draft202012Validator.VALIDATORS, "pattern": _pattern}
+_KEYWORDS = {**Draft202012Validator.VALIDATORS, "pattern": _pattern, "uniqueItems": _unique}
 _Validator: Any = extend(  # type: ignore[no-untyped-call]
     Draft202012Validator, {name: _timed(follows) for name, follows in _KEYWORDS.items()}
 )
@@ -164,16 +192,17 @@ class Reader:
 
     def __init__(self) -> None:
         self._held = ""
-        self._said = ""
+        self._said = False
         self._calling = False
+        self._call: list[str] = []
 
     def feed(self, text: str) -> str:
         """What of the text so far may be shown now."""
-        self._held += text
         if self._calling:
+            self._call.append(text)
             return ""
-        if not self._said:
-            start = self._held.lstrip()
+        self._held += text
+        if not self._said and len(self._held) - len(start := self._held.lstrip()) < _LONGEST_LEAD:
             if not start or any(mark.startswith(start) for mark in _BARE):
                 return ""
             if start.startswith(_BARE) or start.startswith("[TOOL_CALLS]"):
@@ -185,14 +214,15 @@ class Reader:
         else:
             place = len(self._held) - _overlap(self._held)
         shown, self._held = self._held[:place], self._held[place:]
-        self._said += shown
+        self._said = self._said or bool(shown)
         return shown
 
     def end(self, tools: Sequence[dict[str, Any]]) -> tuple[str, tuple[ToolCall, ...]]:
-        """What is left to be shown, and the calls."""
-        if not self._held.strip() or not (self._calling or not self._said):
-            return self._held, ()
-        return find_calls(self._held, tools)
+        """What is left to be shown, and the calls; see `find_calls`."""
+        held = "".join((self._held, *self._call))
+        if not held.strip() or not (self._calling or not self._said):
+            return held, ()
+        return find_calls(held, tools)
 
 
 def _overlap(text: str) -> int:

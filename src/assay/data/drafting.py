@@ -22,7 +22,7 @@ LONGEST_ANSWER = 60
 """Characters; a longer term in quotes is no short answer."""
 
 _NUMBER = (
-    r"(?:\d+(?:[.,]\d+)*|(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen"
+    r"(?:\d+(?:[.,]\d+){0,6}|(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen"
     r"|twenty|thirty|forty|fifty|sixty|ninety|a hundred)\b)"
 )
 _MONTH = (
@@ -34,22 +34,25 @@ _UNIT = (
     r"|TB|watts?|W|kW|volts?|V|A|degrees?|points?)"
 )
 _COIN = r"(?:€|£|(?:dollars|euros|pounds|USD|EUR)\b)"
-_SPANS = (
-    (rf"[$€£] ?{_NUMBER}|\b{_NUMBER} ?{_COIN}", "how much"),
-    (rf"\b{_NUMBER} ?(?:%|per ?cent\b)", "what share"),
-    (rf"\b\d{{1,2}} {_MONTH}(?: \d{{4}})?\b|\b{_MONTH} \d{{1,2}}(?:, \d{{4}})?\b", "what date"),
-    (r"\b\d{1,2}[:.]\d{2} ?[ap]\.?m\b|\b\d{1,2}:\d{2}\b|\b\d{1,2} ?[ap]m\b", "what time"),
-    (rf"\b{_NUMBER} {_TIME}(?: (?:and )?\d+(?: {_TIME})?)?\b", "how long"),
-    (rf"\b{_NUMBER} ?{_UNIT}\b", "how many"),
-    (r"\b\d+[.,]\d{2}\b", "how much"),
-    (r"“[^”]+”|\"[^\"]+\"|(?<!\w)‘[^’]+’(?!\w)", "what"),
-    (rf"\b{_NUMBER} (?!quarters|thirds|halves|times|others)([a-z]+s)\b", "how many"),
+_SPANS = tuple(
+    (re.compile(span), what)
+    for span, what in (
+        (rf"[$€£] ?{_NUMBER}|\b{_NUMBER} ?{_COIN}", "how much"),
+        (rf"\b{_NUMBER} ?(?:%|per ?cent\b)", "what share"),
+        (rf"\b\d{{1,2}} {_MONTH}(?: \d{{4}})?\b|\b{_MONTH} \d{{1,2}}(?:, \d{{4}})?\b", "what date"),
+        (r"\b\d{1,2}[:.]\d{2} ?[ap]\.?m\b|\b\d{1,2}:\d{2}\b|\b\d{1,2} ?[ap]m\b", "what time"),
+        (rf"\b{_NUMBER} {_TIME}(?: (?:and )?\d+(?: {_TIME})?)?\b", "how long"),
+        (rf"\b{_NUMBER} ?{_UNIT}\b", "how many"),
+        (r"\b\d+[.,]\d{2}\b", "how much"),
+        (r"“[^“”]+”|\"[^\"]+\"|(?<!\w)‘[^‘’]+’(?!\w)", "what"),
+        (rf"\b{_NUMBER} (?!quarters|thirds|halves|times|others)([a-z]+s)\b", "how many"),
+    )
 )
 """What is asked for, and how; a group is what is counted. The first kind that is found is taken."""
 _KNOWN = re.compile(r"\b(?:the|its|their|our|your|these|those|other|and|or)\s*$")
 """Before a figure: it is one of several, or was told before and is not news."""
-_HEADING = re.compile(r"#{1,6}\s+(.+?)\s*#*$")
-_MARKS = re.compile(r"\*\*|__|\*|`|(?<!\w)_|_(?!\w)|\[([^\]]*)\]\([^)]*\)")
+_HEADING = re.compile(r"#{1,6}\s+(\S.*)")
+_MARKS = re.compile(r"\*\*|__|\*|`|(?<!\w)_|_(?!\w)|\[([^\[\]]*)\]\([^()]*\)")
 _ITEM = re.compile(r"(?:[-*+•]|\d+[.)])\s+")
 _LEAD = re.compile(r"\*\*(.+?)[.:]?\*\*[.:]?\s+")
 _END = re.compile(r"(?<=[.!?])[\"”’)]*\s+(?=[\"“‘(]?[A-Z0-9])|;\s+")
@@ -83,7 +86,7 @@ def _question(topic: str | None, sentence: str) -> Drafted | None:
     if not LEAST_WORDS <= len(sentence.split()) <= MOST_WORDS or sentence.endswith("?"):
         return None
     for span, what in _SPANS:
-        match = re.search(span, sentence)
+        match = span.search(sentence)
         if match is None or len(match[0]) > LONGEST_ANSWER:
             continue
         before, after = sentence[: match.start()], sentence[match.end() :]
@@ -103,7 +106,7 @@ def _sentences(text: str) -> Iterator[tuple[str | None, str]]:
     for block in re.split(r"\n\s*\n", re.sub(r"(?s)(```|~~~).*?(\1|\Z)", "", text)):
         lines = block.strip().splitlines()
         while lines and (heading := _HEADING.match(lines[0].strip())):
-            topic = _plain(heading[1])
+            topic = _plain(heading[1].rstrip("#"))
             lines.pop(0)
         about = topic
         for part in _items(line.strip() for line in lines if not line.lstrip().startswith("|")):

@@ -28,9 +28,11 @@ from assay.evaluate.graders.text import rouge_l_f1, words
 from assay.knowledge.embed import Vectors
 
 LONGEST = 100_000
-"""Characters of a text that is compared: some metrics take the product of both lengths."""
+"""Characters of a template, and of a text that is compared."""
+MOST_COMPARED = 2_500_000_000
+"""Characters times characters, over all parts of a grader: the work that some metrics take."""
 _TEMPLATE = re.compile(r"\{\{\s*(item|sample)((?:\.[\w-]+|\[\d+\])+)\s*\}\}")
-_ANY_TEMPLATE = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_ANY_TEMPLATE = re.compile(r"\{\{(?:(?!\{\{|\}\}).)*\}\}", re.DOTALL)
 _STEP = re.compile(r"\.([\w-]+)|\[(\d+)\]")
 _JUDGED = (
     "graders that ask a model are not there yet.",
@@ -47,6 +49,7 @@ _REFUSED = {
 }
 
 Embed = Callable[[Sequence[str]], Vectors]
+Template = Annotated[str, StringConstraints(max_length=LONGEST)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
@@ -60,8 +63,8 @@ class StringCheck(_Strict):
     """1 where a text is, is not, or contains another."""
 
     type: Literal["string_check"]
-    input: str
-    reference: str
+    input: Template
+    reference: Template
     operation: Literal["eq", "ne", "like", "ilike"]
 
 
@@ -69,8 +72,8 @@ class TextSimilarity(_Strict):
     """How alike two texts are, from 0 to 1."""
 
     type: Literal["text_similarity"]
-    input: str
-    reference: str
+    input: Template
+    reference: Template
     evaluation_metric: Literal[
         "cosine",
         "fuzzy_match",
@@ -125,12 +128,14 @@ class Reward:
         scores: of each grader by its name; of a multi grader by its keys.
         errors: OpenAI's names of what went wrong; the reward is 0 then.
         seconds: that it took.
+        compared: characters of texts times characters of their references, summed.
     """
 
     reward: float = 0.0
     scores: dict[str, float] = field(default_factory=dict)
     errors: set[str] = field(default_factory=set)
     seconds: float = 0.0
+    compared: int = 0
 
 
 class _VariableError(Exception):
@@ -176,7 +181,7 @@ def run(grader: Grader, item: Any, sample: str, embed: Embed | None = None) -> R
         embed: texts to vectors of length 1, for the metric `cosine`.
 
     Raises:
-        UsageError: see `check`; or a text is too long.
+        UsageError: see `check`; or a text is too long, or all of them together are.
     """
     check(grader)
     began = time.perf_counter()
@@ -205,6 +210,13 @@ def _guarded(grader: Any, names: dict[str, Any], embed: Embed | None, result: Re
     except _VariableError as error:
         result.errors.add(str(error))
         return 0.0
+    result.compared += len(text) * len(reference)
+    if result.compared > MOST_COMPARED:
+        raise UsageError(
+            f"the texts to compare are too long (their lengths' products add up to more than "
+            f"{MOST_COMPARED}).",
+            fix="Compare fewer or shorter texts in one grader.",
+        )
     if isinstance(grader, StringCheck):
         return float(_string_check(grader.operation, text, reference))
     return _similarity(grader.evaluation_metric, text, reference, embed)
@@ -220,7 +232,10 @@ def _sample(text: str) -> dict[str, Any]:
 def _filled(template: str, names: dict[str, Any]) -> str:
     """The template with its variables put in; texts as they are, all else as JSON."""
 
+    room = LONGEST
+
     def put(match: re.Match[str]) -> str:
+        nonlocal room
         value = names[match[1]]
         for key, index in _STEP.findall(match[2]):
             try:
@@ -229,11 +244,16 @@ def _filled(template: str, names: dict[str, Any]) -> str:
                 of_json = match[1] == "sample" and match[2].startswith(".output_json")
                 kind = "sample_parse_error" if of_json else "invalid_variable_error"
                 raise _VariableError(kind) from None
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        room -= len(text)
+        if room < 0:
+            raise too_long
+        return text
 
+    too_long = UsageError(f"a text to compare is longer than {LONGEST} characters.")
     filled = _TEMPLATE.sub(put, template)
     if len(filled) > LONGEST:
-        raise UsageError(f"a text to compare is longer than {LONGEST} characters.")
+        raise too_long
     return filled
 
 

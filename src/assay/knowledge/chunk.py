@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 SEPARATOR = " > "
-_HEADING = re.compile(r"^(#{1,6})[ \t]+(.+?)[ \t#]*$|^[ \t]*(```|~~~)", re.MULTILINE)
+_HEADING = re.compile(r"^(#{1,6})[ \t]+(.+)$|^[ \t]*(```|~~~)", re.MULTILINE)
 _LONGEST_CONTEXT = 200
+"""Characters of a heading, and of all that stand above a passage: every passage repeats them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,11 @@ class Chunker:
         splitter = self._markdown if markdown else self._text
         cut = splitter.chunk_all_indices([page.text for page in pages])
         for page, pieces in zip(pages, cut, strict=True):
-            marks = _headings(page.text) if markdown else []
+            marks = deque(_headings(page.text) if markdown else ())
             for offset, text in pieces:
                 # A heading at the start of a passage is above it.
                 while marks and marks[0][0] <= offset:
-                    _, level, words = marks.pop(0)
+                    _, level, words = marks.popleft()
                     open_headings = [h for h in open_headings if h[0] < level] + [(level, words)]
                 heading = SEPARATOR.join(words for _, words in open_headings) or None
                 above = SEPARATOR.join(part for part in (title, heading) if part)
@@ -90,5 +92,6 @@ def _headings(text: str) -> list[tuple[int, int, str]]:
         if match[3]:
             inside = not inside
         elif not inside:
-            found.append((match.start(), len(match[1]), match[2].strip()))
+            words = match[2].rstrip(" \t#") or match[2][0]
+            found.append((match.start(), len(match[1]), words[:_LONGEST_CONTEXT].strip()))
     return found

@@ -50,7 +50,7 @@ def _with(text: str, section: str, name: str, value: str) -> str:
     part = tree[section]
     if not part:
         line = tree.lc.key(section)[0]
-        found = re.fullmatch(rf"{section}:\s*(null|~|{{\s*}})?\s*(#.*)?\n", lines[line])
+        found = re.fullmatch(rf"{section}:\s*(?:(null|~|{{\s*}})\s*)?(#.*)?\n", lines[line])
         if found:
             comment = f"  {found[2]}" if found[2] else ""
             lines[line] = f"{section}:{comment}\n  {name}: {value}\n"

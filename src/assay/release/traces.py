@@ -103,9 +103,9 @@ def record(
     if limits is None or not limits.active:
         return False
     texts = [[message.to_dict() for message in messages], list(tools), answer.to_dict()]
-    (asked, offered, said), hidden = mask_within(texts)
-    if len(canonical_json([asked, offered, said]).encode(errors="replace")) > MOST_BYTES:
+    if len(canonical_json(texts).encode(errors="replace")) > MOST_BYTES:
         return False
+    (asked, offered, said), hidden = mask_within(texts)
     row = TraceRow(
         id=id,
         project=project,

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import Field, model_validator
 
-from assay.chat.tool_text import Reader, find_calls
+from assay.chat.tool_text import Reader, beside_calls
 from assay.example import ToolCall
 from assay.generate.serving import End, Piece
 from assay.project.answering import Wishes
@@ -147,7 +148,7 @@ async def _whole(exchange: Exchange, body: ChatRequest) -> dict[str, Any]:
     choices, answers = [], []
     tools = body.offered()
     for number, choice in enumerate(await exchange.all()):
-        text, calls = choice.said(tools)
+        text, calls = await choice.said(tools)
         calls = _allowed(calls, body)
         answers.append((text, calls))
         message: dict[str, Any] = {
@@ -195,7 +196,7 @@ async def _events(exchange: Exchange, body: ChatRequest) -> AsyncIterator[str]:
                 continue
             calls: tuple[ToolCall, ...] = ()
             if tools:
-                text, calls = readers[number].end(tools)
+                text, calls = await run_in_threadpool(readers[number].end, tools)
                 calls = _allowed(item.calls or calls, body)
                 if text:
                     yield chunk(number, {"content": text})
@@ -203,7 +204,7 @@ async def _events(exchange: Exchange, body: ChatRequest) -> AsyncIterator[str]:
                     yield chunk(number, delta)
             said = exchange.choices[number].text
             in_text = calls and not item.calls
-            answers[number] = (find_calls(said, tools)[0] if in_text else said, calls)
+            answers[number] = (beside_calls(said) if in_text else said, calls)
             yield chunk(number, {}, finish_reason=_finish(item, calls))
         if with_usage:
             yield event({**head, "choices": [], "usage": usage_of(exchange)})

@@ -45,11 +45,11 @@ class Choice:
         """All of it so far."""
         return "".join(piece.text for piece in self.pieces)
 
-    def said(self, tools: Sequence[dict[str, Any]]) -> tuple[str, tuple[ToolCall, ...]]:
+    async def said(self, tools: Sequence[dict[str, Any]]) -> tuple[str, tuple[ToolCall, ...]]:
         """Text and calls, which an engine tells beside the text or in it."""
         if self.end is not None and self.end.calls:
             return self.text, self.end.calls
-        return find_calls(self.text, tools) if tools else (self.text, ())
+        return await run_in_threadpool(find_calls, self.text, tools) if tools else (self.text, ())
 
 
 class Exchange:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from assay.chat.tool_text import Reader
@@ -87,7 +88,7 @@ class Writer:
                     yield data
                 continue
             if tools:
-                text, calls = reader.end(tools)
+                text, calls = await run_in_threadpool(reader.end, tools)
                 calls = item.calls or calls
                 for data in self._say(text, []):
                     yield data

@@ -71,8 +71,9 @@ _SECOND = re.compile(r"\b(?:you|your|yours|yourself|yourselves)\b", re.IGNORECAS
 _US = re.compile(r"\bUS\b")  # the country
 _BULLET = re.compile(r"\s*(?:[-*+•]|\d+[.)])\s+\S")
 _MARKDOWN = re.compile(
-    r"^\s{0,3}#{1,6}\s|^\s*(?:[-*+]|\d+[.)])\s+\S|^\s*```|^\s*>\s|^\s*\|.+\|\s*$"
-    r"|\*\*[^*\n]+\*\*|__[^_\n]+__|`[^`\n]+`|\[[^\]\n]+\]\([^)\s]+\)",
+    r"^\s{0,3}#{1,6}\s|^[^\S\n]*(?:(?:[-*+]|\d+[.)])\s+\S|```|>\s|\|.+\|[^\S\n]*$)"
+    r"|\*\*[^*\n]+\*\*|__[^_\n]+__|`[^`\n]+`"
+    r"|\[[^\[\]\n]+\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*\)",
     re.MULTILINE,
 )
 _EMOJI = re.compile(
