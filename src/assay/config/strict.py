@@ -1,11 +1,30 @@
-"""What every part of the configuration has in common."""
+"""What every part of the configuration and of a request has in common."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+MOST_FIELDS = 100
+"""More than any part has. Pydantic tells a problem for each that is not named: of a body of a few
+megabytes, so many that they take gigabytes."""
 
 
-class Strict(BaseModel):
+class Closed(BaseModel):
+    """A part that has the named fields and no others, so that none is ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_fields(cls, data: Any) -> Any:
+        if isinstance(data, dict) and len(data) > MOST_FIELDS:
+            raise ValueError(f"it has {len(data)} fields")
+        return data
+
+
+class Strict(Closed):
     """A part of the configuration: an unknown key is an error, not a silent typo."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(frozen=True)

@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
+from assay.config.strict import Closed
 from assay.errors import UsageError
 from assay.evaluate.formula import Formula
 from assay.evaluate.graders.text import rouge_l_f1, words
@@ -53,13 +54,11 @@ Template = Annotated[str, StringConstraints(max_length=LONGEST)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class _Named(Closed):
     name: Name
 
 
-class StringCheck(_Strict):
+class StringCheck(_Named):
     """1 where a text is, is not, or contains another."""
 
     type: Literal["string_check"]
@@ -68,7 +67,7 @@ class StringCheck(_Strict):
     operation: Literal["eq", "ne", "like", "ilike"]
 
 
-class TextSimilarity(_Strict):
+class TextSimilarity(_Named):
     """How alike two texts are, from 0 to 1."""
 
     type: Literal["text_similarity"]
@@ -101,11 +100,13 @@ class Refused(BaseModel):
 Single = Annotated[StringCheck | TextSimilarity | Refused, Field(discriminator="type")]
 
 
-class Multi(_Strict):
+class Multi(_Named):
     """A formula of the scores of several graders, by their keys (of a single one: its name)."""
 
     type: Literal["multi"]
-    graders: Annotated[dict[str, Single], Field(min_length=1, max_length=100)] | Single
+    graders: (
+        Annotated[dict[str, Single], Field(min_length=1, max_length=100, fail_fast=True)] | Single
+    )
     calculate_output: str
 
     @property

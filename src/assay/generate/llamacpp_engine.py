@@ -20,6 +20,7 @@ from assay.chat.template import Template
 from assay.example import Message
 from assay.generate.first_space import WithoutFirstSpace, drops_first_space
 from assay.generate.llamacpp import LlamaCppServer, Settings, Stream
+from assay.generate.prompts import chat_ids, text_ids
 from assay.generate.serving import End, Piece, Sampling
 
 
@@ -140,12 +141,14 @@ class LlamaCppEngine:
         Raises:
             DataError: the template refuses these messages or has no place for the tools.
         """
-        stream = self._answer(self.template.prompt(messages, tools), sampling)
+        stream = self._answer(
+            chat_ids(self.template, messages, tools, self.context_length), sampling
+        )
         return WithoutFirstSpace(stream) if self._drops_space else stream
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Continue a text or token ids as they are."""
-        ids = self._tokenizer(prompt).input_ids if isinstance(prompt, str) else prompt
+        ids = text_ids(self._tokenizer, prompt, self.context_length)
         return self._answer(ids, sampling)
 
     def _answer(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:

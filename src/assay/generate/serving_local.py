@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from threading import Condition, RLock
+from threading import Condition, Lock, RLock
 from typing import Any
 
 from assay.chat.template import Template
@@ -94,7 +94,7 @@ class LocalServing:
         self._families: dict[str, Family] = {}
         self._engines: dict[str, ServingEngine] = {}
         self._held: dict[str, _Held] = {}
-        self._lock = RLock()
+        self._lock, self._reading = RLock(), Lock()
         self._loaded = Condition(self._lock)
 
     def engine(self, model: str) -> ServingEngine:
@@ -161,13 +161,12 @@ class LocalServing:
         return LlamaCppEngine(family, template, base.tokenizer, adapter=version.id)
 
     def _base(self, ref: str) -> Base:
-        with self._lock:
-            found = self._bases.get(ref)
-        if found is None:
-            found = base_of(ref)
-            with self._lock:
-                self._bases[ref] = found
-        return found
+        # One after the other: the first imports transformers, whose lazy modules fail where two
+        # threads do so at the same time.
+        with self._reading:
+            if (found := self._bases.get(ref)) is None:
+                found = self._bases[ref] = base_of(ref)
+            return found
 
     def _family(self, name: str, file: Path, base: Base) -> Family:
         with self._lock:

@@ -21,6 +21,7 @@ from assay.errors import ModelError
 from assay.example import Message
 from assay.generate.constrained import Constraint, Grammars
 from assay.generate.engine import Request
+from assay.generate.prompts import chat_ids, text_ids
 from assay.generate.serving import BusyError, End, Piece, PromptTooLongError, Sampling, TokenLogprob
 from assay.models.device import best_device
 from assay.models.load import LoadedModel
@@ -85,11 +86,11 @@ class TransformersEngine:
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
     ) -> Iterator[Piece | End]:
         """Continue a conversation, rendered by the model's chat template."""
-        return self._answer(self.template.prompt(messages, tools), sampling)
+        return self._answer(chat_ids(self.template, messages, tools, self.context_length), sampling)
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Continue a text or token ids as they are."""
-        ids = self._tokenizer(prompt).input_ids if isinstance(prompt, str) else list(prompt)
+        ids = list(text_ids(self._tokenizer, prompt, self.context_length))
         return self._answer(ids, sampling)
 
     def _answer(self, ids: list[int], sampling: Sampling) -> Iterator[Piece | End]:

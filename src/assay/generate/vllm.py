@@ -30,6 +30,7 @@ from assay.example import Message
 from assay.generate.first_space import WithoutFirstSpace, drops_first_space
 from assay.generate.gguf_files import Base, base_of, template_of
 from assay.generate.outbound import read_key
+from assay.generate.prompts import chat_ids, text_ids
 from assay.generate.serving import (
     BusyError,
     End,
@@ -284,12 +285,14 @@ class VllmEngine:
         Raises:
             DataError: the template refuses these messages or has no place for the tools.
         """
-        stream = Stream(self, self.template.prompt(messages, tools), sampling)
+        stream = Stream(
+            self, chat_ids(self.template, messages, tools, self.context_length), sampling
+        )
         return WithoutFirstSpace(stream) if self._drops_space else stream
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Continue a text or token ids as they are."""
-        ids = self._tokenizer(prompt).input_ids if isinstance(prompt, str) else prompt
+        ids = text_ids(self._tokenizer, prompt, self.context_length)
         return Stream(self, ids, sampling)
 
 

@@ -9,7 +9,6 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
@@ -20,6 +19,7 @@ from pydantic import (
 )
 
 from assay.config import FineTuneSection
+from assay.config.strict import Closed
 
 Auto = Literal["auto"]
 MOST_EPOCHS = 50
@@ -27,8 +27,8 @@ LARGEST_BATCH = 256
 LARGEST_SEED = 2**31 - 1
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Part(Closed):
+    model_config = ConfigDict(frozen=True)
 
 
 class Hyperparameters(_Part):
@@ -74,7 +74,7 @@ class Method(_Part):
     type: Literal["supervised", "dpo", "reinforcement"]
     supervised: Supervised | None = None
     dpo: Dpo | None = None
-    reinforcement: dict[str, Any] | None = None
+    reinforcement: Annotated[dict[str, Any], Field(max_length=100)] | None = None
 
     @model_validator(mode="after")
     def _only_its_own(self) -> Method:
@@ -104,8 +104,14 @@ class TuningRequest(_Part):
     hyperparameters: Hyperparameters | None = None
     suffix: Annotated[str, StringConstraints(max_length=64)] | None = None
     seed: Annotated[int, Field(ge=0, le=LARGEST_SEED)] | None = None
-    metadata: Annotated[dict[Key, Value], Field(max_length=16)] | None = None
-    integrations: list[dict[str, Any]] | None = None
+    metadata: Annotated[dict[Key, Value], Field(max_length=16, fail_fast=True)] | None = None
+    integrations: (
+        Annotated[
+            list[Annotated[dict[str, Any], Field(max_length=100)]],
+            Field(max_length=10, fail_fast=True),
+        ]
+        | None
+    ) = None
 
     @property
     def kind(self) -> Literal["supervised", "dpo", "reinforcement"]:

@@ -21,14 +21,14 @@ class Comparison(Strict):
 
     type: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
     key: Annotated[str, Field(max_length=64)]
-    value: _Value | Annotated[list[_Text | float], Field(max_length=_MOST)]
+    value: _Value | Annotated[list[_Text | float], Field(max_length=_MOST, fail_fast=True)]
 
 
 class Compound(Strict):
     """Several filters together."""
 
     type: Literal["and", "or"]
-    filters: Annotated[list[Filter], Field(min_length=1, max_length=_MOST)]
+    filters: Annotated[list[Filter], Field(min_length=1, max_length=_MOST, fail_fast=True)]
 
 
 def _kind(value: Any) -> str:

@@ -10,7 +10,7 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio.to_thread
@@ -27,7 +27,7 @@ from assay.serve.errors import ApiError
 log = logging.getLogger("assay.serve")
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-BODY_BYTES = 8 * 2**20
+BODY_BYTES = 4 * 2**20
 """The largest body, unless it is an upload: far more text than a context holds."""
 UPLOAD_BYTES = 520 * 2**20
 """The largest body of a file upload: OpenAI's 512 MB and its form."""
@@ -60,28 +60,30 @@ class Caller:
         return scope in self.scopes or "admin" in self.scopes
 
 
-def authenticated(scope: str) -> Callable[[Request], Awaitable[Caller]]:
+class RequiredScope:
     """A dependency: the caller, if its key is good for `scope` (see `project.access.SCOPES`).
 
     Raises:
         ApiError: 401 without a good key, 403 with one of another scope.
     """
 
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+
     # A coroutine: FastAPI would send a plain function to a thread and back.
-    async def depend(request: Request) -> Caller:
+    async def __call__(self, request: Request) -> Caller:
+        """The caller of a request."""
         caller = request.scope.get("assay.caller")
         if not isinstance(caller, Caller):  # the gate does not let this happen
             raise _unknown(None)
-        if not caller.may(scope):
+        if not caller.may(self.scope):
             raise ApiError(
                 403,
-                f"This key has no scope '{scope}'.",
+                f"This key has no scope '{self.scope}'.",
                 "permission_error",
                 "insufficient_permissions",
             )
         return caller
-
-    return depend
 
 
 class Gate:

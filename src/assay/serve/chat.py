@@ -14,9 +14,10 @@ from assay.chat.tool_text import Reader, beside_calls
 from assay.example import ToolCall
 from assay.generate.serving import End, Piece
 from assay.project.answering import Wishes
-from assay.serve.auth import Caller, authenticated
+from assay.serve.auth import Caller, RequiredScope
 from assay.serve.conversation import (
     MOST_CHOICES,
+    MOST_MESSAGES,
     MOST_TOOLS,
     MOST_TOP_LOGPROBS,
     ChatMessage,
@@ -33,7 +34,7 @@ from assay.serve.conversation import (
 from assay.serve.errors import of_any
 from assay.serve.exchange import Exchange, converse
 from assay.serve.logprobs import content_logprobs, told
-from assay.serve.route import JsonRoute, Strict
+from assay.serve.route import JsonObject, JsonRoute, Strict
 from assay.serve.streams import DONE, Events, event
 
 router = APIRouter(tags=["chat"], route_class=JsonRoute)
@@ -53,7 +54,9 @@ class ChatRequest(Sampled):
     `service_tier`, `store` and `metadata` do not change an answer; they are taken and not used.
     """
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[
+        list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)
+    ]
     max_tokens: Tokens | None = None
     max_completion_tokens: Tokens | None = None
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
@@ -61,13 +64,13 @@ class ChatRequest(Sampled):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOP_LOGPROBS)] | None = None
     response_format: ResponseFormat | None = None
-    tools: Annotated[list[Tool], Field(max_length=MOST_TOOLS)] | None = None
+    tools: Annotated[list[Tool], Field(max_length=MOST_TOOLS, fail_fast=True)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    modalities: list[Literal["text"]] | None = None
-    prediction: dict[str, Any] | None = None
+    modalities: Annotated[list[Literal["text"]], Field(max_length=4, fail_fast=True)] | None = None
+    prediction: JsonObject | None = None
     functions: None = None
     function_call: None = None
     audio: None = None
@@ -125,7 +128,7 @@ class ChatRequest(Sampled):
 async def create(
     request: Request,
     body: ChatRequest,
-    caller: Annotated[Caller, Depends(authenticated("chat"))],
+    caller: Annotated[Caller, Depends(RequiredScope("chat"))],
 ) -> Response:
     """Continue a conversation."""
     exchange = await converse(

@@ -15,7 +15,7 @@ from assay.example import Message
 from assay.generate.serving import End, Sampling, ServingEngine
 from assay.project.answering import sampling_of
 from assay.project.served import Served, resolve
-from assay.serve.auth import Caller, authenticated
+from assay.serve.auth import Caller, RequiredScope
 from assay.serve.chat import StreamOptions, usage_of
 from assay.serve.conversation import MOST_CHOICES, Sampled, Stop, Tokens, stops
 from assay.serve.errors import ApiError, of_any
@@ -30,7 +30,10 @@ MOST_LOGPROBS = 5
 MAX_TOKENS = 16
 """Where the request says nothing, as at OpenAI."""
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
-Prompt = str | list[TokenId] | list[str] | list[list[TokenId]]
+MOST_TOKENS = 2**17
+TokenIds = Annotated[list[TokenId], Field(max_length=MOST_TOKENS, fail_fast=True)]
+Several = Field(max_length=MOST_CHOICES, fail_fast=True)
+Prompt = str | TokenIds | Annotated[list[str], Several] | Annotated[list[TokenIds], Several]
 
 
 class CompletionRequest(Sampled):
@@ -78,7 +81,7 @@ class CompletionRequest(Sampled):
 async def create(
     request: Request,
     body: CompletionRequest,
-    caller: Annotated[Caller, Depends(authenticated("chat"))],
+    caller: Annotated[Caller, Depends(RequiredScope("chat"))],
 ) -> Response:
     """Continue a text."""
     prompts = body.prompts()

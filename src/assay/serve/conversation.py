@@ -10,19 +10,24 @@ from assay.chat.tool_text import call_schema, name_of
 from assay.example import Message, ToolCall
 from assay.project.answering import Wishes
 from assay.serve.errors import ApiError
-from assay.serve.route import Strict
+from assay.serve.route import JsonObject, Strict
 
 MOST_CHOICES = 8
 MOST_STOPS = 4
 MOST_TOP_LOGPROBS = 20
 MOST_TOOLS = 128
+MOST_MESSAGES = 2048
+MOST_NOTES = 10_000
+"""Annotations and log-probabilities of an earlier answer, sent back by clients and not read."""
+MOST_BIASES = 2048
 Tokens = Annotated[int, Field(ge=1, lt=2**31)]
 """How many an answer may have; what sums and databases can hold, and more than any model writes."""
 _SEEDS = 2**31
 """Engines take seeds of 32 bits and add small numbers to them."""
 
 FunctionName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
-Stop = str | list[str] | None
+Stop = str | Annotated[list[str], Field(max_length=MOST_STOPS, fail_fast=True)] | None
+Notes = Annotated[list[Any], Field(max_length=MOST_NOTES)]
 
 
 class TextPart(Strict):
@@ -31,11 +36,11 @@ class TextPart(Strict):
     type: Literal["text", "refusal", "input_text", "output_text"]
     text: str = ""
     refusal: str = ""
-    annotations: list[Any] | None = None
-    logprobs: list[Any] | None = None
+    annotations: Notes | None = None
+    logprobs: Notes | None = None
 
 
-Content = str | list[TextPart]
+Content = str | Annotated[list[TextPart], Field(max_length=MOST_MESSAGES, fail_fast=True)]
 
 
 def text_of(content: Content | None) -> str:
@@ -69,9 +74,9 @@ class ChatMessage(Strict):
     content: Content | None = None
     name: str | None = None
     refusal: str | None = None
-    tool_calls: list[Call] | None = None
+    tool_calls: Annotated[list[Call], Field(max_length=MOST_TOOLS, fail_fast=True)] | None = None
     tool_call_id: str | None = None
-    annotations: list[Any] | None = None
+    annotations: Notes | None = None
     parsed: Any = None
     audio: None = None
     function_call: None = None
@@ -105,7 +110,7 @@ class Function(Strict):
 
     name: FunctionName
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: JsonObject | None = None
     strict: bool | None = None
 
 
@@ -140,7 +145,7 @@ class NamedSchema(Strict):
     """The form of an answer."""
 
     name: FunctionName
-    schema_: dict[str, Any] = Field(alias="schema")
+    schema_: JsonObject = Field(alias="schema")
     description: str | None = None
     strict: bool | None = None
 
@@ -167,21 +172,27 @@ class Sampled(Strict):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    logit_bias: (
+        Annotated[
+            dict[str, Annotated[float, Field(ge=-100, le=100)]],
+            Field(max_length=MOST_BIASES, fail_fast=True),
+        ]
+        | None
+    ) = None
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
     service_tier: str | None = None
     store: bool | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Annotated[dict[str, str], Field(max_length=64, fail_fast=True)] | None = None
 
     @field_validator("logit_bias")
     @classmethod
     def _token_ids(cls, value: dict[str, float] | None) -> dict[str, float] | None:
         for key in value or ():
             if not (key.isascii() and key.isdecimal() and len(key) < 10):
-                raise ValueError(f"{key!r} is no token id")
+                raise ValueError(f"{key[:20]!r} is no token id")
         return value
 
     def sampling(self, **rest: Any) -> Wishes:

@@ -32,6 +32,9 @@ from assay.release.releases import ReleaseError
 
 _FIELD = re.compile(r"(?!(?:str|int|float|bool|dict|list)$)[a-z][a-z0-9_]*")
 """Names of fields; pydantic puts names of types between them."""
+MOST_CHARACTERS = 2000
+"""Of a message: what a client has sent, such as a name, may stand in it."""
+LONGEST_PARAM = 200
 _UNANSWERED = "No response returned."
 log = logging.getLogger("assay.serve")
 _REFUSALS = {
@@ -60,9 +63,11 @@ class ApiError(Exception):
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        message = _cut(message, MOST_CHARACTERS)
         super().__init__(message)
         self.status, self.message, self.type = status, message, type
-        self.code, self.param, self.headers = code, param, dict(headers or {})
+        self.code, self.headers = code, dict(headers or {})
+        self.param = None if param is None else _cut(param, LONGEST_PARAM)
 
     def body(self) -> dict[str, Any]:
         """OpenAI's error object."""
@@ -78,6 +83,10 @@ class ApiError(Exception):
     def response(self) -> JSONResponse:
         """As it is sent."""
         return JSONResponse(self.body(), self.status, self.headers)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def not_found(what: str, id: str, param: str | None = None) -> ApiError:
@@ -205,7 +214,7 @@ def _of_validation(problems: Sequence[Any]) -> ApiError:
         return ApiError(400, f"The body is not JSON: {problem['ctx']['error']}.")
     if place == ["body"]:
         return ApiError(400, "The body is not what this route takes: a JSON object is expected.")
-    param = param_of(place[1:])
+    param = _cut(param_of(place[1:]), LONGEST_PARAM)
     if kind == "extra_forbidden":
         return ApiError(
             400, f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param

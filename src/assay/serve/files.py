@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
 
 from assay.project import vector_stores
-from assay.serve.auth import Caller, authenticated
+from assay.serve.auth import Caller, RequiredScope
 from assay.serve.errors import ApiError, not_found
 from assay.serve.forms import chunks, filename, form, lifetime, text
 from assay.store import stored_files
@@ -21,7 +21,7 @@ router = APIRouter(tags=["files"])
 
 PURPOSES = ("fine-tune", "batch", "assistants", "vision", "user_data", "evals")
 
-_Owner = Annotated[Caller, Depends(authenticated("files"))]
+_Owner = Annotated[Caller, Depends(RequiredScope("files"))]
 
 _FORM: dict[str, Any] = {
     "requestBody": {

@@ -14,14 +14,14 @@ from assay.jobs.queue import JobEvent
 from assay.jobs.tuning_request import TuningRequest
 from assay.project import tuning as project
 from assay.project.tuning import RefusedError
-from assay.serve.auth import Caller, authenticated
+from assay.serve.auth import Caller, RequiredScope
 from assay.serve.errors import ApiError, not_found
 from assay.serve.files import page
 from assay.serve.route import JsonRoute
 
 router = APIRouter(tags=["fine-tuning"], route_class=JsonRoute)
 
-_Owner = Annotated[Caller, Depends(authenticated("fine_tuning"))]
+_Owner = Annotated[Caller, Depends(RequiredScope("fine_tuning"))]
 _After = Annotated[str | None, Query(max_length=100)]
 _Limit = Annotated[int, Query(ge=1, le=100)]
 

@@ -25,15 +25,20 @@ async def form(request: Request, file: str) -> AsyncIterator[tuple[FormData, Upl
     Raises:
         ApiError: there is no form, or no such file in it.
     """
+    missing = ApiError(
+        400,
+        f"Missing required parameter: '{file}'. Send the bytes as multipart/form-data.",
+        code="missing_required_parameter",
+        param=file,
+    )
+    # Of any other form all fields would be held in memory.
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "multipart/form-data":
+        raise missing
     async with request.form(max_files=1, max_fields=_FIELDS) as fields:
         found = fields.get(file)
         if not isinstance(found, UploadFile):
-            raise ApiError(
-                400,
-                f"Missing required parameter: '{file}'. Send the bytes as multipart/form-data.",
-                code="missing_required_parameter",
-                param=file,
-            )
+            raise missing
         yield fields, found
 
 

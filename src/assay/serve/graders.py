@@ -12,13 +12,13 @@ from assay.evaluate import rewards
 from assay.evaluate.rewards import LONGEST, Grader, Reward
 from assay.knowledge.embed import STARTER
 from assay.project.workspace import Workspace
-from assay.serve.auth import Caller, authenticated
+from assay.serve.auth import Caller, RequiredScope
 from assay.serve.errors import ApiError
-from assay.serve.route import JsonRoute, Strict
+from assay.serve.route import JsonObject, JsonRoute, Strict
 
 router = APIRouter(tags=["graders"], route_class=JsonRoute)
 
-_Owner = Annotated[Caller, Depends(authenticated("fine_tuning"))]
+_Owner = Annotated[Caller, Depends(RequiredScope("fine_tuning"))]
 _Grader = Annotated[Grader, Field(discriminator="type")]
 
 _ERRORS = (
@@ -46,7 +46,7 @@ class Run(Validate):
     """A grader, and what it grades."""
 
     model_sample: Annotated[str, Field(max_length=LONGEST)]
-    item: dict[str, Any] | None = None
+    item: JsonObject | None = None
 
 
 @router.post("/v1/fine_tuning/alpha/graders/validate")

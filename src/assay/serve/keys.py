@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field, field_validator
 
 from assay.project.access import ApiKey, Scope, create_key, list_keys, revoke_key
-from assay.serve.auth import Caller, authenticated
+from assay.serve.auth import Caller, RequiredScope
 from assay.serve.errors import ApiError
 from assay.serve.route import JsonRoute, Strict
 from assay.store.audit import entries
@@ -17,17 +17,22 @@ from assay.store.tables import AuditRow
 
 router = APIRouter(tags=["admin"], route_class=JsonRoute)
 
-_Admin = Annotated[Caller, Depends(authenticated("admin"))]
+_Admin = Annotated[Caller, Depends(RequiredScope("admin"))]
 
 
 class CreateKey(Strict):
     """A key of the caller's project."""
 
     name: Annotated[str, Field(min_length=1, max_length=200, description="what it is for")]
-    scopes: Annotated[list[Scope], Field(min_length=1, max_length=20)]
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=20, fail_fast=True)]
     labels: Annotated[
         list[str] | None,
-        Field(min_length=1, max_length=100, description="it sees only documents with one of them"),
+        Field(
+            min_length=1,
+            max_length=100,
+            fail_fast=True,
+            description="it sees only documents with one of them",
+        ),
     ] = None
 
     @field_validator("name")

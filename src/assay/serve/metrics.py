@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.project.workspace import Workspace
-from assay.serve.auth import Caller, authenticated
+from assay.serve.auth import Caller, RequiredScope
 from assay.serve.errors import ApiError
 
 router = APIRouter(tags=["health"])
@@ -99,7 +99,7 @@ class Measure:
 
 @router.get("/metrics")
 def metrics(
-    request: Request, caller: Annotated[Caller, Depends(authenticated("admin"))]
+    request: Request, caller: Annotated[Caller, Depends(RequiredScope("admin"))]
 ) -> Response:
     """In Prometheus' text format, for the folder's own project: they tell of every project."""
     workspace: Workspace = request.app.state.workspace

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Request
 
 from assay.project.served import Offered, offered, resolve
 from assay.project.workspace import Workspace
-from assay.serve.auth import Caller, authenticated
+from assay.serve.auth import Caller, RequiredScope
 
 router = APIRouter(tags=["models"])
 
-_Reader = Annotated[Caller, Depends(authenticated("chat"))]
+_Reader = Annotated[Caller, Depends(RequiredScope("chat"))]
 
 
 @router.get("/v1/models")

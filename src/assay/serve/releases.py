@@ -15,13 +15,13 @@ from assay.project import releases
 from assay.project.releases import By
 from assay.project.workspace import Workspace
 from assay.release.releases import Release
-from assay.serve.auth import Caller, authenticated
+from assay.serve.auth import Caller, RequiredScope
 from assay.serve.errors import not_found
 from assay.serve.route import JsonRoute, Strict
 
 router = APIRouter(tags=["releases"], route_class=JsonRoute)
 
-_Owner = Annotated[Caller, Depends(authenticated("releases"))]
+_Owner = Annotated[Caller, Depends(RequiredScope("releases"))]
 _Agent = Annotated[str, Field(max_length=120, description="NAME@VERSION, such as fine-tune@2")]
 _Force = Annotated[
     str,

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from assay.chat.tool_text import Reader
 from assay.example import ToolCall
 from assay.generate.serving import End, Piece
-from assay.serve.auth import Caller, authenticated
+from assay.serve.auth import Caller, RequiredScope
 from assay.serve.errors import of_any
 from assay.serve.exchange import Exchange, converse
 from assay.serve.logprobs import token_logprobs
@@ -28,7 +28,7 @@ router = APIRouter(tags=["responses"], route_class=JsonRoute)
 async def create(
     request: Request,
     body: ResponseRequest,
-    caller: Annotated[Caller, Depends(authenticated("chat"))],
+    caller: Annotated[Caller, Depends(RequiredScope("chat"))],
 ) -> Response:
     """Answer."""
     exchange = await converse(

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from assay.example import Message, ToolCall
 from assay.project.answering import Wishes
 from assay.serve.conversation import (
+    MOST_MESSAGES,
     MOST_TOOLS,
     MOST_TOP_LOGPROBS,
     Content,
@@ -24,7 +25,7 @@ from assay.serve.conversation import (
     text_of,
 )
 from assay.serve.errors import ApiError
-from assay.serve.route import Strict
+from assay.serve.route import JsonObject, Strict
 
 
 class MessageItem(Strict):
@@ -94,7 +95,7 @@ class TextFormat(Strict):
 
     type: Literal["text", "json_object", "json_schema"]
     name: FunctionName | None = None
-    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    schema_: JsonObject | None = Field(default=None, alias="schema")
     description: str | None = None
     strict: bool | None = None
 
@@ -121,17 +122,28 @@ class StreamSettings(Strict):
 class ResponseRequest(Sampled):
     """The body. Nothing is kept between requests: `previous_response_id` is refused."""
 
-    input: str | Annotated[list[MessageItem | CallItem | OutputItem], Field(min_length=1)]
+    input: (
+        str
+        | Annotated[
+            list[MessageItem | CallItem | OutputItem],
+            Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True),
+        ]
+    )
     instructions: str | None = None
     max_output_tokens: Tokens | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOP_LOGPROBS)] | None = None
     text: TextSettings | None = None
-    tools: Annotated[list[FunctionTool], Field(max_length=MOST_TOOLS)] | None = None
+    tools: Annotated[list[FunctionTool], Field(max_length=MOST_TOOLS, fail_fast=True)] | None = None
     tool_choice: Literal["none", "auto", "required"] | FunctionChoice | None = None
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
     stream_options: StreamSettings | None = None
-    include: list[Literal["message.output_text.logprobs"]] | None = None
+    include: (
+        Annotated[
+            list[Literal["message.output_text.logprobs"]], Field(max_length=20, fail_fast=True)
+        ]
+        | None
+    ) = None
     truncation: Literal["disabled"] | None = None
     background: Literal[False] | None = None
     previous_response_id: None = None

@@ -2,39 +2,65 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Annotated, Any
 
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict
-from pydantic_core import from_json
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from assay.config.strict import Closed
+from assay.serve.auth import RequiredScope
+from assay.serve.body import read
+
+JsonObject = Annotated[dict[str, Any], Field(max_length=1000)]
+"""What a client's own program has written, such as a schema; its values are looked at later."""
 
 
-class Strict(BaseModel):
-    """A part of a request: a field that is not named is refused, so that none is ignored."""
+class Strict(Closed):
+    """A part of a request."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class _JsonRequest(Request):
+    """A request whose body is parsed."""
+
+    parsed: Any = None
+
     async def json(self) -> Any:
-        """The body, if it is JSON as the standard has it: no NaN, no half characters."""
-        try:
-            return from_json(await self.body(), allow_inf_nan=False)
-        except ValueError as error:
-            raise json.JSONDecodeError(str(error), "", 0) from None  # the one FastAPI expects
+        """The body as what its route takes."""
+        return self.parsed
 
 
 class JsonRoute(APIRoute):
-    """A route whose body is standard JSON: `APIRouter(route_class=JsonRoute)`."""
+    """A route whose body is standard JSON: `APIRouter(route_class=JsonRoute)`.
+
+    Who may not ask is told so before the body is read.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, given requests that read JSON strictly."""
+        """The handler, given requests that are parsed by `assay.serve.body`."""
         handle = super().get_route_handler()
+        if self.body_field is None:
+            return handle
+        annotation: Any = self.body_field.field_info.annotation
+        kind: TypeAdapter[Any] = TypeAdapter(annotation)
+        scopes = list(_scopes(self.dependant))
 
         async def strictly(request: Request) -> Response:
-            return await handle(_JsonRequest(request.scope, request.receive))
+            for scope in scopes:
+                await scope(request)
+            parsed = _JsonRequest(request.scope, request.receive)
+            parsed.parsed = await read(parsed, kind)
+            return await handle(parsed)
 
         return strictly
+
+
+def _scopes(dependant: Dependant) -> Iterator[RequiredScope]:
+    for found in dependant.dependencies:
+        if isinstance(found.call, RequiredScope):
+            yield found.call
+        yield from _scopes(found)

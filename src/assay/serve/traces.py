@@ -12,12 +12,12 @@ from pydantic import Field
 
 from assay.project import releases
 from assay.release.traces import MOST_BYTES, Trace
-from assay.serve.auth import Caller, authenticated
+from assay.serve.auth import Caller, RequiredScope
 from assay.serve.route import JsonRoute, Strict
 
 router = APIRouter(tags=["traces"], route_class=JsonRoute)
 
-_Owner = Annotated[Caller, Depends(authenticated("traces"))]
+_Owner = Annotated[Caller, Depends(RequiredScope("traces"))]
 
 
 class Feedback(Strict):

@@ -8,7 +8,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Request
 from pydantic import Field, StringConstraints
 
-from assay.serve.auth import Caller, authenticated
+from assay.serve.auth import Caller, RequiredScope
 from assay.serve.errors import ApiError
 from assay.serve.files import as_wire as file_as_wire
 from assay.serve.files import checked_purpose
@@ -20,7 +20,7 @@ from assay.store.uploads import PART_BYTES, UPLOAD_BYTES, Upload
 
 router = APIRouter(tags=["uploads"], route_class=JsonRoute)
 
-_Owner = Annotated[Caller, Depends(authenticated("files"))]
+_Owner = Annotated[Caller, Depends(RequiredScope("files"))]
 
 _FORM: dict[str, Any] = {
     "requestBody": {
@@ -45,13 +45,13 @@ class CreateUpload(Strict):
     filename: str
     mime_type: Annotated[str, StringConstraints(max_length=200)]
     purpose: str
-    expires_after: dict[str, Any] | None = None
+    expires_after: Annotated[dict[str, Any], Field(max_length=4)] | None = None
 
 
 class CompleteUpload(Strict):
     """The parts in their order."""
 
-    part_ids: Annotated[list[str], Field(min_length=1, max_length=10_000)]
+    part_ids: Annotated[list[str], Field(min_length=1, max_length=10_000, fail_fast=True)]
     md5: Annotated[str, StringConstraints(pattern="^[0-9A-Fa-f]{32}$")] | None = None
 
 

@@ -13,7 +13,7 @@ from assay.project.vector_store_files import StoreFile
 from assay.project.vector_stores import Hit, VectorStore
 from assay.project.workspace import Workspace
 from assay.serve.attributes import Filter, matcher
-from assay.serve.auth import Caller, authenticated
+from assay.serve.auth import Caller, RequiredScope
 from assay.serve.errors import ApiError, not_found
 from assay.serve.files import page
 from assay.serve.route import JsonRoute, Strict
@@ -24,7 +24,7 @@ MOST_FILES = 500
 MOST_QUERIES = 10
 LONGEST_QUERY = 4096
 
-_Owner = Annotated[Caller, Depends(authenticated("knowledge"))]
+_Owner = Annotated[Caller, Depends(RequiredScope("knowledge"))]
 
 
 async def _changing(caller: _Owner) -> Caller:
@@ -48,9 +48,12 @@ _Limit = Annotated[int, Query(ge=1, le=100)]
 _Mark = Annotated[str | None, Query(max_length=1100)]
 _Order = Literal["asc", "desc"]
 _Key = Annotated[str, Field(max_length=64)]
-_Metadata = Annotated[dict[_Key, Annotated[str, Field(max_length=512)]], Field(max_length=16)]
+_Metadata = Annotated[
+    dict[_Key, Annotated[str, Field(max_length=512)]], Field(max_length=16, fail_fast=True)
+]
 _Attributes = Annotated[
-    dict[_Key, Annotated[str, Field(max_length=512)] | bool | float], Field(max_length=16)
+    dict[_Key, Annotated[str, Field(max_length=512)] | bool | float],
+    Field(max_length=16, fail_fast=True),
 ]
 _Name = Annotated[str, Field(max_length=256)]
 _FileId = Annotated[str, Field(max_length=100)]
@@ -68,7 +71,7 @@ class Create(Strict):
 
     name: _Name | None = None
     metadata: _Metadata | None = None
-    file_ids: Annotated[list[_FileId], Field(max_length=MOST_FILES)] | None = None
+    file_ids: Annotated[list[_FileId], Field(max_length=MOST_FILES, fail_fast=True)] | None = None
     chunking_strategy: Chunking | None = None
     description: None = None
     expires_after: None = None
@@ -110,7 +113,7 @@ class Search(Strict):
         Annotated[str, Field(min_length=1, max_length=LONGEST_QUERY)]
         | Annotated[
             list[Annotated[str, Field(min_length=1, max_length=LONGEST_QUERY)]],
-            Field(min_length=1, max_length=MOST_QUERIES),
+            Field(min_length=1, max_length=MOST_QUERIES, fail_fast=True),
         ]
     )
     filters: Filter | None = None

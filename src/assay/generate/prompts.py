@@ -1,0 +1,61 @@
+"""What a request is as token ids, refused by its length before tokens are counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from assay.chat.template import Template
+from assay.example import Message
+from assay.generate.serving import PromptTooLongError
+
+CHARACTERS_PER_TOKEN = 16
+"""No text that anybody asks a model about has so many in the mean (prose has 4, code 6). To
+spell a text takes a hundred times its memory."""
+
+
+def chat_ids(
+    template: Template, messages: Sequence[Message], tools: Sequence[dict[str, Any]], context: int
+) -> list[int]:
+    """The ids of a conversation.
+
+    Args:
+        context: tokens that prompt and answer may have together.
+
+    Raises:
+        PromptTooLongError: it is too long for the context, however it is spelled.
+        DataError: the template refuses these messages or has no place for the tools.
+    """
+    length = sum(map(_characters, messages))
+    if tools:
+        length += len(json.dumps(list(tools)))
+    _check(length, context)
+    return template.prompt(messages, tools)
+
+
+def text_ids(tokenizer: Any, prompt: str | Sequence[int], context: int) -> Sequence[int]:
+    """The ids of a text, or ids as they are.
+
+    Raises:
+        PromptTooLongError: as `chat_ids`.
+    """
+    if not isinstance(prompt, str):
+        return prompt
+    _check(len(prompt), context)
+    ids: list[int] = tokenizer(prompt).input_ids
+    return ids
+
+
+def _characters(message: Message) -> int:
+    calls = sum(len(call.arguments) + len(call.name) for call in message.tool_calls)
+    return len(message.content) + len(message.name or "") + calls
+
+
+def _check(characters: int, context: int) -> None:
+    if characters > CHARACTERS_PER_TOKEN * context:
+        raise PromptTooLongError(
+            f"the prompt has {characters} characters; prompt and answer may have {context} tokens "
+            "together.",
+            fix="Shorten the prompt.",
+        )

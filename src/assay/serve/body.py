@@ -1,0 +1,118 @@
+"""The one way from the bytes of a JSON body to a request: counted first, parsed after.
+
+A body of a few megabytes can spell millions of values, each of which takes fifty times its bytes as
+an object of Python, and one of Pydantic's errors takes a thousand times. Hence, in this order: the
+bytes are limited (`auth.Gate`); values, objects and depth are counted in the bytes, before there
+are objects; what is large is parsed off the event loop, one body at a time; every list and mapping
+of a request has a limit and stops at its first error (`tests/attacks/test_one_request.py` walks
+all of them); and an error tells few problems, without what was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
+from itertools import accumulate
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+from starlette.requests import ClientDisconnect
+
+from assay.serve.errors import ApiError
+
+MOST_VALUES = 150_000
+"""Values and keys: a prompt of 131,072 token ids passes."""
+MOST_OBJECTS = 20_000
+"""Of those, objects, which take most."""
+MOST_DEPTH = 100
+"""Objects and lists in each other; Python's own limits are beyond."""
+INLINE_BYTES = 32 * 1024
+"""A larger body takes longer to parse than to hand to a thread."""
+_TOLD = 20
+"""Problems of one body that are looked at to tell the one that was meant."""
+_MARKS = b'",:[]{}'
+_NO_MARKS = bytes(byte for byte in range(256) if byte not in _MARKS)
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+"""One deeper, one back: as signed bytes."""
+_one_at_a_time = ThreadPoolExecutor(1, "assay-parse")
+
+
+def check_shape(body: bytes) -> None:
+    """Refuse JSON that would take too much as objects. What is no JSON may pass.
+
+    Raises:
+        ApiError: it has too many values or objects, or is too deep.
+    """
+    opened = body.count(b"[") + body.count(b"{")
+    values = opened + body.count(b",") + body.count(b":")
+    if values > MOST_VALUES or body.count(b"{") > MOST_OBJECTS or opened > MOST_DEPTH:
+        _check_marks(body)
+
+
+def _check_marks(body: bytes) -> None:
+    """`check_shape`, without what stands in strings."""
+    marks = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
+    if marks.count(b'"') > 2 * MOST_VALUES:
+        raise _too_large(f"more than {MOST_VALUES:,} values")
+    outside = b"".join(marks.split(b'"')[::2])
+    if len(outside) - outside.count(b"]") - outside.count(b"}") > MOST_VALUES:
+        raise _too_large(f"more than {MOST_VALUES:,} values")
+    if outside.count(b"{") > MOST_OBJECTS:
+        raise _too_large(f"more than {MOST_OBJECTS:,} objects")
+    steps = memoryview(outside.translate(_STEPS, b",:")).cast("b")
+    if max(accumulate(steps), default=0) > MOST_DEPTH:
+        raise ApiError(400, f"The body is not JSON: it is nested more than {MOST_DEPTH} deep.")
+
+
+def parse(body: bytes, kind: TypeAdapter[Any]) -> Any:
+    """A body as what its route takes: standard JSON, without NaN and half characters.
+
+    Raises:
+        ApiError: it takes too much.
+        RequestValidationError: it is no JSON, or not what the route takes.
+    """
+    check_shape(body)
+    try:
+        return kind.validate_python(from_json(body, allow_inf_nan=False))
+    except ValidationError as error:
+        told = error.errors(include_url=False, include_context=False, include_input=False)
+        raise RequestValidationError(
+            [{**problem, "loc": ("body", *problem["loc"])} for problem in told[:_TOLD]]
+        ) from None
+    except ValueError as error:
+        raise RequestValidationError(
+            [{"type": "json_invalid", "loc": ("body",), "msg": "", "ctx": {"error": str(error)}}]
+        ) from None
+
+
+async def read(request: Request, kind: TypeAdapter[Any]) -> Any:
+    """The parsed body of a request; None where there is none, or it does not say that it is JSON.
+
+    Raises:
+        ApiError, RequestValidationError: as `parse`.
+    """
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        raise ApiError(400, "The client has hung up.") from None
+    if not body or not _says_json(request.headers.get("content-type")):
+        return None
+    if len(body) <= INLINE_BYTES:
+        return parse(body, kind)
+    return await asyncio.get_running_loop().run_in_executor(_one_at_a_time, parse, body, kind)
+
+
+def _says_json(content_type: str | None) -> bool:
+    said = Message()
+    said["content-type"] = content_type or ""
+    subtype = said.get_content_subtype()
+    is_json = subtype == "json" or subtype.endswith("+json")
+    return said.get_content_maintype() == "application" and is_json
+
+
+def _too_large(what: str) -> ApiError:
+    return ApiError(413, f"The body has {what}.", code="request_too_large")
