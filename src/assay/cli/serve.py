@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from assay.config import Vllm
 from assay.errors import UsageError
+from assay.project.quota import QUOTA_GB
 
 
 def serve(
@@ -21,6 +22,9 @@ def serve(
     insecure_http: Annotated[
         bool, typer.Option("--insecure-http", help="plain HTTP beyond this machine")
     ] = False,
+    project_quota: Annotated[
+        float, typer.Option(min=0.001, help="GB of this disk that each project may take")
+    ] = QUOTA_GB,
     vllm_url: Annotated[
         str | None, typer.Option(help="a vLLM server that answers; a project's: in assay.yaml")
     ] = None,
@@ -33,7 +37,7 @@ def serve(
     from assay.serve.server import serve as run
     from assay.studio import Studio
 
-    workspace = open_to_serve(folder, vllm=_vllm(vllm_url, vllm_key_env))
+    workspace = open_to_serve(folder, _vllm(vllm_url, vllm_key_env), project_quota)
     engines = workspace.engines()
     run(
         workspace,

@@ -45,6 +45,7 @@ def create(workspace: Workspace, project: str, request: TuningRequest, who: str)
 
     Raises:
         RefusedError: it cannot be done here.
+        QuotaError: the project has all that it may have of the disk.
     """
     _check_method(request)
     _check_model(workspace, project, request.model)
@@ -54,6 +55,7 @@ def create(workspace: Workspace, project: str, request: TuningRequest, who: str)
     ):
         if id is not None:
             _check_file(workspace, project, param, id)
+    workspace.quota.check(project, 1)  # what it will make has no size yet
     seed = secrets.randbelow(LARGEST_SEED) if request.seed is None else request.seed
     id = fine_tuning.create(workspace.store, project, request, seed)
     audit(workspace.store, project, who, "fine_tuning.create", id, {"model": request.model})

@@ -70,16 +70,18 @@ def create(
 
     Raises:
         NotFoundError: a file is not the project's.
+        QuotaError: the project may not have so much.
     """
     store = workspace.store
     found = [stored_files.find(store, project, id) for id in dict.fromkeys(files)]
     id = f"vs_{secrets.token_hex(12)}"
-    KnowledgeBase(store, project, id).create()
-    with store.session() as session:
-        row = VectorStoreRow(project=project, id=id, name=name, notes=dict(metadata or {}))
-        session.add(row)
-    if found:
-        indexing.enqueue(store, project, id, found, {})
+    with workspace.quota.room(project, sum(file.bytes for file in found)):
+        KnowledgeBase(store, project, id).create()
+        with store.session() as session:
+            row = VectorStoreRow(project=project, id=id, name=name, notes=dict(metadata or {}))
+            session.add(row)
+        if found:
+            indexing.enqueue(store, project, id, found, {})
     audit(store, project, who, "vector_store.create", id)
     return get(workspace, project, id)
 
@@ -188,13 +190,15 @@ def add_file(
 
     Raises:
         NotFoundError: there is no such vector store or file.
+        QuotaError: the project may not have so much.
     """
     store = workspace.store
     get(workspace, project, id)
     found = stored_files.find(store, project, file)
-    with store.session() as session:
-        session.execute(delete(VectorStoreFileRow).where(*_is(project, id, file)))
-    indexing.enqueue(store, project, id, [found], {file: dict(attributes or {})})
+    with workspace.quota.room(project, found.bytes):
+        with store.session() as session:
+            session.execute(delete(VectorStoreFileRow).where(*_is(project, id, file)))
+        indexing.enqueue(store, project, id, [found], {file: dict(attributes or {})})
     audit(store, project, who, "vector_store.file", f"{id} {file}")
     return get_file(workspace, project, id, file)
 

@@ -24,6 +24,7 @@ from assay.project.access import local_user
 from assay.project.answering import Answered
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
+from assay.project.quota import QUOTA_GB, Quota
 from assay.project.served import Served
 from assay.project.spending import answered_usd
 from assay.project.usage_log import UsageLog
@@ -58,7 +59,13 @@ class Workspace:
         UsageError: there is no such folder, or `vllm` is given to a project.
     """
 
-    def __init__(self, root: Path, text: str | None = None, vllm: Vllm | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        text: str | None = None,
+        vllm: Vllm | None = None,
+        quota_gb: float = QUOTA_GB,
+    ) -> None:
         self.root = root.resolve()
         self._text, self._config_file = text, str(self.root / CONFIG_FILE)
         self.broken: str | None = None
@@ -71,7 +78,7 @@ class Workspace:
                 where=str(self.root / CONFIG_FILE),
                 fix=f"Write `vllm: {{base_url: {vllm.base_url}}}` there.",
             )
-        self._vllm = vllm
+        self._vllm, self._quota_gb = vllm, quota_gb
         self.who = local_user()
         self.watchers: list[Callable[[Answered], None]] = []
         self.gate = Lock()
@@ -139,7 +146,7 @@ class Workspace:
 
     def seen_by(self, who: str) -> Workspace:
         """The same folder, where changes are put to somebody's name."""
-        _ = self.store, self.name  # found once, for all
+        _ = self.store, self.name, self.quota  # found once, for all
         other = copy.copy(self)
         other.who = who
         return other
@@ -148,6 +155,11 @@ class Workspace:
     def store(self) -> Store:
         """Made at first use."""
         return Store(self.root / STATE_FOLDER)
+
+    @cached_property
+    def quota(self) -> Quota:
+        """How much of the disk each project may take."""
+        return Quota(self.store, int(self._quota_gb * 1e9))
 
     def embedder(self, name: str) -> Embedder:
         """An embedder, loaded at its first use.
@@ -266,7 +278,9 @@ def open_workspace(folder: str | Path) -> Workspace:
     return Workspace(root)
 
 
-def open_to_serve(folder: str | Path, vllm: Vllm | None = None) -> Workspace:
+def open_to_serve(
+    folder: str | Path, vllm: Vllm | None = None, quota_gb: float = QUOTA_GB
+) -> Workspace:
     """Any folder; where its assay.yaml is broken or gone, with the last one that could be used.
 
     So a server comes up again with what it served before, and `Workspace.broken` says why.
@@ -275,7 +289,7 @@ def open_to_serve(folder: str | Path, vllm: Vllm | None = None) -> Workspace:
         UsageError: there is no such folder, or `vllm` is given to a project.
         AssayError: assay.yaml cannot be used, and none before it could.
     """
-    found = Workspace(Path(folder), vllm=vllm)
+    found = Workspace(Path(folder), vllm=vllm, quota_gb=quota_gb)
     problem: AssayError | None = None
     try:
         if found.project is not None:
@@ -288,7 +302,7 @@ def open_to_serve(folder: str | Path, vllm: Vllm | None = None) -> Workspace:
         if problem is not None:
             raise problem
         return found
-    found = Workspace(found.root, good.text)
+    found = Workspace(found.root, good.text, quota_gb=quota_gb)
     found.broken = (
         f"{problem or f'{found.root / CONFIG_FILE} is gone.'} What is served is the configuration "
         f"that could be used last, of {good.at}."

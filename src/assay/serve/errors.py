@@ -24,6 +24,7 @@ from assay.errors import (
     UsageError,
 )
 from assay.generate.serving import BusyError, PromptTooLongError, RequestRefusedError
+from assay.project.quota import QuotaError
 from assay.project.served import UnknownModelError
 from assay.project.spending import BudgetError
 from assay.release.evidence import UnprovenError
@@ -102,6 +103,8 @@ def of_assay(error: AssayError) -> ApiError:
         return ApiError(429, message, "rate_limit_error", "rate_limit_exceeded", headers=wait)
     if isinstance(error, BudgetError):
         return ApiError(429, message, "insufficient_quota", "insufficient_quota")
+    if isinstance(error, QuotaError):
+        return ApiError(413, message, code="storage_quota_exceeded")
     if isinstance(error, UnknownModelError):
         return ApiError(404, message, code="model_not_found", param="model")
     if isinstance(error, NotFoundError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
 
 from assay.project import vector_stores
+from assay.project.quota import Quota
 from assay.serve.auth import Caller, RequiredScope
 from assay.serve.errors import ApiError, not_found
 from assay.serve.forms import chunks, filename, form, lifetime, text
@@ -48,7 +50,7 @@ _FORM: dict[str, Any] = {
 async def upload(request: Request, caller: _Owner) -> dict[str, Any]:
     """Keep a file of at most 512 MB."""
     store: Store = request.app.state.workspace.store
-    async with form(request, "file") as (fields, file):
+    async with form(request, "file", caller) as (fields, file):
         purpose = checked_purpose(text(fields, "purpose"))
         name = filename(file.filename)
         expiry = {
@@ -94,6 +96,14 @@ def list_(
         newest_first=order == "desc",
     )
     return page([as_wire(file) for file in found], more)
+
+
+@router.get("/v1/storage")
+def storage(request: Request, caller: _Owner) -> dict[str, Any]:
+    """What the project takes of the disk, in bytes, and the most that it may."""
+    quota: Quota = request.app.state.workspace.quota
+    used = quota.storage(caller.project)
+    return {"object": "storage", **asdict(used), "total": used.total, "most": quota.most}
 
 
 @router.get("/v1/files/{id}")

@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import IO, Any
 
+import anyio.to_thread
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
+from assay.project.quota import Quota
+from assay.serve.auth import UPLOAD_BYTES, Caller
 from assay.serve.errors import ApiError
 
 LONGEST_FILENAME = 255
@@ -19,11 +22,14 @@ _FIELDS = 10
 
 
 @asynccontextmanager
-async def form(request: Request, file: str) -> AsyncIterator[tuple[FormData, UploadFile]]:
-    """The fields of a form and the file in its field `file`.
+async def form(
+    request: Request, file: str, caller: Caller
+) -> AsyncIterator[tuple[FormData, UploadFile]]:
+    """The fields of a form and the file in its field `file`, for which the project has room.
 
     Raises:
         ApiError: there is no form, or no such file in it.
+        QuotaError: the project may not have so many bytes.
     """
     missing = ApiError(
         400,
@@ -35,11 +41,18 @@ async def form(request: Request, file: str) -> AsyncIterator[tuple[FormData, Upl
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise missing
-    async with request.form(max_files=1, max_fields=_FIELDS) as fields:
-        found = fields.get(file)
-        if not isinstance(found, UploadFile):
-            raise missing
-        yield fields, found
+    quota: Quota = request.app.state.workspace.quota
+    length = request.headers.get("content-length", "")
+    size = int(length) if length.isdecimal() else UPLOAD_BYTES
+    await anyio.to_thread.run_sync(quota.take, caller.project, size)  # before anything is read
+    try:
+        async with request.form(max_files=1, max_fields=_FIELDS) as fields:
+            found = fields.get(file)
+            if not isinstance(found, UploadFile):
+                raise missing
+            yield fields, found
+    finally:
+        quota.give_back(caller.project, size)
 
 
 def chunks(file: IO[bytes]) -> Iterator[bytes]:

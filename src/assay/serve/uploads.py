@@ -8,6 +8,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Request
 from pydantic import Field, StringConstraints
 
+from assay.project.workspace import Workspace
 from assay.serve.auth import Caller, RequiredScope
 from assay.serve.errors import ApiError
 from assay.serve.files import as_wire as file_as_wire
@@ -58,8 +59,10 @@ class CompleteUpload(Strict):
 @router.post("/v1/uploads")
 def create(request: Request, body: CreateUpload, caller: _Owner) -> dict[str, Any]:
     """Begin an upload; it expires an hour later."""
+    workspace: Workspace = request.app.state.workspace
+    workspace.quota.check(caller.project, body.bytes)
     made = uploads.create(
-        request.app.state.workspace.store,
+        workspace.store,
         caller.project,
         filename(body.filename),
         checked_purpose(body.purpose),
@@ -74,7 +77,7 @@ async def add_part(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
     """Give it a part of at most 64 MB; parts may come in any order, and at the same time."""
     store: Store = request.app.state.workspace.store
     await anyio.to_thread.run_sync(uploads.find, store, caller.project, id)
-    async with form(request, "data") as (_, file):
+    async with form(request, "data", caller) as (_, file):
         if file.size is not None and file.size > PART_BYTES:
             raise ApiError(
                 413,
@@ -96,8 +99,12 @@ async def add_part(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
 @router.post("/v1/uploads/{id}/complete")
 def complete(request: Request, id: str, body: CompleteUpload, caller: _Owner) -> dict[str, Any]:
     """Make the file."""
-    store: Store = request.app.state.workspace.store
-    return as_wire(uploads.complete(store, caller.project, id, body.part_ids, body.md5))
+    workspace: Workspace = request.app.state.workspace
+    upload = uploads.find(workspace.store, caller.project, id)
+    with workspace.quota.room(caller.project, upload.bytes):
+        return as_wire(
+            uploads.complete(workspace.store, caller.project, id, body.part_ids, body.md5)
+        )
 
 
 @router.post("/v1/uploads/{id}/cancel")
