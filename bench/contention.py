@@ -113,7 +113,7 @@ class Worker:
 @contextmanager
 def busy(count: int) -> Iterator[None]:
     """So many processes that count as fast as they can."""
-    counting = [sys.executable, "-c", "while True: pass"]
+    counting = [sys.executable, "-P", "-c", "while True: pass"]
     with ExitStack() as stack:
         for _ in range(count):
             process = subprocess.Popen(counting)
