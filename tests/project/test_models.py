@@ -60,7 +60,7 @@ def test_a_model_that_cannot_be_had_is_told_in_plain_words(tmp_path: Path) -> No
     assert [job.id for job in models.pulls(workspace)] == [done.id]
 
 
-def test_only_an_admin_names_what_lies_on_the_server(
+def test_nobody_on_the_web_names_what_lies_on_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "served").mkdir()
@@ -69,17 +69,18 @@ def test_only_an_admin_names_what_lies_on_the_server(
     monkeypatch.chdir(tmp_path)
     for ref in (str(folder), "own/model", "own/model.gguf", "~/x", "~root", "../own", ""):
         with pytest.raises(ModelError, match="neither a starter nor an id of the hub"):
-            models.pull(workspace, ref, admin=False)
+            models.pull(workspace.seen_by("user:ann"), ref)
     assert models.pulls(workspace) == []
     for ref in (next(iter(CATALOGUE)), "org/name"):
-        models.pull(workspace, ref, admin=False)
+        models.pull(workspace.seen_by("user:ann"), ref)
     assert len(models.pulls(workspace)) == 2
 
 
 @pytest.mark.parametrize("ref", ["~nosuchuser/x", "x" * 5000, "a\0b"])
 def test_what_cannot_be_a_name_is_no_model(tmp_path: Path, ref: str) -> None:
-    for admin in (True, False):
+    workspace = Workspace(tmp_path)
+    for seen in (workspace, workspace.seen_by("user:ann")):
         with pytest.raises(ModelError):
-            models.pull(Workspace(tmp_path), ref, admin=admin)
+            models.pull(seen, ref)
     with pytest.raises(ModelError, match="no such model"):
         fetch(ref)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from assay.agent.route import Route
 from assay.agent.variables import checked_name, filled
+from assay.config.names import ModelName
 from assay.example import Example, Message
 
 _LATER: tuple[tuple[str, ...], ...] = (
@@ -34,7 +35,7 @@ class Nearest(BaseModel):
 
     k: int = Field(ge=1)
     pool: str
-    embedder: str
+    embedder: ModelName
 
 
 class Knowledge(BaseModel):
@@ -62,7 +63,7 @@ class Knowledge(BaseModel):
     mode: Literal["bm25", "dense", "hybrid"] = "hybrid"
     weight: float | None = Field(None, ge=0, le=1)
     threshold: float | None = None
-    rerank: str | None = None
+    rerank: ModelName | None = None
     labels: tuple[str, ...] | None = None
     characters: int = Field(ge=1)
     abstain: str | None = None
@@ -86,7 +87,7 @@ class Agent(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["chat", "classical", "outside", "routed"] = "chat"
-    model: str
+    model: ModelName
     system_prompt: str = ""
     variables: dict[Annotated[str, AfterValidator(checked_name)], str] = {}
     shown: tuple[tuple[dict[str, Any], ...], ...] = ()

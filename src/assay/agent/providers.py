@@ -213,7 +213,10 @@ class Providers(Mapping[str, Provider]):
                 rows = session.scalars(
                     select(ProviderRow).where(ProviderRow.project == self.project)
                 )
-                self._added.providers = {r.name: _provider(r.name, r.settings) for r in rows}
+                root = self.store.folder.parent
+                self._added.providers = {
+                    r.name: _provider(r.name, r.settings).located(root) for r in rows
+                }
             self._added.until = time.monotonic() + REMEMBERED_S
         return self._added.providers
 

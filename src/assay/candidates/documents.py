@@ -23,6 +23,7 @@ from assay.agent.agent import Agent, Knowledge
 from assay.agent.passages import find_passages
 from assay.candidates.building import Context
 from assay.config import Config, KnowledgeSection, SearchMode
+from assay.config.names import file_of
 from assay.errors import AssayError, ConfigError, DataError
 from assay.evaluate.documents import best_threshold, same_document, scores_of_search
 from assay.evaluate.measure import Measurement
@@ -187,13 +188,13 @@ def _files(context: Context, paths: Sequence[str]) -> list[Source]:
     """The files of the project's paths, named relative to its folder."""
     root = context.bench.root
     for path in paths:
-        if not (root / path).exists():
+        if not file_of(path, root).exists():
             raise ConfigError(
                 f"there is no {path}.",
                 where="assay.yaml, knowledge.paths",
                 fix="Name a file or folder that exists, relative to the project's folder.",
             )
-    found, failed = sources(root / path for path in paths)
+    found, failed = sources(file_of(path, root) for path in paths)
     for one in failed:
         context.progress.say(f"Not added: {one.file}: {one.reason}")
     return [Source(os.path.relpath(s.document, root), s.file) for s in found]

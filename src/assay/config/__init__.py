@@ -3,6 +3,7 @@
 examples.py   data and graders
 ways.py       few-shot, documents, prompts, generation
 training.py   fine-tuning
+names.py      settings that name files, models and variables
 routes.py     cascade, router, rules
 providers.py  models elsewhere
 project.py    the whole, and reading it

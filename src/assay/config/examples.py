@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from assay.config.names import DataName
 from assay.config.strict import Strict
 
 TaskKind = Literal["label", "json", "text"]
@@ -45,9 +46,9 @@ class Split(Strict):
 class Data(Strict):
     """Where the examples are and how to read them."""
 
-    file: str
-    holdout: str | None = Field(None, description="a file of its own keeps the official split")
-    validation: str | None = None
+    file: DataName
+    holdout: DataName | None = Field(None, description="a file of its own keeps the official split")
+    validation: DataName | None = None
     format: str | None = Field(None, description="found by content when null")
     columns: Columns | None = None
     split: Split = Split()

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 
 from assay.config.examples import Data, GraderSpec, TaskKind
+from assay.config.names import ModelName
 from assay.config.providers import REMOTE, Provider, RemoteModel, Vllm
 from assay.config.routes import ROUTED, RouteSection
 from assay.config.strict import Strict
@@ -44,7 +45,7 @@ class Config(Strict):
     version: Literal[1] = 1
     name: str
     task: TaskKind
-    model: str = STARTER_MODEL
+    model: ModelName = STARTER_MODEL
     data: Data
     system_prompt: str = ""
     labels: list[str] | None = Field(None, description="the closed set of outputs of a label task")
@@ -69,7 +70,7 @@ class Config(Strict):
         default_factory=dict, description="endpoints of models elsewhere, by a name of your own"
     )
     vllm: Vllm | None = Field(None, description="serve from a GPU machine's vLLM")
-    fallback: dict[str, list[str]] = Field(
+    fallback: dict[ModelName, list[ModelName]] = Field(
         default_factory=dict,
         description="model -> who answers in its place while it fails, in order; when serving",
     )

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from assay.config.names import (
+    FileName,
+    FilledText,
+    Naming,
+    SecretFileName,
+    SecretVariable,
+    file_of,
+)
 from assay.config.strict import Strict
 
 
@@ -29,8 +38,10 @@ class Provider(Strict):
     protocol: Literal["openai", "anthropic"] = Field(
         "openai", description="chat completions as OpenAI has them, or Anthropic's messages"
     )
-    key_env: str | None = Field(None, description="the environment variable that holds the key")
-    key_file: str | None = Field(
+    key_env: SecretVariable | None = Field(
+        None, description="the environment variable that holds the key"
+    )
+    key_file: SecretFileName | None = Field(
         None,
         description="a file that holds the key and nothing else; neither: `assay providers add`",
     )
@@ -48,7 +59,7 @@ class Provider(Strict):
     query: dict[str, str] = Field(
         default_factory=dict, description="put behind the address, such as Azure's api-version"
     )
-    headers: dict[str, str] = Field(
+    headers: dict[str, FilledText] = Field(
         default_factory=dict, description="sent along; ${NAME} stands for an environment variable"
     )
     consent: bool = Field(
@@ -59,10 +70,10 @@ class Provider(Strict):
         description="networks inside that are allowed (10.2.0.0/16), over plain http too; true: "
         "all loopback and private addresses",
     )
-    ca_file: str | None = Field(None, description="certificates to be trusted as well, PEM")
-    client_cert: str | None = Field(None, description="our own certificate (mTLS), PEM")
-    client_key: str | None = Field(None, description="its private key, PEM")
-    proxy: str | None = Field(
+    ca_file: FileName | None = Field(None, description="certificates to be trusted as well, PEM")
+    client_cert: FileName | None = Field(None, description="our own certificate (mTLS), PEM")
+    client_key: SecretFileName | None = Field(None, description="its private key, PEM")
+    proxy: FilledText | None = Field(
         None, description="http://host:port; ${NAME} stands for an environment variable"
     )
     concurrency: int = Field(4, ge=1, le=64, description="requests of a comparison at once")
@@ -137,6 +148,17 @@ class Provider(Strict):
             raise ValueError("client_key needs client_cert")
         return self
 
+    def located(self, root: Path) -> Provider:
+        """The same, with its files named by where they are.
+
+        Args:
+            root: the folder of the project whose provider it is.
+        """
+        named = ("key_file", "ca_file", "client_cert", "client_key")
+        files = {name: getattr(self, name) for name in named}
+        found = {name: str(file_of(file, root)) for name, file in files.items() if file}
+        return self.model_copy(update=found) if found else self
+
     @property
     def limit_name(self) -> str:
         """What it calls the most tokens of an answer, in OpenAI's protocol."""
@@ -179,7 +201,7 @@ class Vllm(Strict):
     """A running vLLM server, which answers for this project in the place of llama.cpp."""
 
     base_url: str = Field(description="up to and with /v1, e.g. http://127.0.0.1:8001/v1")
-    key_env: str | None = Field(
+    key_env: SecretVariable | None = Field(
         None, description="the environment variable that holds its --api-key"
     )
     at_once: int = Field(
@@ -202,5 +224,5 @@ class Vllm(Strict):
 
 REMOTE = "remote:"
 """What a reference to a provider's model begins with."""
-RemoteModel = Annotated[str, Field(pattern=r"^remote:[a-z0-9][a-z0-9-]{0,62}/.+$")]
+RemoteModel = Annotated[str, Naming("model"), Field(pattern=r"^remote:[a-z0-9][a-z0-9-]{0,62}/.+$")]
 """`remote:PROVIDER/MODEL`."""

@@ -7,6 +7,7 @@ from typing import Annotated
 import regex
 from pydantic import Field, field_validator, model_validator
 
+from assay.config.names import ArmName
 from assay.config.strict import Strict
 
 
@@ -48,7 +49,7 @@ class RouteConditions(Strict):
 class RouteRule(RouteConditions):
     """Where a request goes that meets the conditions; the first rule that holds decides."""
 
-    to: str = Field(description="a candidate, NAME@VERSION of a saved agent, or a model")
+    to: ArmName = Field(description="a candidate, NAME@VERSION of a saved agent, or a model")
 
 
 class RouteSection(Strict):
@@ -57,8 +58,10 @@ class RouteSection(Strict):
     An arm is a candidate's name, NAME@VERSION of a saved agent, or a model.
     """
 
-    cheap: str | None = Field(None, description="of cascade and router: asked first")
-    strong: str | None = Field(None, description="of cascade and router: asked where it must be")
+    cheap: ArmName | None = Field(None, description="of cascade and router: asked first")
+    strong: ArmName | None = Field(
+        None, description="of cascade and router: asked where it must be"
+    )
     target: float = Field(
         0.95, gt=0, le=1, description="share of the strong arm's quality to be kept"
     )
@@ -70,7 +73,9 @@ class RouteSection(Strict):
         "going to the strong arm",
     )
     rules: list[RouteRule] = Field(default_factory=list, description="of the candidate `rules`")
-    otherwise: str | None = Field(None, description="where a request goes that no rule holds for")
+    otherwise: ArmName | None = Field(
+        None, description="where a request goes that no rule holds for"
+    )
 
     @model_validator(mode="after")
     def _is_whole(self) -> RouteSection:

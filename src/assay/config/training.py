@@ -11,6 +11,7 @@ from pydantic import (
     field_validator,
 )
 
+from assay.config.names import ModelName
 from assay.config.strict import Strict
 
 Auto = Literal["auto"]
@@ -26,7 +27,7 @@ class FineTuneSection(Strict):
         "lora", description="full: all weights, no adapter"
     )
     beta: float = Field(0.1, gt=0, description="of dpo, ipo, kto, orpo: how strong preferences are")
-    teacher: str | None = Field(
+    teacher: ModelName | None = Field(
         None, description="a larger model whose answers are learned (distillation)"
     )
     distill: Literal["auto", "answers", "logprobs"] = Field(

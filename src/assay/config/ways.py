@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from assay.config.names import FileName, ModelName
 from assay.config.strict import Strict
 
 
@@ -22,7 +23,7 @@ class KnowledgeSection(Strict):
     """Documents that candidates look into; how they are searched is chosen on validation."""
 
     name: str = Field("documents", description="of the knowledge, as `assay knowledge` knows it")
-    paths: list[str] = Field(
+    paths: list[FileName] = Field(
         default_factory=list,
         description="files and folders, added before a comparison; those gone since stay until "
         "they are removed",
@@ -41,7 +42,7 @@ class KnowledgeSection(Strict):
         description="of meaning in a hybrid search, tried beside fusion by ranks where at least "
         "ten validation rows name their document",
     )
-    rerank: str | None = Field(
+    rerank: ModelName | None = Field(
         None,
         description="a cross-encoder (folder or hub id) that orders the best passages anew; tried "
         "where at least ten validation rows name their document",
@@ -66,7 +67,7 @@ class KnowledgeSection(Strict):
 class PromptSearch(Strict):
     """How `prompt-optimised` looks for a better system prompt."""
 
-    proposer: str | None = Field(
+    proposer: ModelName | None = Field(
         None, description="`remote:PROVIDER/MODEL` that proposes edits; null: fixed variants only"
     )
     proposals: int = Field(8, ge=1, le=100, description="edits asked for, one request each")

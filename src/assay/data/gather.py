@@ -9,7 +9,9 @@ from pathlib import Path
 
 from assay.chat.template import Template
 from assay.config import Config
+from assay.config.names import file_of
 from assay.data.checks import check
+from assay.data.formats.hub import PREFIX
 from assay.data.read import detect
 from assay.errors import DataError
 from assay.example import Example, canonical_json
@@ -120,7 +122,7 @@ class Source:
 
 def address_of(root: Path, name: str) -> Path | str:
     """A name in assay.yaml as `read` takes it."""
-    return name if name.startswith("hf:") else root / name
+    return name if name.startswith(PREFIX) else file_of(name, root)
 
 
 def fingerprint(address: Path | str) -> str:

@@ -25,6 +25,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 import certifi
 
 from assay.config import Provider
+from assay.config.names import VARIABLE
 from assay.errors import ConfigError
 from assay.generate.addresses import Network, allowed, resolve
 from assay.generate.connection import Connection, Reply, WireError, time_left
@@ -32,7 +33,6 @@ from assay.generate.connection import Connection, Reply, WireError, time_left
 _IDLE = 32  # connections kept open
 _CLOSED_S = 0.05  # after a request was sent: until then an idle connection was closed before it
 _KEY = re.compile(r"[!-~]+")
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def read_key(name: str, provider: Provider, where: str | None = None) -> str | None:
@@ -50,7 +50,7 @@ def read_key(name: str, provider: Provider, where: str | None = None) -> str | N
     elif provider.key_file is not None:
         source = f"the file {provider.key_file}"
         try:
-            key = Path(provider.key_file).expanduser().read_text("utf-8")
+            key = Path(provider.key_file).read_text("utf-8")
         except (OSError, UnicodeDecodeError):
             raise ConfigError(
                 f"{source} cannot be read.", where=where, fix="Name a text file that holds the key."
@@ -211,7 +211,7 @@ class Outbound:
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """Values of the variables in these headers, which no message may repeat."""
-        names = [n for text in self._provider.headers.values() for n in _VARIABLE.findall(text)]
+        names = [n for text in self._provider.headers.values() for n in VARIABLE.findall(text)]
         return tuple(os.environ[name] for name in names if os.environ.get(name))
 
     @cached_property
@@ -220,12 +220,9 @@ class Outbound:
         try:
             context = ssl.create_default_context(cafile=certifi.where())
             if provider.ca_file:
-                context.load_verify_locations(Path(provider.ca_file).expanduser())
+                context.load_verify_locations(provider.ca_file)
             if provider.client_cert:
-                key = provider.client_key
-                context.load_cert_chain(
-                    Path(provider.client_cert).expanduser(), Path(key).expanduser() if key else None
-                )
+                context.load_cert_chain(provider.client_cert, provider.client_key)
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(
                 f"a certificate cannot be used ({error.strerror or error}).",
@@ -350,4 +347,4 @@ def _filled(text: str, where: str) -> str:
             raise ConfigError(f"the variable {found[1]} is empty or no plain text.", where=where)
         return given
 
-    return _VARIABLE.sub(value, text)
+    return VARIABLE.sub(value, text)

@@ -62,10 +62,17 @@ def _below(path: str | Path | Source) -> Iterator[Source | Failed]:
             file = Path(folder, name)
             if name.startswith("."):
                 continue
-            if file.is_symlink() and not file.resolve().is_relative_to(inside):
+            if file.is_symlink() and not _leads_inside(file.resolve(), inside):
                 yield Failed(str(file), "it is a link that leads out of the folder.")
             else:
                 yield _named(file)
+
+
+def _leads_inside(file: Path, folder: Path) -> bool:
+    """Whether a link leads to a file of the folder that is not hidden in it."""
+    if not file.is_relative_to(folder):
+        return False
+    return not any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
 def _named(file: Path) -> Source | Failed:

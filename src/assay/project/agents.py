@@ -27,6 +27,7 @@ from assay.errors import AssayError, ModelError, UsageError
 from assay.knowledge.base import KnowledgeBase
 from assay.models.lineage import differing
 from assay.models.pull import check_name
+from assay.project import reach
 from assay.project.workspace import Workspace
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -52,6 +53,10 @@ def check(workspace: Workspace, text: str) -> list[Problem]:
     agent, problems = texts.parsed(text)
     if agent is None:
         return problems
+    if workspace.web:
+        beyond = [texts.problem_at(text, *said) for said in reach.of_agent(workspace, agent)]
+        if beyond:
+            return beyond  # before anything looks for what it names
     problems = [
         texts.problem_at(text, field, _sentence(error))
         for field, look in _looks(workspace, agent)

@@ -27,7 +27,7 @@ from assay.models.show import known
 from assay.models.versions import find_version, list_versions
 from assay.project.agents import check
 from assay.project.answering import Routed, Wishes, ask
-from assay.project.served import Served, base_models
+from assay.project.served import Served, base_models, owns
 from assay.project.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ def settings() -> dict[str, str]:
 def models(workspace: Workspace) -> list[str]:
     """What an agent's `model` can be: models of this machine, fine-tuned versions, providers'."""
     names = base_models(workspace, workspace.name)
-    names += [f"version:{version.id}" for version in list_versions(workspace.store.folder)]
+    found = (version.id for version in list_versions(workspace.store.folder))
+    names += [f"version:{id}" for id in found if owns(workspace, id, workspace.name)]
     config = workspace.config
     if config is not None and config.remote is not None:
         names.append(config.remote)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.config import CONFIG_FILE, Columns, Config, TaskKind, load_config
+from assay.config.names import file_of
 from assay.data.checks import CheckReport, check
 from assay.data.overlap import OverlapReport, overlap
 from assay.data.read import detect, read
@@ -42,7 +43,7 @@ def check_file(
     if file is None:
         if config is None:
             raise UsageError("no file was named, and there is no project here.")
-        file = folder / config.data.file
+        file = file_of(config.data.file, folder)
     own = config if config is not None and _is_own(file, folder, config) else None
     if own is not None:
         columns = columns or own.data.columns
@@ -66,7 +67,7 @@ def check_file(
 
 def _is_own(file: Path, folder: Path, config: Config) -> bool:
     names = (config.data.file, config.data.holdout, config.data.validation)
-    return any(name and file.resolve() == (folder / name).resolve() for name in names)
+    return any(name and file.resolve() == file_of(name, folder).resolve() for name in names)
 
 
 def _template(model: str | None) -> tuple[Any, int | None]:

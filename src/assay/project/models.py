@@ -75,21 +75,18 @@ def describe(ref: str) -> ModelInfo:
     return show.describe(ref)
 
 
-def pull(workspace: Workspace, ref: str, *, admin: bool = True) -> Job:
-    """Queue the fetching of a model.
-
-    Args:
-        admin: whether it may be a file or folder of the server's machine.
+def pull(workspace: Workspace, ref: str) -> Job:
+    """Queue the fetching of a model; over the web, no file or folder of the server's machine.
 
     Raises:
-        ModelError: nothing is called so, or it is named by an admin.
+        ModelError: nothing is called so, or it may not be named over the web.
         StateError: it is being fetched already.
     """
-    if not admin and names_file(ref):
+    if workspace.web and names_file(ref):
         raise ModelError(
             "this is neither a starter nor an id of the hub.",
             where=ref,
-            fix="A hub id looks like org/name; an admin can name a folder or file of the server.",
+            fix="A hub id looks like org/name; a folder or file is named at the command line.",
         )
     check_name(ref)
     refuse_second(workspace, PULL, f"the fetching of {ref}", {"model": ref})

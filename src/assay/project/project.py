@@ -19,7 +19,7 @@ from assay.compare.curve import REPEATS, LearningCurve, curve, curve_sizes
 from assay.compare.holdout import openings
 from assay.compare.report import write_report
 from assay.compare.result import DataSection, OpeningRecord, Quarantine, Result, Verdict
-from assay.config import CONFIG_FILE, STATE_FOLDER, Config, config_text, read_config
+from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Provider, config_text, read_config
 from assay.data.dataset import prepare, renew
 from assay.data.split import (
     MANIFEST,
@@ -375,7 +375,12 @@ class Project:
         """Endpoints of models elsewhere, their keys, and consents."""
         from assay.agent.providers import Providers
 
-        return Providers(self.config.providers, self.store, self.owner)
+        return Providers(self.described, self.store, self.owner)
+
+    @cached_property
+    def described(self) -> Mapping[str, Provider]:
+        """Providers of assay.yaml, their files named by where they are."""
+        return {name: one.located(self.root) for name, one in self.config.providers.items()}
 
     def _bench(self, progress: Progress, trust_code: bool) -> Bench:
         from assay.agent.engines import Engines

@@ -14,6 +14,8 @@ from assay.errors import ModelError, UsageError
 from assay.example import Message
 from assay.generate.engine import Request
 from assay.generate.remote import RemoteEngine
+from assay.project import reach
+from assay.project.workspace import Workspace
 from assay.store import secrets
 
 
@@ -36,6 +38,24 @@ def added(
     providers.checked(name, settings)
     given = None if key is None else key()
     return providers.add(name, settings, given, keyless=given is None)
+
+
+def added_over_web(
+    workspace: Workspace,
+    name: str,
+    settings: Mapping[str, Any] | None,
+    key: Callable[[], str] | None,
+) -> Provider:
+    """The same for somebody in the studio.
+
+    Raises:
+        UsageError: the settings name a variable or file that the web may not (`reach`).
+        AssayError: as `added`.
+    """
+    provider = workspace.providers.checked(name, settings)
+    for _, why in reach.of_provider(workspace, name, provider):
+        raise UsageError(why, fix="Add it at the command line.")
+    return added(workspace.providers.by(workspace.who), name, settings, key)
 
 
 def listed(providers: Providers) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from assay.config.names import file_of
 from assay.errors import NotFoundError
 from assay.knowledge import records
 from assay.knowledge.base import KnowledgeBase
@@ -60,7 +61,7 @@ def coming_back(workspace: Workspace, name: str, gone: Sequence[str]) -> list[st
     section = None if workspace.config is None else workspace.config.knowledge
     if section is None or section.name != name:
         return []
-    folders = [(workspace.root / path).resolve() for path in section.paths]
+    folders = [file_of(path, workspace.root).resolve() for path in section.paths]
     return [
         document
         for document in gone

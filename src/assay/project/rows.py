@@ -23,7 +23,9 @@ from threading import Lock
 from typing import Any, BinaryIO, Literal
 
 from assay.config import CONFIG_FILE
+from assay.config.names import file_of
 from assay.data.checks import PROBLEMS_FILE, REJECTED_FILE, earlier_line
+from assay.data.formats.hub import PREFIX
 from assay.data.problems import CODES
 from assay.data.rewrite import record_at, rewrite
 from assay.data.split import SplitManifest, visible_files
@@ -270,9 +272,9 @@ def data_file(workspace: Workspace) -> Path:
         UsageError: it lies on a hub.
     """
     name = project_of(workspace).config.data.file
-    if name.startswith("hf:"):
+    if name.startswith(PREFIX):
         raise UsageError("these examples lie on a hub; they cannot be changed here.", where=name)
-    return workspace.root / name
+    return file_of(name, workspace.root)
 
 
 def _places(file: BinaryIO) -> Iterator[tuple[int, int, int]]:

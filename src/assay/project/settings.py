@@ -5,7 +5,8 @@
     settings.look(workspace, text).problems            # empty: it can be saved
     settings.save(workspace, text, based_on=draft.hash, message="more to measure on")
 
-What can be saved is what the command line can use: `Project` decides here as there.
+What can be saved is what the command line can use: `Project` decides here as there. What a text may
+name that is written here, over the web, is less (`assay.project.reach`).
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ from assay.config import (
     config_text,
     parsed_config,
 )
+from assay.config.names import file_of
 from assay.config.yaml_text import Problem, edited, problem_at, tree_of
+from assay.data.formats.hub import PREFIX
 from assay.errors import AssayError, ConfigError, StateError
 from assay.evaluate.graders import GRADERS, check_graders
+from assay.project import reach
 from assay.project.last_good import keep
 from assay.project.project import Project
 from assay.project.settings_effects import follows, set_differently
@@ -43,12 +47,6 @@ from assay.store.tables import AuditRow
 ACTION = "settings.save"
 ADMINS = ("providers", "vllm", "fallback")
 """Sections that say which servers are asked, with which keys."""
-PATHS = (
-    *("data.file", "data.holdout", "data.validation", "knowledge.paths", "knowledge.rerank"),
-    *("model", "fine_tune.teacher"),
-)
-"""Settings that may name files."""
-_ELSEWHERE = "files outside of the project's folder are named by an admin."
 
 
 class StaleSettingsError(StateError):
@@ -129,8 +127,8 @@ def look(workspace: Workspace, text: str, *, admin: bool) -> Look:
     if config is None:
         return Look(None, tuple(sorted(problems, key=lambda p: (p.line or 0, p.column or 0))))
     before = _config_before(workspace)
-    if not admin and (beyond := _not_for_editors(workspace, text, before, config)):
-        return Look(config, tuple(beyond))  # before `Project` or a note reads what it names
+    if refused := _refused(workspace, text, before, config, admin):
+        return Look(config, tuple(refused))  # before `Project` or a note reads what it names
     try:
         Project(workspace.root, text)
     except AssayError as error:
@@ -148,7 +146,7 @@ def save(
 
     Args:
         based_on: `SettingsDraft.hash` of what was read.
-        admin: whether it may say which servers are asked, and name files outside of the folder.
+        admin: whether it may say which servers are asked.
 
     Raises:
         StaleSettingsError: the file has changed since.
@@ -301,58 +299,26 @@ def _placed(text: str, error: AssayError) -> Problem:
     return problem_at(text, place, said) if place else Problem(said)
 
 
-def _not_for_editors(
-    workspace: Workspace, text: str, before: Config | None, after: Config
+def _refused(
+    workspace: Workspace, text: str, before: Config | None, after: Config, admin: bool
 ) -> list[Problem]:
-    """What of a change takes an admin: it reaches beyond the project's folder."""
+    """What of a change may not be written over the web, or takes an admin."""
     changed = set_differently(before, after) if before is not None else list(Config.model_fields)
     problems = [
         problem_at(text, section, "which servers are asked is changed by an admin.")
         for section in ADMINS
-        if any(path.split(".")[0] == section for path in changed)
+        if not admin and any(path.split(".")[0] == section for path in changed)
     ]
-    values, old = after.model_dump(), before.model_dump() if before is not None else {}
-    for path in PATHS:
-        names = _names(values, path)
-        hub = path.startswith("data.")  # there alone, hf: is a data set of the hub
-        inside = all((hub and n.startswith("hf:")) or _within(workspace, n) for n in names)
-        if names != _names(old, path) and not inside:
-            problems.append(problem_at(text, path, _ELSEWHERE))
-    known = {name for spec in (before.graders if before else ()) for name in _grader_files(spec)}
-    for number, spec in enumerate(after.graders):
-        if not all(n in known or _within(workspace, n) for n in _grader_files(spec)):
-            problems.append(problem_at(text, f"graders.{number}.settings", _ELSEWHERE))
-    return problems
-
-
-def _grader_files(spec: GraderSpec) -> list[str]:
-    named = (spec.settings.get(key) for key in ("file", "pairs", "model"))
-    return [name for name in named if isinstance(name, str)]
-
-
-def _names(values: Mapping[str, Any], path: str) -> list[str]:
-    found: Any = values
-    for part in path.split("."):
-        found = (found or {}).get(part)
-    return [found] if isinstance(found, str) else list(found or ())
-
-
-def _within(workspace: Workspace, name: str) -> bool:
-    if name.startswith("~"):  # models are looked for in the home folder that it stands for
-        return False
-    try:
-        return (workspace.root / name).resolve().is_relative_to(workspace.root)
-    except (OSError, RuntimeError, ValueError):
-        return False
+    found = reach.of_config(workspace, before, after)
+    return problems + [problem_at(text, setting, why) for setting, why in found]
 
 
 def _notes(workspace: Workspace, config: Config) -> list[str]:
     notes = []
     for name in (config.data.file, config.data.holdout, config.data.validation):
-        if name is None or name.startswith("hf:"):
+        if name is None or name.startswith(PREFIX):
             continue
-        path = workspace.root / name.rpartition("#")[0] if "#" in name else workspace.root / name
-        if not path.exists():
+        if not file_of(name.rpartition("#")[0] or name, workspace.root).exists():
             notes.append(f"There is no file {name} in the folder (yet).")
     if workspace.broken is not None:
         notes.append(

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from assay.config.names import VARIABLE
 from assay.config.yaml_text import tree_of
 
 HIDDEN = "***"
-_NAMED = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _ACCOUNT = re.compile(r"//([^/@\s]+)@")
 
 
@@ -40,6 +40,6 @@ def _literals(providers: Any) -> Iterator[str]:
             for name, value in values.items() if isinstance(values, Mapping) else ():
                 plain = str(value)
                 version = str(name).lower().endswith("version")
-                if plain and not version and not _NAMED.fullmatch(plain):
+                if plain and not version and not VARIABLE.fullmatch(plain):
                     yield plain
         yield from _ACCOUNT.findall(str(provider.get("proxy") or ""))

@@ -47,6 +47,8 @@ class Workspace:
             releases, jobs and traces, and of keys made without naming a project. A folder that
             becomes a project while it is served keeps the name its keys were made for.
         who: whose name is put to changes: at the command line, or see `seen_by`.
+        web: whether somebody is served over the web (`seen_by`), who may name less in settings and
+            agents than whoever runs a command here, see `assay.project.reach`.
         watchers: called with every answer that was given, besides what keeps traces.
         broken: why assay.yaml on disk is not what is served (`open_to_serve`); None: it is.
         gate: held while a promotion is measured, which takes the machine for a while.
@@ -80,6 +82,7 @@ class Workspace:
             )
         self._vllm, self._quota_gb = vllm, quota_gb
         self.who = local_user()
+        self.web = False
         self.watchers: list[Callable[[Answered], None]] = []
         self.gate = Lock()
         self._training, self._look_again = False, 0.0
@@ -145,10 +148,10 @@ class Workspace:
         return next(iter(self._opened.values()), None)
 
     def seen_by(self, who: str) -> Workspace:
-        """The same folder, where changes are put to somebody's name."""
+        """The same folder for somebody on the web, to whose name changes are put."""
         _ = self.store, self.name, self.quota  # found once, for all
         other = copy.copy(self)
-        other.who = who
+        other.who, other.web = who, True
         return other
 
     @cached_property
@@ -221,8 +224,8 @@ class Workspace:
         return Providers(self._described, self.store, self.name)
 
     def _described(self) -> Mapping[str, Provider]:
-        config = self.config
-        return config.providers if config is not None else {}
+        project = self.project
+        return project.described if project is not None else {}
 
     @cached_property
     def usage(self) -> UsageLog:

@@ -47,8 +47,8 @@ def listed(visit: Visit) -> list[dict[str, Any]]:
 @action("admin")
 def add(visit: Visit, name: str, settings: dict[str, Any], key: str | None) -> None:
     """Keep a provider and its key."""
-    kept = visit.workspace.providers.by(visit.workspace.who)
-    providers.added(kept, name, settings, None if key is None else lambda: key)
+    given = None if key is None else lambda: key
+    providers.added_over_web(visit.workspace, name, settings, given)
 
 
 @action("admin")

@@ -6,6 +6,8 @@ Needs the package `datasets` and a reachable hub; code that comes with a data se
 from __future__ import annotations
 
 import importlib
+import os
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ from assay.data.formats.record import Raw
 from assay.errors import DataError
 
 PREFIX = "hf:"
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 class Address(NamedTuple):
@@ -27,8 +30,8 @@ def parse(address: str) -> Address:
     DataError: it is not `hf:org/name` or `hf:org/name:split`.
     """
     name, _, split = address.removeprefix(PREFIX).partition(":")
-    parts = name.split("/")
-    if len(parts) > 2 or not all(parts):
+    # What has another form, or lies here, the package `datasets` would read from this machine.
+    if not _NAME.fullmatch(name) or os.path.lexists(name):
         raise DataError(
             "this is no name of a data set.",
             where=address,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from assay.config.names import CodeName, file_of
 from assay.errors import ConfigError
 from assay.evaluate.graders.registry import GradingContext, Score, Settings, over_all
 from assay.evaluate.trusted import Limits, trusted_function
@@ -16,7 +17,9 @@ from assay.example import Example
 class PythonSettings(Settings):
     """Settings of `python`."""
 
-    file: str = Field(min_length=1, description="Python file, relative to the project's folder")
+    file: CodeName = Field(
+        min_length=1, description="Python file, relative to the project's folder"
+    )
     function: str = Field(
         "grade", pattern=r"^[A-Za-z_]\w*$", description="called as function(answer, example)"
     )
@@ -24,13 +27,9 @@ class PythonSettings(Settings):
     seconds: float = Field(600.0, gt=0, description="for all answers together")
     memory_mib: int = Field(2048, ge=64)
 
-    def files(self) -> tuple[str, ...]:
-        """See `Settings.files`."""
-        return (self.file,)
-
     def path(self, root: Path) -> Path:
         """Where the file is."""
-        return root / self.file
+        return file_of(self.file, root)
 
     def check(self, context: GradingContext) -> None:
         """The file has to be there; it is neither read nor run here."""

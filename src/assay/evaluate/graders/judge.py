@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from assay.config.names import FileName, ModelName, file_of
 from assay.errors import ConfigError, DataError, OutageError
 from assay.evaluate.graders.files import check_file
 from assay.evaluate.graders.parse import folded
@@ -55,9 +56,9 @@ class Pair:
 class JudgeSettings(Settings):
     """Settings of `judge`."""
 
-    model: str = Field(min_length=1, description="a model, or `remote:PROVIDER/MODEL`")
+    model: ModelName = Field(min_length=1, description="a model, or `remote:PROVIDER/MODEL`")
     criteria: str = Field(CRITERIA, min_length=1, description="what makes an answer better")
-    pairs: str | None = Field(
+    pairs: FileName | None = Field(
         None,
         description="JSONL of pairs judged by people, {question, a, b, labels}; a judge decides "
         "only if it was found to agree with them",
@@ -66,11 +67,7 @@ class JudgeSettings(Settings):
     def check(self, context: GradingContext) -> None:
         """See `Settings.check`."""
         if self.pairs is not None:
-            read_pairs(context.root / self.pairs)
-
-    def files(self) -> tuple[str, ...]:
-        """See `Settings.files`."""
-        return (self.pairs,) if self.pairs is not None else ()
+            read_pairs(file_of(self.pairs, context.root))
 
 
 @over_all(

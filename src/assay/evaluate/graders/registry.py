@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from assay.config import CONFIG_FILE, Config, GraderSpec
+from assay.config.names import file_of, names_in
 from assay.errors import ConfigError, DataError, UsageError
 from assay.example import Example
 from assay.store.files import sha256_file
@@ -42,8 +43,8 @@ class Settings(BaseModel):
         """
 
     def files(self) -> tuple[str, ...]:
-        """Files that the scores depend on, relative to the project's folder."""
-        return ()
+        """Files that the scores depend on, as they are named."""
+        return tuple(name.value for name in names_in(self) if name.kind in ("file", "code"))
 
 
 class Score(NamedTuple):
@@ -253,7 +254,8 @@ def grader_files(config: Config, root: Path) -> dict[str, str]:
         for spec in config.graders
         for name in _resolve(spec, f"grader {spec.label}")[1].files()
     }
-    return {name: sha256_file(root / name) for name in sorted(names) if (root / name).is_file()}
+    files = {name: file_of(name, root) for name in sorted(names)}
+    return {name: sha256_file(file) for name, file in files.items() if file.is_file()}
 
 
 def check_graders(config: Config, root: Path | None = None) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
 
+from assay.config.names import FileName, file_of
 from assay.errors import ConfigError
 from assay.evaluate.graders.files import check_file
 from assay.evaluate.graders.registry import (
@@ -34,7 +35,7 @@ class TermsSettings(Settings):
         default_factory=list,
         description="terms, or {preferred term: [variants to avoid]}",
     )
-    file: str | None = Field(
+    file: FileName | None = Field(
         None,
         min_length=1,
         description="a glossary in a file: one term a line, or JSON as under `glossary`",
@@ -55,13 +56,9 @@ class TermsSettings(Settings):
         """The glossary file has to be there and to be one."""
         self.entries(context.root)
 
-    def files(self) -> tuple[str, ...]:
-        """See `Settings.files`."""
-        return (self.file,) if self.file else ()
-
     def entries(self, root: Path) -> Glossary:
         """All terms of the glossary and of the file, with their variants."""
-        read = _read_glossary(root / self.file) if self.file else {}
+        read = _read_glossary(file_of(self.file, root)) if self.file else {}
         return read | _as_mapping(self.glossary)
 
 

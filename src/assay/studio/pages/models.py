@@ -31,7 +31,7 @@ from assay.studio.parts import (
     waiting,
 )
 from assay.studio.running import Running
-from assay.studio.visit import Visit, action, is_admin
+from assay.studio.visit import Visit, action
 
 PATH = "/models"
 PARTS = {"models": "Base models", "versions": "Versions"}
@@ -57,8 +57,8 @@ def describe(visit: Visit, ref: str) -> ModelInfo:
 
 @action("editor")
 def pull(visit: Visit, ref: str) -> Job:
-    """Fetch a model; files of the server's machine are for admins."""
-    return models.pull(visit.workspace, ref, admin=is_admin(visit))
+    """Fetch a model."""
+    return models.pull(visit.workspace, ref)
 
 
 async def build(visit: Visit) -> None:
@@ -135,8 +135,8 @@ def _another(visit: Visit) -> None:
             ref.on("keydown.enter", go)
             button("Fetch", go, kind="primary", icon="download")
         text(
-            "An id of the Hugging Face hub, or, for an admin, a folder or GGUF file on the "
-            "server's machine.",
+            "An id of the Hugging Face hub. A folder or GGUF file on the server's machine is named "
+            "at the command line.",
             "hint",
             "div",
         )
