@@ -55,7 +55,7 @@ def publish(pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             weights="model.safetensors",
             sha256=hashlib.sha256(weights).hexdigest(),
             download_bytes=path.stat().st_size,
-            disk_bytes=1000,
+            disk_bytes=1_000_000,
             licence="MIT",
             hub_id="a/b",
             summary="",
