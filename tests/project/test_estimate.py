@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from assay.config import Config
+from assay.models.products import Products
 from assay.project import estimate as module
 from assay.project.estimate import (
     PROBE_SECONDS,
@@ -96,7 +97,7 @@ def test_training_is_told_as_it_was_measured_on_two_machines(
 ) -> None:
     """`sft-unique` of docs/benchmarks.md: steps of 32 rows of 142 tokens, nothing shared."""
     monkeypatch.setattr(module, "native_bfloat16", lambda kind: bfloat16)
-    monkeypatch.setattr(module, "product_flops", lambda dtype: flops)
+    monkeypatch.setattr(module, "products", lambda: Products(flops, flops if bfloat16 else None))
     scale = REFERENCE_FLOPS / MACHINE_FLOPS()
     tune = CONFIG.fine_tune.model_copy(
         update={"system_prompt": "", "rows_per_step": 32, "epochs": 1}

@@ -39,7 +39,7 @@ def _choose(folder: Path, **changes: Any) -> Choices:
 def _measured(monkeypatch: pytest.MonkeyPatch, *formats: str) -> list[str]:
     """Make the probe find these, one after the other; returns those that are left."""
     left = list(formats)
-    monkeypatch.setattr(choices, "measured_compute", lambda *_: left.pop(0))
+    monkeypatch.setattr(choices, "faster_format", lambda *_: left.pop(0))
     return left
 
 

@@ -413,8 +413,7 @@ def test_too_little_memory_is_said_before_the_first_step(
 def test_too_little_memory_is_said_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The probe of a full training holds a second copy of the model already."""
-    monkeypatch.setattr(choices, "measured_compute", lambda *_: pytest.fail("it was measured"))
+    monkeypatch.setattr(choices, "faster_format", lambda *_: pytest.fail("it was measured"))
     monkeypatch.setattr(estimate, "available_bytes", lambda model: 2**18)
     full = SETTINGS.model_copy(update={"adapter": "full"})
     with pytest.raises(ModelError, match="are free"):

@@ -15,7 +15,6 @@ from assay.train.adapters import adapted
 from assay.train.device import readable
 from assay.train.estimate import (
     largest_pass,
-    measured_compute,
     remedies,
     training_bytes,
 )
@@ -148,80 +147,6 @@ def test_what_is_advised_fits(adapter: str, monkeypatch: pytest.MonkeyPatch) -> 
             changes[name] = int(value) if value.isdigit() else value
         assert training_bytes(model, units, own.model_copy(update=changes)) <= available
     assert len(seen) >= 3
-
-
-def _products(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
-    """The time of large products in bfloat16, as a share of float32's."""
-    monkeypatch.setattr(module, "emulates_bfloat16", lambda _: False)
-    speeds = {"float32": share * 1e11, "bfloat16": 1e11}
-    monkeypatch.setattr(module, "product_flops", speeds.__getitem__)
-
-
-def test_what_is_measured_computes_as_the_training_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A layer's own `forward` is the fused one (`assay.train.fused.fast`)."""
-    fused: list[int] = []
-    real = module.step
-
-    def watched(model: Any, *arguments: Any, **named: Any) -> Any:
-        fused.append(sum("forward" in vars(layer) for layer in model.modules()))
-        return real(model, *arguments, **named)
-
-    monkeypatch.setattr(module, "step", watched)
-    _products(monkeypatch, 0.8)
-    measured_compute(tiny_loaded(), UNITS, SETTINGS, seconds=0.01)
-    parts = 2 * (7 + 1 + 2) + 1  # linear maps, feed-forward, norms; the last norm
-    assert set(fused) == {parts, parts + 1}  # a head that is cast, in bfloat16
-
-
-def test_a_processor_that_would_emulate_bfloat16_is_not_asked(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "emulates_bfloat16", lambda kind: kind == "cpu")
-    monkeypatch.setattr(module, "product_flops", lambda _: pytest.fail("it multiplied"))
-    monkeypatch.setattr(module, "_step_seconds", lambda *_: pytest.fail("a step was taken"))
-    assert measured_compute(tiny_loaded(), UNITS, SETTINGS) == "float32"
-
-
-@pytest.mark.parametrize(
-    ("products", "steps", "expected"),
-    [
-        (0.4, None, "bfloat16"),
-        (0.7, 0.5, "bfloat16"),
-        (0.7, 0.9, "float32"),  # not worth its rounding
-        (1.1, None, "float32"),
-    ],
-)
-def test_the_number_format_is_the_faster_one(
-    monkeypatch: pytest.MonkeyPatch, products: float, steps: float | None, expected: str
-) -> None:
-    """Steps are looked at where products do not tell; the first ones, which warm up, not."""
-    tried: list[int] = []
-
-    def clock(model: Any, units: Any, compute: str, settings: Any) -> float:
-        tried.append(len(units))
-        if compute == "float32":
-            return 1.0
-        assert steps is not None
-        return 9.0 if len(units) == 1 else steps
-
-    monkeypatch.setattr(module, "_step_seconds", clock)
-    _products(monkeypatch, products)
-    assert measured_compute(tiny_loaded(), alone(rows(12)), SETTINGS) == expected
-    assert bool(tried) == (steps is not None)
-
-
-def test_measuring_the_number_format_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    _products(monkeypatch, 0.8)
-    loaded = tiny_loaded()
-    before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
-    state = torch.get_rng_state()
-    dropping = SETTINGS.model_copy(update={"dropout": 0.5})
-    found = measured_compute(loaded, alone(rows(6)), dropping, seconds=0.01)
-    assert found in ("float32", "bfloat16")
-    assert torch.equal(state, torch.get_rng_state())
-    after = loaded.model.state_dict()
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_sizes_read_well() -> None:

@@ -12,6 +12,7 @@ from assay.cli import (
     agent,
     backup,
     data,
+    doctor,
     jobs,
     keys,
     knowledge,
@@ -60,6 +61,7 @@ for command in (
     release.watch,
     backup.backup,
     backup.restore,
+    doctor.doctor,
 ):
     app.command()(command)
 

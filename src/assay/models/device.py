@@ -7,10 +7,8 @@ import math
 import os
 import platform
 import re
-import time
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,21 +65,6 @@ def cores() -> int:
         return max(1, min(found, int(quota) // int(period)))
     except (OSError, ValueError):  # none, or the word "max"
         return found
-
-
-@cache
-def product_flops(dtype: str) -> float:
-    """Operations a second of a large matrix product on this processor; measured once, in 0.2 s."""
-    import torch
-
-    size = 1024
-    one = torch.ones(size, size, dtype=getattr(torch, dtype))
-    times = []
-    for _ in range(4):
-        began = time.perf_counter()
-        one @ one
-        times.append(time.perf_counter() - began)
-    return 2 * size**3 / min(times)
 
 
 def give_back_freed() -> None:

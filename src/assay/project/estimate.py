@@ -2,8 +2,8 @@
 
 An estimate from counts, from speeds seen with the starter model on one machine, scaled by the
 model's size and by how fast this machine multiplies matrices, and from what every comparison pays
-whatever its size: libraries and models to load, number formats to try, latency to measure,
-forgetting to probe. It is meant to be right within a factor of two.
+whatever its size: libraries and models to load, latency to measure, forgetting to probe.
+It is meant to be right within a factor of two.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import math
 from dataclasses import dataclass
 
 from assay.config import Config
-from assay.models.device import native_bfloat16, product_flops
+from assay.models.device import native_bfloat16
+from assay.models.products import products
 from assay.train import auto
 
 REFERENCE_PARAMETERS = 134.5e6
@@ -41,8 +42,6 @@ START_SECONDS = 14.0
 """Of a comparison: libraries and the base to load, rows to check, result and report to write."""
 LOAD_SECONDS = 2.0
 """Of a model, from disk to its first answer: again for the training, then for the version."""
-TRY_SECONDS = 1.0
-"""Of trying the number formats before a training."""
 PROBE_SECONDS = 7.0
 """Of the probe of forgetting on one model (docs/forgetting.md); base and version are probed."""
 BYTES_PER_PARAMETER = 4
@@ -123,10 +122,11 @@ def _scale(sizes: Sizes) -> float:
 
 
 def machine_flops() -> float:
-    """Of large products in the number format that this machine would choose, worth bfloat16's."""
-    if native_bfloat16("cpu"):
-        return product_flops("bfloat16")
-    return FLOAT32_WORTH * product_flops("float32")
+    """Of large products in bfloat16 where it is native, else what float32's are worth."""
+    found = products()
+    if found.bfloat16 is not None and native_bfloat16("cpu"):
+        return found.bfloat16
+    return FLOAT32_WORTH * found.float32
 
 
 def answer_seconds(sizes: Sizes, shown: float, tokens: float, scale: float) -> float:
@@ -178,7 +178,7 @@ def _building(name: str, config: Config, sizes: Sizes, scale: float) -> float:
             extra *= 1 + longer / (
                 sizes.system_tokens + sizes.input_tokens + sizes.output_tokens + 1
             )
-        extra += (TRY_SECONDS + 2 * LOAD_SECONDS) * scale
+        extra += 2 * LOAD_SECONDS * scale
     elif name == "prompt-optimised":
         extra = _answers(sizes, 0.0, tokens, scale, PROMPT_SEARCH_ROWS)
     runs = _shown(name, config, sizes)

@@ -25,10 +25,11 @@ from assay.errors import ModelError
 from assay.example import canonical_json
 from assay.models.device import available_bytes
 from assay.models.load import LoadedModel
+from assay.models.products import faster_format
 from assay.models.quiet import quiet
 from assay.store.files import write_json
 from assay.train.device import Compute
-from assay.train.estimate import check_memory, measured_compute, training_bytes
+from assay.train.estimate import check_memory, training_bytes
 from assay.train.sequences import Unit, fingerprint
 from assay.train.step import causal_lm
 
@@ -82,7 +83,7 @@ def choose(
     Args:
         train, validation: checked units.
         folder: of the run.
-        compute: None measures which number format is faster, see `measured_compute`.
+        compute: None takes the number format that is faster, see `faster_format`.
 
     Raises:
         ModelError: the base weights are float16, whose gradients underflow, the model cannot
@@ -109,7 +110,9 @@ def choose(
     if known is not None:
         return known
     _check_possible(loaded, train, settings, compute)
-    compute = compute or measured_compute(loaded, train, settings)
+    if compute is None:
+        own = loaded.dtype == "bfloat16"
+        compute = "bfloat16" if own else faster_format(loaded.model.device.type)
     again = _checkpointing(loaded, train, settings, compute)
     choices = Choices(compute, torch.get_num_threads(), again)
     body = {"key": key, "choices": asdict(choices)}

@@ -1,13 +1,12 @@
-"""What a training will take, before it starts, in bytes; and what this machine is fast at.
+"""What a training will take, in bytes, before it starts.
 
-The bytes are counted from the model's linear maps and the largest pass; the factors were fitted to
-measured peaks (docs/training.md). `measured_compute` times number formats on the rows themselves.
+They are counted from the model's linear maps and the largest pass; the factors were fitted to
+measured peaks (docs/training.md).
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,16 +15,13 @@ from torch import nn
 
 from assay.config import FineTune
 from assay.errors import ModelError
-from assay.models.device import available_bytes, emulates_bfloat16, product_flops
-from assay.models.load import LoadedModel
+from assay.models.device import available_bytes
 from assay.prefix.layout import layout_of
 from assay.prefix.pack import packed_tokens
-from assay.train import adapters
-from assay.train.device import Compute, computing, readable
-from assay.train.fused import fast
+from assay.train.device import readable
 from assay.train.loss import CHUNK
-from assay.train.sequences import TrainingSequence, Unit, epoch_order
-from assay.train.step import causal_lm, device_of, in_passes, step
+from assay.train.sequences import Unit, epoch_order
+from assay.train.step import causal_lm, device_of, in_passes
 
 _HIDDEN = 5.5  # float32 copies of the hidden state that a layer keeps: norms, residuals, rotations
 _LEAN_HIDDEN, _LEAN = 3.0, 0.55  # the same, and the share of the maps' tensors, in `fused.fast`
@@ -35,10 +31,6 @@ _COPIES = 4  # of what is trained: weight, gradient, two moments; one more in a 
 _PROCESS = 320 * 2**20  # buffers, libraries, what the allocator holds back
 _MARGIN = 1.05  # above the fit: it is to refuse before it fails
 _STEPS_LOOKED_AT = 64
-_PROBED_TOKENS = 512
-_SHORT_TOKENS = 192  # of a first step, which warms up
-_CLEARLY = 0.5  # products in bfloat16 that take at most this share of the time need no second look
-_WORTH_IT = 0.8  # bfloat16 must take at most this share of float32's time: it rounds the gradient
 
 
 def training_bytes(
@@ -198,83 +190,6 @@ def no_memory(
     return ModelError(
         what, fix=remedies(model, units, settings, available_bytes(device_of(model)), compute)
     )
-
-
-def measured_compute(
-    loaded: LoadedModel, units: Sequence[Unit], settings: FineTune, seconds: float = 4.0
-) -> Compute:
-    """bfloat16 where a step on real rows is clearly faster in it, else float32.
-
-    Products of matrices alone tell it where they are clear, in about a second; else it takes
-    `seconds` at most and a few steps. The model is given back as it was.
-    """
-    if loaded.dtype == "bfloat16":
-        return "bfloat16"
-    told = _told_by_products(device_of(loaded.model).type)
-    if told is not None:
-        return told
-    by_length = sorted(units, key=_length)
-    formats: tuple[Compute, Compute] = ("float32", "bfloat16")
-    with adapters.adapted(loaded, settings) as model, torch.random.fork_rng():
-        model.train()
-
-        def both(members: Sequence[Unit]) -> list[float]:
-            return [_step_seconds(model, members, compute, settings) for compute in formats]
-
-        both([_beginning(by_length[0])])  # pays for threads and buffers
-        middle = _middle(by_length, settings.rows_per_step)
-        best, spent = [math.inf, math.inf], 0.0
-        while spent < seconds:
-            now = both(middle)
-            spent += sum(now)
-            best = [min(pair) for pair in zip(best, now, strict=True)]
-    return "bfloat16" if best[1] <= _WORTH_IT * best[0] else "float32"
-
-
-def _told_by_products(kind: str) -> Compute | None:
-    """What large products alone tell of a kind of device; None: steps must be looked at."""
-    if kind != "cpu":
-        return None
-    if emulates_bfloat16(kind):  # a product could take long
-        return "float32"
-    share = product_flops("float32") / product_flops("bfloat16")
-    if share >= 1:  # nothing else in a step is faster in bfloat16 either
-        return "float32"
-    return "bfloat16" if share <= _CLEARLY else None
-
-
-def _step_seconds(
-    model: nn.Module, units: Sequence[Unit], compute: Compute, settings: FineTune
-) -> float:
-    with fast(model, getattr(torch, compute)), computing(model, compute):  # as `loop` does
-        began = time.monotonic()
-        step(model, units, tokens=settings.tokens_per_pass)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        spent = time.monotonic() - began
-    model.zero_grad(set_to_none=True)
-    return spent
-
-
-def _middle(by_length: Sequence[Unit], most: int) -> list[Unit]:
-    """Units of middle length, few enough for a step to take seconds at most."""
-    found: list[Unit] = []
-    for unit in by_length[len(by_length) // 2 :][:most]:
-        if found and _tokens([*found, unit]) > _PROBED_TOKENS:
-            break
-        found.append(unit)
-    return found
-
-
-def _beginning(unit: Unit) -> Unit:
-    """The first tokens of a unit's first row, the last of them trained."""
-    ids = unit.rows[0].ids[:_SHORT_TOKENS]
-    return Unit((TrainingSequence(ids, [False] + [True] * (len(ids) - 1)),))
-
-
-def _tokens(units: Sequence[Unit]) -> int:
-    """As rendered."""
-    return sum(len(row.ids) for unit in units for row in unit.rows)
 
 
 def _length(unit: Unit) -> int:

@@ -137,7 +137,7 @@ def train_by_method(
     Args:
         train, validation: as `units_of` makes them for the method.
         compute: "float32" or "bfloat16" matrix multiplications (weights and optimiser stay
-            float32); None measures which is faster.
+            float32); None takes what is faster here.
 
     Raises:
         DataError: nothing to train, a row that cannot be trained on, or thumbs that are all alike.

@@ -1,0 +1,58 @@
+"""`assay doctor`: what is found on this machine."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.filesize import decimal
+
+from assay.cli.output import as_json
+
+OF_PRODUCTS = re.compile("avx|amx|fma|neon|sve|bf16|DEFAULT")
+
+
+def doctor(
+    again: Annotated[
+        bool, typer.Option("--again", help="measure anew what is remembered of the processor")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+) -> None:
+    """Say what Assay finds on this machine, and what would stop it; then the exit code is 1."""
+    from assay.project.machine import examine
+
+    found = examine(again=again)
+    if json:
+        as_json(asdict(found))
+    else:
+        speeds = [f"float32 {found.products.float32 / 1e9:.0f} GFLOP/s"]
+        if found.products.bfloat16 is not None:
+            speeds.append(f"bfloat16 {found.products.bfloat16 / 1e9:.0f}")
+        chosen = {
+            "assay": "chosen by assay",
+            "environment": "chosen by the environment",
+            "too late": "for processes that are started; here a library came first",
+        }[found.wait_policy_source]
+        rows = {
+            "assay": found.assay,
+            "python": f"{found.python} on {found.system}",
+            "libraries": ", ".join(f"{k} {v or 'missing'}" for k, v in found.libraries.items()),
+            "processor": found.processor,
+            "instruction sets": ", ".join(filter(OF_PRODUCTS.search, found.instructions)),
+            "kept from some by": ", ".join(f"{k}={v}" for k, v in found.limits.items()),
+            "cores and threads": f"{found.cores} cores, {found.threads} threads of a product",
+            "device": found.device,
+            "number format": f"{found.number_format}; products: {', '.join(speeds)}",
+            "remembered in": str(found.remembered_in),
+            "waiting threads": f"{found.wait_policy} ({chosen})",
+            "free memory": decimal(found.memory_bytes),
+            "cache folder": f"{found.cache_folder}, {decimal(found.disk_bytes)} free",
+        }
+        for name, value in rows.items():
+            if value:
+                print(f"{name:18} {value}")
+        print("\n".join(["", *found.problems]) if found.problems else "\nNothing is in the way.")
+    if found.problems:
+        raise typer.Exit(1)

@@ -1,0 +1,162 @@
+"""What Assay finds on this machine: what decides how fast it is, and what would stop it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from assay import wait_policy, wait_policy_source
+from assay.models.device import available_bytes, best_device, cores
+from assay.models.products import (
+    LIMITS,
+    Products,
+    faster_format,
+    forget,
+    processor,
+    products,
+    remembered_in,
+)
+from assay.models.pull import cache_folder
+
+LIBRARIES = ("torch", "transformers", "peft", "xllamacpp", "sentence-transformers", "lancedb")
+LEAST_DISK = 2_000_000_000
+LEAST_MEMORY = 2_000_000_000
+"""Bytes: the starter model, its GGUF file and a comparison's state; a training of the starter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What was found.
+
+    Attributes:
+        libraries: version by name; None: not installed.
+        instructions: sets that torch and its libraries may use, such as "avx512_bf16".
+        limits: variables of the environment that keep them from some.
+        threads: of a product; `cores` are those that this process may keep busy.
+        number_format: what a training multiplies in, see `faster_format`.
+        products: operations a second of a large product, by number format.
+        remembered_in: the file they are kept in.
+        wait_policy: variables that say how threads wait for each other.
+        wait_policy_source: "assay", "environment", or "too late".
+        memory_bytes, disk_bytes: free.
+        problems: what would stop work or slow it, each a sentence with what to do.
+    """
+
+    assay: str
+    python: str
+    system: str
+    libraries: dict[str, str | None]
+    processor: str
+    instructions: tuple[str, ...]
+    limits: dict[str, str]
+    cores: int
+    threads: int
+    device: str
+    number_format: str
+    products: Products
+    remembered_in: Path
+    wait_policy: str
+    wait_policy_source: str
+    memory_bytes: int
+    cache_folder: Path
+    disk_bytes: int
+    problems: tuple[str, ...]
+
+
+def examine(*, again: bool = False) -> Machine:
+    """This machine, as a process of Assay finds it.
+
+    Args:
+        again: measure the products anew, whatever is remembered of them.
+    """
+    import torch
+
+    if again:
+        forget()
+    cache, device = cache_folder(), best_device()
+    memory, disk = available_bytes(torch.device("cpu")), _disk_bytes(cache)
+    return Machine(
+        assay=version("assay"),
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        libraries={name: _version(name) for name in LIBRARIES},
+        processor=_name(processor()),
+        instructions=_instructions(),
+        limits={name: os.environ[name] for name in LIMITS if name in os.environ},
+        cores=cores(),
+        threads=torch.get_num_threads(),
+        device=device,
+        number_format=faster_format(device),
+        products=products(),
+        remembered_in=remembered_in(),
+        wait_policy=wait_policy.chosen(),
+        wait_policy_source=wait_policy_source,
+        memory_bytes=memory,
+        cache_folder=cache,
+        disk_bytes=disk,
+        problems=tuple(_problems(cache, memory, disk)),
+    )
+
+
+def _problems(cache: Path, memory: int, disk: int) -> list[str]:
+    found = []
+    if (reason := _unwritable(cache)) is not None:
+        found.append(
+            f"The cache folder {cache} cannot be written ({reason}): set ASSAY_CACHE to another."
+        )
+    if disk < LEAST_DISK:
+        found.append(f"Less than 2 GB are free on the disk of {cache}: free some space.")
+    if memory < LEAST_MEMORY:
+        found.append("Less than 2 GB of memory are free: a training of the starter needs them.")
+    if not any(word in wait_policy.chosen().lower() for word in ("passive", "=0")):
+        found.append(
+            "Threads spin while they wait for each other, and slow down beside other work: unset "
+            f"{wait_policy.chosen().partition('=')[0]}."
+        )
+    return found
+
+
+def _unwritable(folder: Path) -> str | None:
+    """Why nothing can be written there; None: it can."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return str(error.strerror or error)
+
+
+def _disk_bytes(folder: Path) -> int:
+    """Free where the folder is, or would be."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    return shutil.disk_usage(there).free
+
+
+def _name(known: dict[str, str]) -> str:
+    """Of a kind of processor, as people say it; numbers beside it where the name is no more than
+    the maker's."""
+    name = next((v for k, v in known.items() if k.lower() in ("model name", "hardware") and v), "")
+    numbers = [known.get("cpu family"), known.get("model"), known.get("stepping")]
+    if all(numbers):
+        name += f" (family {numbers[0]}, model {numbers[1]}, stepping {numbers[2]})"
+    return name or platform.machine()
+
+
+def _instructions() -> tuple[str, ...]:
+    import torch
+
+    known: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # new in 2.11
+    found = [name for name, there in known.items() if there is True]
+    return tuple(sorted(found)) or (torch.backends.cpu.get_cpu_capability(),)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,55 @@
+"""What is found on this machine, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tests.cli.test_cli import run
+
+from assay.models.products import Products
+from assay.project import machine
+from assay.project.machine import examine
+
+
+@pytest.mark.slow
+def test_the_machine_is_told_to_programs_and_to_people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
+    told = run("doctor", "--json")
+    found = json.loads(told.stdout)
+    assert told.returncode == (1 if found["problems"] else 0)
+    assert found["libraries"]["torch"] == torch.__version__
+    assert found["number_format"] in ("float32", "bfloat16")
+    assert found["products"]["float32"] > 1e8
+    assert "passive" in found["wait_policy"].lower()
+    assert Path(found["remembered_in"]).is_relative_to(tmp_path)
+    kept = json.loads(Path(found["remembered_in"]).read_text())
+    assert kept["products"] == found["products"]
+    printed = run("doctor").stdout
+    for value in (found["number_format"], found["processor"], str(tmp_path), found["wait_policy"]):
+        assert value in printed
+    assert f"{found['products']['float32'] / 1e9:.0f} GFLOP/s" in printed
+
+
+def test_what_is_in_the_way_is_a_sentence_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "products", lambda: Products(2e11, 9e11))
+    monkeypatch.setattr(machine, "faster_format", lambda _: "bfloat16")
+    monkeypatch.setattr(machine, "available_bytes", lambda _: 10**12)
+    monkeypatch.setattr(machine, "_disk_bytes", lambda _: 10**12)
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    assert examine().problems == ()
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    monkeypatch.setattr(machine, "available_bytes", lambda _: 10**8)
+    monkeypatch.setattr(machine, "_disk_bytes", lambda _: 10**8)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "file" / "below"))
+    found = examine().problems
+    told = ("ASSAY_CACHE", "disk", "memory", "OMP_WAIT_POLICY")
+    assert all(word in sentence for word, sentence in zip(told, found, strict=True))
