@@ -7,14 +7,16 @@ The grammar comes from a JSON Schema or a closed list of choices and is followed
 from __future__ import annotations
 
 import json
+import random
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.errors import ConfigError
+from assay.errors import ConfigError, ModelError
 from assay.generate.engine import Request
 
 if TYPE_CHECKING:
@@ -25,6 +27,18 @@ JSON_DUMPS = (", ", ": ")
 spelling keeps the model from wandering off in white space."""
 
 
+LONGEST_SCHEMA = 64 * 1024
+"""Characters of a schema as JSON."""
+LONGEST_TEXT = 4096
+"""Characters of one constant or name in it: the work of a step grows with it, for all who are
+answered beside."""
+_MOST = {"properties": 400, "anyOf": 400, "oneOf": 400, "prefixItems": 400}
+"""The parser's row has 2000 items, four a property."""
+_NOT_FOLLOWED = frozenset({"description", "title", "$comment", "default", "examples"})
+_TRIALS, _TRIAL_STEPS, _TRIAL_S = 4, 100, 0.5
+"""Answers that a grammar is tried out on, their bytes, and the longest that all may take."""
+
+
 class Constraint:
     """How far one answer has come in its grammar."""
 
@@ -32,9 +46,25 @@ class Constraint:
         self.matcher = matcher
 
     def accept(self, token: int) -> None:
-        """Go on by a token that the mask allowed."""
+        """Go on by a token that the mask allowed.
+
+        Raises:
+            ModelError: the grammar has turned out to be too large to be followed.
+        """
         if not self.matcher.consume_token(token):
-            raise RuntimeError(f"the grammar refused a token: {self.matcher.get_error()}")
+            raise self._given_up()
+
+    def check(self) -> None:
+        """Raise a ModelError if the parser has given up: its masks then allow the end only."""
+        if self.matcher.is_error():
+            raise self._given_up()
+
+    def _given_up(self) -> ModelError:
+        return ModelError(
+            f"the answer's schema cannot be followed to its end: "
+            f"{_reason(self.matcher.get_error())}.",
+            fix="Make the schema smaller.",
+        )
 
     def reset(self) -> None:
         """Back to the start."""
@@ -93,6 +123,7 @@ class Grammars:
         bits = llguidance.numpy.allocate_token_bitmask(len(constraints), width)
         for place, constraint in places:
             llguidance.numpy.fill_next_token_bitmask(constraint.matcher, bits, place)
+            constraint.check()
         allowed = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little")
         return allowed[:, :width].view(np.bool_)
 
@@ -129,6 +160,18 @@ def schema_grammar(schema: str, separators: tuple[str, str] | None = JSON_DUMPS)
     """
     from llguidance import LLMatcher
 
+    if len(schema) > LONGEST_SCHEMA:
+        raise ConfigError(
+            f"a schema of {len(schema)} characters is too long to be enforced.",
+            where="output_schema",
+            fix=f"Make it shorter than {LONGEST_SCHEMA}, or set generate.constrained to off.",
+        )
+    if reason := next(_oversize(json.loads(schema)), None):
+        raise ConfigError(
+            f"a schema with {reason} cannot be enforced.",
+            where="output_schema",
+            fix="Make it smaller, or set generate.constrained to off.",
+        )
     options: dict[str, Any] = {"whitespace_flexible": separators is None}
     if separators is not None:
         options |= {"item_separator": separators[0], "key_separator": separators[1]}
@@ -140,7 +183,76 @@ def schema_grammar(schema: str, separators: tuple[str, str] | None = JSON_DUMPS)
             where="output_schema",
             fix="Leave that part out of the schema, or set generate.constrained to off.",
         )
+    byte_matcher(grammar)
     return grammar
+
+
+def _oversize(part: Any) -> Iterator[str]:
+    """What in a schema is more than a parser can hold."""
+    if isinstance(part, str) and len(part) > LONGEST_TEXT:
+        yield f"a text of {len(part)} characters (at most {LONGEST_TEXT})"
+    elif isinstance(part, list):
+        for inner in part:
+            yield from _oversize(inner)
+    elif isinstance(part, dict):
+        for name, inner in part.items():
+            yield from _oversize(name)
+            most = _MOST.get(name)
+            if most and isinstance(inner, (list, dict)) and len(inner) > most:
+                yield f"{len(inner)} parts in one `{name}` (at most {most})"
+            if name not in _NOT_FOLLOWED or not isinstance(inner, str):
+                yield from _oversize(inner)
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def byte_matcher(grammar: str) -> LLMatcher:
+    """A grammar over bytes, at its start; a copy of it tells whether an answer follows.
+
+    Grammars that are well formed can still be too large for the parser, which shows only when it
+    runs: it is tried on the beginning of an answer that the grammar allows. llama.cpp goes on
+    without a grammar where that happens.
+
+    Raises:
+        ConfigError: it cannot be followed.
+    """
+    from llguidance import LLMatcher, LLTokenizer
+
+    bytewise = LLTokenizer("byte")
+    matcher = LLMatcher(bytewise, grammar, log_level=0)
+    error = matcher.get_error() or _given_up(matcher, bytewise.vocab_size)
+    if error:
+        raise ConfigError(
+            f"constrained decoding cannot follow this: {_reason(error)}.",
+            where="output_schema",
+            fix="Make it smaller: fewer properties in one object, shorter constants; or set "
+            "generate.constrained to off.",
+        )
+    return matcher
+
+
+def _given_up(start: LLMatcher, tokens: int) -> str | None:
+    """Why a parser stops on one of some answers drawn at random; None: it stops on none of them.
+
+    Texts in them end soon, lists and objects do not.
+    """
+    import llguidance.numpy
+
+    drawn, until = random.Random(0), time.monotonic() + _TRIAL_S
+    bits = llguidance.numpy.allocate_token_bitmask(1, tokens)
+    for _ in range(_TRIALS):
+        matcher = start.deep_copy()
+        for _ in range(_TRIAL_STEPS):
+            llguidance.numpy.fill_next_token_bitmask(matcher, bits, 0)
+            allowed = np.flatnonzero(np.unpackbits(bits.view(np.uint8), bitorder="little")[:256])
+            if matcher.is_error() or time.monotonic() > until or not len(allowed):
+                break
+            going_on = [sign for sign in allowed if sign not in b"]}"] or allowed
+            ends = ord('"') in allowed and drawn.random() < 0.5
+            if not matcher.consume_token(ord('"') if ends else int(drawn.choice(going_on))):
+                break
+        if error := matcher.get_error():
+            return str(error)
+    return None
 
 
 def check_schema(schema: dict[str, Any]) -> None:
@@ -171,11 +283,13 @@ def choices_grammar(choices: tuple[str, ...]) -> str:
             f"constrained decoding cannot follow these choices: {_reason(messages[0])}.",
             where="labels",
         )
+    byte_matcher(grammar)
     return grammar
 
 
 def _reason(message: str) -> str:
     """llguidance's message on one line, JSON lists of keywords as plain words."""
+    message = message.partition("\n<state>")[0]
     found = re.fullmatch(r"Unimplemented keys: \[(.*)\]", message.strip())
     if found:
         return f"the keyword {found[1].replace(chr(34), '`')} cannot be enforced"

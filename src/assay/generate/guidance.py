@@ -6,9 +6,13 @@ llama.cpp and vLLM take this text and follow it by the same library as the engin
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
-from assay.generate.constrained import JSON_DUMPS, choices_grammar, schema_grammar
-from assay.generate.serving import Sampling
+from assay.errors import ModelError
+from assay.generate.constrained import JSON_DUMPS, byte_matcher, choices_grammar, schema_grammar
+from assay.generate.serving import End, Piece, Sampling
 
 
 def guidance(sampling: Sampling) -> str | None:
@@ -32,3 +36,35 @@ def guidance(sampling: Sampling) -> str | None:
     return "%llguidance {}\nstart: %json " + json.dumps(
         {**schema, "x-guidance": spelling}, ensure_ascii=False
     )
+
+
+def enforced(stream: Iterator[Piece | End], sampling: Sampling) -> Iterator[Piece | End]:
+    """A server's stream, held to its grammar here as well where it has one.
+
+    llama.cpp goes on without a grammar that its parser gives up, and says so in its log only.
+    """
+    grammar = guidance(sampling)
+    return stream if grammar is None else _Enforced(stream, grammar)
+
+
+class _Enforced(Iterator[Piece | End]):
+    def __init__(self, stream: Any, grammar: str) -> None:
+        from llguidance import LLMatcher
+
+        self._stream = stream
+        self._matcher = byte_matcher(LLMatcher.grammar_from_lark(grammar)).deep_copy()
+
+    def __next__(self) -> Piece | End:
+        piece: Piece | End = next(self._stream)
+        if isinstance(piece, Piece) and not self._matcher.consume_tokens(list(piece.text.encode())):
+            self.close()
+            raise ModelError(
+                "the answer does not follow its schema: the server has given the schema up.",
+                fix="Make the schema smaller.",
+            )
+        return piece
+
+    def close(self) -> None:
+        """As the stream's own."""
+        with suppress(AttributeError):
+            self._stream.close()

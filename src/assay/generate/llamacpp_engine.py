@@ -19,6 +19,7 @@ from typing import Any
 from assay.chat.template import Template
 from assay.example import Message
 from assay.generate.first_space import WithoutFirstSpace, drops_first_space
+from assay.generate.guidance import enforced
 from assay.generate.llamacpp import LlamaCppServer, Settings, Stream
 from assay.generate.prompts import chat_ids, text_ids
 from assay.generate.serving import End, Piece, Sampling
@@ -144,12 +145,13 @@ class LlamaCppEngine:
         stream = self._answer(
             chat_ids(self.template, messages, tools, self.context_length), sampling
         )
-        return WithoutFirstSpace(stream) if self._drops_space else stream
+        spelled = WithoutFirstSpace(stream) if self._drops_space else stream
+        return enforced(spelled, sampling)
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Continue a text or token ids as they are."""
         ids = text_ids(self._tokenizer, prompt, self.context_length)
-        return self._answer(ids, sampling)
+        return enforced(self._answer(ids, sampling), sampling)
 
     def _answer(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         family, adapter = self._family, self._adapter

@@ -29,6 +29,7 @@ from assay.errors import ModelError
 from assay.example import Message
 from assay.generate.first_space import WithoutFirstSpace, drops_first_space
 from assay.generate.gguf_files import Base, base_of, template_of
+from assay.generate.guidance import enforced
 from assay.generate.outbound import read_key
 from assay.generate.prompts import chat_ids, text_ids
 from assay.generate.serving import (
@@ -288,12 +289,13 @@ class VllmEngine:
         stream = Stream(
             self, chat_ids(self.template, messages, tools, self.context_length), sampling
         )
-        return WithoutFirstSpace(stream) if self._drops_space else stream
+        spelled = WithoutFirstSpace(stream) if self._drops_space else stream
+        return enforced(spelled, sampling)
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Continue a text or token ids as they are."""
         ids = text_ids(self._tokenizer, prompt, self.context_length)
-        return Stream(self, ids, sampling)
+        return enforced(Stream(self, ids, sampling), sampling)
 
 
 class Stream(Iterator[Piece | End]):
