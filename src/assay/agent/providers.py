@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from assay.agent.key_origins import check_origin
 from assay.agent.versions import user
 from assay.config import REMOTE, Provider
 from assay.errors import ConfigError, UsageError
@@ -89,12 +90,14 @@ class Providers(Mapping[str, Provider]):
                 it was not given for; None: as it is now.
 
         Raises:
-            ConfigError: the configuration names a place without a key.
+            ConfigError: the configuration names a place without a key, or one whose key has gone to
+                another address (`assay.agent.key_origins`).
             SecretError: the kept key cannot be read, or is good for another address.
         """
         provider = provider or self[name]
         until, whose, key = self._keys.get(name, (0.0, provider, None))
         if until < time.monotonic() or (whose is not provider and whose != provider):
+            check_origin(self.store, self.project, self.who, name, provider)
             key = read_key(name, provider)
             if key is None:
                 key = secrets.read(self.store, self.project, name, provider.origin)

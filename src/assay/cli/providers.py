@@ -76,6 +76,16 @@ def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
 
 
 @app.command()
+def allow(name: Name, folder: Folder = Path(".")) -> None:
+    """Let the variables and files with keys that a provider names go to its present address."""
+    from assay.project.providers import allowed
+    from assay.project.workspace import Workspace
+
+    origin, found = allowed(Workspace(folder), name)
+    print(f"To {origin} may go: {', '.join(found) or 'it names nothing'}.")
+
+
+@app.command()
 def remove(name: Name, folder: Folder = Path(".")) -> None:
     """Forget a provider's key, its consent, and what was said of it here."""
     _providers(folder).remove(name)

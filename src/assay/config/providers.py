@@ -113,11 +113,18 @@ class Provider(Strict):
                 raise ValueError(f"{error}; use a network such as 10.2.0.0/16") from None
         return value
 
+    @field_validator("key_header")
+    @classmethod
+    def _is_a_free_header(cls, value: str | None) -> str | None:
+        if value is not None and (not _TOKEN.fullmatch(value) or value.lower() in _OURS):
+            raise ValueError(f"{value!r} cannot carry a key")
+        return value
+
     @field_validator("headers")
     @classmethod
     def _are_free_headers(cls, value: dict[str, str]) -> dict[str, str]:
         for name, text in value.items():
-            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or name.lower() in _OURS:
+            if not _TOKEN.fullmatch(name) or name.lower() in _OURS | _KEYS:
                 raise ValueError(f"{name!r} cannot be set")
             if not text.isascii() or not text.isprintable():
                 raise ValueError(f"{name} has characters that no header may have")
@@ -144,6 +151,8 @@ class Provider(Strict):
                 raise ValueError("a proxy is used with https only")
         if self.key_env and self.key_file:
             raise ValueError("use key_env or key_file, not both")
+        if self.key_header and self.key_header.lower() in map(str.lower, self.headers):
+            raise ValueError("key_header is among the headers already")
         if self.client_key and not self.client_cert:
             raise ValueError("client_key needs client_cert")
         return self
@@ -174,27 +183,33 @@ class Provider(Strict):
         return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _OURS = frozenset(
     [
         "accept",
         "accept-encoding",
-        "authorization",
         "connection",
+        "content-encoding",
         "content-length",
         "content-type",
         "cookie",
+        "expect",
         "host",
+        "http2-settings",
         "keep-alive",
+        "proxy-authenticate",
         "proxy-authorization",
+        "proxy-connection",
+        "range",
         "te",
         "trailer",
         "transfer-encoding",
         "upgrade",
-        "x-api-key",
-        "api-key",
     ]
 )
-"""Headers that the configuration may not set: ours, and those that carry a key."""
+"""Headers that the configuration may not set: they say who is spoken to, how, and how much."""
+_KEYS = frozenset(["authorization", "x-api-key", "api-key"])
+"""Headers that carry a key, which `key_header` may name."""
 
 
 class Vllm(Strict):

@@ -25,7 +25,7 @@ from urllib.parse import unquote, urlencode, urlsplit
 import certifi
 
 from assay.config import Provider
-from assay.config.names import VARIABLE
+from assay.config.names import VARIABLE, names_in
 from assay.errors import ConfigError
 from assay.generate.addresses import Network, allowed, resolve
 from assay.generate.connection import Connection, Reply, WireError, time_left
@@ -210,8 +210,10 @@ class Outbound:
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
-        """Values of the variables in these headers, which no message may repeat."""
-        names = [n for text in self._provider.headers.values() for n in VARIABLE.findall(text)]
+        """Values of variables in headers and the proxy, which no message may repeat."""
+        names = [
+            v for name in names_in(self._provider) if name.kind == "text" for v in name.variables
+        ]
         return tuple(os.environ[name] for name in names if os.environ.get(name))
 
     @cached_property

@@ -25,6 +25,7 @@ from assay.data.privacy import mask
 from assay.errors import ConfigError
 from assay.example import Message
 from assay.generate import anthropic_wire, openai_wire
+from assay.generate.cleaned import cleaned
 from assay.generate.connection import Connection, Reply, WireError
 from assay.generate.engine import Answer, AnswerToken, Request
 from assay.generate.outbound import Outbound, read_key
@@ -47,7 +48,7 @@ from assay.progress import SILENT, Progress
 LONGEST_PAUSE_S = 60.0
 """A provider that asks to be left alone for longer has no answer for now."""
 _WIRES: dict[str, Any] = {"openai": openai_wire, "anthropic": anthropic_wire}
-_SHOWN = 200
+_READ, _SHOWN = 4000, 200  # characters of a reason
 _DRAIN_S = 0.05  # what comes after an answer's end is not waited for
 
 
@@ -218,9 +219,8 @@ class Remote:
 
     def shown(self, reason: str, key: str | None) -> str:
         """One line, fit to be shown: without the key, whoever repeats it, and other secrets."""
-        for secret in (key, *self._outbound.secrets):
-            reason = reason.replace(secret, "<key>") if secret else reason
-        return f"{self.name}: {whole_text(mask(' '.join(reason.split()))[:_SHOWN])}"
+        line = cleaned(" ".join(reason.split())[:_READ], (key, *self._outbound.secrets))
+        return f"{self.name}: {whole_text(mask(line)[:_SHOWN])}"
 
     def _headers(self, key: str | None) -> dict[str, str]:
         headers = {}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from assay.agent.key_origins import allow
 from assay.agent.providers import Providers, provider_of
 from assay.config import Provider
 from assay.errors import ModelError, UsageError
@@ -56,6 +57,23 @@ def added_over_web(
     for _, why in reach.of_provider(workspace, name, provider):
         raise UsageError(why, fix="Add it at the command line.")
     return added(workspace.providers.by(workspace.who), name, settings, key)
+
+
+def allowed(workspace: Workspace, name: str) -> tuple[str, list[str]]:
+    """Let the variables and files that a provider (or `vllm`) names go to its present address.
+
+    Returns:
+        The address, and what may go there.
+
+    Raises:
+        ConfigError: there is no such provider.
+    """
+    config = workspace.config
+    if name == "vllm" and config is not None and config.vllm is not None:
+        provider = config.vllm.provider()
+    else:
+        provider = provider_of(workspace.providers, name)
+    return provider.origin, allow(workspace.store, workspace.name, workspace.who, name, provider)
 
 
 def listed(providers: Providers) -> list[dict[str, Any]]:

@@ -190,8 +190,10 @@ class Workspace:
     def _language(self) -> ServingEngines:
         vllm = self._vllm if self.config is None else self.config.vllm
         if vllm is not None:
+            from assay.agent.key_origins import check_origin
             from assay.generate.vllm import VllmServing
 
+            check_origin(self.store, self.name, self.who, "vllm", vllm.provider())
             return VllmServing(self.store.folder, vllm)
         from assay.generate.serving_local import LocalServing
 
