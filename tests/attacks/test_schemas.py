@@ -36,7 +36,7 @@ NOT_FOLLOWED = [
     wide(700),
     {"type": "object", "properties": {"a": {"type": "array", "items": wide(700), "minItems": 1}},
      "required": ["a"]},
-    {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(20_000)}},
+    {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(5000)}},
 ]  # fmt: skip
 
 
