@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, get_args
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from assay.agent.versions import user
 from assay.errors import NotFoundError, UsageError
@@ -135,10 +135,10 @@ def revoke_key(store: Store, id: str, who: str | None = None, project: str | Non
         row = session.get(ApiKeyRow, id)
         if row is None or project not in (None, row.project):
             raise NotFoundError(f"there is no key {id!r}.", fix="`assay keys list` names them.")
-        fresh = row.revoked is None
-        if fresh:
-            row.revoked = now()
+        fresh = update(ApiKeyRow).where(ApiKeyRow.id == id, ApiKeyRow.revoked.is_(None))
+        if session.scalar(fresh.values(revoked=now()).returning(ApiKeyRow.id)) is not None:
             record(session, row.project, who or local_user(), "key.revoke", id)
+        session.refresh(row)
         return _key(row)
 
 

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assay.errors import AssayError, NotFoundError, StateError, UsageError
@@ -67,13 +68,14 @@ def add(workspace: Workspace, name: str, role: str) -> Person:
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise UsageError(f"a name has 1 to {LONGEST_NAME} characters.")
     row = UserRow(id=f"user_{secrets.token_hex(8)}", name=name, role=_role(role))
-    with workspace.store.session() as session:
-        if session.scalar(select(UserRow.id).where(UserRow.name == name)):
-            raise UsageError(f"there is somebody named {name} already.")
-        session.add(row)
-        session.flush()
-        person = _person(row)
-        record(session, workspace.name, workspace.who, "person.add", name, {"role": role})
+    try:
+        with workspace.store.session() as session:
+            session.add(row)
+            session.flush()
+            person = _person(row)
+            record(session, workspace.name, workspace.who, "person.add", name, {"role": role})
+    except IntegrityError:
+        raise UsageError(f"there is somebody named {name} already.") from None
     return person
 
 
@@ -106,6 +108,7 @@ def set_role(workspace: Workspace, id: str, role: str) -> Person:
     """
     wanted = _role(role)
     with workspace.store.session() as session:
+        _hold_admins(session)
         row = _found(session, id)
         before = _person(row)
         row.role = wanted
@@ -126,6 +129,7 @@ def remove(workspace: Workspace, id: str) -> Person:
         StateError: no admin would be left.
     """
     with workspace.store.session() as session:
+        _hold_admins(session)
         row = _found(session, id)
         gone = _person(row)
         _sign_out(session, id)
@@ -196,6 +200,16 @@ def sign_out(workspace: Workspace, session_secret: str) -> None:
     """End a session."""
     with workspace.store.session() as session:
         session.execute(delete(SessionRow).where(SessionRow.hash == secret_hash(session_secret)))
+
+
+def _hold_admins(session: Session) -> None:
+    """Let no other transaction change who is an admin before this one ends.
+
+    In PostgreSQL two that take the role of each other's admin would both see one left; SQLite lets
+    one at a time write.
+    """
+    admins = select(UserRow.id).where(UserRow.role == "admin").order_by(UserRow.id)
+    session.execute(admins.with_for_update())
 
 
 def _keep_an_admin(session: Session) -> None:

@@ -147,7 +147,7 @@ def _restored(file: Path, folder: Path, agree: Callable[[RestoredAccess], None])
     folder.parent.mkdir(parents=True, exist_ok=True)
     if size > shutil.disk_usage(folder.parent).free:
         raise BackupError(f"there is no room for {size} bytes.", where=str(folder.parent))
-    with new_folder(folder) as draft:
+    with new_folder(folder, private=True) as draft:
         try:
             with tarfile.open(file, "r:") as archive:
                 made = _unpack(archive, draft, size)

@@ -86,17 +86,21 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, *, private: bool = False) -> Iterator[Path]:
     """A folder to fill that appears at `path` whole when the block ends, else not at all.
 
     A folder that is already there is replaced. A process that dies between the two renames of that
     leaves the old one beside, see `recover_folder`.
+
+    Args:
+        private: only its owner may look into it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
     outdated = draft.with_suffix(".old")
     try:
-        os.chmod(draft, 0o777 & ~_UMASK)
+        if not private:  # as it was made
+            os.chmod(draft, 0o777 & ~_UMASK)
         yield draft
         for file in draft.rglob("*"):
             if file.is_file():

@@ -24,7 +24,8 @@ class Store:
     """The state of one project.
 
     Args:
-        folder: usually `.assay/` of the project; made when missing.
+        folder: usually `.assay/` of the project; made when missing, for its owner alone: there are
+            uploads, traces and holdouts in it. Who opens it to a group keeps it open.
         url: SQLAlchemy URL of the database; None is SQLite in `folder`.
 
     Raises:
@@ -33,7 +34,8 @@ class Store:
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         # Not as a text: in a path `?` and `%` are letters like others.
         here = URL.create("sqlite", database=str(folder / "assay.db"))
         self.engine = _engine(url or here)
