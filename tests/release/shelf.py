@@ -19,9 +19,9 @@ from assay.store.tables import ComparisonRow, now
 PROJECT = "support"
 
 
-def shelf(folder: Path, count: int = 3) -> tuple[Store, list[str]]:
+def shelf(folder: Path, count: int = 3, store: Store | None = None) -> tuple[Store, list[str]]:
     """A store with `count` versions of the agent `tuned`; returns their agents' ids, in order."""
-    store = Store(folder)
+    store = store or Store(folder)
     agents = [Agent(model="m", system_prompt=f"prompt {n}") for n in range(count)]
     for agent in agents:
         save_agent(store, "tuned", agent, message="made for a test", author="a test")

@@ -32,7 +32,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from assay.errors import AssayError, UsageError
-from assay.store.files import new_folder
+from assay.store.files import new_folder, recover_folder
+from assay.store.locks import one_at_a_time
 from assay.store.restored_access import RestoredAccess, end_sessions
 from assay.store.store import Store
 
@@ -135,6 +136,16 @@ def _reason(error: Exception) -> str:
 
 
 def _restored(file: Path, folder: Path, agree: Callable[[RestoredAccess], None]) -> Backup:
+    lock = folder.parent / f"{folder.name}.lock"
+    try:
+        with one_at_a_time(lock, lambda: None):
+            recover_folder(folder)  # a restore that died has left what it had unpacked
+            return _restored_alone(file, folder, agree)
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def _restored_alone(file: Path, folder: Path, agree: Callable[[RestoredAccess], None]) -> Backup:
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(
             "there is state here already; a restore replaces nothing.",

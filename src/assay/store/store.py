@@ -62,6 +62,10 @@ class Store:
         config.set_main_option("script_location", "assay.store:migrations")
         try:
             with self.engine.begin() as connection:
+                if self.engine.dialect.name == "sqlite":
+                    # Python's driver begins a transaction before rows are changed, not before
+                    # tables are: a process that died half-way would leave half of the tables.
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except CommandError:
