@@ -21,6 +21,8 @@ from assay.serve.app import create_app
 from tests.serve.scripted import ScriptedEngine, ScriptedEngines
 
 STARTER = "smollm2-135m-instruct"
+PATIENCE_S = 90.0
+"""Most that an answer is waited for: a machine that does other work as well may take so long."""
 
 
 @dataclass
@@ -41,7 +43,7 @@ class Running:
 
     def http(self, key: str | None = None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key or self.key}"}
-        return httpx.Client(base_url=self.url, headers=headers)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S)
 
     def new_key(
         self, *scopes: str, project: str | None = None, labels: list[str] | None = None

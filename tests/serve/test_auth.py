@@ -19,7 +19,7 @@ from assay.project.access import SCOPES, create_key, revoke_key
 from assay.project.workspace import Workspace
 from assay.serve import auth
 from assay.serve.app import create_app
-from tests.serve.running import STARTER, Running, running
+from tests.serve.running import PATIENCE_S, STARTER, Running, running
 from tests.serve.scripted import ScriptedEngine, ScriptedEngines
 
 OPEN = ("/healthz", "/readyz")
@@ -157,7 +157,14 @@ def test_a_large_body_is_refused(server: Running, monkeypatch: pytest.MonkeyPatc
 def test_a_key_has_so_many_requests_at_once(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     _, secret = create_key(workspace.store, "default", "x", ["chat"])
-    app = create_app(workspace, ScriptedEngines(ScriptedEngine(pause_s=0.5)), at_once=1)
+    begun, over = threading.Event(), threading.Event()
+
+    def script(*_: Any) -> str:
+        begun.set()
+        over.wait(PATIENCE_S)
+        return "a"
+
+    app = create_app(workspace, ScriptedEngines(ScriptedEngine(script)), at_once=1)
     body = {"model": STARTER, "messages": [{"role": "user", "content": "a"}]}
     headers = {"Authorization": f"Bearer {secret}"}
     with TestClient(app, headers=headers) as client:
@@ -165,8 +172,9 @@ def test_a_key_has_so_many_requests_at_once(tmp_path: Path) -> None:
             target=client.post, args=("/v1/chat/completions",), kwargs={"json": body}
         )
         first.start()
-        time.sleep(0.2)
+        assert begun.wait(PATIENCE_S)
         told = client.get("/v1/models")
+        over.set()
         first.join()
         assert told.status_code == 429
         assert told.headers["Retry-After"] == "1"

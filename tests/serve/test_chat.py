@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from assay.errors import ModelError
 from assay.generate.serving import BusyError, Piece, PromptTooLongError
-from tests.serve.running import STARTER, Running
+from tests.serve.running import PATIENCE_S, STARTER, Running
 
 HELLO: Any = [{"role": "user", "content": "hello there you"}]
 WEATHER: Any = {
@@ -338,7 +338,7 @@ def test_who_hangs_up_frees_the_slot(server: Running, stream: bool) -> None:
     else:
         with pytest.raises(openai.APITimeoutError):
             client.chat.completions.create(model=STARTER, messages=long)
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + PATIENCE_S
     while server.engine.open and time.monotonic() < deadline:
         time.sleep(0.01)
     assert server.engine.open == 0

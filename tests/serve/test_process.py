@@ -21,7 +21,7 @@ from assay.errors import UsageError
 from assay.project.workspace import Workspace
 from assay.serve.server import is_loopback, serve
 from tests.serve.process import ASSAY, Server, server
-from tests.serve.running import STARTER
+from tests.serve.running import PATIENCE_S, STARTER
 from tests.serve.scripted import ScriptedEngines
 from tests.small import small_project
 
@@ -140,13 +140,21 @@ def test_the_key_is_shown_once_and_a_signal_ends_it_well(tmp_path: Path) -> None
     with server(tmp_path) as second:
         assert second.key == ""
         headers = {"Authorization": f"Bearer {first.key}"}
-        assert httpx.get(f"{second.url}/v1/models", headers=headers).status_code == 200
+        assert (
+            httpx.get(f"{second.url}/v1/models", headers=headers, timeout=PATIENCE_S).status_code
+            == 200
+        )
         made = json.loads(_keys(tmp_path, "create", "ci", "--scope", "chat", "--json"))
         headers = {"Authorization": f"Bearer {made['key']}"}
-        assert httpx.get(f"{second.url}/v1/models", headers=headers).status_code == 200
+        assert (
+            httpx.get(f"{second.url}/v1/models", headers=headers, timeout=PATIENCE_S).status_code
+            == 200
+        )
         assert made["key"] not in _keys(tmp_path, "list", "--json")
         _keys(tmp_path, "revoke", made["id"])
-        assert httpx.get(f"{second.url}/v1/models", headers=headers).status_code in (200, 401)
+        assert httpx.get(
+            f"{second.url}/v1/models", headers=headers, timeout=PATIENCE_S
+        ).status_code in (200, 401)
         assert second.stop() == 0
         assert made["key"] not in second.output.read_text()
 
@@ -190,7 +198,9 @@ def test_tls(tmp_path: Path) -> None:
         import ssl
 
         trusted = ssl.create_default_context(cafile=tmp_path / "cert.pem")
-        assert httpx.get(f"{running.url}/healthz", verify=trusted).json() == {"status": "ok"}
+        assert httpx.get(f"{running.url}/healthz", verify=trusted, timeout=PATIENCE_S).json() == {
+            "status": "ok"
+        }
 
 
 def test_plain_http_stays_on_this_machine(tmp_path: Path) -> None:
@@ -219,7 +229,7 @@ def test_a_broken_configuration_is_told_and_the_last_good_one_served(tmp_path: P
     assert made.store.folder.is_dir()  # its use keeps what is good
     (made.root / "assay.yaml").write_text("nonsense: [", encoding="utf-8")
     with server(made.root) as running:
-        ready = httpx.get(f"{running.url}/readyz").json()
+        ready = httpx.get(f"{running.url}/readyz", timeout=PATIENCE_S).json()
         assert ready == {"status": "ready", "configuration": "last_good"}
         said = running.output.read_text()
     assert "this is not YAML" in said

@@ -15,6 +15,7 @@ import pytest
 
 from assay.serve.app import telemetry_wanted
 from tests.serve.process import server
+from tests.serve.running import PATIENCE_S
 
 SECRET = "a word that no span may hold"
 
@@ -76,12 +77,12 @@ def test_a_span_for_each_request_comes_to_the_collector(
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
         with server(tmp_path) as running:
             headers = {"Authorization": f"Bearer {running.key}"}
-            with httpx.Client(base_url=running.url, headers=headers) as http:
+            with httpx.Client(base_url=running.url, headers=headers, timeout=PATIENCE_S) as http:
                 for _ in range(3):
                     assert http.get("/v1/models").status_code == 200
                 body = {"model": "none", "messages": [{"role": "user", "content": SECRET}]}
                 assert http.post("/v1/chat/completions", json=body).status_code == 404
-            end = time.monotonic() + 20
+            end = time.monotonic() + PATIENCE_S
             while len(_spans(bodies)) < 4:
                 assert time.monotonic() < end, _spans(bodies)
                 time.sleep(0.05)

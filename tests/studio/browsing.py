@@ -21,6 +21,9 @@ _AT_REST = """() => Promise.all(document.getAnimations()
   .filter((one) => one.effect.getComputedTiming().endTime < Infinity)
   .map((one) => one.finished.catch(() => null)))"""
 """What fades in has no contrast yet."""
+PATIENCE_MS = 90_000
+"""Most that anything is waited for, everywhere: a machine that does other work as well may take so
+long. What is meant is waited for by name; no test sleeps until it is probably there."""
 LINK = re.compile(r"^Studio.*?(http\S+)$", re.MULTILINE)
 ROOT = Path(__file__).parents[2]
 
@@ -129,7 +132,7 @@ class Tab:
 def tab(context: BrowserContext, url: str) -> Tab:
     made = Tab(context.new_page(), url)
     page = made.page
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(PATIENCE_MS)
     page.on("console", lambda m: made.wrong.append(m.text) if m.type == "error" else None)
     # Printed, and shown with a failure: NiceGUI begins a page anew that lost its connection.
     page.on("console", lambda m: print(m.text) if m.text.startswith("reloading") else None)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
-from tests.studio.browsing import Studio, Tab, chromium, studio, tab
+from tests.studio.browsing import PATIENCE_MS, Studio, Tab, chromium, studio, tab
 
-expect.set_options(timeout=20_000)  # of a busy machine; what is there at once is not waited for
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
@@ -10,8 +11,8 @@ from playwright.sync_api import Browser, BrowserContext, expect
 from assay.jobs import queue
 from assay.project.workspace import Workspace
 from assay.studio.pages import PAGES
-from tests.studio.browsing import Studio, Tab, tab
-from tests.studio.serving import SLOW_S
+from tests.studio.browsing import PATIENCE_MS, Studio, Tab, tab
+from tests.studio.serving import slow_readings
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +23,6 @@ def test_every_page_is_whole_in_light_dark_and_on_a_phone(here: Tab, path: str) 
         here.page.emulate_media(color_scheme=scheme)
         here.page.set_viewport_size({"width": width, "height": 844})
         page = here.open(path)
-        page.wait_for_timeout(500)
         expect(page.locator(".waiting")).to_have_count(0)
         here.fits()
         here.axe()
@@ -47,12 +47,14 @@ def test_the_keyboard_reaches_everything(here: Tab) -> None:
 
 def test_the_theme_is_kept(here: Tab) -> None:
     page = here.open("/")
-    before = "body--dark" in (page.locator("body").get_attribute("class") or "")
+    body, dark = page.locator("body"), re.compile(r"\bbody--dark\b")
+    was_dark = dark.search(body.get_attribute("class") or "") is not None
+    turned = expect(body).not_to_have_class if was_dark else expect(body).to_have_class
     page.get_by_role("button", name="Light or dark").click()
+    turned(dark)
     page.reload()
-    page.locator("h1").first.wait_for()
-    page.wait_for_timeout(300)
-    assert ("body--dark" in (page.locator("body").get_attribute("class") or "")) != before
+    here.settled()
+    turned(dark)
     page.get_by_role("button", name="Light or dark").click()
 
 
@@ -84,15 +86,23 @@ def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
     assert report.value.suggested_filename.endswith(".html")
 
 
-def test_what_was_asked_last_is_shown_although_an_earlier_reading_ends_later(here: Tab) -> None:
+def test_what_was_asked_last_is_shown_although_an_earlier_reading_ends_later(
+    here: Tab, filled: Studio
+) -> None:
     page = here.open("/compare")
     status = page.get_by_role("status")
     expect(status).to_contain_text("of 240 locked examples")
     before = status.inner_text()
+    ended = slow_readings(filled.folder)
     for name in ("all fail", "they do not agree"):
         page.get_by_role("combobox", name="Show where").click()
         page.get_by_role("option", name=name).click()
-    page.wait_for_timeout(1000 * SLOW_S + 1500)
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while slow_readings(filled.folder) == ended:
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(50)
+    for _ in range(5):  # the server has been there and back: what it was to show, it has shown
+        page.request.get(f"{filled.url}/healthz")
     expect(status).to_have_text(before)
 
 

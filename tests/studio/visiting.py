@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser
 
 from assay.project import people
 from assay.project.workspace import Workspace
 from tests.studio.browsing import Studio, Tab, tab
-
-PATIENCE_MS = 45_000
-"""A machine that does other work as well may take so long."""
 
 
 @contextmanager
@@ -23,13 +20,10 @@ def visiting(browser: Browser, up: Studio, role: str, name: str | None = None) -
     person = known.get(name) or people.add(workspace, name, role)
     context = browser.new_context(viewport={"width": 1320, "height": 900})
     made = tab(context, up.url)
-    made.page.set_default_timeout(PATIENCE_MS)
-    expect.set_options(timeout=PATIENCE_MS)
     secret = people.sign_in_secret(workspace, person.id)
     made.page.goto(f"{up.url}/studio/enter?once={secret}", wait_until="domcontentloaded")
     try:
         yield made
     finally:
-        expect.set_options(timeout=5_000)
         context.close()
     made.check()
