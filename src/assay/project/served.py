@@ -47,11 +47,18 @@ class Served:
         name: as it was asked for.
         model: what the engines know it by.
         agent: puts its prompt and examples around the request; None: the bare model.
+        known_as: its name in figures that are kept for each model: one of the names that the
+            folder knows, never one that a caller has made up.
     """
 
     name: str
     model: str
     agent: Agent | None = None
+    known_as: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.known_as:
+            object.__setattr__(self, "known_as", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,8 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Serve
     if name.startswith(REMOTE) and project == workspace.name:  # no release can be called so
         provider, _ = split_reference(name)
         if provider in workspace.providers:
-            return Served(name, name)
+            known = name in _named(workspace, provider)
+            return Served(name, name, known_as=name if known else f"{REMOTE}{provider}/other")
     released = releases.resolve(workspace.store, project, name, key_id)
     if released is not None:
         agent = load_agent(workspace.store, released)
@@ -96,13 +104,24 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Serve
         return Served(name, saved.model, saved)
     version = _version(workspace, name, project)
     if version is not None:
-        return Served(name, f"version:{version}")
+        whole = f"version:{version}"
+        return Served(name, whole, known_as=whole)  # the first digits of its id are enough
     if name in base_models(workspace, project):
         return Served(name, name)
     raise UnknownModelError(
         f"The model '{name}' does not exist or you do not have access to it.",
         fix="GET /v1/models lists those there are.",
     )
+
+
+def _named(workspace: Workspace, provider: str) -> set[str]:
+    """The models of a provider that the folder's settings name."""
+    found = {f"{REMOTE}{provider}/{model}" for model in workspace.providers[provider].prices}
+    if (config := workspace.config) is not None:
+        found |= {config.model, *config.fallback}
+        found |= {name for chain in config.fallback.values() for name in chain}
+        found |= {config.remote} if config.remote is not None else set()
+    return found
 
 
 def offered(workspace: Workspace, project: str) -> list[Offered]:

@@ -118,8 +118,8 @@ class Exchange:
         if any(choice.end is None for choice in self.choices):
             raise ModelError("the answer broke off before its end.")
         if (first_at := self._items.first_at) is not None:
-            self._metrics.first_token(self.served.name, first_at - self._began)
-        self._metrics.tokens(self.served.name, self.usage())
+            self._metrics.first_token(self.served.known_as, first_at - self._began)
+        self._metrics.tokens(self.served.known_as, self.usage())
         self._account(whole=True)
 
     async def all(self) -> list[Choice]:
