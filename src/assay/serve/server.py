@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import os
@@ -24,6 +25,7 @@ from assay.project import vector_stores
 from assay.project.access import first_key
 from assay.project.workspace import Workspace
 from assay.serve.app import create_app
+from assay.serve.connections import HEAD_S, Connections
 
 log = logging.getLogger("assay.serve")
 
@@ -43,6 +45,10 @@ class Pages(Protocol):
 
 DRAIN_S = 30
 """After a signal to stop, answers under way may take so long to end."""
+BACKLOG = 2048
+"""Connections that wait to be taken."""
+FRAME_BYTES, FRAMES_WAITING = 2**20, 8
+"""Of a web socket, which only the studio has; engine.io takes no larger message."""
 LET_GO_S = 5.0
 """And then work in threads, such as reading all rows for a page: what it writes is written whole or
 not at all, so nothing is lost by ending in the middle of it."""
@@ -107,6 +113,7 @@ def serve(
         if pages:
             say(pages.welcome(address))
 
+    connections = Connections()
     config = uvicorn.Config(
         app,
         ssl_certfile=tls_cert,
@@ -115,12 +122,15 @@ def serve(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
+        http=connections,  # type: ignore[arg-type]  # anything that makes a protocol does
+        ws_max_size=FRAME_BYTES,
+        ws_max_queue=FRAMES_WAITING,
     )
     # uvicorn ends well on a signal, and then sends it once more to whoever was there before it.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         with Watch(workspace.root, workspace.store, forget), suppress(KeyboardInterrupt):
-            _Server(config, ready, workspace.usage.close).run(sockets=[listening])
+            _Server(config, connections, ready, workspace.usage.close).run(sockets=[listening])
     finally:
         listening.close()
         engines.close()
@@ -134,19 +144,40 @@ class _Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, ready: Callable[[], None], last: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        connections: Connections,
+        ready: Callable[[], None],
+        last: Callable[[], None],
     ) -> None:
         super().__init__(config)
+        self._connections = connections
         self._ready, self._last = ready, last
         self._ending: threading.Timer | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn starts."""
-        await super().startup(sockets)
+        """As uvicorn starts, but for how long a TLS handshake may take."""
+        await super().startup([])
+        loop = asyncio.get_running_loop()
+        for one in sockets or ():
+            made = await loop.create_server(
+                lambda: self._connections(
+                    config=self.config,
+                    server_state=self.server_state,
+                    app_state=self.lifespan.state,
+                ),
+                sock=one,
+                ssl=self.config.ssl,
+                ssl_handshake_timeout=HEAD_S if self.config.ssl else None,
+                backlog=BACKLOG,
+            )
+            self.servers.append(made)
+        self._sweeping = loop.create_task(self._connections.sweep())
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn ends."""
+        self._sweeping.cancel()
         await super().shutdown(sockets)
         self._ending = threading.Timer(LET_GO_S, self._let_go)
         self._ending.daemon = True
@@ -197,7 +228,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(address)
-            listening.listen(2048)
+            listening.listen(BACKLOG)
         except OSError:
             listening.close()
             raise
