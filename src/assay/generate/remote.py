@@ -22,7 +22,7 @@ from typing import Any
 
 from assay.config import REMOTE, Provider
 from assay.data.privacy import mask
-from assay.errors import ConfigError
+from assay.errors import ConfigError, printable
 from assay.example import Message
 from assay.generate import anthropic_wire, openai_wire
 from assay.generate.cleaned import cleaned
@@ -220,7 +220,7 @@ class Remote:
     def shown(self, reason: str, key: str | None) -> str:
         """One line, fit to be shown: without the key, whoever repeats it, and other secrets."""
         line = cleaned(" ".join(reason.split())[:_READ], (key, *self._outbound.secrets))
-        return f"{self.name}: {whole_text(mask(line)[:_SHOWN])}"
+        return f"{self.name}: {printable(whole_text(mask(line)[:_SHOWN]))}"
 
     def _headers(self, key: str | None) -> dict[str, str]:
         headers = {}

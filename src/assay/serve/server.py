@@ -26,6 +26,7 @@ from assay.project.access import first_key
 from assay.project.workspace import Workspace
 from assay.serve.app import create_app
 from assay.serve.connections import HEAD_S, Connections
+from assay.serve.log import log_lines
 
 log = logging.getLogger("assay.serve")
 
@@ -96,6 +97,7 @@ def serve(
     listening = _listen(host, port)
     scheme = "https" if tls_cert else "http"
     shown = f"[{host}]" if ":" in host else host
+    log_lines()
     if workspace.broken is not None:
         log.warning("%s", workspace.broken)
     if key := first_key(workspace.store, workspace.name):
@@ -118,6 +120,7 @@ def serve(
         app,
         ssl_certfile=tls_cert,
         ssl_keyfile=tls_key,
+        log_config=None,
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
