@@ -6,7 +6,7 @@ from typing import Any
 
 from assay.generate.llamacpp import LlamaCppServer, Settings
 from assay.generate.llamacpp_request import body_of
-from assay.generate.llamacpp_slots import Ticket
+from assay.generate.llamacpp_slots import Origin, Ticket
 from assay.generate.serving import Sampling
 
 SERVER = Settings(slots=2, context=512, threads=1, exact=True)
@@ -24,7 +24,7 @@ def logprobs(
         told.extend({t["id"]: t["logprob"] for t in raw["top_logprobs"]} for raw in content)
         return False
 
-    slot = server.slots.take(adapter, ids, Ticket())
+    slot = server.slots.take(Origin(adapter), ids, Ticket())
     assert slot is not None
     try:
         sampling = Sampling(max_new_tokens=steps, logprobs=count)
@@ -32,7 +32,7 @@ def logprobs(
         for _ in range(steps):
             before = len(told)
             body = body_of(ids, sampling, server.settings.context)
-            server.run({**body, "n_predict": 1}, slot, adapter, on_chunk)
+            server.run({**body, "n_predict": 1}, slot, Origin(adapter), on_chunk)
             if len(told) == before:
                 break
             ids = [*ids, max(told[-1], key=told[-1].__getitem__)]

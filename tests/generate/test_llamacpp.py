@@ -26,7 +26,7 @@ from assay.example import Message
 from assay.generate import llamacpp_engine
 from assay.generate.llamacpp import LlamaCppServer, Settings
 from assay.generate.llamacpp_engine import Family, LlamaCppEngine
-from assay.generate.llamacpp_slots import Slot, Ticket
+from assay.generate.llamacpp_slots import Origin, Slot, Ticket
 from assay.generate.serving import (
     BusyError,
     End,
@@ -197,7 +197,7 @@ def test_answers_made_together_equal_those_made_alone(file: Path) -> None:
 def test_a_full_line_is_told_to_come_again(file: Path) -> None:
     engine, server = _engine(file, replace(SERVER, slots=1, waiting=1))
     # Held by nobody's answer: one could end before the next request is in the line.
-    held = server.slots.take(None, (), Ticket())
+    held = server.slots.take(Origin(None), (), Ticket())
     assert held is not None
     got: list[Piece | End] = []
     reader = Thread(target=lambda: got.extend(engine.chat(HELLO, (), ONE)))
@@ -257,12 +257,12 @@ def test_a_version_is_never_answered_by_a_server_without_it(
     family._room = room
     assert family.server("a").adapters == ("a",)
     with pytest.raises(ModelError, match="does not hold the version"):
-        server.run({"prompt": [1]}, Slot(0), "a", lambda chunk: False)
+        server.run({"prompt": [1]}, Slot(0), Origin("a"), lambda chunk: False)
 
 
 def test_a_hang_up_while_waiting_leaves_the_line(file: Path) -> None:
     engine, server = _engine(file, replace(SERVER, slots=1))
-    held = server.slots.take(None, (), Ticket())
+    held = server.slots.take(Origin(None), (), Ticket())
     assert held is not None
     waiting = engine.chat(HELLO, (), LONG)
     reader = Thread(target=lambda: list(waiting))

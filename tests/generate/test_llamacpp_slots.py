@@ -7,14 +7,17 @@ from threading import Thread
 
 import pytest
 
-from assay.generate.llamacpp_slots import Slots, Ticket
+from assay.generate.llamacpp_slots import Origin, Slots, Ticket
 from assay.generate.serving import BusyError
 
+BASE = Origin(None)
 
-def _take(slots: Slots, adapter: str | None, tokens: list[int]) -> int:
-    slot = slots.take(adapter, tokens, Ticket())
+
+def _take(slots: Slots, adapter: str | None, tokens: list[int], owner: str = "") -> int:
+    origin = Origin(adapter, owner)
+    slot = slots.take(origin, tokens, Ticket())
     assert slot is not None
-    slot.adapter, slot.tokens = adapter, tokens
+    slot.origin, slot.tokens = origin, tokens
     slots.give(slot)
     return slot.number
 
@@ -31,13 +34,13 @@ def test_a_request_gets_the_slot_that_knows_most_of_its_prompt_under_its_adapter
 
 def test_requests_are_served_in_the_order_they_came_and_may_leave_the_line() -> None:
     slots = Slots(1, 8)
-    held = slots.take(None, [1], Ticket())
+    held = slots.take(BASE, [1], Ticket())
     assert held is not None
     order: list[str] = []
     tickets = {name: Ticket() for name in "abc"}
 
     def wait(name: str) -> None:
-        slot = slots.take(None, [1], tickets[name])
+        slot = slots.take(BASE, [1], tickets[name])
         if slot is not None:
             order.append(name)
             slots.give(slot)
@@ -58,10 +61,10 @@ def test_requests_are_served_in_the_order_they_came_and_may_leave_the_line() -> 
 
 def test_one_too_many_is_sent_away_with_a_time() -> None:
     slots = Slots(1, 0)
-    held = slots.take(None, [1], Ticket())
+    held = slots.take(BASE, [1], Ticket())
     with pytest.raises(BusyError) as refused:
-        slots.take(None, [1], Ticket())
+        slots.take(BASE, [1], Ticket())
     assert refused.value.retry_after_s >= 1
     assert held is not None
     slots.give(held)
-    assert slots.take(None, [1], Ticket()) is held
+    assert slots.take(BASE, [1], Ticket()) is held

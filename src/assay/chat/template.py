@@ -167,14 +167,17 @@ class Template:
         return template
 
     def prompt(
-        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = (), owner: str = ""
     ) -> list[int]:
         """The ids after which the model generates its next turn.
+
+        Args:
+            owner: whose texts these are; what was spelled for another is spelled anew.
 
         Raises:
             DataError: the template refuses these messages or has no place for the tools.
         """
-        return self._encode(self._write(messages, tools, generate=True))
+        return self._encode(self._write(messages, tools, generate=True), owner)
 
     def prompt_text(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> str:
         """The text that `prompt` spells: what another program with this template would write.
@@ -265,8 +268,8 @@ class Template:
             fix="Use another model, or template arguments that make them agree.",
         )
 
-    def _encode(self, text: str) -> list[int]:
-        ids = self._encoder.encode(text)
+    def _encode(self, text: str, owner: str = "") -> list[int]:
+        ids = self._encoder.encode(text, owner)
         bos = self._tokenizer.bos_token_id
         if bos is not None and ids[:2] == [bos, bos]:
             raise ModelError(

@@ -9,7 +9,8 @@ the template's own tokens stay tokens.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +18,9 @@ from assay.errors import DataError, ModelError
 
 # A noncharacter: Unicode reserves it for use inside a program, never for text (chapter 23.7).
 MARK = "\ufdd0"
-_CACHED_SECTIONS = 2048
+_CACHED_SECTIONS = 1024
+_LONGEST_CACHED = 16 * 1024
+"""Characters, where there are owners: strangers decide then what is remembered."""
 
 
 class Encoder:
@@ -50,8 +53,8 @@ class Encoder:
         self._forged_by_assistant = _each_start_of(special)
         plain = [t for t in special if not (added[t].lstrip or added[t].rstrip)]
         self._anchor = plain[0] if plain else ""
-        self._section: Callable[[str, str, str], tuple[int, ...]] = lru_cache(_CACHED_SECTIONS)(
-            self._encode_section
+        self._cached: Callable[[str, str, str, str], array[int]] = lru_cache(_CACHED_SECTIONS)(
+            lambda owner, *section: array("i", self._encode_section(*section))
         )
 
     def inert(self, text: str, *, assistant: bool = False) -> str:
@@ -74,22 +77,31 @@ class Encoder:
             return [self.inert_deep(item) for item in value]
         return value
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of a text that the template wrote, no BOS or EOS added."""
+    def encode(self, text: str, owner: str = "") -> list[int]:
+        """Ids of a text that the template wrote, no BOS or EOS added.
+
+        Args:
+            owner: whose text it is; nothing is remembered for another.
+        """
         ids: list[int] = []
         before, start = "", 0
         for token in self._cut.finditer(text):
-            ids += self._section(before, text[start : token.start()], token.group())
+            ids += self._section(owner, before, text[start : token.start()], token.group())
             ids.append(self._control[token.group()])
             before, start = token.group(), token.end()
-        ids += self._section(before, text[start:], "")
+        ids += self._section(owner, before, text[start:], "")
         return ids
+
+    def _section(self, owner: str, before: str, text: str, after: str) -> Iterable[int]:
+        if owner and len(text) > _LONGEST_CACHED:
+            return self._encode_section(before, text, after)
+        return self._cached(owner, before, text, after)
 
     def encode_after(self, text: str) -> list[int]:
         """Ids of a text that goes on after ids that are fixed already."""
         return self.encode(self._anchor + text)[1:] if self._anchor else self.encode(text)
 
-    def _encode_section(self, before: str, text: str, after: str) -> tuple[int, ...]:
+    def _encode_section(self, before: str, text: str, after: str) -> list[int]:
         """Ids of `text` between two control tokens ("" at an end), which may strip its spaces."""
         pieces = text.split(MARK)
         ids: list[int] = []
@@ -105,7 +117,7 @@ class Encoder:
                 f"one cannot be made harmless: {text.replace(MARK, '')[:80]!r}.",
                 fix="Remove it from the text.",
             )
-        return tuple(ids)
+        return ids
 
     def _spell(self, text: str) -> list[int]:
         try:

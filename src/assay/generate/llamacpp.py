@@ -10,7 +10,7 @@ are computed together, token by token (continuous batching).
 llama.cpp keeps the keys and values of earlier prompts, and a request that does not name its
 adapters may be answered from what another adapter computed, without a word. Hence: every request
 carries the whole list of adapters with their scales, the cache beyond the slots is off, and a slot
-that last worked under another adapter computes its prompt afresh.
+that last worked under another adapter, or for another owner, computes its prompt afresh.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import xllamacpp
 
 from assay.errors import ModelError
 from assay.generate.llamacpp_request import body_of, end_of, piece_of
-from assay.generate.llamacpp_slots import Slot, Slots, Ticket
+from assay.generate.llamacpp_slots import Origin, Slot, Slots, Ticket
 from assay.generate.serving import End, Piece, PromptTooLongError, Sampling
 from assay.models.device import cores
 
@@ -102,8 +102,9 @@ class LlamaCppServer:
         """Remember a stream, so that `abort` reaches it."""
         self._streams.add(stream)
 
-    def run(self, body: dict[str, Any], slot: Slot, adapter: str | None, on_chunk: Any) -> None:
+    def run(self, body: dict[str, Any], slot: Slot, origin: Origin, on_chunk: Any) -> None:
         """One request, blocking; `on_chunk` gets every chunk and returns True to cancel."""
+        adapter = origin.adapter
         if adapter is not None and adapter not in self.adapters:
             raise ModelError("this server does not hold the version that is asked for.")
         prompt = body["prompt"]
@@ -114,9 +115,9 @@ class LlamaCppServer:
                 {"id": place, "scale": float(name == adapter)}
                 for place, name in enumerate(self.adapters)
             ],
-            "cache_prompt": slot.adapter == adapter,
+            "cache_prompt": slot.origin == origin,
         }
-        slot.adapter, slot.tokens = adapter, prompt
+        slot.origin, slot.tokens = origin, prompt
         self._server.handle_completions(body, on_chunk)
 
     def abort(self) -> None:
@@ -172,7 +173,8 @@ class Stream(Iterator[Piece | End]):
     ) -> None:
         self._find = find
         self._server: LlamaCppServer | None = None
-        self._ids, self._sampling, self._adapter = list(ids), sampling, adapter
+        self._ids, self._sampling = list(ids), sampling
+        self._origin = Origin(adapter, sampling.owner)
         self._ticket = Ticket()
         self._chunks: SimpleQueue[Any] = SimpleQueue()
         self._started = False
@@ -241,9 +243,9 @@ class Stream(Iterator[Piece | End]):
                 fix="Shorten the prompt.",
             )
         body = body_of(self._ids, self._sampling, context)
-        slot = server.slots.take(self._adapter, self._ids, self._ticket)
+        slot = server.slots.take(self._origin, self._ids, self._ticket)
         if slot is not None:
-            work = (server, slot, body, self._adapter, self._ticket, self._chunks)
+            work = (server, slot, body, self._origin, self._ticket, self._chunks)
             Thread(target=_work, args=work, daemon=True).start()
 
     def close(self) -> None:
@@ -271,7 +273,7 @@ def _work(
     server: LlamaCppServer,
     slot: Slot,
     body: dict[str, Any],
-    adapter: str | None,
+    origin: Origin,
     ticket: Ticket,
     chunks: SimpleQueue[Any],
 ) -> None:
@@ -282,7 +284,7 @@ def _work(
         return ticket.cancelled
 
     try:
-        server.run(body, slot, adapter, on_chunk)
+        server.run(body, slot, origin, on_chunk)
     except Exception as error:  # told to whoever reads
         chunks.put(ModelError(f"llama.cpp refused the request ({error})."))
     finally:

@@ -143,7 +143,7 @@ class LlamaCppEngine:
             DataError: the template refuses these messages or has no place for the tools.
         """
         stream = self._answer(
-            chat_ids(self.template, messages, tools, self.context_length), sampling
+            chat_ids(self.template, messages, tools, self.context_length, sampling.owner), sampling
         )
         spelled = WithoutFirstSpace(stream) if self._drops_space else stream
         return enforced(spelled, sampling)

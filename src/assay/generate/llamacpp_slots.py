@@ -1,8 +1,8 @@
 """Who answers next: the slots of a llama.cpp server, and the line of those who wait for one.
 
 A slot keeps the keys and values of what it computed last. A request gets the free slot that holds
-the longest beginning of its prompt under the same adapter; what was computed under another adapter
-is never reused (see `llamacpp`).
+the longest beginning of its prompt under the same adapter and for the same owner; what was computed
+under another adapter (see `llamacpp`) or for another owner (see `Sampling.owner`) is never reused.
 """
 
 from __future__ import annotations
@@ -12,8 +12,17 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Condition
+from typing import NamedTuple
 
 from assay.generate.serving import BusyError
+
+
+class Origin(NamedTuple):
+    """Where keys and values come from: the adapter that made them (None: the base alone), and the
+    owner for whom."""
+
+    adapter: str | None
+    owner: str = ""
 
 
 @dataclass(slots=True)
@@ -21,13 +30,13 @@ class Slot:
     """One place in the batch.
 
     Attributes:
-        adapter: under which `tokens` were computed; None is the base.
+        origin: of the keys and values of `tokens`; None: there are none yet.
         tokens: the last prompt.
         used: when it was taken last (monotonic seconds).
     """
 
     number: int
-    adapter: str | None = None
+    origin: Origin | None = None
     tokens: Sequence[int] = ()
     used: float = 0.0
     busy: bool = False
@@ -55,7 +64,7 @@ class Slots:
         self._changed = Condition()
         self._seconds = 1.0  # that an answer takes, a moving mean
 
-    def take(self, adapter: str | None, tokens: Sequence[int], ticket: Ticket) -> Slot | None:
+    def take(self, origin: Origin, tokens: Sequence[int], ticket: Ticket) -> Slot | None:
         """Wait for a slot; None when the ticket was cancelled meanwhile.
 
         Raises:
@@ -74,7 +83,7 @@ class Slots:
                 )
                 if ticket.cancelled:
                     return None
-                slot = max(self._free(), key=lambda s: _worth(s, adapter, tokens))
+                slot = max(self._free(), key=lambda s: _worth(s, origin, tokens))
                 slot.busy, slot.used = True, time.monotonic()
                 return slot
             finally:
@@ -110,9 +119,9 @@ class Slots:
         return [slot for slot in self._slots if not slot.busy]
 
 
-def _worth(slot: Slot, adapter: str | None, tokens: Sequence[int]) -> tuple[int, float]:
+def _worth(slot: Slot, origin: Origin, tokens: Sequence[int]) -> tuple[int, float]:
     """The tokens that need not be computed again; else what was used longest ago."""
-    if slot.adapter != adapter:
+    if slot.origin != origin:
         return 0, -slot.used
     shared = 0
     for ours, theirs in zip(slot.tokens, tokens, strict=False):

@@ -16,12 +16,17 @@ spell a text takes a hundred times its memory."""
 
 
 def chat_ids(
-    template: Template, messages: Sequence[Message], tools: Sequence[dict[str, Any]], context: int
+    template: Template,
+    messages: Sequence[Message],
+    tools: Sequence[dict[str, Any]],
+    context: int,
+    owner: str = "",
 ) -> list[int]:
     """The ids of a conversation.
 
     Args:
         context: tokens that prompt and answer may have together.
+        owner: see `Sampling.owner`.
 
     Raises:
         PromptTooLongError: it is too long for the context, however it is spelled.
@@ -31,7 +36,7 @@ def chat_ids(
     if tools:
         length += len(json.dumps(list(tools)))
     _check(length, context)
-    return template.prompt(messages, tools)
+    return template.prompt(messages, tools, owner)
 
 
 def text_ids(tokenizer: Any, prompt: str | Sequence[int], context: int) -> Sequence[int]:

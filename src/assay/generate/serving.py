@@ -59,6 +59,8 @@ class Sampling:
         tool_choice: `required`, or the name of the tool that must be called; an engine that reads
             calls out of the text follows `schema` instead, which then is the call's.
         once: an attempt that may have cost something is not repeated.
+        owner: who asks, a project: what was computed or spelled for another is never gone on from,
+            since a count or the time that it takes would tell what others have asked.
     """
 
     max_new_tokens: int | None = None
@@ -76,6 +78,7 @@ class Sampling:
     confidence: bool = False
     tool_choice: str | None = None
     once: bool = False
+    owner: str = ""
 
     @property
     def form(self) -> dict[str, Any] | None:

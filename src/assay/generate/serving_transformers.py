@@ -86,7 +86,9 @@ class TransformersEngine:
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
     ) -> Iterator[Piece | End]:
         """Continue a conversation, rendered by the model's chat template."""
-        return self._answer(chat_ids(self.template, messages, tools, self.context_length), sampling)
+        return self._answer(
+            chat_ids(self.template, messages, tools, self.context_length, sampling.owner), sampling
+        )
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Continue a text or token ids as they are."""

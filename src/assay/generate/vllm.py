@@ -287,7 +287,9 @@ class VllmEngine:
             DataError: the template refuses these messages or has no place for the tools.
         """
         stream = Stream(
-            self, chat_ids(self.template, messages, tools, self.context_length), sampling
+            self,
+            chat_ids(self.template, messages, tools, self.context_length, sampling.owner),
+            sampling,
         )
         spelled = WithoutFirstSpace(stream) if self._drops_space else stream
         return enforced(spelled, sampling)

@@ -49,6 +49,8 @@ def body_of(
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    if sampling.owner:
+        body["cache_salt"] = sampling.owner  # blocks that were computed under another are not used
     if sampling.logit_bias:
         body["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias.items()}
     if sampling.seed is not None:

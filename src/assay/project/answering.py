@@ -98,8 +98,8 @@ TEMPERATURE = 1.0
 """Of a bare model where the client says nothing: OpenAI's default."""
 
 
-def sampling_of(wishes: Wishes) -> Sampling:
-    """The wishes, and OpenAI's defaults where there are none."""
+def sampling_of(wishes: Wishes, project: str) -> Sampling:
+    """The wishes of a project's client, and OpenAI's defaults where there are none."""
     return Sampling(
         max_new_tokens=wishes.max_new_tokens,
         temperature=TEMPERATURE if wishes.temperature is None else wishes.temperature,
@@ -113,6 +113,7 @@ def sampling_of(wishes: Wishes) -> Sampling:
         schema=wishes.schema,
         json_object=wishes.json_object,
         tool_choice=wishes.tool_choice,
+        owner=project,
     )
 
 
@@ -139,7 +140,7 @@ def ask(
         ConfigError: a route that cannot be followed.
     """
     if served.agent is None:
-        return (Asked(tuple(messages), tuple(tools), sampling_of(wishes), served.model),)
+        return (Asked(tuple(messages), tuple(tools), sampling_of(wishes, project), served.model),)
     # The target is never looked at; an example has one.
     example = Example("request", (*messages, Message("assistant", "")), tools=tuple(tools))
     [path] = paths(served.agent, [example], store)
@@ -151,13 +152,16 @@ def ask(
             assemble(step.agent, [example], store, project, seen)[0],
             wishes,
             routed,
+            project,
         )
         for step in path
     )
 
 
-def _asked(name: str, step: Step, made: Request, wishes: Wishes, routed: bool) -> Asked:
-    sampling = sampling_of(wishes)
+def _asked(
+    name: str, step: Step, made: Request, wishes: Wishes, routed: bool, project: str
+) -> Asked:
+    sampling = sampling_of(wishes, project)
     if made.schema is not None or made.choices is not None:
         if wishes.schema is not None or wishes.json_object or made.tools:
             raise UsageError(

@@ -109,7 +109,7 @@ async def create(
     starts = [
         partial(answer, prompt, sampling)
         for prompt in prompts
-        for sampling in several(sampling_of(wishes), body.n or 1)
+        for sampling in several(sampling_of(wishes, caller.project), body.n or 1)
     ]
     asked = [Message("user", prompt) for prompt in prompts if isinstance(prompt, str)]
     exchange = Exchange(
