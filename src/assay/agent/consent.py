@@ -23,7 +23,8 @@ class ConsentError(ConfigError):
         super().__init__(
             message,
             where=f"{CONFIG_FILE}, providers.{provider}.consent",
-            fix=f"If they may leave this machine, say so: --consent {provider}, or consent: true.",
+            fix=f"If they may leave this machine, say so: `assay providers consent {provider}`, "
+            f"--consent {provider}, or consent: true.",
         )
         self.provider = provider
 
@@ -59,6 +60,21 @@ def check_consent(
             name,
         )
     progress.say(f"Sending {said}.")
+
+
+def check_agreed(name: str, providers: Providers) -> None:
+    """Refuse to ask a provider where the project has not agreed that anything goes there.
+
+    Raises:
+        ConsentError: nobody has.
+    """
+    provider = provider_of(providers, name)
+    if not providers.agreed(name):
+        raise ConsentError(
+            "this project has not agreed that rows and requests leave it for the provider "
+            f"{name} ({provider.base_url}).",
+            name,
+        )
 
 
 def found_in(messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> Counter[str]:

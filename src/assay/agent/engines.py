@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from functools import cached_property, partial
 
 from assay.agent.agent import Agent
+from assay.agent.consent import check_agreed
 from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE, Provider
 from assay.errors import ModelError
 from assay.generate.engine import Engine
+from assay.generate.remote import split_reference
 from assay.models.device import fast_dtype
 from assay.store.store import Store
 
@@ -50,13 +52,15 @@ class Engines:
         """The engine of the agent's model.
 
         Raises:
-            ConfigError: the model is at a provider that nobody has described.
+            ConfigError: the model is at a provider that nobody has described, or has agreed to.
             ModelError: the model is not there or cannot be used.
         """
         if agent.route is not None:
             from assay.agent.routed import RoutedEngine
 
             return RoutedEngine(agent, self.store, self.for_agent, self.owner)
+        if agent.model.startswith(REMOTE):
+            check_agreed(split_reference(agent.model)[0], self.providers)
         if agent.model not in self._loaded:
             while len(self._loaded) >= self.keep:
                 del self._loaded[next(iter(self._loaded))]
@@ -72,7 +76,7 @@ class Engines:
 
             return ClassicalEngine(load_classical(self.store.get(name)))
         if model.startswith(REMOTE):
-            from assay.generate.remote import RemoteEngine, split_reference
+            from assay.generate.remote import RemoteEngine
 
             provider, name = split_reference(model)
             described = provider_of(self.providers, provider)

@@ -31,7 +31,7 @@ from assay.store.tables import ConsentRow, ProviderRow
 
 Described = Callable[[], Mapping[str, Provider]]
 REMEMBERED_S = 1.0
-"""A key or an address that was right is taken to be right for so long."""
+"""A key, an address or a consent that was right is taken to be right for so long."""
 
 
 @dataclass(slots=True)
@@ -57,6 +57,7 @@ class Providers(Mapping[str, Provider]):
         self.store, self.project = store, project
         self.who = f"cli:{user()}"
         self._keys: dict[str, tuple[float, Provider, str | None]] = {}
+        self._consents: dict[str, tuple[float, str | None]] = {}
         self._added = _Added()  # one for all that `by` makes: what one changes, all see at once
 
     @property
@@ -204,11 +205,16 @@ class Providers(Mapping[str, Provider]):
 
     def agreed(self, name: str) -> bool:
         """Whether rows may be sent there: by assay.yaml, or by a kept consent to this address."""
-        if self[name].consent:
+        provider = self[name]
+        if provider.consent:
             return True
-        with self.store.session() as session:
-            row = session.get(ConsentRow, (self.project, name))
-        return row is not None and row.origin == self[name].origin
+        until, origin = self._consents.get(name, (0.0, None))
+        if until < time.monotonic():
+            with self.store.session() as session:
+                row = session.get(ConsentRow, (self.project, name))
+            origin = None if row is None else row.origin
+            self._consents[name] = time.monotonic() + REMEMBERED_S, origin
+        return origin == provider.origin
 
     def _from_store(self) -> dict[str, Provider]:
         if self._added.until < time.monotonic():
@@ -232,6 +238,7 @@ class Providers(Mapping[str, Provider]):
             yield session
             record(session, self.project, self.who, action, name, details)
         self._keys.pop(name, None)
+        self._consents.pop(name, None)
         self._added.until = 0.0
 
 

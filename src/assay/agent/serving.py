@@ -7,6 +7,7 @@ from functools import partial
 from threading import Lock
 
 from assay.agent.agent import Agent
+from assay.agent.consent import check_agreed
 from assay.agent.engines import Engines
 from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE, Provider
@@ -59,6 +60,7 @@ class AgentEngines:
 
         Raises:
             ConfigError: the model falls back to itself.
+            ConsentError: it is at a provider that the project has not agreed to.
         """
         names = tuple(self._chain(model))
         if len(names) == 1:
@@ -84,9 +86,14 @@ class AgentEngines:
         self._language.close()
 
     def _of_provider(self, model: str, retry: bool) -> RemoteServing:
-        """Kept with its connections for as long as the provider's settings stay the same."""
+        """Kept with its connections for as long as the provider's settings stay the same.
+
+        Whoever asks, and through whatever agent, route or fallback, comes by here: so consent is
+        asked here.
+        """
         name, at = split_reference(model)
         provider = provider_of(self.providers, name)
+        check_agreed(name, self.providers)
         with self._lock:
             kept = model, retry
             described, engine = self._remote.get(kept, (None, None))

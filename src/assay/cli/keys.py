@@ -104,7 +104,9 @@ def revoke(
 
 @app.command()
 def budget(
-    id: Annotated[str, typer.Argument(help="`key_...`, see `assay keys list`")],
+    id: Annotated[
+        str, typer.Argument(help="`key_...`, see `assay keys list`; `studio`: all who ask there")
+    ],
     usd: Annotated[float, typer.Argument(help="what it may spend at providers, in all")],
     folder: Folder = Path("."),
 ) -> None:
@@ -112,7 +114,8 @@ def budget(
     from assay.project.spending import set_budget
     from assay.project.workspace import Workspace
 
-    set_budget(Workspace(folder).store, id, usd)
+    workspace = Workspace(folder)
+    set_budget(workspace.store, id, usd, project=workspace.name)
     print(f"{id} may spend {usd:g} USD.")
 
 

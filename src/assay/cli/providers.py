@@ -86,6 +86,14 @@ def allow(name: Name, folder: Folder = Path(".")) -> None:
 
 
 @app.command()
+def consent(name: Name, folder: Folder = Path(".")) -> None:
+    """Agree that this project's rows, and what users ask of it, go to a provider."""
+    providers = _providers(folder)
+    providers.agree(name)
+    print(f"Rows and requests may go to {name} ({providers[name].origin}).")
+
+
+@app.command()
 def remove(name: Name, folder: Folder = Path(".")) -> None:
     """Forget a provider's key, its consent, and what was said of it here."""
     _providers(folder).remove(name)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Literal, get_args
 
 from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 
 from assay.agent.versions import user
 from assay.errors import NotFoundError, UsageError
@@ -24,6 +25,8 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 BY_LABEL: frozenset[str] = frozenset({"chat", "knowledge"})
 """What a key can be good for that sees only documents with some labels: the rest shows more."""
 _PREFIX = "assay-"
+STUDIO = "studio"
+"""Id of the key that people in the studio spend by: it has no secret, and is in no list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def create_key(
 def first_key(store: Store, project: str) -> str | None:
     """The secret of a new admin key where there has never been any key, else None."""
     with store.session() as session:
-        if session.scalar(select(func.count()).select_from(ApiKeyRow)):
+        if session.scalar(select(func.count()).where(ApiKeyRow.id != STUDIO)):
             return None
     return create_key(store, project, "first", ["admin"])[1]
 
@@ -115,7 +118,9 @@ def find_key(store: Store, secret: str) -> ApiKey | None:
 
 def list_keys(store: Store, project: str | None = None) -> list[ApiKey]:
     """All keys (of a project), oldest first."""
-    query = select(ApiKeyRow).order_by(ApiKeyRow.created, ApiKeyRow.id)
+    query = (
+        select(ApiKeyRow).where(ApiKeyRow.id != STUDIO).order_by(ApiKeyRow.created, ApiKeyRow.id)
+    )
     if project is not None:
         query = query.where(ApiKeyRow.project == project)
     with store.session() as session:
@@ -133,13 +138,31 @@ def revoke_key(store: Store, id: str, who: str | None = None, project: str | Non
     """
     with store.session() as session:
         row = session.get(ApiKeyRow, id)
-        if row is None or project not in (None, row.project):
+        if row is None or id == STUDIO or project not in (None, row.project):
             raise NotFoundError(f"there is no key {id!r}.", fix="`assay keys list` names them.")
         fresh = update(ApiKeyRow).where(ApiKeyRow.id == id, ApiKeyRow.revoked.is_(None))
         if session.scalar(fresh.values(revoked=now()).returning(ApiKeyRow.id)) is not None:
             record(session, row.project, who or local_user(), "key.revoke", id)
         session.refresh(row)
         return _key(row)
+
+
+def studio_key(session: Session, project: str) -> ApiKeyRow:
+    """The key that people in the studio spend by, made where there is none."""
+    row = session.get(ApiKeyRow, STUDIO)
+    if row is None:
+        row = ApiKeyRow(
+            id=STUDIO,
+            project=project,
+            name="the studio",
+            hash=secret_hash(secrets.token_urlsafe(32)),  # of a secret that nobody has
+            hint="",
+            scopes=[],
+            revoked=now(),
+        )
+        session.add(row)
+        session.flush()
+    return row
 
 
 def rename_key(
@@ -159,7 +182,7 @@ def rename_key(
         raise UsageError("a key needs a name.", fix="Say what it is for.")
     with store.session() as session:
         row = session.get(ApiKeyRow, id)
-        if row is None or project not in (None, row.project):
+        if row is None or id == STUDIO or project not in (None, row.project):
             raise NotFoundError(f"there is no key {id!r}.", fix="`assay keys list` names them.")
         before, row.name = row.name, name
         renamed = _key(row)

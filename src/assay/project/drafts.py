@@ -25,8 +25,9 @@ from assay.example import Message
 from assay.generate.serving import ServingEngines
 from assay.models.show import known
 from assay.models.versions import find_version, list_versions
+from assay.project.account import PaidAnswer, studio
 from assay.project.agents import check
-from assay.project.answering import Routed, Wishes, ask
+from assay.project.answering import Wishes
 from assay.project.served import Served, base_models, owns
 from assay.project.workspace import Workspace
 
@@ -105,7 +106,7 @@ def models(workspace: Workspace) -> list[str]:
 
 def answer(
     workspace: Workspace, engines: ServingEngines, text: str, messages: Sequence[Message]
-) -> Routed:
+) -> PaidAnswer:
     """The stream that an agent of this text would give, saved or not. No trace is kept of it.
 
     Raises:
@@ -116,9 +117,7 @@ def answer(
         raise InvalidAgentError(_UNSAVED, problems)
     assert agent is not None
     served = Served(_UNSAVED, agent.model, agent)
-    return Routed(
-        engines.engine, ask(served, messages, (), Wishes(), workspace.store, workspace.name)
-    )
+    return PaidAnswer(workspace, engines, served, messages, Wishes(), studio(workspace))
 
 
 def tokens(workspace: Workspace, agent: Agent) -> int | None:

@@ -21,7 +21,7 @@ from assay.config import REMOTE
 from assay.errors import AssayError, UsageError
 from assay.generate.remote import split_reference
 from assay.generate.serving import End
-from assay.project.access import local_user
+from assay.project.access import STUDIO, local_user, studio_key
 from assay.project.answering import Asked
 from assay.project.leases import reclaim
 from assay.store.audit import record
@@ -53,15 +53,24 @@ def check_budget(usd: float | None) -> None:
         raise UsageError(f"a budget of {usd:g} USD cannot be.", fix="Give an amount such as 5.")
 
 
-def set_budget(store: Store, key: str, usd: float, who: str | None = None) -> None:
+def set_budget(
+    store: Store, key: str, usd: float, who: str | None = None, project: str | None = None
+) -> None:
     """Give a key a budget, or another one, within two seconds; what was spent stays spent.
+
+    Args:
+        key: its id, or `STUDIO`: what people in the studio spend together.
+        project: of the studio.
 
     Raises:
         UsageError: no such key, or no such amount.
     """
     check_budget(usd)
     with store.session() as session:
-        owner = session.get(ApiKeyRow, key)
+        if key == STUDIO and project is not None:
+            owner: ApiKeyRow | None = studio_key(session, project)
+        else:
+            owner = session.get(ApiKeyRow, key)
         if owner is None:
             raise UsageError(f"there is no key {key!r}.", fix="`assay keys list` names them.")
         row = session.get(BudgetRow, key)
@@ -70,6 +79,12 @@ def set_budget(store: Store, key: str, usd: float, who: str | None = None) -> No
         else:
             row.most = units(usd)
         record(session, owner.project, who or local_user(), "key.budget", key, {"usd": usd})
+
+
+def has_budget(store: Store, key: str) -> bool:
+    """Whether what a key may spend is limited."""
+    with store.session() as session:
+        return session.get(BudgetRow, key) is not None
 
 
 def budgets(store: Store) -> dict[str, Budget]:

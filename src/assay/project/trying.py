@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from assay.example import Message
 from assay.generate.serving import End, ServingEngines
-from assay.project.answering import Routed, Wishes, ask
+from assay.project.account import PaidAnswer, studio
+from assay.project.answering import Wishes
 from assay.project.comparisons import labels
 from assay.project.served import Offered, offered, resolve
 from assay.project.spending import calls_of
@@ -28,7 +29,7 @@ def answer(
     name: str,
     messages: Sequence[Message],
     wishes: Wishes | None = None,
-) -> Routed:
+) -> PaidAnswer:
     """The stream that a request to `name` would get. No trace is kept of it.
 
     A bare model answers greedily where nothing is wished, so that two tries can be compared.
@@ -40,9 +41,7 @@ def answer(
     served = resolve(workspace, name, workspace.name, TRIED_BY)
     if served.agent is None and wishes.temperature is None:
         wishes = replace(wishes, temperature=0.0)
-    return Routed(
-        engines.engine, ask(served, messages, (), wishes, workspace.store, workspace.name)
-    )
+    return PaidAnswer(workspace, engines, served, messages, wishes, studio(workspace))
 
 
 def answering(workspace: Workspace) -> list[Offered]:
@@ -68,7 +67,7 @@ class Traced:
     passages: str
 
 
-def traced(workspace: Workspace, answer: Routed, end: End, seconds: float) -> Traced:
+def traced(workspace: Workspace, answer: PaidAnswer, end: End, seconds: float) -> Traced:
     """How an answer that has ended came about.
 
     Args:

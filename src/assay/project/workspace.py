@@ -149,7 +149,7 @@ class Workspace:
 
     def seen_by(self, who: str) -> Workspace:
         """The same folder for somebody on the web, to whose name changes are put."""
-        _ = self.store, self.name, self.quota  # found once, for all
+        _ = self.store, self.name, self.quota, self.usage  # found once, for all
         other = copy.copy(self)
         other.who, other.web = who, True
         return other

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assay.agent.consent import ConsentError
 from assay.errors import (
     AssayError,
     ConfigError,
@@ -118,6 +119,10 @@ def of_assay(error: AssayError) -> ApiError:
         return ApiError(400, message, code="context_length_exceeded", param="messages")
     if isinstance(error, RequestRefusedError):
         return ApiError(400, message, code="request_refused")
+    if isinstance(error, ConsentError):
+        log.error("%s", error)  # what is agreed to, and where that goes, is not for clients
+        what = f"{error.provider} cannot be asked as it is set up here."
+        return ApiError(503, what, "server_error", "model_unavailable", "model")
     if isinstance(error, ModelError):
         # Which file it is and what to do about it is for whoever runs the server.
         log.error("%s", error)

@@ -19,10 +19,10 @@ from assay.errors import AssayError, ConfigError, ModelError
 from assay.example import Message, ToolCall
 from assay.generate.constrained import check_schema
 from assay.generate.serving import End, Piece, Sampling
-from assay.project.answering import Answered, Asked, Routed, Wishes, ask
-from assay.project.reservations import Reserved
+from assay.project.account import Account, Payer, lay_out
+from assay.project.answering import Answered, Asked, Routed, Wishes
 from assay.project.served import Served, resolve
-from assay.project.spending import bounded, calls_of, is_remote, most_usd
+from assay.project.spending import calls_of, is_remote
 from assay.project.workspace import Workspace
 from assay.serve.auth import Caller
 from assay.serve.errors import ApiError
@@ -62,8 +62,7 @@ class Exchange:
         choices: what has come so far, by number; those of one prompt (`each` of them) side by side.
 
     Args:
-        routes: the streams that `starts` begin, where they may ask providers' models.
-        reserved: for them.
+        account: what they cost.
         whole: nobody reads before the answers are whole.
     """
 
@@ -77,8 +76,7 @@ class Exchange:
         asked: Sequence[Message],
         each: int,
         tools: Sequence[dict[str, Any]] = (),
-        routes: Sequence[Routed] = (),
-        reserved: Reserved | None = None,
+        account: Account | None = None,
         whole: bool = False,
     ) -> None:
         self.request, self.caller, self.served = request, caller, served
@@ -92,7 +90,7 @@ class Exchange:
         self._items = Interleaved(starts, whole=whole)
         self._first: tuple[int, Item] | None = None
         self._began = time.perf_counter()
-        self._routes, self._reserved, self._accounted = tuple(routes), reserved, False
+        self._account = account
 
     async def begin(self) -> None:
         """Wait for a stream's first token: what goes wrong before it has a status of its own."""
@@ -120,7 +118,7 @@ class Exchange:
         if (first_at := self._items.first_at) is not None:
             self._metrics.first_token(self.served.known_as, first_at - self._began)
         self._metrics.tokens(self.served.known_as, self.usage())
-        self._account(whole=True)
+        self._settle(whole=True)
 
     async def all(self) -> list[Choice]:
         """Every answer, whole.
@@ -145,14 +143,14 @@ class Exchange:
             begun = any(choice.pieces or choice.end for choice in self.choices)
             free = self._first is None and not begun and len(self.choices) == 1
             if free and isinstance(error, AssayError) and not error.charged:
-                self._account(whole=True)
+                self._settle(whole=True)
             self.close()
             raise
 
     def close(self) -> None:
         """Nobody reads on."""
         self._items.close()
-        self._account(whole=False)
+        self._settle(whole=False)
 
     def usage(self) -> dict[str, int | None]:
         """Tokens, once all has come; the prompt of several answers counts once.
@@ -205,24 +203,9 @@ class Exchange:
         found = (choice.end for choice in self.choices if choice.end is not None)
         return tuple(end for one in found for end in calls_of(one))
 
-    def _account(self, *, whole: bool) -> None:
-        """Write down, once, what providers' models have answered, and settle what was reserved.
-
-        Args:
-            whole: no call beyond those that have ended can have cost anything.
-        """
-        if self._accounted:
-            return
-        self._accounted = True
-        self._workspace.usage.add(
-            self.caller.project,
-            self.caller.key_id,
-            self.served.name,
-            [end for route in self._routes for end in route.answered],
-            time.perf_counter() - self._began,
-            self._reserved,
-            whole=whole,
-        )
+    def _settle(self, *, whole: bool) -> None:
+        if self._account is not None:
+            self._account.settle(whole=whole)
 
     def _keep(self, number: int, item: Item) -> None:
         choice = self.choices[number]
@@ -283,20 +266,17 @@ async def converse(
         ApiError, AssayError: it cannot be answered.
     """
     workspace: Workspace = request.app.state.workspace
+    payer = Payer(caller.project, caller.key_id, caller.budgeted)
 
     def prepare() -> tuple[Served, tuple[Asked, ...], float | None]:
         """Who answers, what is asked, and the USD to set aside for it."""
         served = resolve(workspace, model, caller.project, caller.key_id)
         if wishes.schema is not None:
             _check(wishes.schema, form)
-        path = ask(served, messages, tools, wishes, workspace.store, caller.project, caller.labels)
-        if not caller.budgeted:
-            return served, path, None
-        chains = [workspace.chain(asked.model) for asked in path]
-        if not any(is_remote(name) for chain in chains for name in chain):
-            return served, path, None
-        path = tuple(map(bounded, path))
-        return served, path, most_usd(workspace.providers, chains, path, count)
+        laid = lay_out(
+            workspace, served, messages, tools, wishes, payer, labels=caller.labels, count=count
+        )
+        return served, *laid
 
     # What needs no database and no work is done here: a thread takes longer to hand it to.
     mine = is_remote(model) and caller.project == workspace.name
@@ -314,8 +294,9 @@ async def converse(
             workspace.usage.reserve, caller.key_id, most
         )
     starts = [partial(iter, route) for route in routes]
+    account = Account(workspace, payer, served.name, routes, reserved)
     exchange = Exchange(
-        request, caller, served, starts, prefix, messages, count, tools, routes, reserved, whole
+        request, caller, served, starts, prefix, messages, count, tools, account, whole
     )
     await exchange.begin()
     return exchange

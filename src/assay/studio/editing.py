@@ -13,7 +13,7 @@ from assay.agent.edits import Draft, StaleEditError
 from assay.agent.versions import AgentVersion
 from assay.example import Message
 from assay.project import agents, drafts
-from assay.project.answering import Routed
+from assay.project.account import PaidAnswer
 from assay.project.drafts import Look
 from assay.studio.agent_form import Form
 from assay.studio.form_and_text import FormAndText, Reopen, Seen
@@ -52,7 +52,7 @@ def save(visit: Visit, name: str, content: str, based_on: str | None, message: s
 
 
 @action("editor")
-def ask(visit: Visit, content: str, messages: Sequence[Message]) -> Routed:
+def ask(visit: Visit, content: str, messages: Sequence[Message]) -> PaidAnswer:
     """What an agent that need not be saved answers."""
     return drafts.answer(visit.workspace, visit.engines, content, messages)
 

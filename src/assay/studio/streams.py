@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from assay.example import Message
 from assay.generate.serving import End
 from assay.project import trying
-from assay.project.answering import Routed, Wishes
+from assay.project.account import PaidAnswer
+from assay.project.answering import Wishes
 from assay.project.trying import Traced
 from assay.serve.streams import Interleaved
 from assay.studio.visit import Visit, action
@@ -48,7 +49,7 @@ class Told:
 
 
 @action("viewer")
-def begin(visit: Visit, name: str, messages: Sequence[Message], wishes: Wishes) -> Routed:
+def begin(visit: Visit, name: str, messages: Sequence[Message], wishes: Wishes) -> PaidAnswer:
     """The stream of an answer; nothing is asked before it is read."""
     return trying.answer(visit.workspace, visit.engines, name, messages, wishes)
 
@@ -68,7 +69,7 @@ async def stream(
     return await read(visit, await visit.do(begin, name, messages, wishes or Wishes()), show)
 
 
-async def read(visit: Visit, answer: Routed, show: Callable[[str], None]) -> Told:
+async def read(visit: Visit, answer: PaidAnswer, show: Callable[[str], None]) -> Told:
     """Read an answer to its end. See `stream`."""
     began, first, shown = time.monotonic(), None, 0.0
     text, end = "", None
