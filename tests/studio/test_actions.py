@@ -21,6 +21,7 @@ READING = {
     "assay.studio.staleness.standing",
     "assay.studio.staleness.to_judge",
     "assay.studio.streams.begin",
+    "assay.studio.streams.still_there",
     "assay.studio.editing.look",
     "assay.studio.editing.count",
     "assay.studio.editing.newest",

@@ -29,6 +29,7 @@ from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.indexing import INDEX
 from assay.jobs.pulling import PULL
 from assay.jobs.worker import Finished, Handler, HandOn, Work, Worker
+from assay.log_lines import print_logs_as_lines
 from assay.release import traces
 from assay.store import stored_files, uploads
 from assay.store.store import Store
@@ -61,6 +62,7 @@ def work(
         watched: stop when standard input ends, too.
         further: handlers of kinds that floors above know.
     """
+    print_logs_as_lines()
     # A shell starts what it puts into the background with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _terminated)

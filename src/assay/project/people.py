@@ -12,6 +12,7 @@ signed out at once.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -194,6 +195,18 @@ def signed_in(workspace: Workspace, session_secret: str) -> Person | None:
     with workspace.store.session() as session:
         row = session.scalar(query)
     return None if row is None else _person(row)
+
+
+def still_good(workspace: Workspace, session_secrets: Collection[str]) -> set[str]:
+    """Those of some sessions that are not over."""
+    of = {secret_hash(secret): secret for secret in session_secrets}
+    query = (
+        select(SessionRow.hash)
+        .join(UserRow, SessionRow.user == UserRow.id)
+        .where(SessionRow.hash.in_(list(of)), SessionRow.expires >= now())
+    )
+    with workspace.store.session() as session:
+        return {of[found] for found in session.scalars(query)}
 
 
 def sign_out(workspace: Workspace, session_secret: str) -> None:

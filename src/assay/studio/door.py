@@ -104,6 +104,8 @@ class Door:
         once = parse_qs(scope["query_string"].decode("latin-1")).get("once", [""])[0]
         if scope["method"] != "GET":
             return _page("Open the link in your browser.", 405)
+        if _from_elsewhere(scope):  # to whatever account: what is done then is done in its name
+            return _page("Another page led here. Copy the link into the address bar.", 403)
         found = await anyio.to_thread.run_sync(people.redeem, self.workspace, once)
         if found is None:
             return _page("This link was used already, or its hour is over.", 403)
@@ -135,8 +137,24 @@ def cookie(scope: Scope) -> str:
 def _same_origin(scope: Scope, headers: Headers) -> bool:
     origin = headers.get("origin")
     if origin is not None:
-        return urlsplit(origin).netloc == headers.get("host")
+        return _is_here(scope, headers, origin)
     return scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+
+
+def _is_here(scope: Scope, headers: Headers, address: str) -> bool:
+    """Whether an address has the scheme, the host and the port of this server."""
+    parts, scheme = urlsplit(address), scope.get("scheme", "http").replace("ws", "http")
+    return (parts.scheme, parts.netloc) == (scheme, headers.get("host"))
+
+
+def _from_elsewhere(scope: Scope) -> bool:
+    """Whether another site has led the browser here. Over plain HTTP to another machine a browser
+    only says where from, and not always."""
+    headers = Headers(scope=scope)
+    site, referrer = headers.get("sec-fetch-site"), headers.get("referer")
+    if site is not None:
+        return site not in ("none", "same-origin")
+    return referrer is not None and not _is_here(scope, headers, referrer)
 
 
 def _with_policy(send: Send) -> Send:

@@ -22,7 +22,7 @@ from assay.generate.serving import ServingEngines
 from assay.project.people import Person, Role, SignedOutError
 from assay.project.workspace import Workspace
 from assay.studio.door import LEAVE, PREFIX
-from assay.studio.visit import Visit, check
+from assay.studio.visit import Visit
 
 # NiceGUI makes its folder for sessions where it is imported; nothing of ours is kept there.
 os.environ.setdefault("NICEGUI_STORAGE_PATH", os.devnull)
@@ -33,8 +33,6 @@ THEME_COOKIE = "assay_theme"
 STYLE = files("assay.studio").joinpath("studio.css").read_text(encoding="utf-8")
 STYLE_PATH = f"/style-{hashlib.sha256(STYLE.encode()).hexdigest()[:12]}.css"
 """Changes with the content, so that browsers may keep it for good."""
-STILL_THERE_S = 20.0
-"""An open page asks so often whether its person is still signed in."""
 SLOW_PAGE_S = 20.0
 
 Group = Literal["Build", "Prove", "Run", "Manage"]
@@ -65,7 +63,9 @@ class Page:
 def mount(app: FastAPI, workspace: Workspace, engines: ServingEngines) -> None:
     """Put the pages into an app; once in a process."""
     from assay.studio.pages import PAGES
+    from assay.studio.sockets import Sockets
 
+    Sockets(workspace).guard()
     _serve_style()
     # A bar at the top for every request, without a name to a screen reader: pages tell themselves.
     pages_app.config.quasar_config["loadingBar"]["skipHijack"] = True
@@ -115,7 +115,7 @@ def _register(
 ) -> None:
     @ui.page(page.path, title=f"{page.title} · Assay", response_timeout=SLOW_PAGE_S)
     async def show(request: Request) -> None:
-        visit = _visit(request, workspace, engines)
+        visit = _visit(request, workspace, engines, page.role)
         with _around(page, pages, visit, request):
             if not visit.may(page.role):
                 from assay.studio.parts import empty
@@ -135,13 +135,16 @@ def visit_of(request: Request) -> Visit:
     return _visit(request, *pages_app.state.serves)
 
 
-def _visit(request: Request, workspace: Workspace, engines: ServingEngines) -> Visit:
+def _visit(
+    request: Request, workspace: Workspace, engines: ServingEngines, role: Role = "viewer"
+) -> Visit:
     person = cast("Person", request.scope["assay.person"])
     return Visit(
         workspace=workspace.seen_by(f"user:{person.name}"),
         engines=engines,
         person=person,
         session=request.scope["assay.session"],
+        role=role,
         address=f"{request.url.scheme}://{request.url.netloc}",
     )
 
@@ -178,7 +181,6 @@ def _around(page: Page, pages: Sequence[Page], visit: Visit, request: Request) -
         ui.element("div").props("id=main tabindex=-1").classes("page wide" if page.wide else "page")
     ):
         yield
-    ui.timer(STILL_THERE_S, lambda: _still_there(visit))
 
 
 def _brand() -> None:
@@ -231,13 +233,6 @@ _FAVICON = (
     '<path d="M12 2.5 21 20.5H3Z" fill="none" stroke="#0b6b4f" stroke-width="2.2" '
     'stroke-linejoin="round"/><circle cx="12" cy="14.6" r="2.6" fill="#0b6b4f"/></svg>'
 )
-
-
-async def _still_there(visit: Visit) -> None:
-    try:
-        await visit.do(check, "viewer")
-    except SignedOutError:
-        ui.navigate.reload()
 
 
 class Telling:

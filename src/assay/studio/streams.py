@@ -15,6 +15,8 @@ from assay.project.trying import Traced
 from assay.serve.streams import Interleaved
 from assay.studio.visit import Visit, action
 
+LOOKED_EVERY_S = 1.0
+"""Who is signed out meanwhile reads no further, and the engine is free."""
 SHOWN_EVERY_S = 0.05
 """Pieces that come faster are shown together: a browser need not draw each."""
 
@@ -49,6 +51,11 @@ class Told:
 
 
 @action("viewer")
+def still_there(visit: Visit) -> None:
+    """Whether somebody may read on: asking is all that it does."""
+
+
+@action("viewer")
 def begin(visit: Visit, name: str, messages: Sequence[Message], wishes: Wishes) -> PaidAnswer:
     """The stream of an answer; nothing is asked before it is read."""
     return trying.answer(visit.workspace, visit.engines, name, messages, wishes)
@@ -70,12 +77,16 @@ async def stream(
 
 
 async def read(visit: Visit, answer: PaidAnswer, show: Callable[[str], None]) -> Told:
-    """Read an answer to its end. See `stream`."""
+    """Read an answer to its end, or to that of the session. See `stream`."""
     began, first, shown = time.monotonic(), None, 0.0
     text, end = "", None
     items = Interleaved([lambda: answer])
+    looked = began
     try:
         async for _, item in items:
+            if time.monotonic() - looked > LOOKED_EVERY_S:
+                await visit.do(still_there)
+                looked = time.monotonic()
             if isinstance(item, End):
                 end = item
                 continue

@@ -34,6 +34,7 @@ class Visit:
         workspace: changes made through it are put to the person's name.
         session: secret of the session, to ask again by.
         address: of the server, as the browser reached it, without a slash at its end.
+        role: what the page takes, and whatever is done there that is no action of its own.
     """
 
     workspace: Workspace
@@ -41,6 +42,7 @@ class Visit:
     person: Person
     session: str
     address: str
+    role: Role = "viewer"
 
     def may(self, role: Role) -> bool:
         """Whether a control for this role is worth showing; an action asks again."""
@@ -52,11 +54,18 @@ class Visit:
         """Do something that takes a while in a thread, so that nobody else waits.
 
         Raises:
+            SignedOutError, NotAllowedError: the person may not, now.
             AssayError: what the function raises; files of the folder are named from there on, since
                 where it lies on the server is nobody's business.
         """
+
+        def allowed() -> R:
+            if not isinstance(act, Action):  # which asks by itself
+                check(self, self.role)
+            return act(self, *args, **kwargs)
+
         try:
-            return await asyncio.to_thread(act, self, *args, **kwargs)
+            return await asyncio.to_thread(allowed)
         except AssayError as error:
             error.calling(f"{self.workspace.root}/", "")
             error.calling(str(self.workspace.root), "the folder")
