@@ -157,6 +157,7 @@ def ours(folder: Path, port: int, budget: bool) -> str:
         "prices": {"mock": {"input": 1.0, "output": 1.0}},
     }
     workspace.providers.add("mock", settings, "sk-mock")
+    workspace.providers.agree("mock")
     key, secret = create_key(workspace.store, workspace.name, "bench", ["chat"])
     if budget:
         set_budget(workspace.store, key.id, 1000.0)
