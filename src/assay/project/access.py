@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, get_args
@@ -114,6 +114,13 @@ def find_key(store: Store, secret: str) -> ApiKey | None:
         if row is None:
             return None
         return replace(_key(row), budgeted=session.get(BudgetRow, row.id) is not None)
+
+
+def good_keys(store: Store, ids: Collection[str]) -> set[str]:
+    """Those of some keys that are there and not revoked."""
+    query = select(ApiKeyRow.id).where(ApiKeyRow.id.in_(list(ids)), ApiKeyRow.revoked.is_(None))
+    with store.session() as session:
+        return set(session.scalars(query))
 
 
 def list_keys(store: Store, project: str | None = None) -> list[ApiKey]:

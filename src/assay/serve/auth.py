@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import anyio.to_thread
 from fastapi import Request
@@ -20,9 +20,10 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assay.project.access import find_key
+from assay.project.access import find_key, good_keys
 from assay.project.workspace import Workspace
 from assay.serve.errors import ApiError
+from assay.serve.running import Running
 
 log = logging.getLogger("assay.serve")
 
@@ -98,7 +99,7 @@ class Gate:
     ) -> None:
         self.app, self.workspace, self.at_once, self.beside = app, workspace, at_once, beside
         self._good: dict[str, tuple[Caller, float]] = {}
-        self._running: Counter[str] = Counter()
+        self._running = Running(partial(good_keys, workspace.store))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
@@ -113,7 +114,7 @@ class Gate:
             caller = await self._caller(headers.get("authorization"))
             limit = UPLOAD_BYTES if UPLOAD_PATH.fullmatch(scope["path"]) else BODY_BYTES
             check_length(headers.get("content-length"), limit)
-            if self._running[caller.key_id] >= self.at_once:
+            if self._running.count(caller.key_id) >= self.at_once:
                 raise ApiError(
                     429,
                     f"This key has {self.at_once} requests running already.",
@@ -130,11 +131,7 @@ class Gate:
             await away.response()(scope, receive, send)
             return
         scope["assay.caller"] = caller
-        self._running[caller.key_id] += 1
-        try:
-            await self.app(scope, counted(receive, limit), send)
-        finally:
-            self._running[caller.key_id] -= 1
+        await self._running.run(caller.key_id, self.app, scope, counted(receive, limit), send)
 
     async def _caller(self, header: str | None) -> Caller:
         kind, _, secret = (header or "").partition(" ")
