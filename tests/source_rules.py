@@ -166,6 +166,23 @@ def pythons_start_in_one_place(node: ast.AST, source: Source) -> str | None:
     return None
 
 
+def json_is_read_in_one_place(node: ast.AST, source: Source) -> str | None:
+    """What is read has a limited depth: whatever walks a value calls itself for each level."""
+    ours = source.path.startswith("src/") and source.path not in READ_JSON
+    if ours and source.full_name(node) in ("json.loads", "json.load"):
+        return "JSON is read: `assay.json_reader.read` limits its depth."
+    return None
+
+
+READ_JSON = frozenset(
+    {
+        "src/assay/json_reader.py",
+        "src/assay/knowledge/parse_worker.py",
+        "src/assay/evaluate/trusted_worker.py",
+    }
+)
+"""The last two are programs of their own, and read what Assay writes them."""
+
 MAY_FORK = frozenset({"src/assay/knowledge/parse_worker.py"})
 """It leaves a child behind that reads, and has no libraries loaded."""
 
@@ -176,6 +193,7 @@ RULES: tuple[Rule, ...] = (
     sql_is_fixed,
     no_shell,
     pythons_start_in_one_place,
+    json_is_read_in_one_place,
 )
 
 

@@ -45,6 +45,8 @@ REFUSED = [
     "import sys\nsubprocess.run([sys.executable, '-P', '-m', 'pip'])",
     "from sys import executable\n[executable, 'x.py']",
     "['python3', '-m', 'pip']",
+    "import json\njson.loads(text)",
+    "from json import load\nload(file)",
     "import multiprocessing\nmultiprocessing.get_context('spawn')",
     "from concurrent.futures import ProcessPoolExecutor\nProcessPoolExecutor()",
 ]

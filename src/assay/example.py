@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from assay import json_reader
+
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "developer", "user", "assistant", "tool")
 
@@ -201,13 +203,13 @@ def read_examples(path: Path) -> Iterator[Example]:
     """Examples of a file in Assay's own form, one JSON object a line."""
     with path.open(encoding="utf-8") as lines:
         for line in lines:
-            yield Example.from_dict(json.loads(line))
+            yield Example.from_dict(json_reader.read(line))
 
 
 def load_examples(data: bytes) -> Iterator[Example]:
     """The examples of such a file's bytes. A line ends in a newline only: texts may hold others."""
     for line in io.BytesIO(data):
-        yield Example.from_dict(json.loads(line))
+        yield Example.from_dict(json_reader.read(line))
 
 
 def dump_examples(examples: Iterable[Example]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from assay import json_reader
 from assay.config import Provider
 from assay.config.names import names_in
 from assay.errors import ConfigError
@@ -79,13 +80,13 @@ def _row(what: str) -> str:
 
 def _origins(session: Session, what: str) -> list[str]:
     row = session.get(SettingRow, _row(what))
-    return [] if row is None else json.loads(row.value)
+    return [] if row is None else json_reader.read(row.value)
 
 
 def _add(store: Store, project: str, who: str, name: str, what: str, origin: str) -> None:
     with store.session() as session:
         row = session.get(SettingRow, _row(what))
-        known = [] if row is None else json.loads(row.value)
+        known = [] if row is None else json_reader.read(row.value)
         if origin in known:
             return
         value = json.dumps([*known, origin])

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from assay import json_reader
 from assay.errors import ModelError
 from assay.knowledge.embed import STARTER
 
@@ -173,8 +174,8 @@ def load_router(blob: bytes) -> RouterModel:
 
     try:
         tensors = load(blob)
-        header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
-        document = json.loads(header["__metadata__"]["assay"])
+        header = json_reader.read(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
+        document = json_reader.read(header["__metadata__"]["assay"])
         if document["format"] != FORMAT:
             raise ValueError(document["format"])
         settings = RouterSettings(**document["settings"])

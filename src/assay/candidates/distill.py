@@ -16,7 +16,6 @@ counts less.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from collections import Counter
@@ -27,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from assay import json_reader
 from assay.agent.agent import Agent
 from assay.agent.consent import check_consent
 from assay.agent.engines import Engines
@@ -156,7 +156,7 @@ class _Timed:
         self.inner, self._path = engine, path
         self.identity, self.prompt_length = engine.identity, engine.prompt_length
         try:
-            self.seconds = float(json.loads(path.read_text("utf-8"))["seconds"])
+            self.seconds = float(json_reader.read(path.read_text("utf-8"))["seconds"])
         except (OSError, ValueError, KeyError, TypeError):
             self.seconds = 0.0
 
@@ -247,7 +247,7 @@ def _follows(text: str, schema: dict[str, Any]) -> bool:
 
     kind = validators.validator_for(schema, default=validators.Draft202012Validator)
     try:
-        return bool(kind(schema).is_valid(json.loads(text)))
+        return bool(kind(schema).is_valid(json_reader.read(text)))
     except (ValueError, RecursionError):
         return False
 

@@ -7,11 +7,10 @@ part of the probe that measures forgetting.
 
 from __future__ import annotations
 
-import json
 import random
 from functools import cache
 
-from assay import builtin
+from assay import builtin, json_reader
 from assay.config import FineTuneSection
 from assay.errors import ConfigError
 from assay.example import Example
@@ -21,7 +20,7 @@ from assay.example import Example
 def general_rows() -> tuple[Example, ...]:
     """All built-in general rows."""
     lines = builtin.rehearsal().read_text("utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = [json_reader.read(line) for line in lines]
     return tuple(
         Example.of(row["prompt"], row["answer"], id=f"general-{number}")
         for number, row in enumerate(rows, start=1)

@@ -25,6 +25,7 @@ from typing import Any
 
 from jinja2.exceptions import TemplateError
 
+from assay import json_reader
 from assay.chat.tokens import MARK, Encoder
 from assay.errors import DataError, ModelError
 from assay.example import ROLES, Message, ToolCall, canonical_json
@@ -345,7 +346,7 @@ class Template:
 
     def _arguments_of(self, call: ToolCall) -> Any:
         try:
-            return self._encoder.inert_deep(json.loads(call.arguments or "{}"))
+            return self._encoder.inert_deep(json_reader.read(call.arguments or "{}"))
         except ValueError as error:
             raise DataError(
                 f"the arguments of the call of {call.name!r} are not JSON ({error}).",

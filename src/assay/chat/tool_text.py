@@ -23,6 +23,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 
+from assay import json_reader
 from assay.example import Message, ToolCall
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
@@ -73,8 +74,8 @@ def beside_calls(text: str) -> str:
 def _calls(text: str, offered: dict[str, dict[str, Any]]) -> list[ToolCall]:
     """The calls of one piece of JSON; none if anything in it is no call."""
     try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError):
+        raw = json_reader.read(text)
+    except ValueError:
         return []
     calls = []
     for item in raw if isinstance(raw, list) else [raw]:
@@ -93,8 +94,8 @@ def _call(item: Any, offered: dict[str, dict[str, Any]]) -> ToolCall | None:
     arguments = item.get("arguments", item.get("parameters", {}))
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError):
+            arguments = json_reader.read(arguments)
+        except ValueError:
             return None
     function = offered[name]
     if not isinstance(arguments, dict) or not _follows(arguments, function):

@@ -7,7 +7,6 @@ of the larger ones, and repeat and training have their own seed. A point that wa
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from assay import json_reader
 from assay.candidates import builder
 from assay.candidates.building import Context
 from assay.errors import DataError
@@ -134,7 +134,7 @@ def _point(
     key = hashlib.sha256(canonical_json(value).encode()).hexdigest()
     kept = folder / f"{key}.json"
     if kept.exists():
-        scores: list[float] = json.loads(kept.read_text(encoding="utf-8"))
+        scores: list[float] = json_reader.read(kept.read_text(encoding="utf-8"))
         return scores
     context = Context(tuple(part), validation, replace(bench, config=seeded))
     measured = list(builder(name)(context).scores)

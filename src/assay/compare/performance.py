@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from assay import json_reader
 from assay.agent.agent import Agent
 from assay.agent.prices import cost_usd
 from assay.agent.providers import provider_of
@@ -59,7 +59,7 @@ def measure_performance(
     """
     kept = folder / "performance" / f"{agent.id}.json"
     if kept.exists():
-        return Performance(**json.loads(kept.read_text(encoding="utf-8")))
+        return Performance(**json_reader.read(kept.read_text(encoding="utf-8")))
     if agent.kind == "outside" or not validation:
         return Performance(None, None, None, None, None)
     timed = _timed if agent.route is None else _timed_route

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Columns, TaskKind
 from assay.data.contents import Rules, quoted
@@ -365,4 +366,4 @@ def _said(example: Example) -> str:
 def _parsed(file: IO[str]) -> Iterator[Problem]:
     file.seek(0)
     for line in file:
-        yield Problem(**json.loads(line))
+        yield Problem(**json_reader.read(line))

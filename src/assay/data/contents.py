@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NoReturn
 
+from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Columns, TaskKind
 from assay.data.formats.record import Found, closest, shorten
@@ -95,8 +96,8 @@ class Rules:
 
     def _json(self, output: str) -> Iterator[tuple[str, str, str]]:
         try:
-            value = json.loads(output, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
+            value = json_reader.read(output, parse_constant=_refuse)
+        except ValueError as error:
             where = (
                 f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
             )

@@ -9,12 +9,12 @@ holdout was opened is never replaced by one with another holdout (see `renew`).
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Config
 from assay.data.contents import quoted
@@ -373,7 +373,7 @@ def _seen(folder: Path) -> list[Example]:
         for example in read_examples(folder / name)
     ]
     with (folder / QUARANTINE).open(encoding="utf-8") as lines:
-        seen += [Example.from_dict(json.loads(line)["example"]) for line in lines]
+        seen += [Example.from_dict(json_reader.read(line)["example"]) for line in lines]
     return seen
 
 

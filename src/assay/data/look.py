@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from assay import json_reader
 from assay.data.encoding import decode_head, find_encoding, find_newline
 from assay.data.formats import delimited, hub, json_records, parquet, xlsx
 from assay.data.formats.record import Raw
@@ -191,8 +191,8 @@ def _text_container(text: str, name: str, forced: str | None) -> Container:
 
 def _value(line: str) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        return json_reader.read(line)
+    except ValueError:
         return None
 
 

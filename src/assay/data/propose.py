@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assay import json_reader
 from assay.config import GraderSpec, TaskKind
 from assay.example import Example
 
@@ -76,8 +77,8 @@ def propose(
         share = count / len(outputs)
         reasons.append(f"{len(labels)} labels; the most frequent, {top!r}, has {share:.0%} of rows")
     if task == "json":
-        schema = infer_schema([json.loads(text) for text in outputs if _is_json(text)])
-        schema = opened(schema, [json.loads(text) for text in held_outputs if _is_json(text)])
+        schema = infer_schema([json_reader.read(text) for text in outputs if _is_json(text)])
+        schema = opened(schema, [json_reader.read(text) for text in held_outputs if _is_json(text)])
         reasons.append(f"the records have {len(schema.get('properties', {}))} fields")
     if own_prompt:
         prompt = ""
@@ -111,8 +112,8 @@ def _is_json(text: str) -> bool:
     if not text.lstrip().startswith(("{", "[")):
         return False
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        json_reader.read(text)
+    except ValueError:
         return False
     return True
 

@@ -13,13 +13,13 @@ another one.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from assay import json_reader
 from assay.config import TaskKind
 from assay.data.normal import normalise
 from assay.data.quarantine import Quarantine, Removed
@@ -170,7 +170,7 @@ def read_manifest(folder: Path) -> SplitManifest:
     """
     path = folder / MANIFEST
     try:
-        return SplitManifest.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return SplitManifest.from_dict(json_reader.read(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise DataError(
             "there is no split here yet.", where=str(folder), fix="Make it with `assay data split`."

@@ -10,7 +10,6 @@ that the base is probed once, however many versions are trained from it.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from functools import cache
@@ -19,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from assay import builtin
+from assay import builtin, json_reader
 from assay.agent.agent import Agent
 from assay.agent.engines import Engines
 from assay.chat.template import Template
@@ -95,7 +94,7 @@ class Probe(BaseModel):
 def read_probe() -> Probe:
     """The built-in probe."""
     data = builtin.general().read_bytes()
-    rows = [json.loads(line) for line in data.decode().splitlines()]
+    rows = [json_reader.read(line) for line in data.decode().splitlines()]
     return Probe(
         digest=hashlib.sha256(b"%d %d\n" % (SCORING, ANSWER_TOKENS) + data).hexdigest(),
         paragraphs=tuple(Paragraph(**row) for row in rows if "text" in row),

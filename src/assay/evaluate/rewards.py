@@ -22,6 +22,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
+from assay import json_reader
 from assay.config.strict import Closed
 from assay.errors import UsageError
 from assay.evaluate.formula import Formula
@@ -225,8 +226,8 @@ def _guarded(grader: Any, names: dict[str, Any], embed: Embed | None, result: Re
 
 def _sample(text: str) -> dict[str, Any]:
     sample: dict[str, Any] = {"output_text": text}
-    with contextlib.suppress(ValueError, RecursionError):
-        sample["output_json"] = json.loads(text)
+    with contextlib.suppress(ValueError):
+        sample["output_json"] = json_reader.read(text)
     return sample
 
 

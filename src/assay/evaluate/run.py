@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from assay import json_reader
 from assay.errors import AssayError
 from assay.generate.engine import Answer, Engine, Request
 from assay.progress import SILENT, Progress
@@ -262,7 +263,7 @@ def _read_batch(file: Path, key: str, number: int, progress: Progress) -> dict[i
             fix="Make the file readable, or remove it to generate them again.",
         ) from None
     try:
-        document = json.loads(raw)
+        document = json_reader.read(raw)
         body = document["body"]
         if document["sha256"] != _sha256(body):
             raise ValueError("its content does not fit its hash")

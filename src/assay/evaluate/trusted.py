@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assay import json_reader
 from assay.errors import AssayError
 from assay.interpreter import python
 
@@ -118,7 +119,7 @@ class _Replies:
                 raise self._died()
             self._buffer += piece
         line, self._buffer = self._buffer.split(b"\n", 1)
-        reply: dict[str, Any] = json.loads(line)
+        reply: dict[str, Any] = json_reader.read(line)
         if "error" in reply:
             raise self._error(f"{reply['error']}.", line=reply["line"])
         return reply

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from assay import json_reader
 from assay.errors import UsageError
 from assay.example import Message, ToolCall
 from assay.generate.serving import End, Piece, Sampling
@@ -163,7 +164,7 @@ def _turns(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]]:
 
 def _arguments(call: ToolCall) -> Any:
     try:
-        read = json.loads(call.arguments or "{}")
+        read = json_reader.read(call.arguments or "{}")
     except ValueError:
         read = None
     if not isinstance(read, dict):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from assay import json_reader
 from assay.errors import DataError, ModelError
 from assay.example import Example
 from assay.generate.engine import Answer, Request
@@ -216,8 +217,8 @@ def load_classical(blob: bytes) -> ClassicalModel:
 
     try:
         tensors = load(blob)
-        header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
-        document = json.loads(header["__metadata__"]["assay"])
+        header = json_reader.read(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
+        document = json_reader.read(header["__metadata__"]["assay"])
         if document["format"] != FORMAT:
             raise ValueError(document["format"])
         raw = document["settings"]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay import json_reader
 from assay.errors import ConfigError, ModelError
 from assay.generate.engine import Request
 
@@ -166,7 +167,7 @@ def schema_grammar(schema: str, separators: tuple[str, str] | None = JSON_DUMPS)
             where="output_schema",
             fix=f"Make it shorter than {LONGEST_SCHEMA}, or set generate.constrained to off.",
         )
-    if reason := next(_oversize(json.loads(schema)), None):
+    if reason := next(_oversize(json_reader.read(schema)), None):
         raise ConfigError(
             f"a schema with {reason} cannot be enforced.",
             where="output_schema",

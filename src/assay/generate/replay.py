@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from assay import json_reader
 from assay.errors import DataError, UsageError
 from assay.example import canonical_json
 from assay.generate.engine import Answer, Request
@@ -80,7 +81,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
             continue
         where = f"{path}, line {number}"
         try:
-            row: Any = json.loads(line)
+            row: Any = json_reader.read(line)
         except ValueError as error:
             raise DataError(f"is not JSON ({error}).", where=where) from None
         if not isinstance(row, dict):

@@ -6,10 +6,10 @@ Prompts go as token ids, and every number that the server could take from a mode
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+from assay import json_reader
 from assay.errors import ModelError
 from assay.generate.guidance import guidance
 from assay.generate.serving import End, Piece, Sampling, TokenLogprob
@@ -76,7 +76,7 @@ def events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
         if data == "[DONE]":
             return
         try:
-            event = json.loads(data)
+            event = json_reader.read(data)
         except ValueError:
             event = None
         if not isinstance(event, dict):
@@ -89,7 +89,7 @@ def events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 def reason(text: str) -> str:
     """What a reply says of an error, in either of the forms that vLLM has had; one line."""
     try:
-        tree = json.loads(text)
+        tree = json_reader.read(text)
     except ValueError:
         tree = {}
     inner = tree.get("error", tree) if isinstance(tree, dict) else {}

@@ -5,7 +5,6 @@ A protocol is a module with these functions: `openai_wire`, `anthropic_wire`.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, Protocol
 
+from assay import json_reader
 from assay.example import Message, ToolCall
 from assay.generate.connection import Reply, WireError
 from assay.generate.engine import AnswerToken
@@ -193,8 +193,8 @@ def events(reply: Reply, stall_s: float, whole_s: float) -> Iterator[dict[str, A
 
 def _event(data: bytes) -> dict[str, Any]:
     try:
-        tree = json.loads(data)
-    except (ValueError, RecursionError):
+        tree = json_reader.read(data)
+    except ValueError:
         raise NoAnswerError("an event of the stream is cut or no JSON", again=True) from None
     if not isinstance(tree, dict):
         raise NoAnswerError("an event of the stream is no JSON object", again=True)
@@ -214,8 +214,8 @@ def read_json(raw: bytes, kind: str) -> dict[str, Any]:
     """
     kind = kind.partition(";")[0].strip() or "nothing named"
     try:
-        tree = json.loads(raw)
-    except (ValueError, RecursionError):
+        tree = json_reader.read(raw)
+    except ValueError:
         if kind in ("application/json", "nothing named"):
             raise NoAnswerError("the answer is cut or no JSON", again=True) from None
         raise NoAnswerError(f"answers with {kind}, not JSON; check base_url", again=False) from None
@@ -238,8 +238,8 @@ def said(raw: bytes) -> str:
     """What an error reply says, in a protocol's form or as plain text; HTML says nothing."""
     text = _read(raw)
     try:
-        tree = json.loads(text)
-    except (ValueError, RecursionError):
+        tree = json_reader.read(text)
+    except ValueError:
         return "" if text.startswith("<") else text
     if isinstance(tree, list) and tree:  # Gemini's endpoint wraps its errors
         tree = tree[0]
@@ -257,7 +257,7 @@ def error_fields(raw: bytes) -> dict[str, Any]:
     where there are none.
     """
     try:
-        tree = json.loads(_read(raw))
+        tree = json_reader.read(_read(raw))
         if "detail" not in tree:
             return dict(tree["error"])
         [problem] = tree["detail"]

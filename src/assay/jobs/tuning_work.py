@@ -12,7 +12,6 @@ nothing, and what is done again is not told again.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -24,7 +23,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from assay import __version__
+from assay import __version__, json_reader
 from assay.chat.template import Template
 from assay.config import FineTune
 from assay.errors import DataError, NotFoundError
@@ -231,7 +230,7 @@ class _Run:
 
     def _save(self, made: Path, validation_loss: float) -> str:
         assert self.tuning.chosen is not None
-        choices = json.loads((self.folder / "run" / CHOICES).read_text("utf-8"))["choices"]
+        choices = json_reader.read((self.folder / "run" / CHOICES).read_text("utf-8"))["choices"]
         record = VersionRecord(
             base=self.tuning.request.model,
             base_sha256=self.base_sha256,

@@ -24,6 +24,7 @@ from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Any
 
+from assay import json_reader
 from assay.data.encoding import decode
 from assay.errors import AssayError, ModelError
 from assay.interpreter import python
@@ -249,7 +250,7 @@ class _Worker:
             if not piece:
                 raise self._died()
             pieces.append(piece)
-        reply: dict[str, Any] = json.loads(b"".join(pieces))
+        reply: dict[str, Any] = json_reader.read(b"".join(pieces))
         return reply
 
     def _died(self) -> _DiedError:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
+from assay import json_reader
 from assay.knowledge.chunk import Page
 from assay.knowledge.parse import Parsed
 from assay.knowledge.table import IndexBrokenError
@@ -35,7 +36,7 @@ class Texts:
             IndexBrokenError: it is gone, or damaged.
         """
         try:
-            body = json.loads(self._path(sha256, kind).read_bytes())
+            body = json_reader.read(self._path(sha256, kind).read_bytes())
         except (OSError, ValueError):
             raise IndexBrokenError(
                 "the text of a document is gone or damaged.",

@@ -15,6 +15,7 @@ from typing import Any
 
 from gguf import GGUFWriter, TokenType
 
+from assay import json_reader
 from assay.errors import ModelError
 
 _LLAMA3 = (
@@ -43,7 +44,7 @@ def write_tokenizer(
     Raises:
         ModelError: a kind of tokenizer that llama.cpp does not know, or one that does not fit.
     """
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend = json_reader.read(tokenizer.backend_tokenizer.to_str())
     model = backend["model"]
     if model["type"] != "BPE":
         raise _refused(f"llama.cpp has no form for a tokenizer of type {model['type']}")

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from assay import json_reader
 from assay.store.files import sha256_file, write_json
 
 
@@ -44,7 +45,7 @@ def remembered_sha256(path: Path, cache: Path) -> str:
     key = [place, stat.st_mtime_ns, stat.st_size]
     memo = cache / "hashes" / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
     try:
-        known = json.loads(memo.read_text(encoding="utf-8"))
+        known = json_reader.read(memo.read_text(encoding="utf-8"))
         if known["key"] == key:
             return str(known["sha256"])
     except (OSError, ValueError, KeyError, TypeError):

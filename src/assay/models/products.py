@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from assay import json_reader
 from assay.errors import AssayError
 from assay.models.device import emulates_bfloat16, native_bfloat16
 from assay.models.pull import cache_folder
@@ -147,7 +148,7 @@ def measured() -> Products:
 def _read(memo: Path, key: dict[str, Any]) -> Products | None:
     """None where nothing is remembered, or the file is damaged."""
     try:
-        raw = json.loads(memo.read_text("utf-8"))
+        raw = json_reader.read(memo.read_text("utf-8"))
         found = Products(**raw["products"])
         sound = all(0 < speed < 1e18 for speed in (found.float32, found.bfloat16 or 1.0))
         return found if raw["key"] == key and sound else None

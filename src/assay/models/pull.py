@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import errno
-import json
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from assay import json_reader
 from assay.errors import ModelError
 from assay.models import gguf_file, hub, wheel
 from assay.models.catalogue import CATALOGUE, Entry
@@ -126,7 +126,7 @@ def is_ready(folder: Path) -> bool:
 
 def read_record(folder: Path) -> dict[str, Any]:
     """What was written down when a model was fetched: source, sha256, licence, files, tensors."""
-    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    record: dict[str, Any] = json_reader.read((folder / RECORD).read_text(encoding="utf-8"))
     return record
 
 

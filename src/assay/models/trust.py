@@ -6,11 +6,11 @@ refused before anything is opened; a file cut short is found by its header, with
 
 from __future__ import annotations
 
-import json
 import struct
 from pathlib import Path
 from typing import Any
 
+from assay import json_reader
 from assay.errors import ModelError
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
@@ -23,7 +23,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ModelError: the file is missing, cut short, or no JSON object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json_reader.read(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(
             f"there is no {path.name} here, so this is no model folder.",
@@ -94,7 +94,7 @@ def header(path: Path) -> dict[str, Any]:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > size - 8:
                 raise ValueError("shorter than its header")
-            table: dict[str, Any] = json.loads(file.read(length))
+            table: dict[str, Any] = json_reader.read(file.read(length))
         table.pop("__metadata__", None)
         end = max((tensor["data_offsets"][1] for tensor in table.values()), default=0)
         if size != 8 + length + end:

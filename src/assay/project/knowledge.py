@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from assay import json_reader
 from assay.errors import UsageError
 from assay.knowledge import records
 from assay.knowledge.base import KnowledgeBase
@@ -98,7 +98,7 @@ def read_queries(file: Path) -> list[str]:
         if not line.strip():
             continue
         try:
-            query = json.loads(line)["query"]
+            query = json_reader.read(line)["query"]
         except (ValueError, TypeError, KeyError):
             query = None
         if not isinstance(query, str):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from assay import json_reader
 from assay.config import CONFIG_FILE
 from assay.store.store import Store
 from assay.store.tables import now
@@ -36,4 +37,4 @@ def keep(store: Store, text: str) -> None:
 def last_good(store: Store) -> LastGood | None:
     """What was kept last."""
     kept = store.setting(_KEPT)
-    return None if kept is None else LastGood(**json.loads(kept))
+    return None if kept is None else LastGood(**json_reader.read(kept))

@@ -22,6 +22,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, Literal
 
+from assay import json_reader
 from assay.config import CONFIG_FILE
 from assay.config.names import file_of
 from assay.data.checks import PROBLEMS_FILE, REJECTED_FILE, earlier_line
@@ -146,7 +147,9 @@ class Rows:
 
     def _read(self, row: int) -> dict[str, Any]:
         handle = self._files[self._parts[row]].fileno()
-        read: dict[str, Any] = json.loads(os.pread(handle, self._sizes[row], self._offsets[row]))
+        read: dict[str, Any] = json_reader.read(
+            os.pread(handle, self._sizes[row], self._offsets[row])
+        )
         return read
 
 
@@ -281,7 +284,7 @@ def _places(file: BinaryIO) -> Iterator[tuple[int, int, int]]:
     """(line in the data file, where its JSON is in this one, bytes of it) of each row."""
     offset = 0
     for text in file:
-        yield int(json.loads(text).get("line") or 0), offset, len(text)
+        yield int(json_reader.read(text).get("line") or 0), offset, len(text)
         offset += len(text)
 
 
@@ -290,7 +293,7 @@ def _problems(file: Path, visible: frozenset[int]) -> dict[int, list[dict[str, A
     found: dict[int, list[dict[str, Any]]] = {}
     with file.open(encoding="utf-8") as lines:
         for text in lines:
-            one = json.loads(text)
+            one = json_reader.read(text)
             if one["line"] in visible and one["code"] in CODES:
                 found.setdefault(one["line"], []).append(one)
     return found

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Config
 from assay.data.checks import REJECTED_FILE, check
@@ -125,7 +126,7 @@ def _rejection(trace: Trace, row: dict[str, Any]) -> dict[str, Any]:
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
     with file.open(encoding="utf-8") as lines:
         for line in lines:
-            yield json.loads(line)
+            yield json_reader.read(line)
 
 
 def _line(value: dict[str, Any]) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
-from itertools import accumulate
 from typing import Any
 
 from fastapi import Request
@@ -22,22 +21,17 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 from starlette.requests import ClientDisconnect
 
+from assay import json_reader
 from assay.serve.errors import ApiError
 
 MOST_VALUES = 150_000
 """Values and keys: a prompt of 131,072 token ids passes."""
 MOST_OBJECTS = 20_000
 """Of those, objects, which take most."""
-MOST_DEPTH = 100
-"""Objects and lists in each other; Python's own limits are beyond."""
 INLINE_BYTES = 32 * 1024
 """A larger body takes longer to parse than to hand to a thread."""
 _TOLD = 20
 """Problems of one body that are looked at to tell the one that was meant."""
-_MARKS = b'",:[]{}'
-_NO_MARKS = bytes(byte for byte in range(256) if byte not in _MARKS)
-_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
-"""One deeper, one back: as signed bytes."""
 _one_at_a_time = ThreadPoolExecutor(1, "assay-parse")
 
 
@@ -49,23 +43,24 @@ def check_shape(body: bytes) -> None:
     """
     opened = body.count(b"[") + body.count(b"{")
     values = opened + body.count(b",") + body.count(b":")
-    if values > MOST_VALUES or body.count(b"{") > MOST_OBJECTS or opened > MOST_DEPTH:
+    if values > MOST_VALUES or body.count(b"{") > MOST_OBJECTS or opened > json_reader.MOST_DEPTH:
         _check_marks(body)
 
 
 def _check_marks(body: bytes) -> None:
     """`check_shape`, without what stands in strings."""
-    marks = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
-    if marks.count(b'"') > 2 * MOST_VALUES:
+    signs = json_reader.signs(body)
+    if signs.count(b'"') > 2 * MOST_VALUES:
         raise _too_large(f"more than {MOST_VALUES:,} values")
-    outside = b"".join(marks.split(b'"')[::2])
+    outside = json_reader.outside(signs)
     if len(outside) - outside.count(b"]") - outside.count(b"}") > MOST_VALUES:
         raise _too_large(f"more than {MOST_VALUES:,} values")
     if outside.count(b"{") > MOST_OBJECTS:
         raise _too_large(f"more than {MOST_OBJECTS:,} objects")
-    steps = memoryview(outside.translate(_STEPS, b",:")).cast("b")
-    if max(accumulate(steps), default=0) > MOST_DEPTH:
-        raise ApiError(400, f"The body is not JSON: it is nested more than {MOST_DEPTH} deep.")
+    if json_reader.depth(outside) > json_reader.MOST_DEPTH:
+        raise ApiError(
+            400, f"The body is not JSON: it is nested more than {json_reader.MOST_DEPTH} deep."
+        )
 
 
 def parse(body: bytes, kind: TypeAdapter[Any]) -> Any:

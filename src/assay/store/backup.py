@@ -31,6 +31,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from assay import json_reader
 from assay.errors import AssayError, UsageError
 from assay.store.files import new_folder, recover_folder
 from assay.store.locks import one_at_a_time
@@ -310,7 +311,7 @@ def _unpack(archive: tarfile.TarFile, draft: Path, size: int) -> Backup:
             target.chmod(0o444)
     if manifest is None:
         raise _BadArchiveError("it has no manifest, so it was cut short")
-    return _checked(json.loads(manifest), found)
+    return _checked(json_reader.read(manifest), found)
 
 
 def _check_name(name: str, found: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from nicegui import ui
 
+from assay import json_reader
 from assay.agent.agent import Agent
 from assay.errors import UsageError
 from assay.studio.controls import TYPING, Control, Controls, Put
@@ -260,7 +261,7 @@ class Form(Controls[Agent]):
 
     def _read_schema(self, value: str) -> dict[str, Any] | None:
         try:
-            schema = json.loads(value)
+            schema = json_reader.read(value)
         except ValueError as error:
             raise UsageError(
                 f"the JSON Schema is no JSON ({error}).", fix="The text keeps what it was."

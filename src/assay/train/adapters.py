@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from assay import json_reader
 from assay.config import FineTune
 from assay.errors import ModelError
 from assay.models import versions
@@ -143,7 +144,7 @@ def write(folder: Path, model: nn.Module, values: dict[str, Tensor]) -> None:
         config["inference_mode"] = True
         names = versions.ADAPTER_CONFIG, versions.ADAPTER
     else:
-        config = json.loads(model.config.to_json_string())  # type: ignore[union-attr,operator]
+        config = json_reader.read(model.config.to_json_string())  # type: ignore[union-attr,operator]
         config["architectures"] = [type(model).__name__]
         names = versions.MODEL_CONFIG, versions.MODEL
     plain = {k: sorted(v) if isinstance(v, set) else v for k, v in config.items()}

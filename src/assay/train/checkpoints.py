@@ -21,6 +21,7 @@ from typing import Any
 
 from torch import Tensor
 
+from assay import json_reader
 from assay.errors import ModelError
 from assay.example import canonical_json
 from assay.progress import Progress
@@ -216,7 +217,7 @@ def _damaged(path: Path) -> ModelError:
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        raw: dict[str, Any] = json.loads((path / STATE).read_text("utf-8"))
+        raw: dict[str, Any] = json_reader.read((path / STATE).read_text("utf-8"))
         digest = raw.pop("sha256")
     except (OSError, ValueError, KeyError, AttributeError):
         raise _damaged(path) from None

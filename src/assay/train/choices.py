@@ -9,7 +9,6 @@ a killed run goes on with them, whatever the machine would choose by then.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from typing import get_args
 import torch
 from torch import nn
 
+from assay import json_reader
 from assay.config import FineTune
 from assay.errors import ModelError
 from assay.example import canonical_json
@@ -159,7 +159,7 @@ def _checkpointing(
 def _read(folder: Path, key: str) -> Choices | None:
     """None where nothing was chosen for this run, or the file is damaged."""
     try:
-        raw = json.loads((folder / FILE).read_text("utf-8"))
+        raw = json_reader.read((folder / FILE).read_text("utf-8"))
         digest = raw.pop("sha256")
         if digest != _digest(raw) or raw["key"] != key:
             return None

@@ -11,13 +11,13 @@ is replaced as a whole each time: a killed run goes on at the block it was in.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from assay import json_reader
 from assay.errors import ModelError
 from assay.example import canonical_json
 from assay.models.load import LoadedModel
@@ -97,7 +97,7 @@ def _key(loaded: LoadedModel, rows: Sequence[TrainingSequence], compute: str, to
 def _read(path: Path, key: str, progress: Progress) -> tuple[list[float], float]:
     """What is known already: nothing where the file belongs to other data or is damaged."""
     try:
-        raw = json.loads(path.read_text("utf-8"))
+        raw = json_reader.read(path.read_text("utf-8"))
         digest = raw.pop("sha256")
         whole = digest == _digest(raw)
     except FileNotFoundError:

@@ -7,13 +7,13 @@ one stopped, to the same bits, and returns at once what a finished one has made.
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from assay import json_reader
 from assay.config import FineTune
 from assay.errors import DataError
 from assay.example import canonical_json
@@ -239,7 +239,7 @@ def _key(
 def _finished(folder: Path, key: str) -> TrainResult | None:
     """The result of the same training, if it was made before and its adapter is whole."""
     try:
-        raw = json.loads((folder / _RESULT).read_text("utf-8"))
+        raw = json_reader.read((folder / _RESULT).read_text("utf-8"))
         whole = sha256_file(adapters.weights_file(folder / _ADAPTER)) == raw["weights"]
         if raw["key"] != key or not whole:
             return None

@@ -10,7 +10,6 @@ goes on at the block it was in, with the threads it began with, to the same bits
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from assay import json_reader
 from assay.example import canonical_json
 from assay.generate.engine import AnswerToken
 from assay.progress import Progress
@@ -208,7 +208,7 @@ def _about(folder: Path, key: str) -> dict[str, Any]:
     """What earlier readings with the same key have left, else a beginning that is written down."""
     path = folder / _ABOUT
     try:
-        about: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        about: dict[str, Any] = json_reader.read(path.read_text("utf-8"))
         if about["key"] == key and about["threads"] > 0 and about["seconds"] >= 0:
             return about
     except (OSError, ValueError, KeyError, TypeError):

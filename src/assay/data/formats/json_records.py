@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
+from assay import json_reader
 from assay.data.encoding import LINE_LIMIT, Lines, defect_of, open_text, read_text
 from assay.data.formats.record import FIELD_LIMIT, Raw, shorten, unusable_text
 from assay.data.problems import Problem, problem
@@ -55,6 +56,8 @@ def _parse(line: str, file: str, number: int) -> Raw:
 
 def _checked(value: Any, text: str, file: str, number: int) -> Raw:
     """A parsed record, or its problem when its texts cannot be used."""
+    if json_reader.is_too_deep(text):
+        return Raw(number, text, (_not_json(file, number, RecursionError(), text),))
     if not isinstance(value, dict):
         what = {list: "a list", str: "text", type(None): "null"}.get(type(value), "one value")
         found = problem(

@@ -5,10 +5,10 @@ Other conversation formats are rewritten into this form first, so that there is 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
+from assay import json_reader
 from assay.data.formats.record import Found, Record, json_text, shorten
 from assay.example import ROLES, Message, Role, ToolCall
 
@@ -232,8 +232,8 @@ def _arguments(raw: Any, found: Found, where: str) -> str:
 
 def _loaded(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return json_reader.read(text)
+    except ValueError:
         return None
 
 

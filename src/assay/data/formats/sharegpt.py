@@ -7,9 +7,9 @@ preference, as in LLaMA-Factory's DPO files.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from assay import json_reader
 from assay.data.formats.messages import Names, tools, turns
 from assay.data.formats.openai_chat import refuse_media
 from assay.data.formats.order import check_order
@@ -114,8 +114,8 @@ def _as_openai(turn: Any) -> Any:
 def _listed_calls(value: Any) -> list[Any]:
     """The calls in a function_call turn; what is not JSON is left for the check of calls."""
     try:
-        calls = json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
+        calls = json_reader.read(value) if isinstance(value, str) else value
+    except ValueError:
         calls = value
     return calls if isinstance(calls, list) else [calls]
 

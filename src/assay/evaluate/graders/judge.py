@@ -7,7 +7,6 @@ it agrees with people and how often an instruction hidden in an answer turns it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from assay import json_reader
 from assay.config.names import FileName, ModelName, file_of
 from assay.errors import ConfigError, DataError, OutageError
 from assay.evaluate.graders.files import check_file
@@ -187,7 +187,7 @@ def read_pairs(path: Path) -> list[Pair]:
 
 def _pair(line: str, where: str) -> Pair:
     try:
-        raw: Any = json.loads(line)
+        raw: Any = json_reader.read(line)
     except ValueError:
         raw = None
     if isinstance(raw, dict):

@@ -7,13 +7,13 @@ label. Whoever wants to be lenient changes the agent, not the ruler.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assay import json_reader
 from assay.config import TaskKind
 from assay.example import canonical_json
 
@@ -76,8 +76,8 @@ def parse_json(text: str) -> Parsed | None:
     Refused besides what is no JSON: NaN and Infinity, and nesting below 64 levels.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        value = json_reader.read(text, parse_constant=_refuse)
+    except ValueError:
         return None
     return Parsed(value) if _is_shallow(value) else None
 

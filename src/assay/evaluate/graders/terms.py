@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import unicodedata
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
 
+from assay import json_reader
 from assay.config.names import FileName, file_of
 from assay.errors import ConfigError
 from assay.evaluate.graders.files import check_file
@@ -84,7 +84,7 @@ def _parsed_glossary(path: Path, changed: int) -> Glossary:
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix == ".json":
         try:
-            read = TermsSettings.model_validate({"glossary": json.loads(text)})
+            read = TermsSettings.model_validate({"glossary": json_reader.read(text)})
         except (ValueError, ValidationError):
             raise ConfigError(
                 "this is no glossary.",

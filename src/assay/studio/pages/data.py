@@ -14,6 +14,7 @@ from nicegui import app as pages_app
 from nicegui import events, ui
 from nicegui.element import Element
 
+from assay import json_reader
 from assay.data.problems import CODES
 from assay.errors import AssayError, UsageError
 from assay.progress import Progress
@@ -363,12 +364,12 @@ def _read(record: Any, values: dict[str, str]) -> dict[str, Any]:
     try:
         if not isinstance(record, dict):
             [whole] = values.values()
-            read = json.loads(whole)
+            read = json_reader.read(whole)
             if not isinstance(read, dict):
                 raise UsageError("the line must be one JSON object.")
             return read
         return {
-            name: value if isinstance(kinds[name], str) else json.loads(value)
+            name: value if isinstance(kinds[name], str) else json_reader.read(value)
             for name, value in values.items()
         }
     except ValueError as error:

@@ -1,0 +1,58 @@
+"""JSON from files, models and other people: what is read has a limited depth.
+
+    value = json_reader.read(line)        # ValueError where it is no JSON, or too deep
+
+Whatever walks a value calls itself for each level, and so does Python's own reader; a value that
+is too deep for them is no value (`tests/source_rules.py` holds everybody to this function).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Any
+
+MOST_DEPTH = 100
+"""Objects and lists in each other; Python's own limits are beyond."""
+_NO_SIGNS = bytes(byte for byte in range(256) if byte not in b'",:[]{}')
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+"""One deeper, one back: as signed bytes."""
+
+
+def read(text: str | bytes, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
+    """The value that a text spells.
+
+    Args:
+        parse_constant: given `NaN`, `Infinity` and `-Infinity`; None: the float of that name.
+
+    Raises:
+        ValueError: it is no JSON, or is nested more than `MOST_DEPTH` deep.
+    """
+    if is_too_deep(text):
+        shown = text if isinstance(text, str) else text.decode("utf-8", "replace")
+        raise json.JSONDecodeError(f"nested more than {MOST_DEPTH} deep", shown, 0)
+    return json.loads(text, parse_constant=parse_constant)
+
+
+def is_too_deep(text: str | bytes) -> bool:
+    """Whether the JSON of a text has more than `MOST_DEPTH` objects and lists in each other."""
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    opened = raw.count(b"[") + raw.count(b"{")
+    return opened > MOST_DEPTH and depth(outside(signs(raw))) > MOST_DEPTH
+
+
+def signs(raw: bytes) -> bytes:
+    """Quotes of strings, and the signs `,:[]{}` wherever they stand, in their order."""
+    return raw.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_SIGNS)
+
+
+def outside(signs: bytes) -> bytes:
+    """Those that stand outside of strings, without the quotes."""
+    return b"".join(signs.split(b'"')[::2])
+
+
+def depth(outside: bytes) -> int:
+    """Objects and lists in each other, of the signs outside of strings."""
+    steps = memoryview(outside.translate(_STEPS, b",:")).cast("b")
+    return max(accumulate(steps), default=0)
