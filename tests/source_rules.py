@@ -174,6 +174,17 @@ def json_is_read_in_one_place(node: ast.AST, source: Source) -> str | None:
     return None
 
 
+def yaml_is_read_in_one_place(node: ast.AST, source: Source) -> str | None:
+    """What is read has a limited length and depth, and no references."""
+    ours = source.path.startswith("src/") and source.path not in YAML_FILES
+    if ours and source.full_name(node).startswith(("ruamel.yaml.YAML", "yaml.")):
+        return "YAML is read: `assay.config.yaml_text.read` limits length and depth."
+    return None
+
+
+YAML_FILES = frozenset({"src/assay/config/yaml_text.py", "src/assay/agent/texts.py"})
+"""The second one writes."""
+
 READ_JSON = frozenset(
     {
         "src/assay/json_reader.py",
@@ -194,6 +205,7 @@ RULES: tuple[Rule, ...] = (
     no_shell,
     pythons_start_in_one_place,
     json_is_read_in_one_place,
+    yaml_is_read_in_one_place,
 )
 
 

@@ -46,6 +46,7 @@ REFUSED = [
     "from sys import executable\n[executable, 'x.py']",
     "['python3', '-m', 'pip']",
     "import json\njson.loads(text)",
+    "from ruamel.yaml import YAML\nYAML().load(text)",
     "from json import load\nload(file)",
     "import multiprocessing\nmultiprocessing.get_context('spawn')",
     "from concurrent.futures import ProcessPoolExecutor\nProcessPoolExecutor()",

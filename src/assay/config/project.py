@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
 
+from assay.config import yaml_text
 from assay.config.examples import Data, GraderSpec, TaskKind
 from assay.config.names import ModelName
 from assay.config.providers import REMOTE, Provider, RemoteModel, Vllm
@@ -189,7 +189,7 @@ def read_config(text: str, where: str) -> Config:
 def parsed_config(text: str) -> tuple[Config | None, list[Problem]]:
     """What a text of assay.yaml says; None, with every problem and its place, where it is none."""
     try:
-        tree = YAML().load(text)
+        tree = yaml_text.read(text)
     except UNREADABLE as error:
         return None, [unreadable(error)]
     if not isinstance(tree, dict):

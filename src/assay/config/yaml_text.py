@@ -15,15 +15,27 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import CommentMark, YAMLError
+from ruamel.yaml.error import CommentMark, MarkedYAMLError, YAMLError
 from ruamel.yaml.scalarstring import LiteralScalarString
-from ruamel.yaml.tokens import AliasToken, CommentToken
+from ruamel.yaml.tokens import (
+    AliasToken,
+    BlockEndToken,
+    BlockMappingStartToken,
+    BlockSequenceStartToken,
+    CommentToken,
+    FlowMappingEndToken,
+    FlowMappingStartToken,
+    FlowSequenceEndToken,
+    FlowSequenceStartToken,
+)
 from ruamel.yaml.util import load_yaml_guess_indent
 
 from assay.errors import ConfigError, UsageError
 
-LONGEST = 1_000_000
-"""Characters of a text that is looked at."""
+LONGEST = 250_000
+"""Characters of a text that is looked at: reading takes up to 20 µs for each."""
+MOST_DEPTH = 60
+"""Lists and mappings in each other: reading takes the square of it, and more."""
 WIDTH = 1 << 20
 """Lines are never wrapped."""
 
@@ -92,21 +104,50 @@ def edited(text: str, values: Mapping[str, Any]) -> str:
     return out.getvalue()
 
 
+class LimitError(MarkedYAMLError):
+    """A text that is not read: too long, too deep, or with references."""
+
+
+def read(text: str, *, simple: bool = False) -> Any:
+    """The one way to read YAML: what a text says, with its places and comments.
+
+    Args:
+        simple: as plain values, without places.
+
+    Raises:
+        One of `UNREADABLE`; `LimitError` before anything is read.
+    """
+    if len(text) > LONGEST:
+        raise LimitError(problem=f"the text has more than {LONGEST} characters")
+    depth = 0
+    for token in YAML().scan(text):
+        if isinstance(token, AliasToken):  # a few of them can stand for billions of values
+            message = "write the value out; references (*) are not followed"
+            raise LimitError(problem=message, problem_mark=token.start_mark)
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > MOST_DEPTH:
+            message = f"values lie too deep within each other (more than {MOST_DEPTH})"
+            raise LimitError(problem=message, problem_mark=token.start_mark)
+    return YAML(typ="safe", pure=True).load(text) if simple else _yaml().load(text)
+
+
+_OPENING = (
+    FlowSequenceStartToken,
+    FlowMappingStartToken,
+    BlockSequenceStartToken,
+    BlockMappingStartToken,
+)
+_CLOSING = (FlowSequenceEndToken, FlowMappingEndToken, BlockEndToken)
+
+
 def tree_of(text: str, no: str | None) -> tuple[Any, list[Problem]]:
     """What ruamel reads, with its places; or the problem that keeps it from being read.
 
     Args:
         no: what a text that holds no settings is ("no agent"); None: any value will do.
     """
-    if len(text) > LONGEST:
-        return None, [Problem(f"the text has more than {LONGEST} characters.")]
     try:
-        for token in YAML().scan(text):
-            if isinstance(token, AliasToken):  # a few of them can stand for billions of values
-                at = token.start_mark
-                message = "write the value out; references (*) are not followed."
-                return None, [Problem(message, None, at.line + 1, at.column + 1)]
-        tree = _yaml().load(text)
+        tree = read(text)
     except UNREADABLE as error:
         return None, [unreadable(error)]
     if no is not None and not isinstance(tree, dict):
@@ -121,7 +162,8 @@ def unreadable(error: Exception) -> Problem:
     mark = getattr(error, "problem_mark", None)
     line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
     what = getattr(error, "problem", None) or str(error).partition("\n")[0]
-    return Problem(f"this is not YAML: {what}.", None, line, column)
+    message = f"{what}." if isinstance(error, LimitError) else f"this is not YAML: {what}."
+    return Problem(message, None, line, column)
 
 
 def _yaml() -> YAML:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import ModelError
+from assay.models import gguf_header
 from assay.models.quiet import loading
 
 # Vocabularies learned with every digit on its own (llama.cpp: LLAMA_VOCAB_PRE_TYPE_SMOLLM and the
@@ -75,6 +76,7 @@ def fields(path: Path) -> Any:
     """
     from gguf import GGUFReader
 
+    gguf_header.check(path)
     try:
         return GGUFReader(path)
     except (ValueError, IndexError, KeyError, OverflowError) as error:

@@ -13,6 +13,8 @@ from typing import Any
 from assay import json_reader
 from assay.errors import ModelError
 
+MOST_HEADER_BYTES = 32_000_000
+"""Of a safetensors file: a hundred thousand tensors take a third of it."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
 
 
@@ -94,6 +96,8 @@ def header(path: Path) -> dict[str, Any]:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > size - 8:
                 raise ValueError("shorter than its header")
+            if length > MOST_HEADER_BYTES:
+                raise ValueError(f"a header of {length} bytes")
             table: dict[str, Any] = json_reader.read(file.read(length))
         table.pop("__metadata__", None)
         end = max((tensor["data_offsets"][1] for tensor in table.values()), default=0)

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ruamel.yaml import YAML
-
+from assay.config import yaml_text
+from assay.config.yaml_text import UNREADABLE
 from assay.errors import ConfigError
 
 _SCALAR = re.compile(r"[^\s#,}\]]+")
@@ -19,7 +19,10 @@ def edited(text: str, section: str, values: Mapping[str, float | str]) -> str:
     Raises:
         ConfigError: the section is written in a way that cannot be edited.
     """
-    wanted = _plain(text)
+    try:
+        wanted = _plain(text)
+    except UNREADABLE:
+        raise _by_hand(section, values) from None
     have = dict(wanted.get(section) or {})
     wanted[section] = have | dict(values)
     for name, value in values.items():
@@ -31,17 +34,21 @@ def edited(text: str, section: str, values: Mapping[str, float | str]) -> str:
     except Exception:  # whatever it was, the text is not what was wanted
         done = False
     if not done:
-        lines = "\n".join(f"  {name}: {value}" for name, value in values.items())
-        raise ConfigError(
-            f"{section} cannot be changed without rewriting it.",
-            where="assay.yaml",
-            fix=f"Change it by hand to:\n{section}:\n{lines}",
-        )
+        raise _by_hand(section, values)
     return text
 
 
+def _by_hand(section: str, values: Mapping[str, float | str]) -> ConfigError:
+    lines = "\n".join(f"  {name}: {value}" for name, value in values.items())
+    return ConfigError(
+        f"{section} cannot be changed without rewriting it.",
+        where="assay.yaml",
+        fix=f"Change it by hand to:\n{section}:\n{lines}",
+    )
+
+
 def _with(text: str, section: str, name: str, value: str) -> str:
-    tree = YAML().load(text)
+    tree = yaml_text.read(text)
     lines = text.splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"
@@ -66,5 +73,5 @@ def _with(text: str, section: str, name: str, value: str) -> str:
 
 
 def _plain(text: str) -> dict[str, Any]:
-    tree: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
+    tree: dict[str, Any] = yaml_text.read(text, simple=True)
     return tree

@@ -12,10 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind, config_schema
 from assay.config.yaml_text import UNREADABLE
+from assay.config.yaml_text import read as read_yaml
 from assay.data.dataset import LEAST_ROWS
 from assay.data.propose import Proposal, propose
 from assay.data.read import Detected, detect, read
@@ -312,7 +311,7 @@ def flow(value: Any) -> str:
     """A value on one line; JSON is YAML, save for bare words, which read better."""
     if isinstance(value, str) and _WORD.fullmatch(value) and value.lower() not in _YAML_WORDS:
         with suppress(*UNREADABLE):
-            if YAML(typ="safe", pure=True).load(value) == value:  # 1e5, 0x1F and 1_0 are numbers
+            if read_yaml(value, simple=True) == value:  # 1e5, 0x1F and 1_0 are numbers
                 return value
     text = json.dumps(value, ensure_ascii=False)
     return _UNPRINTABLE.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
@@ -329,7 +328,7 @@ def block(key: str, text: str) -> list[str]:
     """Lines that give a text of many lines, as it is where YAML lets it be."""
     lines = [f"{key}: |-", *(f"  {line}" if line else "" for line in text.split("\n"))]
     with suppress(*UNREADABLE):  # a sign that cannot stand for itself
-        if text and YAML(typ="safe", pure=True).load("\n".join(lines)) == {key: text}:
+        if text and read_yaml("\n".join(lines), simple=True) == {key: text}:
             return lines
     return [f"{key}: {flow(text)}" if text else f'{key}: ""']
 
