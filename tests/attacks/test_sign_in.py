@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,11 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from assay.generate.serving import End, Piece
 from assay.project import people
 from assay.project.people import SignedOutError
 from assay.project.workspace import Workspace
-from assay.studio import Studio
+from assay.studio import Studio, streams
 from assay.studio.door import ENTER, Door
 from assay.studio.visit import Visit
 
@@ -111,3 +115,32 @@ def test_whatever_a_page_does_asks_for_the_session(workspace: Workspace, how: st
     with pytest.raises(SignedOutError):
         asyncio.run(do())
     assert done == [1]
+
+
+def test_an_answer_that_streams_ends_with_the_session(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "LOOKED_EVERY_S", 0.1)
+    people.add(workspace, "boss", "admin")
+    here, ended = visit(workspace, "viewer"), threading.Event()
+
+    def answer() -> Iterator[Piece | End]:
+        try:
+            for number in range(2000):
+                time.sleep(0.02)
+                yield Piece(f"word{number} ")
+            yield End("stop", 1, 2000, 0)
+        finally:
+            ended.set()
+
+    heard: list[str] = []
+
+    def show(so_far: str) -> None:
+        if not heard:
+            people.remove(workspace, here.person.id)
+        heard.append(so_far)
+
+    with pytest.raises(SignedOutError):
+        asyncio.run(streams.read(here, answer(), show))  # type: ignore[arg-type]
+    assert ended.wait(20)
+    assert "word1999" not in heard[-1]

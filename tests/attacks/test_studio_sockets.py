@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.studio.browsing import Studio, studio
+from playwright.sync_api import expect
+from tests.studio.browsing import Studio, chromium, studio, tab
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -240,3 +242,18 @@ def test_a_socket_ends_with_its_session(up: Studio) -> None:
                 socket.heard(PATIENCE_S)
             assert time.monotonic() < began + PATIENCE_S
         assert heidi.http.get("/studio/").status_code == 401
+
+
+@pytest.mark.slow
+def test_a_browser_shows_that_its_person_is_out(up: Studio) -> None:
+    if shutil.which("chromium") is None:
+        pytest.skip("needs Debian's chromium")
+    workspace = Workspace(up.folder)
+    person = people.add(workspace, "ivan", "editor")
+    with chromium() as browser:
+        seen = tab(browser.new_context(), up.url)
+        seen.page.goto(f"{up.url}/studio/enter?once={people.sign_in_secret(workspace, person.id)}")
+        seen.settled()
+        people.remove(workspace, person.id)
+        out = seen.page.get_by_text("You are not signed in.")
+        expect(out).to_be_visible(timeout=PATIENCE_S * 1000)
