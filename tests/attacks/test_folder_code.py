@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -123,4 +125,17 @@ def test_what_libraries_start_runs_nothing_of_the_folder(folder: Path, tmp_path:
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
+    assert nothing_ran(folder)
+
+
+def test_the_containers_check_of_health_runs_nothing_of_the_folder(folder: Path) -> None:
+    """Its working directory is the served folder."""
+    text = (Path(__file__).parents[2] / "deploy" / "Dockerfile").read_text()
+    found = re.search(r"^HEALTHCHECK .*?CMD (\[.*?\])$", text, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    program, *arguments = json.loads(found[1])
+    assert program == "python"
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=60)
+    assert b"URLError" in done.stderr, done.stderr  # nobody listens there
     assert nothing_ran(folder)
