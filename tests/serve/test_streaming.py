@@ -21,6 +21,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.figures import Figure
 from tests.serve.process import Server, server
 from tests.serve.running import STARTER
 
@@ -156,12 +157,16 @@ async def _stream_on(running: Server, seconds: float) -> dict[str, Any]:
 
 
 @pytest.mark.soak
-def test_sixty_four_clients_stream_for_minutes(tmp_path: Path) -> None:
+def test_sixty_four_clients_stream_for_minutes(tmp_path: Path, figure: Figure) -> None:
     seconds = float(os.environ.get("ASSAY_SOAK_SECONDS", "300"))
     with server(tmp_path) as running:
         figures = asyncio.run(_stream_on(running, seconds))
         print(json.dumps(figures))
         assert running.stop() == 0
+    figure(
+        f"streams of {CLIENTS} clients for {seconds:.0f} s, none incomplete",
+        f"{figures['streams']}, memory {figures['growth'] - 1:+.1%}",
+    )
     assert figures["incomplete"] == 0
     assert figures["streams"] >= CLIENTS
     assert figures["largest_gap_nats"] < CLOSE

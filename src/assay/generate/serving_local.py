@@ -32,8 +32,7 @@ from assay.generate.gguf_files import (
 from assay.generate.llamacpp import Settings
 from assay.generate.llamacpp_engine import Family, LlamaCppEngine
 from assay.generate.serving import ServingEngine
-from assay.generate.serving_transformers import TransformersEngine
-from assay.models.device import available_bytes, cores, fast_dtype
+from assay.models.device import cores, fast_dtype, free_bytes
 from assay.models.gguf_adapter import adapter_refusal
 from assay.models.gguf_export import parts_of
 from assay.models.load import load
@@ -84,10 +83,9 @@ class LocalServing:
         settings: Settings | None = None,
         crowded: Callable[[], bool] = lambda: False,
     ) -> None:
-        import torch
-
-        free = available_bytes(torch.device("cpu"))
-        self.memory_bytes = int(free * SHARE_OF_MEMORY) if memory_bytes is None else memory_bytes
+        self.memory_bytes = (
+            int(free_bytes() * SHARE_OF_MEMORY) if memory_bytes is None else memory_bytes
+        )
         self.settings = settings or Settings()
         self._state, self._crowded = state, crowded
         self._bases: dict[str, Base] = {}
@@ -209,6 +207,9 @@ class LocalServing:
     def _by_transformers(
         self, name: str, template: Template, base: Base, read: Callable[[], Any]
     ) -> ServingEngine:
+        # With torch: 180 MB that a server whose models llama.cpp answers for does without.
+        from assay.generate.serving_transformers import TransformersEngine
+
         width = 2 if fast_dtype() == "bfloat16" else 4
         size = width * sum(prod(part.shape) for part in parts_of(base.folder))
         with self._lock:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from assay.errors import NotFoundError
 from assay.jobs import queue
 from assay.jobs.worker import Work
-from assay.knowledge.base import KnowledgeBase
-from assay.knowledge.sources import Source
 from assay.store import stored_files
 from assay.store.store import Store
 from assay.store.stored_files import StoredFile
 from assay.store.tables import VectorStoreFileRow, VectorStoreRow
+
+if TYPE_CHECKING:
+    from assay.knowledge.sources import Source
 
 INDEX = "index"
 
@@ -57,6 +58,10 @@ def enqueue(
 
 def index(work: Work) -> dict[str, Any]:
     """Add the files of a job; one that cannot be read is told with its reason and stops nothing."""
+    # With LanceDB and a tokenizer, which a worker that waits need not load.
+    from assay.knowledge.base import KnowledgeBase
+    from assay.knowledge.sources import Source
+
     store, project, name = work.store, work.job.project, work.payload["base"]
     base = KnowledgeBase(store, project, name)
     failed: dict[str, str] = {}

@@ -268,7 +268,18 @@ def resume(store: Store, id: str) -> Job:
 
 def is_running(store: Store, kinds: Collection[str]) -> bool:
     """Whether a worker does a job of one of these kinds."""
-    query = select(JobRow.id).where(JobRow.status == "running", JobRow.kind.in_(kinds)).limit(1)
+    return _is_there(store, "running", kinds)
+
+
+def is_waiting(store: Store, kinds: Collection[str]) -> bool:
+    """Whether a job of one of these kinds can be taken; of any, where none are named."""
+    return _is_there(store, "queued", kinds)
+
+
+def _is_there(store: Store, status: str, kinds: Collection[str]) -> bool:
+    query = select(JobRow.id).where(JobRow.status == status).limit(1)
+    if kinds:
+        query = query.where(JobRow.kind.in_(kinds))
     with store.session() as session:
         return session.scalar(query) is not None
 

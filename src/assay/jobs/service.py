@@ -10,16 +10,19 @@ is gone, however it ended, the worker puts its job back and ends. So no worker o
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import psutil
 
@@ -37,6 +40,7 @@ from assay.store.store import Store
 BEAT_SECONDS = 1.0
 """How soon a worker hears that its job is to be stopped."""
 RESTART_SECONDS = 1.0
+REST_SECONDS = 60.0
 STOP_SECONDS = 20.0
 """A worker that has not put its job back by then is killed; the job is put back all the same."""
 TIDY_SECONDS = 600.0
@@ -59,7 +63,8 @@ def work(
 
     Args:
         kinds: of jobs to take; None: all.
-        watched: stop when standard input ends, too.
+        watched: stop when standard input ends, too; without a job for `REST_SECONDS`, this process
+            becomes one that waits (`assay.jobs.waiting`), which gives its memory back.
         further: handlers of kinds that floors above know.
     """
     print_logs_as_lines()
@@ -70,7 +75,9 @@ def work(
         threading.Thread(target=_end_with_input, daemon=True).start()
     recover(store)
     try:
-        work_on(store, kinds, further).run(threading.Event())
+        worker = work_on(store, kinds, further)
+        worker.run(threading.Event(), REST_SECONDS if watched else math.inf)
+        become(waiting_command(store.folder, kinds or ()))
     except KeyboardInterrupt:
         log.info("stopped")
 
@@ -153,6 +160,26 @@ def _end_with_input() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def waiting_command(state: Path, kinds: Collection[str]) -> list[str]:
+    """What runs `assay.jobs.waiting`, in the project's folder."""
+    return python("-m", "assay.jobs.waiting", str(state), *kinds)
+
+
+def working_command(kinds: Collection[str]) -> list[str]:
+    """What runs a watched worker, in the project's folder."""
+    command = python("-m", "assay.cli.main", "worker", "--watched")
+    for kind in kinds:
+        command += ["--kind", kind]
+    return command
+
+
+def become(command: list[str]) -> NoReturn:
+    """Go on as another program: the same process and standard input, and none of the memory."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(command[0], command)
+
+
 class Watch:
     """Keeps worker processes of a folder alive until it is left, and removes what has expired.
 
@@ -196,9 +223,7 @@ class Watch:
 
     def _keep(self, kinds: Sequence[str]) -> None:
         """One worker after the other."""
-        command = python("-m", "assay.cli.main", "worker", "--watched")
-        for kind in kinds:
-            command += ["--kind", kind]
+        command = waiting_command(self._store.folder, kinds)
         while not self._over.is_set():
             # A session of its own: Ctrl-C at a terminal is for the server, which stops its workers.
             try:

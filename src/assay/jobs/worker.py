@@ -12,6 +12,7 @@ whatever survives Ctrl-C survives a pause, and goes on from its checkpoint.
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -158,15 +159,17 @@ class Worker:
         self.store, self.handlers, self.name = store, handlers, name
         self._beat_seconds, self._after = beat_seconds, after
 
-    def run(self, stop: threading.Event) -> None:
-        """Until `stop` is set between two jobs, or an interrupt comes, which puts the job back."""
-        looked = -REVIVE_SECONDS
-        while not stop.is_set():
+    def run(self, stop: threading.Event, idle_seconds: float = math.inf) -> None:
+        """Until `stop` is set between two jobs, no job has come for `idle_seconds`, or an interrupt
+        comes, which puts the job back."""
+        looked, busy = -REVIVE_SECONDS, time.monotonic()
+        while not stop.is_set() and time.monotonic() - busy < idle_seconds:
             if time.monotonic() - looked >= REVIVE_SECONDS:
                 looked = time.monotonic()
                 queue.revive(self.store)
             if self.once():
                 self._after()
+                busy = time.monotonic()
             else:
                 stop.wait(IDLE_SECONDS)
 

@@ -105,6 +105,11 @@ def available_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
+    return free_bytes()
+
+
+def free_bytes() -> int:
+    """Memory that can still be had on this machine, and within its container."""
     return int(min(psutil.virtual_memory().available, _left_in_container()))
 
 

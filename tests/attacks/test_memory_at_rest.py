@@ -1,0 +1,59 @@
+"""What a server holds while nothing is asked, and after much was: it must not add up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.attacks.victim import MB, Victim, victim
+from tests.figures import Figure
+
+from assay.interpreter import python
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory as Linux counts it")
+
+IDLE_WORKER_MB = 80
+ROOT = Path(__file__).parent.parent.parent
+
+
+def workers(one: Victim) -> list[psutil.Process]:
+    return [child for child in one.process.children() if "assay.jobs.waiting" in child.cmdline()]
+
+
+def test_a_worker_without_work_is_small(tmp_path: Path, figure: Figure) -> None:
+    with victim(tmp_path) as one:
+        deadline = time.monotonic() + 60
+        while len(found := workers(one)) < 2 or any(p.cpu_times().user < 0.2 for p in found):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.2)
+        time.sleep(3)  # they look into the queue once a second
+        largest = max(process.memory_info().rss for process in found) / MB
+    figure("largest worker without work", f"{largest:.0f} MB")
+    assert largest < IDLE_WORKER_MB
+
+
+def resident(requests: int) -> dict[int, int]:
+    """MB of a server after so many mixed requests, as `bench/serve_memory.py` measures them."""
+    command = python(str(ROOT / "bench" / "serve_memory.py"), "--json", "--requests", str(requests))
+    done = subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    return {row["after"]: row["resident"] for row in json.loads(done.stdout)}
+
+
+def test_requests_do_not_add_up() -> None:
+    """The bounded part: all that is loaded once is there after the first thirty."""
+    found = resident(100)
+    assert found[100] < 1.05 * found[30], found
+
+
+@pytest.mark.soak
+def test_ten_thousand_requests_do_not_add_up(figure: Figure) -> None:
+    found = resident(10_000)
+    later = max(size for after, size in found.items() if after >= 1000)
+    figure("server after 1,000 mixed requests", f"{found[1000]} MB")
+    figure("growth of the server from request 1,000 to 10,000", f"{later / found[1000] - 1:.1%}")
+    assert later < 1.03 * found[1000], found
