@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.generate.provider import Served, delta, serving, streamed
+from tests.generate.provider import Served, delta, said, serving, streamed
 from tests.serve.running import Running, running
 
 from assay.agent.agent import Agent, Knowledge, routed
@@ -181,6 +181,26 @@ def test_what_the_studio_asks_is_in_the_log_and_under_a_budget(
     with pytest.raises(BudgetError):
         CALLERS[caller](server, "plain@1")
     assert len(far.asked) == count
+
+
+def test_so_is_the_one_word_that_a_provider_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from assay.project.providers import tested_over_web
+
+    with serving(lambda *_: said("ready", usage=USAGE)) as far:
+        workspace = Workspace(tmp_path).seen_by("user:ann")
+        described = {"far": far.provider(prices=PRICES, retries=0)}
+        monkeypatch.setattr(workspace, "providers", Providers(described, workspace.store, "p"))
+        workspace.usage._providers = workspace.providers
+        for usd in (None, 1.0):
+            if usd is not None:
+                spending.set_budget(workspace.store, STUDIO, usd, project=workspace.name)
+            assert tested_over_web(workspace, "far", "big")["text"] == "ready"
+        workspace.usage.flush()
+        [line] = spending.usage(workspace.store, workspace.name)
+        assert (line["key"], line["answers"]) == (STUDIO, 2)
+        assert spending.budgets(workspace.store)[STUDIO].spent == pytest.approx(COST)
 
 
 def test_an_answer_that_nobody_reads_on_counts_in_full(server: Running) -> None:

@@ -10,14 +10,20 @@ from typing import Any
 
 from assay.agent.key_origins import allow
 from assay.agent.providers import Providers, provider_of
-from assay.config import Provider
+from assay.config import REMOTE, Provider
 from assay.errors import ModelError, UsageError
 from assay.example import Message
 from assay.generate.engine import Request
 from assay.generate.remote import RemoteEngine
+from assay.generate.serving import End, Sampling
 from assay.project import reach
+from assay.project.account import studio
+from assay.project.answering import Asked
+from assay.project.spending import most_usd
 from assay.project.workspace import Workspace
 from assay.store import secrets
+
+_ASKED, _TOKENS = (Message("user", "Say: ready"),), 16
 
 
 def added(
@@ -103,6 +109,30 @@ def listed(providers: Providers) -> list[dict[str, Any]]:
     return lines
 
 
+def tested_over_web(workspace: Workspace, name: str, model: str) -> dict[str, Any]:
+    """The same for somebody in the studio, in whose log and under whose budget it is.
+
+    Raises:
+        BudgetError: the budget does not allow it, or the price is not known.
+        ModelError: it did not answer.
+    """
+    reference, payer, usage = f"{REMOTE}{name}/{model}", studio(workspace), workspace.usage
+    reserved = None
+    if payer.budgeted:
+        asked = Asked(_ASKED, (), Sampling(max_new_tokens=_TOKENS), reference)
+        most = most_usd(workspace.providers, [[reference]], [asked], 1)
+        reserved = usage.reserve(payer.key, most)
+    ends, began = [], time.perf_counter()
+    try:
+        told = tested(workspace.providers, name, model)
+        tokens = told["prompt_tokens"], told["completion_tokens"]
+        ends = [End("stop", *tokens, model=reference)]
+    finally:
+        seconds = time.perf_counter() - began
+        usage.add(payer.project, payer.key, reference, ends, seconds, reserved, whole=bool(ends))
+    return told
+
+
 def tested(providers: Providers, name: str, model: str) -> dict[str, Any]:
     """Ask a provider's model for one word.
 
@@ -112,7 +142,7 @@ def tested(providers: Providers, name: str, model: str) -> dict[str, Any]:
     provider = provider_of(providers, name).model_copy(update={"retries": 0})
     engine = RemoteEngine(name, model, provider, key=partial(providers.key, name, provider))
     began = time.perf_counter()
-    [answer] = engine.answer([Request((Message("user", "Say: ready"),), max_new_tokens=16)])
+    [answer] = engine.answer([Request(_ASKED, max_new_tokens=_TOKENS)])
     engine.close()
     if answer.finish == "error":
         raise ModelError(answer.error or "no answer.")

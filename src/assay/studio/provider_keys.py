@@ -72,7 +72,7 @@ def remove(visit: Visit, name: str) -> None:
 @action("admin")
 def ask_once(visit: Visit, name: str, model: str) -> dict[str, Any]:
     """One short request."""
-    return providers.tested(visit.workspace.providers, name, model)
+    return providers.tested_over_web(visit.workspace, name, model)
 
 
 async def provider_keys(visit: Visit) -> None:
