@@ -26,6 +26,7 @@ from typing import Any
 from jinja2.exceptions import TemplateError
 
 from assay import json_reader
+from assay.chat.clock import clocked
 from assay.chat.tokens import MARK, Encoder
 from assay.errors import DataError, ModelError
 from assay.example import ROLES, Message, ToolCall, canonical_json
@@ -304,15 +305,13 @@ class Template:
             ) from None
 
     def _apply(self, turns: list[dict[str, Any]], tools: Any, generate: bool) -> str:
-        written: str = self._tokenizer.apply_chat_template(
-            turns,
+        return clocked(self._text)(
+            messages=turns,
             tools=list(tools) or None,
-            chat_template=self._text,
+            documents=None,
             add_generation_prompt=generate,
-            tokenize=False,
-            **self._arguments,
+            **{**self._tokenizer.special_tokens_map, **self._arguments},
         )
-        return written
 
     def _turn_dict(self, message: Message) -> dict[str, Any]:
         """A message as chat templates expect it: OpenAI's form with arguments parsed."""
