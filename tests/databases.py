@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,24 @@ def postgres() -> Iterator[str]:
     if not found:
         pytest.skip("no PostgreSQL here (Debian's package postgresql)")
     # Not below pytest's folder, which every session that begins closes to other users.
-    with tempfile.TemporaryDirectory(prefix="assay-postgres-") as folder:
-        yield from _server(found[-1].parent, Path(folder))
+    with (
+        tempfile.TemporaryDirectory(prefix="assay-postgres-") as folder,
+        postgres_server(found[-1].parent, Path(folder)) as server,
+    ):
+        yield server.socket
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PostgresServer]:
+    """A server that a test may stop and start."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found:
+        pytest.skip("no PostgreSQL here (Debian's package postgresql)")
+    with (
+        tempfile.TemporaryDirectory(prefix="assay-postgres-") as folder,
+        postgres_server(found[-1].parent, Path(folder)) as server,
+    ):
+        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -45,25 +63,55 @@ def _url(name: str, folder: str) -> str:
     return f"postgresql+psycopg://assay@/{name}?host={folder}"
 
 
-def _server(binaries: Path, folder: Path) -> Iterator[str]:
-    """On a Unix socket; PostgreSQL refuses to run as root."""
+@dataclass(frozen=True)
+class PostgresServer:
+    """PostgreSQL on a Unix socket.
+
+    Attributes:
+        socket: the folder of the socket, and of the data.
+        user: what its programs are run by: PostgreSQL refuses to run as root.
+    """
+
+    binaries: Path
+    socket: str
+    user: tuple[str, ...]
+
+    @property
+    def url(self) -> str:
+        """Of the database that is always there."""
+        return _url("postgres", self.socket)
+
+    def start(self) -> None:
+        options = f"-k {self.socket} -h '' -c fsync=off"
+        self._control("-l", f"{self.socket}/log", "-o", options, "start")
+
+    def stop(self) -> None:
+        """At once, as if it had been killed."""
+        self._control("-m", "immediate", "stop")
+
+    def _control(self, *words: str) -> None:
+        command = [*self.user, str(self.binaries / "pg_ctl"), "-D", self.socket, "-w", *words]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+
+
+@contextmanager
+def postgres_server(binaries: Path, folder: Path) -> Iterator[PostgresServer]:
     data = folder / "pg"
     data.mkdir()
-    user = []
+    user: tuple[str, ...] = ()
     if os.geteuid() == 0:
         folder.chmod(0o755)
         shutil.chown(data, "postgres")
-        user = ["runuser", "-u", "postgres", "--"]
-    run = {"check": True, "capture_output": True, "timeout": 60}
-    subprocess.run([*user, binaries / "initdb", "-D", data, "-A", "trust", "-U", "assay"], **run)  # type: ignore[call-overload]
-    options = f"-k {data} -h '' -c fsync=off"
-    control = [*user, str(binaries / "pg_ctl"), "-D", str(data), "-w"]
-    subprocess.run([*control, "-l", str(data / "log"), "-o", options, "start"], **run)  # type: ignore[call-overload]
+        user = ("runuser", "-u", "postgres", "--")
+    made = [*user, str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-U", "assay"]
+    subprocess.run(made, check=True, capture_output=True, timeout=120)
+    server = PostgresServer(binaries, str(data), user)
+    server.start()
     try:
-        yield str(data)
+        yield server
     finally:
-        stop = [*control, "-m", "immediate", "stop"]
-        stopped = subprocess.run(stop, capture_output=True, text=True, timeout=60)
-        if stopped.returncode:
+        try:
+            server.stop()
+        except subprocess.CalledProcessError as error:
             log = (data / "log").read_text()
-            pytest.fail(f"PostgreSQL did not stop: {stopped.stderr}\n{log[-2000:]}")
+            pytest.fail(f"PostgreSQL did not stop: {error.stderr}\n{log[-2000:]}")

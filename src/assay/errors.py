@@ -55,6 +55,10 @@ class OutageError(ModelError):
     """A model left requests unanswered, for now: the same call again asks for these only."""
 
 
+class StoreError(AssayError):
+    """The state cannot be used now: its database is out of reach or broken, or the disk is full."""
+
+
 class HoldoutError(AssayError):
     """The locked holdout was changed, or somebody asked for what must stay locked."""
 

@@ -51,7 +51,7 @@ def test_a_database_that_cannot_be_read_is_said_to_be_away(tmp_path: Path) -> No
         for path in ("/readyz", "/v1/models"):
             answer = client.get(path)
             assert answer.status_code == 503
-            assert answer.json()["error"]["message"] == "The database is out of reach."
+            assert answer.json()["error"]["code"] == "state_unavailable"
 
 
 @pytest.mark.parametrize(("method", "path"), [*routes(), ("GET", "/openapi.json"), ("GET", "/x")])

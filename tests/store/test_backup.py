@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from assay.errors import UsageError
+from assay.errors import StoreError, UsageError
 from assay.store.backup import MANIFEST, BackupError, backup, restore
 from assay.store.store import Store
 
@@ -129,7 +129,7 @@ def test_a_disk_that_is_full_is_told_with_a_sentence(
     with pytest.raises(BackupError, match="disk is full"):
         backup(state, tmp_path / "a.tar")
     monkeypatch.setattr(module, "_copy", no_room)
-    with pytest.raises(BackupError, match="No space left"):
+    with pytest.raises(StoreError, match="disk is full"):
         restore(good, tmp_path / ".assay")
     assert sorted(tmp_path.iterdir()) == before
 

@@ -32,6 +32,7 @@ from assay.config import STARTER_MODEL, TaskKind
 from assay.errors import AssayError, UsageError
 from assay.interpreter import keep_folder_off_paths
 from assay.interrupt import heard
+from assay.store.files import is_full
 
 INTERRUPTED = 130
 
@@ -309,9 +310,10 @@ def run() -> None:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and not is_full(error):
             raise
-        print(f"assay: {error.filename}: {error.strerror}.", file=sys.stderr)
+        place = "" if error.filename is None else f"{error.filename}: "
+        print(f"assay: {place}{error.strerror}.", file=sys.stderr)
         sys.exit(AssayError.exit_code)
 
 

@@ -31,7 +31,7 @@ from assay.compare.result import DataSection, Plan, Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
 from assay.compare.verdict import planned_effect
 from assay.config import Config
-from assay.errors import AssayError, ConfigError, DataError, OutageError, UsageError
+from assay.errors import AssayError, ConfigError, DataError, OutageError, StoreError, UsageError
 from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.probe import forgetting_of
@@ -185,7 +185,7 @@ def build_all(
                 there = {one.name: one for one in built}
                 context = Context(parts.train, parts.validation, bench, parts.holdout, there)
                 candidate = builder(name)(context)
-            except (ConfigError, DataError):
+            except (ConfigError, DataError, StoreError):
                 raise
             except OutageError as error:
                 outages.append(f"{name}: {error.what}")

@@ -33,6 +33,7 @@ from assay.knowledge.settings import Settings
 from assay.knowledge.sources import Source, sources
 from assay.knowledge.table import IndexBrokenError, Tables, erase
 from assay.progress import SILENT, Progress
+from assay.store.files import said_when_full
 from assay.store.locks import one_at_a_time
 from assay.store.store import Store
 
@@ -395,7 +396,10 @@ class KnowledgeBase:
         """One change at a time; whoever comes second waits."""
         folder = self._folder(base)
         said = f"{self.name} is being changed by another process; waiting for it."
-        with one_at_a_time(folder / "build.lock", lambda: progress.say(said)):
+        with (
+            said_when_full(folder),  # LanceDB has its own words for it
+            one_at_a_time(folder / "build.lock", lambda: progress.say(said)),
+        ):
             if records.base_id(self._store, self.owner, self.name) != base:
                 raise StateError(f"{self.name} was removed meanwhile.", fix="Try again.")
             yield Builder(self._store, base, folder)

@@ -36,7 +36,7 @@ from assay.project.files import check_file
 from assay.project.project import Project
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
-from assay.store.files import new_folder
+from assay.store.files import new_folder, write_atomic
 
 Part = Literal["train", "validation", "rejected"]
 PARTS: tuple[Part, ...] = ("train", "validation", "rejected")
@@ -247,7 +247,7 @@ def change(
     try:
         project_of(workspace).split(progress)
     except AssayError:
-        file.write_bytes(kept)
+        write_atomic(file, kept)
         raise
     what = "data.remove" if record is None else "data.change"
     audit(workspace.store, workspace.name, workspace.who, what, f"line {line}")

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import insert
-from sqlalchemy.exc import OperationalError
 
 from assay.agent.providers import Providers
+from assay.errors import StoreError
 from assay.generate.serving import End
 from assay.project.reservations import Reservations, Reserved, Spent
 from assay.project.spending import BudgetError, cost_of, costs, units
@@ -178,7 +178,7 @@ class UsageLog:
                     connection.execute(insert(UsageRow), rows)
                 settle(connection)
                 ending = True
-        except OperationalError:
+        except StoreError:
             if not ending:  # nothing of it is there: the database was busy, or away
                 self._late = rows[-_LATE:]
             raise

@@ -15,14 +15,14 @@ from functools import partial
 
 import anyio.to_thread
 from fastapi import Request
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assay.errors import StoreError
 from assay.project.access import find_key, good_keys
 from assay.project.workspace import Workspace
-from assay.serve.errors import ApiError
+from assay.serve.errors import ApiError, of_assay
 from assay.serve.running import Running
 
 log = logging.getLogger("assay.serve")
@@ -125,10 +125,8 @@ class Gate:
         except ApiError as error:
             await error.response()(scope, receive, send)
             return
-        except SQLAlchemyError as error:
-            log.error("the database is out of reach: %s", getattr(error, "orig", None) or error)
-            away = ApiError(503, "The database is out of reach.", "server_error")
-            await away.response()(scope, receive, send)
+        except StoreError as error:
+            await of_assay(error).response()(scope, receive, send)
             return
         scope["assay.caller"] = caller
         await self._running.run(caller.key_id, self.app, scope, counted(receive, limit), send)

@@ -22,6 +22,7 @@ from assay.errors import (
     ModelError,
     NotFoundError,
     StateError,
+    StoreError,
     UsageError,
 )
 from assay.generate.serving import BusyError, PromptTooLongError, RequestRefusedError
@@ -31,6 +32,7 @@ from assay.project.spending import BudgetError
 from assay.release.evidence import UnprovenError
 from assay.release.parity import ParityError
 from assay.release.releases import ReleaseError
+from assay.store.files import is_full
 
 _FIELD = re.compile(r"(?!(?:str|int|float|bool|dict|list)$)[a-z][a-z0-9_]*")
 """Names of fields; pydantic puts names of types between them."""
@@ -130,6 +132,8 @@ def of_assay(error: AssayError) -> ApiError:
     if isinstance(error, (ConfigError, DataError, UsageError)):
         return ApiError(400, message, code="invalid_value")
     log.error("%s", error)
+    if isinstance(error, StoreError):  # where it is, is for whoever runs the server
+        return ApiError(503, "The state is out of reach.", "server_error", "state_unavailable")
     return ApiError(503, error.what, "server_error", "server_error")
 
 
@@ -139,6 +143,8 @@ def of_any(error: Exception) -> ApiError:
         return error
     if isinstance(error, AssayError):
         return of_assay(error)
+    if is_full(error):
+        return of_assay(StoreError(f"the disk is full ({error})."))
     log.error("an unexpected error", exc_info=error)
     return ApiError(500, "The server has failed; its log says how.", "server_error", "server_error")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -13,9 +14,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from assay.errors import AssayError
+from assay.errors import StoreError
 
-_NO_SPACE = 28  # errno.ENOSPC
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_SAID_WHEN_FULL = tuple(os.strerror(code) for code in _FULL)
+"""As libraries repeat it that are not written in Python."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether a disk, or somebody's part of it, is full."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    return any(words in str(error) for words in _SAID_WHEN_FULL)
+
+
+@contextmanager
+def said_when_full(path: Path) -> Iterator[None]:
+    """Raises a StoreError in the place of what anybody raises who finds the disk full."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if is_full(error):
+            raise StoreError(
+                "the disk is full; nothing was changed.",
+                where=str(path),
+                fix="Free some space, then do the same again.",
+            ) from None
+        raise
 
 
 @contextmanager
@@ -25,6 +50,12 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Any]:
     Args:
         private: only its owner may read it.
     """
+    with said_when_full(path), _replacing(path, private) as file:
+        yield file
+
+
+@contextmanager
+def _replacing(path: Path, private: bool) -> Iterator[Any]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
@@ -35,12 +66,6 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[Any]:
         os.chmod(name, 0o600 if private else 0o666 & ~_UMASK)
         os.replace(name, path)
         _sync_folder(path.parent)
-    except OSError as error:
-        if error.errno == _NO_SPACE:
-            raise AssayError(
-                "the disk is full; nothing was changed.", where=str(path), fix="Free some space."
-            ) from None
-        raise
     finally:
         Path(name).unlink(missing_ok=True)
 
@@ -95,6 +120,12 @@ def new_folder(path: Path, *, private: bool = False) -> Iterator[Path]:
     Args:
         private: only its owner may look into it.
     """
+    with said_when_full(path), _new_folder(path, private) as draft:
+        yield draft
+
+
+@contextmanager
+def _new_folder(path: Path, private: bool) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
     outdated = draft.with_suffix(".old")
@@ -134,6 +165,12 @@ def recover_folder(path: Path) -> None:
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """A place to write a large file that appears at `path` whole when the block ends."""
+    with said_when_full(path), _new_file(path) as draft:
+        yield draft
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)

@@ -8,14 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, event, select, text
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy import URL, Engine, ExceptionContext, create_engine, event, make_url, select, text
+from sqlalchemy.exc import (
+    DatabaseError,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
 from sqlalchemy.orm import Session
 
-from assay.errors import AssayError
+from assay.errors import AssayError, StoreError
 from assay.store.files import write_atomic
 from assay.store.tables import SettingRow
 
+CONNECT_S = 10
+"""Most that a connection to a database server may take to come about."""
 HEAD = "0014"
 """The newest migration; a store at it is opened without loading Alembic."""
 
@@ -41,14 +49,12 @@ class Store:
         self.engine = _engine(url or here)
         try:
             self._migrate()
-        except DatabaseError as error:
+        except (DatabaseError, StoreError) as error:
             if _revision_or_none(self.engine) == HEAD:
                 return  # another process migrated it at the same moment
-            raise AssayError(
-                f"the database cannot be used: {error.orig}.",
-                where=self.engine.url.render_as_string(hide_password=True),
-                fix="Restore it from a backup, or move the file away to start afresh.",
-            ) from None
+            if isinstance(error, StoreError):
+                raise
+            raise _unusable(self.engine, error.orig) from None
 
     def _migrate(self) -> None:
         if _revision(self.engine) == HEAD:
@@ -135,7 +141,25 @@ class Store:
 
 
 def _engine(url: str | URL) -> Engine:
-    engine = create_engine(url)
+    url = make_url(url)
+    settings: dict[str, Any] = {}
+    if url.get_backend_name() == "postgresql":
+        # A server that was started again has closed what the pool holds.
+        settings["pool_pre_ping"] = True
+        if "connect_timeout" not in url.query:
+            settings["connect_args"] = {"connect_timeout": CONNECT_S}
+    engine = create_engine(url, **settings)
+
+    @event.listens_for(engine, "handle_error")
+    def _as_sentence(context: ExceptionContext) -> None:
+        """Whatever is asked of the database, that it is away is one kind of error."""
+        if context.is_pre_ping:  # another connection is made
+            return
+        error = context.sqlalchemy_exception
+        of_the_place = isinstance(error, (OperationalError, InterfaceError, InternalError))
+        if of_the_place or type(error) is DatabaseError:  # which SQLite says of a broken file
+            raise _unusable(engine, context.original_exception) from None
+
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
@@ -151,6 +175,22 @@ def _engine(url: str | URL) -> Engine:
     return engine
 
 
+def _unusable(engine: Engine, reason: object) -> StoreError:
+    words = " ".join(str(reason).split()) or type(reason).__name__
+    fix = "See that it runs and can be reached, then do the same again."
+    if "full" in words or "space" in words:
+        fix = "The disk is full: free some space, then do the same again."
+    elif "locked" in words:
+        fix = "Another process is writing to it; do the same again in a moment."
+    elif engine.dialect.name == "sqlite":
+        fix = "Restore it from a backup, or move the file away to start afresh."
+    return StoreError(
+        f"the database cannot be used: {words.rstrip('.')}.",
+        where=engine.url.render_as_string(hide_password=True),
+        fix=fix,
+    )
+
+
 def _revision(engine: Engine) -> str | None:
     with engine.connect() as connection:
         if not engine.dialect.has_table(connection, "alembic_version"):
@@ -162,5 +202,5 @@ def _revision(engine: Engine) -> str | None:
 def _revision_or_none(engine: Engine) -> str | None:
     try:
         return _revision(engine)
-    except DatabaseError:
+    except (DatabaseError, StoreError):
         return None
