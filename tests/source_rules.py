@@ -44,6 +44,7 @@ STARTERS = {
     *("multiprocessing.Pool", "multiprocessing.get_context", "multiprocessing.Manager"),
 }
 INTERPRETER = "src/assay/interpreter.py"
+STORE = "src/assay/store/store.py"
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,16 @@ def json_is_read_in_one_place(node: ast.AST, source: Source) -> str | None:
     return None
 
 
+def that_the_database_is_away_is_one_error(node: ast.AST, source: Source) -> str | None:
+    """`store/store.py` raises a StoreError in its place: nobody else would ever catch it."""
+    if not isinstance(node, ast.ImportFrom) or node.module != "sqlalchemy.exc":
+        return None
+    others = {alias.name for alias in node.names} - {"IntegrityError"}
+    if others and source.path != STORE:
+        return f"{', '.join(sorted(others))}: catch assay.errors.StoreError"
+    return None
+
+
 def yaml_is_read_in_one_place(node: ast.AST, source: Source) -> str | None:
     """What is read has a limited length and depth, and no references."""
     ours = source.path.startswith("src/") and source.path not in YAML_FILES
@@ -206,6 +217,7 @@ RULES: tuple[Rule, ...] = (
     pythons_start_in_one_place,
     json_is_read_in_one_place,
     yaml_is_read_in_one_place,
+    that_the_database_is_away_is_one_error,
 )
 
 

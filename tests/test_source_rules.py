@@ -34,6 +34,7 @@ REFUSED = [
     "ui.notify(text, html=True)",
     "ui.select(names).props('x', options_html=1)",
     "session.execute(f'SELECT {name}')",
+    "from sqlalchemy.exc import IntegrityError, OperationalError",
     "connection.exec_driver_sql('SELECT ' + name)",
     "table.search().where(f\"document = '{name}'\")",
     "from sqlalchemy import text\ntext('SELECT %s' % name)",

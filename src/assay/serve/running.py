@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable, Collection
 
 import anyio.to_thread
-from sqlalchemy.exc import DBAPIError
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assay.errors import StoreError
 from assay.serve.errors import ApiError
 
 CHECKED_EVERY_S = 0.5
@@ -59,7 +59,7 @@ class Running:
                 keys = set(self._of)
                 try:
                     good = await anyio.to_thread.run_sync(self._good, keys)
-                except DBAPIError:  # away for a moment; whoever asks next is told
+                except StoreError:  # away for a moment; whoever asks next is told
                     continue
                 for key in keys - good:
                     for within in list(self._of.get(key, ())):
