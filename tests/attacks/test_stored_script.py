@@ -8,6 +8,7 @@ over the API, rows of a data set, requests that are kept.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
-from tests.studio.browsing import Studio, Tab, chromium, studio, tab
-from tests.studio.visiting import PATIENCE_MS
+from tests.studio.browsing import PATIENCE_MS, Studio, Tab, chromium, studio, tab
 
 from assay import project
 from assay.agent.agent import Agent
@@ -31,6 +31,7 @@ from assay.store.tables import TraceRow
 from assay.studio.pages import PAGES
 
 pytestmark = pytest.mark.slow
+expect.set_options(timeout=PATIENCE_MS)
 RUN = "globalThis.ran=1"
 ENDS_DOUBLE = f'a" :data-x="{RUN}" b="'
 ENDS_SINGLE = f"a' :data-x='{RUN}' b='"
@@ -59,14 +60,14 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 @pytest.fixture(scope="module")
 def admin(hostile: Studio) -> Iterator[Tab]:
+    if shutil.which("chromium") is None:
+        pytest.skip("needs Debian's chromium")
     with chromium() as browser:
-        expect.set_options(timeout=PATIENCE_MS)
         context = browser.new_context(viewport={"width": 1320, "height": 900})
         made = tab(context, hostile.url)
         made.page.goto(hostile.link)
         yield made
         context.close()
-        expect.set_options(timeout=5_000)
 
 
 def _filled(folder: Path) -> Workspace:
