@@ -14,8 +14,8 @@ from tests.figures import Figure
 
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
-from assay.errors import AssayError
-from assay.project import access, people
+from assay.errors import AssayError, NotFoundError, StateError
+from assay.project import access, people, vector_stores
 from assay.project.workspace import Workspace
 from assay.release import changes, releases
 from assay.store.audit import entries
@@ -107,3 +107,19 @@ def test_a_key_is_revoked_once(workspace: Workspace) -> None:
         assert access.find_key(workspace.store, secret) is None
         lines = [e for e in entries(workspace.store, "p") if e.action == "key.revoke"]
         assert [line.what for line in lines].count(key.id) == 1
+
+
+def test_a_vector_store_that_is_removed_by_many_is_gone(workspace: Workspace) -> None:
+    """Who waited for the lock found the folder of the lock removed."""
+    for _ in range(ROUNDS):
+        made = vector_stores.create(workspace, "p", "x")
+
+        def remove(id: str = made.id) -> None:
+            vector_stores.remove(workspace, "p", id, "x")
+
+        found = at_once(*[remove] * 4)
+        assert None in found
+        assert {type(one) for one in found if one is not None} <= {NotFoundError, StateError}
+        with pytest.raises(NotFoundError):
+            vector_stores.get(workspace, "p", made.id)
+    assert not list((workspace.store.folder / "knowledge").iterdir())

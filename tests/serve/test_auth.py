@@ -82,7 +82,6 @@ SCOPE_OF = {
     "/v1/uploads": "files",
     "/v1/storage": "files",
     "/v1/fine_tuning": "fine_tuning",
-    "/v1/storage": "files",
     "/v1/releases": "releases",
     "/v1/traces": "traces",
     "/v1/vector_stores": "knowledge",

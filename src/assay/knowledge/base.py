@@ -29,7 +29,7 @@ from assay.knowledge.parse import kind_of
 from assay.knowledge.records import Build, Document, Failed
 from assay.knowledge.rerank import Reranker, load_reranker
 from assay.knowledge.search import POOL, Mode, Passage, Search, find, passages_of, reordered
-from assay.knowledge.settings import Settings
+from assay.knowledge.settings import Settings, same_settings
 from assay.knowledge.sources import Source, sources
 from assay.knowledge.table import IndexBrokenError, Tables, erase
 from assay.progress import SILENT, Progress
@@ -101,7 +101,8 @@ class KnowledgeBase:
         base = records.make_base(self._store, self.owner, self.name)
         with self._locked(base, progress) as builder:
             present = records.present(self._store, base)
-            settings = self._same_settings(present, settings)
+            had = None if present.key is None else present.settings
+            settings = same_settings(self.name, had, settings)
             before = {d.path: d for d in records.documents_of(self._store, present)}
             given, unread = take_in(found, builder.texts, wanted, progress)
             failed += unread
@@ -368,16 +369,6 @@ class KnowledgeBase:
             return records.present(self._store, base)
         return records.kept(self._store, base, snapshot)
 
-    def _same_settings(self, present: Build, asked: Settings | None) -> Settings:
-        if present.key is None:
-            return asked or Settings()
-        if asked is not None and asked != present.settings:
-            raise StateError(
-                f"{self.name} was made with {present.settings}, not with {asked}.",
-                fix="`assay knowledge rebuild` makes all of it anew with other settings.",
-            )
-        return present.settings
-
     def _folder(self, base: str) -> Path:
         return self._store.folder / FOLDER / base
 
@@ -400,6 +391,10 @@ class KnowledgeBase:
             said_when_full(folder),  # LanceDB has its own words for it
             one_at_a_time(folder / "build.lock", lambda: progress.say(said)),
         ):
-            if records.base_id(self._store, self.owner, self.name) != base:
-                raise StateError(f"{self.name} was removed meanwhile.", fix="Try again.")
+            try:
+                if records.base_id(self._store, self.owner, self.name) != base:
+                    raise StateError(f"{self.name} was removed meanwhile.", fix="Try again.")
+            except (NotFoundError, StateError):
+                erase(folder)  # the lock has made it anew
+                raise
             yield Builder(self._store, base, folder)

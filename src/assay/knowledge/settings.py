@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from assay.errors import UsageError
+from assay.errors import StateError, UsageError
 from assay.knowledge.embed import STARTER
 
 LANGUAGES = (
@@ -47,3 +47,23 @@ class Settings:
             f"the embedder {self.embedder}, passages of {self.chunk_tokens} tokens and "
             f"{self.language} words"
         )
+
+
+def same_settings(name: str, there: Settings | None, asked: Settings | None) -> Settings:
+    """Those that an addition to a knowledge base has.
+
+    Args:
+        there: what its passages have; None: it has none.
+        asked: None: as they are, or the defaults.
+
+    Raises:
+        StateError: others than those that are there.
+    """
+    if there is None:
+        return asked or Settings()
+    if asked not in (None, there):
+        raise StateError(
+            f"{name} was made with {there}, not with {asked}.",
+            fix="`assay knowledge rebuild` makes all of it anew with other settings.",
+        )
+    return there

@@ -6,6 +6,7 @@ is a new table, and the folder of the old one is removed.
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from assay.knowledge.embed import Vectors
 
 _SCALARS = ("id", "document", "sha256", "ordinal", "of", "page", "heading", "indexed", "start")
 SUFFIX = ".lance"
+_TRIES = 20
 
 
 class IndexBrokenError(AssayError):
@@ -143,17 +145,21 @@ def erase(folder: Path) -> None:
     Raises:
         AssayError: it cannot be removed.
     """
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        if folder.exists():  # somebody removes it at the same moment
-            erase(folder)
-    except OSError as error:
-        raise AssayError(
-            f"what is no longer needed cannot be removed ({error.strerror}).",
-            where=str(error.filename or folder),
-            fix="Mend that, then run the same command again.",
-        ) from None
+    for last in (*[False] * _TRIES, True):
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            if not folder.exists():
+                return
+            # Somebody removes it at the same moment, or has put the file of a lock into it.
+            if last or error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise AssayError(
+                    f"what is no longer needed cannot be removed ({error.strerror}).",
+                    where=str(error.filename or folder),
+                    fix="Mend that, then run the same command again.",
+                ) from None
+        else:
+            return
 
 
 def index(table: Any, language: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import IO, Any
@@ -68,12 +69,14 @@ def text(fields: FormData, name: str) -> str | None:
 
 
 def filename(name: str | None) -> str:
-    """The name of a file, found fit to be kept.
+    """The name of a file, found fit to be kept: of a path its last part, for who saves it under
+    its name must not be led elsewhere.
 
     Raises:
         ApiError: it is empty, too long, or has characters that cannot be shown.
     """
-    if not name or len(name) > LONGEST_FILENAME or not name.isprintable():
+    name = re.split(r"[/\\]", name or "")[-1]
+    if name in ("", ".", "..") or len(name) > LONGEST_FILENAME or not name.isprintable():
         raise ApiError(
             400,
             f"A file needs a name of 1 to {LONGEST_FILENAME} printable characters.",

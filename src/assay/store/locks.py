@@ -8,6 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from assay.errors import NotFoundError
+
 
 @contextmanager
 def one_at_a_time(file: Path, waiting: Callable[[], None]) -> Iterator[None]:
@@ -15,14 +17,20 @@ def one_at_a_time(file: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
     Args:
         waiting: called once where another process has it: says so.
+
+    Raises:
+        NotFoundError: whoever had it has removed the folder.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(file)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        waiting()
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waiting()
+            lock.acquire()
+    except FileNotFoundError:
+        raise NotFoundError("it was removed meanwhile.") from None
     try:
         yield
     finally:
