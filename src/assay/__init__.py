@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assay.kernel_cache import keep_few
 from assay.wait_policy import prefer_passive
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 __version__ = version("assay")
 
+keep_few()
 wait_policy_source = prefer_passive()
 """Who has chosen how threads wait; see `assay.wait_policy`."""
 

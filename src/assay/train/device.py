@@ -7,8 +7,11 @@ import sys
 from contextlib import AbstractContextManager
 from typing import Literal
 
+import psutil
 import torch
 from torch import nn
+
+from assay.models.device import give_back_freed
 
 Compute = Literal["float32", "bfloat16"]
 
@@ -25,6 +28,35 @@ def peak_bytes(model: nn.Module) -> int:
         return int(torch.cuda.max_memory_allocated(device))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+class HeapLimit:
+    """Between steps, gives back what the C library keeps of freed memory, once it has grown.
+
+    Rows of ragged length make tensors of many sizes. Those that are freed leave holes in the heap
+    that a larger one does not fit into, so that the heap grows with every new size, for hundreds of
+    steps. To give the holes back after each step would cost their pages' coming back in the next:
+    it is done when the process holds more than it did after the first steps.
+    """
+
+    WARM_STEPS = 20
+    GROWTH = 1.01
+
+    def __init__(self, model: nn.Module) -> None:
+        self._on_cpu = _device(model).type == "cpu"
+        self._process = psutil.Process()
+        self._steps, self._most = 0, 0
+
+    def after_step(self) -> None:
+        """Called when a step's tensors are freed."""
+        if not self._on_cpu:
+            return
+        self._steps += 1
+        resident = self._process.memory_info().rss
+        if self._steps <= self.WARM_STEPS:
+            self._most = max(self._most, resident)
+        elif resident > self.GROWTH * self._most:
+            give_back_freed()
 
 
 def readable(size: float) -> str:

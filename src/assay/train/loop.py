@@ -27,7 +27,7 @@ from assay.progress import Progress, Task
 from assay.train import adapters, checkpoints
 from assay.train.accuracy import counting_hits
 from assay.train.checkpoints import Point, State
-from assay.train.device import computing, peak_bytes, readable
+from assay.train.device import HeapLimit, computing, peak_bytes, readable
 from assay.train.fused import fast
 from assay.train.sequences import Unit, epoch_order
 from assay.train.step import Objective, evaluate, running, step
@@ -115,6 +115,7 @@ class Run:
         self.total_steps = self.epoch_steps * settings.epochs
         self.started = time.monotonic()
         self.window = Throughput()  # since the last point
+        self.heap = HeapLimit(model)
 
     def resume(self) -> None:
         """Go to the last checkpoint of this run, if there is one."""
@@ -198,6 +199,7 @@ class Run:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise _not_a_number("loss" if not math.isfinite(loss) else "gradient", state.step + 1)
         self.optimizer.step()
+        self.heap.after_step()
         speed.tokens = sum(len(row.ids) for unit in units for row in unit.rows)
         counted = trained if objective is None else len(units)
         state.step += 1
