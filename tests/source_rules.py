@@ -158,9 +158,9 @@ def pythons_start_in_one_place(node: ast.AST, source: Source) -> str | None:
         )
         if ours or by_name:
             return "a Python is started: `assay.interpreter.python` gives the command."
-    starts = source.full_name(node) in STARTERS
-    if ours and starts and source.path not in MAY_FORK:
-        return f"{source.full_name(node)} starts a process: use subprocess, with a list."
+    name = source.full_name(node)
+    if ours and name in STARTERS and (source.path, name) not in MAY_START:
+        return f"{name} starts a process: use subprocess, with a list."
     words = node.elts[:2] if isinstance(node, ast.List | ast.Tuple) else []
     if len(words) == 2 and _starts_with(words[0], "python") and _starts_with(words[1], "-"):
         return "a Python is started: `assay.interpreter.python` gives the command."
@@ -205,8 +205,13 @@ READ_JSON = frozenset(
 )
 """The last two are programs of their own, and read what Assay writes them."""
 
-MAY_FORK = frozenset({"src/assay/knowledge/parse_worker.py"})
-"""It leaves a child behind that reads, and has no libraries loaded."""
+MAY_START = frozenset(
+    {
+        ("src/assay/knowledge/parse_worker.py", "os.fork"),  # it leaves a child behind that reads
+        ("src/assay/jobs/service.py", "os.execv"),  # of a command of `python`, tests see to it
+    }
+)
+"""Files and how they start a process otherwise."""
 
 RULES: tuple[Rule, ...] = (
     texts_for_the_browser_are_fixed,
