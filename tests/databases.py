@@ -111,7 +111,8 @@ def postgres_server(binaries: Path, folder: Path) -> Iterator[PostgresServer]:
         yield server
     finally:
         try:
-            server.stop()
+            if (data / "postmaster.pid").exists():  # a test may have stopped it
+                server.stop()
         except subprocess.CalledProcessError as error:
             log = (data / "log").read_text()
             pytest.fail(f"PostgreSQL did not stop: {error.stderr}\n{log[-2000:]}")
