@@ -17,7 +17,7 @@ from assay.interpreter import python
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory as Linux counts it")
 
-IDLE_WORKER_MB = 80
+IDLE_WORKER_MB, SERVER_MB = 80, 1200
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -48,6 +48,7 @@ def test_requests_do_not_add_up() -> None:
     """The bounded part: all that is loaded once is there after the first thirty."""
     found = resident(100)
     assert found[100] < 1.05 * found[30], found
+    assert found[100] < SERVER_MB, found
 
 
 @pytest.mark.soak
@@ -57,3 +58,4 @@ def test_ten_thousand_requests_do_not_add_up(figure: Figure) -> None:
     figure("server after 1,000 mixed requests", f"{found[1000]} MB")
     figure("growth of the server from request 1,000 to 10,000", f"{later / found[1000] - 1:.1%}")
     assert later < 1.03 * found[1000], found
+    assert found[1000] < SERVER_MB, found

@@ -31,6 +31,7 @@ from assay.errors import ModelError
 from assay.generate.llamacpp_request import body_of, end_of, piece_of
 from assay.generate.llamacpp_slots import Origin, Slot, Slots, Ticket
 from assay.generate.serving import End, Piece, PromptTooLongError, Sampling
+from assay.models import zero_pages
 from assay.models.device import cores
 
 PROMPT_BATCH = 512
@@ -47,6 +48,7 @@ class Settings:
         waiting: requests that may wait for a slot.
         threads: of the processor; None: one for each core.
         exact: keys and values in 32 bits and plain attention: closer to transformers, slower.
+        key_bytes: what keys and values of one token take; 0: not known.
     """
 
     slots: int = 8
@@ -54,6 +56,7 @@ class Settings:
     waiting: int = 128
     threads: int | None = None
     exact: bool = False
+    key_bytes: int = 0
 
 
 class LlamaCppServer:
@@ -76,6 +79,7 @@ class LlamaCppServer:
         for file in (base, *adapters.values()):
             if not file.is_file():
                 raise ModelError("there is no such file.", where=str(file))
+        before = zero_pages.mappings()
         try:
             self._server = xllamacpp.Server(_parameters(base, adapters, settings, self.key))
             # Its loop may not have begun yet, and would not hear of its end: a server that is freed
@@ -87,6 +91,7 @@ class LlamaCppServer:
                 where=str(base),
                 fix="Remove the file, it is made again; or free some memory.",
             ) from None
+        zero_pages.give_back(settings.slots * settings.context * settings.key_bytes, before)
 
     @property
     def address(self) -> str:

@@ -178,7 +178,7 @@ class LocalServing:
                     self._threads,
                 )
                 size = file.stat().st_size + WORKING_BYTES
-                size += settings.slots * settings.context * _key_bytes(base.config, settings)
+                size += settings.slots * settings.context * settings.key_bytes
                 self._families[name] = family
                 self._held[name] = _Held(
                     size, lambda: family.loaded, lambda: family.used, family.unload
@@ -202,7 +202,7 @@ class LocalServing:
                 slots //= 2
             else:
                 break
-        return replace(self.settings, slots=slots, context=context)
+        return replace(self.settings, slots=slots, context=context, key_bytes=each)
 
     def _by_transformers(
         self, name: str, template: Template, base: Base, read: Callable[[], Any]
