@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from tests.attacks.victim import MB, Victim, victim
@@ -118,3 +119,20 @@ def test_an_address_has_so_many_connections_and_half_sent_heads_are_closed(
     figure("half-sent heads of one address that stayed open for more than 45 s, of 1500", 0)
     with attacked.http() as http:
         assert http.get("/healthz").status_code == 200
+
+
+def test_requests_that_do_not_wait_for_answers_are_few(attacked: Victim) -> None:
+    """Each of 18 bytes would be an object of kilobytes, and more of them are read with each answer:
+    10 MB of them took 650 MB and kept the loop for 0.9 s."""
+    assert answered(attacked, 3) == 3
+    assert answered(attacked, 1000) < 100
+
+
+def answered(one: Victim, count: int) -> int:
+    """How many of some requests that are sent at once are answered."""
+    said = b""
+    with connected(one) as connection, suppress(ConnectionResetError):
+        connection.sendall((GET + b"\r\n") * count)
+        while said.count(b"HTTP/1.1 200") < count and (part := connection.recv(65536)):
+            said += part
+    return said.count(b"HTTP/1.1 200")
