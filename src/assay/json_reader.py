@@ -27,11 +27,12 @@ def read(text: str | bytes, *, parse_constant: Callable[[str], Any] | None = Non
         parse_constant: given `NaN`, `Infinity` and `-Infinity`; None: the float of that name.
 
     Raises:
-        ValueError: it is no JSON, or is nested more than `MOST_DEPTH` deep.
+        ValueError: it is no JSON in UTF-8, or is nested more than `MOST_DEPTH` deep.
     """
+    if isinstance(text, bytes):  # UTF-8, which Python's reader would guess: signs are bytes in it
+        text = text.decode("utf-8-sig", "surrogatepass")
     if is_too_deep(text):
-        shown = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        raise json.JSONDecodeError(f"nested more than {MOST_DEPTH} deep", shown, 0)
+        raise json.JSONDecodeError(f"nested more than {MOST_DEPTH} deep", text, 0)
     return json.loads(text, parse_constant=parse_constant)
 
 

@@ -158,6 +158,14 @@ def test_json_that_is_nested_deep_is_no_json() -> None:
         assert json_reader.read(fine) == json.loads(fine)
 
 
+def test_json_of_other_encodings_is_no_json() -> None:
+    """In UTF-16 a letter has the byte of a quote, behind which brackets would not be counted."""
+    for encoding in ("utf-16", "utf-16-le", "utf-32"):
+        with pytest.raises((json.JSONDecodeError, UnicodeDecodeError)):
+            json_reader.read(f'["\u2201",{"[" * DEEP}{"]" * DEEP}]'.encode(encoding))
+    assert json_reader.read('["\u2201"]'.encode("utf-8-sig")) == ["\u2201"]
+
+
 @given(
     st.recursive(
         st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
