@@ -69,13 +69,3 @@ class NotFoundError(AssayError):
 
 class StateError(AssayError):
     """What is asked for cannot be done to a thing as it is now."""
-
-
-def printable(text: str) -> str:
-    """A text as one line for a terminal or a log: what cannot be seen is spelled as an escape.
-
-    Line breaks and escape codes of others would otherwise forge lines, or command a terminal.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

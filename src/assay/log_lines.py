@@ -19,27 +19,26 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """As it is written."""
-        lines = [printable(record.getMessage())]
+        at = self.formatTime(record)
+        lines = [f"{at} {record.levelname} {record.name}: {record.getMessage()}"]
         if record.exc_info:
-            lines += [f"  {printable(one)}" for one in self._traceback(record)]
-        text = "\n".join(lines)
+            lines += [f"  {line}" for line in self.formatException(record.exc_info).split("\n")]
+        text = "\n".join(map(printable, lines))
         return text if len(text) <= LONGEST else f"{text[:LONGEST]} (cut)"
-
-    def _traceback(self, record: logging.LogRecord) -> list[str]:
-        assert record.exc_info is not None
-        return self.formatException(record.exc_info).split("\n")
 
 
 def printable(text: str) -> str:
-    """A text in which what does not print is spelled out."""
-    return text if text.isprintable() else "".join(map(_spelled, text))
+    """A text as one line for a terminal or a log: what cannot be seen is spelled as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def print_logs_as_lines() -> None:
-    """For records that nobody has configured a handler for: they go to stderr."""
-    if logging.lastResort is not None:
-        logging.lastResort.setFormatter(LineFormatter())
-
-
-def _spelled(one: str) -> str:
-    return one if one.isprintable() else ascii(one)[1:-1]
+    """Write warnings and errors of this process to stderr so; calling it again changes nothing."""
+    root = logging.getLogger()
+    if not any(isinstance(handler.formatter, LineFormatter) for handler in root.handlers):
+        handler = logging.StreamHandler()
+        handler.setLevel(logging.WARNING)
+        handler.setFormatter(LineFormatter())
+        root.addHandler(handler)

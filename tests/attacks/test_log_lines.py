@@ -15,8 +15,8 @@ from tests.generate.provider import Reply, serving
 from tests.serve.process import server
 from tests.serve.test_remote import ASKED, MODEL, before
 
-from assay.errors import ModelError, printable
-from assay.serve.log import Lines
+from assay.errors import ModelError
+from assay.log_lines import LineFormatter, printable
 
 TRICKS = (
     "\nERROR forged",
@@ -42,7 +42,7 @@ def log() -> Iterator[io.StringIO]:
     """What the server's handler writes."""
     text = io.StringIO()
     handler = logging.StreamHandler(text)
-    handler.setFormatter(Lines())
+    handler.setFormatter(LineFormatter())
     logging.getLogger().addHandler(handler)
     yield text
     logging.getLogger().removeHandler(handler)

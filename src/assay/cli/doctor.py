@@ -10,7 +10,7 @@ import typer
 from rich.filesize import decimal
 
 from assay.cli.output import as_json
-from assay.errors import printable
+from assay.log_lines import printable
 
 OF_PRODUCTS = re.compile("avx|amx|fma|neon|sve|bf16|DEFAULT")
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from assay.config import REMOTE, Provider
 from assay.data.privacy import mask
-from assay.errors import ConfigError, printable
+from assay.errors import ConfigError
 from assay.example import Message
 from assay.generate import anthropic_wire, openai_wire
 from assay.generate.cleaned import cleaned
@@ -43,6 +43,7 @@ from assay.generate.wire import (
     said,
     whole_text,
 )
+from assay.log_lines import printable
 from assay.progress import SILENT, Progress
 
 LONGEST_PAUSE_S = 60.0

@@ -27,7 +27,6 @@ from assay.project.access import first_key
 from assay.project.workspace import Workspace
 from assay.serve.app import create_app
 from assay.serve.connections import HEAD_S, Connections
-from assay.serve.log import log_lines
 
 log = logging.getLogger("assay.serve")
 
@@ -99,7 +98,6 @@ def serve(
     listening = _listen(host, port)
     scheme = "https" if tls_cert else "http"
     shown = f"[{host}]" if ":" in host else host
-    log_lines()
     if workspace.broken is not None:
         log.warning("%s", workspace.broken)
     if key := first_key(workspace.store, workspace.name):
