@@ -35,7 +35,9 @@ def startup_code() -> dict[str, str | None]:
     Python runs those lines of a `.pth` file that begin with `import`, and modules of two names; any
     package may bring one. None: no package says that the file is its own, as it is now.
     """
-    folders = [Path(folder) for folder in (*site.getsitepackages(), site.getusersitepackages())]
+    folders = [Path(folder) for folder in site.getsitepackages()]
+    if site.ENABLE_USER_SITE:  # not in a virtual environment
+        folders.append(Path(site.getusersitepackages()))
     owners = dict(_recorded()) if (found := [f for folder in folders for f in _run(folder)]) else {}
     return {str(file): owners.get((file.name, _digest(file))) for file in found}
 

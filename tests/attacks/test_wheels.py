@@ -135,10 +135,16 @@ def test_the_doctor_names_what_runs_whenever_python_starts(
     (folder / "trap.pth").write_text("/somewhere\nimport\tos; " + code(tmp_path))
     (folder / "usercustomize.py").write_text(code(tmp_path))
     monkeypatch.setattr(site, "getsitepackages", lambda: [str(folder)])
-    monkeypatch.setattr(site, "getusersitepackages", lambda: str(tmp_path / "none"))
+    monkeypatch.setattr(site, "getusersitepackages", lambda: str(tmp_path / "of-the-user"))
+    monkeypatch.setattr(site, "ENABLE_USER_SITE", False)
     monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     named = {Path(file).name: package for file, package in startup_code().items()}
     assert named == {"honest.pth": "honest", "trap.pth": None, "usercustomize.py": None}
+    (tmp_path / "of-the-user").mkdir()
+    (tmp_path / "of-the-user" / "own.pth").write_text("import os\n")
+    assert len(startup_code()) == 3  # a virtual environment does not run it
+    monkeypatch.setattr(site, "ENABLE_USER_SITE", True)
+    assert startup_code()[str(tmp_path / "of-the-user" / "own.pth")] is None
     (folder / "honest.pth").write_text("import os; " + code(tmp_path))  # changed since
     assert startup_code()[str(folder / "honest.pth")] is None
     assert not (tmp_path / RAN).exists()
