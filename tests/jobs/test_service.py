@@ -64,3 +64,14 @@ def test_a_watch_goes_on_when_no_process_can_be_had_for_a_moment(
             assert time.monotonic() < end, started
             time.sleep(0.02)
     assert pruned[0] is store  # traces are pruned when it starts, and by its clock
+
+
+def test_a_worker_that_waits_ends_with_a_sentence_where_the_database_is_broken(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "assay.db").write_bytes(b"no database" * 1000)
+    command = service.waiting_command(tmp_path, [CHECK])
+    done = subprocess.run(command, input="", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("assay: ")
+    assert "Traceback" not in done.stderr

@@ -15,8 +15,10 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from assay.errors import AssayError
 from assay.jobs import queue, service
 from assay.jobs.worker import IDLE_SECONDS, REVIVE_SECONDS
+from assay.log_lines import printable
 from assay.store.store import Store
 
 
@@ -38,6 +40,15 @@ def wait(store: Store, kinds: Collection[str]) -> bool:
             return False
 
 
+def main(state: Path, kinds: Collection[str]) -> None:
+    """Wait, and work then; a database that is out of reach ends it with a sentence."""
+    try:
+        is_there = wait(Store(state), kinds)
+    except AssayError as error:
+        sys.exit(f"assay: {printable(str(error))}")
+    if is_there:
+        service.become(service.working_command(kinds))
+
+
 if __name__ == "__main__":
-    if wait(Store(Path(sys.argv[1])), sys.argv[2:]):
-        service.become(service.working_command(sys.argv[2:]))
+    main(Path(sys.argv[1]), sys.argv[2:])
