@@ -23,7 +23,7 @@ from assay.errors import StoreError
 from assay.project.access import find_key, good_keys
 from assay.project.workspace import Workspace
 from assay.serve.errors import ApiError, of_assay
-from assay.serve.running import Running
+from assay.serve.open_requests import OpenRequests
 
 log = logging.getLogger("assay.serve")
 
@@ -99,7 +99,7 @@ class Gate:
     ) -> None:
         self.app, self.workspace, self.at_once, self.beside = app, workspace, at_once, beside
         self._good: dict[str, tuple[Caller, float]] = {}
-        self._running = Running(partial(good_keys, workspace.store))
+        self._open = OpenRequests(partial(good_keys, workspace.store))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""
@@ -114,7 +114,7 @@ class Gate:
             caller = await self._caller(headers.get("authorization"))
             limit = UPLOAD_BYTES if UPLOAD_PATH.fullmatch(scope["path"]) else BODY_BYTES
             check_length(headers.get("content-length"), limit)
-            if self._running.count(caller.key_id) >= self.at_once:
+            if self._open.count(caller.key_id) >= self.at_once:
                 raise ApiError(
                     429,
                     f"This key has {self.at_once} requests running already.",
@@ -129,7 +129,7 @@ class Gate:
             await of_assay(error).response()(scope, receive, send)
             return
         scope["assay.caller"] = caller
-        await self._running.run(caller.key_id, self.app, scope, counted(receive, limit), send)
+        await self._open.run(caller.key_id, self.app, scope, counted(receive, limit), send)
 
     async def _caller(self, header: str | None) -> Caller:
         kind, _, secret = (header or "").partition(" ")

@@ -18,7 +18,7 @@ CHECKED_EVERY_S = 0.5
 """So often the store is asked whether keys with requests under way are still good."""
 
 
-class Running:
+class OpenRequests:
     """Requests under way.
 
     Args:

@@ -58,7 +58,7 @@ class Sockets:
         pages_app.config.socket_io_js_transports = ["websocket"]
         pages_app.add_middleware(OwnPages)
         pages_app.on_startup(self._watch)
-        logging.getLogger("nicegui").addFilter(Bounded())
+        logging.getLogger("nicegui").addFilter(RateFilter())
 
     def _guarded(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
         if name == "disconnect":
@@ -128,12 +128,16 @@ class Sockets:
             )
 
     async def _watch(self) -> None:
+        failed = False
         while True:
             await asyncio.sleep(CHECKED_EVERY_S)
             try:
                 await self._end_those_that_are_over()
-            except Exception as error:  # a database that is away for a moment
-                log.warning("sessions could not be looked at: %s", error)
+                failed = False
+            except Exception as error:  # a database that is away, for an hour perhaps: told once
+                if not failed:
+                    log.warning("sessions could not be looked at: %s", error)
+                failed = True
 
     async def _end_those_that_are_over(self) -> None:
         there = [(client, session_of(client)) for client in Client.instances.values()]
@@ -177,7 +181,7 @@ class OwnPages:
         await self.app(scope, receive, send)
 
 
-class Bounded(logging.Filter):
+class RateFilter(logging.Filter):
     """Lets a part of the records through: what a message made go wrong may come without end."""
 
     def __init__(self) -> None:
