@@ -20,7 +20,7 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """As it is written."""
         at = self.formatTime(record)
-        lines = [f"{at} {record.levelname} {record.name}: {record.getMessage()}"]
+        lines = [f"{at} {record.levelname} {record.name}: {record.getMessage().rstrip()}"]
         if record.exc_info:
             lines += [f"  {line}" for line in self.formatException(record.exc_info).split("\n")]
         text = "\n".join(map(printable, lines))

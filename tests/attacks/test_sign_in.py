@@ -53,6 +53,8 @@ def asked(workspace: Workspace, base: str, path: str, headers: dict[str, str]) -
         {"Sec-Fetch-Site": "made-up"},
         {"Referer": "https://evil.test/"},
         {"Referer": "https://assay.test:8000/"},
+        {"Referer": "http://assay.test:8000.evil.test/"},
+        {"Referer": "http://["},
         {"Origin": "null"},
     ],
 )
@@ -76,6 +78,8 @@ def test_a_link_on_another_page_signs_nobody_in(
         ("https://assay.test:8000", BASE, 403),
         (BASE, "ftp://assay.test:8000", 403),
         (BASE, "//assay.test:8000", 403),
+        (BASE, "http://assay.test:80001", 403),
+        (BASE, "http://[", 403),
     ],
 )
 def test_an_origin_is_scheme_host_and_port(
@@ -86,6 +90,17 @@ def test_an_origin_is_scheme_host_and_port(
     assert found is not None
     headers = {"Origin": origin, "Cookie": f"assay_session_8000={found[1]}"}
     assert asked(workspace, base, "/studio/", headers).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/studio/", f"{ENTER}?once=x", "/studio/leave"])
+def test_where_the_database_is_away_nobody_comes_in(workspace: Workspace, path: str) -> None:
+    person = people.add(workspace, "ann", "viewer")
+    found = people.redeem(workspace, people.sign_in_secret(workspace, person.id))
+    assert found is not None
+    workspace.store.engine.dispose()
+    (workspace.root / ".assay" / "assay.db").write_bytes(b"no database" * 1000)
+    headers = {"Cookie": f"assay_session_8000={found[1]}"}
+    assert asked(workspace, BASE, path, headers).status_code == 503
 
 
 def visit(workspace: Workspace, role: people.Role) -> Visit:

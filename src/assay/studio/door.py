@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from html import escape
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import anyio.to_thread
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,11 +18,12 @@ from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assay.errors import StoreError
 from assay.project import people
 from assay.project.people import Person
 from assay.project.workspace import Workspace
 from assay.serve.auth import UPLOAD_BYTES, check_length, counted
-from assay.serve.errors import ApiError
+from assay.serve.errors import ApiError, of_any
 
 PREFIX = "/studio"
 ENTER = f"{PREFIX}/enter"
@@ -67,22 +68,23 @@ class Door:
         if scope["path"] in ("/", PREFIX):
             await RedirectResponse(f"{PREFIX}/", 307)(scope, receive, send)
             return
-        if scope["path"] == ENTER:
-            await (await self._enter(scope))(scope, receive, send)
-            return
         session = cookie_parser(headers.get("cookie", "")).get(cookie(scope), "")
         is_file = scope.get("method") == "GET" and scope["path"].startswith(FILES)
-        person = await self._person(session, remembered=is_file)
-        if scope["path"] == LEAVE and scope.get("method") == "POST":
-            await (await self._leave(scope, session))(scope, receive, send)
+        try:
+            if scope["path"] == ENTER:
+                await (await self._enter(scope))(scope, receive, send)
+                return
+            person = await self._person(session, remembered=is_file)
+            if scope["path"] == LEAVE and scope.get("method") == "POST":
+                await (await self._leave(scope, session))(scope, receive, send)
+                return
+            check_length(headers.get("content-length"), UPLOAD_BYTES)
+        except (ApiError, StoreError) as error:
+            told = of_any(error)
+            await _refuse(scope, receive, send, told.status, told.message)
             return
         if person is None:
             await _refuse(scope, receive, send, 401, "You are not signed in.")
-            return
-        try:
-            check_length(headers.get("content-length"), UPLOAD_BYTES)
-        except ApiError as error:
-            await _refuse(scope, receive, send, 413, error.message)
             return
         scope["assay.person"], scope["assay.session"] = person, session
         limited = counted(receive, UPLOAD_BYTES) if scope["type"] == "http" else receive
@@ -142,9 +144,11 @@ def _same_origin(scope: Scope, headers: Headers) -> bool:
 
 
 def _is_here(scope: Scope, headers: Headers, address: str) -> bool:
-    """Whether an address has the scheme, the host and the port of this server."""
-    parts, scheme = urlsplit(address), scope.get("scheme", "http").replace("ws", "http")
-    return (parts.scheme, parts.netloc) == (scheme, headers.get("host"))
+    """Whether an address has the scheme, the host and the port of this server. It is compared as
+    a text: what is no address at all cannot be taken apart."""
+    scheme = scope.get("scheme", "http").replace("ws", "http")
+    here = f"{scheme}://{headers.get('host')}"
+    return address == here or address.startswith(f"{here}/")
 
 
 def _from_elsewhere(scope: Scope) -> bool:
