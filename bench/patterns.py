@@ -31,6 +31,7 @@ from typing import Any
 import regex
 
 import assay
+from assay.generate import cleaned
 from pattern_attacks import attacks
 
 SOURCE = Path(assay.__file__).parent
@@ -48,7 +49,9 @@ MADE: dict[str, list[str]] = {
     "evaluate.graders.style._phrase": [r"(?<!\w)as\ an\ ai(?!\w)"],
     "chat.tokens._any_of": [r"<\|im_start\|>|<\|im_end\|>|<s>|</s>"],
     "chat.tokens._each_start_of": [r"(?=(?:<\|im_start\|>|<\|im|<s>))."],
-    "generate.openai_wire.unknown_parameter": [r"\btop_k\b"],
+    "generate.cleaned._spellings": [
+        cleaned._spellings(secret).pattern for secret in ("sk-aaaaaaaa", "%%%%2525", "0&#x00")
+    ],
     "project.edit._with": [r"providers:\s*(?:(null|~|{\s*})\s*)?(#.*)?\n"],
     "models.pull._alone": [r"\.model\.[a-z0-9_]{8}\.(part|old)"],
 }
