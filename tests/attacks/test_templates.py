@@ -19,10 +19,15 @@ WITHIN = "{% macro f() %}{{ caller() }}{% endmacro %}" + (
     "{% endcall %}"
 )
 FILTERED = "{% for a in range(99999) if a < 0 %}{% endfor %}" * 3 + LOOPS
+RENAMED = "".join(
+    f"{{% set {name} = dict %}}" for name in ("look_at_the_clock", "_look_at_the_clock")
+)
 ENDLESS = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"
 
 
-@pytest.mark.parametrize("text", [LOOPS, TWICE, WITHIN, FILTERED, ENDLESS, "a" * 2_000_000])
+@pytest.mark.parametrize(
+    "text", [LOOPS, TWICE, WITHIN, FILTERED, RENAMED + LOOPS, ENDLESS, "a" * 2_000_000]
+)
 def test_a_template_comes_to_an_end(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "RENDER_S", 0.3)
     tokenizer = byte_tokenizer()

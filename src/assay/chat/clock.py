@@ -19,7 +19,7 @@ RENDER_S = 10.0
 """Longest that one conversation takes; a long one takes a few milliseconds."""
 LONGEST = 1_000_000
 """Characters of a template."""
-_TICK = "_look_at_the_clock"
+_TICK = "look_at_the_clock"
 _deadline: ContextVar[float] = ContextVar("deadline")
 
 
@@ -39,9 +39,11 @@ def clocked(text: str) -> Callable[..., str]:
     environment = _compile_jinja_template(text).environment
     tree = environment.parse(text)
     for node in tree.find_all((nodes.For, nodes.Macro, nodes.CallBlock)):
-        tick = nodes.Output([nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None)])
+        # No variable: a template could give its name to something else.
+        look = nodes.EnvironmentAttribute(_TICK)
+        tick = nodes.Output([nodes.Call(look, [], [], None, None)])
         node.body.insert(0, tick.set_lineno(node.lineno))
-    environment.globals[_TICK] = _tick
+    setattr(environment, _TICK, _tick)
     template = environment.from_string(tree)
 
     def render(**given: Any) -> str:
