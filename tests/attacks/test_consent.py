@@ -215,6 +215,22 @@ def test_an_answer_that_nobody_reads_on_counts_in_full(server: Running) -> None:
     assert spending.budgets(workspace.store)[STUDIO].spent > COST
 
 
+@pytest.mark.parametrize("first", ["route", "answer"])
+def test_whoever_hears_first_that_it_was_cut_counts_it_in_full(server: Running, first: str) -> None:
+    """A reader in another thread may see the end of a closed stream before it is settled."""
+    workspace = server.workspace
+    workspace.providers.agree("far")
+    spending.set_budget(workspace.store, STUDIO, 1.0, project=workspace.name)
+    stream = trying.answer(workspace, engines_of(server), "plain@1", ASKED)
+    next(stream)
+    if first == "route":
+        stream._route.close()
+        assert list(stream) == []
+    stream.close()
+    workspace.usage.flush()
+    assert spending.budgets(workspace.store)[STUDIO].spent > COST
+
+
 def test_the_studio_s_key_opens_nothing(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     spending.set_budget(workspace.store, STUDIO, 1.0, project=workspace.name)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from assay.errors import AssayError
@@ -96,17 +97,18 @@ class Account:
     ) -> None:
         self._workspace, self._payer, self._name = workspace, payer, name
         self._routes, self._reserved = tuple(routes), reserved
-        self._began, self._settled = time.perf_counter(), False
+        self._began, self._settled = time.perf_counter(), Lock()
 
     def settle(self, *, whole: bool) -> None:
         """Write down, once, what providers' models have answered, and settle what was reserved.
 
+        May be called from any thread; the first call counts.
+
         Args:
             whole: no call beyond those that have ended can have cost anything.
         """
-        if self._settled:
+        if not self._settled.acquire(blocking=False):
             return
-        self._settled = True
         self._workspace.usage.add(
             self._payer.project,
             self._payer.key,
@@ -141,7 +143,7 @@ class PaidAnswer(Iterator[Piece | End]):
         self._workspace, self._payer, self._name = workspace, payer, served.name
         self._route = Routed(engines.engine, path)
         self._account: Account | None = None
-        self._begun = False
+        self._begun = self._ended = False
 
     @property
     def asked(self) -> Asked:
@@ -157,13 +159,13 @@ class PaidAnswer(Iterator[Piece | End]):
         try:
             item = next(self._route)
         except StopIteration:
-            self._account.settle(whole=True)
+            self._account.settle(whole=self._ended)  # without an end it was cut, and paid for
             raise
         except BaseException as error:
             free = isinstance(error, AssayError) and not error.charged and not self._begun
             self._account.settle(whole=free)
             raise
-        self._begun = True
+        self._begun, self._ended = True, isinstance(item, End)
         return item
 
     def close(self) -> None:
