@@ -21,7 +21,7 @@ from tests.generate.provider import Reply, said, serving
 from assay.agent.engines import Engines
 from assay.compare.judges import measure_judges
 from assay.config import GraderSpec
-from assay.errors import ConfigError, DataError, OutageError
+from assay.errors import ConfigError, DataError, ModelError, OutageError
 from assay.evaluate.graders import GradingContext, grade
 from assay.evaluate.graders.judge import (
     JudgeSettings,
@@ -120,6 +120,21 @@ def test_a_judge_must_answer_everything_and_there_must_be_one() -> None:
         judge_pairs([Pair("q", "a", "b")], SETTINGS, GradingContext())
 
 
+def test_a_judge_that_refuses_everything_has_not_called_a_tie() -> None:
+    refused = Answer("", finish="refused", error="HTTP 400")
+
+    def ask(model: str, requests: list[Request]) -> list[Answer]:
+        return [refused, *(Answer("Verdict: 1") for _ in requests[1:])][: len(requests)]
+
+    def refuse(model: str, requests: list[Request]) -> list[Answer]:
+        return [refused] * len(requests)
+
+    with pytest.raises(ModelError, match="refuses every question"):
+        judge_pairs([Pair("q", "a", "b")], SETTINGS, GradingContext(ask=refuse))
+    found = judge_pairs([Pair("q", "a", "b")], SETTINGS, GradingContext(ask=ask))
+    assert [agreed(said) for said in found] == ["tie"]
+
+
 def test_kappa_is_that_of_scikit_learn() -> None:
     rng = np.random.default_rng(3)
     sides: tuple[Side, ...] = ("a", "b", "tie")
@@ -204,6 +219,22 @@ def test_a_judge_that_agrees_with_people_may_decide(tmp_path: Path) -> None:
         assert (again, len(server.asked)) == (worth, asked), "it is asked once"
         graded = bench.grade([Answer("a very long answer")], [Example.of("q", "short")])
         assert graded.primary_scores == [1.0]
+
+
+def test_pairs_may_lie_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rule(body: dict[str, Any], _: int) -> Reply:
+        return said(longer(body["messages"][0]["content"]))
+
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    with serving(rule) as server:
+        bench = judging_project(tmp_path, server.provider(), people_pairs(60))
+        (tmp_path / "pairs.jsonl").rename(tmp_path / "home" / "pairs.jsonl")
+        [judge, exact] = bench.config.graders
+        judge = judge.model_copy(update={"settings": {**judge.settings, "pairs": "~/pairs.jsonl"}})
+        config = bench.config.model_copy(update={"graders": [judge, exact]})
+        [worth] = measure_judges(replace(bench, config=config))
+    assert worth.pairs == 60
 
 
 def test_a_judge_that_does_not_is_refused_with_the_reason(tmp_path: Path) -> None:

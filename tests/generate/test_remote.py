@@ -396,3 +396,11 @@ def test_the_projects_own_model_is_on_this_machine() -> None:
     with pytest.raises(ValueError, match=r"fine_tune\.teacher"):
         Config.model_validate({**fields, "model": "remote:far/big-1"})
     assert issubclass(ConfigError, AssayError)
+
+
+@pytest.mark.parametrize("code", [[], {}, "400", None, 4e2])
+def test_an_error_whose_code_is_no_status_is_an_answer_that_is_missing(code: Any) -> None:
+    fault = Reply(json.dumps({"error": {"message": "no", "code": code}}).encode())
+    with serving(lambda *_: fault) as served:
+        [answer] = engine(served.provider(retries=0)).answer([request("x")])
+    assert (answer.finish, answer.error) == ("error", "far: no")

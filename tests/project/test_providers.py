@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.generate.provider import refused, serving
 
-from assay.errors import UsageError
+from assay.agent.providers import Providers
+from assay.errors import ModelError, UsageError
 from assay.project.providers import added
 from assay.project.workspace import Workspace
 
@@ -36,3 +38,12 @@ def test_a_key_is_asked_for_only_when_all_else_is_well(tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             added(providers, name, settings, pytest.fail)
     assert list(providers) == []
+
+
+def test_a_provider_that_refuses_the_word_is_not_taken_to_have_answered(tmp_path: Path) -> None:
+    from assay.project.providers import tested  # pytest would take it for a test
+
+    with serving(lambda *_: refused(400, "Unsupported parameter: 'max_tokens'")) as far:
+        providers = Providers({"far": far.provider()}, Workspace(tmp_path).store, "p")
+        with pytest.raises(ModelError, match="max_tokens"):
+            tested(providers, "far", "big")

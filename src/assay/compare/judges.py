@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assay.config import CONFIG_FILE
+from assay.config.names import file_of
 from assay.errors import ConfigError
 from assay.evaluate.graders.judge import JudgeSettings, read_pairs
 from assay.evaluate.judging import LEAST_KAPPA, JudgeWorth, judge_worth
@@ -33,7 +34,7 @@ def measure_judges(bench: Bench) -> list[JudgeWorth]:
                 )
             continue
         bench.progress.say(f"Judge {spec.label}: compared with people")
-        pairs = read_pairs(bench.root / settings.pairs)
+        pairs = read_pairs(file_of(settings.pairs, bench.root))
         worth = judge_worth(spec.label, settings, pairs, bench.grading)
         if decides and not worth.may_decide:
             raise ConfigError(

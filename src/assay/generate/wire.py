@@ -230,7 +230,9 @@ def _error_in(tree: dict[str, Any], raw: bytes) -> NoAnswerError:
     """An error under status 200, where some gateways put the status that it had into its code."""
     inner, text = tree["error"], said(raw) or "an error without a reason"
     status = inner.get("code") if isinstance(inner, dict) else None
-    refused = status in _REFUSED and _OF_THE_ACCOUNT.search(text) is None
+    refused = (
+        isinstance(status, int) and status in _REFUSED and _OF_THE_ACCOUNT.search(text) is None
+    )
     return NoAnswerError(text, again=not refused, refused=refused)
 
 

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from assay import json_reader
 from assay.config.names import FileName, ModelName, file_of
-from assay.errors import ConfigError, DataError, OutageError
+from assay.errors import ConfigError, DataError, ModelError, OutageError
 from assay.evaluate.graders.files import check_file
 from assay.evaluate.graders.parse import folded
 from assay.evaluate.graders.registry import GradingContext, Score, Settings, over_all
@@ -86,6 +86,7 @@ def judge(
     Raises:
         ConfigError: nobody is there to ask, or the project has not agreed.
         OutageError: the judge did not answer everything.
+        ModelError: it refuses every question.
     """
     scores: list[Score | None] = []
     pairs: list[Pair] = []
@@ -109,6 +110,7 @@ def judge_pairs(
     Raises:
         ConfigError: nobody is there to ask, or the project has not agreed.
         OutageError: the judge did not answer everything.
+        ModelError: it refuses every question.
     """
     if not pairs:
         return []
@@ -124,6 +126,11 @@ def judge_pairs(
             f"the judge {settings.model} left {len(failed)} of {len(answers)} questions unanswered "
             f"({failed[0].error}).",
             fix="The same command again asks for these only.",
+        )
+    if not any(answer.given for answer in answers):  # else every pair would be a tie
+        raise ModelError(
+            f"the judge {settings.model} refuses every question ({answers[0].error}).",
+            fix="Name another judge, or see how this one wants to be asked.",
         )
     said = [verdict(answer) for answer in answers]
     turned_back: dict[Side | None, Side | None] = {"a": "b", "b": "a", "tie": "tie", None: None}
