@@ -45,6 +45,8 @@ def workspace(tmp_path: Path) -> Workspace:
     (root / "docs" / "a.md").write_text("# a")
     (root / "way-out").symlink_to(tmp_path)
     (root / "way-in").symlink_to(root / ".assay")
+    (root / "a#b").mkdir()
+    (root / "a#b" / "c.csv").symlink_to(tmp_path / "secret.csv")
     (root / "openai.key").write_text("sk-1")
     (root / "code.py").write_text("def grade(answer, reference): return 1.0")
     workspace = Workspace(root)
@@ -67,6 +69,7 @@ FILES = (
     "../secret.csv#/../support/data.csv",
     "data/../../secret.csv",
     "way-out/secret.csv",
+    "a#b/c.csv#d",
     "/etc/passwd",
     "~/.ssh/id_rsa",
     "~root/x",

@@ -3,7 +3,7 @@
     for name in names_in(config): name.setting, name.value, name.kind
 
 They have these types, so that whoever checks what may be named (`assay.project.reach`) finds them
-all: a setting that names a file and has another type is found by tests/config/test_names.py.
+all: a setting that names a file and has another type is found by tests/project/test_reach.py.
 """
 
 from __future__ import annotations
@@ -123,3 +123,11 @@ def file_of(name: str, root: Path) -> Path:
         return root / Path(name).expanduser()
     except RuntimeError:  # ~nobody: no such user
         return root / name
+
+
+def split_sheet(path: Path) -> tuple[Path, str | None]:
+    """The file and the sheet of `FILE#SHEET`; a file of that very name has no sheet."""
+    name, mark, sheet = path.name.partition("#")
+    if not mark or path.exists():
+        return path, None
+    return path.parent / name, sheet

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from assay.chat.template import Template
 from assay.config import Config
-from assay.config.names import file_of
+from assay.config.names import file_of, split_sheet
 from assay.data.checks import check
 from assay.data.formats.hub import PREFIX
 from assay.data.read import detect
@@ -129,7 +129,7 @@ def fingerprint(address: Path | str) -> str:
     """Sha256 of a file (of the workbook, for `FILE#Sheet`); a hub address stands for itself."""
     if isinstance(address, str):
         return address
-    file = address if address.exists() else Path(str(address).rpartition("#")[0] or address)
+    file, _ = split_sheet(address)
     if not file.is_file():
         raise DataError(
             "there is no such file.", where=str(file), fix="Correct data in assay.yaml."

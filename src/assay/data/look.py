@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from assay import json_reader
+from assay.config.names import split_sheet
 from assay.data.encoding import decode_head, find_encoding, find_newline
 from assay.data.formats import delimited, hub, json_records, parquet, xlsx
 from assay.data.formats.record import Raw
@@ -64,7 +65,7 @@ def look_at(address: Path | str, forced: str | None = None) -> Look:
     file = str(address)
     if file.startswith(hub.PREFIX):
         return _sampled(Look(file, "hf", lambda: hub.read_rows(file)))
-    path, sheet = _split_sheet(Path(address))
+    path, sheet = split_sheet(Path(address))
     kind, head = kind_of(path)
     if kind == "xlsx":
         return _look_at_workbook(path, file, sheet)
@@ -75,14 +76,6 @@ def look_at(address: Path | str, forced: str | None = None) -> Look:
         look = Look(file, "parquet", lambda: parquet.read_rows(path, file), fields=fields)
         return _sampled(look)
     return _look_at_text(path, file, head, forced)
-
-
-def _split_sheet(path: Path) -> tuple[Path, str | None]:
-    """A name with # is a file and its sheet, unless a file of that name is there."""
-    name, mark, sheet = path.name.partition("#")
-    if not mark or path.exists():
-        return path, None
-    return path.with_name(name), sheet
 
 
 def _look_at_workbook(path: Path, file: str, sheet: str | None) -> Look:

@@ -38,11 +38,11 @@ from assay.project.workspace import Workspace
 
 VARIABLES, FILES = "ASSAY_WEB_VARIABLES", "ASSAY_WEB_FILES"
 """Variables of the server's environment: names of variables, with commas; files, with colons."""
-Said = tuple[str, str]
-"""A setting, and what is wrong with it."""
+Refusal = tuple[str, str]
+"""A setting, and why what it names may not be named."""
 
 
-def of_config(workspace: Workspace, before: Config | None, after: Config) -> Iterator[Said]:
+def of_config(workspace: Workspace, before: Config | None, after: Config) -> Iterator[Refusal]:
     """What assay.yaml names that it may not, when it is written over the web.
 
     Args:
@@ -53,13 +53,13 @@ def of_config(workspace: Workspace, before: Config | None, after: Config) -> Ite
     for name in _of_project(after):
         if (name.kind, name.value) not in stays and (why := _refused(workspace, name, keys, after)):
             yield name.setting, why
-    sent = set() if before is None else {pair for _, pair in _sent(before)}
-    for setting, pair in _sent(after):
+    sent = set() if before is None else {pair for _, pair in _transfers(before)}
+    for setting, pair in _transfers(after):
         if pair not in sent and (why := _unlisted(workspace.root, *pair)):
             yield setting, why
 
 
-def of_agent(workspace: Workspace, agent: Agent) -> Iterator[Said]:
+def of_agent(workspace: Workspace, agent: Agent) -> Iterator[Refusal]:
     """What an agent names that it may not, when it is written over the web.
 
     What the newest version of an agent names may be named by others.
@@ -70,15 +70,15 @@ def of_agent(workspace: Workspace, agent: Agent) -> Iterator[Said]:
             yield name.setting, why
 
 
-def of_provider(workspace: Workspace, name: str, provider: Provider) -> Iterator[Said]:
+def of_provider(workspace: Workspace, name: str, provider: Provider) -> Iterator[Refusal]:
     """What a provider's settings name that they may not, when they are written over the web."""
-    for setting, pair in _sent_to(f"providers.{name}", provider, provider.origin):
+    for setting, pair in _transfers_of(f"providers.{name}", provider, provider.origin):
         if why := _unlisted(workspace.root, *pair):
             yield setting, why
 
 
 def _of_project(config: Config | None) -> Iterator[Name]:
-    """Names that are looked up here; those that go to an address are `_sent`."""
+    """Names that are looked up here; those that go to an address are `_transfers`."""
     if config is None:
         return
     for name in names_in(config):
@@ -98,18 +98,20 @@ def _of_grader(spec: GraderSpec, setting: str) -> Iterator[Name]:
     yield from names_in(settings, setting)
 
 
-Sent = tuple[str, str, str]
+Transfer = tuple[str, str, str]
 """A kind, what is named, and the origin that it is sent to, or used for."""
 
 
-def _sent(config: Config) -> Iterator[tuple[str, Sent]]:
+def _transfers(config: Config) -> Iterator[tuple[str, Transfer]]:
     for provider, one in config.providers.items():
-        yield from _sent_to(f"providers.{provider}", one, one.origin)
+        yield from _transfers_of(f"providers.{provider}", one, one.origin)
     if config.vllm is not None:
-        yield from _sent_to("vllm", config.vllm, config.vllm.provider().origin)
+        yield from _transfers_of("vllm", config.vllm, config.vllm.provider().origin)
 
 
-def _sent_to(setting: str, one: Provider | Vllm, origin: str) -> Iterator[tuple[str, Sent]]:
+def _transfers_of(
+    setting: str, one: Provider | Vllm, origin: str
+) -> Iterator[tuple[str, Transfer]]:
     for name in names_in(one, setting):
         if name.kind == "file":
             yield name.setting, ("file", name.value, origin)
@@ -150,8 +152,10 @@ def _outside(root: Path, name: Name, keys: frozenset[Path]) -> str | None:
         except AssayError as error:
             return f"{error.what} {error.fix or ''}".strip()
         return None
-    # FILE#SHEET is a file of that very name, where there is one.
-    spellings = [value, value.partition("#")[0]] if name.kind == "data" else [value]
+    spellings = [value]
+    if name.kind == "data":  # FILE#SHEET, or a file of that very name (`split_sheet`)
+        file = PurePath(value)
+        spellings.append(str(file.parent / file.name.partition("#")[0]))
     for spelling in spellings:
         parts = PurePath(spelling).parts
         if spelling.startswith(("/", "~")) or any(part.startswith(".") for part in parts):

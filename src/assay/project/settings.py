@@ -30,7 +30,7 @@ from assay.config import (
     config_text,
     parsed_config,
 )
-from assay.config.names import file_of
+from assay.config.names import file_of, split_sheet
 from assay.config.yaml_text import Problem, edited, problem_at, tree_of
 from assay.data.formats.hub import PREFIX
 from assay.errors import AssayError, ConfigError, StateError
@@ -318,7 +318,7 @@ def _notes(workspace: Workspace, config: Config) -> list[str]:
     for name in (config.data.file, config.data.holdout, config.data.validation):
         if name is None or name.startswith(PREFIX):
             continue
-        if not file_of(name.rpartition("#")[0] or name, workspace.root).exists():
+        if not split_sheet(file_of(name, workspace.root))[0].exists():
             notes.append(f"There is no file {name} in the folder (yet).")
     if workspace.broken is not None:
         notes.append(
