@@ -50,6 +50,16 @@ def test_string_checks(operation: str, text: str, reference: str, reward: float)
     assert run(grader, {}, text).reward == reward
 
 
+def test_only_the_work_of_similarities_is_limited() -> None:
+    long = "a" * LONGEST
+    grader = {"name": "s", "input": "{{sample.output_text}}", "reference": long}
+    check = {"type": "string_check", "operation": "eq", **grader}
+    assert run(GRADER.validate_python(check), {}, long).reward == 1
+    alike = {"type": "text_similarity", "evaluation_metric": "rouge_l", **grader}
+    with pytest.raises(UsageError, match="too long"):
+        run(GRADER.validate_python(alike), {}, long)
+
+
 @pytest.mark.parametrize("metric", ["fuzzy_match", "bleu", "gleu", "rouge_1", "rouge_2", "rouge_l"])
 def test_a_similarity_is_1_for_the_same_and_0_for_nothing_in_common(metric: str) -> None:
     same = "the cat sat on the mat"

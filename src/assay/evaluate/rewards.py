@@ -130,7 +130,7 @@ class Reward:
         scores: of each grader by its name; of a multi grader by its keys.
         errors: OpenAI's names of what went wrong; the reward is 0 then.
         seconds: that it took.
-        compared: characters of texts times characters of their references, summed.
+        compared: characters of texts times those of their references, over all similarities.
     """
 
     reward: float = 0.0
@@ -212,6 +212,8 @@ def _guarded(grader: Any, names: dict[str, Any], embed: Embed | None, result: Re
     except _VariableError as error:
         result.errors.add(str(error))
         return 0.0
+    if isinstance(grader, StringCheck):
+        return float(_string_check(grader.operation, text, reference))
     result.compared += len(text) * len(reference)
     if result.compared > MOST_COMPARED:
         raise UsageError(
@@ -219,8 +221,6 @@ def _guarded(grader: Any, names: dict[str, Any], embed: Embed | None, result: Re
             f"{MOST_COMPARED}).",
             fix="Compare fewer or shorter texts in one grader.",
         )
-    if isinstance(grader, StringCheck):
-        return float(_string_check(grader.operation, text, reference))
     return _similarity(grader.evaluation_metric, text, reference, embed)
 
 
