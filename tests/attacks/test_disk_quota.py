@@ -15,8 +15,10 @@ from tests.figures import Figure
 from tests.serve.running import Running, running
 from tests.serve.scripted import ScriptedEngines
 
+from assay.models.versions import versions_folder
 from assay.project.quota import Quota
 from assay.project.workspace import Workspace
+from assay.store.tables import ServedNameRow
 
 MOST = 1_000_000
 FILE = b"x" * 150_000
@@ -140,3 +142,14 @@ def test_a_full_project_trains_nothing(server: Running) -> None:
         server.workspace.quota.most = len(rows)
         job = {"model": "smollm2-135m-instruct", "training_file": made["id"]}
         assert code(client.post("/v1/fine_tuning/jobs", json=job)) == FULL
+
+
+def test_a_model_that_is_removed_while_it_is_counted_takes_nothing(tmp_path: Path) -> None:
+    store = Workspace(tmp_path).store
+    folder = versions_folder(store.folder) / "gone"
+    folder.mkdir(parents=True)
+    (folder / "adapter").write_bytes(b"x" * 7)
+    (folder / "removed").symlink_to(tmp_path / "nowhere")  # listed, and not there
+    with store.session() as session:
+        session.add(ServedNameRow(name="ft:a", project="p", target="version:gone"))
+    assert Quota(store, MOST).storage("p").models == 7

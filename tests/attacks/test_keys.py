@@ -143,13 +143,24 @@ def test_a_key_goes_where_it_went_first(workspace: Workspace, named: dict[str, o
         asked()  # the first one stays
 
 
-def test_two_that_are_first_at_once_are_one(workspace: Workspace) -> None:
+def test_two_that_are_first_at_once_are_one(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from assay.agent import key_origins
     from assay.agent.key_origins import check_origin
 
     first = Provider(base_url=URL, key_env="OPENAI_API_KEY")
     other = Provider(base_url="https://evil.example/v1", key_env="OPENAI_API_KEY")
     check_origin(workspace.store, "support", "cli:ann", "far", first)
     check_origin(workspace.store, "support", "cli:ann", "far", first)
+    with pytest.raises(ConfigError, match="providers allow"):
+        check_origin(workspace.store, "support", "cli:ann", "evil", other)
+    looked, early = key_origins._origins, [[]]  # before the first had written
+    monkeypatch.setattr(
+        key_origins, "_origins", lambda *given: early.pop() if early else looked(*given)
+    )
+    with pytest.raises(ConfigError, match="providers allow"):
+        check_origin(workspace.store, "support", "cli:ann", "evil", other)
     with pytest.raises(ConfigError, match="providers allow"):
         check_origin(workspace.store, "support", "cli:ann", "evil", other)
     assert Vllm(base_url=URL, key_env="OPENAI_API_KEY").provider().origin == first.origin

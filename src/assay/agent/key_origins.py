@@ -36,19 +36,12 @@ def check_origin(store: Store, project: str, who: str, name: str, provider: Prov
         ConfigError: it has gone elsewhere alone.
     """
     for what in _sent(provider):
-        with store.session() as session:
-            known = _origins(session, what)
+        try:
+            known = _first_or_known(store, project, who, name, what, provider.origin)
+        except IntegrityError:  # another process was first
+            known = _first_or_known(store, project, who, name, what, provider.origin)
         if provider.origin in known:
             continue
-        if not known:
-            try:
-                _add(store, project, who, name, what, provider.origin)
-                continue
-            except IntegrityError:  # another process was first
-                with store.session() as session:
-                    known = _origins(session, what)
-                if provider.origin in known:
-                    continue
         raise ConfigError(
             f"{what} was used for {', '.join(known)}, and the address of {name} is "
             f"{provider.origin}.",
@@ -83,17 +76,31 @@ def _origins(session: Session, what: str) -> list[str]:
     return [] if row is None else json_reader.read(row.value)
 
 
+def _first_or_known(
+    store: Store, project: str, who: str, name: str, what: str, origin: str
+) -> list[str]:
+    """The origins it has gone to; where there are none, this one, which is written down.
+
+    Raises:
+        IntegrityError: another process has written one down at the same moment.
+    """
+    with store.session() as session:
+        if known := _origins(session, what):
+            return known
+        session.add(SettingRow(name=_row(what), value=json.dumps([origin])))
+        _record(session, project, who, name, what, origin)
+        return [origin]
+
+
 def _add(store: Store, project: str, who: str, name: str, what: str, origin: str) -> None:
     with store.session() as session:
-        row = session.get(SettingRow, _row(what))
-        known = [] if row is None else json_reader.read(row.value)
+        known = _origins(session, what)
         if origin in known:
             return
-        value = json.dumps([*known, origin])
-        if row is None:
-            session.add(SettingRow(name=_row(what), value=value))
-        else:
-            row.value = value
-        session.flush()
-        details = {"what": what, "origin": origin}
-        record(session, project, who, "provider.key_origin", name, details)
+        session.merge(SettingRow(name=_row(what), value=json.dumps([*known, origin])))
+        _record(session, project, who, name, what, origin)
+
+
+def _record(session: Session, project: str, who: str, name: str, what: str, origin: str) -> None:
+    session.flush()
+    record(session, project, who, "provider.key_origin", name, {"what": what, "origin": origin})

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -99,7 +100,7 @@ class Quota:
             ).all()
         root = versions_folder(self._store.folder)
         models = sum(
-            file.stat().st_size
+            _bytes(file)
             for target in targets
             if target.startswith(_VERSION)
             for file in (root / target.removeprefix(_VERSION)).glob("*")
@@ -148,6 +149,14 @@ class Quota:
             self._under_way[project] -= more
             if not self._under_way[project]:
                 del self._under_way[project]
+
+
+def _bytes(file: Path) -> int:
+    """0 where it was removed meanwhile."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _sum(column: InstrumentedAttribute[int]) -> Select[Any]:
