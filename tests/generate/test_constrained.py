@@ -65,6 +65,12 @@ def test_choices_are_allowed_whole(text: str) -> None:
     assert not accepts(request, text[:-1])
 
 
+def test_of_choices_there_may_be_thousands() -> None:
+    many = tuple(f"{number:x} of a catalogue" for number in range(5000))
+    assert accepts(ask("x", choices=many), many[-1])
+    assert not accepts(ask("x", choices=many), many[-1][:-1])
+
+
 def test_tokens_beyond_the_tokenizer_are_never_allowed() -> None:
     grammars = Grammars(byte_tokenizer(), 300, frozenset({STOP}))
     constraint = grammars.constraint(ask("x", choices=("a",)))

@@ -276,8 +276,7 @@ def choices_grammar(choices: tuple[str, ...]) -> str:
             where="labels",
             fix="Name at least one label, none of them empty.",
         )
-    spelled = " | ".join(json.dumps(c, ensure_ascii=False) for c in dict.fromkeys(choices))
-    grammar: str = LLMatcher.grammar_from_lark(f"start: {spelled}")
+    grammar: str = LLMatcher.grammar_from_lark(choices_rules(choices))
     failed, messages = LLMatcher.validate_grammar_with_warnings(grammar)
     if failed:
         raise ConfigError(
@@ -286,6 +285,15 @@ def choices_grammar(choices: tuple[str, ...]) -> str:
         )
     byte_matcher(grammar)
     return grammar
+
+
+def choices_rules(choices: Sequence[str]) -> str:
+    """The rules of `choices_grammar` in Lark's form.
+
+    The choices are one terminal: of parts that each are a terminal, a parser's row holds 2000.
+    """
+    spelled = " | ".join(json.dumps(c, ensure_ascii=False) for c in dict.fromkeys(choices))
+    return f"start: CHOICE\nCHOICE: {spelled}"
 
 
 def _reason(message: str) -> str:

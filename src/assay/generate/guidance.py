@@ -11,7 +11,13 @@ from contextlib import suppress
 from typing import Any
 
 from assay.errors import ModelError
-from assay.generate.constrained import JSON_DUMPS, byte_matcher, choices_grammar, schema_grammar
+from assay.generate.constrained import (
+    JSON_DUMPS,
+    byte_matcher,
+    choices_grammar,
+    choices_rules,
+    schema_grammar,
+)
 from assay.generate.serving import End, Piece, Sampling
 
 
@@ -23,10 +29,7 @@ def guidance(sampling: Sampling) -> str | None:
     """
     if sampling.choices is not None:
         choices_grammar(sampling.choices)  # refuses what cannot be followed
-        spelled = " | ".join(
-            json.dumps(c, ensure_ascii=False) for c in dict.fromkeys(sampling.choices)
-        )
-        return f"%llguidance {{}}\nstart: {spelled}"
+        return f"%llguidance {{}}\n{choices_rules(sampling.choices)}"
     schema = sampling.form
     if schema is None:
         return None
