@@ -24,7 +24,7 @@ from assay.generate.serving_transformers import TransformersEngine
 from assay.models.load import LoadedModel, load
 
 _JSON = re.compile(r"%llguidance \{\}\nstart: %json (.*)", re.DOTALL)
-_CHOICES = re.compile(r"%llguidance \{\}\nstart: (\".*\")", re.DOTALL)
+_CHOICES = re.compile(r"%llguidance \{\}\nstart: CHOICE\nCHOICE: (\".*\")", re.DOTALL)
 
 
 @dataclass
