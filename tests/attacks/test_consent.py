@@ -231,6 +231,19 @@ def test_whoever_hears_first_that_it_was_cut_counts_it_in_full(server: Running, 
     assert spending.budgets(workspace.store)[STUDIO].spent > COST
 
 
+def test_an_answer_that_is_closed_before_it_begins_costs_nothing(
+    server: Running, far: Served
+) -> None:
+    workspace = server.workspace
+    workspace.providers.agree("far")
+    spending.set_budget(workspace.store, STUDIO, 1.0, project=workspace.name)
+    stream = trying.answer(workspace, engines_of(server), "plain@1", ASKED)
+    stream.close()
+    assert list(stream) == []
+    workspace.usage.flush()
+    assert (far.asked, spending.budgets(workspace.store)[STUDIO].spent) == ([], 0.0)
+
+
 def test_the_studio_s_key_opens_nothing(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     spending.set_budget(workspace.store, STUDIO, 1.0, project=workspace.name)

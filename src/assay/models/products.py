@@ -31,7 +31,7 @@ NumberFormat = Literal["float32", "bfloat16"]
 WORTH_IT = 0.7
 """A product in bfloat16 must take at most this share of float32's time. About two thirds of a
 step's time are products, so a step then takes at most four fifths, for which its rounding is
-accepted. Processors take about a quarter (AMX), a half (AVX-512, ARM) or as long: none is near."""
+accepted. Processors take about a quarter (AMX), a half (AVX-512) or as long: none is near."""
 SIZE = 1024
 ENOUGH_S, LONGEST_S = 0.15, 1.0  # of the thread's work, both formats together
 LEAST = 8  # products of each format

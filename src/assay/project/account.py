@@ -143,7 +143,7 @@ class PaidAnswer(Iterator[Piece | End]):
         self._workspace, self._payer, self._name = workspace, payer, served.name
         self._route = Routed(engines.engine, path)
         self._account: Account | None = None
-        self._begun = self._ended = False
+        self._begun = self._ended = self._closed = False
 
     @property
     def asked(self) -> Asked:
@@ -151,6 +151,8 @@ class PaidAnswer(Iterator[Piece | End]):
         return self._route.asked
 
     def __next__(self) -> Piece | End:
+        if self._closed:  # before anything was set aside, perhaps
+            raise StopIteration
         if self._account is None:
             usage, key = self._workspace.usage, self._payer.key
             reserved = None if self._most is None else usage.reserve(key, self._most)
@@ -170,6 +172,7 @@ class PaidAnswer(Iterator[Piece | End]):
 
     def close(self) -> None:
         """Nobody reads on."""
+        self._closed = True
         self._route.close()
         if self._account is not None:
             self._account.settle(whole=False)
