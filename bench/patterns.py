@@ -56,7 +56,7 @@ MADE: dict[str, list[str]] = {
     "models.pull._alone": [r"\.model\.[a-z0-9_]{8}\.(part|old)"],
 }
 """Patterns that a function makes of its arguments: examples of them, by the function."""
-TIMED = frozenset({"config.routes", "agent.routing", "chat.tool_text"})
+TIMED = frozenset({"patterns"})
 """Modules whose users bring patterns: those run in `regex`, with a time-out."""
 
 _AT_ONCE = {"match": "match", "fullmatch": "fullmatch", "search": "search"}

@@ -175,6 +175,15 @@ def json_is_read_in_one_place(node: ast.AST, source: Source) -> str | None:
     return None
 
 
+def others_patterns_are_read_in_one_place(node: ast.AST, source: Source) -> str | None:
+    """To read one has no clock, and may take gigabytes."""
+    ours = source.path.startswith("src/") and source.path != "src/assay/patterns.py"
+    names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+    if ours and "regex" in (*names, getattr(node, "module", None)):
+        return "regex is used: `assay.patterns.compiled` limits what a pattern comes to."
+    return None
+
+
 def that_the_database_is_away_is_one_error(node: ast.AST, source: Source) -> str | None:
     """`store/store.py` raises a StoreError in its place: nobody else would ever catch it."""
     if not isinstance(node, ast.ImportFrom) or node.module != "sqlalchemy.exc":
@@ -222,6 +231,7 @@ RULES: tuple[Rule, ...] = (
     pythons_start_in_one_place,
     json_is_read_in_one_place,
     yaml_is_read_in_one_place,
+    others_patterns_are_read_in_one_place,
     that_the_database_is_away_is_one_error,
 )
 

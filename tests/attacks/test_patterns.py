@@ -13,16 +13,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from tests.figures import Figure
 from tests.serve.running import STARTER, Running, running
 from tests.serve.scripted import ScriptedEngine
 
-from assay.chat import tool_text
+from assay import patterns
 from assay.chat.tool_text import Reader, find_calls
+from assay.config.routes import RouteConditions
 from assay.data.drafting import drafted
 from assay.data.privacy import mask_within
 from assay.errors import UsageError
 from assay.evaluate import rewards
+from assay.evaluate.graders.plain import RegexSettings
 from assay.example import Message
 from assay.knowledge.chunk import _LONGEST_CONTEXT, _headings
 from assay.release import traces
@@ -184,6 +187,53 @@ def test_keywords_that_have_no_clock(schema: dict[str, Any]) -> None:
     assert time.thread_time() - began < 1.5
 
 
+EXPENSIVE = (
+    "a{9999999}",
+    "[ab]{1000000}",
+    "(ab){1000000}",
+    "(" * 20 + "a" + ")+" * 20,
+    "(?:" * 10 + "a" + "){2,}" * 10,
+    "([)]" * 20 + "a" + "[(])+" * 20,
+    "(\\)" * 20 + "a" + "\\()+" * 20,
+    "(?x)" + "(#[\n" * 20 + "a" + ")+" * 20,
+    "(?V1)" + "([[]]" * 20 + "a" + ")+" * 20,
+    "(" * 20 + "a" + "[[:alpha:](]" * 20 + ")+" * 20 + "[[:alpha:])]" * 20,
+    "b" * 100_000,
+    "(" * 5000 + ")" * 5000,
+)
+
+
+@pytest.mark.parametrize("pattern", EXPENSIVE, ids=range(len(EXPENSIVE)))
+def test_a_pattern_that_is_gigabytes_when_it_is_read(pattern: str) -> None:
+    """20 brackets with a plus are 1.6 GB, each further one is twice as much."""
+    with pytest.raises(ValueError, match=r"pattern|expression"):
+        patterns.compiled(pattern)
+    call = '{"name": "f", "arguments": {"a": "a"}}'
+    assert find_calls(call, [_tool({"a": {"pattern": pattern}})])[1] == ()
+    for settings in (RouteConditions, RegexSettings):
+        with pytest.raises(ValidationError):
+            settings(pattern=pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (r"^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$", "6fa459ea-ee8a-4ca4-894e-db77e160355e"),
+        (r"^((25[0-5]|(2[0-4]|1\d|[1-9]|)\d)\.?\b){4}$", "192.168.0.1"),
+        (r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$", "aGVsbG8="),
+        (r"^[\w.+-]+@([\w-]+\.)+[\w-]{2,}$", "ann@mail.example.org"),
+        (r"^\d{4}-\d{2}-\d{2}T\d{2}[:.]\d{2}(?P<zone>Z|[+-]\d{2}:\d{2})$", "2026-11-26T19:20Z"),
+        (r"^[a-f0-9]{128}$", "0" * 128),
+        (r"^.{1,100000}$", "anything"),
+        (r"^(?:\S+\s+){0,500}\S+$", "a few words"),
+        (r"\[[^[\]]*\]", "a [note]"),
+        (r"[]a]+(?i:B)\p{L}", "]abc"),
+    ],
+)
+def test_patterns_that_people_write_are_read(pattern: str, text: str) -> None:
+    assert patterns.compiled(pattern).search(text, timeout=1)
+
+
 def test_a_call_in_many_pieces() -> None:
     def read(pieces: int) -> None:
         reader = Reader()
@@ -204,13 +254,13 @@ def test_slow_calls_do_not_stop_the_loop(
     server: Running, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_loop: list[bool] = []
-    search = tool_text.regex.search
+    compiled = patterns.compiled
 
     def watched(*given: Any, **named: Any) -> Any:
         in_loop.append(asyncio._get_running_loop() is not None)
-        return search(*given, **named)
+        return compiled(*given, **named)
 
-    monkeypatch.setattr(tool_text.regex, "search", watched)
+    monkeypatch.setattr(patterns, "compiled", watched)
     calls = "[" + ",".join([_SLOW_CALL.replace(" ", "")] * 150) + "]"
     server.engines.the = ScriptedEngine(script=lambda *_: calls)
     body = {

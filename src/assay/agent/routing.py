@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-import regex
 
+from assay import patterns
 from assay.agent.agent import Agent
 from assay.agent.language import language
 from assay.agent.learned import Floats, RouterModel, load_router
@@ -247,9 +247,12 @@ def _holds(rule: Rule, text: str, label: str) -> bool:
     return rule.pattern is None or _found(rule.pattern, text)
 
 
+_compiled = lru_cache(64)(patterns.compiled)
+
+
 def _found(pattern: str, text: str) -> bool:
     try:
-        return regex.search(pattern, text, timeout=PATTERN_S) is not None
+        return _compiled(pattern).search(text, timeout=PATTERN_S) is not None
     except TimeoutError:
         log.warning("the pattern %r of a route took too long and counts as not found", pattern)
         return False

@@ -17,13 +17,12 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
-import regex
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 
-from assay import json_reader
+from assay import json_reader, patterns
 from assay.example import Message, ToolCall
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
@@ -33,8 +32,6 @@ _SCHEMA_S = 0.25
 """Longest that clients' schemas may take on all calls of an answer, their patterns and all."""
 _LONGEST_CHECKED = 256 * 1024
 """Characters of an answer whose calls are held against a schema."""
-_LONGEST_PATTERN = 2000
-"""Characters: reading a pattern has no clock."""
 _LONGEST_LEAD = 1000
 """Characters of white space before a bare call."""
 _PREFIX = re.compile(r"\A\s*(?:\[TOOL_CALLS\]|<\|python_tag\|>)\s*")
@@ -146,9 +143,7 @@ def _timed(follows: Callable[..., Iterator[ValidationError] | None]) -> Callable
 
 def _pattern(_: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
     left = max(0.001, _deadline.get() - time.monotonic())
-    if len(pattern) > _LONGEST_PATTERN:
-        raise TimeoutError
-    if isinstance(value, str) and not regex.search(pattern, value, timeout=left):
+    if isinstance(value, str) and not patterns.compiled(pattern).search(value, timeout=left):
         yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import regex
 from pydantic import Field, field_validator, model_validator
 
+from assay import patterns
 from assay.config.names import ArmName
 from assay.config.strict import Strict
 
@@ -30,10 +30,7 @@ class RouteConditions(Strict):
     @classmethod
     def _compiles(cls, value: str | None) -> str | None:
         if value is not None:
-            try:
-                regex.compile(value)
-            except regex.error as error:
-                raise ValueError(f"{value!r} is no regular expression: {error}") from None
+            patterns.compiled(value)
         return value
 
     @model_validator(mode="after")

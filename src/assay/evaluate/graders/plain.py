@@ -7,9 +7,9 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
 
-import regex as regex_engine
 from pydantic import Field, field_validator
 
+from assay import patterns
 from assay.evaluate.graders.parse import folded, parse_label
 from assay.evaluate.graders.registry import (
     GradingContext,
@@ -136,18 +136,13 @@ class RegexSettings(Settings):
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, value: str) -> str:
-        try:
-            regex_engine.compile(value)
-        except regex_engine.error as error:
-            raise ValueError(f"not a regular expression: {error}") from None
+        patterns.compiled(value)
         return value
 
     @cached_property
     def compiled(self) -> Any:
-        """The pattern, compiled by the `regex` package, whose matching can be stopped."""
-        return regex_engine.compile(
-            self.pattern, regex_engine.IGNORECASE if self.ignore_case else 0
-        )
+        """The pattern, whose matching can be stopped."""
+        return patterns.compiled(self.pattern, ignore_case=self.ignore_case)
 
 
 @of_answer(
