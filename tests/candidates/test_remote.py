@@ -9,9 +9,13 @@ import pytest
 from tests.candidates.test_distill import TRAIN, context_of
 from tests.generate.provider import Reply, said, serving
 
+from assay.agent.agent import Agent, routed
 from assay.agent.consent import ConsentError
+from assay.agent.route import Rule, Rules
+from assay.agent.versions import save_agent
 from assay.candidates import builder
-from assay.compare.performance import measure_performance
+from assay.compare import performance
+from assay.compare.performance import Performance, measure_performance
 from assay.errors import ConfigError
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10}
@@ -39,6 +43,24 @@ def test_it_is_measured_and_priced(tmp_path: Path) -> None:
     assert far.asked[0]["messages"][0] == {"role": "system", "content": "Answer."}
     assert speed.usd_per_answer == pytest.approx((100 * 2 + 10 * 10) / 1e6)
     assert speed.prompt_tokens == 100
+
+
+def test_a_route_of_which_a_part_was_not_timed_is_timed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prices = {"big": {"input": 2.0, "output": 10.0}}
+    with serving(answer) as far:
+        providers = provider(far.port, consent=True, prices=prices)
+        context = context_of(tmp_path, {}, providers=providers)
+        saved = save_agent(context.store, "big", Agent(model="remote:far/big"), message="x")
+        agent = routed(Rules(rules=(Rule(to=saved.agent, pattern="."),), otherwise=saved.agent))
+        nothing = Performance(None, None, None, None, None)  # an outage fell into it
+        with monkeypatch.context() as outage:
+            outage.setattr(performance, "_timed", lambda *_: (nothing, False))
+            first = measure_performance(agent, TRAIN, context.bench, tmp_path)
+        speed = measure_performance(agent, TRAIN, context.bench, tmp_path)
+    assert (first.usd_per_answer, first.prompt_tokens) == (None, None)
+    assert speed.usd_per_answer == pytest.approx((100 * 2 + 10 * 10) / 1e6)
 
 
 def test_nothing_leaves_without_consent_and_a_missing_price_is_said(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def measure_performance(
 
     One that an outage fell into is not kept: a comparison that is concluded anew takes it anew.
     """
-    kept = folder / "performance" / f"{agent.id}.json"
+    kept = _file(folder, agent.id)
     if kept.exists():
         return Performance(**json_reader.read(kept.read_text(encoding="utf-8")))
     if agent.kind == "outside" or not validation:
@@ -67,6 +67,10 @@ def measure_performance(
     if whole:
         write_json(kept, asdict(performance))
     return performance
+
+
+def _file(folder: Path, agent: str) -> Path:
+    return folder / "performance" / f"{agent}.json"
 
 
 def _timed(
@@ -134,7 +138,7 @@ def _timed_route(
         usd_per_answer=blended("usd_per_answer"),
         asked=shares,
     )
-    return performance, latency is not None
+    return performance, latency is not None and all(_file(folder, id).exists() for id in shares)
 
 
 def _usd(agent: Agent, answers: list[Answer], bench: Bench) -> float | None:
