@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from assay.errors import AssayError
+from assay.errors import AssayError, StoreError
 from assay.store.files import new_folder, recover_folder, write_atomic, write_atomic_lines
 from assay.store.store import Store
 from assay.store.tables import Table
@@ -24,6 +24,13 @@ def test_migrations_make_exactly_the_tables(tmp_path: Path) -> None:
     with store.engine.connect() as connection:
         context = MigrationContext.configure(connection)
         assert compare_metadata(context, Table.metadata) == []
+
+
+def test_a_server_that_is_away_is_no_full_disk(tmp_path: Path) -> None:
+    """Whatever the words of its address are."""
+    with pytest.raises(StoreError) as caught:
+        Store(tmp_path, f"postgresql+psycopg://a@/b?host={tmp_path / 'workspace' / 'locked'}")
+    assert "reached" in (caught.value.fix or "")
 
 
 def test_a_store_at_the_newest_migration_is_opened_without_alembic(tmp_path: Path) -> None:

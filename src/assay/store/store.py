@@ -19,7 +19,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.orm import Session
 
 from assay.errors import AssayError, StoreError
-from assay.store.files import write_atomic
+from assay.store.files import is_full, write_atomic
 from assay.store.tables import SettingRow
 
 CONNECT_S = 10
@@ -175,12 +175,12 @@ def _engine(url: str | URL) -> Engine:
     return engine
 
 
-def _unusable(engine: Engine, reason: object) -> StoreError:
+def _unusable(engine: Engine, reason: BaseException | None) -> StoreError:
     words = " ".join(str(reason).split()) or type(reason).__name__
     fix = "See that it runs and can be reached, then do the same again."
-    if "full" in words or "space" in words:
+    if "disk is full" in words or (reason is not None and is_full(reason)):
         fix = "The disk is full: free some space, then do the same again."
-    elif "locked" in words:
+    elif "is locked" in words:
         fix = "Another process is writing to it; do the same again in a moment."
     elif engine.dialect.name == "sqlite":
         fix = "Restore it from a backup, or move the file away to start afresh."
