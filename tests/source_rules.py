@@ -184,6 +184,22 @@ def others_patterns_are_read_in_one_place(node: ast.AST, source: Source) -> str 
     return None
 
 
+def schemas_are_read_in_one_place(node: ast.AST, source: Source) -> str | None:
+    """The library's own validators ask addresses and read files that a schema names."""
+    if not source.path.startswith("src/") or source.path in READ_SCHEMAS:
+        return None
+    by_name = isinstance(node, ast.ImportFrom) and node.module in (
+        "jsonschema",
+        "jsonschema.validators",
+    )
+    taken = [a.name for a in node.names] if by_name else []  # type: ignore[attr-defined]
+    if any("validat" in name or name.endswith("Validator") for name in taken) or (
+        isinstance(node, ast.Import) and any(a.name.startswith("jsonschema") for a in node.names)
+    ):
+        return "a JSON Schema is read: `assay.data.json_schema` fetches nothing for it."
+    return None
+
+
 def that_the_database_is_away_is_one_error(node: ast.AST, source: Source) -> str | None:
     """`store/store.py` raises a StoreError in its place: nobody else would ever catch it."""
     if not isinstance(node, ast.ImportFrom) or node.module != "sqlalchemy.exc":
@@ -201,6 +217,8 @@ def yaml_is_read_in_one_place(node: ast.AST, source: Source) -> str | None:
         return "YAML is read: `assay.config.yaml_text.read` limits length and depth."
     return None
 
+
+READ_SCHEMAS = frozenset({"src/assay/data/json_schema.py", "src/assay/chat/tool_text.py"})
 
 YAML_FILES = frozenset({"src/assay/config/yaml_text.py", "src/assay/agent/texts.py"})
 """The second one writes."""
@@ -232,6 +250,7 @@ RULES: tuple[Rule, ...] = (
     json_is_read_in_one_place,
     yaml_is_read_in_one_place,
     others_patterns_are_read_in_one_place,
+    schemas_are_read_in_one_place,
     that_the_database_is_away_is_one_error,
 )
 

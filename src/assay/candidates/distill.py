@@ -34,6 +34,7 @@ from assay.agent.runtime import assemble
 from assay.candidates.building import Context
 from assay.chat.template import Template
 from assay.config import REMOTE
+from assay.data.json_schema import mismatches, schema_validator
 from assay.errors import ConfigError, DataError, OutageError
 from assay.evaluate.run import incomplete, run
 from assay.example import Example, Message, canonical_json
@@ -243,13 +244,12 @@ def _unfit(example: Example, answer: Answer, agent: Agent) -> str | None:
 
 
 def _follows(text: str, schema: dict[str, Any]) -> bool:
-    from jsonschema import validators
-
-    kind = validators.validator_for(schema, default=validators.Draft202012Validator)
     try:
-        return bool(kind(schema).is_valid(json_reader.read(text)))
-    except (ValueError, RecursionError):
+        value = json_reader.read(text)
+    except ValueError:
         return False
+    where = "output_schema"
+    return next(mismatches(schema_validator(schema, where), value, where), None) is None
 
 
 def _distributions(

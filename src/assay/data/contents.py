@@ -13,6 +13,7 @@ from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Columns, TaskKind
 from assay.data.formats.record import Found, closest, shorten
+from assay.data.json_schema import mismatches, schema_validator
 from assay.data.privacy import find_private, mask
 from assay.data.statistics import Tokens
 from assay.errors import AssayError
@@ -121,24 +122,13 @@ class Rules:
         """Names path and reason of the worst mismatch with the schema."""
         if self.schema is None:
             return None
-        from jsonschema import exceptions, validators
+        from jsonschema.exceptions import best_match
 
-        kind = validators.validator_for(self.schema, default=validators.Draft202012Validator)
-        try:
-            kind.check_schema(self.schema)
-        except exceptions.SchemaError as error:
-            raise AssayError(
-                f"the JSON Schema is not valid: {error.message}.",
-                where=f"output_schema, {error.json_path}",
-                fix="Correct it.",
-            ) from None
-        validator = kind(self.schema)
+        validator = schema_validator(self.schema, "output_schema")
 
         def mismatch(value: Any) -> tuple[str, str] | None:
-            if validator.is_valid(value):
-                return None
-            worst = exceptions.best_match(validator.iter_errors(value))
-            return worst.json_path, worst.message
+            worst = best_match(mismatches(validator, value, "output_schema"))
+            return None if worst is None else (worst.json_path, worst.message)
 
         return mismatch
 

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from pydantic import Field
-from referencing.exceptions import Unresolvable
 
-from assay.config import CONFIG_FILE
-from assay.errors import ConfigError
+from assay.data.json_schema import mismatches
 from assay.evaluate.graders.parse import folded, parse_json, spelling
 from assay.evaluate.graders.registry import (
+    SCHEMA,
     UNPARSED_JSON,
     GradingContext,
     Score,
@@ -59,14 +58,7 @@ def schema_valid(
     parsed = parse_json(answer)
     if parsed is None:
         return UNPARSED_JSON
-    try:
-        error = next(context.validator.iter_errors(parsed.value), None)
-    except Unresolvable as unresolved:
-        raise ConfigError(
-            f"a $ref leads nowhere: {unresolved.ref}.",
-            where=f"{CONFIG_FILE}, output_schema",
-            fix="References to other files or addresses are not followed; copy them into $defs.",
-        ) from None
+    error = next(mismatches(context.validator, parsed.value, SCHEMA), None)
     if error is None:
         return Score(1.0)
     return Score(0.0, note=f"{error.json_path}: {error.message}"[:200])

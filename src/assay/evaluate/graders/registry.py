@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from assay.config import CONFIG_FILE, Config, GraderSpec
 from assay.config.names import file_of, names_in
+from assay.data.json_schema import schema_validator
 from assay.errors import ConfigError, DataError, UsageError
 from assay.example import Example
 from assay.store.files import sha256_file
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from assay.generate.engine import Answer, Request
 
+SCHEMA = f"{CONFIG_FILE}, output_schema"
 Need = Literal["labels", "output_schema", "trust"]
 
 
@@ -89,7 +91,7 @@ class GradingContext:
     @cached_property
     def validator(self) -> Validator:
         """Checks a value against `output_schema`; references to other files are not followed."""
-        return schema_validator(self.output_schema or {})
+        return schema_validator(self.output_schema or {}, SCHEMA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,26 +288,6 @@ def check_graders(config: Config, root: Path | None = None) -> None:
             settings.check(context)
 
 
-def schema_validator(schema: dict[str, Any]) -> Validator:
-    """A validator of the schema's own draft (2020-12 when it names none).
-
-    Raises:
-        ConfigError: it is not a JSON Schema.
-    """
-    import jsonschema
-    import referencing
-
-    kind = jsonschema.validators.validator_for(schema, jsonschema.Draft202012Validator)
-    try:
-        kind.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        raise ConfigError(
-            f"this is not a JSON Schema: {error.message}.",
-            where=f"{CONFIG_FILE}, output_schema, {error.json_path}",
-        ) from None
-    return kind(schema, registry=referencing.Registry())
-
-
 def _resolve(spec: GraderSpec, where: str) -> tuple[Grader, Settings]:
     grader = GRADERS.get(spec.name)
     if grader is None:
@@ -345,4 +327,4 @@ def _require(grader: Grader, context: GradingContext, where: str) -> None:
                 where=where,
                 fix=f"Write it under `output_schema` in {CONFIG_FILE}.",
             )
-        schema_validator(context.output_schema)
+        schema_validator(context.output_schema, SCHEMA)

@@ -1,0 +1,84 @@
+"""JSON Schemas that others have written: nothing is fetched for them, and patterns have a clock.
+
+    of = schema_validator(config.output_schema, "assay.yaml, output_schema")
+    wrong = next(mismatches(of, value), None)
+
+The library's own validators ask addresses and read files that a `$ref` names, and match patterns
+without end (`tests/source_rules.py` holds everybody to this module).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from assay import patterns
+from assay.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
+
+PATTERN_S = 1.0
+"""After which a text counts as one that does not match."""
+_compiled = lru_cache(16)(patterns.compiled)
+
+
+def schema_validator(schema: dict[str, Any], where: str) -> Validator:
+    """A validator of the schema's own draft (2020-12 when it names none); ask it by `mismatches`.
+
+    Args:
+        where: the schema is written, for errors.
+
+    Raises:
+        ConfigError: it is not a JSON Schema.
+    """
+    from jsonschema import SchemaError, validators
+    from referencing import Registry
+
+    kind = validators.validator_for(schema, default=validators.Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except SchemaError as error:
+        raise ConfigError(
+            f"this is not a JSON Schema: {error.message}.", where=f"{where}, {error.json_path}"
+        ) from None
+    timed: Any = validators.extend(kind, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+    made: Validator = timed(schema, registry=Registry())
+    return made
+
+
+def mismatches(validator: Validator, value: Any, where: str) -> Iterator[ValidationError]:
+    """What does not fit the schema.
+
+    Raises:
+        ConfigError: a reference leads out of the schema, or a pattern comes to too much.
+    """
+    from jsonschema import ValidationError
+    from referencing.exceptions import Unresolvable
+
+    try:
+        yield from validator.iter_errors(value)
+    except Unresolvable as unresolved:
+        raise ConfigError(
+            f"a $ref leads nowhere: {unresolved.ref}.",
+            where=where,
+            fix="References to other files or addresses are not followed; copy them into $defs.",
+        ) from None
+    except RecursionError:
+        yield ValidationError("it is nested deeper than the schema can be followed")
+    except ValueError as error:
+        raise ConfigError(f"a pattern cannot be used: {error}.", where=where) from None
+
+
+def _pattern(_: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
+    from jsonschema import ValidationError
+
+    if not isinstance(value, str):
+        return
+    try:
+        if not _compiled(pattern).search(value, timeout=PATTERN_S):
+            yield ValidationError(f"{value!r} does not match {pattern!r}")
+    except TimeoutError:
+        yield ValidationError(f"{value!r} takes too long to be held against {pattern!r}")
