@@ -81,7 +81,7 @@ def run(side: str, job: Job, limit_s: float) -> list[Outcome]:
     script = Path(__file__).with_name(f"train_{side}.py")
     known = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     if side == "peer" and assay.wait_policy_source == "assay":
-        del known["OMP_WAIT_POLICY"]  # its users' threads spin
+        del known["GOMP_SPINCOUNT"]  # its users' threads spin
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
             [sys.executable, str(script)],

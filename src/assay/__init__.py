@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.kernel_cache import keep_few
-from assay.wait_policy import prefer_passive
+from assay.wait_policy import spin_briefly
 
 if TYPE_CHECKING:
     from assay.project import Project
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __version__ = version("assay")
 
 keep_few()
-wait_policy_source = prefer_passive()
+wait_policy_source = spin_briefly()
 """Who has chosen how threads wait; see `assay.wait_policy`."""
 
 

@@ -1,17 +1,22 @@
 """Lines of the log: one record begins one line, whatever stands in it.
 
     print_logs_as_lines()      # where a process begins that tells of others' requests
+    logging.getLogger("uvicorn.error").addFilter(RateFilter())      # what strangers can cause
 
 Names and errors come from strangers. A line break in one would write a line of its own, an escape
-code would reach the terminal of whoever reads the log.
+code would reach the terminal of whoever reads the log; lines without end would fill the disk.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 
 LONGEST = 10_000
 """Characters of a record; a traceback with what was asked in it may have any number."""
+
+FAULTS_A_MINUTE = 60
+"""Records of a logger with a `RateFilter`."""
 
 
 class LineFormatter(logging.Formatter):
@@ -42,3 +47,32 @@ def print_logs_as_lines() -> None:
         handler.setLevel(logging.WARNING)
         handler.setFormatter(LineFormatter())
         root.addHandler(handler)
+
+
+class RateFilter(logging.Filter):
+    """Lets a part of the records through: what a message made go wrong may come without end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines = Allowance(FAULTS_A_MINUTE, 60.0)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is told."""
+        return self._lines.take()
+
+
+class Allowance:
+    """So many times in so many seconds."""
+
+    def __init__(self, times: int, seconds: float) -> None:
+        self._times, self._seconds = times, seconds
+        self._taken: list[float] = []
+
+    def take(self) -> bool:
+        """Whether it is allowed once more."""
+        now = time.monotonic()
+        self._taken = [at for at in self._taken if at > now - self._seconds]
+        if len(self._taken) >= self._times:
+            return False
+        self._taken.append(now)
+        return True

@@ -1,4 +1,4 @@
-"""Another process that keeps a core busy: our threads sleep while they wait for each other."""
+"""Another process that keeps a core busy: our threads spin but briefly, and then sleep."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from assay.wait_policy import TURNS
 
 REPOSITORY = Path(__file__).parents[2]
 SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -31,23 +33,23 @@ def spin_counts(code: str, **chosen: str) -> set[str]:
 
 @needs_libgomp
 @pytest.mark.slow
-def test_threads_sleep_wherever_ours_train_answer_or_embed() -> None:
+def test_threads_spin_briefly_wherever_ours_train_answer_or_embed() -> None:
     """Each of the libraries brings an OpenMP of its own, which reads the choice for itself."""
     training = "import assay.jobs.tuning_work, assay.generate.serving_local, assay.knowledge.embed"
     others = "import sentence_transformers, sklearn.linear_model"
-    assert spin_counts(f"{training}\n{others}") == {"0"}
+    assert spin_counts(f"{training}\n{others}") == {TURNS}
 
 
 @needs_libgomp
 @pytest.mark.parametrize("first", ["assay", "assay.cli.main"])
-def test_threads_sleep_whatever_of_ours_is_imported_first(first: str) -> None:
-    assert spin_counts(f"import {first}, xllamacpp") == {"0"}
+def test_threads_spin_briefly_whatever_of_ours_is_imported_first(first: str) -> None:
+    assert spin_counts(f"import {first}, xllamacpp") == {TURNS}
 
 
 @needs_libgomp
-def test_processes_that_ours_start_sleep_too() -> None:
+def test_processes_that_ours_start_do_so_too() -> None:
     start = "subprocess.run([sys.executable, '-c', 'import xllamacpp'])"
-    assert spin_counts(f"import assay, subprocess, sys; {start}") == {"0"}
+    assert spin_counts(f"import assay, subprocess, sys; {start}") == {TURNS}
 
 
 @needs_libgomp
@@ -62,9 +64,9 @@ def test_the_user_s_own_choice_wins(chosen: dict[str, str], count: set[str]) -> 
 @needs_libgomp
 def test_a_library_that_came_first_is_told_of() -> None:
     late = "import xllamacpp, assay; assert assay.wait_policy_source == 'too late'"
-    assert "0" not in spin_counts(late)
+    assert TURNS not in spin_counts(late)
     early = "import assay, xllamacpp; assert assay.wait_policy_source == 'assay'"
-    assert spin_counts(early) == {"0"}
+    assert spin_counts(early) == {TURNS}
 
 
 def test_llama_cpp_does_not_poll_between_operations(tmp_path: Path) -> None:

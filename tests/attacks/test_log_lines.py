@@ -16,7 +16,7 @@ from tests.serve.process import server
 from tests.serve.test_remote import ASKED, MODEL, before
 
 from assay.errors import ModelError
-from assay.log_lines import LineFormatter, printable
+from assay.log_lines import FAULTS_A_MINUTE, LineFormatter, printable
 
 TRICKS = (
     "\nERROR forged",
@@ -102,3 +102,17 @@ def test_the_server_itself_writes_so(tmp_path: Path) -> None:
                 line.recv(4096)
         assert running.stop() == 0
         assert not any(map(spoils, running.output.read_text().split("\n")))
+
+
+@pytest.mark.slow
+def test_what_is_no_request_does_not_fill_the_log(tmp_path: Path) -> None:
+    """Before any key is asked for."""
+    with server(tmp_path) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        for _ in range(3 * FAULTS_A_MINUTE):
+            with socket.create_connection((host, int(port)), timeout=5) as line:
+                line.sendall(b"no request\r\n\r\n")
+                line.recv(4096)
+        assert running.stop() == 0
+        lines = running.output.read_text().count("Invalid HTTP request")
+        assert 0 < lines <= 2 * FAULTS_A_MINUTE  # a minute may end meanwhile

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -278,16 +275,6 @@ def test_an_unknown_model_is_an_error(name: str, tmp_path: Path) -> None:
         LocalServing(tmp_path).engine(name)
     with pytest.raises(ModelError):
         LocalServing().engine(name)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere llama.cpp comes without OpenMP")
-def test_threads_that_wait_sleep_in_a_process_that_serves() -> None:
-    """Whoever loads OpenMP first decides: here the engine, before torch."""
-    asked = {**os.environ, "OMP_DISPLAY_ENV": "verbose"}
-    asked.pop("OMP_WAIT_POLICY", None)
-    command = [sys.executable, "-c", "import assay.generate.serving_local"]
-    told = subprocess.run(command, env=asked, capture_output=True, text=True, check=True).stderr
-    assert "GOMP_SPINCOUNT = '0'" in told
 
 
 def test_two_that_ask_first_get_the_one_engine_whose_memory_is_counted(tmp_path: Path) -> None:

@@ -117,10 +117,10 @@ def _problems(cache: Path, memory: int, disk: int) -> list[str]:
         found.append(f"Less than 2 GB are free on the disk of {cache}: free some space.")
     if memory < LEAST_MEMORY:
         found.append("Less than 2 GB of memory are free: a training of the starter needs them.")
-    if not any(word in wait_policy.chosen().lower() for word in ("passive", "=0")):
+    if "active" in wait_policy.chosen().lower():
         found.append(
             "Threads spin while they wait for each other, and slow down beside other work: unset "
-            f"{wait_policy.chosen().partition('=')[0]}."
+            "OMP_WAIT_POLICY."
         )
     return found
 

@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from assay.errors import AssayError, UsageError
 from assay.generate.serving import ServingEngines
 from assay.jobs.service import Watch
-from assay.log_lines import print_logs_as_lines
+from assay.log_lines import RateFilter, print_logs_as_lines
 from assay.project import vector_stores
 from assay.project.access import first_key
 from assay.project.workspace import Workspace
@@ -95,6 +95,7 @@ def serve(
             "--insecure-http insists.",
         )
     print_logs_as_lines()
+    logging.getLogger("uvicorn.error").addFilter(RateFilter())  # "Invalid HTTP request received."
     listening = _listen(host, port)
     scheme = "https" if tls_cert else "http"
     shown = f"[{host}]" if ":" in host else host

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Callable, Collection
 from typing import Any
 from urllib.parse import parse_qs
@@ -24,6 +23,7 @@ from socketio.exceptions import ConnectionRefusedError
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from assay.log_lines import Allowance, RateFilter
 from assay.project import people
 from assay.project.workspace import Workspace
 
@@ -32,8 +32,6 @@ CHECKED_EVERY_S = 0.5
 MAY_LOG = {"debug", "info", "warning", "error"}
 LONGEST_LINE = 500
 LINES_A_MINUTE = 20
-FAULTS_A_MINUTE = 60
-"""Of all that is connected together."""
 _OF_A_PAGE = re.compile(r"/_nicegui/client/([^/]+)/")
 _RELOAD = {"code": "window.location.reload()"}
 
@@ -179,35 +177,6 @@ class OwnPages:
                 await PlainTextResponse("There is no such page.", 404)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
-
-
-class RateFilter(logging.Filter):
-    """Lets a part of the records through: what a message made go wrong may come without end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines = Allowance(FAULTS_A_MINUTE, 60.0)
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is told."""
-        return self._lines.take()
-
-
-class Allowance:
-    """So many times in so many seconds."""
-
-    def __init__(self, times: int, seconds: float) -> None:
-        self._times, self._seconds = times, seconds
-        self._taken: list[float] = []
-
-    def take(self) -> bool:
-        """Whether it is allowed once more."""
-        now = time.monotonic()
-        self._taken = [at for at in self._taken if at > now - self._seconds]
-        if len(self._taken) >= self._times:
-            return False
-        self._taken.append(now)
-        return True
 
 
 def session_of(client: Client) -> str | None:
