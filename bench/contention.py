@@ -5,11 +5,12 @@
 
 SmolLM2-135M-Instruct is trained (LoRA of rank 16, two rows a step, none alike), by Assay and by
 TRL, and answers; all-MiniLM-L6-v2 embeds. Of Assay's works two processes are ready at once: one as
-it runs by itself, its threads asleep while they wait for each other, and one whose threads spin as
-OpenMP's do by default. They are measured in turn, both quiet, then the first beside `--busy`
-processes that do nothing but count; so that what wavers on the machine weighs on all alike. At the
-end the spinning one is measured beside them once. TRL runs as it comes. A figure is the median over
-rounds, in tokens (texts) a second of the clock; a ratio is the median of the rounds' own.
+it runs by itself, its threads spinning briefly while they wait for each other, and one whose
+threads spin as OpenMP's do by default. They are measured in turn, both quiet, then the first beside
+`--busy` processes that do nothing but count; so that what wavers on the machine weighs on all
+alike. At the end the spinning one is measured beside them once. TRL runs as it comes. A figure is
+the median over rounds, in tokens (texts) a second of the clock; a ratio is the median of the
+rounds' own.
 
 The bars are printed beside the figures: contended at least 0.45 of quiet, quiet at least 0.95 of
 spinning. The exit code is 1 where one is missed. Takes about 7 minutes on two cores.
