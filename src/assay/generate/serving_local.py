@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Condition, Lock, RLock
 from typing import Any
 
+from assay import garbage
 from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.generate.gguf_files import (
@@ -255,6 +256,7 @@ class LocalServing:
             with self._loaded:
                 held.loading = False
                 self._loaded.notify_all()
+            garbage.exempt()
 
     def _make_room(self, name: str) -> bool:
         """Unload what was used longest ago until `name` fits; whether it does now."""
@@ -262,11 +264,15 @@ class LocalServing:
         others = [held for other, held in self._held.items() if other != name]
         left -= sum(held.bytes for held in others if held.loading or held.in_memory())
         idle = [held for held in others if held.in_memory() and not held.loading]
+        unloaded = False
         for held in sorted(idle, key=lambda held: held.used()):
             if left >= 0:
                 break
             held.unload()
+            unloaded = True
             left += held.bytes
+        if unloaded:
+            garbage.reclaim()
         return left >= 0
 
 

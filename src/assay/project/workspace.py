@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from assay import garbage
 from assay.agent.providers import Providers
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Costs, Provider, Vllm
 from assay.errors import AssayError, UsageError
@@ -173,6 +174,7 @@ class Workspace:
         with self._loading:  # for seconds, in which nobody waits for the configuration
             if name not in self._embedders:
                 self._embedders[name] = load_embedder(name)
+                garbage.exempt()
             return self._embedders[name]
 
     def engines(self) -> ServingEngines:

@@ -18,6 +18,7 @@ from typing import Protocol
 import uvicorn
 from fastapi import FastAPI
 
+from assay import garbage
 from assay.errors import AssayError, UsageError
 from assay.generate.serving import ServingEngines
 from assay.jobs.service import Watch
@@ -177,6 +178,7 @@ class _Server(uvicorn.Server):
             )
             self.servers.append(made)
         self._sweeping = loop.create_task(self._connections.sweep())
+        garbage.exempt()
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
