@@ -5,8 +5,8 @@
 
 SmolLM2-135M-Instruct is trained (LoRA of rank 16, two rows a step, none alike), by Assay and by
 TRL, and answers; all-MiniLM-L6-v2 embeds. Of Assay's works two processes are ready at once: one as
-it runs by itself, its threads spinning briefly while they wait for each other, and one whose
-threads spin as OpenMP's do by default. They are measured in turn, both quiet, then the first beside
+it runs by itself, whose threads spin briefly only beside other work, and one whose threads always
+spin as OpenMP's do by default. They are measured in turn, both quiet, then the first beside
 `--busy` processes that do nothing but count; so that what wavers on the machine weighs on all
 alike. At the end the spinning one is measured beside them once. TRL runs as it comes. A figure is
 the median over rounds, in tokens (texts) a second of the clock; a ratio is the median of the
@@ -39,6 +39,8 @@ WINDOW_S = 5.0
 LONGEST_S = 60.0
 """A step that takes longer beside a busy process is given up."""
 START_S = 240.0
+SETTLE_S = 3.0
+"""After which a process has noticed that the busy ones are gone."""
 WORKS = ("training", "trl", "transformers", "llama.cpp", "embedding")
 SPINNING = {"GOMP_SPINCOUNT": "300000", "KMP_BLOCKTIME": "200"}  # what each has by default
 _CHOICES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -134,6 +136,7 @@ def measure(work: str, rounds: int, others: int) -> Line:
         one = stack.enter_context(Worker(work, {}))
         other = None if work == "trl" else stack.enter_context(Worker(work, SPINNING))
         for _ in range(rounds):
+            time.sleep(SETTLE_S)
             quiet.append(one.rate())
             if other is not None:
                 spinning.append(other.rate())

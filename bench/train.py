@@ -37,7 +37,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-import assay
 from train_works import Job, Setting, Work, quality_rows, works
 
 Outcome = dict[str, Any]
@@ -80,8 +79,6 @@ def run(side: str, job: Job, limit_s: float) -> list[Outcome]:
     """The outcomes of a process that trains `job`; fewer than asked when its time ran out."""
     script = Path(__file__).with_name(f"train_{side}.py")
     known = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    if side == "peer" and assay.wait_policy_source == "assay":
-        del known["GOMP_SPINCOUNT"]  # its users' threads spin
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
             [sys.executable, str(script)],

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.kernel_cache import keep_few
-from assay.wait_policy import spin_briefly
 
 if TYPE_CHECKING:
     from assay.project import Project
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 __version__ = version("assay")
 
 keep_few()
-wait_policy_source = spin_briefly()
-"""Who has chosen how threads wait; see `assay.wait_policy`."""
 
 
 def open(path: str | Path) -> Project:

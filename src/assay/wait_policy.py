@@ -1,43 +1,128 @@
-"""How long the threads of a matrix product spin for each other before they sleep: briefly.
+"""How long the threads of a matrix product spin for each other before they sleep.
 
-OpenMP's threads meet after every operation. By default they spin meanwhile for as long as a time
-slice, and where another process keeps a core busy, they spin away the time of the one they wait
-for: a training falls to a fiftieth of its speed. To sleep at once (`OMP_WAIT_POLICY=passive`) costs
-a third to a half of the speed where nothing else runs, since waking takes longer than most waits. A
-thousand turns, as libgomp itself takes where there are more threads than cores, lie between
-(docs/benchmarks.md, "Beside other work").
+OpenMP's threads meet after every operation, and spin meanwhile. On a quiet machine that is fastest.
+Where another process keeps a core busy, they spin away the time of the very thread they wait for,
+and a training falls to a third of its speed or less. GNU's OpenMP has the answer built in: while it
+has more threads than the machine has processors, it spins a hundred turns instead of 300,000. So a
+thread of Assay's watches how long the process waits for processors, and holds idle OpenMP threads
+for as long as that is long (docs/benchmarks.md, "Beside other work"). What is computed, by how many
+threads and in which order, stays the same.
 
-Each GNU OpenMP library (of torch, llama.cpp, scikit-learn) reads the environment once, when it is
-loaded; processes that are started inherit it. Importing `assay` calls `spin_briefly`, so that
-whatever is imported from it comes later.
+Linux only: others have another OpenMP, or do not tell how long a thread has waited.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 import sys
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 
-VARIABLE, TURNS = "GOMP_SPINCOUNT", "1000"
-_OWN = (VARIABLE, "OMP_WAIT_POLICY", "KMP_BLOCKTIME")  # GNU's, everybody's, and LLVM's
-_WITH_OPENMP = ("torch", "sklearn", "xllamacpp")
+VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
+"""Of GNU's OpenMP, of all, and of LLVM's: where the user sets one, it holds."""
+INTERVAL_S = 0.5
+LONG_WAIT = 0.25
+"""Seconds a second that the threads together wait, from which on they shall spin briefly: beside a
+busy process 0.4 and more, on a quiet machine up to 0.09."""
+SHORT_WAIT = 0.1
+"""Below this for `CALM` intervals, they spin as long as they like again."""
+CALM = 4
+_TASKS = Path("/proc/self/task")
+_LIBRARY = re.compile(r"\S*/libgomp[^/\s]*$", re.MULTILINE)
 
-Source = Literal["assay", "environment", "too late"]
-"""Who has chosen: this package, the user's environment, or a library that was loaded before."""
+Source = Literal["assay", "environment", "library"]
+"""Who decides how long threads spin: a watch of this module, the user, or OpenMP as it comes."""
+_started = threading.Lock()
 
 
-def spin_briefly() -> Source:
-    """Let threads spin briefly at barriers, in this process and those it starts.
-
-    A choice of the user's own is left as it is. Where a library with OpenMP was loaded before, the
-    choice holds only for the processes that are started.
-    """
-    if any(name in os.environ for name in _OWN):
+def source() -> Source:
+    """Who decides in this process, once something that computes is loaded."""
+    if chosen():
         return "environment"
-    os.environ[VARIABLE] = TURNS
-    return "too late" if any(name in sys.modules for name in _WITH_OPENMP) else "assay"
+    return "assay" if sys.platform == "linux" and _waits() else "library"
 
 
 def chosen() -> str:
-    """The variables that decide, as the environment has them: `GOMP_SPINCOUNT=1000`."""
-    return " ".join(f"{name}={os.environ[name]}" for name in _OWN if name in os.environ)
+    """The variables that the user has set: `OMP_WAIT_POLICY=passive`."""
+    return " ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ)
+
+
+def adapt() -> None:
+    """Watch this process from now on, unless it is watched or the user has decided.
+
+    Call it before something that computes with several threads.
+    """
+    if source() == "assay" and _started.acquire(blocking=False):
+        threading.Thread(target=_watch, name="assay-wait-policy", daemon=True).start()
+
+
+def _watch() -> None:
+    throttle: Throttle | None = None
+    waits, began, calm = _waits(), time.monotonic(), 0
+    while True:
+        time.sleep(INTERVAL_S)
+        before, since = waits, began
+        waits, began = _waits(), time.monotonic()
+        share = _risen(before, waits) / (began - since)
+        calm = calm + 1 if share < SHORT_WAIT else 0
+        if throttle is None and share > LONG_WAIT:
+            throttle = Throttle(_libraries())
+        elif throttle is not None and calm >= CALM:
+            throttle.release()
+            throttle = None
+
+
+class Throttle:
+    """While it is held, threads of these OpenMP libraries sleep after a hundred turns.
+
+    Args:
+        libraries: paths of GNU OpenMP libraries that are loaded.
+    """
+
+    def __init__(self, libraries: Iterable[str]) -> None:
+        self._libraries, self._over = tuple(libraries), threading.Event()
+        self._thread = threading.Thread(target=self._hold, name="assay-throttle", daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Let them spin as before."""
+        self._over.set()
+        self._thread.join()  # the library frees a thread's pool when the thread ends
+
+    def _hold(self) -> None:
+        # A pool of one thread more than there are processors, whatever other pools there are.
+        count = len(os.sched_getaffinity(0)) + 1  # type: ignore[attr-defined,unused-ignore]
+        for path in self._libraries:
+            with suppress(OSError, AttributeError):
+                library = ctypes.CDLL(path)
+                # Its work is a function that does nothing. The threads then wait for more, asleep.
+                library.GOMP_parallel(library.omp_get_thread_num, None, count, 0)
+        self._over.wait()
+
+
+def _waits() -> dict[str, float]:
+    """Seconds that each thread of this process was ready to run and had no processor; empty where
+    the system does not tell."""
+    found: dict[str, float] = {}
+    with suppress(OSError):
+        for thread in os.listdir(_TASKS):
+            with suppress(OSError, ValueError, IndexError):  # it has ended
+                text = (_TASKS / thread / "schedstat").read_text("ascii")
+                found[thread] = int(text.split()[1]) / 1e9
+    return found
+
+
+def _risen(before: dict[str, float], after: dict[str, float]) -> float:
+    return sum(max(0.0, waited - before.get(thread, 0.0)) for thread, waited in after.items())
+
+
+def _libraries() -> set[str]:
+    with suppress(OSError):
+        return set(_LIBRARY.findall(Path("/proc/self/maps").read_text("utf-8")))
+    return set()

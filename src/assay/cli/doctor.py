@@ -31,11 +31,11 @@ def doctor(
         speeds = [f"float32 {found.products.float32 / 1e9:.0f} GFLOP/s"]
         if found.products.bfloat16 is not None:
             speeds.append(f"bfloat16 {found.products.bfloat16 / 1e9:.0f}")
-        chosen = {
-            "assay": "chosen by assay",
-            "environment": "chosen by the environment",
-            "too late": "for processes that are started; here a library came first",
-        }[found.wait_policy_source]
+        waiting = {
+            "assay": "spin, and only briefly while other work keeps the processors busy",
+            "environment": f"as the environment says: {found.wait_policy_variables}",
+            "library": "as OpenMP has it by itself",
+        }[found.wait_policy]
         rows = {
             "assay": found.assay,
             "python": f"{found.python} on {found.system}",
@@ -47,7 +47,7 @@ def doctor(
             "device": found.device,
             "number format": f"{found.number_format}; products: {', '.join(speeds)}",
             "remembered in": str(found.remembered_in),
-            "waiting threads": f"{found.wait_policy} ({chosen})",
+            "waiting threads": waiting,
             "run at each start": ", ".join(
                 f"{printable(file)} ({package or 'of no package: look at it'})"
                 for file, package in found.startup_code.items()

@@ -27,6 +27,7 @@ from typing import Any
 
 import xllamacpp
 
+from assay import wait_policy
 from assay.errors import ModelError
 from assay.generate.llamacpp_request import body_of, end_of, piece_of
 from assay.generate.llamacpp_slots import Origin, Slot, Slots, Ticket
@@ -81,6 +82,7 @@ class LlamaCppServer:
                 raise ModelError("there is no such file.", where=str(file))
         before = zero_pages.mappings()
         try:
+            wait_policy.adapt()
             self._server = xllamacpp.Server(_parameters(base, adapters, settings, self.key))
             # Its loop may not have begun yet, and would not hear of its end: a server that is freed
             # then waits for it for ever, and all of Python with it. With an answer, it has begun.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from assay import wait_policy
 from assay.errors import ModelError
 from assay.models.hashes import folder_sha256
 from assay.models.pull import RECORD, cache_folder, pull
@@ -74,6 +75,7 @@ def load_embedder(ref: str = STARTER, progress: Progress = SILENT) -> Embedder:
     Raises:
         ModelError: it cannot be found, fetched, trusted or loaded.
     """
+    wait_policy.adapt()
     folder = pull(ref, progress)
     try:
         with loading():

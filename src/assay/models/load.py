@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assay import wait_policy
 from assay.errors import ModelError, UsageError
 from assay.models.hashes import remembered_sha256, tensors_sha256
 from assay.models.pull import RECORD, cache_folder, pull, read_record
@@ -61,6 +62,7 @@ def load(
 
     if dtype not in _DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}.", fix=f"Use one of: {', '.join(_DTYPES)}.")
+    wait_policy.adapt()
     folder = pull(ref, progress)
     digest = weights_sha256(folder)
     source = weights or folder

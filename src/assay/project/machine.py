@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from assay import wait_policy, wait_policy_source
+from assay import wait_policy
 from assay.interpreter import startup_code
 from assay.models.device import available_bytes, best_device, cores
 from assay.models.products import (
@@ -42,8 +42,8 @@ class Machine:
         number_format: what a training multiplies in, see `faster_format`.
         products: operations a second of a large product, by number format.
         remembered_in: the file they are kept in.
-        wait_policy: variables that say how threads wait for each other.
-        wait_policy_source: "assay", "environment", or "too late".
+        wait_policy: who decides how threads wait for each other.
+        wait_policy_variables: what the user has set for it.
         startup_code: files that run whenever Python starts, and whose each is; None: nobody's.
         memory_bytes, disk_bytes: free.
         problems: what would stop work or slow it, each a sentence with what to do.
@@ -62,8 +62,8 @@ class Machine:
     number_format: str
     products: Products
     remembered_in: Path
-    wait_policy: str
-    wait_policy_source: str
+    wait_policy: wait_policy.Source
+    wait_policy_variables: str
     startup_code: dict[str, str | None]
     memory_bytes: int
     cache_folder: Path
@@ -97,8 +97,8 @@ def examine(*, again: bool = False) -> Machine:
         number_format=faster_format(device),
         products=products(),
         remembered_in=remembered_in(),
-        wait_policy=wait_policy.chosen(),
-        wait_policy_source=wait_policy_source,
+        wait_policy=wait_policy.source(),
+        wait_policy_variables=wait_policy.chosen(),
         startup_code=startup_code(),
         memory_bytes=memory,
         cache_folder=cache,
