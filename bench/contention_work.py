@@ -128,7 +128,7 @@ def peer(turns: Turns) -> None:
 
 def transformers(turns: Turns) -> None:
     """The engine for what llama.cpp cannot hold, one answer after the other."""
-    from assay.generate.serving_transformers import TransformersEngine
+    from assay.generate.transformers.stream import TransformersEngine
     from assay.models.device import fast_dtype
     from assay.models.load import load
 
@@ -143,14 +143,14 @@ def transformers(turns: Turns) -> None:
 
 def llamacpp(turns: Turns) -> None:
     """llama.cpp, one answer after the other."""
-    from assay.generate.serving_local import LocalServing
+    from assay.generate.local import LocalServing
 
     answer(LocalServing().engine(MODEL), turns)
 
 
 def answer(engine: Any, turns: Turns) -> None:
     """Answers without end."""
-    from assay.generate.serving import Piece, Sampling
+    from assay.generate.stream import Piece, Sampling
 
     while True:
         sampling = Sampling(max_new_tokens=TOKENS, temperature=0.0)

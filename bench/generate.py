@@ -29,8 +29,8 @@ import torch
 
 from assay.chat.template import Template
 from assay.example import Message
-from assay.generate.engine import Answer, Request
-from assay.generate.local import LocalEngine
+from assay.generate.batch import Answer, Request
+from assay.generate.transformers.batch import LocalEngine
 from assay.models.load import LoadedModel, load
 
 T = TypeVar("T")

@@ -31,7 +31,7 @@ from typing import Any
 import regex
 
 import assay
-from assay.generate import cleaned
+from assay.generate.remote import redaction
 from pattern_attacks import attacks
 
 SOURCE = Path(assay.__file__).parent
@@ -49,8 +49,8 @@ MADE: dict[str, list[str]] = {
     "evaluate.graders.style._phrase": [r"(?<!\w)as\ an\ ai(?!\w)"],
     "chat.tokens._any_of": [r"<\|im_start\|>|<\|im_end\|>|<s>|</s>"],
     "chat.tokens._each_start_of": [r"(?=(?:<\|im_start\|>|<\|im|<s>))."],
-    "generate.cleaned._spellings": [
-        cleaned._spellings(secret).pattern for secret in ("sk-aaaaaaaa", "%%%%2525", "0&#x00")
+    "generate.remote.redaction._spellings": [
+        redaction._spellings(secret).pattern for secret in ("sk-aaaaaaaa", "%%%%2525", "0&#x00")
     ],
     "project.edit._with": [r"providers:\s*(?:(null|~|{\s*})\s*)?(#.*)?\n"],
     "models.pull._alone": [r"\.model\.[a-z0-9_]{8}\.(part|old)"],

@@ -32,7 +32,7 @@ from assay.config import Config
 from assay.evaluate.measure import Bench
 from assay.evaluate.routing import Curve, curve, oracle
 from assay.example import Example, Message
-from assay.generate.engine import Engine, Request
+from assay.generate.batch import Engine, Request
 from assay.generate.replay import ReplayEngine
 from assay.knowledge.embed import STARTER
 from assay.store.store import Store

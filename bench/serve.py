@@ -28,9 +28,10 @@ import httpx
 
 from assay.chat.template import Template
 from assay.example import Message
-from assay.generate.gguf_files import base_file, base_of
-from assay.generate.llamacpp import LlamaCppServer, Settings
-from assay.generate.serving import Piece, Sampling
+from assay.generate.base import base_of
+from assay.generate.llamacpp.files import base_file
+from assay.generate.llamacpp.server import LlamaCppServer, Settings
+from assay.generate.stream import Piece, Sampling
 
 MODEL = "smollm2-135m-instruct"
 PREFIX = 600

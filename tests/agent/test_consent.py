@@ -11,7 +11,7 @@ from assay.agent.providers import Providers
 from assay.config import Provider
 from assay.errors import UsageError
 from assay.example import Message, ToolCall
-from assay.generate.engine import Request
+from assay.generate.batch import Request
 from assay.progress import SILENT
 from assay.store.store import Store
 

@@ -33,8 +33,8 @@ from assay.agent.route import Cascade, Rule, Rules
 from assay.agent.routing import Step, confidence, follow, leaves, paths
 from assay.errors import ConfigError, ModelError
 from assay.example import Example
+from assay.generate.batch import Answer
 from assay.generate.classical import TfidfSettings, dump_classical, fit_tfidf
-from assay.generate.engine import Answer
 from assay.store.store import Store
 
 

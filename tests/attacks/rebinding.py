@@ -27,8 +27,8 @@ from tests.attacks.certificates import Authority
 
 from assay.config import Provider
 from assay.errors import AssayError
-from assay.generate.connection import WireError
-from assay.generate.outbound import Outbound
+from assay.generate.remote.connection import WireError
+from assay.generate.remote.outbound import Outbound
 
 NAME = "far.example"
 PUBLIC, METADATA, PRIVATE = "93.184.216.34", "169.254.169.254", "10.9.8.7"

@@ -103,8 +103,8 @@ while threads() > before:
     [
         "from assay.models.load import load; load('smollm2-135m-instruct')",
         "from assay.knowledge.embed import load_embedder; load_embedder()",
-        "from assay.generate.serving_local import LocalServing as L; from assay.example import "
-        "Message; from assay.generate.serving import Sampling; "
+        "from assay.generate.local import LocalServing as L; from assay.example import "
+        "Message; from assay.generate.stream import Sampling; "
         "list(L().engine('smollm2-135m-instruct').chat([Message('user', 'a')], (), "
         "Sampling(max_new_tokens=1)))",
     ],
@@ -119,7 +119,7 @@ print([thread.name for thread in threading.enumerate()])"""
 
 def test_llama_cpp_does_not_poll_between_operations(tmp_path: Path) -> None:
     """Where it comes without OpenMP (macOS) its own threads would."""
-    from assay.generate.llamacpp import Settings, _parameters
+    from assay.generate.llamacpp.server import Settings, _parameters
 
     given = _parameters(tmp_path / "model.gguf", {}, Settings(), "key")
     assert given.cpuparams.poll == given.cpuparams_batch.poll == 0

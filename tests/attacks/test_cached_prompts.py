@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.generate.llamacpp import SERVER
+from tests.generate.llamacpp.server import SERVER
 from tests.generate.tiny import byte_tokenizer, tiny_model
 from tests.serve.running import STARTER, running
 
 from assay.chat.template import Template
 from assay.chat.tokens import Encoder
 from assay.example import Message
-from assay.generate.llamacpp_engine import Family, LlamaCppEngine
-from assay.generate.serving import End, Sampling
-from assay.generate.vllm_request import body_of
+from assay.generate.llamacpp.engine import Family, LlamaCppEngine
+from assay.generate.stream import End, Sampling
+from assay.generate.vllm.request import body_of
 from assay.models.gguf_export import parts_of_model, write_model
 
 ASKED = [Message("user", "Is the merger of Acme and Umbrella off?")]

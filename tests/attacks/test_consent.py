@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.generate.provider import Served, delta, said, serving, streamed
+from tests.generate.remote.provider import Served, delta, said, serving, streamed
 from tests.serve.running import Running, running
 
 from assay.agent.agent import Agent, Knowledge, routed
@@ -22,7 +22,7 @@ from assay.config import TokenPrice
 from assay.errors import AssayError, ModelError
 from assay.example import Message
 from assay.generate.fallback import order
-from assay.generate.serving import End
+from assay.generate.stream import End
 from assay.knowledge.base import KnowledgeBase
 from assay.project import access, drafts, releases, spending, trying
 from assay.project.access import STUDIO, find_key, list_keys
@@ -152,7 +152,7 @@ def test_nor_does_a_comparison(server: Running, far: Served) -> None:
     engines = Engines(server.workspace.store, providers=server.workspace.providers)
     for label in ("plain@1", "routed@1"):
         agent = agent_of(server.workspace.store, label)
-        from assay.generate.engine import Request
+        from assay.generate.batch import Request
 
         with pytest.raises(ConsentError):
             engines.for_agent(agent).answer([Request(tuple(ASKED))])

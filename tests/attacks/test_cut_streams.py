@@ -13,8 +13,8 @@ from tests.figures import Figure
 from assay.errors import ModelError
 from assay.example import Message
 from assay.generate.fallback import Fallback
-from assay.generate.remote_serving import RemoteServing
-from assay.generate.serving import End, Sampling
+from assay.generate.remote.stream import RemoteServing
+from assay.generate.stream import End, Sampling
 
 ASKED = [Message("user", "hi")]
 FIRST, SECOND = ("One ", "grüßt ", "🦉🦉 ", "zuerst."), ("Two.",)

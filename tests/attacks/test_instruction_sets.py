@@ -49,7 +49,7 @@ NUMERIC = (
     "tests/train/test_rotation.py",
     "tests/train/test_sft.py",
     "tests/train/test_step.py",
-    "tests/generate/test_local.py",
+    "tests/generate/transformers/test_batch.py",
     "tests/models/test_tuned.py",
 )
 OTHER_ORDER = ("-p", "tests.summation")

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from pydantic import ValidationError
-from tests.generate.provider import Reply, delta, refused, serving, streamed
+from tests.generate.remote.provider import Reply, delta, refused, serving, streamed
 from typer.testing import CliRunner
 
 from assay.agent.serving import AgentEngines
@@ -19,8 +19,8 @@ from assay.config import Provider, Vllm
 from assay.config.yaml_text import edited
 from assay.errors import AssayError, ConfigError, ModelError, UsageError
 from assay.example import Message
-from assay.generate.remote_serving import RemoteServing
-from assay.generate.serving import Sampling
+from assay.generate.remote.stream import RemoteServing
+from assay.generate.stream import Sampling
 from assay.project import providers, settings
 from assay.project.settings import InvalidSettingsError
 from assay.project.workspace import Workspace
@@ -242,7 +242,7 @@ def test_cleaning_takes_no_time() -> None:
     """A key of the longest, against a reply that nearly repeats it again and again."""
     import time
 
-    from assay.generate.cleaned import cleaned
+    from assay.generate.remote.redaction import cleaned
 
     key = "ab" * 2047 + "c"
     began = time.process_time()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.figures import Figure
-from tests.generate.provider import Reply, serving
+from tests.generate.remote.provider import Reply, serving
 from tests.serve.process import server
 from tests.serve.test_remote import ASKED, MODEL, before
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.generate.provider import Reply, refused, said, serving
+from tests.generate.remote.provider import Reply, refused, said, serving
 from tests.small import small_project
 
 import assay

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from tests.generate.provider import KEY, Reply, Served, delta, refused, serving, streamed
+from tests.generate.remote.provider import KEY, Reply, Served, delta, refused, serving, streamed
 
 from assay.errors import ModelError
 from assay.example import Message
-from assay.generate.remote_serving import RemoteServing
-from assay.generate.serving import End, Sampling
+from assay.generate.remote.stream import RemoteServing
+from assay.generate.stream import End, Sampling
 
 ASKED = [Message("user", "x")]
 GOOD = streamed(delta("fine"), delta(finish="stop"))
@@ -96,7 +96,7 @@ def test_a_confirmed_refusal_is_forgotten_after_a_while(monkeypatch: pytest.Monk
         )
 
     now = 1000.0
-    monkeypatch.setattr("assay.generate.refused_parameters.monotonic", lambda: now)
+    monkeypatch.setattr("assay.generate.remote.model.monotonic", lambda: now)
     with serving(rule) as served:
         far = engine(served)
         for number in range(3):
@@ -186,10 +186,10 @@ def test_odd_errors_name_no_parameter(body: bytes) -> None:
 
 def test_what_is_learned_is_bounded() -> None:
     """A key that sends ever new values fills no memory."""
-    from assay.generate.refused_parameters import MOST, RefusedParameters
-    from assay.generate.wire import RefusedParameter
+    from assay.generate.remote.model import MOST_REFUSALS, RefusedParameters
+    from assay.generate.remote.wire import RefusedParameter
 
     known = RefusedParameters()
-    for number in range(10 * MOST):
+    for number in range(10 * MOST_REFUSALS):
         known.remember([RefusedParameter("temperature", str(number))])
-    assert len(known) <= MOST
+    assert len(known) <= MOST_REFUSALS

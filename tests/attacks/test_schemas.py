@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.generate.llamacpp import SERVER
+from tests.generate.llamacpp.server import SERVER
 from tests.generate.tiny import byte_tokenizer, tiny_model
 from tests.serve.running import STARTER, Running, running
 
@@ -15,10 +15,10 @@ from assay.chat.template import Template
 from assay.errors import ConfigError, ModelError
 from assay.example import Message
 from assay.generate import constrained
+from assay.generate.batch import Request
 from assay.generate.constrained import Constraint, Grammars, check_schema
-from assay.generate.engine import Request
-from assay.generate.llamacpp_engine import Family, LlamaCppEngine
-from assay.generate.serving import Sampling
+from assay.generate.llamacpp.engine import Family, LlamaCppEngine
+from assay.generate.stream import Sampling
 from assay.models.gguf_export import parts_of_model, write_model
 
 VOCABULARY = 259

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from assay.generate.serving import End, Piece
+from assay.generate.stream import End, Piece
 from assay.project import people
 from assay.project.people import SignedOutError
 from assay.project.workspace import Workspace

@@ -18,11 +18,11 @@ from cryptography.x509 import load_pem_x509_certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from tests.attacks.certificates import Authority, Pair
 from tests.figures import Figure
-from tests.generate.provider import KEY, said, serving
+from tests.generate.remote.provider import KEY, said, serving
 from tests.serve.process import server
 
-from assay.generate.connection import WireError
-from assay.generate.outbound import Outbound
+from assay.generate.remote.connection import WireError
+from assay.generate.remote.outbound import Outbound
 
 HERE = "127.0.0.1"
 

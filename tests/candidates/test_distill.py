@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.evaluate.scripted import ScriptedEngine
-from tests.generate.provider import Reply, said, serving
+from tests.generate.remote.provider import Reply, said, serving
 from tests.small import write_model
 from tests.train.test_sft import Watcher
 from tests.train.tiny import SETTINGS
@@ -27,7 +27,7 @@ from assay.errors import ConfigError, DataError, ModelError
 from assay.evaluate.measure import Bench
 from assay.evaluate.run import run
 from assay.example import Example, Message, ToolCall
-from assay.generate.engine import Answer, Request
+from assay.generate.batch import Answer, Request
 from assay.models.versions import load_version
 from assay.store.store import Store
 

@@ -24,7 +24,7 @@ from assay.chat.template import Template
 from assay.config import Config
 from assay.errors import ConfigError, DataError
 from assay.example import Example
-from assay.generate.engine import Answer, Request
+from assay.generate.batch import Answer, Request
 from assay.knowledge import base as base_module
 from assay.knowledge.base import KnowledgeBase
 from assay.models.lineage import rows_of

@@ -17,7 +17,7 @@ from assay.candidates.building import Context
 from assay.candidates.prompt_optimised import halved, variants
 from assay.errors import ConfigError
 from assay.example import Example
-from assay.generate.engine import Answer, Request
+from assay.generate.batch import Answer, Request
 
 ROWS = tuple(
     Example.of(f"case {number}", ("yes", "no")[number % 2], id=str(number)) for number in range(60)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from tests.candidates.test_distill import TRAIN, context_of
-from tests.generate.provider import Reply, said, serving
+from tests.generate.remote.provider import Reply, said, serving
 
 from assay.agent.agent import Agent, routed
 from assay.agent.consent import ConsentError

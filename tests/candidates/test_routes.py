@@ -23,7 +23,7 @@ from assay.config import Config
 from assay.errors import AssayError, ConfigError, DataError
 from assay.evaluate.measure import Bench
 from assay.example import Example
-from assay.generate.engine import Answer, Engine, Request
+from assay.generate.batch import Answer, Engine, Request
 from assay.store.store import Store
 
 ROWS = tuple(

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.generate.provider import KEY, said, serving
+from tests.generate.remote.provider import KEY, said, serving
 from typer.testing import CliRunner, Result
 
 from assay.cli.main import app

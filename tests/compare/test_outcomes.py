@@ -18,7 +18,7 @@ from assay.candidates.building import Candidate, Context
 from assay.compare import comparison
 from assay.compare.result import Result
 from assay.evaluate.documents import Mean
-from assay.generate.engine import Answer, Request
+from assay.generate.batch import Answer, Request
 from tests.candidates.test_documents import NO, reader, write_documents
 from tests.candidates.test_documents import rows as questions
 from tests.evaluate.scripted import ScriptedEngine

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assay.example import Message
-from assay.generate.engine import Answer, Request
+from assay.generate.batch import Answer, Request
 from assay.progress import SILENT, Progress
 
 

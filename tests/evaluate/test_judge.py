@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 from tests.candidates.test_distill import context_of
-from tests.generate.provider import Reply, said, serving
+from tests.generate.remote.provider import Reply, said, serving
 
 from assay.agent.engines import Engines
 from assay.compare.judges import measure_judges
@@ -36,7 +36,7 @@ from assay.evaluate.graders.judge import (
 from assay.evaluate.judging import cohens_kappa, injected, judge_worth
 from assay.evaluate.measure import Bench
 from assay.example import Example
-from assay.generate.engine import Answer, Request
+from assay.generate.batch import Answer, Request
 
 MODEL = "remote:far/judge"
 SETTINGS = JudgeSettings(model=MODEL)

@@ -18,7 +18,7 @@ from assay.errors import ModelError
 from assay.evaluate import probe
 from assay.evaluate.forgetting import forgetting
 from assay.evaluate.probe import forgetting_of, read_probe, take_account
-from assay.generate.local import LocalEngine
+from assay.generate.transformers.batch import LocalEngine
 from assay.models.load import load, load_tokenizer
 from assay.models.versions import VersionRecord, save_version
 from assay.store.store import Store

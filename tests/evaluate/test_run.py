@@ -12,7 +12,7 @@ from tests.evaluate.scripted import ScriptedEngine, echo, request
 
 from assay.errors import AssayError
 from assay.evaluate.run import incomplete, measure_latency, plan, run
-from assay.generate.engine import Answer, Request
+from assay.generate.batch import Answer, Request
 
 REQUESTS = [request("a" * n) for n in (3, 9, 1, 4, 9, 2, 6)]
 

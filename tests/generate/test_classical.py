@@ -12,6 +12,7 @@ import pytest
 
 from assay.errors import DataError, ModelError
 from assay.example import Example, Message
+from assay.generate.batch import Request
 from assay.generate.classical import (
     TFIDF_GRID,
     ClassicalEngine,
@@ -22,7 +23,6 @@ from assay.generate.classical import (
     fit_tfidf,
     load_classical,
 )
-from assay.generate.engine import Request
 
 WORDS = {"card": "my bank card is lost", "cash": "cash machine ate it", "fee": "why this big fee"}
 

@@ -10,8 +10,8 @@ from tests.generate.tiny import ask, byte_tokenizer, tiny_engine
 
 from assay.errors import ConfigError
 from assay.generate import constrained
+from assay.generate.batch import Request
 from assay.generate.constrained import Grammars, check_schema, choices_grammar
-from assay.generate.engine import Request
 
 STOP = 258
 RECORD = {

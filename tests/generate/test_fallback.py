@@ -12,8 +12,8 @@ import pytest
 from assay.errors import ConfigError, ModelError, UsageError
 from assay.example import Message
 from assay.generate.fallback import Fallback, order
-from assay.generate.remote_serving import RemoteError
-from assay.generate.serving import (
+from assay.generate.remote.stream import RemoteError
+from assay.generate.stream import (
     End,
     Piece,
     PromptTooLongError,

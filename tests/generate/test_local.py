@@ -1,180 +1,301 @@
-"""The engine over transformers: limits, stops, memory, constraints, what it reports."""
+"""Engines by name: bases, versions of every kind, what llama.cpp cannot hold, a memory budget."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from threading import Barrier, Event
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
-from tests.generate.tiny import CONTEXT, ask, tiny_engine
+from tests.generate.llamacpp.server import SERVER
+from tests.generate.tiny import byte_tokenizer, tiny_model
 
-from assay.errors import DataError, ModelError
+from assay.chat.template import Template
+from assay.config import FineTune
+from assay.errors import ModelError
 from assay.example import Message
-from assay.generate.engine import Request
-from assay.generate.local import LocalEngine
+from assay.generate.batch import Request
+from assay.generate.llamacpp import engine as llamacpp_engine
+from assay.generate.llamacpp.engine import LlamaCppEngine
+from assay.generate.llamacpp.server import LlamaCppServer
+from assay.generate.local import LocalServing
+from assay.generate.stream import End, Piece, PromptTooLongError, Sampling, ServingEngine
+from assay.generate.transformers.batch import LocalEngine
+from assay.generate.transformers.stream import TransformersEngine
+from assay.models.load import load
+from assay.models.tuned import load_tuned
+from assay.models.versions import VersionRecord, load_version, save_version
+from assay.train import adapters
 
-SYSTEM = "You answer in a very few words, whatever you are asked; this is shared by everybody here."
+pytestmark = pytest.mark.slow
 
-
-def test_usage_and_log_probability_are_those_of_the_model_alone() -> None:
-    engine = tiny_engine(stops=12)
-    requests = [ask(f"question {i} " * (1 + i % 3), system=SYSTEM) for i in range(9)]
-    answers = engine.answer(requests)
-    assert {a.finish for a in answers} == {"stop", "length"}
-    engine.model.set_attn_implementation("eager")
-    for request, answer in zip(requests, answers, strict=True):
-        prompt = engine.template.prompt(request.messages)
-        assert answer.prompt_tokens == len(prompt) == engine.prompt_length(request)
-        ids, total = list(prompt), 0.0
-        while len(ids) - len(prompt) < request.max_new_tokens:
-            with torch.inference_mode():
-                logs = engine.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
-            token = int(logs.argmax())
-            ids.append(token)
-            if token in engine.template.stop_ids:
-                break
-            total += float(logs[token])
-        new = ids[len(prompt) :]
-        assert answer.completion_tokens == len(new)
-        assert answer.scored_tokens == len(new) - (answer.finish == "stop")
-        assert answer.logprob == pytest.approx(total, abs=1e-4)
-        assert (answer.finish == "stop") == (new[-1] in engine.template.stop_ids)
-        kept = new[:-1] if answer.finish == "stop" else new
-        assert answer.text == engine.loaded.tokenizer.decode(kept, skip_special_tokens=True)
+ASKED = [Message("user", "Where is the cat?")]
+# Random models write bytes that are no characters, which the engines show in ways of their own.
+LETTERS = {"type": "string", "pattern": "^[a-z]{8}$"}
+KINDS = ("lora", "rslora", "dora", "full")
 
 
-def test_a_request_beyond_the_context_fails_alone() -> None:
-    engine = tiny_engine()
-    answers = engine.answer([ask("hello"), ask("x" * CONTEXT), ask("hello")])
-    assert [a.finish for a in answers] == ["length", "refused", "length"]
-    assert answers[0] == answers[2]
-    assert answers[1].text == ""
-    assert str(CONTEXT) in (answers[1].error or "")
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
-def test_an_answer_ends_with_the_context() -> None:
-    engine = tiny_engine()
-    empty = engine.prompt_length(ask(""))
-    (answer,) = engine.answer([ask("x" * (CONTEXT - empty - 3), max_new_tokens=50)])
-    assert (answer.finish, answer.completion_tokens) == ("length", 3)
+def _write_base(folder: Path, family: str = "llama", **changes: Any) -> str:
+    tiny_model(family, **changes).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return str(folder)
 
 
-def test_nothing_asked_nothing_answered() -> None:
-    assert tiny_engine().answer([]) == []
-
-
-def test_out_of_memory_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = [ask(f"q{i}", system=SYSTEM, temperature=1.0, seed=i) for i in range(7)]
-    requests.append(ask("c", system=SYSTEM, choices=("yes", "no")))
-    expected = tiny_engine().answer(requests)
-    engine = tiny_engine()
-    step = engine._decoder.step
-
-    def short_of_memory(tokens: Any) -> Any:
-        if len(tokens) > 2:
-            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
-        return step(tokens)
-
-    monkeypatch.setattr(engine._decoder, "step", short_of_memory)
-    answers = engine.answer(requests)
-    assert [a.text for a in answers] == [a.text for a in expected]
-
-
-def test_memory_too_short_for_one_request_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = tiny_engine()
-
-    def none_left(batch: Any) -> Any:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(engine._decoder, "begin", none_left)
-    with pytest.raises(ModelError, match="memory does not suffice"):
-        engine.answer([ask("a"), ask("b")])
-
-
-def test_other_failures_of_the_model_are_not_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = tiny_engine()
-
-    def broken(batch: Any) -> Any:
-        raise RuntimeError("size mismatch")
-
-    monkeypatch.setattr(engine._decoder, "begin", broken)
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        engine.answer([ask("a"), ask("b")])
-
-
-def test_after_an_interruption_the_engine_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = tiny_engine()
-    requests = [ask(f"q{i}", system=SYSTEM) for i in range(4)]
-    expected = engine.answer(requests)
-    step = engine._decoder.step
-
-    def interrupted(tokens: Any) -> Any:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(engine._decoder, "step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        engine.answer(requests)
-    assert engine.model.config._attn_implementation == "eager"
-    monkeypatch.setattr(engine._decoder, "step", step)
-    assert engine.answer(requests) == expected
-
-
-def test_batches_hold_no_more_tokens_than_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = tiny_engine(batch_tokens=150)
-    sizes = []
-    begin = engine._decoder.begin
-
-    def noted(batch: Any) -> Any:
-        sizes.append(len(batch.members) * batch.slots)
-        return begin(batch)
-
-    monkeypatch.setattr(engine._decoder, "begin", noted)
-    answers = engine.answer([ask("word " * n, system=SYSTEM) for n in (1, 9, 2, 8, 3, 1, 1)])
-    assert len(answers) == 7
-    assert len(sizes) > 1
-    assert max(sizes) <= 150
-
-
-def test_messages_that_the_template_refuses_are_the_users_error() -> None:
-    engine = tiny_engine()
-    engine.loaded.tokenizer.chat_template = "{{ raise_exception('no system turns') }}"
-    refusing = LocalEngine(engine.loaded, _refusing(engine), device="cpu")
-    with pytest.raises(DataError, match="no system turns"):
-        refusing.answer([Request((Message("system", "a"), Message("user", "b")))])
-
-
-def _refusing(engine: LocalEngine) -> Any:
-    template = engine.template
-
-    class Refusing:
-        stop_ids, sha256 = template.stop_ids, template.sha256
-
-        def prompt(self, messages: Any, tools: Any = ()) -> list[int]:
-            raise DataError("the chat template refuses these messages (no system turns).")
-
-    return Refusing()
-
-
-def test_identity_names_all_that_changes_an_answer() -> None:
-    engine = tiny_engine()
-    other = tiny_engine("qwen2")
-    whole = tiny_engine(share=False)
-    assert engine.identity == tiny_engine().identity
-    assert engine.identity != other.identity
-    assert (engine.identity["prefix"], whole.identity["prefix"]) == ("shared", "whole")
-    assert {"dtype", "torch", "transformers", "template", "weights"} <= engine.identity.keys()
-
-
-def test_an_adapter_is_part_of_the_answer() -> None:
-    from peft import LoraConfig, get_peft_model
-
-    engine = tiny_engine()
-    plain = engine.answer([ask("hello", system=SYSTEM)])
-    torch.manual_seed(0)
-    adapted = get_peft_model(
-        engine.loaded.model, LoraConfig(target_modules="all-linear", init_lora_weights=False)
+def _version(state: Path, ref: str, kind: str, made: Path, seed: int = 0) -> str:
+    """A version whose weights are far from the base's."""
+    loaded = load(ref)
+    settings = FineTune(rank=4, alpha=8, adapter=kind, learning_rate=1e-3, epochs=1, seed=seed)  # type: ignore[arg-type]
+    made.mkdir()
+    with adapters.adapted(loaded, settings) as tuned:
+        generator = torch.Generator().manual_seed(seed)
+        for name, parameter in adapters.trainable(tuned).items():
+            noise = 0.1 * torch.randn(parameter.shape, generator=generator)
+            if "lora_A" not in name:
+                parameter.data = parameter.data + (noise if "lora_B" in name else 0.2 * noise)
+        adapters.write(made, tuned, adapters.weights(tuned))
+    template = Template.of(loaded.tokenizer)
+    record = VersionRecord(
+        base=ref,
+        base_sha256=loaded.weights_sha256,
+        data={},
+        settings={},
+        seed=seed,
+        code="0",
+        template=template.to_dict(),
+        template_sha256=template.sha256,
     )
-    with_adapter = LocalEngine(replace(engine.loaded, model=adapted), engine.template, device="cpu")
-    assert with_adapter.sharing
-    assert with_adapter.answer([ask("hello", system=SYSTEM)]) != plain
+    return save_version(state, made, record)
+
+
+def _text(engine: ServingEngine, sampling: Sampling | None = None) -> str:
+    *pieces, end = engine.chat(ASKED, (), sampling or Sampling(max_new_tokens=12, schema=LETTERS))
+    assert isinstance(end, End)
+    return "".join(piece.text for piece in pieces if isinstance(piece, Piece))
+
+
+def _evaluated(loaded: Any) -> str:
+    template = Template.of(loaded.tokenizer)
+    engine = LocalEngine(loaded, template, device="cpu")
+    return engine.answer([Request(tuple(ASKED), max_new_tokens=12, schema=LETTERS)])[0].text
+
+
+def test_every_kind_of_version_answers_as_it_was_evaluated(tmp_path: Path) -> None:
+    state, ref = tmp_path / "state", _write_base(tmp_path / "base")
+    engines = LocalServing(state, settings=SERVER)
+    texts = [_text(engines.engine(ref))]
+    assert texts == [_evaluated(load(ref))]
+    for kind in KINDS:
+        id = _version(state, ref, kind, tmp_path / kind)
+        engine = engines.engine(f"version:{id[:12]}")
+        assert isinstance(engine, LlamaCppEngine)
+        texts.append(_text(engine))
+        assert texts[-1] == _evaluated(load_tuned(load_version(state, id))), kind
+    assert len(set(texts)) == len(texts)
+    assert len(list((state / "cache" / "gguf").glob("*.gguf"))) == 4
+    engines.close()
+    assert _text(engines.engine(ref)) == texts[0]  # loaded again
+
+
+def test_what_llama_cpp_cannot_hold_is_answered_by_transformers(tmp_path: Path) -> None:
+    state, ref = tmp_path / "state", _write_base(tmp_path / "base", "phi3")
+    engines = LocalServing(state, settings=SERVER)
+    base = engines.engine(ref)
+    assert isinstance(base, TransformersEngine)
+    tuned = engines.engine(f"version:{_version(state, ref, 'lora', tmp_path / 'made')}")
+    assert isinstance(tuned, TransformersEngine)
+    assert _text(base) == _evaluated(load(ref))
+    assert _text(tuned) != _text(base)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> TransformersEngine:
+    loaded = load(_write_base(tmp_path_factory.mktemp("plain"), "phi3"))
+    return TransformersEngine(
+        lambda: loaded, Template.of(loaded.tokenizer), loaded.tokenizer, loaded.context_length
+    )
+
+
+def test_the_plain_engine_keeps_to_the_protocol(plain: TransformersEngine) -> None:
+    assert _text(plain, Sampling(choices=("naïve 東京",))) == "naïve 東京"
+    assert _text(plain, Sampling(choices=("one two three",), stop=(" thr", "zz"))) == "one two"
+    assert _text(plain, Sampling(choices=("one two",), stop=("two!",))) == "one two"
+    assert _text(plain, Sampling(max_new_tokens=3, logit_bias={0: 100.0})) == "!!!"
+    drawn = {_text(plain, Sampling(8, 1.5, 0.9, seed=s)) for s in range(4)}
+    assert len(drawn) == 4
+    assert _text(plain, Sampling(8, 1.5, 0.9, seed=0)) in drawn
+    narrow = Sampling(max_new_tokens=8, temperature=1.0, top_p=1e-9)
+    assert _text(plain, narrow) == _text(plain, Sampling(max_new_tokens=8))
+    first = next(iter(plain.chat(ASKED, (), Sampling(max_new_tokens=2, logprobs=3))))
+    assert isinstance(first, Piece)
+    assert first.token == first.top[0]
+    assert len(first.top) == 3
+    with pytest.raises(PromptTooLongError):
+        next(iter(plain.complete([70] * 512, Sampling())))
+    *_, end = plain.complete([70] * 500, Sampling(logit_bias={258: -100.0}))
+    assert end == End("length", 500, 12)
+
+
+def test_a_stream_of_the_plain_engine_that_is_left_lets_the_next_one_in(
+    plain: TransformersEngine,
+) -> None:
+    stream = iter(plain.chat(ASKED, (), Sampling(logit_bias={258: -100.0})))
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert _text(plain)
+
+
+def test_what_was_used_longest_ago_is_unloaded_to_stay_within_the_budget(tmp_path: Path) -> None:
+    refs = [_write_base(tmp_path / f"m{n}", initializer_range=0.2 + n / 10) for n in range(3)]
+    engines = LocalServing(memory_bytes=450_000_000, settings=SERVER)  # two of them
+
+    def loaded() -> list[bool]:
+        return [held.in_memory() for held in engines._held.values()]
+
+    made = [engines.engine(ref) for ref in refs]
+    assert loaded() == [False, False, False]
+    answers = [_text(engine) for engine in made]
+    assert loaded() == [False, True, True]
+    assert _text(made[1]) == answers[1]
+    assert _text(made[0]) == answers[0]
+    assert loaded() == [True, True, False]
+    with pytest.raises(ModelError, match="GB that models may take"):
+        _text(LocalServing(memory_bytes=1000, settings=SERVER).engine(refs[0]))
+
+
+def test_two_models_that_load_at_once_stay_within_the_budget_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of each kind of engine, and memory for one: the second waits until the first is there."""
+    refs = [_write_base(tmp_path / "a"), _write_base(tmp_path / "b", "phi3")]
+    engines = LocalServing(memory_bytes=250_000_000, settings=SERVER)
+    made = [engines.engine(ref) for ref in refs]
+    engines._held[refs[1]].bytes = 200_000_000
+    taken: list[int] = []
+    loading = engines._room
+
+    @contextmanager
+    def slowly(name: str) -> Iterator[None]:
+        with loading(name):
+            time.sleep(0.3)
+            yield
+            with engines._lock:
+                held = engines._held.values()
+                taken.append(sum(h.bytes for h in held if h.loading or h.in_memory()))
+
+    monkeypatch.setattr(engines, "_room", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(_text, made))
+    assert len(taken) == 2
+    assert max(taken) <= engines.memory_bytes
+    assert [_text(engine) for engine in made] == answers  # each is loaded again, alone
+    assert len(taken) in (3, 4)
+
+
+def test_a_model_that_cannot_be_loaded_leaves_its_room_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs = [_write_base(tmp_path / "a"), _write_base(tmp_path / "b", initializer_range=0.3)]
+    engines = LocalServing(memory_bytes=250_000_000, settings=SERVER)
+    first, second = (engines.engine(ref) for ref in refs)
+    with monkeypatch.context() as patch:
+        patch.setattr(llamacpp_engine, "LlamaCppServer", Mock(side_effect=ModelError("no memory")))
+        with pytest.raises(ModelError, match="no memory"):
+            _text(first)
+    assert _text(second)
+    assert _text(first)
+
+
+def test_others_are_served_while_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs = [_write_base(tmp_path / "a"), _write_base(tmp_path / "b", initializer_range=0.3)]
+    engines = LocalServing(settings=SERVER)
+    served, other = (engines.engine(ref) for ref in refs)
+    _text(served)
+    begun, go_on = Event(), Event()
+
+    def slow(*args: Any) -> LlamaCppServer:
+        begun.set()
+        assert go_on.wait(30)
+        return LlamaCppServer(*args)
+
+    monkeypatch.setattr(llamacpp_engine, "LlamaCppServer", slow)
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(_text, other)
+        assert begun.wait(30)
+        assert _text(served)
+        assert engines.engine(refs[0]) is served
+        assert not late.done()
+        go_on.set()
+        assert late.result(30)
+
+
+def test_llama_cpp_has_half_of_the_cores_while_something_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assay.generate.local.cores", lambda: 2)
+    crowded = [False]
+    free = replace(SERVER, threads=None)
+    engines = LocalServing(settings=free, crowded=lambda: crowded[0])
+    engine = engines.engine(_write_base(tmp_path / "a"))
+    assert isinstance(engine, LlamaCppEngine)
+    answers, threads = [], []
+    for crowded[0] in (False, True, False):
+        answers.append(_text(engine))
+        threads.append(engine._family.server(None).settings.threads)
+    assert threads == [2, 1, 2]
+    assert len(set(answers)) == 1
+    fixed = LocalServing(settings=SERVER, crowded=lambda: True)
+    assert fixed._threads() == SERVER.threads
+
+
+def test_the_context_is_what_memory_allows(tmp_path: Path) -> None:
+    ref = _write_base(tmp_path / "m", max_position_embeddings=32768)
+    wide = LocalServing(memory_bytes=1 << 40).engine(ref)
+    assert wide.context_length == 8192
+    narrow = LocalServing(memory_bytes=10_000_000).engine(ref)
+    assert narrow.context_length == 2048
+
+
+@pytest.mark.parametrize("name", ["nothing-of-the-kind", "version:abcdef0123"])
+def test_an_unknown_model_is_an_error(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no such model|no version"):
+        LocalServing(tmp_path).engine(name)
+    with pytest.raises(ModelError):
+        LocalServing().engine(name)
+
+
+def test_two_that_ask_first_get_the_one_engine_whose_memory_is_counted(tmp_path: Path) -> None:
+    ref = _write_base(tmp_path / "base", "phi3")
+    tiny_model("phi3").bfloat16().save_pretrained(tmp_path / "base")
+    engines = LocalServing(settings=SERVER)
+    meet = Barrier(2, timeout=30)
+    found_base = engines._base
+
+    def base(name: str) -> Any:
+        found = found_base(name)
+        meet.wait()
+        return found
+
+    engines._base = base  # type: ignore[method-assign]
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(engines.engine, [ref, ref])
+    assert one is other
+    assert _text(one)
+    held = engines._held[ref]
+    assert held.in_memory()
+    model = one._model  # type: ignore[attr-defined]
+    own = {id(p): p.numel() * p.element_size() for p in model.parameters()}
+    assert held.bytes == sum(own.values())

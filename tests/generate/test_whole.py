@@ -9,8 +9,8 @@ import pytest
 
 from assay.errors import ModelError, UsageError
 from assay.example import Message
-from assay.generate.engine import Answer, Request
-from assay.generate.serving import End, Piece, PromptTooLongError, Sampling
+from assay.generate.batch import Answer, Request
+from assay.generate.stream import End, Piece, PromptTooLongError, Sampling
 from assay.generate.whole import WholeAnswers
 from assay.progress import SILENT, Progress
 

@@ -10,8 +10,8 @@ from transformers import PreTrainedTokenizerFast
 
 from assay.chat.template import Template
 from assay.example import Message
-from assay.generate.engine import Request
-from assay.generate.local import LocalEngine
+from assay.generate.batch import Request
+from assay.generate.transformers.batch import LocalEngine
 from assay.models.load import LoadedModel
 
 CONTEXT = 512

@@ -178,7 +178,7 @@ from datetime import timedelta
 from pathlib import Path
 from assay.agent.providers import Providers
 from assay.config import Provider, TokenPrice
-from assay.generate.serving import End
+from assay.generate.stream import End
 from assay.project import leases, reservations, usage_log
 from assay.project.spending import BudgetError
 from assay.store.store import Store

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.agent.routes import cascade
-from tests.generate.provider import Reply, refused, said, serving, streamed
+from tests.generate.remote.provider import Reply, refused, said, serving, streamed
 from tests.serve.running import Running, running
 
 from assay.agent.providers import Providers

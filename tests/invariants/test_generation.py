@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.generate.tiny import ask, tiny_engine
 
-from assay.generate.engine import Answer, Request
-from assay.generate.local import LocalEngine
+from assay.generate.batch import Answer, Request
+from assay.generate.transformers.batch import LocalEngine
 
 SYSTEMS = (
     "",

@@ -23,8 +23,8 @@ from assay.agent.runtime import assemble
 from assay.config import Config
 from assay.evaluate.measure import Bench
 from assay.example import Example, Message
-from assay.generate.engine import Answer, Request
-from assay.generate.serving import End, Piece, Sampling
+from assay.generate.batch import Answer, Request
+from assay.generate.stream import End, Piece, Sampling
 from assay.project.answering import Routed, Wishes, ask
 from assay.project.served import Served
 from assay.store.store import Store

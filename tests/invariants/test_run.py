@@ -16,7 +16,7 @@ from tests.evaluate.scripted import ScriptedEngine, echo, request
 
 from assay.evaluate.run import Plan, plan, run, run_key
 from assay.example import Message, ToolCall
-from assay.generate.engine import Answer, Request
+from assay.generate.batch import Answer, Request
 
 ROOT = Path(__file__).parents[2]
 REQUESTS = [request(f"question {n} " + "x" * (n * 7 % 13)) for n in range(40)]

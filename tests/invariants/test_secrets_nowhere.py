@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.generate.provider import Reply, refused, said, serving
+from tests.generate.remote.provider import Reply, refused, said, serving
 from tests.serve.running import running
 from typer.testing import CliRunner
 

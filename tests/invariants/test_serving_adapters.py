@@ -1,9 +1,9 @@
 """An answer under one adapter is never made of what another computed.
 
 llama.cpp reuses the keys and values of earlier prompts, and would reuse them under other adapters
-too where a request does not name all of its own (see `assay.generate.llamacpp`). Base and two
-adapters are asked in turn, one after the other and together, for prompts that begin alike; every
-answer is compared with the one given by a server that never saw anything else.
+too where a request does not name all of its own (see `assay.generate.llamacpp.server`). Base and
+two adapters are asked in turn, one after the other and together, for prompts that begin alike;
+every answer is compared with the one given by a server that never saw anything else.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.generate.llamacpp import SERVER
+from tests.generate.llamacpp.server import SERVER
 from tests.generate.tiny import byte_tokenizer, tiny_model
 
 from assay.config import FineTune
-from assay.generate.llamacpp import LlamaCppServer, Stream
-from assay.generate.llamacpp_engine import Family
-from assay.generate.serving import End, Piece, Sampling
+from assay.generate.llamacpp.engine import Family
+from assay.generate.llamacpp.server import LlamaCppServer, Stream
+from assay.generate.stream import End, Piece, Sampling
 from assay.models.gguf_adapter import write_adapter
 from assay.models.gguf_export import parts_of_model, write_model
 from assay.models.load import LoadedModel

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.generate.llamacpp import SERVER, logprobs
+from tests.generate.llamacpp.server import SERVER, logprobs
 from tests.generate.tiny import byte_tokenizer, tiny_model
 from transformers import AutoModelForCausalLM
 
 from assay.config import FineTune
 from assay.errors import ModelError
-from assay.generate.llamacpp import LlamaCppServer
+from assay.generate.llamacpp.server import LlamaCppServer
 from assay.models.gguf_adapter import adapter_refusal, write_adapter
 from assay.models.gguf_export import parts_of, parts_of_model, refusal, write_model
 from assay.models.load import LoadedModel

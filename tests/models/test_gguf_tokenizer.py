@@ -8,13 +8,13 @@ from typing import Any
 import httpx
 import pytest
 from tests.chat.families import FAMILIES, tokenizer_of
-from tests.generate.llamacpp import SERVER
+from tests.generate.llamacpp.server import SERVER
 from tests.generate.tiny import tiny_model
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from assay.errors import ModelError
-from assay.generate.llamacpp import LlamaCppServer
+from assay.generate.llamacpp.server import LlamaCppServer
 from assay.models.gguf_export import parts_of_model, write_model
 
 pytestmark = pytest.mark.slow

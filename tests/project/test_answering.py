@@ -10,7 +10,7 @@ from tests.serve.scripted import ScriptedEngine
 
 from assay.chat.template import ToolsError
 from assay.example import Message
-from assay.generate.serving import End, Piece, Sampling
+from assay.generate.stream import End, Piece, Sampling
 from assay.project.answering import Answer, Asked
 
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f"}}

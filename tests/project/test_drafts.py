@@ -10,7 +10,7 @@ from tests.serve.scripted import ScriptedEngines
 from assay.agent.agent import Agent
 from assay.agent.texts import InvalidAgentError
 from assay.example import Message
-from assay.generate.serving import Piece
+from assay.generate.stream import Piece
 from assay.project import agents, drafts
 from assay.project.workspace import Workspace
 

@@ -11,7 +11,7 @@ from tests.small import write_csv
 from assay import project
 from assay.agent.versions import save_agent
 from assay.candidates.fine_tune import train_version
-from assay.generate.llamacpp_engine import LlamaCppEngine
+from assay.generate.llamacpp.engine import LlamaCppEngine
 from assay.project import releases
 from assay.project.init import Choices
 from assay.release import parity as gate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.generate.provider import refused, serving
+from tests.generate.remote.provider import refused, serving
 
 from assay.agent.providers import Providers
 from assay.errors import ModelError, UsageError

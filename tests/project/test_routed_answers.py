@@ -13,9 +13,9 @@ from tests.agent.routes import cascade, learned
 from assay.agent.routing import Sure
 from assay.errors import ModelError
 from assay.example import Message
-from assay.generate.engine import Answer as WholeAnswer
-from assay.generate.engine import Request
-from assay.generate.serving import End, Piece, Sampling
+from assay.generate.batch import Answer as WholeAnswer
+from assay.generate.batch import Request
+from assay.generate.stream import End, Piece, Sampling
 from assay.generate.whole import WholeAnswers
 from assay.project.answering import Asked, Routed, Wishes, ask
 from assay.project.served import Served

@@ -8,7 +8,7 @@ import pytest
 
 from assay.agent.providers import Providers
 from assay.config import Provider, TokenPrice
-from assay.generate.serving import End
+from assay.generate.stream import End
 from assay.project.spending import answered_usd
 from assay.store.store import Store
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, event
 
 from assay.agent.providers import Providers
 from assay.config import Provider, TokenPrice
-from assay.generate.serving import End
+from assay.generate.stream import End
 from assay.project import usage_log
 from assay.project.access import create_key
 from assay.project.spending import BudgetError, budgets, set_budget, usage

@@ -11,7 +11,7 @@ from assay import project
 from assay.config import CONFIG_FILE, Vllm
 from assay.errors import ConfigError, DataError, UsageError
 from assay.generate.fallback import Fallback
-from assay.generate.vllm import VllmServing
+from assay.generate.vllm.pool import VllmServing
 from assay.jobs import queue
 from assay.jobs.fine_tuning import TRAIN
 from assay.project.workspace import open_to_serve

@@ -39,7 +39,7 @@ TALKS = [
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """llama.cpp's threads spin; two of them on busy cores take seconds for what takes one none."""
-    monkeypatch.setattr("assay.generate.llamacpp.cores", lambda: 1)
+    monkeypatch.setattr("assay.generate.llamacpp.server.cores", lambda: 1)
 
 
 @pytest.mark.parametrize("name", sorted(families.FAMILIES))
@@ -107,7 +107,7 @@ def test_what_the_gate_refuses_leaves_nothing_behind(
         with torch.no_grad():
             for parameter in plain.model.parameters():
                 parameter += 30 * torch.randn(parameter.shape) * parameter.std()
-        monkeypatch.setattr("assay.generate.gguf_files.merged", lambda *_: plain)
+        monkeypatch.setattr("assay.generate.base.merged", lambda *_: plain)
         written(path, version, template)
 
     monkeypatch.setattr(exporting, "write_merged", spoiled)

@@ -16,8 +16,8 @@ from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.evaluate.measure import Bench, Measurement
 from assay.example import Example
-from assay.generate.engine import Answer, Request
-from assay.generate.local import LocalEngine
+from assay.generate.batch import Answer, Request
+from assay.generate.transformers.batch import LocalEngine
 from assay.progress import SILENT
 from assay.release.parity import MOST_KL, Parity, divergence, parity
 from assay.release.targets import FolderTarget

@@ -11,7 +11,7 @@ import numpy as np
 
 from assay.errors import ModelError
 from assay.example import Message
-from assay.generate.serving import End, Piece, Sampling, TokenLogprob
+from assay.generate.stream import End, Piece, Sampling, TokenLogprob
 
 Script = Callable[[Sequence[Message], Sequence[dict[str, Any]], Sampling], str]
 

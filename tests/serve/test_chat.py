@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from assay.errors import ModelError
-from assay.generate.serving import BusyError, Piece, PromptTooLongError
+from assay.generate.stream import BusyError, Piece, PromptTooLongError
 from tests.serve.running import PATIENCE_S, STARTER, Running
 
 HELLO: Any = [{"role": "user", "content": "hello there you"}]

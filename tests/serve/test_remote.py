@@ -19,7 +19,7 @@ from assay.config import Provider, TokenPrice
 from assay.generate.fallback import order
 from assay.project import spending
 from assay.project.access import create_key
-from tests.generate.provider import Served, delta, refused, said, serving, streamed
+from tests.generate.remote.provider import Served, delta, refused, said, serving, streamed
 from tests.serve.running import Running, running
 
 USAGE = {

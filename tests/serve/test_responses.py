@@ -124,7 +124,7 @@ def test_what_is_refused_is_named(server: Running, body: dict[str, Any], param: 
 
 def test_an_error_in_the_middle_is_an_event(server: Running) -> None:
     def breaks(*_: Any) -> Any:
-        from assay.generate.serving import Piece
+        from assay.generate.stream import Piece
 
         yield Piece("a")
         raise RuntimeError("secret insides")

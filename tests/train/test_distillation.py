@@ -15,7 +15,7 @@ from tests.rounding import rounding
 from tests.train.test_sft import Watcher
 from tests.train.tiny import SETTINGS, VOCABULARY, rows, tiny_loaded, tiny_model, train
 
-from assay.generate.engine import AnswerToken
+from assay.generate.batch import AnswerToken
 from assay.train import teacher
 from assay.train.sequences import Taught, TrainingSequence, alone, fingerprint
 from assay.train.step import evaluate, step

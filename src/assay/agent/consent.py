@@ -11,7 +11,7 @@ from assay.config import CONFIG_FILE, REMOTE
 from assay.data.privacy import mask_within
 from assay.errors import ConfigError
 from assay.example import Message, canonical_json
-from assay.generate.engine import Request
+from assay.generate.batch import Request
 from assay.generate.remote import split_reference
 from assay.progress import Progress
 

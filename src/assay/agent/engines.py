@@ -10,7 +10,7 @@ from assay.agent.consent import check_agreed
 from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE, Provider
 from assay.errors import ModelError
-from assay.generate.engine import Engine
+from assay.generate.batch import Engine
 from assay.generate.remote import split_reference
 from assay.models.device import fast_dtype
 from assay.store.store import Store
@@ -76,7 +76,7 @@ class Engines:
 
             return ClassicalEngine(load_classical(self.store.get(name)))
         if model.startswith(REMOTE):
-            from assay.generate.remote import RemoteEngine
+            from assay.generate.remote.batch import RemoteEngine
 
             provider, name = split_reference(model)
             described = provider_of(self.providers, provider)
@@ -85,11 +85,11 @@ class Engines:
         if scheme == "outside":
             raise ModelError("the answers of an outside model cannot answer new questions.")
         from assay.chat.template import Template
-        from assay.generate.local import LocalEngine
+        from assay.generate.transformers.batch import LocalEngine
         from assay.models.load import load
 
         if scheme == "version":
-            from assay.generate.gguf_files import load_merged
+            from assay.generate.base import load_merged
             from assay.models.load import load_tokenizer
             from assay.models.versions import load_version
 

@@ -23,7 +23,7 @@ from assay.agent.key_origins import check_origin
 from assay.agent.versions import user
 from assay.config import REMOTE, Provider
 from assay.errors import ConfigError, UsageError
-from assay.generate.outbound import read_key
+from assay.generate.remote.outbound import read_key
 from assay.store import secrets
 from assay.store.audit import record
 from assay.store.store import Store

@@ -24,8 +24,8 @@ from assay.agent.versions import load_agent
 from assay.config import REMOTE
 from assay.errors import AssayError, ConfigError
 from assay.example import Example
+from assay.generate.batch import Answer, Request
 from assay.generate.classical import ClassicalModel, load_classical
-from assay.generate.engine import Answer, Request
 from assay.store.store import Store
 
 log = logging.getLogger("assay.agent")

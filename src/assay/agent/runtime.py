@@ -12,7 +12,7 @@ import numpy as np
 from assay.agent.agent import Agent, as_shown, messages_of
 from assay.agent.passages import find_passages, query_of, with_passages
 from assay.example import Example, Message, load_examples
-from assay.generate.engine import Request
+from assay.generate.batch import Request
 from assay.knowledge.embed import Embedder, load_embedder
 from assay.knowledge.search import Passage
 from assay.store.files import write_atomic

@@ -13,8 +13,8 @@ from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE, Provider
 from assay.generate.fallback import Fallback
 from assay.generate.remote import split_reference
-from assay.generate.remote_serving import RemoteServing
-from assay.generate.serving import ServingEngine, ServingEngines
+from assay.generate.remote.stream import RemoteServing
+from assay.generate.stream import ServingEngine, ServingEngines
 from assay.generate.whole import WholeAnswers
 from assay.store.store import Store
 

@@ -38,9 +38,9 @@ from assay.data.json_schema import mismatches, schema_validator
 from assay.errors import ConfigError, DataError, OutageError
 from assay.evaluate.run import incomplete, run
 from assay.example import Example, Message, canonical_json
+from assay.generate.batch import Answer, Engine, Request
 from assay.generate.constrained import Grammars
-from assay.generate.engine import Answer, Engine, Request
-from assay.generate.local import LocalEngine
+from assay.generate.transformers.batch import LocalEngine
 from assay.models.load import load_tokenizer
 from assay.progress import SILENT, Progress
 from assay.store.files import write_json

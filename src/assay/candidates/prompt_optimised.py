@@ -25,7 +25,7 @@ from assay.errors import ConfigError, ModelError, OutageError
 from assay.evaluate.measure import RefusalError
 from assay.evaluate.run import run
 from assay.example import Example, Message
-from assay.generate.engine import Request
+from assay.generate.batch import Request
 
 FIRST_ROWS = 16
 """Training rows of the first round; each round has twice as many as the one before."""

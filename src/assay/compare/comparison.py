@@ -37,7 +37,7 @@ from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.probe import forgetting_of
 from assay.evaluate.stats import UNKNOWN_DISCORDANCE, opening_alpha
 from assay.example import Example, canonical_json
-from assay.generate.engine import Answer
+from assay.generate.batch import Answer
 from assay.generate.replay import read_predictions
 
 ALPHA = 0.05

@@ -18,7 +18,7 @@ from assay.config import REMOTE
 from assay.evaluate.measure import Bench
 from assay.evaluate.run import incomplete, measure_latency
 from assay.example import Example
-from assay.generate.engine import Answer
+from assay.generate.batch import Answer
 from assay.generate.remote import split_reference
 from assay.store.files import write_json
 

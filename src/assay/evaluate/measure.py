@@ -23,7 +23,7 @@ from assay.errors import ModelError, OutageError
 from assay.evaluate.graders import GradingContext, grade
 from assay.evaluate.run import incomplete, run
 from assay.example import Example
-from assay.generate.engine import Answer, Request
+from assay.generate.batch import Answer, Request
 from assay.progress import SILENT, Progress
 from assay.store.owner import owner_of
 from assay.store.store import Store

@@ -33,8 +33,8 @@ from assay.evaluate.forgetting import (
 )
 from assay.evaluate.graders import GradingContext, grade
 from assay.example import Example, Message, canonical_json
-from assay.generate.engine import Request
-from assay.generate.local import LocalEngine
+from assay.generate.batch import Request
+from assay.generate.transformers.batch import LocalEngine
 from assay.models.device import best_device
 from assay.models.versions import load_version
 from assay.progress import SILENT, Progress

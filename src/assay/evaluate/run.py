@@ -19,7 +19,7 @@ from typing import Any
 
 from assay import json_reader
 from assay.errors import AssayError
-from assay.generate.engine import Answer, Engine, Request
+from assay.generate.batch import Answer, Engine, Request
 from assay.progress import SILENT, Progress
 from assay.store.files import write_atomic
 from assay.store.locks import one_at_a_time

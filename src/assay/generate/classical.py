@@ -20,7 +20,7 @@ import numpy as np
 from assay import json_reader
 from assay.errors import DataError, ModelError
 from assay.example import Example
-from assay.generate.engine import Answer, Request
+from assay.generate.batch import Answer, Request
 from assay.progress import SILENT, Progress
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import numpy as np
 
 from assay import json_reader
 from assay.errors import ConfigError, ModelError
-from assay.generate.engine import Request
+from assay.generate.batch import Request
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer

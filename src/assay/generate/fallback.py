@@ -19,7 +19,7 @@ from typing import Any
 
 from assay.errors import ConfigError, ModelError
 from assay.example import Message
-from assay.generate.serving import (
+from assay.generate.stream import (
     End,
     Piece,
     RequestRefusedError,

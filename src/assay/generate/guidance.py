@@ -1,6 +1,8 @@
-"""What an answer must look like, spelled for servers that constrain it with llguidance themselves.
+"""What llama.cpp and vLLM need so that their answers are those of the engine of evaluation.
 
-llama.cpp and vLLM take this text and follow it by the same library as the engine of evaluation.
+A grammar, spelled for llguidance, the library that they constrain answers with as well; and the
+space dropped that tokenizers in SentencePiece's manner put before every word and drop before the
+first, and that a server which continues a prompt keeps.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from assay.generate.constrained import (
     choices_rules,
     schema_grammar,
 )
-from assay.generate.serving import End, Piece, Sampling
+from assay.generate.stream import End, Piece, Sampling
 
 
 def guidance(sampling: Sampling) -> str | None:
@@ -65,6 +67,33 @@ class _Enforced(Iterator[Piece | End]):
                 "the answer does not follow its schema: the server has given the schema up.",
                 fix="Make the schema smaller.",
             )
+        return piece
+
+    def close(self) -> None:
+        """As the stream's own."""
+        with suppress(AttributeError):
+            self._stream.close()
+
+
+def drops_first_space(tokenizer: Any) -> bool:
+    """Whether this tokenizer's texts begin without the space that their first token has."""
+    found = tokenizer.convert_tokens_to_ids("\u2581a")
+    if found is None or found == tokenizer.unk_token_id:
+        return False
+    return bool(tokenizer.decode([found], clean_up_tokenization_spaces=False) == "a")
+
+
+class WithoutFirstSpace(Iterator[Piece | End]):
+    """A stream as such a tokenizer would write it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._first = stream, True
+
+    def __next__(self) -> Piece | End:
+        piece: Piece | End = next(self._stream)
+        if self._first and isinstance(piece, Piece) and piece.text:
+            self._first = False
+            return Piece(piece.text.removeprefix(" "), piece.token, piece.top)
         return piece
 
     def close(self) -> None:

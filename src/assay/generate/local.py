@@ -1,272 +1,276 @@
-"""Answers from a model on this machine, through transformers.
+"""Finds the engine of a model on this machine, and keeps within a stated amount of memory.
 
-Requests are rendered, grouped by the prefixes they share, and generated in batches; a prefix is
-run through the model once (see docs/generation.md). An answer does not depend on what else was
-asked: not on the order, the batch, or the seeds of others (in float32 up to rounding).
+    engines = LocalServing(state_folder)
+    for piece in engines.engine("version:3f9a01").chat(messages, (), Sampling()):
+        ...
+
+llama.cpp answers for what it can hold, versions as adapters beside their base; transformers for
+the rest. What was used longest ago is unloaded when something else needs its memory.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from importlib.metadata import version
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from threading import Condition, Lock, RLock
+from typing import Any
 
+from assay import garbage
 from assay.chat.template import Template
 from assay.errors import ModelError
-from assay.generate.constrained import Constraint, Grammars
-from assay.generate.engine import Answer, Request
-from assay.models.device import available_bytes, best_device, ran_out
-from assay.models.load import LoadedModel
-from assay.prefix.batch import Batch, Decoder
-from assay.progress import SILENT, Progress, Task
+from assay.generate.base import Base, base_of, load_merged, template_of
+from assay.generate.llamacpp.engine import Family, LlamaCppEngine
+from assay.generate.llamacpp.files import adapter_file, base_file, merged_file
+from assay.generate.llamacpp.server import Settings
+from assay.generate.stream import ServingEngine
+from assay.models.device import cores, fast_dtype, free_bytes
+from assay.models.gguf_adapter import adapter_refusal
+from assay.models.gguf_export import parts_of
+from assay.models.load import load
+from assay.models.versions import Version, load_version
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-BATCH_TOKENS = 32_768
-"""Tokens of their own that the rows of a batch hold together; the shared prefix not counted."""
-SHARE_OF_MEMORY = 0.25
-"""Of the free memory, for keys and values of one batch."""
+SHARE_OF_MEMORY = 0.5
+"""Of what is free at the start, where nobody states an amount."""
+SHARE_OF_KEYS, SHARE_OF_ADAPTERS = 0.25, 0.25
+"""Of the stated memory, for keys and values of one model, and for the adapters beside it."""
+WORKING_BYTES = 200_000_000
+"""A llama.cpp server's own buffers; measured at 60 to 140 MB for the starter model."""
+SHORTEST_CONTEXT = 2048
 
 
 @dataclass(slots=True)
-class _Row:
-    """One answer in the making."""
+class _Held:
+    """An engine in memory, or ready to be loaded again, and what it takes.
 
-    place: int
-    limit: int
-    temperature: float
-    chance: random.Random
-    constraint: Constraint | None
-    tokens: list[int] = field(default_factory=list)
-    logprob: float = 0.0
-    stopped: bool = False
+    Attributes:
+        loading: it is on its way into memory, and its room is its own already.
+    """
 
-    @property
-    def finished(self) -> bool:
-        return self.stopped or len(self.tokens) >= self.limit
+    bytes: int
+    in_memory: Callable[[], bool]
+    used: Callable[[], float]
+    unload: Callable[[], None]
+    loading: bool = False
 
 
-class LocalEngine:
-    """An engine over a loaded transformers model.
+class LocalServing:
+    """See `ServingEngines`.
 
     Args:
-        loaded: the model; it is moved to `device`.
-        template: its chat template.
-        batch_tokens: see `BATCH_TOKENS`; less is used when memory is short.
-        device: `cuda`, `cpu` or None for the best there is.
-        share: False runs every prompt whole, to compare with.
+        state: the project's state folder, where its versions are; None: base models only.
+        memory_bytes: that all models in memory may take together. While one server takes over
+            from another, both have their buffers.
+        settings: of llama.cpp's servers; `context` is lowered to the model's and to what memory
+            allows.
+        crowded: whether other work keeps the processor busy for a while, such as a training:
+            llama.cpp then has threads on half of the cores, unless `settings` say how many.
     """
 
     def __init__(
         self,
-        loaded: LoadedModel,
-        template: Template,
+        state: Path | None = None,
         *,
-        batch_tokens: int = BATCH_TOKENS,
-        device: str | None = None,
-        share: bool = True,
+        memory_bytes: int | None = None,
+        settings: Settings | None = None,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
-
-        from assay.prefix.decode import SharedDecoder, can_share
-        from assay.prefix.plain import PlainDecoder
-
-        self.loaded, self.template, self.batch_tokens = loaded, template, batch_tokens
-        model = loaded.model
-        if hasattr(model, "get_base_model"):  # PEFT's wrapper; its layers are inside the base
-            model = model.get_base_model()
-        self.device = device or best_device()
-        self.model = model.to(self.device).eval()
-        self.sharing = share and can_share(self.model)
-        self._decoder: Decoder = (
-            SharedDecoder(self.model) if self.sharing else PlainDecoder(self.model)
+        self.memory_bytes = (
+            int(free_bytes() * SHARE_OF_MEMORY) if memory_bytes is None else memory_bytes
         )
-        self._grammars = Grammars(
-            loaded.tokenizer, self.model.get_output_embeddings().weight.shape[0], template.stop_ids
-        )
-        self._lock = Lock()
+        self.settings = settings or Settings()
+        self._state, self._crowded = state, crowded
+        self._bases: dict[str, Base] = {}
+        self._families: dict[str, Family] = {}
+        self._engines: dict[str, ServingEngine] = {}
+        self._held: dict[str, _Held] = {}
+        self._lock, self._reading = RLock(), Lock()
+        self._loaded = Condition(self._lock)
 
-    @property
-    def identity(self) -> dict[str, str]:
-        """All that can change an answer and is not in the request."""
-        return {
-            "engine": "transformers",
-            "model": self.loaded.ref,
-            "weights": self.loaded.weights_sha256,
-            "template": self.template.sha256,
-            "dtype": self.loaded.dtype,
-            "device": self.device,
-            "prefix": "shared" if self.sharing else "whole",
-            "batch_tokens": str(self.batch_tokens),
-            "torch": version("torch"),
-            "transformers": version("transformers"),
-            "llguidance": version("llguidance"),
-        }
-
-    def prompt_length(self, request: Request) -> int:
-        """Tokens of the rendered request."""
-        return len(self.template.prompt(request.messages, request.tools))
-
-    def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
-        """One answer for each request, in their order.
-
-        A request that does not fit into the model's context comes back with finish `refused`; one
-        that leaves less room than `max_new_tokens` is generated up to the context's end.
+    def engine(self, model: str) -> ServingEngine:
+        """The engine of a model reference or of `version:ID`; loaded when it is first asked.
 
         Raises:
-            ConfigError: a schema that constrained decoding cannot follow.
-            DataError: messages that the chat template refuses.
-            ModelError: memory does not suffice for a single request.
+            ModelError: there is no such model, or it cannot be loaded.
         """
-        prompts = [tuple(self.template.prompt(r.messages, r.tools)) for r in requests]
-        constraints = [self._grammars.constraint(r) for r in requests]
-        context = self.loaded.context_length
-        answers: dict[int, Answer] = {}
-        rows = []
-        for place, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
-            if len(prompt) >= context:
-                answers[place] = _too_long(len(prompt), context)
-                continue
-            limit = min(request.max_new_tokens, context - len(prompt))
-            rows.append(
-                _Row(
-                    place,
-                    limit,
-                    request.temperature,
-                    random.Random(request.seed),
-                    constraints[place],
+        with self._lock:
+            if (known := self._engines.get(model)) is not None:
+                return known
+        scheme, _, id = model.partition(":")
+        if scheme != "version":
+            return self._engine(model, lambda: self._of_base(model))
+        if self._state is None:
+            raise ModelError("there are no versions here.", fix="Open a project.")
+        version = load_version(self._state, id)
+        return self._engine(f"version:{version.id}", lambda: self._of_version(version))
+
+    def close(self) -> None:
+        """Free everything; streams under way end with an error."""
+        with self._lock:
+            for family in self._families.values():
+                family.close()
+            for held in self._held.values():
+                held.unload()
+            self._engines.clear()
+
+    def _engine(self, name: str, make: Callable[[], ServingEngine]) -> ServingEngine:
+        with self._lock:
+            found = self._engines.get(name)
+        if found is None:
+            made = make()  # may take long: others are served meanwhile
+            with self._lock:
+                found = self._engines.setdefault(name, made)
+        return found
+
+    def _of_base(self, ref: str) -> ServingEngine:
+        base = self._base(ref)
+        if base.refusal is None:
+            family = self._family(base.weights_sha256, base_file(base), base)
+            return LlamaCppEngine(family, base.template, base.tokenizer)
+        return self._by_transformers(
+            ref, base.template, base, lambda: load(ref, dtype=fast_dtype())
+        )
+
+    def _of_version(self, version: Version) -> ServingEngine:
+        assert self._state is not None
+        base = self._base(version.record.base)
+        template = template_of(version, base)
+        if base.refusal is not None or template.stop_ids != base.template.stop_ids:
+            return self._by_transformers(
+                f"version:{version.id}",
+                template,
+                base,
+                lambda: load_merged(version, template, fast_dtype()),
+            )
+        if version.whole or adapter_refusal(version.folder) is not None:
+            family = self._family(version.id, merged_file(version, template, self._state), base)
+            return LlamaCppEngine(family, template, base.tokenizer)
+        file = adapter_file(version, base, self._state)
+        family = self._family(base.weights_sha256, base_file(base), base)
+        family.add(version.id, file)
+        return LlamaCppEngine(family, template, base.tokenizer, adapter=version.id)
+
+    def _base(self, ref: str) -> Base:
+        # One after the other: the first imports transformers, whose lazy modules fail where two
+        # threads do so at the same time.
+        with self._reading:
+            if (found := self._bases.get(ref)) is None:
+                found = self._bases[ref] = base_of(ref)
+            return found
+
+    def _family(self, name: str, file: Path, base: Base) -> Family:
+        with self._lock:
+            if name not in self._families:
+                settings = self._fitting(base)
+                family = Family(
+                    file,
+                    settings,
+                    int(self.memory_bytes * SHARE_OF_ADAPTERS),
+                    lambda: self._room(name),
+                    self._threads,
                 )
+                size = file.stat().st_size + WORKING_BYTES
+                size += settings.slots * settings.context * settings.key_bytes
+                self._families[name] = family
+                self._held[name] = _Held(
+                    size, lambda: family.loaded, lambda: family.used, family.unload
+                )
+            return self._families[name]
+
+    def _threads(self) -> int:
+        if self.settings.threads is not None:
+            return self.settings.threads
+        return max(1, cores() // 2) if self._crowded() else cores()
+
+    def _fitting(self, base: Base) -> Settings:
+        """The settings with as much context as the model has and memory allows."""
+        slots = self.settings.slots
+        context = min(self.settings.context, base.context_length)
+        each = _key_bytes(base.config, self.settings)
+        while slots * context * each > self.memory_bytes * SHARE_OF_KEYS:
+            if context > SHORTEST_CONTEXT:
+                context //= 2
+            elif slots > 1:
+                slots //= 2
+            else:
+                break
+        return replace(self.settings, slots=slots, context=context, key_bytes=each)
+
+    def _by_transformers(
+        self, name: str, template: Template, base: Base, read: Callable[[], Any]
+    ) -> ServingEngine:
+        # With torch: 180 MB that a server whose models llama.cpp answers for does without.
+        from assay.generate.transformers.stream import TransformersEngine
+
+        width = 2 if fast_dtype() == "bfloat16" else 4
+        size = width * sum(prod(part.shape) for part in parts_of(base.folder))
+        with self._lock:
+            if (known := self._engines.get(name)) is not None:  # two may have asked at once
+                return known
+            engine = TransformersEngine(
+                read,
+                template,
+                base.tokenizer,
+                base.context_length,
+                room=lambda: self._room(name),
             )
-        with (
-            self._lock,
-            self._decoder.running(),
-            progress.task("generating", len(requests), "answers") as task,
-        ):
-            task.advance(len(answers))
-            batches = self._decoder.batches(
-                [prompts[row.place] for row in rows], [row.limit for row in rows], self._slots()
+            self._engines[name] = engine
+            self._held[name] = _Held(
+                size, lambda: engine.loaded, lambda: engine.used, engine.unload
             )
-            for batch in batches:
-                self._finish(batch, [rows[i] for i in batch.members], task)
-        for row in rows:
-            answers[row.place] = self._answer(row, len(prompts[row.place]))
-        return [answers[place] for place in range(len(requests))]
+            return engine
 
-    def _finish(self, batch: Batch, rows: list[_Row], task: Task) -> None:
-        """Generate a batch to its end; in halves when memory does not suffice for the whole."""
-        states = [row.chance.getstate() for row in rows]
-        try:
-            self._generate(batch, rows, task)
-            return
-        except RuntimeError as error:
-            if not ran_out(error):
-                raise
-            if len(rows) == 1:
-                raise ModelError(
-                    "memory does not suffice for a single request "
-                    f"of {len(batch.prompts[0])} tokens.",
-                    fix="Use a smaller model or a shorter prompt, or close other programs.",
-                ) from None
-        for row, state in zip(rows, states, strict=True):
-            row.tokens.clear()
-            row.logprob, row.stopped = 0.0, False
-            row.chance.setstate(state)
-            if row.constraint:
-                row.constraint.reset()
-        middle = len(rows) // 2
-        for half, part in zip(batch.halves(), (rows[:middle], rows[middle:]), strict=True):
-            self._finish(half, part, task)
+    @contextmanager
+    def _room(self, name: str) -> Iterator[None]:
+        """Room for `name` while it is loaded: what was used longest ago is unloaded for it.
 
-    def _generate(self, batch: Batch, rows: list[_Row], task: Task) -> None:
-        held = list(rows)  # the decoder's rows, finished ones among them until they are dropped
-        going = list(rows)
-        logits = self._decoder.begin(batch)
-        while True:
-            self._choose(logits, going)
-            done = len(going)
-            going = [row for row in going if not row.finished]
-            task.advance(done - len(going))
-            if not going:
-                return
-            if 2 * len(going) <= len(held):
-                self._decoder.keep([i for i, row in enumerate(held) if not row.finished])
-                held = list(going)
-            logits = self._decoder.step([None if r.finished else r.tokens[-1] for r in held])
+        What others are loading at the same moment has its room, too; where there is none left
+        beside it, they are waited for.
 
-    def _choose(self, logits: Tensor, rows: list[_Row]) -> None:
-        """Append the next token to each row, given logits [n, V].
-
-        Log-probabilities are the model's own: before temperature and before a constraint.
+        Raises:
+            ModelError: it is larger than the stated memory.
         """
-        import torch
+        with self._loaded:
+            held = self._held[name]
+            if held.bytes > self.memory_bytes:
+                raise ModelError(
+                    f"this model takes {held.bytes / 1e9:.1f} GB, of the "
+                    f"{self.memory_bytes / 1e9:.1f} GB that models may take.",
+                    where=name,
+                    fix="Allow more memory, or serve a smaller model.",
+                )
+            self._loaded.wait_for(lambda: self._make_room(name))
+            held.loading = True
+        try:
+            yield
+        finally:
+            with self._loaded:
+                held.loading = False
+                self._loaded.notify_all()
+            garbage.exempt()
 
-        norms = torch.logsumexp(logits, dim=-1)
-        allowed = self._grammars.masks([row.constraint for row in rows], logits.shape[-1])
-        scores = logits
-        if allowed is not None:
-            hidden = ~torch.from_numpy(allowed).to(logits.device)
-            scores = logits.masked_fill(hidden, -torch.inf)
-        greedy = scores.argmax(-1).tolist()
-        tokens = [
-            _draw(scores[i], row) if row.temperature > 0 else greedy[i]
-            for i, row in enumerate(rows)
-        ]
-        index = torch.tensor(tokens, device=logits.device)[:, None]
-        logprobs = (logits.gather(1, index)[:, 0] - norms).tolist()
-        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
-            row.tokens.append(token)
-            row.stopped = token in self.template.stop_ids
-            row.logprob += 0.0 if row.stopped else logprob
-            if row.constraint and not row.stopped:
-                row.constraint.accept(token)
-
-    def _answer(self, row: _Row, prompt_tokens: int) -> Answer:
-        kept = row.tokens[:-1] if row.stopped else row.tokens
-        return Answer(
-            text=self.loaded.tokenizer.decode(
-                kept, skip_special_tokens=True, clean_up_tokenization_spaces=False
-            ),
-            finish="stop" if row.stopped else "length",
-            prompt_tokens=prompt_tokens,
-            completion_tokens=len(row.tokens),
-            logprob=row.logprob,
-        )
-
-    def _slots(self) -> int:
-        """Tokens whose keys and values a batch may hold."""
-        config: Any = self.model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        layers, width = config.num_hidden_layers, self.model.dtype.itemsize
-        fits = (
-            SHARE_OF_MEMORY
-            * available_bytes(self.model.device)
-            / (2 * layers * heads * size * width)
-        )
-        return max(1, min(self.batch_tokens, int(fits)))
+    def _make_room(self, name: str) -> bool:
+        """Unload what was used longest ago until `name` fits; whether it does now."""
+        left = self.memory_bytes - self._held[name].bytes
+        others = [held for other, held in self._held.items() if other != name]
+        left -= sum(held.bytes for held in others if held.loading or held.in_memory())
+        idle = [held for held in others if held.in_memory() and not held.loading]
+        unloaded = False
+        for held in sorted(idle, key=lambda held: held.used()):
+            if left >= 0:
+                break
+            held.unload()
+            unloaded = True
+            left += held.bytes
+        if unloaded:
+            garbage.reclaim()
+        return left >= 0
 
 
-def _draw(scores: Tensor, row: _Row) -> int:
-    """A token drawn from softmax(scores [V] / temperature), by one number of the row's own chance.
-
-    Inverse of the cumulative distribution in float64, so that the draw depends on nothing but the
-    scores and the seed.
-    """
-    import torch
-
-    weights = torch.softmax(scores.double().cpu() / row.temperature, dim=-1).cumsum(0)
-    place = int(torch.searchsorted(weights, row.chance.random() * float(weights[-1]), right=True))
-    return min(place, int(weights.shape[0]) - 1)
-
-
-def _too_long(tokens: int, context: int) -> Answer:
-    return Answer(
-        text="",
-        finish="refused",
-        prompt_tokens=tokens,
-        error=f"the request has {tokens} tokens, the model's context holds {context} with the "
-        "answer. Shorten the prompt or show fewer examples.",
-    )
+def _key_bytes(config: Any, settings: Settings) -> int:
+    """What keys and values of one token take."""
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    numbers = 2 * config.num_hidden_layers * config.num_key_value_heads * head
+    return int(numbers * (4 if settings.exact else 2))

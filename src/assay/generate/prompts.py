@@ -8,7 +8,7 @@ from typing import Any
 
 from assay.chat.template import Template
 from assay.example import Message
-from assay.generate.serving import PromptTooLongError
+from assay.generate.stream import PromptTooLongError
 
 CHARACTERS_PER_TOKEN = 16
 """No text that anybody asks a model about has so many in the mean (prose has 4, code 6). To

@@ -12,7 +12,7 @@ from typing import Any
 from assay import json_reader
 from assay.errors import DataError, UsageError
 from assay.example import canonical_json
-from assay.generate.engine import Answer, Request
+from assay.generate.batch import Answer, Request
 from assay.progress import SILENT, Progress
 
 _SHOWN = 5

@@ -9,8 +9,8 @@ from typing import Any
 
 from assay.errors import ModelError, UsageError
 from assay.example import Message
-from assay.generate.engine import Engine, Request
-from assay.generate.serving import (
+from assay.generate.batch import Engine, Request
+from assay.generate.stream import (
     End,
     Piece,
     PromptTooLongError,

@@ -20,7 +20,7 @@ from typing import Any
 
 from assay.errors import AssayError
 from assay.example import Message
-from assay.generate.serving import End, Piece, ServingEngines
+from assay.generate.stream import End, Piece, ServingEngines
 from assay.project.access import STUDIO
 from assay.project.answering import Asked, Routed, Wishes, ask
 from assay.project.reservations import Reserved

@@ -18,8 +18,8 @@ from assay.chat.template import ToolsError
 from assay.chat.tool_text import in_words
 from assay.errors import UsageError
 from assay.example import Example, Message, ToolCall
-from assay.generate.engine import Request
-from assay.generate.serving import End, Piece, Sampling, ServingEngine
+from assay.generate.batch import Request
+from assay.generate.stream import End, Piece, Sampling, ServingEngine
 from assay.project.served import Served
 from assay.store.store import Store
 

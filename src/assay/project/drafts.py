@@ -22,7 +22,7 @@ from assay.config import REMOTE
 from assay.data.contents import placeholder
 from assay.errors import AssayError
 from assay.example import Message
-from assay.generate.serving import ServingEngines
+from assay.generate.stream import ServingEngines
 from assay.models.show import known
 from assay.models.versions import find_version, list_versions
 from assay.project.account import PaidAnswer, studio

@@ -33,7 +33,7 @@ from assay.errors import DataError, HoldoutError, UsageError
 from assay.evaluate.graders import check_graders
 from assay.evaluate.measure import Bench
 from assay.example import Example
-from assay.generate.engine import Answer
+from assay.generate.batch import Answer
 from assay.progress import SILENT, Progress
 from assay.project.estimate import Estimate, Sizes, building_seconds, estimate
 from assay.project.init import Draft, token_limits, write_project

@@ -13,9 +13,9 @@ from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE, Provider
 from assay.errors import ModelError, UsageError
 from assay.example import Message
-from assay.generate.engine import Request
-from assay.generate.remote import RemoteEngine
-from assay.generate.serving import End, Sampling
+from assay.generate.batch import Request
+from assay.generate.remote.batch import RemoteEngine
+from assay.generate.stream import End, Sampling
 from assay.project import reach
 from assay.project.account import studio
 from assay.project.answering import Asked

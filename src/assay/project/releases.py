@@ -13,8 +13,8 @@ from assay.compare.records import finished
 from assay.config import REMOTE
 from assay.errors import NotFoundError, StateError, UsageError
 from assay.example import Example, Message
-from assay.generate.local import LocalEngine
-from assay.generate.serving import ServingEngines
+from assay.generate.stream import ServingEngines
+from assay.generate.transformers.batch import LocalEngine
 from assay.progress import SILENT, Progress
 from assay.project.requests_leaving import agreed_first
 from assay.project.workspace import Workspace

@@ -20,7 +20,7 @@ from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE
 from assay.errors import AssayError, UsageError
 from assay.generate.remote import split_reference
-from assay.generate.serving import End
+from assay.generate.stream import End
 from assay.project.access import STUDIO, local_user, studio_key
 from assay.project.answering import Asked
 from assay.project.leases import reclaim

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from assay.example import Message
-from assay.generate.serving import End, ServingEngines
+from assay.generate.stream import End, ServingEngines
 from assay.project.account import PaidAnswer, studio
 from assay.project.answering import Wishes
 from assay.project.comparisons import labels

@@ -20,7 +20,7 @@ from sqlalchemy import insert
 
 from assay.agent.providers import Providers
 from assay.errors import StoreError
-from assay.generate.serving import End
+from assay.generate.stream import End
 from assay.project.reservations import Reservations, Reserved, Spent
 from assay.project.spending import BudgetError, cost_of, costs, units
 from assay.store.store import Store

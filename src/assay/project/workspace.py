@@ -17,7 +17,7 @@ from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Costs, Provider, Vll
 from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.generate.fallback import order
-from assay.generate.serving import End, ServingEngines
+from assay.generate.stream import End, ServingEngines
 from assay.jobs.fine_tuning import TRAIN
 from assay.jobs.queue import is_running
 from assay.knowledge.embed import Embedder, load_embedder
@@ -193,11 +193,11 @@ class Workspace:
         vllm = self._vllm if self.config is None else self.config.vllm
         if vllm is not None:
             from assay.agent.key_origins import check_origin
-            from assay.generate.vllm import VllmServing
+            from assay.generate.vllm.pool import VllmServing
 
             check_origin(self.store, self.name, self.who, "vllm", vllm.provider())
             return VllmServing(self.store.folder, vllm)
-        from assay.generate.serving_local import LocalServing
+        from assay.generate.local import LocalServing
 
         return LocalServing(self.store.folder, crowded=self._trains)
 

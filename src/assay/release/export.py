@@ -24,9 +24,10 @@ from assay.chat.template import Template
 from assay.errors import ModelError, UsageError
 from assay.evaluate.measure import Bench
 from assay.example import Example
-from assay.generate.engine import Request
-from assay.generate.gguf_files import load_merged, write_merged
-from assay.generate.llamacpp import Settings
+from assay.generate.base import load_merged
+from assay.generate.batch import Request
+from assay.generate.llamacpp.files import write_merged
+from assay.generate.llamacpp.server import Settings
 from assay.models.catalogue import CATALOGUE
 from assay.models.load import LoadedModel, load, load_tokenizer
 from assay.models.pull import pull

@@ -24,8 +24,8 @@ from assay.errors import ModelError
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.resampling import studentise, units
 from assay.example import Example
-from assay.generate.engine import Answer, Request
-from assay.generate.local import LocalEngine
+from assay.generate.batch import Answer, Request
+from assay.generate.transformers.batch import LocalEngine
 
 PROMPTS = 1000
 """Most validation prompts that are asked; all where there are fewer."""

@@ -12,11 +12,11 @@ import httpx
 
 from assay.chat.template import Template
 from assay.errors import AssayError, ModelError
-from assay.generate.engine import Answer, Request
-from assay.generate.llamacpp import LlamaCppServer, Settings
-from assay.generate.llamacpp_engine import Family, LlamaCppEngine
-from assay.generate.local import LocalEngine
-from assay.generate.serving import End, Piece, Sampling, ServingEngine
+from assay.generate.batch import Answer, Request
+from assay.generate.llamacpp.engine import Family, LlamaCppEngine
+from assay.generate.llamacpp.server import LlamaCppServer, Settings
+from assay.generate.stream import End, Piece, Sampling, ServingEngine
+from assay.generate.transformers.batch import LocalEngine
 from assay.models.load import LoadedModel
 
 TOLD = 50

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from fastapi import FastAPI
 
 from assay import __version__
-from assay.generate.serving import ServingEngines
+from assay.generate.stream import ServingEngines
 from assay.project.workspace import Workspace
 from assay.serve import (
     chat,

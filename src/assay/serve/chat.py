@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from assay.chat.tool_text import Reader, beside_calls
 from assay.example import ToolCall
-from assay.generate.serving import End, Piece
+from assay.generate.stream import End, Piece
 from assay.project.answering import Wishes
 from assay.serve.auth import Caller, RequiredScope
 from assay.serve.conversation import (

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from assay.example import Message
-from assay.generate.serving import End, Sampling, ServingEngine
+from assay.generate.stream import End, Sampling, ServingEngine
 from assay.project.answering import sampling_of
 from assay.project.served import Served, resolve
 from assay.serve.auth import Caller, RequiredScope

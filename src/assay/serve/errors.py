@@ -25,7 +25,7 @@ from assay.errors import (
     StoreError,
     UsageError,
 )
-from assay.generate.serving import BusyError, PromptTooLongError, RequestRefusedError
+from assay.generate.stream import BusyError, PromptTooLongError, RequestRefusedError
 from assay.project.quota import QuotaError
 from assay.project.served import UnknownModelError
 from assay.project.spending import BudgetError

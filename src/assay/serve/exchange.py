@@ -18,7 +18,7 @@ from assay.chat.tool_text import find_calls
 from assay.errors import AssayError, ConfigError, ModelError
 from assay.example import Message, ToolCall
 from assay.generate.constrained import check_schema
-from assay.generate.serving import End, Piece, Sampling
+from assay.generate.stream import End, Piece, Sampling
 from assay.project.account import Account, Payer, lay_out
 from assay.project.answering import Answered, Asked, Routed, Wishes
 from assay.project.served import Served, resolve

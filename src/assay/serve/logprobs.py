@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from assay.generate.serving import Piece, TokenLogprob
+from assay.generate.stream import Piece, TokenLogprob
 
 
 def told(pieces: Sequence[Piece]) -> list[tuple[TokenLogprob, tuple[TokenLogprob, ...]]]:

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 
 from assay.chat.tool_text import Reader
 from assay.example import ToolCall
-from assay.generate.serving import End, Piece
+from assay.generate.stream import End, Piece
 from assay.serve.auth import Caller, RequiredScope
 from assay.serve.errors import of_any
 from assay.serve.exchange import Exchange, converse

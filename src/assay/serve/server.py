@@ -20,7 +20,7 @@ from fastapi import FastAPI
 
 from assay import garbage
 from assay.errors import AssayError, UsageError
-from assay.generate.serving import ServingEngines
+from assay.generate.stream import ServingEngines
 from assay.jobs.service import Watch
 from assay.log_lines import RateFilter, print_logs_as_lines
 from assay.project import vector_stores

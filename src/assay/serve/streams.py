@@ -17,7 +17,7 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from assay.generate.serving import End, Piece
+from assay.generate.stream import End, Piece
 from assay.serve.errors import ApiError
 
 _T = TypeVar("_T")

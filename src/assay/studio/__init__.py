@@ -24,7 +24,7 @@ from assay.studio.door import ENTER, PREFIX, Door
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from assay.generate.serving import ServingEngines
+    from assay.generate.stream import ServingEngines
 
 
 class Studio:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from assay.example import Message
-from assay.generate.serving import End
+from assay.generate.stream import End
 from assay.project import trying
 from assay.project.account import PaidAnswer
 from assay.project.answering import Wishes

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from assay.errors import AssayError
-from assay.generate.serving import ServingEngines
+from assay.generate.stream import ServingEngines
 from assay.project import people
 from assay.project.people import NotAllowedError, Person, Role, SignedOutError
 from assay.project.workspace import Workspace

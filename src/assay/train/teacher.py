@@ -22,7 +22,7 @@ from torch import nn
 
 from assay import json_reader
 from assay.example import canonical_json
-from assay.generate.engine import AnswerToken
+from assay.generate.batch import AnswerToken
 from assay.progress import Progress
 from assay.store.files import write_atomic, write_json
 from assay.train.loss import logits_head

@@ -22,7 +22,7 @@ from assay.evaluate.graders.files import check_file
 from assay.evaluate.graders.parse import folded
 from assay.evaluate.graders.registry import GradingContext, Score, Settings, over_all
 from assay.example import Example, Message
-from assay.generate.engine import Answer, Request
+from assay.generate.batch import Answer, Request
 
 Side = Literal["a", "b", "tie"]
 CRITERIA = "Which answer is more correct, more complete and of more help to the one who asked?"

@@ -22,7 +22,7 @@ from assay.store.files import sha256_file
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-    from assay.generate.engine import Answer, Request
+    from assay.generate.batch import Answer, Request
 
 SCHEMA = f"{CONFIG_FILE}, output_schema"
 Need = Literal["labels", "output_schema", "trust"]

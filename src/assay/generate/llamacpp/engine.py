@@ -1,0 +1,157 @@
+"""A base and its versions behind one llama.cpp server that is replaced while it answers.
+
+llama.cpp takes adapters only when it starts. A version that arrives later is loaded by a second
+server over the same memory-mapped base; new requests go there, the first one answers what it has
+begun and is freed with its last stream.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from assay.chat.template import Template
+from assay.example import Message
+from assay.generate.guidance import WithoutFirstSpace, drops_first_space, enforced
+from assay.generate.llamacpp.server import LlamaCppServer, Settings, Stream
+from assay.generate.prompts import chat_ids, text_ids
+from assay.generate.stream import End, Piece, Sampling
+
+
+class Family:
+    """One base file, the adapters used with it, and the server that has them.
+
+    Args:
+        settings: of the server.
+        adapter_bytes: most that adapters may take; those used longest ago are left out first.
+        room: held while a server is started.
+        threads: how many a server should have now; another number starts another server.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        settings: Settings,
+        adapter_bytes: int,
+        room: Callable[[], AbstractContextManager[None]] = nullcontext,
+        threads: Callable[[], int | None] = lambda: None,
+    ) -> None:
+        self.base, self.settings = base, settings
+        self.used = time.monotonic()
+        self._adapter_bytes, self._room, self._threads = adapter_bytes, room, threads
+        self._files: dict[str, Path] = {}  # in the order of their last use
+        self._server: LlamaCppServer | None = None
+        self._all: weakref.WeakSet[LlamaCppServer] = weakref.WeakSet()
+        self._loading, self._lock = Lock(), Lock()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether a server is in memory."""
+        return self._server is not None
+
+    def add(self, name: str, file: Path) -> None:
+        """Make an adapter known; it is loaded when it is first asked for."""
+        with self._lock:
+            self._files.setdefault(name, file)
+
+    def server(self, adapter: str | None) -> LlamaCppServer:
+        """The server that has an adapter, started if need be while the present one goes on.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        self.used = time.monotonic()
+        with self._lock:
+            if adapter is not None:
+                self._files[adapter] = self._files.pop(adapter)
+            if (server := self._having(adapter)) is not None:
+                return server
+        with self._loading:
+            if (server := self._having(adapter)) is not None:
+                return server
+            with self._room():
+                settings = replace(self.settings, threads=self._threads() or self.settings.threads)
+                server = LlamaCppServer(self.base, self._most_recent(adapter), settings)
+                self._all.add(server)
+                self._server = server
+            return server
+
+    def unload(self) -> None:
+        """Forget the server; it is freed when it has answered what it has begun."""
+        self._server = None
+
+    def close(self) -> None:
+        """Forget the server; streams under way end with an error."""
+        self._server = None
+        for server in list(self._all):
+            server.abort()
+
+    def _having(self, adapter: str | None) -> LlamaCppServer | None:
+        server, threads = self._server, self._threads()
+        if server is None or threads not in (None, server.settings.threads):
+            return None
+        return server if adapter is None or adapter in server.adapters else None
+
+    def _most_recent(self, asked: str | None) -> dict[str, Path]:
+        """The adapter that is asked for, whatever others ask for meanwhile, then those last used,
+        as many as may be in memory."""
+        with self._lock:
+            files = dict(reversed(self._files.items()))
+        kept: dict[str, Path] = {} if asked is None else {asked: files.pop(asked)}
+        left = self._adapter_bytes - sum(map(_size, kept.values()))
+        for name, file in files.items():
+            left -= _size(file)
+            if kept and left < 0:
+                break
+            if file.is_file():  # else it is told to whoever asks for it
+                kept[name] = file
+        return kept
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else 0
+
+
+class LlamaCppEngine:
+    """One model (base, or base with a version) of a family; see `ServingEngine`."""
+
+    def __init__(
+        self, family: Family, template: Template, tokenizer: Any, adapter: str | None = None
+    ) -> None:
+        self.template = template
+        self._family, self._tokenizer, self._adapter = family, tokenizer, adapter
+        self._drops_space = drops_first_space(tokenizer)
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that prompt and answer may have together."""
+        return self._family.settings.context
+
+    def chat(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
+    ) -> Iterator[Piece | End]:
+        """Continue a conversation, rendered by the model's chat template.
+
+        Raises:
+            DataError: the template refuses these messages or has no place for the tools.
+        """
+        stream = self._answer(
+            chat_ids(self.template, messages, tools, self.context_length, sampling.owner), sampling
+        )
+        spelled = WithoutFirstSpace(stream) if self._drops_space else stream
+        return enforced(spelled, sampling)
+
+    def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+        """Continue a text or token ids as they are."""
+        ids = text_ids(self._tokenizer, prompt, self.context_length)
+        return enforced(self._answer(ids, sampling), sampling)
+
+    def _answer(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+        family, adapter = self._family, self._adapter
+        return Stream(lambda: family.server(adapter), ids, sampling, adapter)

@@ -1,0 +1,131 @@
+"""Who answers next: the slots of a llama.cpp server, and the line of those who wait for one.
+
+A slot keeps the keys and values of what it computed last. A request gets the free slot that holds
+the longest beginning of its prompt under the same adapter and for the same owner; what was computed
+under another adapter (see `llamacpp`) or for another owner (see `Sampling.owner`) is never reused.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Condition
+from typing import NamedTuple
+
+from assay.generate.stream import BusyError
+
+
+class Origin(NamedTuple):
+    """Where keys and values come from: the adapter that made them (None: the base alone), and the
+    owner for whom."""
+
+    adapter: str | None
+    owner: str = ""
+
+
+@dataclass(slots=True)
+class Slot:
+    """One place in the batch.
+
+    Attributes:
+        origin: of the keys and values of `tokens`; None: there are none yet.
+        tokens: the last prompt.
+        used: when it was taken last (monotonic seconds).
+    """
+
+    number: int
+    origin: Origin | None = None
+    tokens: Sequence[int] = ()
+    used: float = 0.0
+    busy: bool = False
+
+
+class Ticket:
+    """A place in the line; `cancelled` is set by whoever gives it up."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+
+class Slots:
+    """Slots given out in the order of asking.
+
+    Args:
+        count: answers made at the same time.
+        waiting: most that may wait; one more is sent away.
+    """
+
+    def __init__(self, count: int, waiting: int) -> None:
+        self._slots = [Slot(number) for number in range(count)]
+        self._most = waiting
+        self._line: deque[Ticket] = deque()
+        self._changed = Condition()
+        self._seconds = 1.0  # that an answer takes, a moving mean
+
+    def take(self, origin: Origin, tokens: Sequence[int], ticket: Ticket) -> Slot | None:
+        """Wait for a slot; None when the ticket was cancelled meanwhile.
+
+        Raises:
+            BusyError: too many wait already.
+        """
+        with self._changed:
+            if (self._line or not self._free()) and len(self._line) >= self._most:
+                wait = self._seconds * (len(self._line) + 1) / len(self._slots)
+                raise BusyError(
+                    f"{len(self._line)} requests wait already.", retry_after_s=max(1.0, wait)
+                )
+            self._line.append(ticket)
+            try:
+                self._changed.wait_for(
+                    lambda: ticket.cancelled or (self._line[0] is ticket and self._free())
+                )
+                if ticket.cancelled:
+                    return None
+                slot = max(self._free(), key=lambda s: _worth(s, origin, tokens))
+                slot.busy, slot.used = True, time.monotonic()
+                return slot
+            finally:
+                self._line.remove(ticket)
+                self._changed.notify_all()
+
+    def give(self, slot: Slot) -> None:
+        """Free a slot."""
+        with self._changed:
+            slot.busy = False
+            self._seconds += 0.2 * (time.monotonic() - slot.used - self._seconds)
+            self._changed.notify_all()
+
+    def cancel(self, ticket: Ticket) -> None:
+        """Leave the line."""
+        with self._changed:
+            ticket.cancelled = True
+            self._changed.notify_all()
+
+    @property
+    def busy(self) -> int:
+        """Slots at work."""
+        with self._changed:
+            return sum(slot.busy for slot in self._slots)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the line."""
+        with self._changed:
+            return len(self._line)
+
+    def _free(self) -> list[Slot]:
+        return [slot for slot in self._slots if not slot.busy]
+
+
+def _worth(slot: Slot, origin: Origin, tokens: Sequence[int]) -> tuple[int, float]:
+    """The tokens that need not be computed again; else what was used longest ago."""
+    if slot.origin != origin:
+        return 0, -slot.used
+    shared = 0
+    for ours, theirs in zip(slot.tokens, tokens, strict=False):
+        if ours != theirs:
+            break
+        shared += 1
+    return shared, -slot.used

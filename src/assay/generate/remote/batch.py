@@ -1,0 +1,159 @@
+"""Answers from a provider's model, whole, for a comparison; `stream` has them in pieces.
+
+    engine = RemoteEngine("openai", "gpt-4.1-mini", config.providers["openai"])
+
+An answer that is late, cut or no answer at all comes back with finish `error` after bounded
+retries, a request that is too long or held back with `refused`; in a stream both are errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Event
+
+from assay.config import Provider
+from assay.generate.batch import Answer, Request
+from assay.generate.remote.model import Remote, check_free, sum_of
+from assay.generate.remote.wire import NoAnswerError, Said
+from assay.generate.stream import Sampling
+from assay.progress import SILENT, Progress
+
+
+@dataclass
+class _Call:
+    """What the requests of one call of `answer` share.
+
+    Attributes:
+        stop: set when nobody waits for the answers any more.
+        hopeless: why no request can succeed (a wrong key), once that is known.
+    """
+
+    key: str | None
+    stop: Event = field(default_factory=Event)
+    hopeless: str | None = None
+
+
+class RemoteEngine:
+    """An `Engine` over one model of a provider.
+
+    Args:
+        name: of the provider, for messages.
+        model: as the provider calls it.
+        key: where the key comes from; None: from where the configuration says.
+        backoff_s: pause before the second attempt; doubled for each further one, up to half of it
+            left to chance.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        provider: Provider,
+        *,
+        key: Callable[[], str | None] | None = None,
+        backoff_s: float = 1.0,
+    ) -> None:
+        self._remote = Remote(name, model, provider, key=key, backoff_s=backoff_s)
+        self.provider = provider
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """All that is known of what can change an answer and is not in the request."""
+        told = {
+            "engine": "remote",
+            "base_url": self.provider.base_url,
+            "model": self._remote.model,
+        }
+        return told if self.provider.protocol == "openai" else told | {"protocol": "anthropic"}
+
+    def prompt_length(self, request: Request) -> int:
+        """0: the provider counts."""
+        return 0
+
+    def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
+        """One answer for each request, in their order; `provider.concurrency` at a time.
+
+        Once the provider has refused the key or the model, the rest is not sent.
+
+        Raises:
+            ConfigError: there is no key where the configuration says, the address is not allowed,
+                or a request has a closed list of answers, which the protocol cannot enforce.
+        """
+        check_free(self._remote.reference, any(r.choices is not None for r in requests))
+        call = _Call(self._remote.key())
+        with (
+            progress.task(f"asking {self._remote.name}", len(requests), "answers") as task,
+            ThreadPoolExecutor(self.provider.concurrency) as workers,
+        ):
+            running = [workers.submit(self._answer, request, call) for request in requests]
+            try:
+                answers = []
+                for one in running:
+                    answers.append(one.result())
+                    task.advance()
+            except BaseException:
+                call.stop.set()
+                workers.shutdown(wait=False, cancel_futures=True)
+                raise
+        return answers
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._remote.close()
+
+    def _answer(self, request: Request, call: _Call) -> Answer:
+        remote, attempt = self._remote, 0
+        ask = remote.ask(request.messages, request.tools, _sampling(request))
+        while True:
+            if call.hopeless is not None:
+                return _failed(call.hopeless)
+            if call.stop.wait(remote.quiet_s()):
+                return _failed(f"{remote.name}: stopped")
+            try:
+                return _answer_of(remote.whole(ask, call.key))
+            except NoAnswerError as failure:
+                reason = remote.shown(failure.reason, call.key)
+                if failure.hopeless:
+                    call.hopeless = reason
+                attempt += 1
+                if failure.refused:
+                    return Answer(text="", finish="refused", error=reason)
+                if not failure.again or attempt > self.provider.retries:
+                    return _failed(reason)
+                pause = remote.wait(failure, attempt)
+                if pause is None:
+                    return _failed(f"{reason}; it asks for {failure.pause:.0f} s of silence")
+                if call.stop.wait(pause):
+                    return _failed(f"{remote.name}: stopped")
+
+
+def _sampling(request: Request) -> Sampling:
+    return Sampling(
+        max_new_tokens=request.max_new_tokens,
+        temperature=request.temperature,
+        seed=request.seed,
+        schema=request.schema,
+        logprobs=request.logprobs,
+    )
+
+
+def _answer_of(answer: Said) -> Answer:
+    if answer.calls and not answer.text:
+        raise NoAnswerError("answers with a tool call, which is no text", again=False)
+    tokens, usage = answer.tokens, answer.usage
+    return Answer(
+        text=answer.text,
+        finish=answer.finish,
+        prompt_tokens=usage.prompt,
+        completion_tokens=usage.completion,
+        logprob=None if tokens is None else sum_of(tokens),
+        tokens=tokens,
+        cached_tokens=usage.cached,
+        reasoning_tokens=usage.reasoning,
+    )
+
+
+def _failed(reason: str) -> Answer:
+    return Answer(text="", finish="error", error=reason)

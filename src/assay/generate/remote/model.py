@@ -1,0 +1,262 @@
+"""One model of a provider: single requests, and what is learned from their replies.
+
+Nothing is known of the other side for sure: a count it does not give is None, never 0. `batch` and
+`stream` decide what is tried again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from threading import Lock
+from time import monotonic
+from typing import Any
+
+from assay.config import REMOTE, Provider
+from assay.data.privacy import mask
+from assay.errors import ConfigError
+from assay.example import Message
+from assay.generate.batch import AnswerToken
+from assay.generate.remote import anthropic, openai
+from assay.generate.remote.connection import Connection, Reply, WireError
+from assay.generate.remote.outbound import Outbound, read_key
+from assay.generate.remote.redaction import cleaned
+from assay.generate.remote.wire import (
+    Ask,
+    NoAnswerError,
+    RefusedParameter,
+    Said,
+    events,
+    of_wire,
+    read_json,
+    refusal,
+    said,
+    whole_text,
+)
+from assay.generate.stream import End, Piece, Sampling, scored
+from assay.log_lines import printable
+
+LONGEST_PAUSE_S = 60.0
+"""A provider that asks to be left alone for longer has no answer for now."""
+REFUSAL_LASTS_S = 600.0
+MOST_REFUSALS = 100
+"""Refused parameters that are remembered; the oldest goes first."""
+_WIRES: dict[str, Any] = {"openai": openai, "anthropic": anthropic}
+_READ, _SHOWN = 4000, 200  # characters of a reason
+_DRAIN_S = 0.05  # what comes after an answer's end is not waited for
+
+
+class RefusedParameters:
+    """What is remembered of the parameters that an endpoint has refused. Safe for many threads.
+
+    A refusal counts once a request without the parameter was answered, and for a limited time: an
+    endpoint that errs, or is changed, is sent the parameter again.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[RefusedParameter, float] = {}
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def remember(self, confirmed: Collection[RefusedParameter]) -> None:
+        """Leave these out from now on; the request without them was answered."""
+        with self._lock:
+            for one in confirmed:
+                self._until.pop(one, None)
+                self._until[one] = monotonic() + REFUSAL_LASTS_S
+                if len(self._until) > MOST_REFUSALS:
+                    del self._until[next(iter(self._until))]
+
+    def among(self, body: Mapping[str, Any]) -> frozenset[str]:
+        """Names of a request's parameters that the endpoint is known to refuse."""
+        if not self._until:
+            return frozenset()
+        now = monotonic()
+        with self._lock:
+            known = [one for one, until in self._until.items() if until > now]
+        return frozenset(
+            one.name
+            for one in known
+            if one.name in body and one.value in (None, json.dumps(body[one.name]))
+        )
+
+
+class Remote:
+    """One model of a provider: single attempts, and what is learned from them."""
+
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        provider: Provider,
+        *,
+        key: Callable[[], str | None] | None = None,
+        backoff_s: float = 1.0,
+    ) -> None:
+        self.name, self.model, self.provider, self.backoff_s = name, model, provider, backoff_s
+        self._key = key or (lambda: read_key(name, provider))
+        self._wire = _WIRES[provider.protocol]
+        self._outbound = Outbound(name, provider)
+        self._refused = RefusedParameters()
+        self._not_before = 0.0
+
+    @property
+    def reference(self) -> str:
+        """`remote:PROVIDER/MODEL`."""
+        return f"{REMOTE}{self.name}/{self.model}"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._outbound.close()
+
+    def ask(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
+    ) -> Ask:
+        """What this model is asked."""
+        limit, left_out = self.provider.limit_name, frozenset(self.provider.leave_out)
+        return Ask(self.model, messages, tools, sampling, limit, left_out)
+
+    def send(
+        self,
+        ask: Ask,
+        key: str | None,
+        *,
+        stream: bool,
+        on_line: Callable[[Connection | None], None] = lambda line: None,
+    ) -> Reply:
+        """One reply of status 200; a parameter that the endpoint refuses is left out.
+
+        Of later requests, too, for a while, once the request without it was answered.
+
+        Args:
+            on_line: see `Outbound.send`.
+
+        Raises:
+            NoAnswerError: there is none.
+        """
+        left_out: list[RefusedParameter] = []
+        while True:
+            body = self._wire.body(ask, stream=stream)
+            if known := self._refused.among(body) - ask.refused:
+                ask = replace(ask, refused=ask.refused | known)
+                body = self._wire.body(ask, stream=stream)
+            try:
+                reply = self._outbound.send(
+                    self._wire.PATH,
+                    json.dumps(body, separators=(",", ":")).encode(),
+                    self._headers(key),
+                    within_s=self.provider.timeout_s,
+                    on_line=on_line,
+                )
+                if reply.status == 200:
+                    self._refused.remember([one for one in left_out if one.lasts])
+                    return reply
+                raw = reply.read()
+            except WireError as error:
+                raise of_wire(error) from None
+            refused: RefusedParameter | None = None
+            if reply.status in (400, 422):
+                refused = self._wire.refused_parameter(raw, body)
+            if refused is None or refused.name in ask.refused:
+                headers = {"retry-after": reply.header("retry-after")}
+                raise refusal(reply.status, headers, said(raw))
+            ask = replace(ask, refused=ask.refused | {refused.name})
+            left_out.append(refused)
+
+    def whole(self, ask: Ask, key: str | None) -> Said:
+        """One answer; raises NoAnswerError."""
+        reply = self.send(ask, key, stream=False)
+        try:
+            raw = reply.read()
+        except WireError as error:
+            raise of_wire(error) from None
+        finally:
+            reply.close()
+        answer: Said = self._wire.whole(read_json(raw, reply.header("content-type")), ask.sampling)
+        return answer
+
+    def pieces(self, reply: Reply, ask: Ask) -> Iterator[Piece | End]:
+        """Read a streamed reply; raises NoAnswerError."""
+        kind, provider = reply.header("content-type"), self.provider
+        try:
+            if kind.partition(";")[0].strip() != "text/event-stream":
+                # Endpoints that cannot stream answer whole.
+                answer = self._wire.whole(read_json(reply.read(), kind), ask.sampling)
+                if answer.text:
+                    yield Piece(answer.text)
+                yield replace(_end_of(answer), model=self.reference)
+                return
+            told = self._wire.pieces(events(reply, provider.stall_s, provider.stream_s))
+            for item in scored(told, ask.sampling):
+                yield replace(item, model=self.reference) if isinstance(item, End) else item
+        except WireError as error:
+            raise of_wire(error) from None
+        reply.stall_after(_DRAIN_S)  # read to its end, the connection lives on
+        with suppress(WireError):
+            reply.read()
+        reply.close()
+
+    def wait(self, failure: NoAnswerError, attempt: int) -> float | None:
+        """Seconds until the next attempt; None where the provider asks for too many.
+
+        Args:
+            attempt: how many there have been.
+        """
+        pause: float = self.backoff_s * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
+        if failure.pause is None:
+            return pause
+        if failure.pause > LONGEST_PAUSE_S:
+            return None
+        self._not_before = max(self._not_before, monotonic() + failure.pause)
+        return failure.pause + pause * 0.1
+
+    def quiet_s(self) -> float:
+        """How long the provider has asked to be left alone still."""
+        return max(0.0, self._not_before - monotonic())
+
+    def key(self) -> str | None:
+        """Read now; raises ConfigError or SecretError."""
+        return self._key()
+
+    def shown(self, reason: str, key: str | None) -> str:
+        """One line, fit to be shown: without the key, whoever repeats it, and other secrets."""
+        line = cleaned(" ".join(reason.split())[:_READ], (key, *self._outbound.secrets))
+        return f"{self.name}: {printable(whole_text(mask(line)[:_SHOWN]))}"
+
+    def _headers(self, key: str | None) -> dict[str, str]:
+        headers = {}
+        if self.provider.protocol == "anthropic":
+            headers["anthropic-version"] = anthropic.VERSION
+        if key is not None:
+            own = self.provider.key_header
+            headers |= {own: key} if own else self._wire.key_headers(key)
+        return headers
+
+
+def _end_of(answer: Said) -> End:
+    """The end of a stream that came as a whole."""
+    usage, tokens = answer.usage, answer.tokens
+    counts = usage.prompt, usage.completion, usage.cached, usage.reasoning
+    end = End(answer.finish, *counts, answer.calls)
+    if tokens is None:
+        return end
+    return replace(end, logprob=sum_of(tokens), scored_tokens=len(tokens))
+
+
+def sum_of(tokens: Sequence[AnswerToken]) -> float:
+    return sum(token.logprob for token in tokens)
+
+
+def check_free(model: str, held: bool) -> None:
+    """Raises ConfigError where an answer must be held to a closed list."""
+    if held:
+        raise ConfigError(
+            "a model at a provider cannot be held to a closed list of answers.",
+            where=model,
+            fix="Set generate.constrained: off for it.",
+        )

@@ -1,0 +1,352 @@
+"""The way out of this machine: which addresses may be spoken to, and one HTTP request to them.
+
+A name is resolved here, every address it has is checked, and the connection goes to an address that
+was checked: a name that resolves to something else a moment later gains nothing. Redirects are
+never followed.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import os
+import re
+import socket
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property, partial
+from pathlib import Path
+from threading import Lock
+from urllib.parse import unquote, urlencode, urlsplit
+
+import certifi
+
+from assay.config import Provider
+from assay.config.names import VARIABLE, names_in
+from assay.errors import ConfigError
+from assay.generate.remote.addresses import Network, allowed, resolve
+from assay.generate.remote.connection import Connection, Reply, WireError, time_left
+
+_IDLE = 32  # connections kept open
+_CLOSED_S = 0.05  # after a request was sent: until then an idle connection was closed before it
+_KEY = re.compile(r"[!-~]+")
+
+
+def read_key(name: str, provider: Provider, where: str | None = None) -> str | None:
+    """The key from where the configuration says; None where it says nothing.
+
+    Args:
+        where: it is described; None: in assay.yaml, among the providers.
+
+    Raises:
+        ConfigError: what was named holds no key; the message never repeats what it holds.
+    """
+    where = where or f"assay.yaml, providers.{name}"
+    if provider.key_env is not None:
+        key, source = os.environ.get(provider.key_env, ""), f"the variable {provider.key_env}"
+    elif provider.key_file is not None:
+        source = f"the file {provider.key_file}"
+        try:
+            key = Path(provider.key_file).read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise ConfigError(
+                f"{source} cannot be read.", where=where, fix="Name a text file that holds the key."
+            ) from None
+    else:
+        return None
+    key = key.strip()
+    if not _KEY.fullmatch(key):
+        raise ConfigError(
+            f"{source} is empty." if not key else f"{source} holds more than a key.",
+            where=where,
+            fix="Put the key there, one line without spaces.",
+        )
+    return key
+
+
+OnLine = Callable[[Connection | None], None]
+
+
+class Outbound:
+    """Requests to one provider, over connections that are kept open between them.
+
+    Public addresses over https; those of `private_network` over plain http as well. Link-local
+    addresses, where clouds keep their metadata, never.
+    """
+
+    def __init__(self, name: str, provider: Provider) -> None:
+        self._name, self._provider = name, provider
+        parts = urlsplit(provider.origin)
+        self._host, self._port = str(parts.hostname), int(parts.port or 0)
+        self._https = parts.scheme == "https"
+        base = urlsplit(provider.base_url).path
+        self._path = {path: base + path for path in ("/chat/completions", "/messages", "/models")}
+        self._query = f"?{urlencode(provider.query)}" if provider.query else ""
+        shown = f"[{self._host}]" if ":" in self._host else self._host
+        standard = self._port == (443 if self._https else 80)
+        self._host_header = shown if standard else f"{shown}:{self._port}"
+        private = provider.private_network
+        self._private: bool | tuple[Network, ...] = (
+            private if isinstance(private, bool) else tuple(map(ipaddress.ip_network, private))
+        )
+        self._idle: list[Connection] = []
+        self._lock = Lock()
+
+    def send(
+        self,
+        path: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        within_s: float,
+        on_line: OnLine = lambda line: None,
+    ) -> Reply:
+        """Send a request (POST with a body, else GET) and wait for the head of its reply.
+
+        Args:
+            path: below the provider's base_url.
+            within_s: for all of the reply, unless `Reply.stall_after` is called.
+            on_line: told of the connection before it is made and before anything is sent, so that
+                another thread can hang up while it is made and the head is waited for (it may raise
+                a `WireError`), and None when that is there: from then on the connection may become
+                another request's.
+
+        Raises:
+            ConfigError: the address is not allowed, or a certificate cannot be read.
+            WireError: no reply came.
+        """
+        deadline = time.monotonic() + within_s
+        method = "GET" if body is None else "POST"
+        whole = self._spelled(method, self._path[path] + self._query, headers, body)
+        again = False
+        while True:
+            line = None if again else self._taken()
+            fresh = line is None
+            if line is None:
+                line = self._connected(deadline, within_s, on_line)
+            line.limit(deadline, within_s)
+            try:
+                on_line(line)
+            except WireError:
+                line.hang_up()
+                raise
+            sent: float | None = None
+            try:
+                line.sendall(whole)
+                sent = time.monotonic()
+                response = http.client.HTTPResponse(line, method=method)  # type: ignore[arg-type]
+                response.begin()
+            except (http.client.RemoteDisconnected, ConnectionError):
+                line.hang_up()
+                # Repeated once, and only where the other side had closed an idle connection: who
+                # takes the request and hangs up later may have worked on it, and bills it.
+                if fresh or (sent is not None and time.monotonic() - sent > _CLOSED_S):
+                    raise WireError("the answer was cut") from None
+                again = True
+                on_line(None)
+                continue
+            except TimeoutError:
+                line.hang_up()
+                raise WireError(f"no answer within {within_s:g} s") from None
+            except (http.client.HTTPException, OSError, ValueError):
+                line.hang_up()
+                raise WireError("the answer was cut or is no HTTP") from None
+            on_line(None)
+            free = line.hang_up if response.will_close else partial(self._put_back, line)
+            return Reply(response, line, free)
+
+    def _spelled(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None
+    ) -> bytes:
+        """Head and body in one piece: sent in two, they would be two packets."""
+        sent = {
+            "Host": self._host_header,
+            "Accept-Encoding": "identity",
+            "Accept": "application/json, text/event-stream",
+        }
+        if body is not None:
+            sent |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        sent |= {**self.headers, **headers}
+        lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {value}" for n, value in sent.items())]
+        if any("\r" in line or "\n" in line for line in lines):
+            raise WireError("a header has more than one line", reached=False)
+        try:
+            return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
+        except UnicodeEncodeError:
+            raise WireError("a header has characters that none can have", reached=False) from None
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for line in idle:
+            line.hang_up()
+
+    def _taken(self) -> Connection | None:
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                line = self._idle.pop()
+            if line.quiet():
+                return line
+            line.hang_up()
+
+    def _put_back(self, line: Connection) -> None:
+        with self._lock:
+            if len(self._idle) < _IDLE:
+                self._idle.append(line)
+                return
+        line.hang_up()
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """Those of the configuration, variables filled in."""
+        where = f"assay.yaml, providers.{self._name}.headers"
+        return {n: _filled(text, where) for n, text in self._provider.headers.items()}
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """Values of variables in headers and the proxy, which no message may repeat."""
+        names = [
+            v for name in names_in(self._provider) if name.kind == "text" for v in name.variables
+        ]
+        return tuple(os.environ[name] for name in names if os.environ.get(name))
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        provider = self._provider
+        try:
+            context = ssl.create_default_context(cafile=certifi.where())
+            if provider.ca_file:
+                context.load_verify_locations(provider.ca_file)
+            if provider.client_cert:
+                context.load_cert_chain(provider.client_cert, provider.client_key)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"a certificate cannot be used ({error.strerror or error}).",
+                where=f"assay.yaml, providers.{self._name}",
+                fix="ca_file, client_cert and client_key name PEM files.",
+            ) from None
+        return context
+
+    def _connected(self, deadline: float, within_s: float, on_line: OnLine) -> Connection:
+        try:
+            dial = self._tunnel if self._provider.proxy else self._dialled
+            raw = dial(deadline, on_line)
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._https:
+                # Whoever hangs up in the middle of it must know of this socket, not the bare one.
+                raw = self._tls.wrap_socket(
+                    raw, server_hostname=self._host, do_handshake_on_connect=False
+                )
+                with _closed_unless_made(raw):
+                    on_line(Connection(raw))
+                    raw.settimeout(time_left(deadline))
+                    raw.do_handshake()
+        except TimeoutError:
+            raise WireError(f"no connection within {within_s:g} s", reached=False) from None
+        except OSError as error:
+            raise WireError(f"cannot be reached ({_why(error)})", reached=False) from None
+        return Connection(raw)
+
+    def _dialled(self, deadline: float, on_line: OnLine) -> socket.socket:
+        """A connection to the host, at an address that may be spoken to."""
+        return _dial(self._allowed_addresses(), self._port, deadline, on_line)
+
+    def _allowed_addresses(self) -> list[str]:
+        addresses = resolve(self._host, self._port)
+        for address in addresses:
+            if not allowed(address, private=self._private, public=self._https):
+                inside = not allowed(address, private=False, public=True)
+                raise ConfigError(
+                    f"{self._host} is at {address}, "
+                    + (
+                        "which is no public address that may be spoken to."
+                        if inside
+                        else "a public address, where https is needed."
+                    ),
+                    where=f"assay.yaml, providers.{self._name}.base_url",
+                    fix=f"If it is meant, list it: private_network: [{address}]."
+                    if inside
+                    else "Use https.",
+                )
+        return addresses
+
+    def _tunnel(self, deadline: float, on_line: OnLine) -> socket.socket:
+        """Through the proxy, which resolves what this machine cannot; what it can is checked.
+
+        The proxy itself may be anywhere: whoever wrote the configuration has named it.
+        """
+        where = f"assay.yaml, providers.{self._name}.proxy"
+        parts = urlsplit(_filled(str(self._provider.proxy), where))
+        if parts.scheme != "http" or not parts.hostname:
+            raise ConfigError("this is no proxy.", where=where, fix="Use http://host:port.")
+        with suppress(OSError):
+            self._allowed_addresses()
+        port = parts.port or 3128
+        raw = _dial(resolve(parts.hostname, port), port, deadline, on_line)
+        target = self._host_header if ":" in self._host_header else f"{self._host_header}:443"
+        head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            head += f"Proxy-Authorization: Basic {b64encode(pair.encode()).decode()}\r\n"
+        line = Connection(raw)
+        line.limit(deadline, time_left(deadline))
+        try:
+            line.sendall(f"{head}\r\n".encode())
+            response = http.client.HTTPResponse(line, method="CONNECT")  # type: ignore[arg-type]
+            response.begin()
+        except (http.client.HTTPException, ValueError):
+            raise OSError("the proxy's answer is no HTTP") from None
+        if response.status != 200:
+            raise OSError(f"the proxy answers HTTP {response.status}")
+        return raw
+
+
+def _dial(addresses: Sequence[str], port: int, deadline: float, on_line: OnLine) -> socket.socket:
+    """A connection to the first of some numeric addresses that takes it."""
+    for number, address in enumerate(addresses, start=1):
+        raw = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        try:
+            with _closed_unless_made(raw):
+                on_line(Connection(raw))
+                raw.settimeout(time_left(deadline))
+                raw.connect((address, port))
+            return raw
+        except OSError:
+            if number == len(addresses):
+                raise
+    raise OSError("it has no address")
+
+
+@contextmanager
+def _closed_unless_made(raw: socket.socket) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or 'failed'}"
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _filled(text: str, where: str) -> str:
+    """`${NAME}` replaced by the variable's value."""
+
+    def value(found: re.Match[str]) -> str:
+        given = os.environ.get(found[1])
+        if not given or not given.isprintable() or not given.isascii():
+            raise ConfigError(f"the variable {found[1]} is empty or no plain text.", where=where)
+        return given
+
+    return VARIABLE.sub(value, text)

@@ -1,0 +1,168 @@
+"""A provider's model behind a server: its answers piece by piece.
+
+engine = RemoteServing("openai", "gpt-4.1-mini", config.providers["openai"])
+for item in engine.chat(messages, (), Sampling()): ...
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from threading import Event, Lock
+from typing import Any
+
+from assay.config import Provider
+from assay.errors import ConfigError, ModelError, UsageError
+from assay.example import Message
+from assay.generate.remote.connection import Connection, Reply, WireError
+from assay.generate.remote.model import Remote, check_free
+from assay.generate.remote.wire import Ask, NoAnswerError
+from assay.generate.stream import (
+    BusyError,
+    End,
+    Piece,
+    RequestRefusedError,
+    Sampling,
+    SetUpError,
+)
+from assay.store.secrets import SecretError
+
+CONTEXT = 2**20
+"""Such engines count themselves what is too long."""
+_BUSY_S = 5.0  # until a provider that does not say when is asked again
+
+
+class RemoteError(ModelError):
+    """A provider's model did not answer."""
+
+    def __init__(self, reason: str, *, charged: bool = True) -> None:
+        super().__init__(reason)
+        self.charged = charged
+
+
+class RemoteServing:
+    """A `ServingEngine` over one model of a provider.
+
+    Args:
+        retries: attempts after the first; None: those of the provider.
+    """
+
+    context_length = CONTEXT
+
+    def __init__(
+        self,
+        name: str,
+        model: str,
+        provider: Provider,
+        *,
+        key: Callable[[], str | None] | None = None,
+        retries: int | None = None,
+        backoff_s: float = 0.5,
+    ) -> None:
+        self._remote = Remote(name, model, provider, key=key, backoff_s=backoff_s)
+        self._retries = provider.retries if retries is None else retries
+
+    def chat(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
+    ) -> Iterator[Piece | End]:
+        """See `ServingEngine`; raises RemoteError where no answer came, or it broke off."""
+        check_free(self._remote.reference, sampling.choices is not None)
+        if sampling.logprobs is not None and self._remote.provider.protocol == "anthropic":
+            raise UsageError("this model's provider tells no logprobs.")
+        if sampling.seed is None and sampling.temperature > 0:
+            sampling = replace(sampling, seed=secrets.randbits(31))
+        return _Stream(self._remote, self._remote.ask(messages, tools, sampling), self._retries)
+
+    def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+        """Refused: providers answer conversations only."""
+        raise UsageError("a model at a provider answers conversations only.")
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self._remote.close()
+
+
+class _Stream(Iterator[Piece | End]):
+    """One answer as it comes. Closing it hangs up at once, from whichever thread."""
+
+    def __init__(self, remote: Remote, ask: Ask, retries: int) -> None:
+        self._remote, self._ask, self._retries = remote, ask, retries
+        try:
+            self._key = remote.key()
+        except (ConfigError, SecretError) as error:
+            raise SetUpError(remote.name, error) from None
+        self._line: Connection | None = None  # until the head of the reply is there
+        self._reply: Reply | None = None
+        self._lock = Lock()
+        self._items: Iterator[Piece | End] | None = None
+        self._stop = Event()
+        self._charged = False
+
+    def __next__(self) -> Piece | End:
+        if self._stop.is_set():
+            raise StopIteration
+        try:
+            return self._begun() if self._items is None else next(self._items)
+        except ConfigError as error:
+            raise SetUpError(self._remote.name, error) from None
+        except NoAnswerError as failure:
+            self._hang_up()
+            charged = self._charged or failure.charged
+            reason = self._remote.shown(failure.reason, self._key)
+            if failure.busy and not charged:
+                raise BusyError(reason, failure.pause or _BUSY_S) from None
+            if failure.refused and not charged:
+                raise RequestRefusedError(reason) from None
+            raise RemoteError(reason, charged=charged) from None
+
+    def close(self) -> None:
+        """Nobody reads on."""
+        self._stop.set()
+        self._hang_up()
+
+    def _begun(self) -> Piece | End:
+        """The first item, after as many attempts as it takes and are allowed."""
+        attempt = 0
+        while True:
+            if self._stop.wait(self._remote.quiet_s()):
+                raise StopIteration
+            try:
+                reply = self._remote.send(self._ask, self._key, stream=True, on_line=self._take)
+                with self._lock:
+                    self._reply = reply
+                if self._stop.is_set():
+                    self._hang_up()
+                    raise StopIteration
+                items = self._remote.pieces(self._reply, self._ask)
+                first = next(items)
+                self._items = items
+                return first
+            except NoAnswerError as failure:
+                self._hang_up()
+                if self._stop.is_set():
+                    raise StopIteration from None
+                self._charged |= failure.charged
+                attempt += 1
+                once = self._ask.sampling.once and failure.charged
+                if once or not failure.again or attempt > self._retries:
+                    raise
+                pause = self._remote.wait(failure, attempt)
+                if pause is None:
+                    raise
+                if self._stop.wait(pause):
+                    raise StopIteration from None
+
+    def _take(self, line: Connection | None) -> None:
+        with self._lock:
+            if line is not None and self._stop.is_set():
+                raise WireError("nobody waits for it any more", reached=False)
+            self._line = line
+
+    def _hang_up(self) -> None:
+        with self._lock:  # a connection that has answered may be another request's
+            line, self._line = self._line, None
+            if line is not None:
+                line.hang_up()
+            if self._reply is not None:
+                self._reply.close()

@@ -1,0 +1,272 @@
+"""Answers from a model on this machine, through transformers.
+
+Requests are rendered, grouped by the prefixes they share, and generated in batches; a prefix is
+run through the model once (see docs/generation.md). An answer does not depend on what else was
+asked: not on the order, the batch, or the seeds of others (in float32 up to rounding).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from assay.chat.template import Template
+from assay.errors import ModelError
+from assay.generate.batch import Answer, Request
+from assay.generate.constrained import Constraint, Grammars
+from assay.models.device import available_bytes, best_device, ran_out
+from assay.models.load import LoadedModel
+from assay.prefix.batch import Batch, Decoder
+from assay.progress import SILENT, Progress, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BATCH_TOKENS = 32_768
+"""Tokens of their own that the rows of a batch hold together; the shared prefix not counted."""
+SHARE_OF_MEMORY = 0.25
+"""Of the free memory, for keys and values of one batch."""
+
+
+@dataclass(slots=True)
+class _Row:
+    """One answer in the making."""
+
+    place: int
+    limit: int
+    temperature: float
+    chance: random.Random
+    constraint: Constraint | None
+    tokens: list[int] = field(default_factory=list)
+    logprob: float = 0.0
+    stopped: bool = False
+
+    @property
+    def finished(self) -> bool:
+        return self.stopped or len(self.tokens) >= self.limit
+
+
+class LocalEngine:
+    """An engine over a loaded transformers model.
+
+    Args:
+        loaded: the model; it is moved to `device`.
+        template: its chat template.
+        batch_tokens: see `BATCH_TOKENS`; less is used when memory is short.
+        device: `cuda`, `cpu` or None for the best there is.
+        share: False runs every prompt whole, to compare with.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        template: Template,
+        *,
+        batch_tokens: int = BATCH_TOKENS,
+        device: str | None = None,
+        share: bool = True,
+    ) -> None:
+
+        from assay.prefix.decode import SharedDecoder, can_share
+        from assay.prefix.plain import PlainDecoder
+
+        self.loaded, self.template, self.batch_tokens = loaded, template, batch_tokens
+        model = loaded.model
+        if hasattr(model, "get_base_model"):  # PEFT's wrapper; its layers are inside the base
+            model = model.get_base_model()
+        self.device = device or best_device()
+        self.model = model.to(self.device).eval()
+        self.sharing = share and can_share(self.model)
+        self._decoder: Decoder = (
+            SharedDecoder(self.model) if self.sharing else PlainDecoder(self.model)
+        )
+        self._grammars = Grammars(
+            loaded.tokenizer, self.model.get_output_embeddings().weight.shape[0], template.stop_ids
+        )
+        self._lock = Lock()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """All that can change an answer and is not in the request."""
+        return {
+            "engine": "transformers",
+            "model": self.loaded.ref,
+            "weights": self.loaded.weights_sha256,
+            "template": self.template.sha256,
+            "dtype": self.loaded.dtype,
+            "device": self.device,
+            "prefix": "shared" if self.sharing else "whole",
+            "batch_tokens": str(self.batch_tokens),
+            "torch": version("torch"),
+            "transformers": version("transformers"),
+            "llguidance": version("llguidance"),
+        }
+
+    def prompt_length(self, request: Request) -> int:
+        """Tokens of the rendered request."""
+        return len(self.template.prompt(request.messages, request.tools))
+
+    def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
+        """One answer for each request, in their order.
+
+        A request that does not fit into the model's context comes back with finish `refused`; one
+        that leaves less room than `max_new_tokens` is generated up to the context's end.
+
+        Raises:
+            ConfigError: a schema that constrained decoding cannot follow.
+            DataError: messages that the chat template refuses.
+            ModelError: memory does not suffice for a single request.
+        """
+        prompts = [tuple(self.template.prompt(r.messages, r.tools)) for r in requests]
+        constraints = [self._grammars.constraint(r) for r in requests]
+        context = self.loaded.context_length
+        answers: dict[int, Answer] = {}
+        rows = []
+        for place, (request, prompt) in enumerate(zip(requests, prompts, strict=True)):
+            if len(prompt) >= context:
+                answers[place] = _too_long(len(prompt), context)
+                continue
+            limit = min(request.max_new_tokens, context - len(prompt))
+            rows.append(
+                _Row(
+                    place,
+                    limit,
+                    request.temperature,
+                    random.Random(request.seed),
+                    constraints[place],
+                )
+            )
+        with (
+            self._lock,
+            self._decoder.running(),
+            progress.task("generating", len(requests), "answers") as task,
+        ):
+            task.advance(len(answers))
+            batches = self._decoder.batches(
+                [prompts[row.place] for row in rows], [row.limit for row in rows], self._slots()
+            )
+            for batch in batches:
+                self._finish(batch, [rows[i] for i in batch.members], task)
+        for row in rows:
+            answers[row.place] = self._answer(row, len(prompts[row.place]))
+        return [answers[place] for place in range(len(requests))]
+
+    def _finish(self, batch: Batch, rows: list[_Row], task: Task) -> None:
+        """Generate a batch to its end; in halves when memory does not suffice for the whole."""
+        states = [row.chance.getstate() for row in rows]
+        try:
+            self._generate(batch, rows, task)
+            return
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
+            if len(rows) == 1:
+                raise ModelError(
+                    "memory does not suffice for a single request "
+                    f"of {len(batch.prompts[0])} tokens.",
+                    fix="Use a smaller model or a shorter prompt, or close other programs.",
+                ) from None
+        for row, state in zip(rows, states, strict=True):
+            row.tokens.clear()
+            row.logprob, row.stopped = 0.0, False
+            row.chance.setstate(state)
+            if row.constraint:
+                row.constraint.reset()
+        middle = len(rows) // 2
+        for half, part in zip(batch.halves(), (rows[:middle], rows[middle:]), strict=True):
+            self._finish(half, part, task)
+
+    def _generate(self, batch: Batch, rows: list[_Row], task: Task) -> None:
+        held = list(rows)  # the decoder's rows, finished ones among them until they are dropped
+        going = list(rows)
+        logits = self._decoder.begin(batch)
+        while True:
+            self._choose(logits, going)
+            done = len(going)
+            going = [row for row in going if not row.finished]
+            task.advance(done - len(going))
+            if not going:
+                return
+            if 2 * len(going) <= len(held):
+                self._decoder.keep([i for i, row in enumerate(held) if not row.finished])
+                held = list(going)
+            logits = self._decoder.step([None if r.finished else r.tokens[-1] for r in held])
+
+    def _choose(self, logits: Tensor, rows: list[_Row]) -> None:
+        """Append the next token to each row, given logits [n, V].
+
+        Log-probabilities are the model's own: before temperature and before a constraint.
+        """
+        import torch
+
+        norms = torch.logsumexp(logits, dim=-1)
+        allowed = self._grammars.masks([row.constraint for row in rows], logits.shape[-1])
+        scores = logits
+        if allowed is not None:
+            hidden = ~torch.from_numpy(allowed).to(logits.device)
+            scores = logits.masked_fill(hidden, -torch.inf)
+        greedy = scores.argmax(-1).tolist()
+        tokens = [
+            _draw(scores[i], row) if row.temperature > 0 else greedy[i]
+            for i, row in enumerate(rows)
+        ]
+        index = torch.tensor(tokens, device=logits.device)[:, None]
+        logprobs = (logits.gather(1, index)[:, 0] - norms).tolist()
+        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
+            row.tokens.append(token)
+            row.stopped = token in self.template.stop_ids
+            row.logprob += 0.0 if row.stopped else logprob
+            if row.constraint and not row.stopped:
+                row.constraint.accept(token)
+
+    def _answer(self, row: _Row, prompt_tokens: int) -> Answer:
+        kept = row.tokens[:-1] if row.stopped else row.tokens
+        return Answer(
+            text=self.loaded.tokenizer.decode(
+                kept, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            ),
+            finish="stop" if row.stopped else "length",
+            prompt_tokens=prompt_tokens,
+            completion_tokens=len(row.tokens),
+            logprob=row.logprob,
+        )
+
+    def _slots(self) -> int:
+        """Tokens whose keys and values a batch may hold."""
+        config: Any = self.model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        layers, width = config.num_hidden_layers, self.model.dtype.itemsize
+        fits = (
+            SHARE_OF_MEMORY
+            * available_bytes(self.model.device)
+            / (2 * layers * heads * size * width)
+        )
+        return max(1, min(self.batch_tokens, int(fits)))
+
+
+def _draw(scores: Tensor, row: _Row) -> int:
+    """A token drawn from softmax(scores [V] / temperature), by one number of the row's own chance.
+
+    Inverse of the cumulative distribution in float64, so that the draw depends on nothing but the
+    scores and the seed.
+    """
+    import torch
+
+    weights = torch.softmax(scores.double().cpu() / row.temperature, dim=-1).cumsum(0)
+    place = int(torch.searchsorted(weights, row.chance.random() * float(weights[-1]), right=True))
+    return min(place, int(weights.shape[0]) - 1)
+
+
+def _too_long(tokens: int, context: int) -> Answer:
+    return Answer(
+        text="",
+        finish="refused",
+        prompt_tokens=tokens,
+        error=f"the request has {tokens} tokens, the model's context holds {context} with the "
+        "answer. Shorten the prompt or show fewer examples.",
+    )

@@ -1,0 +1,124 @@
+"""The engines of a vLLM server's models: for a machine with a GPU.
+
+    VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve Qwen/Qwen3-0.6B --enable-lora
+
+    engines = VllmServing(state_folder, Vllm(base_url="http://127.0.0.1:8001/v1"))
+    engines.engine("version:3f9a01").chat(messages, (), Sampling())
+
+Somebody else starts the server (a systemd unit, say); it holds one base. Tuned versions of it are
+put beside the base while it runs, when they are first asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+
+from assay.config import Vllm
+from assay.errors import ModelError
+from assay.generate.base import Base, base_of, template_of
+from assay.generate.vllm.engine import VllmEngine
+from assay.generate.vllm.server import Listed, VllmServer
+from assay.models.versions import load_version
+
+
+class VllmServing:
+    """See `ServingEngines`.
+
+    Args:
+        state: the project's state folder, which the server must see under the same path; None:
+            base models only.
+        settings: where the server is.
+    """
+
+    def __init__(self, state: Path | None, settings: Vllm) -> None:
+        self._state = state
+        self._server = VllmServer(settings)
+        self._engines: dict[str, VllmEngine] = {}
+        self._bases: dict[str, Base] = {}
+        self._lock = Lock()
+
+    def engine(self, model: str) -> VllmEngine:
+        """The engine of a model reference or of `version:ID`.
+
+        Raises:
+            ModelError: the server cannot be reached, or holds neither the model nor its base.
+        """
+        with self._lock:
+            if (known := self._engines.get(model)) is not None:
+                return known
+        scheme, _, id = model.partition(":")
+        made = self._of_version(id) if scheme == "version" else self._of_base(model)
+        with self._lock:
+            return self._engines.setdefault(model, made)
+
+    def close(self) -> None:
+        """Close the connections; streams under way end with an error."""
+        self._server.close()
+
+    def _of_base(self, ref: str) -> VllmEngine:
+        base = self._base(ref)
+        listed = self._holding(base)
+        return VllmEngine(self._server, listed.id, base.template, base.tokenizer, _context(listed))
+
+    def _of_version(self, id: str) -> VllmEngine:
+        if self._state is None:
+            raise ModelError("there are no versions here.", fix="Open a project.")
+        version = load_version(self._state, id)
+        base = self._base(version.record.base)
+        template = template_of(version, base)
+        # As `assay export --to vllm` names it, whether as an adapter or merged.
+        exported = f"assay-{version.id[:12]}"
+        found = next((line for line in self._server.models() if line.id == exported), None)
+        if found is not None:
+            context = found.context or _context(self._holding(base))
+            return VllmEngine(self._server, exported, template, base.tokenizer, context)
+        if version.whole:
+            raise ModelError(
+                "all weights of this version were trained, and the vLLM server does not hold them.",
+                where=version.id,
+                fix=f"`assay export {version.id[:12]} --to vllm`, and start what it has written.",
+            )
+        listed, name = self._holding(base), f"assay-{version.id}"
+        folder = version.folder.resolve()
+
+        def load() -> None:
+            self._server.load_adapter(name, folder)
+
+        load()
+        return VllmEngine(
+            self._server, name, template, base.tokenizer, _context(listed), again=load
+        )
+
+    def _base(self, ref: str) -> Base:
+        with self._lock:
+            found = self._bases.get(ref)
+        if found is None:
+            found = base_of(ref)
+            with self._lock:
+                self._bases[ref] = found
+        return found
+
+    def _holding(self, base: Base) -> Listed:
+        """The server's line for a base, which it may have been given as a name or as a folder.
+
+        Raises:
+            ModelError: it holds something else.
+        """
+        lines = self._server.models()
+        own = {base.ref, str(base.folder), str(base.folder.resolve())}
+        for line in lines:
+            if {line.id, line.root} & own:
+                return line
+        raise ModelError(
+            f"the vLLM server does not hold {base.ref}, but "
+            f"{', '.join(line.root for line in lines) or 'nothing'}.",
+            where=self._server.url,
+            fix=f"Start it with `vllm serve {base.folder} --enable-lora`.",
+        )
+
+
+def _context(line: Listed) -> int:
+    if line.context is None:
+        raise ModelError("the vLLM server does not tell how long its context is.", where=line.id)
+    return line.context

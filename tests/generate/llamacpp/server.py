@@ -1,0 +1,41 @@
+"""What tests of llama.cpp share: settings for two cores, and whole distributions by token id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.generate.llamacpp.request import body_of
+from assay.generate.llamacpp.server import LlamaCppServer, Settings
+from assay.generate.llamacpp.slots import Origin, Ticket
+from assay.generate.stream import Sampling
+
+SERVER = Settings(slots=2, context=512, threads=1, exact=True)
+
+
+def logprobs(
+    server: LlamaCppServer, ids: list[int], steps: int, count: int, adapter: str | None = None
+) -> list[dict[int, float]]:
+    """Log-probabilities of the `count` most likely tokens at each of `steps` greedy steps."""
+    told: list[dict[int, float]] = []
+
+    def on_chunk(chunk: Any) -> bool:
+        assert "error" not in chunk, chunk
+        content = (chunk["choices"][0].get("logprobs") or {}).get("content") or []
+        told.extend({t["id"]: t["logprob"] for t in raw["top_logprobs"]} for raw in content)
+        return False
+
+    slot = server.slots.take(Origin(adapter), ids, Ticket())
+    assert slot is not None
+    try:
+        sampling = Sampling(max_new_tokens=steps, logprobs=count)
+        # Tokens of half a character are not told of, so that each step asks for one token alone.
+        for _ in range(steps):
+            before = len(told)
+            body = body_of(ids, sampling, server.settings.context)
+            server.run({**body, "n_predict": 1}, slot, Origin(adapter), on_chunk)
+            if len(told) == before:
+                break
+            ids = [*ids, max(told[-1], key=told[-1].__getitem__)]
+    finally:
+        server.slots.give(slot)
+    return told

@@ -1,0 +1,282 @@
+"""vLLM as a serving engine, on a small server that speaks its protocol over real weights."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread, current_thread
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import ValidationError
+from tests.generate.test_local import ASKED, LETTERS, _evaluated, _text, _version
+from tests.generate.tiny import byte_tokenizer, tiny_model
+from tests.generate.vllm.fake import FakeVllm, fake_vllm
+from tests.release.test_parity import EXAMPLES, _bench
+
+from assay.agent.agent import Agent
+from assay.chat.template import Template
+from assay.config import Vllm
+from assay.errors import ConfigError, ModelError
+from assay.generate.stream import (
+    BusyError,
+    End,
+    Piece,
+    PromptTooLongError,
+    RequestRefusedError,
+    Sampling,
+)
+from assay.generate.transformers.batch import LocalEngine
+from assay.generate.vllm.engine import _refusal
+from assay.generate.vllm.pool import VllmServing
+from assay.models.load import load
+from assay.models.tuned import load_tuned
+from assay.models.versions import load_version
+from assay.release.parity import ParityError, parity
+from assay.release.targets import ServingTarget
+
+pytestmark = pytest.mark.slow
+
+LONG = Sampling(max_new_tokens=300, logit_bias={258: -100.0})
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeVllm]:
+    folder = tmp_path_factory.mktemp("base")
+    tiny_model().save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    with fake_vllm(str(folder)) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _well(fake: FakeVllm) -> None:
+    fake.misbehave, fake.takes_adapters, fake.key = "", True, None
+    fake.asked.clear()
+
+
+@pytest.fixture
+def engines(fake: FakeVllm, tmp_path: Path) -> Iterator[VllmServing]:
+    serving = VllmServing(tmp_path / "state", fake.settings)
+    yield serving
+    serving.close()
+
+
+def test_a_base_answers_as_it_was_evaluated(fake: FakeVllm, engines: VllmServing) -> None:
+    engine = engines.engine(fake.base)
+    assert engine is engines.engine(fake.base)
+    assert _text(engine) == _evaluated(load(fake.base))
+    assert fake.asked[0]["prompt"] == engine.template.prompt(ASKED)
+    assert engine.context_length == 400
+
+
+def test_a_version_is_put_beside_the_base_and_again_after_a_restart(
+    fake: FakeVllm, engines: VllmServing, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    id = _version(state, fake.base, "rslora", tmp_path / "made")
+    engine = engines.engine(f"version:{id[:12]}")
+    assert list(fake.loaded) == [f"assay-{id}"]
+    wanted = _evaluated(load_tuned(load_version(state, id)))
+    assert _text(engine) == wanted
+    assert wanted != _evaluated(load(fake.base))
+    fake.restart()
+    assert _text(engine) == wanted
+    other = VllmServing(state, fake.settings)  # another process finds it there already
+    assert _text(other.engine(f"version:{id}")) == wanted
+    fake.restart()
+    fake.loaded[f"assay-{id[:12]}"] = str(state / "versions" / id)  # as it is exported
+    assert _text(VllmServing(state, fake.settings).engine(f"version:{id}")) == wanted
+    fake.restart()
+
+
+def test_the_parity_gate_lets_it_pass_and_stops_another_model(
+    fake: FakeVllm, engines: VllmServing, tmp_path: Path
+) -> None:
+    loaded = load(fake.base)
+    evaluated = LocalEngine(loaded, Template.of(loaded.tokenizer), device="cpu")
+    bench = _bench(evaluated, right=lambda answer, wanted: True)
+    agent, few = Agent(model=fake.base, max_new_tokens=6), EXAMPLES[:12]
+    served = ServingTarget(engines.engine(fake.base), evaluated.template)
+    found = parity(bench, agent, few, served)
+    found.check()
+    assert found.divergence is not None
+    assert found.divergence < 1e-4
+    assert found.positions == 36
+    id = _version(tmp_path / "state", fake.base, "lora", tmp_path / "made")
+    other = ServingTarget(engines.engine(f"version:{id}"), evaluated.template)
+    with pytest.raises(ParityError, match="expects next differs"):
+        parity(bench, agent, few, other).check()
+
+
+def test_what_the_server_cannot_serve_is_said(
+    fake: FakeVllm, engines: VllmServing, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    whole = _version(state, fake.base, "full", tmp_path / "full")
+    with pytest.raises(ModelError, match=r"export .* --to vllm"):
+        engines.engine(f"version:{whole}")
+    id = _version(state, fake.base, "lora", tmp_path / "made")
+    fake.takes_adapters = False
+    with pytest.raises(ModelError, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING"):
+        engines.engine(f"version:{id}")
+    tiny_model("qwen2").save_pretrained(tmp_path / "other")
+    byte_tokenizer().save_pretrained(tmp_path / "other")
+    with pytest.raises(ModelError, match=r"does not hold .*other.*vllm serve"):
+        engines.engine(str(tmp_path / "other"))
+    gone = VllmServing(None, Vllm(base_url="http://127.0.0.1:9/v1"))
+    with pytest.raises(ModelError, match="cannot be reached"):
+        gone.engine(fake.base)
+    with pytest.raises(ModelError, match="no versions"):
+        gone.engine("version:abcdef")
+
+
+def test_the_protocol_of_serving_engines(fake: FakeVllm, engines: VllmServing) -> None:
+    engine = engines.engine(fake.base)
+    assert _text(engine, Sampling(choices=("naïve 東京", "b"))) in ("naïve 東京", "b")
+    assert _text(engine, Sampling(choices=("one two three",), stop=(" thr",))) == "one two"
+    assert _text(engine, Sampling(max_new_tokens=3, logit_bias={0: 100.0})) == "!!!"
+    drawn = {_text(engine, Sampling(8, 1.5, 0.9, seed=seed, schema=LETTERS)) for seed in range(4)}
+    assert len(drawn) == 4
+    assert _text(engine, Sampling(8, 1.5, 0.9, seed=0, schema=LETTERS)) in drawn
+    for count in (0, 3):
+        *pieces, end = engine.chat(ASKED, (), Sampling(max_new_tokens=2, logprobs=count))
+        for piece in pieces:
+            assert isinstance(piece, Piece)
+            assert piece.token is not None
+            assert piece.token.id is not None
+            assert len(piece.top) == count
+        if count:
+            assert pieces[0].token == pieces[0].top[0]  # type: ignore[union-attr]
+    # How much of the prompt was reused is not told, and then not known.
+    assert end == End("length", len(engine.template.prompt(ASKED)), 2, cached_tokens=None)
+    *pieces, end = engine.chat(ASKED, (), Sampling(max_new_tokens=2, confidence=True))
+    assert all(isinstance(piece, Piece) and piece.token is None for piece in pieces)
+    assert isinstance(end, End)
+    *told, _ = engine.chat(ASKED, (), Sampling(max_new_tokens=2, logprobs=0))
+    sure = [piece.token.logprob for piece in told if isinstance(piece, Piece) and piece.token]
+    assert (end.logprob, end.scored_tokens) == (pytest.approx(sum(sure)), 2)
+    *_, end = engine.complete([70] * 390, LONG)
+    assert end == End("length", 390, 10, cached_tokens=None)
+    with pytest.raises(PromptTooLongError):
+        next(iter(engine.complete([70] * 400, LONG)))
+    with pytest.raises(ModelError, match="empty"):
+        next(iter(engine.complete([], LONG)))
+    with pytest.raises(ConfigError):
+        next(iter(engine.chat(ASKED, (), Sampling(schema={"not": {}}))))
+
+
+def test_closing_a_stream_ends_it_at_the_server(fake: FakeVllm, engines: VllmServing) -> None:
+    engine = engines.engine(fake.base)
+    stream = engine.chat(ASKED, (), LONG)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert list(stream) == []
+    _soon(lambda: fake.open == 0)
+    waiting = engine.chat(ASKED, (), LONG)
+    got: list[Any] = []
+    reader = Thread(target=lambda: got.extend(waiting))
+    reader.start()
+    _soon(lambda: len(got) > 2)
+    waiting.close()  # type: ignore[attr-defined]
+    reader.join(10)
+    assert not reader.is_alive()
+    assert not isinstance(got[-1], End)
+    _soon(lambda: fake.open == 0)
+
+
+def test_a_stream_that_is_forgotten_is_closed_but_never_by_who_collects_it(
+    fake: FakeVllm, engines: VllmServing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A collector comes by anywhere, such as where this thread holds the client's own lock."""
+    closed: list[Thread] = []
+    close = httpx.Response.close
+    monkeypatch.setattr(
+        httpx.Response, "close", lambda self: (closed.append(current_thread()), close(self))[1]
+    )
+    engine = engines.engine(fake.base)
+    closed.clear()
+    stream = engine.chat(ASKED, (), LONG)
+    next(stream)
+    assert fake.open == 1
+    del stream
+    gc.collect()
+    _soon(lambda: fake.open == 0)
+    assert closed
+    assert current_thread() not in closed
+    _soon(lambda: engine.server.places._value == engine.server.at_once)  # type: ignore[attr-defined]
+
+
+def test_a_forgotten_stream_that_cannot_be_closed_leaves_its_place_and_the_next_one_closes(
+    fake: FakeVllm, engines: VllmServing
+) -> None:
+    class Broken:
+        def close(self) -> None:
+            raise httpx.ReadError("the connection is broken")
+
+    server = engines.engine(fake.base).server
+    for _ in range(2):
+        server.places.acquire()
+        server.abandon(Broken())  # type: ignore[arg-type]
+        _soon(lambda: server.places._value == server.at_once)  # type: ignore[attr-defined]
+
+
+def test_what_goes_wrong_at_the_server_is_said(fake: FakeVllm, engines: VllmServing) -> None:
+    engine = engines.engine(fake.base)
+    fake.misbehave = "429"
+    with pytest.raises(BusyError) as busy:
+        _text(engine, LONG)
+    assert busy.value.retry_after_s == 7
+    for what, said in (("error", "EngineCore has died"), ("cut", "was cut")):
+        fake.misbehave = what
+        with pytest.raises(ModelError, match=said):
+            _text(engine, LONG)
+    fake.misbehave = ""
+    few = VllmServing(None, fake.settings.model_copy(update={"at_once": 1})).engine(fake.base)
+    first = few.chat(ASKED, (), LONG)
+    next(first)
+    with pytest.raises(BusyError, match="1 requests"):
+        _text(few)
+    first.close()  # type: ignore[attr-defined]
+    assert _text(few) == _text(engine)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "kind"),
+    [
+        (400, "maximum context length is 400 tokens", PromptTooLongError),
+        (400, "logit_bias is out of the vocabulary", RequestRefusedError),
+        (500, "EngineCore has died", ModelError),
+        (503, "overloaded", BusyError),
+    ],
+)
+def test_who_is_to_blame_for_a_refusal(status: int, said: str, kind: type[ModelError]) -> None:
+    error = _refusal(httpx.Response(status, json={"error": {"message": said}}))
+    assert type(error) is kind
+    assert said in str(error)
+
+
+def test_the_key_and_the_address(fake: FakeVllm, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.key = "its-own-key"
+    with pytest.raises(ModelError, match="HTTP 401"):
+        VllmServing(None, fake.settings).engine(fake.base)
+    settings = fake.settings.model_copy(update={"key_env": "VLLM_KEY"})
+    with pytest.raises(ConfigError, match=r"assay\.yaml, vllm"):
+        VllmServing(None, settings)
+    monkeypatch.setenv("VLLM_KEY", "its-own-key")
+    assert _text(VllmServing(None, settings).engine(fake.base))
+    with pytest.raises(ValidationError, match="use an address"):
+        Vllm(base_url="localhost:8000")
+    public = VllmServing(None, Vllm(base_url="http://8.8.8.8/v1"))
+    with pytest.raises(ConfigError, match="https"):
+        public.engine(fake.base)
+
+
+def _soon(condition: Any) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
