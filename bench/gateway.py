@@ -146,8 +146,8 @@ def process(
 
 def ours(folder: Path, port: int, budget: bool) -> str:
     """Set up Assay's state; returns a key, with a budget or without."""
-    from assay.project.access import create_key
-    from assay.project.spending import set_budget
+    from assay.accounts.costs import set_budget
+    from assay.accounts.keys import create_key
     from assay.project.workspace import Workspace
 
     workspace = Workspace(folder)

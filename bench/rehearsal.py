@@ -16,8 +16,8 @@ from assay.candidates.fine_tune import build
 from assay.config import CONFIG_FILE
 from assay.evaluate.probe import forgetting_of
 from assay.project import open as open_project
-from assay.project.demo import open_demo
 from assay.project.edit import edited
+from assay.project.start.demo import open_demo
 from assay.store.files import write_atomic
 
 

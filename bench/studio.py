@@ -27,12 +27,14 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Browser, sync_playwright
 
+from assay.accounts import people
 from assay.config import CONFIG_FILE
 from assay.interpreter import python
 from assay.jobs.queue import OVER
-from assay.project import jobs, people, training_jobs
+from assay.project import jobs
 from assay.project.edit import edited
-from assay.project.training_jobs import TrainingWish
+from assay.project.jobs import training as training_jobs
+from assay.project.jobs.training import TrainingWish
 from assay.project.workspace import Workspace
 from assay.store.files import write_atomic
 from assay.studio.pages import PAGES

@@ -47,7 +47,7 @@ from assay.compare.verdict import decide
 from assay.config import STARTER_MODEL
 from assay.evaluate.factorial import Factorial, factorial
 from assay.models.versions import ADAPTER, ADAPTER_CONFIG, VersionRecord, save_version
-from assay.project.init import Choices
+from assay.project.start.init import Choices
 from assay.project.workspace import Workspace
 from assay.release import changes, policies, releases
 from assay.store.store import Store

@@ -23,8 +23,8 @@ from assay.cli.progress import Terminal
 from assay.compare.report import wording
 from assay.compare.result import Result
 from assay.config import CONFIG_FILE
-from assay.project.demo import open_demo
-from assay.project.init import Choices
+from assay.project.start.demo import open_demo
+from assay.project.start.init import Choices
 from assay.store.files import write_atomic, write_atomic_lines, write_json
 
 PAGE = Path(__file__).parent.parent / "docs" / "verdicts.md"

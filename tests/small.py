@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from assay import project
-from assay.project.init import Choices
+from assay.project.start.init import Choices
 from tests.generate.tiny import byte_tokenizer, tiny_model
 
 ANIMALS = ("cat", "dog", "parrot")

@@ -10,6 +10,9 @@ import pytest
 from tests.generate.remote.provider import Served, delta, said, serving, streamed
 from tests.serve.running import Running, running
 
+from assay.accounts import costs, keys
+from assay.accounts.costs import BudgetError
+from assay.accounts.keys import STUDIO, find_key, list_keys
 from assay.agent.agent import Agent, Knowledge, routed
 from assay.agent.consent import ConsentError
 from assay.agent.engines import Engines
@@ -24,9 +27,9 @@ from assay.example import Message
 from assay.generate.fallback import order
 from assay.generate.stream import End
 from assay.knowledge.base import KnowledgeBase
-from assay.project import access, drafts, releases, spending, trying
-from assay.project.access import STUDIO, find_key, list_keys
-from assay.project.spending import BudgetError
+from assay.project import releases
+from assay.project.agents import drafts
+from assay.project.answer import playground
 from assay.project.workspace import Workspace
 from assay.store.store import Store
 
@@ -97,7 +100,7 @@ def over_http(server: Running, model: str) -> None:
 
 def in_the_playground(server: Running, model: str) -> None:
     seen = server.workspace.seen_by("user:ann")
-    heard(trying.answer(seen, engines_of(server), model, ASKED))
+    heard(playground.answer(seen, engines_of(server), model, ASKED))
 
 
 def as_a_draft(server: Running, model: str) -> None:
@@ -167,16 +170,16 @@ def test_what_the_studio_asks_is_in_the_log_and_under_a_budget(
     workspace.providers.agree("far")
     CALLERS[caller](server, "plain@1")
     workspace.usage.flush()
-    [line] = spending.usage(workspace.store, workspace.name)
+    [line] = costs.usage(workspace.store, workspace.name)
     assert (line["key"], line["model"], line["answers"]) == (STUDIO, MODEL, 1)
     assert line["usd"] == pytest.approx(COST)
-    spending.set_budget(workspace.store, STUDIO, 0.02, project=workspace.name)
+    costs.set_budget(workspace.store, STUDIO, 0.02, project=workspace.name)
     CALLERS[caller](server, "plain@1")
     assert far.asked[-1]["max_tokens"]
     workspace.usage.flush()
-    held = spending.budgets(workspace.store)[STUDIO]
+    held = costs.budgets(workspace.store)[STUDIO]
     assert held.spent == pytest.approx(COST)
-    spending.set_budget(workspace.store, STUDIO, COST * 2, project=workspace.name)
+    costs.set_budget(workspace.store, STUDIO, COST * 2, project=workspace.name)
     count = len(far.asked)
     with pytest.raises(BudgetError):
         CALLERS[caller](server, "plain@1")
@@ -186,7 +189,7 @@ def test_what_the_studio_asks_is_in_the_log_and_under_a_budget(
 def test_so_is_the_one_word_that_a_provider_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from assay.project.providers import tested_over_web
+    from assay.project.settings.providers import tested_over_web
 
     with serving(lambda *_: said("ready", usage=USAGE)) as far:
         workspace = Workspace(tmp_path).seen_by("user:ann")
@@ -195,24 +198,24 @@ def test_so_is_the_one_word_that_a_provider_is_asked_for(
         workspace.usage._providers = workspace.providers
         for usd in (None, 1.0):
             if usd is not None:
-                spending.set_budget(workspace.store, STUDIO, usd, project=workspace.name)
+                costs.set_budget(workspace.store, STUDIO, usd, project=workspace.name)
             assert tested_over_web(workspace, "far", "big")["text"] == "ready"
         workspace.usage.flush()
-        [line] = spending.usage(workspace.store, workspace.name)
+        [line] = costs.usage(workspace.store, workspace.name)
         assert (line["key"], line["answers"]) == (STUDIO, 2)
-        assert spending.budgets(workspace.store)[STUDIO].spent == pytest.approx(COST)
+        assert costs.budgets(workspace.store)[STUDIO].spent == pytest.approx(COST)
 
 
 def test_an_answer_that_nobody_reads_on_counts_in_full(server: Running) -> None:
     workspace = server.workspace
     workspace.providers.agree("far")
-    spending.set_budget(workspace.store, STUDIO, 1.0, project=workspace.name)
-    stream = trying.answer(workspace, engines_of(server), "plain@1", ASKED)
+    costs.set_budget(workspace.store, STUDIO, 1.0, project=workspace.name)
+    stream = playground.answer(workspace, engines_of(server), "plain@1", ASKED)
     next(stream)
     stream.close()
     stream.close()
     workspace.usage.flush()
-    assert spending.budgets(workspace.store)[STUDIO].spent > COST
+    assert costs.budgets(workspace.store)[STUDIO].spent > COST
 
 
 @pytest.mark.parametrize("first", ["route", "answer"])
@@ -220,15 +223,15 @@ def test_whoever_hears_first_that_it_was_cut_counts_it_in_full(server: Running, 
     """A reader in another thread may see the end of a closed stream before it is settled."""
     workspace = server.workspace
     workspace.providers.agree("far")
-    spending.set_budget(workspace.store, STUDIO, 1.0, project=workspace.name)
-    stream = trying.answer(workspace, engines_of(server), "plain@1", ASKED)
+    costs.set_budget(workspace.store, STUDIO, 1.0, project=workspace.name)
+    stream = playground.answer(workspace, engines_of(server), "plain@1", ASKED)
     next(stream)
     if first == "route":
         stream._route.close()
         assert list(stream) == []
     stream.close()
     workspace.usage.flush()
-    assert spending.budgets(workspace.store)[STUDIO].spent > COST
+    assert costs.budgets(workspace.store)[STUDIO].spent > COST
 
 
 def test_an_answer_that_is_closed_before_it_begins_costs_nothing(
@@ -236,20 +239,20 @@ def test_an_answer_that_is_closed_before_it_begins_costs_nothing(
 ) -> None:
     workspace = server.workspace
     workspace.providers.agree("far")
-    spending.set_budget(workspace.store, STUDIO, 1.0, project=workspace.name)
-    stream = trying.answer(workspace, engines_of(server), "plain@1", ASKED)
+    costs.set_budget(workspace.store, STUDIO, 1.0, project=workspace.name)
+    stream = playground.answer(workspace, engines_of(server), "plain@1", ASKED)
     stream.close()
     assert list(stream) == []
     workspace.usage.flush()
-    assert (far.asked, spending.budgets(workspace.store)[STUDIO].spent) == ([], 0.0)
+    assert (far.asked, costs.budgets(workspace.store)[STUDIO].spent) == ([], 0.0)
 
 
 def test_the_studio_s_key_opens_nothing(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    spending.set_budget(workspace.store, STUDIO, 1.0, project=workspace.name)
+    costs.set_budget(workspace.store, STUDIO, 1.0, project=workspace.name)
     assert list_keys(workspace.store) == []
-    assert access.first_key(workspace.store, workspace.name) is not None
+    assert keys.first_key(workspace.store, workspace.name) is not None
     assert find_key(workspace.store, STUDIO) is None
-    for change in (access.revoke_key, lambda store, id: access.rename_key(store, id, "x")):
+    for change in (keys.revoke_key, lambda store, id: keys.rename_key(store, id, "x")):
         with pytest.raises(AssayError):
             change(workspace.store, STUDIO)

@@ -23,10 +23,10 @@ from tests.figures import Figure
 from tests.small import ANIMALS, write_csv
 
 from assay import project
+from assay.accounts.keys import create_key
 from assay.errors import AssayError, StateError
 from assay.evaluate.run import run
-from assay.project.access import create_key
-from assay.project.init import Choices
+from assay.project.start.init import Choices
 from assay.store import uploads
 from assay.store.store import Store
 

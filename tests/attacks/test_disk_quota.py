@@ -15,8 +15,8 @@ from tests.figures import Figure
 from tests.serve.running import Running, running
 from tests.serve.scripted import ScriptedEngines
 
+from assay.accounts.quota import Quota
 from assay.models.versions import versions_folder
-from assay.project.quota import Quota
 from assay.project.workspace import Workspace
 from assay.store.tables import ServedNameRow
 

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from tests.figures import Figure
 from tests.serve.scripted import ScriptedEngines, ThreeNumbers
 
-from assay.project.access import create_key
+from assay.accounts.keys import create_key
 from assay.project.workspace import Workspace
 from assay.serve.app import create_app
 

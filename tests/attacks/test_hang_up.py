@@ -23,13 +23,13 @@ from tests.attacks.wire import Far, Step, events, far
 from tests.figures import Figure
 from tests.serve.running import Running, running
 
+from assay.accounts.costs import budgets, set_budget
+from assay.accounts.keys import create_key
 from assay.agent.providers import Providers
 from assay.agent.serving import AgentEngines
 from assay.agent.versions import save_agent
 from assay.config import TokenPrice
 from assay.generate.fallback import order
-from assay.project.access import create_key
-from assay.project.spending import budgets, set_budget
 
 GOOD = events("One ", "two.", usage={"prompt_tokens": 5, "completion_tokens": 2})
 DOWN = b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n"

@@ -21,8 +21,8 @@ from assay.errors import AssayError, ConfigError, ModelError, UsageError
 from assay.example import Message
 from assay.generate.remote.stream import RemoteServing
 from assay.generate.stream import Sampling
-from assay.project import providers, settings
-from assay.project.settings import InvalidSettingsError
+from assay.project import settings
+from assay.project.settings import InvalidSettingsError, providers
 from assay.project.workspace import Workspace
 
 KEY = "sk-Proj/9aZ+x0_7f3e9a1c~DoNotPrint%me"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.figures import Figure
 
-from assay.project.access import create_key
+from assay.accounts.keys import create_key
 from assay.project.workspace import Workspace
 from assay.store import backup, stored_files, uploads
 from assay.store import files as writing

@@ -12,7 +12,8 @@ from assay.agent.agent import Agent
 from assay.agent.texts import as_yaml
 from assay.config.yaml_text import edited
 from assay.errors import AssayError, DataError
-from assay.project import agents, drafts, models, settings
+from assay.project import agents, models, settings
+from assay.project.agents import drafts
 from assay.project.settings import InvalidSettingsError
 from assay.project.workspace import Workspace
 from assay.store import stored_files

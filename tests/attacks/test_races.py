@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from tests.figures import Figure
 
+from assay.accounts import keys, people
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.errors import AssayError, NotFoundError, StateError
-from assay.project import access, people, vector_stores
+from assay.project.knowledge import vector_stores
 from assay.project.workspace import Workspace
 from assay.release import changes, releases
 from assay.store.audit import entries
@@ -101,10 +102,10 @@ def test_of_two_promotions_one_is_refused(workspace: Workspace) -> None:
 
 def test_a_key_is_revoked_once(workspace: Workspace) -> None:
     for _ in range(ROUNDS):
-        key, secret = access.create_key(workspace.store, "p", "k", ["chat"])
-        found = at_once(*[lambda key=key: access.revoke_key(workspace.store, key.id)] * 3)
+        key, secret = keys.create_key(workspace.store, "p", "k", ["chat"])
+        found = at_once(*[lambda key=key: keys.revoke_key(workspace.store, key.id)] * 3)
         assert not [one for one in found if isinstance(one, Exception)]
-        assert access.find_key(workspace.store, secret) is None
+        assert keys.find_key(workspace.store, secret) is None
         lines = [e for e in entries(workspace.store, "p") if e.action == "key.revoke"]
         assert [line.what for line in lines].count(key.id) == 1
 

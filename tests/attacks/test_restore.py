@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from assay.accounts import people
+from assay.accounts.keys import create_key, find_key, revoke_key, secret_hash
 from assay.cli.main import app
 from assay.errors import UsageError
-from assay.project import people
-from assay.project.access import create_key, find_key, revoke_key, secret_hash
 from assay.project.workspace import Workspace
 from assay.store.backup import backup
 from assay.store.restored_access import RestoredAccess

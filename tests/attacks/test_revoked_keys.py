@@ -17,7 +17,7 @@ import pytest
 from tests.serve.running import STARTER, Running, running
 from tests.serve.scripted import ScriptedEngine
 
-from assay.project.access import create_key, revoke_key
+from assay.accounts.keys import create_key, revoke_key
 from assay.store.tables import ApiKeyRow
 
 WORDS = " ".join(f"word{n}" for n in range(2000))

@@ -13,9 +13,9 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
+from assay.accounts import people
+from assay.accounts.people import SignedOutError
 from assay.generate.stream import End, Piece
-from assay.project import people
-from assay.project.people import SignedOutError
 from assay.project.workspace import Workspace
 from assay.studio import Studio, streams
 from assay.studio.door import ENTER, Door

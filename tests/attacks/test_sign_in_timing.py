@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import event
 from tests.figures import Figure
 
-from assay.project import access, people
+from assay.accounts import keys, people
 from assay.project.workspace import Workspace
 
 Ask = Callable[[str], object]
@@ -36,8 +36,8 @@ def secrets_of(workspace: Workspace) -> dict[str, tuple[str, Ask]]:
     assert redeemed is not None
     return {
         "key": (
-            access.create_key(store, workspace.name, "k", ["chat"])[1],
-            lambda secret: access.find_key(store, secret),
+            keys.create_key(store, workspace.name, "k", ["chat"])[1],
+            lambda secret: keys.find_key(store, secret),
         ),
         "link": (
             people.sign_in_secret(workspace, person.id),

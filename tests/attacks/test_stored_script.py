@@ -19,12 +19,12 @@ from playwright.sync_api import Page, expect
 from tests.studio.browsing import PATIENCE_MS, Studio, Tab, chromium, studio, tab
 
 from assay import project
+from assay.accounts import people
+from assay.accounts.keys import create_key
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.config import STARTER_MODEL
-from assay.project import people
-from assay.project.access import create_key
-from assay.project.init import Choices
+from assay.project.start.init import Choices
 from assay.project.workspace import Workspace
 from assay.release import changes, policies, releases
 from assay.store.tables import TraceRow

@@ -18,8 +18,8 @@ from tests.studio.browsing import Studio, chromium, studio, tab
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from assay.project import people
-from assay.project.people import Person
+from assay.accounts import people
+from assay.accounts.people import Person
 from assay.project.workspace import Workspace
 
 PATIENCE_S = 30.0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from assay.data.propose import ENUM_COUNT, infer_schema, opened, propose
 from assay.example import Example
-from assay.project.init import Choices, draft
+from assay.project.start.init import Choices, draft
 
 SIZES = ["small", "large"] * ENUM_COUNT
 RECORDS = [{"size": size, "tags": ["a", "b"], "n": n} for n, size in enumerate(SIZES)]

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from sqlalchemy import func, insert, select
 
-from assay.project import leases
-from assay.project.access import create_key
-from assay.project.reservations import Reservations, Reserved, Spent
-from assay.project.spending import budgets, set_budget, units
+from assay.accounts import leases
+from assay.accounts.costs import budgets, set_budget, units
+from assay.accounts.keys import create_key
+from assay.accounts.reservations import Reservations, Reserved, Spent
 from assay.store.store import Store
 from assay.store.tables import BudgetLeaseRow, BudgetRow, UsageRow
 
@@ -180,7 +180,7 @@ from assay.agent.providers import Providers
 from assay.config import Provider, TokenPrice
 from assay.generate.stream import End
 from assay.project import leases, reservations, usage_log
-from assay.project.spending import BudgetError
+from assay.accounts.costs import BudgetError
 from assay.store.store import Store
 
 folder, url, key, truth, threads, until = sys.argv[1:]

@@ -13,13 +13,13 @@ from tests.agent.routes import cascade
 from tests.generate.remote.provider import Reply, refused, said, serving, streamed
 from tests.serve.running import Running, running
 
+from assay.accounts.costs import BudgetError, budgets, set_budget, usage
+from assay.accounts.keys import create_key
+from assay.accounts.usage import UsageLog
 from assay.agent.providers import Providers
 from assay.agent.serving import AgentEngines
 from assay.agent.versions import save_agent
 from assay.config import TokenPrice
-from assay.project.access import create_key
-from assay.project.spending import BudgetError, budgets, set_budget, usage
-from assay.project.usage_log import UsageLog
 from assay.store.store import Store
 
 BODY = {

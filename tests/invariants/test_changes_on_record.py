@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import event, select
 from tests.release.shelf import PROJECT, shelf
 
-from assay.project import access, people, spending
-from assay.project.providers import added
+from assay.accounts import costs, keys, people
+from assay.project.settings.providers import added
 from assay.project.workspace import Workspace
 from assay.release import changes, policies
 from assay.store.audit import entries
@@ -70,12 +70,12 @@ def both_or_neither(workspace: Workspace, change: Callable[[], Any]) -> Any:
 def test_keys_and_budgets(workspace: Workspace) -> None:
     store = workspace.store
     key, _ = both_or_neither(
-        workspace, lambda: access.create_key(store, "support", "ann's", ["chat"])
+        workspace, lambda: keys.create_key(store, "support", "ann's", ["chat"])
     )
-    both_or_neither(workspace, lambda: access.rename_key(store, key.id, "bob's"))
-    both_or_neither(workspace, lambda: spending.set_budget(store, key.id, 5.0))
-    both_or_neither(workspace, lambda: spending.set_budget(store, key.id, 6.0))
-    both_or_neither(workspace, lambda: access.revoke_key(store, key.id))
+    both_or_neither(workspace, lambda: keys.rename_key(store, key.id, "bob's"))
+    both_or_neither(workspace, lambda: costs.set_budget(store, key.id, 5.0))
+    both_or_neither(workspace, lambda: costs.set_budget(store, key.id, 6.0))
+    both_or_neither(workspace, lambda: keys.revoke_key(store, key.id))
 
 
 def test_people(workspace: Workspace) -> None:

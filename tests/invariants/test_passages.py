@@ -8,13 +8,12 @@ import pytest
 from tests.words import by_words
 
 from assay.agent.agent import Agent, Knowledge
+from assay.agent.answering import Served, Wishes, ask
 from assay.agent.passages import find_passages
 from assay.agent.runtime import assemble
 from assay.errors import NotFoundError
 from assay.example import Example
 from assay.knowledge.base import KnowledgeBase
-from assay.project.answering import Wishes, ask
-from assay.project.served import Served
 from assay.store.store import Store
 
 SETTING = Knowledge(name="docs", k=2, mode="bm25", characters=5000)

@@ -17,6 +17,7 @@ from tests.evaluate.scripted import ScriptedEngine
 
 from assay.agent import routing
 from assay.agent.agent import Agent
+from assay.agent.answering import Routed, Served, Wishes, ask
 from assay.agent.route import Rule
 from assay.agent.routing import arm, leaves, paths
 from assay.agent.runtime import assemble
@@ -25,8 +26,6 @@ from assay.evaluate.measure import Bench
 from assay.example import Example, Message
 from assay.generate.batch import Answer, Request
 from assay.generate.stream import End, Piece, Sampling
-from assay.project.answering import Routed, Wishes, ask
-from assay.project.served import Served
 from assay.store.store import Store
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)

@@ -21,9 +21,9 @@ from tests.generate.remote.provider import Reply, refused, said, serving
 from tests.serve.running import running
 from typer.testing import CliRunner
 
+from assay.accounts.keys import create_key
 from assay.agent.serving import AgentEngines
 from assay.cli.main import app
-from assay.project.access import create_key
 from assay.store import secrets
 from assay.store.backup import backup
 

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from assay.agent import runtime
 from assay.agent.agent import Agent, Nearest
+from assay.agent.answering import Served, Wishes, ask
 from assay.agent.runtime import assemble
 from assay.example import Example, Message, dump_examples
-from assay.project.answering import Wishes, ask
-from assay.project.served import Served
 from assay.store.store import Store
 
 TEXT = st.text(min_size=1, max_size=20)

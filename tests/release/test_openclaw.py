@@ -12,7 +12,7 @@ from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.cli.main import app
 from assay.errors import ModelError, UsageError
-from assay.project.openclaw import export_openclaw
+from assay.project.releases.openclaw import export_openclaw
 from assay.project.workspace import Workspace
 from assay.release import changes
 from assay.release.openclaw import openclaw

@@ -15,7 +15,7 @@ import httpx
 import openai
 import uvicorn
 
-from assay.project.access import create_key
+from assay.accounts.keys import create_key
 from assay.project.workspace import Workspace
 from assay.serve.app import create_app
 from tests.serve.scripted import ScriptedEngine, ScriptedEngines

@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
+from assay.accounts.costs import set_budget
+from assay.accounts.keys import create_key, list_keys
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.errors import ModelError
-from assay.project.access import create_key, list_keys
-from assay.project.spending import set_budget
 from assay.release import changes, policies, releases
 from assay.release.parity import ParityError
 from tests.serve.running import STARTER, Running

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assay.project.access import create_key
+from assay.accounts.keys import create_key
 from assay.project.workspace import Workspace
 from assay.serve.app import create_app
 from tests.serve.running import STARTER

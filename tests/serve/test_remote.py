@@ -11,14 +11,14 @@ from typing import Any
 import openai
 import pytest
 
+from assay.accounts import costs
+from assay.accounts.keys import create_key
 from assay.agent.agent import Agent
 from assay.agent.providers import Providers
 from assay.agent.serving import AgentEngines
 from assay.agent.versions import save_agent
 from assay.config import Provider, TokenPrice
 from assay.generate.fallback import order
-from assay.project import spending
-from assay.project.access import create_key
 from tests.generate.remote.provider import Served, delta, refused, said, serving, streamed
 from tests.serve.running import Running, running
 
@@ -80,7 +80,7 @@ def test_whole_and_streamed_with_usage_that_is_written_down(tmp_path: Path) -> N
         assert written.usage is not None
         assert written.usage.output_tokens_details.reasoning_tokens == 1
         server.workspace.usage.flush()
-        [line] = spending.usage(server.workspace.store, server.workspace.name)
+        [line] = costs.usage(server.workspace.store, server.workspace.name)
         assert line | {"key": ""} == {
             "key": "",
             "model": MODEL,
@@ -114,7 +114,7 @@ def test_what_the_provider_does_not_tell_is_null(tmp_path: Path) -> None:
         assert made.usage is None
         assert server.client().responses.create(model=MODEL, input="hi").usage is None
         server.workspace.usage.flush()
-        [line] = spending.usage(server.workspace.store, server.workspace.name)
+        [line] = costs.usage(server.workspace.store, server.workspace.name)
         assert (line["usd"], line["prompt_tokens"], line["unpriced"]) == (None, None, 2)
 
 
@@ -177,7 +177,7 @@ def test_the_next_one_answers_while_the_first_fails(tmp_path: Path) -> None:
         made = server.client().chat.completions.create(model="remote:far/bad", messages=ASKED)
         assert made.choices[0].message.content == "fine"
         server.workspace.usage.flush()
-        [line] = spending.usage(server.workspace.store, server.workspace.name)
+        [line] = costs.usage(server.workspace.store, server.workspace.name)
         assert line["model"] == "remote:near/big-1"
 
 
@@ -232,7 +232,7 @@ def test_a_number_beyond_all_answers_is_refused(tmp_path: Path, tokens: int) -> 
     with serving(lambda *_: said("x")) as far, before(tmp_path, far) as server:
         store = server.workspace.store
         key, secret = create_key(store, server.workspace.name, "b", ["chat"])
-        spending.set_budget(store, key.id, 1.0)
+        costs.set_budget(store, key.id, 1.0)
         body = {"model": MODEL, "messages": ASKED}
         for path, field, more in (
             ("chat/completions", "max_tokens", body),

@@ -10,8 +10,8 @@ import openai
 import pytest
 
 from assay.agent.agent import Agent
+from assay.agent.answering import Served
 from assay.agent.versions import save_agent
-from assay.project.served import Served
 from assay.serve.exchange import fingerprint
 from assay.store.tables import ServedNameRow
 from tests.serve.running import STARTER, Running

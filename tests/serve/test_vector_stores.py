@@ -15,7 +15,7 @@ from assay.agent.versions import save_agent
 from assay.jobs.service import work_on
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.records import base_id
-from assay.project import vector_stores
+from assay.project.knowledge import vector_stores
 from assay.store import stored_files
 from assay.store.tables import FileRow, now
 from tests.serve.running import Running

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from assay.agent.serving import AgentEngines
-from assay.project import begin, comparisons, releases
+from assay.project import comparisons, releases
+from assay.project.start import from_file
 from assay.project.workspace import Workspace
 from assay.serve import server
 from assay.studio import Studio
@@ -76,7 +77,7 @@ def main() -> None:
         releases._gate = lambda workspace, engines, progress: None  # type: ignore[assignment]
         _slow_to_find(given.folder)
     if given.model:
-        begin.STARTER_MODEL = given.model  # type: ignore[misc]
+        from_file.STARTER_MODEL = given.model  # type: ignore[misc]
     if given.idle:
         server.Watch = lambda *_: nullcontext()  # type: ignore[assignment, misc]
     workspace = Workspace(given.folder)

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from assay.project import people
-from assay.project.people import ROLES, NotAllowedError, Role, SignedOutError
+from assay.accounts import people
+from assay.accounts.people import ROLES, NotAllowedError, Role, SignedOutError
 from assay.project.workspace import Workspace
 from assay.studio.pages import PAGES
 from assay.studio.visit import ACTIONS, Visit

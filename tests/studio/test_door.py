@@ -9,7 +9,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from assay.project import people
+from assay.accounts import people
 from assay.project.workspace import Workspace
 from assay.store.tables import SessionRow, SignInRow
 from assay.studio import Studio

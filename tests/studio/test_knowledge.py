@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from assay.project import documents
+from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
 from assay.store.audit import entries
 from tests.knowledge.files import pdf

@@ -200,7 +200,7 @@ def test_a_training_is_followed_live_paused_and_cancelled(here: Tab, filled: Stu
 def test_who_is_demoted_is_signed_out_and_a_viewer_cannot_act(
     browser: Browser, filled: Studio
 ) -> None:
-    from assay.project import people
+    from assay.accounts import people
 
     workspace = Workspace(filled.folder)
     person = people.add(workspace, "vera", "editor")

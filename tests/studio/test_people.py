@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from assay.project import access, people, spending
+from assay.accounts import costs, keys, people
 from assay.project.workspace import Workspace
 from assay.store.secrets import VARIABLE
 from tests.studio.browsing import Studio, studio
@@ -37,18 +37,18 @@ def test_an_api_key_is_shown_once(browser: Browser, up: Studio) -> None:
         shown = page.get_by_role("region", name="The new key")
         expect(shown).to_contain_text("assay-")
         secret = shown.inner_text().strip()
-        found = access.find_key(store, secret)
+        found = keys.find_key(store, secret)
         assert found is not None
         assert (found.name, found.scopes) == ("the shop", ("chat",))
-        assert spending.budgets(store)[found.id].most == 5
+        assert costs.budgets(store)[found.id].most == 5
         page = visitor.open("/people")
         expect(page.get_by_role("cell", name="the shop", exact=True)).to_be_visible()
         assert secret not in page.content()
         page.get_by_role("button", name="Revoke the shop").click()
         page.get_by_role("button", name="Revoke", exact=True).click()
         expect(page.get_by_text("revoked", exact=True)).to_be_visible()
-    assert access.find_key(store, secret) is None
-    assert all(key.project == owner for key in access.list_keys(store))
+    assert keys.find_key(store, secret) is None
+    assert all(key.project == owner for key in keys.list_keys(store))
 
 
 def test_a_key_for_some_documents_is_made_and_renamed(browser: Browser, up: Studio) -> None:
@@ -71,7 +71,7 @@ def test_a_key_for_some_documents_is_made_and_renamed(browser: Browser, up: Stud
         visitor.axe("color-contrast")  # of what lies behind the dialog
         page.get_by_role("button", name="Keep", exact=True).click()
         expect(page.get_by_role("cell", name="the front desk", exact=True)).to_be_visible()
-    found = access.find_key(store, secret)
+    found = keys.find_key(store, secret)
     assert found is not None
     assert (found.name, found.labels) == ("the front desk", ("desk", "public"))
 

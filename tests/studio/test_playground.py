@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator, expect
 from assay.agent.agent import Agent, Knowledge, routed
 from assay.agent.route import Rule, Rules
 from assay.agent.versions import save_agent
-from assay.project import documents
+from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
 from tests.studio.browsing import Studio, studio
 from tests.studio.visiting import visiting

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from assay.project import agents, documents
+from assay.project import agents
+from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
 from tests.knowledge.files import pdf
 from tests.small import ANIMALS, write_csv, write_model

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser
 
-from assay.project import people
+from assay.accounts import people
 from assay.project.workspace import Workspace
 from tests.studio.browsing import Studio, Tab, tab
 

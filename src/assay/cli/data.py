@@ -169,11 +169,12 @@ def approve(
 ) -> None:
     """Say which drafted questions are fit to be measured on; 50 are needed."""
     from assay import project
-    from assay.project import access, questions
+    from assay.accounts import keys
+    from assay.project import questions
 
     if reject + edit + add > 1:
         raise UsageError("--reject, --edit and --add exclude each other.", fix="Give one.")
-    opened, who = project.open(folder), access.local_user()
+    opened, who = project.open(folder), keys.local_user()
     if add:
         if question is None or ids:
             raise UsageError("--add takes --question and no id.")

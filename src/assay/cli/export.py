@@ -33,7 +33,7 @@ def export(
     if to == "openclaw":
         _openclaw(folder, version, out, base_url, json)
         return
-    from assay.project.export import export_from
+    from assay.project.jobs.export import export_from
 
     done = export_from(folder, version, to, out, Terminal())
     if json:
@@ -44,7 +44,7 @@ def export(
 
 def _openclaw(folder: Path, release: str, out: Path | None, base_url: str, json: bool) -> None:
     from assay import project
-    from assay.project.openclaw import export_openclaw
+    from assay.project.releases.openclaw import export_openclaw
 
     done = export_openclaw(project.open_workspace(folder), release, out, base_url=base_url)
     if json:

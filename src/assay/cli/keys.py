@@ -39,8 +39,8 @@ def create(
     json: AsJson = False,
 ) -> None:
     """Make a key and show it this once."""
-    from assay.project.access import create_key
-    from assay.project.spending import check_budget, set_budget
+    from assay.accounts.costs import check_budget, set_budget
+    from assay.accounts.keys import create_key
     from assay.project.workspace import Workspace
 
     workspace = Workspace(folder)
@@ -65,7 +65,7 @@ def create(
 @app.command("list")
 def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
     """All keys, without their secrets."""
-    from assay.project.access import list_keys
+    from assay.accounts.keys import list_keys
     from assay.project.workspace import Workspace
 
     rows = [_plain(key) for key in list_keys(Workspace(folder).store)]
@@ -82,7 +82,7 @@ def rename(
     folder: Folder = Path("."),
 ) -> None:
     """Say anew what a key is for; its secret stays as it is."""
-    from assay.project.access import rename_key
+    from assay.accounts.keys import rename_key
     from assay.project.workspace import Workspace
 
     key = rename_key(Workspace(folder).store, id, name)
@@ -95,7 +95,7 @@ def revoke(
     folder: Folder = Path("."),
 ) -> None:
     """Make a key worthless, within a second."""
-    from assay.project.access import revoke_key
+    from assay.accounts.keys import revoke_key
     from assay.project.workspace import Workspace
 
     key = revoke_key(Workspace(folder).store, id)
@@ -111,7 +111,7 @@ def budget(
     folder: Folder = Path("."),
 ) -> None:
     """Change what a key may spend at providers; what it has spent stays spent."""
-    from assay.project.spending import set_budget
+    from assay.accounts.costs import set_budget
     from assay.project.workspace import Workspace
 
     workspace = Workspace(folder)
@@ -122,17 +122,17 @@ def budget(
 @app.command()
 def usage(folder: Folder = Path("."), json: AsJson = False) -> None:
     """What keys have used of providers' models, and spent."""
-    from assay.project import spending
+    from assay.accounts import costs
     from assay.project.workspace import Workspace
 
     workspace = Workspace(folder)
-    rows = spending.usage(workspace.store, workspace.name)
+    rows = costs.usage(workspace.store, workspace.name)
     if json:
-        budgets = {key: asdict(held) for key, held in spending.budgets(workspace.store).items()}
+        budgets = {key: asdict(held) for key, held in costs.budgets(workspace.store).items()}
         as_json({"usage": rows, "budgets": budgets})
         return
     print_usage(rows)
-    for key, held in spending.budgets(workspace.store).items():
+    for key, held in costs.budgets(workspace.store).items():
         print(f"{key}: {held.spent:.6f} USD of {held.most:g} spent, {held.reserved:.6f} reserved.")
 
 

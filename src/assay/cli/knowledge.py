@@ -123,7 +123,7 @@ def remove(
     json: AsJson = False,
 ) -> None:
     """Erase documents: from the index, from every earlier state, and from disk."""
-    from assay.project import removal
+    from assay.project.knowledge import removal
     from assay.project.workspace import open_workspace
 
     workspace = open_workspace(folder)

@@ -115,7 +115,7 @@ def init(
 ) -> None:
     """Look at a file of examples, propose, and write a project; from --docs alone, an agent."""
     from assay import project
-    from assay.project.init import Choices
+    from assay.project.start.init import Choices
 
     if data is None:
         _init_from_documents(name, docs, prompt, model)
@@ -152,7 +152,7 @@ def init(
 
 
 def _init_from_documents(name: str, docs: Path | None, prompt: Path | None, model: str) -> None:
-    from assay.project.from_documents import create_from_documents
+    from assay.project.start.from_documents import create_from_documents
 
     if docs is None:
         raise UsageError(

@@ -25,7 +25,7 @@ def add(
     folder: Folder = Path("."),
 ) -> None:
     """Let somebody in, and print a link that signs them in once."""
-    from assay.project import people
+    from assay.accounts import people
     from assay.project.workspace import Workspace
 
     workspace = Workspace(folder)
@@ -40,7 +40,7 @@ def list_(
     json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
 ) -> None:
     """Everybody and their roles."""
-    from assay.project import people
+    from assay.accounts import people
     from assay.project.workspace import Workspace
 
     found = people.people(Workspace(folder))
@@ -63,7 +63,7 @@ def set_role(
     folder: Folder = Path("."),
 ) -> None:
     """Give somebody another role; who may less than before is signed out."""
-    from assay.project import people
+    from assay.accounts import people
     from assay.project.workspace import Workspace
 
     workspace = Workspace(folder)
@@ -76,7 +76,7 @@ def link(
     name: Name, address: Address = "http://127.0.0.1:8000", folder: Folder = Path(".")
 ) -> None:
     """Print a new link that signs somebody in, once and within the hour."""
-    from assay.project import people
+    from assay.accounts import people
     from assay.project.workspace import Workspace
 
     workspace = Workspace(folder)
@@ -86,7 +86,7 @@ def link(
 @app.command()
 def remove(name: Name, folder: Folder = Path(".")) -> None:
     """Let somebody in no more, and sign them out."""
-    from assay.project import people
+    from assay.accounts import people
     from assay.project.workspace import Workspace
 
     workspace = Workspace(folder)

@@ -47,7 +47,7 @@ def add(
     folder: Folder = Path("."),
 ) -> None:
     """Describe an endpoint and keep its key, encrypted. The key is never an argument."""
-    from assay.project.providers import added
+    from assay.project.settings.providers import added
 
     settings: dict[str, Any] | None = None
     if url is not None:
@@ -66,7 +66,7 @@ def add(
 @app.command("list")
 def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
     """All providers, and where their keys come from."""
-    from assay.project.providers import listed
+    from assay.project.settings.providers import listed
 
     rows = listed(_providers(folder))
     if json:
@@ -78,7 +78,7 @@ def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
 @app.command()
 def allow(name: Name, folder: Folder = Path(".")) -> None:
     """Let the variables and files with keys that a provider names go to its present address."""
-    from assay.project.providers import allowed
+    from assay.project.settings.providers import allowed
     from assay.project.workspace import Workspace
 
     origin, found = allowed(Workspace(folder), name)
@@ -134,7 +134,7 @@ def try_(
     json: AsJson = False,
 ) -> None:
     """Send one short request and say what came back."""
-    from assay.project.providers import tested
+    from assay.project.settings.providers import tested
 
     found = tested(_providers(folder), name, model)
     if json:

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from assay.accounts.quota import QUOTA_GB
 from assay.config import Vllm
 from assay.errors import UsageError
-from assay.project.quota import QUOTA_GB
 
 
 def serve(

@@ -7,11 +7,11 @@ comparison = project.compare()
 print(comparison.verdict.outcome, comparison.verdict.reason)
 """
 
-from assay.project.demo import open_demos
 from assay.project.estimate import Estimate
 from assay.project.files import check_file, import_file, overlap_files
-from assay.project.init import Choices, Draft, draft
 from assay.project.project import Comparison, Project, create, open
+from assay.project.start.demo import open_demos
+from assay.project.start.init import Choices, Draft, draft
 from assay.project.workspace import Workspace, open_workspace
 
 __all__ = [

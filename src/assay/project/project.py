@@ -36,10 +36,10 @@ from assay.example import Example
 from assay.generate.batch import Answer
 from assay.progress import SILENT, Progress
 from assay.project.estimate import Estimate, Sizes, building_seconds, estimate
-from assay.project.init import Draft, token_limits, write_project
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable
 from assay.project.sizes import sizes_of, token_lengths
+from assay.project.start.init import Draft, token_limits, write_project
 from assay.project.versions import removed_rows, trained_on
 from assay.store.files import recover_folder
 from assay.store.locks import one_at_a_time
@@ -338,7 +338,7 @@ class Project:
         Raises:
             ModelError: it has no such form, or the parity gate refuses it.
         """
-        from assay.project.export import export_version
+        from assay.project.jobs.export import export_version
 
         return export_version(self.context(progress), version, to, out)
 

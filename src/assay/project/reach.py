@@ -33,7 +33,7 @@ from assay.errors import AssayError
 from assay.evaluate.graders import GRADERS
 from assay.generate.remote import split_reference
 from assay.models.show import known
-from assay.project.served import base_models, embedders, own
+from assay.project.answer.names import base_models, embedders, own
 from assay.project.workspace import Workspace
 
 VARIABLES, FILES = "ASSAY_WEB_VARIABLES", "ASSAY_WEB_FILES"

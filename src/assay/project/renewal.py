@@ -7,8 +7,7 @@ from pathlib import Path
 from assay.data.split import SplitManifest
 from assay.errors import DataError
 from assay.progress import SILENT, Progress
-from assay.project import training_jobs
-from assay.project.jobs import COMPARE
+from assay.project.jobs import COMPARE, training
 from assay.project.queueing import refuse_second
 from assay.project.rows import project_of
 from assay.project.workspace import Workspace
@@ -16,9 +15,9 @@ from assay.store.audit import audit
 
 RESTS = {
     COMPARE: "a comparison",
-    training_jobs.TRAIN: "a training",
-    training_jobs.SWEEP: "a search",
-    training_jobs.CURVE: "a learning curve",
+    training.TRAIN: "a training",
+    training.SWEEP: "a search",
+    training.CURVE: "a learning curve",
 }
 """Kinds of jobs that work on a division."""
 

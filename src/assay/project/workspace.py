@@ -12,6 +12,11 @@ from threading import Lock
 from typing import Any
 
 from assay import garbage
+from assay.accounts.costs import answered_usd
+from assay.accounts.keys import local_user
+from assay.accounts.quota import QUOTA_GB, Quota
+from assay.accounts.usage import UsageLog
+from assay.agent.answering import Answered, Served
 from assay.agent.providers import Providers
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Costs, Provider, Vllm
 from assay.errors import AssayError, UsageError
@@ -21,14 +26,8 @@ from assay.generate.stream import End, ServingEngines
 from assay.jobs.fine_tuning import TRAIN
 from assay.jobs.queue import is_running
 from assay.knowledge.embed import Embedder, load_embedder
-from assay.project.access import local_user
-from assay.project.answering import Answered
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
-from assay.project.quota import QUOTA_GB, Quota
-from assay.project.served import Served
-from assay.project.spending import answered_usd
-from assay.project.usage_log import UsageLog
 from assay.project.versions import trained_on
 from assay.release import traces
 from assay.store.owner import owner_of
@@ -237,7 +236,7 @@ class Workspace:
         return UsageLog(self.store, self.providers)
 
     def cost_usd(self, ends: Sequence[End], seconds: float) -> float | None:
-        """What a request has cost, see `assay.project.spending.answered_usd`."""
+        """What a request has cost, see `assay.accounts.costs.answered_usd`."""
         prices = self.config.costs if self.config is not None else Costs()
         return answered_usd(self.providers, prices.machine_hour_usd, ends, seconds)
 

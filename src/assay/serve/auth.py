@@ -19,8 +19,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assay.accounts.keys import find_key, good_keys
 from assay.errors import StoreError
-from assay.project.access import find_key, good_keys
 from assay.project.workspace import Workspace
 from assay.serve.errors import ApiError, of_assay
 from assay.serve.open_requests import OpenRequests

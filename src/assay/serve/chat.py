@@ -10,10 +10,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import Field, model_validator
 
+from assay.agent.answering import Wishes
 from assay.chat.tool_text import Reader, beside_calls
 from assay.example import ToolCall
 from assay.generate.stream import End, Piece
-from assay.project.answering import Wishes
 from assay.serve.auth import Caller, RequiredScope
 from assay.serve.conversation import (
     MOST_CHOICES,

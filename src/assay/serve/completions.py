@@ -11,10 +11,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
+from assay.agent.answering import Served, sampling_of
 from assay.example import Message
 from assay.generate.stream import End, Sampling, ServingEngine
-from assay.project.answering import sampling_of
-from assay.project.served import Served, resolve
+from assay.project.answer.names import resolve
 from assay.serve.auth import Caller, RequiredScope
 from assay.serve.chat import StreamOptions, usage_of
 from assay.serve.conversation import MOST_CHOICES, Sampled, Stop, Tokens, stops

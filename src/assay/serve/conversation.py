@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from assay.agent.answering import Wishes
 from assay.chat.tool_text import call_schema, name_of
 from assay.example import Message, ToolCall
-from assay.project.answering import Wishes
 from assay.serve.errors import ApiError
 from assay.serve.route import JsonObject, Strict
 

@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 
 from assay.generate.prompts import CHARACTERS_PER_TOKEN
 from assay.knowledge.embed import Embedder
-from assay.project.served import embedders
+from assay.project.answer.names import embedders
 from assay.project.workspace import Workspace
 from assay.serve.auth import Caller, RequiredScope
 from assay.serve.errors import ApiError

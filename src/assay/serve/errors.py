@@ -14,6 +14,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assay.accounts.costs import BudgetError
+from assay.accounts.quota import QuotaError
 from assay.agent.consent import ConsentError
 from assay.errors import (
     AssayError,
@@ -26,9 +28,7 @@ from assay.errors import (
     UsageError,
 )
 from assay.generate.stream import BusyError, PromptTooLongError, RequestRefusedError
-from assay.project.quota import QuotaError
-from assay.project.served import UnknownModelError
-from assay.project.spending import BudgetError
+from assay.project.answer.names import UnknownModelError
 from assay.release.evidence import UnprovenError
 from assay.release.parity import ParityError
 from assay.release.releases import ReleaseError

@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
+from assay.accounts.costs import calls_of, is_remote
+from assay.agent.answering import Answered, Asked, Routed, Served, Wishes
 from assay.chat.tool_text import find_calls
 from assay.errors import AssayError, ConfigError, ModelError
 from assay.example import Message, ToolCall
 from assay.generate.constrained import check_schema
 from assay.generate.stream import End, Piece, Sampling
-from assay.project.account import Account, Payer, lay_out
-from assay.project.answering import Answered, Asked, Routed, Wishes
-from assay.project.served import Served, resolve
-from assay.project.spending import calls_of, is_remote
+from assay.project.answer.gateway import Account, Payer, lay_out
+from assay.project.answer.names import resolve
 from assay.project.workspace import Workspace
 from assay.serve.auth import Caller
 from assay.serve.errors import ApiError

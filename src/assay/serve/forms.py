@@ -11,7 +11,7 @@ import anyio.to_thread
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
-from assay.project.quota import Quota
+from assay.accounts.quota import Quota
 from assay.serve.auth import UPLOAD_BYTES, Caller
 from assay.serve.errors import ApiError
 

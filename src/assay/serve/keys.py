@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field, field_validator
 
-from assay.project.access import ApiKey, Scope, create_key, list_keys, revoke_key
+from assay.accounts.keys import ApiKey, Scope, create_key, list_keys, revoke_key
 from assay.serve.auth import Caller, RequiredScope
 from assay.serve.errors import ApiError
 from assay.serve.route import JsonRoute, Strict

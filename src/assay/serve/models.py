@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
-from assay.project.served import Offered, offered, resolve
+from assay.project.answer.names import Offered, offered, resolve
 from assay.project.workspace import Workspace
 from assay.serve.auth import Caller, RequiredScope
 

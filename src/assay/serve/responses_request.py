@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from assay.agent.answering import Wishes
 from assay.example import Message, ToolCall
-from assay.project.answering import Wishes
 from assay.serve.conversation import (
     MOST_MESSAGES,
     MOST_TOOLS,

@@ -19,12 +19,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from assay import garbage
+from assay.accounts.keys import first_key
 from assay.errors import AssayError, UsageError
 from assay.generate.stream import ServingEngines
 from assay.jobs.service import Watch
 from assay.log_lines import RateFilter, print_logs_as_lines
-from assay.project import vector_stores
-from assay.project.access import first_key
+from assay.project.knowledge import vector_stores
 from assay.project.workspace import Workspace
 from assay.serve.app import create_app
 from assay.serve.connections import HEAD_S, Connections

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 
-from assay.project import vector_stores as project
-from assay.project.vector_store_files import StoreFile
-from assay.project.vector_stores import Hit, VectorStore
+from assay.project.knowledge import vector_stores as project
+from assay.project.knowledge.vector_store_files import StoreFile
+from assay.project.knowledge.vector_stores import Hit, VectorStore
 from assay.project.workspace import Workspace
 from assay.serve.attributes import Filter, matcher
 from assay.serve.auth import Caller, RequiredScope

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assay.project import people
+from assay.accounts import people
 from assay.project.workspace import Workspace
 from assay.studio.door import ENTER, PREFIX, Door
 

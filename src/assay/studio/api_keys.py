@@ -7,10 +7,11 @@ from typing import Any
 
 from nicegui import ui
 
+from assay.accounts import costs
+from assay.accounts import keys as access
+from assay.accounts.costs import Budget
+from assay.accounts.keys import ApiKey
 from assay.compare.report import wording
-from assay.project import access, spending
-from assay.project.access import ApiKey
-from assay.project.spending import Budget
 from assay.studio.asking import put_away, sure
 from assay.studio.frame import say, telling
 from assay.studio.parts import (
@@ -49,8 +50,8 @@ def listed(visit: Visit) -> tuple[list[ApiKey], dict[str, Budget], list[dict[str
     keys = access.list_keys(workspace.store, workspace.name)
     return (
         keys[::-1],
-        spending.budgets(workspace.store),
-        spending.usage(workspace.store, workspace.name),
+        costs.budgets(workspace.store),
+        costs.usage(workspace.store, workspace.name),
     )
 
 
@@ -68,12 +69,12 @@ def create(
         labels: it sees only documents with one of these; none: all of the project's.
     """
     workspace = visit.workspace
-    spending.check_budget(budget)
+    costs.check_budget(budget)
     key, secret = access.create_key(
         workspace.store, workspace.name, name, scopes, workspace.who, labels=labels or None
     )
     if budget is not None:
-        spending.set_budget(workspace.store, key.id, budget, workspace.who)
+        costs.set_budget(workspace.store, key.id, budget, workspace.who)
     return secret
 
 
@@ -93,7 +94,7 @@ def revoke(visit: Visit, id: str) -> ApiKey:
 @action("admin")
 def set_budget(visit: Visit, id: str, usd: float) -> None:
     """What a key may spend at providers, in all."""
-    spending.set_budget(visit.workspace.store, id, usd, visit.workspace.who)
+    costs.set_budget(visit.workspace.store, id, usd, visit.workspace.who)
 
 
 async def api_keys(visit: Visit) -> None:

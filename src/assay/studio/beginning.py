@@ -16,10 +16,10 @@ from assay.compare.report.wording import TITLES
 from assay.data.propose import Proposal
 from assay.errors import AssayError
 from assay.progress import SILENT
-from assay.project import begin
-from assay.project.begin import Found, Wanted
-from assay.project.init import WITH_DOCUMENTS
 from assay.project.project import Project
+from assay.project.start import from_file
+from assay.project.start.from_file import Found, Wanted
+from assay.project.start.init import WITH_DOCUMENTS
 from assay.studio.bringing import Bringing
 from assay.studio.findings import TASKS, found_card, problems_card
 from assay.studio.frame import say, telling
@@ -70,32 +70,32 @@ class Beside:
 @action("editor")
 def keep_file(visit: Visit, name: str, source: Path) -> Path:
     """Keep the file that was brought."""
-    return begin.keep_file(visit.workspace, name, source)
+    return from_file.keep_file(visit.workspace, name, source)
 
 
 @action("editor")
 def keep_example_file(visit: Visit) -> Path:
     """Bring the built-in examples."""
-    return begin.keep_example_file(visit.workspace)
+    return from_file.keep_example_file(visit.workspace)
 
 
 @action("editor")
 def forget_file(visit: Visit) -> None:
     """Remove what was brought."""
-    begin.forget_file(visit.workspace)
+    from_file.forget_file(visit.workspace)
 
 
 @action("viewer")
 def documents_of(visit: Visit) -> list[str]:
     """Documents that were brought beside the examples."""
-    return begin.brought_documents(visit.workspace)
+    return from_file.brought_documents(visit.workspace)
 
 
 @action("editor")
 def create(visit: Visit, found: Found) -> Project:
     """Make the project."""
     assert found.draft is not None
-    return begin.create_here(visit.workspace, found.draft)
+    return from_file.create_here(visit.workspace, found.draft)
 
 
 def choose_file(visit: Visit, refresh: Refresh) -> None:
@@ -141,7 +141,7 @@ def choose_file(visit: Visit, refresh: Refresh) -> None:
 
 async def look_at_file(visit: Visit, refresh: Refresh) -> None:
     """What is in the file, and what is proposed; every answer of the person looks again."""
-    file = begin.kept_file(visit.workspace)
+    file = from_file.kept_file(visit.workspace)
     assert file is not None
     beside = Beside(await visit.do(documents_of))
     shown = ui.element("div").classes("stack gap")
@@ -155,7 +155,7 @@ async def look_at_file(visit: Visit, refresh: Refresh) -> None:
         with shown:
             seen = waiting(f"Reading {file.name}")
         try:
-            found = await visit.do(lambda v: begin.look(v.workspace, file, wanted, SILENT))
+            found = await visit.do(lambda v: from_file.look(v.workspace, file, wanted, SILENT))
         except AssayError as error:
             seen.delete()
             with shown:
@@ -185,7 +185,7 @@ def _documents(visit: Visit, beside: Beside) -> None:
 
     Bringing(
         visit,
-        begin.KNOWLEDGE,
+        from_file.KNOWLEDGE,
         came,
         (
             "Should answers rest on documents?",
@@ -316,7 +316,9 @@ def _proposal(
             try:
                 with telling():
                     file = found.file
-                    final = await visit.do(lambda v: begin.look(v.workspace, file, given, SILENT))
+                    final = await visit.do(
+                        lambda v: from_file.look(v.workspace, file, given, SILENT)
+                    )
                     await visit.do(create, final)
                     await refresh()
             finally:

@@ -15,7 +15,7 @@ from assay.errors import AssayError
 from assay.knowledge.intake import Added
 from assay.knowledge.sources import Source
 from assay.progress import Progress
-from assay.project import documents
+from assay.project.knowledge import documents
 from assay.studio.frame import say, tell
 from assay.studio.parts import bar, button, card, heading, row, set_bar, text
 from assay.studio.visit import Visit, action

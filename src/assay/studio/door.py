@@ -18,9 +18,9 @@ from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assay.accounts import people
+from assay.accounts.people import Person
 from assay.errors import StoreError
-from assay.project import people
-from assay.project.people import Person
 from assay.project.workspace import Workspace
 from assay.serve.auth import UPLOAD_BYTES, check_length, counted
 from assay.serve.errors import ApiError, of_any

@@ -12,9 +12,10 @@ from assay.agent.agent import Agent
 from assay.agent.edits import Draft, StaleEditError
 from assay.agent.versions import AgentVersion
 from assay.example import Message
-from assay.project import agents, drafts
-from assay.project.account import PaidAnswer
-from assay.project.drafts import Look
+from assay.project import agents
+from assay.project.agents import drafts
+from assay.project.agents.drafts import Look
+from assay.project.answer.gateway import PaidAnswer
 from assay.studio.agent_form import Form
 from assay.studio.form_and_text import FormAndText, Reopen, Seen
 from assay.studio.frame import telling

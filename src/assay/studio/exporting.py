@@ -10,11 +10,11 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from nicegui import app as pages_app
 from nicegui import ui
 
+from assay.accounts.people import NotAllowedError
 from assay.errors import AssayError
 from assay.jobs.queue import OVER, Job
-from assay.project import export
-from assay.project.export import Export
-from assay.project.people import NotAllowedError
+from assay.project.jobs import export
+from assay.project.jobs.export import Export
 from assay.project.versions import SHORT
 from assay.studio.door import PREFIX
 from assay.studio.frame import telling, visit_of

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from assay.data.checks import CheckReport
 from assay.data.problems import CODES, Problem
-from assay.project.begin import Found
+from assay.project.start.from_file import Found
 from assay.studio.parts import badge, card, figure, heading, row, table, text
 
 FORMATS = {

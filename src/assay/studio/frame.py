@@ -17,9 +17,9 @@ from typing import Any, Literal, cast
 
 from fastapi import FastAPI, Request, Response
 
+from assay.accounts.people import Person, Role, SignedOutError
 from assay.errors import AssayError
 from assay.generate.stream import ServingEngines
-from assay.project.people import Person, Role, SignedOutError
 from assay.project.workspace import Workspace
 from assay.studio.door import LEAVE, PREFIX
 from assay.studio.visit import Visit

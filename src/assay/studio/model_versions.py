@@ -9,7 +9,7 @@ from nicegui import ui
 
 from assay.errors import AssayError
 from assay.project import versions
-from assay.project.served import own, owns
+from assay.project.answer.names import own, owns
 from assay.project.versions import SHORT
 from assay.studio.asking import put_away
 from assay.studio.exporting import exporting

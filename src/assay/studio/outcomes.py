@@ -8,7 +8,8 @@ from nicegui import ui
 
 from assay.compare.report import wording
 from assay.jobs.queue import Job
-from assay.project import comparisons, settings, training_jobs
+from assay.project import comparisons, settings
+from assay.project.jobs import training
 from assay.project.settings import SettingsDraft
 from assay.studio.frame import say, telling
 from assay.studio.parts import (
@@ -48,9 +49,9 @@ def outcome(visit: Visit, job: Job) -> None:
     if job.status != "succeeded" or job.result is None:
         return
     show = {
-        training_jobs.TRAIN: _version,
-        training_jobs.SWEEP: _search,
-        training_jobs.CURVE: _curve,
+        training.TRAIN: _version,
+        training.SWEEP: _search,
+        training.CURVE: _curve,
     }.get(job.kind)
     if show is not None:
         with card():

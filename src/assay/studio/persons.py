@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from nicegui import ui
 
-from assay.project import people
-from assay.project.people import ROLES, Person
+from assay.accounts import people
+from assay.accounts.people import ROLES, Person
 from assay.studio.asking import sure
 from assay.studio.door import ENTER
 from assay.studio.frame import say, telling

@@ -7,7 +7,7 @@ from typing import Any
 
 from nicegui import ui
 
-from assay.project import providers
+from assay.project.settings import providers
 from assay.studio.asking import put_away, sure
 from assay.studio.frame import say, telling
 from assay.studio.parts import (

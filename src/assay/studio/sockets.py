@@ -23,8 +23,8 @@ from socketio.exceptions import ConnectionRefusedError
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from assay.accounts import people
 from assay.log_lines import Allowance, RateFilter
-from assay.project import people
 from assay.project.workspace import Workspace
 
 CHECKED_EVERY_S = 0.5

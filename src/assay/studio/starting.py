@@ -10,8 +10,9 @@ from assay.candidates import BASELINES, WAYS
 from assay.compare.report.wording import TITLES
 from assay.errors import AssayError
 from assay.jobs.queue import Job
-from assay.project import served, training_jobs
-from assay.project.training_jobs import (
+from assay.project.answer import names as served
+from assay.project.jobs import training
+from assay.project.jobs.training import (
     MOST_TRIALS,
     CurveWish,
     Effort,
@@ -34,13 +35,13 @@ EFFORT_WORDS: dict[Effort, str] = {
 @action("editor")
 def expected(visit: Visit, wish: Wish) -> float:
     """About how long it will take, in seconds; refused where it cannot be done."""
-    return training_jobs.seconds(visit.workspace, wish)
+    return training.seconds(visit.workspace, wish)
 
 
 @action("editor")
 def start(visit: Visit, wish: Wish) -> Job:
     """Queue it."""
-    return training_jobs.start(visit.workspace, wish)
+    return training.start(visit.workspace, wish)
 
 
 def starting_card(visit: Visit) -> None:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from assay.agent.answering import Wishes
 from assay.example import Message
 from assay.generate.stream import End
-from assay.project import trying
-from assay.project.account import PaidAnswer
-from assay.project.answering import Wishes
-from assay.project.trying import Traced
+from assay.project.answer import playground
+from assay.project.answer.gateway import PaidAnswer
+from assay.project.answer.playground import Traced
 from assay.serve.streams import Interleaved
 from assay.studio.visit import Visit, action
 
@@ -58,7 +58,7 @@ def still_there(visit: Visit) -> None:
 @action("viewer")
 def begin(visit: Visit, name: str, messages: Sequence[Message], wishes: Wishes) -> PaidAnswer:
     """The stream of an answer; nothing is asked before it is read."""
-    return trying.answer(visit.workspace, visit.engines, name, messages, wishes)
+    return playground.answer(visit.workspace, visit.engines, name, messages, wishes)
 
 
 async def stream(
@@ -101,7 +101,7 @@ async def read(visit: Visit, answer: PaidAnswer, show: Callable[[str], None]) ->
     show(text)
     how = None
     if (last := end) is not None:
-        how = await visit.do(lambda v: trying.traced(v.workspace, answer, last, seconds))
+        how = await visit.do(lambda v: playground.traced(v.workspace, answer, last, seconds))
     return Told(
         text=text,
         finish=end.finish if end else "stop",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
+from assay.accounts import keys
 from assay.compare.report import wording
 from assay.example import Message
-from assay.project import access
-from assay.project.trying import snippets
+from assay.project.answer.playground import snippets
 from assay.studio.frame import telling
 from assay.studio.parts import button, card, code, heading, named, row, text
 from assay.studio.streams import Told, counted, stream
@@ -21,7 +21,7 @@ KEY_PLACE = "YOUR-KEY"
 def make_key(visit: Visit, name: str) -> str:
     """A key that may chat; its secret is returned this once."""
     workspace = visit.workspace
-    return access.create_key(workspace.store, workspace.name, name, ["chat"], workspace.who)[1]
+    return keys.create_key(workspace.store, workspace.name, name, ["chat"], workspace.who)[1]
 
 
 def told_line(told: Told) -> str:

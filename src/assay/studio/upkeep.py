@@ -11,7 +11,7 @@ from assay.knowledge.check import Check
 from assay.knowledge.records import Build
 from assay.knowledge.settings import LANGUAGES, Settings
 from assay.progress import Progress
-from assay.project import documents
+from assay.project.knowledge import documents
 from assay.studio.asking import put_away
 from assay.studio.bringing import SHOWN_EVERY_S, Told
 from assay.studio.frame import say, tell, telling

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from assay.accounts import people
+from assay.accounts.people import NotAllowedError, Person, Role, SignedOutError
 from assay.errors import AssayError
 from assay.generate.stream import ServingEngines
-from assay.project import people
-from assay.project.people import NotAllowedError, Person, Role, SignedOutError
 from assay.project.workspace import Workspace
 
 P = ParamSpec("P")

@@ -9,7 +9,9 @@ from nicegui import ui
 from assay.agent.edits import Draft
 from assay.agent.versions import AgentVersion
 from assay.errors import AssayError
-from assay.project import agents, comparisons, documents, drafts
+from assay.project import agents, comparisons
+from assay.project.agents import drafts
+from assay.project.knowledge import documents
 from assay.studio.agent_history import history
 from assay.studio.editing import Editing, newest, save
 from assay.studio.form_and_text import Reopen

@@ -13,8 +13,8 @@ from nicegui.element import Element
 from assay.errors import AssayError
 from assay.knowledge.records import Document, Failed
 from assay.knowledge.search import Mode, Passage
-from assay.project import documents
-from assay.project.documents import Inside
+from assay.project.knowledge import documents
+from assay.project.knowledge.documents import Inside
 from assay.studio.asking import put_away, sure
 from assay.studio.bringing import Bringing
 from assay.studio.frame import Page, say, telling

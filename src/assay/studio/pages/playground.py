@@ -6,12 +6,12 @@ import asyncio
 
 from nicegui import ui
 
+from assay.agent.answering import Wishes
 from assay.compare.report import wording
 from assay.errors import AssayError
 from assay.example import Message
-from assay.project import trying
-from assay.project.answering import Wishes
-from assay.project.served import Offered
+from assay.project.answer import playground
+from assay.project.answer.names import Offered
 from assay.studio.frame import Page
 from assay.studio.parts import button, card, empty, field, named, row, text, title
 from assay.studio.streams import counted, stream
@@ -35,7 +35,7 @@ async def build(visit: Visit) -> None:
         "Ask several at once what you would ask one. What is in a release is asked exactly as its "
         "callers would ask it; nothing of this is kept.",
     )
-    offered = await visit.do(lambda v: trying.answering(v.workspace))
+    offered = await visit.do(lambda v: playground.answering(v.workspace))
     if not offered:
         empty("forum", "There is nobody to ask yet", "A model is pulled with `assay models pull`.")
         return

@@ -8,8 +8,10 @@ from typing import Any
 
 from nicegui import ui
 
-from assay.project import releases, traffic, trying
-from assay.project.traffic import Day
+from assay.project import releases
+from assay.project.answer import playground
+from assay.project.releases import traffic
+from assay.project.releases.traffic import Day
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release
 from assay.studio.columns import columns_chart
@@ -61,7 +63,7 @@ def read(visit: Visit, name: str) -> Shown:
     """All of it, in one go."""
     workspace = visit.workspace
     history = releases.history(workspace, name)
-    agents = [one.name for one in trying.answering(workspace) if one.kind == "agent"]
+    agents = [one.name for one in playground.answering(workspace) if one.kind == "agent"]
     days = traffic.traffic(workspace, name)
     return Shown(history[0], history, days, agents[::-1], standing(visit, name))
 

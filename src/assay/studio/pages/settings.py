@@ -11,9 +11,10 @@ from nicegui import ui
 
 from assay.config import CONFIG_FILE, Config, config_schema
 from assay.errors import AssayError
-from assay.project import served, settings
+from assay.project import settings
+from assay.project.answer import names as served
 from assay.project.settings import Look, SettingsDraft, StaleSettingsError
-from assay.project.settings_shown import without_secrets
+from assay.project.settings.redaction import without_secrets
 from assay.studio.form_and_text import FormAndText, Reopen, Seen
 from assay.studio.frame import Page
 from assay.studio.parts import (

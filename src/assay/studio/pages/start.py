@@ -15,7 +15,7 @@ from nicegui import ui
 from assay.compare.result import Result
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
-from assay.project.begin import kept_file
+from assay.project.start.from_file import kept_file
 from assay.studio.beginning import choose_file, look_at_file
 from assay.studio.frame import Page, telling
 from assay.studio.parts import button, card, figure, heading, link, row, text, title, waiting

@@ -9,8 +9,10 @@ from nicegui import ui
 
 from assay.jobs.fine_tuning import FineTuning
 from assay.jobs.queue import OVER, Job
-from assay.project import comparisons, jobs, training, training_jobs
-from assay.project.training import Figures
+from assay.project import comparisons, jobs
+from assay.project.jobs import curves
+from assay.project.jobs import training as training_jobs
+from assay.project.jobs.curves import Figures
 from assay.studio.frame import Page, telling
 from assay.studio.outcomes import outcome
 from assay.studio.parts import (
@@ -73,7 +75,7 @@ async def build(visit: Visit) -> None:
               "ask for a fine-tuning through the API.", act=("Compare", "/compare"))  # fmt: skip
         return
     wanted = ui.context.client.request.query_params.get("id")
-    kinds = (*training.KINDS, *training_jobs.KINDS)
+    kinds = (*curves.KINDS, *training_jobs.KINDS)
     trainings = [job for job in found if job.kind in kinds] or found
     job = next((one for one in found if one.id == wanted), trainings[0])
     await Following(visit, job).begin()
@@ -114,7 +116,7 @@ class Following:
         with telling():
             id, before = self.job.id, self.figures
             self.job, self.figures, tuning = await self.visit.do(
-                lambda visit: training.look(visit.workspace, id, before)
+                lambda visit: curves.look(visit.workspace, id, before)
             )
             self._show(tuning)
             if self.job.status in OVER and self._timer is not None:
@@ -207,7 +209,7 @@ def _beside(visit: Visit, ran: Sequence[Job], current: Job) -> None:
         async def show() -> None:
             def read(visit: Visit) -> list[tuple[Job, Figures]]:
                 ids = (current.id, str(chosen.value))
-                return [training.look(visit.workspace, id, Figures())[:2] for id in ids]
+                return [curves.look(visit.workspace, id, Figures())[:2] for id in ids]
 
             is_newest = newest.begun()
             with telling():

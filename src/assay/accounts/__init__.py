@@ -1,0 +1,1 @@
+"""Who may ask, and what it costs: keys, people, prices, budgets, reservations, usage, disk."""

@@ -1,0 +1,158 @@
+"""An agent while somebody is changing it: what its text says so far, and a try of it, unsaved.
+
+    seen = drafts.look(workspace, text)             # the agent, or what keeps it from being one
+    text = drafts.edited(text, {"temperature": 0.3})
+    for piece in drafts.answer(workspace, engines, text, [Message("user", "Hello")]): ...
+
+Nothing here changes anything; `assay.project.agents` saves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from assay.agent.agent import Agent
+from assay.agent.answering import Served, Wishes
+from assay.agent.texts import InvalidAgentError, Problem, as_yaml, edited, parsed
+from assay.agent.variables import undeclared
+from assay.config import REMOTE
+from assay.data.contents import placeholder
+from assay.errors import AssayError
+from assay.example import Message
+from assay.generate.stream import ServingEngines
+from assay.models.show import known
+from assay.models.versions import find_version, list_versions
+from assay.project.agents import check
+from assay.project.answer.gateway import PaidAnswer, studio
+from assay.project.answer.names import base_models, owns
+from assay.project.workspace import Workspace
+
+if TYPE_CHECKING:
+    from assay.chat.template import Template
+
+_UNSAVED = "the unsaved agent"
+_LOADING = Lock()
+"""What reads tokenizers cannot be imported by two threads at once."""
+_SETTINGS = {
+    "model": "Which model answers.",
+    "system_prompt": "What the model is told before every conversation.",
+    "variables": "What {{name}} in the system prompt stands for: a value to each name.",
+    "shown": "Conversations put before every input: lists of messages with role and content.",
+    "nearest": "Examples most like the input, out of a pool: k, pool, embedder.",
+    "knowledge": "Documents whose passages are put before the input: name, k, characters.",
+    "output_schema": "JSON Schema of the answer.",
+    "choices": "The only answers there are.",
+    "constrained": "Whether the answer is held to output_schema or choices while it is written.",
+    "max_new_tokens": "The longest answer, in tokens.",
+    "temperature": "0 always gives the likeliest answer; 1 draws freely.",
+    "seed": "The same seed draws the same answer.",
+    "kind": "chat for a language model; classical, outside and routed are made by comparisons.",
+    "route": "Which agent answers, where the kind is routed: rules, cascade or learned.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a text says.
+
+    Attributes:
+        agent: None where the text is no agent at all.
+        problems: what keeps it from being saved; empty: nothing does.
+        blank: a place in the prompt that looks as if something was to be filled in, and is sent
+            as it stands.
+    """
+
+    agent: Agent | None
+    problems: tuple[Problem, ...]
+    blank: str | None = None
+
+
+def look(workspace: Workspace, text: str) -> Look:
+    """See what a text says."""
+    agent, problems = parsed(text)
+    if agent is None:
+        return Look(None, tuple(problems))
+    return Look(
+        agent,
+        tuple(check(workspace, text)),
+        next(iter(undeclared(agent.system_prompt, agent.variables)), placeholder(agent.prompt)),
+    )
+
+
+def beginning(model: str) -> str:
+    """The text of a new agent that does nothing but ask a model."""
+    return as_yaml(Agent(model=model))
+
+
+def settings() -> dict[str, str]:
+    """Every setting of an agent that a text can have, with what it does."""
+    return dict(_SETTINGS)
+
+
+def models(workspace: Workspace) -> list[str]:
+    """What an agent's `model` can be: models of this machine, fine-tuned versions, providers'."""
+    names = base_models(workspace, workspace.name)
+    found = (version.id for version in list_versions(workspace.store.folder))
+    names += [f"version:{id}" for id in found if owns(workspace, id, workspace.name)]
+    config = workspace.config
+    if config is not None and config.remote is not None:
+        names.append(config.remote)
+    return list(dict.fromkeys(names))
+
+
+def answer(
+    workspace: Workspace, engines: ServingEngines, text: str, messages: Sequence[Message]
+) -> PaidAnswer:
+    """The stream that an agent of this text would give, saved or not. No trace is kept of it.
+
+    Raises:
+        InvalidAgentError: the text is no agent that can answer here. More as `answering.ask`.
+    """
+    agent, problems = parsed(text)
+    if problems := problems or check(workspace, text):
+        raise InvalidAgentError(_UNSAVED, problems)
+    assert agent is not None
+    served = Served(_UNSAVED, agent.model, agent)
+    return PaidAnswer(workspace, engines, served, messages, Wishes(), studio(workspace))
+
+
+def tokens(workspace: Workspace, agent: Agent) -> int | None:
+    """Of the system prompt and the examples that are always shown, as the model reads them.
+
+    None where the model's tokenizer is not on this machine.
+    """
+    if agent.kind != "chat" or agent.model.startswith(REMOTE):
+        return None
+    turns = [Message("system", agent.prompt)] if agent.prompt else []
+    turns += [Message.from_dict(turn) for shown in agent.shown for turn in shown]
+    try:
+        model = agent.model
+        if model.startswith("version:"):
+            found = find_version(workspace.store.folder, model.removeprefix("version:"))
+            model = found.record.base
+        if model not in {line.ref for line in known() if line.ready}:
+            return None  # counting tokens fetches nothing
+        with _LOADING:
+            template = _template(model)
+        # Around them stands what any request has. Some templates have a system prompt of their
+        # own, which one that is given takes the place of.
+        around = [Message("system", "")] if agent.prompt else []
+        asked = Message("user", "")
+        return len(template.prompt([*turns, asked])) - len(template.prompt([*around, asked]))
+    except (AssayError, OSError):
+        return None
+
+
+@lru_cache(maxsize=4)
+def _template(model: str) -> Template:
+    from assay.chat.template import Template
+    from assay.models.load import load_tokenizer
+
+    return Template.of(load_tokenizer(model)[0])
+
+
+__all__ = ["Look", "answer", "beginning", "edited", "look", "models", "settings", "tokens"]

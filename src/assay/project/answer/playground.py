@@ -1,0 +1,113 @@
+"""Trying a model, agent or release as its callers would, and what to write to call it.
+
+answer = trying.answer(workspace, engines, "support", [Message("user", "Where is my card?")])
+for piece in answer: ...
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from assay.accounts.costs import calls_of
+from assay.agent.answering import Wishes
+from assay.example import Message
+from assay.generate.stream import End, ServingEngines
+from assay.project.answer.gateway import PaidAnswer, studio
+from assay.project.answer.names import Offered, offered, resolve
+from assay.project.comparisons import labels
+from assay.project.workspace import Workspace
+
+TRIED_BY = "studio"
+"""Whom a canary knows such requests by, so that one person sees one agent."""
+
+
+def answer(
+    workspace: Workspace,
+    engines: ServingEngines,
+    name: str,
+    messages: Sequence[Message],
+    wishes: Wishes | None = None,
+) -> PaidAnswer:
+    """The stream that a request to `name` would get. No trace is kept of it.
+
+    A bare model answers greedily where nothing is wished, so that two tries can be compared.
+
+    Raises:
+        UnknownModelError: there is no such name. More as `ask`; the stream's own come with it.
+    """
+    wishes = wishes or Wishes()
+    served = resolve(workspace, name, workspace.name, TRIED_BY)
+    if served.agent is None and wishes.temperature is None:
+        wishes = replace(wishes, temperature=0.0)
+    return PaidAnswer(workspace, engines, served, messages, wishes, studio(workspace))
+
+
+def answering(workspace: Workspace) -> list[Offered]:
+    """Everything that can be asked: releases first, then agents, versions, base models."""
+    order = ("release", "agent", "version", "base")
+    lines = [line for line in offered(workspace, workspace.name) if line.kind in order]
+    return sorted(lines, key=lambda line: order.index(line.kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """How an answer came about.
+
+    Attributes:
+        usd: None where unknown.
+        route: `NAME@VERSION` of those that were asked, the one that answered last; empty where
+            nothing chose.
+        passages: of documents, as they stood before the question.
+    """
+
+    usd: float | None
+    route: tuple[str, ...]
+    passages: str
+
+
+def traced(workspace: Workspace, answer: PaidAnswer, end: End, seconds: float) -> Traced:
+    """How an answer that has ended came about.
+
+    Args:
+        seconds: from the question to the end.
+    """
+    known = labels(workspace, end.asked)
+    route = tuple(known.get(id, id[:12]) for id in end.asked)
+    return Traced(workspace.cost_usd(calls_of(end), seconds), route, answer.asked.passages)
+
+
+def snippets(address: str, name: str, key: str) -> dict[str, str]:
+    """How to call a release from elsewhere, by tool.
+
+    Args:
+        address: of the server, such as `http://127.0.0.1:8000`.
+        key: an API key, or what stands for one.
+    """
+    body = {"model": name, "messages": [{"role": "user", "content": "Hello"}]}
+    curl = (
+        f"curl {address}/v1/chat/completions \\\n"
+        f'  -H "Authorization: Bearer {key}" \\\n'
+        '  -H "Content-Type: application/json" \\\n'
+        f"  -d '{json.dumps(body)}'"
+    )
+    python = (
+        "from openai import OpenAI\n\n"
+        f'client = OpenAI(base_url="{address}/v1", api_key="{key}")\n'
+        "answer = client.chat.completions.create(\n"
+        f'    model="{name}", messages=[{{"role": "user", "content": "Hello"}}]\n'
+        ")\n"
+        "print(answer.choices[0].message.content)"
+    )
+    provider = {
+        "baseUrl": f"{address}/v1",
+        "apiKey": key,
+        "api": "openai-completions",
+        "models": [{"id": name, "name": name}],
+    }
+    openclaw = {
+        "models": {"mode": "merge", "providers": {"assay": provider}},
+        "agents": {"defaults": {"model": {"primary": f"assay/{name}"}}},
+    }
+    return {"curl": curl, "Python": python, "OpenClaw": json.dumps(openclaw, indent=2)}

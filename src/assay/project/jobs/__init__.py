@@ -1,0 +1,156 @@
+"""Long work of a folder as its owner sees it: every job of every project, and what to do to one.
+
+A comparison can be a job, too: `compare` queues it, a worker of the folder does it. So can
+trainings, searches and learning curves: `assay.project.jobs.training`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from assay.errors import UsageError
+from assay.jobs import queue, service
+from assay.jobs.queue import Job, JobEvent
+from assay.jobs.worker import Handler, Work
+from assay.project.jobs import training
+from assay.project.jobs.export import EXPORT, exporting
+from assay.project.queueing import refuse_second
+from assay.project.workspace import Workspace
+from assay.store.audit import audit
+
+COMPARE = "compare"
+"""Kind of the jobs that compare."""
+
+
+def compare(workspace: Workspace, *, agents: Sequence[str] = (), reason: str = "compare") -> Job:
+    """Queue a comparison of the folder's project.
+
+    Args:
+        agents, reason: as of `Project.compare`.
+
+    Raises:
+        UsageError: the folder is no project.
+        StateError: one waits or runs already.
+    """
+    if workspace.project is None:
+        raise UsageError("this folder is no project, so there is nothing to compare.")
+    refuse_second(workspace, COMPARE, "a comparison")
+    payload = {"agents": list(agents), "reason": reason}
+    id = queue.enqueue(workspace.store, workspace.name, COMPARE, payload, id=queue.new_id("cmp"))
+    return _noted(workspace, "job.compare", queue.read(workspace.store, id))
+
+
+def work(
+    workspace: Workspace, kinds: Collection[str] | None = None, *, watched: bool = False
+) -> None:
+    """Do the folder's jobs until SIGINT or SIGTERM comes, see `assay.jobs.service.work`.
+
+    Raises:
+        UsageError: there are no jobs of such a kind.
+    """
+    known = (*service.KINDS, *handlers(workspace))
+    unknown = sorted(set(kinds or ()) - set(known))
+    if unknown:
+        raise UsageError(
+            f"there are no jobs of kind {unknown[0]!r}.", fix=f"Kinds: {', '.join(known)}."
+        )
+    service.work(workspace.store, kinds, watched=watched, further=handlers(workspace))
+
+
+def handlers(workspace: Workspace) -> dict[str, Handler]:
+    """By kind, how jobs are done that need the project."""
+
+    def comparing(work: Work) -> dict[str, Any]:
+        project = workspace.project
+        if project is None:
+            raise UsageError("this folder is no project any more.")
+        done = project.compare(
+            agents=work.payload["agents"], reason=work.payload["reason"], progress=work
+        )
+        return {"comparison": done.result.comparison, "outcome": done.verdict.outcome}
+
+    return {
+        COMPARE: comparing,
+        EXPORT: exporting(workspace),
+        **training.handlers(workspace),
+    }
+
+
+def listed(workspace: Workspace, *kinds: str) -> list[Job]:
+    """Jobs of the workspace's project, the newest first; of some kinds, or all."""
+    found = queue.jobs(workspace.store, workspace.name)
+    return [job for job in found if not kinds or job.kind in kinds]
+
+
+def look(workspace: Workspace, id: str, after: int = 0) -> tuple[Job, list[JobEvent]]:
+    """A job as it stands, and its events behind `after` (a key).
+
+    Raises:
+        NotFoundError: there is no such job.
+    """
+    job = queue.read(workspace.store, id)  # before its events: what it did last is among them
+    return job, list(queue.events(workspace.store, id, after=after))
+
+
+def cancel(workspace: Workspace, id: str) -> Job:
+    """End it; a running one after the step at hand.
+
+    Raises:
+        NotFoundError: there is no such job.
+        StateError: it is over.
+    """
+    return _noted(workspace, "job.cancel", queue.ask(workspace.store, id, "cancel"))
+
+
+def pause(workspace: Workspace, id: str) -> Job:
+    """Stop it after the step at hand, to be resumed.
+
+    Raises:
+        NotFoundError: there is no such job.
+        StateError: it is over.
+    """
+    return _noted(workspace, "job.pause", queue.ask(workspace.store, id, "pause"))
+
+
+def resume(workspace: Workspace, id: str) -> Job:
+    """Queue a paused job again.
+
+    Raises:
+        NotFoundError: there is no such job.
+        StateError: it is not paused.
+    """
+    return _noted(workspace, "job.resume", queue.resume(workspace.store, id))
+
+
+def as_dict(job: Job) -> dict[str, Any]:
+    """JSON-ready."""
+    return {
+        "id": job.id,
+        "project": job.project,
+        "kind": job.kind,
+        "status": job.status,
+        "wish": job.wish,
+        "worker": job.worker,
+        "progress": job.progress,
+        "result": job.result,
+        "error": job.error,
+        "created": job.created.isoformat(timespec="seconds"),
+        "started": job.started.isoformat() if job.started else None,
+        "ended": job.ended.isoformat() if job.ended else None,
+    }
+
+
+def event_as_dict(event: JobEvent) -> dict[str, Any]:
+    """JSON-ready."""
+    return {
+        "at": event.at.isoformat(),
+        "kind": event.kind,
+        "message": event.message,
+        "data": event.data,
+    }
+
+
+def _noted(workspace: Workspace, action: str, job: Job) -> Job:
+    audit(workspace.store, job.project, workspace.who, action, job.id)
+    return job

@@ -1,0 +1,206 @@
+"""Exporting a version of a project, through the parity gate: at once, or as a job.
+
+job = start(workspace, "3f9a01", "gguf")     # a worker writes it into the folder's state
+made = exports(workspace)[0]                 # what became of it
+for piece in packed(made): ...               # as a zip, while it is read
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.config import CONFIG_FILE, STATE_FOLDER
+from assay.errors import NotFoundError, UsageError
+from assay.jobs import queue
+from assay.jobs.queue import Job
+from assay.jobs.worker import Handler, Work
+from assay.models.versions import load_version, versions_folder
+from assay.progress import Progress
+from assay.project.answer.names import own
+from assay.project.queueing import refuse_second
+from assay.store.audit import audit
+
+if TYPE_CHECKING:
+    from assay.candidates.building import Context
+    from assay.project.workspace import Workspace
+    from assay.release.export import Exported
+
+EXPORT = "export"
+"""Kind of the jobs that export."""
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An export that was asked for as a job.
+
+    Attributes:
+        version: the whole id.
+        folder: where its files are, if it has succeeded and nobody has removed them.
+        bytes: of all of them; None: they are not there.
+    """
+
+    job: Job
+    version: str
+    to: str
+    folder: Path
+    bytes: int | None
+
+
+def export_from(folder: Path, id: str, to: str, out: Path | None, progress: Progress) -> Exported:
+    """Export a version of the project in `folder`; see `Project.export`.
+
+    Raises:
+        UsageError: it is a server's folder and no project: nothing to judge the version by.
+    """
+    from assay.project.project import Project
+
+    if not (folder / CONFIG_FILE).exists() and versions_folder(folder / STATE_FOLDER).is_dir():
+        raise _no_project(folder)
+    return Project(folder).export(id, to, out, progress)
+
+
+def export_version(context: Context, id: str, to: str, out: Path | None) -> Exported:
+    """Write the version into `out` (a folder named after it where None)."""
+    from assay.release.export import export
+
+    version = load_version(context.store.folder, id)
+    agent = context.chat_agent(model=f"version:{version.id}", system_prompt=context.training_prompt)
+    return export(
+        version,
+        to,
+        out or Path(f"{version.id[:12]}-{to}"),
+        bench=context.bench,
+        agent=agent,
+        validation=context.validation,
+    )
+
+
+def start(workspace: Workspace, id: str, to: str) -> Job:
+    """Queue an export of a version into the folder's state.
+
+    Raises:
+        UsageError: the folder is no project, or there is no such form.
+        ModelError: there is no such version.
+        StateError: the same export waits or runs already.
+    """
+    from assay.release.export import FORMS
+
+    if workspace.project is None:
+        raise _no_project(workspace.root)
+    if to not in FORMS:
+        raise UsageError(f"there is no form {to!r}.", fix=f"Use one of: {', '.join(FORMS)}.")
+    payload = {"version": own(workspace, id), "to": to}
+    refuse_second(workspace, EXPORT, "this export", payload)
+    job = queue.enqueue(workspace.store, workspace.name, EXPORT, payload, id=queue.new_id("export"))
+    audit(workspace.store, workspace.name, workspace.who, "version.export", job, payload)
+    return queue.read(workspace.store, job)
+
+
+def exporting(workspace: Workspace) -> Handler:
+    """How a worker does such a job."""
+
+    def work(work: Work) -> dict[str, Any]:
+        project = workspace.project
+        if project is None:
+            raise _no_project(workspace.root)
+        version, to = work.payload["version"], work.payload["to"]
+        folder = _folder(workspace, work.job.id)
+        shutil.rmtree(folder, ignore_errors=True)  # of a worker that was killed at the very end
+        done = project.export(version, to, folder, work)
+        for other in exports(workspace):  # an earlier one stays until this one is let pass
+            if (other.version, other.to) == (version, to) and other.folder != folder:
+                shutil.rmtree(other.folder, ignore_errors=True)
+        return {
+            "version": version,
+            "to": to,
+            "files": list(done.files),
+            "command": done.command,
+            "parity": asdict(done.parity),
+        }
+
+    return work
+
+
+def exports(workspace: Workspace) -> list[Export]:
+    """Those that were asked for as jobs, the newest first."""
+    found = []
+    for job in queue.jobs(workspace.store, workspace.name):
+        if job.kind == EXPORT:
+            folder = _folder(workspace, job.id)
+            size = _bytes(folder) if job.status == "succeeded" else None
+            found.append(Export(job, job.payload["version"], job.payload["to"], folder, size))
+    return found
+
+
+def finished(workspace: Workspace, job: str) -> Export:
+    """The export that a job has made.
+
+    Raises:
+        NotFoundError: there is none, or its files are gone.
+    """
+    for one in exports(workspace):
+        if one.job.id == job and one.bytes is not None:
+            return one
+    raise NotFoundError(f"there is no finished export {job!r}.", fix="Export the version again.")
+
+
+def packed(export: Export) -> Iterator[bytes]:
+    """Its files as a zip, piece by piece; nothing is written, and little is held."""
+    root = f"{export.version[:12]}-{export.to}"
+    pieces = _Pieces()
+    with zipfile.ZipFile(pieces, "w", zipfile.ZIP_STORED) as archive:
+        for file in sorted(export.folder.iterdir()):
+            info = zipfile.ZipInfo.from_file(file, f"{root}/{file.name}")
+            with archive.open(info, "w", force_zip64=True) as target, file.open("rb") as content:
+                while chunk := content.read(_CHUNK):
+                    target.write(chunk)
+                    yield pieces.taken()
+    yield pieces.taken()
+
+
+class _Pieces(io.RawIOBase):
+    """What a zip is written to: a place that only goes forward, emptied now and then."""
+
+    def __init__(self) -> None:
+        self._held = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._held += data
+        return len(data)
+
+    def taken(self) -> bytes:
+        held, self._held = bytes(self._held), bytearray()
+        return held
+
+
+def _bytes(folder: Path) -> int | None:
+    """Of all files; None where there are none."""
+    try:
+        return sum(file.stat().st_size for file in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _folder(workspace: Workspace, job: str) -> Path:
+    return workspace.store.folder / "exports" / job
+
+
+def _no_project(folder: Path) -> UsageError:
+    return UsageError(
+        "versions were trained here, but this is no project: nothing says how their answers "
+        "are judged, and none leaves unjudged.",
+        where=str(folder),
+        fix="Make a project of examples of the same job (`assay init NAME --data FILE`), copy "
+        f"the version's folder from {STATE_FOLDER}/versions into that of the project, and "
+        "export it there.",
+    )

@@ -1,0 +1,147 @@
+"""Fine-tuning by request: what may be asked for here, and by whom.
+
+    tuning = create(workspace, "support", TuningRequest(model=..., training_file=...), who="key_1")
+    tuning = pause(workspace, "support", tuning.id, who="key_1")
+
+What was asked for is looked at with `assay.jobs.fine_tuning`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from assay.errors import NotFoundError, UsageError
+from assay.jobs import fine_tuning
+from assay.jobs.fine_tuning import FineTuning
+from assay.jobs.tuning_request import LARGEST_SEED, TuningRequest
+from assay.project.answer.names import base_models
+from assay.project.workspace import Workspace
+from assay.store import stored_files
+from assay.store.audit import audit
+from assay.store.tables import ServedNameRow
+
+PURPOSE = "fine-tune"
+"""Of files to train on."""
+PAUSE_SECONDS = 10.0
+"""So long a pause is waited for before it is said that the job still runs."""
+
+
+class RefusedError(UsageError):
+    """A fine-tuning that cannot be done here.
+
+    Attributes:
+        param: the field of the request that is to blame.
+        code: what programs look at.
+    """
+
+    def __init__(self, what: str, param: str, code: str, fix: str | None = None) -> None:
+        super().__init__(what, fix=fix)
+        self.param, self.code = param, code
+
+
+def create(workspace: Workspace, project: str, request: TuningRequest, who: str) -> FineTuning:
+    """Queue a fine-tuning.
+
+    Raises:
+        RefusedError: it cannot be done here.
+        QuotaError: the project has all that it may have of the disk.
+    """
+    _check_method(request)
+    _check_model(workspace, project, request.model)
+    for param, id in (
+        ("training_file", request.training_file),
+        ("validation_file", request.validation_file),
+    ):
+        if id is not None:
+            _check_file(workspace, project, param, id)
+    workspace.quota.check(project, 1)  # what it will make has no size yet
+    seed = secrets.randbelow(LARGEST_SEED) if request.seed is None else request.seed
+    id = fine_tuning.create(workspace.store, project, request, seed)
+    audit(workspace.store, project, who, "fine_tuning.create", id, {"model": request.model})
+    return fine_tuning.find(workspace.store, project, id)
+
+
+def cancel(workspace: Workspace, project: str, id: str, who: str) -> FineTuning:
+    """See `assay.jobs.fine_tuning.cancel`."""
+    tuning = fine_tuning.cancel(workspace.store, project, id)
+    audit(workspace.store, project, who, "fine_tuning.cancel", id)
+    return tuning
+
+
+def pause(workspace: Workspace, project: str, id: str, who: str) -> FineTuning:
+    """Pause it, and wait a moment for its worker to have done so."""
+    tuning = fine_tuning.pause(workspace.store, project, id)
+    audit(workspace.store, project, who, "fine_tuning.pause", id)
+    end = time.monotonic() + PAUSE_SECONDS
+    while tuning.status in ("running", "validating_files") and time.monotonic() < end:
+        time.sleep(0.1)
+        tuning = fine_tuning.find(workspace.store, project, id)
+    return tuning
+
+
+def resume(workspace: Workspace, project: str, id: str, who: str) -> FineTuning:
+    """See `assay.jobs.fine_tuning.resume`."""
+    tuning = fine_tuning.resume(workspace.store, project, id)
+    audit(workspace.store, project, who, "fine_tuning.resume", id)
+    return tuning
+
+
+def _check_method(request: TuningRequest) -> None:
+    if request.kind == "reinforcement":
+        raise RefusedError(
+            "the method reinforcement is not there yet.",
+            "method.type",
+            "unsupported_method",
+            "Use supervised or dpo.",
+        )
+    if request.method is not None and request.hyperparameters is not None:
+        raise RefusedError(
+            "hyperparameters stand in the request and in its method.",
+            "hyperparameters",
+            "invalid_value",
+            "Write them into the method.",
+        )
+    if request.integrations:
+        raise RefusedError(
+            "there is no integration with Weights & Biases: nothing is sent to other servers.",
+            "integrations",
+            "unsupported_integration",
+            "Leave it out; the events and the result file hold the same figures.",
+        )
+
+
+def _check_model(workspace: Workspace, project: str, model: str) -> None:
+    if model in base_models(workspace, project):
+        return
+    with workspace.store.session() as session:
+        row = session.get(ServedNameRow, model)
+    if row is not None and row.project == project:
+        raise RefusedError(
+            f"{model} is a fine-tuned version, and training cannot go on from one yet.",
+            "model",
+            "unsupported_model",
+            "Train from its base model, on all the examples.",
+        )
+    raise RefusedError(
+        f"the model {model} does not exist or cannot be fine-tuned.",
+        "model",
+        "model_not_found",
+        "GET /v1/models says of each whether it is trainable.",
+    )
+
+
+def _check_file(workspace: Workspace, project: str, param: str, id: str) -> None:
+    try:
+        file = stored_files.find(workspace.store, project, id)
+    except NotFoundError:
+        raise RefusedError(
+            f"there is no file {id}.", param, "file_not_found", "Upload it to /v1/files."
+        ) from None
+    if file.purpose != PURPOSE:
+        raise RefusedError(
+            f"the file {id} was uploaded for {file.purpose}.",
+            param,
+            "invalid_file_purpose",
+            f"Upload it with the purpose {PURPOSE}.",
+        )

@@ -1,0 +1,220 @@
+"""Trainings of the project as jobs: one version, a search for settings, a learning curve.
+
+    expected = seconds(workspace, TrainingWish(effort="quick"))
+    job = start(workspace, TrainingWish(effort="quick", name="desk"))
+
+A worker of the folder does what `assay train` and `assay curve` do; what stops those and lets them
+go on does so here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from assay.agent.versions import save_agent
+from assay.candidates import WAYS
+from assay.candidates.building import Context
+from assay.config import Config
+from assay.errors import UsageError
+from assay.jobs import queue
+from assay.jobs.queue import Job
+from assay.jobs.step_metrics import FULL_LOSS, TRAIN_LOSS
+from assay.jobs.worker import Handler, Work
+from assay.models.show import describe
+from assay.progress import SILENT, Progress
+from assay.project.agents import check_new_name
+from assay.project.answer.names import base_models
+from assay.project.estimate import building_seconds
+from assay.project.project import Project
+from assay.project.queueing import refuse_second
+from assay.project.workspace import Workspace
+from assay.store.audit import audit
+from assay.train.trials import TRIALS, check_installed
+
+if TYPE_CHECKING:
+    from assay.train.checkpoints import Point
+
+TRAIN, SWEEP, CURVE = "train", "sweep", "curve"
+KINDS = (TRAIN, SWEEP, CURVE)
+MOST_TRIALS = 200
+Effort = Literal["settings", "quick", "thorough"]
+EFFORTS: Mapping[Effort, Mapping[str, Any]] = {
+    "settings": {},
+    "quick": {"epochs": 1},
+    "thorough": {"epochs": 12, "patience": 3, "rank": 32},
+}
+"""What each changes of `fine_tune` in assay.yaml."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingWish:
+    """One version.
+
+    Attributes:
+        model: to be trained; None: the project's.
+        name: of the agent that is made of it; None: none is made.
+    """
+
+    model: str | None = None
+    effort: Effort = "settings"
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepWish:
+    """A search; `trials` counts those of earlier searches."""
+
+    trials: int = TRIALS
+
+
+@dataclass(frozen=True, slots=True)
+class CurveWish:
+    """A learning curve of a way of specialising."""
+
+    candidate: str = "fine-tune"
+
+
+Wish = TrainingWish | SweepWish | CurveWish
+_KIND: Mapping[type[Wish], tuple[str, str]] = {
+    TrainingWish: (TRAIN, "a training"),
+    SweepWish: (SWEEP, "a search"),
+    CurveWish: (CURVE, "a learning curve"),
+}
+
+
+def seconds(workspace: Workspace, wish: Wish, progress: Progress = SILENT) -> float:
+    """About how long it will take, a search at most.
+
+    Raises:
+        UsageError: the folder is no project, or there is nothing of that name.
+        AssayError: the examples cannot be divided, or are too few.
+    """
+    project = _checked(workspace, wish)
+    if isinstance(wish, CurveWish):
+        return project.curve_seconds(wish.candidate, progress)
+    sizes, config = project.sizes(progress), project.config
+    if isinstance(wish, TrainingWish):
+        config = _changed(config, wish)
+        if wish.model is not None:
+            sizes = replace(sizes, parameters=describe(wish.model, progress).parameters)
+        return building_seconds("fine-tune", config, sizes)
+    return wish.trials * building_seconds("fine-tune", config, sizes)
+
+
+def start(workspace: Workspace, wish: Wish) -> Job:
+    """Queue it.
+
+    Raises:
+        UsageError, AssayError: as `seconds`.
+        StateError: one of its kind waits or runs already.
+    """
+    kind, what = _KIND[type(wish)]
+    refuse_second(workspace, kind, what)
+    _checked(workspace, wish).split()
+    payload, id = asdict(wish), queue.new_id(kind)
+    queue.enqueue(workspace.store, workspace.name, kind, payload, id=id)
+    audit(workspace.store, workspace.name, workspace.who, f"job.{kind}", id, payload)
+    return queue.read(workspace.store, id)
+
+
+def handlers(workspace: Workspace) -> dict[str, Handler]:
+    """By kind, how these jobs are done."""
+
+    def doing(do: Callable[[Project, Work], dict[str, Any]]) -> Handler:
+        def handle(work: Work) -> dict[str, Any]:
+            project = workspace.project
+            if project is None:
+                raise UsageError("this folder is no project any more.")
+            return do(project, work)
+
+        return handle
+
+    return {TRAIN: doing(_train), SWEEP: doing(_sweep), CURVE: doing(_curve)}
+
+
+def _checked(workspace: Workspace, wish: Wish) -> Project:
+    """The project, if what is wished for can be done with it."""
+    project = workspace.project
+    if project is None:
+        raise UsageError(
+            "this folder is no project yet, so there is nothing to train on.",
+            fix="Start makes one of a file of examples.",
+        )
+    if isinstance(wish, SweepWish):
+        check_installed()
+        if not 1 <= wish.trials <= MOST_TRIALS:
+            raise UsageError(f"{wish.trials} settings cannot be tried.", fix="Try 1 to 200.")
+    elif isinstance(wish, CurveWish):
+        if wish.candidate not in WAYS:
+            raise UsageError(f"there is no way {wish.candidate!r}.")
+    else:
+        if wish.effort not in EFFORTS:
+            raise UsageError(f"there is no such effort: {wish.effort!r}.")
+        if wish.model is not None and wish.model not in base_models(workspace, workspace.name):
+            raise UsageError(
+                f"{wish.model} is no model of this machine.",
+                fix="Fetch it with `assay models pull`, or choose another.",
+            )
+        if wish.name is not None:
+            check_new_name(wish.name)
+    return project
+
+
+def _changed(config: Config, wish: TrainingWish) -> Config:
+    tuned = config.fine_tune.model_copy(update=dict(EFFORTS[wish.effort]))
+    return config.model_copy(update={"fine_tune": tuned, "model": wish.model or config.model})
+
+
+def _train(project: Project, work: Work) -> dict[str, Any]:
+    from assay.project import train  # with torch, which an idle worker need not load
+
+    wish = TrainingWish(**work.payload)
+    context = project.context(work)
+    bench = replace(context.bench, config=_changed(project.config, wish))
+    context = replace(context, bench=bench)
+    body = train.train(context, _observing(work)).to_dict()
+    del body["folder"], body["points"]
+    body["model"] = f"version:{body['version']}"
+    body["agent"] = None if wish.name is None else _agent(context, wish.name, body["model"], work)
+    return body
+
+
+def _agent(context: Context, name: str, model: str, work: Work) -> str:
+    """Save the agent that answers with a version as it was trained; returns `NAME@VERSION`."""
+    agent = context.chat_agent(model=model, system_prompt=context.training_prompt)
+    return save_agent(work.store, name, agent, message="trained").label
+
+
+def _observing(work: Work) -> Callable[[Point, Mapping[str, float]], None]:
+    """Keeps the curve as events of the job; those of earlier workers are not told again."""
+    events = queue.events(work.store, work.job.id)
+    known = {
+        (event.data["step"], name)
+        for event in events
+        if event.kind == "metrics" and event.data
+        for name in (TRAIN_LOSS, FULL_LOSS)
+        if name in event.data
+    }
+
+    def observe(point: Point, rates: Mapping[str, float]) -> None:
+        losses = {TRAIN_LOSS: point.train_loss, FULL_LOSS: point.validation_loss}
+        new = {
+            name: loss
+            for name, loss in losses.items()
+            if loss is not None and (point.step, name) not in known
+        }
+        if new:
+            known.update((point.step, name) for name in new)
+            work.metrics(f"Step {point.step}", {"step": point.step, **new})
+
+    return observe
+
+
+def _sweep(project: Project, work: Work) -> dict[str, Any]:
+    return project.sweep(trials=work.payload["trials"], progress=work).to_dict()
+
+
+def _curve(project: Project, work: Work) -> dict[str, Any]:
+    return project.curve(work.payload["candidate"], progress=work).to_dict()

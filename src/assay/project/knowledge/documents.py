@@ -1,0 +1,191 @@
+"""Documents that are brought in a browser: kept in the project's `knowledge/`, and taken out again.
+
+    source = documents.keep(workspace, "manuals", "returns.pdf", Path("/tmp/upload"))
+    added = documents.add(workspace, "manuals", [source])
+    found = documents.search(workspace, "manuals", "How do I get a refund?", k=5)
+
+What the command line adds stays where it is; `assay.project.knowledge` has the rest.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from assay.errors import UsageError
+from assay.knowledge import records
+from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.check import Check
+from assay.knowledge.intake import Added
+from assay.knowledge.parse import kind_of
+from assay.knowledge.records import Build
+from assay.knowledge.search import Mode, Passage
+from assay.knowledge.settings import Settings
+from assay.knowledge.sources import Source
+from assay.progress import SILENT, Progress
+from assay.project.knowledge import removal
+from assay.project.workspace import Workspace
+from assay.store.audit import audit
+from assay.store.files import replacing
+
+FOLDER = "knowledge"
+MODES: tuple[Mode, ...] = ("bm25", "dense", "hybrid")
+_NAME = re.compile(r"[^\w .,()+&-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What a document came to.
+
+    Attributes:
+        pages: its text as it was read, page by page.
+        passages: what is searched.
+    """
+
+    pages: tuple[str, ...]
+    passages: tuple[Passage, ...]
+
+
+def names(workspace: Workspace) -> list[str]:
+    """Of all knowledge bases of the project."""
+    return records.names(workspace.store, workspace.name)
+
+
+def base(workspace: Workspace, name: str) -> KnowledgeBase:
+    """The knowledge base of that name, made or not."""
+    return KnowledgeBase(workspace.store, workspace.name, name, embedders=workspace.embedder)
+
+
+def create(workspace: Workspace, name: str) -> None:
+    """Make a knowledge base, empty, unless it is there.
+
+    Raises:
+        UsageError: it cannot be called so.
+    """
+    base(workspace, name).create()
+    audit(workspace.store, workspace.name, workspace.who, "knowledge.create", name)
+
+
+def keep(workspace: Workspace, name: str, file: str, content: Path) -> Source:
+    """Keep a file that was brought, in the place of an earlier one of its name.
+
+    Raises:
+        UsageError: it has no name to keep it by, or is of a kind that is not read.
+    """
+    clean = _NAME.sub("-", Path(file).name).strip(" .-")[:150]
+    if not clean:
+        raise UsageError(f"{file!r} has no name that it could be kept by.")
+    if kind_of(clean) is None:
+        raise UsageError(f"{clean} is of a kind that is not read.")
+    folder = _folder(workspace, name)
+    with replacing(folder / clean) as fresh, content.open("rb") as brought:
+        shutil.copyfileobj(brought, fresh)
+    return Source(clean, folder / clean)
+
+
+def add(
+    workspace: Workspace, name: str, sources: Sequence[Source], progress: Progress = SILENT
+) -> Added:
+    """Read kept files and make them searchable; those that cannot be read are told, each.
+
+    Raises:
+        AssayError: as `KnowledgeBase.add`.
+    """
+    of = base(workspace, name)
+    added = of.add(sources, progress=progress)
+    searched = {document.path for document in of.documents()}
+    for source in sources:  # of which nothing is searched, nothing is kept
+        if source.document not in searched:
+            source.file.unlink(missing_ok=True)
+    details = {"documents": len(sources)}
+    audit(workspace.store, workspace.name, workspace.who, "knowledge.add", name, details)
+    return added
+
+
+def remove(workspace: Workspace, name: str, document: str) -> None:
+    """Erase a document, and its file where it was brought in a browser.
+
+    Raises:
+        NotFoundError: there is no such document.
+    """
+    of = base(workspace, name)
+    folder = _folder(workspace, name).resolve()
+    brought = [Path(d.location) for d in of.documents() if d.path == document]
+    removal.remove(workspace, name, [document])
+    for file in brought:
+        if file.resolve().parent == folder:
+            file.unlink(missing_ok=True)
+    audit(workspace.store, workspace.name, workspace.who, "knowledge.remove", name)
+
+
+def check(workspace: Workspace, name: str, progress: Progress = SILENT) -> Check:
+    """Compare a knowledge base with its files, and read its whole index.
+
+    Raises:
+        NotFoundError: there is no such knowledge base.
+    """
+    return base(workspace, name).check(progress)
+
+
+def rebuild(
+    workspace: Workspace,
+    name: str,
+    *,
+    embedder: str | None = None,
+    chunk_tokens: int | None = None,
+    language: str | None = None,
+    progress: Progress = SILENT,
+) -> Build:
+    """Make all passages anew, with other settings where they are given.
+
+    Raises:
+        NotFoundError: there is no such knowledge base.
+        AssayError: as `KnowledgeBase.rebuild`.
+    """
+    of = base(workspace, name)
+    settings = changed(of.settings, embedder, chunk_tokens, language)
+    made = of.rebuild(settings, progress)
+    audit(
+        workspace.store, workspace.name, workspace.who, "knowledge.rebuild", name, asdict(settings)
+    )
+    return made
+
+
+def changed(
+    settings: Settings, embedder: str | None, chunk_tokens: int | None, language: str | None
+) -> Settings:
+    """Settings with those that are given in the place of what was."""
+    return Settings(
+        embedder=settings.embedder if embedder is None else embedder,
+        chunk_tokens=settings.chunk_tokens if chunk_tokens is None else chunk_tokens,
+        language=settings.language if language is None else language,
+    )
+
+
+def look(workspace: Workspace, name: str, document: str) -> Inside:
+    """The text that was read from a document, and the passages it was cut into.
+
+    Raises:
+        NotFoundError: there is no such document.
+    """
+    of = base(workspace, name)
+    return Inside(tuple(of.pages(document)), tuple(of.passages(document)))
+
+
+def search(workspace: Workspace, name: str, query: str, k: int) -> dict[Mode, list[Passage]]:
+    """The passages of a query by each way of searching, to be compared.
+
+    Raises:
+        AssayError: as `KnowledgeBase.search`.
+    """
+    of = base(workspace, name)
+    return {mode: of.search([query], k=k, mode=mode)[0] for mode in MODES}
+
+
+def _folder(workspace: Workspace, name: str) -> Path:
+    if not records.NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot be the name of a knowledge base.")
+    return workspace.root / FOLDER / name

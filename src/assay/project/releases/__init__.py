@@ -1,0 +1,310 @@
+"""Releases, traces and watching of a workspace: what the command line calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.agent.agent import Agent
+from assay.agent.routing import leaves
+from assay.compare.records import finished
+from assay.config import REMOTE
+from assay.errors import NotFoundError, StateError, UsageError
+from assay.example import Example, Message
+from assay.generate.stream import ServingEngines
+from assay.generate.transformers.batch import LocalEngine
+from assay.progress import SILENT, Progress
+from assay.project.releases.consent import agreed_first
+from assay.project.workspace import Workspace
+from assay.release import changes, examples, labels, policies, releases, traces, watch
+from assay.release.changes import Parity
+from assay.release.releases import Release
+from assay.release.traces import Thumb, Trace
+from assay.release.watch import Watch
+
+MOST_TO_DATA = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """On whose behalf something is done.
+
+    Attributes:
+        project: whose releases and traces these are.
+        who: for the log: the id of an API key, or `cli:USER`.
+    """
+
+    project: str
+    who: str
+
+
+def _by(workspace: Workspace, by: By | None) -> By:
+    return by or By(workspace.name, workspace.who)
+
+
+def promote(
+    workspace: Workspace,
+    name: str,
+    label: str,
+    *,
+    force: str | None = None,
+    consent: Sequence[str] = (),
+    by: By | None = None,
+    engines: ServingEngines | None = None,
+    progress: Progress = SILENT,
+) -> Release:
+    """Point a release at an agent, see `assay.release.changes.promote` and `_gate`.
+
+    Args:
+        consent: providers that users' requests may be sent to, from now on.
+        by: None: the folder's own project, at the command line.
+        engines: that serve, for the gate; None: such as would serve this folder.
+    """
+    by = _by(workspace, by)
+    _check_owner(workspace, by, label)
+    return changes.promote(
+        workspace.store,
+        by.project,
+        name,
+        label,
+        who=by.who,
+        force=force,
+        leaving=agreed_first(workspace, name, consent, by.who),
+        parity=_gate(workspace, engines, progress),
+    )
+
+
+def canary(
+    workspace: Workspace,
+    name: str,
+    share: float,
+    label: str | None = None,
+    *,
+    force: str | None = None,
+    consent: Sequence[str] = (),
+    by: By | None = None,
+    engines: ServingEngines | None = None,
+    progress: Progress = SILENT,
+) -> Release:
+    """Give an agent a share of a release's keys, see `promote` and `changes.canary`."""
+    by = _by(workspace, by)
+    if label is not None:
+        _check_owner(workspace, by, label)
+    return changes.canary(
+        workspace.store,
+        by.project,
+        name,
+        share,
+        label,
+        who=by.who,
+        force=force,
+        leaving=agreed_first(workspace, name, consent, by.who),
+        parity=_gate(workspace, engines, progress),
+    )
+
+
+def _check_owner(workspace: Workspace, by: By, label: str) -> None:
+    """Agents belong to the project that the folder is; for every other they are not there."""
+    if by.project != workspace.name:
+        raise NotFoundError(f"there is no agent {label}.")
+
+
+def _gate(
+    workspace: Workspace, engines: ServingEngines | None, progress: Progress
+) -> Parity | None:
+    """Asks the engine that will serve an agent whether it answers as the one that was measured; of
+    a route, each of its arms.
+
+    Only of language models on this machine, and only where there are validation examples to ask: a
+    folder that is no project has none.
+    """
+    project = workspace.project
+    if project is None:
+        return None
+
+    def ask(agent: Agent) -> None:
+        for one in leaves(agent, workspace.store).values():
+            ask_one(one)
+
+    def ask_one(agent: Agent) -> None:
+        if agent.kind != "chat" or agent.model.startswith(REMOTE):
+            return
+        if not workspace.gate.acquire(blocking=False):
+            raise StateError("another promotion is being measured.", fix="Ask again when it is.")
+        try:
+            measure(agent)
+        finally:
+            workspace.gate.release()
+
+    def measure(agent: Agent) -> None:
+        from assay.release.parity import parity
+        from assay.release.targets import ServingTarget
+
+        context = project.context(progress)
+        measured = context.bench.engines.for_agent(agent)
+        assert isinstance(measured, LocalEngine)
+        serving = engines or workspace.engines()
+        try:
+            target = ServingTarget(serving.engine(agent.model), measured.template)
+            parity(context.bench, agent, context.validation, target).check()
+        finally:
+            if engines is None:
+                serving.close()
+
+    return ask
+
+
+def rollback(
+    workspace: Workspace, name: str, by: By | None = None, *, consent: Sequence[str] = ()
+) -> Release:
+    """Take the last change of a release back; `consent` as of `promote`."""
+    by = _by(workspace, by)
+    leaving = agreed_first(workspace, name, consent, by.who)
+    return changes.rollback(workspace.store, by.project, name, who=by.who, leaving=leaving)
+
+
+def listed(workspace: Workspace, project: str | None = None) -> list[dict[str, Any]]:
+    """Every release (of the folder's own project) as it stands, and whether it keeps traces."""
+    project = project or workspace.name
+    kept = policies.policies(workspace.store, project)
+    return [
+        {**release.to_dict(), "traces": release.name in kept and kept[release.name].active}
+        for release in releases.releases(workspace.store, project)
+    ]
+
+
+def history(workspace: Workspace, name: str, project: str | None = None) -> list[Release]:
+    """Every change of a release, newest first."""
+    return releases.history(workspace.store, project or workspace.name, name)
+
+
+def traces_on(
+    workspace: Workspace, name: str, *, sample: float, days: int, most: int
+) -> policies.Policy:
+    """Keep traces of a release from now on."""
+    return policies.switch_on(
+        workspace.store,
+        workspace.name,
+        name,
+        who=workspace.who,
+        sample=sample,
+        days=days,
+        most=most,
+    )
+
+
+def traces_off(workspace: Workspace, name: str, *, delete: bool) -> int:
+    """Keep none from now on; returns how many that were kept are deleted."""
+    return policies.switch_off(
+        workspace.store, workspace.name, name, who=workspace.who, delete_kept=delete
+    )
+
+
+def list_traces(
+    workspace: Workspace,
+    name: str | None,
+    *,
+    count: int,
+    corrected: bool,
+    project: str | None = None,
+) -> list[Trace]:
+    """The newest traces, newest first."""
+    owner = project or workspace.name
+    return traces.traces(workspace.store, owner, name, count=count, corrected=corrected)
+
+
+def show_trace(workspace: Workspace, id: str, project: str | None = None) -> Trace:
+    """One trace."""
+    return traces.trace(workspace.store, project or workspace.name, id)
+
+
+def give_feedback(
+    workspace: Workspace,
+    id: str,
+    *,
+    thumb: Thumb | None,
+    corrected: str | None,
+    project: str | None = None,
+) -> Trace:
+    """Attach a thumb or the right answer to a trace."""
+    owner = project or workspace.name
+    return traces.feedback(workspace.store, owner, id, thumb=thumb, corrected=corrected)
+
+
+def next_to_label(workspace: Workspace, name: str) -> Trace | None:
+    """The trace of a release's random sample that is labelled next; None: all are."""
+    release = releases.current(workspace.store, workspace.name, name)
+    return labels.next_to_label(workspace.store, workspace.name, name, release.agent)
+
+
+def label_trace(
+    workspace: Workspace,
+    id: str,
+    *,
+    right: bool = False,
+    answer: str | None = None,
+    skip: bool = False,
+) -> float | None:
+    """Say what the answer of a sampled trace is worth, by the project's own primary grader.
+
+    Args:
+        right: the answer is as it should be.
+        answer: what it should have been; kept as the corrected answer, too.
+        skip: it cannot be told.
+
+    Returns:
+        The score, 0 to 1; None where it was skipped.
+
+    Raises:
+        UsageError: not exactly one of the three, or the folder is no project, which has no graders.
+    """
+    if right + (answer is not None) + skip != 1:
+        raise UsageError("say one thing.", fix="Use --right, --answer TEXT or --skip.")
+    found = traces.trace(workspace.store, workspace.name, id)
+    score = None
+    if not skip:
+        given = str(found.answer.get("content") or "")
+        score = _graded(workspace, found, given, given if answer is None else answer)
+    labels.label(workspace.store, workspace.name, id, score, who=workspace.who, corrected=answer)
+    return score
+
+
+def _graded(workspace: Workspace, trace: Trace, given: str, right: str) -> float:
+    if workspace.project is None:
+        raise UsageError(
+            "this folder is no project, so there is no grader that says what an answer is worth.",
+            fix="Use `assay traces feedback`, or label in a project's folder.",
+        )
+    asked = [Message.from_dict(message) for message in trace.messages]
+    example = Example(trace.id, (*asked, Message("assistant", right)))
+    return workspace.project.score(given, example)
+
+
+def traces_to_data(workspace: Workspace, to: Path, name: str | None) -> examples.Written:
+    """Write corrected traces as examples, see `assay.release.examples.write_examples`."""
+    found = list_traces(workspace, name, count=MOST_TO_DATA, corrected=True)
+    project = workspace.project
+    template, context = project.template if project else (None, None)
+    return examples.write_examples(
+        found[::-1],
+        to,
+        config=project.config if project else None,
+        template=template,
+        context_length=context,
+    )
+
+
+def watch_release(
+    workspace: Workspace, name: str, *, drop: float = watch.DROP, against: float | None = None
+) -> Watch:
+    """Say whether a release has gone stale, or how many labels that still takes."""
+    release = releases.current(workspace.store, workspace.name, name)
+    result = finished(workspace.store, release.comparison) if release.comparison else None
+    return watch.watch(
+        release,
+        labels.labels(workspace.store, workspace.name, name, release.agent),
+        watch.reference(result, release, against),
+        drop,
+    )

@@ -1,0 +1,1 @@
+"""How a project begins: from a file of examples, from documents, or built in."""

@@ -1,0 +1,171 @@
+"""The built-in project: a ferry operator's messages, one record each; questions on its handbook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from assay import builtin
+from assay.agent.texts import edited
+from assay.candidates import ways
+from assay.config import CONFIG_FILE, Config
+from assay.errors import UsageError
+from assay.progress import SILENT, Progress
+from assay.project.estimate import Sizes, estimate
+from assay.project.project import Project, create, open
+from assay.project.start.init import Choices, draft
+from assay.store.files import write_atomic
+
+BUDGET_S = 440.0
+"""Of ten minutes, for the records: the handbook takes more than one, and what was told as eight
+came to nine and a half."""
+HANDBOOK = "handbook"
+"""Folder of the second job, in that of the first."""
+HANDBOOK_ROWS = 40
+"""Questions that its verdict is on; half as many are for validation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much of it a machine has the time for.
+
+    Attributes:
+        epochs, train_rows: of the training; None: all rows.
+        holdout_rows: that the verdict is on.
+        validation: share of the rows that are not holdout.
+        ks: numbers of shown examples that are tried.
+    """
+
+    epochs: int
+    train_rows: int | None
+    holdout_rows: int
+    validation: float
+    ks: tuple[int, ...]
+
+
+EFFORTS = (
+    Effort(3, None, 120, 0.15, (1, 3)),
+    Effort(2, None, 120, 0.15, (1, 3)),
+    Effort(2, None, 100, 0.1, (1, 3)),
+    Effort(2, None, 100, 0.08, (1,)),
+    Effort(2, 500, 100, 0.08, (1,)),
+    Effort(2, 400, 80, 0.06, (1,)),
+    Effort(2, 330, 50, 0.05, (1,)),
+    Effort(2, 250, 50, 0.05, (1,)),
+    Effort(2, 180, 50, 0.05, (1,)),
+    Effort(2, 120, 40, 0.05, (1,)),
+    Effort(1, 100, 40, 0.05, (1,)),
+)
+"""The best first; a slow machine gets a later one."""
+
+
+def open_demos(folder: Path, progress: Progress = SILENT) -> Iterator[Project]:
+    """Both jobs: records first, then the handbook; the second is made when the first is done with.
+
+    Raises:
+        UsageError: something else is at `folder`.
+    """
+    yield open_demo(folder, progress)
+    yield open_handbook(folder / HANDBOOK, progress)
+
+
+def open_demo(folder: Path, progress: Progress = SILENT) -> Project:
+    """The built-in project at `folder`; made when it is not there, opened when it is.
+
+    Raises:
+        UsageError: something else is at `folder`.
+    """
+    if (folder / CONFIG_FILE).exists():
+        return open(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is there and is no project.", fix="Choose another folder.")
+    if folder.exists():
+        folder.rmdir()
+    choices = Choices(
+        data=builtin.folder() / "tickets.jsonl",
+        input=["message"],
+        output=["record"],
+        id="id",
+    )
+    made = create(draft("ferry", choices, progress), folder=folder, progress=progress)
+    path = made.root / CONFIG_FILE
+    _change(path, _settings(EFFORTS[0]))
+    whole = open(folder)
+    effort = _affordable(whole.config, whole.sizes(progress))
+    if effort != EFFORTS[0]:
+        progress.say(
+            "On this machine all of it would take longer than ten minutes: the demo trains "
+            f"{effort.epochs} times on {effort.train_rows or 'all'} rows and measures on "
+            f"{effort.holdout_rows}."
+        )
+        _change(path, _settings(effort))
+    return open(folder)
+
+
+def open_handbook(folder: Path, progress: Progress = SILENT) -> Project:
+    """The built-in project's second job at `folder`: questions on the company's handbook.
+
+    Made when it is not there, opened when it is.
+
+    Raises:
+        UsageError: something else is at `folder`.
+    """
+    if (folder / CONFIG_FILE).exists():
+        return open(folder)
+    choices = Choices(
+        data=builtin.folder() / "questions.jsonl",
+        input=["question"],
+        output=["answer"],
+        id="id",
+        document="document",
+        docs=builtin.folder() / "handbook",
+        abstain=builtin.ABSTAIN,
+        task="text",
+    )
+    made = create(draft("ferry-handbook", choices, progress), folder=folder, progress=progress)
+    rows = len(list(builtin.folder().joinpath("questions.jsonl").open(encoding="utf-8")))
+    settings = {
+        "data.holdout_rows": HANDBOOK_ROWS,
+        "data.split.validation": HANDBOOK_ROWS / 2 / (rows - HANDBOOK_ROWS),
+        "candidates": ["prompt", "rag"],
+        "knowledge.ks": [1],
+    }
+    _change(made.root / CONFIG_FILE, settings)
+    return open(folder)
+
+
+def _affordable(config: Config, sizes: Sizes) -> Effort:
+    """The best effort that this machine has the time for, else the last."""
+    names = ways(config.candidates, config.task)
+    pool = sizes.train + sizes.validation
+    for effort in EFFORTS:
+        validation = round(effort.validation * pool)
+        less = replace(
+            sizes,
+            train=min(pool - validation, effort.train_rows or pool),
+            validation=validation,
+            holdout=effort.holdout_rows,
+        )
+        tune = config.fine_tune.model_copy(update={"epochs": effort.epochs})
+        shown = config.few_shot.model_copy(update={"ks": [*effort.ks]})
+        shorter = config.model_copy(update={"fine_tune": tune, "few_shot": shown})
+        if estimate(shorter, less, names, 1.0).seconds <= BUDGET_S:
+            return effort
+    return EFFORTS[-1]
+
+
+def _settings(effort: Effort) -> dict[str, Any]:
+    """Those that `init` would not propose: fewer rows to answer, fewer things tried."""
+    return {
+        "data.holdout_rows": effort.holdout_rows,
+        "data.train_rows": effort.train_rows,
+        "data.split.validation": effort.validation,
+        "few_shot.ks": [*effort.ks],
+        "fine_tune.epochs": effort.epochs,
+    }
+
+
+def _change(path: Path, settings: Mapping[str, Any]) -> None:
+    write_atomic(path, edited(path.read_text(encoding="utf-8"), settings))

@@ -1,0 +1,211 @@
+"""From one file of examples to a project in the folder that is served.
+
+    file = keep_file(workspace, "tickets.csv", Path("/tmp/upload"))
+    found = look(workspace, file, Wanted())
+    create_here(workspace, found.draft)
+
+What a person says on the way (which columns, which candidates) is a `Wanted`; it changes what is
+proposed and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from assay import builtin
+from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind
+from assay.data.checks import CheckReport
+from assay.data.read import detect
+from assay.errors import DataError, StateError, UsageError
+from assay.progress import SILENT, Progress
+from assay.project.files import check_file
+from assay.project.knowledge import documents
+from assay.project.project import Project, create
+from assay.project.start.init import MONTHLY_REQUESTS, TABULAR, Choices, Draft, draft
+from assay.project.workspace import Workspace
+from assay.store import owner
+from assay.store.files import replacing
+
+KNOWLEDGE = "documents"
+"""The knowledge base of documents that were brought together with the examples."""
+_NAME = re.compile(r"[^\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a person has said; None means: as it is proposed.
+
+    Attributes:
+        candidates: the ways that are compared.
+    """
+
+    input: tuple[str, ...] | None = None
+    output: tuple[str, ...] | None = None
+    group: str | None = None
+    task: TaskKind | None = None
+    candidates: tuple[str, ...] | None = None
+    system_prompt: str | None = None
+    good_enough: float | None = None
+    monthly_requests: int = MONTHLY_REQUESTS
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is in a file.
+
+    Attributes:
+        fields: its columns, where it has some.
+        question: why no project can be drafted yet (often: which columns are what); else None.
+        report: None where the columns are not known yet.
+    """
+
+    file: Path
+    fields: tuple[str, ...]
+    draft: Draft | None
+    question: DataError | None
+    report: CheckReport | None
+
+
+def kept_file(workspace: Workspace) -> Path | None:
+    """The file that was brought and has not become a project yet."""
+    found = sorted(path for path in _inbox(workspace).glob("*") if path.is_file())
+    return found[0] if found else None
+
+
+def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
+    """Keep a copy of a file that was brought, in the place of an earlier one.
+
+    Args:
+        name: what its owner calls it.
+
+    Raises:
+        StateError: the folder is a project already.
+        UsageError: it has no name to keep it by.
+    """
+    _check_empty(workspace)
+    clean = _NAME.sub("-", Path(name).name).strip(".-")[:120]
+    if not clean:
+        raise UsageError("the file has no name that it could be kept by.")
+    path = _inbox(workspace) / clean
+    with replacing(path) as kept, source.open("rb") as brought:
+        shutil.copyfileobj(brought, kept)
+    for earlier in path.parent.iterdir():
+        if earlier != path:
+            earlier.unlink()
+    return path
+
+
+def keep_example_file(workspace: Workspace) -> Path:
+    """Bring the built-in examples: a ferry operator's messages, one record each."""
+    source = builtin.folder() / "tickets.jsonl"
+    return keep_file(workspace, source.name, source)
+
+
+def forget_file(workspace: Workspace) -> None:
+    """Remove what was brought."""
+    shutil.rmtree(_inbox(workspace), ignore_errors=True)
+
+
+def brought_documents(workspace: Workspace) -> list[str]:
+    """Documents that can be searched already, brought before there is a project."""
+    if KNOWLEDGE not in documents.names(workspace):
+        return []
+    return [found.path for found in documents.base(workspace, KNOWLEDGE).documents()]
+
+
+def look(workspace: Workspace, file: Path, wanted: Wanted, progress: Progress = SILENT) -> Found:
+    """Find out what a file is and what is wrong with it, and propose.
+
+    Raises:
+        DataError: it cannot be read at all.
+    """
+    columns = None
+    if wanted.input and wanted.output:
+        columns = Columns(input=[*wanted.input], output=[*wanted.output], group=wanted.group)
+    detected = detect(file, columns)
+    fields = tuple(detected.fields)
+    if (columns or detected.columns) is None and detected.format in TABULAR:
+        question = DataError("which of its columns are what?", where=file.name)
+        return Found(file, fields, None, question, None)
+    report = check_file(
+        file,
+        folder=file.parent,
+        format=detected.format,
+        columns=columns or detected.columns,
+        task=wanted.task,
+        progress=progress,
+    )
+    try:
+        drafted = draft(_slug(file), _choices(workspace, file, wanted), progress)
+    except DataError as error:
+        return Found(file, fields, None, error, report)
+    return Found(file, fields, _as_wanted(drafted, wanted), None, report)
+
+
+def create_here(workspace: Workspace, drafted: Draft, progress: Progress = SILENT) -> Project:
+    """Write the drafted project into the folder that is served; all of it, or nothing.
+
+    Raises:
+        StateError: the folder is a project already, or something is in the way.
+    """
+    _check_empty(workspace)
+    root, state = workspace.root, workspace.store.folder
+    for name in ("data", "assay.schema.json", ".gitignore"):
+        if (root / name).exists():
+            raise StateError(
+                f"{name} is in this folder already, and would be overwritten.",
+                where=str(root),
+                fix="Serve an empty folder, or move it away.",
+            )
+    with tempfile.TemporaryDirectory(dir=state, prefix="new-") as made:
+        folder = Path(made) / "project"
+        create(drafted, folder=folder, progress=progress)
+        workspace.store.set(owner.SETTING, workspace.name)
+        # assay.yaml last: until it is there the folder is no project.
+        rest = sorted(folder.iterdir(), key=lambda path: path.name == CONFIG_FILE)
+        for path in rest:
+            os.replace(path, root / path.name)
+    forget_file(workspace)
+    return Project(root)
+
+
+def _check_empty(workspace: Workspace) -> None:
+    if workspace.project is not None:
+        raise StateError("this folder is a project already.", where=str(workspace.root))
+
+
+def _inbox(workspace: Workspace) -> Path:
+    return workspace.store.folder / "inbox"
+
+
+def _choices(workspace: Workspace, file: Path, wanted: Wanted) -> Choices:
+    return Choices(
+        data=file,
+        input=list(wanted.input) if wanted.input else None,
+        output=list(wanted.output) if wanted.output else None,
+        group=wanted.group,
+        task=wanted.task,
+        model=STARTER_MODEL,
+        knowledge=KNOWLEDGE if brought_documents(workspace) else None,
+        monthly_requests=wanted.monthly_requests,
+    )
+
+
+def _as_wanted(drafted: Draft, wanted: Wanted) -> Draft:
+    proposal = drafted.proposal
+    if wanted.candidates:
+        proposal = replace(proposal, candidates=list(wanted.candidates))
+    if wanted.system_prompt is not None:
+        proposal = replace(proposal, system_prompt=wanted.system_prompt)
+    if wanted.good_enough is not None:
+        proposal = replace(proposal, good_enough=wanted.good_enough)
+    return replace(drafted, proposal=proposal)
+
+
+def _slug(file: Path) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:40] or "project"

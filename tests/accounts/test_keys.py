@@ -1,0 +1,94 @@
+"""Keys and the audit log."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from assay.accounts.keys import create_key, find_key, first_key, list_keys, rename_key, revoke_key
+from assay.errors import AssayError, NotFoundError, UsageError
+from assay.store.audit import entries
+from assay.store.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "state")
+
+
+def test_a_key_is_found_by_its_secret_until_it_is_revoked(store: Store) -> None:
+    key, secret = create_key(store, "support", "ci", ["chat", "files"])
+    assert find_key(store, secret) == key
+    assert find_key(store, secret + "x") is None
+    assert find_key(store, "\udcff") is None
+    assert revoke_key(store, key.id).revoked is not None
+    assert find_key(store, secret) is None
+    assert revoke_key(store, key.id).revoked is not None
+    with pytest.raises(AssayError):
+        revoke_key(store, "key_none")
+
+
+def test_the_secret_is_nowhere_on_disk(store: Store) -> None:
+    _, secret = create_key(store, "support", "ci", ["chat"])
+    store.engine.dispose()
+    for file in store.folder.rglob("*"):
+        if file.is_file():
+            assert secret.encode() not in file.read_bytes()
+
+
+def test_the_first_key_is_made_once(store: Store) -> None:
+    secret = first_key(store, "default")
+    assert secret is not None
+    assert secret.startswith("assay-")
+    assert len(secret) > 30
+    found = find_key(store, secret)
+    assert found is not None
+    assert found.scopes == ("admin",)
+    revoke_key(store, found.id)
+    assert first_key(store, "default") is None
+
+
+def test_unknown_scopes_are_refused(store: Store) -> None:
+    for scopes in ([], ["root"]):
+        with pytest.raises(UsageError):
+            create_key(store, "support", "x", scopes)
+    assert list_keys(store) == []
+
+
+def test_a_key_with_labels_has_no_scope_that_shows_more(store: Store) -> None:
+    key, secret = create_key(store, "support", "x", ["chat", "knowledge"], labels=["b", "a"])
+    assert find_key(store, secret) == key
+    assert key.labels == ("a", "b")
+    assert create_key(store, "support", "y", ["chat"])[0].labels is None
+    for scope in ("admin", "files", "fine_tuning", "releases", "traces"):
+        with pytest.raises(UsageError, match="sees more than"):
+            create_key(store, "support", "x", ["chat", scope], labels=["a"])
+    with pytest.raises(UsageError, match="cannot be a label"):
+        create_key(store, "support", "x", ["chat"], labels=[" "])
+
+
+def test_a_renamed_key_is_the_same_key(store: Store) -> None:
+    key, secret = create_key(store, "support", "x", ["chat"], labels=["a"])
+    assert rename_key(store, key.id, " the desk ", who="ann").name == "the desk"
+    found = find_key(store, secret)
+    assert found == replace(key, name="the desk")
+    assert entries(store, "support")[0].details == {"before": "x", "after": "the desk"}
+    with pytest.raises(UsageError, match="needs a name"):
+        rename_key(store, key.id, "  ")
+    with pytest.raises(NotFoundError):
+        rename_key(store, key.id, "y", project="other")
+
+
+def test_who_made_and_revoked_keys_is_on_record(store: Store) -> None:
+    key, secret = create_key(store, "support", "ci", ["chat"], who="ann")
+    revoke_key(store, key.id, who="ben")
+    revoke_key(store, key.id, who="cara")
+    log = entries(store, "support")
+    assert [(e.who, e.action, e.what) for e in log] == [
+        ("ben", "key.revoke", key.id),
+        ("ann", "key.create", key.id),
+    ]
+    assert secret not in str([e.details for e in log])
+    assert entries(store, "other") == []

@@ -1,0 +1,94 @@
+"""A draft: what its text says, what keeps it from being saved, and a try of it unsaved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.serve.scripted import ScriptedEngines
+
+from assay.agent.agent import Agent
+from assay.agent.texts import InvalidAgentError
+from assay.example import Message
+from assay.generate.stream import Piece
+from assay.project import agents
+from assay.project.agents import drafts
+from assay.project.workspace import Workspace
+
+TEXT = "model: smollm2-135m-instruct\nsystem_prompt: Greet {{customer_name}}.\nseed: 3\n"
+
+
+def test_a_text_is_looked_at_as_it_will_be_saved(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    seen = drafts.look(workspace, TEXT)
+    assert seen.agent is not None
+    assert not seen.problems
+    assert seen.blank == "{{customer_name}}"
+    broken = drafts.look(workspace, TEXT + "sed: 3\n")
+    assert broken.agent is None
+    assert [(p.line, p.field) for p in broken.problems] == [(4, "sed")]
+    nowhere = drafts.look(workspace, TEXT.replace("smollm2-135m-instruct", "version:" + "0" * 64))
+    assert nowhere.agent is not None
+    assert [p.line for p in nowhere.problems] == [1]
+
+
+def test_a_variable_nobody_uses_is_told_at_its_line_and_a_place_nobody_fills(
+    tmp_path: Path,
+) -> None:
+    workspace = Workspace(tmp_path)
+    text = f"{TEXT}variables:\n  customer_name: Ann\n  fee: 12 USD\n"
+    seen = drafts.look(workspace, text)
+    assert seen.agent is not None
+    assert [(p.line, p.field) for p in seen.problems] == [(6, "variables.fee")]
+    assert seen.blank is None
+    with pytest.raises(InvalidAgentError, match="system prompt has no"):
+        agents.save(workspace, "a", text, based_on=None, message="")
+    used = drafts.look(workspace, text.replace("customer_name}}.", "customer_name}} of {{fee}}."))
+    assert not used.problems
+    hinted = drafts.look(workspace, TEXT + "variables: {}\n")
+    assert hinted.blank == "{{customer_name}}"
+    engines = ScriptedEngines()
+    text = text.replace("  fee: 12 USD\n", "")
+    list(drafts.answer(workspace, engines, text, [Message("user", "Hello")]))
+    assert engines.the.asked[0][0][0] == Message("system", "Greet Ann.")
+
+
+def test_every_setting_is_offered_and_a_beginning_can_be_saved(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    assert set(drafts.settings()) == set(Agent.model_fields)
+    model, *_ = drafts.models(workspace)
+    text = drafts.beginning(model)
+    agents.save(workspace, "fresh", text, based_on=None, message="begun")
+    assert agents.read(workspace, "fresh").agent == Agent(model=model)
+
+
+def test_an_unsaved_agent_answers_and_leaves_nothing(tmp_path: Path) -> None:
+    workspace, engines = Workspace(tmp_path), ScriptedEngines()
+    said = drafts.answer(workspace, engines, TEXT, [Message("user", "Hello you")])
+    assert "".join(p.text for p in said if isinstance(p, Piece)) == "Hello you"
+    [(messages, _, sampling)] = engines.the.asked
+    assert messages[0] == Message("system", "Greet {{customer_name}}.")
+    assert sampling.seed == 3
+    assert agents.listed(workspace) == []
+    with pytest.raises(InvalidAgentError, match="no such setting"):
+        drafts.answer(workspace, engines, TEXT + "sed: 3\n", [Message("user", "Hello")])
+    assert len(engines.the.asked) == 1
+
+
+@pytest.mark.slow
+def test_tokens_of_prompt_and_examples_are_counted(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    model = "smollm2-135m-instruct"  # whose template has a system prompt of its own
+
+    def count(**settings: object) -> int:
+        found = drafts.tokens(workspace, Agent.model_validate({"model": model, **settings}))
+        assert found is not None
+        return found
+
+    assert count() == 0
+    assert count(system_prompt="Be short.") == 3
+    assert count(system_prompt="{{how}}", variables={"how": "Be short."}) == 3
+    shown = [[{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]]
+    assert count(shown=shown) > 2
+    assert count(system_prompt="Be short.", shown=shown) == 3 + count(shown=shown)
+    assert drafts.tokens(workspace, Agent(model="remote:far/big")) is None

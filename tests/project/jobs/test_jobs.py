@@ -1,0 +1,77 @@
+"""Comparisons as jobs, and the figures of trainings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.small import small_project
+
+from assay.errors import StateError, UsageError
+from assay.jobs import queue
+from assay.jobs.service import work_on
+from assay.project import jobs
+from assay.project.jobs import curves
+from assay.project.jobs.curves import MOST_POINTS, Figures
+from assay.project.workspace import Workspace
+
+
+def test_only_a_project_can_be_compared(tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        jobs.compare(Workspace(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(tmp_path: Path) -> None:
+    made = small_project(tmp_path, edit={"  - fine-tune\n": "", "  - few-shot-nearest\n": ""})
+    workspace = Workspace(made.root)
+    first = jobs.compare(workspace.seen_by("user:ann"), reason="a test")
+    with pytest.raises(StateError, match="queued already"):
+        jobs.compare(workspace)
+    assert jobs.cancel(workspace, first.id).status == "cancelled"
+    second = jobs.compare(workspace)
+    worker = work_on(workspace.store, [jobs.COMPARE], jobs.handlers(workspace))
+    done = worker.once()
+    assert done is not None
+    assert (done.id, done.status) == (second.id, "succeeded"), done.error
+    assert done.result is not None
+    job, events = jobs.look(workspace, second.id)
+    assert any(event.message == "Candidate prompt" for event in events)
+    assert [one.id for one in jobs.listed(workspace, jobs.COMPARE)] == [second.id, first.id]
+    assert jobs.look(workspace, job.id, events[-1].key)[1] == []
+
+
+def test_figures_grow_and_the_best_step_is_found(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    id = queue.enqueue(workspace.store, workspace.name, "test", {})
+    job = queue.claim(workspace.store, "worker", ["test"])
+    assert job is not None
+    _, empty, tuning = curves.look(workspace, id, Figures())
+    assert (empty.points, empty.best_step, tuning) == ((), None, None)
+    for step in range(1, 4):
+        data = {"step": step, "total_steps": 3, "train_loss": 1.0 / step}
+        queue.note(workspace.store, job, "", data, kind="metrics")
+        data = {"step": step, "total_steps": 3, "full_valid_loss": abs(step - 2) + 0.5}
+        queue.note(workspace.store, job, "", data, kind="metrics")
+    _, found, _ = curves.look(workspace, id, empty)
+    assert [point["step"] for point in found.points] == [1, 2, 3]
+    assert (found.best_step, found.total) == (2, 3)
+    assert found.points[0]["train_loss"] == 1.0
+    assert found.points[0]["validation_loss"] == 1.5
+    _, again, _ = curves.look(workspace, id, found)
+    assert again == found
+
+
+def test_a_long_curve_is_thinned_but_no_validation_is_lost() -> None:
+    points = tuple(
+        {
+            "step": s,
+            "epoch": 0.0,
+            "train_loss": 1.0,
+            "validation_loss": 1.0 if s % 97 == 0 else None,
+        }
+        for s in range(1, 5000)
+    )
+    drawn = Figures(points).drawn()
+    assert len(drawn) < 2 * MOST_POINTS
+    assert sum(p["validation_loss"] is not None for p in drawn) == 4999 // 97

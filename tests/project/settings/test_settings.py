@@ -1,0 +1,137 @@
+"""assay.yaml changed by people: checked as at the command line; nobody's edit is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.many_rows import project
+
+from assay.config.yaml_text import edited
+from assay.errors import AssayError
+from assay.project import settings
+from assay.project.settings import InvalidSettingsError, StaleSettingsError
+from assay.project.settings.effects import follows
+from assay.project.workspace import Workspace
+from assay.store.audit import entries
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return project(tmp_path, 3)
+
+
+def test_a_save_is_written_audited_and_used_at_once(workspace: Workspace) -> None:
+    draft = settings.read(workspace)
+    assert draft.change is None
+    text = edited(draft.text, {"data.split.holdout": 0.3, "margin": 0.05})
+    by = workspace.seen_by("user:ann")
+    kept = settings.save(by, text, based_on=draft.hash, message="more to measure on")
+    assert (workspace.root / "assay.yaml").read_text() == text == kept.text
+    assert kept.change is not None
+    assert (kept.change.who, kept.change.message) == ("user:ann", "more to measure on")
+    assert workspace.config is not None
+    assert workspace.config.data.split.holdout == 0.3
+    entry = entries(workspace.store, workspace.name, 1)[0]
+    assert (entry.who, entry.action) == ("user:ann", settings.ACTION)
+    assert entry.details is not None
+    assert entry.details["settings"] == ["data.split.holdout", "margin"]
+
+
+def test_what_the_command_line_refuses_is_told_at_its_line_and_not_saved(
+    workspace: Workspace,
+) -> None:
+    draft = settings.read(workspace)
+    for old, new, line, field in (
+        ("task: label", "task: lable", 3, "task"),
+        ("[prompt]", "[promt]", 9, "candidates"),
+        ("label-accuracy}", "label-accuracy, settings: {x: 1}}", 10, "graders.0.settings"),
+        ("primary: label-accuracy", "primary: exact", 11, "primary"),
+        ("name: tickets", "name: tickets\nnames: x", 3, "names"),
+        ("name: tickets", "name: tickets: x", 2, None),
+        ("labels: [label 0, label 1, label 2]", "labels: &a [x]\nmore: *a", 5, None),
+    ):
+        text = draft.text.replace(old, new)
+        assert text != draft.text
+        [problem] = settings.look(workspace, text, admin=True).problems
+        assert (problem.line, problem.field) == (line, field), problem
+        with pytest.raises(InvalidSettingsError):
+            settings.save(workspace, text, based_on=draft.hash)
+    assert settings.read(workspace).text == draft.text
+
+
+def test_a_stale_edit_is_told_and_changes_nothing(workspace: Workspace) -> None:
+    draft = settings.read(workspace)
+    first = edited(draft.text, {"margin": 0.05})
+    settings.save(workspace.seen_by("user:ann"), first, based_on=draft.hash)
+    with pytest.raises(StaleSettingsError, match="by user:ann"):
+        settings.save(workspace, edited(draft.text, {"margin": 0.1}), based_on=draft.hash)
+    assert settings.read(workspace).text == first
+    (workspace.root / "assay.yaml").write_text(draft.text)  # by hand
+    assert settings.read(workspace).change is None
+
+
+def test_an_editor_names_no_server(workspace: Workspace) -> None:
+    draft = settings.read(workspace)
+    provider = {"providers": {"far": {"base_url": "https://far.example/v1"}}}
+    text = edited(draft.text, provider)
+    assert settings.look(workspace, text, admin=True).problems == ()
+    [problem] = settings.look(workspace, text, admin=False).problems
+    assert problem.field == "providers"
+    with pytest.raises(InvalidSettingsError):
+        settings.save(workspace, text, based_on=draft.hash, admin=False)
+    kept = settings.save(workspace, text, based_on=draft.hash)
+    # What an admin has set stays, and an editor changes the rest.
+    text = edited(kept.text, {"margin": 0.05})
+    settings.save(workspace, text, based_on=kept.hash, admin=False)
+
+
+def test_what_follows_is_said_of_what_was_compared(workspace: Workspace) -> None:
+    config = workspace.config
+    assert config is not None
+    split = config.model_copy(update={"task": "text"})
+    assert any("divided again" in line and "opened twice" not in line for line in
+               follows(config, split, 0))  # fmt: skip
+    assert any("opened 2 times" in line for line in follows(config, split, 2))
+    metric = config.model_copy(update={"primary": "exact"})
+    [said] = follows(config, metric, 2)
+    assert "label-accuracy" in said
+    assert "exact" in said
+    assert "3rd time" in said
+    assert follows(config, config, 2) == []
+
+
+def test_a_broken_file_can_be_mended(workspace: Workspace) -> None:
+    good = settings.read(workspace).text
+    assert workspace.config is not None
+    (workspace.root / "assay.yaml").write_text("name: [")
+    draft = settings.read(workspace)
+    assert settings.look(workspace, draft.text, admin=False).problems
+    settings.save(workspace, good, based_on=draft.hash, admin=False)
+    (workspace.root / "assay.yaml").unlink()
+    with pytest.raises(AssayError) as error:
+        settings.read(workspace)
+    assert str(workspace.root) not in str(error.value)
+
+
+def test_completions_know_what_lies_within_what(workspace: Workspace) -> None:
+    found = settings.completions()
+    assert "label" in found["task"]["values"]
+    assert "fine-tune" in found["candidates"]["values"]
+    assert found["data"]["settings"]["split"]["settings"]["holdout"]["info"]
+    assert "exact" in found["graders"]["settings"]["name"]["values"]
+    assert "lora" in found["fine_tune"]["settings"]["adapter"]["values"]
+
+
+def test_a_grader_that_needs_nothing_more_can_decide(workspace: Workspace) -> None:
+    config = workspace.config
+    assert config is not None
+    found = settings.measures(config)
+    assert next(iter(found)) == "label-accuracy"
+    assert "python" not in found
+    assert "regex" not in found
+    text = edited(settings.read(workspace).text, settings.decided_by(config, "exact"))
+    seen = settings.look(workspace, text, admin=False)
+    assert not seen.problems
+    assert seen.config is not None
+    assert [grader.name for grader in seen.config.graders] == ["label-accuracy", "exact"]

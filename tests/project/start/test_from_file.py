@@ -1,0 +1,158 @@
+"""From a file to a project in the folder that is served."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tests.small import write_csv, write_model
+
+from assay.accounts import keys
+from assay.config import Provider, load_config
+from assay.errors import StateError, UsageError
+from assay.knowledge.base import KnowledgeBase
+from assay.progress import SILENT
+from assay.project.knowledge import documents
+from assay.project.start import from_file
+from assay.project.start.from_file import Wanted
+from assay.project.start.init import Choices, draft
+from assay.project.workspace import NO_PROJECT, Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    model = write_model(tmp_path / "model")
+    monkeypatch.setattr(from_file, "STARTER_MODEL", str(model))
+    folder = tmp_path / "served"
+    folder.mkdir()
+    return Workspace(folder)
+
+
+def brought(workspace: Workspace, tmp_path: Path, name: str = "My Pets!.csv") -> Path:
+    return from_file.keep_file(workspace, name, write_csv(tmp_path / "pets.csv"))
+
+
+def test_a_file_is_kept_under_a_plain_name(workspace: Workspace, tmp_path: Path) -> None:
+    kept = brought(workspace, tmp_path, "../../etc/My Pets!.csv")
+    assert re.fullmatch(r"[\w.-]+", kept.name)
+    assert kept.is_relative_to(workspace.store.folder)
+    assert from_file.kept_file(workspace) == kept
+    second = from_file.keep_file(workspace, "other.csv", kept)
+    assert from_file.kept_file(workspace) == second
+    with pytest.raises(UsageError):
+        from_file.keep_file(workspace, "///", kept)
+    from_file.forget_file(workspace)
+    assert from_file.kept_file(workspace) is None
+
+
+def test_what_a_person_says_changes_what_is_written(workspace: Workspace, tmp_path: Path) -> None:
+    file = brought(workspace, tmp_path)
+    wanted = Wanted(
+        candidates=("prompt",), system_prompt="Name it.", good_enough=0.9, monthly_requests=5
+    )
+    found = from_file.look(workspace, file, wanted)
+    assert found.question is None
+    assert found.draft is not None
+    assert found.report is not None
+    assert found.report.valid == 160
+    made = from_file.create_here(workspace, found.draft)
+    config = load_config(workspace.root / "assay.yaml")
+    assert config == made.config
+    assert config.candidates == ["prompt"]
+    assert config.system_prompt == "Name it."
+    assert (config.good_enough, config.monthly_requests) == (0.9, 5)
+    assert (workspace.root / "data" / file.name).exists()
+    assert from_file.kept_file(workspace) is None
+
+
+def test_keys_of_the_empty_folder_still_own_what_comes(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    secret = keys.first_key(workspace.store, workspace.name)
+    assert secret is not None
+    found = from_file.look(workspace, brought(workspace, tmp_path), Wanted())
+    assert found.draft is not None
+    from_file.create_here(workspace, found.draft)
+    assert workspace.project is not None
+    later = Workspace(workspace.root)
+    key = keys.find_key(later.store, secret)
+    assert key is not None
+    assert key.project == workspace.name == later.name == NO_PROJECT
+    # What a comparison makes, such as knowledge, belongs to those keys, too.
+    made = later.project
+    assert made is not None
+    assert made._bench(SILENT, False).owner == made.owner == NO_PROJECT
+
+
+def test_documents_and_providers_brought_before_are_there_for_a_comparison(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "parrots.md").write_text("# Parrots\n\nA parrot is fed at noon.\n")
+    source = documents.keep(workspace, from_file.KNOWLEDGE, "parrots.md", tmp_path / "parrots.md")
+    documents.add(workspace, from_file.KNOWLEDGE, [source])
+    workspace.providers.add("acme", Provider(base_url="https://acme.test/v1"), None)
+    assert from_file.brought_documents(workspace) == ["parrots.md"]
+    found = from_file.look(workspace, brought(workspace, tmp_path), Wanted())
+    assert found.draft is not None
+    made = from_file.create_here(workspace, found.draft)
+    assert {"rag", "rag-few-shot"} <= set(made.config.candidates)
+    assert made.config.knowledge is not None
+    bench = made._bench(SILENT, trust_code=False)
+    base = KnowledgeBase(made.store, bench.owner, made.config.knowledge.name)
+    assert [document.path for document in base.documents()] == ["parrots.md"]
+    assert "acme" in made.providers
+    assert (workspace.root / "knowledge" / "documents" / "parrots.md").exists()
+
+
+def test_columns_that_cannot_be_guessed_are_a_question(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    source = tmp_path / "odd.csv"
+    rows = [f"x{i},note {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
+    source.write_text("\n".join(["alpha,beta,gamma", *rows]) + "\n")
+    file = from_file.keep_file(workspace, "odd.csv", source)
+    found = from_file.look(workspace, file, Wanted())
+    assert found.question is not None
+    assert found.fields == ("alpha", "beta", "gamma")
+    told = from_file.look(workspace, file, Wanted(input=("beta",), output=("gamma",)))
+    assert told.draft is not None
+    assert told.draft.proposal.task == "label"
+
+
+def test_nothing_in_the_folder_is_overwritten(workspace: Workspace, tmp_path: Path) -> None:
+    found = from_file.look(workspace, brought(workspace, tmp_path), Wanted())
+    assert found.draft is not None
+    (workspace.root / "data").mkdir()
+    with pytest.raises(StateError, match="data is in this folder already"):
+        from_file.create_here(workspace, found.draft)
+    assert workspace.project is None
+    (workspace.root / "data").rmdir()
+    from_file.create_here(workspace, found.draft)
+    with pytest.raises(StateError):
+        from_file.create_here(workspace, found.draft)
+    with pytest.raises(StateError):
+        brought(workspace, tmp_path)
+
+
+def test_a_changed_configuration_is_read_again(workspace: Workspace, tmp_path: Path) -> None:
+    found = from_file.look(workspace, brought(workspace, tmp_path), Wanted())
+    assert found.draft is not None
+    from_file.create_here(workspace, found.draft)
+    first = workspace.project
+    assert workspace.project is first
+    path = workspace.root / "assay.yaml"
+    path.write_text(path.read_text().replace("margin: 0.02", "margin: 0.125"))
+    assert workspace.config is not None
+    assert workspace.config.margin == 0.125
+
+
+def test_columns_that_are_named_beside_found_ones_are_kept(tmp_path: Path) -> None:
+    rows = [{"id": n, "question": f"Q {n}?", "answer": f"A {n}", "page": "a.md"} for n in range(60)]
+    data = tmp_path / "qa.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    drafted = draft("qa", Choices(data=data, id="id", document="page"))
+    assert drafted.columns is not None
+    assert (drafted.columns.input, drafted.columns.output) == (["question"], ["answer"])
+    assert (drafted.columns.id, drafted.columns.document) == ("id", "page")

@@ -1,0 +1,90 @@
+"""What `assay init` writes into assay.yaml is what is read from it."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+from tests.small import write_model
+
+from assay import project
+from assay.config.project import parsed_config
+from assay.errors import ConfigError
+from assay.project.start.init import Choices, block, flow
+from assay.project.workspace import open_to_serve
+
+ODD = ["1e5", "1E5", "1e-5", "0x1F", "0o17", "0b1", "12e03", "1_0", "007", "2024-01-02", "no", "~"]
+ODD += ["2024-13-45", "2024-02-30", "0000-00-00", "0x_", "0b_", "0o_", "0b", "_", "1_"]
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)), max_size=12))
+@example("a\x7fb")
+@example("a\x85b")
+@example("a\u2028b")
+@example("\ufeff")
+def test_every_text_on_a_line_is_read_as_it_was(text: str) -> None:
+    assert YAML(typ="safe", pure=True).load(f"- {flow(text)}\n") == [text]
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from(" \n\t#:"), max_size=20))
+@example(" a\nb")
+@example("a\n\n")
+@example("a\x85b\n# c")
+def test_every_text_of_many_lines_too(text: str) -> None:
+    written = "\n".join(["first: 1", *block("prompt", text), "last: 2"]) + "\n"
+    read = YAML(typ="safe", pure=True).load(written)
+    assert read == {"first": 1, "prompt": text, "last": 2}
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_words_that_look_like_something_else(text: str) -> None:
+    assert YAML(typ="safe", pure=True).load(f"- {flow(text)}\n") == [text]
+
+
+@pytest.mark.parametrize("plain", ["card_arrival", "a-b", "Refund2"])
+def test_plain_words_stay_plain(plain: str) -> None:
+    assert flow(plain) == plain
+
+
+@pytest.mark.slow
+def test_a_project_of_odd_labels_can_be_opened(tmp_path: Path) -> None:
+    data = tmp_path / "codes.csv"
+    with data.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for number in range(120):
+            writer.writerow([f"part {number} of a machine, {number * 7919}", ODD[number % 6]])
+    model = write_model(tmp_path / "model")
+    drafted = project.draft("codes", Choices(data=data, model=str(model)))
+    made = project.create(drafted, folder=tmp_path / "codes")
+    assert made.config.labels == sorted(ODD[:6])
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("good_enough: 2024-13-45", "not YAML"),
+        ("good_enough: !!int abc", "not YAML"),
+        ("labels: " + "[" * 3000, "too deep|not YAML"),
+        ("fine_tune: {seed: -3}", "greater than or equal to 0"),
+        ("fine_tune: {seed: 99999999999999999999}", "less than"),
+        ("few_shot: {ks: [-1]}", "greater than or equal to 1"),
+    ],
+)
+def test_what_no_configuration_can_say_is_a_sentence(line: str, told: str) -> None:
+    config, problems = parsed_config(f"name: x\n{line}\n")
+    assert config is None
+    assert any(re.search(told, str(problem)) for problem in problems), problems
+
+
+def test_a_server_starts_with_the_last_good_file_whatever_is_wrong_with_the_new_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "assay.yaml").mkdir()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        open_to_serve(tmp_path)
