@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from assay.accounts import people
@@ -20,6 +21,7 @@ from assay.errors import UsageError
 from assay.project.workspace import Workspace
 from assay.store.backup import backup
 from assay.store.restored_access import RestoredAccess
+from assay.store.tables import AuditRow
 
 ASSAY = [sys.executable, "-m", "assay.cli.main"]
 
@@ -60,6 +62,9 @@ def test_sessions_and_links_end(folder: Path) -> None:
     assert find_key(workspace.store, secret) is not None  # agreed to
     assert people.signed_in(workspace, session) is None
     assert people.redeem(workspace, unused) is None
+    with workspace.store.session() as rows:
+        (line,) = rows.scalars(select(AuditRow).where(AuditRow.action == "state.restore"))
+        assert (line.who, line.what) == (workspace.who, "monday.tar")
     workspace.store.engine.dispose()
     database = folder / "new" / ".assay" / "assay.db"
     for held in (session, unused):  # not even as a hash in a page that nothing points at

@@ -83,3 +83,19 @@ def test_what_has_no_end_does_not_fit(schema: dict[str, Any], value: Any) -> Non
 def test_a_pattern_that_comes_to_too_much_is_an_error_of_the_schema() -> None:
     with pytest.raises(ConfigError, match="parts"):
         list(mismatches(schema_validator({"pattern": "a{9999999}"}, ""), "a", ""))
+
+
+@pytest.mark.parametrize("within", [{}, {"additionalProperties": False}])
+def test_patterns_of_names_have_a_clock(within: dict[str, Any]) -> None:
+    """`^(a|aa)+$` takes 2^30 steps of what would go back for each."""
+    schema = {"type": "object", "patternProperties": {"^(a|aa)+$": {"type": "string"}}, **within}
+    began = time.thread_time()
+    with pytest.raises(ConfigError, match="too long"):
+        list(mismatches(schema_validator(schema, ""), {"a" * 60 + "!": 1}, ""))
+    assert time.thread_time() - began < 10
+    of = schema_validator(schema, "")
+    assert not list(mismatches(of, {"aa": "x"}, ""))
+    assert len(list(mismatches(of, {"aa": 1}, ""))) == 1
+    assert len(list(mismatches(of, {"b": 1}, ""))) == len(within)
+    with pytest.raises(ConfigError, match="additionalProperties"):
+        schema_validator({"allOf": [schema], "unevaluatedProperties": False}, "")

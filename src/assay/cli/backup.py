@@ -45,6 +45,8 @@ def restore(
     Sessions and sign-in links are ended. Keys and people come back as they were when it was made,
     also those revoked and removed since: they are listed, and asked about.
     """
+    from assay import project
+    from assay.store.audit import audit
     from assay.store.backup import restore as read
 
     told: dict[str, Any] = {}
@@ -55,6 +57,9 @@ def restore(
             _ask(access, yes)
 
     made = read(file, folder / STATE_FOLDER, agree)
+    workspace = project.open_workspace(folder)
+    details = {"made": made.made_at}
+    audit(workspace.store, workspace.name, workspace.who, "state.restore", file.name, details)
     if json:
         ended = {name: told.pop(name) for name in ("sessions", "links")}
         done = {"file": str(file), "files": made.files, "bytes": made.bytes, "at": made.made_at}

@@ -10,7 +10,7 @@ without end (`tests/source_rules.py` holds everybody to this module).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from assay import patterns
@@ -32,7 +32,8 @@ def schema_validator(schema: dict[str, Any], where: str) -> Validator:
         where: the schema is written, for errors.
 
     Raises:
-        ConfigError: it is not a JSON Schema.
+        ConfigError: it is not a JSON Schema, or has `patternProperties` and
+            `unevaluatedProperties`, for which the library matches names without a clock.
     """
     from jsonschema import SchemaError, validators
     from referencing import Registry
@@ -44,7 +45,20 @@ def schema_validator(schema: dict[str, Any], where: str) -> Validator:
         raise ConfigError(
             f"this is not a JSON Schema: {error.message}.", where=f"{where}, {error.json_path}"
         ) from None
-    timed: Any = validators.extend(kind, {"pattern": _pattern})  # type: ignore[no-untyped-call]
+    if {"patternProperties", "unevaluatedProperties"} <= _keys(schema):
+        raise ConfigError(
+            "patternProperties and unevaluatedProperties are not followed in one schema.",
+            where=where,
+            fix="Use additionalProperties.",
+        )
+    timed: Any = validators.extend(  # type: ignore[no-untyped-call]
+        kind,
+        {
+            "pattern": _pattern,
+            "patternProperties": _pattern_properties,
+            "additionalProperties": _additional_properties,
+        },
+    )
     made: Validator = timed(schema, registry=Registry())
     return made
 
@@ -72,6 +86,15 @@ def mismatches(validator: Validator, value: Any, where: str) -> Iterator[Validat
         raise ConfigError(f"a pattern cannot be used: {error}.", where=where) from None
 
 
+def _keys(schema: Any) -> set[str]:
+    """The keys of all objects in a schema."""
+    if isinstance(schema, list):
+        return set().union(*map(_keys, schema))
+    if isinstance(schema, dict):
+        return set(schema).union(*map(_keys, schema.values()))
+    return set()
+
+
 def _pattern(_: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
     from jsonschema import ValidationError
 
@@ -82,3 +105,37 @@ def _pattern(_: Any, pattern: str, value: Any, schema: Any) -> Iterator[Validati
             yield ValidationError(f"{value!r} does not match {pattern!r}")
     except TimeoutError:
         yield ValidationError(f"{value!r} takes too long to be held against {pattern!r}")
+
+
+def _pattern_properties(
+    validator: Any, patterns: dict[str, Any], value: Any, schema: Any
+) -> Iterator[ValidationError]:
+    if validator.is_type(value, "object"):
+        for pattern, rule in patterns.items():
+            for name in filter(partial(_has, pattern), value):
+                yield from validator.descend(value[name], rule, path=name, schema_path=pattern)
+
+
+def _additional_properties(
+    validator: Any, rule: Any, value: Any, schema: Any
+) -> Iterator[ValidationError]:
+    from jsonschema import ValidationError
+
+    if not validator.is_type(value, "object"):
+        return
+    for name in value:
+        if name in schema.get("properties", ()) or any(
+            _has(pattern, name) for pattern in schema.get("patternProperties", ())
+        ):
+            continue
+        if validator.is_type(rule, "object"):
+            yield from validator.descend(value[name], rule, path=name)
+        elif not rule:
+            yield ValidationError(f"additional properties are not allowed: {name!r}")
+
+
+def _has(pattern: str, name: str) -> bool:
+    try:
+        return _compiled(pattern).search(name, timeout=PATTERN_S) is not None
+    except TimeoutError:
+        raise ValueError(f"{name!r} takes too long to be held against {pattern!r}") from None
