@@ -128,13 +128,13 @@ def peer(turns: Turns) -> None:
 
 def transformers(turns: Turns) -> None:
     """The engine for what llama.cpp cannot hold, one answer after the other."""
-    from assay.generate.transformers.stream import TransformersEngine
+    from assay.generate.transformers.stream import TransformersStreamEngine
     from assay.models.device import fast_dtype
     from assay.models.load import load
 
     loaded = load(MODEL, dtype=fast_dtype())
     answer(
-        TransformersEngine(
+        TransformersStreamEngine(
             lambda: loaded, Template.of(loaded.tokenizer), loaded.tokenizer, loaded.context_length
         ),
         turns,
@@ -143,9 +143,9 @@ def transformers(turns: Turns) -> None:
 
 def llamacpp(turns: Turns) -> None:
     """llama.cpp, one answer after the other."""
-    from assay.generate.local import LocalServing
+    from assay.generate.local_pool import LocalPool
 
-    answer(LocalServing().engine(MODEL), turns)
+    answer(LocalPool().engine(MODEL), turns)
 
 
 def answer(engine: Any, turns: Turns) -> None:

@@ -30,7 +30,7 @@ import torch
 from assay.chat.template import Template
 from assay.example import Message
 from assay.generate.batch import Answer, Request
-from assay.generate.transformers.batch import LocalEngine
+from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import LoadedModel, load
 
 T = TypeVar("T")
@@ -135,9 +135,9 @@ def measure(rows: int, peer_rows: int, say: Any) -> Figures:
     places = [i * rows // peer_rows for i in range(peer_rows)]
     halves = places[: peer_rows // 2], places[peer_rows // 2 :]
     hello = [Request((Message("user", "Hello"),), max_new_tokens=2)]
-    LocalEngine(loaded, template, device="cpu").answer(hello)
+    TransformersBatchEngine(loaded, template, device="cpu").answer(hello)
     peer(loaded, [template.prompt(hello[0].messages)], template.stop_ids)
-    engine = LocalEngine(loaded, template, device="cpu")
+    engine = TransformersBatchEngine(loaded, template, device="cpu")
 
     theirs, before = timed(lambda: peer(loaded, [prompts[i] for i in halves[0]], template.stop_ids))
     answers, (ours, our_cpu) = timed(lambda: engine.answer(asked))

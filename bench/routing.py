@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from assay.agent.agent import Agent
-from assay.agent.engines import Engines
+from assay.agent.engines import BatchEngines
 from assay.agent.learned import GRID, out_of_fold
 from assay.agent.runtime import loaded_embedder
 from assay.candidates.building import Candidate, Context
@@ -32,7 +32,7 @@ from assay.config import Config
 from assay.evaluate.measure import Bench
 from assay.evaluate.routing import Curve, curve, oracle
 from assay.example import Example, Message
-from assay.generate.batch import Engine, Request
+from assay.generate.batch import BatchEngine, Request
 from assay.generate.replay import ReplayEngine
 from assay.knowledge.embed import STARTER
 from assay.store.store import Store
@@ -41,15 +41,15 @@ ARMS = {"mixtral-8x7b": "weak_ok", "gpt-4-1106": "strong_ok"}
 FOLDS = 5
 
 
-class Replayed(Engines):
+class Replayed(BatchEngines):
     """The engine of a model is the file of its answers."""
 
     def __init__(self, store: Store, engines: dict[str, ReplayEngine]) -> None:
         super().__init__(store)
         self._replayed = engines
 
-    def for_agent(self, agent: Agent) -> Engine:
-        """See `Engines`."""
+    def for_agent(self, agent: Agent) -> BatchEngine:
+        """See `BatchEngines`."""
         return self._replayed[agent.model]
 
 

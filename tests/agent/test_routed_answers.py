@@ -16,8 +16,8 @@ from assay.errors import ModelError
 from assay.example import Message
 from assay.generate.batch import Answer as WholeAnswer
 from assay.generate.batch import Request
+from assay.generate.single_piece import SinglePieceEngine
 from assay.generate.stream import End, Piece, Sampling
-from assay.generate.whole import WholeAnswers
 from assay.store.store import Store
 
 
@@ -123,7 +123,7 @@ def test_an_engine_that_answers_whole_tells_how_sure_it_is(tmp_path: Path) -> No
         def answer(self, requests: Sequence[Request]) -> list[WholeAnswer]:
             return [WholeAnswer("label", logprob=math.log(0.6)) for _ in requests]
 
-    engines = {"cheap": WholeAnswers(Classifier(), 99), "strong": Sayings("strong")}  # type: ignore[arg-type]
+    engines = {"cheap": SinglePieceEngine(Classifier(), 99), "strong": Sayings("strong")}  # type: ignore[arg-type]
     assert said(engines, 0.6)[0] == "label"
     assert said(engines, 0.61)[0] == "strong"
 

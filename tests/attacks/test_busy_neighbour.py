@@ -103,7 +103,7 @@ while threads() > before:
     [
         "from assay.models.load import load; load('smollm2-135m-instruct')",
         "from assay.knowledge.embed import load_embedder; load_embedder()",
-        "from assay.generate.local import LocalServing as L; from assay.example import "
+        "from assay.generate.local_pool import LocalPool as L; from assay.example import "
         "Message; from assay.generate.stream import Sampling; "
         "list(L().engine('smollm2-135m-instruct').chat([Message('user', 'a')], (), "
         "Sampling(max_new_tokens=1)))",

@@ -15,10 +15,9 @@ from assay.accounts.costs import BudgetError
 from assay.accounts.keys import STUDIO, find_key, list_keys
 from assay.agent.agent import Agent, Knowledge, routed
 from assay.agent.consent import ConsentError
-from assay.agent.engines import Engines
+from assay.agent.engines import BatchEngines, StreamEngines
 from assay.agent.providers import Providers
 from assay.agent.route import Rule, Rules
-from assay.agent.serving import AgentEngines
 from assay.agent.texts import as_yaml
 from assay.agent.versions import load_agent, save_agent
 from assay.config import TokenPrice
@@ -53,7 +52,7 @@ def server(tmp_path: Path, far: Served, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setattr(KnowledgeBase, "search", lambda *_, **__: [[]])
     monkeypatch.setattr(KnowledgeBase, "documents", lambda *_: [])
 
-    def engines(workspace: Workspace) -> AgentEngines:
+    def engines(workspace: Workspace) -> StreamEngines:
         provider = far.provider(prices=PRICES, retries=0, consent=False)
         dead = provider.model_copy(update={"base_url": "http://127.0.0.1:9/v1", "consent": True})
         described = {"far": provider, "gone": dead}
@@ -67,7 +66,7 @@ def server(tmp_path: Path, far: Served, monkeypatch: pytest.MonkeyPatch) -> Iter
         save_agent(store, "falls", Agent(model="remote:gone/x"), message="x")
         chains = {"remote:gone/x": [MODEL]}
         monkeypatch.setattr(Workspace, "chain", lambda _, model: order(model, chains))
-        return AgentEngines(store, None, workspace.providers, lambda m: order(m, chains))  # type: ignore[arg-type]
+        return StreamEngines(store, None, workspace.providers, lambda m: order(m, chains))  # type: ignore[arg-type]
 
     with running(tmp_path, engines) as up:
         yield up
@@ -152,7 +151,7 @@ def withdraw(workspace: Workspace) -> None:
 
 def test_nor_does_a_comparison(server: Running, far: Served) -> None:
     """The engines of everything that is measured ask, too, whoever has forgotten to."""
-    engines = Engines(server.workspace.store, providers=server.workspace.providers)
+    engines = BatchEngines(server.workspace.store, providers=server.workspace.providers)
     for label in ("plain@1", "routed@1"):
         agent = agent_of(server.workspace.store, label)
         from assay.generate.batch import Request

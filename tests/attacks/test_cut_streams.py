@@ -13,7 +13,7 @@ from tests.figures import Figure
 from assay.errors import ModelError
 from assay.example import Message
 from assay.generate.fallback import Fallback
-from assay.generate.remote.stream import RemoteServing
+from assay.generate.remote.stream import RemoteStreamEngine
 from assay.generate.stream import End, Sampling
 
 ASKED = [Message("user", "hi")]
@@ -30,7 +30,7 @@ LONGEST_S = 10.0
 
 def chain(*providers: Far, **fields: Any) -> Fallback:
     finds = {
-        f"remote:far{n}/m": lambda one=one, n=n: RemoteServing(
+        f"remote:far{n}/m": lambda one=one, n=n: RemoteStreamEngine(
             f"far{n}", "m", one.provider(**fields), backoff_s=0.01
         )
         for n, one in enumerate(providers)

@@ -25,8 +25,8 @@ from tests.serve.running import Running, running
 
 from assay.accounts.costs import budgets, set_budget
 from assay.accounts.keys import create_key
+from assay.agent.engines import StreamEngines
 from assay.agent.providers import Providers
-from assay.agent.serving import AgentEngines
 from assay.agent.versions import save_agent
 from assay.config import TokenPrice
 from assay.generate.fallback import order
@@ -78,14 +78,14 @@ def unreachable() -> Iterator[Far]:
 def served(folder: Path, one: Far, two: Far) -> Iterator[tuple[Running, str]]:
     """A server before two providers, and the secret of a key with a budget."""
 
-    def engines(workspace: Any) -> AgentEngines:
+    def engines(workspace: Any) -> StreamEngines:
         prices = {"m": PRICE, "chained": PRICE}
         patient = {"prices": prices, "timeout_s": STALL, "stall_s": STALL}
         described = {"one": one.provider(**patient), "two": two.provider(**patient)}
         workspace.providers = Providers(described, workspace.store, workspace.name)
         fallbacks = {"remote:one/chained": ["remote:two/m"]}
         workspace.chain = partial(order, fallbacks=fallbacks)
-        return AgentEngines(workspace.store, None, workspace.providers, workspace.chain)  # type: ignore[arg-type]
+        return StreamEngines(workspace.store, None, workspace.providers, workspace.chain)  # type: ignore[arg-type]
 
     with running(folder, engines) as server:
         store = server.workspace.store

@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from tests.generate.remote.provider import Reply, delta, refused, serving, streamed
 from typer.testing import CliRunner
 
-from assay.agent.serving import AgentEngines
+from assay.agent.engines import StreamEngines
 from assay.cli.main import app
 from assay.config import Provider, Vllm
 from assay.config.yaml_text import edited
 from assay.errors import AssayError, ConfigError, ModelError, UsageError
 from assay.example import Message
-from assay.generate.remote.stream import RemoteServing
+from assay.generate.remote.stream import RemoteStreamEngine
 from assay.generate.stream import Sampling
 from assay.project import settings
 from assay.project.settings import InvalidSettingsError, providers
@@ -123,7 +123,7 @@ def test_a_key_goes_where_it_went_first(workspace: Workspace, named: dict[str, o
 
     def asked() -> None:
         seen = Workspace(workspace.root)
-        engines = AgentEngines(seen.store, None, seen.providers)  # type: ignore[arg-type]
+        engines = StreamEngines(seen.store, None, seen.providers)  # type: ignore[arg-type]
         list(engines.engine("remote:far/m").chat(ASKED, (), Sampling()))
 
     with serving(lambda *_: GOOD) as first, serving(lambda *_: GOOD) as evil:
@@ -228,7 +228,7 @@ def test_an_error_repeats_no_key(
     key = KEY if where == "key" else None
     with serving(rule) as served:
         provider = served.provider(retries=0, headers=headers)
-        far = RemoteServing("far", "m", provider, key=lambda: key)
+        far = RemoteStreamEngine("far", "m", provider, key=lambda: key)
         with pytest.raises(ModelError) as caught:
             list(far.chat(ASKED, (), Sampling()))
     told = str(caught.value)

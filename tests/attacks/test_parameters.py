@@ -10,7 +10,7 @@ from tests.generate.remote.provider import KEY, Reply, Served, delta, refused, s
 
 from assay.errors import ModelError
 from assay.example import Message
-from assay.generate.remote.stream import RemoteServing
+from assay.generate.remote.stream import RemoteStreamEngine
 from assay.generate.stream import End, Sampling
 
 ASKED = [Message("user", "x")]
@@ -21,12 +21,12 @@ TOOLS = [
 ]
 
 
-def engine(served: Served, **fields: Any) -> RemoteServing:
+def engine(served: Served, **fields: Any) -> RemoteStreamEngine:
     provider = served.provider(retries=0, **fields)
-    return RemoteServing("far", "m", provider, key=lambda: KEY, backoff_s=0.01)
+    return RemoteStreamEngine("far", "m", provider, key=lambda: KEY, backoff_s=0.01)
 
 
-def ask(far: RemoteServing, sampling: Sampling, tools: Any = ()) -> End:
+def ask(far: RemoteStreamEngine, sampling: Sampling, tools: Any = ()) -> End:
     *_, end = far.chat(ASKED, tools, sampling)
     assert isinstance(end, End)
     return end

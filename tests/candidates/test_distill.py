@@ -17,7 +17,7 @@ from tests.small import write_model
 from tests.train.test_sft import Watcher
 from tests.train.tiny import SETTINGS
 
-from assay.agent.engines import Engines
+from assay.agent.engines import BatchEngines
 from assay.candidates import distill
 from assay.candidates.building import Context
 from assay.candidates.distill import with_answer
@@ -52,7 +52,7 @@ def context_of(folder: Path, fine_tune: dict[str, Any], **fields: Any) -> Contex
         }
     )
     store = Store(folder / ".assay")
-    engines = Engines(store, dtype="float32", providers=config.providers)
+    engines = BatchEngines(store, dtype="float32", providers=config.providers)
     bench = Bench(config, folder, store, engines, Watcher())
     return Context(TRAIN, TRAIN[:2], bench)
 
@@ -67,7 +67,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScriptedEngine]:
 
     def put(rule: Callable[[Request, int], Answer]) -> ScriptedEngine:
         engine = ScriptedEngine(rule)
-        monkeypatch.setattr(distill.Engines, "for_agent", lambda self, agent: engine)
+        monkeypatch.setattr(distill.BatchEngines, "for_agent", lambda self, agent: engine)
         return engine
 
     return put

@@ -14,7 +14,7 @@ from tests.small import write_model
 from tests.train.tiny import SETTINGS
 from tests.words import by_words
 
-from assay.agent.engines import Engines
+from assay.agent.engines import BatchEngines
 from assay.agent.passages import NOTHING, find_passages
 from assay.agent.runtime import assemble
 from assay.candidates import documents, fine_tune_rag, rag, rag_few_shot
@@ -83,7 +83,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Co
         model = str(write_model(tmp_path / "model"))
         if rule is not None:
             engine = ScriptedEngine(rule)
-            monkeypatch.setattr(Engines, "for_agent", lambda self, agent: engine)
+            monkeypatch.setattr(BatchEngines, "for_agent", lambda self, agent: engine)
         section = {"paths": ["docs"], "modes": ["bm25", "dense"], "ks": [1, 2], **knowledge}
         context = context_of(
             tmp_path,

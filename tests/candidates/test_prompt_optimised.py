@@ -11,7 +11,7 @@ import pytest
 from tests.candidates.test_distill import context_of
 from tests.evaluate.scripted import ScriptedEngine
 
-from assay.agent.engines import Engines
+from assay.agent.engines import BatchEngines
 from assay.candidates import prompt_optimised
 from assay.candidates.building import Context
 from assay.candidates.prompt_optimised import halved, variants
@@ -46,7 +46,7 @@ def play(monkeypatch: pytest.MonkeyPatch, rule: Callable[[Request], str]) -> lis
         return Answer(rule(request), prompt_tokens=1, completion_tokens=1)
 
     engine = ScriptedEngine(answer)
-    monkeypatch.setattr(Engines, "for_agent", lambda self, agent: engine)
+    monkeypatch.setattr(BatchEngines, "for_agent", lambda self, agent: engine)
     return asked
 
 

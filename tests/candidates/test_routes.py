@@ -14,7 +14,7 @@ from tests.evaluate.scripted import ScriptedEngine
 
 from assay.agent import routing
 from assay.agent.agent import Agent
-from assay.agent.engines import Engines
+from assay.agent.engines import BatchEngines
 from assay.agent.learned import load_router
 from assay.agent.route import Cascade, Learned, Rules
 from assay.candidates import builder, router, ways
@@ -23,7 +23,7 @@ from assay.config import Config
 from assay.errors import AssayError, ConfigError, DataError
 from assay.evaluate.measure import Bench
 from assay.example import Example
-from assay.generate.batch import Answer, Engine, Request
+from assay.generate.batch import Answer, BatchEngine, Request
 from assay.store.store import Store
 
 ROWS = tuple(
@@ -44,14 +44,14 @@ def strong(asked: Request, _call: int) -> Answer:
     return Answer("wrong" if number % 8 == 1 else "right", "stop", 20, 2, math.log(0.9))
 
 
-class Scripted(Engines):
+class Scripted(BatchEngines):
     """An engine for each model; routes are the real ones'."""
 
     def __init__(self, config: Config, store: Store, **engines: ScriptedEngine) -> None:
         super().__init__(store, providers=config.providers)
         self._scripted = engines
 
-    def for_agent(self, agent: Agent) -> Engine:
+    def for_agent(self, agent: Agent) -> BatchEngine:
         return super().for_agent(agent) if agent.route is not None else self._scripted[agent.model]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from assay import project as projects
 from assay.agent.agent import Agent
-from assay.agent.engines import Engines
+from assay.agent.engines import BatchEngines
 from assay.candidates import BASELINES, WAYS
 from assay.candidates.building import Candidate, Context
 from assay.compare import comparison
@@ -88,7 +88,7 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], N
 
             return build
 
-        def engine(self: Engines, agent: Agent) -> ScriptedEngine:
+        def engine(self: BatchEngines, agent: Agent) -> ScriptedEngine:
             name = agent.model.removeprefix("replay-")
 
             def rule(request: Request, _: int) -> Answer:
@@ -102,7 +102,7 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], N
 
         monkeypatch.setattr(comparison, "builder", builder)
         monkeypatch.setattr(comparison, "forgetting_of", lambda *_: None)
-        monkeypatch.setattr(Engines, "for_agent", engine)
+        monkeypatch.setattr(BatchEngines, "for_agent", engine)
 
     return play
 
@@ -178,7 +178,7 @@ def test_documents_are_measured_beside_the_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_words(monkeypatch)
-    monkeypatch.setattr(Engines, "for_agent", lambda self, agent: ScriptedEngine(reader))
+    monkeypatch.setattr(BatchEngines, "for_agent", lambda self, agent: ScriptedEngine(reader))
     write_documents(tmp_path / "docs")
     rows = [e for part in ("first", "second", "third", "fourth") for e in questions(part)]
     lines = [{"question": e.input, "answer": e.output, "document": e.document} for e in rows]

@@ -18,7 +18,7 @@ from sklearn.metrics import cohen_kappa_score
 from tests.candidates.test_distill import context_of
 from tests.generate.remote.provider import Reply, said, serving
 
-from assay.agent.engines import Engines
+from assay.agent.engines import BatchEngines
 from assay.compare.judges import measure_judges
 from assay.config import GraderSpec
 from assay.errors import ConfigError, DataError, ModelError, OutageError
@@ -201,7 +201,7 @@ def judging_project(folder: Path, port_provider: Any, pairs: list[Pair], **field
         **{"graders": [judge, {"name": "exact"}], "primary": "judge", **fields},
     )
     bench = context.bench
-    engines = Engines(bench.store, providers=context.config.providers)
+    engines = BatchEngines(bench.store, providers=context.config.providers)
     return replace(bench, engines=engines)
 
 

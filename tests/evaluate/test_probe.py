@@ -12,13 +12,13 @@ import torch
 from tests.generate.tiny import tiny_loaded
 from tests.small import write_model
 
-from assay.agent.engines import Engines
+from assay.agent.engines import BatchEngines
 from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.evaluate import probe
 from assay.evaluate.forgetting import forgetting
 from assay.evaluate.probe import forgetting_of, read_probe, take_account
-from assay.generate.transformers.batch import LocalEngine
+from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import load, load_tokenizer
 from assay.models.versions import VersionRecord, save_version
 from assay.store.store import Store
@@ -128,8 +128,8 @@ def noised(loaded: Any, share: float) -> Any:
     return dataclasses.replace(loaded, model=other.model)
 
 
-def engine(loaded: Any) -> LocalEngine:
-    return LocalEngine(loaded, Template.of(loaded.tokenizer), device="cpu")
+def engine(loaded: Any) -> TransformersBatchEngine:
+    return TransformersBatchEngine(loaded, Template.of(loaded.tokenizer), device="cpu")
 
 
 def test_the_same_weights_lost_exactly_nothing(learned: Any) -> None:
@@ -197,26 +197,26 @@ def test_a_version_is_compared_with_its_base_which_is_probed_once(
     other = version_of(base, store, tmp_path / "other", strength=0.5)
     probed = []
 
-    def counting(engine: LocalEngine, *rest: Any) -> Any:
+    def counting(engine: TransformersBatchEngine, *rest: Any) -> Any:
         probed.append(engine.loaded.ref)
         return take_account(engine, *rest)
 
     monkeypatch.setattr(probe, "take_account", counting)
-    unchanged = forgetting_of(same, Engines(store, dtype="float32"))
+    unchanged = forgetting_of(same, BatchEngines(store, dtype="float32"))
     assert unchanged.text.lost == unchanged.instructions.lost == 0.0
     assert len(probed) == 2
-    changed = forgetting_of(other, Engines(store, dtype="float32"))
+    changed = forgetting_of(other, BatchEngines(store, dtype="float32"))
     assert changed.text.base == unchanged.text.base
     assert changed.text.lost != 0.0
     assert len(probed) == 3
-    assert forgetting_of(other, Engines(store, dtype="float32")) == changed
+    assert forgetting_of(other, BatchEngines(store, dtype="float32")) == changed
     assert len(probed) == 3
 
 
 def test_a_damaged_account_is_taken_again(tmp_path: Path) -> None:
     base, store = write_model(tmp_path / "model"), Store(tmp_path / ".assay")
     version = version_of(base, store, tmp_path / "v", strength=0.5)
-    first = forgetting_of(version, Engines(store, dtype="float32"))
+    first = forgetting_of(version, BatchEngines(store, dtype="float32"))
     for file in (store.folder / "cache" / "general").iterdir():
         file.write_text("{")
-    assert forgetting_of(version, Engines(store, dtype="float32")) == first
+    assert forgetting_of(version, BatchEngines(store, dtype="float32")) == first

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from assay.chat.template import Template
 from assay.example import Message
 from assay.generate.batch import Request
-from assay.generate.transformers.batch import LocalEngine
+from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import LoadedModel
 
 CONTEXT = 512
@@ -114,7 +114,9 @@ def tiny_loaded(family: str = "llama", seed: int = 0, **changes: Any) -> LoadedM
     )
 
 
-def tiny_engine(family: str = "llama", *, stops: int = 0, **settings: Any) -> LocalEngine:
+def tiny_engine(
+    family: str = "llama", *, stops: int = 0, **settings: Any
+) -> TransformersBatchEngine:
     """An engine over a tiny model.
 
     Args:
@@ -123,7 +125,7 @@ def tiny_engine(family: str = "llama", *, stops: int = 0, **settings: Any) -> Lo
     loaded = tiny_loaded(family)
     template = Template.of(loaded.tokenizer)
     template.stop_ids = template.stop_ids | frozenset(range(stops))
-    return LocalEngine(loaded, template, device="cpu", **settings)
+    return TransformersBatchEngine(loaded, template, device="cpu", **settings)
 
 
 def ask(text: str, *, system: str = "", shown: tuple[str, ...] = (), **fields: Any) -> Request:

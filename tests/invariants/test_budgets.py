@@ -16,8 +16,8 @@ from tests.serve.running import Running, running
 from assay.accounts.costs import BudgetError, budgets, set_budget, usage
 from assay.accounts.keys import create_key
 from assay.accounts.usage import UsageLog
+from assay.agent.engines import StreamEngines
 from assay.agent.providers import Providers
-from assay.agent.serving import AgentEngines
 from assay.agent.versions import save_agent
 from assay.config import TokenPrice
 from assay.store.store import Store
@@ -58,10 +58,10 @@ def served(folder: Path, far: Any, prices: dict[str, TokenPrice] = PRICES) -> An
     return running(folder, lambda workspace: _engines(workspace, far, prices))
 
 
-def _engines(workspace: Any, far: Any, prices: dict[str, TokenPrice]) -> AgentEngines:
+def _engines(workspace: Any, far: Any, prices: dict[str, TokenPrice]) -> StreamEngines:
     described = {"far": far.provider(prices=prices, retries=0)}
     workspace.providers = Providers(described, workspace.store, workspace.name)
-    return AgentEngines(workspace.store, None, workspace.providers)  # type: ignore[arg-type]
+    return StreamEngines(workspace.store, None, workspace.providers)  # type: ignore[arg-type]
 
 
 def budgeted(server: Running, usd: float) -> httpx.Client:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.generate.tiny import ask, tiny_engine
 
 from assay.generate.batch import Answer, Request
-from assay.generate.transformers.batch import LocalEngine
+from assay.generate.transformers.batch import TransformersBatchEngine
 
 SYSTEMS = (
     "",
@@ -41,12 +41,12 @@ FAMILIES = ("llama", "mistral", "gemma2", "qwen3")
 
 
 @cache
-def shared(family: str) -> LocalEngine:
+def shared(family: str) -> TransformersBatchEngine:
     return tiny_engine(family, stops=STOPS)
 
 
 @cache
-def whole(family: str) -> LocalEngine:
+def whole(family: str) -> TransformersBatchEngine:
     return tiny_engine(family, stops=STOPS, share=False)
 
 
@@ -92,7 +92,7 @@ def test_an_answer_depends_on_nothing_else_that_is_asked(
         same(answer, together[place])
     alone = chance.choice(order)
     same(engine.answer([asked[alone]])[0], together[alone])
-    small = LocalEngine(engine.loaded, engine.template, device="cpu", batch_tokens=90)
+    small = TransformersBatchEngine(engine.loaded, engine.template, device="cpu", batch_tokens=90)
     for answer, expected in zip(small.answer(asked), together, strict=True):
         same(answer, expected)
 
@@ -109,7 +109,7 @@ def test_shared_prefixes_change_no_answer(family: str, asked: list[Request]) -> 
 def test_nothing_follows_a_stop_token(asked: list[Request]) -> None:
     """The answer with all stops is a prefix of the answer without them, cut at the first one."""
     engine = shared("llama")
-    endless = LocalEngine(engine.loaded, _without_stops(engine), device="cpu")
+    endless = TransformersBatchEngine(engine.loaded, _without_stops(engine), device="cpu")
     stop_texts = {engine.loaded.tokenizer.decode([stop]) for stop in engine.template.stop_ids}
     for answer, unending in zip(engine.answer(asked), endless.answer(asked), strict=True):
         assert unending.finish == "length"
@@ -126,7 +126,7 @@ def _printable(text: str) -> str:
     return text.split("\ufffd")[0]
 
 
-def _without_stops(engine: LocalEngine) -> Any:
+def _without_stops(engine: TransformersBatchEngine) -> Any:
     class Endless:
         stop_ids: frozenset[int] = frozenset({10**6})  # no token
         sha256 = "endless"

@@ -22,7 +22,7 @@ from tests.serve.running import running
 from typer.testing import CliRunner
 
 from assay.accounts.keys import create_key
-from assay.agent.serving import AgentEngines
+from assay.agent.engines import StreamEngines
 from assay.cli.main import app
 from assay.store import secrets
 from assay.store.backup import backup
@@ -80,7 +80,7 @@ def test_the_canary(
 
         with running(
             folder,
-            lambda w: AgentEngines(w.store, None, w.providers),  # type: ignore[arg-type]
+            lambda w: StreamEngines(w.store, None, w.providers),  # type: ignore[arg-type]
         ) as server:
             _, secret = create_key(server.workspace.store, server.workspace.name, "a", ["admin"])
             headers = {"Authorization": f"Bearer {secret}"}

@@ -11,7 +11,7 @@ from assay import project
 from assay.config import CONFIG_FILE, Vllm
 from assay.errors import ConfigError, DataError, UsageError
 from assay.generate.fallback import Fallback
-from assay.generate.vllm.pool import VllmServing
+from assay.generate.vllm.pool import VllmPool
 from assay.jobs import queue
 from assay.jobs.fine_tuning import TRAIN
 from assay.project.workspace import open_to_serve
@@ -37,7 +37,7 @@ def test_a_project_is_its_folder_and_a_servers_folder_is_default(tmp_path: Path)
     path.write_text(path.read_text() + f"vllm:\n  base_url: {VLLM.base_url}\n")
     for workspace in (project.open_workspace(made.root), project.Workspace(tmp_path, vllm=VLLM)):
         engines = workspace.engines()
-        assert isinstance(engines._language, VllmServing)  # type: ignore[attr-defined]
+        assert isinstance(engines._language, VllmPool)  # type: ignore[attr-defined]
         engines.close()
 
 

@@ -17,7 +17,7 @@ from assay.errors import ModelError
 from assay.evaluate.measure import Bench, Measurement
 from assay.example import Example
 from assay.generate.batch import Answer, Request
-from assay.generate.transformers.batch import LocalEngine
+from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.progress import SILENT
 from assay.release.parity import MOST_KL, Parity, divergence, parity
 from assay.release.targets import FolderTarget
@@ -44,7 +44,7 @@ def test_the_divergence_is_kl_where_all_is_named_and_less_where_a_part_is() -> N
 class _Target:
     """An engine that may differ in one respect."""
 
-    engine: LocalEngine
+    engine: TransformersBatchEngine
     answers: Callable[[int], str] = lambda place: f"answer {place}"
     extra: list[int] = field(default_factory=list)
     sharper: float = 1.0
@@ -64,7 +64,7 @@ class _Target:
         return {int(i): float(logs[i]) for i in best}
 
 
-def _bench(engine: LocalEngine, right: Callable[[str, str], bool] = str.__eq__) -> Any:
+def _bench(engine: TransformersBatchEngine, right: Callable[[str, str], bool] = str.__eq__) -> Any:
     """A bench whose evaluated engine has answered everything right."""
 
     def grade(answers: list[Answer], examples: Sequence[Example]) -> Measurement:
@@ -87,17 +87,19 @@ def _bench(engine: LocalEngine, right: Callable[[str, str], bool] = str.__eq__) 
 
 
 @pytest.fixture(scope="module")
-def engine() -> LocalEngine:
+def engine() -> TransformersBatchEngine:
     loaded = tiny_loaded()
-    return LocalEngine(loaded, Template.of(loaded.tokenizer), device="cpu")
+    return TransformersBatchEngine(loaded, Template.of(loaded.tokenizer), device="cpu")
 
 
-def _look(engine: LocalEngine, rows: int = 240, **changes: Any) -> Parity:
+def _look(engine: TransformersBatchEngine, rows: int = 240, **changes: Any) -> Parity:
     bench: Bench = _bench(engine)
     return parity(bench, Agent(model="tiny"), EXAMPLES[:rows], _Target(engine, **changes))
 
 
-def test_an_equal_target_passes_whatever_the_number_of_examples(engine: LocalEngine) -> None:
+def test_an_equal_target_passes_whatever_the_number_of_examples(
+    engine: TransformersBatchEngine,
+) -> None:
     for rows in (3, 240):
         found = _look(engine, rows)
         found.check()
@@ -107,14 +109,16 @@ def test_an_equal_target_passes_whatever_the_number_of_examples(engine: LocalEng
         assert abs(found.divergence) < 1e-9
 
 
-def test_another_spelling_of_a_prompt_is_refused_with_its_place(engine: LocalEngine) -> None:
+def test_another_spelling_of_a_prompt_is_refused_with_its_place(
+    engine: TransformersBatchEngine,
+) -> None:
     found = _look(engine, 5, extra=[7])
     with pytest.raises(ModelError, match="Prompt 1 is spelled otherwise from token"):
         found.check()
 
 
 def test_a_score_that_may_be_a_point_lower_is_refused_with_the_first_loss(
-    engine: LocalEngine,
+    engine: TransformersBatchEngine,
 ) -> None:
     lost = _look(engine, answers=lambda n: "?" if n % 60 == 7 else f"answer {n}")
     assert lost.target < lost.evaluated == 1
@@ -124,7 +128,7 @@ def test_a_score_that_may_be_a_point_lower_is_refused_with_the_first_loss(
 
 
 def test_other_expectations_are_refused_even_where_every_answer_is_equal(
-    engine: LocalEngine,
+    engine: TransformersBatchEngine,
 ) -> None:
     found = _look(engine, 20, sharper=1.5)
     assert found.equal_answers == 20
@@ -134,13 +138,13 @@ def test_other_expectations_are_refused_even_where_every_answer_is_equal(
         found.check()
 
 
-def test_a_quantised_target_is_judged_by_its_score_alone(engine: LocalEngine) -> None:
+def test_a_quantised_target_is_judged_by_its_score_alone(engine: TransformersBatchEngine) -> None:
     found = _look(engine, 20, sharper=1.5, quantised=True)
     found.check()
     assert found.quantised
     assert found.divergence is None
 
 
-def test_without_validation_nothing_is_let_through(engine: LocalEngine) -> None:
+def test_without_validation_nothing_is_let_through(engine: TransformersBatchEngine) -> None:
     with pytest.raises(ModelError, match="no validation examples"):
         _look(engine, 0)

@@ -14,8 +14,8 @@ import pytest
 from assay.accounts import costs
 from assay.accounts.keys import create_key
 from assay.agent.agent import Agent
+from assay.agent.engines import StreamEngines
 from assay.agent.providers import Providers
-from assay.agent.serving import AgentEngines
 from assay.agent.versions import save_agent
 from assay.config import Provider, TokenPrice
 from assay.generate.fallback import order
@@ -36,14 +36,14 @@ CALL = [{"index": 0, "id": "c1", "function": {"name": "find", "arguments": "{}"}
 
 @contextmanager
 def before(folder: Path, far: Served, **fallback: list[str]) -> Iterator[Running]:
-    def engines(workspace: Any) -> AgentEngines:
+    def engines(workspace: Any) -> StreamEngines:
         prices = {"big-1": TokenPrice(input=1.0, output=2.0)}
         far_provider = far.provider(prices=prices, retries=0)
         described = {"far": far_provider, "near": far_provider}
         workspace.providers = Providers(described, workspace.store, workspace.name)
         chains = {name.replace("_", "/"): behind for name, behind in fallback.items()}
         chain = partial(order, fallbacks=chains)
-        return AgentEngines(workspace.store, None, workspace.providers, chain)  # type: ignore[arg-type]
+        return StreamEngines(workspace.store, None, workspace.providers, chain)  # type: ignore[arg-type]
 
     with running(folder, engines) as server:
         yield server
@@ -194,11 +194,11 @@ def test_what_is_wrong_with_the_set_up_is_told_to_the_log_and_not_to_clients(
             "lost": far.provider(),
         }
 
-        def engines(workspace: Any) -> AgentEngines:
+        def engines(workspace: Any) -> StreamEngines:
             workspace.providers = Providers(described, workspace.store, workspace.name)
             workspace.providers.add("lost", None, "a-key-that-cannot-be-read-again")
             (tmp_path / "master.key").unlink()
-            return AgentEngines(workspace.store, None, workspace.providers)  # type: ignore[arg-type]
+            return StreamEngines(workspace.store, None, workspace.providers)  # type: ignore[arg-type]
 
         (tmp_path / "served").mkdir()
         with running(tmp_path / "served", engines) as server, server.http() as http:

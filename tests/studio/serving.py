@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from assay.agent.serving import AgentEngines
+from assay.agent.engines import StreamEngines
 from assay.project import comparisons, releases
 from assay.project.start import from_file
 from assay.project.workspace import Workspace
@@ -82,7 +82,7 @@ def main() -> None:
         server.Watch = lambda *_: nullcontext()  # type: ignore[assignment, misc]
     workspace = Workspace(given.folder)
     language = ScriptedEngines(ScriptedEngine(record if given.record else answer, pause_s=PAUSE_S))
-    engines = AgentEngines(workspace.store, language)
+    engines = StreamEngines(workspace.store, language)
     server.serve(
         workspace,
         engines,

@@ -20,7 +20,7 @@ from assay.chat.tool_text import in_words
 from assay.errors import UsageError
 from assay.example import Example, Message, ToolCall
 from assay.generate.batch import Request
-from assay.generate.stream import End, Piece, Sampling, ServingEngine
+from assay.generate.stream import End, Piece, Sampling, StreamEngine
 from assay.store.store import Store
 
 
@@ -213,10 +213,10 @@ class Answer(Iterator[Piece | End]):
         find: the engine; may take as long as it takes to load a model.
 
     Raises:
-        DataError: the template refuses the messages. More as `ServingEngine` says.
+        DataError: the template refuses the messages. More as `StreamEngine` says.
     """
 
-    def __init__(self, find: Callable[[], ServingEngine], asked: Asked) -> None:
+    def __init__(self, find: Callable[[], StreamEngine], asked: Asked) -> None:
         self._find, self._asked = find, asked
         self._stream: Iterator[Piece | End] | None = None
         self._closed = False
@@ -258,7 +258,7 @@ class Routed(Iterator[Piece | End]):
         answered: the ends of all calls that have one, whatever comes of the stream.
     """
 
-    def __init__(self, find: Callable[[str], ServingEngine], path: Sequence[Asked]) -> None:
+    def __init__(self, find: Callable[[str], StreamEngine], path: Sequence[Asked]) -> None:
         self._find, self._path = find, tuple(path)
         self.asked = self._path[0]
         self.answered: tuple[End, ...] = ()

@@ -11,13 +11,13 @@ from assay.agent.agent import Agent
 from assay.agent.routing import Step, follow, leaves, paths, with_confidence
 from assay.agent.runtime import assemble
 from assay.example import Example, Message
-from assay.generate.batch import Answer, Engine, Request
+from assay.generate.batch import Answer, BatchEngine, Request
 from assay.progress import SILENT, Progress
 from assay.store.store import Store
 
 
 class RoutedEngine:
-    """See `assay.generate.batch.Engine`; its requests are bare conversations.
+    """See `assay.generate.batch.BatchEngine`; its requests are bare conversations.
 
     Each arm puts its own prompt around the conversation and says how long its answer may be, as it
     does when it is asked by itself.
@@ -28,7 +28,7 @@ class RoutedEngine:
     """
 
     def __init__(
-        self, agent: Agent, store: Store, find: Callable[[Agent], Engine], owner: str = ""
+        self, agent: Agent, store: Store, find: Callable[[Agent], BatchEngine], owner: str = ""
     ) -> None:
         self._agent, self._store, self._find, self._owner = agent, store, find, owner
 

@@ -29,7 +29,7 @@ import numpy as np
 from assay import json_reader
 from assay.agent.agent import Agent
 from assay.agent.consent import check_consent
-from assay.agent.engines import Engines
+from assay.agent.engines import BatchEngines
 from assay.agent.runtime import assemble
 from assay.candidates.building import Context
 from assay.chat.template import Template
@@ -38,9 +38,9 @@ from assay.data.json_schema import mismatches, schema_validator
 from assay.errors import ConfigError, DataError, OutageError
 from assay.evaluate.run import incomplete, run
 from assay.example import Example, Message, canonical_json
-from assay.generate.batch import Answer, Engine, Request
+from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.constrained import Grammars
-from assay.generate.transformers.batch import LocalEngine
+from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import load_tokenizer
 from assay.progress import SILENT, Progress
 from assay.store.files import write_json
@@ -153,7 +153,7 @@ def with_answer(example: Example, answer: Answer, *, weighed: bool = True) -> Ex
 class _Timed:
     """An engine that keeps account of the time it has taken, in a file that outlives a kill."""
 
-    def __init__(self, engine: Engine, path: Path) -> None:
+    def __init__(self, engine: BatchEngine, path: Path) -> None:
         self.inner, self._path = engine, path
         self.identity, self.prompt_length = engine.identity, engine.prompt_length
         try:
@@ -191,8 +191,8 @@ class _Asked:
             check_consent(teacher, context.bench.engines.providers, requests, context.progress)
             told = 0 if config.fine_tune.distill == "answers" else TOP
             requests = [replace(request, logprobs=told) for request in requests]
-        # Engines of its own: a large teacher is not held in memory while its student trains.
-        engines = Engines(
+        # BatchEngines of its own: a large teacher is not held in memory while its student trains.
+        engines = BatchEngines(
             context.store,
             dtype=config.generate.dtype,
             keep=1,
@@ -262,14 +262,14 @@ def _distributions(
     if settings.distill != "answers":
         why = "its tokens are not the student's"
         told = any(answers[place].tokens for place in kept)
-        if not (told or isinstance(engine, LocalEngine)):
+        if not (told or isinstance(engine, TransformersBatchEngine)):
             why = "it told no log-probabilities"
         else:
             tokenizer, _ = load_tokenizer(context.config.model)
             template, prompt = Template.of(tokenizer), context.training_prompt
             learned = [with_answer(context.train[p], answers[p], weighed=False) for p in kept]
             rows = [sequences([example], template, prompt) for example in learned]
-            if not isinstance(engine, LocalEngine):
+            if not isinstance(engine, TransformersBatchEngine):
                 known = _as_told(rows, [answers[p] for p in kept], spellings(tokenizer))
             elif engine.loaded.tokenizer.get_vocab() == tokenizer.get_vocab():
                 requests = [asked.requests[place] for place in kept]
@@ -306,7 +306,7 @@ def _as_told(
 def _read_off(
     context: Context,
     asked: _Asked,
-    engine: LocalEngine,
+    engine: TransformersBatchEngine,
     learned: Sequence[Example],
     rows: Sequence[Sequence[TrainingSequence]],
     requests: Sequence[Request],

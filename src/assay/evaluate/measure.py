@@ -15,7 +15,7 @@ from statistics import fmean
 from assay.agent import routing
 from assay.agent.agent import Agent
 from assay.agent.consent import check_consent
-from assay.agent.engines import Engines
+from assay.agent.engines import BatchEngines
 from assay.agent.routing import Step, follow, paths
 from assay.agent.runtime import assemble
 from assay.config import Config
@@ -94,7 +94,7 @@ class Bench:
     config: Config
     root: Path
     store: Store
-    engines: Engines
+    engines: BatchEngines
     progress: Progress = SILENT
     trust_code: bool = False
 

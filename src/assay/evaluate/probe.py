@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from assay import builtin, json_reader
 from assay.agent.agent import Agent
-from assay.agent.engines import Engines
+from assay.agent.engines import BatchEngines
 from assay.chat.template import Template
 from assay.config import GraderSpec
 from assay.errors import ModelError
@@ -34,7 +34,7 @@ from assay.evaluate.forgetting import (
 from assay.evaluate.graders import GradingContext, grade
 from assay.example import Example, Message, canonical_json
 from assay.generate.batch import Request
-from assay.generate.transformers.batch import LocalEngine
+from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.device import best_device
 from assay.models.versions import load_version
 from assay.progress import SILENT, Progress
@@ -102,7 +102,7 @@ def read_probe() -> Probe:
     )
 
 
-def forgetting_of(version: str, engines: Engines, progress: Progress = SILENT) -> Forgetting:
+def forgetting_of(version: str, engines: BatchEngines, progress: Progress = SILENT) -> Forgetting:
     """What a version lost of its base's general ability.
 
     Args:
@@ -118,7 +118,7 @@ def forgetting_of(version: str, engines: Engines, progress: Progress = SILENT) -
     return forgetting(base, tuned)
 
 
-def take_account(engine: LocalEngine, progress: Progress = SILENT) -> Account:
+def take_account(engine: TransformersBatchEngine, progress: Progress = SILENT) -> Account:
     """Put the probe to a model.
 
     Raises:
@@ -132,7 +132,7 @@ def take_account(engine: LocalEngine, progress: Progress = SILENT) -> Account:
     )
 
 
-def _kept_account(model: str, weights: str, engines: Engines, progress: Progress) -> Account:
+def _kept_account(model: str, weights: str, engines: BatchEngines, progress: Progress) -> Account:
     """The account of `model`, taken once for these weights on this kind of machine."""
     key = {
         "probe": read_probe().digest,
@@ -152,18 +152,20 @@ def _kept_account(model: str, weights: str, engines: Engines, progress: Progress
     return account
 
 
-def _plain(engines: Engines, model: str) -> LocalEngine:
+def _plain(engines: BatchEngines, model: str) -> TransformersBatchEngine:
     """The model with the chat template that its base came with, whatever a version froze."""
     engine = engines.for_agent(Agent(model=model))
-    if not isinstance(engine, LocalEngine):
+    if not isinstance(engine, TransformersBatchEngine):
         raise ModelError("only a model on this machine can be probed.", where=model)
     template = Template.of(engine.loaded.tokenizer)
     if template.sha256 == engine.template.sha256:
         return engine
-    return LocalEngine(engine.loaded, template, device=engine.device)
+    return TransformersBatchEngine(engine.loaded, template, device=engine.device)
 
 
-def _predict(engine: LocalEngine, paragraphs: Sequence[Paragraph]) -> tuple[ParagraphLoss, ...]:
+def _predict(
+    engine: TransformersBatchEngine, paragraphs: Sequence[Paragraph]
+) -> tuple[ParagraphLoss, ...]:
     """Every token of a paragraph but the first, from those before it; no chat template."""
     from assay.train.sequences import TrainingSequence
     from assay.train.step import sequence_logps
@@ -185,7 +187,7 @@ def _predict(engine: LocalEngine, paragraphs: Sequence[Paragraph]) -> tuple[Para
 
 
 def _answer(
-    engine: LocalEngine, instructions: Sequence[Instruction], progress: Progress
+    engine: TransformersBatchEngine, instructions: Sequence[Instruction], progress: Progress
 ) -> tuple[InstructionAnswer, ...]:
     requests = [
         Request((Message("user", instruction.prompt),), max_new_tokens=ANSWER_TOKENS)

@@ -19,7 +19,7 @@ from typing import Any
 
 from assay import json_reader
 from assay.errors import AssayError
-from assay.generate.batch import Answer, Engine, Request
+from assay.generate.batch import Answer, BatchEngine, Request
 from assay.progress import SILENT, Progress
 from assay.store.files import write_atomic
 from assay.store.locks import one_at_a_time
@@ -41,7 +41,7 @@ class Plan:
     batches: tuple[tuple[int, ...], ...]
 
 
-def plan(requests: Sequence[Request], engine: Engine, *, batch_size: int = BATCH_SIZE) -> Plan:
+def plan(requests: Sequence[Request], engine: BatchEngine, *, batch_size: int = BATCH_SIZE) -> Plan:
     """Batches of requests of like length, so that little is padded; the longest come first.
 
     Longest first: memory that does not suffice is found out at once, and the time that is left
@@ -58,7 +58,7 @@ def plan(requests: Sequence[Request], engine: Engine, *, batch_size: int = BATCH
     )
 
 
-def run_key(requests: Sequence[Request], engine: Engine, plan: Plan, agent_id: str) -> str:
+def run_key(requests: Sequence[Request], engine: BatchEngine, plan: Plan, agent_id: str) -> str:
     """Sha256 (hex) of all that can change an answer of the run."""
     return _sha256(
         {
@@ -73,7 +73,7 @@ def run_key(requests: Sequence[Request], engine: Engine, plan: Plan, agent_id: s
 
 def run(
     requests: Sequence[Request],
-    engine: Engine,
+    engine: BatchEngine,
     *,
     agent_id: str,
     folder: Path,
@@ -158,7 +158,7 @@ def incomplete(answers: Sequence[Answer]) -> int:
 
 def measure_latency(
     requests: Sequence[Request],
-    engine: Engine,
+    engine: BatchEngine,
     n: int = 20,
     *,
     clock: Callable[[], float] = time.perf_counter,
@@ -197,7 +197,7 @@ def _percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def _ask(
-    engine: Engine,
+    engine: BatchEngine,
     requests: Sequence[Request],
     retries: int,
     backoff_s: float,
@@ -222,7 +222,7 @@ def _ask(
     return answers
 
 
-def _try(engine: Engine, requests: Sequence[Request]) -> list[Answer]:
+def _try(engine: BatchEngine, requests: Sequence[Request]) -> list[Answer]:
     try:
         answers = list(engine.answer(requests))
     except OUTAGES as error:

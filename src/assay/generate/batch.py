@@ -105,7 +105,7 @@ class Answer:
         return cls(**{**raw, "tokens": tokens})
 
 
-class Engine(Protocol):
+class BatchEngine(Protocol):
     """Answers requests. Implementations live beside this file, one a file."""
 
     @property

@@ -20,7 +20,8 @@ import numpy as np
 from assay import json_reader
 from assay.errors import DataError, ModelError
 from assay.example import Example
-from assay.generate.batch import Answer, Request
+from assay.generate.batch import Answer, BatchEngine, Request
+from assay.generate.registry import EngineResources
 from assay.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -281,3 +282,8 @@ def _text(request: Request) -> str:
     """The same text as `Example.input` of the example the request was made of."""
     kept = [m.content for m in request.messages if m.role not in ("system", "developer")]
     return "\n".join(kept)
+
+
+def open_batch(model: str, resources: EngineResources) -> BatchEngine:
+    """The engine of a stored classical model; see `assay.generate.registry`."""
+    return ClassicalEngine(load_classical(resources.store.get(model.removeprefix("classical:"))))

@@ -24,11 +24,11 @@ from assay.generate.stream import (
     Piece,
     RequestRefusedError,
     Sampling,
-    ServingEngine,
     SetUpError,
+    StreamEngine,
 )
 
-Find = Callable[[], ServingEngine]
+Find = Callable[[], StreamEngine]
 
 
 def order(model: str, fallbacks: Mapping[str, Sequence[str]]) -> list[str]:
@@ -57,7 +57,7 @@ def order(model: str, fallbacks: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 class Fallback:
-    """A `ServingEngine` over several.
+    """A `StreamEngine` over several.
 
     Args:
         chain: name -> what finds (and loads) its engine, in the order they are asked.
@@ -92,11 +92,11 @@ class Fallback:
     def chat(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
     ) -> Iterator[Piece | End]:
-        """See `ServingEngine`."""
+        """See `StreamEngine`."""
         return _Handed(self, lambda engine: engine.chat(messages, tools, sampling), sampling.once)
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
-        """See `ServingEngine`."""
+        """See `StreamEngine`."""
         return _Handed(self, lambda engine: engine.complete(prompt, sampling), sampling.once)
 
     def ready(self) -> list[str]:
@@ -116,7 +116,7 @@ class _Handed(Iterator[Piece | End]):
     def __init__(
         self,
         policy: Fallback,
-        ask: Callable[[ServingEngine], Iterator[Piece | End]],
+        ask: Callable[[StreamEngine], Iterator[Piece | End]],
         once: bool,
     ) -> None:
         self._policy, self._ask, self._once = policy, ask, once

@@ -1,276 +1,54 @@
-"""Finds the engine of a model on this machine, and keeps within a stated amount of memory.
-
-    engines = LocalServing(state_folder)
-    for piece in engines.engine("version:3f9a01").chat(messages, (), Sampling()):
-        ...
-
-llama.cpp answers for what it can hold, versions as adapters beside their base; transformers for
-the rest. What was used longest ago is unloaded when something else needs its memory.
-"""
+"""Models of this machine: bases by their reference, versions by `version:ID`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from math import prod
+from collections.abc import Callable
 from pathlib import Path
-from threading import Condition, Lock, RLock
-from typing import Any
 
-from assay import garbage
-from assay.chat.template import Template
-from assay.errors import ModelError
-from assay.generate.base import Base, base_of, load_merged, template_of
-from assay.generate.llamacpp.engine import Family, LlamaCppEngine
-from assay.generate.llamacpp.files import adapter_file, base_file, merged_file
-from assay.generate.llamacpp.server import Settings
-from assay.generate.stream import ServingEngine
-from assay.models.device import cores, fast_dtype, free_bytes
-from assay.models.gguf_adapter import adapter_refusal
-from assay.models.gguf_export import parts_of
-from assay.models.load import load
-from assay.models.versions import Version, load_version
-
-SHARE_OF_MEMORY = 0.5
-"""Of what is free at the start, where nobody states an amount."""
-SHARE_OF_KEYS, SHARE_OF_ADAPTERS = 0.25, 0.25
-"""Of the stated memory, for keys and values of one model, and for the adapters beside it."""
-WORKING_BYTES = 200_000_000
-"""A llama.cpp server's own buffers; measured at 60 to 140 MB for the starter model."""
-SHORTEST_CONTEXT = 2048
+from assay.config import Vllm
+from assay.generate.batch import BatchEngine
+from assay.generate.registry import EngineResources
+from assay.generate.stream import EnginePool, StreamEngine
 
 
-@dataclass(slots=True)
-class _Held:
-    """An engine in memory, or ready to be loaded again, and what it takes.
+def open_batch(model: str, resources: EngineResources) -> BatchEngine:
+    """The model in transformers, as evaluation asks it; see `assay.generate.registry`."""
+    from assay.chat.template import Template
+    from assay.generate.base import load_merged
+    from assay.generate.transformers.batch import TransformersBatchEngine
+    from assay.models.load import load, load_tokenizer
+    from assay.models.versions import load_version
 
-    Attributes:
-        loading: it is on its way into memory, and its room is its own already.
-    """
+    if not model.startswith("version:"):
+        loaded = load(model, dtype=resources.dtype())
+        return TransformersBatchEngine(loaded, Template.of(loaded.tokenizer))
+    version = load_version(resources.store.folder, model.removeprefix("version:"))
+    tokenizer, _ = load_tokenizer(version.record.base)
+    template = Template.from_dict(tokenizer, version.record.template)
+    loaded = load_merged(version, template, resources.dtype())
+    return TransformersBatchEngine(loaded, template)
 
-    bytes: int
-    in_memory: Callable[[], bool]
-    used: Callable[[], float]
-    unload: Callable[[], None]
-    loading: bool = False
+
+def open_stream(model: str, resources: EngineResources) -> StreamEngine:
+    """The engine that the pool has for the model; see `assay.generate.registry`."""
+    assert resources.pool is not None
+    return resources.pool.engine(model)
 
 
-class LocalServing:
-    """See `ServingEngines`.
+def open_pool(
+    state: Path, vllm: Vllm | None = None, crowded: Callable[[], bool] = lambda: False
+) -> EnginePool:
+    """What serves the language models of a project.
 
     Args:
-        state: the project's state folder, where its versions are; None: base models only.
-        memory_bytes: that all models in memory may take together. While one server takes over
-            from another, both have their buffers.
-        settings: of llama.cpp's servers; `context` is lowered to the model's and to what memory
-            allows.
-        crowded: whether other work keeps the processor busy for a while, such as a training:
-            llama.cpp then has threads on half of the cores, unless `settings` say how many.
+        state: the project's state folder, where its versions are.
+        vllm: a vLLM server that holds them; None: this process does.
+        crowded: whether other work keeps the processor busy, such as a training.
     """
+    if vllm is not None:
+        from assay.generate.vllm.pool import VllmPool
 
-    def __init__(
-        self,
-        state: Path | None = None,
-        *,
-        memory_bytes: int | None = None,
-        settings: Settings | None = None,
-        crowded: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self.memory_bytes = (
-            int(free_bytes() * SHARE_OF_MEMORY) if memory_bytes is None else memory_bytes
-        )
-        self.settings = settings or Settings()
-        self._state, self._crowded = state, crowded
-        self._bases: dict[str, Base] = {}
-        self._families: dict[str, Family] = {}
-        self._engines: dict[str, ServingEngine] = {}
-        self._held: dict[str, _Held] = {}
-        self._lock, self._reading = RLock(), Lock()
-        self._loaded = Condition(self._lock)
+        return VllmPool(state, vllm)
+    from assay.generate.local_pool import LocalPool
 
-    def engine(self, model: str) -> ServingEngine:
-        """The engine of a model reference or of `version:ID`; loaded when it is first asked.
-
-        Raises:
-            ModelError: there is no such model, or it cannot be loaded.
-        """
-        with self._lock:
-            if (known := self._engines.get(model)) is not None:
-                return known
-        scheme, _, id = model.partition(":")
-        if scheme != "version":
-            return self._engine(model, lambda: self._of_base(model))
-        if self._state is None:
-            raise ModelError("there are no versions here.", fix="Open a project.")
-        version = load_version(self._state, id)
-        return self._engine(f"version:{version.id}", lambda: self._of_version(version))
-
-    def close(self) -> None:
-        """Free everything; streams under way end with an error."""
-        with self._lock:
-            for family in self._families.values():
-                family.close()
-            for held in self._held.values():
-                held.unload()
-            self._engines.clear()
-
-    def _engine(self, name: str, make: Callable[[], ServingEngine]) -> ServingEngine:
-        with self._lock:
-            found = self._engines.get(name)
-        if found is None:
-            made = make()  # may take long: others are served meanwhile
-            with self._lock:
-                found = self._engines.setdefault(name, made)
-        return found
-
-    def _of_base(self, ref: str) -> ServingEngine:
-        base = self._base(ref)
-        if base.refusal is None:
-            family = self._family(base.weights_sha256, base_file(base), base)
-            return LlamaCppEngine(family, base.template, base.tokenizer)
-        return self._by_transformers(
-            ref, base.template, base, lambda: load(ref, dtype=fast_dtype())
-        )
-
-    def _of_version(self, version: Version) -> ServingEngine:
-        assert self._state is not None
-        base = self._base(version.record.base)
-        template = template_of(version, base)
-        if base.refusal is not None or template.stop_ids != base.template.stop_ids:
-            return self._by_transformers(
-                f"version:{version.id}",
-                template,
-                base,
-                lambda: load_merged(version, template, fast_dtype()),
-            )
-        if version.whole or adapter_refusal(version.folder) is not None:
-            family = self._family(version.id, merged_file(version, template, self._state), base)
-            return LlamaCppEngine(family, template, base.tokenizer)
-        file = adapter_file(version, base, self._state)
-        family = self._family(base.weights_sha256, base_file(base), base)
-        family.add(version.id, file)
-        return LlamaCppEngine(family, template, base.tokenizer, adapter=version.id)
-
-    def _base(self, ref: str) -> Base:
-        # One after the other: the first imports transformers, whose lazy modules fail where two
-        # threads do so at the same time.
-        with self._reading:
-            if (found := self._bases.get(ref)) is None:
-                found = self._bases[ref] = base_of(ref)
-            return found
-
-    def _family(self, name: str, file: Path, base: Base) -> Family:
-        with self._lock:
-            if name not in self._families:
-                settings = self._fitting(base)
-                family = Family(
-                    file,
-                    settings,
-                    int(self.memory_bytes * SHARE_OF_ADAPTERS),
-                    lambda: self._room(name),
-                    self._threads,
-                )
-                size = file.stat().st_size + WORKING_BYTES
-                size += settings.slots * settings.context * settings.key_bytes
-                self._families[name] = family
-                self._held[name] = _Held(
-                    size, lambda: family.loaded, lambda: family.used, family.unload
-                )
-            return self._families[name]
-
-    def _threads(self) -> int:
-        if self.settings.threads is not None:
-            return self.settings.threads
-        return max(1, cores() // 2) if self._crowded() else cores()
-
-    def _fitting(self, base: Base) -> Settings:
-        """The settings with as much context as the model has and memory allows."""
-        slots = self.settings.slots
-        context = min(self.settings.context, base.context_length)
-        each = _key_bytes(base.config, self.settings)
-        while slots * context * each > self.memory_bytes * SHARE_OF_KEYS:
-            if context > SHORTEST_CONTEXT:
-                context //= 2
-            elif slots > 1:
-                slots //= 2
-            else:
-                break
-        return replace(self.settings, slots=slots, context=context, key_bytes=each)
-
-    def _by_transformers(
-        self, name: str, template: Template, base: Base, read: Callable[[], Any]
-    ) -> ServingEngine:
-        # With torch: 180 MB that a server whose models llama.cpp answers for does without.
-        from assay.generate.transformers.stream import TransformersEngine
-
-        width = 2 if fast_dtype() == "bfloat16" else 4
-        size = width * sum(prod(part.shape) for part in parts_of(base.folder))
-        with self._lock:
-            if (known := self._engines.get(name)) is not None:  # two may have asked at once
-                return known
-            engine = TransformersEngine(
-                read,
-                template,
-                base.tokenizer,
-                base.context_length,
-                room=lambda: self._room(name),
-            )
-            self._engines[name] = engine
-            self._held[name] = _Held(
-                size, lambda: engine.loaded, lambda: engine.used, engine.unload
-            )
-            return engine
-
-    @contextmanager
-    def _room(self, name: str) -> Iterator[None]:
-        """Room for `name` while it is loaded: what was used longest ago is unloaded for it.
-
-        What others are loading at the same moment has its room, too; where there is none left
-        beside it, they are waited for.
-
-        Raises:
-            ModelError: it is larger than the stated memory.
-        """
-        with self._loaded:
-            held = self._held[name]
-            if held.bytes > self.memory_bytes:
-                raise ModelError(
-                    f"this model takes {held.bytes / 1e9:.1f} GB, of the "
-                    f"{self.memory_bytes / 1e9:.1f} GB that models may take.",
-                    where=name,
-                    fix="Allow more memory, or serve a smaller model.",
-                )
-            self._loaded.wait_for(lambda: self._make_room(name))
-            held.loading = True
-        try:
-            yield
-        finally:
-            with self._loaded:
-                held.loading = False
-                self._loaded.notify_all()
-            garbage.exempt()
-
-    def _make_room(self, name: str) -> bool:
-        """Unload what was used longest ago until `name` fits; whether it does now."""
-        left = self.memory_bytes - self._held[name].bytes
-        others = [held for other, held in self._held.items() if other != name]
-        left -= sum(held.bytes for held in others if held.loading or held.in_memory())
-        idle = [held for held in others if held.in_memory() and not held.loading]
-        unloaded = False
-        for held in sorted(idle, key=lambda held: held.used()):
-            if left >= 0:
-                break
-            held.unload()
-            unloaded = True
-            left += held.bytes
-        if unloaded:
-            garbage.reclaim()
-        return left >= 0
-
-
-def _key_bytes(config: Any, settings: Settings) -> int:
-    """What keys and values of one token take."""
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    numbers = 2 * config.num_hidden_layers * config.num_key_value_heads * head
-    return int(numbers * (4 if settings.exact else 2))
+    return LocalPool(state, crowded=crowded)

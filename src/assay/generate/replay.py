@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from assay import json_reader
-from assay.errors import DataError, UsageError
+from assay.errors import DataError, ModelError, UsageError
 from assay.example import canonical_json
-from assay.generate.batch import Answer, Request
+from assay.generate.batch import Answer, BatchEngine, Request
+from assay.generate.registry import EngineResources
 from assay.progress import SILENT, Progress
 
 _SHOWN = 5
@@ -160,3 +161,8 @@ class ReplayEngine:
             else Answer(text=output)
             for output in outputs
         ]
+
+
+def open_batch(model: str, resources: EngineResources) -> BatchEngine:
+    """Refused: the answers of an outside model cannot answer new questions."""
+    raise ModelError("the answers of an outside model cannot answer new questions.")

@@ -1,7 +1,7 @@
 """What a server needs of an engine: one conversation in, an answer out piece by piece.
 
-`engine.Engine` answers many requests at once and is measured; a `ServingEngine` answers one at a
-time as its tokens are made. Both render through `assay.chat`, so what was measured is what is
+A `batch.BatchEngine` answers many requests at once and is measured; a `StreamEngine` answers one at
+a time as its tokens are made. Both render through `assay.chat`, so what was measured is what is
 served.
 """
 
@@ -171,7 +171,7 @@ def scored(items: Iterable[Piece | End], sampling: Sampling) -> Iterator[Piece |
             yield Piece(item.text)
 
 
-class ServingEngine(Protocol):
+class StreamEngine(Protocol):
     """One model (base, or base with a version), ready to answer. Safe to call from many threads.
 
     A stream is a blocking iterator of `Piece`s and one `End`. Closing it early (`close()`, as
@@ -192,10 +192,10 @@ class ServingEngine(Protocol):
         """Continue a text or token ids as they are."""
 
 
-class ServingEngines(Protocol):
+class EnginePool(Protocol):
     """Finds (and loads) the engine of a model; forgets the least recently used ones."""
 
-    def engine(self, model: str) -> ServingEngine:
+    def engine(self, model: str) -> StreamEngine:
         """The engine of a model reference or of `version:ID`.
 
         Raises:

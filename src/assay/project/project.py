@@ -383,13 +383,13 @@ class Project:
         return {name: one.located(self.root) for name, one in self.config.providers.items()}
 
     def _bench(self, progress: Progress, trust_code: bool) -> Bench:
-        from assay.agent.engines import Engines
+        from assay.agent.engines import BatchEngines
 
         return Bench(
             self.config,
             self.root,
             self.store,
-            Engines(
+            BatchEngines(
                 self.store,
                 dtype=self.config.generate.dtype,
                 providers=self.providers,

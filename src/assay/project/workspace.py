@@ -22,7 +22,7 @@ from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Costs, Provider, Vll
 from assay.errors import AssayError, UsageError
 from assay.example import Message
 from assay.generate.fallback import order
-from assay.generate.stream import End, ServingEngines
+from assay.generate.stream import End, EnginePool
 from assay.jobs.fine_tuning import TRAIN
 from assay.jobs.queue import is_running
 from assay.knowledge.embed import Embedder, load_embedder
@@ -176,29 +176,27 @@ class Workspace:
                 garbage.exempt()
             return self._embedders[name]
 
-    def engines(self) -> ServingEngines:
+    def engines(self) -> EnginePool:
         """The engines that answer here.
 
         Raises:
             ConfigError: a model falls back to itself.
         """
-        from assay.agent.serving import AgentEngines
+        from assay.agent.engines import StreamEngines
 
         for model in self.config.fallback if self.config is not None else ():
             self.chain(model)
-        return AgentEngines(self.store, self._language(), self.providers, self.chain)
+        return StreamEngines(self.store, self._language(), self.providers, self.chain)
 
-    def _language(self) -> ServingEngines:
+    def _language(self) -> EnginePool:
+        from assay.generate.local import open_pool
+
         vllm = self._vllm if self.config is None else self.config.vllm
         if vllm is not None:
             from assay.agent.key_origins import check_origin
-            from assay.generate.vllm.pool import VllmServing
 
             check_origin(self.store, self.name, self.who, "vllm", vllm.provider())
-            return VllmServing(self.store.folder, vllm)
-        from assay.generate.local import LocalServing
-
-        return LocalServing(self.store.folder, crowded=self._trains)
+        return open_pool(self.store.folder, vllm, self._trains)
 
     def _trains(self) -> bool:
         """Whether a worker trains here; asked of the database every few seconds at most."""

@@ -25,7 +25,7 @@ from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.resampling import studentise, units
 from assay.example import Example
 from assay.generate.batch import Answer, Request
-from assay.generate.transformers.batch import LocalEngine
+from assay.generate.transformers.batch import TransformersBatchEngine
 
 PROMPTS = 1000
 """Most validation prompts that are asked; all where there are fewer."""
@@ -121,7 +121,7 @@ def parity(bench: Bench, agent: Agent, examples: Sequence[Example], target: Targ
     chosen = _spread(examples, PROMPTS)
     requests = assemble(agent, chosen, bench.store, bench.owner)
     engine = bench.engines.for_agent(agent)
-    if not isinstance(engine, LocalEngine):
+    if not isinstance(engine, TransformersBatchEngine):
         raise ModelError("only a language model on this machine can be compared.")
     refusals = _rendering(engine.template, requests, target)
     ours = bench.measure(agent, chosen)
@@ -214,7 +214,10 @@ def _worse(ours: Measurement, theirs: Measurement, p: float, requests: Sequence[
 
 
 def _divergence(
-    engine: LocalEngine, requests: Sequence[Request], examples: Sequence[Example], target: Target
+    engine: TransformersBatchEngine,
+    requests: Sequence[Request],
+    examples: Sequence[Example],
+    target: Target,
 ) -> tuple[float, int, str]:
     """Mean KL, the number of places, and the worst place in words.
 
@@ -240,7 +243,7 @@ def _divergence(
     return float(np.mean(found)) if found else float("nan"), len(found), worst[1] or "everywhere"
 
 
-def _log_probabilities(engine: LocalEngine, ids: list[int], start: int) -> Any:
+def _log_probabilities(engine: TransformersBatchEngine, ids: list[int], start: int) -> Any:
     """Of the tokens from `start` on, [len(ids) - start, V], float64."""
     import torch
 

@@ -15,8 +15,8 @@ from assay.errors import AssayError, ModelError
 from assay.generate.batch import Answer, Request
 from assay.generate.llamacpp.engine import Family, LlamaCppEngine
 from assay.generate.llamacpp.server import LlamaCppServer, Settings
-from assay.generate.stream import End, Piece, Sampling, ServingEngine
-from assay.generate.transformers.batch import LocalEngine
+from assay.generate.stream import End, Piece, Sampling, StreamEngine
+from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import LoadedModel
 
 TOLD = 50
@@ -34,7 +34,7 @@ class ServingTarget:
 
     def __init__(
         self,
-        engine: ServingEngine,
+        engine: StreamEngine,
         template: Template,
         render: Callable[[Request], list[int]] | None = None,
         at_once: int = 8,
@@ -125,7 +125,7 @@ class FolderTarget:
     quantised = False
 
     def __init__(self, loaded: LoadedModel, template: Template) -> None:
-        self._engine = LocalEngine(loaded, template)
+        self._engine = TransformersBatchEngine(loaded, template)
 
     def render(self, request: Request) -> list[int]:
         """The token ids that its model would read."""

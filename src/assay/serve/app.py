@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from fastapi import FastAPI
 
 from assay import __version__
-from assay.generate.stream import ServingEngines
+from assay.generate.stream import EnginePool
 from assay.project.workspace import Workspace
 from assay.serve import (
     chat,
@@ -37,7 +37,7 @@ log = logging.getLogger("assay.serve")
 
 def create_app(
     workspace: Workspace,
-    engines: ServingEngines,
+    engines: EnginePool,
     *,
     at_once: int = REQUESTS_AT_ONCE,
     beside: Callable[[str], bool] = lambda path: False,

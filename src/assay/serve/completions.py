@@ -13,7 +13,7 @@ from pydantic import Field
 
 from assay.agent.answering import Served, sampling_of
 from assay.example import Message
-from assay.generate.stream import End, Sampling, ServingEngine
+from assay.generate.stream import End, Sampling, StreamEngine
 from assay.project.answer.names import resolve
 from assay.serve.auth import Caller, RequiredScope
 from assay.serve.chat import StreamOptions, usage_of
@@ -103,7 +103,7 @@ async def create(
     served = await run_in_threadpool(find)
 
     def answer(prompt: str | list[int], sampling: Sampling) -> Iterator[Item]:
-        engine: ServingEngine = request.app.state.engines.engine(served.model)
+        engine: StreamEngine = request.app.state.engines.engine(served.model)
         return engine.complete(prompt, sampling)
 
     starts = [

@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from assay import garbage
 from assay.accounts.keys import first_key
 from assay.errors import AssayError, UsageError
-from assay.generate.stream import ServingEngines
+from assay.generate.stream import EnginePool
 from assay.jobs.service import Watch
 from assay.log_lines import RateFilter, print_logs_as_lines
 from assay.project.knowledge import vector_stores
@@ -58,7 +58,7 @@ not at all, so nothing is lost by ending in the middle of it."""
 
 def serve(
     workspace: Workspace,
-    engines: ServingEngines,
+    engines: EnginePool,
     say: Callable[[str], None],
     *,
     host: str = "127.0.0.1",

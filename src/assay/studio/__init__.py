@@ -24,13 +24,13 @@ from assay.studio.door import ENTER, PREFIX, Door
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from assay.generate.stream import ServingEngines
+    from assay.generate.stream import EnginePool
 
 
 class Studio:
     """The pages of one folder; one to a process."""
 
-    def __init__(self, workspace: Workspace, engines: ServingEngines) -> None:
+    def __init__(self, workspace: Workspace, engines: EnginePool) -> None:
         self.workspace, self.engines = workspace, engines
 
     def owns(self, path: str) -> bool:

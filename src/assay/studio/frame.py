@@ -19,7 +19,7 @@ from fastapi import FastAPI, Request, Response
 
 from assay.accounts.people import Person, Role, SignedOutError
 from assay.errors import AssayError
-from assay.generate.stream import ServingEngines
+from assay.generate.stream import EnginePool
 from assay.project.workspace import Workspace
 from assay.studio.door import LEAVE, PREFIX
 from assay.studio.visit import Visit
@@ -60,7 +60,7 @@ class Page:
     wide: bool = False
 
 
-def mount(app: FastAPI, workspace: Workspace, engines: ServingEngines) -> None:
+def mount(app: FastAPI, workspace: Workspace, engines: EnginePool) -> None:
     """Put the pages into an app; once in a process."""
     from assay.studio.pages import PAGES
     from assay.studio.sockets import Sockets
@@ -110,9 +110,7 @@ def _serve_style() -> None:
     ui.add_head_html(f'<link rel="stylesheet" href="{PREFIX}{STYLE_PATH}">', shared=True)
 
 
-def _register(
-    page: Page, pages: Sequence[Page], workspace: Workspace, engines: ServingEngines
-) -> None:
+def _register(page: Page, pages: Sequence[Page], workspace: Workspace, engines: EnginePool) -> None:
     @ui.page(page.path, title=f"{page.title} · Assay", response_timeout=SLOW_PAGE_S)
     async def show(request: Request) -> None:
         visit = _visit(request, workspace, engines, page.role)
@@ -136,7 +134,7 @@ def visit_of(request: Request) -> Visit:
 
 
 def _visit(
-    request: Request, workspace: Workspace, engines: ServingEngines, role: Role = "viewer"
+    request: Request, workspace: Workspace, engines: EnginePool, role: Role = "viewer"
 ) -> Visit:
     person = cast("Person", request.scope["assay.person"])
     return Visit(

@@ -19,7 +19,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 from assay.accounts import people
 from assay.accounts.people import NotAllowedError, Person, Role, SignedOutError
 from assay.errors import AssayError
-from assay.generate.stream import ServingEngines
+from assay.generate.stream import EnginePool
 from assay.project.workspace import Workspace
 
 P = ParamSpec("P")
@@ -38,7 +38,7 @@ class Visit:
     """
 
     workspace: Workspace
-    engines: ServingEngines
+    engines: EnginePool
     person: Person
     session: str
     address: str

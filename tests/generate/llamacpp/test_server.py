@@ -33,7 +33,7 @@ from assay.generate.stream import (
     Piece,
     PromptTooLongError,
     Sampling,
-    ServingEngine,
+    StreamEngine,
 )
 from assay.models.gguf_export import parts_of_model, write_model
 
@@ -68,7 +68,7 @@ def _written(folder: Path, model: Any) -> Path:
 def _engine(file: Path, settings: Settings = SERVER) -> tuple[LlamaCppEngine, LlamaCppServer]:
     family = Family(file, settings, 1 << 30)
     tokenizer = byte_tokenizer()
-    engine: ServingEngine = LlamaCppEngine(family, Template.of(tokenizer), tokenizer)
+    engine: StreamEngine = LlamaCppEngine(family, Template.of(tokenizer), tokenizer)
     assert isinstance(engine, LlamaCppEngine)
     return engine, family.server(None)
 

@@ -10,7 +10,7 @@ from tests.evaluate.scripted import request
 from tests.generate.remote.provider import Reply, refused, serving
 
 from assay.generate.batch import Answer
-from assay.generate.remote.batch import RemoteEngine
+from assay.generate.remote.batch import RemoteBatchEngine
 
 
 def whole(content: list[dict[str, Any]], **more: Any) -> Reply:
@@ -34,7 +34,7 @@ def test_answers_and_what_they_used() -> None:
         refused(529, "overloaded"),
     ]
     with serving(lambda _, number: replies[number - 1]) as served:
-        engine = RemoteEngine(
+        engine = RemoteBatchEngine(
             "far", "m", served.provider(protocol="anthropic", concurrency=1, retries=0)
         )
         answers = engine.answer([request(c, schema={"type": "object"}) for c in "abcdef"])
@@ -60,7 +60,7 @@ def test_a_model_that_takes_no_temperature_is_asked_without() -> None:
 
     with serving(rule) as served:
         provider = served.provider(protocol="anthropic")
-        [answer] = RemoteEngine("far", "m", provider).answer([request("x")])
+        [answer] = RemoteBatchEngine("far", "m", provider).answer([request("x")])
     assert answer.text == "a"
     assert len(served.asked) == 2
 
@@ -77,7 +77,7 @@ def test_where_a_key_goes_can_be_said(protocol: str, monkeypatch: pytest.MonkeyP
             query={"api-version": "2026 01"},
             headers={"X-Org": "${ORG}"},
         )
-        RemoteEngine("far", "m", provider).answer([request("x")])
+        RemoteBatchEngine("far", "m", provider).answer([request("x")])
     assert served.heads[0]["api-key"] == "secret-1"
     assert served.heads[0]["x-org"] == "o-1"
     assert "authorization" not in served.heads[0]

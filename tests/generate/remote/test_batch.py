@@ -22,7 +22,7 @@ from assay.evaluate.run import run
 from assay.generate.batch import Answer, AnswerToken
 from assay.generate.remote import split_reference
 from assay.generate.remote.addresses import allowed
-from assay.generate.remote.batch import RemoteEngine
+from assay.generate.remote.batch import RemoteBatchEngine
 from assay.generate.remote.outbound import read_key
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3}
@@ -32,8 +32,8 @@ def echo(body: dict[str, Any], _: int) -> Reply:
     return said("to " + body["messages"][-1]["content"], usage=USAGE)
 
 
-def engine(provider: Provider) -> RemoteEngine:
-    return RemoteEngine("far", "big-1", provider, backoff_s=0.01)
+def engine(provider: Provider) -> RemoteBatchEngine:
+    return RemoteBatchEngine("far", "big-1", provider, backoff_s=0.01)
 
 
 def test_answers_come_in_order_and_a_few_at_a_time() -> None:

@@ -23,7 +23,7 @@ from tests.generate.remote.provider import (
 
 from assay.errors import ModelError, UsageError
 from assay.example import Message, ToolCall
-from assay.generate.remote.stream import RemoteServing
+from assay.generate.remote.stream import RemoteStreamEngine
 from assay.generate.stream import BusyError, End, Piece, Sampling
 
 ASKED = [Message("user", "hi")]
@@ -38,8 +38,8 @@ GOOD = streamed(
 )
 
 
-def engine(served: Served, **fields: Any) -> RemoteServing:
-    return RemoteServing("far", "big-1", served.provider(**fields), backoff_s=0.01)
+def engine(served: Served, **fields: Any) -> RemoteStreamEngine:
+    return RemoteStreamEngine("far", "big-1", served.provider(**fields), backoff_s=0.01)
 
 
 def heard(

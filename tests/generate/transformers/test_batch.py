@@ -12,7 +12,7 @@ from tests.generate.tiny import CONTEXT, ask, tiny_engine
 from assay.errors import DataError, ModelError
 from assay.example import Message
 from assay.generate.batch import Request
-from assay.generate.transformers.batch import LocalEngine
+from assay.generate.transformers.batch import TransformersBatchEngine
 
 SYSTEM = "You answer in a very few words, whatever you are asked; this is shared by everybody here."
 
@@ -139,12 +139,12 @@ def test_batches_hold_no_more_tokens_than_they_may(monkeypatch: pytest.MonkeyPat
 def test_messages_that_the_template_refuses_are_the_users_error() -> None:
     engine = tiny_engine()
     engine.loaded.tokenizer.chat_template = "{{ raise_exception('no system turns') }}"
-    refusing = LocalEngine(engine.loaded, _refusing(engine), device="cpu")
+    refusing = TransformersBatchEngine(engine.loaded, _refusing(engine), device="cpu")
     with pytest.raises(DataError, match="no system turns"):
         refusing.answer([Request((Message("system", "a"), Message("user", "b")))])
 
 
-def _refusing(engine: LocalEngine) -> Any:
+def _refusing(engine: TransformersBatchEngine) -> Any:
     template = engine.template
 
     class Refusing:
@@ -175,6 +175,8 @@ def test_an_adapter_is_part_of_the_answer() -> None:
     adapted = get_peft_model(
         engine.loaded.model, LoraConfig(target_modules="all-linear", init_lora_weights=False)
     )
-    with_adapter = LocalEngine(replace(engine.loaded, model=adapted), engine.template, device="cpu")
+    with_adapter = TransformersBatchEngine(
+        replace(engine.loaded, model=adapted), engine.template, device="cpu"
+    )
     assert with_adapter.sharing
     assert with_adapter.answer([ask("hello", system=SYSTEM)]) != plain

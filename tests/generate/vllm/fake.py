@@ -20,7 +20,7 @@ from assay.chat.template import Template
 from assay.config import Vllm
 from assay.errors import AssayError
 from assay.generate.stream import End, Sampling
-from assay.generate.transformers.stream import TransformersEngine
+from assay.generate.transformers.stream import TransformersStreamEngine
 from assay.models.load import LoadedModel, load
 
 _JSON = re.compile(r"%llguidance \{\}\nstart: %json (.*)", re.DOTALL)
@@ -47,13 +47,13 @@ class FakeVllm:
     open: int = 0
     takes_adapters: bool = True
     misbehave: str = ""
-    engines: dict[str, TransformersEngine] = field(default_factory=dict)
+    engines: dict[str, TransformersStreamEngine] = field(default_factory=dict)
 
     @property
     def settings(self) -> Vllm:
         return Vllm(base_url=f"http://127.0.0.1:{self.port}/v1", timeout_s=20)
 
-    def engine(self, name: str) -> TransformersEngine:
+    def engine(self, name: str) -> TransformersStreamEngine:
         if name not in self.engines:
             adapter = self.loaded.get(name)
             made = load(self.base, adapter=Path(adapter) if adapter else None)
@@ -66,9 +66,9 @@ class FakeVllm:
         self.engines.clear()
 
 
-def _engine(loaded: LoadedModel) -> TransformersEngine:
+def _engine(loaded: LoadedModel) -> TransformersStreamEngine:
     template = Template.of(loaded.tokenizer)
-    return TransformersEngine(
+    return TransformersStreamEngine(
         lambda: loaded, template, loaded.tokenizer, loaded.context_length, waiting=64
     )
 

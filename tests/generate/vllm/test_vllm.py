@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import ValidationError
-from tests.generate.test_local import ASKED, LETTERS, _evaluated, _text, _version
+from tests.generate.test_local_pool import ASKED, LETTERS, _evaluated, _text, _version
 from tests.generate.tiny import byte_tokenizer, tiny_model
 from tests.generate.vllm.fake import FakeVllm, fake_vllm
 from tests.release.test_parity import EXAMPLES, _bench
@@ -29,9 +29,9 @@ from assay.generate.stream import (
     RequestRefusedError,
     Sampling,
 )
-from assay.generate.transformers.batch import LocalEngine
+from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.generate.vllm.engine import _refusal
-from assay.generate.vllm.pool import VllmServing
+from assay.generate.vllm.pool import VllmPool
 from assay.models.load import load
 from assay.models.tuned import load_tuned
 from assay.models.versions import load_version
@@ -59,13 +59,13 @@ def _well(fake: FakeVllm) -> None:
 
 
 @pytest.fixture
-def engines(fake: FakeVllm, tmp_path: Path) -> Iterator[VllmServing]:
-    serving = VllmServing(tmp_path / "state", fake.settings)
+def engines(fake: FakeVllm, tmp_path: Path) -> Iterator[VllmPool]:
+    serving = VllmPool(tmp_path / "state", fake.settings)
     yield serving
     serving.close()
 
 
-def test_a_base_answers_as_it_was_evaluated(fake: FakeVllm, engines: VllmServing) -> None:
+def test_a_base_answers_as_it_was_evaluated(fake: FakeVllm, engines: VllmPool) -> None:
     engine = engines.engine(fake.base)
     assert engine is engines.engine(fake.base)
     assert _text(engine) == _evaluated(load(fake.base))
@@ -74,7 +74,7 @@ def test_a_base_answers_as_it_was_evaluated(fake: FakeVllm, engines: VllmServing
 
 
 def test_a_version_is_put_beside_the_base_and_again_after_a_restart(
-    fake: FakeVllm, engines: VllmServing, tmp_path: Path
+    fake: FakeVllm, engines: VllmPool, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
     id = _version(state, fake.base, "rslora", tmp_path / "made")
@@ -85,19 +85,19 @@ def test_a_version_is_put_beside_the_base_and_again_after_a_restart(
     assert wanted != _evaluated(load(fake.base))
     fake.restart()
     assert _text(engine) == wanted
-    other = VllmServing(state, fake.settings)  # another process finds it there already
+    other = VllmPool(state, fake.settings)  # another process finds it there already
     assert _text(other.engine(f"version:{id}")) == wanted
     fake.restart()
     fake.loaded[f"assay-{id[:12]}"] = str(state / "versions" / id)  # as it is exported
-    assert _text(VllmServing(state, fake.settings).engine(f"version:{id}")) == wanted
+    assert _text(VllmPool(state, fake.settings).engine(f"version:{id}")) == wanted
     fake.restart()
 
 
 def test_the_parity_gate_lets_it_pass_and_stops_another_model(
-    fake: FakeVllm, engines: VllmServing, tmp_path: Path
+    fake: FakeVllm, engines: VllmPool, tmp_path: Path
 ) -> None:
     loaded = load(fake.base)
-    evaluated = LocalEngine(loaded, Template.of(loaded.tokenizer), device="cpu")
+    evaluated = TransformersBatchEngine(loaded, Template.of(loaded.tokenizer), device="cpu")
     bench = _bench(evaluated, right=lambda answer, wanted: True)
     agent, few = Agent(model=fake.base, max_new_tokens=6), EXAMPLES[:12]
     served = ServingTarget(engines.engine(fake.base), evaluated.template)
@@ -113,7 +113,7 @@ def test_the_parity_gate_lets_it_pass_and_stops_another_model(
 
 
 def test_what_the_server_cannot_serve_is_said(
-    fake: FakeVllm, engines: VllmServing, tmp_path: Path
+    fake: FakeVllm, engines: VllmPool, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
     whole = _version(state, fake.base, "full", tmp_path / "full")
@@ -127,14 +127,14 @@ def test_what_the_server_cannot_serve_is_said(
     byte_tokenizer().save_pretrained(tmp_path / "other")
     with pytest.raises(ModelError, match=r"does not hold .*other.*vllm serve"):
         engines.engine(str(tmp_path / "other"))
-    gone = VllmServing(None, Vllm(base_url="http://127.0.0.1:9/v1"))
+    gone = VllmPool(None, Vllm(base_url="http://127.0.0.1:9/v1"))
     with pytest.raises(ModelError, match="cannot be reached"):
         gone.engine(fake.base)
     with pytest.raises(ModelError, match="no versions"):
         gone.engine("version:abcdef")
 
 
-def test_the_protocol_of_serving_engines(fake: FakeVllm, engines: VllmServing) -> None:
+def test_the_protocol_of_serving_engines(fake: FakeVllm, engines: VllmPool) -> None:
     engine = engines.engine(fake.base)
     assert _text(engine, Sampling(choices=("naïve 東京", "b"))) in ("naïve 東京", "b")
     assert _text(engine, Sampling(choices=("one two three",), stop=(" thr",))) == "one two"
@@ -169,7 +169,7 @@ def test_the_protocol_of_serving_engines(fake: FakeVllm, engines: VllmServing) -
         next(iter(engine.chat(ASKED, (), Sampling(schema={"not": {}}))))
 
 
-def test_closing_a_stream_ends_it_at_the_server(fake: FakeVllm, engines: VllmServing) -> None:
+def test_closing_a_stream_ends_it_at_the_server(fake: FakeVllm, engines: VllmPool) -> None:
     engine = engines.engine(fake.base)
     stream = engine.chat(ASKED, (), LONG)
     next(stream)
@@ -189,7 +189,7 @@ def test_closing_a_stream_ends_it_at_the_server(fake: FakeVllm, engines: VllmSer
 
 
 def test_a_stream_that_is_forgotten_is_closed_but_never_by_who_collects_it(
-    fake: FakeVllm, engines: VllmServing, monkeypatch: pytest.MonkeyPatch
+    fake: FakeVllm, engines: VllmPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A collector comes by anywhere, such as where this thread holds the client's own lock."""
     closed: list[Thread] = []
@@ -211,7 +211,7 @@ def test_a_stream_that_is_forgotten_is_closed_but_never_by_who_collects_it(
 
 
 def test_a_forgotten_stream_that_cannot_be_closed_leaves_its_place_and_the_next_one_closes(
-    fake: FakeVllm, engines: VllmServing
+    fake: FakeVllm, engines: VllmPool
 ) -> None:
     class Broken:
         def close(self) -> None:
@@ -224,7 +224,7 @@ def test_a_forgotten_stream_that_cannot_be_closed_leaves_its_place_and_the_next_
         _soon(lambda: server.places._value == server.at_once)  # type: ignore[attr-defined]
 
 
-def test_what_goes_wrong_at_the_server_is_said(fake: FakeVllm, engines: VllmServing) -> None:
+def test_what_goes_wrong_at_the_server_is_said(fake: FakeVllm, engines: VllmPool) -> None:
     engine = engines.engine(fake.base)
     fake.misbehave = "429"
     with pytest.raises(BusyError) as busy:
@@ -235,7 +235,7 @@ def test_what_goes_wrong_at_the_server_is_said(fake: FakeVllm, engines: VllmServ
         with pytest.raises(ModelError, match=said):
             _text(engine, LONG)
     fake.misbehave = ""
-    few = VllmServing(None, fake.settings.model_copy(update={"at_once": 1})).engine(fake.base)
+    few = VllmPool(None, fake.settings.model_copy(update={"at_once": 1})).engine(fake.base)
     first = few.chat(ASKED, (), LONG)
     next(first)
     with pytest.raises(BusyError, match="1 requests"):
@@ -262,15 +262,15 @@ def test_who_is_to_blame_for_a_refusal(status: int, said: str, kind: type[ModelE
 def test_the_key_and_the_address(fake: FakeVllm, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.key = "its-own-key"
     with pytest.raises(ModelError, match="HTTP 401"):
-        VllmServing(None, fake.settings).engine(fake.base)
+        VllmPool(None, fake.settings).engine(fake.base)
     settings = fake.settings.model_copy(update={"key_env": "VLLM_KEY"})
     with pytest.raises(ConfigError, match=r"assay\.yaml, vllm"):
-        VllmServing(None, settings)
+        VllmPool(None, settings)
     monkeypatch.setenv("VLLM_KEY", "its-own-key")
-    assert _text(VllmServing(None, settings).engine(fake.base))
+    assert _text(VllmPool(None, settings).engine(fake.base))
     with pytest.raises(ValidationError, match="use an address"):
         Vllm(base_url="localhost:8000")
-    public = VllmServing(None, Vllm(base_url="http://8.8.8.8/v1"))
+    public = VllmPool(None, Vllm(base_url="http://8.8.8.8/v1"))
     with pytest.raises(ConfigError, match="https"):
         public.engine(fake.base)
 

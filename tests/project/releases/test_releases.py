@@ -64,7 +64,7 @@ def test_promotion_asks_the_engine_that_will_serve(
         asked.append(len(examples))
         return Parity(3, 0.9, 0.1, 1.0, None, 0, 0, False, ("It answers 'cat', not 'dog'.",))
 
-    monkeypatch.setattr("assay.generate.local.LocalServing", Serving)
+    monkeypatch.setattr("assay.generate.local_pool.LocalPool", Serving)
     monkeypatch.setattr("assay.release.parity.parity", parity)
     with pytest.raises(ModelError, match="'cat', not 'dog'"):
         releases.promote(released, "pets", "prompt@1", force="a trial")

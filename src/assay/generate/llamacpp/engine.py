@@ -119,7 +119,7 @@ def _size(file: Path) -> int:
 
 
 class LlamaCppEngine:
-    """One model (base, or base with a version) of a family; see `ServingEngine`."""
+    """One model (base, or base with a version) of a family; see `StreamEngine`."""
 
     def __init__(
         self, family: Family, template: Template, tokenizer: Any, adapter: str | None = None

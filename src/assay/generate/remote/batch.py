@@ -1,6 +1,6 @@
 """Answers from a provider's model, whole, for a comparison; `stream` has them in pieces.
 
-    engine = RemoteEngine("openai", "gpt-4.1-mini", config.providers["openai"])
+    engine = RemoteBatchEngine("openai", "gpt-4.1-mini", config.providers["openai"])
 
 An answer that is late, cut or no answer at all comes back with finish `error` after bounded
 retries, a request that is too long or held back with `refused`; in a stream both are errors.
@@ -15,7 +15,7 @@ from threading import Event
 
 from assay.config import Provider
 from assay.generate.batch import Answer, Request
-from assay.generate.remote.model import Remote, check_free, sum_of
+from assay.generate.remote.model import RemoteModel, check_free, sum_of
 from assay.generate.remote.wire import NoAnswerError, Said
 from assay.generate.stream import Sampling
 from assay.progress import SILENT, Progress
@@ -35,7 +35,7 @@ class _Call:
     hopeless: str | None = None
 
 
-class RemoteEngine:
+class RemoteBatchEngine:
     """An `Engine` over one model of a provider.
 
     Args:
@@ -55,7 +55,7 @@ class RemoteEngine:
         key: Callable[[], str | None] | None = None,
         backoff_s: float = 1.0,
     ) -> None:
-        self._remote = Remote(name, model, provider, key=key, backoff_s=backoff_s)
+        self._remote = RemoteModel(name, model, provider, key=key, backoff_s=backoff_s)
         self.provider = provider
 
     @property

@@ -86,7 +86,7 @@ class RefusedParameters:
         )
 
 
-class Remote:
+class RemoteModel:
     """One model of a provider: single attempts, and what is learned from them."""
 
     def __init__(

@@ -1,6 +1,6 @@
 """A provider's model behind a server: its answers piece by piece.
 
-engine = RemoteServing("openai", "gpt-4.1-mini", config.providers["openai"])
+engine = RemoteStreamEngine("openai", "gpt-4.1-mini", config.providers["openai"])
 for item in engine.chat(messages, (), Sampling()): ...
 """
 
@@ -16,7 +16,7 @@ from assay.config import Provider
 from assay.errors import ConfigError, ModelError, UsageError
 from assay.example import Message
 from assay.generate.remote.connection import Connection, Reply, WireError
-from assay.generate.remote.model import Remote, check_free
+from assay.generate.remote.model import RemoteModel, check_free
 from assay.generate.remote.wire import Ask, NoAnswerError
 from assay.generate.stream import (
     BusyError,
@@ -41,8 +41,8 @@ class RemoteError(ModelError):
         self.charged = charged
 
 
-class RemoteServing:
-    """A `ServingEngine` over one model of a provider.
+class RemoteStreamEngine:
+    """A `StreamEngine` over one model of a provider.
 
     Args:
         retries: attempts after the first; None: those of the provider.
@@ -60,13 +60,13 @@ class RemoteServing:
         retries: int | None = None,
         backoff_s: float = 0.5,
     ) -> None:
-        self._remote = Remote(name, model, provider, key=key, backoff_s=backoff_s)
+        self._remote = RemoteModel(name, model, provider, key=key, backoff_s=backoff_s)
         self._retries = provider.retries if retries is None else retries
 
     def chat(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
     ) -> Iterator[Piece | End]:
-        """See `ServingEngine`; raises RemoteError where no answer came, or it broke off."""
+        """See `StreamEngine`; raises RemoteError where no answer came, or it broke off."""
         check_free(self._remote.reference, sampling.choices is not None)
         if sampling.logprobs is not None and self._remote.provider.protocol == "anthropic":
             raise UsageError("this model's provider tells no logprobs.")
@@ -86,7 +86,7 @@ class RemoteServing:
 class _Stream(Iterator[Piece | End]):
     """One answer as it comes. Closing it hangs up at once, from whichever thread."""
 
-    def __init__(self, remote: Remote, ask: Ask, retries: int) -> None:
+    def __init__(self, remote: RemoteModel, ask: Ask, retries: int) -> None:
         self._remote, self._ask, self._retries = remote, ask, retries
         try:
             self._key = remote.key()

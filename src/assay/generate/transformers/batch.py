@@ -50,7 +50,7 @@ class _Row:
         return self.stopped or len(self.tokens) >= self.limit
 
 
-class LocalEngine:
+class TransformersBatchEngine:
     """An engine over a loaded transformers model.
 
     Args:

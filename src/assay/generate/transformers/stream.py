@@ -37,8 +37,8 @@ _LOOK_UP_S = 0.1
 """How often one that waits looks whether it was closed."""
 
 
-class TransformersEngine:
-    """One loaded model; see `ServingEngine`.
+class TransformersStreamEngine:
+    """One loaded model; see `StreamEngine`.
 
     Args:
         read: loads the model, an adapter merged; called when it is needed, and again after
@@ -144,7 +144,7 @@ class TransformersEngine:
             ends = token in self.template.stop_ids
             if constraint and not ends:
                 constraint.accept(token)
-            if sampling.confidence and not ends:  # the model's own, as in `LocalEngine`
+            if sampling.confidence and not ends:  # the model's own, as in `TransformersBatchEngine`
                 scored, logprob = scored + 1, logprob + float(logits.log_softmax(-1)[token])
             text = written.add(token, ends=ends)
             stopped = ends or written.stopped

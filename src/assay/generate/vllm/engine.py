@@ -36,7 +36,7 @@ _RETRY_S = 5.0
 
 
 class VllmEngine:
-    """One model of a server; see `ServingEngine`.
+    """One model of a server; see `StreamEngine`.
 
     Args:
         name: as the server knows it.

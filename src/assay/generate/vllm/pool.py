@@ -2,7 +2,7 @@
 
     VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve Qwen/Qwen3-0.6B --enable-lora
 
-    engines = VllmServing(state_folder, Vllm(base_url="http://127.0.0.1:8001/v1"))
+    engines = VllmPool(state_folder, Vllm(base_url="http://127.0.0.1:8001/v1"))
     engines.engine("version:3f9a01").chat(messages, (), Sampling())
 
 Somebody else starts the server (a systemd unit, say); it holds one base. Tuned versions of it are
@@ -22,8 +22,8 @@ from assay.generate.vllm.server import Listed, VllmServer
 from assay.models.versions import load_version
 
 
-class VllmServing:
-    """See `ServingEngines`.
+class VllmPool:
+    """See `EnginePool`.
 
     Args:
         state: the project's state folder, which the server must see under the same path; None:

@@ -23,7 +23,7 @@ from assay.config import REMOTE
 from assay.data.contents import placeholder
 from assay.errors import AssayError
 from assay.example import Message
-from assay.generate.stream import ServingEngines
+from assay.generate.stream import EnginePool
 from assay.models.show import known
 from assay.models.versions import find_version, list_versions
 from assay.project.agents import check
@@ -105,7 +105,7 @@ def models(workspace: Workspace) -> list[str]:
 
 
 def answer(
-    workspace: Workspace, engines: ServingEngines, text: str, messages: Sequence[Message]
+    workspace: Workspace, engines: EnginePool, text: str, messages: Sequence[Message]
 ) -> PaidAnswer:
     """The stream that an agent of this text would give, saved or not. No trace is kept of it.
 

@@ -7,7 +7,7 @@
 The most that it may cost is set aside before it is asked for, where the payer has a budget; what
 providers' models have answered is in the usage log when it has ended, whatever has become of it.
 Whether the project has agreed that it leaves this machine is asked where a provider's engine is
-found (`assay.agent.serving`), so that no caller can go past it.
+found (`assay.agent.engines`), so that no caller can go past it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from assay.accounts.reservations import Reserved
 from assay.agent.answering import Asked, Routed, Served, Wishes, ask
 from assay.errors import AssayError
 from assay.example import Message
-from assay.generate.stream import End, Piece, ServingEngines
+from assay.generate.stream import End, EnginePool, Piece
 from assay.project.workspace import Workspace
 
 
@@ -132,7 +132,7 @@ class PaidAnswer(Iterator[Piece | End]):
     def __init__(
         self,
         workspace: Workspace,
-        engines: ServingEngines,
+        engines: EnginePool,
         served: Served,
         messages: Sequence[Message],
         wishes: Wishes,

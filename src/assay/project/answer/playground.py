@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from assay.accounts.costs import calls_of
 from assay.agent.answering import Wishes
 from assay.example import Message
-from assay.generate.stream import End, ServingEngines
+from assay.generate.stream import End, EnginePool
 from assay.project.answer.gateway import PaidAnswer, studio
 from assay.project.answer.names import Offered, offered, resolve
 from assay.project.comparisons import labels
@@ -25,7 +25,7 @@ TRIED_BY = "studio"
 
 def answer(
     workspace: Workspace,
-    engines: ServingEngines,
+    engines: EnginePool,
     name: str,
     messages: Sequence[Message],
     wishes: Wishes | None = None,

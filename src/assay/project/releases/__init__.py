@@ -13,8 +13,8 @@ from assay.compare.records import finished
 from assay.config import REMOTE
 from assay.errors import NotFoundError, StateError, UsageError
 from assay.example import Example, Message
-from assay.generate.stream import ServingEngines
-from assay.generate.transformers.batch import LocalEngine
+from assay.generate.stream import EnginePool
+from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.progress import SILENT, Progress
 from assay.project.releases.consent import agreed_first
 from assay.project.workspace import Workspace
@@ -52,7 +52,7 @@ def promote(
     force: str | None = None,
     consent: Sequence[str] = (),
     by: By | None = None,
-    engines: ServingEngines | None = None,
+    engines: EnginePool | None = None,
     progress: Progress = SILENT,
 ) -> Release:
     """Point a release at an agent, see `assay.release.changes.promote` and `_gate`.
@@ -85,7 +85,7 @@ def canary(
     force: str | None = None,
     consent: Sequence[str] = (),
     by: By | None = None,
-    engines: ServingEngines | None = None,
+    engines: EnginePool | None = None,
     progress: Progress = SILENT,
 ) -> Release:
     """Give an agent a share of a release's keys, see `promote` and `changes.canary`."""
@@ -111,9 +111,7 @@ def _check_owner(workspace: Workspace, by: By, label: str) -> None:
         raise NotFoundError(f"there is no agent {label}.")
 
 
-def _gate(
-    workspace: Workspace, engines: ServingEngines | None, progress: Progress
-) -> Parity | None:
+def _gate(workspace: Workspace, engines: EnginePool | None, progress: Progress) -> Parity | None:
     """Asks the engine that will serve an agent whether it answers as the one that was measured; of
     a route, each of its arms.
 
@@ -144,7 +142,7 @@ def _gate(
 
         context = project.context(progress)
         measured = context.bench.engines.for_agent(agent)
-        assert isinstance(measured, LocalEngine)
+        assert isinstance(measured, TransformersBatchEngine)
         serving = engines or workspace.engines()
         try:
             target = ServingTarget(serving.engine(agent.model), measured.template)

@@ -16,7 +16,7 @@ from assay.config import REMOTE, Provider
 from assay.errors import ModelError, UsageError
 from assay.example import Message
 from assay.generate.batch import Request
-from assay.generate.remote.batch import RemoteEngine
+from assay.generate.remote.batch import RemoteBatchEngine
 from assay.generate.stream import End, Sampling
 from assay.project import reach
 from assay.project.answer.gateway import studio
@@ -140,7 +140,7 @@ def tested(providers: Providers, name: str, model: str) -> dict[str, Any]:
         ModelError: it did not answer.
     """
     provider = provider_of(providers, name).model_copy(update={"retries": 0})
-    engine = RemoteEngine(name, model, provider, key=partial(providers.key, name, provider))
+    engine = RemoteBatchEngine(name, model, provider, key=partial(providers.key, name, provider))
     began = time.perf_counter()
     [answer] = engine.answer([Request(_ASKED, max_new_tokens=_TOKENS)])
     engine.close()

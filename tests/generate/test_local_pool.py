@@ -25,10 +25,10 @@ from assay.generate.batch import Request
 from assay.generate.llamacpp import engine as llamacpp_engine
 from assay.generate.llamacpp.engine import LlamaCppEngine
 from assay.generate.llamacpp.server import LlamaCppServer
-from assay.generate.local import LocalServing
-from assay.generate.stream import End, Piece, PromptTooLongError, Sampling, ServingEngine
-from assay.generate.transformers.batch import LocalEngine
-from assay.generate.transformers.stream import TransformersEngine
+from assay.generate.local_pool import LocalPool
+from assay.generate.stream import End, Piece, PromptTooLongError, Sampling, StreamEngine
+from assay.generate.transformers.batch import TransformersBatchEngine
+from assay.generate.transformers.stream import TransformersStreamEngine
 from assay.models.load import load
 from assay.models.tuned import load_tuned
 from assay.models.versions import VersionRecord, load_version, save_version
@@ -79,7 +79,7 @@ def _version(state: Path, ref: str, kind: str, made: Path, seed: int = 0) -> str
     return save_version(state, made, record)
 
 
-def _text(engine: ServingEngine, sampling: Sampling | None = None) -> str:
+def _text(engine: StreamEngine, sampling: Sampling | None = None) -> str:
     *pieces, end = engine.chat(ASKED, (), sampling or Sampling(max_new_tokens=12, schema=LETTERS))
     assert isinstance(end, End)
     return "".join(piece.text for piece in pieces if isinstance(piece, Piece))
@@ -87,13 +87,13 @@ def _text(engine: ServingEngine, sampling: Sampling | None = None) -> str:
 
 def _evaluated(loaded: Any) -> str:
     template = Template.of(loaded.tokenizer)
-    engine = LocalEngine(loaded, template, device="cpu")
+    engine = TransformersBatchEngine(loaded, template, device="cpu")
     return engine.answer([Request(tuple(ASKED), max_new_tokens=12, schema=LETTERS)])[0].text
 
 
 def test_every_kind_of_version_answers_as_it_was_evaluated(tmp_path: Path) -> None:
     state, ref = tmp_path / "state", _write_base(tmp_path / "base")
-    engines = LocalServing(state, settings=SERVER)
+    engines = LocalPool(state, settings=SERVER)
     texts = [_text(engines.engine(ref))]
     assert texts == [_evaluated(load(ref))]
     for kind in KINDS:
@@ -110,24 +110,24 @@ def test_every_kind_of_version_answers_as_it_was_evaluated(tmp_path: Path) -> No
 
 def test_what_llama_cpp_cannot_hold_is_answered_by_transformers(tmp_path: Path) -> None:
     state, ref = tmp_path / "state", _write_base(tmp_path / "base", "phi3")
-    engines = LocalServing(state, settings=SERVER)
+    engines = LocalPool(state, settings=SERVER)
     base = engines.engine(ref)
-    assert isinstance(base, TransformersEngine)
+    assert isinstance(base, TransformersStreamEngine)
     tuned = engines.engine(f"version:{_version(state, ref, 'lora', tmp_path / 'made')}")
-    assert isinstance(tuned, TransformersEngine)
+    assert isinstance(tuned, TransformersStreamEngine)
     assert _text(base) == _evaluated(load(ref))
     assert _text(tuned) != _text(base)
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> TransformersEngine:
+def plain(tmp_path_factory: pytest.TempPathFactory) -> TransformersStreamEngine:
     loaded = load(_write_base(tmp_path_factory.mktemp("plain"), "phi3"))
-    return TransformersEngine(
+    return TransformersStreamEngine(
         lambda: loaded, Template.of(loaded.tokenizer), loaded.tokenizer, loaded.context_length
     )
 
 
-def test_the_plain_engine_keeps_to_the_protocol(plain: TransformersEngine) -> None:
+def test_the_plain_engine_keeps_to_the_protocol(plain: TransformersStreamEngine) -> None:
     assert _text(plain, Sampling(choices=("naïve 東京",))) == "naïve 東京"
     assert _text(plain, Sampling(choices=("one two three",), stop=(" thr", "zz"))) == "one two"
     assert _text(plain, Sampling(choices=("one two",), stop=("two!",))) == "one two"
@@ -148,7 +148,7 @@ def test_the_plain_engine_keeps_to_the_protocol(plain: TransformersEngine) -> No
 
 
 def test_a_stream_of_the_plain_engine_that_is_left_lets_the_next_one_in(
-    plain: TransformersEngine,
+    plain: TransformersStreamEngine,
 ) -> None:
     stream = iter(plain.chat(ASKED, (), Sampling(logit_bias={258: -100.0})))
     next(stream)
@@ -158,7 +158,7 @@ def test_a_stream_of_the_plain_engine_that_is_left_lets_the_next_one_in(
 
 def test_what_was_used_longest_ago_is_unloaded_to_stay_within_the_budget(tmp_path: Path) -> None:
     refs = [_write_base(tmp_path / f"m{n}", initializer_range=0.2 + n / 10) for n in range(3)]
-    engines = LocalServing(memory_bytes=450_000_000, settings=SERVER)  # two of them
+    engines = LocalPool(memory_bytes=450_000_000, settings=SERVER)  # two of them
 
     def loaded() -> list[bool]:
         return [held.in_memory() for held in engines._held.values()]
@@ -171,7 +171,7 @@ def test_what_was_used_longest_ago_is_unloaded_to_stay_within_the_budget(tmp_pat
     assert _text(made[0]) == answers[0]
     assert loaded() == [True, True, False]
     with pytest.raises(ModelError, match="GB that models may take"):
-        _text(LocalServing(memory_bytes=1000, settings=SERVER).engine(refs[0]))
+        _text(LocalPool(memory_bytes=1000, settings=SERVER).engine(refs[0]))
 
 
 def test_two_models_that_load_at_once_stay_within_the_budget_together(
@@ -179,7 +179,7 @@ def test_two_models_that_load_at_once_stay_within_the_budget_together(
 ) -> None:
     """One of each kind of engine, and memory for one: the second waits until the first is there."""
     refs = [_write_base(tmp_path / "a"), _write_base(tmp_path / "b", "phi3")]
-    engines = LocalServing(memory_bytes=250_000_000, settings=SERVER)
+    engines = LocalPool(memory_bytes=250_000_000, settings=SERVER)
     made = [engines.engine(ref) for ref in refs]
     engines._held[refs[1]].bytes = 200_000_000
     taken: list[int] = []
@@ -207,7 +207,7 @@ def test_a_model_that_cannot_be_loaded_leaves_its_room_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refs = [_write_base(tmp_path / "a"), _write_base(tmp_path / "b", initializer_range=0.3)]
-    engines = LocalServing(memory_bytes=250_000_000, settings=SERVER)
+    engines = LocalPool(memory_bytes=250_000_000, settings=SERVER)
     first, second = (engines.engine(ref) for ref in refs)
     with monkeypatch.context() as patch:
         patch.setattr(llamacpp_engine, "LlamaCppServer", Mock(side_effect=ModelError("no memory")))
@@ -221,7 +221,7 @@ def test_others_are_served_while_a_model_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refs = [_write_base(tmp_path / "a"), _write_base(tmp_path / "b", initializer_range=0.3)]
-    engines = LocalServing(settings=SERVER)
+    engines = LocalPool(settings=SERVER)
     served, other = (engines.engine(ref) for ref in refs)
     _text(served)
     begun, go_on = Event(), Event()
@@ -245,10 +245,10 @@ def test_others_are_served_while_a_model_is_loaded(
 def test_llama_cpp_has_half_of_the_cores_while_something_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assay.generate.local.cores", lambda: 2)
+    monkeypatch.setattr("assay.generate.local_pool.cores", lambda: 2)
     crowded = [False]
     free = replace(SERVER, threads=None)
-    engines = LocalServing(settings=free, crowded=lambda: crowded[0])
+    engines = LocalPool(settings=free, crowded=lambda: crowded[0])
     engine = engines.engine(_write_base(tmp_path / "a"))
     assert isinstance(engine, LlamaCppEngine)
     answers, threads = [], []
@@ -257,30 +257,30 @@ def test_llama_cpp_has_half_of_the_cores_while_something_trains(
         threads.append(engine._family.server(None).settings.threads)
     assert threads == [2, 1, 2]
     assert len(set(answers)) == 1
-    fixed = LocalServing(settings=SERVER, crowded=lambda: True)
+    fixed = LocalPool(settings=SERVER, crowded=lambda: True)
     assert fixed._threads() == SERVER.threads
 
 
 def test_the_context_is_what_memory_allows(tmp_path: Path) -> None:
     ref = _write_base(tmp_path / "m", max_position_embeddings=32768)
-    wide = LocalServing(memory_bytes=1 << 40).engine(ref)
+    wide = LocalPool(memory_bytes=1 << 40).engine(ref)
     assert wide.context_length == 8192
-    narrow = LocalServing(memory_bytes=10_000_000).engine(ref)
+    narrow = LocalPool(memory_bytes=10_000_000).engine(ref)
     assert narrow.context_length == 2048
 
 
 @pytest.mark.parametrize("name", ["nothing-of-the-kind", "version:abcdef0123"])
 def test_an_unknown_model_is_an_error(name: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no such model|no version"):
-        LocalServing(tmp_path).engine(name)
+        LocalPool(tmp_path).engine(name)
     with pytest.raises(ModelError):
-        LocalServing().engine(name)
+        LocalPool().engine(name)
 
 
 def test_two_that_ask_first_get_the_one_engine_whose_memory_is_counted(tmp_path: Path) -> None:
     ref = _write_base(tmp_path / "base", "phi3")
     tiny_model("phi3").bfloat16().save_pretrained(tmp_path / "base")
-    engines = LocalServing(settings=SERVER)
+    engines = LocalPool(settings=SERVER)
     meet = Barrier(2, timeout=30)
     found_base = engines._base
 

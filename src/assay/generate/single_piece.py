@@ -9,7 +9,7 @@ from typing import Any
 
 from assay.errors import ModelError, UsageError
 from assay.example import Message
-from assay.generate.batch import Engine, Request
+from assay.generate.batch import BatchEngine, Request
 from assay.generate.stream import (
     End,
     Piece,
@@ -19,16 +19,17 @@ from assay.generate.stream import (
 )
 
 _DEFAULT = Sampling()
+_CONTEXT = 2**20  # such engines count themselves what is too long
 
 
-class WholeAnswers:
-    """A `ServingEngine` over an `Engine`.
+class SinglePieceEngine:
+    """A `StreamEngine` over a `BatchEngine`.
 
-    What an `Engine`'s request has no word for (top_p, penalties, biases, stop texts,
+    What a `BatchEngine`'s request has no word for (top_p, penalties, biases, stop texts,
     log-probabilities) is refused rather than left out.
     """
 
-    def __init__(self, engine: Engine, context_length: int) -> None:
+    def __init__(self, engine: BatchEngine, context_length: int = _CONTEXT) -> None:
         self._engine, self.context_length = engine, context_length
 
     def chat(

@@ -10,8 +10,8 @@ import pytest
 from assay.errors import ModelError, UsageError
 from assay.example import Message
 from assay.generate.batch import Answer, Request
+from assay.generate.single_piece import SinglePieceEngine
 from assay.generate.stream import End, Piece, PromptTooLongError, Sampling
-from assay.generate.whole import WholeAnswers
 from assay.progress import SILENT, Progress
 
 YES = Answer("yes", "stop", 3, 2)
@@ -37,7 +37,7 @@ class Fixed:
 def test_the_answer_comes_as_one_piece() -> None:
     engine = Fixed()
     sampling = Sampling(max_new_tokens=4, temperature=0.5, seed=6, choices=("yes",))
-    assert list(WholeAnswers(engine, 10).chat(TURNS, (), sampling)) == [
+    assert list(SinglePieceEngine(engine, 10).chat(TURNS, (), sampling)) == [
         Piece("yes"),
         End("stop", 3, 2),
     ]
@@ -47,7 +47,7 @@ def test_the_answer_comes_as_one_piece() -> None:
 
 
 def test_what_it_cannot_follow_is_refused() -> None:
-    answers = WholeAnswers(Fixed(), 10)
+    answers = SinglePieceEngine(Fixed(), 10)
     for sampling in (Sampling(top_p=0.5), Sampling(stop=("a",)), Sampling(logprobs=0)):
         with pytest.raises(UsageError):
             list(answers.chat(TURNS, (), sampling))
@@ -57,7 +57,7 @@ def test_what_it_cannot_follow_is_refused() -> None:
 
 def test_what_goes_wrong_is_told() -> None:
     with pytest.raises(PromptTooLongError):
-        list(WholeAnswers(Fixed(), 5).chat(TURNS, (), Sampling()))
+        list(SinglePieceEngine(Fixed(), 5).chat(TURNS, (), Sampling()))
     failed = Fixed(Answer("", "error", error="out of memory."))
     with pytest.raises(ModelError, match="out of memory"):
-        list(WholeAnswers(failed, 10).chat(TURNS, (), Sampling()))
+        list(SinglePieceEngine(failed, 10).chat(TURNS, (), Sampling()))
