@@ -34,7 +34,7 @@ from assay.jobs.queue import OVER
 from assay.project import jobs
 from assay.project.edit import edited
 from assay.project.jobs import training as training_jobs
-from assay.project.jobs.training import TrainingWish
+from assay.project.jobs.training import TrainingOptions
 from assay.project.workspace import Workspace
 from assay.store.files import write_atomic
 from assay.studio.pages import PAGES
@@ -106,7 +106,7 @@ def training(workspace: Workspace) -> Iterator[None]:
     """While the server's worker trains: from its first step on."""
     path = workspace.root / CONFIG_FILE
     write_atomic(path, edited(path.read_text("utf-8"), "data", {"train_rows": TRAINED}))
-    job = training_jobs.start(workspace, TrainingWish(effort="quick"))
+    job = training_jobs.start(workspace, TrainingOptions(effort="quick"))
     deadline = time.monotonic() + TRAINS_WITHIN_S
     while not any(event.kind == "metrics" for event in jobs.look(workspace, job.id, 0)[1]):
         now = jobs.look(workspace, job.id, 0)[0]

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from tests.serve.scripted import ScriptedEngine
 
-from assay.agent.answering import Answer, Asked
+from assay.agent.answering import Answer, EngineCall
 from assay.chat.template import ToolsError
 from assay.example import Message
 from assay.generate.stream import End, Piece, Sampling
 
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f"}}
-ASKED = Asked((Message("user", "a b"),), (TOOL,), Sampling())
+ASKED = EngineCall((Message("user", "a b"),), (TOOL,), Sampling())
 
 
 class WithoutTools(ScriptedEngine):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from tests.agent.routes import cascade, learned
 
-from assay.agent.answering import Asked, Routed, Served, Wishes, ask
+from assay.agent.answering import EngineCall, GenerationOptions, Routed, Target, ask
 from assay.agent.routing import Sure
 from assay.errors import ModelError
 from assay.example import Message
@@ -48,11 +48,11 @@ class Sayings:
             self.open -= 1
 
 
-def path(threshold: float) -> list[Asked]:
+def path(threshold: float) -> list[EngineCall]:
     turns = (Message("user", "q"),)
     sure = Sure(threshold, "answer")
-    first = Asked(turns, (), Sampling(confidence=True), "cheap", "id-cheap", sure)
-    return [first, Asked(turns, (), Sampling(), "strong", "id-strong")]
+    first = EngineCall(turns, (), Sampling(confidence=True), "cheap", "id-cheap", sure)
+    return [first, EngineCall(turns, (), Sampling(), "strong", "id-strong")]
 
 
 def said(engines: dict[str, Any], threshold: float) -> tuple[str, End]:
@@ -102,9 +102,9 @@ def test_hanging_up_frees_the_slot_and_asks_nobody_else() -> None:
 
 def test_each_arm_brings_its_own_prompt_and_the_client_is_heard_by_all(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    served = Served("support", "routed", cascade(store, "cheap", "strong"))
-    wishes = Wishes(max_new_tokens=5, temperature=0.3)
-    cheap, strong = ask(served, [Message("user", "q")], (), wishes, store)
+    served = Target("support", "routed", cascade(store, "cheap", "strong"))
+    options = GenerationOptions(max_new_tokens=5, temperature=0.3)
+    cheap, strong = ask(served, [Message("user", "q")], (), options, store)
     assert [m.content for m in cheap.messages] == ["I am cheap.", "q"]
     assert [m.content for m in strong.messages] == ["I am strong.", "q"]
     assert (cheap.model, strong.model) == ("cheap", "strong")
@@ -135,8 +135,8 @@ def test_a_learned_route_is_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(routing, "loaded_embedder", lambda name: ByWords())
     store = Store(tmp_path)
-    served = Served("support", "routed", learned(store, "cheap", "strong"))
+    served = Target("support", "routed", learned(store, "cheap", "strong"))
     for text, model in (("a hard one", "strong"), ("an easy one", "cheap")):
-        [asked] = ask(served, [Message("user", text)], (), Wishes(), store)
+        [asked] = ask(served, [Message("user", text)], (), GenerationOptions(), store)
         assert asked.model == model
         assert asked.agent is not None

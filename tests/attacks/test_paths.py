@@ -99,7 +99,7 @@ def refused(workspace: Workspace, values: dict[str, Any], field: str) -> None:
     """Neither an editor nor an admin can save it, and nothing that it names is read."""
     draft = settings.read(workspace)
     text = edited(draft.text, values)
-    problems = settings.look(workspace, text, admin=False).problems
+    problems = settings.validate(workspace, text, admin=False).problems
     assert [problem.field for problem in problems if problem.field == field], (values, problems)
     with pytest.raises(InvalidSettingsError):
         settings.save(workspace, text, based_on=draft.hash, admin=True)
@@ -155,7 +155,7 @@ def test_models_of_agents(workspace: Workspace, model: str) -> None:
     ):
         text = as_yaml(agent)
         assert [p.field for p in agents.check(workspace, text)] == [field]
-        assert drafts.look(workspace, text).problems
+        assert drafts.validate(workspace, text).problems
         with pytest.raises(AssayError):
             agents.save(workspace, "mine", text, based_on=None, message="x")
     if not model.startswith(("version:", "remote:")):
@@ -198,7 +198,7 @@ def test_what_is_inside_may_be_named(workspace: Workspace) -> None:
         {"knowledge": {"paths": ["docs"], "rerank": "all-minilm-l6-v2"}},
         {"fine_tune": {"teacher": "smollm2-135m-instruct"}},
     ):
-        assert settings.look(workspace, edited(text, values), admin=False).problems == ()
+        assert settings.validate(workspace, edited(text, values), admin=False).problems == ()
 
 
 def test_a_folder_of_documents_shows_nothing_hidden(workspace: Workspace) -> None:

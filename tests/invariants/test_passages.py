@@ -8,7 +8,7 @@ import pytest
 from tests.words import by_words
 
 from assay.agent.agent import Agent, Knowledge
-from assay.agent.answering import Served, Wishes, ask
+from assay.agent.answering import GenerationOptions, Target, ask
 from assay.agent.passages import find_passages
 from assay.agent.runtime import assemble
 from assay.errors import NotFoundError
@@ -44,7 +44,9 @@ def test_what_is_compared_is_what_is_served(store: Store) -> None:
     [measured] = assemble(agent, [example], store, "support")
     assert "hold of the ferry" in measured.messages[-1].content
     assert measured.messages[-1].content.endswith("Where do dogs travel?")
-    [asked] = ask(Served("a@1", "m", agent), example.prompt, (), Wishes(), store, "support")
+    [asked] = ask(
+        Target("a@1", "m", agent), example.prompt, (), GenerationOptions(), store, "support"
+    )
     assert asked.messages == measured.messages
 
 

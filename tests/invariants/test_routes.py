@@ -17,7 +17,7 @@ from tests.evaluate.scripted import ScriptedEngine
 
 from assay.agent import routing
 from assay.agent.agent import Agent
-from assay.agent.answering import Routed, Served, Wishes, ask
+from assay.agent.answering import GenerationOptions, Routed, Target, ask
 from assay.agent.route import Rule
 from assay.agent.routing import arm, leaves, paths
 from assay.agent.runtime import assemble
@@ -134,7 +134,7 @@ def test_a_routed_answer_is_the_arms_own_whoever_asks(
     # A server, whose stream ends by saying who was asked.
     for example, answer, asked in zip(examples, measured.answers, measured.asked, strict=True):
         said = list(example.prompt)
-        calls = ask(Served("n", "routed", agent), said, (), Wishes(), bench.store)
+        calls = ask(Target("n", "routed", agent), said, (), GenerationOptions(), bench.store)
         *pieces, end = Routed(Streaming, calls)
         assert isinstance(end, End)
         assert end.asked == asked

@@ -11,7 +11,7 @@ from assay.data import dataset
 from assay.errors import DataError, HoldoutError, UsageError
 from assay.project import rows
 from assay.project.project import Project
-from assay.project.rows import Wish
+from assay.project.rows import RowFilter
 
 pytestmark = pytest.mark.slow
 
@@ -19,14 +19,14 @@ pytestmark = pytest.mark.slow
 def test_pages_hold_all_rows_but_the_locked_ones(tmp_path: Path) -> None:
     workspace = project(tmp_path, 600)
     found = rows.open_rows(workspace)
-    seen, count = found.page(Wish(), 0, 10_000)
+    seen, count = found.page(RowFilter(), 0, 10_000)
     assert count == len(seen) == len(found) == sum(found.counts.values())
     assert found.counts["rejected"] == 1
     locked = held(workspace)
     assert locked
     assert not locked & {row["input"] for row in seen}
     assert [row["line"] for row in seen] == sorted(row["line"] for row in seen)
-    part, count = found.page(Wish(part="validation"), 0, 5)
+    part, count = found.page(RowFilter(part="validation"), 0, 5)
     assert len(part) == 5
     assert count == found.counts["validation"]
     ticket = next(text for text in locked if text.startswith("Ticket"))
@@ -40,19 +40,19 @@ def test_pages_hold_all_rows_but_the_locked_ones(tmp_path: Path) -> None:
 def test_rows_are_found_by_problem_likeness_and_text(tmp_path: Path) -> None:
     workspace = project(tmp_path, 600)
     found = rows.open_rows(workspace)
-    assert [r["output"] for r in found.page(Wish(problem="empty-output"), 0, 9)[0]] == [""]
+    assert [r["output"] for r in found.page(RowFilter(problem="empty-output"), 0, 9)[0]] == [""]
     for first, size in found.clusters.items():
-        alike, count = found.page(Wish(cluster=first), 0, 9)
+        alike, count = found.page(RowFilter(cluster=first), 0, 9)
         assert count == size == 2
         assert alike[0]["line"] == first
-    assert found.page(Wish(text="never WRITTEN"), 0, 9)[1] == 1
+    assert found.page(RowFilter(text="never WRITTEN"), 0, 9)[1] == 1
 
 
 def test_a_row_is_mended_and_every_other_byte_stays(tmp_path: Path) -> None:
     workspace = project(tmp_path, 600)
     file = tmp_path / "tickets.csv"
     before = file.read_bytes()
-    [wrong] = rows.open_rows(workspace).page(Wish(problem="empty-output"), 0, 9)[0]
+    [wrong] = rows.open_rows(workspace).page(RowFilter(problem="empty-output"), 0, 9)[0]
     line = wrong["line"]
     record = rows.record(workspace, line)
     with pytest.raises(DataError, match="has changed since"):
@@ -71,7 +71,7 @@ def test_what_cannot_be_divided_any_more_is_as_it_was(
     workspace = project(tmp_path, 600)
     file = tmp_path / "tickets.csv"
     before = file.read_bytes()
-    [wrong] = rows.open_rows(workspace).page(Wish(problem="empty-output"), 0, 9)[0]
+    [wrong] = rows.open_rows(workspace).page(RowFilter(problem="empty-output"), 0, 9)[0]
     record = rows.record(workspace, wrong["line"])
     # As if it had been opened, and the mended row belonged into it.
     monkeypatch.setattr(Project, "openings", lambda self: [object()])

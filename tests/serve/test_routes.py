@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from assay.agent.agent import Agent
-from assay.agent.answering import Served
+from assay.agent.answering import Target
 from assay.agent.versions import save_agent
 from assay.serve.exchange import fingerprint
 from assay.store.tables import ServedNameRow
@@ -40,7 +40,7 @@ def test_completions(server: Running) -> None:
 
 def test_models_that_are_called_alike_have_fingerprints_of_their_own() -> None:
     names = "an-organisation/model-a", "an-organisation/model-b"
-    assert len({fingerprint(Served(name, name)) for name in names}) == 2
+    assert len({fingerprint(Target(name, name)) for name in names}) == 2
 
 
 @pytest.mark.parametrize("body", [{"suffix": "x"}, {"best_of": 3}, {"prompt": []}, {"logprobs": 6}])

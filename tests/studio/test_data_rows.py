@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from assay.project.rows import Wish
+from assay.project.rows import RowFilter
 from assay.studio.pages import data
 
 
@@ -26,10 +26,10 @@ def test_a_number_of_thousands_of_digits_is_the_line_of_no_row(
     assert cluster > 10**15
 
 
-def _wish(monkeypatch: pytest.MonkeyPatch, cluster: str) -> Wish:
-    found: list[Wish] = []
+def _wish(monkeypatch: pytest.MonkeyPatch, cluster: str) -> RowFilter:
+    found: list[RowFilter] = []
 
-    def page_of(_: Any, wish: Wish, *__: int) -> list[Any]:
+    def page_of(_: Any, wish: RowFilter, *__: int) -> list[Any]:
         found.append(wish)
         return []
 

@@ -58,7 +58,7 @@ def test_rows_that_are_alike_are_shown_together(browser: Browser, up: Studio) ->
         expect(page.get_by_role("gridcell").first).to_be_visible()
         page.get_by_label("Alike").click()
         line, count = next(iter(rows.opened(Workspace(up.folder)).clusters.items()))
-        wish = rows.Wish(cluster=line)
+        wish = rows.RowFilter(cluster=line)
         found, _ = rows.opened(Workspace(up.folder)).page(wish, 0, count)
         assert len(found) == count > 1
         page.get_by_role("option", name=f"line {line:,}: {count:,} rows").click()

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 
 from assay.accounts.keys import STUDIO, local_user, studio_key
 from assay.accounts.leases import reclaim
-from assay.agent.answering import Asked
+from assay.agent.answering import EngineCall
 from assay.agent.prices import cost_usd
 from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE
@@ -98,14 +98,14 @@ def budgets(store: Store) -> dict[str, Budget]:
         }
 
 
-def bounded(asked: Asked) -> Asked:
+def bounded(asked: EngineCall) -> EngineCall:
     """The request so that its cost has a bound: a limit on its answer, paid for once."""
     limit = asked.sampling.max_new_tokens or MAX_TOKENS
     return replace(asked, sampling=replace(asked.sampling, max_new_tokens=limit, once=True))
 
 
 def most_usd(
-    providers: Providers, chains: Sequence[Sequence[str]], path: Sequence[Asked], count: int
+    providers: Providers, chains: Sequence[Sequence[str]], path: Sequence[EngineCall], count: int
 ) -> float:
     """The most that `count` answers can cost.
 
@@ -127,7 +127,7 @@ def most_usd(
     return count * sum(known)
 
 
-def _most_of_call(providers: Providers, models: Sequence[str], asked: Asked) -> float | None:
+def _most_of_call(providers: Providers, models: Sequence[str], asked: EngineCall) -> float | None:
     """Of one answer. A token is at least a byte of the request as it is sent; models of this
     machine cost a key nothing."""
     turns = [message.to_dict() for message in asked.messages]

@@ -1,4 +1,4 @@
-"""From a client's conversation to an engine's stream: the agent put in, the wishes weighed.
+"""From a client's conversation to an engine's stream: the agent put in, the options weighed.
 
 An agent's request is made by `agent.runtime.assemble`, as in a comparison; so is everything it
 says about the answer (schema, choices, length, temperature, seed) where the client says nothing.
@@ -25,7 +25,7 @@ from assay.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class GenerationOptions:
     """What a client says about the answer; None: it says nothing.
 
     Attributes:
@@ -48,7 +48,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class Target:
     """Who answers.
 
     Attributes:
@@ -70,7 +70,7 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class EngineCall:
     """What an engine is asked.
 
     Attributes:
@@ -90,7 +90,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ServedExchange:
     """A request and what came of it, for those who keep traces.
 
     Attributes:
@@ -105,7 +105,7 @@ class Answered:
     id: str
     project: str
     key_id: str
-    served: Served
+    served: Target
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...]
     answers: tuple[tuple[str, tuple[ToolCall, ...]], ...]
@@ -120,34 +120,34 @@ TEMPERATURE = 1.0
 """Of a bare model where the client says nothing: OpenAI's default."""
 
 
-def sampling_of(wishes: Wishes, project: str) -> Sampling:
-    """The wishes of a project's client, and OpenAI's defaults where there are none."""
+def sampling_of(options: GenerationOptions, project: str) -> Sampling:
+    """The options of a project's client, and OpenAI's defaults where there are none."""
     return Sampling(
-        max_new_tokens=wishes.max_new_tokens,
-        temperature=TEMPERATURE if wishes.temperature is None else wishes.temperature,
-        top_p=1.0 if wishes.top_p is None else wishes.top_p,
-        seed=wishes.seed,
-        stop=wishes.stop,
-        logprobs=wishes.logprobs,
-        presence_penalty=wishes.presence_penalty,
-        frequency_penalty=wishes.frequency_penalty,
-        logit_bias=wishes.logit_bias,
-        schema=wishes.schema,
-        json_object=wishes.json_object,
-        tool_choice=wishes.tool_choice,
+        max_new_tokens=options.max_new_tokens,
+        temperature=TEMPERATURE if options.temperature is None else options.temperature,
+        top_p=1.0 if options.top_p is None else options.top_p,
+        seed=options.seed,
+        stop=options.stop,
+        logprobs=options.logprobs,
+        presence_penalty=options.presence_penalty,
+        frequency_penalty=options.frequency_penalty,
+        logit_bias=options.logit_bias,
+        schema=options.schema,
+        json_object=options.json_object,
+        tool_choice=options.tool_choice,
         owner=project,
     )
 
 
 def ask(
-    served: Served,
+    served: Target,
     messages: Sequence[Message],
     tools: Sequence[dict[str, Any]],
-    wishes: Wishes,
+    options: GenerationOptions,
     store: Store,
     project: str = "",
     seen: frozenset[str] | None = None,
-) -> tuple[Asked, ...]:
+) -> tuple[EngineCall, ...]:
     """The request that `served` makes of a conversation; of a route, every call it may take.
 
     A client's own system prompt takes the place of the agent's, as an example's does in a
@@ -162,7 +162,9 @@ def ask(
         ConfigError: a route that cannot be followed.
     """
     if served.agent is None:
-        return (Asked(tuple(messages), tuple(tools), sampling_of(wishes, project), served.model),)
+        return (
+            EngineCall(tuple(messages), tuple(tools), sampling_of(options, project), served.model),
+        )
     # The target is never looked at; an example has one.
     example = Example("request", (*messages, Message("assistant", "")), tools=tuple(tools))
     [path] = paths(served.agent, [example], store)
@@ -172,7 +174,7 @@ def ask(
             served.name,
             step,
             assemble(step.agent, [example], store, project, seen)[0],
-            wishes,
+            options,
             routed,
             project,
         )
@@ -181,26 +183,28 @@ def ask(
 
 
 def _asked(
-    name: str, step: Step, made: Request, wishes: Wishes, routed: bool, project: str
-) -> Asked:
-    sampling = sampling_of(wishes, project)
+    name: str, step: Step, made: Request, options: GenerationOptions, routed: bool, project: str
+) -> EngineCall:
+    sampling = sampling_of(options, project)
     if made.schema is not None or made.choices is not None:
-        if wishes.schema is not None or wishes.json_object or made.tools:
+        if options.schema is not None or options.json_object or made.tools:
             raise UsageError(
                 f"{name} enforces the form of its answers; a request cannot ask for "
                 "another form or bring tools."
             )
         sampling = replace(sampling, schema=made.schema, choices=made.choices)
-    if wishes.max_new_tokens is None:
+    if options.max_new_tokens is None:
         sampling = replace(sampling, max_new_tokens=made.max_new_tokens)
-    if wishes.temperature is None:
+    if options.temperature is None:
         sampling = replace(sampling, temperature=made.temperature)
-        if wishes.seed is None:
+        if options.seed is None:
             sampling = replace(sampling, seed=made.seed)
     sampling = replace(sampling, confidence=step.sure is not None)
     id = step.id if routed else None
     passages = passages_in(made.messages) if step.agent.knowledge is not None else ""
-    return Asked(made.messages, made.tools, sampling, step.agent.model, id, step.sure, passages)
+    return EngineCall(
+        made.messages, made.tools, sampling, step.agent.model, id, step.sure, passages
+    )
 
 
 class Answer(Iterator[Piece | End]):
@@ -216,7 +220,7 @@ class Answer(Iterator[Piece | End]):
         DataError: the template refuses the messages. More as `StreamEngine` says.
     """
 
-    def __init__(self, find: Callable[[], StreamEngine], asked: Asked) -> None:
+    def __init__(self, find: Callable[[], StreamEngine], asked: EngineCall) -> None:
         self._find, self._asked = find, asked
         self._stream: Iterator[Piece | End] | None = None
         self._closed = False
@@ -258,7 +262,7 @@ class Routed(Iterator[Piece | End]):
         answered: the ends of all calls that have one, whatever comes of the stream.
     """
 
-    def __init__(self, find: Callable[[str], StreamEngine], path: Sequence[Asked]) -> None:
+    def __init__(self, find: Callable[[str], StreamEngine], path: Sequence[EngineCall]) -> None:
         self._find, self._path = find, tuple(path)
         self.asked = self._path[0]
         self.answered: tuple[End, ...] = ()

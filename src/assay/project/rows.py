@@ -1,7 +1,7 @@
 """The rows of a project that may be looked at, many of them: by page, by problem, by likeness.
 
     rows = open_rows(workspace)                   # divides and checks the file first, if need be
-    page, count = rows.page(Wish(problem="email"), 0, 100)
+    page, count = rows.page(RowFilter(problem="email"), 0, 100)
     change(workspace, line, record, before)       # mends a row in the file itself
 
 What is locked stays so: rows of the holdout, and those kept out because they are nearly the same,
@@ -48,7 +48,7 @@ _latest: dict[Path, Rows] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RowFilter:
     """Which rows; None and "" mean all.
 
     Attributes:
@@ -97,12 +97,12 @@ class Rows:
     def __len__(self) -> int:
         return len(self._lines)
 
-    def page(self, wish: Wish, start: int, end: int) -> tuple[list[dict[str, Any]], int]:
+    def page(self, where: RowFilter, start: int, end: int) -> tuple[list[dict[str, Any]], int]:
         """Rows START to END (from 0, END not included) of those wished for, and how many there are.
 
         Each is `{line, part, input, output, problems, cluster}`, texts cut at `SHORT`.
         """
-        chosen = self._chosen(wish)
+        chosen = self._chosen(where)
         return [self._row(row) for row in chosen[max(0, start) : max(0, end)]], len(chosen)
 
     def problems_of(self, line: int) -> list[dict[str, Any]]:
@@ -115,19 +115,19 @@ class Rows:
             raise DataError("there is no such row that may be looked at.", where=f"line {line}")
         return list(self._found.get(line, []))
 
-    def _choose(self, wish: Wish) -> Sequence[int]:
-        part = PARTS.index(wish.part) if wish.part is not None else None
+    def _choose(self, where: RowFilter) -> Sequence[int]:
+        part = PARTS.index(where.part) if where.part is not None else None
         rows: list[int] = []
         for row, line in enumerate(self._lines):
             if part is not None and self._parts[row] != part:
                 continue
-            if wish.cluster is not None and self._first.get(line) != wish.cluster:
+            if where.cluster is not None and self._first.get(line) != where.cluster:
                 continue
             several = self._found.get(line, ())
-            if wish.problem is not None and all(o["code"] != wish.problem for o in several):
+            if where.problem is not None and all(o["code"] != where.problem for o in several):
                 continue
             rows.append(row)
-        return self._holding(wish.text.lower(), rows) if wish.text else rows
+        return self._holding(where.text.lower(), rows) if where.text else rows
 
     def _holding(self, text: str, rows: list[int]) -> list[int]:
         return [row for row in rows if text in " ".join(_texts(self._read(row))).lower()]

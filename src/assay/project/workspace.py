@@ -16,7 +16,7 @@ from assay.accounts.costs import answered_usd
 from assay.accounts.keys import local_user
 from assay.accounts.quota import QUOTA_GB, Quota
 from assay.accounts.usage import UsageLog
-from assay.agent.answering import Answered, Served
+from assay.agent.answering import ServedExchange, Target
 from assay.agent.providers import Providers
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Costs, Provider, Vllm
 from assay.errors import AssayError, UsageError
@@ -83,7 +83,7 @@ class Workspace:
         self._vllm, self._quota_gb = vllm, quota_gb
         self.who = local_user()
         self.web = False
-        self.watchers: list[Callable[[Answered], None]] = []
+        self.watchers: list[Callable[[ServedExchange], None]] = []
         self.gate = Lock()
         self._training, self._look_again = False, 0.0
         self._embedders: dict[str, Embedder] = {}
@@ -238,11 +238,11 @@ class Workspace:
         prices = self.config.costs if self.config is not None else Costs()
         return answered_usd(self.providers, prices.machine_hour_usd, ends, seconds)
 
-    def watching(self, served: Served) -> list[Callable[[Answered], None]]:
+    def watching(self, served: Target) -> list[Callable[[ServedExchange], None]]:
         """Who is told of an answer: traces are of agents alone."""
         return [*([self._keep_trace] if served.agent is not None else []), *self.watchers]
 
-    def _keep_trace(self, said: Answered) -> None:
+    def _keep_trace(self, said: ServedExchange) -> None:
         """Of a release that keeps traces; a request for several answers keeps the first."""
         if said.served.agent is None or not said.answers:
             return

@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import Field, model_validator
 
-from assay.agent.answering import Wishes
+from assay.agent.answering import GenerationOptions
 from assay.chat.tool_text import Reader, beside_calls
 from assay.example import ToolCall
 from assay.generate.stream import End, Piece
@@ -104,7 +104,7 @@ class ChatRequest(Sampled):
             return []
         return [tool.to_dict() for tool in self.tools or ()]
 
-    def wishes(self) -> Wishes:
+    def options(self) -> GenerationOptions:
         """What the client says about the answer.
 
         Raises:
@@ -137,7 +137,7 @@ async def create(
         body.model,
         [message.to_message() for message in body.messages],
         body.offered(),
-        body.wishes(),
+        body.options(),
         form="tools" if body.forces() else "response_format",
         count=body.n or 1,
         whole=not body.stream,

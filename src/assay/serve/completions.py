@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from assay.agent.answering import Served, sampling_of
+from assay.agent.answering import Target, sampling_of
 from assay.example import Message
 from assay.generate.stream import End, Sampling, StreamEngine
 from assay.project.answer.names import resolve
@@ -85,11 +85,11 @@ async def create(
 ) -> Response:
     """Continue a text."""
     prompts = body.prompts()
-    wishes = body.sampling(
+    options = body.sampling(
         max_new_tokens=body.max_tokens or MAX_TOKENS, stop=stops(body.stop), logprobs=body.logprobs
     )
 
-    def find() -> Served:
+    def find() -> Target:
         served = resolve(request.app.state.workspace, body.model, caller.project, caller.key_id)
         if served.agent is not None:
             raise ApiError(
@@ -109,7 +109,7 @@ async def create(
     starts = [
         partial(answer, prompt, sampling)
         for prompt in prompts
-        for sampling in several(sampling_of(wishes, caller.project), body.n or 1)
+        for sampling in several(sampling_of(options, caller.project), body.n or 1)
     ]
     asked = [Message("user", prompt) for prompt in prompts if isinstance(prompt, str)]
     exchange = Exchange(

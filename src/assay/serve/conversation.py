@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from assay.agent.answering import Wishes
+from assay.agent.answering import GenerationOptions
 from assay.chat.tool_text import call_schema, name_of
 from assay.example import Message, ToolCall
 from assay.serve.errors import ApiError
@@ -195,9 +195,9 @@ class Sampled(Strict):
                 raise ValueError(f"{key[:20]!r} is no token id")
         return value
 
-    def sampling(self, **rest: Any) -> Wishes:
-        """These wishes and the rest."""
-        return Wishes(
+    def sampling(self, **rest: Any) -> GenerationOptions:
+        """These options and the rest."""
+        return GenerationOptions(
             temperature=self.temperature,
             # A nucleus of nothing is taken to be its first token.
             top_p=None if self.top_p is None else max(self.top_p, 1e-6),

@@ -15,7 +15,7 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
 from assay.accounts.costs import calls_of, is_remote
-from assay.agent.answering import Answered, Asked, Routed, Served, Wishes
+from assay.agent.answering import EngineCall, GenerationOptions, Routed, ServedExchange, Target
 from assay.chat.tool_text import find_calls
 from assay.errors import AssayError, ConfigError, ModelError
 from assay.example import Message, ToolCall
@@ -70,7 +70,7 @@ class Exchange:
         self,
         request: Request,
         caller: Caller,
-        served: Served,
+        served: Target,
         starts: Sequence[Start],
         prefix: str,
         asked: Sequence[Message],
@@ -177,7 +177,7 @@ class Exchange:
         watchers = self._workspace.watching(self.served)
         if not watchers:
             return
-        said = Answered(
+        said = ServedExchange(
             id=self.id,
             project=self.caller.project,
             key_id=self.caller.key_id,
@@ -235,7 +235,7 @@ def _most(counts: Sequence[int | None]) -> int | None:
     return max(known) if len(known) == len(counts) else None
 
 
-def fingerprint(served: Served) -> str:
+def fingerprint(served: Target) -> str:
     """Short name of who answers, fit for `system_fingerprint`."""
     whole = served.agent.id if served.agent else served.model
     return f"fp_{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
@@ -247,7 +247,7 @@ async def converse(
     model: str,
     messages: Sequence[Message],
     tools: Sequence[dict[str, Any]],
-    wishes: Wishes,
+    options: GenerationOptions,
     *,
     form: str,
     count: int = 1,
@@ -268,20 +268,20 @@ async def converse(
     workspace: Workspace = request.app.state.workspace
     payer = Payer(caller.project, caller.key_id, caller.budgeted)
 
-    def prepare() -> tuple[Served, tuple[Asked, ...], float | None]:
+    def prepare() -> tuple[Target, tuple[EngineCall, ...], float | None]:
         """Who answers, what is asked, and the USD to set aside for it."""
         served = resolve(workspace, model, caller.project, caller.key_id)
-        if wishes.schema is not None:
-            _check(wishes.schema, form)
+        if options.schema is not None:
+            _check(options.schema, form)
         laid = lay_out(
-            workspace, served, messages, tools, wishes, payer, labels=caller.labels, count=count
+            workspace, served, messages, tools, options, payer, labels=caller.labels, count=count
         )
         return served, *laid
 
     # What needs no database and no work is done here: a thread takes longer to hand it to.
     mine = is_remote(model) and caller.project == workspace.name
     known = not caller.budgeted or workspace.usage.holds(caller.key_id)  # prices are loaded once
-    if mine and known and wishes.schema is None and workspace.providers.at_hand(model):
+    if mine and known and options.schema is None and workspace.providers.at_hand(model):
         served, path, most = prepare()
     else:
         served, path, most = await run_in_threadpool(prepare)

@@ -37,7 +37,7 @@ async def create(
         body.model,
         body.messages(),
         body.offered(),
-        body.wishes(),
+        body.options(),
         form="tools" if body.forces() else "text.format",
         prefix="resp_",
         whole=not body.stream,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from assay.agent.answering import Wishes
+from assay.agent.answering import GenerationOptions
 from assay.example import Message, ToolCall
 from assay.serve.conversation import (
     MOST_MESSAGES,
@@ -179,7 +179,7 @@ class ResponseRequest(Sampled):
         """Whether log-probabilities are wanted."""
         return bool(self.include) or self.top_logprobs is not None
 
-    def wishes(self) -> Wishes:
+    def options(self) -> GenerationOptions:
         """What the client says about the answer.
 
         Raises:

@@ -14,7 +14,7 @@ from assay.agent.versions import AgentVersion
 from assay.example import Message
 from assay.project import agents
 from assay.project.agents import drafts
-from assay.project.agents.drafts import Look
+from assay.project.agents.drafts import Validation
 from assay.project.answer.gateway import PaidAnswer
 from assay.studio.agent_form import Form
 from assay.studio.form_and_text import FormAndText, Reopen, Seen
@@ -29,9 +29,9 @@ _COUNTING = asyncio.Lock()
 
 
 @action("viewer")
-def look(visit: Visit, content: str) -> Look:
+def validate(visit: Visit, content: str) -> Validation:
     """What a text says."""
-    return drafts.look(visit.workspace, content)
+    return drafts.validate(visit.workspace, content)
 
 
 @action("viewer")
@@ -96,7 +96,7 @@ class Editing(FormAndText[Agent, Draft]):
         return {name: {"info": meaning} for name, meaning in drafts.settings().items()}
 
     async def _look_at(self, content: str) -> Seen[Agent]:
-        found = await self._visit.do(look, content)
+        found = await self._visit.do(validate, content)
         return Seen(found.agent, found.problems, found.blank)
 
     async def _saw(self, seen: Seen[Agent]) -> None:

@@ -14,11 +14,11 @@ from assay.project.answer import names as served
 from assay.project.jobs import training
 from assay.project.jobs.training import (
     MOST_TRIALS,
-    CurveWish,
+    CurveOptions,
     Effort,
-    SweepWish,
-    TrainingWish,
-    Wish,
+    JobOptions,
+    SweepOptions,
+    TrainingOptions,
 )
 from assay.studio.frame import telling
 from assay.studio.parts import button, card, field, heading, named, row, text
@@ -33,15 +33,15 @@ EFFORT_WORDS: dict[Effort, str] = {
 
 
 @action("editor")
-def expected(visit: Visit, wish: Wish) -> float:
+def expected(visit: Visit, options: JobOptions) -> float:
     """About how long it will take, in seconds; refused where it cannot be done."""
-    return training.seconds(visit.workspace, wish)
+    return training.seconds(visit.workspace, options)
 
 
 @action("editor")
-def start(visit: Visit, wish: Wish) -> Job:
+def start(visit: Visit, options: JobOptions) -> Job:
     """Queue it."""
-    return training.start(visit.workspace, wish)
+    return training.start(visit.workspace, options)
 
 
 def starting_card(visit: Visit) -> None:
@@ -63,7 +63,7 @@ def starting_card(visit: Visit) -> None:
 
 
 class Dialog:
-    """Asks for a wish, says how long it will take, and begins.
+    """Asks for options, says how long it will take, and begins.
 
     Args:
         ask: builds the inputs; returns what they say now. It is given what to call on a change.
@@ -74,7 +74,7 @@ class Dialog:
         visit: Visit,
         title: str,
         under: str,
-        ask: Callable[[Callable[[], None]], Callable[[], Wish]],
+        ask: Callable[[Callable[[], None]], Callable[[], JobOptions]],
         *,
         at_most: bool = False,
     ) -> None:
@@ -123,7 +123,7 @@ async def _version(visit: Visit) -> None:
     models = await visit.do(lambda v: served.base_models(v.workspace, v.workspace.name))
     assert config is not None
 
-    def ask(changed: Callable[[], None]) -> Callable[[], Wish]:
+    def ask(changed: Callable[[], None]) -> Callable[[], JobOptions]:
         with field("Model", meaning="It is trained; what it was before stays."):
             model = ui.select(models, value=config.model, on_change=changed)
             named(model, "Model to train")
@@ -134,23 +134,23 @@ async def _version(visit: Visit) -> None:
             name = ui.input().props("debounce=400").on_value_change(changed)
             named(name, "Name of the agent made of it")
 
-        def wish() -> TrainingWish:
+        def options() -> TrainingOptions:
             chosen = None if model.value == config.model else model.value
-            return TrainingWish(chosen, effort.value, (name.value or "").strip() or None)
+            return TrainingOptions(chosen, effort.value, (name.value or "").strip() or None)
 
-        return wish
+        return options
 
     under = "It learns your examples; the round that was best on those to choose by is kept."
     Dialog(visit, "Train a version", under, ask)
 
 
 async def _search(visit: Visit) -> None:
-    def ask(changed: Callable[[], None]) -> Callable[[], Wish]:
+    def ask(changed: Callable[[], None]) -> Callable[[], JobOptions]:
         with field("Settings to try", "Those of an earlier search count."):
             trials = ui.number(value=TRIALS, min=1, max=MOST_TRIALS, step=1, precision=0)
             named(trials.props("debounce=400"), "Settings to try")
             trials.on_value_change(changed)
-        return lambda: SweepWish(int(trials.value or 0))
+        return lambda: SweepOptions(int(trials.value or 0))
 
     under = (
         "Around those of the project. What falls behind is stopped early; assay.yaml stays as it "
@@ -167,12 +167,12 @@ async def _curve(visit: Visit) -> None:
         ways = dict.fromkeys(name for name in ways if name not in BASELINES)
     names = {name: TITLES.get(name, WAYS[name]).capitalize() for name in ways}
 
-    def ask(changed: Callable[[], None]) -> Callable[[], Wish]:
+    def ask(changed: Callable[[], None]) -> Callable[[], JobOptions]:
         with field("Of", meaning="The way whose score is drawn by the number of examples."):
             value = "fine-tune" if "fine-tune" in config.candidates else config.candidates[0]
             way = ui.select(names, value=value, on_change=changed)
             named(way, "Way of the curve")
-        return lambda: CurveWish(way.value)
+        return lambda: CurveOptions(way.value)
 
     under = "Built five times from ever more examples, three times over. Nothing locked is opened."
     Dialog(visit, "Draw a learning curve", under, ask)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from assay.agent.answering import Wishes
+from assay.agent.answering import GenerationOptions
 from assay.example import Message
 from assay.generate.stream import End
 from assay.project.answer import playground
@@ -56,9 +56,11 @@ def still_there(visit: Visit) -> None:
 
 
 @action("viewer")
-def begin(visit: Visit, name: str, messages: Sequence[Message], wishes: Wishes) -> PaidAnswer:
+def begin(
+    visit: Visit, name: str, messages: Sequence[Message], options: GenerationOptions
+) -> PaidAnswer:
     """The stream of an answer; nothing is asked before it is read."""
-    return playground.answer(visit.workspace, visit.engines, name, messages, wishes)
+    return playground.answer(visit.workspace, visit.engines, name, messages, options)
 
 
 async def stream(
@@ -66,14 +68,16 @@ async def stream(
     name: str,
     messages: Sequence[Message],
     show: Callable[[str], None],
-    wishes: Wishes | None = None,
+    options: GenerationOptions | None = None,
 ) -> Told:
     """Ask, and hand the answer so far to `show` as it grows. Cancelling frees the engine.
 
     Raises:
         AssayError: who was asked is not there, or could not answer.
     """
-    return await read(visit, await visit.do(begin, name, messages, wishes or Wishes()), show)
+    return await read(
+        visit, await visit.do(begin, name, messages, options or GenerationOptions()), show
+    )
 
 
 async def read(visit: Visit, answer: PaidAnswer, show: Callable[[str], None]) -> Told:

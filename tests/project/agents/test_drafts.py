@@ -20,14 +20,16 @@ TEXT = "model: smollm2-135m-instruct\nsystem_prompt: Greet {{customer_name}}.\ns
 
 def test_a_text_is_looked_at_as_it_will_be_saved(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    seen = drafts.look(workspace, TEXT)
+    seen = drafts.validate(workspace, TEXT)
     assert seen.agent is not None
     assert not seen.problems
     assert seen.blank == "{{customer_name}}"
-    broken = drafts.look(workspace, TEXT + "sed: 3\n")
+    broken = drafts.validate(workspace, TEXT + "sed: 3\n")
     assert broken.agent is None
     assert [(p.line, p.field) for p in broken.problems] == [(4, "sed")]
-    nowhere = drafts.look(workspace, TEXT.replace("smollm2-135m-instruct", "version:" + "0" * 64))
+    nowhere = drafts.validate(
+        workspace, TEXT.replace("smollm2-135m-instruct", "version:" + "0" * 64)
+    )
     assert nowhere.agent is not None
     assert [p.line for p in nowhere.problems] == [1]
 
@@ -37,15 +39,17 @@ def test_a_variable_nobody_uses_is_told_at_its_line_and_a_place_nobody_fills(
 ) -> None:
     workspace = Workspace(tmp_path)
     text = f"{TEXT}variables:\n  customer_name: Ann\n  fee: 12 USD\n"
-    seen = drafts.look(workspace, text)
+    seen = drafts.validate(workspace, text)
     assert seen.agent is not None
     assert [(p.line, p.field) for p in seen.problems] == [(6, "variables.fee")]
     assert seen.blank is None
     with pytest.raises(InvalidAgentError, match="system prompt has no"):
         agents.save(workspace, "a", text, based_on=None, message="")
-    used = drafts.look(workspace, text.replace("customer_name}}.", "customer_name}} of {{fee}}."))
+    used = drafts.validate(
+        workspace, text.replace("customer_name}}.", "customer_name}} of {{fee}}.")
+    )
     assert not used.problems
-    hinted = drafts.look(workspace, TEXT + "variables: {}\n")
+    hinted = drafts.validate(workspace, TEXT + "variables: {}\n")
     assert hinted.blank == "{{customer_name}}"
     engines = ScriptedEngines()
     text = text.replace("  fee: 12 USD\n", "")

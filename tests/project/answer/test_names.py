@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assay.agent.agent import Agent
-from assay.agent.answering import Wishes, ask
+from assay.agent.answering import GenerationOptions, ask
 from assay.agent.versions import save_agent
 from assay.errors import ModelError, UsageError
 from assay.example import Message
@@ -116,8 +116,8 @@ def test_no_path_is_a_model(workspace: Workspace, tmp_path: Path) -> None:
 
 def test_what_a_client_says_goes_before_what_the_agent_says(workspace: Workspace) -> None:
     served = resolve_agent(workspace, AGENT)
-    wishes = Wishes(max_new_tokens=3, temperature=0.5)
-    [asked] = ask(served, [Message("user", "a")], (), wishes, workspace.store)
+    options = GenerationOptions(max_new_tokens=3, temperature=0.5)
+    [asked] = ask(served, [Message("user", "a")], (), options, workspace.store)
     sampling = asked.sampling
     assert (sampling.max_new_tokens, sampling.temperature, sampling.seed) == (3, 0.5, None)
 
@@ -126,12 +126,15 @@ def test_an_enforced_form_stays(workspace: Workspace) -> None:
     agent = AGENT.model_copy(update={"choices": ("x", "y"), "constrained": True})
     served = resolve_agent(workspace, agent)
     turns = [Message("user", "a")]
-    [asked] = ask(served, turns, (), Wishes(), workspace.store)
+    [asked] = ask(served, turns, (), GenerationOptions(), workspace.store)
     assert asked.sampling.choices == ("x", "y")
     tool: dict[str, Any] = {"type": "function", "function": {"name": "f"}}
-    for wishes, tools in ((Wishes(json_object=True), ()), (Wishes(), (tool,))):
+    for options, tools in (
+        (GenerationOptions(json_object=True), ()),
+        (GenerationOptions(), (tool,)),
+    ):
         with pytest.raises(UsageError):
-            ask(served, turns, tools, wishes, workspace.store)
+            ask(served, turns, tools, options, workspace.store)
 
 
 def resolve_agent(workspace: Workspace, agent: Agent) -> Any:

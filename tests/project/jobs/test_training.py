@@ -14,12 +14,12 @@ from assay.project import agents, jobs, settings
 from assay.project.jobs import curves
 from assay.project.jobs import training as training_jobs
 from assay.project.jobs.curves import Figures
-from assay.project.jobs.training import CurveWish, SweepWish, TrainingWish, Wish
+from assay.project.jobs.training import CurveOptions, JobOptions, SweepOptions, TrainingOptions
 from assay.project.workspace import Workspace
 
 
-@pytest.mark.parametrize("wish", [TrainingWish(), SweepWish(), CurveWish()])
-def test_an_empty_folder_is_refused(tmp_path: Path, wish: Wish) -> None:
+@pytest.mark.parametrize("wish", [TrainingOptions(), SweepOptions(), CurveOptions()])
+def test_an_empty_folder_is_refused(tmp_path: Path, wish: JobOptions) -> None:
     with pytest.raises(UsageError, match="no project yet"):
         training_jobs.start(Workspace(tmp_path), wish)
 
@@ -27,15 +27,15 @@ def test_an_empty_folder_is_refused(tmp_path: Path, wish: Wish) -> None:
 @pytest.mark.parametrize(
     ("wish", "said"),
     [
-        (TrainingWish(model="/srv/other"), "no model of this machine"),
-        (TrainingWish(effort="endless"), "no such effort"),  # type: ignore[arg-type]
-        (TrainingWish(name="a name"), "cannot be called"),
-        (SweepWish(0), "0 settings"),
-        (CurveWish("magic"), "no way"),
+        (TrainingOptions(model="/srv/other"), "no model of this machine"),
+        (TrainingOptions(effort="endless"), "no such effort"),  # type: ignore[arg-type]
+        (TrainingOptions(name="a name"), "cannot be called"),
+        (SweepOptions(0), "0 settings"),
+        (CurveOptions("magic"), "no way"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_it_is_queued(
-    tmp_path: Path, wish: Wish, said: str
+    tmp_path: Path, wish: JobOptions, said: str
 ) -> None:
     workspace = project(tmp_path, 3)
     with pytest.raises(AssayError, match=said):
@@ -47,12 +47,16 @@ def test_what_cannot_be_done_is_refused_before_it_is_queued(
 def test_a_training_a_search_and_a_curve_are_done_by_a_worker(tmp_path: Path) -> None:
     made = small_project(tmp_path, rows=220)
     workspace = Workspace(made.root)
-    ways = (TrainingWish(effort="quick", name="desk"), SweepWish(1), CurveWish("baseline-tfidf"))
+    ways = (
+        TrainingOptions(effort="quick", name="desk"),
+        SweepOptions(1),
+        CurveOptions("baseline-tfidf"),
+    )
     for wish in ways:
         assert training_jobs.seconds(workspace, wish) > 0
     first = training_jobs.start(workspace.seen_by("user:ann"), ways[0])
     with pytest.raises(StateError, match="queued already"):
-        training_jobs.start(workspace, TrainingWish())
+        training_jobs.start(workspace, TrainingOptions())
     jobs.pause(workspace, first.id)
     jobs.resume(workspace, first.id)
     for wish in ways[1:]:

@@ -53,7 +53,7 @@ def test_what_the_command_line_refuses_is_told_at_its_line_and_not_saved(
     ):
         text = draft.text.replace(old, new)
         assert text != draft.text
-        [problem] = settings.look(workspace, text, admin=True).problems
+        [problem] = settings.validate(workspace, text, admin=True).problems
         assert (problem.line, problem.field) == (line, field), problem
         with pytest.raises(InvalidSettingsError):
             settings.save(workspace, text, based_on=draft.hash)
@@ -75,8 +75,8 @@ def test_an_editor_names_no_server(workspace: Workspace) -> None:
     draft = settings.read(workspace)
     provider = {"providers": {"far": {"base_url": "https://far.example/v1"}}}
     text = edited(draft.text, provider)
-    assert settings.look(workspace, text, admin=True).problems == ()
-    [problem] = settings.look(workspace, text, admin=False).problems
+    assert settings.validate(workspace, text, admin=True).problems == ()
+    [problem] = settings.validate(workspace, text, admin=False).problems
     assert problem.field == "providers"
     with pytest.raises(InvalidSettingsError):
         settings.save(workspace, text, based_on=draft.hash, admin=False)
@@ -106,7 +106,7 @@ def test_a_broken_file_can_be_mended(workspace: Workspace) -> None:
     assert workspace.config is not None
     (workspace.root / "assay.yaml").write_text("name: [")
     draft = settings.read(workspace)
-    assert settings.look(workspace, draft.text, admin=False).problems
+    assert settings.validate(workspace, draft.text, admin=False).problems
     settings.save(workspace, good, based_on=draft.hash, admin=False)
     (workspace.root / "assay.yaml").unlink()
     with pytest.raises(AssayError) as error:
@@ -131,7 +131,7 @@ def test_a_grader_that_needs_nothing_more_can_decide(workspace: Workspace) -> No
     assert "python" not in found
     assert "regex" not in found
     text = edited(settings.read(workspace).text, settings.decided_by(config, "exact"))
-    seen = settings.look(workspace, text, admin=False)
+    seen = settings.validate(workspace, text, admin=False)
     assert not seen.problems
     assert seen.config is not None
     assert [grader.name for grader in seen.config.graders] == ["label-accuracy", "exact"]

@@ -1,6 +1,6 @@
 """An agent while somebody is changing it: what its text says so far, and a try of it, unsaved.
 
-    seen = drafts.look(workspace, text)             # the agent, or what keeps it from being one
+    seen = drafts.validate(workspace, text)             # the agent, or what keeps it from being one
     text = drafts.edited(text, {"temperature": 0.3})
     for piece in drafts.answer(workspace, engines, text, [Message("user", "Hello")]): ...
 
@@ -16,7 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from assay.agent.agent import Agent
-from assay.agent.answering import Served, Wishes
+from assay.agent.answering import GenerationOptions, Target
 from assay.agent.texts import InvalidAgentError, Problem, as_yaml, edited, parsed
 from assay.agent.variables import undeclared
 from assay.config import REMOTE
@@ -56,7 +56,7 @@ _SETTINGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Validation:
     """What a text says.
 
     Attributes:
@@ -71,12 +71,12 @@ class Look:
     blank: str | None = None
 
 
-def look(workspace: Workspace, text: str) -> Look:
-    """See what a text says."""
+def validate(workspace: Workspace, text: str) -> Validation:
+    """What a text says, and what keeps it from being saved."""
     agent, problems = parsed(text)
     if agent is None:
-        return Look(None, tuple(problems))
-    return Look(
+        return Validation(None, tuple(problems))
+    return Validation(
         agent,
         tuple(check(workspace, text)),
         next(iter(undeclared(agent.system_prompt, agent.variables)), placeholder(agent.prompt)),
@@ -116,8 +116,8 @@ def answer(
     if problems := problems or check(workspace, text):
         raise InvalidAgentError(_UNSAVED, problems)
     assert agent is not None
-    served = Served(_UNSAVED, agent.model, agent)
-    return PaidAnswer(workspace, engines, served, messages, Wishes(), studio(workspace))
+    served = Target(_UNSAVED, agent.model, agent)
+    return PaidAnswer(workspace, engines, served, messages, GenerationOptions(), studio(workspace))
 
 
 def tokens(workspace: Workspace, agent: Agent) -> int | None:
@@ -155,4 +155,13 @@ def _template(model: str) -> Template:
     return Template.of(load_tokenizer(model)[0])
 
 
-__all__ = ["Look", "answer", "beginning", "edited", "look", "models", "settings", "tokens"]
+__all__ = [
+    "Validation",
+    "answer",
+    "beginning",
+    "edited",
+    "models",
+    "settings",
+    "tokens",
+    "validate",
+]

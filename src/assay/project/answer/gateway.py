@@ -1,6 +1,6 @@
 """What an answer costs, and whom: the one place that every answer to anybody passes.
 
-    path, most = lay_out(workspace, served, messages, tools, wishes, payer)
+    path, most = lay_out(workspace, served, messages, tools, options, payer)
     account = Account(workspace, payer, served.name, routes, reserved)
     ...; account.settle(whole=True)
 
@@ -21,7 +21,7 @@ from typing import Any
 from assay.accounts.costs import bounded, has_budget, is_remote, most_usd
 from assay.accounts.keys import STUDIO
 from assay.accounts.reservations import Reserved
-from assay.agent.answering import Asked, Routed, Served, Wishes, ask
+from assay.agent.answering import EngineCall, GenerationOptions, Routed, Target, ask
 from assay.errors import AssayError
 from assay.example import Message
 from assay.generate.stream import End, EnginePool, Piece
@@ -49,15 +49,15 @@ def studio(workspace: Workspace) -> Payer:
 
 def lay_out(
     workspace: Workspace,
-    served: Served,
+    served: Target,
     messages: Sequence[Message],
     tools: Sequence[dict[str, Any]],
-    wishes: Wishes,
+    options: GenerationOptions,
     payer: Payer,
     *,
     labels: frozenset[str] | None = None,
     count: int = 1,
-) -> tuple[tuple[Asked, ...], float | None]:
+) -> tuple[tuple[EngineCall, ...], float | None]:
     """The calls that an answer may take, and the USD to set aside for them; None: nothing.
 
     Args:
@@ -67,7 +67,7 @@ def lay_out(
     Raises:
         BudgetError: the payer has a budget, and a price is not known. More as `ask`.
     """
-    path = ask(served, messages, tools, wishes, workspace.store, payer.project, labels)
+    path = ask(served, messages, tools, options, workspace.store, payer.project, labels)
     if not payer.budgeted:
         return path, None
     chains = [workspace.chain(asked.model) for asked in path]
@@ -133,19 +133,19 @@ class PaidAnswer(Iterator[Piece | End]):
         self,
         workspace: Workspace,
         engines: EnginePool,
-        served: Served,
+        served: Target,
         messages: Sequence[Message],
-        wishes: Wishes,
+        options: GenerationOptions,
         payer: Payer,
     ) -> None:
-        path, self._most = lay_out(workspace, served, messages, (), wishes, payer)
+        path, self._most = lay_out(workspace, served, messages, (), options, payer)
         self._workspace, self._payer, self._name = workspace, payer, served.name
         self._route = Routed(engines.engine, path)
         self._account: Account | None = None
         self._begun = self._ended = self._closed = False
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> EngineCall:
         """See `Routed`."""
         return self._route.asked
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy import select
 
 from assay.agent.agent import Agent
-from assay.agent.answering import Served
+from assay.agent.answering import Target
 from assay.agent.versions import load_agent
 from assay.config import REMOTE
 from assay.errors import AssayError, ModelError
@@ -49,7 +49,7 @@ class Offered:
     created: datetime | None = None
 
 
-def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Served:
+def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Target:
     """What a request to `name` is answered by.
 
     Raises:
@@ -59,14 +59,14 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Serve
         provider, _ = split_reference(name)
         if provider in workspace.providers:
             known = name in _named(workspace, provider)
-            return Served(name, name, known_as=name if known else f"{REMOTE}{provider}/other")
+            return Target(name, name, known_as=name if known else f"{REMOTE}{provider}/other")
     released = releases.resolve(workspace.store, project, name, key_id)
     if released is not None:
         agent = load_agent(workspace.store, released)
-        return Served(name, agent.model, agent)
+        return Target(name, agent.model, agent)
     # Only a release can be called as a starter is, so nothing more is asked of the database.
     if name in CATALOGUE and CATALOGUE[name].kind == "chat":
-        return Served(name, name)
+        return Target(name, name)
     with workspace.store.session() as session:
         target = session.scalar(
             select(ServedNameRow.target).where(
@@ -74,19 +74,19 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Serve
             )
         )
     if target is not None:
-        return Served(name, target)
+        return Target(name, target)
     if project == workspace.name and (saved := _agent(workspace, name)):
         if saved.kind == "outside":
             raise UnknownModelError(
                 f"{name} stands for answers that were brought; it cannot answer new questions."
             )
-        return Served(name, saved.model, saved)
+        return Target(name, saved.model, saved)
     version = _version(workspace, name, project)
     if version is not None:
         whole = f"version:{version}"
-        return Served(name, whole, known_as=whole)  # the first digits of its id are enough
+        return Target(name, whole, known_as=whole)  # the first digits of its id are enough
     if name in base_models(workspace, project):
-        return Served(name, name)
+        return Target(name, name)
     raise UnknownModelError(
         f"The model '{name}' does not exist or you do not have access to it.",
         fix="GET /v1/models lists those there are.",

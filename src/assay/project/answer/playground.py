@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from assay.accounts.costs import calls_of
-from assay.agent.answering import Wishes
+from assay.agent.answering import GenerationOptions
 from assay.example import Message
 from assay.generate.stream import End, EnginePool
 from assay.project.answer.gateway import PaidAnswer, studio
@@ -28,7 +28,7 @@ def answer(
     engines: EnginePool,
     name: str,
     messages: Sequence[Message],
-    wishes: Wishes | None = None,
+    options: GenerationOptions | None = None,
 ) -> PaidAnswer:
     """The stream that a request to `name` would get. No trace is kept of it.
 
@@ -37,11 +37,11 @@ def answer(
     Raises:
         UnknownModelError: there is no such name. More as `ask`; the stream's own come with it.
     """
-    wishes = wishes or Wishes()
+    options = options or GenerationOptions()
     served = resolve(workspace, name, workspace.name, TRIED_BY)
-    if served.agent is None and wishes.temperature is None:
-        wishes = replace(wishes, temperature=0.0)
-    return PaidAnswer(workspace, engines, served, messages, wishes, studio(workspace))
+    if served.agent is None and options.temperature is None:
+        options = replace(options, temperature=0.0)
+    return PaidAnswer(workspace, engines, served, messages, options, studio(workspace))
 
 
 def answering(workspace: Workspace) -> list[Offered]:

@@ -1,7 +1,7 @@
 """Trainings of the project as jobs: one version, a search for settings, a learning curve.
 
-    expected = seconds(workspace, TrainingWish(effort="quick"))
-    job = start(workspace, TrainingWish(effort="quick", name="desk"))
+    expected = seconds(workspace, TrainingOptions(effort="quick"))
+    job = start(workspace, TrainingOptions(effort="quick", name="desk"))
 
 A worker of the folder does what `assay train` and `assay curve` do; what stops those and lets them
 go on does so here.
@@ -49,7 +49,7 @@ EFFORTS: Mapping[Effort, Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingWish:
+class TrainingOptions:
     """One version.
 
     Attributes:
@@ -63,57 +63,57 @@ class TrainingWish:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepWish:
+class SweepOptions:
     """A search; `trials` counts those of earlier searches."""
 
     trials: int = TRIALS
 
 
 @dataclass(frozen=True, slots=True)
-class CurveWish:
+class CurveOptions:
     """A learning curve of a way of specialising."""
 
     candidate: str = "fine-tune"
 
 
-Wish = TrainingWish | SweepWish | CurveWish
-_KIND: Mapping[type[Wish], tuple[str, str]] = {
-    TrainingWish: (TRAIN, "a training"),
-    SweepWish: (SWEEP, "a search"),
-    CurveWish: (CURVE, "a learning curve"),
+JobOptions = TrainingOptions | SweepOptions | CurveOptions
+_KIND: Mapping[type[JobOptions], tuple[str, str]] = {
+    TrainingOptions: (TRAIN, "a training"),
+    SweepOptions: (SWEEP, "a search"),
+    CurveOptions: (CURVE, "a learning curve"),
 }
 
 
-def seconds(workspace: Workspace, wish: Wish, progress: Progress = SILENT) -> float:
+def seconds(workspace: Workspace, options: JobOptions, progress: Progress = SILENT) -> float:
     """About how long it will take, a search at most.
 
     Raises:
         UsageError: the folder is no project, or there is nothing of that name.
         AssayError: the examples cannot be divided, or are too few.
     """
-    project = _checked(workspace, wish)
-    if isinstance(wish, CurveWish):
-        return project.curve_seconds(wish.candidate, progress)
+    project = _checked(workspace, options)
+    if isinstance(options, CurveOptions):
+        return project.curve_seconds(options.candidate, progress)
     sizes, config = project.sizes(progress), project.config
-    if isinstance(wish, TrainingWish):
-        config = _changed(config, wish)
-        if wish.model is not None:
-            sizes = replace(sizes, parameters=describe(wish.model, progress).parameters)
+    if isinstance(options, TrainingOptions):
+        config = _changed(config, options)
+        if options.model is not None:
+            sizes = replace(sizes, parameters=describe(options.model, progress).parameters)
         return building_seconds("fine-tune", config, sizes)
-    return wish.trials * building_seconds("fine-tune", config, sizes)
+    return options.trials * building_seconds("fine-tune", config, sizes)
 
 
-def start(workspace: Workspace, wish: Wish) -> Job:
+def start(workspace: Workspace, options: JobOptions) -> Job:
     """Queue it.
 
     Raises:
         UsageError, AssayError: as `seconds`.
         StateError: one of its kind waits or runs already.
     """
-    kind, what = _KIND[type(wish)]
+    kind, what = _KIND[type(options)]
     refuse_second(workspace, kind, what)
-    _checked(workspace, wish).split()
-    payload, id = asdict(wish), queue.new_id(kind)
+    _checked(workspace, options).split()
+    payload, id = asdict(options), queue.new_id(kind)
     queue.enqueue(workspace.store, workspace.name, kind, payload, id=id)
     audit(workspace.store, workspace.name, workspace.who, f"job.{kind}", id, payload)
     return queue.read(workspace.store, id)
@@ -134,7 +134,7 @@ def handlers(workspace: Workspace) -> dict[str, Handler]:
     return {TRAIN: doing(_train), SWEEP: doing(_sweep), CURVE: doing(_curve)}
 
 
-def _checked(workspace: Workspace, wish: Wish) -> Project:
+def _checked(workspace: Workspace, options: JobOptions) -> Project:
     """The project, if what is wished for can be done with it."""
     project = workspace.project
     if project is None:
@@ -142,42 +142,46 @@ def _checked(workspace: Workspace, wish: Wish) -> Project:
             "this folder is no project yet, so there is nothing to train on.",
             fix="Start makes one of a file of examples.",
         )
-    if isinstance(wish, SweepWish):
+    if isinstance(options, SweepOptions):
         check_installed()
-        if not 1 <= wish.trials <= MOST_TRIALS:
-            raise UsageError(f"{wish.trials} settings cannot be tried.", fix="Try 1 to 200.")
-    elif isinstance(wish, CurveWish):
-        if wish.candidate not in WAYS:
-            raise UsageError(f"there is no way {wish.candidate!r}.")
+        if not 1 <= options.trials <= MOST_TRIALS:
+            raise UsageError(f"{options.trials} settings cannot be tried.", fix="Try 1 to 200.")
+    elif isinstance(options, CurveOptions):
+        if options.candidate not in WAYS:
+            raise UsageError(f"there is no way {options.candidate!r}.")
     else:
-        if wish.effort not in EFFORTS:
-            raise UsageError(f"there is no such effort: {wish.effort!r}.")
-        if wish.model is not None and wish.model not in base_models(workspace, workspace.name):
+        if options.effort not in EFFORTS:
+            raise UsageError(f"there is no such effort: {options.effort!r}.")
+        if options.model is not None and options.model not in base_models(
+            workspace, workspace.name
+        ):
             raise UsageError(
-                f"{wish.model} is no model of this machine.",
+                f"{options.model} is no model of this machine.",
                 fix="Fetch it with `assay models pull`, or choose another.",
             )
-        if wish.name is not None:
-            check_new_name(wish.name)
+        if options.name is not None:
+            check_new_name(options.name)
     return project
 
 
-def _changed(config: Config, wish: TrainingWish) -> Config:
-    tuned = config.fine_tune.model_copy(update=dict(EFFORTS[wish.effort]))
-    return config.model_copy(update={"fine_tune": tuned, "model": wish.model or config.model})
+def _changed(config: Config, options: TrainingOptions) -> Config:
+    tuned = config.fine_tune.model_copy(update=dict(EFFORTS[options.effort]))
+    return config.model_copy(update={"fine_tune": tuned, "model": options.model or config.model})
 
 
 def _train(project: Project, work: Work) -> dict[str, Any]:
     from assay.project import train  # with torch, which an idle worker need not load
 
-    wish = TrainingWish(**work.payload)
+    options = TrainingOptions(**work.payload)
     context = project.context(work)
-    bench = replace(context.bench, config=_changed(project.config, wish))
+    bench = replace(context.bench, config=_changed(project.config, options))
     context = replace(context, bench=bench)
     body = train.train(context, _observing(work)).to_dict()
     del body["folder"], body["points"]
     body["model"] = f"version:{body['version']}"
-    body["agent"] = None if wish.name is None else _agent(context, wish.name, body["model"], work)
+    body["agent"] = (
+        None if options.name is None else _agent(context, options.name, body["model"], work)
+    )
     return body
 
 

@@ -2,7 +2,7 @@
 
     draft = settings.read(workspace)
     text = edited(draft.text, {"data.split.holdout": 0.3})
-    settings.look(workspace, text).problems            # empty: it can be saved
+    settings.validate(workspace, text).problems            # empty: it can be saved
     settings.save(workspace, text, based_on=draft.hash, message="more to measure on")
 
 What can be saved is what the command line can use: `Project` decides here as there. What a text may
@@ -91,7 +91,7 @@ class SettingsDraft:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Validation:
     """What a text says.
 
     Attributes:
@@ -118,17 +118,17 @@ def read(workspace: Workspace) -> SettingsDraft:
     return SettingsDraft(text, digest, _change(workspace, digest))
 
 
-def look(workspace: Workspace, text: str, *, admin: bool) -> Look:
-    """See what a text says, and what would follow from it."""
+def validate(workspace: Workspace, text: str, *, admin: bool) -> Validation:
+    """What a text says, what keeps it from being saved, and what a save would change."""
     problems = tree_of(text, "no configuration")[1]
     if problems:
-        return Look(None, tuple(problems))
+        return Validation(None, tuple(problems))
     config, problems = parsed_config(text)
     if config is None:
-        return Look(None, tuple(sorted(problems, key=lambda p: (p.line or 0, p.column or 0))))
+        return Validation(None, tuple(sorted(problems, key=lambda p: (p.line or 0, p.column or 0))))
     before = _config_before(workspace)
     if refused := _refused(workspace, text, before, config, admin):
-        return Look(config, tuple(refused))  # before `Project` or a note reads what it names
+        return Validation(config, tuple(refused))  # before `Project` or a note reads what it names
     try:
         Project(workspace.root, text)
     except AssayError as error:
@@ -136,7 +136,7 @@ def look(workspace: Workspace, text: str, *, admin: bool) -> Look:
     project = workspace.project
     openings = len(project.openings()) if project is not None else 0
     effects = follows(before, config, openings) if before is not None else []
-    return Look(config, tuple(problems), tuple(effects), tuple(_notes(workspace, config)))
+    return Validation(config, tuple(problems), tuple(effects), tuple(_notes(workspace, config)))
 
 
 def save(
@@ -152,7 +152,7 @@ def save(
         StaleSettingsError: the file has changed since.
         InvalidSettingsError: it cannot be used.
     """
-    if found := look(workspace, text, admin=admin).problems:
+    if found := validate(workspace, text, admin=admin).problems:
         raise InvalidSettingsError(list(found))
     with FileLock(workspace.store.folder / "settings.lock"):
         before = _text(workspace)
@@ -331,16 +331,16 @@ def _notes(workspace: Workspace, config: Config) -> list[str]:
 __all__ = [
     "Change",
     "InvalidSettingsError",
-    "Look",
     "SettingsDraft",
     "StaleSettingsError",
+    "Validation",
     "change",
     "completions",
     "decided_by",
     "edited",
-    "look",
     "measures",
     "read",
     "save",
     "text_hash",
+    "validate",
 ]

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from assay.accounts.costs import most_usd
-from assay.agent.answering import Asked
+from assay.agent.answering import EngineCall
 from assay.agent.key_origins import allow
 from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE, Provider
@@ -119,7 +119,7 @@ def tested_over_web(workspace: Workspace, name: str, model: str) -> dict[str, An
     reference, payer, usage = f"{REMOTE}{name}/{model}", studio(workspace), workspace.usage
     reserved = None
     if payer.budgeted:
-        asked = Asked(_ASKED, (), Sampling(max_new_tokens=_TOKENS), reference)
+        asked = EngineCall(_ASKED, (), Sampling(max_new_tokens=_TOKENS), reference)
         most = most_usd(workspace.providers, [[reference]], [asked], 1)
         reserved = usage.reserve(payer.key, most)
     ends, began = [], time.perf_counter()

@@ -19,7 +19,7 @@ from assay.data.problems import CODES
 from assay.errors import AssayError, UsageError
 from assay.progress import Progress
 from assay.project import rows
-from assay.project.rows import PARTS, Locked, Rows, Wish
+from assay.project.rows import PARTS, Locked, RowFilter, Rows
 from assay.studio.asking import put_away, sure
 from assay.studio.bringing import Told
 from assay.studio.door import PREFIX
@@ -73,9 +73,9 @@ def division(visit: Visit, progress: Progress) -> tuple[Locked, Rows]:
 
 
 @action("viewer")
-def page_of(visit: Visit, wish: Wish, start: int, end: int) -> dict[str, Any]:
+def page_of(visit: Visit, where: RowFilter, start: int, end: int) -> dict[str, Any]:
     """Rows for the table."""
-    found, count = rows.opened(visit.workspace).page(wish, start, end)
+    found, count = rows.opened(visit.workspace).page(where, start, end)
     return {"rows": found, "count": count}
 
 
@@ -111,7 +111,7 @@ def serve_rows(
     holding: str = "",
 ) -> JSONResponse:
     """What the table asks for as it is scrolled; behind the studio's door, as all its paths."""
-    wish = Wish(
+    where = RowFilter(
         part=next((one for one in PARTS if one == part), None),
         problem=problem or None,
         # Python reads no number of thousands of digits; such a line is that of no row.
@@ -119,7 +119,7 @@ def serve_rows(
         text=holding,
     )
     try:
-        found = page_of(visit_of(request), wish, start, min(end, start + MOST_AT_ONCE))
+        found = page_of(visit_of(request), where, start, min(end, start + MOST_AT_ONCE))
     except AssayError as error:
         return JSONResponse({"error": str(error)}, 409)
     return JSONResponse(found)

@@ -6,7 +6,7 @@ import asyncio
 
 from nicegui import ui
 
-from assay.agent.answering import Wishes
+from assay.agent.answering import GenerationOptions
 from assay.compare.report import wording
 from assay.errors import AssayError
 from assay.example import Message
@@ -78,7 +78,7 @@ async def build(visit: Visit) -> None:
         turns = [Message("user", words)]
         if (system.value or "").strip():
             turns.insert(0, Message("system", system.value.strip()))
-        wishes = Wishes(
+        options = GenerationOptions(
             temperature=None if warmth.value is None else float(warmth.value),
             max_new_tokens=None if not most.value else int(most.value),
         )
@@ -88,7 +88,9 @@ async def build(visit: Visit) -> None:
         try:
             with columns:
                 shown = [_Column(name) for name in names]
-            going.extend(asyncio.create_task(column.fill(visit, turns, wishes)) for column in shown)
+            going.extend(
+                asyncio.create_task(column.fill(visit, turns, options)) for column in shown
+            )
             for found in await asyncio.gather(*going, return_exceptions=True):
                 if isinstance(found, Exception):
                     raise found
@@ -118,10 +120,10 @@ class _Column:
             self.took = text("", "took", "dl")
             self.used = ui.element("div")
 
-    async def fill(self, visit: Visit, turns: list[Message], wishes: Wishes) -> None:
+    async def fill(self, visit: Visit, turns: list[Message], options: GenerationOptions) -> None:
         """Ask, and show the answer as it comes."""
         try:
-            told = await stream(visit, self.name, turns, self._show, wishes)
+            told = await stream(visit, self.name, turns, self._show, options)
         except AssayError as error:
             self.answer.text = str(error)
             self.answer.classes("bad")

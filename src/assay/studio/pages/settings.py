@@ -13,7 +13,7 @@ from assay.config import CONFIG_FILE, Config, config_schema
 from assay.errors import AssayError
 from assay.project import settings
 from assay.project.answer import names as served
-from assay.project.settings import Look, SettingsDraft, StaleSettingsError
+from assay.project.settings import SettingsDraft, StaleSettingsError, Validation
 from assay.project.settings.redaction import without_secrets
 from assay.studio.form_and_text import FormAndText, Reopen, Seen
 from assay.studio.frame import Page
@@ -43,9 +43,9 @@ def newest(visit: Visit) -> SettingsDraft:
 
 
 @action("viewer")
-def look(visit: Visit, content: str) -> Look:
+def validate(visit: Visit, content: str) -> Validation:
     """What a text says, and what would follow from it."""
-    return settings.look(visit.workspace, content, admin=is_admin(visit))
+    return settings.validate(visit.workspace, content, admin=is_admin(visit))
 
 
 @action("viewer")
@@ -58,7 +58,7 @@ def models(visit: Visit) -> list[str]:
 def save(visit: Visit, content: str, based_on: str, message: str) -> tuple[str, ...]:
     """Write assay.yaml; what follows from it."""
     admin = is_admin(visit)
-    found = settings.look(visit.workspace, content, admin=admin)
+    found = settings.validate(visit.workspace, content, admin=admin)
     settings.save(visit.workspace, content, based_on=based_on, message=message, admin=admin)
     return found.follows
 
@@ -99,11 +99,11 @@ class Editing(FormAndText[Config, SettingsDraft]):
         return settings.completions()
 
     async def _look_at(self, content: str) -> Seen[Config]:
-        found = await self._visit.do(look, content)
+        found = await self._visit.do(validate, content)
         return Seen(found.config, found.problems, found)
 
     async def _saw(self, seen: Seen[Config]) -> None:
-        found: Look = seen.more
+        found: Validation = seen.more
         self._effects.set_visibility(self.changed and bool(found.follows))
         self._sentences.clear()
         with self._sentences:
