@@ -87,7 +87,7 @@ def texts_for_the_browser_are_fixed(node: ast.AST, source: Source) -> str | None
             "give a script its values with `assay.studio.scripts.expression`."
         )
     if source.full_name(node.func).endswith("ui.html") and not all(map(_fixed, given)):
-        return "ui.html() is given a text that is not fixed: `parts.picture` shows charts."
+        return "ui.html() is given a text that is not fixed: `widgets.picture` shows charts."
     if name in NOT_FORMATTED and isinstance(node.func, ast.Attribute) and any(map(_built, given)):
         return f"{name}() is given a text that is put together: give it one after the other."
     for keyword in node.keywords:

@@ -17,9 +17,10 @@ from assay.accounts import people
 from assay.accounts.people import SignedOutError
 from assay.generate.stream import End, Piece
 from assay.project.workspace import Workspace
-from assay.studio import Studio, streams
-from assay.studio.door import ENTER, Door
-from assay.studio.visit import Visit
+from assay.studio.access import ENTER, Door
+from assay.studio.app import Studio
+from assay.studio.session import Visit
+from assay.studio.shared import streams
 
 BASE = "http://assay.test:8000"
 

@@ -21,7 +21,7 @@ from assay.project import comparisons, releases
 from assay.project.start import from_file
 from assay.project.workspace import Workspace
 from assay.serve import server
-from assay.studio import Studio
+from assay.studio.app import Studio
 from tests.serve.scripted import ScriptedEngine, ScriptedEngines
 
 PAUSE_S = 0.03

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assay.project.rows import RowFilter
-from assay.studio.pages import data
+from assay.studio.pages.data import page
 
 
 @pytest.mark.parametrize(("asked", "cluster"), [("12", 12), ("", None), ("x", None), ("²", None)])
@@ -33,7 +33,7 @@ def _wish(monkeypatch: pytest.MonkeyPatch, cluster: str) -> RowFilter:
         found.append(wish)
         return []
 
-    monkeypatch.setattr(data, "page_of", page_of)
-    monkeypatch.setattr(data, "visit_of", lambda _: SimpleNamespace())
-    data.serve_rows(None, 0, 10, cluster=cluster)  # type: ignore[arg-type]
+    monkeypatch.setattr(page, "page_of", page_of)
+    monkeypatch.setattr(page, "visit_of", lambda _: SimpleNamespace())
+    page.serve_rows(None, 0, 10, cluster=cluster)  # type: ignore[arg-type]
     return found[0]

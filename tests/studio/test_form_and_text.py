@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from assay.errors import UsageError
-from assay.studio.form_and_text import FormAndText, Seen
+from assay.studio.shared.form_and_text import FormAndText, Seen
 
 
 class Editor(FormAndText[str, Any]):

@@ -95,6 +95,6 @@ def remove(name: Name, folder: Folder = Path(".")) -> None:
 
 
 def _link(address: str, secret: str) -> str:
-    from assay.studio.door import ENTER
+    from assay.studio.access import ENTER
 
     return f"{address.rstrip('/')}{ENTER}?once={secret}"

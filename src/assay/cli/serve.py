@@ -35,7 +35,7 @@ def serve(
     """Answer over HTTP in OpenAI's wire format, and show the studio in a browser."""
     from assay.project.workspace import open_to_serve
     from assay.serve.server import serve as run
-    from assay.studio import Studio
+    from assay.studio.app import Studio
 
     workspace = open_to_serve(folder, _vllm(vllm_url, vllm_key_env), project_quota)
     engines = workspace.engines()

@@ -1,13 +1,12 @@
 """What is around every page: the way in from NiceGUI, navigation, theme, notices of errors.
 
-A page is an entry of `pages.PAGES`: where it is, what it is called, the role that it takes, and the
-function that builds it.
+A `Page` says where it is, what it is called, the role that it takes, and the function that builds
+it; `mount` is handed all of them.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -16,18 +15,17 @@ from importlib.resources import files
 from typing import Any, Literal, cast
 
 from fastapi import FastAPI, Request, Response
+from nicegui import app as pages_app
+from nicegui import ui
 
-from assay.accounts.people import Person, Role, SignedOutError
+from assay.accounts.people import Person, Role
 from assay.errors import AssayError
 from assay.generate.stream import EnginePool
 from assay.project.workspace import Workspace
-from assay.studio.door import LEAVE, PREFIX
-from assay.studio.visit import Visit
-
-# NiceGUI makes its folder for sessions where it is imported; nothing of ours is kept there.
-os.environ.setdefault("NICEGUI_STORAGE_PATH", os.devnull)
-from nicegui import app as pages_app
-from nicegui import ui
+from assay.studio.access import LEAVE, PREFIX
+from assay.studio.session import Visit
+from assay.studio.sockets import Sockets
+from assay.studio.widgets import empty, failure
 
 THEME_COOKIE = "assay_theme"
 STYLE = files("assay.studio").joinpath("studio.css").read_text(encoding="utf-8")
@@ -60,18 +58,15 @@ class Page:
     wide: bool = False
 
 
-def mount(app: FastAPI, workspace: Workspace, engines: EnginePool) -> None:
-    """Put the pages into an app; once in a process."""
-    from assay.studio.pages import PAGES
-    from assay.studio.sockets import Sockets
-
+def mount(app: FastAPI, workspace: Workspace, engines: EnginePool, pages: Sequence[Page]) -> None:
+    """Put pages into an app, in the order of the navigation; once in a process."""
     Sockets(workspace).guard()
     _serve_style()
     # A bar at the top for every request, without a name to a screen reader: pages tell themselves.
     pages_app.config.quasar_config["loadingBar"]["skipHijack"] = True
     pages_app.state.serves = workspace, engines
-    for page in PAGES:
-        _register(page, PAGES, workspace, engines)
+    for page in pages:
+        _register(page, pages, workspace, engines)
     ui.run_with(
         app,
         mount_path=PREFIX,
@@ -116,15 +111,11 @@ def _register(page: Page, pages: Sequence[Page], workspace: Workspace, engines: 
         visit = _visit(request, workspace, engines, page.role)
         with _around(page, pages, visit, request):
             if not visit.may(page.role):
-                from assay.studio.parts import empty
-
                 empty("lock", "This page is not for you", f"It takes the role {page.role}.")
                 return
             try:
                 await page.build(visit)
             except AssayError as error:
-                from assay.studio.parts import failure
-
                 failure(error)
 
 
@@ -231,42 +222,3 @@ _FAVICON = (
     '<path d="M12 2.5 21 20.5H3Z" fill="none" stroke="#0b6b4f" stroke-width="2.2" '
     'stroke-linejoin="round"/><circle cx="12" cy="14.6" r="2.6" fill="#0b6b4f"/></svg>'
 )
-
-
-class Telling:
-    """What a person can mend becomes a notice; everything else is a bug, and logged as one."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
-        if isinstance(error, SignedOutError):
-            ui.navigate.reload()
-        elif isinstance(error, AssayError):
-            tell(error)
-        else:
-            return False
-        return True
-
-
-def telling() -> Telling:
-    """See `Telling`."""
-    return Telling()
-
-
-def tell(error: AssayError) -> None:
-    """An error as a notice, which stays until it is closed."""
-    ui.notify(
-        str(error),
-        type="negative",
-        timeout=0,
-        close_button="Close",
-        multi_line=True,
-        position="top",
-        classes="notice",
-    )
-
-
-def say(text: str) -> None:
-    """Something that went well."""
-    ui.notify(text, type="positive", position="top", classes="notice")

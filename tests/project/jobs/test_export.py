@@ -174,6 +174,6 @@ def test_exports_whose_files_were_removed_are_listed(
 
 
 def test_people_are_told_of_every_form() -> None:
-    from assay.studio.exporting import FORMS as TOLD
+    from assay.studio.pages.models.export import FORMS as TOLD
 
     assert tuple(TOLD) == FORMS

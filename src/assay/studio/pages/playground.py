@@ -13,10 +13,10 @@ from assay.example import Message
 from assay.project.answer import playground
 from assay.project.answer.names import Offered
 from assay.studio.frame import Page
-from assay.studio.parts import button, card, empty, field, named, row, text, title
-from assay.studio.streams import counted, stream
-from assay.studio.trying import passages_used
-from assay.studio.visit import Visit
+from assay.studio.session import Visit
+from assay.studio.shared.chat import passages_used
+from assay.studio.shared.streams import counted, stream
+from assay.studio.widgets import button, card, empty, field, named, row, text, title
 
 MOST = 4
 """Side by side; more cannot be read, and this machine answers one word at a time."""

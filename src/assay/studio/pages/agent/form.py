@@ -1,0 +1,342 @@
+"""The form of an agent: one control for each thing that people change, in plain words.
+
+A control puts its value into the text (`put`); what the text says is shown with `show`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+from nicegui import ui
+
+from assay import json_reader
+from assay.agent.agent import Agent
+from assay.errors import UsageError
+from assay.studio.dialogs import telling
+from assay.studio.pages.agent.route_form import RouteForm
+from assay.studio.pages.agent.variables_form import VariablesForm
+from assay.studio.shared.controls import TYPING, Control, Controls, Put
+from assay.studio.widgets import button, field, heading, labelled, named, row, text
+
+FORMS = {"text": "Any text", "choices": "One of a few answers", "schema": "A JSON record"}
+FIRST_SCHEMA = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}},
+    "required": ["name"],
+}
+PASSAGES = 5
+CHARACTERS = 12_000
+"""Of prompt, conversation and passages together: some 3,000 tokens."""
+NUMBERS = (
+    ("Temperature", "temperature", "0 always gives the likeliest answer.", 0.1),
+    ("Longest answer", "max_new_tokens", "In tokens; about ¾ of a word each.", 1),
+    ("Seed", "seed", "The same seed draws the same answer.", 1),
+)
+_HERE = {
+    *("kind", "model", "system_prompt", "shown", "nearest", "knowledge"),
+    *("output_schema", "choices"),
+    *("variables", "route", "constrained", "max_new_tokens", "temperature", "seed"),
+}
+"""Settings that the form shows; others are named, and changed in the text."""
+
+
+class Form(Controls[Agent]):
+    """What a person fills in.
+
+    Args:
+        put: writes settings into the text.
+        models, bases: what can be chosen for `model` and `knowledge`.
+        arms: agents that a route can choose, `NAME@VERSION` by id.
+        open: whether anything can be changed.
+    """
+
+    def __init__(
+        self,
+        put: Put,
+        models: Sequence[str],
+        bases: Sequence[str],
+        arms: Mapping[str, str],
+        *,
+        open: bool,
+    ) -> None:
+        super().__init__(put, open=open)
+        self._models, self._bases, self._arms = list(models), list(bases), arms
+        self._turns: list[list[dict[str, Any]]] = []
+        self._build()
+
+    def show(self, agent: Agent) -> None:
+        """Let every control show what an agent says."""
+        super().show(agent)
+        if self._turns != _turns(agent):
+            self._turns = _turns(agent)
+            self._show_turns()
+        self._show_output(agent)
+        self._route.show(agent.route)
+        self._variables.show(agent.variables)
+        self._blocks(agent)
+
+    def tell_tokens(self, tokens: int | None) -> None:
+        """Under the prompt: what prompt and shown examples cost on each request."""
+        self._tokens.text = "" if tokens is None else f"{tokens:,} tokens on every request"
+
+    def tell_blank(self, blank: str | None) -> None:
+        """Under the prompt: what was left in it."""
+        self._blank.text = f"{blank} is sent as it stands: no variable fills it." if blank else ""
+
+    def _freeze(self, frozen: bool) -> None:
+        self._fields.classes(add="frozen") if frozen else self._fields.classes(remove="frozen")
+        self._note.set_visibility(frozen)
+        super()._freeze(frozen)
+
+    def _build(self) -> None:
+        self._note = text("The text says no agent now. Mend it, and the form goes on.", "bad")
+        self._note.set_visibility(False)
+        self._fields = ui.element("div").classes("stack gap")
+        with self._fields:
+            self._build_model()
+            self._language = ui.element("div").classes("stack gap")
+            with self._language:
+                self._build_prompt()
+                self._build_turns()
+                self._build_knowledge()
+                self._build_output()
+                self._build_sampling()
+            self._route = RouteForm(self._put, self._arms, open=self._open)
+            self._beyond = text("", "soft note")
+
+    def _build_model(self) -> None:
+        self._model_box = ui.element("div")
+        with self._model_box, field("Model", "Which model answers. Choose one, or type its name."):
+            self._model = ui.select(
+                self._models, with_input=True, new_value_mode="add-unique", value=None
+            )
+            self._control(self._model, "Model", lambda a: a.model, _required("model"))
+
+    def _build_prompt(self) -> None:
+        with field("System prompt", "What the model is told before every conversation."):
+            area = ui.textarea().props(f"autogrow {TYPING}").classes("prompt")
+            self._control(
+                area, "System prompt", lambda a: a.system_prompt, lambda v: {"system_prompt": v}
+            )
+            with row():
+                self._tokens = text("", "hint", "span").props("role=status")
+                self._blank = text("", "hint warn", "span")
+        self._variables = VariablesForm(self._put, open=self._open)
+
+    def _build_turns(self) -> None:
+        with ui.element("div").classes("stack"):
+            heading("Shown examples", "Put before every conversation; each costs tokens.")
+            self._shown = ui.element("div").classes("stack")
+            self._nearest = text("", "soft note")
+            if self._open:
+                with row():
+                    button("Add an example", self._add_turn, icon="add")
+
+    def _build_knowledge(self) -> None:
+        with ui.element("div").classes("stack"):
+            heading("Knowledge", "Passages of your documents, found for each question and shown.")
+            with ui.element("div").classes("split"):
+                with field("Documents"):
+                    self._base = ui.select({"": "None", **{b: b for b in self._bases}}, value="")
+                    self._control(self._base, "Documents", _base_of, self._write_base)
+                with field("Passages", "At most so many; the best first."):
+                    made = ui.number(min=1, max=1000, step=1).props(TYPING)
+                    self._control(
+                        made,
+                        "Passages",
+                        lambda a: a.knowledge.k if a.knowledge else PASSAGES,
+                        lambda v: {"knowledge.k": int(v)} if v and self._base.value else None,
+                    )
+            self._state = text("", "soft note")
+
+    def _write_base(self, name: str) -> dict[str, Any]:
+        if not name:
+            return {"knowledge": None}
+        before = self._said.knowledge if self._said is not None else None
+        if before is None:
+            return {"knowledge": {"name": name, "k": PASSAGES, "characters": CHARACTERS}}
+        # A state is one of the documents that were there before.
+        kept = before.model_dump(mode="json", exclude_none=True, exclude={"snapshot"})
+        return {"knowledge": {**kept, "name": name}}
+
+    def _build_output(self) -> None:
+        with ui.element("div").classes("stack"):
+            heading("The answer")
+            self._form = ui.radio(FORMS, value="text", on_change=self._choose_form)
+            named(self._form, "What an answer looks like").props("inline")
+            self._form.set_enabled(self._open)
+            self._choices_box = ui.element("div")
+            with self._choices_box, field("The answers, one a line"):
+                area = ui.textarea().props(f"autogrow {TYPING}")
+                self._control(
+                    area, "The answers, one a line", lambda a: "\n".join(a.choices or ()), _choices
+                )
+            self._schema_box = ui.element("div")
+            with (
+                self._schema_box,
+                field("JSON Schema", "The fields of the record, and what each holds."),
+            ):
+                area = ui.textarea().props(f"autogrow {TYPING}").classes("mono")
+                self._control(area, "JSON Schema", _schema_text, self._read_schema)
+            switch = ui.switch("Keep the model to this form while it writes")
+            self._constrained = switch
+            self._control(
+                switch,
+                "Keep the model to this form while it writes",
+                lambda a: a.constrained,
+                lambda v: {"constrained": bool(v)},
+            )
+
+    def _build_sampling(self) -> None:
+        with ui.element("div").classes("split"):
+            for label, name, hint, step in NUMBERS:
+                self._number(label, attrgetter(name), name, hint, step)
+
+    def told(self, agent: Agent) -> None:
+        """What the text says after a change of this form's own: no control is touched."""
+        super().told(agent)
+        self._show_output(agent)
+        self._route.told(agent.route)
+        self._variables.told(agent.variables)
+
+    def _offer(self, control: Control[Agent], value: Any) -> None:
+        if control.made is self._model and value not in self._models:
+            self._models.append(value)
+            self._model.set_options(self._models)
+        if control.made is self._base and value not in ("", *self._bases):
+            self._bases.append(value)
+            self._base.set_options({"": "None", **{b: b for b in self._bases}})
+
+    def _blocks(self, agent: Agent) -> None:
+        self._language.set_visibility(agent.kind == "chat")
+        self._model_box.set_visibility(agent.route is None)
+        nearest = agent.nearest
+        self._nearest.text = (
+            f"And the {nearest.k} examples most like the input, out of a pool."
+            if nearest is not None
+            else ""
+        )
+        knowledge = agent.knowledge
+        self._state.text = (
+            "Searched in the state that was evaluated; `snapshot` in the text beside says which."
+            if knowledge is not None and knowledge.snapshot is not None
+            else ""
+        )
+        usual = Agent(model="").model_dump()
+        beyond = [n for n, v in agent.model_dump().items() if n not in _HERE and v != usual[n]]
+        self._beyond.text = f"Set in the text beside: {', '.join(beyond)}." if beyond else ""
+
+    def _show_output(self, agent: Agent) -> None:
+        kind = "schema" if agent.output_schema is not None else "text"
+        kind = "choices" if agent.choices is not None else kind
+        if self._form.value != kind:
+            self._form.set_value(kind)
+        self._choices_box.set_visibility(kind == "choices")
+        self._schema_box.set_visibility(kind == "schema")
+        self._constrained.set_visibility(kind != "text")
+
+    async def _choose_form(self) -> None:
+        agent, kind = self._said, self._form.value
+        if agent is None:
+            return
+        values: dict[str, Any] = {}
+        if kind != "choices" and agent.choices is not None:
+            values["choices"] = None
+        if kind != "schema" and agent.output_schema is not None:
+            values["output_schema"] = None
+        if kind == "text" and agent.constrained:
+            values["constrained"] = False
+        if kind == "choices" and agent.choices is None:
+            values |= {"choices": ["yes", "no"], "constrained": True}
+        if kind == "schema" and agent.output_schema is None:
+            values |= {"output_schema": FIRST_SCHEMA, "constrained": True}
+        if values:
+            with telling():
+                await self._put(values)
+                if self._said is not None:
+                    self.show(self._said)
+
+    def _read_schema(self, value: str) -> dict[str, Any] | None:
+        try:
+            schema = json_reader.read(value)
+        except ValueError as error:
+            raise UsageError(
+                f"the JSON Schema is no JSON ({error}).", fix="The text keeps what it was."
+            ) from None
+        if not isinstance(schema, dict):
+            raise UsageError("a JSON Schema is an object, in braces.")
+        if self._said is not None and schema == self._said.output_schema:
+            return None
+        return {"output_schema": schema}
+
+    def _show_turns(self) -> None:
+        self._shown.clear()
+        with self._shown:
+            if not self._turns:
+                text("None.", "soft note")
+            for number, turns in enumerate(self._turns):
+                self._example(number, turns)
+
+    def _example(self, number: int, turns: list[dict[str, Any]]) -> None:
+        with ui.element("div").classes("shown-example"):
+            with row("spread"):
+                text(f"Example {number + 1}", "field-label", "span")
+                if self._open:
+                    remove = button("Remove", lambda: self._drop_turn(number), kind="link")
+                    labelled(remove, f"Remove example {number + 1}")
+            for turn in turns:
+                role = {"user": "Input", "assistant": "Answer"}.get(turn["role"], turn["role"])
+                if not isinstance(turn.get("content"), str):
+                    text(f"{role}: more than text; change it in the text beside.", "soft note")
+                    continue
+                area = ui.textarea(role, value=turn["content"], on_change=self._retell(turn))
+                area.props(f"autogrow {TYPING}")
+                named(area, f"{role} of example {number + 1}")
+                area.set_enabled(self._open)
+
+    def _retell(self, turn: dict[str, Any]) -> Callable[[Any], Awaitable[None]]:
+        async def changed(event: Any) -> None:
+            turn["content"] = event.value or ""
+            await self._put_turns()
+
+        return changed
+
+    async def _add_turn(self) -> None:
+        pair = [{"role": "user", "content": ""}, {"role": "assistant", "content": ""}]
+        self._turns.append(pair)
+        self._show_turns()
+        await self._put_turns()
+
+    async def _drop_turn(self, number: int) -> None:
+        del self._turns[number]
+        await self._put_turns()
+        self._show_turns()  # last: the button that was clicked goes with it
+
+    async def _put_turns(self) -> None:
+        with telling():
+            await self._put({"shown": [[dict(turn) for turn in turns] for turns in self._turns]})
+
+
+def _turns(agent: Agent) -> list[list[dict[str, Any]]]:
+    return [[dict(turn) for turn in turns] for turns in agent.shown]
+
+
+def _base_of(agent: Agent) -> str:
+    return agent.knowledge.name if agent.knowledge is not None else ""
+
+
+def _required(name: str) -> Callable[[Any], dict[str, Any] | None]:
+    return lambda value: {name: value} if value else None
+
+
+def _choices(value: str) -> dict[str, Any]:
+    return {"choices": [line.strip() for line in value.splitlines() if line.strip()]}
+
+
+def _schema_text(agent: Agent) -> str:
+    if agent.output_schema is None:
+        return ""
+    return json.dumps(agent.output_schema, indent=2, ensure_ascii=False)

@@ -1,0 +1,109 @@
+"""The route of an agent that chooses between others: who answers, and when, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nicegui import ui
+from nicegui.elements.mixins.value_element import ValueElement
+
+from assay.agent.route import Route, Rule, Rules
+from assay.studio.dialogs import telling
+from assay.studio.shared.controls import TYPING, Put
+from assay.studio.widgets import field, heading, named, row, text
+
+MEANINGS = {
+    "rules": "The first rule that holds decides which agent answers.",
+    "cascade": "The first agent answers; where it is not sure enough, the second does instead.",
+    "learned": "A model reads the message: where the second agent is likely to be better by more "
+    "than the threshold, it answers.",
+}
+
+
+class RouteForm:
+    """What can be changed of a route; more is in the text.
+
+    Args:
+        put: writes settings into the text.
+        arms: agents that can answer, `NAME@VERSION` by id.
+        open: whether anything can be changed.
+    """
+
+    def __init__(self, put: Put, arms: Mapping[str, str], *, open: bool) -> None:
+        self._put, self._arms, self._open = put, dict(arms), open
+        self._route: Route | None = None
+        self._box = ui.element("div").classes("stack gap")
+        self._box.set_visibility(False)
+
+    def show(self, route: Route | None) -> None:
+        """What the text says; None: it has no route."""
+        if route == self._route:
+            return
+        self._route = route
+        self._box.clear()
+        self._box.set_visibility(route is not None)
+        if route is None:
+            return
+        with self._box:
+            heading("Route", MEANINGS[route.kind])
+            if isinstance(route, Rules):
+                for number, rule in enumerate(route.rules):
+                    self._rule(number, rule)
+                self._arm("Otherwise", route.otherwise, lambda id: {"route.otherwise": id})
+                return
+            with ui.element("div").classes("split"):
+                self._arm("First", route.cheap, lambda id: {"route.cheap": id})
+                self._arm("Second", route.strong, lambda id: {"route.strong": id})
+            often = "more" if route.kind == "cascade" else "less"
+            with field("Threshold", f"Higher: the second agent answers {often} often."):
+                made = ui.number(value=route.threshold, step=0.05).props(TYPING)
+                self._named(made, "Threshold")
+                self._writes(made, lambda v: None if v is None else {"route.threshold": float(v)})
+
+    def told(self, route: Route | None) -> None:
+        """What the text says after a change of this form's own: no control is touched."""
+        self._route = route
+
+    def _rule(self, number: int, rule: Rule) -> None:
+        def changed(name: str, value: str) -> dict[str, Any] | None:
+            if not value or not isinstance(self._route, Rules):
+                return None
+            rules = [one.model_dump(mode="json", exclude_none=True) for one in self._route.rules]
+            rules[number][name] = value
+            return {"route.rules": rules}
+
+        asked = rule.model_dump(mode="json", exclude_none=True, exclude={"to", "pattern"})
+        with row("top-aligned"):
+            if rule.pattern is not None:
+                with field("Where the message holds", "A word, or a regular expression."):
+                    made = ui.input(value=rule.pattern).props(TYPING)
+                    self._named(made, f"Rule {number + 1}: where the message holds")
+                    self._writes(made, lambda value: changed("pattern", value))
+            label = "Then" if rule.pattern is not None else f"Rule {number + 1}: then"
+            self._arm(label, rule.to, lambda id: changed("to", id))
+        for name, value in asked.items():
+            said = ", ".join(value) if isinstance(value, list) else value
+            text(f"{name.replace('_', ' ').capitalize()}: {said}.", "soft note")
+
+    def _arm(self, label: str, id: str, write: Callable[[str], dict[str, Any] | None]) -> None:
+        known = {id: id[:12], **self._arms}
+        with field(label):
+            made = ui.select(known, value=id)
+            self._named(made, f"Route: {label}")
+            self._writes(made, write)
+
+    def _named(self, made: ValueElement[Any], label: str) -> None:
+        named(made, label)
+        made.set_enabled(self._open)  # type: ignore[attr-defined]
+
+    def _writes(
+        self, made: ValueElement[Any], write: Callable[[Any], dict[str, Any] | None]
+    ) -> None:
+        async def changed() -> None:
+            values = write(made.value)
+            if values is not None:
+                with telling():
+                    await self._put(values)
+
+        made.on_value_change(changed)

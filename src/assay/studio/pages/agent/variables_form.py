@@ -1,0 +1,106 @@
+"""The variables of a system prompt as a table: a name, and the value that stands in its places."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nicegui import ui
+
+from assay.agent.variables import NAME
+from assay.studio.dialogs import telling
+from assay.studio.shared.controls import Put
+from assay.studio.widgets import button, labelled, named, row, table, text
+
+_TYPING = "debounce=400"
+
+
+class VariablesForm:
+    """What can be added, changed and taken out.
+
+    A name that cannot be one yet is kept here, and put into the text once it can.
+
+    Args:
+        put: writes settings into the text.
+        open: whether anything can be changed.
+    """
+
+    def __init__(self, put: Put, *, open: bool) -> None:
+        self._put, self._open = put, open
+        self._known: dict[str, str] = {}
+        self._rows: list[list[str]] = []
+        with ui.element("div").classes("stack"):
+            self._box = ui.element("div")
+            self._wrong = text("", "hint warn", "div").props("role=status")
+            if open:
+                with row():
+                    button("Add a variable", self._add, kind="link", icon="data_object")
+
+    def show(self, variables: Mapping[str, str]) -> None:
+        """What the text says."""
+        if dict(variables) != self._known:
+            self._known = dict(variables)
+            self._rows = [[name, value] for name, value in variables.items()]
+            self._draw()
+
+    def told(self, variables: Mapping[str, str]) -> None:
+        """What the text says after a change of this form's own: no control is touched."""
+        self._known = dict(variables)
+
+    def _draw(self) -> None:
+        self._box.clear()
+        self._tell_wrong()
+        if not self._rows:
+            return
+        with self._box, table("Variable", "Stands for", "", label="Variables"):
+            for number, pair in enumerate(self._rows):
+                with ui.element("tr"):
+                    for place, label in enumerate(("Name", "Value")):
+                        with ui.element("td"):
+                            self._input(pair, place, f"{label} of variable {number + 1}")
+                    with ui.element("td"):
+                        if self._open:
+                            away = button("Remove", lambda at=number: self._drop(at), kind="link")
+                            labelled(away, f"Remove variable {number + 1}")
+
+    def _input(self, pair: list[str], place: int, label: str) -> None:
+        made = ui.textarea(value=pair[place]) if place else ui.input(value=pair[place])
+        made.props(f"autogrow {_TYPING}" if place else _TYPING)
+        named(made, label)
+        made.set_enabled(self._open)
+
+        async def changed(event: Any) -> None:
+            pair[place] = event.value or ""
+            await self._write()
+
+        made.on_value_change(changed)
+
+    def _add(self) -> None:
+        self._rows.append(["", ""])
+        self._draw()
+
+    async def _drop(self, number: int) -> None:
+        del self._rows[number]
+        await self._write()
+        self._draw()  # last: the button that was clicked goes with the row
+
+    async def _write(self) -> None:
+        self._tell_wrong()
+        if self._wrong.text:
+            return
+        wanted = {name: value for name, value in self._rows if name}
+        if wanted != self._known:
+            with telling():
+                await self._put({"variables": wanted})
+
+    def _tell_wrong(self) -> None:
+        names = [name for name, _ in self._rows if name]
+        bad = [name for name in names if not NAME.fullmatch(name)]
+        twice = [name for name in names if names.count(name) > 1]
+        self._wrong.text = (
+            f"{bad[0]!r} can be no name: letters, digits and _ alone, no digit first."
+            if bad
+            else f"There are two variables {twice[0]!r}."
+            if twice
+            else ""
+        )

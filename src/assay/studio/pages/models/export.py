@@ -1,0 +1,167 @@
+"""A version on its way to another program: form, parity gate, files to take along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from nicegui import app as pages_app
+from nicegui import ui
+
+from assay.accounts.people import NotAllowedError
+from assay.errors import AssayError
+from assay.jobs.queue import OVER, Job
+from assay.project.jobs import export
+from assay.project.jobs.export import Export
+from assay.project.versions import SHORT
+from assay.studio.access import PREFIX
+from assay.studio.dialogs import telling
+from assay.studio.frame import visit_of
+from assay.studio.session import Visit, action
+from assay.studio.shared.job_progress import Running, state_badge
+from assay.studio.widgets import (
+    button,
+    card,
+    code,
+    field,
+    heading,
+    labelled,
+    moment,
+    named,
+    row,
+    size,
+    table,
+    term,
+    text,
+)
+
+FORMS = {
+    "adapter": "adapter: what was trained alone, for PEFT",
+    "merged": "merged: a whole model, for transformers, TGI, SGLang",
+    "gguf": "gguf: one file, for llama.cpp",
+    "ollama": "ollama: a GGUF file with a Modelfile",
+    "vllm": "vllm: a folder with a script that serves it",
+}
+"""The forms of `assay.release.export`, for people."""
+GATE = (
+    "Validation prompts are asked of both: of the engine that evaluated the version and of what "
+    "was written. The files stay only if prompts are spelled alike, the score is no worse by a "
+    "point, and what is expected next is nearly the same."
+)
+DOWNLOAD = "/exports/{id}.zip"
+SHOWN = 20
+
+
+@action("viewer")
+def listed(visit: Visit) -> list[Export]:
+    """What was exported, or is being."""
+    return export.exports(visit.workspace)
+
+
+@action("editor")
+def start(visit: Visit, version: str, to: str) -> Job:
+    """Export a version."""
+    return export.start(visit.workspace, version, to)
+
+
+@action("editor")
+def packed(visit: Visit, job: str) -> tuple[str, Iterator[bytes]]:
+    """A name for a finished export as a file, and its bytes."""
+    found = export.finished(visit.workspace, job)
+    return f"{found.version[:SHORT]}-{found.to}.zip", export.packed(found)
+
+
+@pages_app.get(DOWNLOAD, include_in_schema=False)
+def download(request: Request, id: str) -> Response:
+    """A finished export as a zip; behind the studio's door, as all its paths."""
+    try:
+        name, pieces = packed(visit_of(request), id)
+    except AssayError as error:
+        refused = isinstance(error, NotAllowedError)
+        return JSONResponse({"error": str(error)}, 403 if refused else 404)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(pieces, media_type="application/zip", headers=headers)
+
+
+async def exporting(visit: Visit, ids: Sequence[str]) -> None:
+    """What is under way, what has been written or refused, and a form for another."""
+    found = await visit.do(listed)
+    for one in found:
+        if one.job.status not in OVER:
+            what = f"Exporting {one.version[:SHORT]} as {one.to}"
+            Running(visit, one.job, what, lambda _: _again())
+    if not found and not visit.may("editor"):
+        return
+    with card():
+        heading("Export", "Files by which another program answers as the version does.")
+        if visit.may("editor"):
+            _form(visit, ids)
+        over = [one for one in found if one.job.status in OVER]
+        if over:
+            with table("Version", "As", "State", "When", "#Size", "", label="Exports"):
+                for one in over[:SHOWN]:
+                    _line(visit, one)
+            newest = over[0]
+            if newest.bytes is not None:
+                _written(newest)
+            elif newest.job.status == "failed":
+                text(f"Nothing was written as {newest.to}: {newest.job.error}", "pre bad")
+
+
+def _form(visit: Visit, ids: Sequence[str]) -> None:
+    with row():
+        with field("Version"):
+            version = ui.select({id: id[:SHORT] for id in ids}, value=ids[0])
+            named(version, "Version to export")
+        with field("As"):
+            to = ui.select(FORMS, value="gguf")
+            named(to, "Form of the export")
+
+        async def click() -> None:
+            with telling():
+                await visit.do(start, str(version.value), str(to.value))
+                _again()
+
+        button("Export", click, kind="primary", icon="output").classes("beside-field")
+    term("Only if it answers the same", GATE)
+
+
+def _line(visit: Visit, one: Export) -> None:
+    with ui.element("tr"):
+        text(one.version[:SHORT], tag="td")
+        text(one.to, tag="td")
+        with ui.element("td"):
+            state_badge(one.job)
+        text(moment(one.job.created), tag="td")
+        text("" if one.bytes is None else size(one.bytes), "number", "td")
+        with ui.element("td"), row("acts"):
+            if one.bytes is not None and visit.may("editor"):
+                label = f"Download {one.version[:SHORT]} as {one.to}"
+                link = labelled(text("Download", tag="a").props("download"), label)
+                link.props["href"] = PREFIX + DOWNLOAD.format(id=one.job.id)
+            elif one.job.error:
+                text(f"{one.job.error[:120]} …", "note bad", "div")
+
+
+def _written(one: Export) -> None:
+    result: dict[str, Any] = one.job.result or {}
+    parity = result["parity"]
+    next_token = (
+        ""
+        if parity["divergence"] is None
+        else f" What comes next differs by {parity['divergence']:.1e} nats in the mean."
+    )
+    text(
+        f"The newest one answers the same: over {parity['prompts']} validation prompts its score "
+        f"is {parity['target']:.4f}, {parity['evaluated']:.4f} as evaluated; "
+        f"{parity['equal_answers']} answers are equal to the letter.{next_token}"
+    )
+    text(f"Its files: {', '.join(result['files'])}.", "soft note")
+    if result["command"]:
+        code(result["command"], "To serve it, in the folder of these files")
+
+
+def _again() -> None:
+    ui.navigate.to("/models?part=versions")

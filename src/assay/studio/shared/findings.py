@@ -1,0 +1,97 @@
+"""What was found in a file of examples, in words for whoever has to mend it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from assay.data.checks import CheckReport
+from assay.data.problems import CODES, Problem
+from assay.project.start.from_file import Found
+from assay.studio.widgets import badge, card, figure, heading, row, table, text
+
+FORMATS = {
+    "csv": "a table (CSV)",
+    "tsv": "a table (TSV)",
+    "xlsx": "an Excel workbook",
+    "parquet": "a Parquet table",
+    "openai-chat": "conversations (OpenAI's format)",
+    "json-objects": "JSON records",
+    "jsonl-objects": "JSON records, one a line",
+}
+TASKS = {
+    "label": "sort messages into labels",
+    "json": "turn messages into records (JSON)",
+    "text": "answer in free text",
+}
+PERSONAL = ("secret", "card-number", "iban", "email", "phone")
+SHOWN_PLACES = 6
+KINDS = {"error": ("Left out", "bad"), "warning": ("Look at it", "warn"), "notice": ("Note", "")}
+
+
+def found_card(found: Found) -> None:
+    """The file in figures."""
+    report = found.report
+    assert report is not None
+    with card():
+        heading(f"What is in {found.file.name}")
+        with row("figures"):
+            figure(f"{report.valid:,}", "examples that can be used")
+            figure(f"{report.rejected:,}", "rows left out", "They have an error, named below.")
+            figure(
+                f"{report.exact + report.near:,}",
+                "repeated examples",
+                "The same, or nearly the same, as an earlier row. They are kept on one side of the "
+                "lock, so that no answer leaks.",
+            )
+            personal = sum(report.counts.get(code, 0) for code in PERSONAL)
+            figure(
+                f"{personal:,}",
+                "secrets and personal data",
+                "Keys, card and bank numbers, e-mail addresses, phone numbers. They stay on this "
+                "machine, but a model trained on them may repeat them.",
+            )
+        read = FORMATS.get(report.format, report.format)
+        line = f"The file was read as {read}."
+        if found.draft is not None:
+            line += f" The job seems to be: {TASKS[found.draft.proposal.task]}."
+        text(line)
+        if found.draft is not None:
+            for reason in found.draft.proposal.reasons:
+                text(f"{reason[:1].upper()}{reason[1:]}.", "soft note")
+
+
+def problems_card(report: CheckReport) -> None:
+    """Every kind of problem, with the rows where it stands."""
+    if not report.counts:
+        with card("tight"):
+            text("Nothing was found to be wrong with it.", "good")
+        return
+    places: dict[str, list[Problem]] = defaultdict(list)
+    for problem in report.problems:
+        places[problem.code].append(problem)
+    order = {"error": 0, "warning": 1, "notice": 2}
+    codes = sorted(report.counts, key=lambda code: (order[CODES[code][0]], -report.counts[code]))
+    with card():
+        heading("What to look at", "Rows with an error are left out; all others are kept.")
+        with table("", "What", "#Rows", "Where", label="Problems of the file"):
+            for code in codes:
+                _problem(code, report.counts[code], places[code])
+
+
+def _problem(code: str, count: int, places: list[Problem]) -> None:
+    severity, meaning = CODES[code]
+    first = places[0] if places else None
+    with text("", tag="tr"):
+        with text("", tag="td"):
+            badge(*KINDS[severity])
+        with text("", tag="td"):
+            text(meaning[:1].upper() + meaning[1:] + ".", tag="div")
+            if first is not None:
+                text(first.fix, "soft note", "div")
+        text(f"{count:,}", "number", "td")
+        with text("", tag="td"):
+            lines = ", ".join(str(p.line) for p in places[:SHOWN_PLACES])
+            more = " …" if count > SHOWN_PLACES else ""
+            text(f"row {lines}{more}" if lines else "the whole file", tag="div")
+            if first is not None:
+                text(first.message, "soft note", "div")

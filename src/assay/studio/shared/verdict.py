@@ -1,0 +1,88 @@
+"""A verdict in the words of somebody who owns the product, not the model."""
+
+from __future__ import annotations
+
+from assay.compare.report import wording
+from assay.compare.result import CandidateResult, Result
+from assay.studio.widgets import card, cells, figure, row, table, term, text
+
+STYLES = {"recommend": "accent", "none": "lost", "cannot_tell": "open"}
+MEANINGS = {
+    "right": "Measured on examples that were locked away and never used for building anything.",
+    "interval": (
+        "If the measurement were repeated on other examples of the same kind, the true value would "
+        "lie in such a range 95 times in 100."
+    ),
+    "month": (
+        "A twelfth of the first year's cost to own: people's hours, training, every request at "
+        "your volume, and keeping it up to date."
+    ),
+    "latency": "Half of the answers come faster than this, with one request at a time.",
+    "even": "From so many requests on, what training cost has been earned back.",
+    "effect": (
+        "The smallest difference that this number of examples can show. Smaller ones may be there "
+        "and stay hidden."
+    ),
+}
+
+
+def ranked(result: Result) -> list[CandidateResult]:
+    """The best first; those without a score last."""
+    return sorted(result.candidates, key=lambda c: (c.score is None, -(c.score or 0.0), c.name))
+
+
+def named(result: Result) -> CandidateResult | None:
+    """Whom the verdict says to use: at last, or meanwhile."""
+    name = result.verdict.recommend or result.verdict.use_meanwhile
+    return next((c for c in result.candidates if c.name == name), None)
+
+
+def means(kind: str) -> str:
+    """What a way of specialising is, in words."""
+    return wording.TITLES.get(kind, "an agent that was saved before")
+
+
+def verdict_card(result: Result) -> None:
+    """What to do, why, and the figures that matter."""
+    verdict, best = result.verdict, named(result)
+    with card(STYLES[verdict.outcome]):
+        with row("spread"):
+            text(wording.headline(result), "verdict", "h2")
+        if best is not None:
+            how = "It is" if verdict.recommend else f"Meanwhile use {best.name}:"
+            text(f"{how} {means(best.kind)}.", "soft")
+        with row("figures"):
+            if best is not None:
+                meaning = wording.score_meaning(result)
+                figure(wording.in_100(best.score), meaning, MEANINGS["right"])
+                figure(wording.interval(best), "likely range", MEANINGS["interval"])
+                figure(wording.monthly(best), "a month to own", MEANINGS["month"])
+                figure(wording.seconds(best.latency_p50_s), "a typical answer", MEANINGS["latency"])
+        text(verdict.reason)
+        text(wording.fine_tuning(result))
+        text(wording.next_action(result), "strong")
+        for warning in result.warnings:
+            text(warning, "warn note")
+
+
+def candidates_table(result: Result) -> None:
+    """Every way that was tried."""
+    with table(
+        "Way", "#Right in 100", "#Likely range", "#A month", "#Typical answer", "#No answer",
+        label="All candidates",
+    ):  # fmt: skip
+        for one in ranked(result):
+            style = "chosen" if one.name == result.verdict.recommend else ""
+            with cells(style=style):
+                with text("", tag="td"):
+                    term(one.name, means(one.kind).capitalize() + ".")
+                    for warning in one.warnings:
+                        text(warning, "note warn", "div")
+                for value in (
+                    wording.in_100(one.score),
+                    wording.interval(one),
+                    wording.monthly(one),
+                    wording.seconds(one.latency_p50_s),
+                    wording.unread(one),
+                ):
+                    text(value, "number", "td")

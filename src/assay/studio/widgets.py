@@ -1,0 +1,279 @@
+"""What pages are built of: headings, cards, figures, fields, and what stands where nothing is.
+
+Texts are always set as text, never as markup; `picture` alone takes markup, of charts that escape
+what stands in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from inspect import isawaitable
+from typing import Any, TypeVar
+
+from markupsafe import Markup
+from nicegui import ui
+from nicegui.element import Element
+from nicegui.elements.mixins.text_element import TextElement
+
+from assay.errors import AssayError
+from assay.studio.access import PREFIX
+
+E = TypeVar("E", bound=Element)
+
+
+def labelled(made: E, label: str) -> E:
+    """Tells those who do not see it what something is. A prop is set as a value, never in a text
+    that is parsed: what stands in a name would become props, and of some the browser makes code."""
+    made.props["aria-label"] = label
+    return made
+
+
+def text(content: str, style: str = "", tag: str = "p") -> TextElement:
+    """A text in an element of its own; `.text` changes it."""
+    made = TextElement(tag=tag, text=content)
+    if style:
+        made.classes(style)
+    return made
+
+
+def title(content: str, under: str = "") -> None:
+    """The page's heading, and a sentence that says what the page is for."""
+    with ui.element("div").classes("title"):
+        text(content, tag="h1")
+        if under:
+            text(under, "soft")
+
+
+def heading(content: str, under: str = "") -> None:
+    """Of a part of a page."""
+    with ui.element("div").classes("heading"):
+        text(content, tag="h2")
+        if under:
+            text(under, "soft note")
+
+
+@contextmanager
+def card(style: str = "") -> Iterator[Element]:
+    """A surface."""
+    with ui.element("section").classes("card").classes(style) as made:
+        yield made
+
+
+@contextmanager
+def row(style: str = "") -> Iterator[Element]:
+    """Things side by side; they wrap where there is no room."""
+    with ui.element("div").classes("flow").classes(style) as made:
+        yield made
+
+
+def figure(value: str, label: str, meaning: str = "") -> None:
+    """A number that matters, with what it is under it."""
+    with ui.element("div").classes("figure"):
+        text(value, "value", "div")
+        if meaning:
+            term(label, meaning)
+        else:
+            text(label, "label", "div")
+
+
+def term(word: str, meaning: str) -> TextElement:
+    """A word that not everybody knows; hover, touch or focus explains it."""
+    with text(word, "term", "span").props("tabindex=0") as made:
+        ui.tooltip(meaning).classes("meaning")
+    return made
+
+
+def button(
+    label: str,
+    click: Callable[..., Any] | None = None,
+    *,
+    kind: str = "",
+    icon: str | None = None,
+) -> ui.button:
+    """A button; `kind` is `primary`, `danger`, `link` or nothing.
+
+    A click while an earlier one is still dealt with is none: a double click does things once.
+    """
+    clicked = None if click is None else _one_by_one(click)
+    made = ui.button(label, on_click=clicked, icon=icon, color=None)
+    made.props("unelevated no-caps").classes("btn").classes(kind)
+    return made
+
+
+def _one_by_one(click: Callable[..., Any]) -> Callable[[], Awaitable[None]]:
+    busy = False
+
+    async def clicked() -> None:
+        nonlocal busy
+        if busy:
+            return
+        busy = True
+        try:
+            done = click()
+            if isawaitable(done):
+                await done
+        finally:
+            busy = False
+
+    return clicked
+
+
+def link(label: str, path: str, style: str = "") -> None:
+    """To a page of the studio (a path from `/`)."""
+    text(label, style, "a").props["href"] = f"{PREFIX}{path}"
+
+
+def link_button(label: str, path: str, *, kind: str = "primary") -> None:
+    """A link that looks like a button."""
+    text(label, "btn-link", "a").classes(kind).props["href"] = f"{PREFIX}{path}"
+
+
+@contextmanager
+def field(label: str, hint: str = "", meaning: str = "") -> Iterator[None]:
+    """A label above what is filled in, a hint below it. Name the input itself, too: `named`.
+
+    Args:
+        meaning: explains the label on hover, touch or focus.
+    """
+    with ui.element("div").classes("field"):
+        if meaning:
+            term(label, meaning).classes("field-label")
+        else:
+            text(label, "field-label", "div").props("aria-hidden=true")
+        yield
+        if hint:
+            text(hint, "hint", "div")
+
+
+def named(made: Element, label: str) -> Element:
+    """Tells those who do not see it what an input is for."""
+    return labelled(made.props("outlined dense"), label)
+
+
+def empty(icon: str, what: str, why: str, *, act: tuple[str, str] | None = None) -> None:
+    """A page or part with nothing in it yet: what would be here, and how it comes.
+
+    Args:
+        act: label and path of what to do.
+    """
+    with ui.element("div").classes("empty"):
+        ui.icon(icon).props("aria-hidden=true")
+        text(what, tag="h2")
+        text(why, "soft")
+        if act:
+            link_button(*act)
+
+
+def failure(error: AssayError) -> None:
+    """A page or part that could not be made: what was wrong, where, what to do."""
+    with ui.element("div").classes("empty failure").props("role=alert"):
+        ui.icon("error_outline").props("aria-hidden=true")
+        text("This could not be shown", tag="h2")
+        text(f"{error.where}: {error.what}" if error.where else error.what)
+        if error.fix:
+            text(error.fix, "soft")
+
+
+def waiting(what: str) -> Element:
+    """Something that is not there yet; delete it when it is."""
+    with ui.element("div").classes("waiting").props("role=status") as made:
+        ui.spinner(size="22px", color="")
+        text(what, "soft", "span")
+    return made
+
+
+def bar(share: float | None, label: str) -> Element:
+    """How far something is, 0 to 1; None: nobody knows."""
+    made = labelled(ui.element("div").classes("bar").props("role=progressbar"), label)
+    set_bar(made, share)
+    with made:
+        ui.element("div").classes("bar-done")
+    return made
+
+
+def set_bar(made: Element, share: float | None) -> None:
+    """Move a bar."""
+    if share is None:
+        made.classes("unknown").props(remove="aria-valuenow")
+        made.style["--done"] = "30%"
+        return
+    percent = round(100 * min(1.0, max(0.0, share)))
+    made.classes(remove="unknown").style["--done"] = f"{percent}%"
+    made.props("aria-valuemin=0 aria-valuemax=100").props["aria-valuenow"] = percent
+
+
+def picture(markup: Markup) -> ui.html:
+    """A chart of `assay.compare.report.charts`."""
+    made = ui.html(markup.__html__(), sanitize=False).classes("picture")
+    return made.props("tabindex=0")  # on a phone it scrolls, which the keyboard must reach
+
+
+def badge(content: str, kind: str = "") -> None:
+    """A short word about a state; `kind` is `good`, `warn`, `bad` or nothing."""
+    text(content, f"badge {kind}", "span")
+
+
+def moment(at: datetime) -> str:
+    """When something was, for a person: short, and in UTC, so that all read the same."""
+    return f"{at:%-d %b %Y, %H:%M} UTC"
+
+
+def size(bytes: int) -> str:
+    """Of files or memory, for a person."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if bytes >= factor:
+            return f"{bytes / factor:.1f} {unit}"
+    return f"{bytes / 1e3:.0f} kB"
+
+
+def somebody(who: str) -> str:
+    """Who did something, as the store names them (`user:ann`, `cli:ann`), for a person."""
+    kind, _, name = who.partition(":")
+    return {"user": name, "cli": f"{name}, at the command line"}.get(kind, who)
+
+
+def code(content: str, label: str) -> None:
+    """A text to copy, with a button that does."""
+    with ui.element("div").classes("code"):
+        labelled(text(content, tag="pre").props("tabindex=0 role=region"), label)
+        copy = button("Copy", kind="link", icon="content_copy")
+        labelled(copy, f"Copy: {label}")
+
+        def click() -> None:
+            ui.clipboard.write(content)
+            ui.notify("Copied.")
+
+        copy.on_click(click)
+
+
+@contextmanager
+def table(*columns: str, label: str) -> Iterator[None]:
+    """A plain table; rows are made with `cells`. A column that begins with `#` holds numbers."""
+    with (
+        labelled(ui.element("div").classes("scroll").props("tabindex=0 role=region"), label),
+        ui.element("table"),
+    ):
+        with ui.element("thead"), ui.element("tr"):
+            for column in columns:
+                text(column.lstrip("#"), "number" if column[:1] == "#" else "", "th").props(
+                    "scope=col"
+                )
+        with ui.element("tbody"):
+            yield
+
+
+def line(*values: str, style: str = "") -> None:
+    """A row of texts; numbers begin with `#`."""
+    with cells(*values, style=style):
+        pass
+
+
+@contextmanager
+def cells(*values: str, style: str = "") -> Iterator[None]:
+    """A row of texts (numbers begin with `#`), and what is put into further cells."""
+    with ui.element("tr").classes(style):
+        for value in values:
+            text(value.removeprefix("#"), "number" if value[:1] == "#" else "", "td")
+        yield
