@@ -3,7 +3,7 @@
     python bench/rehearsal.py [0 0.2 0.4] [--rows 200] [--epochs 3]
 
 The built-in project, one seed: for each share of general rows a version is trained, its score on
-the job's validation rows measured, and the probe of docs/forgetting.md put to base and version.
+the job's validation rows measured, and the probe of docs/training.md put to base and version.
 """
 
 from __future__ import annotations

@@ -37,6 +37,9 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   train_row, kind, similarity}]}`; rows are counted from 1, counts are holdout rows.
 - `assay data approve [ID...] --json`: `{approved, waiting, rejected, needed, measured, sentence,
   questions: [{id, question, answer, document, passage, state, who}]}`.
+- `assay knowledge add --json`: `{documents, passages, unchanged, failed: [{file, reason}]}`;
+  `search --json`: `{query, passages: [{document, page, heading, score, text, id}]}`, with
+  `--queries FILE` (a line `{"query": "..."}` each) a list of these in the order of FILE.
 - `assay train --json`: `{version, folder, settings, points: [{step, epoch, train_loss,
   validation_loss}], best_step, best_validation_loss, steps, seconds, trained_tokens, tokens,
   tokens_per_s, peak_bytes, compute, forgetting}`; with `--sweep`: `{trials: [{number, state,

@@ -74,7 +74,7 @@ def test_csv_in_utf_16(cells: list[tuple[str, str]]) -> None:
 @settings(deadline=None)
 @given(st.lists(st.tuples(LATIN, LATIN), min_size=1, max_size=6))
 def test_csv_in_latin_1(cells: list[tuple[str, str]]) -> None:
-    """With plain words in it, most of the letters, as Western text has; see docs/formats.md."""
+    """With plain words in it, most of the letters, as Western text has; see docs/data.md."""
     cells = [("plain words " * 100, "plain"), *cells]
     data = table(cells).encode("latin-1")
     try:

@@ -13,7 +13,7 @@ from assay.data.problems import CODES, Problem, has_error, problem
 from assay.data.read import FORMATS
 
 DATA = Path(problems.__file__).parent
-DOCS = Path(__file__).parents[2] / "docs" / "formats.md"
+DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 
 
 def test_codes_are_kebab_case_with_an_explanation() -> None:

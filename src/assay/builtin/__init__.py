@@ -18,7 +18,7 @@ ABSTAIN = "The handbook does not say."
 
 
 def general() -> Path:
-    """The probe of general ability: texts and instructions written for it, see docs/forgetting.md.
+    """The probe of general ability: texts and instructions written for it, see docs/training.md.
 
     One a line: `text` is to be predicted, `prompt` to be followed, as its grader says.
     """

@@ -50,7 +50,7 @@ class RouteRule(RouteConditions):
 
 
 class RouteSection(Strict):
-    """Arms of the candidates `cascade`, `router` and `rules` (docs/routing.md).
+    """Arms of the candidates `cascade`, `router` and `rules` (docs/providers.md).
 
     An arm is a candidate's name, NAME@VERSION of a saved agent, or a model.
     """

@@ -1,7 +1,7 @@
 """What can be wrong with a row: one record for every finding, one table of every code.
 
 A problem always says where it is, what was found and what to do. `CODES` is the single list of
-codes; docs/formats.md and docs/reference are checked against it.
+codes; docs/data.md and docs/reference are checked against it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Both are put to the same built-in probe (`evaluate/probe.py` runs it). The paragraphs and the
 instructions are paired, so that what is compared is each of them before and after training.
-See docs/forgetting.md.
+See docs/training.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every comparison is with what costs the same. Random mixing sends requests to the same arms equally
 often, without a look at them; a route that is no better has learned nothing, however good its
-quality looks. See docs/routing.md for the formulas.
+quality looks. See docs/providers.md for the formulas.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ START_SECONDS = 14.0
 LOAD_SECONDS = 2.0
 """Of a model, from disk to its first answer: again for the training, then for the version."""
 PROBE_SECONDS = 7.0
-"""Of the probe of forgetting on one model (docs/forgetting.md); base and version are probed."""
+"""Of the probe of forgetting on one model (docs/training.md); base and version are probed."""
 BYTES_PER_PARAMETER = 4
 PASSAGE_TOKENS = 200
 """Of a passage of documents, at most what knowledge is cut into by default."""
