@@ -1,7 +1,7 @@
 """A verdict is wrong no more often than it says: simulated comparisons through all of `decide`.
 
 The seeded part runs in `make test`; `make soak` runs 2000 comparisons of every cell and writes
-docs/statistics-soak.md.
+docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def test_the_allowance_is_the_monte_carlo_error() -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
 def test_soak_and_write_its_figures() -> None:
-    page = Path(__file__).parents[2] / "docs" / "statistics-soak.md"
+    page = Path(__file__).parents[2] / "docs" / "statistics.md"
     for cell, tally, _ in soak(2000, page):
         check(cell, tally)
     assert len(CELLS) >= 20

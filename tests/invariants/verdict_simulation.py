@@ -1,6 +1,6 @@
 """Simulated comparisons, judged by the complete `decide`: how often is a verdict wrong?
 
-    python tests/invariants/verdict_simulation.py 2000 docs/statistics-soak.md
+    python tests/invariants/verdict_simulation.py 2000 docs/statistics.md
 
 Scores come from latent normal variables: one that all candidates share (a hard example is hard for
 everyone), one of each candidate's own, and with groups a part of both that a whole group shares.
@@ -187,12 +187,12 @@ def allowed(level: float, runs: int) -> int:
     return int(stats.binom.ppf(0.999, runs, level))
 
 
-HEAD = """# How often a verdict is wrong: simulation
+HEAD = """## How often a verdict is wrong
 
 Simulated comparisons (6 candidates have 15 pairs), all judged by the complete `decide` with its
 default number of resamples. The truth of each is known. Margin 2 points, α = 0.05. `make soak`
 makes 2,000 of each row; the first column says how many these figures are from. How data are drawn:
-`tests/invariants/verdict_simulation.py`; what the rules are: [statistics](statistics.md).
+`tests/invariants/verdict_simulation.py`.
 
 - **level**: what this opening of the holdout may spend, α·6/(π²j²).
 - **different**: comparisons with any `better` or `worse` that is false.
@@ -210,7 +210,7 @@ makes 2,000 of each row; the first column says how many these figures are from. 
 """
 
 INTERVALS = """
-## Which bootstrap
+### Which bootstrap
 
 Coverage of the 95 % interval of one difference (resampled scores), {runs:,} comparisons of two
 candidates in each row, 2,000 resamples. One standard deviation of a coverage of 95 % is
@@ -226,7 +226,7 @@ def percent(value: float) -> str:
 
 
 def table(results: Sequence[tuple[Cell, Tally, float]]) -> str:
-    """The figures as a page of Markdown."""
+    """The figures as a section of Markdown."""
     lines = []
     for cell, tally, _ in results:
         spread = round(max(cell.truth) - min(cell.truth), 9)
@@ -301,7 +301,7 @@ def interval_table(runs: int) -> str:
 
 
 def soak(runs: int, page: Path | None = None) -> list[tuple[Cell, Tally, float]]:
-    """Simulate every cell; the page is written when all are done."""
+    """Simulate every cell; the page's last section is written when all are done."""
     results = []
     for cell in CELLS:
         start = time.process_time()
@@ -309,7 +309,8 @@ def soak(runs: int, page: Path | None = None) -> list[tuple[Cell, Tally, float]]
         results.append((cell, tally, time.process_time() - start))
         print(cell.label, tally, round(results[-1][2], 1), file=sys.stderr, flush=True)
     if page is not None:
-        page.write_text(table(results) + interval_table(runs // 4), encoding="utf-8")
+        before = page.read_text(encoding="utf-8").partition(HEAD.splitlines()[0])[0]
+        page.write_text(before + table(results) + interval_table(runs // 4), encoding="utf-8")
     return results
 
 

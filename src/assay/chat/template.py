@@ -9,7 +9,7 @@ found from its own chat template:
 - what is *trained* is the rest of the template's text with that turn added, up to and including
   the token that ends the turn: exactly the tokens the model has to generate, no others.
 
-See docs/chat.md for what follows from that.
+See docs/models.md for what follows from that.
 """
 
 from __future__ import annotations

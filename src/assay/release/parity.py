@@ -33,7 +33,7 @@ MARGIN = 0.01
 """A score that is lower by this much is worse."""
 ALPHA = 0.05
 MOST_KL = 0.005
-"""Mean divergence in nats a token above which the gate is shut; docs/exporting.md says what was
+"""Mean divergence in nats a token above which the gate is shut; docs/releases.md says what was
 measured."""
 POSITIONS = 3
 """Tokens of each reference answer at which the next token's distribution is compared."""

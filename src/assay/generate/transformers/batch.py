@@ -1,7 +1,7 @@
 """Answers from a model on this machine, through transformers.
 
 Requests are rendered, grouped by the prefixes they share, and generated in batches; a prefix is
-run through the model once (see docs/generation.md). An answer does not depend on what else was
+run through the model once (see docs/models.md). An answer does not depend on what else was
 asked: not on the order, the batch, or the seeds of others (in float32 up to rounding).
 """
 
