@@ -18,10 +18,10 @@ from tests.train.test_sft import Watcher
 from tests.train.tiny import SETTINGS
 
 from assay.agent.engines import BatchEngines
-from assay.candidates import distill
 from assay.candidates.building import Context
-from assay.candidates.distill import with_answer
-from assay.candidates.fine_tune import Prepared, lesson_of, train_version
+from assay.candidates.shared import distill
+from assay.candidates.shared.distill import with_answer
+from assay.candidates.shared.training import Prepared, lesson_of, train_version
 from assay.config import Config
 from assay.errors import ConfigError, DataError, ModelError
 from assay.evaluate.measure import Bench

@@ -17,9 +17,10 @@ from tests.words import by_words
 from assay.agent.engines import BatchEngines
 from assay.agent.passages import NOTHING, find_passages
 from assay.agent.runtime import assemble
-from assay.candidates import documents, fine_tune_rag, rag, rag_few_shot
+from assay.candidates import fine_tune_rag, rag, rag_few_shot
 from assay.candidates.building import Context
-from assay.candidates.documents import indexed
+from assay.candidates.shared import documents
+from assay.candidates.shared.documents import indexed
 from assay.chat.template import Template
 from assay.config import Config
 from assay.errors import ConfigError, DataError

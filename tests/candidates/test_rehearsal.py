@@ -9,8 +9,7 @@ import pytest
 from tests.candidates.test_distill import context_of
 from tests.small import write_model
 
-from assay.candidates.fine_tune import Prepared
-from assay.candidates.rehearsal import general_rows, mixed_in
+from assay.candidates.shared.training import Prepared, general_rows, mixed_in
 from assay.config import FineTuneSection
 from assay.errors import ConfigError
 from assay.evaluate.probe import read_probe

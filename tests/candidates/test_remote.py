@@ -13,7 +13,7 @@ from assay.agent.agent import Agent, routed
 from assay.agent.consent import ConsentError
 from assay.agent.route import Rule, Rules
 from assay.agent.versions import save_agent
-from assay.candidates import builder
+from assay.candidates.registry import build
 from assay.compare import performance
 from assay.compare.performance import Performance, measure_performance
 from assay.errors import ConfigError
@@ -35,7 +35,7 @@ def test_it_is_measured_and_priced(tmp_path: Path) -> None:
     with serving(answer) as far:
         providers = provider(far.port, consent=True, prices=prices)
         context = context_of(tmp_path, {}, remote="remote:far/big", providers=providers)
-        candidate = builder("remote")(context)
+        candidate = build("remote", context)
         speed = measure_performance(candidate.agent, TRAIN, context.bench, tmp_path)
     assert (candidate.name, candidate.agent.model) == ("remote", "remote:far/big")
     assert candidate.scores == (1.0, 1.0)
@@ -68,10 +68,10 @@ def test_nothing_leaves_without_consent_and_a_missing_price_is_said(tmp_path: Pa
         providers = provider(far.port)
         context = context_of(tmp_path, {}, remote="remote:far/big", providers=providers)
         with pytest.raises(ConsentError, match="2 rows for the provider far"):
-            builder("remote")(context)
+            build("remote", context)
         assert far.asked == []
         context.bench.engines.providers.agree("far")
-        candidate = builder("remote")(context)
+        candidate = build("remote", context)
         assert "not known" in candidate.warnings[0]
         speed = measure_performance(candidate.agent, TRAIN, context.bench, tmp_path)
     assert speed.usd_per_answer is None
@@ -81,8 +81,8 @@ def test_labels_are_not_enforced_and_a_model_must_be_named(tmp_path: Path) -> No
     labels = {"task": "label", "labels": ["the old target", "b"]}
     with serving(answer) as far:
         fields = {"providers": provider(far.port, consent=True), **labels}
-        candidate = builder("remote")(context_of(tmp_path, {}, remote="remote:far/big", **fields))
+        candidate = build("remote", context_of(tmp_path, {}, remote="remote:far/big", **fields))
         assert candidate.agent.choices is None
         assert "response_format" not in far.asked[0]
         with pytest.raises(ConfigError, match="needs a model"):
-            builder("remote")(context_of(tmp_path, {}, **fields))
+            build("remote", context_of(tmp_path, {}, **fields))

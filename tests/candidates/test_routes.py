@@ -1,4 +1,4 @@
-"""The ways that route: arms, thresholds chosen on validation, and what is refused. No model."""
+"""Routes: arms, thresholds chosen on validation, and what is refused. No model."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from assay.agent.agent import Agent
 from assay.agent.engines import BatchEngines
 from assay.agent.learned import load_router
 from assay.agent.route import Cascade, Learned, Rules
-from assay.candidates import builder, router, ways
+from assay.candidates import router
 from assay.candidates.building import Candidate, Context
+from assay.candidates.registry import build, check, taking_part
 from assay.config import Config
 from assay.errors import AssayError, ConfigError, DataError
 from assay.evaluate.measure import Bench
@@ -90,7 +91,7 @@ ARMS = {"cheap": "cheap", "strong": "strong"}
 
 def test_a_cascade_asks_the_strong_one_where_the_cheap_one_is_not_sure(tmp_path: Path) -> None:
     context = context_of(tmp_path, {**ARMS, "target": 1.0})
-    made = builder("cascade")(context)
+    made = build("cascade", context)
     route = made.agent.route
     assert isinstance(route, Cascade)
     assert 0.3 < route.threshold < 0.9
@@ -106,7 +107,7 @@ def test_a_cascade_asks_the_strong_one_where_the_cheap_one_is_not_sure(tmp_path:
 def test_the_threshold_follows_target_and_budget(tmp_path: Path) -> None:
     def share(**asked: float) -> float:
         context = context_of(tmp_path, {**ARMS, **asked})
-        measured = context.measure(builder("cascade")(context).agent)
+        measured = context.measure(build("cascade", context).agent)
         assert measured.asked is not None
         return sum(len(path) == 2 for path in measured.asked) / 80
 
@@ -119,7 +120,7 @@ def test_the_threshold_follows_target_and_budget(tmp_path: Path) -> None:
 
 def test_a_router_learns_where_the_strong_one_gains(tmp_path: Path) -> None:
     context = context_of(tmp_path, {**ARMS, "target": 1.0})
-    made = builder("router")(context)
+    made = build("router", context)
     route = made.agent.route
     assert isinstance(route, Learned)
     measured = context.measure(made.agent)
@@ -127,10 +128,10 @@ def test_a_router_learns_where_the_strong_one_gains(tmp_path: Path) -> None:
     kept = load_router(context.store.get(route.model))
     assert set(kept.rows) == {example.content_hash() for example in ROWS}
     assert (made.curated, made.retrained) == (True, True)
-    again = builder("router")(context)
+    again = build("router", context)
     assert again.agent.id == made.agent.id
     with pytest.raises(DataError, match="too few"):
-        builder("router")(replace(context, validation=ROWS[:10]))
+        build("router", replace(context, validation=ROWS[:10]))
 
 
 def test_a_router_learns_from_train_only_what_no_arm_was_made_of(tmp_path: Path) -> None:
@@ -138,45 +139,43 @@ def test_a_router_learns_from_train_only_what_no_arm_was_made_of(tmp_path: Path)
     context = replace(context_of(tmp_path, {**ARMS}), train=train)
 
     def rows(context: Context) -> int:
-        route = builder("router")(context).agent.route
+        route = build("router", context).agent.route
         assert isinstance(route, Learned)
         return len(load_router(context.store.get(route.model)).rows)
 
     assert rows(context) == 120
     turns = ({"role": "user", "content": "q"}, {"role": "assistant", "content": "a"})
-    shown = Candidate("cheap", "few-shot", Agent(model="cheap", shown=(turns,)), (), ())
+    shown = Candidate(Agent(model="cheap", shown=(turns,)), (), (), name="cheap")
     assert rows(replace(context, built={"cheap": shown})) == 80
 
 
 def test_rules_are_taken_as_they_stand(tmp_path: Path) -> None:
     rules = [{"pattern": r"^hard", "to": "strong"}]
     context = context_of(tmp_path, {"rules": rules, "otherwise": "cheap"})
-    made = builder("rules")(context)
+    made = build("rules", context)
     assert isinstance(made.agent.route, Rules)
     assert context.measure(made.agent).score == 1.0
     by_label = {"rules": [{"labels": ["a"], "to": "cheap"}], "otherwise": "cheap"}
     with pytest.raises(ConfigError, match="rules by label need a label task"):
-        builder("rules")(context_of(tmp_path, by_label))
+        build("rules", context_of(tmp_path, by_label))
 
 
 def test_a_strong_arm_that_is_no_better_is_said_to_be_so(tmp_path: Path) -> None:
-    made = builder("cascade")(context_of(tmp_path, {"cheap": "strong", "strong": "cheap"}))
+    made = build("cascade", context_of(tmp_path, {"cheap": "strong", "strong": "cheap"}))
     assert "no better than the cheap arm" in made.warnings[0]
 
 
 def test_arms_are_candidates_saved_agents_or_models(tmp_path: Path) -> None:
     context = context_of(tmp_path, {"cheap": "mine", "strong": "kept@1"})
     saved(context.store, "kept", Agent(model="strong", system_prompt="kept"))
-    mine = Candidate(
-        "mine", "fine-tune", Agent(model="cheap"), (), (), setup_seconds=7.0, fine_tuned=True
-    )
-    made = builder("cascade")(replace(context, built={"mine": mine}))
+    mine = Candidate(Agent(model="cheap"), (), (), name="mine", setup_seconds=7.0, fine_tuned=True)
+    made = build("cascade", replace(context, built={"mine": mine}))
     assert made.setup_seconds == 7.0
     assert made.fine_tuned
     assert sorted(part.name for part in made.arms.values()) == ["kept", "mine"]
     for name, said in (("gone@1", "no agent gone@1"), ("@", "names no version")):
         with pytest.raises(AssayError, match=said):
-            builder("cascade")(context_of(tmp_path, {"cheap": name, "strong": "strong"}))
+            build("cascade", context_of(tmp_path, {"cheap": name, "strong": "strong"}))
 
 
 def test_rows_go_to_a_provider_only_where_the_project_agrees(tmp_path: Path) -> None:
@@ -185,7 +184,7 @@ def test_rows_go_to_a_provider_only_where_the_project_agrees(tmp_path: Path) -> 
         tmp_path, {"cheap": "cheap", "strong": "remote:big/model"}, providers={"big": provider}
     )
     with pytest.raises(ConfigError, match=r"not agreed to send .* 80 rows"):
-        builder("router")(context)
+        build("router", context)
 
 
 def test_an_arm_that_tells_no_probability_cannot_begin_a_cascade(tmp_path: Path) -> None:
@@ -193,8 +192,8 @@ def test_an_arm_that_tells_no_probability_cannot_begin_a_cascade(tmp_path: Path)
     silent = ScriptedEngine(lambda asked, call: replace(cheap(asked, call), logprob=None))
     context.bench.engines._scripted["cheap"] = silent  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match="does not tell how probable"):
-        builder("cascade")(context)
-    builder("router")(context)
+        build("cascade", context)
+    build("router", context)
 
 
 @pytest.mark.parametrize(
@@ -214,14 +213,11 @@ def test_an_arm_that_tells_no_probability_cannot_begin_a_cascade(tmp_path: Path)
 def test_a_route_that_cannot_be_followed_is_told_at_once(
     tmp_path: Path, candidate: str, route: dict[str, Any] | None, said: str
 ) -> None:
-    with pytest.raises(ValidationError, match=said):
-        context_of(tmp_path, route, candidates=[candidate])
+    with pytest.raises((ValidationError, ConfigError), match=said):
+        check(context_of(tmp_path, route, candidates=[candidate]).config)
 
 
-def test_routes_are_built_last() -> None:
-    assert ways(["cascade", "prompt", "router", "few-shot"], "text") == [
-        "prompt",
-        "few-shot",
-        "cascade",
-        "router",
-    ]
+def test_routes_are_built_last(tmp_path: Path) -> None:
+    named = ["cascade", "prompt", "router", "few-shot"]
+    context = context_of(tmp_path, ARMS, candidates=named)
+    assert taking_part(context.config) == ["prompt", "few-shot", "cascade", "router"]

@@ -12,7 +12,7 @@ from assay.compare.comparison import discordance
 
 
 def scored(*scores: float, baseline: bool = False) -> Candidate:
-    made = Candidate("a", "prompt", Agent(model="m"), (), scores)
+    made = Candidate(Agent(model="m"), (), scores)
     return replace(made, baseline=baseline)
 
 

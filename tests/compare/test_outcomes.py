@@ -13,7 +13,7 @@ import pytest
 from assay import project as projects
 from assay.agent.agent import Agent
 from assay.agent.engines import BatchEngines
-from assay.candidates import BASELINES, WAYS
+from assay.candidates import registry
 from assay.candidates.building import Candidate, Context
 from assay.compare import comparison
 from assay.compare.result import Result
@@ -25,7 +25,7 @@ from tests.evaluate.scripted import ScriptedEngine
 from tests.small import write_model
 from tests.words import by_words
 
-KINDS = [name for name in WAYS if name not in BASELINES]
+KINDS = [name for name, spec in registry.specs().items() if not spec.baseline]
 TRAINED = ("fine-tune", "fine-tune-rag")
 
 
@@ -71,22 +71,19 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], N
     """Lets every candidate answer right as often as it is told to, each on rows of its own."""
 
     def play(skill: Mapping[str, float]) -> None:
-        def builder(name: str) -> Callable[[Context], Candidate]:
-            def build(context: Context) -> Candidate:
-                agent = Agent(model=f"replay-{name}")
-                return Candidate(
-                    name=name,
-                    kind=name,
-                    agent=agent,
-                    tried=(),
-                    scores=tuple(context.measure(agent).primary_scores),
-                    baseline=name in BASELINES,
-                    fine_tuned=name in TRAINED,
-                    curated=name in TRAINED,
-                    retrained=name in TRAINED,
-                )
-
-            return build
+        def build(name: str, context: Context) -> Candidate:
+            agent = Agent(model=f"replay-{name}")
+            return Candidate(
+                agent=agent,
+                tried=(),
+                scores=tuple(context.measure(agent).primary_scores),
+                name=name,
+                kind=name,
+                baseline=registry.is_baseline(name),
+                fine_tuned=name in TRAINED,
+                curated=name in TRAINED,
+                retrained=name in TRAINED,
+            )
 
         def engine(self: BatchEngines, agent: Agent) -> ScriptedEngine:
             name = agent.model.removeprefix("replay-")
@@ -100,7 +97,7 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], N
 
             return ScriptedEngine(rule, identity={"engine": "replay", "model": agent.model})
 
-        monkeypatch.setattr(comparison, "builder", builder)
+        monkeypatch.setattr(registry, "build", build)
         monkeypatch.setattr(comparison, "forgetting_of", lambda *_: None)
         monkeypatch.setattr(BatchEngines, "for_agent", engine)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from assay.candidates.spec import Sizes
 from assay.config import Config
 from assay.models.products import Products
 from assay.project import estimate as module
@@ -14,12 +15,11 @@ from assay.project.estimate import (
     REFERENCE_FLOPS,
     START_SECONDS,
     Estimate,
-    Sizes,
     building_seconds,
     estimate,
 )
 
-WAYS = ["prompt", "few-shot", "few-shot-nearest", "fine-tune"]
+CANDIDATES = ["prompt", "few-shot", "few-shot-nearest", "fine-tune"]
 CONFIG = Config.model_validate(
     {
         "name": "tickets",
@@ -28,7 +28,7 @@ CONFIG = Config.model_validate(
         "data": {"file": "tickets.csv"},
         "graders": [{"name": "label-accuracy"}],
         "primary": "label-accuracy",
-        "candidates": WAYS,
+        "candidates": CANDIDATES,
         "fine_tune": {"system_prompt": "Label it."},
     }
 )
@@ -47,9 +47,8 @@ SIZES = Sizes(
 MACHINE_FLOPS = module.machine_flops  # as it is, before `known_machine`
 
 
-def _of(sizes: Sizes = SIZES, ways: list[str] = WAYS) -> Estimate:
-    names = ["baseline-majority", "baseline-tfidf", *ways]
-    return estimate(CONFIG, sizes, names, 0.3)
+def _of(sizes: Sizes = SIZES, names: list[str] = CANDIDATES) -> Estimate:
+    return estimate(CONFIG, sizes, ["baseline-majority", "baseline-tfidf", *names], 0.3)
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +80,7 @@ def test_a_free_answer_of_a_model_that_was_shown_none_is_told_as_long_as_it_may_
     )
 
     def told(config: Config) -> dict[str, float]:
-        return dict(estimate(config, SIZES, WAYS, 0.3).parts)
+        return dict(estimate(config, SIZES, CANDIDATES, 0.3).parts)
 
     free, held = told(text), told(CONFIG)
     assert free["prompt"] > 3 * held["prompt"]
@@ -128,7 +127,7 @@ def test_what_is_paid_whatever_the_size_stands_apart() -> None:
 
 def test_a_learning_curve_pays_for_no_holdout_and_no_probe() -> None:
     whole = dict(_of().parts)
-    for name in WAYS:
+    for name in CANDIDATES:
         building = building_seconds(name, CONFIG, SIZES)
         assert building < whole[name]
         assert building_seconds(name, CONFIG, replace(SIZES, holdout=3200)) == building

@@ -12,8 +12,8 @@ from tests.small import small_project
 from tests.train.test_sft import Watcher
 
 from assay import project
-from assay.candidates import fine_tune
 from assay.candidates.building import Context
+from assay.candidates.shared import training
 from assay.project.project import Project
 from assay.train import loop
 
@@ -48,7 +48,7 @@ def test_what_train_has_made_compare_finds_done(
     body = trained.to_dict()
     assert {"version", "settings", "points", "peak_bytes", "tokens_per_s"} <= body.keys()
     monkeypatch.setattr(loop, "step", never)
-    version, result = fine_tune.train_version(context(pets))
+    version, result = training.train_version(context(pets))
     assert (version, result) == (trained.version, trained.result)
 
 

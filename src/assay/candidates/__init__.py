@@ -1,57 +1,7 @@
-"""Ways of specialising, one file each; a new way is a new file and its line here."""
+"""Candidates: (train, validation) in, an agent out. Each is one file with `SPEC` and `build`.
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from importlib import import_module
-
-from assay.candidates.building import Candidate, Context
-from assay.config import ROUTED
-from assay.errors import ConfigError
-
-WAYS = {
-    "prompt": "the system prompt alone",
-    "few-shot": "the same few examples shown before every input",
-    "few-shot-nearest": "the examples most like the input shown before it",
-    "fine-tune": "a LoRA adapter trained on the examples",
-    "rag": "passages of your documents before the input",
-    "rag-few-shot": "the same few examples and passages of your documents",
-    "fine-tune-rag": "a LoRA adapter trained to answer from passages",
-    "prompt-optimised": "the best of many variants of the system prompt",
-    "cascade": "a cheap agent, and a strong one where it is not sure (`route`)",
-    "router": "a cheap or a strong agent, by a model that reads the input (`route`)",
-    "rules": "an agent by length, language, pattern or label of the input (`route`)",
-    "remote": "the system prompt on a provider's model (`remote` in assay.yaml)",
-    "baseline-majority": "always the most frequent label (label tasks; always takes part)",
-    "baseline-tfidf": "TF-IDF and logistic regression (label tasks; always takes part)",
-}
-BASELINES = ("baseline-majority", "baseline-tfidf")
-
-
-def ways(names: list[str], task: str) -> list[str]:
-    """The candidates of a project: those named, and for labels both baselines; routes come last,
-    since others are their arms.
-
-    Raises:
-        ConfigError: a name is not known, or a baseline is named for a task without labels.
-    """
-    for name in names:
-        if name not in WAYS:
-            raise ConfigError(
-                f"there is no candidate {name!r}.",
-                where="assay.yaml, candidates",
-                fix=f"Use some of: {', '.join(WAYS)}.",
-            )
-        if name in BASELINES and task != "label":
-            raise ConfigError(
-                f"{name} needs a label task.", where="assay.yaml, candidates", fix="Remove it."
-            )
-    extra = [name for name in BASELINES if task == "label" and name not in names]
-    return sorted(dict.fromkeys([*extra, *names]), key=ROUTED.__contains__)
-
-
-def builder(name: str) -> Callable[[Context], Candidate]:
-    """The function that builds a candidate (its module is imported now, not before)."""
-    module = import_module(f"assay.candidates.{name.replace('-', '_')}")
-    build: Callable[[Context], Candidate] = module.build
-    return build
+spec.py       what others ask about a candidate before it is built
+registry.py   all candidates by name, those of other distributions too
+building.py   what `build` gets and gives
+shared/       steps that several candidates have in common
+"""

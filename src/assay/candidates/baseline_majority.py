@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context, Tried
+from assay.candidates.spec import LABELS, CandidateSpec, prompted
 from assay.generate.classical import dump_classical, fit_majority
+
+SPEC = CandidateSpec(
+    title="always the most frequent answer",
+    explanation="Always gives the most frequent answer. What everything must beat.",
+    family="baselines",
+    estimate=lambda config, sizes: replace(prompted(config, sizes), answered_by="classifier"),
+    needs=(LABELS,),
+    baseline=True,
+)
 
 
 def build(context: Context) -> Candidate:
@@ -13,10 +25,7 @@ def build(context: Context) -> Candidate:
     agent = Agent(kind="classical", model=f"classical:{context.store.put(dump_classical(model))}")
     measured = context.measure(agent)
     return Candidate(
-        name="baseline-majority",
-        kind="baseline-majority",
         agent=agent,
         tried=(Tried("most frequent label", measured.score, True),),
         scores=tuple(measured.primary_scores),
-        baseline=True,
     )

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context, Stopwatch, Tried
+from assay.candidates.spec import LABELS, CandidateSpec, prompted
 from assay.generate.classical import TFIDF_GRID, dump_classical, fit_tfidf
+
+SPEC = CandidateSpec(
+    title="a classical word-count classifier",
+    explanation="A classical classifier that counts words. Costs next to nothing.",
+    family="baselines",
+    estimate=lambda config, sizes: replace(prompted(config, sizes), answered_by="classifier"),
+    needs=(LABELS,),
+    baseline=True,
+)
 
 
 def build(context: Context) -> Candidate:
@@ -20,13 +32,10 @@ def build(context: Context) -> Candidate:
             task.advance()
     best = max(results, key=lambda row: row[2].score)
     return Candidate(
-        name="baseline-tfidf",
-        kind="baseline-tfidf",
         agent=best[1],
         tried=tuple(Tried(str(s), m.score, a is best[1]) for s, a, m in results),
         scores=tuple(best[2].primary_scores),
         setup_seconds=watch.seconds() / len(TFIDF_GRID),
-        baseline=True,
         curated=True,
         retrained=True,
     )

@@ -1,7 +1,6 @@
-"""What a way of specialising gets and gives: (train, validation) in, a candidate out.
+"""What `build` of a candidate's file gets and gives: (train, validation) in, a candidate out.
 
-A builder is one file in this room with a function `build(context) -> Candidate`. It sees train
-and validation, never a holdout: nothing in its context can read one.
+It sees train and validation, never a holdout: nothing in its context can read one.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class LossPoint:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way of specialising, ready to take part in a comparison.
+    """An agent that is ready to take part in a comparison.
 
     Attributes:
         tried: settings tried on validation.
@@ -51,13 +50,18 @@ class Candidate:
         retrained: it goes stale and is made again several times a year.
         curve: training curve, where it was trained; `best_step` is the one that was kept.
         arms: of a route, the candidates that it asks, by the ids of their agents.
+        target: share of the strong arm's quality that a route's threshold was chosen to keep; None
+            where it was chosen for nothing or for something else.
+        name, kind, title, baseline: as the registry knows it; a builder leaves them out. `kind` is
+            the name it was built by, or a saved agent's.
     """
 
-    name: str
-    kind: str
     agent: Agent
     tried: tuple[Tried, ...]
     scores: tuple[float, ...]
+    name: str = ""
+    kind: str = ""
+    title: str = ""
     setup_seconds: float = 0.0
     baseline: bool = False
     fine_tuned: bool = False
@@ -67,6 +71,7 @@ class Candidate:
     best_step: int | None = None
     warnings: tuple[str, ...] = field(default=())
     arms: Mapping[str, Candidate] = field(default_factory=dict)
+    target: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,25 @@ import numpy as np
 
 from assay.agent.route import Cascade, Confidence
 from assay.agent.routing import needs_by_confidence
-from assay.candidates.arms import counted, route_candidate, two_arms, warnings_of
 from assay.candidates.building import Candidate, Context, Tried
+from assay.candidates.shared.arms import (
+    cheap_and_strong,
+    counted,
+    route_candidate,
+    two_arms,
+    warnings_of,
+)
+from assay.candidates.spec import ARMS, MEASURED, CandidateSpec
 from assay.errors import ConfigError
 from assay.evaluate.routing import Costs, area_above_random, threshold_for
+
+SPEC = CandidateSpec(
+    title="a cheap agent, a strong one where it is not sure",
+    explanation="A cheap agent answers; where it is not sure enough, a strong one does instead.",
+    family="routes",
+    needs=(ARMS,),
+    sends=lambda config: [(arm, MEASURED) for arm in cheap_and_strong(config)],
+)
 
 
 def build(context: Context) -> Candidate:
@@ -52,10 +67,10 @@ def build(context: Context) -> Candidate:
     _, of, need, cut = best
     return route_candidate(
         context,
-        "cascade",
         Cascade(cheap=cheap.id, strong=strong.id, confidence=of, threshold=max(0.0, -cut)),
         (cheap, strong),
         scores=np.where(need > cut, scores[:, 1], scores[:, 0]).tolist(),
         tried=tried,
+        target=None if route.most_strong is not None else route.target,
         warnings=warnings_of(scores, strong.candidate.name),
     )

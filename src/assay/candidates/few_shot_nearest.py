@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from assay.agent.agent import Agent, Nearest
 from assay.candidates.building import Candidate, Context
-from assay.candidates.shown import choose_count
+from assay.candidates.shared.examples import choose_count
+from assay.candidates.spec import CandidateSpec, Sizes, Work, constraints, prompted
+from assay.config import Config
 from assay.example import dump_examples
 
 EMBEDDER = "all-minilm-l6-v2"
+
+
+def estimate(config: Config, sizes: Sizes) -> Work:
+    """The work of `few-shot-nearest`: shown examples differ from request to request."""
+    ks = config.few_shot.ks
+    runs = tuple(float(k) for k in [*ks, *[max(ks)] * (constraints(config) - 1)])
+    return replace(prompted(config, sizes), runs=runs, embedded=sizes.train)
+
+
+SPEC = CandidateSpec(
+    title="the most similar examples shown",
+    explanation="Every request also shows the examples most like it.",
+    family="examples",
+    estimate=estimate,
+    proposed=True,
+)
 
 
 def build(context: Context) -> Candidate:
@@ -17,4 +37,4 @@ def build(context: Context) -> Candidate:
     def agent_with(k: int) -> Agent:
         return context.chat_agent(nearest=Nearest(k=k, pool=pool, embedder=EMBEDDER))
 
-    return choose_count(context, "few-shot-nearest", agent_with)
+    return choose_count(context, agent_with)

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
-from assay import __version__
 from assay.candidates.building import Candidate, Context, LossPoint, as_tried
-from assay.candidates.distill import Lesson, learn_from_teacher
-from assay.candidates.rehearsal import mixed_in
-from assay.chat.template import Template
-from assay.config import FineTune
-from assay.errors import ConfigError
-from assay.example import Example, canonical_json
-from assay.models.device import best_device
-from assay.models.lineage import TEACHER, keep_rows, rows_sha256
-from assay.models.load import LoadedModel, load
-from assay.models.versions import VersionRecord, save_version
-from assay.train import auto
-from assay.train.checkpoints import Point
-from assay.train.loop import Observe
-from assay.train.methods import train_by_method, units_of
-from assay.train.sequences import Unit
-from assay.train.sft import TrainResult
-from assay.train.tracking import tracking
+from assay.candidates.spec import CandidateSpec, prompted
+
+SPEC = CandidateSpec(
+    title="a model trained on your examples",
+    explanation="The model's weights are trained on your examples. Takes longest to make.",
+    family="training",
+    estimate=lambda config, sizes: replace(prompted(config, sizes), trained=1.0),
+    sends=lambda config: [
+        (model, ("train",)) for model in [config.fine_tune.teacher] if model is not None
+    ],
+    proposed=True,
+)
 
 
 def build(context: Context) -> Candidate:
     """Train on train, stop early by validation, keep the version, measure it on validation."""
+    from assay.candidates.shared.training import train_version  # loads torch
+
     version, result = train_version(context)
     agent = context.chat_agent(model=f"version:{version}", system_prompt=context.training_prompt)
     chosen = context.choose_constraint(agent, context.measure(agent))
     return Candidate(
-        name="fine-tune",
-        kind="fine-tune",
         agent=chosen.agent,
         tried=as_tried(chosen.tried),
         scores=tuple(chosen.measurement.primary_scores),
@@ -48,179 +39,3 @@ def build(context: Context) -> Candidate:
         ),
         best_step=result.best_step,
     )
-
-
-def unobserved(point: Point, rates: Mapping[str, float]) -> None:
-    """An `Observe` that looks away."""
-
-
-def train_version(
-    context: Context, asked: Context | None = None, observe: Observe = unobserved
-) -> tuple[str, TrainResult]:
-    """Train an adapter and keep it as a version; an interrupted training goes on.
-
-    Args:
-        asked: the rows that those of `context` were made of, where they were changed; the version
-            then knows of both.
-        observe: told every point of the curve; nothing of a training that was done before.
-
-    Returns:
-        the version's id and the trainer's account.
-    """
-    config, prepared = context.config, Prepared.of(context)
-    result = prepared.train(context, prepared.settings, observe)
-    learned = prepared.lesson.examples
-    saw = {"train": learned, "general": prepared.general, "validation": context.validation}
-    if learned is not context.train:
-        saw["asked"] = context.train
-    if asked is not None:
-        saw |= {"asked": asked.train, "asked_validation": asked.validation}
-    kept = {part: keep_rows(context.store, examples) for part, examples in saw.items() if examples}
-    record = VersionRecord(
-        base=config.model,
-        base_sha256=prepared.loaded.weights_sha256,
-        data=prepared.data | kept,
-        split=context.split,
-        settings=prepared.settings.model_dump(mode="json", exclude={"tracking"}),
-        template=prepared.template.to_dict(),
-        template_sha256=prepared.template.sha256,
-        metrics={"validation_loss": result.best_validation_loss},
-        seed=prepared.settings.seed,
-        code=__version__,
-    )
-    return save_version(context.store.folder, result.adapter, record), result
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What every training of a project on the same rows has in common.
-
-    Attributes:
-        lesson: what is trained on, with the teacher's answers where there is a teacher.
-        general: rows that are mixed in, so that less is forgotten.
-        units, checks: of training and validation.
-        settings: the project's, with what it leaves open decided.
-    """
-
-    loaded: LoadedModel
-    template: Template
-    prompt: str
-    lesson: Lesson
-    general: tuple[Example, ...]
-    units: list[Unit]
-    checks: list[Unit]
-    settings: FineTune
-
-    @classmethod
-    def of(cls, context: Context) -> Prepared:
-        """Ask the teacher, if there is one, load the model and render the rows."""
-        settings = context.config.fine_tune
-        lesson = lesson_of(context)
-        general = mixed_in(settings, len(lesson.examples))
-        loaded = load(context.config.model, dtype="float32")
-        loaded.model.to(best_device())
-        template, prompt = Template.of(loaded.tokenizer), context.training_prompt
-        if settings.method == "sft":
-            units = lesson.units(template, prompt) + units_of("sft", general, template, "")
-        else:
-            units = units_of(settings.method, lesson.examples, template, prompt)
-        return cls(
-            loaded,
-            template,
-            prompt,
-            lesson,
-            general,
-            units,
-            units_of(settings.method, context.validation, template, prompt),
-            auto.chosen(
-                settings,
-                parameters=loaded.model.num_parameters(),
-                rows=len(lesson.examples),
-                units=len(units),
-            ),
-        )
-
-    @property
-    def data(self) -> dict[str, str]:
-        """Sha256 (hex) of each thing that is trained on."""
-        found = {"train": rows_sha256(self.lesson.examples)}
-        if self.lesson.digest is not None:
-            found[TEACHER] = self.lesson.digest
-        if self.general:
-            found["general"] = rows_sha256(self.general)
-        return found
-
-    def name(self, context: Context, settings: FineTune) -> str:
-        """Of a training with these settings, and of its folder."""
-        key = _key(self.loaded, self.template, self.prompt, self.data, context.validation, settings)
-        return f"fine-tune-{key[:16]}"
-
-    def train(
-        self,
-        context: Context,
-        settings: FineTune,
-        observe: Observe = unobserved,
-        *,
-        within: Path | None = None,
-    ) -> TrainResult:
-        """Train an adapter; the same settings go on from where they were, or are done.
-
-        Args:
-            observe: told every point of the curve.
-            within: parent of its folder; None: where all trainings of the project are.
-        """
-        name = self.name(context, settings)
-        with tracking(settings, context.store.folder / "tracking", name) as write:
-
-            def told(point: Point, rates: Mapping[str, float]) -> None:
-                write(point, rates)
-                observe(point, rates)
-
-            result = train_by_method(
-                self.loaded,
-                self.units,
-                self.checks,
-                settings,
-                (within or context.folder) / name,
-                progress=context.progress,
-                observe=told,
-            )
-        seconds = result.preparation_seconds + self.lesson.seconds
-        return replace(result, preparation_seconds=seconds)
-
-
-def lesson_of(context: Context) -> Lesson:
-    """What is learned from: the training rows, or what a teacher says to their inputs.
-
-    Raises:
-        AssayError: as `distill.learn_from_teacher`.
-    """
-    settings = context.config.fine_tune
-    if settings.teacher is not None:
-        return learn_from_teacher(context, settings.teacher)
-    if settings.distill != "auto":
-        raise ConfigError(
-            f"distill: {settings.distill} says what of a teacher is learned, and there is none.",
-            where="assay.yaml, fine_tune.distill",
-            fix="Name a fine_tune.teacher, or remove distill.",
-        )
-    return Lesson(context.train, tuple(() for _ in context.train))
-
-
-def _key(
-    loaded: LoadedModel,
-    template: Template,
-    prompt: str,
-    data: dict[str, str],
-    validation: tuple[Example, ...],
-    settings: FineTune,
-) -> str:
-    parts = [
-        loaded.weights_sha256,
-        template.sha256,
-        prompt,
-        data,
-        rows_sha256(validation),
-        settings.model_dump(mode="json", exclude={"tracking"}),
-    ]
-    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()

@@ -16,18 +16,36 @@ from dataclasses import replace
 from assay.agent.agent import Agent, Knowledge
 from assay.agent.passages import find_passages, fitting, query_of, with_passages
 from assay.candidates.building import Candidate, Context, LossPoint, as_tried
-from assay.candidates.documents import choose_search, room, section
-from assay.candidates.fine_tune import train_version
+from assay.candidates.shared.documents import choose_search, room, section
+from assay.candidates.spec import DOCUMENTS, CandidateSpec, Sizes, Work, passage_runs
 from assay.chat.template import Template
+from assay.config import Config
 from assay.errors import ConfigError, DataError
 from assay.evaluate.documents import same_document
 from assay.example import Example
 from assay.knowledge.search import Passage
 from assay.models.load import load_tokenizer
-from assay.train.methods import sequences
 
 _SMALLER = 0.85
 _MOST_TRIES = 25
+
+
+def estimate(config: Config, sizes: Sizes) -> Work:
+    """The work of `fine-tune-rag`: rows that are trained on are longer by their passages."""
+    runs = passage_runs(config, sizes)
+    row = sizes.input_tokens + sizes.output_tokens
+    trained = 1 + runs[-1] * row / (sizes.system_tokens + row + 1)
+    return Work(runs, sizes.output_tokens + 1, trained=trained)
+
+
+SPEC = CandidateSpec(
+    title="a model trained to answer from passages",
+    explanation="The model's weights are trained to answer from passages.",
+    family="training",
+    estimate=estimate,
+    needs=(DOCUMENTS,),
+    combines=("prompt", "fine-tune", "rag"),
+)
 
 
 def build(context: Context) -> Candidate:
@@ -44,14 +62,14 @@ def build(context: Context) -> Candidate:
 
     found = choose_search(context, searching, room(context))
     knowledge, taught, warnings = _that_fits(context, found.knowledge)
+    from assay.candidates.shared.training import train_version  # loads torch
+
     version, result = train_version(taught, asked=context)
     agent = context.chat_agent(
         model=f"version:{version}", system_prompt=context.training_prompt, knowledge=knowledge
     )
     chosen = context.choose_constraint(agent, context.measure(agent))
     return Candidate(
-        name="fine-tune-rag",
-        kind="fine-tune-rag",
         agent=chosen.agent,
         tried=as_tried(found.tried, "before training: ") + as_tried(chosen.tried),
         scores=tuple(chosen.measurement.primary_scores),
@@ -78,6 +96,8 @@ def _that_fits(
     Raises:
         DataError: there is no room for any passage, or the rows do not fit even without.
     """
+    from assay.train.methods import sequences  # loads torch
+
     tokenizer, limit = load_tokenizer(context.config.model)
     template = Template.of(tokenizer)
     limit = min(limit, context.config.fine_tune.max_tokens)

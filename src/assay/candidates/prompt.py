@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from assay.candidates.building import Candidate, Context, as_tried
+from assay.candidates.spec import CandidateSpec, prompted, unshown_answer_tokens
+
+SPEC = CandidateSpec(
+    title="system prompt alone",
+    explanation="The model is told what to do, and nothing else.",
+    family="prompt",
+    estimate=lambda config, sizes: replace(
+        prompted(config, sizes), answer_tokens=unshown_answer_tokens(config, sizes)
+    ),
+    proposed=True,
+)
 
 
 def build(context: Context) -> Candidate:
@@ -10,8 +23,6 @@ def build(context: Context) -> Candidate:
     agent = context.chat_agent()
     chosen = context.choose_constraint(agent, context.measure(agent))
     return Candidate(
-        name="prompt",
-        kind="prompt",
         agent=chosen.agent,
         tried=as_tried(chosen.tried),
         scores=tuple(chosen.measurement.primary_scores),

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 from assay.agent.agent import Agent
 from assay.agent.consent import check_consent
 from assay.candidates.building import Candidate, Context, as_tried
+from assay.candidates.spec import CandidateSpec, prompted, unshown_answer_tokens
 from assay.config import REMOTE, Config
 from assay.errors import ConfigError, ModelError, OutageError
 from assay.evaluate.measure import RefusalError
@@ -30,6 +32,8 @@ from assay.generate.batch import Request
 FIRST_ROWS = 16
 """Training rows of the first round; each round has twice as many as the one before."""
 FINALISTS = 2
+_SEARCHED_ANSWERS = 1000
+"""About what the search takes: some 20 variants, halved every round."""
 _SHOWN_WRONG = 5
 _SHOWN_CHARACTERS = 600
 _PROPOSAL_TOKENS = 1500
@@ -37,6 +41,21 @@ _CARE = (
     "",
     "Read the whole message before you answer.",
     "Be exact. Add nothing that was not asked for.",
+)
+
+
+SPEC = CandidateSpec(
+    title="the best of many system prompts",
+    explanation="Many variants of the system prompt are tried, and the best is kept.",
+    family="prompt",
+    estimate=lambda config, sizes: replace(
+        prompted(config, sizes),
+        answer_tokens=unshown_answer_tokens(config, sizes),
+        searched=_SEARCHED_ANSWERS,
+    ),
+    sends=lambda config: [
+        (model, ("train",)) for model in [config.prompt_search.proposer] if model is not None
+    ],
 )
 
 
@@ -59,8 +78,6 @@ def build(context: Context) -> Candidate:
     chosen = context.choose_constraint(_agent(context, best), measurement)
     others = [(_words(prompt, own), m.score, False) for prompt, m in measured if prompt != best]
     return Candidate(
-        name="prompt-optimised",
-        kind="prompt-optimised",
         agent=chosen.agent,
         tried=as_tried(chosen.tried, f"{_words(best, own)}, ") + as_tried(others),
         scores=tuple(chosen.measurement.primary_scores),
@@ -117,7 +134,7 @@ def _words(prompt: str, own: str) -> str:
 
 
 def _forms(config: Config, rows: Sequence[Example]) -> list[str]:
-    """Ways of saying what an answer looks like, by the kind of task; "" among them."""
+    """Sentences on the form of an answer, by the kind of task; "" among them."""
     if config.task == "label":
         labels = list(config.labels or dict.fromkeys(example.output for example in rows))
         listed = ", ".join(labels)

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from assay.agent.agent import Agent, Knowledge
 from assay.candidates.building import Candidate, Context, as_tried
-from assay.candidates.documents import choose_search, room
+from assay.candidates.shared.documents import choose_search, room
+from assay.candidates.spec import (
+    DOCUMENTS,
+    CandidateSpec,
+    Work,
+    passage_runs,
+    unshown_answer_tokens,
+)
+
+SPEC = CandidateSpec(
+    title="passages of your documents with the question",
+    explanation="Passages of your documents that fit the question are put before it.",
+    family="documents",
+    estimate=lambda config, sizes: Work(
+        passage_runs(config, sizes), unshown_answer_tokens(config, sizes)
+    ),
+    needs=(DOCUMENTS,),
+    proposed=True,
+)
 
 
 def build(context: Context) -> Candidate:
-    """The best way of searching, number of passages and threshold, chosen on validation."""
+    """The best search, number of passages and threshold, chosen on validation."""
 
     def agent_with(knowledge: Knowledge) -> Agent:
         return context.chat_agent(knowledge=knowledge)
@@ -16,8 +34,6 @@ def build(context: Context) -> Candidate:
     found = choose_search(context, agent_with, room(context))
     chosen = context.choose_constraint(found.agent, found.measurement)
     return Candidate(
-        name="rag",
-        kind="rag",
         agent=chosen.agent,
         tried=as_tried(found.tried) + as_tried(chosen.tried),
         scores=tuple(chosen.measurement.primary_scores),

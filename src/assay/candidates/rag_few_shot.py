@@ -10,9 +10,21 @@ from dataclasses import replace
 
 from assay.agent.agent import Agent, Knowledge, as_shown
 from assay.candidates.building import Candidate, Context, as_tried
-from assay.candidates.documents import choose_search, room
-from assay.candidates.few_shot import spread
-from assay.candidates.shown import choose_count
+from assay.candidates.shared.documents import choose_search, room
+from assay.candidates.shared.examples import choose_count, spread
+from assay.candidates.spec import DOCUMENTS, CandidateSpec, Work, passage_runs
+
+SPEC = CandidateSpec(
+    title="the same examples, and passages of your documents",
+    explanation="Every request also shows the same few examples, and passages that fit.",
+    family="documents",
+    estimate=lambda config, sizes: Work(
+        passage_runs(config, sizes, len(config.few_shot.ks)), sizes.output_tokens + 1
+    ),
+    needs=(DOCUMENTS,),
+    proposed=True,
+    combines=("prompt", "few-shot", "rag"),
+)
 
 
 def build(context: Context) -> Candidate:
@@ -28,7 +40,7 @@ def build(context: Context) -> Candidate:
         shown = tuple(as_shown(example) for example in order[:k])
         return context.chat_agent(shown=shown, knowledge=found.knowledge)
 
-    chosen = choose_count(context, "rag-few-shot", agent_with)
+    chosen = choose_count(context, agent_with)
     return replace(
         chosen,
         tried=as_tried(found.tried, "without examples: ") + chosen.tried,

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from assay.agent.prices import price_of
 from assay.agent.providers import provider_of
 from assay.candidates.building import Candidate, Context, as_tried
-from assay.errors import ConfigError
+from assay.candidates.spec import MEASURED, PROVIDER, CandidateSpec, prompted
 from assay.generate.remote import split_reference
+
+SPEC = CandidateSpec(
+    title="the system prompt on a provider's model",
+    explanation="A provider's model is told what to do. Rows are sent to the provider.",
+    family="provider",
+    estimate=lambda config, sizes: replace(prompted(config, sizes), answered_by="provider"),
+    needs=(PROVIDER,),
+    sends=lambda config: [(model, MEASURED) for model in [config.remote] if model is not None],
+)
 
 
 def build(context: Context) -> Candidate:
@@ -16,16 +27,10 @@ def build(context: Context) -> Candidate:
     validation says so.
 
     Raises:
-        ConfigError: no model is named, its provider is not known, or nobody has agreed that rows
-            go there.
+        ConfigError: its provider is not known, or nobody has agreed that rows go there.
     """
     model = context.config.remote
-    if model is None:
-        raise ConfigError(
-            "the candidate remote needs a model.",
-            where="assay.yaml, remote",
-            fix="Name one: remote: remote:PROVIDER/MODEL.",
-        )
+    assert model is not None  # PROVIDER
     agent = context.chat_agent(model=model, choices=None)
     free = context.measure(agent)
     tried: tuple[tuple[str, float, bool], ...] = (("unconstrained", free.score, True),)
@@ -41,8 +46,6 @@ def build(context: Context) -> Candidate:
             f"providers.{name}.prices can say it."
         )
     return Candidate(
-        name="remote",
-        kind="remote",
         agent=agent,
         tried=as_tried(tried),
         scores=tuple(free.primary_scores),

@@ -10,15 +10,17 @@ from assay.agent.learned import GRID, dump_router, fit_router, out_of_fold
 from assay.agent.route import Learned
 from assay.agent.routing import leaves
 from assay.agent.runtime import loaded_embedder
-from assay.candidates.arms import (
+from assay.candidates.building import Candidate, Context, Stopwatch, Tried
+from assay.candidates.shared.arms import (
     Arm,
+    cheap_and_strong,
     counted,
     refuse_unsent,
     route_candidate,
     two_arms,
     warnings_of,
 )
-from assay.candidates.building import Candidate, Context, Stopwatch, Tried
+from assay.candidates.spec import ARMS, MEASURED, CandidateSpec
 from assay.errors import DataError
 from assay.evaluate.routing import area_above_random, threshold_for
 from assay.evaluate.stats import Floats
@@ -29,6 +31,15 @@ FOLDS = 5
 LEAST = 4 * FOLDS
 MOST_TRAINING_ROWS = 500
 """Of train that both arms answer to learn from, where neither has learned from train itself."""
+
+
+SPEC = CandidateSpec(
+    title="a cheap or a strong agent, by a learned look at the input",
+    explanation="A small model that is trained on the input says which of two agents answers.",
+    family="routes",
+    needs=(ARMS,),
+    sends=lambda config: [(arm, ("train", *MEASURED)) for arm in cheap_and_strong(config)],
+)
 
 
 def build(context: Context) -> Candidate:
@@ -73,11 +84,11 @@ def build(context: Context) -> Candidate:
     blob = context.store.put(dump_router(router))
     return route_candidate(
         context,
-        "router",
         Learned(cheap=cheap.id, strong=strong.id, model=blob, threshold=cut),
         (cheap, strong),
         scores=np.where(need > cut, scores[:, 1], scores[:, 0]).tolist(),
         tried=tried,
+        target=None if route.most_strong is not None else route.target,
         setup_seconds=watch.seconds(),
         curated=True,
         warnings=warnings_of(scores, strong.candidate.name),

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from assay.agent.agent import routed
 from assay.agent.route import Rule, Rules
-from assay.candidates.arms import arm, route_candidate
 from assay.candidates.building import Candidate, Context, Tried
-from assay.config import RouteSection
+from assay.candidates.shared.arms import arm, route_candidate
+from assay.candidates.spec import MEASURED, RULES, CandidateSpec
+from assay.config import Config, RouteSection
 from assay.errors import ConfigError
 from assay.generate.classical import TFIDF_GRID, dump_classical, fit_tfidf
+
+SPEC = CandidateSpec(
+    title="an agent by rules about the input",
+    explanation="The first of your rules that holds decides which agent answers.",
+    family="routes",
+    needs=(RULES,),
+    sends=lambda config: [(arm, MEASURED) for arm in _arms(config)],
+)
 
 
 def build(context: Context) -> Candidate:
     """The rules of `route` as they stand; nothing of them is chosen.
 
     Raises:
-        ConfigError: there are none, an arm cannot answer, or there are no labels to go by.
+        ConfigError: an arm cannot answer, or there are no labels to go by.
     """
     route = context.config.route
-    if route is None or not route.rules or route.otherwise is None:
-        raise ConfigError(
-            "a route by rules needs rules, and an arm for what none holds for.",
-            where="assay.yaml, route",
-            fix="Add `route: {rules: [...], otherwise: ...}`.",
-        )
-    names = dict.fromkeys([*(rule.to for rule in route.rules), route.otherwise])
-    arms = {name: arm(context, name) for name in names}
+    assert route is not None
+    assert route.otherwise is not None
+    arms = {name: arm(context, name) for name in _arms(context.config)}
     made = Rules(
         rules=tuple(
             Rule(**rule.model_dump(exclude={"to"}), to=arms[rule.to].id) for rule in route.rules
@@ -36,13 +40,19 @@ def build(context: Context) -> Candidate:
     measured = context.measure(routed(made))
     return route_candidate(
         context,
-        "rules",
         made,
         list(arms.values()),
         scores=measured.primary_scores,
         tried=(Tried(f"{len(made.rules)} rules", measured.score, True),),
         curated=made.classifier is not None,
     )
+
+
+def _arms(config: Config) -> list[str]:
+    """Names of the arms, each once, as far as they are given."""
+    route = config.route
+    arms = (*(rule.to for rule in route.rules), route.otherwise) if route is not None else ()
+    return list(dict.fromkeys(arm for arm in arms if arm is not None))
 
 
 def _classifier(context: Context, route: RouteSection) -> str | None:

@@ -231,7 +231,7 @@ def compare(
 def curve(
     folder: Folder = Path("."),
     candidate: Annotated[
-        str, typer.Option(help="the way whose learning curve is drawn")
+        str, typer.Option(help="the candidate whose learning curve is drawn")
     ] = "fine-tune",
     yes: Annotated[bool, typer.Option("--yes", help="do not ask before long work")] = False,
     json: AsJson = False,

@@ -232,6 +232,7 @@ def _candidate(
     return CandidateResult(
         name=candidate.name,
         kind=candidate.kind,
+        title=candidate.title,
         agent=candidate.agent.id,
         baseline=candidate.baseline,
         fine_tuned=candidate.fine_tuned,

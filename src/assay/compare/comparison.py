@@ -6,7 +6,6 @@ Everything that could be chosen is chosen before `open_holdout`; everything afte
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from statistics import fmean
 from assay import __version__
 from assay.agent.agent import Agent
 from assay.agent.versions import AgentVersion, save_agent
-from assay.candidates import builder, ways
+from assay.candidates import registry
 from assay.candidates.building import Candidate, Context, Tried
 from assay.compare import records
 from assay.compare.account import Taken, answer_rows, conclude
@@ -25,10 +24,10 @@ from assay.compare.conclusion import LEAST_UNITS
 from assay.compare.entries import Settings
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.judges import measure_judges
-from assay.compare.leaving import agree_first
 from assay.compare.performance import measure_performance
 from assay.compare.result import DataSection, Plan, Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
+from assay.compare.sendings import check_sendings
 from assay.compare.verdict import planned_effect
 from assay.config import Config
 from assay.errors import AssayError, ConfigError, DataError, OutageError, StoreError, UsageError
@@ -41,7 +40,6 @@ from assay.generate.batch import Answer
 from assay.generate.replay import read_predictions
 
 ALPHA = 0.05
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ def compare(
     """
     outside = _read_outside(parts, bench, predictions)
     saved = load_saved(agents, parts.split, parts.holdout, bench.store, taken=predictions)
-    agree_first(
+    check_sendings(
         {"train": parts.train, "validation": parts.validation},
         parts.holdout_rows,
         bench,
@@ -177,14 +175,14 @@ def build_all(
     built: list[Candidate] = []
     warnings: list[str] = []
     outages: list[str] = []
-    names = ways(bench.config.candidates, bench.config.task)
+    names = registry.taking_part(bench.config)
     with bench.progress.task("candidates", len(names), "built") as bar:
         for name in names:
             bench.progress.say(f"Candidate {name}")
             try:
                 there = {one.name: one for one in built}
                 context = Context(parts.train, parts.validation, bench, parts.holdout, there)
-                candidate = builder(name)(context)
+                candidate = registry.build(name, context)
             except (ConfigError, DataError, StoreError):
                 raise
             except OutageError as error:
@@ -216,9 +214,9 @@ def _read_outside(
     parts: Parts, bench: Bench, predictions: Mapping[str, Path]
 ) -> dict[str, list[str]]:
     """Outside answers in the order of the holdout, refused before anything is built or opened."""
-    taken = set(ways(bench.config.candidates, bench.config.task))
+    taken = registry.specs()
     for name in predictions:
-        if name in taken or not NAME.fullmatch(name):
+        if name in taken or not registry.NAME.fullmatch(name):
             raise UsageError(
                 f"{name!r} cannot be the name of outside answers.",
                 fix="Use small letters, digits and hyphens, and not the name of a candidate.",
@@ -243,7 +241,9 @@ def _outside(name: str, path: Path, bench: Bench) -> Candidate:
     blob = bench.store.put(path.read_bytes())
     agent = Agent(kind="outside", model=f"outside:{blob}")
     save_agent(bench.store, name, agent, message=f"answers of {path.name}")
-    return Candidate(name=name, kind="outside", agent=agent, tried=(), scores=())
+    return Candidate(
+        agent, (), (), name=name, kind="outside", title="answers brought from elsewhere"
+    )
 
 
 def _identity(parts: Parts, bench: Bench, built: Sequence[Candidate]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from assay import json_reader
-from assay.candidates import builder
+from assay.candidates import registry
 from assay.candidates.building import Context
 from assay.errors import DataError
 from assay.evaluate.graders import grader_files
@@ -83,7 +83,7 @@ def curve(
 ) -> LearningCurve:
     """Measure every size and repeat, then forecast."""
     sizes = curve_sizes(len(train))
-    builder(name)
+    registry.check_name(name)
     folder = bench.store.folder / "curves"
     per_example: list[list[list[float]]] = [[] for _ in sizes]
     with bench.progress.task(f"curve of {name}", len(sizes) * REPEATS, "points") as bar:
@@ -137,6 +137,6 @@ def _point(
         scores: list[float] = json_reader.read(kept.read_text(encoding="utf-8"))
         return scores
     context = Context(tuple(part), validation, replace(bench, config=seeded))
-    measured = list(builder(name)(context).scores)
+    measured = list(registry.build(name, context).scores)
     write_json(kept, measured)
     return measured

@@ -12,6 +12,7 @@ from itertools import compress
 from assay.agent.agent import Agent
 from assay.agent.passages import entry, find_passages
 from assay.agent.runtime import assemble
+from assay.candidates.registry import specs
 from assay.evaluate.documents import (
     Abstention,
     Retrieval,
@@ -27,11 +28,6 @@ from assay.knowledge.search import Passage
 
 _DEEP = 50
 """Passages looked at to find ten documents."""
-_SQUARES = (
-    ("prompt", "fine-tune", "rag", "fine-tune-rag"),
-    ("prompt", "few-shot", "rag", "rag-few-shot"),
-)
-"""Candidates that make a 2×2: neither, a, b, both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +102,11 @@ def squares(measured: Mapping[str, Measurement], groups: Sequence[str] | None) -
         groups: of the rows that count.
     """
     scores = {name: m.primary_scores for name, m in measured.items() if not m.incomplete}
+    combining = {name: spec.combines for name, spec in specs().items() if spec.combines is not None}
     return [
-        factorial(names, (scores[neither], scores[a], scores[b], scores[both]), groups)
-        for names in _SQUARES
-        for neither, a, b, both in [names]
-        if all(scores.get(name) for name in names)
+        factorial(
+            (neither, a, b, both), (scores[neither], scores[a], scores[b], scores[both]), groups
+        )
+        for both, (neither, a, b) in combining.items()
+        if all(scores.get(name) for name in (neither, a, b, both))
     ]

@@ -55,9 +55,11 @@ class ValidationFigure(Part):
 
 
 class CandidateResult(Part):
-    """One way of specialising, measured on the holdout.
+    """One candidate, measured on the holdout.
 
     Attributes:
+        kind: the name it was built by; of a saved agent, the name it was saved under.
+        title: what it is, in a few words; empty in results that are older than this field.
         failed: answers that could not be parsed, and requests that were refused (scored 0).
         refused: of these, requests that the model does not take: too long, or held back.
         missing: holdout rows that an outage left without an answer.
@@ -77,6 +79,7 @@ class CandidateResult(Part):
 
     name: str
     kind: str
+    title: str = ""
     agent: str
     baseline: bool = False
     fine_tuned: bool = False
@@ -285,7 +288,7 @@ class Result(Part):
     """`result.json`.
 
     Attributes:
-        additions: what two ways add to one another, such as fine-tuning and retrieval; they
+        additions: what two candidates add to one another, such as fine-tuning and retrieval; they
             explain and decide nothing.
         judges: what is known of grading models whose agreement with people was measured.
     """

@@ -61,9 +61,7 @@ def routing_of(
     price = _costs(ids, costs, cascade) if len(ids) == 2 else None
     found = worth(scores, chosen, costs=price, groups=own)
     need = needs(route, examples, arms[0].answers, bench.store)
-    # What a saved route was made for is not known; rules were made for nothing.
-    section = bench.config.route if candidate.name in ("cascade", "router") else None
-    target = None if section is None or section.most_strong is not None else section.target
+    target = candidate.target
     routed = scores[np.arange(len(chosen)), chosen]
     asked_first = 1.0 if cascade else found.shares[0]
     return Routing(

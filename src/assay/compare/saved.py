@@ -11,6 +11,7 @@ from assay.agent.route import Learned
 from assay.agent.routing import arm, leaves
 from assay.agent.versions import AgentVersion, load_agent
 from assay.candidates.building import Candidate
+from assay.candidates.registry import title_of
 from assay.compare.holdout import rows_held_out
 from assay.errors import HoldoutError, UsageError
 from assay.evaluate.measure import Bench
@@ -81,6 +82,7 @@ def as_candidates(
             Candidate(
                 name=_name(version),
                 kind=version.name,
+                title=title_of(version.name) or "an agent that was saved before",
                 agent=agent,
                 tried=(),
                 scores=tuple(bench.measure(agent, judged).primary_scores),

@@ -1,7 +1,7 @@
 """The one schema of assay.yaml; the JSON Schema for editors is made from it.
 
 examples.py   data and graders
-ways.py       few-shot, documents, prompts, generation
+candidates.py few-shot, documents, prompts, generation
 training.py   fine-tuning
 names.py      settings that name files, models and variables
 routes.py     cascade, router, rules
@@ -10,6 +10,7 @@ project.py    the whole, and reading it
 yaml_text.py  YAML that people edit: problems at their line, changes that keep comments
 """
 
+from assay.config.candidates import FewShot, Generate, KnowledgeSection, PromptSearch, SearchMode
 from assay.config.examples import Columns, Data, GraderSpec, Split, TaskKind
 from assay.config.project import (
     CONFIG_FILE,
@@ -24,15 +25,13 @@ from assay.config.project import (
     read_config,
 )
 from assay.config.providers import REMOTE, Provider, RemoteModel, TokenPrice, Vllm
-from assay.config.routes import ROUTED, RouteConditions, RouteRule, RouteSection
+from assay.config.routes import RouteConditions, RouteRule, RouteSection
 from assay.config.strict import Strict
 from assay.config.training import Auto, FineTune, FineTuneSection
-from assay.config.ways import FewShot, Generate, KnowledgeSection, PromptSearch, SearchMode
 
 __all__ = [
     "CONFIG_FILE",
     "REMOTE",
-    "ROUTED",
     "STARTER_MODEL",
     "STATE_FOLDER",
     "Auto",

@@ -6,16 +6,16 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 
 from assay.config import yaml_text
+from assay.config.candidates import FewShot, Generate, KnowledgeSection, PromptSearch
 from assay.config.examples import Data, GraderSpec, TaskKind
 from assay.config.names import ModelName
 from assay.config.providers import REMOTE, Provider, RemoteModel, Vllm
-from assay.config.routes import ROUTED, RouteSection
+from assay.config.routes import RouteSection
 from assay.config.strict import Strict
 from assay.config.training import FineTuneSection
-from assay.config.ways import FewShot, Generate, KnowledgeSection, PromptSearch
 from assay.config.yaml_text import UNREADABLE, Problem, located, sentence, unreadable
 from assay.errors import ConfigError
 
@@ -55,7 +55,7 @@ class Config(Strict):
     graders: list[GraderSpec] = Field(min_length=1)
     primary: str = Field(description="the grader that decides")
     good_enough: float | None = Field(
-        None, ge=0, le=1, description="below this no way is worth having"
+        None, ge=0, le=1, description="below this no candidate is worth having"
     )
     monthly_requests: int = Field(10_000, ge=0)
     margin: float = Field(0.02, gt=0, lt=1, description="a difference this small does not matter")
@@ -103,24 +103,6 @@ class Config(Strict):
                 "be fine_tune.teacher, or take part as `remote`"
             )
         return value
-
-    @model_validator(mode="after")
-    def _documents_are_named(self) -> Config:
-        if self.knowledge is None and any("rag" in name.split("-") for name in self.candidates):
-            raise ValueError("candidates with rag need `knowledge`: the documents they look into")
-        return self
-
-    @model_validator(mode="after")
-    def _routes_are_described(self) -> Config:
-        for name in ROUTED:
-            if name not in self.candidates:
-                continue
-            route = self.route
-            given = route and (route.rules if name == "rules" else route.cheap)
-            if not given:
-                needed = "rules and otherwise" if name == "rules" else "cheap and strong"
-                raise ValueError(f"the candidate {name} needs {needed} in `route`")
-        return self
 
     def primary_grader(self) -> GraderSpec:
         """The grader that decides."""

@@ -82,14 +82,10 @@ class RouteSection(Strict):
             raise ValueError("rules and otherwise go together")
         if self.cheap is not None and self.cheap == self.strong:
             raise ValueError("cheap and strong are the same")
-        for arm in (self.cheap, self.strong, self.otherwise, *(rule.to for rule in self.rules)):
-            if arm in ROUTED:
-                raise ValueError(
-                    f"{arm} is a route itself, which would go in a circle; save it as an agent and "
-                    "name it NAME@VERSION"
-                )
         return self
 
-
-ROUTED = ("cascade", "router", "rules")
-"""Candidates whose answers come from other agents."""
+    @property
+    def arms(self) -> list[str]:
+        """Names of all arms."""
+        arms = (self.cheap, self.strong, self.otherwise, *(rule.to for rule in self.rules))
+        return [arm for arm in arms if arm is not None]

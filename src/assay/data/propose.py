@@ -35,6 +35,7 @@ class Proposal:
 
     Attributes:
         training_prompt: the system prompt of the fine-tuned model; None is `system_prompt`.
+        candidates: names of those that are compared, which are chosen above this floor.
     """
 
     task: TaskKind
@@ -45,8 +46,8 @@ class Proposal:
     graders: list[GraderSpec]
     primary: str
     good_enough: float
-    candidates: list[str]
     reasons: list[str]
+    candidates: Sequence[str] = ()
 
 
 def propose(
@@ -86,13 +87,8 @@ def propose(
     else:
         prompt = first_prompt(task, labels, schema, examples)
     graders, primary, good = graders_for(task)
-    candidates = ["prompt", "few-shot", "few-shot-nearest", "fine-tune"]
-    if task == "label":
-        candidates = ["baseline-majority", "baseline-tfidf", *candidates]
     short = None if own_prompt else TRAINING_PROMPTS.get(task)
-    return Proposal(
-        task, labels, schema, prompt, short, graders, primary, good, candidates, reasons
-    )
+    return Proposal(task, labels, schema, prompt, short, graders, primary, good, reasons)
 
 
 def guess_task(outputs: Sequence[str]) -> tuple[TaskKind, str]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from assay.candidates.registry import specs
+from assay.candidates.spec import Sizes, Work
 from assay.config import Config
 from assay.models.device import native_bfloat16
 from assay.models.products import products
@@ -45,34 +47,6 @@ LOAD_SECONDS = 2.0
 PROBE_SECONDS = 7.0
 """Of the probe of forgetting on one model (docs/training.md); base and version are probed."""
 BYTES_PER_PARAMETER = 4
-PASSAGE_TOKENS = 200
-"""Of a passage of documents, at most what knowledge is cut into by default."""
-PROMPT_SEARCH_ROWS = 1000
-"""Answers that the search for a better prompt takes: some 20 variants, halved every round."""
-TRAINED = ("fine-tune", "fine-tune-rag")
-UNSHOWN = ("prompt", "prompt-optimised", "rag")
-"""Ways in which the model never sees an answer as it should be. Where nothing else holds it to a
-form it explains itself, mostly until its tokens end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """Counts an estimate is made from; tokens are means over a sample.
-
-    Attributes:
-        system_tokens: of the prefix that all requests share.
-        input_tokens, output_tokens: of one example.
-        parameters: of the language model.
-    """
-
-    train: int
-    validation: int
-    holdout: int
-    system_tokens: float
-    input_tokens: float
-    output_tokens: float
-    parameters: float
-    context: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +68,14 @@ class Estimate:
 def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> Estimate:
     """Time of each candidate (building on validation, then the holdout), memory, money."""
     size, scale = sizes.parameters / REFERENCE_PARAMETERS, _scale(sizes)
+    work = {name: specs()[name].estimate(config, sizes) for name in names}
     parts = (
         ("start and report", START_SECONDS),
-        *((name, _seconds(name, config, sizes, scale)) for name in names),
+        *((name, _seconds(one, config, sizes, scale)) for name, one in work.items()),
     )
     hours = sum(seconds for _, seconds in parts) / 3600
     price = config.costs.machine_hour_usd
-    trains = any(name in TRAINED for name in names)
+    trains = any(one.trained for one in work.values())
     copies = 2 if trains else 1
     activations = 1.5e9 * size if trains else 0.5e9
     return Estimate(
@@ -113,8 +88,8 @@ def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> E
 
 
 def building_seconds(name: str, config: Config, sizes: Sizes) -> float:
-    """Of building a candidate and choosing on validation: all that a point of a curve does."""
-    return _building(name, config, sizes, _scale(sizes))
+    """Seconds of building a candidate and choosing on validation, as at a point of a curve."""
+    return _building(specs()[name].estimate(config, sizes), config, sizes, _scale(sizes))
 
 
 def _scale(sizes: Sizes) -> float:
@@ -147,67 +122,36 @@ def training_seconds(config: Config, sizes: Sizes, rows: int, scale: float) -> f
     return scale * chosen.epochs * epoch
 
 
-def _seconds(name: str, config: Config, sizes: Sizes, scale: float) -> float:
+def _seconds(work: Work, config: Config, sizes: Sizes, scale: float) -> float:
     """Of building a candidate, its answers on the holdout, its speed, and what it forgot."""
-    building = _building(name, config, sizes, scale)
-    if name.startswith("baseline"):
+    building = _building(work, config, sizes, scale)
+    if work.answered_by == "classifier":
         return building
-    if name == "remote":
+    if work.answered_by == "provider":
         asked = sizes.holdout + THROUGHPUT_PROMPTS + LATENCY_PROMPTS
         return building + asked * REMOTE_SECONDS
-    shown, tokens = _shown(name, config, sizes)[-1], _answer_tokens(name, config, sizes)
+    shown, tokens = work.runs[-1], work.answer_tokens
     counts = sizes.holdout, THROUGHPUT_PROMPTS
     answers = sum(_answers(sizes, shown, tokens, scale, rows) for rows in counts)
     answers += LATENCY_PROMPTS * _answers(sizes, shown, tokens, scale, 1)
-    probed = 2 * PROBE_SECONDS * scale if name in TRAINED else 0.0
+    probed = 2 * PROBE_SECONDS * scale if work.trained else 0.0
     return building + answers + probed
 
 
-def _building(name: str, config: Config, sizes: Sizes, scale: float) -> float:
-    if name.startswith("baseline"):
+def _building(work: Work, config: Config, sizes: Sizes, scale: float) -> float:
+    if work.answered_by == "classifier":
         return CLASSICAL_SECONDS
-    if name == "remote":
+    if work.answered_by == "provider":
         return sizes.validation * REMOTE_SECONDS
-    extra, tokens = 0.0, _answer_tokens(name, config, sizes)
-    if name == "few-shot-nearest":
-        extra = sizes.train / EMBED_TEXTS_PER_S
-    elif name in TRAINED:
-        extra = training_seconds(config, sizes, sizes.train, scale)
-        if name == "fine-tune-rag":  # rows are longer by their passages
-            longer = _shown(name, config, sizes)[-1] * (sizes.input_tokens + sizes.output_tokens)
-            extra *= 1 + longer / (
-                sizes.system_tokens + sizes.input_tokens + sizes.output_tokens + 1
-            )
-        extra += 2 * LOAD_SECONDS * scale
-    elif name == "prompt-optimised":
-        extra = _answers(sizes, 0.0, tokens, scale, PROMPT_SEARCH_ROWS)
-    runs = _shown(name, config, sizes)
-    return extra + sum(_answers(sizes, shown, tokens, scale, sizes.validation) for shown in runs)
-
-
-def _shown(name: str, config: Config, sizes: Sizes) -> list[float]:
-    """Examples that differ from request to request, of each run on validation; passages count as
-    so many examples as are as long."""
-    modes = 2 if config.generate.constrained == "auto" and config.task != "text" else 1
-    ks = config.few_shot.ks
-    if config.knowledge is not None and "rag" in name.split("-"):
-        one = PASSAGE_TOKENS / max(sizes.input_tokens + sizes.output_tokens, 1.0)
-        passages = [k * one for k in sorted(config.knowledge.ks)]
-        further = len(ks) if name == "rag-few-shot" else 0
-        return passages + [passages[-1]] * (further + modes - 1)
-    if name == "few-shot":
-        # The shown examples are a shared prefix: computed once, not per request.
-        return [0.0] * (len(ks) + modes - 1)
-    if name == "few-shot-nearest":
-        return [float(k) for k in [*ks, *[max(ks)] * (modes - 1)]]
-    return [0.0] * modes
-
-
-def _answer_tokens(name: str, config: Config, sizes: Sizes) -> float:
-    """Of one answer, its end included."""
-    if config.task == "text" and name in UNSHOWN:
-        return config.generate.max_new_tokens
-    return sizes.output_tokens + 1
+    seconds = work.embedded / EMBED_TEXTS_PER_S
+    if work.trained:
+        seconds += work.trained * training_seconds(config, sizes, sizes.train, scale)
+        seconds += 2 * LOAD_SECONDS * scale
+    if work.searched:
+        seconds += _answers(sizes, 0.0, work.answer_tokens, scale, work.searched)
+    return seconds + sum(
+        _answers(sizes, shown, work.answer_tokens, scale, sizes.validation) for shown in work.runs
+    )
 
 
 def _answers(sizes: Sizes, shown: float, tokens: float, scale: float, rows: int) -> float:

@@ -12,8 +12,9 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from assay.agent.versions import find_version
-from assay.candidates import ways
+from assay.candidates import registry
 from assay.candidates.building import Context
+from assay.candidates.spec import Sizes
 from assay.compare import comparison as comparing
 from assay.compare.curve import REPEATS, LearningCurve, curve, curve_sizes
 from assay.compare.holdout import openings
@@ -35,7 +36,7 @@ from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.batch import Answer
 from assay.progress import SILENT, Progress
-from assay.project.estimate import Estimate, Sizes, building_seconds, estimate
+from assay.project.estimate import Estimate, building_seconds, estimate
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable
 from assay.project.sizes import sizes_of, token_lengths
@@ -95,7 +96,7 @@ class Project:
         path = root / CONFIG_FILE
         self.text = config_text(path) if text is None else text
         self.config: Config = read_config(self.text, str(path))
-        ways(self.config.candidates, self.config.task)
+        registry.check(self.config)
         check_graders(self.config, root)
 
     @cached_property
@@ -220,7 +221,7 @@ class Project:
 
     def estimate(self, progress: Progress = SILENT) -> Estimate:
         """What `compare` will take in time, memory and money, and what it can show."""
-        names = ways(self.config.candidates, self.config.task)
+        names = registry.taking_part(self.config)
         sizes = self.sizes(progress)
         manifest = read_manifest(self.split_folder)
         effect = comparing.detectable_effect(

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from assay.agent.agent import Agent
 from assay.agent.edits import newest
 from assay.agent.versions import find_version, load_agent
-from assay.candidates import WAYS
+from assay.candidates.registry import specs
 from assay.config import CONFIG_FILE, REMOTE, Config, GraderSpec, Provider, Vllm
 from assay.config.names import Name, file_of, names_in
 from assay.data.formats import hub
@@ -195,7 +195,7 @@ def _is_named(workspace: Workspace, model: str) -> bool:
 
 
 def _is_arm(workspace: Workspace, name: str) -> bool:
-    if name in WAYS:
+    if name in specs():
         return True
     if "@" not in name or name.startswith(REMOTE):
         return False

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from assay.candidates.spec import Sizes
 from assay.config import Config
 from assay.example import Example, Message
-from assay.project.estimate import Sizes
 
 if TYPE_CHECKING:
     from assay.chat.template import Template

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.candidates.building import Context
-from assay.candidates.fine_tune import Prepared, train_version, unobserved
+from assay.candidates.shared.training import Prepared, train_version, unobserved
 from assay.config import CONFIG_FILE, FineTune
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.probe import forgetting_of

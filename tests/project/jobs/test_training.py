@@ -31,7 +31,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path, wish: JobOptions) -> None:
         (TrainingOptions(effort="endless"), "no such effort"),  # type: ignore[arg-type]
         (TrainingOptions(name="a name"), "cannot be called"),
         (SweepOptions(0), "0 settings"),
-        (CurveOptions("magic"), "no way"),
+        (CurveOptions("magic"), "no candidate"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_it_is_queued(

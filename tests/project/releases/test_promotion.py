@@ -10,7 +10,7 @@ from tests.small import write_csv
 
 from assay import project
 from assay.agent.versions import save_agent
-from assay.candidates.fine_tune import train_version
+from assay.candidates.shared.training import train_version
 from assay.generate.llamacpp.engine import LlamaCppEngine
 from assay.project import releases
 from assay.project.start.init import Choices

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from assay.candidates.spec import Sizes
 from assay.config import Config
 from assay.project import estimate
-from assay.project.estimate import REFERENCE_FLOPS, Sizes
+from assay.project.estimate import REFERENCE_FLOPS
 from assay.project.start import demo
 from assay.project.start.demo import BUDGET_S, EFFORTS
 

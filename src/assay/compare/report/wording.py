@@ -13,23 +13,6 @@ from assay.evaluate.forgetting import SMALL, Ability, Forgetting
 from assay.evaluate.judging import JudgeWorth
 from assay.evaluate.routing import Against
 
-TITLES = {
-    "prompt": "system prompt alone",
-    "few-shot": "the same examples shown every time",
-    "few-shot-nearest": "the most similar examples shown",
-    "remote": "the system prompt on a provider's model",
-    "fine-tune": "a model trained on your examples",
-    "rag": "passages of your documents with the question",
-    "rag-few-shot": "the same examples, and passages of your documents",
-    "fine-tune-rag": "a model trained to answer from passages",
-    "prompt-optimised": "the best of many system prompts",
-    "cascade": "a cheap agent, a strong one where it is not sure",
-    "router": "a cheap or a strong agent, by a learned look at the input",
-    "rules": "an agent by rules about the input",
-    "baseline-majority": "always the most frequent answer",
-    "baseline-tfidf": "a classical word-count classifier",
-    "outside": "answers brought from elsewhere",
-}
 CALLS = {
     "better": "better",
     "worse": "worse",
@@ -111,7 +94,7 @@ def share(found: Share) -> str:
 
 
 def together(square: Factorial) -> str:
-    """What two ways add to one another, in one line."""
+    """What two candidates add to one another, in one line."""
     low, high = square.interaction.low, square.interaction.high
     what = "help one another" if low > 0 else "do in part the same" if high < 0 else "just add up"
     sure = "" if low > 0 or high < 0 else ", as far as this shows"

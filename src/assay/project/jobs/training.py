@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from assay.agent.versions import save_agent
-from assay.candidates import WAYS
 from assay.candidates.building import Context
+from assay.candidates.registry import check_name
 from assay.config import Config
 from assay.errors import UsageError
 from assay.jobs import queue
@@ -71,7 +71,7 @@ class SweepOptions:
 
 @dataclass(frozen=True, slots=True)
 class CurveOptions:
-    """A learning curve of a way of specialising."""
+    """A learning curve of a candidate."""
 
     candidate: str = "fine-tune"
 
@@ -147,8 +147,7 @@ def _checked(workspace: Workspace, options: JobOptions) -> Project:
         if not 1 <= options.trials <= MOST_TRIALS:
             raise UsageError(f"{options.trials} settings cannot be tried.", fix="Try 1 to 200.")
     elif isinstance(options, CurveOptions):
-        if options.candidate not in WAYS:
-            raise UsageError(f"there is no way {options.candidate!r}.")
+        check_name(options.candidate)
     else:
         if options.effort not in EFFORTS:
             raise UsageError(f"there is no such effort: {options.effort!r}.")

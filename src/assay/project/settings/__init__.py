@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 from sqlalchemy import select
 
-from assay.candidates import WAYS
+from assay.candidates.registry import specs
 from assay.config import (
     CONFIG_FILE,
     Config,
@@ -193,7 +193,7 @@ def completions() -> dict[str, Any]:
     """Every setting, `{name: {info, values, settings}}`, the last holding those within it."""
     schema = config_schema()
     made = _completed(schema, schema.get("$defs", {}))
-    made["candidates"]["values"] = list(WAYS)
+    made["candidates"]["values"] = list(specs())
     made["graders"]["settings"]["name"]["values"] = list(GRADERS)
     return made
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from assay import builtin
 from assay.agent.texts import edited
-from assay.candidates import ways
+from assay.candidates.registry import taking_part
+from assay.candidates.spec import Sizes
 from assay.config import CONFIG_FILE, Config
 from assay.errors import UsageError
 from assay.progress import SILENT, Progress
-from assay.project.estimate import Sizes, estimate
+from assay.project.estimate import estimate
 from assay.project.project import Project, create, open
 from assay.project.start.init import Choices, draft
 from assay.store.files import write_atomic
@@ -138,7 +139,7 @@ def open_handbook(folder: Path, progress: Progress = SILENT) -> Project:
 
 def _affordable(config: Config, sizes: Sizes) -> Effort:
     """The best effort that this machine has the time for, else the last."""
-    names = ways(config.candidates, config.task)
+    names = taking_part(config)
     pool = sizes.train + sizes.validation
     for effort in EFFORTS:
         validation = round(effort.validation * pool)

@@ -15,7 +15,7 @@ from typing import Any
 
 from assay.agent.agent import Agent, Knowledge
 from assay.agent.versions import AgentVersion, save_agent
-from assay.candidates.documents import room_for
+from assay.candidates.shared.documents import room_for
 from assay.config import CONFIG_FILE, STARTER_MODEL, config_schema, read_config
 from assay.errors import DataError, UsageError
 from assay.knowledge.base import KnowledgeBase
@@ -27,7 +27,6 @@ from assay.project.questions import ABSTAIN, FILE, Standing, draft_questions, st
 from assay.project.start.init import (
     KNOWLEDGE,
     SCHEMA_FILE,
-    WITH_DOCUMENTS,
     block,
     copy_documents,
     flow,
@@ -194,12 +193,12 @@ def _yaml(name: str, model: str, prompt: str) -> str:
         "  - name: rouge-l",
         "  - name: exact",
         "primary: token-f1",
-        "good_enough: 0.5  # below this score no way is worth having",
+        "good_enough: 0.5  # below this score no candidate is worth having",
         "margin: 0.02",
         "monthly_requests: 10000",
         "",
-        "candidates:  # the ways that are compared",
-        *(f"  - {way}" for way in ("prompt", "few-shot", *WITH_DOCUMENTS)),
+        "candidates:  # what is compared",
+        *(f"  - {name}" for name in ("prompt", "few-shot", "rag", "rag-few-shot")),
         "",
         *knowledge_lines(ABSTAIN),
         "few_shot: {ks: [1, 3]}",

@@ -41,7 +41,7 @@ class Wanted:
     """What a person has said; None means: as it is proposed.
 
     Attributes:
-        candidates: the ways that are compared.
+        candidates: names of those that are compared.
     """
 
     input: tuple[str, ...] | None = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from assay.candidates.registry import proposed
 from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind, config_schema
 from assay.config.yaml_text import UNREADABLE
 from assay.config.yaml_text import read as read_yaml
@@ -129,8 +130,8 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
         )
     held = _held_outputs(choices, detected, columns, progress)
     proposal = propose(examples, choices.task, held)
-    if choices.documents:
-        proposal = replace(proposal, candidates=[*proposal.candidates, *WITH_DOCUMENTS])
+    names = proposed(labels=proposal.task == "label", documents=bool(choices.documents))
+    proposal = replace(proposal, candidates=names)
     return Draft(name, choices, detected, columns, proposal, tuple(examples), rejected)
 
 
@@ -254,12 +255,12 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "graders:",
         *(f"  - name: {grader.name}" for grader in proposal.graders),
         f"primary: {proposal.primary}",
-        f"good_enough: {proposal.good_enough}  # below this score no way is worth having",
+        f"good_enough: {proposal.good_enough}  # below this score no candidate is worth having",
         f"margin: {0.02}  # a difference this small does not matter to you",
         f"monthly_requests: {choices.monthly_requests}  # how often it will be asked; decides what "
         "is cheapest to own",
         "",
-        "candidates:  # the ways that are compared",
+        "candidates:  # what is compared",
         *(f"  - {name}" for name in proposal.candidates),
         "",
         *(knowledge_lines(choices.abstain, choices.knowledge) if choices.documents else []),
@@ -278,10 +279,6 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "  hours_per_retraining: 2",
     ]
     return "\n".join(lines) + "\n"
-
-
-WITH_DOCUMENTS = ("rag", "rag-few-shot")
-"""Candidates that `init` proposes where there are documents."""
 
 
 def knowledge_lines(abstain: str | None, base: str | None = None) -> list[str]:

@@ -7,6 +7,7 @@ import asyncio
 from nicegui import ui
 
 from assay.agent.answering import GenerationOptions
+from assay.candidates.registry import is_baseline
 from assay.compare.report import wording
 from assay.errors import AssayError
 from assay.example import Message
@@ -163,9 +164,8 @@ class _Column:
 def _first(offered: list[Offered]) -> list[str]:
     """A release where there is one, beside the newest of another kind."""
     names = [one.name for one in offered if one.kind == "release"][:1]
-    agents = [
-        one.name for one in offered if one.kind == "agent" and not one.name.startswith("baseline-")
-    ]
+    saved = [one.name for one in offered if one.kind == "agent"]
+    agents = [name for name in saved if not is_baseline(name.partition("@")[0])]
     return [*names, *agents[: 2 - len(names)]] or [offered[0].name]
 
 

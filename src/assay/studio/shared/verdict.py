@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from assay.candidates import registry
 from assay.compare.report import wording
 from assay.compare.result import CandidateResult, Result
 from assay.studio.widgets import card, cells, figure, row, table, term, text
@@ -37,9 +38,9 @@ def named(result: Result) -> CandidateResult | None:
     return next((c for c in result.candidates if c.name == name), None)
 
 
-def means(kind: str) -> str:
-    """What a way of specialising is, in words."""
-    return wording.TITLES.get(kind, "an agent that was saved before")
+def title_of(one: CandidateResult) -> str:
+    """What a candidate is, in words."""
+    return one.title or registry.title_of(one.kind) or "an agent that was saved before"
 
 
 def verdict_card(result: Result) -> None:
@@ -50,7 +51,7 @@ def verdict_card(result: Result) -> None:
             text(wording.headline(result), "verdict", "h2")
         if best is not None:
             how = "It is" if verdict.recommend else f"Meanwhile use {best.name}:"
-            text(f"{how} {means(best.kind)}.", "soft")
+            text(f"{how} {title_of(best)}.", "soft")
         with row("figures"):
             if best is not None:
                 meaning = wording.score_meaning(result)
@@ -66,16 +67,16 @@ def verdict_card(result: Result) -> None:
 
 
 def candidates_table(result: Result) -> None:
-    """Every way that was tried."""
+    """Every candidate, best first."""
     with table(
-        "Way", "#Right in 100", "#Likely range", "#A month", "#Typical answer", "#No answer",
+        "Candidate", "#Right in 100", "#Likely range", "#A month", "#Typical answer", "#No answer",
         label="All candidates",
     ):  # fmt: skip
         for one in ranked(result):
             style = "chosen" if one.name == result.verdict.recommend else ""
             with cells(style=style):
                 with text("", tag="td"):
-                    term(one.name, means(one.kind).capitalize() + ".")
+                    term(one.name, title_of(one).capitalize() + ".")
                     for warning in one.warnings:
                         text(warning, "note warn", "div")
                 for value in (

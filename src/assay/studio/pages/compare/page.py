@@ -52,8 +52,8 @@ async def build(visit: Visit) -> None:
     found, result = await visit.do(read)
     title(
         "Compare",
-        "All ways on the same locked examples: what each is worth, and whether the difference is "
-        "real.",
+        "All candidates on the same locked examples: what each is worth, and whether the "
+        "difference is real.",
     )
     await _again(visit, bool(found))
     if result is None:
@@ -114,7 +114,7 @@ def _chooser(found: list[Summary], result: Result) -> None:
             said = f"use {one.verdict.recommend}"
         else:
             said = "none" if one.verdict.outcome == "none" else "cannot tell"
-        return f"{one.at:%d %b %Y, %H:%M} · {said} · {one.candidates} ways"
+        return f"{one.at:%d %b %Y, %H:%M} · {said} · {one.candidates} candidates"
 
     with field("Comparison"):
         chosen = ui.select({one.id: words(one) for one in found}, value=result.comparison)
@@ -187,8 +187,8 @@ def _costs(result: Result) -> None:
         picture(chart)
         with ui.element("details"):
             text("What it is made of", tag="summary")
-            with table("Way", "#Collecting", "#Training", "#Requests", "#Upkeep", "#First year",
-                       label="Cost by part"):  # fmt: skip
+            with table("Candidate", "#Collecting", "#Training", "#Requests", "#Upkeep",
+                       "#First year", label="Cost by part"):  # fmt: skip
                 for one in ranked(result):
                     parts = one.cost
                     amounts = (
@@ -214,11 +214,11 @@ async def _promote(visit: Visit, result: Result) -> None:
         heading("Put one to work")
         best = result.verdict.recommend or result.verdict.use_meanwhile
         first = next((label for label, c in labels.items() if c == best), next(iter(labels)))
-        with field("Way"):
+        with field("Candidate"):
             chosen = ui.select(
                 {label: f"{c} ({label})" for label, c in labels.items()}, value=first
             )
-            named(chosen, "Way")
+            named(chosen, "Candidate")
         form = ui.element("div").classes("stack")
 
         def show() -> None:

@@ -11,12 +11,10 @@ from typing import Any
 from nicegui import ui
 from nicegui.element import Element
 
-from assay.candidates import BASELINES, WAYS
-from assay.compare.report.wording import TITLES
-from assay.config import ROUTED, Config
+from assay.candidates.registry import specs
+from assay.config import Config
 from assay.errors import UsageError
 from assay.project import settings
-from assay.studio.pages.start.new_project import LOOKING, MEANINGS
 from assay.studio.shared.controls import TYPING, Control, Controls, Put
 from assay.studio.shared.findings import TASKS
 from assay.studio.widgets import field, heading, row, term, text
@@ -42,7 +40,7 @@ class SettingsForm(Controls[Config]):
     def __init__(self, put: Put, models: Sequence[str], *, open: bool) -> None:
         super().__init__(put, open=open)
         self._models = list(models)
-        self._ways: dict[str, tuple[Element, ui.checkbox]] = {}
+        self._candidates: dict[str, tuple[Element, ui.checkbox]] = {}
         self._note = text(
             "The text cannot be used as it is. Mend it, and the form shows it again.", "bad"
         ).props("role=status")
@@ -51,7 +49,7 @@ class SettingsForm(Controls[Config]):
             self._build_job()
             self._build_examples()
             self._build_measure()
-            self._build_ways()
+            self._build_candidates()
             self._build_training()
             self._build_costs()
 
@@ -163,7 +161,7 @@ class SettingsForm(Controls[Config]):
             self._percent(
                 "Good enough is",
                 "good_enough",
-                "Right answers in 100, below which no way is worth having. Empty: not said.",
+                "Right answers in 100, below which no candidate is worth having. Empty: not said.",
                 optional=True,
             )
             self._percent(
@@ -183,16 +181,15 @@ class SettingsForm(Controls[Config]):
                     lambda v: None if v is None else {"monthly_requests": int(v)},
                 )
 
-    def _build_ways(self) -> None:
-        heading("Ways to try", "Each is built and measured at the next comparison.")
+    def _build_candidates(self) -> None:
+        heading("Candidates", "Each is built and measured at the next comparison.")
         with ui.element("div").classes("ways"):
-            for name in WAYS:
-                label = TITLES.get(name, name)
+            for name, spec in specs().items():
                 with row() as line:
-                    box = ui.checkbox(label[:1].upper() + label[1:])
-                    term("what is it?", MEANINGS.get(name, WAYS[name]))
-                self._ways[name] = line, box
-                self._control(box, label, _takes_part(name), lambda _: self._chosen())
+                    box = ui.checkbox(spec.title[:1].upper() + spec.title[1:])
+                    term("what is it?", spec.explanation)
+                self._candidates[name] = line, box
+                self._control(box, spec.title, _takes_part(name), lambda _: self._chosen())
         self._further = text("", "soft note")
 
     def _build_training(self) -> None:
@@ -207,7 +204,7 @@ class SettingsForm(Controls[Config]):
                 )
             with field(
                 "A provider's model",
-                meaning="Takes part as the way `remote`: remote:PROVIDER/MODEL. Empty: none.",
+                meaning="Takes part as the candidate `remote`: remote:PROVIDER/MODEL. Empty: none.",
             ):
                 self._optional(ui.input().props(TYPING), "A provider's model", "remote")
             with field("How it learns", meaning="Preferences and thumbs must be in the data."):
@@ -289,8 +286,8 @@ class SettingsForm(Controls[Config]):
             self._control(made, label, _reader(path), lambda v: {path: v})
 
     def _chosen(self) -> dict[str, Any]:
-        """All ways that are ticked, those of before in their order."""
-        ticked = [name for name, (_, box) in self._ways.items() if box.value]
+        """All candidates that are ticked, those of before in their order."""
+        ticked = [name for name, (_, box) in self._candidates.items() if box.value]
         before = [] if self._said is None else self._said.candidates
         return {
             "candidates": [name for name in before if name in ticked]
@@ -301,17 +298,13 @@ class SettingsForm(Controls[Config]):
         """Show what the settings have a use for."""
         self._labels.set_visibility(said.task == "label")
         self._columns.set_visibility(said.data.columns is not None)
-        offered = {name for name in WAYS if name not in (*ROUTED, *LOOKING, *BASELINES, "remote")}
-        offered |= set(said.candidates)
-        if said.knowledge is not None:
-            offered |= set(LOOKING)
-        if said.remote is not None:
-            offered.add("remote")
-        for name, (line, _) in self._ways.items():
-            line.set_visibility(name in offered)
+        for name, (line, _) in self._candidates.items():
+            spec = specs()[name]
+            offered = spec.is_possible(said) and not spec.baseline
+            line.set_visibility(offered or name in said.candidates)
         always = "Two simple classifiers always take part. " if said.task == "label" else ""
         self._further.text = (
-            f"{always}Ways that look into documents need `knowledge`, routes need `route`; both "
+            f"{always}Candidates that search documents need `knowledge`, routes need `route`; both "
             "are set in the text beside."
         )
 

@@ -11,15 +11,14 @@ from typing import Any
 from nicegui import events, ui
 from nicegui.element import Element
 
-from assay.candidates import WAYS
-from assay.compare.report.wording import TITLES
+from assay.candidates import registry
+from assay.candidates.spec import DOCUMENTS
 from assay.data.propose import Proposal
 from assay.errors import AssayError
 from assay.progress import SILENT
 from assay.project.project import Project
 from assay.project.start import from_file
 from assay.project.start.from_file import Found, Wanted
-from assay.project.start.init import WITH_DOCUMENTS
 from assay.studio.dialogs import say, telling
 from assay.studio.session import Visit, action
 from assay.studio.shared.findings import TASKS, found_card, problems_card
@@ -38,20 +37,6 @@ from assay.studio.widgets import (
 )
 
 Refresh = Callable[[], Awaitable[None]]
-MEANINGS = {
-    "prompt": "The model is told what to do, and nothing else.",
-    "few-shot": "Every request also shows the same few examples. Costs a little on each request.",
-    "few-shot-nearest": "Every request also shows the examples most like it.",
-    "fine-tune": "The model's weights are trained on your examples. Takes longest to make.",
-    "rag": "Passages of your documents that fit the question are put before it.",
-    "rag-few-shot": "Every request also shows the same few examples, and passages that fit.",
-    "fine-tune-rag": "The model's weights are trained to answer from passages.",
-    "baseline-majority": "Always gives the most frequent answer. What everything must beat.",
-    "baseline-tfidf": "A classical classifier that counts words. Costs next to nothing.",
-}
-"""What a way of specialising does, for somebody who has never heard of it."""
-LOOKING = (*WITH_DOCUMENTS, "fine-tune-rag")
-"""Ways that look into documents."""
 
 
 @dataclass(slots=True)
@@ -189,8 +174,8 @@ def _documents(visit: Visit, beside: Beside) -> None:
         came,
         (
             "Should answers rest on documents?",
-            "Bring manuals, policies, price lists, and ways that look things up take part. Without "
-            "documents, go on below.",
+            "Bring manuals, policies, price lists, and candidates that search them take part. "
+            "Without documents, go on below.",
         ),
     )
     if beside.names:
@@ -288,8 +273,8 @@ def _proposal(
             with field("Requests a month", "How often it will be asked. Decides what is cheapest."):
                 monthly = ui.number(value=wanted.monthly_requests, min=0, precision=0)
                 named(monthly, "Requests a month")
-        text("Ways to compare", "field-label", "div")
-        ticks = _ways(proposal, beside)
+        text("Candidates", "field-label", "div")
+        ticks = _candidates(proposal, beside)
         with ui.element("details"):
             text("What the model is told", tag="summary")
             prompt = ui.textarea(value=proposal.system_prompt).props("autogrow")
@@ -303,7 +288,7 @@ def _proposal(
         async def click() -> None:
             chosen = tuple(name for name, tick in ticks.items() if tick.value)
             if not chosen:
-                say("Tick at least one way.")
+                say("Tick at least one candidate.")
                 return
             go.props("loading")
             given = replace(
@@ -330,34 +315,31 @@ def _proposal(
             _another(visit, refresh)
 
 
-def _ways(proposal: Proposal, beside: Beside) -> dict[str, ui.checkbox]:
-    """A box for each way; those that look into documents are there when documents are."""
+def _candidates(proposal: Proposal, beside: Beside) -> dict[str, ui.checkbox]:
+    """A box for each candidate; those that need documents are there when documents are."""
     ticks: dict[str, ui.checkbox] = {}
     lines: dict[str, Element] = {}
-    offered = {*proposal.candidates, *_offered(proposal.task), *LOOKING}
+    labels = proposal.task == "label"
+    offered = registry.offered(labels=labels, documents=True)
+    usual = registry.proposed(labels=labels, documents=True)
     with ui.element("div").classes("ways"):
-        for name in [way for way in WAYS if way in offered]:
+        for name, spec in offered.items():
             with row() as lines[name]:
-                label = TITLES.get(name, name)
                 ticks[name] = ui.checkbox(
-                    label[:1].upper() + label[1:], value=name in proposal.candidates
+                    spec.title[:1].upper() + spec.title[1:], value=name in proposal.candidates
                 )
-                term("what is it?", MEANINGS.get(name, label))
+                term("what is it?", spec.explanation)
+
+    searching = [name for name, spec in offered.items() if DOCUMENTS in spec.needs]
 
     def documents() -> None:
-        for name in LOOKING:
+        for name in searching:
             if lines[name].visible != bool(beside.names):
                 lines[name].set_visibility(bool(beside.names))
-                ticks[name].value = bool(beside.names) and name in WITH_DOCUMENTS
+                ticks[name].value = bool(beside.names) and name in usual
 
-    for name in LOOKING:
+    for name in searching:
         lines[name].set_visibility(name in proposal.candidates)
     beside.tell = documents
     documents()
     return ticks
-
-
-def _offered(task: str) -> tuple[str, ...]:
-    """Ways that need nothing but the examples."""
-    common = ("prompt", "few-shot", "few-shot-nearest", "fine-tune")
-    return (*common, "baseline-majority", "baseline-tfidf") if task == "label" else common

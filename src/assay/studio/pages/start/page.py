@@ -120,7 +120,7 @@ async def _comparison(visit: Visit, now: Place, refresh: Refresh) -> None:
         return
     with card():
         heading(
-            "Compare the ways",
+            "Compare the candidates",
             "Everything that can be chosen is chosen on one part of your examples. The verdict is "
             "drawn on another, which stays locked until then.",
         )

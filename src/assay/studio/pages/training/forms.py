@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from nicegui import ui
 
-from assay.candidates import BASELINES, WAYS
-from assay.compare.report.wording import TITLES
+from assay.candidates.registry import specs, taking_part
 from assay.errors import AssayError
 from assay.jobs.queue import Job
 from assay.project.answer import names as served
@@ -162,17 +161,15 @@ async def _search(visit: Visit) -> None:
 async def _curve(visit: Visit) -> None:
     config = visit.workspace.config
     assert config is not None
-    ways = dict.fromkeys([*config.candidates, "fine-tune", *BASELINES])
-    if config.task != "label":
-        ways = dict.fromkeys(name for name in ways if name not in BASELINES)
-    names = {name: TITLES.get(name, WAYS[name]).capitalize() for name in ways}
+    candidates = dict.fromkeys([*taking_part(config), "fine-tune"])
+    names = {name: specs()[name].title.capitalize() for name in candidates}
 
     def ask(changed: Callable[[], None]) -> Callable[[], JobOptions]:
-        with field("Of", meaning="The way whose score is drawn by the number of examples."):
+        with field("Of", meaning="The candidate whose score is drawn by the number of examples."):
             value = "fine-tune" if "fine-tune" in config.candidates else config.candidates[0]
-            way = ui.select(names, value=value, on_change=changed)
-            named(way, "Way of the curve")
-        return lambda: CurveOptions(way.value)
+            candidate = ui.select(names, value=value, on_change=changed)
+            named(candidate, "Candidate of the curve")
+        return lambda: CurveOptions(candidate.value)
 
     under = "Built five times from ever more examples, three times over. Nothing locked is opened."
     Dialog(visit, "Draw a learning curve", under, ask)

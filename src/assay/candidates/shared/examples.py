@@ -1,16 +1,19 @@
-"""What the two ways of showing examples share: the number shown is chosen on validation."""
+"""Shown examples: their order, and how many of them, chosen on validation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context, as_tried
 from assay.errors import AssayError
 from assay.evaluate.measure import Measurement
+from assay.example import Example
 
 
-def choose_count(context: Context, name: str, agent_with: Callable[[int], Agent]) -> Candidate:
+def choose_count(context: Context, agent_with: Callable[[int], Agent]) -> Candidate:
     """Try every k of `few_shot.ks`, then the constraint at the best one.
 
     A tie goes to the smaller k, which costs fewer tokens on every request. A request that does
@@ -36,17 +39,38 @@ def choose_count(context: Context, name: str, agent_with: Callable[[int], Agent]
         results.append((k, agent, measured))
     if not results:
         raise AssayError(
-            f"{name}: not one number of shown examples could be measured. {' '.join(warnings)}",
+            f"not one number of shown examples could be measured. {' '.join(warnings)}",
             fix="Use smaller numbers in few_shot.ks, or a model with a longer context.",
         )
     best_k, agent, measured = max(results, key=lambda row: (row[2].score, -row[0]))
     chosen = context.choose_constraint(agent, measured)
     others = [(f"k={k}, unconstrained", m.score, False) for k, _, m in results if k != best_k]
     return Candidate(
-        name=name,
-        kind=name,
         agent=chosen.agent,
         tried=as_tried(chosen.tried, f"k={best_k}, ") + as_tried(others),
         scores=tuple(chosen.measurement.primary_scores),
         warnings=tuple(warnings),
     )
+
+
+def spread(examples: Sequence[Example], *, seed: int) -> list[Example]:
+    """Examples in an order whose beginnings show different outputs first.
+
+    Round-robin over the distinct outputs, most frequent first, each in seeded order; very long
+    inputs (above the 90th percentile) come last, since every shown token is paid on each request.
+    """
+    shuffled = list(examples)
+    random.Random(seed).shuffle(shuffled)
+    lengths = sorted(len(example.input) for example in shuffled)
+    limit = lengths[int(0.9 * (len(lengths) - 1))] if lengths else 0
+    by_output: dict[str, list[Example]] = defaultdict(list)
+    for example in shuffled:
+        if len(example.input) <= limit:
+            by_output[example.output].append(example)
+    piles = sorted(by_output.values(), key=len, reverse=True)
+    ordered: list[Example] = []
+    depth = 0
+    while any(len(pile) > depth for pile in piles):
+        ordered.extend(pile[depth] for pile in piles if len(pile) > depth)
+        depth += 1
+    return ordered + [example for example in shuffled if len(example.input) > limit]

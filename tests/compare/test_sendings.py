@@ -10,7 +10,8 @@ import pytest
 from assay.agent.agent import Agent
 from assay.agent.consent import ConsentError
 from assay.agent.versions import save_agent
-from assay.compare.leaving import Part, agree_first
+from assay.candidates.spec import Part
+from assay.compare.sendings import check_sendings
 from assay.example import Example, Message
 from tests.candidates.test_distill import context_of
 from tests.small import small_project
@@ -33,10 +34,10 @@ def told(folder: Path, saved: tuple[Agent, ...] = (), **fields: Any) -> str:
     """What is said where nobody has agreed; nothing once somebody has."""
     bench = context_of(folder, fields.pop("fine_tune", {}), providers=FAR, **fields).bench
     with pytest.raises(ConsentError) as caught:
-        agree_first(ROWS, 7, bench, saved)
+        check_sendings(ROWS, 7, bench, saved)
     assert caught.value.provider == "far"
     bench.engines.providers.agree("far")
-    agree_first(ROWS, 7, bench, saved)
+    check_sendings(ROWS, 7, bench, saved)
     return caught.value.what
 
 
@@ -88,7 +89,7 @@ def test_whoever_may_be_asked(tmp_path: Path, fields: dict[str, Any], parts: set
 def test_a_saved_agent_and_what_stays_here(tmp_path: Path) -> None:
     assert "rows of holdout" in told(tmp_path, (Agent(model=MODEL),), candidates=["prompt"])
     bench = context_of(tmp_path, {}, candidates=["prompt"], route=ARMS, remote=MODEL).bench
-    agree_first(ROWS, 7, bench)  # described, and asked by no candidate
+    check_sendings(ROWS, 7, bench)  # described, and asked by no candidate
 
 
 def test_it_is_asked_before_anything_is_built(tmp_path: Path) -> None:

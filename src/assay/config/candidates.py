@@ -1,4 +1,4 @@
-"""The ways of specialising that train nothing, and how answers are generated."""
+"""Settings of the candidates that train nothing, and how answers are generated."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class KnowledgeSection(Strict):
         default_factory=list, description="sizes of passages that are tried; empty: the usual one"
     )
     modes: list[SearchMode] = Field(
-        ["bm25", "dense", "hybrid"], min_length=1, description="ways of searching that are tried"
+        ["bm25", "dense", "hybrid"], min_length=1, description="kinds of search that are tried"
     )
     weights: list[Annotated[float, Field(ge=0, le=1)]] = Field(
         [0.3, 0.5, 0.7],

@@ -1,4 +1,4 @@
-"""What the candidates with documents share: how they are searched is chosen on validation.
+"""Documents: how they are searched is chosen on validation.
 
 In this order, so that few settings are answered by the model:
 
@@ -61,23 +61,14 @@ class Searched:
 
 
 def section(context: Context) -> KnowledgeSection:
-    """The project's `knowledge`.
-
-    Raises:
-        ConfigError: it has none.
-    """
+    """The project's `knowledge`, which candidates with the need `DOCUMENTS` have."""
     found = context.config.knowledge
-    if found is None:
-        raise ConfigError(
-            "this candidate looks into documents, and the project names none.",
-            where="assay.yaml, knowledge",
-            fix="Add `knowledge: {paths: [knowledge]}`, or remove the candidates with rag.",
-        )
+    assert found is not None
     return found
 
 
 def choose_search(context: Context, agent_with: AgentWith, characters: int) -> Searched:
-    """The best way to search the project's documents, by validation.
+    """The best search of the project's documents, by validation.
 
     Args:
         agent_with: the agent that is given passages so.
@@ -89,9 +80,9 @@ def choose_search(context: Context, agent_with: AgentWith, characters: int) -> S
     settings = section(context)
     ks = sorted(set(settings.ks))
     named = [example for example in context.validation if example.document and example.liked]
-    ways: list[tuple[SearchMode, float | None]] = [(mode, None) for mode in settings.modes]
+    searches: list[tuple[SearchMode, float | None]] = [(mode, None) for mode in settings.modes]
     if "hybrid" in settings.modes and len(named) >= LEAST_NAMED:
-        ways += [("hybrid", weight) for weight in settings.weights]
+        searches += [("hybrid", weight) for weight in settings.weights]
     starts = [
         (words, knowledge)
         for words, base in indexed(context)
@@ -106,7 +97,7 @@ def choose_search(context: Context, agent_with: AgentWith, characters: int) -> S
                 characters=characters,
                 abstain=settings.abstain,
             )
-            for mode, weight in ways
+            for mode, weight in searches
         )
     ]
     tried: list[tuple[str, float, bool]] = []
@@ -123,7 +114,7 @@ def choose_search(context: Context, agent_with: AgentWith, characters: int) -> S
         best = max(range(len(starts)), key=lambda i: (scores[i], -i))
         start = starts[best][1]
         tried = [
-            (f"{words}{_way(knowledge)}, {what}", score, i == best)
+            (f"{words}{_search_text(knowledge)}, {what}", score, i == best)
             for i, ((words, knowledge), score) in enumerate(zip(starts, scores, strict=True))
         ]
     if settings.rerank is not None and len(named) >= LEAST_NAMED:
@@ -137,7 +128,7 @@ def choose_search(context: Context, agent_with: AgentWith, characters: int) -> S
     return _with_threshold(context, agent_with, found, tuple(tried))
 
 
-def _way(knowledge: Knowledge) -> str:
+def _search_text(knowledge: Knowledge) -> str:
     weighed = "" if knowledge.weight is None else f", {knowledge.weight:g} by meaning"
     return f"{knowledge.mode}{weighed}"
 
@@ -264,7 +255,7 @@ def _choose_k(
         best,
         agent_with(best),
         measured,
-        tuple((f"{_way(k)}, k={k.k}", m.score, k.k == best.k) for k, m in results),
+        tuple((f"{_search_text(k)}, k={k.k}", m.score, k.k == best.k) for k, m in results),
         tuple(warnings),
     )
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
 
 from assay.agent.agent import Agent
 from assay.agent.consent import ConsentError, found_in
 from assay.agent.providers import provider_of
 from assay.agent.routing import leaves
 from assay.agent.versions import find_version, load_agent
-from assay.candidates import ways
+from assay.candidates.registry import specs, taking_part
+from assay.candidates.spec import MEASURED, Part
 from assay.config import REMOTE
 from assay.errors import UsageError
 from assay.evaluate.graders.judge import JudgeSettings
@@ -22,11 +22,8 @@ from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.remote import split_reference
 
-Part = Literal["train", "validation", "holdout"]
-MEASURED: tuple[Part, ...] = ("validation", "holdout")
 
-
-def agree_first(
+def check_sendings(
     rows: Mapping[Part, Sequence[Example]],
     holdout_rows: int,
     bench: Bench,
@@ -74,46 +71,34 @@ def agree_first(
 def _asked(bench: Bench, saved: Sequence[Agent]) -> Iterator[tuple[str, tuple[Part, ...]]]:
     """Every model that may be asked, and the parts whose rows it is asked about."""
     config = bench.config
-    names = ways(config.candidates, config.task)
-    if "remote" in names and config.remote is not None:
-        yield config.remote, MEASURED
-    if "fine-tune" in names and config.fine_tune.teacher is not None:
-        yield config.fine_tune.teacher, ("train",)
-    if "prompt-optimised" in names and config.prompt_search.proposer is not None:
-        yield config.prompt_search.proposer, ("train",)
-    for spec in config.graders:
-        if spec.name == "judge":
-            yield JudgeSettings.model_validate(spec.settings).model, MEASURED
-    for arm, parts in _arms(bench, names):
-        for model in _models_of(arm, bench):
-            yield model, parts
+    for name in taking_part(config):
+        for model, parts in specs()[name].sends(config):
+            yield from _models_of(model, parts, bench)
+    for grader in config.graders:
+        if grader.name == "judge":
+            yield JudgeSettings.model_validate(grader.settings).model, MEASURED
     for agent in saved:
         for leaf in leaves(agent, bench.store).values():
             yield leaf.model, MEASURED
 
 
-def _arms(bench: Bench, names: Sequence[str]) -> Iterator[tuple[str, tuple[Part, ...]]]:
-    route = bench.config.route
-    if route is None:
-        return
-    if "cascade" in names or "router" in names:
-        parts: tuple[Part, ...] = ("train", *MEASURED) if "router" in names else MEASURED
-        for arm in (route.cheap, route.strong):
-            if arm is not None:
-                yield arm, parts
-    if "rules" in names and route.otherwise is not None:
-        for arm in (*(rule.to for rule in route.rules), route.otherwise):
-            yield arm, MEASURED
+def _models_of(
+    model: str, parts: tuple[Part, ...], bench: Bench
+) -> Iterator[tuple[str, tuple[Part, ...]]]:
+    """The models behind a name, which may be that of an arm: a candidate, or a saved agent.
 
-
-def _models_of(arm: str, bench: Bench) -> list[str]:
-    """The models behind the name of an arm; what it is otherwise is seen when it is built."""
-    if arm == "remote" and bench.config.remote is not None:
-        return [bench.config.remote]
-    if "@" not in arm or arm.startswith(REMOTE):
-        return [arm]
-    try:
-        agent = load_agent(bench.store, find_version(bench.store, arm).agent)
-    except UsageError:
-        return []
-    return [leaf.model for leaf in leaves(agent, bench.store).values()]
+    What answers the holdout for a candidate answers whatever the candidate is asked as an arm. What
+    a name is otherwise is seen when it is built.
+    """
+    if model in specs():
+        for inner, own in specs()[model].sends(bench.config):
+            yield inner, parts if "holdout" in own else own
+    elif "@" not in model or model.startswith(REMOTE):
+        yield model, parts
+    else:
+        try:
+            agent = load_agent(bench.store, find_version(bench.store, model).agent)
+        except UsageError:
+            return
+        for leaf in leaves(agent, bench.store).values():
+            yield leaf.model, parts

@@ -1,4 +1,4 @@
-"""What the ways that route share: their arms, measured on validation, and the agent they make."""
+"""Routes: their arms, measured on validation, and the candidate that is made of them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from assay.agent.routing import arm as agent_of
 from assay.agent.routing import leaves
 from assay.agent.runtime import assemble
 from assay.agent.versions import find_version, save_agent
+from assay.candidates import registry
 from assay.candidates.building import Candidate, Context, Tried
-from assay.config import REMOTE, RouteSection
+from assay.config import REMOTE, Config, RouteSection
 from assay.errors import ConfigError, UsageError
 from assay.evaluate.measure import Measurement
 from assay.evaluate.stats import Floats
@@ -51,12 +52,10 @@ def arm(context: Context, name: str, *, with_confidence: bool = False) -> Arm:
 
 
 def _candidate(context: Context, name: str) -> Candidate:
-    from assay.candidates import WAYS, builder
-
     if name in context.built:
         return context.built[name]
-    if name in WAYS:
-        return builder(name)(context)
+    if name in registry.specs():
+        return registry.build(name, context)
     if "@" in name:
         try:
             version = find_version(context.store, name)
@@ -98,24 +97,27 @@ def two_arms(context: Context, *, with_confidence: bool = False) -> tuple[RouteS
         with_confidence: the cheap arm must tell how sure it is.
 
     Raises:
-        ConfigError: there is no such section, or an arm cannot answer.
+        ConfigError: an arm cannot answer.
     """
     route = context.config.route
-    if route is None or route.cheap is None or route.strong is None:
-        raise ConfigError(
-            "a route needs a cheap and a strong arm.",
-            where="assay.yaml, route",
-            fix="Add `route: {cheap: ..., strong: ...}`.",
-        )
-    cheap = arm(context, route.cheap, with_confidence=with_confidence)
-    strong = arm(context, route.strong)
+    assert route is not None
+    names = cheap_and_strong(context.config)
+    cheap = arm(context, names[0], with_confidence=with_confidence)
+    strong = arm(context, names[1])
     if cheap.id == strong.id:
         raise ConfigError(
-            f"{route.cheap} and {route.strong} are the same agent.",
+            f"{names[0]} and {names[1]} are the same agent.",
             where="assay.yaml, route",
             fix="Name two that answer differently.",
         )
     return route, cheap, strong
+
+
+def cheap_and_strong(config: Config) -> list[str]:
+    """Names of the two arms of the `route` section, as far as they are given."""
+    route = config.route
+    arms = (route.cheap, route.strong) if route is not None else ()
+    return [arm for arm in arms if arm is not None]
 
 
 def counted(arms: Sequence[Arm]) -> tuple[Floats, list[int]]:
@@ -138,7 +140,6 @@ def warnings_of(scores: Floats, strong: str) -> tuple[str, ...]:
 
 def route_candidate(
     context: Context,
-    name: str,
     route: Route,
     arms: Sequence[Arm],
     *,
@@ -146,6 +147,7 @@ def route_candidate(
     tried: Sequence[Tried],
     setup_seconds: float = 0.0,
     curated: bool = False,
+    target: float | None = None,
     warnings: Sequence[str] = (),
 ) -> Candidate:
     """A route as a candidate, which is kept up as all of its arms are.
@@ -153,13 +155,12 @@ def route_candidate(
     Args:
         setup_seconds: of the route itself; making its arms is added.
         curated: it has learned from examples, and goes stale with them.
+        target: see `Candidate.target`.
     """
     agent = routed(route)
     leaves(agent, context.store)
     parts = [one.candidate for one in arms]
     return Candidate(
-        name=name,
-        kind=name,
         agent=agent,
         tried=tuple(tried),
         scores=tuple(float(score) for score in scores),
@@ -169,4 +170,5 @@ def route_candidate(
         retrained=curated or any(part.retrained for part in parts),
         warnings=tuple(warnings),
         arms={one.id: one.candidate for one in arms},
+        target=target,
     )

@@ -1,0 +1,175 @@
+"""All candidates by name: those of this package, and those of other installed distributions.
+
+A candidate is a module with `SPEC` (`assay.candidates.spec.CandidateSpec`) and
+`build(context) -> Candidate`. A module of this package is called like its candidate; that of
+another distribution is named by an entry point:
+
+    [project.entry-points."assay.candidates"]
+    my-candidate = "my_package.my_candidate"
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from importlib import import_module, metadata
+from pkgutil import iter_modules
+from types import MappingProxyType, ModuleType
+
+from assay import candidates
+from assay.candidates.building import Candidate, Context
+from assay.candidates.spec import DOCUMENTS, FAMILIES, LABELS, CandidateSpec
+from assay.config import Config
+from assay.errors import ConfigError, UsageError
+
+GROUP = "assay.candidates"
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@cache
+def _modules() -> Mapping[str, ModuleType]:
+    """Modules of all candidates by name, by family and then by name.
+
+    Raises:
+        ConfigError: a module of another distribution cannot be used.
+    """
+    own = (import_module(f"{GROUP}.{found.name}") for found in iter_modules(candidates.__path__))
+    modules = {
+        module.__name__.rpartition(".")[2].replace("_", "-"): module
+        for module in own
+        if hasattr(module, "SPEC")
+    }
+    for point in metadata.entry_points(group=GROUP):
+        if point.name in modules:
+            raise _unusable(point, "the name is taken")
+        if not NAME.fullmatch(point.name):
+            raise _unusable(point, "a name has small letters, digits and hyphens")
+        try:
+            module = point.load()
+        except Exception as error:  # whatever another's module does when it is imported
+            raise _unusable(point, f"{type(error).__name__}: {error}") from error
+        if not isinstance(getattr(module, "SPEC", None), CandidateSpec):
+            raise _unusable(point, f"{point.value} has no SPEC")
+        modules[point.name] = module
+    order = sorted(modules, key=lambda name: (FAMILIES.index(modules[name].SPEC.family), name))
+    return {name: modules[name] for name in order}
+
+
+def _unusable(point: metadata.EntryPoint, why: str) -> ConfigError:
+    source = point.dist.name if point.dist is not None else point.value
+    return ConfigError(
+        f"the candidate {point.name} of {source} cannot be used: {why}.",
+        fix=f"Update or uninstall {source}.",
+    )
+
+
+@cache
+def specs() -> Mapping[str, CandidateSpec]:
+    """What is known of every candidate, by name."""
+    return MappingProxyType({name: module.SPEC for name, module in _modules().items()})
+
+
+def title_of(kind: str) -> str | None:
+    """Title of a candidate's kind; None of a saved agent or of one that is not installed."""
+    spec = specs().get(kind)
+    return None if spec is None else spec.title
+
+
+def build(name: str, context: Context) -> Candidate:
+    """Build a candidate.
+
+    Raises:
+        UsageError: there is none of that name.
+        AssayError: it cannot be built from this data with this configuration.
+    """
+    check_name(name)
+    module, spec = _modules()[name], specs()[name]
+    for need in spec.needs:
+        need.check(name, context.config)
+    made: Candidate = module.build(context)
+    return replace(made, name=name, kind=name, title=spec.title, baseline=spec.baseline)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no candidate has.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in specs():
+        raise UsageError(
+            f"there is no candidate {name!r}.", fix=f"Use some of: {', '.join(specs())}."
+        )
+
+
+def check(config: Config) -> None:
+    """Refuse a configuration whose candidates are not known or lack what they need to be opened.
+
+    Raises:
+        ConfigError: it names candidate and setting.
+    """
+    for name in config.candidates:
+        try:
+            check_name(name)
+        except UsageError as error:
+            where = "assay.yaml, candidates"
+            raise ConfigError(error.what, where=where, fix=error.fix) from None
+        for need in specs()[name].needs:
+            if not need.opens_without:
+                need.check(name, config)
+    for arm in config.route.arms if config.route is not None else ():
+        if is_route(arm):
+            raise ConfigError(
+                f"{arm} is a route itself, which would go in a circle; save it as an agent and "
+                "name it NAME@VERSION.",
+                where="assay.yaml, route",
+            )
+
+
+def is_baseline(name: str) -> bool:
+    """Whether a candidate of that name is a baseline."""
+    spec = specs().get(name)
+    return spec is not None and spec.baseline
+
+
+def is_route(name: str) -> bool:
+    """Whether a candidate of that name answers by asking others."""
+    spec = specs().get(name)
+    return spec is not None and spec.family == "routes"
+
+
+def taking_part(config: Config) -> list[str]:
+    """Names of a project's candidates: the baselines whose needs are met, and those it names.
+
+    Routes come last, since others are their arms.
+
+    Raises:
+        ConfigError: as `check`.
+    """
+    check(config)
+    baselines = (n for n, spec in specs().items() if spec.baseline and spec.is_possible(config))
+    unnamed = [name for name in baselines if name not in config.candidates]
+    return sorted(dict.fromkeys([*unnamed, *config.candidates]), key=is_route)
+
+
+def offered(*, labels: bool, documents: bool) -> dict[str, CandidateSpec]:
+    """Candidates of a new project that need nothing beside its examples.
+
+    Args:
+        labels: whether the outputs are a closed set of labels.
+        documents: whether there are documents to search.
+    """
+    there = {LABELS: labels, DOCUMENTS: documents}
+    return {
+        name: spec
+        for name, spec in specs().items()
+        if all(there.get(need, False) for need in spec.needs)
+    }
+
+
+def proposed(*, labels: bool, documents: bool) -> list[str]:
+    """Names of the candidates that a new project compares, see `offered`."""
+    found = offered(labels=labels, documents=documents)
+    return [name for name, spec in found.items() if spec.proposed or spec.baseline]

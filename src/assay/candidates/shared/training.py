@@ -1,0 +1,245 @@
+"""Training a version: its rows, general ones among them, and the adapter that is kept of it."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from assay import __version__, builtin, json_reader
+from assay.candidates.building import Context
+from assay.candidates.shared.distill import Lesson, learn_from_teacher
+from assay.chat.template import Template
+from assay.config import FineTune, FineTuneSection
+from assay.errors import ConfigError
+from assay.example import Example, canonical_json
+from assay.models.device import best_device
+from assay.models.lineage import TEACHER, keep_rows, rows_sha256
+from assay.models.load import LoadedModel, load
+from assay.models.versions import VersionRecord, save_version
+from assay.train import auto
+from assay.train.checkpoints import Point
+from assay.train.loop import Observe
+from assay.train.methods import train_by_method, units_of
+from assay.train.sequences import Unit
+from assay.train.sft import TrainResult
+from assay.train.tracking import tracking
+
+
+def unobserved(point: Point, rates: Mapping[str, float]) -> None:
+    """An `Observe` that looks away."""
+
+
+def train_version(
+    context: Context, asked: Context | None = None, observe: Observe = unobserved
+) -> tuple[str, TrainResult]:
+    """Train an adapter and keep it as a version; an interrupted training goes on.
+
+    Args:
+        asked: the rows that those of `context` were made of, where they were changed; the version
+            then knows of both.
+        observe: told every point of the curve; nothing of a training that was done before.
+
+    Returns:
+        the version's id and the trainer's account.
+    """
+    config, prepared = context.config, Prepared.of(context)
+    result = prepared.train(context, prepared.settings, observe)
+    learned = prepared.lesson.examples
+    saw = {"train": learned, "general": prepared.general, "validation": context.validation}
+    if learned is not context.train:
+        saw["asked"] = context.train
+    if asked is not None:
+        saw |= {"asked": asked.train, "asked_validation": asked.validation}
+    kept = {part: keep_rows(context.store, examples) for part, examples in saw.items() if examples}
+    record = VersionRecord(
+        base=config.model,
+        base_sha256=prepared.loaded.weights_sha256,
+        data=prepared.data | kept,
+        split=context.split,
+        settings=prepared.settings.model_dump(mode="json", exclude={"tracking"}),
+        template=prepared.template.to_dict(),
+        template_sha256=prepared.template.sha256,
+        metrics={"validation_loss": result.best_validation_loss},
+        seed=prepared.settings.seed,
+        code=__version__,
+    )
+    return save_version(context.store.folder, result.adapter, record), result
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What every training of a project on the same rows has in common.
+
+    Attributes:
+        lesson: what is trained on, with the teacher's answers where there is a teacher.
+        general: rows that are mixed in, so that less is forgotten.
+        units, checks: of training and validation.
+        settings: the project's, with what it leaves open decided.
+    """
+
+    loaded: LoadedModel
+    template: Template
+    prompt: str
+    lesson: Lesson
+    general: tuple[Example, ...]
+    units: list[Unit]
+    checks: list[Unit]
+    settings: FineTune
+
+    @classmethod
+    def of(cls, context: Context) -> Prepared:
+        """Ask the teacher, if there is one, load the model and render the rows."""
+        settings = context.config.fine_tune
+        lesson = lesson_of(context)
+        general = mixed_in(settings, len(lesson.examples))
+        loaded = load(context.config.model, dtype="float32")
+        loaded.model.to(best_device())
+        template, prompt = Template.of(loaded.tokenizer), context.training_prompt
+        if settings.method == "sft":
+            units = lesson.units(template, prompt) + units_of("sft", general, template, "")
+        else:
+            units = units_of(settings.method, lesson.examples, template, prompt)
+        return cls(
+            loaded,
+            template,
+            prompt,
+            lesson,
+            general,
+            units,
+            units_of(settings.method, context.validation, template, prompt),
+            auto.chosen(
+                settings,
+                parameters=loaded.model.num_parameters(),
+                rows=len(lesson.examples),
+                units=len(units),
+            ),
+        )
+
+    @property
+    def data(self) -> dict[str, str]:
+        """Sha256 (hex) of each thing that is trained on."""
+        found = {"train": rows_sha256(self.lesson.examples)}
+        if self.lesson.digest is not None:
+            found[TEACHER] = self.lesson.digest
+        if self.general:
+            found["general"] = rows_sha256(self.general)
+        return found
+
+    def name(self, context: Context, settings: FineTune) -> str:
+        """Of a training with these settings, and of its folder."""
+        key = _key(self.loaded, self.template, self.prompt, self.data, context.validation, settings)
+        return f"fine-tune-{key[:16]}"
+
+    def train(
+        self,
+        context: Context,
+        settings: FineTune,
+        observe: Observe = unobserved,
+        *,
+        within: Path | None = None,
+    ) -> TrainResult:
+        """Train an adapter; the same settings go on from where they were, or are done.
+
+        Args:
+            observe: told every point of the curve.
+            within: parent of its folder; None: where all trainings of the project are.
+        """
+        name = self.name(context, settings)
+        with tracking(settings, context.store.folder / "tracking", name) as write:
+
+            def told(point: Point, rates: Mapping[str, float]) -> None:
+                write(point, rates)
+                observe(point, rates)
+
+            result = train_by_method(
+                self.loaded,
+                self.units,
+                self.checks,
+                settings,
+                (within or context.folder) / name,
+                progress=context.progress,
+                observe=told,
+            )
+        seconds = result.preparation_seconds + self.lesson.seconds
+        return replace(result, preparation_seconds=seconds)
+
+
+def lesson_of(context: Context) -> Lesson:
+    """What is learned from: the training rows, or what a teacher says to their inputs.
+
+    Raises:
+        AssayError: as `distill.learn_from_teacher`.
+    """
+    settings = context.config.fine_tune
+    if settings.teacher is not None:
+        return learn_from_teacher(context, settings.teacher)
+    if settings.distill != "auto":
+        raise ConfigError(
+            f"distill: {settings.distill} says what of a teacher is learned, and there is none.",
+            where="assay.yaml, fine_tune.distill",
+            fix="Name a fine_tune.teacher, or remove distill.",
+        )
+    return Lesson(context.train, tuple(() for _ in context.train))
+
+
+def _key(
+    loaded: LoadedModel,
+    template: Template,
+    prompt: str,
+    data: dict[str, str],
+    validation: tuple[Example, ...],
+    settings: FineTune,
+) -> str:
+    parts = [
+        loaded.weights_sha256,
+        template.sha256,
+        prompt,
+        data,
+        rows_sha256(validation),
+        settings.model_dump(mode="json", exclude={"tracking"}),
+    ]
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+@cache
+def general_rows() -> tuple[Example, ...]:
+    """All built-in general rows, which a version learns beside those of the job to forget less.
+
+    Old tasks practised beside the new one are the oldest remedy there is (Robins 1995,
+    Catastrophic Forgetting, Rehearsal and Pseudorehearsal). The rows are no part of the probe that
+    measures forgetting.
+    """
+    lines = builtin.rehearsal().read_text("utf-8").splitlines()
+    rows = [json_reader.read(line) for line in lines]
+    return tuple(
+        Example.of(row["prompt"], row["answer"], id=f"general-{number}")
+        for number, row in enumerate(rows, start=1)
+    )
+
+
+def mixed_in(settings: FineTuneSection, rows: int) -> tuple[Example, ...]:
+    """The general rows that are trained on beside `rows` rows of the job.
+
+    They make up the share `fine_tune.rehearsal` of all rows, drawn with the training's seed, each
+    as often as the others; without one of them there is none.
+
+    Raises:
+        ConfigError: a method that learns from preferences.
+    """
+    share = settings.rehearsal
+    if not share:
+        return ()
+    if settings.method != "sft":
+        raise ConfigError(
+            f"general rows are answers, and method {settings.method} learns from judgements.",
+            where="assay.yaml, fine_tune.rehearsal",
+            fix="Use method: sft, or remove rehearsal.",
+        )
+    every = list(general_rows())
+    random.Random(settings.seed).shuffle(every)
+    count = max(1, round(rows * share / (1 - share)))
+    return tuple((every * (count // len(every) + 1))[:count])

@@ -1,0 +1,195 @@
+"""What the rest of the program asks about a candidate: `SPEC` of its file, beside `build`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from assay.config import Config
+from assay.errors import ConfigError
+
+Part = Literal["train", "validation", "holdout"]
+MEASURED: tuple[Part, ...] = ("validation", "holdout")
+Family = Literal["prompt", "examples", "documents", "training", "provider", "routes", "baselines"]
+FAMILIES: tuple[Family, ...] = Family.__args__  # type: ignore[attr-defined]
+PASSAGE_TOKENS = 200
+"""Of a passage of documents, at most what knowledge is cut into by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A condition on assay.yaml without which a candidate cannot take part.
+
+    Attributes:
+        name: what is needed, in one or two words.
+        is_met: whether a configuration has it.
+        refusal: message on a candidate `{name}` in a configuration that lacks it.
+        fix: what to do about it.
+        setting: of assay.yaml that the message is about.
+        opens_without: whether a project that lacks it can be opened, and only not be compared.
+    """
+
+    name: str
+    is_met: Callable[[Config], bool]
+    refusal: str
+    fix: str | None = None
+    setting: str = "candidates"
+    opens_without: bool = False
+
+    def check(self, name: str, config: Config) -> None:
+        """Refuse a configuration that lacks it.
+
+        Args:
+            name: of the candidate.
+
+        Raises:
+            ConfigError: it is not met.
+        """
+        if not self.is_met(config):
+            refusal = self.refusal.format(name=name)
+            raise ConfigError(refusal, where=f"assay.yaml, {self.setting}", fix=self.fix)
+
+
+LABELS = Need(
+    "labels", lambda config: config.task == "label", "{name} needs a label task.", "Remove it."
+)
+DOCUMENTS = Need(
+    "documents",
+    lambda config: config.knowledge is not None,
+    "the candidate {name} needs `knowledge`: the documents it looks into.",
+    "Add `knowledge: {paths: [knowledge]}`, or remove it.",
+)
+ARMS = Need(
+    "two agents",
+    lambda config: config.route is not None and config.route.cheap is not None,
+    "the candidate {name} needs cheap and strong in `route`.",
+    "Add `route: {cheap: ..., strong: ...}`.",
+)
+RULES = Need(
+    "rules",
+    lambda config: config.route is not None and bool(config.route.rules),
+    "the candidate {name} needs rules and otherwise in `route`.",
+    "Add `route: {rules: [...], otherwise: ...}`.",
+)
+PROVIDER = Need(
+    "a model at a provider",
+    lambda config: config.remote is not None,
+    "the candidate {name} needs a model.",
+    "Name one: remote: remote:PROVIDER/MODEL.",
+    setting="remote",
+    opens_without=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Counts an estimate is made from; tokens are means over a sample.
+
+    Attributes:
+        system_tokens: of the prefix that all requests share.
+        input_tokens, output_tokens: of one example.
+        parameters: of the language model.
+    """
+
+    train: int
+    validation: int
+    holdout: int
+    system_tokens: float
+    input_tokens: float
+    output_tokens: float
+    parameters: float
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What building a candidate and answering with it takes, as counts; speeds are the machine's.
+
+    Attributes:
+        runs: one number for each time that all of validation is answered: how many examples' worth
+            of tokens stand in a request beside its input and are not shared with other requests.
+            The holdout is answered as in the last run.
+        answer_tokens: mean tokens of one answer, its end included.
+        answered_by: the project's model, a provider, or a classifier that takes next to no time.
+        embedded: rows that are embedded.
+        searched: answers that are asked for beside those on validation, to choose a prompt.
+        trained: mean length of a row that is trained on, in lengths of an example with its system
+            prompt; 0 where no language model is trained.
+    """
+
+    runs: tuple[float, ...]
+    answer_tokens: float
+    answered_by: Literal["model", "provider", "classifier"] = "model"
+    embedded: int = 0
+    searched: int = 0
+    trained: float = 0.0
+
+
+Estimate = Callable[[Config, Sizes], Work]
+Sendings = Iterable[tuple[str, tuple[Part, ...]]]
+
+
+def prompted(config: Config, sizes: Sizes) -> Work:
+    """One run on validation for each kind of constraint that is tried; answers as in the rows."""
+    return Work((0.0,) * constraints(config), sizes.output_tokens + 1)
+
+
+def constraints(config: Config) -> int:
+    """How many kinds of constraint are tried on validation: answers are free, held to a form."""
+    return 2 if config.generate.constrained == "auto" and config.task != "text" else 1
+
+
+def passage_runs(config: Config, sizes: Sizes, further: int = 0) -> tuple[float, ...]:
+    """The runs of a candidate with passages, see `Work.runs`.
+
+    Args:
+        further: runs with the largest number of passages, beside those of `prompted`.
+    """
+    ks = sorted(config.knowledge.ks) if config.knowledge is not None else [0]
+    each = PASSAGE_TOKENS / max(sizes.input_tokens + sizes.output_tokens, 1.0)
+    return (
+        *(k * each for k in ks),
+        *[ks[-1] * each] * (further + constraints(config) - 1),
+    )
+
+
+def unshown_answer_tokens(config: Config, sizes: Sizes) -> float:
+    """Tokens of an answer by a model that has never seen one as it should be.
+
+    Where no constraint holds it to a form it explains itself, mostly until its tokens end.
+    """
+    return config.generate.max_new_tokens if config.task == "text" else sizes.output_tokens + 1
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSpec:
+    """What is known of a candidate before it is built.
+
+    Attributes:
+        title: what it is, in a few words that follow its name.
+        explanation: what it does and costs, one or two sentences for a beginner.
+        family: groups candidates in lists.
+        estimate: the work it takes, from the configuration and the counts of the data.
+        needs: conditions that assay.yaml has to meet.
+        sends: (model or arm of a route, parts whose rows it is asked about), of every model beside
+            the project's own.
+        baseline: takes part unasked wherever its needs are met, and is not recommended.
+        proposed: a new project compares it, where its needs are met.
+        combines: names of the candidates with neither, the first and the second of what it puts
+            together; what each adds to the other is reported where all four take part.
+    """
+
+    title: str
+    explanation: str
+    family: Family
+    estimate: Estimate = prompted
+    needs: tuple[Need, ...] = ()
+    sends: Callable[[Config], Sendings] = lambda config: ()
+    baseline: bool = False
+    proposed: bool = False
+    combines: tuple[str, str, str] | None = None
+
+    def is_possible(self, config: Config) -> bool:
+        """Whether a configuration meets all needs."""
+        return all(need.is_met(config) for need in self.needs)

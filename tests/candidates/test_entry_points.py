@@ -1,0 +1,123 @@
+"""A candidate of another distribution: one file and an entry point, and nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from tests.small import small_project
+
+from assay.candidates import registry
+from assay.errors import ConfigError
+
+TOY = """
+from assay.agent.agent import Agent
+from assay.candidates.building import Candidate, Tried
+from assay.candidates.spec import LABELS, CandidateSpec, prompted
+from assay.generate.classical import TFIDF_GRID, dump_classical, fit_tfidf
+
+SPEC = CandidateSpec(
+    title="a toy from elsewhere",
+    explanation="Counts words with settings of its own.",
+    family="prompt",
+    needs=(LABELS,),
+    proposed=True,
+)
+
+
+def build(context):
+    blob = context.store.put(dump_classical(fit_tfidf(context.answered, TFIDF_GRID[-1])))
+    agent = Agent(kind="classical", model=f"classical:{blob}")
+    measured = context.measure(agent)
+    return Candidate(agent, (Tried("own settings", measured.score, True),),
+                     tuple(measured.primary_scores))
+"""
+SHOWN = """
+import json
+from assay.candidates import registry
+from assay.project.settings import completions
+from tests.reference import candidates
+
+print(json.dumps({
+    "table": candidates(),
+    "new project": [spec.title for spec in registry.offered(labels=True, documents=False).values()],
+    "proposed": registry.proposed(labels=True, documents=False),
+    "editor": completions()["candidates"]["values"],
+}))
+"""
+
+
+def write_distribution(folder: Path, name: str, module: str) -> Path:
+    """A distribution on disk whose only content is a candidate."""
+    info = folder / "assay_toy-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: assay-toy\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[assay.candidates]\n{name} = assay_toy\n")
+    (folder / "assay_toy.py").write_text(module)
+    return folder
+
+
+def python(distribution: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Another Python that has the distribution installed."""
+    path = os.pathsep.join([str(distribution), *(part for part in sys.path if part)])
+    return subprocess.run(
+        [sys.executable, "-P", *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_it_takes_part_and_is_shown_wherever_candidates_are(tmp_path: Path) -> None:
+    made = small_project(tmp_path)
+    config = made.root / "assay.yaml"
+    text = config.read_text("utf-8")
+    named = text.index("candidates:")
+    end = text.index("\n\n", named)
+    config.write_text(f"{text[:named]}candidates: [toy]{text[end:]}", "utf-8")
+    toy = write_distribution(tmp_path / "site", "toy", TOY)
+
+    main = "from assay.cli.main import run; run()"
+    done = python(toy, "-c", main, "compare", "--project", str(made.root), "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    [ours] = [one for one in result["candidates"] if one["name"] == "toy"]
+    assert (ours["kind"], ours["title"]) == ("toy", "a toy from elsewhere")
+    assert ours["score"] is not None
+    assert {one["name"] for one in result["candidates"]} == {
+        "toy", "baseline-majority", "baseline-tfidf",
+    }  # fmt: skip
+    [report] = made.root.glob(".assay/comparisons/*/report.html")
+    assert "a toy from elsewhere" in report.read_text("utf-8")
+
+    asked = python(toy, "-c", dedent(SHOWN))
+    assert asked.returncode == 0, asked.stderr
+    shown = json.loads(asked.stdout)
+    assert "| `toy` | a toy from elsewhere | Counts words" in shown["table"]
+    assert "a toy from elsewhere" in shown["new project"]
+    assert "toy" in shown["proposed"]
+    assert "toy" in shown["editor"]
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "said"),
+    [
+        ("prompt", TOY, "the name is taken"),
+        ("Toy Candidate", TOY, "small letters"),
+        ("toy", "import no_such_module", "no_such_module"),
+        ("toy", "", "has no SPEC"),
+    ],
+)
+def test_one_that_cannot_be_used_is_named_with_its_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str, said: str
+) -> None:
+    monkeypatch.syspath_prepend(write_distribution(tmp_path, name, module))
+    monkeypatch.delitem(sys.modules, "assay_toy", raising=False)
+    with pytest.raises(ConfigError, match=f"of assay-toy .*{said}"):
+        registry._modules.__wrapped__()
+    sys.modules.pop("assay_toy", None)
