@@ -28,9 +28,9 @@ import httpx
 
 from assay.chat.template import Template
 from assay.example import Message
-from assay.generate.base import base_of
+from assay.generate.base import describe_base
 from assay.generate.llamacpp.files import base_file
-from assay.generate.llamacpp.server import LlamaCppServer, Settings
+from assay.generate.llamacpp.server import LlamaCppServer, ServerSettings
 from assay.generate.stream import Piece, Sampling
 
 MODEL = "smollm2-135m-instruct"
@@ -95,7 +95,7 @@ def theirs(address: str) -> Ask:
     return ask
 
 
-def peer(path: str, settings: Settings) -> Any:
+def peer(path: str, settings: ServerSettings) -> Any:
     """Its server as it comes, with our slots, context and threads."""
     import xllamacpp  # after ours, so that the threads of both wait in the same way
 
@@ -166,9 +166,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    base = base_of(MODEL)
+    base = describe_base(MODEL)
     path = base_file(base)
-    settings = Settings(slots=STREAMS, context=2048, threads=given.threads)
+    settings = ServerSettings(slots=STREAMS, context=2048, threads=given.threads)
     server, other = LlamaCppServer(path, {}, settings), peer(str(path), settings)
     prompts = Prompts(base.template)
     sides = {"assay": Side(), "xllamacpp": Side()}

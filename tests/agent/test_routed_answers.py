@@ -65,7 +65,7 @@ def test_a_sure_answer_is_given_and_the_strong_one_never_asked() -> None:
     cheap, strong = Sayings("cheap words", 0.7), Sayings("strong words")
     text, end = said({"cheap": cheap, "strong": strong}, 0.7)
     assert text == "cheap words"
-    assert (end.prompt_tokens, end.completion_tokens, end.asked) == (10, 3, ("id-cheap",))
+    assert (end.prompt_tokens, end.completion_tokens, end.agents) == (10, 3, ("id-cheap",))
     assert not strong.asked
 
 
@@ -75,7 +75,7 @@ def test_an_unsure_answer_is_not_seen_and_both_are_paid(sure: float | None) -> N
     text, end = said({"cheap": cheap, "strong": strong}, 0.7)
     assert text == "strong words"
     assert (end.prompt_tokens, end.completion_tokens, end.cached_tokens) == (20, 6, 2)
-    assert end.asked == ("id-cheap", "id-strong")
+    assert end.agents == ("id-cheap", "id-strong")
     assert not strong.asked[0].confidence
 
 

@@ -28,7 +28,7 @@ from tests.attacks.certificates import Authority
 from assay.config import Provider
 from assay.errors import AssayError
 from assay.generate.remote.connection import WireError
-from assay.generate.remote.outbound import Outbound
+from assay.generate.remote.outbound import ProviderClient
 
 NAME = "far.example"
 PUBLIC, METADATA, PRIVATE = "93.184.216.34", "169.254.169.254", "10.9.8.7"
@@ -98,11 +98,11 @@ class Listener:
 
     def _serve(self) -> None:
         while True:
-            line, _ = self._listening.accept()
+            connection, _ = self._listening.accept()
             self.connections += 1
-            with suppress(OSError), line:
+            with suppress(OSError), connection:
                 if self._tls is not None:
-                    with self._tls.wrap_socket(line, server_side=True) as safe:
+                    with self._tls.wrap_socket(connection, server_side=True) as safe:
                         safe.recv(65536)
                         safe.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
@@ -134,7 +134,7 @@ def main(folder: Path) -> None:
         resolver.follow(cycle(steps) if again else chain(steps, repeat(steps[-1])))
         before, hurt = provider.connections, sum(v.connections for v in victims)
         said = []
-        outbound = Outbound("far", told)
+        outbound = ProviderClient("far", told)
         for _ in range(ROUNDS):
             try:
                 outbound.send("/chat/completions", b"{}", {}, within_s=5).read()

@@ -119,9 +119,9 @@ print([thread.name for thread in threading.enumerate()])"""
 
 def test_llama_cpp_does_not_poll_between_operations(tmp_path: Path) -> None:
     """Where it comes without OpenMP (macOS) its own threads would."""
-    from assay.generate.llamacpp.server import Settings, _parameters
+    from assay.generate.llamacpp.server import ServerSettings, _parameters
 
-    given = _parameters(tmp_path / "model.gguf", {}, Settings(), "key")
+    given = _parameters(tmp_path / "model.gguf", {}, ServerSettings(), "key")
     assert given.cpuparams.poll == given.cpuparams_batch.poll == 0
 
 

@@ -13,7 +13,7 @@ from tests.serve.running import STARTER, running
 from assay.chat.template import Template
 from assay.chat.tokens import Encoder
 from assay.example import Message
-from assay.generate.llamacpp.engine import Family, LlamaCppEngine
+from assay.generate.llamacpp.engine import AdapterServer, LlamaCppEngine
 from assay.generate.stream import End, Sampling
 from assay.generate.vllm.request import body_of
 from assay.models.gguf_export import parts_of_model, write_model
@@ -35,7 +35,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> LlamaCppEngine:
         chat_template=None,
         stop_ids={258},
     )
-    return LlamaCppEngine(Family(path, SERVER, 1 << 30), Template.of(tokenizer), tokenizer)
+    return LlamaCppEngine(AdapterServer(path, SERVER, 1 << 30), Template.of(tokenizer), tokenizer)
 
 
 def cached(engine: LlamaCppEngine, owner: str) -> int:

@@ -23,7 +23,7 @@ from assay.agent.versions import load_agent, save_agent
 from assay.config import TokenPrice
 from assay.errors import AssayError, ModelError
 from assay.example import Message
-from assay.generate.fallback import order
+from assay.generate.fallback import fallback_order
 from assay.generate.stream import End
 from assay.knowledge.base import KnowledgeBase
 from assay.project import releases
@@ -65,8 +65,8 @@ def server(tmp_path: Path, far: Served, monkeypatch: pytest.MonkeyPatch) -> Iter
         save_agent(store, "routed", routed(rules), message="x")
         save_agent(store, "falls", Agent(model="remote:gone/x"), message="x")
         chains = {"remote:gone/x": [MODEL]}
-        monkeypatch.setattr(Workspace, "chain", lambda _, model: order(model, chains))
-        return StreamEngines(store, None, workspace.providers, lambda m: order(m, chains))  # type: ignore[arg-type]
+        monkeypatch.setattr(Workspace, "chain", lambda _, model: fallback_order(model, chains))
+        return StreamEngines(store, None, workspace.providers, lambda m: fallback_order(m, chains))  # type: ignore[arg-type]
 
     with running(tmp_path, engines) as up:
         yield up

@@ -12,7 +12,7 @@ from tests.figures import Figure
 
 from assay.errors import ModelError
 from assay.example import Message
-from assay.generate.fallback import Fallback
+from assay.generate.fallback import FallbackEngine
 from assay.generate.remote.stream import RemoteStreamEngine
 from assay.generate.stream import End, Sampling
 
@@ -28,17 +28,17 @@ BEGUN = frozenset(OPENINGS)
 LONGEST_S = 10.0
 
 
-def chain(*providers: Far, **fields: Any) -> Fallback:
+def chain(*providers: Far, **fields: Any) -> FallbackEngine:
     finds = {
         f"remote:far{n}/m": lambda one=one, n=n: RemoteStreamEngine(
             f"far{n}", "m", one.provider(**fields), backoff_s=0.01
         )
         for n, one in enumerate(providers)
     }
-    return Fallback(finds, backoff_s=0.01, first_token_s=2.0)  # type: ignore[arg-type]
+    return FallbackEngine(finds, backoff_s=0.01, first_token_s=2.0)  # type: ignore[arg-type]
 
 
-def read(fallback: Fallback) -> tuple[str, End | None, str]:
+def read(fallback: FallbackEngine) -> tuple[str, End | None, str]:
     """What came, its end where it has one, else why not."""
     text = ""
     try:

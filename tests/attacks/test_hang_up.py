@@ -29,7 +29,7 @@ from assay.agent.engines import StreamEngines
 from assay.agent.providers import Providers
 from assay.agent.versions import save_agent
 from assay.config import TokenPrice
-from assay.generate.fallback import order
+from assay.generate.fallback import fallback_order
 
 GOOD = events("One ", "two.", usage={"prompt_tokens": 5, "completion_tokens": 2})
 DOWN = b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n"
@@ -64,14 +64,14 @@ def unreachable() -> Iterator[Far]:
     listening.bind(("127.0.0.1", 0))
     listening.listen(0)
     queue = [socket.socket() for _ in range(4)]
-    for line in queue:
-        line.setblocking(False)
-        line.connect_ex(listening.getsockname())
+    for connection in queue:
+        connection.setblocking(False)
+        connection.connect_ex(listening.getsockname())
     try:
         yield Far(listening.getsockname()[1])
     finally:
-        for line in (*queue, listening):
-            line.close()
+        for connection in (*queue, listening):
+            connection.close()
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def served(folder: Path, one: Far, two: Far) -> Iterator[tuple[Running, str]]:
         described = {"one": one.provider(**patient), "two": two.provider(**patient)}
         workspace.providers = Providers(described, workspace.store, workspace.name)
         fallbacks = {"remote:one/chained": ["remote:two/m"]}
-        workspace.chain = partial(order, fallbacks=fallbacks)
+        workspace.chain = partial(fallback_order, fallbacks=fallbacks)
         return StreamEngines(workspace.store, None, workspace.providers, workspace.chain)  # type: ignore[arg-type]
 
     with running(folder, engines) as server:
@@ -101,13 +101,13 @@ def asks(server: Running, secret: str, model: str, stream: bool) -> socket.socke
         {"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
     )
     host, port = server.url.removeprefix("http://").split(":")
-    line = socket.create_connection((host, int(port)))
+    connection = socket.create_connection((host, int(port)))
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {secret}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    line.sendall((head + body).encode())
-    return line
+    connection.sendall((head + body).encode())
+    return connection
 
 
 def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -125,11 +125,11 @@ def test_the_providers_connection_closes(
     model, first, second = PLACES[place]
     with far(first) as one, far(second) as two, served(tmp_path, one, two) as (server, secret):
         asked = one if model == "remote:one/m" else two
-        line = asks(server, secret, model, stream)
+        connection = asks(server, secret, model, stream)
         until(lambda: len(asked.asked) == 1)
         time.sleep(0.2)  # what was sent so far is read
         gone = time.monotonic()
-        line.close()
+        connection.close()
         until(lambda: asked.open == 0, LONGEST_S)
         took = asked.hung_up[-1] - gone
         assert took < LONGEST_S
@@ -174,8 +174,8 @@ def test_many_hang_ups_leave_nothing(tmp_path: Path, figure: Figure, count: int)
             lines = [asks(server, secret, models[n % 2], n % 3 > 0) for n in range(size)]
             until(lambda: len(one.asked) + len(two.asked) == before + size)
             time.sleep(0.1)
-            for line in lines:
-                line.close()
+            for connection in lines:
+                connection.close()
             until(lambda: one.open + two.open == 0)
 
         round(20)  # threads that wait for work are kept
@@ -198,7 +198,7 @@ def connecting() -> int:
     """Threads of this process that wait for a connection to a provider."""
 
     def waits(frame: FrameType | None) -> bool:
-        return frame is not None and (frame.f_code.co_name == "_connected" or waits(frame.f_back))
+        return frame is not None and (frame.f_code.co_name == "_connect" or waits(frame.f_back))
 
     return sum(map(waits, sys._current_frames().values()))
 
@@ -216,8 +216,8 @@ def test_hang_ups_while_a_provider_cannot_be_reached_leave_no_threads(
         lines = [asks(server, secret, model, n % 2 == 0) for n in range(30)]
         until(lambda: connecting() == 30)
         gone = time.monotonic()
-        for line in lines:
-            line.close()
+        for connection in lines:
+            connection.close()
         until(lambda: connecting() == 0, LONGEST_S)
         took = time.monotonic() - gone
         assert not two.asked

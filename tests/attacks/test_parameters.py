@@ -133,9 +133,9 @@ def test_a_budget_rests_on_a_limit_that_no_reply_takes_away() -> None:
         far = engine(served)
         ask(far, Sampling(max_new_tokens=7, temperature=0.25))  # without a budget: its other name
         with pytest.raises(ModelError):
-            ask(far, Sampling(max_new_tokens=7, temperature=0.25, once=True))
+            ask(far, Sampling(max_new_tokens=7, temperature=0.25, at_most_once=True))
         served.asked.clear()
-        ask(far, Sampling(max_new_tokens=7, temperature=0.5, once=True))
+        ask(far, Sampling(max_new_tokens=7, temperature=0.5, at_most_once=True))
     assert served.asked[0]["max_tokens"] == 7
     assert "max_completion_tokens" not in served.asked[0]
 
@@ -143,7 +143,7 @@ def test_a_budget_rests_on_a_limit_that_no_reply_takes_away() -> None:
 def test_the_name_of_the_limit_is_set_up() -> None:
     with serving(lambda *_: GOOD) as served:
         far = engine(served, limit="max_completion_tokens")
-        ask(far, Sampling(max_new_tokens=7, once=True))
+        ask(far, Sampling(max_new_tokens=7, at_most_once=True))
     assert served.asked[0]["max_completion_tokens"] == 7
     assert "max_tokens" not in served.asked[0]
 

@@ -17,7 +17,7 @@ from assay.example import Message
 from assay.generate import constrained
 from assay.generate.batch import Request
 from assay.generate.constrained import Constraint, Grammars, check_schema
-from assay.generate.llamacpp.engine import Family, LlamaCppEngine
+from assay.generate.llamacpp.engine import AdapterServer, LlamaCppEngine
 from assay.generate.stream import Sampling
 from assay.models.gguf_export import parts_of_model, write_model
 
@@ -87,7 +87,7 @@ def test_llamacpp_that_gives_a_grammar_up_gives_no_answer(
     parts = parts_of_model(model)
     write_model(file, model.config, parts, tokenizer, name="tiny", chat_template=None,
                 stop_ids={258})  # fmt: skip
-    engine = LlamaCppEngine(Family(file, SERVER, 1 << 30), Template.of(tokenizer), tokenizer)
+    engine = LlamaCppEngine(AdapterServer(file, SERVER, 1 << 30), Template.of(tokenizer), tokenizer)
     sampling = Sampling(max_new_tokens=40, temperature=1.0, seed=1, schema=unnoticed)
     with pytest.raises(ModelError):
         list(engine.chat([Message("user", "Hello")], (), sampling))

@@ -22,7 +22,7 @@ from tests.generate.remote.provider import KEY, said, serving
 from tests.serve.process import server
 
 from assay.generate.remote.connection import WireError
-from assay.generate.remote.outbound import Outbound
+from assay.generate.remote.outbound import ProviderClient
 
 HERE = "127.0.0.1"
 
@@ -41,7 +41,7 @@ def asked(tls: ssl.SSLContext, host: str = HERE, **fields: Any) -> tuple[str, in
     with serving(lambda *_: said("x"), tls=tls) as far:
         provider = far.provider(**fields)
         url = f"https://{host}:{far.port}/v1"
-        outbound = Outbound("far", provider.model_copy(update={"base_url": url}))
+        outbound = ProviderClient("far", provider.model_copy(update={"base_url": url}))
         try:
             headers = {"Authorization": f"Bearer {KEY}"}
             outbound.send("/chat/completions", b"{}", headers, within_s=5).read()
@@ -131,7 +131,7 @@ def test_old_protocols_are_not_spoken_to_a_provider(tmp_path: Path) -> None:
 def test_a_plain_http_provider_behind_https_is_sent_nothing() -> None:
     with serving(lambda *_: said("x")) as far:
         url = f"https://{HERE}:{far.port}/v1"
-        outbound = Outbound("far", far.provider().model_copy(update={"base_url": url}))
+        outbound = ProviderClient("far", far.provider().model_copy(update={"base_url": url}))
         with pytest.raises(WireError, match="TLS"):
             outbound.send("/chat/completions", b"{}", {}, within_s=5)
         assert not far.asked
@@ -200,8 +200,8 @@ def test_the_server_speaks_no_old_protocol_and_none_in_clear(
         began = time.monotonic()
         assert httpx.get(health, verify=trusted, timeout=10).status_code == 200
         assert time.monotonic() - began < 10
-        for line in idle:
-            line.close()
+        for connection in idle:
+            connection.close()
     figure("old protocols and ciphers offered to the server, refused", f"{refused} of 3")
 
 
@@ -209,7 +209,7 @@ def handshake(port: int, tls: ssl.SSLContext) -> str | None:
     """The protocol that is agreed on; None: none is."""
     with socket.create_connection((HERE, port), timeout=10) as raw:
         try:
-            with tls.wrap_socket(raw, server_hostname=HERE) as line:
-                return line.version()
+            with tls.wrap_socket(raw, server_hostname=HERE) as connection:
+                return connection.version()
         except (ssl.SSLError, OSError):
             return None

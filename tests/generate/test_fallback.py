@@ -11,7 +11,7 @@ import pytest
 
 from assay.errors import ConfigError, ModelError, UsageError
 from assay.example import Message
-from assay.generate.fallback import Fallback, order
+from assay.generate.fallback import FallbackEngine, fallback_order
 from assay.generate.remote.stream import RemoteError
 from assay.generate.stream import (
     End,
@@ -53,12 +53,12 @@ class Says:
 DOWN = [ModelError("down")]
 
 
-def chain(clock: Callable[[], float] = time.monotonic, **engines: Says) -> Fallback:
+def chain(clock: Callable[[], float] = time.monotonic, **engines: Says) -> FallbackEngine:
     finds = {name: (lambda engine=engine: engine) for name, engine in engines.items()}
-    return Fallback(finds, backoff_s=0.01, first_token_s=0.3, cool_down_s=30.0, clock=clock)
+    return FallbackEngine(finds, backoff_s=0.01, first_token_s=0.3, cool_down_s=30.0, clock=clock)
 
 
-def said(fallback: Fallback, sampling: Sampling | None = None) -> str:
+def said(fallback: FallbackEngine, sampling: Sampling | None = None) -> str:
     pieces = list(fallback.chat(ASKED, (), sampling or Sampling()))
     assert isinstance(pieces[-1], End)
     return "".join(piece.text for piece in pieces if isinstance(piece, Piece))
@@ -127,10 +127,10 @@ def test_what_a_client_did_wrong_is_told_at_once_and_what_is_missing_here_is_not
 def test_what_may_have_cost_something_is_not_repeated_where_that_was_asked() -> None:
     a, b = Says([RemoteError("late", charged=True)]), Says(["b"])
     with pytest.raises(RemoteError):
-        said(chain(a=a, b=b), Sampling(once=True))
+        said(chain(a=a, b=b), Sampling(at_most_once=True))
     assert (a.asked, b.asked) == (1, 0)
     free = Says([RemoteError("refused", charged=False)])
-    assert said(chain(a=free, b=b), Sampling(once=True)) == "b"
+    assert said(chain(a=free, b=b), Sampling(at_most_once=True)) == "b"
 
 
 def test_a_closed_answer_is_tried_nowhere_else() -> None:
@@ -151,11 +151,11 @@ def test_a_closed_answer_is_tried_nowhere_else() -> None:
 
 
 def test_orders_are_followed_through_and_rings_are_refused() -> None:
-    assert order("a", {"a": ["b", "c"], "b": ["d", "c"]}) == ["a", "b", "d", "c"]
-    assert order("x", {"a": ["b"]}) == ["x"]
+    assert fallback_order("a", {"a": ["b", "c"], "b": ["d", "c"]}) == ["a", "b", "d", "c"]
+    assert fallback_order("x", {"a": ["b"]}) == ["x"]
     for ring in ({"a": ["a"]}, {"a": ["b"], "b": ["c"], "c": ["a"]}):
         with pytest.raises(ConfigError, match="falls back to itself: a → "):
-            order("a", ring)
+            fallback_order("a", ring)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_nothing_is_asked_once_nobody_waits_for_a_model_that_loads_slowly() -> N
         loaded.wait(5)
         return slow
 
-    fallback = Fallback({"slow": load, "b": lambda: b}, retries=0, first_token_s=0.1)
+    fallback = FallbackEngine({"slow": load, "b": lambda: b}, retries=0, first_token_s=0.1)
     assert said(fallback) == "b"
     loaded.set()
     time.sleep(0.2)

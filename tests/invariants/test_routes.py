@@ -137,7 +137,7 @@ def test_a_routed_answer_is_the_arms_own_whoever_asks(
         calls = ask(Target("n", "routed", agent), said, (), GenerationOptions(), bench.store)
         *pieces, end = Routed(Streaming, calls)
         assert isinstance(end, End)
-        assert end.asked == asked
+        assert end.agents == asked
         assert "".join(p.text for p in pieces if isinstance(p, Piece)) == answer.text
 
     # Other targets change nothing.

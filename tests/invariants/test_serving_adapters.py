@@ -24,8 +24,8 @@ from tests.generate.llamacpp.server import SERVER
 from tests.generate.tiny import byte_tokenizer, tiny_model
 
 from assay.config import FineTune
-from assay.generate.llamacpp.engine import Family
-from assay.generate.llamacpp.server import LlamaCppServer, Stream
+from assay.generate.llamacpp.engine import AdapterServer
+from assay.generate.llamacpp.server import LlamaCppServer, LlamaCppStream
 from assay.generate.stream import End, Piece, Sampling
 from assay.models.gguf_adapter import write_adapter
 from assay.models.gguf_export import parts_of_model, write_model
@@ -197,7 +197,7 @@ def test_a_version_that_arrives_later_takes_over_while_answers_go_on(
 ) -> None:
     asked = [(name, [*PREFIX, *b"user\nlater", 258]) for name in NAMES]
     alone = _alone(files, asked)
-    family = Family(files[None], SETTINGS, 1 << 30)
+    family = AdapterServer(files[None], SETTINGS, 1 << 30)
     family.add("a", files["a"])
     letters = {"type": "string", "pattern": "^[a-z]{200}$"}
     long = replace(SAMPLING, max_new_tokens=300, schema=letters)
@@ -225,7 +225,7 @@ def test_a_version_that_arrives_under_load_takes_over_and_no_answer_is_lost(
         (name, [*PREFIX, *f"user\nload {n}".encode(), 258]) for n in range(4) for name in NAMES
     ]
     alone = _alone(files, asked)
-    family = Family(files[None], SETTINGS, 1 << 30)
+    family = AdapterServer(files[None], SETTINGS, 1 << 30)
     family.add("a", files["a"])
     over, arrived = Event(), Event()
     servers: set[int] = set()
@@ -238,7 +238,7 @@ def test_a_version_that_arrives_under_load_takes_over_and_no_answer_is_lost(
             servers.add(id(server.slots))
             return server
 
-        parts = list(Stream(find, prompt, SAMPLING, name))
+        parts = list(LlamaCppStream(find, prompt, SAMPLING, name))
         assert isinstance(parts[-1], End)
         return place, _said(iter(parts))
 
@@ -276,7 +276,7 @@ def test_a_version_that_arrives_under_load_takes_over_and_no_answer_is_lost(
 
 def test_another_number_of_threads_is_another_server(files: dict[str | None, Path]) -> None:
     now = [2]
-    family = Family(files[None], SETTINGS, 1 << 30, threads=lambda: now[0])
+    family = AdapterServer(files[None], SETTINGS, 1 << 30, threads=lambda: now[0])
     first = family.server(None)
     assert first.settings.threads == 2
     assert family.server(None) is first
@@ -291,7 +291,7 @@ def test_another_number_of_threads_is_another_server(files: dict[str | None, Pat
 def test_adapters_beyond_the_stated_bytes_are_left_out_and_come_back(
     files: dict[str | None, Path],
 ) -> None:
-    family = Family(files[None], SETTINGS, files["a"].stat().st_size)
+    family = AdapterServer(files[None], SETTINGS, files["a"].stat().st_size)
     for name in "ab":
         family.add(name, files[name])
         assert family.server(name).adapters == (name,)

@@ -10,7 +10,7 @@ from tests.small import small_project
 from assay import project
 from assay.config import CONFIG_FILE, Vllm
 from assay.errors import ConfigError, DataError, UsageError
-from assay.generate.fallback import Fallback
+from assay.generate.fallback import FallbackEngine
 from assay.generate.vllm.pool import VllmPool
 from assay.jobs import queue
 from assay.jobs.fine_tuning import TRAIN
@@ -117,7 +117,7 @@ def test_who_answers_follows_a_changed_configuration_for_engines_and_budgets_ali
     assert list(engines.engine(near)._chain) == workspace.chain(near)  # type: ignore[attr-defined]
     assert workspace.providers["far"].origin == "https://far.example.com:443"
     file.write_text(before, encoding="utf-8")
-    assert not isinstance(engines.engine(near), Fallback)
+    assert not isinstance(engines.engine(near), FallbackEngine)
     assert "far" not in workspace.providers
     ring = f"{before}fallback:\n  a: [b]\n  b: [a]\n"
     file.write_text(ring, encoding="utf-8")

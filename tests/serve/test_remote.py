@@ -18,7 +18,7 @@ from assay.agent.engines import StreamEngines
 from assay.agent.providers import Providers
 from assay.agent.versions import save_agent
 from assay.config import Provider, TokenPrice
-from assay.generate.fallback import order
+from assay.generate.fallback import fallback_order
 from tests.generate.remote.provider import Served, delta, refused, said, serving, streamed
 from tests.serve.running import Running, running
 
@@ -42,7 +42,7 @@ def before(folder: Path, far: Served, **fallback: list[str]) -> Iterator[Running
         described = {"far": far_provider, "near": far_provider}
         workspace.providers = Providers(described, workspace.store, workspace.name)
         chains = {name.replace("_", "/"): behind for name, behind in fallback.items()}
-        chain = partial(order, fallbacks=chains)
+        chain = partial(fallback_order, fallbacks=chains)
         return StreamEngines(workspace.store, None, workspace.providers, chain)  # type: ignore[arg-type]
 
     with running(folder, engines) as server:

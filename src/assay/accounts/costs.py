@@ -101,7 +101,7 @@ def budgets(store: Store) -> dict[str, Budget]:
 def bounded(asked: EngineCall) -> EngineCall:
     """The request so that its cost has a bound: a limit on its answer, paid for once."""
     limit = asked.sampling.max_new_tokens or MAX_TOKENS
-    return replace(asked, sampling=replace(asked.sampling, max_new_tokens=limit, once=True))
+    return replace(asked, sampling=replace(asked.sampling, max_new_tokens=limit, at_most_once=True))
 
 
 def most_usd(
@@ -182,7 +182,7 @@ def answered_usd(
 
 def calls_of(end: End) -> tuple[End, ...]:
     """The ends of all calls that an answer took: more than one where a route chose."""
-    return end.each or (end,)
+    return end.arm_ends or (end,)
 
 
 def usage(store: Store, project: str) -> list[dict[str, Any]]:

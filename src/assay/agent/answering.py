@@ -314,8 +314,8 @@ def _together(before: End, end: End, agent: str) -> End:
         completion_tokens=_sum(before.completion_tokens, end.completion_tokens),
         cached_tokens=_sum(before.cached_tokens, end.cached_tokens),
         reasoning_tokens=_sum(before.reasoning_tokens, end.reasoning_tokens),
-        asked=(*before.asked, agent),
-        each=(*before.each, end),
+        agents=(*before.agents, agent),
+        arm_ends=(*before.arm_ends, end),
     )
 
 

@@ -17,7 +17,7 @@ from assay.agent.consent import check_agreed
 from assay.agent.providers import Providers, provider_of
 from assay.config import REMOTE, Provider
 from assay.generate.batch import BatchEngine
-from assay.generate.fallback import Fallback
+from assay.generate.fallback import FallbackEngine
 from assay.generate.registry import LOCAL, EngineResources, open_batch, open_stream, scheme_of
 from assay.generate.remote import split_reference
 from assay.generate.stream import EnginePool, StreamEngine
@@ -103,7 +103,7 @@ class StreamEngines:
         self.providers = _providers(providers, store)
         self._chain, self._language = chain, language
         self._resources = _resources(store, self.providers, pool=language)
-        self._chains: dict[str, tuple[tuple[str, ...], Fallback]] = {}
+        self._chains: dict[str, tuple[tuple[str, ...], FallbackEngine]] = {}
         self._kept: dict[str, dict[Any, tuple[Provider | None, StreamEngine]]] = {}
         self._lock, self._opening = Lock(), Lock()
 
@@ -121,7 +121,7 @@ class StreamEngines:
             known, fallback = self._chains.get(model, ((), None))
             if fallback is None or known != names:
                 finds = {name: partial(self._alone, name, retries=0) for name in names}
-                fallback = Fallback(finds)
+                fallback = FallbackEngine(finds)
                 self._chains[model] = names, fallback
             return fallback
 

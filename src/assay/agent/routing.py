@@ -286,7 +286,7 @@ def follow(
             for place, answer in zip(places, answers, strict=True):
                 step = laid[place][depth]
                 now = _after(before.get(place), step, answer)
-                failed = not answer.given
+                failed = not answer.succeeded
                 sure = step.sure
                 if failed or sure is None or sure.enough(answer.logprob, answer.scored_tokens):
                     done[place] = now

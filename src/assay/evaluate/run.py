@@ -128,7 +128,7 @@ def run(
                 generated += len(good)
                 if good:
                     kept |= good
-                    if any(answer.given for answer in kept.values()):
+                    if any(answer.succeeded for answer in kept.values()):
                         write_atomic(file, _batch_text(key, number, kept))
                     silent_batches = 0
                 elif len(missing) == len(batch):
@@ -179,7 +179,7 @@ def measure_latency(
         for request in chosen:
             start = clock()
             (answer,) = engine.answer([request])
-            if answer.given:
+            if answer.succeeded:
                 seconds.append(clock() - start)
             bar.advance()
     if not seconds:

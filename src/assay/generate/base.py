@@ -16,7 +16,7 @@ from assay.models.versions import Version
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class BaseDescription:
     """A base model, known without its weights.
 
     Attributes:
@@ -36,7 +36,7 @@ class Base:
     refusal: str | None
 
 
-def base_of(ref: str) -> Base:
+def describe_base(ref: str) -> BaseDescription:
     """Fetch the model `ref` and look at it.
 
     Raises:
@@ -47,7 +47,7 @@ def base_of(ref: str) -> Base:
     folder = pull(ref)
     tokenizer, context = load_tokenizer(ref)
     config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    return Base(
+    return BaseDescription(
         ref=ref,
         folder=folder,
         config=config,
@@ -65,7 +65,7 @@ def load_merged(version: Version, template: Template, dtype: str) -> LoadedModel
     return merged(load_tuned(version), rows, dtype)
 
 
-def template_of(version: Version, base: Base) -> Template:
+def load_version_template(version: Version, base: BaseDescription) -> Template:
     """The template the version was trained with.
 
     Raises:

@@ -81,7 +81,7 @@ class Answer:
     reasoning_tokens: int | None = None
 
     @property
-    def given(self) -> bool:
+    def succeeded(self) -> bool:
         """Whether the model answered, well or badly."""
         return self.finish in ("stop", "length")
 

@@ -1,6 +1,6 @@
 """Another model answers where one fails: in order, a bounded number of times, never spliced.
 
-    engine = Fallback({"remote:far/big": far, "smollm2-135m-instruct": near})
+    engine = FallbackEngine({"remote:far/big": far, "smollm2-135m-instruct": near})
 
 Only what fails before its first token is tried again or handed on; once a token was passed on, a
 failure is told, for the answers of two models must not become one. A model that has failed is left
@@ -28,10 +28,10 @@ from assay.generate.stream import (
     StreamEngine,
 )
 
-Find = Callable[[], StreamEngine]
+EngineLoader = Callable[[], StreamEngine]
 
 
-def order(model: str, fallbacks: Mapping[str, Sequence[str]]) -> list[str]:
+def fallback_order(model: str, fallbacks: Mapping[str, Sequence[str]]) -> list[str]:
     """The model and all that stand behind it, those behind these included, each once.
 
     Raises:
@@ -56,7 +56,7 @@ def order(model: str, fallbacks: Mapping[str, Sequence[str]]) -> list[str]:
     return found
 
 
-class Fallback:
+class FallbackEngine:
     """A `StreamEngine` over several.
 
     Args:
@@ -70,7 +70,7 @@ class Fallback:
 
     def __init__(
         self,
-        chain: Mapping[str, Find],
+        chain: Mapping[str, EngineLoader],
         *,
         retries: int = 1,
         backoff_s: float = 0.2,
@@ -93,11 +93,15 @@ class Fallback:
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
     ) -> Iterator[Piece | End]:
         """See `StreamEngine`."""
-        return _Handed(self, lambda engine: engine.chat(messages, tools, sampling), sampling.once)
+        return _FallbackStream(
+            self, lambda engine: engine.chat(messages, tools, sampling), sampling.at_most_once
+        )
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """See `StreamEngine`."""
-        return _Handed(self, lambda engine: engine.complete(prompt, sampling), sampling.once)
+        return _FallbackStream(
+            self, lambda engine: engine.complete(prompt, sampling), sampling.at_most_once
+        )
 
     def ready(self) -> list[str]:
         """Whom to ask, in order; those that cool down are left out, unless all do."""
@@ -110,12 +114,12 @@ class Fallback:
         self._warm_at[name] = self._clock() + self._cool_down_s
 
 
-class _Handed(Iterator[Piece | End]):
+class _FallbackStream(Iterator[Piece | End]):
     """One answer, by whoever gives its first token. Closing it ends whatever is under way."""
 
     def __init__(
         self,
-        policy: Fallback,
+        policy: FallbackEngine,
         ask: Callable[[StreamEngine], Iterator[Piece | End]],
         once: bool,
     ) -> None:
@@ -205,14 +209,16 @@ class _Handed(Iterator[Piece | End]):
                         _close(stream)
                     if not late:
                         raise StopIteration from None
-                    raise LateError(f"{name}: no first token within {limit:g} s.") from None
+                    raise FirstTokenTimeoutError(
+                        f"{name}: no first token within {limit:g} s."
+                    ) from None
         if isinstance(item, BaseException):
             raise item
         [self._stream] = streams
         return item
 
 
-class LateError(ModelError):
+class FirstTokenTimeoutError(ModelError):
     """A first token did not come in time; what was begun may cost something all the same."""
 
     charged = True

@@ -32,7 +32,7 @@ def guidance(sampling: Sampling) -> str | None:
     if sampling.choices is not None:
         choices_grammar(sampling.choices)  # refuses what cannot be followed
         return f"%llguidance {{}}\n{choices_rules(sampling.choices)}"
-    schema = sampling.form
+    schema = sampling.answer_schema
     if schema is None:
         return None
     schema_grammar(json.dumps(schema))
@@ -43,16 +43,16 @@ def guidance(sampling: Sampling) -> str | None:
     )
 
 
-def enforced(stream: Iterator[Piece | End], sampling: Sampling) -> Iterator[Piece | End]:
+def enforce_grammar(stream: Iterator[Piece | End], sampling: Sampling) -> Iterator[Piece | End]:
     """A server's stream, held to its grammar here as well where it has one.
 
     llama.cpp goes on without a grammar that its parser gives up, and says so in its log only.
     """
     grammar = guidance(sampling)
-    return stream if grammar is None else _Enforced(stream, grammar)
+    return stream if grammar is None else _GrammarCheck(stream, grammar)
 
 
-class _Enforced(Iterator[Piece | End]):
+class _GrammarCheck(Iterator[Piece | End]):
     def __init__(self, stream: Any, grammar: str) -> None:
         from llguidance import LLMatcher
 
@@ -83,7 +83,7 @@ def drops_first_space(tokenizer: Any) -> bool:
     return bool(tokenizer.decode([found], clean_up_tokenization_spaces=False) == "a")
 
 
-class WithoutFirstSpace(Iterator[Piece | End]):
+class FirstSpaceRemover(Iterator[Piece | End]):
     """A stream as such a tokenizer would write it."""
 
     def __init__(self, stream: Any) -> None:

@@ -21,10 +21,10 @@ from typing import Any
 from assay import garbage
 from assay.chat.template import Template
 from assay.errors import ModelError
-from assay.generate.base import Base, base_of, load_merged, template_of
-from assay.generate.llamacpp.engine import Family, LlamaCppEngine
+from assay.generate.base import BaseDescription, describe_base, load_merged, load_version_template
+from assay.generate.llamacpp.engine import AdapterServer, LlamaCppEngine
 from assay.generate.llamacpp.files import adapter_file, base_file, merged_file
-from assay.generate.llamacpp.server import Settings
+from assay.generate.llamacpp.server import ServerSettings
 from assay.generate.stream import StreamEngine
 from assay.models.device import cores, fast_dtype, free_bytes
 from assay.models.gguf_adapter import adapter_refusal
@@ -42,7 +42,7 @@ SHORTEST_CONTEXT = 2048
 
 
 @dataclass(slots=True)
-class _Held:
+class _PoolEntry:
     """An engine in memory, or ready to be loaded again, and what it takes.
 
     Attributes:
@@ -74,18 +74,18 @@ class LocalPool:
         state: Path | None = None,
         *,
         memory_bytes: int | None = None,
-        settings: Settings | None = None,
+        settings: ServerSettings | None = None,
         crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self.memory_bytes = (
             int(free_bytes() * SHARE_OF_MEMORY) if memory_bytes is None else memory_bytes
         )
-        self.settings = settings or Settings()
+        self.settings = settings or ServerSettings()
         self._state, self._crowded = state, crowded
-        self._bases: dict[str, Base] = {}
-        self._families: dict[str, Family] = {}
+        self._bases: dict[str, BaseDescription] = {}
+        self._families: dict[str, AdapterServer] = {}
         self._engines: dict[str, StreamEngine] = {}
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, _PoolEntry] = {}
         self._lock, self._reading = RLock(), Lock()
         self._loaded = Condition(self._lock)
 
@@ -136,7 +136,7 @@ class LocalPool:
     def _of_version(self, version: Version) -> StreamEngine:
         assert self._state is not None
         base = self._base(version.record.base)
-        template = template_of(version, base)
+        template = load_version_template(version, base)
         if base.refusal is not None or template.stop_ids != base.template.stop_ids:
             return self._by_transformers(
                 f"version:{version.id}",
@@ -152,19 +152,19 @@ class LocalPool:
         family.add(version.id, file)
         return LlamaCppEngine(family, template, base.tokenizer, adapter=version.id)
 
-    def _base(self, ref: str) -> Base:
+    def _base(self, ref: str) -> BaseDescription:
         # One after the other: the first imports transformers, whose lazy modules fail where two
         # threads do so at the same time.
         with self._reading:
             if (found := self._bases.get(ref)) is None:
-                found = self._bases[ref] = base_of(ref)
+                found = self._bases[ref] = describe_base(ref)
             return found
 
-    def _family(self, name: str, file: Path, base: Base) -> Family:
+    def _family(self, name: str, file: Path, base: BaseDescription) -> AdapterServer:
         with self._lock:
             if name not in self._families:
                 settings = self._fitting(base)
-                family = Family(
+                family = AdapterServer(
                     file,
                     settings,
                     int(self.memory_bytes * SHARE_OF_ADAPTERS),
@@ -174,7 +174,7 @@ class LocalPool:
                 size = file.stat().st_size + WORKING_BYTES
                 size += settings.slots * settings.context * settings.key_bytes
                 self._families[name] = family
-                self._held[name] = _Held(
+                self._held[name] = _PoolEntry(
                     size, lambda: family.loaded, lambda: family.used, family.unload
                 )
             return self._families[name]
@@ -184,7 +184,7 @@ class LocalPool:
             return self.settings.threads
         return max(1, cores() // 2) if self._crowded() else cores()
 
-    def _fitting(self, base: Base) -> Settings:
+    def _fitting(self, base: BaseDescription) -> ServerSettings:
         """The settings with as much context as the model has and memory allows."""
         slots = self.settings.slots
         context = min(self.settings.context, base.context_length)
@@ -199,7 +199,7 @@ class LocalPool:
         return replace(self.settings, slots=slots, context=context, key_bytes=each)
 
     def _by_transformers(
-        self, name: str, template: Template, base: Base, read: Callable[[], Any]
+        self, name: str, template: Template, base: BaseDescription, read: Callable[[], Any]
     ) -> StreamEngine:
         # With torch: 180 MB that a server whose models llama.cpp answers for does without.
         from assay.generate.transformers.stream import TransformersStreamEngine
@@ -217,7 +217,7 @@ class LocalPool:
                 room=lambda: self._room(name),
             )
             self._engines[name] = engine
-            self._held[name] = _Held(
+            self._held[name] = _PoolEntry(
                 size, lambda: engine.loaded, lambda: engine.used, engine.unload
             )
             return engine
@@ -269,7 +269,7 @@ class LocalPool:
         return left >= 0
 
 
-def _key_bytes(config: Any, settings: Settings) -> int:
+def _key_bytes(config: Any, settings: ServerSettings) -> int:
     """What keys and values of one token take."""
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     numbers = 2 * config.num_hidden_layers * config.num_key_value_heads * head

@@ -44,7 +44,7 @@ class SinglePieceEngine:
             messages=tuple(messages),
             tools=tuple(tools),
             max_new_tokens=sampling.max_new_tokens or self.context_length,
-            schema=sampling.form,
+            schema=sampling.answer_schema,
             choices=sampling.choices,
             temperature=sampling.temperature,
             seed=secrets.randbits(31) if sampling.seed is None else sampling.seed,
@@ -57,7 +57,7 @@ class SinglePieceEngine:
                 f"{self.context_length} with the answer."
             )
         [answer] = self._engine.answer([request])
-        if not answer.given:
+        if not answer.succeeded:
             kind = RequestRefusedError if answer.finish == "refused" else ModelError
             raise kind(answer.error or "the model did not answer.")
         yield Piece(answer.text)

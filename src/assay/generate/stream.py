@@ -58,7 +58,7 @@ class Sampling:
         confidence: the end tells the answer's log-probability.
         tool_choice: `required`, or the name of the tool that must be called; an engine that reads
             calls out of the text follows `schema` instead, which then is the call's.
-        once: an attempt that may have cost something is not repeated.
+        at_most_once: an attempt that may have cost something is not repeated.
         owner: who asks, a project: what was computed or spelled for another is never gone on from,
             since a count or the time that it takes would tell what others have asked.
     """
@@ -77,16 +77,16 @@ class Sampling:
     choices: tuple[str, ...] | None = None
     confidence: bool = False
     tool_choice: str | None = None
-    once: bool = False
+    at_most_once: bool = False
     owner: str = ""
 
     @property
-    def form(self) -> dict[str, Any] | None:
+    def answer_schema(self) -> dict[str, Any] | None:
         """The JSON Schema that the answer must follow, whichever of the two asked for it."""
         return {"type": "object"} if self.json_object else self.schema
 
     @property
-    def told(self) -> int | None:
+    def needed_logprobs(self) -> int | None:
         """`logprobs` that the engine must know: the confidence is their sum, asked for or not."""
         return 0 if self.logprobs is None and self.confidence else self.logprobs
 
@@ -130,8 +130,8 @@ class End:
         calls: tools called by an engine that has calls of their own beside the text.
         model: `remote:PROVIDER/MODEL` where a provider's model has answered.
         logprob, scored_tokens: as `engine.Answer` has them, where `Sampling.confidence` asked.
-        asked: ids of the agents that were asked, where a route chose; the last one answered.
-        each: the ends of their answers, where a route chose; tokens of this one are their sums.
+        agents: ids of the agents that were asked, where a route chose; the last one answered.
+        arm_ends: the ends of their answers, where a route chose; tokens of this one are their sums.
     """
 
     finish: Literal["stop", "length"]
@@ -143,13 +143,13 @@ class End:
     model: str | None = None
     logprob: float | None = None
     scored_tokens: int | None = None
-    asked: tuple[str, ...] = ()
-    each: tuple[End, ...] = ()
+    agents: tuple[str, ...] = ()
+    arm_ends: tuple[End, ...] = ()
 
 
-def scored(items: Iterable[Piece | End], sampling: Sampling) -> Iterator[Piece | End]:
-    """A stream with `Sampling.told` of its tokens, as it was asked for: its end tells their sum
-    where the confidence was, and the tokens are told where they were.
+def add_confidence(items: Iterable[Piece | End], sampling: Sampling) -> Iterator[Piece | End]:
+    """A stream with `Sampling.needed_logprobs`, as it was asked for: their sum in its end where the
+    confidence was asked for, the tokens where they were.
 
     A part of the text that came without its token leaves the sum unknown.
     """

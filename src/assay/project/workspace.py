@@ -21,7 +21,7 @@ from assay.agent.providers import Providers
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Costs, Provider, Vllm
 from assay.errors import AssayError, UsageError
 from assay.example import Message
-from assay.generate.fallback import order
+from assay.generate.fallback import fallback_order
 from assay.generate.stream import End, EnginePool
 from assay.jobs.fine_tuning import TRAIN
 from assay.jobs.queue import is_running
@@ -217,7 +217,7 @@ class Workspace:
     def chain(self, model: str) -> list[str]:
         """A model and those that may answer in its place."""
         config = self.config
-        return order(model, config.fallback) if config is not None else [model]
+        return fallback_order(model, config.fallback) if config is not None else [model]
 
     @cached_property
     def providers(self) -> Providers:

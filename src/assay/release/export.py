@@ -27,7 +27,7 @@ from assay.example import Example
 from assay.generate.base import load_merged
 from assay.generate.batch import Request
 from assay.generate.llamacpp.files import write_merged
-from assay.generate.llamacpp.server import Settings
+from assay.generate.llamacpp.server import ServerSettings
 from assay.models.catalogue import CATALOGUE
 from assay.models.load import LoadedModel, load, load_tokenizer
 from assay.models.pull import pull
@@ -131,7 +131,7 @@ def _write(
     if form in ("gguf", "ollama"):
         write_merged(draft / GGUF, version, template)
         context = -(-longest // _CONTEXT_STEP) * _CONTEXT_STEP
-        return GgufTarget(draft / GGUF, template, tokenizer, Settings(context=context))
+        return GgufTarget(draft / GGUF, template, tokenizer, ServerSettings(context=context))
     beside = form == "adapter" or (form == "vllm" and _serves_adapter(version))
     loaded = _write_adapter(version, draft) if beside else _write_merged(version, draft, template)
     _write_tokenizer(loaded, template, draft)

@@ -13,8 +13,8 @@ import httpx
 from assay.chat.template import Template
 from assay.errors import AssayError, ModelError
 from assay.generate.batch import Answer, Request
-from assay.generate.llamacpp.engine import Family, LlamaCppEngine
-from assay.generate.llamacpp.server import LlamaCppServer, Settings
+from assay.generate.llamacpp.engine import AdapterServer, LlamaCppEngine
+from assay.generate.llamacpp.server import LlamaCppServer, ServerSettings
 from assay.generate.stream import End, Piece, Sampling, StreamEngine
 from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import LoadedModel
@@ -85,8 +85,10 @@ class ServingTarget:
 class GgufTarget(ServingTarget):
     """A GGUF file as any llama.cpp would read it: its own template and its own tokenizer render."""
 
-    def __init__(self, file: Path, template: Template, tokenizer: Any, settings: Settings) -> None:
-        family = Family(file, settings, 0)
+    def __init__(
+        self, file: Path, template: Template, tokenizer: Any, settings: ServerSettings
+    ) -> None:
+        family = AdapterServer(file, settings, 0)
         self._server: LlamaCppServer = family.server(None)
         engine = LlamaCppEngine(family, template, tokenizer)
         super().__init__(engine, template, self._by_llama_cpp, settings.slots)

@@ -170,7 +170,7 @@ class Exchange:
     def asked(self) -> tuple[str, ...]:
         """Ids of the agents that a route asked for the first answer, once it has come."""
         end = self.choices[0].end if self.choices else None
-        return () if end is None else end.asked
+        return () if end is None else end.agents
 
     async def answered(self, answers: Sequence[tuple[str, Sequence[ToolCall]]]) -> None:
         """Tell those who keep traces; that they cannot write takes no answer from its client."""

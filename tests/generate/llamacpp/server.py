@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from assay.generate.llamacpp.request import body_of
-from assay.generate.llamacpp.server import LlamaCppServer, Settings
-from assay.generate.llamacpp.slots import Origin, Ticket
+from assay.generate.llamacpp.server import LlamaCppServer, ServerSettings
+from assay.generate.llamacpp.slots import CacheOrigin, QueueTicket
 from assay.generate.stream import Sampling
 
-SERVER = Settings(slots=2, context=512, threads=1, exact=True)
+SERVER = ServerSettings(slots=2, context=512, threads=1, exact=True)
 
 
 def logprobs(
@@ -24,7 +24,7 @@ def logprobs(
         told.extend({t["id"]: t["logprob"] for t in raw["top_logprobs"]} for raw in content)
         return False
 
-    slot = server.slots.take(Origin(adapter), ids, Ticket())
+    slot = server.slots.acquire(CacheOrigin(adapter), ids, QueueTicket())
     assert slot is not None
     try:
         sampling = Sampling(max_new_tokens=steps, logprobs=count)
@@ -32,10 +32,10 @@ def logprobs(
         for _ in range(steps):
             before = len(told)
             body = body_of(ids, sampling, server.settings.context)
-            server.run({**body, "n_predict": 1}, slot, Origin(adapter), on_chunk)
+            server.run({**body, "n_predict": 1}, slot, CacheOrigin(adapter), on_chunk)
             if len(told) == before:
                 break
             ids = [*ids, max(told[-1], key=told[-1].__getitem__)]
     finally:
-        server.slots.give(slot)
+        server.slots.release(slot)
     return told

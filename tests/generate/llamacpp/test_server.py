@@ -24,9 +24,9 @@ from assay.chat.template import Template
 from assay.errors import ConfigError, ModelError
 from assay.example import Message
 from assay.generate.llamacpp import engine as llamacpp_engine
-from assay.generate.llamacpp.engine import Family, LlamaCppEngine
-from assay.generate.llamacpp.server import LlamaCppServer, Settings
-from assay.generate.llamacpp.slots import Origin, Slot, Ticket
+from assay.generate.llamacpp.engine import AdapterServer, LlamaCppEngine
+from assay.generate.llamacpp.server import LlamaCppServer, ServerSettings
+from assay.generate.llamacpp.slots import CacheOrigin, QueueTicket, Slot
 from assay.generate.stream import (
     BusyError,
     End,
@@ -65,8 +65,8 @@ def _written(folder: Path, model: Any) -> Path:
     return path
 
 
-def _engine(file: Path, settings: Settings = SERVER) -> tuple[LlamaCppEngine, LlamaCppServer]:
-    family = Family(file, settings, 1 << 30)
+def _engine(file: Path, settings: ServerSettings = SERVER) -> tuple[LlamaCppEngine, LlamaCppServer]:
+    family = AdapterServer(file, settings, 1 << 30)
     tokenizer = byte_tokenizer()
     engine: StreamEngine = LlamaCppEngine(family, Template.of(tokenizer), tokenizer)
     assert isinstance(engine, LlamaCppEngine)
@@ -197,7 +197,7 @@ def test_answers_made_together_equal_those_made_alone(file: Path) -> None:
 def test_a_full_line_is_told_to_come_again(file: Path) -> None:
     engine, server = _engine(file, replace(SERVER, slots=1, waiting=1))
     # Held by nobody's answer: one could end before the next request is in the line.
-    held = server.slots.take(Origin(None), (), Ticket())
+    held = server.slots.acquire(CacheOrigin(None), (), QueueTicket())
     assert held is not None
     got: list[Piece | End] = []
     reader = Thread(target=lambda: got.extend(engine.chat(HELLO, (), ONE)))
@@ -207,7 +207,7 @@ def test_a_full_line_is_told_to_come_again(file: Path) -> None:
         next(iter(engine.chat(HELLO, (), LONG)))
     assert busy.value.retry_after_s >= 1
     assert not got
-    server.slots.give(held)
+    server.slots.release(held)
     reader.join(30)
     assert isinstance(got[-1], End)
     _rest(server)
@@ -239,12 +239,12 @@ def test_a_version_is_never_answered_by_a_server_without_it(
     for name in names[:2]:
         (tmp_path / name).write_bytes(b"x" * 100)
     _, server = _engine(file)
-    family = Family(file, SERVER, 150)
+    family = AdapterServer(file, SERVER, 150)
     for name in names:
         family.add(name, tmp_path / name)
 
     class Loaded:
-        def __init__(self, base: Path, adapters: dict[str, Path], settings: Settings) -> None:
+        def __init__(self, base: Path, adapters: dict[str, Path], settings: ServerSettings) -> None:
             self.adapters, self.settings = tuple(adapters), settings
 
     @contextmanager
@@ -257,12 +257,12 @@ def test_a_version_is_never_answered_by_a_server_without_it(
     family._room = room
     assert family.server("a").adapters == ("a",)
     with pytest.raises(ModelError, match="does not hold the version"):
-        server.run({"prompt": [1]}, Slot(0), Origin("a"), lambda chunk: False)
+        server.run({"prompt": [1]}, Slot(0), CacheOrigin("a"), lambda chunk: False)
 
 
 def test_a_hang_up_while_waiting_leaves_the_line(file: Path) -> None:
     engine, server = _engine(file, replace(SERVER, slots=1))
-    held = server.slots.take(Origin(None), (), Ticket())
+    held = server.slots.acquire(CacheOrigin(None), (), QueueTicket())
     assert held is not None
     waiting = engine.chat(HELLO, (), LONG)
     reader = Thread(target=lambda: list(waiting))
@@ -272,7 +272,7 @@ def test_a_hang_up_while_waiting_leaves_the_line(file: Path) -> None:
     reader.join(30)
     assert not reader.is_alive()
     assert server.slots.waiting == 0
-    server.slots.give(held)
+    server.slots.release(held)
     _rest(server)
 
 

@@ -7,23 +7,23 @@ from threading import Thread
 
 import pytest
 
-from assay.generate.llamacpp.slots import Origin, Slots, Ticket
+from assay.generate.llamacpp.slots import CacheOrigin, QueueTicket, SlotQueue
 from assay.generate.stream import BusyError
 
-BASE = Origin(None)
+BASE = CacheOrigin(None)
 
 
-def _take(slots: Slots, adapter: str | None, tokens: list[int], owner: str = "") -> int:
-    origin = Origin(adapter, owner)
-    slot = slots.take(origin, tokens, Ticket())
+def _take(slots: SlotQueue, adapter: str | None, tokens: list[int], owner: str = "") -> int:
+    origin = CacheOrigin(adapter, owner)
+    slot = slots.acquire(origin, tokens, QueueTicket())
     assert slot is not None
     slot.origin, slot.tokens = origin, tokens
-    slots.give(slot)
+    slots.release(slot)
     return slot.number
 
 
 def test_a_request_gets_the_slot_that_knows_most_of_its_prompt_under_its_adapter() -> None:
-    slots = Slots(3, 4)
+    slots = SlotQueue(3, 4)
     first = _take(slots, None, [1, 2, 3, 4])
     other = _take(slots, "a", [1, 2, 3, 4])
     assert first != other
@@ -33,17 +33,17 @@ def test_a_request_gets_the_slot_that_knows_most_of_its_prompt_under_its_adapter
 
 
 def test_requests_are_served_in_the_order_they_came_and_may_leave_the_line() -> None:
-    slots = Slots(1, 8)
-    held = slots.take(BASE, [1], Ticket())
+    slots = SlotQueue(1, 8)
+    held = slots.acquire(BASE, [1], QueueTicket())
     assert held is not None
     order: list[str] = []
-    tickets = {name: Ticket() for name in "abc"}
+    tickets = {name: QueueTicket() for name in "abc"}
 
     def wait(name: str) -> None:
-        slot = slots.take(BASE, [1], tickets[name])
+        slot = slots.acquire(BASE, [1], tickets[name])
         if slot is not None:
             order.append(name)
-            slots.give(slot)
+            slots.release(slot)
 
     threads = []
     for place, name in enumerate("abc", 1):
@@ -52,7 +52,7 @@ def test_requests_are_served_in_the_order_they_came_and_may_leave_the_line() -> 
         while slots.waiting < place:
             time.sleep(0.001)
     slots.cancel(tickets["b"])
-    slots.give(held)
+    slots.release(held)
     for thread in threads:
         thread.join(5)
     assert order == ["a", "c"]
@@ -60,11 +60,11 @@ def test_requests_are_served_in_the_order_they_came_and_may_leave_the_line() -> 
 
 
 def test_one_too_many_is_sent_away_with_a_time() -> None:
-    slots = Slots(1, 0)
-    held = slots.take(BASE, [1], Ticket())
+    slots = SlotQueue(1, 0)
+    held = slots.acquire(BASE, [1], QueueTicket())
     with pytest.raises(BusyError) as refused:
-        slots.take(BASE, [1], Ticket())
+        slots.acquire(BASE, [1], QueueTicket())
     assert refused.value.retry_after_s >= 1
     assert held is not None
-    slots.give(held)
-    assert slots.take(BASE, [1], Ticket()) is held
+    slots.release(held)
+    assert slots.acquire(BASE, [1], QueueTicket()) is held

@@ -24,11 +24,11 @@ from assay.config import Provider
 from assay.errors import ConfigError
 from assay.generate.remote.addresses import allowed
 from assay.generate.remote.connection import WireError
-from assay.generate.remote.outbound import Outbound
+from assay.generate.remote.outbound import ProviderClient
 
 
 def asked(provider: Provider, within_s: float = 5.0) -> bytes:
-    reply = Outbound("far", provider).send("/chat/completions", b"{}", {}, within_s=within_s)
+    reply = ProviderClient("far", provider).send("/chat/completions", b"{}", {}, within_s=within_s)
     return reply.read()
 
 
@@ -141,7 +141,7 @@ def test_every_connection_is_checked_anew(monkeypatch: pytest.MonkeyPatch) -> No
 
     with serving(lambda *_: said("x")) as served:
         provider = at(served, "far.invalid", private_network=["127.0.0.1/32"])
-        outbound = Outbound("far", provider)
+        outbound = ProviderClient("far", provider)
         connected = []
         connect = socket.socket.connect
 
@@ -161,7 +161,7 @@ def test_a_redirect_is_a_reply_like_any_other() -> None:
     with serving(lambda *_: said("secret")) as inside:
         away = Reply(b"", 302, {"Location": f"http://127.0.0.1:{inside.port}/v1"})
         with serving(lambda *_: away) as served:
-            outbound = Outbound("far", at(served, private_network=True))
+            outbound = ProviderClient("far", at(served, private_network=True))
             assert outbound.send("/chat/completions", b"{}", {}, within_s=5).status == 302
         assert inside.connections == 0
 
@@ -231,14 +231,14 @@ class Hanging:
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                line, _ = self._listening.accept()
-                threading.Thread(target=self._serve, args=(line,), daemon=True).start()
+                connection, _ = self._listening.accept()
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
-    def _serve(self, line: socket.socket) -> None:
-        with line:
-            line.recv(65536)
-            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-            if line.recv(65536):
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            if connection.recv(65536):
                 self.taken += 1
                 time.sleep(self._works_s)
 
@@ -250,7 +250,7 @@ class Hanging:
 def test_a_request_that_was_taken_is_not_sent_again(works_s: float) -> None:
     with closing(Hanging(works_s)) as server:
         url = f"http://127.0.0.1:{server.port}/v1"
-        out = Outbound("far", Provider(base_url=url, private_network=True))
+        out = ProviderClient("far", Provider(base_url=url, private_network=True))
         replies = [out.send("/chat/completions", b"{}", {}, within_s=5) for _ in range(3)]
         for reply in replies:  # three connections are idle now
             assert reply.read() == b"{}"
@@ -266,13 +266,13 @@ def test_a_request_that_was_taken_is_not_sent_again(works_s: float) -> None:
 def test_a_reply_that_was_read_leaves_its_connection_alone() -> None:
     with closing(Hanging(0.3)) as server:
         url = f"http://127.0.0.1:{server.port}/v1"
-        out = Outbound("far", Provider(base_url=url, private_network=True))
+        out = ProviderClient("far", Provider(base_url=url, private_network=True))
         first = out.send("/chat/completions", b"{}", {}, within_s=5)
         first.read()
-        (line,) = out._idle
-        line.limit(None, 5.0)  # another request's
+        (connection,) = out._idle
+        connection.set_limits(None, 5.0)  # another request's
         first.stall_after(0.01)
-        assert line.silence() == "silent for 5 s"
+        assert connection.silence() == "silent for 5 s"
         out.close()
 
 

@@ -200,7 +200,7 @@ def test_a_refusal_leaves_its_connection_to_the_next_request() -> None:
         assert (len(far.asked), far.connections) == (2, 1)
         first.close()  # type: ignore[attr-defined]
         [line] = asked._remote._outbound._idle
-        assert line.quiet()
+        assert line.is_idle()
         assert len(list(asked.chat(ASKED, (), Sampling()))) == 3
         assert far.connections == 1
 

@@ -18,13 +18,13 @@ from typing import Any
 
 from assay.chat.template import Template
 from assay.example import Message
-from assay.generate.guidance import WithoutFirstSpace, drops_first_space, enforced
-from assay.generate.llamacpp.server import LlamaCppServer, Settings, Stream
+from assay.generate.guidance import FirstSpaceRemover, drops_first_space, enforce_grammar
+from assay.generate.llamacpp.server import LlamaCppServer, LlamaCppStream, ServerSettings
 from assay.generate.prompts import chat_ids, text_ids
 from assay.generate.stream import End, Piece, Sampling
 
 
-class Family:
+class AdapterServer:
     """One base file, the adapters used with it, and the server that has them.
 
     Args:
@@ -37,7 +37,7 @@ class Family:
     def __init__(
         self,
         base: Path,
-        settings: Settings,
+        settings: ServerSettings,
         adapter_bytes: int,
         room: Callable[[], AbstractContextManager[None]] = nullcontext,
         threads: Callable[[], int | None] = lambda: None,
@@ -122,7 +122,7 @@ class LlamaCppEngine:
     """One model (base, or base with a version) of a family; see `StreamEngine`."""
 
     def __init__(
-        self, family: Family, template: Template, tokenizer: Any, adapter: str | None = None
+        self, family: AdapterServer, template: Template, tokenizer: Any, adapter: str | None = None
     ) -> None:
         self.template = template
         self._family, self._tokenizer, self._adapter = family, tokenizer, adapter
@@ -144,14 +144,14 @@ class LlamaCppEngine:
         stream = self._answer(
             chat_ids(self.template, messages, tools, self.context_length, sampling.owner), sampling
         )
-        spelled = WithoutFirstSpace(stream) if self._drops_space else stream
-        return enforced(spelled, sampling)
+        spelled = FirstSpaceRemover(stream) if self._drops_space else stream
+        return enforce_grammar(spelled, sampling)
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Continue a text or token ids as they are."""
         ids = text_ids(self._tokenizer, prompt, self.context_length)
-        return enforced(self._answer(ids, sampling), sampling)
+        return enforce_grammar(self._answer(ids, sampling), sampling)
 
     def _answer(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         family, adapter = self._family, self._adapter
-        return Stream(lambda: family.server(adapter), ids, sampling, adapter)
+        return LlamaCppStream(lambda: family.server(adapter), ids, sampling, adapter)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from assay.chat.template import Template
-from assay.generate.base import Base, load_merged
+from assay.generate.base import BaseDescription, load_merged
 from assay.models.gguf_adapter import write_adapter
 from assay.models.gguf_export import parts_of, parts_of_model, write_model
 from assay.models.pull import cache_folder
@@ -21,7 +21,7 @@ _FORM = 1
 """Raised when what is written changes, so that older files are not used."""
 
 
-def base_file(base: Base) -> Path:
+def base_file(base: BaseDescription) -> Path:
     """The base's GGUF file, in 16-bit floats.
 
     Raises:
@@ -45,7 +45,7 @@ def base_file(base: Base) -> Path:
     return _once(cache_folder() / "llamacpp" / f"{name}.f16.gguf", write)
 
 
-def adapter_file(version: Version, base: Base, state: Path) -> Path:
+def adapter_file(version: Version, base: BaseDescription, state: Path) -> Path:
     """The version's adapter as a GGUF file.
 
     Raises:

@@ -38,8 +38,8 @@ def body_of(ids: Sequence[int], sampling: Sampling, context: int) -> dict[str, A
     }
     if sampling.seed is not None:
         body["seed"] = sampling.seed % ((1 << 32) - 1)  # the last one would mean: any
-    if sampling.told is not None:
-        body["n_probs"] = max(1, sampling.told)
+    if sampling.needed_logprobs is not None:
+        body["n_probs"] = max(1, sampling.needed_logprobs)
     if (grammar := guidance(sampling)) is not None:
         body["grammar"] = grammar
     return body

@@ -30,7 +30,7 @@ import xllamacpp
 from assay import wait_policy
 from assay.errors import ModelError
 from assay.generate.llamacpp.request import body_of, end_of, piece_of
-from assay.generate.llamacpp.slots import Origin, Slot, Slots, Ticket
+from assay.generate.llamacpp.slots import CacheOrigin, QueueTicket, Slot, SlotQueue
 from assay.generate.stream import End, Piece, PromptTooLongError, Sampling
 from assay.models import zero_pages
 from assay.models.device import cores
@@ -40,7 +40,7 @@ PROMPT_BATCH = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ServerSettings:
     """How a server runs.
 
     Attributes:
@@ -71,12 +71,12 @@ class LlamaCppServer:
         ModelError: llama.cpp cannot load one of the files.
     """
 
-    def __init__(self, base: Path, adapters: Mapping[str, Path], settings: Settings) -> None:
+    def __init__(self, base: Path, adapters: Mapping[str, Path], settings: ServerSettings) -> None:
         self.settings = settings
         self.key = secrets.token_urlsafe(32)
         self.adapters = tuple(adapters)
-        self.slots = Slots(settings.slots, settings.waiting)
-        self._streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+        self.slots = SlotQueue(settings.slots, settings.waiting)
+        self._streams: weakref.WeakSet[LlamaCppStream] = weakref.WeakSet()
         for file in (base, *adapters.values()):
             if not file.is_file():
                 raise ModelError("there is no such file.", where=str(file))
@@ -101,15 +101,17 @@ class LlamaCppServer:
         address: str = self._server.listening_address
         return address
 
-    def answer(self, ids: Sequence[int], sampling: Sampling, adapter: str | None = None) -> Stream:
+    def answer(
+        self, ids: Sequence[int], sampling: Sampling, adapter: str | None = None
+    ) -> LlamaCppStream:
         """Continue token ids under an adapter; None is the base alone."""
-        return Stream(lambda: self, ids, sampling, adapter)
+        return LlamaCppStream(lambda: self, ids, sampling, adapter)
 
-    def begin(self, stream: Stream) -> None:
+    def begin(self, stream: LlamaCppStream) -> None:
         """Remember a stream, so that `abort` reaches it."""
         self._streams.add(stream)
 
-    def run(self, body: dict[str, Any], slot: Slot, origin: Origin, on_chunk: Any) -> None:
+    def run(self, body: dict[str, Any], slot: Slot, origin: CacheOrigin, on_chunk: Any) -> None:
         """One request, blocking; `on_chunk` gets every chunk and returns True to cancel."""
         adapter = origin.adapter
         if adapter is not None and adapter not in self.adapters:
@@ -133,7 +135,9 @@ class LlamaCppServer:
             stream.fail(ModelError("the model was unloaded while it answered."))
 
 
-def _parameters(base: Path, adapters: Mapping[str, Path], settings: Settings, key: str) -> Any:
+def _parameters(
+    base: Path, adapters: Mapping[str, Path], settings: ServerSettings, key: str
+) -> Any:
     given = xllamacpp.CommonParams()
     given.model.path = str(base)
     given.n_parallel = settings.slots
@@ -164,7 +168,7 @@ def _parameters(base: Path, adapters: Mapping[str, Path], settings: Settings, ke
     return given
 
 
-class Stream(Iterator[Piece | End]):
+class LlamaCppStream(Iterator[Piece | End]):
     """One answer. `close` may be called from any thread and frees the slot at the next token.
 
     Args:
@@ -181,15 +185,15 @@ class Stream(Iterator[Piece | End]):
         self._find = find
         self._server: LlamaCppServer | None = None
         self._ids, self._sampling = list(ids), sampling
-        self._origin = Origin(adapter, sampling.owner)
-        self._ticket = Ticket()
+        self._origin = CacheOrigin(adapter, sampling.owner)
+        self._ticket = QueueTicket()
         self._chunks: SimpleQueue[Any] = SimpleQueue()
         self._started = False
         self._logprob, self._scored = 0.0, 0
         self._over = Event()
         self._lock = Lock()
 
-    def __iter__(self) -> Stream:
+    def __iter__(self) -> LlamaCppStream:
         return self
 
     def __next__(self) -> Piece | End:
@@ -215,7 +219,7 @@ class Stream(Iterator[Piece | End]):
             raise
 
     def _piece(self, chunk: dict[str, Any]) -> Piece | None:
-        piece = piece_of(chunk, self._sampling.told)
+        piece = piece_of(chunk, self._sampling.needed_logprobs)
         if piece is None or piece.token is None:
             return piece
         if piece.token.bytes:  # else it is the stop token
@@ -250,7 +254,7 @@ class Stream(Iterator[Piece | End]):
                 fix="Shorten the prompt.",
             )
         body = body_of(self._ids, self._sampling, context)
-        slot = server.slots.take(self._origin, self._ids, self._ticket)
+        slot = server.slots.acquire(self._origin, self._ids, self._ticket)
         if slot is not None:
             work = (server, slot, body, self._origin, self._ticket, self._chunks)
             Thread(target=_work, args=work, daemon=True).start()
@@ -280,8 +284,8 @@ def _work(
     server: LlamaCppServer,
     slot: Slot,
     body: dict[str, Any],
-    origin: Origin,
-    ticket: Ticket,
+    origin: CacheOrigin,
+    ticket: QueueTicket,
     chunks: SimpleQueue[Any],
 ) -> None:
     """Make an answer; of the stream itself it holds nothing, so that one left behind is closed."""
@@ -295,5 +299,5 @@ def _work(
     except Exception as error:  # told to whoever reads
         chunks.put(ModelError(f"llama.cpp refused the request ({error})."))
     finally:
-        server.slots.give(slot)
+        server.slots.release(slot)
         chunks.put(None)

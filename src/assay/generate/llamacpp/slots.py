@@ -17,7 +17,7 @@ from typing import NamedTuple
 from assay.generate.stream import BusyError
 
 
-class Origin(NamedTuple):
+class CacheOrigin(NamedTuple):
     """Where keys and values come from: the adapter that made them (None: the base alone), and the
     owner for whom."""
 
@@ -36,20 +36,20 @@ class Slot:
     """
 
     number: int
-    origin: Origin | None = None
+    origin: CacheOrigin | None = None
     tokens: Sequence[int] = ()
     used: float = 0.0
     busy: bool = False
 
 
-class Ticket:
+class QueueTicket:
     """A place in the line; `cancelled` is set by whoever gives it up."""
 
     def __init__(self) -> None:
         self.cancelled = False
 
 
-class Slots:
+class SlotQueue:
     """Slots given out in the order of asking.
 
     Args:
@@ -60,44 +60,46 @@ class Slots:
     def __init__(self, count: int, waiting: int) -> None:
         self._slots = [Slot(number) for number in range(count)]
         self._most = waiting
-        self._line: deque[Ticket] = deque()
+        self._queue: deque[QueueTicket] = deque()
         self._changed = Condition()
         self._seconds = 1.0  # that an answer takes, a moving mean
 
-    def take(self, origin: Origin, tokens: Sequence[int], ticket: Ticket) -> Slot | None:
+    def acquire(
+        self, origin: CacheOrigin, tokens: Sequence[int], ticket: QueueTicket
+    ) -> Slot | None:
         """Wait for a slot; None when the ticket was cancelled meanwhile.
 
         Raises:
             BusyError: too many wait already.
         """
         with self._changed:
-            if (self._line or not self._free()) and len(self._line) >= self._most:
-                wait = self._seconds * (len(self._line) + 1) / len(self._slots)
+            if (self._queue or not self._free()) and len(self._queue) >= self._most:
+                wait = self._seconds * (len(self._queue) + 1) / len(self._slots)
                 raise BusyError(
-                    f"{len(self._line)} requests wait already.", retry_after_s=max(1.0, wait)
+                    f"{len(self._queue)} requests wait already.", retry_after_s=max(1.0, wait)
                 )
-            self._line.append(ticket)
+            self._queue.append(ticket)
             try:
                 self._changed.wait_for(
-                    lambda: ticket.cancelled or (self._line[0] is ticket and self._free())
+                    lambda: ticket.cancelled or (self._queue[0] is ticket and self._free())
                 )
                 if ticket.cancelled:
                     return None
-                slot = max(self._free(), key=lambda s: _worth(s, origin, tokens))
+                slot = max(self._free(), key=lambda s: _reuse(s, origin, tokens))
                 slot.busy, slot.used = True, time.monotonic()
                 return slot
             finally:
-                self._line.remove(ticket)
+                self._queue.remove(ticket)
                 self._changed.notify_all()
 
-    def give(self, slot: Slot) -> None:
+    def release(self, slot: Slot) -> None:
         """Free a slot."""
         with self._changed:
             slot.busy = False
             self._seconds += 0.2 * (time.monotonic() - slot.used - self._seconds)
             self._changed.notify_all()
 
-    def cancel(self, ticket: Ticket) -> None:
+    def cancel(self, ticket: QueueTicket) -> None:
         """Leave the line."""
         with self._changed:
             ticket.cancelled = True
@@ -113,13 +115,13 @@ class Slots:
     def waiting(self) -> int:
         """Requests in the line."""
         with self._changed:
-            return len(self._line)
+            return len(self._queue)
 
     def _free(self) -> list[Slot]:
         return [slot for slot in self._slots if not slot.busy]
 
 
-def _worth(slot: Slot, origin: Origin, tokens: Sequence[int]) -> tuple[int, float]:
+def _reuse(slot: Slot, origin: CacheOrigin, tokens: Sequence[int]) -> tuple[int, float]:
     """The tokens that need not be computed again; else what was used longest ago."""
     if slot.origin != origin:
         return 0, -slot.used

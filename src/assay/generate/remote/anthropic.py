@@ -10,14 +10,14 @@ from assay import json_reader
 from assay.errors import UsageError
 from assay.example import Message, ToolCall
 from assay.generate.remote.wire import (
-    Ask,
+    Completion,
+    CompletionRequest,
     NoAnswerError,
     RefusedParameter,
-    Said,
     Usage,
     count,
     error_fields,
-    whole_text,
+    replace_surrogates,
 )
 from assay.generate.stream import End, Piece, Sampling
 
@@ -32,7 +32,7 @@ def key_headers(key: str) -> dict[str, str]:
     return {"x-api-key": key}
 
 
-def body(ask: Ask, *, stream: bool) -> dict[str, Any]:
+def request_body(ask: CompletionRequest, *, stream: bool) -> dict[str, Any]:
     """See `Wire`. A seed is not part of the protocol; it is left out, as is what it would fix."""
     sampling = ask.sampling
     for name in ("presence_penalty", "frequency_penalty", "logit_bias", "json_object"):
@@ -75,24 +75,26 @@ def refused_parameter(raw: bytes, sent: Mapping[str, Any]) -> RefusedParameter |
     path = str(error_fields(raw).get("message")).partition(":")[0].strip("`")
     if path != "temperature" or path not in sent:
         return None
-    return RefusedParameter(path, lasts=False)
+    return RefusedParameter(path, is_lasting=False)
 
 
-def whole(tree: dict[str, Any], sampling: Sampling) -> Said:
+def parse_completion(tree: dict[str, Any], sampling: Sampling) -> Completion:
     """See `Wire`."""
     text, calls = "", []
     try:
         for block in tree["content"]:
             if block["type"] == "text":
-                text += whole_text(str(block["text"]))
+                text += replace_surrogates(str(block["text"]))
             elif block["type"] == "tool_use":
                 calls.append(ToolCall(str(block["id"]), str(block["name"]), _json(block["input"])))
     except (KeyError, TypeError):
-        raise NoAnswerError("the answer has no message", again=True) from None
-    return Said(text, _finish(tree.get("stop_reason")), _usage(tree.get("usage")), tuple(calls))
+        raise NoAnswerError("the answer has no message", is_retryable=True) from None
+    return Completion(
+        text, _finish(tree.get("stop_reason")), _usage(tree.get("usage")), tuple(calls)
+    )
 
 
-def pieces(events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
+def parse_stream(events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
     """See `Wire`."""
     told: dict[str, Any] = {}
     blocks: dict[Any, list[str]] = {}
@@ -108,7 +110,7 @@ def pieces(events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
             elif kind == "content_block_delta":
                 delta = tree["delta"]
                 if delta["type"] == "text_delta" and delta["text"]:
-                    yield Piece(whole_text(str(delta["text"])))
+                    yield Piece(replace_surrogates(str(delta["text"])))
                 elif delta["type"] == "input_json_delta":
                     blocks[tree["index"]][2] += str(delta["partial_json"])
             elif kind == "message_delta":
@@ -118,9 +120,9 @@ def pieces(events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
                 ended = True
                 break
         except (KeyError, TypeError, AttributeError):
-            raise NoAnswerError("an event of the stream is malformed", again=True) from None
+            raise NoAnswerError("an event of the stream is malformed", is_retryable=True) from None
     if not ended:
-        raise NoAnswerError("the answer was cut", again=True)
+        raise NoAnswerError("the answer was cut", is_retryable=True)
     usage = _usage(told)
     calls = tuple(ToolCall(id, name, said or "{}") for id, name, said in blocks.values())
     yield End(_finish(reason), usage.prompt, usage.completion, usage.cached, usage.reasoning, calls)

@@ -15,24 +15,24 @@ from threading import Event
 
 from assay.config import Provider
 from assay.generate.batch import Answer, Request
-from assay.generate.remote.model import RemoteModel, check_free, sum_of
-from assay.generate.remote.wire import NoAnswerError, Said
+from assay.generate.remote.model import RemoteModel, check_unconstrained, sum_logprobs
+from assay.generate.remote.wire import Completion, NoAnswerError
 from assay.generate.stream import Sampling
 from assay.progress import SILENT, Progress
 
 
 @dataclass
-class _Call:
+class _BatchState:
     """What the requests of one call of `answer` share.
 
     Attributes:
         stop: set when nobody waits for the answers any more.
-        hopeless: why no request can succeed (a wrong key), once that is known.
+        refusal: why no request can succeed (a wrong key), once that is known.
     """
 
     key: str | None
     stop: Event = field(default_factory=Event)
-    hopeless: str | None = None
+    refusal: str | None = None
 
 
 class RemoteBatchEngine:
@@ -81,8 +81,8 @@ class RemoteBatchEngine:
             ConfigError: there is no key where the configuration says, the address is not allowed,
                 or a request has a closed list of answers, which the protocol cannot enforce.
         """
-        check_free(self._remote.reference, any(r.choices is not None for r in requests))
-        call = _Call(self._remote.key())
+        check_unconstrained(self._remote.reference, any(r.choices is not None for r in requests))
+        call = _BatchState(self._remote.key())
         with (
             progress.task(f"asking {self._remote.name}", len(requests), "answers") as task,
             ThreadPoolExecutor(self.provider.concurrency) as workers,
@@ -103,26 +103,26 @@ class RemoteBatchEngine:
         """Close the connections."""
         self._remote.close()
 
-    def _answer(self, request: Request, call: _Call) -> Answer:
+    def _answer(self, request: Request, call: _BatchState) -> Answer:
         remote, attempt = self._remote, 0
-        ask = remote.ask(request.messages, request.tools, _sampling(request))
+        ask = remote.request(request.messages, request.tools, _sampling(request))
         while True:
-            if call.hopeless is not None:
-                return _failed(call.hopeless)
-            if call.stop.wait(remote.quiet_s()):
+            if call.refusal is not None:
+                return _failed(call.refusal)
+            if call.stop.wait(remote.pause_left_s()):
                 return _failed(f"{remote.name}: stopped")
             try:
-                return _answer_of(remote.whole(ask, call.key))
+                return _answer_of(remote.complete(ask, call.key))
             except NoAnswerError as failure:
-                reason = remote.shown(failure.reason, call.key)
-                if failure.hopeless:
-                    call.hopeless = reason
+                reason = remote.describe_failure(failure.reason, call.key)
+                if failure.is_permanent:
+                    call.refusal = reason
                 attempt += 1
                 if failure.refused:
                     return Answer(text="", finish="refused", error=reason)
-                if not failure.again or attempt > self.provider.retries:
+                if not failure.is_retryable or attempt > self.provider.retries:
                     return _failed(reason)
-                pause = remote.wait(failure, attempt)
+                pause = remote.retry_pause(failure, attempt)
                 if pause is None:
                     return _failed(f"{reason}; it asks for {failure.pause:.0f} s of silence")
                 if call.stop.wait(pause):
@@ -139,16 +139,16 @@ def _sampling(request: Request) -> Sampling:
     )
 
 
-def _answer_of(answer: Said) -> Answer:
+def _answer_of(answer: Completion) -> Answer:
     if answer.calls and not answer.text:
-        raise NoAnswerError("answers with a tool call, which is no text", again=False)
+        raise NoAnswerError("answers with a tool call, which is no text", is_retryable=False)
     tokens, usage = answer.tokens, answer.usage
     return Answer(
         text=answer.text,
         finish=answer.finish,
         prompt_tokens=usage.prompt,
         completion_tokens=usage.completion,
-        logprob=None if tokens is None else sum_of(tokens),
+        logprob=None if tokens is None else sum_logprobs(tokens),
         tokens=tokens,
         cached_tokens=usage.cached,
         reasoning_tokens=usage.reasoning,

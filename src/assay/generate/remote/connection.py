@@ -38,11 +38,11 @@ class Reply:
     """What came back. `close` it, or read it to its end: only then is its connection free again."""
 
     def __init__(
-        self, response: http.client.HTTPResponse, line: Connection, free: Callable[[], None]
+        self, response: http.client.HTTPResponse, connection: Connection, free: Callable[[], None]
     ):
         self.status = response.status
-        self._response, self._line, self._free = response, line, free
-        self._over, self._lock = False, Lock()
+        self._response, self._connection, self._free = response, connection, free
+        self._is_over, self._lock = False, Lock()
         # Counted here: `read1` of Python 3.11 does not.
         self._left = None if response.chunked else response.length
 
@@ -66,12 +66,12 @@ class Reply:
             if self._left:  # bytes that were announced and never came
                 raise WireError("the answer was cut")
         except TimeoutError:
-            raise WireError(self._line.silence()) from None
+            raise WireError(self._connection.silence()) from None
         except (http.client.HTTPException, OSError, ValueError):
             raise WireError("the answer was cut") from None
         self._response.close()
         with self._lock:
-            over, self._over = self._over, True
+            over, self._is_over = self._is_over, True
         if not over:
             self._free()
 
@@ -89,15 +89,15 @@ class Reply:
     def stall_after(self, seconds: float) -> None:
         """From now on silence alone is limited, not the time of the whole reply."""
         with self._lock:  # read to its end, the connection may be another request's
-            if not self._over:
-                self._line.limit(None, seconds)
+            if not self._is_over:
+                self._connection.set_limits(None, seconds)
 
     def close(self) -> None:
         """Hang up, unless it was read to its end. May be called from any thread."""
         with self._lock:  # afterwards the connection may be another request's
-            over, self._over = self._over, True
+            over, self._is_over = self._is_over, True
         if not over:
-            self._line.hang_up()
+            self._connection.abort()
 
 
 class Connection:
@@ -108,7 +108,7 @@ class Connection:
         self._deadline: float | None = None
         self._silence = 60.0
 
-    def limit(self, deadline: float | None, silence: float) -> None:
+    def set_limits(self, deadline: float | None, silence: float) -> None:
         """Nothing is waited for past `deadline` (monotonic), nor longer than `silence` seconds."""
         self._deadline, self._silence = deadline, silence
 
@@ -123,13 +123,13 @@ class Connection:
         self._raw.sendall(data)
 
     def makefile(self, *_: Any) -> io.BufferedReader:
-        return io.BufferedReader(_Reading(self), _CHUNK)
+        return io.BufferedReader(_ConnectionReader(self), _CHUNK)
 
     def recv_into(self, buffer: Any) -> int:
         self._keep_time()
         return self._raw.recv_into(buffer)
 
-    def quiet(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether an idle connection is as it should be: open, and with nothing to say."""
         try:
             poll = select.poll()
@@ -138,7 +138,7 @@ class Connection:
         except (OSError, ValueError):
             return False
 
-    def hang_up(self) -> None:
+    def abort(self) -> None:
         with suppress(OSError):
             # Wakes a thread that reads. Not the socket's own: TLS forgets its state by that, and
             # what another thread is about to send would go out unencrypted.
@@ -156,15 +156,15 @@ class Connection:
         self._raw.settimeout(left)
 
 
-class _Reading(io.RawIOBase):
-    def __init__(self, line: Connection) -> None:
-        self._line = line
+class _ConnectionReader(io.RawIOBase):
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return self._line.recv_into(buffer)
+        return self._connection.recv_into(buffer)
 
 
 def time_left(deadline: float) -> float:

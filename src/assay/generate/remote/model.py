@@ -22,21 +22,21 @@ from assay.example import Message
 from assay.generate.batch import AnswerToken
 from assay.generate.remote import anthropic, openai
 from assay.generate.remote.connection import Connection, Reply, WireError
-from assay.generate.remote.outbound import Outbound, read_key
-from assay.generate.remote.redaction import cleaned
+from assay.generate.remote.outbound import ProviderClient, read_key
+from assay.generate.remote.redaction import redact
 from assay.generate.remote.wire import (
-    Ask,
+    Completion,
+    CompletionRequest,
     NoAnswerError,
     RefusedParameter,
-    Said,
+    error_text,
     events,
-    of_wire,
+    no_answer_from,
     read_json,
     refusal,
-    said,
-    whole_text,
+    replace_surrogates,
 )
-from assay.generate.stream import End, Piece, Sampling, scored
+from assay.generate.stream import End, Piece, Sampling, add_confidence
 from assay.log_lines import printable
 
 LONGEST_PAUSE_S = 60.0
@@ -101,7 +101,7 @@ class RemoteModel:
         self.name, self.model, self.provider, self.backoff_s = name, model, provider, backoff_s
         self._key = key or (lambda: read_key(name, provider))
         self._wire = _WIRES[provider.protocol]
-        self._outbound = Outbound(name, provider)
+        self._outbound = ProviderClient(name, provider)
         self._refused = RefusedParameters()
         self._not_before = 0.0
 
@@ -114,94 +114,96 @@ class RemoteModel:
         """Close the connections."""
         self._outbound.close()
 
-    def ask(
+    def request(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
-    ) -> Ask:
+    ) -> CompletionRequest:
         """What this model is asked."""
         limit, left_out = self.provider.limit_name, frozenset(self.provider.leave_out)
-        return Ask(self.model, messages, tools, sampling, limit, left_out)
+        return CompletionRequest(self.model, messages, tools, sampling, limit, left_out)
 
     def send(
         self,
-        ask: Ask,
+        ask: CompletionRequest,
         key: str | None,
         *,
         stream: bool,
-        on_line: Callable[[Connection | None], None] = lambda line: None,
+        on_connection: Callable[[Connection | None], None] = lambda connection: None,
     ) -> Reply:
         """One reply of status 200; a parameter that the endpoint refuses is left out.
 
         Of later requests, too, for a while, once the request without it was answered.
 
         Args:
-            on_line: see `Outbound.send`.
+            on_connection: see `ProviderClient.send`.
 
         Raises:
             NoAnswerError: there is none.
         """
         left_out: list[RefusedParameter] = []
         while True:
-            body = self._wire.body(ask, stream=stream)
+            body = self._wire.request_body(ask, stream=stream)
             if known := self._refused.among(body) - ask.refused:
                 ask = replace(ask, refused=ask.refused | known)
-                body = self._wire.body(ask, stream=stream)
+                body = self._wire.request_body(ask, stream=stream)
             try:
                 reply = self._outbound.send(
                     self._wire.PATH,
                     json.dumps(body, separators=(",", ":")).encode(),
                     self._headers(key),
                     within_s=self.provider.timeout_s,
-                    on_line=on_line,
+                    on_connection=on_connection,
                 )
                 if reply.status == 200:
-                    self._refused.remember([one for one in left_out if one.lasts])
+                    self._refused.remember([one for one in left_out if one.is_lasting])
                     return reply
                 raw = reply.read()
             except WireError as error:
-                raise of_wire(error) from None
+                raise no_answer_from(error) from None
             refused: RefusedParameter | None = None
             if reply.status in (400, 422):
                 refused = self._wire.refused_parameter(raw, body)
             if refused is None or refused.name in ask.refused:
                 headers = {"retry-after": reply.header("retry-after")}
-                raise refusal(reply.status, headers, said(raw))
+                raise refusal(reply.status, headers, error_text(raw))
             ask = replace(ask, refused=ask.refused | {refused.name})
             left_out.append(refused)
 
-    def whole(self, ask: Ask, key: str | None) -> Said:
+    def complete(self, ask: CompletionRequest, key: str | None) -> Completion:
         """One answer; raises NoAnswerError."""
         reply = self.send(ask, key, stream=False)
         try:
             raw = reply.read()
         except WireError as error:
-            raise of_wire(error) from None
+            raise no_answer_from(error) from None
         finally:
             reply.close()
-        answer: Said = self._wire.whole(read_json(raw, reply.header("content-type")), ask.sampling)
+        answer: Completion = self._wire.parse_completion(
+            read_json(raw, reply.header("content-type")), ask.sampling
+        )
         return answer
 
-    def pieces(self, reply: Reply, ask: Ask) -> Iterator[Piece | End]:
+    def read_stream(self, reply: Reply, ask: CompletionRequest) -> Iterator[Piece | End]:
         """Read a streamed reply; raises NoAnswerError."""
         kind, provider = reply.header("content-type"), self.provider
         try:
             if kind.partition(";")[0].strip() != "text/event-stream":
                 # Endpoints that cannot stream answer whole.
-                answer = self._wire.whole(read_json(reply.read(), kind), ask.sampling)
+                answer = self._wire.parse_completion(read_json(reply.read(), kind), ask.sampling)
                 if answer.text:
                     yield Piece(answer.text)
                 yield replace(_end_of(answer), model=self.reference)
                 return
-            told = self._wire.pieces(events(reply, provider.stall_s, provider.stream_s))
-            for item in scored(told, ask.sampling):
+            told = self._wire.parse_stream(events(reply, provider.stall_s, provider.stream_s))
+            for item in add_confidence(told, ask.sampling):
                 yield replace(item, model=self.reference) if isinstance(item, End) else item
         except WireError as error:
-            raise of_wire(error) from None
+            raise no_answer_from(error) from None
         reply.stall_after(_DRAIN_S)  # read to its end, the connection lives on
         with suppress(WireError):
             reply.read()
         reply.close()
 
-    def wait(self, failure: NoAnswerError, attempt: int) -> float | None:
+    def retry_pause(self, failure: NoAnswerError, attempt: int) -> float | None:
         """Seconds until the next attempt; None where the provider asks for too many.
 
         Args:
@@ -215,7 +217,7 @@ class RemoteModel:
         self._not_before = max(self._not_before, monotonic() + failure.pause)
         return failure.pause + pause * 0.1
 
-    def quiet_s(self) -> float:
+    def pause_left_s(self) -> float:
         """How long the provider has asked to be left alone still."""
         return max(0.0, self._not_before - monotonic())
 
@@ -223,10 +225,10 @@ class RemoteModel:
         """Read now; raises ConfigError or SecretError."""
         return self._key()
 
-    def shown(self, reason: str, key: str | None) -> str:
+    def describe_failure(self, reason: str, key: str | None) -> str:
         """One line, fit to be shown: without the key, whoever repeats it, and other secrets."""
-        line = cleaned(" ".join(reason.split())[:_READ], (key, *self._outbound.secrets))
-        return f"{self.name}: {printable(whole_text(mask(line)[:_SHOWN]))}"
+        line = redact(" ".join(reason.split())[:_READ], (key, *self._outbound.secrets))
+        return f"{self.name}: {printable(replace_surrogates(mask(line)[:_SHOWN]))}"
 
     def _headers(self, key: str | None) -> dict[str, str]:
         headers = {}
@@ -238,21 +240,21 @@ class RemoteModel:
         return headers
 
 
-def _end_of(answer: Said) -> End:
+def _end_of(answer: Completion) -> End:
     """The end of a stream that came as a whole."""
     usage, tokens = answer.usage, answer.tokens
     counts = usage.prompt, usage.completion, usage.cached, usage.reasoning
     end = End(answer.finish, *counts, answer.calls)
     if tokens is None:
         return end
-    return replace(end, logprob=sum_of(tokens), scored_tokens=len(tokens))
+    return replace(end, logprob=sum_logprobs(tokens), scored_tokens=len(tokens))
 
 
-def sum_of(tokens: Sequence[AnswerToken]) -> float:
+def sum_logprobs(tokens: Sequence[AnswerToken]) -> float:
     return sum(token.logprob for token in tokens)
 
 
-def check_free(model: str, held: bool) -> None:
+def check_unconstrained(model: str, held: bool) -> None:
     """Raises ConfigError where an answer must be held to a closed list."""
     if held:
         raise ConfigError(

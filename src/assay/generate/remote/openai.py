@@ -11,14 +11,14 @@ from assay.errors import UsageError
 from assay.example import ToolCall
 from assay.generate.batch import AnswerToken
 from assay.generate.remote.wire import (
-    Ask,
+    Completion,
+    CompletionRequest,
     NoAnswerError,
     RefusedParameter,
-    Said,
     Usage,
     count,
     error_fields,
-    whole_text,
+    replace_surrogates,
 )
 from assay.generate.stream import End, Piece, Sampling, TokenLogprob
 
@@ -36,7 +36,7 @@ def key_headers(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def body(ask: Ask, *, stream: bool) -> dict[str, Any]:
+def request_body(ask: CompletionRequest, *, stream: bool) -> dict[str, Any]:
     """See `Wire`; `max_tokens` is called `max_completion_tokens` where the endpoint wants that."""
     sampling, refused = ask.sampling, ask.refused
     if sampling.logit_bias:  # the ids are those of a tokenizer that only the provider knows
@@ -47,7 +47,7 @@ def body(ask: Ask, *, stream: bool) -> dict[str, Any]:
     made: dict[str, Any] = {"model": ask.model, "messages": messages}
     if sampling.max_new_tokens is not None:
         # A reply renames no limit that a budget rests on: who ignores the other name has none.
-        renamed = "max_tokens" in refused and not sampling.once
+        renamed = "max_tokens" in refused and not sampling.at_most_once
         made["max_completion_tokens" if renamed else ask.limit] = sampling.max_new_tokens
     if "temperature" not in refused:
         made["temperature"] = sampling.temperature
@@ -71,8 +71,8 @@ def body(ask: Ask, *, stream: bool) -> dict[str, Any]:
         made["response_format"] = {"type": "json_schema", "json_schema": form}
     elif sampling.json_object:
         made["response_format"] = {"type": "json_object"}
-    if sampling.told is not None and not refused & {"logprobs", "top_logprobs"}:
-        made |= {"logprobs": True, "top_logprobs": min(sampling.told, MOST_LOGPROBS)}
+    if sampling.needed_logprobs is not None and not refused & {"logprobs", "top_logprobs"}:
+        made |= {"logprobs": True, "top_logprobs": min(sampling.needed_logprobs, MOST_LOGPROBS)}
     if stream:
         made["stream"] = True
         if "stream_options" not in refused:
@@ -83,7 +83,7 @@ def body(ask: Ask, *, stream: bool) -> dict[str, Any]:
 def refused_parameter(raw: bytes, sent: Mapping[str, Any]) -> RefusedParameter | None:
     """See `Wire`; by `error.param` and `error.code`.
 
-    `max_tokens` is among them where the endpoint wants its other name, see `body`.
+    `max_tokens` is among them where the endpoint wants its other name, see `request_body`.
     """
     fields = error_fields(raw)
     name, unknown = fields.get("param"), fields.get("code") in _UNKNOWN
@@ -94,7 +94,7 @@ def refused_parameter(raw: bytes, sent: Mapping[str, Any]) -> RefusedParameter |
     return RefusedParameter(name, None if unknown else json.dumps(sent[name]))
 
 
-def whole(tree: dict[str, Any], sampling: Sampling) -> Said:
+def parse_completion(tree: dict[str, Any], sampling: Sampling) -> Completion:
     """The first choice. Held back by a filter is an answer, too: what there is of it."""
     try:
         choice = tree["choices"][0]
@@ -102,17 +102,17 @@ def whole(tree: dict[str, Any], sampling: Sampling) -> Said:
         text, calls = _text(message.get("content")), message.get("tool_calls")
         called = tuple(_call(call) for call in calls or ())
     except (KeyError, IndexError, TypeError, AttributeError):
-        raise NoAnswerError("the answer has no message", again=True) from None
-    return Said(
+        raise NoAnswerError("the answer has no message", is_retryable=True) from None
+    return Completion(
         text=text,
         finish="length" if choice.get("finish_reason") == "length" else "stop",
         usage=usage_of(tree.get("usage")),
         calls=called,
-        tokens=None if sampling.told is None else _tokens(choice.get("logprobs"), text),
+        tokens=None if sampling.needed_logprobs is None else _tokens(choice.get("logprobs"), text),
     )
 
 
-def pieces(events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
+def parse_stream(events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
     """See `Wire`. Usage may come with any chunk, or in one of its own after the last choice."""
     finish: str | None = None
     usage, calls = Usage(), _Calls()
@@ -131,9 +131,9 @@ def pieces(events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
                     yield Piece(text)
                 finish = choice.get("finish_reason") or finish
         except (KeyError, TypeError, AttributeError):
-            raise NoAnswerError("an event of the stream is malformed", again=True) from None
+            raise NoAnswerError("an event of the stream is malformed", is_retryable=True) from None
     if finish is None:
-        raise NoAnswerError("the answer was cut", again=True)
+        raise NoAnswerError("the answer was cut", is_retryable=True)
     yield End(
         "length" if finish == "length" else "stop",
         usage.prompt,
@@ -190,8 +190,8 @@ def _text(content: Any) -> str:
     """A message's text; some endpoints send a list of parts."""
     if isinstance(content, list):
         parts = (str(part.get("text") or "") for part in content if isinstance(part, dict))
-        return whole_text("".join(parts))
-    return whole_text(content) if isinstance(content, str) else ""
+        return replace_surrogates("".join(parts))
+    return replace_surrogates(content) if isinstance(content, str) else ""
 
 
 def _told(logprobs: Iterable[dict[str, Any]], text: str) -> Iterator[Piece]:

@@ -67,10 +67,10 @@ def read_key(name: str, provider: Provider, where: str | None = None) -> str | N
     return key
 
 
-OnLine = Callable[[Connection | None], None]
+OnConnection = Callable[[Connection | None], None]
 
 
-class Outbound:
+class ProviderClient:
     """Requests to one provider, over connections that are kept open between them.
 
     Public addresses over https; those of `private_network` over plain http as well. Link-local
@@ -102,17 +102,16 @@ class Outbound:
         headers: Mapping[str, str],
         *,
         within_s: float,
-        on_line: OnLine = lambda line: None,
+        on_connection: OnConnection = lambda connection: None,
     ) -> Reply:
         """Send a request (POST with a body, else GET) and wait for the head of its reply.
 
         Args:
             path: below the provider's base_url.
             within_s: for all of the reply, unless `Reply.stall_after` is called.
-            on_line: told of the connection before it is made and before anything is sent, so that
-                another thread can hang up while it is made and the head is waited for (it may raise
-                a `WireError`), and None when that is there: from then on the connection may become
-                another request's.
+            on_connection: called with the connection before it is made and before anything is sent,
+                so that another thread can abort it until the reply's head is there (it may raise a
+                `WireError`), and then with None: the connection may become another request's.
 
         Raises:
             ConfigError: the address is not allowed, or a certificate cannot be read.
@@ -120,45 +119,45 @@ class Outbound:
         """
         deadline = time.monotonic() + within_s
         method = "GET" if body is None else "POST"
-        whole = self._spelled(method, self._path[path] + self._query, headers, body)
+        whole = self._request_bytes(method, self._path[path] + self._query, headers, body)
         again = False
         while True:
-            line = None if again else self._taken()
-            fresh = line is None
-            if line is None:
-                line = self._connected(deadline, within_s, on_line)
-            line.limit(deadline, within_s)
+            connection = None if again else self._idle_connection()
+            fresh = connection is None
+            if connection is None:
+                connection = self._connect(deadline, within_s, on_connection)
+            connection.set_limits(deadline, within_s)
             try:
-                on_line(line)
+                on_connection(connection)
             except WireError:
-                line.hang_up()
+                connection.abort()
                 raise
             sent: float | None = None
             try:
-                line.sendall(whole)
+                connection.sendall(whole)
                 sent = time.monotonic()
-                response = http.client.HTTPResponse(line, method=method)  # type: ignore[arg-type]
+                response = http.client.HTTPResponse(connection, method=method)  # type: ignore[arg-type]
                 response.begin()
             except (http.client.RemoteDisconnected, ConnectionError):
-                line.hang_up()
+                connection.abort()
                 # Repeated once, and only where the other side had closed an idle connection: who
                 # takes the request and hangs up later may have worked on it, and bills it.
                 if fresh or (sent is not None and time.monotonic() - sent > _CLOSED_S):
                     raise WireError("the answer was cut") from None
                 again = True
-                on_line(None)
+                on_connection(None)
                 continue
             except TimeoutError:
-                line.hang_up()
+                connection.abort()
                 raise WireError(f"no answer within {within_s:g} s") from None
             except (http.client.HTTPException, OSError, ValueError):
-                line.hang_up()
+                connection.abort()
                 raise WireError("the answer was cut or is no HTTP") from None
-            on_line(None)
-            free = line.hang_up if response.will_close else partial(self._put_back, line)
-            return Reply(response, line, free)
+            on_connection(None)
+            free = connection.abort if response.will_close else partial(self._put_back, connection)
+            return Reply(response, connection, free)
 
-    def _spelled(
+    def _request_bytes(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None
     ) -> bytes:
         """Head and body in one piece: sent in two, they would be two packets."""
@@ -182,31 +181,31 @@ class Outbound:
         """Close the connections that are not in use."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for line in idle:
-            line.hang_up()
+        for connection in idle:
+            connection.abort()
 
-    def _taken(self) -> Connection | None:
+    def _idle_connection(self) -> Connection | None:
         while True:
             with self._lock:
                 if not self._idle:
                     return None
-                line = self._idle.pop()
-            if line.quiet():
-                return line
-            line.hang_up()
+                connection = self._idle.pop()
+            if connection.is_idle():
+                return connection
+            connection.abort()
 
-    def _put_back(self, line: Connection) -> None:
+    def _put_back(self, connection: Connection) -> None:
         with self._lock:
             if len(self._idle) < _IDLE:
-                self._idle.append(line)
+                self._idle.append(connection)
                 return
-        line.hang_up()
+        connection.abort()
 
     @cached_property
     def headers(self) -> dict[str, str]:
         """Those of the configuration, variables filled in."""
         where = f"assay.yaml, providers.{self._name}.headers"
-        return {n: _filled(text, where) for n, text in self._provider.headers.items()}
+        return {n: _fill_variables(text, where) for n, text in self._provider.headers.items()}
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
@@ -233,29 +232,29 @@ class Outbound:
             ) from None
         return context
 
-    def _connected(self, deadline: float, within_s: float, on_line: OnLine) -> Connection:
+    def _connect(self, deadline: float, within_s: float, on_connection: OnConnection) -> Connection:
         try:
-            dial = self._tunnel if self._provider.proxy else self._dialled
-            raw = dial(deadline, on_line)
+            dial = self._connect_by_proxy if self._provider.proxy else self._connect_directly
+            raw = dial(deadline, on_connection)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._https:
                 # Whoever hangs up in the middle of it must know of this socket, not the bare one.
                 raw = self._tls.wrap_socket(
                     raw, server_hostname=self._host, do_handshake_on_connect=False
                 )
-                with _closed_unless_made(raw):
-                    on_line(Connection(raw))
+                with _closing_on_error(raw):
+                    on_connection(Connection(raw))
                     raw.settimeout(time_left(deadline))
                     raw.do_handshake()
         except TimeoutError:
             raise WireError(f"no connection within {within_s:g} s", reached=False) from None
         except OSError as error:
-            raise WireError(f"cannot be reached ({_why(error)})", reached=False) from None
+            raise WireError(f"cannot be reached ({_reason(error)})", reached=False) from None
         return Connection(raw)
 
-    def _dialled(self, deadline: float, on_line: OnLine) -> socket.socket:
+    def _connect_directly(self, deadline: float, on_connection: OnConnection) -> socket.socket:
         """A connection to the host, at an address that may be spoken to."""
-        return _dial(self._allowed_addresses(), self._port, deadline, on_line)
+        return _dial(self._allowed_addresses(), self._port, deadline, on_connection)
 
     def _allowed_addresses(self) -> list[str]:
         addresses = resolve(self._host, self._port)
@@ -276,29 +275,29 @@ class Outbound:
                 )
         return addresses
 
-    def _tunnel(self, deadline: float, on_line: OnLine) -> socket.socket:
+    def _connect_by_proxy(self, deadline: float, on_connection: OnConnection) -> socket.socket:
         """Through the proxy, which resolves what this machine cannot; what it can is checked.
 
         The proxy itself may be anywhere: whoever wrote the configuration has named it.
         """
         where = f"assay.yaml, providers.{self._name}.proxy"
-        parts = urlsplit(_filled(str(self._provider.proxy), where))
+        parts = urlsplit(_fill_variables(str(self._provider.proxy), where))
         if parts.scheme != "http" or not parts.hostname:
             raise ConfigError("this is no proxy.", where=where, fix="Use http://host:port.")
         with suppress(OSError):
             self._allowed_addresses()
         port = parts.port or 3128
-        raw = _dial(resolve(parts.hostname, port), port, deadline, on_line)
+        raw = _dial(resolve(parts.hostname, port), port, deadline, on_connection)
         target = self._host_header if ":" in self._host_header else f"{self._host_header}:443"
         head = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n"
         if parts.username is not None:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             head += f"Proxy-Authorization: Basic {b64encode(pair.encode()).decode()}\r\n"
-        line = Connection(raw)
-        line.limit(deadline, time_left(deadline))
+        connection = Connection(raw)
+        connection.set_limits(deadline, time_left(deadline))
         try:
-            line.sendall(f"{head}\r\n".encode())
-            response = http.client.HTTPResponse(line, method="CONNECT")  # type: ignore[arg-type]
+            connection.sendall(f"{head}\r\n".encode())
+            response = http.client.HTTPResponse(connection, method="CONNECT")  # type: ignore[arg-type]
             response.begin()
         except (http.client.HTTPException, ValueError):
             raise OSError("the proxy's answer is no HTTP") from None
@@ -307,13 +306,15 @@ class Outbound:
         return raw
 
 
-def _dial(addresses: Sequence[str], port: int, deadline: float, on_line: OnLine) -> socket.socket:
+def _dial(
+    addresses: Sequence[str], port: int, deadline: float, on_connection: OnConnection
+) -> socket.socket:
     """A connection to the first of some numeric addresses that takes it."""
     for number, address in enumerate(addresses, start=1):
         raw = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
         try:
-            with _closed_unless_made(raw):
-                on_line(Connection(raw))
+            with _closing_on_error(raw):
+                on_connection(Connection(raw))
                 raw.settimeout(time_left(deadline))
                 raw.connect((address, port))
             return raw
@@ -324,7 +325,7 @@ def _dial(addresses: Sequence[str], port: int, deadline: float, on_line: OnLine)
 
 
 @contextmanager
-def _closed_unless_made(raw: socket.socket) -> Iterator[None]:
+def _closing_on_error(raw: socket.socket) -> Iterator[None]:
     try:
         yield
     except BaseException:
@@ -332,7 +333,7 @@ def _closed_unless_made(raw: socket.socket) -> Iterator[None]:
         raise
 
 
-def _why(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
@@ -340,7 +341,7 @@ def _why(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
-def _filled(text: str, where: str) -> str:
+def _fill_variables(text: str, where: str) -> str:
     """`${NAME}` replaced by the variable's value."""
 
     def value(found: re.Match[str]) -> str:

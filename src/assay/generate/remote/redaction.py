@@ -13,7 +13,7 @@ _PART = 8
 _BASE64 = {"+": r"(?:[+-]|%2B)", "/": r"(?:[/_]|%2F)"}
 
 
-def cleaned(text: str, secrets: Iterable[str | None]) -> str:
+def redact(text: str, secrets: Iterable[str | None]) -> str:
     """The text with `INSTEAD` for every secret.
 
     As it is, in other case, in base64 (also amid other bytes, also for URLs), in hexadecimal, with

@@ -16,8 +16,8 @@ from assay.config import Provider
 from assay.errors import ConfigError, ModelError, UsageError
 from assay.example import Message
 from assay.generate.remote.connection import Connection, Reply, WireError
-from assay.generate.remote.model import RemoteModel, check_free
-from assay.generate.remote.wire import Ask, NoAnswerError
+from assay.generate.remote.model import RemoteModel, check_unconstrained
+from assay.generate.remote.wire import CompletionRequest, NoAnswerError
 from assay.generate.stream import (
     BusyError,
     End,
@@ -67,12 +67,12 @@ class RemoteStreamEngine:
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
     ) -> Iterator[Piece | End]:
         """See `StreamEngine`; raises RemoteError where no answer came, or it broke off."""
-        check_free(self._remote.reference, sampling.choices is not None)
+        check_unconstrained(self._remote.reference, sampling.choices is not None)
         if sampling.logprobs is not None and self._remote.provider.protocol == "anthropic":
             raise UsageError("this model's provider tells no logprobs.")
         if sampling.seed is None and sampling.temperature > 0:
             sampling = replace(sampling, seed=secrets.randbits(31))
-        return _Stream(self._remote, self._remote.ask(messages, tools, sampling), self._retries)
+        return _Stream(self._remote, self._remote.request(messages, tools, sampling), self._retries)
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Refused: providers answer conversations only."""
@@ -86,13 +86,13 @@ class RemoteStreamEngine:
 class _Stream(Iterator[Piece | End]):
     """One answer as it comes. Closing it hangs up at once, from whichever thread."""
 
-    def __init__(self, remote: RemoteModel, ask: Ask, retries: int) -> None:
+    def __init__(self, remote: RemoteModel, ask: CompletionRequest, retries: int) -> None:
         self._remote, self._ask, self._retries = remote, ask, retries
         try:
             self._key = remote.key()
         except (ConfigError, SecretError) as error:
             raise SetUpError(remote.name, error) from None
-        self._line: Connection | None = None  # until the head of the reply is there
+        self._connection: Connection | None = None  # until the head of the reply is there
         self._reply: Reply | None = None
         self._lock = Lock()
         self._items: Iterator[Piece | End] | None = None
@@ -103,13 +103,13 @@ class _Stream(Iterator[Piece | End]):
         if self._stop.is_set():
             raise StopIteration
         try:
-            return self._begun() if self._items is None else next(self._items)
+            return self._open() if self._items is None else next(self._items)
         except ConfigError as error:
             raise SetUpError(self._remote.name, error) from None
         except NoAnswerError as failure:
-            self._hang_up()
+            self._abort()
             charged = self._charged or failure.charged
-            reason = self._remote.shown(failure.reason, self._key)
+            reason = self._remote.describe_failure(failure.reason, self._key)
             if failure.busy and not charged:
                 raise BusyError(reason, failure.pause or _BUSY_S) from None
             if failure.refused and not charged:
@@ -119,50 +119,52 @@ class _Stream(Iterator[Piece | End]):
     def close(self) -> None:
         """Nobody reads on."""
         self._stop.set()
-        self._hang_up()
+        self._abort()
 
-    def _begun(self) -> Piece | End:
+    def _open(self) -> Piece | End:
         """The first item, after as many attempts as it takes and are allowed."""
         attempt = 0
         while True:
-            if self._stop.wait(self._remote.quiet_s()):
+            if self._stop.wait(self._remote.pause_left_s()):
                 raise StopIteration
             try:
-                reply = self._remote.send(self._ask, self._key, stream=True, on_line=self._take)
+                reply = self._remote.send(
+                    self._ask, self._key, stream=True, on_connection=self._take
+                )
                 with self._lock:
                     self._reply = reply
                 if self._stop.is_set():
-                    self._hang_up()
+                    self._abort()
                     raise StopIteration
-                items = self._remote.pieces(self._reply, self._ask)
+                items = self._remote.read_stream(self._reply, self._ask)
                 first = next(items)
                 self._items = items
                 return first
             except NoAnswerError as failure:
-                self._hang_up()
+                self._abort()
                 if self._stop.is_set():
                     raise StopIteration from None
                 self._charged |= failure.charged
                 attempt += 1
-                once = self._ask.sampling.once and failure.charged
-                if once or not failure.again or attempt > self._retries:
+                once = self._ask.sampling.at_most_once and failure.charged
+                if once or not failure.is_retryable or attempt > self._retries:
                     raise
-                pause = self._remote.wait(failure, attempt)
+                pause = self._remote.retry_pause(failure, attempt)
                 if pause is None:
                     raise
                 if self._stop.wait(pause):
                     raise StopIteration from None
 
-    def _take(self, line: Connection | None) -> None:
+    def _take(self, connection: Connection | None) -> None:
         with self._lock:
-            if line is not None and self._stop.is_set():
+            if connection is not None and self._stop.is_set():
                 raise WireError("nobody waits for it any more", reached=False)
-            self._line = line
+            self._connection = connection
 
-    def _hang_up(self) -> None:
+    def _abort(self) -> None:
         with self._lock:  # a connection that has answered may be another request's
-            line, self._line = self._line, None
-            if line is not None:
-                line.hang_up()
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.abort()
             if self._reply is not None:
                 self._reply.close()

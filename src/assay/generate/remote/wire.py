@@ -20,8 +20,8 @@ from assay.generate.batch import AnswerToken
 from assay.generate.remote.connection import Reply, WireError
 from assay.generate.stream import End, Piece, Sampling
 
-_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_HOPELESS = frozenset({401, 403, 404})
+_RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_PERMANENT = frozenset({401, 403, 404})
 _REFUSED = frozenset({400, 413, 422})
 _OF_THE_ACCOUNT = re.compile(
     r"\b(api.?key|credit|billing|quota|balance|payment|subscription|permission|organi[sz]ation|"
@@ -37,9 +37,9 @@ class NoAnswerError(Exception):
 
     Attributes:
         reason: what the other side said; to be cleaned before it is shown.
-        again: another attempt may help.
+        is_retryable: another attempt may help.
         pause: seconds that the provider asks for.
-        hopeless: no request can succeed (a wrong key).
+        is_permanent: no request can succeed (a wrong key).
         charged: it may have cost something.
         busy: the provider has too much to do.
         refused: it takes no such request, whoever sends it and whenever: too long, or held back.
@@ -49,20 +49,25 @@ class NoAnswerError(Exception):
         self,
         reason: str,
         *,
-        again: bool,
+        is_retryable: bool,
         pause: float | None = None,
-        hopeless: bool = False,
+        is_permanent: bool = False,
         charged: bool = True,
         busy: bool = False,
         refused: bool = False,
     ) -> None:
         super().__init__(reason)
-        self.reason, self.again, self.pause = reason, again, pause
-        self.hopeless, self.charged, self.busy, self.refused = hopeless, charged, busy, refused
+        self.reason, self.is_retryable, self.pause = reason, is_retryable, pause
+        self.is_permanent, self.charged, self.busy, self.refused = (
+            is_permanent,
+            charged,
+            busy,
+            refused,
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class CompletionRequest:
     """A conversation to be continued by a provider's model.
 
     Attributes:
@@ -84,12 +89,12 @@ class RefusedParameter:
 
     Attributes:
         value: the one that it does not take, as JSON; None: it takes none.
-        lasts: whether it may be remembered for other requests.
+        is_lasting: whether it may be remembered for other requests.
     """
 
     name: str
     value: str | None = None
-    lasts: bool = True
+    is_lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Completion:
     """A whole answer."""
 
     text: str
@@ -121,7 +126,7 @@ class Wire(Protocol):
     def key_headers(self, key: str) -> dict[str, str]:
         """The headers that a key goes into."""
 
-    def body(self, ask: Ask, *, stream: bool) -> dict[str, Any]:
+    def request_body(self, ask: CompletionRequest, *, stream: bool) -> dict[str, Any]:
         """The request's JSON.
 
         Raises:
@@ -135,10 +140,10 @@ class Wire(Protocol):
         the name of a tool.
         """
 
-    def whole(self, tree: dict[str, Any], sampling: Sampling) -> Said:
+    def parse_completion(self, tree: dict[str, Any], sampling: Sampling) -> Completion:
         """Read a reply; raises NoAnswerError where it is none."""
 
-    def pieces(self, events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
+    def parse_stream(self, events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
         """Read the events of a stream; raises NoAnswerError where it ends before the answer."""
 
 
@@ -150,7 +155,7 @@ def count(tree: Any, *names: str) -> int | None:
     return tree if good else None
 
 
-def whole_text(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """The text with `?` for half characters (lone surrogates), which JSON can spell."""
     return text if text.isascii() else text.encode(errors="replace").decode()
 
@@ -184,9 +189,9 @@ def events(reply: Reply, stall_s: float, whole_s: float) -> Iterator[dict[str, A
                 heard = now
                 yield tree
         if now - heard > stall_s:
-            raise NoAnswerError(f"silent for {stall_s:g} s", again=True)
+            raise NoAnswerError(f"silent for {stall_s:g} s", is_retryable=True)
         if now - began > whole_s:
-            raise NoAnswerError(f"no end within {whole_s:g} s", again=True)
+            raise NoAnswerError(f"no end within {whole_s:g} s", is_retryable=True)
     if rest.startswith(b"data:") and (data := rest[5:].strip()) not in (b"", b"[DONE]"):
         yield _event(data)
 
@@ -195,9 +200,9 @@ def _event(data: bytes) -> dict[str, Any]:
     try:
         tree = json_reader.read(data)
     except ValueError:
-        raise NoAnswerError("an event of the stream is cut or no JSON", again=True) from None
+        raise NoAnswerError("an event of the stream is cut or no JSON", is_retryable=True) from None
     if not isinstance(tree, dict):
-        raise NoAnswerError("an event of the stream is no JSON object", again=True)
+        raise NoAnswerError("an event of the stream is no JSON object", is_retryable=True)
     if tree.get("error"):
         raise _error_in(tree, data)
     return tree
@@ -217,10 +222,12 @@ def read_json(raw: bytes, kind: str) -> dict[str, Any]:
         tree = json_reader.read(raw)
     except ValueError:
         if kind in ("application/json", "nothing named"):
-            raise NoAnswerError("the answer is cut or no JSON", again=True) from None
-        raise NoAnswerError(f"answers with {kind}, not JSON; check base_url", again=False) from None
+            raise NoAnswerError("the answer is cut or no JSON", is_retryable=True) from None
+        raise NoAnswerError(
+            f"answers with {kind}, not JSON; check base_url", is_retryable=False
+        ) from None
     if not isinstance(tree, dict):
-        raise NoAnswerError("the answer is no JSON object", again=True)
+        raise NoAnswerError("the answer is no JSON object", is_retryable=True)
     if tree.get("error") and not tree.get("choices"):  # some gateways say 200 all the same
         raise _error_in(tree, raw)
     return tree
@@ -228,15 +235,15 @@ def read_json(raw: bytes, kind: str) -> dict[str, Any]:
 
 def _error_in(tree: dict[str, Any], raw: bytes) -> NoAnswerError:
     """An error under status 200, where some gateways put the status that it had into its code."""
-    inner, text = tree["error"], said(raw) or "an error without a reason"
+    inner, text = tree["error"], error_text(raw) or "an error without a reason"
     status = inner.get("code") if isinstance(inner, dict) else None
     refused = (
         isinstance(status, int) and status in _REFUSED and _OF_THE_ACCOUNT.search(text) is None
     )
-    return NoAnswerError(text, again=not refused, refused=refused)
+    return NoAnswerError(text, is_retryable=not refused, refused=refused)
 
 
-def said(raw: bytes) -> str:
+def error_text(raw: bytes) -> str:
     """What an error reply says, in a protocol's form or as plain text; HTML says nothing."""
     text = _read(raw)
     try:
@@ -277,28 +284,33 @@ def refusal(status: int, headers: Mapping[str, str], text: str) -> NoAnswerError
     """What a status other than 200 means."""
     if status in (401, 403):  # what these say may repeat the key in part
         return NoAnswerError(
-            f"HTTP {status}: the key is refused", again=False, hopeless=True, charged=False
+            f"HTTP {status}: the key is refused",
+            is_retryable=False,
+            is_permanent=True,
+            charged=False,
         )
     if 300 <= status < 400:
         return NoAnswerError(
             f"HTTP {status}: sends elsewhere, which is never followed; check base_url",
-            again=False,
+            is_retryable=False,
             charged=False,
         )
     return NoAnswerError(
         f"HTTP {status}" + (f": {text}" if text else ""),
-        again=status in _AGAIN,
-        pause=_retry_after(headers.get("retry-after", "")) if status in _AGAIN else None,
-        hopeless=status in _HOPELESS,
+        is_retryable=status in _RETRYABLE,
+        pause=_retry_after(headers.get("retry-after", "")) if status in _RETRYABLE else None,
+        is_permanent=status in _PERMANENT,
         charged=False,
         busy=status == 429,
         refused=status in _REFUSED and _OF_THE_ACCOUNT.search(text) is None,
     )
 
 
-def of_wire(error: WireError) -> NoAnswerError:
+def no_answer_from(error: WireError) -> NoAnswerError:
     """A request without a reply may be tried again."""
-    return NoAnswerError(error.reason, again="larger" not in error.reason, charged=error.reached)
+    return NoAnswerError(
+        error.reason, is_retryable="larger" not in error.reason, charged=error.reached
+    )
 
 
 def _retry_after(raw: str) -> float | None:

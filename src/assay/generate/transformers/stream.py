@@ -123,7 +123,7 @@ class TransformersStreamEngine:
             self._places.release()
 
     def _constraint(self, sampling: Sampling) -> Constraint | None:
-        wanted = Request((), schema=sampling.form, choices=sampling.choices)
+        wanted = Request((), schema=sampling.answer_schema, choices=sampling.choices)
         return self._grammars.constraint(wanted)
 
     def _generate(self, ids: list[int], sampling: Sampling, closed: Event) -> Iterator[Piece | End]:
@@ -131,9 +131,9 @@ class TransformersStreamEngine:
         room, asked = self.context_length - len(ids), sampling.max_new_tokens
         limit = room if asked is None else min(asked, room)
         chance = random.Random(sampling.seed)
-        written = Written(self._tokenizer, sampling.stop)
+        written = Detokenizer(self._tokenizer, sampling.stop)
         decoder, stopped = PlainDecoder(model), False
-        scored, logprob = 0, 0.0
+        count, logprob = 0, 0.0
         while len(written.tokens) < limit and not (stopped or closed.is_set()):
             with decoder.running():
                 if written.tokens:
@@ -145,7 +145,7 @@ class TransformersStreamEngine:
             if constraint and not ends:
                 constraint.accept(token)
             if sampling.confidence and not ends:  # the model's own, as in `TransformersBatchEngine`
-                scored, logprob = scored + 1, logprob + float(logits.log_softmax(-1)[token])
+                count, logprob = count + 1, logprob + float(logits.log_softmax(-1)[token])
             text = written.add(token, ends=ends)
             stopped = ends or written.stopped
             yield Piece(text, *self._told(logits, token, sampling.logprobs))
@@ -153,7 +153,7 @@ class TransformersStreamEngine:
             yield Piece(rest)
         end = End("stop" if stopped else "length", len(ids), len(written.tokens))
         if sampling.confidence:
-            end = replace(end, logprob=logprob, scored_tokens=scored)
+            end = replace(end, logprob=logprob, scored_tokens=count)
         yield end
 
     def _draw(
@@ -214,7 +214,7 @@ class _Stream(Iterator[Piece | End]):
             self._pieces.close()
 
 
-class Written:
+class Detokenizer:
     """Tokens as text, told in whole characters, held back where a stop text may have begun."""
 
     def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:

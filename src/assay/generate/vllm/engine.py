@@ -17,7 +17,7 @@ import httpx
 from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.example import Message
-from assay.generate.guidance import WithoutFirstSpace, drops_first_space, enforced
+from assay.generate.guidance import FirstSpaceRemover, drops_first_space, enforce_grammar
 from assay.generate.prompts import chat_ids, text_ids
 from assay.generate.stream import (
     BusyError,
@@ -26,9 +26,9 @@ from assay.generate.stream import (
     PromptTooLongError,
     RequestRefusedError,
     Sampling,
-    scored,
+    add_confidence,
 )
-from assay.generate.vllm.request import Names, body_of, end_of, events, pieces_of, reason
+from assay.generate.vllm.request import TokenNames, body_of, end_of, events, pieces_of, reason
 from assay.generate.vllm.server import VllmServer
 
 _RETRY_S = 5.0
@@ -55,7 +55,7 @@ class VllmEngine:
     ) -> None:
         self.template, self.context_length = template, context_length
         self.server, self.name, self.again = server, name, again
-        self.names = Names(tokenizer, template.stop_ids)
+        self.names = TokenNames(tokenizer, template.stop_ids)
         self._tokenizer = tokenizer
         self._drops_space = drops_first_space(tokenizer)
 
@@ -67,21 +67,21 @@ class VllmEngine:
         Raises:
             DataError: the template refuses these messages or has no place for the tools.
         """
-        stream = Stream(
+        stream = VllmStream(
             self,
             chat_ids(self.template, messages, tools, self.context_length, sampling.owner),
             sampling,
         )
-        spelled = WithoutFirstSpace(stream) if self._drops_space else stream
-        return enforced(spelled, sampling)
+        spelled = FirstSpaceRemover(stream) if self._drops_space else stream
+        return enforce_grammar(spelled, sampling)
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
         """Continue a text or token ids as they are."""
         ids = text_ids(self._tokenizer, prompt, self.context_length)
-        return enforced(Stream(self, ids, sampling), sampling)
+        return enforce_grammar(VllmStream(self, ids, sampling), sampling)
 
 
-class Stream(Iterator[Piece | End]):
+class VllmStream(Iterator[Piece | End]):
     """One answer. `close` may be called from any thread; vLLM gives up what nobody reads."""
 
     def __init__(self, engine: VllmEngine, ids: Sequence[int], sampling: Sampling) -> None:
@@ -95,7 +95,7 @@ class Stream(Iterator[Piece | End]):
         with self._turn:
             try:
                 if self._parts is None and not self._closed.is_set():
-                    self._parts = scored(self._answer(self._begin()), self._sampling)
+                    self._parts = add_confidence(self._answer(self._begin()), self._sampling)
                 if self._parts is None or self._closed.is_set():  # while it began, perhaps
                     raise StopIteration
                 part = next(self._parts)
@@ -173,7 +173,7 @@ class Stream(Iterator[Piece | End]):
             usage = event.get("usage") or usage
             for choice in event["choices"]:
                 finish = choice.get("finish_reason") or finish
-                yield from pieces_of(choice, self._sampling.told, self._engine.names)
+                yield from pieces_of(choice, self._sampling.needed_logprobs, self._engine.names)
         yield end_of(finish, usage)
 
 

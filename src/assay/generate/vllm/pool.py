@@ -16,9 +16,9 @@ from threading import Lock
 
 from assay.config import Vllm
 from assay.errors import ModelError
-from assay.generate.base import Base, base_of, template_of
+from assay.generate.base import BaseDescription, describe_base, load_version_template
 from assay.generate.vllm.engine import VllmEngine
-from assay.generate.vllm.server import Listed, VllmServer
+from assay.generate.vllm.server import ServedModel, VllmServer
 from assay.models.versions import load_version
 
 
@@ -35,7 +35,7 @@ class VllmPool:
         self._state = state
         self._server = VllmServer(settings)
         self._engines: dict[str, VllmEngine] = {}
-        self._bases: dict[str, Base] = {}
+        self._bases: dict[str, BaseDescription] = {}
         self._lock = Lock()
 
     def engine(self, model: str) -> VllmEngine:
@@ -66,7 +66,7 @@ class VllmPool:
             raise ModelError("there are no versions here.", fix="Open a project.")
         version = load_version(self._state, id)
         base = self._base(version.record.base)
-        template = template_of(version, base)
+        template = load_version_template(version, base)
         # As `assay export --to vllm` names it, whether as an adapter or merged.
         exported = f"assay-{version.id[:12]}"
         found = next((line for line in self._server.models() if line.id == exported), None)
@@ -90,16 +90,16 @@ class VllmPool:
             self._server, name, template, base.tokenizer, _context(listed), again=load
         )
 
-    def _base(self, ref: str) -> Base:
+    def _base(self, ref: str) -> BaseDescription:
         with self._lock:
             found = self._bases.get(ref)
         if found is None:
-            found = base_of(ref)
+            found = describe_base(ref)
             with self._lock:
                 self._bases[ref] = found
         return found
 
-    def _holding(self, base: Base) -> Listed:
+    def _holding(self, base: BaseDescription) -> ServedModel:
         """The server's line for a base, which it may have been given as a name or as a folder.
 
         Raises:
@@ -118,7 +118,7 @@ class VllmPool:
         )
 
 
-def _context(line: Listed) -> int:
+def _context(line: ServedModel) -> int:
     if line.context is None:
         raise ModelError("the vLLM server does not tell how long its context is.", where=line.id)
     return line.context

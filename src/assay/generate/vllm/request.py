@@ -55,8 +55,8 @@ def body_of(
         body["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias.items()}
     if sampling.seed is not None:
         body["seed"] = sampling.seed % 2**63
-    if sampling.told is not None:
-        body["logprobs"] = min(sampling.told, MOST_LOGPROBS)
+    if sampling.needed_logprobs is not None:
+        body["logprobs"] = min(sampling.needed_logprobs, MOST_LOGPROBS)
         body["return_tokens_as_token_ids"] = True
     if (grammar := guidance(sampling)) is not None:
         body["structured_outputs"] = {"grammar": grammar}
@@ -97,7 +97,7 @@ def reason(text: str) -> str:
     return " ".join(str(said or text).split())[:300]
 
 
-def pieces_of(choice: dict[str, Any], asked: int | None, names: Names) -> Iterator[Piece]:
+def pieces_of(choice: dict[str, Any], asked: int | None, names: TokenNames) -> Iterator[Piece]:
     """What one event says of an answer; of several tokens, the last one carries the text."""
     text, told = choice.get("text") or "", choice.get("logprobs")
     if asked is None or not told or not told.get("tokens"):
@@ -133,7 +133,7 @@ def end_of(finish: str | None, usage: dict[str, Any]) -> End:
     )
 
 
-class Names:
+class TokenNames:
     """Tokens by `token_id:N`, spelled by the model's own tokenizer."""
 
     def __init__(self, tokenizer: Any, stop_ids: Collection[int]) -> None:

@@ -22,7 +22,7 @@ _WHERE = "assay.yaml, vllm"
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ServedModel:
     """A line of the server's `/v1/models`: a base that it holds, or an adapter beside it."""
 
     id: str
@@ -50,12 +50,12 @@ class VllmServer:
         self._abandoned: SimpleQueue[tuple[httpx.Response | None] | None] = SimpleQueue()
         Thread(target=self._tidy, name="assay-vllm", daemon=True).start()
 
-    def models(self) -> list[Listed]:
+    def models(self) -> list[ServedModel]:
         """What the server holds."""
         reply = self._sent(self._client.build_request("GET", f"{self.url}/models"))
         try:
             return [
-                Listed(
+                ServedModel(
                     str(line["id"]),
                     str(line.get("root") or line["id"]),
                     line.get("max_model_len"),

@@ -73,8 +73,8 @@ def traced(workspace: Workspace, answer: PaidAnswer, end: End, seconds: float) -
     Args:
         seconds: from the question to the end.
     """
-    known = labels(workspace, end.asked)
-    route = tuple(known.get(id, id[:12]) for id in end.asked)
+    known = labels(workspace, end.agents)
+    route = tuple(known.get(id, id[:12]) for id in end.agents)
     return Traced(workspace.cost_usd(calls_of(end), seconds), route, answer.asked.passages)
 
 

@@ -144,7 +144,7 @@ def tested(providers: Providers, name: str, model: str) -> dict[str, Any]:
     began = time.perf_counter()
     [answer] = engine.answer([Request(_ASKED, max_new_tokens=_TOKENS)])
     engine.close()
-    if not answer.given:
+    if not answer.succeeded:
         raise ModelError(answer.error or "no answer.")
     return {
         "text": answer.text,
