@@ -253,12 +253,12 @@ def curve_section(name: str, drawn: dict[str, Any]) -> str:
     out = [
         f"## Learning curve: {name}, {drawn['candidate']}",
         "",
-        "| training rows | score on validation, three nested resamples |",
-        "|---|---|",
-        *(
-            f"| {point['rows']} | {', '.join(f'{100 * s:.1f}' for s in point['scores'])} |"
+        "Score on validation by training rows, three nested resamples: "
+        + "; ".join(
+            f"{point['rows']}: {', '.join(f'{100 * s:.1f}' for s in point['scores'])}"
             for point in drawn["points"]
-        ),
+        )
+        + ".",
         "",
         f"Back-test: fitted up to half of the rows, the power law foresees "
         f"{100 * said['score']:.1f} ({100 * said['low']:.1f} – {100 * said['high']:.1f}) at "
@@ -280,7 +280,7 @@ def write_page(folder: Path) -> None:
         "is the starter, SmolLM2-135M-Instruct, which is very small: a larger one moves every row. "
         "The TF-IDF baseline chooses its settings on validation; with words alone it is weaker "
         "(0.79 to 0.80 on banking77, [benchmarks](benchmarks.md)). Where several jobs ran at once, "
-        "answer times are upper bounds.",
+        "answer times are upper bounds. What the figures mean: [statistics](statistics.md).",
         "",
     ]
     for name in (DEMO, *JOBS):
