@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import import_circles
+
 ROOT = Path(__file__).parent.parent
 CHECKED = ("src", "bench")
 
@@ -218,6 +220,28 @@ def yaml_is_read_in_one_place(node: ast.AST, source: Source) -> str | None:
     return None
 
 
+def docstrings_say_something(node: ast.AST, source: Source) -> str | None:
+    """A public function's docstring says what is true of its arguments and its result."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("_"):
+        return None
+    around = source.parents[node]
+    while isinstance(around, ast.ClassDef) and not around.name.startswith("_"):
+        around = source.parents[around]
+    words = len((ast.get_docstring(node) or "").split())
+    ours = source.path.startswith("src/assay/") and not source.path.startswith(TERSE)
+    if ours and isinstance(around, ast.Module) and 0 < words < LEAST_WORDS:
+        return f"the docstring of {node.name}() has {words} words: what is true of its result?"
+    return None
+
+
+LEAST_WORDS = 5
+
+TERSE = tuple(
+    f"src/assay/{room}/"
+    for room in ("candidates", "cli", "compare", "generate", "project", "serve", "studio")
+)
+"""Rooms whose docstrings are not all so yet; none is to be added."""
+
 READ_SCHEMAS = frozenset({"src/assay/data/json_schema.py", "src/assay/chat/tool_text.py"})
 
 YAML_FILES = frozenset({"src/assay/config/yaml_text.py", "src/assay/agent/texts.py"})
@@ -252,6 +276,7 @@ RULES: tuple[Rule, ...] = (
     others_patterns_are_read_in_one_place,
     schemas_are_read_in_one_place,
     that_the_database_is_away_is_one_error,
+    docstrings_say_something,
 )
 
 
@@ -333,6 +358,9 @@ def main() -> int:
             for line, wrong in broken(file.read_text("utf-8"), path):
                 print(f"{path}:{line}: {wrong}")
                 faults += 1
+    for wrong in import_circles.faults(ROOT / "src"):
+        print(wrong)
+        faults += 1
     return min(faults, 1)
 
 

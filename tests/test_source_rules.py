@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.source_rules import INTERPRETER, broken, main
+from tests.import_circles import faults
+from tests.source_rules import INTERPRETER, TERSE, broken, main
 
 STUDIO = "src/assay/studio/page.py"
 REFUSED = [
@@ -96,3 +99,31 @@ def test_a_python_is_started_by_path_where_its_folder_is_ours() -> None:
 
 def test_the_source_keeps_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert main() == 0, capsys.readouterr().out
+
+
+def test_docstrings_of_public_functions_have_words() -> None:
+    path = "src/assay/data/read.py"
+    terse = "class Row:\n    def add(self):\n        'Adds.'"
+    assert list(broken(terse, path))
+    assert not list(broken(terse, f"src/assay/{TERSE[0].split('/')[2]}/x.py"))
+    for text in (terse.replace("add", "_add"), terse.replace("Row", "_Row"), "def add(): pass"):
+        assert not list(broken(text, path)), text
+
+
+def test_import_circles_are_found_late_ones_too(tmp_path: Path) -> None:
+    texts = {
+        "__init__": "",
+        "a": "from p import b",
+        "b": "from __future__ import annotations\n\ndef f():\n    from .c import made",
+        "c/__init__": "from p.c.d import made",
+        "c/d": "if TYPE_CHECKING:\n    from p import a\nmade = 1",
+    }
+    (tmp_path / "p" / "c").mkdir(parents=True)
+    for name, text in texts.items():
+        (tmp_path / "p" / f"{name}.py").write_text(text)
+    assert not list(faults(tmp_path, frozenset()))
+    (tmp_path / "p" / "c" / "d.py").write_text("import p.a")
+    (wrong,) = faults(tmp_path, frozenset())
+    assert all(name in wrong for name in ("p.a", "p.b", "p.c", "p.c.d"))
+    assert not list(faults(tmp_path, frozenset({("p.b", "p.c")})))
+    assert len(list(faults(tmp_path, frozenset({("p.b", "p.c"), ("p.a", "p.x")})))) == 1

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.kernel_cache import keep_few
+from assay.version import VERSION
 
 if TYPE_CHECKING:
     from assay.project import Project
 
-__version__ = version("assay")
+__version__ = VERSION
 
 keep_few()
 

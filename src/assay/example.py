@@ -167,7 +167,7 @@ class Example:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Example:
-        """The inverse of `to_dict`."""
+        """The example that `to_dict` has written."""
         return cls(
             id=raw["id"],
             messages=tuple(Message.from_dict(m) for m in raw["messages"]),

@@ -23,7 +23,7 @@ class LineFormatter(logging.Formatter):
     """A record's message in one line, and a traceback in indented ones below it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """As it is written."""
+        """The record as printable lines, at most `LONGEST` characters."""
         at = self.formatTime(record)
         lines = [f"{at} {record.levelname} {record.name}: {record.getMessage().rstrip()}"]
         if record.exc_info:
@@ -57,7 +57,7 @@ class RateFilter(logging.Filter):
         self._lines = Allowance(FAULTS_A_MINUTE, 60.0)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is told."""
+        """Whether the record is written: one of `Allowance` is left."""
         return self._lines.take()
 
 

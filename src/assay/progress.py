@@ -25,7 +25,7 @@ class Progress(Protocol):
         """A context manager that yields the `Task`; `total` None means not known."""
 
     def say(self, line: str) -> None:
-        """One line that stays."""
+        """Print one line that is not overwritten."""
 
 
 class _SilentTask:
@@ -42,7 +42,7 @@ class Silent:
         yield _SilentTask()
 
     def say(self, line: str) -> None:
-        """Nothing."""
+        pass
 
 
 SILENT: Progress = Silent()

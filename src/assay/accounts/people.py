@@ -97,7 +97,7 @@ def add(realm: Realm, name: str, role: str) -> Person:
 
 
 def people(realm: Realm) -> list[Person]:
-    """Everybody, by name."""
+    """Everybody who may sign in, ordered by name."""
     with realm.store.session() as session:
         return [_person(row) for row in session.scalars(select(UserRow).order_by(UserRow.name))]
 
@@ -226,7 +226,7 @@ def still_good(realm: Realm, session_secrets: Collection[str]) -> set[str]:
 
 
 def sign_out(realm: Realm, session_secret: str) -> None:
-    """End a session."""
+    """End the session that a secret belongs to, if there is one."""
     with realm.store.session() as session:
         session.execute(delete(SessionRow).where(SessionRow.hash == secret_hash(session_secret)))
 

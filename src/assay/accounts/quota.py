@@ -60,7 +60,7 @@ class Storage:
 
     @property
     def total(self) -> int:
-        """Of all kinds."""
+        """Bytes of all kinds together."""
         return self.files + self.parts + self.documents + self.models
 
 
@@ -126,7 +126,7 @@ class Quota:
             self.give_back(project, more)
 
     def take(self, project: str, more: int) -> None:
-        """See `room`."""
+        """Claim `more` bytes of a project (QuotaError: it may not have them)."""
         with self._lock:
             self._under_way[project] += more
             claimed = self._under_way[project]
@@ -144,7 +144,7 @@ class Quota:
             raise
 
     def give_back(self, project: str, more: int) -> None:
-        """See `room`."""
+        """Release what `take` has claimed."""
         with self._lock:
             self._under_way[project] -= more
             if not self._under_way[project]:

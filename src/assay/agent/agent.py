@@ -148,5 +148,5 @@ def as_shown(example: Example) -> tuple[dict[str, Any], ...]:
 
 
 def messages_of(shown: tuple[dict[str, Any], ...]) -> tuple[Message, ...]:
-    """The inverse of `as_shown`."""
+    """The messages that `as_shown` made JSON-ready."""
     return tuple(Message.from_dict(raw) for raw in shown)

@@ -240,7 +240,7 @@ class Answer(Iterator[Piece | End]):
             return next(self._stream)
 
     def close(self) -> None:
-        """Free the engine's slot."""
+        """End the stream and free the engine's slot."""
         self._closed = True
         close = getattr(self._stream, "close", None)
         if close is not None:

@@ -51,7 +51,6 @@ class Draft:
     version: AgentVersion
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return {
             **self.version.to_dict(),
             "hash": self.hash,

@@ -62,7 +62,7 @@ class Providers(Mapping[str, Provider]):
 
     @property
     def described(self) -> Mapping[str, Provider]:
-        """Those of assay.yaml."""
+        """The providers that assay.yaml describes, by name."""
         return self._describe()
 
     def __getitem__(self, name: str) -> Provider:

@@ -35,7 +35,6 @@ class AgentVersion:
         return f"{self.name}@{self.version}"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return {
             "name": self.name,
             "version": self.version,

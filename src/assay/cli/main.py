@@ -72,9 +72,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdou
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from assay import __version__
+        from assay.version import VERSION
 
-        print(f"assay {__version__}")
+        print(f"assay {VERSION}")
         raise typer.Exit
 
 

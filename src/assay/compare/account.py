@@ -9,7 +9,6 @@ from itertools import compress
 
 import numpy as np
 
-from assay import __version__
 from assay.candidates.building import Candidate
 from assay.compare.documents import DocumentFigures, document_figures, squares
 from assay.compare.entries import Entry, Settings
@@ -46,6 +45,7 @@ from assay.evaluate.judging import JudgeWorth
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.resampling import studentise, units
 from assay.example import Example
+from assay.version import VERSION
 
 METRIC_RESAMPLES = 2000
 
@@ -99,7 +99,7 @@ def conclude(
         comparison=id,
         project=config.name,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        assay_version=__version__,
+        assay_version=VERSION,
         task=config.task,
         primary=config.primary,
         margin=config.margin,

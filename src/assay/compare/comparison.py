@@ -13,7 +13,6 @@ from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
-from assay import __version__
 from assay.agent.agent import Agent
 from assay.agent.versions import AgentVersion, save_agent
 from assay.candidates import registry
@@ -38,6 +37,7 @@ from assay.evaluate.stats import UNKNOWN_DISCORDANCE, opening_alpha
 from assay.example import Example, canonical_json
 from assay.generate.batch import Answer
 from assay.generate.replay import read_predictions
+from assay.version import VERSION
 
 ALPHA = 0.05
 
@@ -194,7 +194,7 @@ def build_all(
             else:
                 if parts.with_twins is not None:
                     candidate = _shown_with_twins(candidate, parts.with_twins, bench)
-                message = f"built for a comparison by assay {__version__}"
+                message = f"built for a comparison by assay {VERSION}"
                 save_agent(bench.store, candidate.name, candidate.agent, message=message)
                 built.append(candidate)
             bar.advance()
@@ -259,7 +259,7 @@ def _identity(parts: Parts, bench: Bench, built: Sequence[Candidate]) -> str:
         "monthly_requests": config.monthly_requests,
         "costs": config.costs.model_dump(mode="json"),
         "dtype": bench.engines.dtype,
-        "version": __version__,
+        "version": VERSION,
     }
     if files := grader_files(config, bench.root):
         value["grader_files"] = files

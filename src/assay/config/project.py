@@ -105,7 +105,7 @@ class Config(Strict):
         return value
 
     def primary_grader(self) -> GraderSpec:
-        """The grader that decides."""
+        """The grader that `primary` names (ConfigError: none has that name)."""
         for grader in self.graders:
             if grader.label == self.primary:
                 return grader

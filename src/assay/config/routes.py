@@ -86,6 +86,6 @@ class RouteSection(Strict):
 
     @property
     def arms(self) -> list[str]:
-        """Names of all arms."""
+        """Names of all arms, in the order cheap, strong, otherwise, rules."""
         arms = (self.cheap, self.strong, self.otherwise, *(rule.to for rule in self.rules))
         return [arm for arm in arms if arm is not None]

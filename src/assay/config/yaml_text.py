@@ -63,7 +63,6 @@ class Problem:
         return f"{place}{self.field + ': ' if self.field else ''}{self.message}"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return asdict(self)
 
 

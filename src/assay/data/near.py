@@ -71,7 +71,7 @@ class Sketches:
 
 
 def sketch(texts: Sequence[str]) -> Sketches:
-    """Sketches of normalised texts."""
+    """The sketches of texts that were normalised before, in their order."""
     pieces = [_sketch(batch) for batch in batches(texts)]
     if not pieces:
         none = np.zeros(0, dtype=np.int64)

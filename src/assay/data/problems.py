@@ -111,7 +111,6 @@ class Problem:
     fix: str
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return asdict(self)
 
 

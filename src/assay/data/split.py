@@ -83,16 +83,15 @@ class SplitManifest:
 
     @property
     def train_sha256(self) -> str:
-        """Of the training rows."""
+        """The hash of the file of training rows."""
         return self.files[TRAIN]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> SplitManifest:
-        """The inverse of `to_dict`."""
+        """The manifest that `to_dict` wrote; fields of a later version are ignored."""
         known = {f.name for f in fields(cls)}
         given = {name: value for name, value in raw.items() if name in known}
         return cls(**{**given, "quarantine": Quarantine(**raw["quarantine"])})
@@ -217,7 +216,7 @@ def load_train(folder: Path) -> list[Example]:
 
 
 def load_validation(folder: Path) -> list[Example]:
-    """The validation rows, likewise."""
+    """The validation rows, after the whole split was verified (errors as `verify_split`)."""
     verify_split(folder)
     return list(read_examples(folder / VALIDATION))
 

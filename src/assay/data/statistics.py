@@ -21,7 +21,7 @@ class Tokens:
 
     @property
     def total(self) -> int:
-        """Of the whole sequence."""
+        """Tokens of the whole sequence, trained or not."""
         return self.input + self.trained
 
 
@@ -47,7 +47,7 @@ class Statistics:
     outputs: Counter[str] | None = field(default_factory=Counter)
 
     def add(self, example: Example, tokens: Tokens | None) -> None:
-        """Count one example."""
+        """Count an example; `tokens` is None where there is no tokenizer."""
         self.rows += 1
         output = example.output
         self.input_characters[bin_of(len(example.input))] += 1
@@ -82,7 +82,6 @@ class Statistics:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return {
             "rows": self.rows,
             "tokens": self.token_counts(),

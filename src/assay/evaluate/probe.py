@@ -92,7 +92,7 @@ class Probe(BaseModel):
 
 @cache
 def read_probe() -> Probe:
-    """The built-in probe."""
+    """The built-in paragraphs and instructions, and the hash of both."""
     data = builtin.general().read_bytes()
     rows = [json_reader.read(line) for line in data.decode().splitlines()]
     return Probe(

@@ -112,7 +112,7 @@ class Multi(_Named):
 
     @property
     def parts(self) -> dict[str, StringCheck | TextSimilarity | Refused]:
-        """The graders by key."""
+        """The combined graders by the names that the formula uses."""
         if isinstance(self.graders, dict):
             return self.graders
         return {self.graders.name: self.graders}

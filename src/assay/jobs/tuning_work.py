@@ -23,7 +23,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from assay import __version__, json_reader
+from assay import json_reader
 from assay.chat.template import Template
 from assay.config import FineTune
 from assay.errors import DataError, NotFoundError
@@ -53,6 +53,7 @@ from assay.train.choices import FILE as CHOICES
 from assay.train.loop import Moment
 from assay.train.methods import train_by_method
 from assay.train.sequences import Unit
+from assay.version import VERSION
 
 KEPT_CHECKPOINTS = 3
 RESULTS = "fine-tune-results"
@@ -237,7 +238,7 @@ class _Run:
             data={name: part.rows for name, part in self.parts.items()},
             settings=self.tuning.chosen["settings"] | choices,
             seed=self.tuning.seed,
-            code=__version__,
+            code=VERSION,
             template=self.template.to_dict(),
             template_sha256=self.template.sha256,
             metrics={"validation_loss": validation_loss},

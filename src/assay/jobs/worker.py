@@ -77,7 +77,7 @@ class Work:
         queue.note(self.store, self.job, line)
 
     def metrics(self, message: str, data: dict[str, Any]) -> None:
-        """Figures that are kept."""
+        """Keep figures as an event of the job."""
         queue.note(self.store, self.job, message, data, kind="metrics")
 
     @contextmanager

@@ -39,7 +39,6 @@ class Check:
     leftovers: int
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return asdict(self)
 
 

@@ -33,7 +33,6 @@ class Added:
     unchanged: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return {
             "documents": self.documents,
             "passages": self.passages,

@@ -60,7 +60,6 @@ class Document:
     location: str
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return {
             "document": self.path,
             "sha256": self.sha256,
@@ -149,7 +148,7 @@ def names(store: Store, owner: str) -> list[str]:
 
 
 def present(store: Store, base: str) -> Build:
-    """What is searched now."""
+    """The build that a base's searches read; `NOTHING` before the first."""
     with store.session() as session:
         row = session.scalar(
             select(KnowledgeBuildRow)
@@ -182,7 +181,7 @@ def kept(store: Store, base: str, snapshot: str) -> Build:
 
 
 def documents_of(store: Store, build: Build) -> list[Document]:
-    """By path."""
+    """The documents of a build, ordered by path."""
     if build.key is None:
         return []
     with store.session() as session:

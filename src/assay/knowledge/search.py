@@ -49,7 +49,6 @@ class Passage:
     id: str
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return asdict(self)
 
 

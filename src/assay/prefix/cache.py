@@ -22,7 +22,7 @@ class Prefix:
 
     @property
     def size(self) -> int:
-        """Bytes held."""
+        """Bytes of the keys and values."""
         return sum(t.numel() * t.element_size() for pair in self.layers for t in pair)
 
 

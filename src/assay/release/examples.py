@@ -42,7 +42,6 @@ class Written:
     masked: int
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return asdict(self)
 
 

@@ -70,7 +70,6 @@ class Release:
         return cls(**{name: getattr(row, name) for name in cls.__dataclass_fields__})
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return {
             "name": self.name,
             "number": self.number,

@@ -68,7 +68,6 @@ class Trace:
     at: datetime
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {**fields, "at": self.at.isoformat()}
 
@@ -253,5 +252,5 @@ def _mine(session: Session, project: str, id: str) -> TraceRow:
 
 
 def as_trace(row: TraceRow) -> Trace:
-    """What a row says."""
+    """The trace that a row of the table holds."""
     return Trace(**{name: getattr(row, name) for name in Trace.__dataclass_fields__})

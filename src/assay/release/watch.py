@@ -81,7 +81,6 @@ class Watch:
     sentence: str
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
         return asdict(self)
 
 

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 
 from fastapi import FastAPI
 
-from assay import __version__
 from assay.generate.stream import EnginePool
 from assay.project.workspace import Workspace
 from assay.serve import (
@@ -31,6 +30,7 @@ from assay.serve import (
     vector_stores,
 )
 from assay.serve.auth import REQUESTS_AT_ONCE, Gate
+from assay.version import VERSION
 
 log = logging.getLogger("assay.serve")
 
@@ -52,7 +52,7 @@ def create_app(
     """
     app = FastAPI(
         title="Assay",
-        version=__version__,
+        version=VERSION,
         docs_url=None,
         redoc_url=None,
         # Spans and metrics of requests; not the logs, in which texts of clients may stand.

@@ -60,7 +60,7 @@ class Master:
 
     @property
     def id(self) -> str:
-        """16 hexadecimal digits."""
+        """Names the key without telling it: 16 hexadecimal digits."""
         return hashlib.sha256(b"assay master key\0" + self.bytes).hexdigest()[:16]
 
 

@@ -129,7 +129,7 @@ class Store:
             return value
 
     def set(self, name: str, value: str) -> None:
-        """Make a choice last."""
+        """Keep the value of a setting, in place of the one before."""
         for last in (False, True):
             try:
                 with self.session() as session:

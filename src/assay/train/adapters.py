@@ -126,7 +126,7 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def set_weights(model: nn.Module, values: dict[str, Tensor]) -> None:
-    """The inverse of `weights`."""
+    """Copy values that `weights` has returned into the model's trainable parameters."""
     with torch.no_grad():
         for name, parameter in trainable(model).items():
             parameter.copy_(values[name])

@@ -84,7 +84,7 @@ class State:
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> State:
-        """The inverse of `dataclasses.asdict`."""
+        """The state that `dataclasses.asdict` has written."""
         return cls(**{**raw, "points": [Point(**point) for point in raw["points"]]})
 
 

@@ -24,7 +24,7 @@ class Throughput:
     seconds: float = 0.0
 
     def add(self, other: Throughput) -> None:
-        """Count further steps."""
+        """Add the tokens and seconds of further steps."""
         self.tokens += other.tokens
         self.computed += other.computed
         self.seconds += other.seconds

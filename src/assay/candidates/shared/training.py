@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from assay import __version__, builtin, json_reader
+from assay import builtin, json_reader
 from assay.candidates.building import Context
 from assay.candidates.shared.distill import Lesson, learn_from_teacher
 from assay.chat.template import Template
@@ -27,6 +27,7 @@ from assay.train.methods import train_by_method, units_of
 from assay.train.sequences import Unit
 from assay.train.sft import TrainResult
 from assay.train.tracking import tracking
+from assay.version import VERSION
 
 
 def unobserved(point: Point, rates: Mapping[str, float]) -> None:
@@ -65,7 +66,7 @@ def train_version(
         template_sha256=prepared.template.sha256,
         metrics={"validation_loss": result.best_validation_loss},
         seed=prepared.settings.seed,
-        code=__version__,
+        code=VERSION,
     )
     return save_version(context.store.folder, result.adapter, record), result
 

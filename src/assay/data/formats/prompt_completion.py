@@ -18,7 +18,7 @@ from assay.example import Example
 
 
 def matches(record: Record) -> bool:
-    """Both fields are there."""
+    """Whether a record has both fields, `prompt` and `completion`."""
     return "prompt" in record and "completion" in record
 
 

@@ -28,7 +28,7 @@ class PythonSettings(Settings):
     memory_mib: int = Field(2048, ge=64)
 
     def path(self, root: Path) -> Path:
-        """Where the file is."""
+        """The grader's file, below the project's folder `root`."""
         return file_of(self.file, root)
 
     def check(self, context: GradingContext) -> None:

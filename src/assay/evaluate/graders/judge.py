@@ -65,7 +65,7 @@ class JudgeSettings(Settings):
     )
 
     def check(self, context: GradingContext) -> None:
-        """See `Settings.check`."""
+        """Read `pairs`, if there are any (ConfigError: they cannot be read)."""
         if self.pairs is not None:
             read_pairs(file_of(self.pairs, context.root))
 

@@ -35,7 +35,7 @@ class ExactSettings(Settings):
     settings=ExactSettings,
 )
 def exact(answer: str, reference: str, settings: ExactSettings, context: GradingContext) -> Score:
-    """Equality of the texts."""
+    """1 when the texts are equal, stripped or (`normalise`) folded."""
     tidy = folded if settings.normalise else str.strip
     return Score(float(tidy(answer) == tidy(reference)))
 

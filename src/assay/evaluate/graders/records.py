@@ -41,7 +41,7 @@ class RecordSettings(Settings):
 def json_valid(
     answer: str, example: Example, settings: JsonSettings, context: GradingContext
 ) -> Score:
-    """Strict JSON, see `parse_json`."""
+    """1 when `parse_json` can read the answer."""
     return UNPARSED_JSON if parse_json(answer) is None else Score(1.0)
 
 

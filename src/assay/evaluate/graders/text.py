@@ -49,7 +49,7 @@ def overlap_f1(answer: str, reference: str) -> float:
     settings=TextSettings,
 )
 def token_f1(answer: str, reference: str, settings: TextSettings, context: GradingContext) -> Score:
-    """See `overlap_f1`."""
+    """F1 of the words that answer and reference share, see `overlap_f1`."""
     return Score(overlap_f1(answer, reference))
 
 
@@ -80,7 +80,7 @@ def rouge_l_f1(answer: str, reference: str) -> float:
     settings=TextSettings,
 )
 def rouge_l(answer: str, reference: str, settings: TextSettings, context: GradingContext) -> Score:
-    """See `rouge_l_f1`."""
+    """F1 of the longest common subsequence of words, see `rouge_l_f1`."""
     return Score(rouge_l_f1(answer, reference))
 
 
