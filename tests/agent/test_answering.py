@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.serve.scripted import ScriptedEngine
 
-from assay.agent.answering import Answer, EngineCall
+from assay.agent.answering import CallStream, EngineCall
 from assay.chat.template import ToolsError
 from assay.example import Message
 from assay.generate.stream import End, Piece, Sampling
@@ -40,7 +40,7 @@ class WithoutTools(ScriptedEngine):
 def test_tools_are_told_in_words_where_there_is_no_place_for_them(late: bool) -> None:
     engine = WithoutTools()
     engine.late = late
-    pieces = list(Answer(lambda: engine, ASKED))
+    pieces = list(CallStream(lambda: engine, ASKED))
     assert "".join(p.text for p in pieces if isinstance(p, Piece)) == "a b"
     [(messages, tools, _)] = engine.asked
     assert tools == ()
@@ -49,13 +49,13 @@ def test_tools_are_told_in_words_where_there_is_no_place_for_them(late: bool) ->
 
 def test_nothing_is_asked_before_it_is_read_and_closing_ends_it() -> None:
     engine = ScriptedEngine()
-    answer = Answer(lambda: engine, ASKED)
+    answer = CallStream(lambda: engine, ASKED)
     assert not engine.asked
     assert next(answer) == Piece("a")
     assert engine.open == 1
     answer.close()
     assert engine.open == 0
-    left = Answer(lambda: engine, ASKED)
+    left = CallStream(lambda: engine, ASKED)
     left.close()
     assert list(left) == []
     assert len(engine.asked) == 1

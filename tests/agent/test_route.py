@@ -206,7 +206,7 @@ def test_a_cascade_goes_on_where_the_cheap_one_is_not_sure(store: Store) -> None
     assert (found[1].answer.prompt_tokens, found[1].answer.completion_tokens) == (40, 5)
     # What one of them does not tell is unknown of both.
     assert (found[1].answer.cached_tokens, found[1].answer.reasoning_tokens) == (None, None)
-    assert [len(one.asked) for one in found] == [1, 2, 2, 1]
+    assert [len(one.calls) for one in found] == [1, 2, 2, 1]
 
 
 @pytest.mark.parametrize("settings", GRID, ids=str)

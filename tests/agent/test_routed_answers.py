@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from tests.agent.routes import cascade, learned
 
-from assay.agent.answering import EngineCall, GenerationOptions, Routed, Target, ask
+from assay.agent.answering import EngineCall, GenerationOptions, RouteStream, Target, prepare
 from assay.agent.routing import Sure
 from assay.errors import ModelError
 from assay.example import Message
@@ -56,7 +56,7 @@ def path(threshold: float) -> list[EngineCall]:
 
 
 def said(engines: dict[str, Any], threshold: float) -> tuple[str, End]:
-    *pieces, end = Routed(engines.__getitem__, path(threshold))
+    *pieces, end = RouteStream(engines.__getitem__, path(threshold))
     assert isinstance(end, End)
     return " ".join(piece.text for piece in pieces if isinstance(piece, Piece)), end
 
@@ -83,28 +83,28 @@ def test_an_answer_that_breaks_off_is_no_beginning_of_another() -> None:
     broken = Sayings("cheap words", error=ModelError("gone."))
     strong = Sayings("strong words")
     with pytest.raises(ModelError, match="gone"):
-        list(Routed({"cheap": broken, "strong": strong}.__getitem__, path(0.7)))
+        list(RouteStream({"cheap": broken, "strong": strong}.__getitem__, path(0.7)))
     assert not strong.asked
 
 
 def test_hanging_up_frees_the_slot_and_asks_nobody_else() -> None:
     strong = Sayings("strong words")
-    stream = Routed({"cheap": Sayings("c", 0.1), "strong": strong}.__getitem__, path(0.7))
+    stream = RouteStream({"cheap": Sayings("c", 0.1), "strong": strong}.__getitem__, path(0.7))
     assert next(stream) == Piece("strong")
     assert strong.open == 1
     stream.close()
     assert strong.open == 0
     assert list(stream) == []
-    unread = Routed({}.__getitem__, path(0.7))
+    unread = RouteStream({}.__getitem__, path(0.7))
     unread.close()
     assert list(unread) == []
 
 
 def test_each_arm_brings_its_own_prompt_and_the_client_is_heard_by_all(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    served = Target("support", "routed", cascade(store, "cheap", "strong"))
+    target = Target("support", "routed", cascade(store, "cheap", "strong"))
     options = GenerationOptions(max_new_tokens=5, temperature=0.3)
-    cheap, strong = ask(served, [Message("user", "q")], (), options, store)
+    cheap, strong = prepare(target, [Message("user", "q")], (), options, store)
     assert [m.content for m in cheap.messages] == ["I am cheap.", "q"]
     assert [m.content for m in strong.messages] == ["I am strong.", "q"]
     assert (cheap.model, strong.model) == ("cheap", "strong")
@@ -135,8 +135,8 @@ def test_a_learned_route_is_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(routing, "loaded_embedder", lambda name: ByWords())
     store = Store(tmp_path)
-    served = Target("support", "routed", learned(store, "cheap", "strong"))
+    target = Target("support", "routed", learned(store, "cheap", "strong"))
     for text, model in (("a hard one", "strong"), ("an easy one", "cheap")):
-        [asked] = ask(served, [Message("user", text)], (), GenerationOptions(), store)
+        [asked] = prepare(target, [Message("user", text)], (), GenerationOptions(), store)
         assert asked.model == model
         assert asked.agent is not None

@@ -226,7 +226,7 @@ def test_whoever_hears_first_that_it_was_cut_counts_it_in_full(server: Running, 
     stream = playground.answer(workspace, engines_of(server), "plain@1", ASKED)
     next(stream)
     if first == "route":
-        stream._route.close()
+        stream.route.close()
         assert list(stream) == []
     stream.close()
     workspace.usage.flush()

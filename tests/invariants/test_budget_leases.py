@@ -179,18 +179,18 @@ from pathlib import Path
 from assay.agent.providers import Providers
 from assay.config import Provider, TokenPrice
 from assay.generate.stream import End
-from assay.project import leases, reservations, usage_log
+from assay.accounts import leases, reservations, usage
 from assay.accounts.costs import BudgetError
 from assay.store.store import Store
 
 folder, url, key, truth, threads, until = sys.argv[1:]
 leases.LASTS = reservations.LASTS = timedelta(seconds=2)
 reservations._RENEW, leases.GRACE = timedelta(seconds=0.5), timedelta(seconds=0.2)
-usage_log._PAUSE_S, usage_log.LOOK_S = 0.02, 0.1
+usage._PAUSE_S, usage.LOOK_S = 0.02, 0.1
 store = Store(Path(folder), url)
 price = {"m": TokenPrice(input=1.0, output=1.0)}
 far = Provider(base_url="https://far.invalid/v1", prices=price)
-log = usage_log.UsageLog(store, Providers({"far": far}, store))
+log = usage.UsageLog(store, Providers({"far": far}, store))
 file = os.open(truth, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 print("ready", flush=True)
 

@@ -1,4 +1,4 @@
-"""Requests with documents: served as they were compared, from one's own documents, none removed."""
+"""Requests with documents: target as they were compared, from one's own documents, none removed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from tests.words import by_words
 
 from assay.agent.agent import Agent, Knowledge
-from assay.agent.answering import GenerationOptions, Target, ask
+from assay.agent.answering import GenerationOptions, Target, prepare
 from assay.agent.passages import find_passages
 from assay.agent.runtime import assemble
 from assay.errors import NotFoundError
@@ -20,7 +20,7 @@ SETTING = Knowledge(name="docs", k=2, mode="bm25", characters=5000)
 DOCUMENTS = {
     "returns.md": "# Returns\nA parcel may be sent back within thirty days of delivery.",
     "pets.md": "# Pets\nDogs travel in the hold of the ferry, cats in the cabin.",
-    "meals.md": "# Meals\nBreakfast is served from seven until ten in the saloon.",
+    "meals.md": "# Meals\nBreakfast is target from seven until ten in the saloon.",
 }
 
 
@@ -44,7 +44,7 @@ def test_what_is_compared_is_what_is_served(store: Store) -> None:
     [measured] = assemble(agent, [example], store, "support")
     assert "hold of the ferry" in measured.messages[-1].content
     assert measured.messages[-1].content.endswith("Where do dogs travel?")
-    [asked] = ask(
+    [asked] = prepare(
         Target("a@1", "m", agent), example.prompt, (), GenerationOptions(), store, "support"
     )
     assert asked.messages == measured.messages

@@ -1,5 +1,5 @@
 """What must hold of every route: an answer is an arm's own, the target plays no part, and what
-was evaluated is what is served."""
+was evaluated is what is target."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.evaluate.scripted import ScriptedEngine
 
 from assay.agent import routing
 from assay.agent.agent import Agent
-from assay.agent.answering import GenerationOptions, Routed, Target, ask
+from assay.agent.answering import GenerationOptions, RouteStream, Target, prepare
 from assay.agent.route import Rule
 from assay.agent.routing import arm, leaves, paths
 from assay.agent.runtime import assemble
@@ -134,8 +134,8 @@ def test_a_routed_answer_is_the_arms_own_whoever_asks(
     # A server, whose stream ends by saying who was asked.
     for example, answer, asked in zip(examples, measured.answers, measured.asked, strict=True):
         said = list(example.prompt)
-        calls = ask(Target("n", "routed", agent), said, (), GenerationOptions(), bench.store)
-        *pieces, end = Routed(Streaming, calls)
+        calls = prepare(Target("n", "routed", agent), said, (), GenerationOptions(), bench.store)
+        *pieces, end = RouteStream(Streaming, calls)
         assert isinstance(end, End)
         assert end.agents == asked
         assert "".join(p.text for p in pieces if isinstance(p, Piece)) == answer.text

@@ -1,4 +1,4 @@
-"""What was evaluated is what is served: one function makes both requests."""
+"""What was evaluated is what is target: one function makes both requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from assay.agent import runtime
 from assay.agent.agent import Agent, Nearest
-from assay.agent.answering import GenerationOptions, Target, ask
+from assay.agent.answering import GenerationOptions, Target, prepare
 from assay.agent.runtime import assemble
 from assay.example import Example, Message, dump_examples
 from assay.store.store import Store
@@ -80,7 +80,7 @@ def test_a_request_is_made_as_it_was_measured(
         said += [Message("user", a), Message("assistant", b)]
     said.append(Message("user", question))
     [measured] = assemble(agent, [Example("1", (*said, Message("assistant", "z")))], store)
-    [asked] = ask(Target("a@1", "m", agent), said, (), GenerationOptions(), store)
+    [asked] = prepare(Target("a@1", "m", agent), said, (), GenerationOptions(), store)
     assert asked.messages == measured.messages
     sampling = asked.sampling
     assert (sampling.max_new_tokens, sampling.temperature, sampling.seed) == (

@@ -51,6 +51,28 @@ class ApiKey:
     budgeted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whom a request is from, and who pays for it.
+
+    Attributes:
+        key_id: of the API key, or `STUDIO`.
+        project: what it may see and change; everything else answers 404.
+        budgeted: what it may spend at providers is limited.
+        labels: of the documents that it sees; None: all of the project's.
+    """
+
+    key_id: str
+    project: str
+    scopes: tuple[str, ...]
+    budgeted: bool = False
+    labels: frozenset[str] | None = None
+
+    def may(self, scope: str) -> bool:
+        """Whether the key is good for this."""
+        return scope in self.scopes or "admin" in self.scopes
+
+
 def create_key(
     store: Store,
     project: str,

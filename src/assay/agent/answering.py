@@ -1,4 +1,4 @@
-"""From a client's conversation to an engine's stream: the agent put in, the options weighed.
+"""From a client's conversation to an engine's stream: the agent put in, the options applied.
 
 An agent's request is made by `agent.runtime.assemble`, as in a comparison; so is everything it
 says about the answer (schema, choices, length, temperature, seed) where the client says nothing.
@@ -7,13 +7,13 @@ says about the answer (schema, choices, length, temperature, seed) where the cli
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
 from assay.agent.agent import Agent
 from assay.agent.passages import passages_in
-from assay.agent.routing import Step, Sure, paths
+from assay.agent.routing import Step, Sure, Walk, paths
 from assay.agent.runtime import assemble
 from assay.chat.template import ToolsError
 from assay.chat.tool_text import in_words
@@ -78,6 +78,7 @@ class EngineCall:
         agent: id of the agent that a route asks, else None.
         sure: when its answer is given; None: always.
         passages: of documents that the agent has put into the messages, as they stand there.
+        prompt: a text or token ids that are continued as they are, in place of the messages.
     """
 
     messages: tuple[Message, ...]
@@ -87,6 +88,7 @@ class EngineCall:
     agent: str | None = None
     sure: Sure | None = None
     passages: str = ""
+    prompt: str | Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class ServedExchange:
     id: str
     project: str
     key_id: str
-    served: Target
+    target: Target
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...]
     answers: tuple[tuple[str, tuple[ToolCall, ...]], ...]
@@ -118,74 +120,56 @@ class ServedExchange:
 
 TEMPERATURE = 1.0
 """Of a bare model where the client says nothing: OpenAI's default."""
+_OPTIONS = tuple(option.name for option in fields(GenerationOptions))
 
 
 def sampling_of(options: GenerationOptions, project: str) -> Sampling:
-    """The options of a project's client, and OpenAI's defaults where there are none."""
-    return Sampling(
-        max_new_tokens=options.max_new_tokens,
-        temperature=TEMPERATURE if options.temperature is None else options.temperature,
-        top_p=1.0 if options.top_p is None else options.top_p,
-        seed=options.seed,
-        stop=options.stop,
-        logprobs=options.logprobs,
-        presence_penalty=options.presence_penalty,
-        frequency_penalty=options.frequency_penalty,
-        logit_bias=options.logit_bias,
-        schema=options.schema,
-        json_object=options.json_object,
-        tool_choice=options.tool_choice,
-        owner=project,
-    )
+    """The options of a project's client, and OpenAI's defaults where it has given none."""
+    given = {name: getattr(options, name) for name in _OPTIONS}
+    given["temperature"] = TEMPERATURE if options.temperature is None else options.temperature
+    given["top_p"] = 1.0 if options.top_p is None else options.top_p
+    return Sampling(**given, owner=project)
 
 
-def ask(
-    served: Target,
+def prepare(
+    target: Target,
     messages: Sequence[Message],
     tools: Sequence[dict[str, Any]],
     options: GenerationOptions,
     store: Store,
     project: str = "",
-    seen: frozenset[str] | None = None,
+    labels: frozenset[str] | None = None,
 ) -> tuple[EngineCall, ...]:
-    """The request that `served` makes of a conversation; of a route, every call it may take.
+    """The call that a target makes of a conversation; of a route, every call it may take.
 
     A client's own system prompt takes the place of the agent's, as an example's does in a
     comparison.
 
     Args:
         project: that asks; an agent looks only into its documents.
-        seen: labels of those that the client's key sees; None: all.
+        labels: of the documents that the client's key sees; None: all.
 
     Raises:
         UsageError: the client wants another form of answer than the agent enforces.
         ConfigError: a route that cannot be followed.
     """
-    if served.agent is None:
-        return (
-            EngineCall(tuple(messages), tuple(tools), sampling_of(options, project), served.model),
-        )
-    # The target is never looked at; an example has one.
-    example = Example("request", (*messages, Message("assistant", "")), tools=tuple(tools))
-    [path] = paths(served.agent, [example], store)
-    routed = served.agent.route is not None
-    return tuple(
-        _asked(
-            served.name,
-            step,
-            assemble(step.agent, [example], store, project, seen)[0],
-            options,
-            routed,
-            project,
-        )
-        for step in path
-    )
-
-
-def _asked(
-    name: str, step: Step, made: Request, options: GenerationOptions, routed: bool, project: str
-) -> EngineCall:
     sampling = sampling_of(options, project)
+    if target.agent is None:
+        return (EngineCall(tuple(messages), tuple(tools), sampling, target.model),)
+    # The example's target is never looked at; an example has one.
+    example = Example("request", (*messages, Message("assistant", "")), tools=tuple(tools))
+    [path] = paths(target.agent, [example], store)
+    calls = []
+    for step in path:
+        [request] = assemble(step.agent, [example], store, project, labels)
+        call = _call(target.name, step, request, options, sampling)
+        calls.append(replace(call, agent=step.id) if target.agent.route is not None else call)
+    return tuple(calls)
+
+
+def _call(
+    name: str, step: Step, made: Request, options: GenerationOptions, sampling: Sampling
+) -> EngineCall:
     if made.schema is not None or made.choices is not None:
         if options.schema is not None or options.json_object or made.tools:
             raise UsageError(
@@ -200,18 +184,17 @@ def _asked(
         if options.seed is None:
             sampling = replace(sampling, seed=made.seed)
     sampling = replace(sampling, confidence=step.sure is not None)
-    id = step.id if routed else None
     passages = passages_in(made.messages) if step.agent.knowledge is not None else ""
     return EngineCall(
-        made.messages, made.tools, sampling, step.agent.model, id, step.sure, passages
+        made.messages, made.tools, sampling, step.agent.model, None, step.sure, passages
     )
 
 
-class Answer(Iterator[Piece | End]):
-    """The engine's stream; tools are told in words where its template has no place for them.
+class CallStream(Iterator[Piece | End]):
+    """The stream of one call; tools are put into words where the template has no place for them.
 
-    Nothing is asked, and no model loaded, before the first piece is. `close` may be called from any
-    thread.
+    Nothing is asked, and no model loaded, before the first piece is read. `close` may be called
+    from any thread.
 
     Args:
         find: the engine; may take as long as it takes to load a model.
@@ -220,105 +203,94 @@ class Answer(Iterator[Piece | End]):
         DataError: the template refuses the messages. More as `StreamEngine` says.
     """
 
-    def __init__(self, find: Callable[[], StreamEngine], asked: EngineCall) -> None:
-        self._find, self._asked = find, asked
+    def __init__(self, find: Callable[[], StreamEngine], call: EngineCall) -> None:
+        self._find, self._call = find, call
         self._stream: Iterator[Piece | End] | None = None
-        self._closed = False
+        self._is_closed = False
 
     def __next__(self) -> Piece | End:
         if self._stream is not None:
             return next(self._stream)
-        engine, asked = self._find(), self._asked
-        if self._closed:  # while the model was loaded
+        engine, call = self._find(), self._call
+        if self._is_closed:  # while the model was loaded
             raise StopIteration
+        if call.prompt is not None:
+            self._stream = engine.complete(call.prompt, call.sampling)
+            return next(self._stream)
         try:
-            self._stream = engine.chat(asked.messages, asked.tools, asked.sampling)
+            self._stream = engine.chat(call.messages, call.tools, call.sampling)
             return next(self._stream)
         except ToolsError:
-            turns = in_words(asked.messages, asked.tools)
-            self._stream = engine.chat(turns, (), asked.sampling)
+            turns = in_words(call.messages, call.tools)
+            self._stream = engine.chat(turns, (), call.sampling)
             return next(self._stream)
 
     def close(self) -> None:
         """End the stream and free the engine's slot."""
-        self._closed = True
+        self._is_closed = True
         close = getattr(self._stream, "close", None)
         if close is not None:
             close()
 
 
-class Routed(Iterator[Piece | End]):
-    """The stream of a route: an answer that may not be sure enough is held back until it is whole.
+class RouteStream(Iterator[Piece | End]):
+    """The stream of a path: an answer that may not be sure enough is held back until it is whole.
 
-    Each call is asked only when the one before has not sufficed; the end tells the tokens of all,
-    and who was asked.
+    Each call is made only when the one before has not sufficed; the end has the tokens of all, and
+    the agents that were asked.
 
     Args:
         find: the engine of a model.
         path: the calls, the last of which answers whatever comes.
 
     Attributes:
-        asked: the call that was made last; once the stream has ended, the one that answered.
-        answered: the ends of all calls that have one, whatever comes of the stream.
+        call: the one that was made last; once the stream has ended, the one that answered.
     """
 
     def __init__(self, find: Callable[[str], StreamEngine], path: Sequence[EngineCall]) -> None:
-        self._find, self._path = find, tuple(path)
-        self.asked = self._path[0]
-        self.answered: tuple[End, ...] = ()
+        self._find = find
+        self._walk = Walk[EngineCall, End](path)
+        self.call = self._walk.call
         self._items = self._answer()
-        self._now: Answer | None = None
-        self._closed = False
+        self._current: CallStream | None = None
+        self._is_closed = False
+
+    @property
+    def ends(self) -> tuple[End, ...]:
+        """Of all calls that have one, whatever comes of the stream."""
+        return self._walk.answers
 
     def __next__(self) -> Piece | End:
         return next(self._items)
 
     def close(self) -> None:
         """Free the slot of the engine that is answering; none is asked after it."""
-        self._closed = True
-        if self._now is not None:
-            self._now.close()
+        self._is_closed = True
+        if self._current is not None:
+            self._current.close()
 
     def _answer(self) -> Iterator[Piece | End]:
-        spent = End("stop", 0, 0)
-        for asked in self._path:
-            if self._closed:
-                return
-            self.asked = asked
-            self._now = Answer(partial(self._find, asked.model), asked)
+        is_given = False
+        while not is_given and not self._is_closed:
+            call = self.call = self._walk.call
+            self._current = CallStream(partial(self._find, call.model), call)
             held: list[Piece] = []
-            ended = enough = False
-            for item in self._now:  # past its end, too: only then is its connection kept
+            has_ended = False
+            for item in self._current:  # past its end, too: only then is its connection kept
                 if isinstance(item, Piece):
-                    if asked.sure is None:
+                    if call.sure is None:
                         yield item
                     else:
                         held.append(item)
                     continue
-                self.answered += (item,)
-                spent = item if asked.agent is None else _together(spent, item, asked.agent)
-                ended, sure = True, asked.sure
-                enough = sure is None or sure.enough(item.logprob, item.scored_tokens)
-                if enough:
+                has_ended, is_given = True, self._walk.take(item)
+                if is_given:
                     yield from held
-                    yield spent
-            if enough or not ended:  # without an end it broke off, as who reads finds
+                    yield self._end()
+            if not has_ended:  # it broke off, as who reads finds
                 return
 
-
-def _together(before: End, end: End, agent: str) -> End:
-    """The end of a call, with what was spent before it."""
-    return replace(
-        end,
-        prompt_tokens=_sum(before.prompt_tokens, end.prompt_tokens),
-        completion_tokens=_sum(before.completion_tokens, end.completion_tokens),
-        cached_tokens=_sum(before.cached_tokens, end.cached_tokens),
-        reasoning_tokens=_sum(before.reasoning_tokens, end.reasoning_tokens),
-        agents=(*before.agents, agent),
-        arm_ends=(*before.arm_ends, end),
-    )
-
-
-def _sum(before: int | None, more: int | None) -> int | None:
-    """Unknown, if one of them is."""
-    return None if before is None or more is None else before + more
+    def _end(self) -> End:
+        walk = self._walk
+        agents = tuple(call.agent for call in walk.calls if call.agent is not None)
+        return replace(walk.answer, agents=agents, arm_ends=walk.answers) if agents else walk.answer

@@ -60,7 +60,7 @@ class RoutedEngine:
             return self._find(step.agent).answer(made, progress)
 
         laid = paths(self._agent, examples, self._store)
-        return [followed.answer for followed in follow(laid, ask)]
+        return [walk.answer for walk in follow(laid, ask)]
 
 
 def conversation(request: Request) -> Example:

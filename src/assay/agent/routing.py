@@ -1,7 +1,7 @@
 """Follows a route: who is asked, in which order, and when an answer is sure enough to be given.
 
 Comparisons and servers decide by the same two things: the `paths` of requests, laid out before
-anybody is asked, and `Sure.enough`. `follow` walks many paths at once; a server walks one.
+anybody is asked, and `Walk`, which tells by `Sure.enough` when a path ends.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from assay.errors import AssayError, ConfigError
 from assay.example import Example
 from assay.generate.batch import Answer, Request
 from assay.generate.classical import ClassicalModel, load_classical
+from assay.generate.stream import End
 from assay.store.store import Store
 
 log = logging.getLogger("assay.agent")
@@ -66,19 +68,55 @@ class Step:
 
 
 Path = tuple[Step, ...]
+_COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 
 
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """What came of a path.
+class _Decided(Protocol):
+    """A call of a path."""
+
+    @property
+    def sure(self) -> Sure | None: ...
+
+
+_Call = TypeVar("_Call", bound=_Decided)
+_Answer = TypeVar("_Answer", Answer, End)
+
+
+class Walk(Generic[_Call, _Answer]):
+    """A path while it is walked: comparisons walk many side by side, a server one.
 
     Attributes:
-        answer: the one that is given; its tokens are those of every call.
-        asked: ids of the agents that were asked, the one that answered last.
+        calls: those whose answer has come, the one that answered last.
+        answers: theirs.
     """
 
-    answer: Answer
-    asked: tuple[str, ...]
+    def __init__(self, path: Sequence[_Call]) -> None:
+        self._path = path
+        self.calls: tuple[_Call, ...] = ()
+        self.answers: tuple[_Answer, ...] = ()
+
+    @property
+    def call(self) -> _Call:
+        """The call that is to be made next."""
+        return self._path[len(self.calls)]
+
+    def take(self, answer: _Answer) -> bool:
+        """Take the answer to `call`; whether it is the one that is given."""
+        sure = self.call.sure
+        self.calls += (self.call,)
+        self.answers += (answer,)
+        return sure is None or sure.enough(answer.logprob, answer.scored_tokens)
+
+    @property
+    def answer(self) -> _Answer:
+        """The last answer, with the tokens of every call; unknown (None) if those of one are."""
+        if len(self.answers) == 1:
+            return self.answers[0]
+        spent: dict[str, Any] = {}
+        for name in _COUNTS:
+            counts = [getattr(answer, name) for answer in self.answers]
+            spent[name] = None if None in counts else sum(counts)
+        return replace(self.answers[-1], **spent)
 
 
 def confidence(of: Confidence, logprob: float | None, tokens: int | None) -> float | None:
@@ -265,55 +303,26 @@ def _classifier(store: Store, blob: str) -> ClassicalModel:
 
 def follow(
     laid: Sequence[Path], ask: Callable[[Step, list[int]], Sequence[Answer]]
-) -> list[Followed]:
+) -> list[Walk[Step, Answer]]:
     """Walk all paths, step by step, asking each agent for all that reach it at once.
 
     Args:
         ask: the answers of a step's agent to the requests in these places.
     """
-    done: dict[int, Followed] = {}
-    before: dict[int, Followed] = {}
-    going = list(range(len(laid)))
-    depth = 0
+    walks = [Walk[Step, Answer](path) for path in laid]
+    going = list(range(len(walks)))
     while going:
         together: dict[tuple[str, bool], list[int]] = {}
         for place in going:
-            step = laid[place][depth]
+            step = walks[place].call
             together.setdefault((step.id, step.sure is None), []).append(place)
         going = []
         for places in together.values():
-            answers = ask(laid[places[0]][depth], places)
-            for place, answer in zip(places, answers, strict=True):
-                step = laid[place][depth]
-                now = _after(before.get(place), step, answer)
-                failed = not answer.succeeded
-                sure = step.sure
-                if failed or sure is None or sure.enough(answer.logprob, answer.scored_tokens):
-                    done[place] = now
-                else:
-                    before[place] = now
+            for place, answer in zip(places, ask(walks[places[0]].call, places), strict=True):
+                if not walks[place].take(answer) and answer.succeeded:
                     going.append(place)
         going.sort()
-        depth += 1
-    return [done[place] for place in range(len(laid))]
-
-
-def _after(before: Followed | None, step: Step, answer: Answer) -> Followed:
-    """An answer with what was spent on the way to it."""
-    if before is None:
-        return Followed(answer, (step.id,))
-    spent = replace(
-        answer,
-        prompt_tokens=_plus(before.answer.prompt_tokens, answer.prompt_tokens),
-        completion_tokens=_plus(before.answer.completion_tokens, answer.completion_tokens),
-        cached_tokens=_plus(before.answer.cached_tokens, answer.cached_tokens),
-        reasoning_tokens=_plus(before.answer.reasoning_tokens, answer.reasoning_tokens),
-    )
-    return Followed(spent, (*before.asked, step.id))
-
-
-def _plus(one: int | None, other: int | None) -> int | None:
-    return None if one is None or other is None else one + other
+    return walks
 
 
 def with_confidence(request: Request, agent: Agent) -> Request:

@@ -155,9 +155,9 @@ class Bench:
                 runs[key] = self._answers(step.agent, examples, with_confidence=key[1])
             return [runs[key][place] for place in places]
 
-        followed = follow(paths(agent, examples, self.store), ask)
-        graded = self.grade([one.answer for one in followed], examples)
-        return replace(graded, asked=tuple(one.asked for one in followed))
+        walks = follow(paths(agent, examples, self.store), ask)
+        graded = self.grade([walk.answer for walk in walks], examples)
+        return replace(graded, asked=tuple(tuple(step.id for step in walk.calls) for walk in walks))
 
     def _answers(
         self, agent: Agent, examples: Sequence[Example], *, with_confidence: bool = False

@@ -238,30 +238,30 @@ class Workspace:
         prices = self.config.costs if self.config is not None else Costs()
         return answered_usd(self.providers, prices.machine_hour_usd, ends, seconds)
 
-    def watching(self, served: Target) -> list[Callable[[ServedExchange], None]]:
+    def watching(self, target: Target) -> list[Callable[[ServedExchange], None]]:
         """Who is told of an answer: traces are of agents alone."""
-        return [*([self._keep_trace] if served.agent is not None else []), *self.watchers]
+        return [*([self._keep_trace] if target.agent is not None else []), *self.watchers]
 
-    def _keep_trace(self, said: ServedExchange) -> None:
+    def _keep_trace(self, exchange: ServedExchange) -> None:
         """Of a release that keeps traces; a request for several answers keeps the first."""
-        if said.served.agent is None or not said.answers:
+        if exchange.target.agent is None or not exchange.answers:
             return
-        text, calls = said.answers[0]
+        text, calls = exchange.answers[0]
         traces.record(
             self.store,
-            said.project,
-            said.served.name,
-            said.served.agent.id,
-            id=said.id,
-            messages=said.messages,
-            tools=said.tools,
+            exchange.project,
+            exchange.target.name,
+            exchange.target.agent.id,
+            id=exchange.id,
+            messages=exchange.messages,
+            tools=exchange.tools,
             answer=Message("assistant", text, tool_calls=calls),
             usage={
-                "prompt_tokens": said.prompt_tokens,
-                "completion_tokens": said.completion_tokens,
-                "seconds": said.seconds,
-                "usd": self.cost_usd(said.ends, said.seconds),
-                **({"asked": list(said.asked)} if said.asked else {}),
+                "prompt_tokens": exchange.prompt_tokens,
+                "completion_tokens": exchange.completion_tokens,
+                "seconds": exchange.seconds,
+                "usd": self.cost_usd(exchange.ends, exchange.seconds),
+                **({"asked": list(exchange.asked)} if exchange.asked else {}),
             },
         )
 

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from fastapi import FastAPI
 
 from assay.generate.stream import EnginePool
+from assay.project.answer.gateway import Gateway
 from assay.project.workspace import Workspace
 from assay.serve import (
     chat,
@@ -44,7 +45,7 @@ def create_app(
 ) -> FastAPI:
     """The API over a folder.
 
-    `request.app.state.workspace` and `.engines` are these arguments.
+    `request.app.state.workspace` and `.engines` are these arguments, `.gateway` opens answers.
 
     Args:
         at_once: requests of one key; one more is told to wait.
@@ -59,6 +60,7 @@ def create_app(
         telemetry={"auto_configure": telemetry_wanted(), "logs": False},
     )
     app.state.workspace, app.state.engines = workspace, engines
+    app.state.gateway = Gateway(workspace, engines)
     errors.install(app)
     app.state.metrics = metrics.Metrics()
     answering = (chat, completions, responses, embeddings)

@@ -10,7 +10,6 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import anyio.to_thread
@@ -19,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assay.accounts.keys import find_key, good_keys
+from assay.accounts.keys import Caller, find_key, good_keys
 from assay.errors import StoreError
 from assay.project.workspace import Workspace
 from assay.serve.errors import ApiError, of_assay
@@ -40,29 +39,8 @@ REMEMBERED_S = 1.0
 """A key that was good is taken to be good for so long; a revoked one is refused after it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The key that a request came with.
-
-    Attributes:
-        project: what it may see and change; everything else answers 404.
-        budgeted: what it may spend at providers is limited.
-        labels: of the documents that it sees; None: all of the project's.
-    """
-
-    key_id: str
-    project: str
-    scopes: tuple[str, ...]
-    budgeted: bool = False
-    labels: frozenset[str] | None = None
-
-    def may(self, scope: str) -> bool:
-        """Whether the key is good for this."""
-        return scope in self.scopes or "admin" in self.scopes
-
-
 class RequiredScope:
-    """A dependency: the caller, if its key is good for `scope` (see `project.access.SCOPES`).
+    """A dependency: the caller, if its key is good for `scope` (see `assay.accounts.keys.SCOPES`).
 
     Raises:
         ApiError: 401 without a good key, 403 with one of another scope.

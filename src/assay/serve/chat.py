@@ -10,30 +10,29 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import Field, model_validator
 
+from assay.accounts.keys import Caller
 from assay.agent.answering import GenerationOptions
 from assay.chat.tool_text import Reader, beside_calls
-from assay.example import ToolCall
+from assay.example import Message, ToolCall
 from assay.generate.stream import End, Piece
-from assay.serve.auth import Caller, RequiredScope
+from assay.serve.auth import RequiredScope
 from assay.serve.conversation import (
     MOST_CHOICES,
     MOST_MESSAGES,
     MOST_TOOLS,
     MOST_TOP_LOGPROBS,
     ChatMessage,
+    ConversationRequest,
     ResponseFormat,
-    Sampled,
     Stop,
     Tokens,
     Tool,
     ToolChoice,
-    forced_schema,
-    forced_tool,
     stops,
 )
 from assay.serve.errors import of_any
 from assay.serve.exchange import Exchange, converse
-from assay.serve.logprobs import content_logprobs, told
+from assay.serve.logprobs import content_logprobs, tokens_of
 from assay.serve.route import JsonObject, JsonRoute, Strict
 from assay.serve.streams import DONE, Events, event
 
@@ -47,13 +46,14 @@ class StreamOptions(Strict):
     include_obfuscation: bool | None = None
 
 
-class ChatRequest(Sampled):
+class ChatRequest(ConversationRequest):
     """The body. Fields of OpenAI's that would change the answer and cannot be followed are refused.
 
     `user`, `safety_identifier`, `prompt_cache_key`, `prompt_cache_retention`, `prediction`,
     `service_tier`, `store` and `metadata` do not change an answer; they are taken and not used.
     """
 
+    FORM = "response_format"
     messages: Annotated[
         list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)
     ]
@@ -66,8 +66,6 @@ class ChatRequest(Sampled):
     response_format: ResponseFormat | None = None
     tools: Annotated[list[Tool], Field(max_length=MOST_TOOLS, fail_fast=True)] | None = None
     tool_choice: ToolChoice | None = None
-    parallel_tool_calls: bool | None = None
-    stream: bool | None = None
     stream_options: StreamOptions | None = None
     modalities: Annotated[list[Literal["text"]], Field(max_length=4, fail_fast=True)] | None = None
     prediction: JsonObject | None = None
@@ -86,7 +84,7 @@ class ChatRequest(Sampled):
             raise ValueError("`top_logprobs` needs `logprobs` to be true")
         if self.stream_options is not None and not self.stream:
             raise ValueError("`stream_options` needs `stream` to be true")
-        if self.forces() and self._format() is not None:
+        if self.is_call_forced() and self._format() is not None:
             raise ValueError("a forced `tool_choice` cannot be joined with `response_format`")
         return self
 
@@ -94,33 +92,28 @@ class ChatRequest(Sampled):
         given = self.response_format
         return None if given is None or given.type == "text" else given
 
-    def forces(self) -> bool:
-        """Whether a call must be made."""
-        return self.tool_choice not in (None, "none", "auto")
+    def to_messages(self) -> list[Message]:
+        """The conversation, as the rest of Assay has it."""
+        return [message.to_message() for message in self.messages]
 
-    def offered(self) -> list[dict[str, Any]]:
-        """The tools that may be called."""
-        if self.tool_choice == "none":
-            return []
-        return [tool.to_dict() for tool in self.tools or ()]
+    @property
+    def count(self) -> int:
+        """How many answers are wanted."""
+        return self.n or 1
 
     def options(self) -> GenerationOptions:
-        """What the client says about the answer.
-
-        Raises:
-            ApiError: stop texts or a tool choice that cannot be followed.
-        """
+        """See `ConversationRequest`."""
         form = self._format()
-        schema = forced_schema(self.tool_choice, self.offered())
+        schema = self.forced_schema()
         if form is not None and form.json_schema is not None:
             schema = form.json_schema.schema_
-        return self.sampling(
+        return self.with_sampling(
             max_new_tokens=self.max_completion_tokens or self.max_tokens,
             stop=stops(self.stop),
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             schema=schema,
             json_object=form is not None and form.type == "json_object",
-            tool_choice=forced_tool(self.tool_choice),
+            tool_choice=self.forced_tool(),
         )
 
 
@@ -131,17 +124,7 @@ async def create(
     caller: Annotated[Caller, Depends(RequiredScope("chat"))],
 ) -> Response:
     """Continue a conversation."""
-    exchange = await converse(
-        request,
-        caller,
-        body.model,
-        [message.to_message() for message in body.messages],
-        body.offered(),
-        body.options(),
-        form="tools" if body.forces() else "response_format",
-        count=body.n or 1,
-        whole=not body.stream,
-    )
+    exchange = await converse(request, caller, body, "chatcmpl-")
     if body.stream:
         return Events(_events(exchange, body), exchange.close)
     return JSONResponse(await _whole(exchange, body))
@@ -149,10 +132,10 @@ async def create(
 
 async def _whole(exchange: Exchange, body: ChatRequest) -> dict[str, Any]:
     choices, answers = [], []
-    tools = body.offered()
+    tools = body.offered_tools()
     for number, choice in enumerate(await exchange.all()):
-        text, calls = await choice.said(tools)
-        calls = _allowed(calls, body)
+        text, calls = await choice.parsed(tools)
+        calls = body.allowed(calls)
         answers.append((text, calls))
         message: dict[str, Any] = {
             "role": "assistant",
@@ -170,13 +153,13 @@ async def _whole(exchange: Exchange, body: ChatRequest) -> dict[str, Any]:
                 "finish_reason": _finish(choice.end, calls),
             }
         )
-    await exchange.answered(answers)
+    await exchange.trace(answers)
     return {**_head(exchange, "chat.completion"), "choices": choices, "usage": usage_of(exchange)}
 
 
 async def _events(exchange: Exchange, body: ChatRequest) -> AsyncIterator[str]:
     """A chunk for each piece; calls as a whole once they are complete."""
-    tools = body.offered()
+    tools = body.offered_tools()
     readers = [Reader() for _ in exchange.choices]
     answers: list[tuple[str, Sequence[ToolCall]]] = [("", ()) for _ in exchange.choices]
     with_usage = bool(body.stream_options and body.stream_options.include_usage)
@@ -193,25 +176,25 @@ async def _events(exchange: Exchange, body: ChatRequest) -> AsyncIterator[str]:
         async for number, item in exchange.items():
             if isinstance(item, Piece):
                 text = readers[number].feed(item.text) if tools else item.text
-                logprobs = content_logprobs([item]) if body.logprobs and told([item]) else None
+                logprobs = content_logprobs([item]) if body.logprobs and tokens_of([item]) else None
                 if text or logprobs:
                     yield chunk(number, {"content": text}, logprobs=logprobs)
                 continue
             calls: tuple[ToolCall, ...] = ()
             if tools:
                 text, calls = await run_in_threadpool(readers[number].end, tools)
-                calls = _allowed(item.calls or calls, body)
+                calls = body.allowed(item.calls or calls)
                 if text:
                     yield chunk(number, {"content": text})
                 for delta in _call_deltas(calls):
                     yield chunk(number, delta)
-            said = exchange.choices[number].text
-            in_text = calls and not item.calls
-            answers[number] = (beside_calls(said) if in_text else said, calls)
+            text = exchange.choices[number].text
+            is_in_text = calls and not item.calls
+            answers[number] = (beside_calls(text) if is_in_text else text, calls)
             yield chunk(number, {}, finish_reason=_finish(item, calls))
         if with_usage:
             yield event({**head, "choices": [], "usage": usage_of(exchange)})
-        await exchange.answered(answers)
+        await exchange.trace(answers)
         yield DONE
     except Exception as error:
         yield event(of_any(error).body())
@@ -222,7 +205,7 @@ def _head(exchange: Exchange, kind: str) -> dict[str, Any]:
         "id": exchange.id,
         "object": kind,
         "created": exchange.created,
-        "model": exchange.served.name,
+        "model": exchange.model,
         "system_fingerprint": exchange.fingerprint,
         "service_tier": "default",
     }
@@ -247,10 +230,6 @@ def _finish(end: End | None, calls: Sequence[ToolCall]) -> str:
     if calls:
         return "tool_calls"
     return end.finish if end is not None else "stop"
-
-
-def _allowed(calls: tuple[ToolCall, ...], body: ChatRequest) -> tuple[ToolCall, ...]:
-    return calls[:1] if body.parallel_tool_calls is False else calls
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
-from assay.agent.answering import Target, sampling_of
-from assay.example import Message
-from assay.generate.stream import End, Sampling, StreamEngine
-from assay.project.answer.names import resolve
-from assay.serve.auth import Caller, RequiredScope
+from assay.accounts.keys import Caller
+from assay.generate.stream import End
+from assay.project.answer.gateway import Gateway, NotConversationError
+from assay.serve.auth import RequiredScope
 from assay.serve.chat import StreamOptions, usage_of
 from assay.serve.conversation import MOST_CHOICES, Sampled, Stop, Tokens, stops
 from assay.serve.errors import ApiError, of_any
-from assay.serve.exchange import Exchange, several
-from assay.serve.logprobs import legacy_logprobs, told
+from assay.serve.exchange import Exchange, begin
+from assay.serve.logprobs import legacy_logprobs, tokens_of
 from assay.serve.route import JsonRoute
-from assay.serve.streams import DONE, Events, Item, event
+from assay.serve.streams import DONE, Events, event
 
 router = APIRouter(tags=["completions"], route_class=JsonRoute)
 
@@ -85,37 +83,20 @@ async def create(
 ) -> Response:
     """Continue a text."""
     prompts = body.prompts()
-    options = body.sampling(
+    options = body.with_sampling(
         max_new_tokens=body.max_tokens or MAX_TOKENS, stop=stops(body.stop), logprobs=body.logprobs
     )
-
-    def find() -> Target:
-        served = resolve(request.app.state.workspace, body.model, caller.project, caller.key_id)
-        if served.agent is not None:
-            raise ApiError(
-                400,
-                f"{body.model} answers conversations; use /v1/chat/completions.",
-                code="invalid_value",
-                param="model",
-            )
-        return served
-
-    served = await run_in_threadpool(find)
-
-    def answer(prompt: str | list[int], sampling: Sampling) -> Iterator[Item]:
-        engine: StreamEngine = request.app.state.engines.engine(served.model)
-        return engine.complete(prompt, sampling)
-
-    starts = [
-        partial(answer, prompt, sampling)
-        for prompt in prompts
-        for sampling in several(sampling_of(options, caller.project), body.n or 1)
-    ]
-    asked = [Message("user", prompt) for prompt in prompts if isinstance(prompt, str)]
-    exchange = Exchange(
-        request, caller, served, starts, "cmpl-", asked, body.n or 1, whole=not body.stream
-    )
-    await exchange.begin()
+    gateway: Gateway = request.app.state.gateway
+    opened = partial(gateway.complete, caller, body.model, prompts, options, body.n or 1)
+    try:
+        exchange = await begin(request, opened, "cmpl-", is_whole=not body.stream)
+    except NotConversationError:
+        raise ApiError(
+            400,
+            f"{body.model} answers conversations; use /v1/chat/completions.",
+            code="invalid_value",
+            param="model",
+        ) from None
     echoed = [str(p) if body.echo else "" for p in prompts for _ in range(body.n or 1)]
     if body.stream:
         return Events(_events(exchange, body, echoed), exchange.close)
@@ -132,7 +113,7 @@ async def _whole(exchange: Exchange, body: CompletionRequest, echoed: list[str])
         }
         for number, choice in enumerate(await exchange.all())
     ]
-    await exchange.answered([(choice.text, ()) for choice in exchange.choices])
+    await exchange.trace([(choice.text, ()) for choice in exchange.choices])
     return {**_head(exchange), "choices": choices, "usage": usage_of(exchange)}
 
 
@@ -155,14 +136,14 @@ async def _events(
                 yield chunk(number, "", finish=item.finish)
                 continue
             logprobs = None
-            if body.logprobs is not None and (tokens := told([item])):
+            if body.logprobs is not None and (tokens := tokens_of([item])):
                 logprobs = legacy_logprobs([item], offsets[number])
                 offsets[number] += len(tokens[0][0].text)
             if item.text or logprobs:
                 yield chunk(number, item.text, logprobs)
         if with_usage:
             yield event({**_head(exchange), "choices": [], "usage": usage_of(exchange)})
-        await exchange.answered([(choice.text, ()) for choice in exchange.choices])
+        await exchange.trace([(choice.text, ()) for choice in exchange.choices])
         yield DONE
     except Exception as error:
         yield event(of_any(error).body())
@@ -173,6 +154,6 @@ def _head(exchange: Exchange) -> dict[str, Any]:
         "id": exchange.id,
         "object": "text_completion",
         "created": exchange.created,
-        "model": exchange.served.name,
+        "model": exchange.model,
         "system_fingerprint": exchange.fingerprint,
     }

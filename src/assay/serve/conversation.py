@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
@@ -195,8 +195,8 @@ class Sampled(Strict):
                 raise ValueError(f"{key[:20]!r} is no token id")
         return value
 
-    def sampling(self, **rest: Any) -> GenerationOptions:
-        """These options and the rest."""
+    def with_sampling(self, **rest: Any) -> GenerationOptions:
+        """The options of generation: these fields, and the rest."""
         return GenerationOptions(
             temperature=self.temperature,
             # A nucleus of nothing is taken to be its first token.
@@ -226,29 +226,76 @@ def stops(stop: Stop) -> tuple[str, ...]:
     return texts
 
 
-def forced_tool(choice: ToolChoice | None) -> str | None:
-    """`required`, or the name of the function that must be called; None where none must be."""
-    if isinstance(choice, NamedTool):
-        return choice.function.name
-    return "required" if choice == "required" else None
+class ConversationRequest(Sampled):
+    """What chat and responses have in common.
 
-
-def forced_schema(choice: ToolChoice | None, tools: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The schema of the call that must be made; None where the model is free.
-
-    Raises:
-        ApiError: a call is asked for, but there is no such tool.
+    Attributes:
+        FORM: the field that a schema of the answer comes from.
     """
-    if choice in (None, "auto", "none"):
-        return None
-    wanted = tools
-    if isinstance(choice, NamedTool):
-        wanted = [tool for tool in tools if name_of(tool) == choice.function.name]
-    if not wanted:
-        raise ApiError(
-            400,
-            "'tool_choice' asks for a tool that is not among 'tools'.",
-            code="invalid_value",
-            param="tool_choice",
-        )
-    return call_schema(wanted)
+
+    FORM: ClassVar[str]
+    tools: Any = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    stream: bool | None = None
+
+    def to_messages(self) -> list[Message]:
+        """The conversation, as the rest of Assay has it."""
+        raise NotImplementedError
+
+    def options(self) -> GenerationOptions:
+        """What the client says about the answer.
+
+        Raises:
+            ApiError: stop texts or a tool choice that cannot be followed.
+        """
+        raise NotImplementedError
+
+    @property
+    def count(self) -> int:
+        """How many answers are wanted."""
+        return 1
+
+    def is_call_forced(self) -> bool:
+        """Whether a tool must be called."""
+        return self.tool_choice not in (None, "none", "auto")
+
+    def offered_tools(self) -> list[dict[str, Any]]:
+        """The tools that may be called, in chat's form."""
+        if self.tool_choice == "none":
+            return []
+        return [tool.to_dict() for tool in self.tools or ()]
+
+    def allowed(self, calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
+        """The first of an answer's calls alone, where they may not be made side by side."""
+        return calls[:1] if self.parallel_tool_calls is False else calls
+
+    def forced_tool(self) -> str | None:
+        """`required`, or the name of the tool that must be called; None where none must be."""
+        choice = self.tool_choice
+        if isinstance(choice, NamedTool):
+            return choice.function.name
+        if isinstance(choice, NamedFunction):
+            return choice.name
+        return "required" if choice == "required" else None
+
+    def forced_schema(self) -> dict[str, Any] | None:
+        """The schema of the call that must be made; None where none must be.
+
+        Raises:
+            ApiError: a call is asked for, but there is no such tool.
+        """
+        forced = self.forced_tool()
+        if forced is None:
+            return None
+        tools = self.offered_tools()
+        if forced != "required" or isinstance(self.tool_choice, (NamedTool, NamedFunction)):
+            tools = [tool for tool in tools if name_of(tool) == forced]
+        if not tools:
+            raise ApiError(
+                400,
+                "'tool_choice' asks for a tool that is not among 'tools'.",
+                code="invalid_value",
+                param="tool_choice",
+            )
+        return call_schema(tools)

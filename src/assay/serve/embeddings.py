@@ -11,11 +11,12 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field, StringConstraints
 
+from assay.accounts.keys import Caller
 from assay.generate.prompts import CHARACTERS_PER_TOKEN
 from assay.knowledge.embed import Embedder
 from assay.project.answer.names import embedders
 from assay.project.workspace import Workspace
-from assay.serve.auth import Caller, RequiredScope
+from assay.serve.auth import RequiredScope
 from assay.serve.errors import ApiError
 from assay.serve.route import JsonRoute, Strict
 

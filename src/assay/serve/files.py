@@ -9,9 +9,10 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
 
+from assay.accounts.keys import Caller
 from assay.accounts.quota import Quota
 from assay.project.knowledge import vector_stores
-from assay.serve.auth import Caller, RequiredScope
+from assay.serve.auth import RequiredScope
 from assay.serve.errors import ApiError, not_found
 from assay.serve.forms import chunks, filename, form, lifetime, text
 from assay.store import stored_files

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
+from assay.accounts.keys import Caller
 from assay.jobs import fine_tuning
 from assay.jobs.fine_tuning import FineTuning, TuningCheckpoint, organisation
 from assay.jobs.queue import JobEvent
 from assay.jobs.tuning_request import TuningRequest
 from assay.project.jobs import fine_tuning as project
 from assay.project.jobs.fine_tuning import RefusedError
-from assay.serve.auth import Caller, RequiredScope
+from assay.serve.auth import RequiredScope
 from assay.serve.errors import ApiError, not_found
 from assay.serve.files import page
 from assay.serve.route import JsonRoute

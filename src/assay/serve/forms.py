@@ -11,8 +11,9 @@ import anyio.to_thread
 from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
+from assay.accounts.keys import Caller
 from assay.accounts.quota import Quota
-from assay.serve.auth import UPLOAD_BYTES, Caller
+from assay.serve.auth import UPLOAD_BYTES
 from assay.serve.errors import ApiError
 
 LONGEST_FILENAME = 255

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
+from assay.accounts.keys import Caller
 from assay.errors import UsageError
 from assay.evaluate import rewards
 from assay.evaluate.rewards import LONGEST, Grader, Reward
 from assay.knowledge.embed import STARTER
 from assay.project.workspace import Workspace
-from assay.serve.auth import Caller, RequiredScope
+from assay.serve.auth import RequiredScope
 from assay.serve.errors import ApiError
 from assay.serve.route import JsonObject, JsonRoute, Strict
 

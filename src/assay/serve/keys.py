@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field, field_validator
 
-from assay.accounts.keys import ApiKey, Scope, create_key, list_keys, revoke_key
-from assay.serve.auth import Caller, RequiredScope
+from assay.accounts.keys import ApiKey, Caller, Scope, create_key, list_keys, revoke_key
+from assay.serve.auth import RequiredScope
 from assay.serve.errors import ApiError
 from assay.serve.route import JsonRoute, Strict
 from assay.store.audit import entries

@@ -8,7 +8,7 @@ from typing import Any
 from assay.generate.stream import Piece, TokenLogprob
 
 
-def told(pieces: Sequence[Piece]) -> list[tuple[TokenLogprob, tuple[TokenLogprob, ...]]]:
+def tokens_of(pieces: Sequence[Piece]) -> list[tuple[TokenLogprob, tuple[TokenLogprob, ...]]]:
     """The tokens of an answer and the likeliest ones beside each.
 
     Engines tell of the token that ends it, too; it has no bytes and is no part of the text.
@@ -29,14 +29,14 @@ def token_logprobs(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
     """One entry a token."""
     return [
         {**_spelled(token), "top_logprobs": [_spelled(one) for one in top]}
-        for token, top in told(pieces)
+        for token, top in tokens_of(pieces)
     ]
 
 
 def legacy_logprobs(pieces: Sequence[Piece], start: int = 0) -> dict[str, Any]:
     """Of `/v1/completions`: four lists of one length; offsets count characters from `start`."""
     tokens, logprobs, tops, offsets = [], [], [], []
-    for token, top in told(pieces):
+    for token, top in tokens_of(pieces):
         tokens.append(token.text)
         logprobs.append(_finite(token.logprob))
         tops.append({one.text: _finite(one.logprob) for one in top})

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
+from assay.accounts.keys import Caller
 from assay.project.answer.names import Offered, offered, resolve
 from assay.project.workspace import Workspace
-from assay.serve.auth import Caller, RequiredScope
+from assay.serve.auth import RequiredScope
 
 router = APIRouter(tags=["models"])
 

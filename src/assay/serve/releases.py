@@ -11,11 +11,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import Field
 
+from assay.accounts.keys import Caller
 from assay.project import releases
 from assay.project.releases import By
 from assay.project.workspace import Workspace
 from assay.release.releases import Release
-from assay.serve.auth import Caller, RequiredScope
+from assay.serve.auth import RequiredScope
 from assay.serve.errors import not_found
 from assay.serve.route import JsonRoute, Strict
 

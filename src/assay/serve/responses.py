@@ -10,10 +10,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
+from assay.accounts.keys import Caller
 from assay.chat.tool_text import Reader
 from assay.example import ToolCall
 from assay.generate.stream import End, Piece
-from assay.serve.auth import Caller, RequiredScope
+from assay.serve.auth import RequiredScope
 from assay.serve.errors import of_any
 from assay.serve.exchange import Exchange, converse
 from assay.serve.logprobs import token_logprobs
@@ -31,17 +32,7 @@ async def create(
     caller: Annotated[Caller, Depends(RequiredScope("chat"))],
 ) -> Response:
     """Answer."""
-    exchange = await converse(
-        request,
-        caller,
-        body.model,
-        body.messages(),
-        body.offered(),
-        body.options(),
-        form="tools" if body.forces() else "text.format",
-        prefix="resp_",
-        whole=not body.stream,
-    )
+    exchange = await converse(request, caller, body, "resp_")
     writer = Writer(exchange, body)
     if body.stream:
         return Events(_spelled(writer), exchange.close)
@@ -59,9 +50,9 @@ async def _spelled(writer: Writer) -> AsyncIterator[str]:
         async for data in writer.events():
             yield event(data, data["type"])
     except Exception as error:
-        told = of_any(error)
-        failed = {"type": "error", "code": told.code, "message": told.message, "param": told.param}
-        yield event({**failed, "sequence_number": writer.sequence}, "error")
+        problem = of_any(error)
+        fields = {"code": problem.code, "message": problem.message, "param": problem.param}
+        yield event({"type": "error", **fields, "sequence_number": writer.sequence}, "error")
 
 
 class Writer:
@@ -76,7 +67,7 @@ class Writer:
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """All of them, in order."""
-        tools = self.body.offered()
+        tools = self.body.offered_tools()
         reader = Reader()
         calls: tuple[ToolCall, ...] = ()
         for name in ("response.created", "response.in_progress"):
@@ -93,8 +84,7 @@ class Writer:
                 for data in self._say(text, []):
                     yield data
             self._end = item
-        if self.body.parallel_tool_calls is False:
-            calls = calls[:1]
+        calls = self.body.allowed(calls)
         if self._text is None and not calls:
             for data in self._open():
                 yield data
@@ -103,8 +93,8 @@ class Writer:
         for call in calls:
             for data in self._call(call):
                 yield data
-        said = self._text["text"] if self._text is not None else ""
-        await self.exchange.answered([(said, calls)])
+        text = self._text["text"] if self._text is not None else ""
+        await self.exchange.trace([(text, calls)])
         yield self._event(f"response.{self._status()}", response=self.response())
 
     def response(self) -> dict[str, Any]:
@@ -121,7 +111,7 @@ class Writer:
             "instructions": body.instructions,
             "max_output_tokens": body.max_output_tokens,
             "metadata": body.metadata or {},
-            "model": self.exchange.served.name,
+            "model": self.exchange.model,
             "output": [dict(item) for item in self.output],
             "parallel_tool_calls": body.parallel_tool_calls is not False,
             "previous_response_id": None,
@@ -131,7 +121,7 @@ class Writer:
             "temperature": body.temperature,
             "text": {"format": self._format()},
             "tool_choice": self._choice(),
-            "tools": [{"type": "function", **tool["function"]} for tool in body.offered()],
+            "tools": [{"type": "function", **tool["function"]} for tool in body.offered_tools()],
             "top_logprobs": body.top_logprobs or 0,
             "top_p": body.top_p,
             "truncation": "disabled",

@@ -13,15 +13,11 @@ from assay.serve.conversation import (
     MOST_TOOLS,
     MOST_TOP_LOGPROBS,
     Content,
+    ConversationRequest,
     Function,
     FunctionName,
     NamedFunction,
-    NamedTool,
-    Sampled,
     Tokens,
-    ToolChoice,
-    forced_schema,
-    forced_tool,
     text_of,
 )
 from assay.serve.errors import ApiError
@@ -119,9 +115,10 @@ class StreamSettings(Strict):
     include_obfuscation: bool | None = None
 
 
-class ResponseRequest(Sampled):
+class ResponseRequest(ConversationRequest):
     """The body. Nothing is kept between requests: `previous_response_id` is refused."""
 
+    FORM = "text.format"
     input: (
         str
         | Annotated[
@@ -135,8 +132,6 @@ class ResponseRequest(Sampled):
     text: TextSettings | None = None
     tools: Annotated[list[FunctionTool], Field(max_length=MOST_TOOLS, fail_fast=True)] | None = None
     tool_choice: Literal["none", "auto", "required"] | FunctionChoice | None = None
-    parallel_tool_calls: bool | None = None
-    stream: bool | None = None
     stream_options: StreamSettings | None = None
     include: (
         Annotated[
@@ -157,41 +152,21 @@ class ResponseRequest(Sampled):
     presence_penalty: None = None
     frequency_penalty: None = None
 
-    def messages(self) -> list[Message]:
+    def to_messages(self) -> list[Message]:
         """The conversation, instructions first."""
         turns = [Message("system", self.instructions)] if self.instructions else []
         if isinstance(self.input, str):
             return [*turns, Message("user", self.input)]
         return [*turns, *joined([item.to_message() for item in self.input])]
 
-    def forces(self) -> bool:
-        """Whether a call must be made."""
-        return self.tool_choice not in (None, "none", "auto")
-
-    def offered(self) -> list[dict[str, Any]]:
-        """The tools that may be called, in chat's form."""
-        if self.tool_choice == "none":
-            return []
-        return [tool.to_dict() for tool in self.tools or ()]
-
     @property
-    def with_logprobs(self) -> bool:
+    def wants_logprobs(self) -> bool:
         """Whether log-probabilities are wanted."""
         return bool(self.include) or self.top_logprobs is not None
 
     def options(self) -> GenerationOptions:
-        """What the client says about the answer.
-
-        Raises:
-            ApiError: a tool choice that cannot be followed.
-        """
-        choice: ToolChoice | None
-        if isinstance(self.tool_choice, FunctionChoice):
-            named = NamedFunction(name=self.tool_choice.name)
-            choice = NamedTool(type="function", function=named)
-        else:
-            choice = self.tool_choice
-        schema = forced_schema(choice, self.offered())
+        """See `ConversationRequest`."""
+        schema = self.forced_schema()
         form = self.text.format if self.text is not None else None
         if form is not None and form.type != "text":
             if schema is not None:
@@ -202,12 +177,12 @@ class ResponseRequest(Sampled):
                     param="tool_choice",
                 )
             schema = form.schema_
-        return self.sampling(
+        return self.with_sampling(
             max_new_tokens=self.max_output_tokens,
-            logprobs=(self.top_logprobs or 0) if self.with_logprobs else None,
+            logprobs=(self.top_logprobs or 0) if self.wants_logprobs else None,
             schema=schema,
             json_object=form is not None and form.type == "json_object",
-            tool_choice=forced_tool(choice),
+            tool_choice=self.forced_tool(),
         )
 
 

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 
+from assay.accounts.keys import Caller
 from assay.project import releases
 from assay.release.traces import MOST_BYTES, Trace
-from assay.serve.auth import Caller, RequiredScope
+from assay.serve.auth import RequiredScope
 from assay.serve.route import JsonRoute, Strict
 
 router = APIRouter(tags=["traces"], route_class=JsonRoute)

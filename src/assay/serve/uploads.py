@@ -8,8 +8,9 @@ import anyio.to_thread
 from fastapi import APIRouter, Depends, Request
 from pydantic import Field, StringConstraints
 
+from assay.accounts.keys import Caller
 from assay.project.workspace import Workspace
-from assay.serve.auth import Caller, RequiredScope
+from assay.serve.auth import RequiredScope
 from assay.serve.errors import ApiError
 from assay.serve.files import as_wire as file_as_wire
 from assay.serve.files import checked_purpose

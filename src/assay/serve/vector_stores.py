@@ -8,12 +8,13 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 
+from assay.accounts.keys import Caller
 from assay.project.knowledge import vector_stores as project
 from assay.project.knowledge.vector_store_files import StoreFile
 from assay.project.knowledge.vector_stores import Hit, VectorStore
 from assay.project.workspace import Workspace
 from assay.serve.attributes import Filter, matcher
-from assay.serve.auth import Caller, RequiredScope
+from assay.serve.auth import RequiredScope
 from assay.serve.errors import ApiError, not_found
 from assay.serve.files import page
 from assay.serve.route import JsonRoute, Strict

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assay.agent.agent import Agent
-from assay.agent.answering import GenerationOptions, ask
+from assay.agent.answering import GenerationOptions, prepare
 from assay.agent.versions import save_agent
 from assay.errors import ModelError, UsageError
 from assay.example import Message
@@ -98,10 +98,10 @@ def test_a_version_that_has_no_name_yet_belongs_to_the_project_whose_job_made_it
 def test_a_release_comes_first(workspace: Workspace) -> None:
     saved = save_agent(workspace.store, "labels", AGENT, message="m")
     promote(workspace.store, "default", "support", "labels@1", who="me", force="first")
-    served = resolve(workspace, "support", "default", "k")
-    assert (served.agent, served.model) == (AGENT, STARTER)
-    assert served.agent is not None
-    assert served.agent.id == saved.agent
+    target = resolve(workspace, "support", "default", "k")
+    assert (target.agent, target.model) == (AGENT, STARTER)
+    assert target.agent is not None
+    assert target.agent.id == saved.agent
     assert "support" in {line.name for line in offered(workspace, "default")}
     with pytest.raises(UnknownModelError):
         resolve(workspace, "support", "other", "k")
@@ -115,18 +115,18 @@ def test_no_path_is_a_model(workspace: Workspace, tmp_path: Path) -> None:
 
 
 def test_what_a_client_says_goes_before_what_the_agent_says(workspace: Workspace) -> None:
-    served = resolve_agent(workspace, AGENT)
+    target = resolve_agent(workspace, AGENT)
     options = GenerationOptions(max_new_tokens=3, temperature=0.5)
-    [asked] = ask(served, [Message("user", "a")], (), options, workspace.store)
+    [asked] = prepare(target, [Message("user", "a")], (), options, workspace.store)
     sampling = asked.sampling
     assert (sampling.max_new_tokens, sampling.temperature, sampling.seed) == (3, 0.5, None)
 
 
 def test_an_enforced_form_stays(workspace: Workspace) -> None:
     agent = AGENT.model_copy(update={"choices": ("x", "y"), "constrained": True})
-    served = resolve_agent(workspace, agent)
+    target = resolve_agent(workspace, agent)
     turns = [Message("user", "a")]
-    [asked] = ask(served, turns, (), GenerationOptions(), workspace.store)
+    [asked] = prepare(target, turns, (), GenerationOptions(), workspace.store)
     assert asked.sampling.choices == ("x", "y")
     tool: dict[str, Any] = {"type": "function", "function": {"name": "f"}}
     for options, tools in (
@@ -134,7 +134,7 @@ def test_an_enforced_form_stays(workspace: Workspace) -> None:
         (GenerationOptions(), (tool,)),
     ):
         with pytest.raises(UsageError):
-            ask(served, turns, tools, options, workspace.store)
+            prepare(target, turns, tools, options, workspace.store)
 
 
 def resolve_agent(workspace: Workspace, agent: Agent) -> Any:

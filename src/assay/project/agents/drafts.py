@@ -27,7 +27,7 @@ from assay.generate.stream import EnginePool
 from assay.models.show import known
 from assay.models.versions import find_version, list_versions
 from assay.project.agents import check
-from assay.project.answer.gateway import PaidAnswer, studio
+from assay.project.answer.gateway import AnswerStream, Gateway, studio_caller
 from assay.project.answer.names import base_models, owns
 from assay.project.workspace import Workspace
 
@@ -106,18 +106,19 @@ def models(workspace: Workspace) -> list[str]:
 
 def answer(
     workspace: Workspace, engines: EnginePool, text: str, messages: Sequence[Message]
-) -> PaidAnswer:
+) -> AnswerStream:
     """The stream that an agent of this text would give, saved or not. No trace is kept of it.
 
     Raises:
-        InvalidAgentError: the text is no agent that can answer here. More as `answering.ask`.
+        InvalidAgentError: the text is no agent that can answer here. More as `Gateway.open`.
     """
     agent, problems = parsed(text)
     if problems := problems or check(workspace, text):
         raise InvalidAgentError(_UNSAVED, problems)
     assert agent is not None
-    served = Target(_UNSAVED, agent.model, agent)
-    return PaidAnswer(workspace, engines, served, messages, GenerationOptions(), studio(workspace))
+    target, caller = Target(_UNSAVED, agent.model, agent), studio_caller(workspace)
+    answering = Gateway(workspace, engines).open(caller, target, messages, GenerationOptions())
+    return answering.streams[0]
 
 
 def tokens(workspace: Workspace, agent: Agent) -> int | None:

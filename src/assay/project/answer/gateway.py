@@ -1,177 +1,355 @@
-"""What an answer costs, and whom: the one place that every answer to anybody passes.
+"""The one gateway: every answer that is given to anybody is opened here.
 
-    path, most = lay_out(workspace, served, messages, tools, options, payer)
-    account = Account(workspace, payer, served.name, routes, reserved)
-    ...; account.settle(whole=True)
+    gateway = Gateway(workspace, engines)
+    answering = gateway.open(caller, "support", messages, options)
+    for item in answering.streams[0]: ...           # pieces, and an end
 
-The most that it may cost is set aside before it is asked for, where the payer has a budget; what
-providers' models have answered is in the usage log when it has ended, whatever has become of it.
-Whether the project has agreed that it leaves this machine is asked where a provider's engine is
-found (`assay.agent.engines`), so that no caller can go past it.
+The name is resolved, the calls are laid out, and the most that they may cost is set aside before
+the first of them is made, where the caller has a budget. What providers' models have answered is in
+the usage log when all has ended, whatever has become of it. Whether the project has agreed that a
+request leaves this machine is asked where a provider's engine is found (`assay.agent.engines`), so
+that no caller can go past it.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
-from assay.accounts.costs import bounded, has_budget, is_remote, most_usd
-from assay.accounts.keys import STUDIO
+from assay.accounts.costs import bounded, calls_of, has_budget, is_remote, most_usd
+from assay.accounts.keys import STUDIO, Caller
 from assay.accounts.reservations import Reserved
-from assay.agent.answering import EngineCall, GenerationOptions, Routed, Target, ask
-from assay.errors import AssayError
-from assay.example import Message
-from assay.generate.stream import End, EnginePool, Piece
+from assay.agent.answering import (
+    EngineCall,
+    GenerationOptions,
+    RouteStream,
+    ServedExchange,
+    Target,
+    prepare,
+    sampling_of,
+)
+from assay.errors import AssayError, ConfigError, UsageError
+from assay.example import Message, ToolCall
+from assay.generate.constrained import check_schema
+from assay.generate.stream import End, EnginePool, Piece, Sampling
+from assay.project.answer.names import resolve
 from assay.project.workspace import Workspace
 
+log = logging.getLogger("assay.serve")
 
-@dataclass(frozen=True, slots=True)
-class Payer:
-    """Whose budget and whose lines of the usage log they are.
+
+class SchemaError(UsageError):
+    """The schema that an answer is to follow cannot be enforced."""
+
+
+class NotConversationError(UsageError):
+    """A text cannot be continued as it is by what answers conversations."""
+
+
+def studio_caller(workspace: Workspace) -> Caller:
+    """Whoever asks in the studio: they share a budget (`assay keys budget studio`)."""
+    budgeted = has_budget(workspace.store, STUDIO)
+    return Caller(STUDIO, workspace.name, ("chat",), budgeted)
+
+
+class Gateway:
+    """Opens answers of a workspace.
+
+    Args:
+        engines: that give them, see `Workspace.engines`.
+    """
+
+    def __init__(self, workspace: Workspace, engines: EnginePool) -> None:
+        self._workspace, self._engines = workspace, engines
+
+    def is_quick(self, caller: Caller, name: str, options: GenerationOptions) -> bool:
+        """Whether `open` does no work and needs no database: a thread would take longer."""
+        usage = self._workspace.usage
+        return (
+            is_remote(name)
+            and caller.project == self._workspace.name
+            and (not caller.budgeted or usage.holds(caller.key_id))  # prices are loaded once
+            and options.schema is None
+            and self._workspace.providers.at_hand(name)
+        )
+
+    def resolve(self, caller: Caller, name: str) -> Target:
+        """What answers for a name, see `names.resolve`."""
+        return resolve(self._workspace, name, caller.project, caller.key_id)
+
+    def open(
+        self,
+        caller: Caller,
+        name: str | Target,
+        messages: Sequence[Message],
+        options: GenerationOptions,
+        tools: Sequence[dict[str, Any]] = (),
+        count: int = 1,
+    ) -> Answering:
+        """Answers to a conversation.
+
+        Args:
+            name: or what it stands for.
+            count: of the answers; each has a seed of its own.
+
+        Raises:
+            UnknownModelError: there is no such name.
+            SchemaError: the options' schema cannot be enforced.
+            BudgetError: the caller has a budget, and a price is not known. More as `prepare`.
+        """
+        target = self.resolve(caller, name) if isinstance(name, str) else name
+        if options.schema is not None:
+            try:
+                check_schema(options.schema)
+            except ConfigError as error:
+                raise SchemaError(error.what) from None
+        store, most = self._workspace.store, None
+        path = prepare(target, messages, tools, options, store, caller.project, caller.labels)
+        if caller.budgeted:
+            chains = [self._workspace.chain(call.model) for call in path]
+            if any(is_remote(model) for chain in chains for model in chain):
+                path = tuple(map(bounded, path))
+                most = most_usd(self._workspace.providers, chains, path, count)
+        paths = zip(*(_several(call, count) for call in path), strict=True)
+        routes = [RouteStream(self._engines.engine, calls) for calls in paths]
+        return Answering(self._workspace, caller, target, messages, tools, routes, count, most)
+
+    def complete(
+        self,
+        caller: Caller,
+        name: str,
+        prompts: Sequence[str | Sequence[int]],
+        options: GenerationOptions,
+        count: int = 1,
+    ) -> Answering:
+        """Continuations of texts or token ids, `count` of each. Providers give none.
+
+        Raises:
+            UnknownModelError: there is no such name.
+            NotConversationError: it stands for an agent.
+        """
+        target = self.resolve(caller, name)
+        if target.agent is not None:
+            raise NotConversationError(f"{name} answers conversations.")
+        sampling = sampling_of(options, caller.project)
+        calls = [EngineCall((), (), sampling, target.model, prompt=prompt) for prompt in prompts]
+        find = self._engines.engine
+        routes = [RouteStream(find, [one]) for call in calls for one in _several(call, count)]
+        turns = [Message("user", prompt) for prompt in prompts if isinstance(prompt, str)]
+        return Answering(self._workspace, caller, target, turns, (), routes, count)
+
+
+def _several(call: EngineCall, count: int) -> list[EngineCall]:
+    """The same call for each of several answers, each with a seed of its own."""
+    seed = call.sampling.seed
+    if seed is None:
+        return [call] * count
+    seeded: list[Sampling] = [replace(call.sampling, seed=seed + n) for n in range(count)]
+    return [replace(call, sampling=sampling) for sampling in seeded]
+
+
+class AnswerStream(Iterator[Piece | End]):
+    """One answer as it grows. `close` may be called from any thread.
 
     Attributes:
-        key: id of the API key, or `STUDIO`.
-        budgeted: what it may spend is limited.
+        has_begun: something has come.
+        end: None until it has ended.
     """
 
-    project: str
-    key: str
-    budgeted: bool
+    def __init__(self, answering: Answering, route: RouteStream) -> None:
+        self._answering, self.route = answering, route
+        self._is_asked = self.has_begun = False
+        self.end: End | None = None
+
+    @property
+    def passages(self) -> str:
+        """Of documents, as they stood before the question; "" where there were none."""
+        return self.route.call.passages
+
+    def __next__(self) -> Piece | End:
+        if not self._is_asked:
+            if not self._answering.reserve():
+                raise StopIteration
+            self._is_asked = True
+        try:
+            item = next(self.route)
+        except StopIteration:
+            if self.end is None:  # it was cut, and paid for
+                self._answering.settle(is_complete=False)
+            raise
+        except BaseException as error:
+            self._answering.fail(error)
+            raise
+        self.has_begun = True
+        if isinstance(item, End):
+            self.end = item
+            self._answering.settle_if_ended()
+        return item
+
+    def close(self) -> None:
+        """Free the engine, and settle what the answer has cost."""
+        try:
+            self.route.close()
+        finally:
+            if self.end is None:
+                self._answering.settle(is_complete=False)
 
 
-def studio(workspace: Workspace) -> Payer:
-    """Whoever asks in the studio: they share a budget (`assay keys budget studio`)."""
-    return Payer(workspace.name, STUDIO, has_budget(workspace.store, STUDIO))
+class Answering:
+    """Answers under way, to one conversation or to several prompts.
 
+    Nothing is asked, or set aside, before the first piece of a stream is read; each stream may be
+    read in a thread of its own.
 
-def lay_out(
-    workspace: Workspace,
-    served: Target,
-    messages: Sequence[Message],
-    tools: Sequence[dict[str, Any]],
-    options: GenerationOptions,
-    payer: Payer,
-    *,
-    labels: frozenset[str] | None = None,
-    count: int = 1,
-) -> tuple[tuple[EngineCall, ...], float | None]:
-    """The calls that an answer may take, and the USD to set aside for them; None: nothing.
-
-    Args:
-        labels: of the documents that are seen; None: all.
-        count: answers wanted.
-
-    Raises:
-        BudgetError: the payer has a budget, and a price is not known. More as `ask`.
-    """
-    path = ask(served, messages, tools, options, workspace.store, payer.project, labels)
-    if not payer.budgeted:
-        return path, None
-    chains = [workspace.chain(asked.model) for asked in path]
-    if not any(is_remote(name) for chain in chains for name in chain):
-        return path, None
-    path = tuple(map(bounded, path))
-    return path, most_usd(workspace.providers, chains, path, count)
-
-
-class Account:
-    """Of one request.
-
-    Args:
-        name: as it was asked for.
-        routes: the streams of its answers, where they may ask providers' models.
-        reserved: for them.
+    Attributes:
+        streams: those of one prompt side by side.
+        started_at: `time.perf_counter`.
     """
 
     def __init__(
         self,
         workspace: Workspace,
-        payer: Payer,
-        name: str,
-        routes: Sequence[Routed],
-        reserved: Reserved | None,
+        caller: Caller,
+        target: Target,
+        messages: Sequence[Message],
+        tools: Sequence[dict[str, Any]],
+        routes: Sequence[RouteStream],
+        count: int,
+        most_usd: float | None = None,
     ) -> None:
-        self._workspace, self._payer, self._name = workspace, payer, name
-        self._routes, self._reserved = tuple(routes), reserved
-        self._began, self._settled = time.perf_counter(), Lock()
+        self._workspace, self.caller, self.target = workspace, caller, target
+        self._messages, self._tools = tuple(messages), tuple(tools)
+        self.streams = [AnswerStream(self, route) for route in routes]
+        self._count, self._most_usd = count, most_usd
+        self.started_at = time.perf_counter()
+        self._reserved: Reserved | None = None
+        self._is_reserved = self._is_settled = False
+        self._reserving, self._settling = Lock(), Lock()
 
-    def settle(self, *, whole: bool) -> None:
+    def reserve(self) -> bool:
+        """Set aside, once, what the answers may cost; whether anybody still waits for them.
+
+        Raises:
+            BudgetError: the budget does not allow it.
+        """
+        with self._reserving:
+            if not self._is_reserved and self._most_usd is not None:
+                self._set_aside(self._most_usd)
+            self._is_reserved = True
+        return not self._is_settled
+
+    def _set_aside(self, usd: float) -> None:
+        if self._is_settled:
+            return
+        usage, key = self._workspace.usage, self.caller.key_id
+        reserved = usage.take(key, usd) or usage.reserve(key, usd)
+        if not self._hold(reserved):  # it was closed meanwhile, and nothing was asked
+            self._add_usage(reserved, is_complete=True)
+
+    def _hold(self, reserved: Reserved) -> bool:
+        with self._settling:
+            if not self._is_settled:
+                self._reserved = reserved
+            return not self._is_settled
+
+    def settle(self, *, is_complete: bool) -> None:
         """Write down, once, what providers' models have answered, and settle what was reserved.
 
         May be called from any thread; the first call counts.
 
         Args:
-            whole: no call beyond those that have ended can have cost anything.
+            is_complete: no call beyond those that have ended can have cost anything.
         """
-        if not self._settled.acquire(blocking=False):
-            return
+        with self._settling:
+            if self._is_settled:
+                return
+            self._is_settled = True
+            reserved = self._reserved
+        self._add_usage(reserved, is_complete=is_complete)
+
+    def _add_usage(self, reserved: Reserved | None, *, is_complete: bool) -> None:
         self._workspace.usage.add(
-            self._payer.project,
-            self._payer.key,
-            self._name,
-            [end for route in self._routes for end in route.answered],
-            time.perf_counter() - self._began,
-            self._reserved,
-            whole=whole,
+            self.caller.project,
+            self.caller.key_id,
+            self.target.name,
+            [end for stream in self.streams for end in stream.route.ends],
+            time.perf_counter() - self.started_at,
+            reserved,
+            whole=is_complete,
         )
 
+    def settle_if_ended(self) -> None:
+        """Settle when the last answer has ended."""
+        if all(stream.end is not None for stream in self.streams):
+            self.settle(is_complete=True)
 
-class PaidAnswer(Iterator[Piece | End]):
-    """The stream of one answer, accounted for when it ends, fails or is closed.
+    def fail(self, error: BaseException) -> None:
+        """Settle after the only answer has failed: a call that never began costs nothing.
 
-    Nothing is asked, or set aside, before the first piece is. `close` may be called from any
-    thread.
+        Of several, whoever reads them closes the others, which settles.
+        """
+        if len(self.streams) == 1:
+            is_free = isinstance(error, AssayError) and not error.charged
+            self.settle(is_complete=is_free and not self.streams[0].has_begun)
 
-    Attributes:
-        asked: see `Routed`.
-    """
+    def usage(self) -> dict[str, int | None]:
+        """Tokens of those that have ended; the prompt of several answers counts once.
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        engines: EnginePool,
-        served: Target,
-        messages: Sequence[Message],
-        options: GenerationOptions,
-        payer: Payer,
-    ) -> None:
-        path, self._most = lay_out(workspace, served, messages, (), options, payer)
-        self._workspace, self._payer, self._name = workspace, payer, served.name
-        self._route = Routed(engines.engine, path)
-        self._account: Account | None = None
-        self._begun = self._ended = self._closed = False
+        What an engine does not count is None.
+        """
+        ends = [stream.end for stream in self.streams if stream.end is not None]
+        prompts = [ends[i : i + self._count] for i in range(0, len(ends), self._count)]
+        return {
+            "prompt": _sum([_most([end.prompt_tokens for end in group]) for group in prompts]),
+            "completion": _sum([end.completion_tokens for end in ends]),
+            "cached": _sum([_most([end.cached_tokens for end in group]) for group in prompts]),
+            "reasoning": _sum([end.reasoning_tokens for end in ends]),
+        }
 
     @property
-    def asked(self) -> EngineCall:
-        """See `Routed`."""
-        return self._route.asked
+    def is_traced(self) -> bool:
+        """Whether somebody is told what was answered, see `trace`."""
+        return bool(self._workspace.watching(self.target))
 
-    def __next__(self) -> Piece | End:
-        if self._closed:  # before anything was set aside, perhaps
-            raise StopIteration
-        if self._account is None:
-            usage, key = self._workspace.usage, self._payer.key
-            reserved = None if self._most is None else usage.reserve(key, self._most)
-            routes = [self._route]
-            self._account = Account(self._workspace, self._payer, self._name, routes, reserved)
-        try:
-            item = next(self._route)
-        except StopIteration:
-            self._account.settle(whole=self._ended)  # without an end it was cut, and paid for
-            raise
-        except BaseException as error:
-            free = isinstance(error, AssayError) and not error.charged and not self._begun
-            self._account.settle(whole=free)
-            raise
-        self._begun, self._ended = True, isinstance(item, End)
-        return item
+    def trace(self, id: str, answers: Sequence[tuple[str, Sequence[ToolCall]]]) -> None:
+        """Tell those who keep traces; that they cannot write takes no answer from its client.
 
-    def close(self) -> None:
-        """Nobody reads on."""
-        self._closed = True
-        self._route.close()
-        if self._account is not None:
-            self._account.settle(whole=False)
+        Args:
+            id: what the client knows the answers by.
+            answers: text and calls of each.
+        """
+        usage, first = self.usage(), self.streams[0].end
+        ends = (stream.end for stream in self.streams if stream.end is not None)
+        exchange = ServedExchange(
+            id=id,
+            project=self.caller.project,
+            key_id=self.caller.key_id,
+            target=self.target,
+            messages=self._messages,
+            tools=self._tools,
+            answers=tuple((text, tuple(calls)) for text, calls in answers),
+            prompt_tokens=usage["prompt"],
+            completion_tokens=usage["completion"],
+            seconds=time.perf_counter() - self.started_at,
+            asked=() if first is None else first.agents,
+            ends=tuple(end for one in ends for end in calls_of(one)),
+        )
+        for watch in self._workspace.watching(self.target):
+            try:
+                watch(exchange)
+            except Exception as error:
+                log.error("the trace of %s could not be kept", id, exc_info=error)
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _most(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return max(known) if len(known) == len(counts) else None

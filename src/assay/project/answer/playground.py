@@ -1,6 +1,6 @@
 """Trying a model, agent or release as its callers would, and what to write to call it.
 
-answer = trying.answer(workspace, engines, "support", [Message("user", "Where is my card?")])
+answer = playground.answer(workspace, engines, "support", [Message("user", "Where is my card?")])
 for piece in answer: ...
 """
 
@@ -14,13 +14,10 @@ from assay.accounts.costs import calls_of
 from assay.agent.answering import GenerationOptions
 from assay.example import Message
 from assay.generate.stream import End, EnginePool
-from assay.project.answer.gateway import PaidAnswer, studio
-from assay.project.answer.names import Offered, offered, resolve
+from assay.project.answer.gateway import AnswerStream, Gateway, studio_caller
+from assay.project.answer.names import Offered, offered
 from assay.project.comparisons import labels
 from assay.project.workspace import Workspace
-
-TRIED_BY = "studio"
-"""Whom a canary knows such requests by, so that one person sees one agent."""
 
 
 def answer(
@@ -29,19 +26,21 @@ def answer(
     name: str,
     messages: Sequence[Message],
     options: GenerationOptions | None = None,
-) -> PaidAnswer:
+) -> AnswerStream:
     """The stream that a request to `name` would get. No trace is kept of it.
 
-    A bare model answers greedily where nothing is wished, so that two tries can be compared.
+    A bare model answers greedily where no temperature is given, so that two tries can be compared.
 
     Raises:
-        UnknownModelError: there is no such name. More as `ask`; the stream's own come with it.
+        UnknownModelError: there is no such name. More as `Gateway.open`; the stream's own come with
+            it.
     """
     options = options or GenerationOptions()
-    served = resolve(workspace, name, workspace.name, TRIED_BY)
-    if served.agent is None and options.temperature is None:
+    gateway, caller = Gateway(workspace, engines), studio_caller(workspace)
+    target = gateway.resolve(caller, name)
+    if target.agent is None and options.temperature is None:
         options = replace(options, temperature=0.0)
-    return PaidAnswer(workspace, engines, served, messages, options, studio(workspace))
+    return gateway.open(caller, target, messages, options).streams[0]
 
 
 def answering(workspace: Workspace) -> list[Offered]:
@@ -67,7 +66,7 @@ class Traced:
     passages: str
 
 
-def traced(workspace: Workspace, answer: PaidAnswer, end: End, seconds: float) -> Traced:
+def traced(workspace: Workspace, answer: AnswerStream, end: End, seconds: float) -> Traced:
     """How an answer that has ended came about.
 
     Args:
@@ -75,7 +74,7 @@ def traced(workspace: Workspace, answer: PaidAnswer, end: End, seconds: float) -
     """
     known = labels(workspace, end.agents)
     route = tuple(known.get(id, id[:12]) for id in end.agents)
-    return Traced(workspace.cost_usd(calls_of(end), seconds), route, answer.asked.passages)
+    return Traced(workspace.cost_usd(calls_of(end), seconds), route, answer.passages)
 
 
 def snippets(address: str, name: str, key: str) -> dict[str, str]:

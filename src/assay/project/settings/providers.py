@@ -19,7 +19,7 @@ from assay.generate.batch import Request
 from assay.generate.remote.batch import RemoteBatchEngine
 from assay.generate.stream import End, Sampling
 from assay.project import reach
-from assay.project.answer.gateway import studio
+from assay.project.answer.gateway import studio_caller
 from assay.project.workspace import Workspace
 from assay.store import secrets
 
@@ -116,12 +116,12 @@ def tested_over_web(workspace: Workspace, name: str, model: str) -> dict[str, An
         BudgetError: the budget does not allow it, or the price is not known.
         ModelError: it did not answer.
     """
-    reference, payer, usage = f"{REMOTE}{name}/{model}", studio(workspace), workspace.usage
+    reference, caller, usage = f"{REMOTE}{name}/{model}", studio_caller(workspace), workspace.usage
     reserved = None
-    if payer.budgeted:
+    if caller.budgeted:
         asked = EngineCall(_ASKED, (), Sampling(max_new_tokens=_TOKENS), reference)
         most = most_usd(workspace.providers, [[reference]], [asked], 1)
-        reserved = usage.reserve(payer.key, most)
+        reserved = usage.reserve(caller.key_id, most)
     ends, began = [], time.perf_counter()
     try:
         told = tested(workspace.providers, name, model)
@@ -129,7 +129,9 @@ def tested_over_web(workspace: Workspace, name: str, model: str) -> dict[str, An
         ends = [End("stop", *tokens, model=reference)]
     finally:
         seconds = time.perf_counter() - began
-        usage.add(payer.project, payer.key, reference, ends, seconds, reserved, whole=bool(ends))
+        usage.add(
+            caller.project, caller.key_id, reference, ends, seconds, reserved, whole=bool(ends)
+        )
     return told
 
 

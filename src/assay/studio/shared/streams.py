@@ -10,7 +10,7 @@ from assay.agent.answering import GenerationOptions
 from assay.example import Message
 from assay.generate.stream import End
 from assay.project.answer import playground
-from assay.project.answer.gateway import PaidAnswer
+from assay.project.answer.gateway import AnswerStream
 from assay.project.answer.playground import Traced
 from assay.serve.streams import Interleaved
 from assay.studio.session import Visit, action
@@ -58,7 +58,7 @@ def still_there(visit: Visit) -> None:
 @action("viewer")
 def begin(
     visit: Visit, name: str, messages: Sequence[Message], options: GenerationOptions
-) -> PaidAnswer:
+) -> AnswerStream:
     """The stream of an answer; nothing is asked before it is read."""
     return playground.answer(visit.workspace, visit.engines, name, messages, options)
 
@@ -80,7 +80,7 @@ async def stream(
     )
 
 
-async def read(visit: Visit, answer: PaidAnswer, show: Callable[[str], None]) -> Told:
+async def read(visit: Visit, answer: AnswerStream, show: Callable[[str], None]) -> Told:
     """Read an answer to its end, or to that of the session. See `stream`."""
     began, first, shown = time.monotonic(), None, 0.0
     text, end = "", None

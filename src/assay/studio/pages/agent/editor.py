@@ -15,7 +15,7 @@ from assay.example import Message
 from assay.project import agents
 from assay.project.agents import drafts
 from assay.project.agents.drafts import Validation
-from assay.project.answer.gateway import PaidAnswer
+from assay.project.answer.gateway import AnswerStream
 from assay.studio.dialogs import telling
 from assay.studio.pages.agent.form import Form
 from assay.studio.session import Visit, action
@@ -53,7 +53,7 @@ def save(visit: Visit, name: str, content: str, based_on: str | None, message: s
 
 
 @action("editor")
-def ask(visit: Visit, content: str, messages: Sequence[Message]) -> PaidAnswer:
+def ask(visit: Visit, content: str, messages: Sequence[Message]) -> AnswerStream:
     """What an agent that need not be saved answers."""
     return drafts.answer(visit.workspace, visit.engines, content, messages)
 
