@@ -47,7 +47,7 @@ def cached(engine: LlamaCppEngine, owner: str) -> int:
 
 def test_a_prompt_is_gone_on_from_for_its_own_project_alone(engine: LlamaCppEngine) -> None:
     prompt = len(engine.template.prompt(ASKED))
-    slots = engine._family.settings.slots
+    slots = engine._adapter_server.settings.slots
     owners = [f"project {number}" for number in range(slots)]
     assert [cached(engine, owner) for owner in owners] == [0] * slots
     # Every slot holds the prompt by now, and each project has one.

@@ -161,7 +161,7 @@ def test_what_was_used_longest_ago_is_unloaded_to_stay_within_the_budget(tmp_pat
     engines = LocalPool(memory_bytes=450_000_000, settings=SERVER)  # two of them
 
     def loaded() -> list[bool]:
-        return [held.in_memory() for held in engines._held.values()]
+        return [held.in_memory() for held in engines._entries.values()]
 
     made = [engines.engine(ref) for ref in refs]
     assert loaded() == [False, False, False]
@@ -181,9 +181,9 @@ def test_two_models_that_load_at_once_stay_within_the_budget_together(
     refs = [_write_base(tmp_path / "a"), _write_base(tmp_path / "b", "phi3")]
     engines = LocalPool(memory_bytes=250_000_000, settings=SERVER)
     made = [engines.engine(ref) for ref in refs]
-    engines._held[refs[1]].bytes = 200_000_000
+    engines._entries[refs[1]].bytes = 200_000_000
     taken: list[int] = []
-    loading = engines._room
+    loading = engines._reserve
 
     @contextmanager
     def slowly(name: str) -> Iterator[None]:
@@ -191,7 +191,7 @@ def test_two_models_that_load_at_once_stay_within_the_budget_together(
             time.sleep(0.3)
             yield
             with engines._lock:
-                held = engines._held.values()
+                held = engines._entries.values()
                 taken.append(sum(h.bytes for h in held if h.loading or h.in_memory()))
 
     monkeypatch.setattr(engines, "_room", slowly)
@@ -254,7 +254,7 @@ def test_llama_cpp_has_half_of_the_cores_while_something_trains(
     answers, threads = [], []
     for crowded[0] in (False, True, False):
         answers.append(_text(engine))
-        threads.append(engine._family.server(None).settings.threads)
+        threads.append(engine._adapter_server.server(None).settings.threads)
     assert threads == [2, 1, 2]
     assert len(set(answers)) == 1
     fixed = LocalPool(settings=SERVER, crowded=lambda: True)
@@ -294,7 +294,7 @@ def test_two_that_ask_first_get_the_one_engine_whose_memory_is_counted(tmp_path:
         one, other = pool.map(engines.engine, [ref, ref])
     assert one is other
     assert _text(one)
-    held = engines._held[ref]
+    held = engines._entries[ref]
     assert held.in_memory()
     model = one._model  # type: ignore[attr-defined]
     own = {id(p): p.numel() * p.element_size() for p in model.parameters()}

@@ -85,7 +85,7 @@ class ClassicalModel:
 
     @property
     def kind(self) -> Literal["majority", "tfidf"]:
-        """Which baseline it is."""
+        """Which of the two baselines it is."""
         return "tfidf" if self.settings else "majority"
 
     def log_probabilities(self, texts: Sequence[str]) -> Array:

@@ -53,14 +53,14 @@ class Constraint:
             ModelError: the grammar has turned out to be too large to be followed.
         """
         if not self.matcher.consume_token(token):
-            raise self._given_up()
+            raise self._error()
 
     def check(self) -> None:
         """Raise a ModelError if the parser has given up: its masks then allow the end only."""
         if self.matcher.is_error():
-            raise self._given_up()
+            raise self._error()
 
-    def _given_up(self) -> ModelError:
+    def _error(self) -> ModelError:
         return ModelError(
             f"the answer's schema cannot be followed to its end: "
             f"{_reason(self.matcher.get_error())}.",
@@ -68,7 +68,7 @@ class Constraint:
         )
 
     def reset(self) -> None:
-        """Back to the start."""
+        """Go back to the start of the grammar."""
         self.matcher.reset()
 
 
@@ -220,7 +220,7 @@ def byte_matcher(grammar: str) -> LLMatcher:
 
     bytewise = LLTokenizer("byte")
     matcher = LLMatcher(bytewise, grammar, log_level=0)
-    error = matcher.get_error() or _given_up(matcher, bytewise.vocab_size)
+    error = matcher.get_error() or _failure(matcher, bytewise.vocab_size)
     if error:
         raise ConfigError(
             f"constrained decoding cannot follow this: {_reason(error)}.",
@@ -231,7 +231,7 @@ def byte_matcher(grammar: str) -> LLMatcher:
     return matcher
 
 
-def _given_up(start: LLMatcher, tokens: int) -> str | None:
+def _failure(start: LLMatcher, tokens: int) -> str | None:
     """Why a parser stops on one of some answers drawn at random; None: it stops on none of them.
 
     Texts in them end soon, lists and objects do not.

@@ -82,7 +82,7 @@ class FallbackEngine:
             raise ConfigError("a fallback needs a model.", where="assay.yaml, fallback")
         self._chain, self._retries, self._backoff_s = dict(chain), retries, backoff_s
         self._first_token_s, self._cool_down_s, self._clock = first_token_s, cool_down_s, clock
-        self._warm_at: dict[str, float] = {}
+        self._available_at: dict[str, float] = {}
 
     @property
     def context_length(self) -> int:
@@ -92,26 +92,26 @@ class FallbackEngine:
     def chat(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
     ) -> Iterator[Piece | End]:
-        """See `StreamEngine`."""
+        """As `StreamEngine` says, by the first model of the chain that begins an answer."""
         return _FallbackStream(
             self, lambda engine: engine.chat(messages, tools, sampling), sampling.at_most_once
         )
 
     def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
-        """See `StreamEngine`."""
+        """As `StreamEngine` says, by the first model of the chain that begins an answer."""
         return _FallbackStream(
             self, lambda engine: engine.complete(prompt, sampling), sampling.at_most_once
         )
 
-    def ready(self) -> list[str]:
-        """Whom to ask, in order; those that cool down are left out, unless all do."""
+    def available(self) -> list[str]:
+        """Names of the models to ask, in order, without those that cool down unless all do."""
         now = self._clock()
-        warm = [name for name in self._chain if self._warm_at.get(name, 0.0) <= now]
-        return warm or list(self._chain)
+        ready = [name for name in self._chain if self._available_at.get(name, 0.0) <= now]
+        return ready or list(self._chain)
 
-    def failed(self, name: str) -> None:
-        """It is left alone for a while."""
-        self._warm_at[name] = self._clock() + self._cool_down_s
+    def mark_failed(self, name: str) -> None:
+        """Do not ask this model again until `cool_down_s` has passed."""
+        self._available_at[name] = self._clock() + self._cool_down_s
 
 
 class _FallbackStream(Iterator[Piece | End]):
@@ -132,22 +132,22 @@ class _FallbackStream(Iterator[Piece | End]):
         if self._stop.is_set():
             raise StopIteration
         if self._stream is None:
-            return self._first()
+            return self._find_first()
         try:
             return next(self._stream)
         except ModelError:
-            self._policy.failed(self._name)
+            self._policy.mark_failed(self._name)
             raise
 
     def close(self) -> None:
-        """Nobody reads on."""
+        """End the stream that is under way; may be called from any thread."""
         self._stop.set()
         _close(self._stream)
 
-    def _first(self) -> Piece | End:
+    def _find_first(self) -> Piece | End:
         policy = self._policy
         last: ModelError | ConfigError | None = None
-        for name in policy.ready():
+        for name in policy.available():
             well = False
             for attempt in range(1 + policy._retries):
                 if attempt:
@@ -156,7 +156,7 @@ class _FallbackStream(Iterator[Piece | End]):
                 if self._stop.is_set():
                     raise StopIteration
                 try:
-                    item = self._begun(name)
+                    item = self._first_item(name)
                 except (ConfigError, RequestRefusedError) as error:  # the next one may take it
                     last, well = error, True
                     break
@@ -166,17 +166,17 @@ class _FallbackStream(Iterator[Piece | End]):
                 except ModelError as error:
                     last = error
                     if self._once and error.charged:
-                        policy.failed(name)
+                        policy.mark_failed(name)
                         raise
                     continue
                 self._name = name
                 return item
             if not well:
-                policy.failed(name)
+                policy.mark_failed(name)
         assert last is not None
         raise last
 
-    def _begun(self, name: str) -> Piece | End:
+    def _first_item(self, name: str) -> Piece | End:
         """The first item; raises ModelError where it does not come in time."""
         came: SimpleQueue[Piece | End | BaseException] = SimpleQueue()
         streams: list[Iterator[Piece | End]] = []

@@ -70,7 +70,7 @@ class _GrammarCheck(Iterator[Piece | End]):
         return piece
 
     def close(self) -> None:
-        """As the stream's own."""
+        """Close the stream that this one reads, where it can be."""
         with suppress(AttributeError):
             self._stream.close()
 
@@ -97,6 +97,6 @@ class FirstSpaceRemover(Iterator[Piece | End]):
         return piece
 
     def close(self) -> None:
-        """As the stream's own."""
+        """Close the stream that this one reads, where it can be."""
         with suppress(AttributeError):
             self._stream.close()

@@ -83,9 +83,9 @@ class LocalPool:
         self.settings = settings or ServerSettings()
         self._state, self._crowded = state, crowded
         self._bases: dict[str, BaseDescription] = {}
-        self._families: dict[str, AdapterServer] = {}
+        self._servers: dict[str, AdapterServer] = {}
         self._engines: dict[str, StreamEngine] = {}
-        self._held: dict[str, _PoolEntry] = {}
+        self._entries: dict[str, _PoolEntry] = {}
         self._lock, self._reading = RLock(), Lock()
         self._loaded = Condition(self._lock)
 
@@ -100,19 +100,19 @@ class LocalPool:
                 return known
         scheme, _, id = model.partition(":")
         if scheme != "version":
-            return self._engine(model, lambda: self._of_base(model))
+            return self._engine(model, lambda: self._open_base(model))
         if self._state is None:
             raise ModelError("there are no versions here.", fix="Open a project.")
         version = load_version(self._state, id)
-        return self._engine(f"version:{version.id}", lambda: self._of_version(version))
+        return self._engine(f"version:{version.id}", lambda: self._open_version(version))
 
     def close(self) -> None:
         """Free everything; streams under way end with an error."""
         with self._lock:
-            for family in self._families.values():
-                family.close()
-            for held in self._held.values():
-                held.unload()
+            for server in self._servers.values():
+                server.close()
+            for entry in self._entries.values():
+                entry.unload()
             self._engines.clear()
 
     def _engine(self, name: str, make: Callable[[], StreamEngine]) -> StreamEngine:
@@ -124,33 +124,33 @@ class LocalPool:
                 found = self._engines.setdefault(name, made)
         return found
 
-    def _of_base(self, ref: str) -> StreamEngine:
+    def _open_base(self, ref: str) -> StreamEngine:
         base = self._base(ref)
         if base.refusal is None:
-            family = self._family(base.weights_sha256, base_file(base), base)
-            return LlamaCppEngine(family, base.template, base.tokenizer)
-        return self._by_transformers(
+            server = self._server(base.weights_sha256, base_file(base), base)
+            return LlamaCppEngine(server, base.template, base.tokenizer)
+        return self._open_transformers(
             ref, base.template, base, lambda: load(ref, dtype=fast_dtype())
         )
 
-    def _of_version(self, version: Version) -> StreamEngine:
+    def _open_version(self, version: Version) -> StreamEngine:
         assert self._state is not None
         base = self._base(version.record.base)
         template = load_version_template(version, base)
         if base.refusal is not None or template.stop_ids != base.template.stop_ids:
-            return self._by_transformers(
+            return self._open_transformers(
                 f"version:{version.id}",
                 template,
                 base,
                 lambda: load_merged(version, template, fast_dtype()),
             )
         if version.whole or adapter_refusal(version.folder) is not None:
-            family = self._family(version.id, merged_file(version, template, self._state), base)
-            return LlamaCppEngine(family, template, base.tokenizer)
+            server = self._server(version.id, merged_file(version, template, self._state), base)
+            return LlamaCppEngine(server, template, base.tokenizer)
         file = adapter_file(version, base, self._state)
-        family = self._family(base.weights_sha256, base_file(base), base)
-        family.add(version.id, file)
-        return LlamaCppEngine(family, template, base.tokenizer, adapter=version.id)
+        server = self._server(base.weights_sha256, base_file(base), base)
+        server.add(version.id, file)
+        return LlamaCppEngine(server, template, base.tokenizer, adapter=version.id)
 
     def _base(self, ref: str) -> BaseDescription:
         # One after the other: the first imports transformers, whose lazy modules fail where two
@@ -160,31 +160,31 @@ class LocalPool:
                 found = self._bases[ref] = describe_base(ref)
             return found
 
-    def _family(self, name: str, file: Path, base: BaseDescription) -> AdapterServer:
+    def _server(self, name: str, file: Path, base: BaseDescription) -> AdapterServer:
         with self._lock:
-            if name not in self._families:
-                settings = self._fitting(base)
-                family = AdapterServer(
+            if name not in self._servers:
+                settings = self._fit_settings(base)
+                server = AdapterServer(
                     file,
                     settings,
                     int(self.memory_bytes * SHARE_OF_ADAPTERS),
-                    lambda: self._room(name),
+                    lambda: self._reserve(name),
                     self._threads,
                 )
                 size = file.stat().st_size + WORKING_BYTES
                 size += settings.slots * settings.context * settings.key_bytes
-                self._families[name] = family
-                self._held[name] = _PoolEntry(
-                    size, lambda: family.loaded, lambda: family.used, family.unload
+                self._servers[name] = server
+                self._entries[name] = _PoolEntry(
+                    size, lambda: server.loaded, lambda: server.used, server.unload
                 )
-            return self._families[name]
+            return self._servers[name]
 
     def _threads(self) -> int:
         if self.settings.threads is not None:
             return self.settings.threads
         return max(1, cores() // 2) if self._crowded() else cores()
 
-    def _fitting(self, base: BaseDescription) -> ServerSettings:
+    def _fit_settings(self, base: BaseDescription) -> ServerSettings:
         """The settings with as much context as the model has and memory allows."""
         slots = self.settings.slots
         context = min(self.settings.context, base.context_length)
@@ -198,7 +198,7 @@ class LocalPool:
                 break
         return replace(self.settings, slots=slots, context=context, key_bytes=each)
 
-    def _by_transformers(
+    def _open_transformers(
         self, name: str, template: Template, base: BaseDescription, read: Callable[[], Any]
     ) -> StreamEngine:
         # With torch: 180 MB that a server whose models llama.cpp answers for does without.
@@ -214,16 +214,16 @@ class LocalPool:
                 template,
                 base.tokenizer,
                 base.context_length,
-                room=lambda: self._room(name),
+                room=lambda: self._reserve(name),
             )
             self._engines[name] = engine
-            self._held[name] = _PoolEntry(
+            self._entries[name] = _PoolEntry(
                 size, lambda: engine.loaded, lambda: engine.used, engine.unload
             )
             return engine
 
     @contextmanager
-    def _room(self, name: str) -> Iterator[None]:
+    def _reserve(self, name: str) -> Iterator[None]:
         """Room for `name` while it is loaded: what was used longest ago is unloaded for it.
 
         What others are loading at the same moment has its room, too; where there is none left
@@ -233,37 +233,37 @@ class LocalPool:
             ModelError: it is larger than the stated memory.
         """
         with self._loaded:
-            held = self._held[name]
-            if held.bytes > self.memory_bytes:
+            entry = self._entries[name]
+            if entry.bytes > self.memory_bytes:
                 raise ModelError(
-                    f"this model takes {held.bytes / 1e9:.1f} GB, of the "
+                    f"this model takes {entry.bytes / 1e9:.1f} GB, of the "
                     f"{self.memory_bytes / 1e9:.1f} GB that models may take.",
                     where=name,
                     fix="Allow more memory, or serve a smaller model.",
                 )
-            self._loaded.wait_for(lambda: self._make_room(name))
-            held.loading = True
+            self._loaded.wait_for(lambda: self._unload_for(name))
+            entry.loading = True
         try:
             yield
         finally:
             with self._loaded:
-                held.loading = False
+                entry.loading = False
                 self._loaded.notify_all()
             garbage.exempt()
 
-    def _make_room(self, name: str) -> bool:
+    def _unload_for(self, name: str) -> bool:
         """Unload what was used longest ago until `name` fits; whether it does now."""
-        left = self.memory_bytes - self._held[name].bytes
-        others = [held for other, held in self._held.items() if other != name]
-        left -= sum(held.bytes for held in others if held.loading or held.in_memory())
-        idle = [held for held in others if held.in_memory() and not held.loading]
+        left = self.memory_bytes - self._entries[name].bytes
+        others = [entry for other, entry in self._entries.items() if other != name]
+        left -= sum(entry.bytes for entry in others if entry.loading or entry.in_memory())
+        idle = [entry for entry in others if entry.in_memory() and not entry.loading]
         unloaded = False
-        for held in sorted(idle, key=lambda held: held.used()):
+        for entry in sorted(idle, key=lambda entry: entry.used()):
             if left >= 0:
                 break
-            held.unload()
+            entry.unload()
             unloaded = True
-            left += held.bytes
+            left += entry.bytes
         if unloaded:
             garbage.reclaim()
         return left >= 0

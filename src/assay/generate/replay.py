@@ -17,7 +17,7 @@ from assay.generate.registry import EngineResources
 from assay.progress import SILENT, Progress
 
 _SHOWN = 5
-_HALF = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_predictions(path: Path, ids: Sequence[str]) -> list[str]:
@@ -54,13 +54,13 @@ def read_predictions(path: Path, ids: Sequence[str]) -> list[str]:
     ):
         if names:
             raise DataError(
-                f"{len(names)} of the lines {what}: {_some(names)}.",
+                f"{len(names)} of the lines {what}: {_first_few(names)}.",
                 where=str(path),
                 fix="Give each row of the holdout one line, by its id or its number from 1.",
             )
     if missing:
         raise DataError(
-            f"{len(missing)} of the {len(ids)} rows have no answer: {_some(missing)}.",
+            f"{len(missing)} of the {len(ids)} rows have no answer: {_first_few(missing)}.",
             where=str(path),
             fix="Every row of the holdout needs an output; it may be an empty text.",
         )
@@ -95,7 +95,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
             raise DataError("`id` is neither a text nor a row number.", where=where)
         output = row["output"]
         text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
-        if _HALF.search(text):
+        if _SURROGATE.search(text):
             raise DataError(
                 "`output` holds half a character (a lone surrogate), which no text can.",
                 where=where,
@@ -104,7 +104,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
         yield number, str(key), text
 
 
-def _some(names: Sequence[str]) -> str:
+def _first_few(names: Sequence[str]) -> str:
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 

@@ -35,7 +35,7 @@ class SinglePieceEngine:
     def chat(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
     ) -> Iterator[Piece | End]:
-        """One piece, one end."""
+        """Yield the whole answer as one `Piece`, then its `End`."""
         names = ("top_p", "presence_penalty", "frequency_penalty", "logit_bias", "stop", "logprobs")
         for name in names:
             if getattr(sampling, name) != getattr(_DEFAULT, name):

@@ -254,7 +254,7 @@ def test_a_version_is_never_answered_by_a_server_without_it(
         yield
 
     monkeypatch.setattr(llamacpp_engine, "LlamaCppServer", Loaded)
-    family._room = room
+    family._memory = room
     assert family.server("a").adapters == ("a",)
     with pytest.raises(ModelError, match="does not hold the version"):
         server.run({"prompt": [1]}, Slot(0), CacheOrigin("a"), lambda chunk: False)
@@ -280,7 +280,7 @@ def test_unloading_ends_streams_with_an_error(file: Path) -> None:
     engine, server = _engine(file)
     stream = iter(engine.chat(HELLO, (), LONG))
     next(stream)
-    engine._family.close()
+    engine._adapter_server.close()
     with pytest.raises(ModelError, match="unloaded"):
         list(stream)
     _rest(server)

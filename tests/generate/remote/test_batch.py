@@ -21,7 +21,7 @@ from assay.errors import AssayError, ConfigError
 from assay.evaluate.run import run
 from assay.generate.batch import Answer, AnswerToken
 from assay.generate.remote import split_reference
-from assay.generate.remote.addresses import allowed
+from assay.generate.remote.addresses import is_allowed
 from assay.generate.remote.batch import RemoteBatchEngine
 from assay.generate.remote.outbound import read_key
 
@@ -344,8 +344,8 @@ def test_an_address_inside_is_refused_however_it_is_written(host: str) -> None:
     ],
 )
 def test_which_addresses_may_be_spoken_to(address: str, public: bool, private: bool) -> None:
-    assert allowed(address, private=False, public=True) is public
-    assert allowed(address, private=True, public=False) is private
+    assert is_allowed(address, private=False, public=True) is public
+    assert is_allowed(address, private=True, public=False) is private
 
 
 def test_a_name_that_changes_its_address_meanwhile_gains_nothing(

@@ -22,7 +22,7 @@ from tests.generate.remote.provider import Reply, Served, said, serving
 
 from assay.config import Provider
 from assay.errors import ConfigError
-from assay.generate.remote.addresses import allowed
+from assay.generate.remote.addresses import is_allowed
 from assay.generate.remote.connection import WireError
 from assay.generate.remote.outbound import ProviderClient
 
@@ -75,7 +75,7 @@ def test_where_clouds_keep_their_metadata_is_never_spoken_to(address: str) -> No
     everything = [ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")]
     for private in (True, everything):
         for public in (True, False):
-            assert not allowed(address, private=private, public=public)
+            assert not is_allowed(address, private=private, public=public)
 
 
 @pytest.mark.parametrize("host", INSIDE)
@@ -113,12 +113,12 @@ def test_only_the_listed_networks_inside_are_spoken_to() -> None:
         with pytest.raises(ConfigError, match="no public address"):
             asked(at(served, private_network=["10.0.0.0/8"]))
     listed = (ipaddress.ip_network("100.64.0.0/10"),)
-    assert allowed("100.64.1.1", private=listed, public=False)
-    assert not allowed("10.0.0.1", private=listed, public=True)
+    assert is_allowed("100.64.1.1", private=listed, public=False)
+    assert not is_allowed("10.0.0.1", private=listed, public=True)
     # Where clouds keep their metadata is never spoken to, listed or not.
     everything = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
     for address in ("169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "0.0.0.0"):
-        assert not allowed(address, private=everything, public=True)
+        assert not is_allowed(address, private=everything, public=True)
 
 
 def test_one_bad_address_among_several_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,8 +271,8 @@ def test_a_reply_that_was_read_leaves_its_connection_alone() -> None:
         first.read()
         (connection,) = out._idle
         connection.set_limits(None, 5.0)  # another request's
-        first.stall_after(0.01)
-        assert connection.silence() == "silent for 5 s"
+        first.limit_silence(0.01)
+        assert connection.timeout_reason() == "silent for 5 s"
         out.close()
 
 

@@ -30,7 +30,7 @@ class AdapterServer:
     Args:
         settings: of the server.
         adapter_bytes: most that adapters may take; those used longest ago are left out first.
-        room: held while a server is started.
+        memory: entered while a server is started.
         threads: how many a server should have now; another number starts another server.
     """
 
@@ -39,12 +39,12 @@ class AdapterServer:
         base: Path,
         settings: ServerSettings,
         adapter_bytes: int,
-        room: Callable[[], AbstractContextManager[None]] = nullcontext,
+        memory: Callable[[], AbstractContextManager[None]] = nullcontext,
         threads: Callable[[], int | None] = lambda: None,
     ) -> None:
         self.base, self.settings = base, settings
         self.used = time.monotonic()
-        self._adapter_bytes, self._room, self._threads = adapter_bytes, room, threads
+        self._adapter_bytes, self._memory, self._threads = adapter_bytes, memory, threads
         self._files: dict[str, Path] = {}  # in the order of their last use
         self._server: LlamaCppServer | None = None
         self._all: weakref.WeakSet[LlamaCppServer] = weakref.WeakSet()
@@ -70,14 +70,14 @@ class AdapterServer:
         with self._lock:
             if adapter is not None:
                 self._files[adapter] = self._files.pop(adapter)
-            if (server := self._having(adapter)) is not None:
+            if (server := self._find_server(adapter)) is not None:
                 return server
         with self._loading:
-            if (server := self._having(adapter)) is not None:
+            if (server := self._find_server(adapter)) is not None:
                 return server
-            with self._room():
+            with self._memory():
                 settings = replace(self.settings, threads=self._threads() or self.settings.threads)
-                server = LlamaCppServer(self.base, self._most_recent(adapter), settings)
+                server = LlamaCppServer(self.base, self._recent_adapters(adapter), settings)
                 self._all.add(server)
                 self._server = server
             return server
@@ -92,13 +92,13 @@ class AdapterServer:
         for server in list(self._all):
             server.abort()
 
-    def _having(self, adapter: str | None) -> LlamaCppServer | None:
+    def _find_server(self, adapter: str | None) -> LlamaCppServer | None:
         server, threads = self._server, self._threads()
         if server is None or threads not in (None, server.settings.threads):
             return None
         return server if adapter is None or adapter in server.adapters else None
 
-    def _most_recent(self, asked: str | None) -> dict[str, Path]:
+    def _recent_adapters(self, asked: str | None) -> dict[str, Path]:
         """The adapter that is asked for, whatever others ask for meanwhile, then those last used,
         as many as may be in memory."""
         with self._lock:
@@ -122,16 +122,20 @@ class LlamaCppEngine:
     """One model (base, or base with a version) of a family; see `StreamEngine`."""
 
     def __init__(
-        self, family: AdapterServer, template: Template, tokenizer: Any, adapter: str | None = None
+        self,
+        adapter_server: AdapterServer,
+        template: Template,
+        tokenizer: Any,
+        adapter: str | None = None,
     ) -> None:
         self.template = template
-        self._family, self._tokenizer, self._adapter = family, tokenizer, adapter
+        self._adapter_server, self._tokenizer, self._adapter = adapter_server, tokenizer, adapter
         self._drops_space = drops_first_space(tokenizer)
 
     @property
     def context_length(self) -> int:
         """Tokens that prompt and answer may have together."""
-        return self._family.settings.context
+        return self._adapter_server.settings.context
 
     def chat(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
@@ -153,5 +157,5 @@ class LlamaCppEngine:
         return enforce_grammar(self._answer(ids, sampling), sampling)
 
     def _answer(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
-        family, adapter = self._family, self._adapter
-        return LlamaCppStream(lambda: family.server(adapter), ids, sampling, adapter)
+        adapter_server, adapter = self._adapter_server, self._adapter
+        return LlamaCppStream(lambda: adapter_server.server(adapter), ids, sampling, adapter)

@@ -190,7 +190,7 @@ class LlamaCppStream(Iterator[Piece | End]):
         self._chunks: SimpleQueue[Any] = SimpleQueue()
         self._started = False
         self._logprob, self._scored = 0.0, 0
-        self._over = Event()
+        self._is_over = Event()
         self._lock = Lock()
 
     def __iter__(self) -> LlamaCppStream:
@@ -200,7 +200,7 @@ class LlamaCppStream(Iterator[Piece | End]):
         try:
             if not self._started:
                 self._begin()
-            while not self._over.is_set():
+            while not self._is_over.is_set():
                 chunk = self._chunks.get()
                 if chunk is None:
                     break
@@ -210,7 +210,7 @@ class LlamaCppStream(Iterator[Piece | End]):
                     while self._chunks.get() is not None:
                         pass  # the slot is free then: whoever asks next finds its prefix there
                     self.close()
-                    return self._scored_end(end)
+                    return self._with_confidence(end)
                 if (piece := self._piece(chunk)) is not None:
                     return piece
             raise StopIteration
@@ -229,18 +229,18 @@ class LlamaCppStream(Iterator[Piece | End]):
             return Piece(piece.text) if piece.text else None
         return piece
 
-    def _scored_end(self, end: End) -> End:
+    def _with_confidence(self, end: End) -> End:
         if not self._sampling.confidence:
             return end
         return replace(end, logprob=self._logprob, scored_tokens=self._scored)
 
     def _begin(self) -> None:
         self._started = True
-        if self._over.is_set():
+        if self._is_over.is_set():
             return
         server = self._find()
         with self._lock:
-            if self._over.is_set():  # closed while the model was loaded
+            if self._is_over.is_set():  # closed while the model was loaded
                 return
             self._server = server
         server.begin(self)
@@ -257,13 +257,13 @@ class LlamaCppStream(Iterator[Piece | End]):
         slot = server.slots.acquire(self._origin, self._ids, self._ticket)
         if slot is not None:
             work = (server, slot, body, self._origin, self._ticket, self._chunks)
-            Thread(target=_work, args=work, daemon=True).start()
+            Thread(target=_run_request, args=work, daemon=True).start()
 
     def close(self) -> None:
         """End it; nothing happens when it has ended."""
         with self._lock:
             server, self._server = self._server, None
-            self._over.set()
+            self._is_over.set()
         if server is not None:
             server.slots.cancel(self._ticket)
             self._chunks.put(None)
@@ -280,7 +280,7 @@ class LlamaCppStream(Iterator[Piece | End]):
             self.close()
 
 
-def _work(
+def _run_request(
     server: LlamaCppServer,
     slot: Slot,
     body: dict[str, Any],

@@ -93,27 +93,27 @@ class SlotQueue:
                 self._changed.notify_all()
 
     def release(self, slot: Slot) -> None:
-        """Free a slot."""
+        """Free a slot for the next in the queue."""
         with self._changed:
             slot.busy = False
             self._seconds += 0.2 * (time.monotonic() - slot.used - self._seconds)
             self._changed.notify_all()
 
     def cancel(self, ticket: QueueTicket) -> None:
-        """Leave the line."""
+        """Mark a ticket as cancelled: its `acquire` returns None."""
         with self._changed:
             ticket.cancelled = True
             self._changed.notify_all()
 
     @property
     def busy(self) -> int:
-        """Slots at work."""
+        """Number of slots that are answering now."""
         with self._changed:
             return sum(slot.busy for slot in self._slots)
 
     @property
     def waiting(self) -> int:
-        """Requests in the line."""
+        """Number of requests that wait for a slot."""
         with self._changed:
             return len(self._queue)
 

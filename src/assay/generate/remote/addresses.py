@@ -34,7 +34,7 @@ def resolve(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def allowed(address: str, *, private: bool | Sequence[Network], public: bool) -> bool:
+def is_allowed(address: str, *, private: bool | Sequence[Network], public: bool) -> bool:
     """Whether a numeric address may be spoken to.
 
     Args:
@@ -44,18 +44,18 @@ def allowed(address: str, *, private: bool | Sequence[Network], public: bool) ->
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address) and not (ip.is_loopback or ip.is_unspecified):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if _in(ip, _EMBEDDING):
+        if _is_in(ip, _EMBEDDING):
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         ip = inner or ip
-    if ip.is_link_local or ip.is_multicast or ip.is_unspecified or _in(ip, _METADATA):
+    if ip.is_link_local or ip.is_multicast or ip.is_unspecified or _is_in(ip, _METADATA):
         return False
-    if not isinstance(private, bool) and _in(ip, private):
+    if not isinstance(private, bool) and _is_in(ip, private):
         return True
     if ip.is_loopback or ip.is_private:
         return private is True
     assigned = ip.version == 4 or ip in _UNICAST
-    return public and ip.is_global and assigned and not _in(ip, _NOT_PUBLIC)
+    return public and ip.is_global and assigned and not _is_in(ip, _NOT_PUBLIC)
 
 
-def _in(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: Sequence[Network]) -> bool:
+def _is_in(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, networks: Sequence[Network]) -> bool:
     return any(ip in network for network in networks)

@@ -28,7 +28,7 @@ MAX_TOKENS = 4096
 
 
 def key_headers(key: str) -> dict[str, str]:
-    """See `Wire`."""
+    """The header that carries the key, see `Wire`."""
     return {"x-api-key": key}
 
 
@@ -79,7 +79,7 @@ def refused_parameter(raw: bytes, sent: Mapping[str, Any]) -> RefusedParameter |
 
 
 def parse_completion(tree: dict[str, Any], sampling: Sampling) -> Completion:
-    """See `Wire`."""
+    """Join the text blocks and tool calls of a reply, see `Wire`."""
     text, calls = "", []
     try:
         for block in tree["content"]:
@@ -95,7 +95,7 @@ def parse_completion(tree: dict[str, Any], sampling: Sampling) -> Completion:
 
 
 def parse_stream(events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
-    """See `Wire`."""
+    """Read the events between `message_start` and `message_stop`, see `Wire`."""
     told: dict[str, Any] = {}
     blocks: dict[Any, list[str]] = {}
     reason, ended = None, False

@@ -69,7 +69,7 @@ class RemoteBatchEngine:
         return told if self.provider.protocol == "openai" else told | {"protocol": "anthropic"}
 
     def prompt_length(self, request: Request) -> int:
-        """0: the provider counts."""
+        """0, since only the provider counts tokens."""
         return 0
 
     def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
@@ -100,7 +100,7 @@ class RemoteBatchEngine:
         return answers
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the provider."""
         self._remote.close()
 
     def _answer(self, request: Request, call: _BatchState) -> Answer:
@@ -108,9 +108,9 @@ class RemoteBatchEngine:
         ask = remote.request(request.messages, request.tools, _sampling(request))
         while True:
             if call.refusal is not None:
-                return _failed(call.refusal)
+                return _error_answer(call.refusal)
             if call.stop.wait(remote.pause_left_s()):
-                return _failed(f"{remote.name}: stopped")
+                return _error_answer(f"{remote.name}: stopped")
             try:
                 return _answer_of(remote.complete(ask, call.key))
             except NoAnswerError as failure:
@@ -121,12 +121,12 @@ class RemoteBatchEngine:
                 if failure.refused:
                     return Answer(text="", finish="refused", error=reason)
                 if not failure.is_retryable or attempt > self.provider.retries:
-                    return _failed(reason)
+                    return _error_answer(reason)
                 pause = remote.retry_pause(failure, attempt)
                 if pause is None:
-                    return _failed(f"{reason}; it asks for {failure.pause:.0f} s of silence")
+                    return _error_answer(f"{reason}; it asks for {failure.pause:.0f} s of silence")
                 if call.stop.wait(pause):
-                    return _failed(f"{remote.name}: stopped")
+                    return _error_answer(f"{remote.name}: stopped")
 
 
 def _sampling(request: Request) -> Sampling:
@@ -155,5 +155,5 @@ def _answer_of(answer: Completion) -> Answer:
     )
 
 
-def _failed(reason: str) -> Answer:
+def _error_answer(reason: str) -> Answer:
     return Answer(text="", finish="error", error=reason)

@@ -50,7 +50,7 @@ class Reply:
         """A header's value, "" where there is none."""
         return self._response.headers.get(name) or ""
 
-    def parts(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[bytes]:
         """The body as it comes.
 
         Raises:
@@ -66,7 +66,7 @@ class Reply:
             if self._left:  # bytes that were announced and never came
                 raise WireError("the answer was cut")
         except TimeoutError:
-            raise WireError(self._connection.silence()) from None
+            raise WireError(self._connection.timeout_reason()) from None
         except (http.client.HTTPException, OSError, ValueError):
             raise WireError("the answer was cut") from None
         self._response.close()
@@ -83,10 +83,10 @@ class Reply:
         return part
 
     def read(self) -> bytes:
-        """The whole body; raises as `parts` does."""
-        return b"".join(self.parts())
+        """The whole body; raises as `chunks` does."""
+        return b"".join(self.chunks())
 
-    def stall_after(self, seconds: float) -> None:
+    def limit_silence(self, seconds: float) -> None:
         """From now on silence alone is limited, not the time of the whole reply."""
         with self._lock:  # read to its end, the connection may be another request's
             if not self._is_over:
@@ -112,7 +112,7 @@ class Connection:
         """Nothing is waited for past `deadline` (monotonic), nor longer than `silence` seconds."""
         self._deadline, self._silence = deadline, silence
 
-    def silence(self) -> str:
+    def timeout_reason(self) -> str:
         """What to say when time has run out."""
         if self._deadline is None:
             return f"silent for {self._silence:g} s"

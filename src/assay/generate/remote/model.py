@@ -72,7 +72,7 @@ class RefusedParameters:
                 if len(self._until) > MOST_REFUSALS:
                     del self._until[next(iter(self._until))]
 
-    def among(self, body: Mapping[str, Any]) -> frozenset[str]:
+    def names_in(self, body: Mapping[str, Any]) -> frozenset[str]:
         """Names of a request's parameters that the endpoint is known to refuse."""
         if not self._until:
             return frozenset()
@@ -107,11 +107,11 @@ class RemoteModel:
 
     @property
     def reference(self) -> str:
-        """`remote:PROVIDER/MODEL`."""
+        """The name of the model: `remote:PROVIDER/MODEL`."""
         return f"{REMOTE}{self.name}/{self.model}"
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the provider."""
         self._outbound.close()
 
     def request(
@@ -142,7 +142,7 @@ class RemoteModel:
         left_out: list[RefusedParameter] = []
         while True:
             body = self._wire.request_body(ask, stream=stream)
-            if known := self._refused.among(body) - ask.refused:
+            if known := self._refused.names_in(body) - ask.refused:
                 ask = replace(ask, refused=ask.refused | known)
                 body = self._wire.request_body(ask, stream=stream)
             try:
@@ -169,7 +169,7 @@ class RemoteModel:
             left_out.append(refused)
 
     def complete(self, ask: CompletionRequest, key: str | None) -> Completion:
-        """One answer; raises NoAnswerError."""
+        """One whole answer; raises NoAnswerError where there is none."""
         reply = self.send(ask, key, stream=False)
         try:
             raw = reply.read()
@@ -198,7 +198,7 @@ class RemoteModel:
                 yield replace(item, model=self.reference) if isinstance(item, End) else item
         except WireError as error:
             raise no_answer_from(error) from None
-        reply.stall_after(_DRAIN_S)  # read to its end, the connection lives on
+        reply.limit_silence(_DRAIN_S)  # read to its end, the connection lives on
         with suppress(WireError):
             reply.read()
         reply.close()

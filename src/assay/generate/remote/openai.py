@@ -32,7 +32,7 @@ _UNKNOWN = ("unsupported_parameter", "unknown_parameter", "extra_forbidden")
 
 
 def key_headers(key: str) -> dict[str, str]:
-    """See `Wire`."""
+    """The header that carries the key, see `Wire`."""
     return {"Authorization": f"Bearer {key}"}
 
 
@@ -126,7 +126,7 @@ def parse_stream(events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
                 text = _text(delta.get("content"))
                 logprobs = (choice.get("logprobs") or {}).get("content")
                 if logprobs:
-                    yield from _told(logprobs, text)
+                    yield from _token_pieces(logprobs, text)
                 elif text:
                     yield Piece(text)
                 finish = choice.get("finish_reason") or finish
@@ -194,7 +194,7 @@ def _text(content: Any) -> str:
     return replace_surrogates(content) if isinstance(content, str) else ""
 
 
-def _told(logprobs: Iterable[dict[str, Any]], text: str) -> Iterator[Piece]:
+def _token_pieces(logprobs: Iterable[dict[str, Any]], text: str) -> Iterator[Piece]:
     """A piece for each token; text that its tokens do not spell comes without them."""
     try:
         tokens = [

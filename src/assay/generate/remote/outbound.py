@@ -27,7 +27,7 @@ import certifi
 from assay.config import Provider
 from assay.config.names import VARIABLE, names_in
 from assay.errors import ConfigError
-from assay.generate.remote.addresses import Network, allowed, resolve
+from assay.generate.remote.addresses import Network, is_allowed, resolve
 from assay.generate.remote.connection import Connection, Reply, WireError, time_left
 
 _IDLE = 32  # connections kept open
@@ -108,7 +108,7 @@ class ProviderClient:
 
         Args:
             path: below the provider's base_url.
-            within_s: for all of the reply, unless `Reply.stall_after` is called.
+            within_s: for all of the reply, unless `Reply.limit_silence` is called.
             on_connection: called with the connection before it is made and before anything is sent,
                 so that another thread can abort it until the reply's head is there (it may raise a
                 `WireError`), and then with None: the connection may become another request's.
@@ -259,8 +259,8 @@ class ProviderClient:
     def _allowed_addresses(self) -> list[str]:
         addresses = resolve(self._host, self._port)
         for address in addresses:
-            if not allowed(address, private=self._private, public=self._https):
-                inside = not allowed(address, private=False, public=True)
+            if not is_allowed(address, private=self._private, public=self._https):
+                inside = not is_allowed(address, private=False, public=True)
                 raise ConfigError(
                     f"{self._host} is at {address}, "
                     + (

@@ -117,7 +117,7 @@ class _Stream(Iterator[Piece | End]):
             raise RemoteError(reason, charged=charged) from None
 
     def close(self) -> None:
-        """Nobody reads on."""
+        """Abort the request; may be called from any thread."""
         self._stop.set()
         self._abort()
 

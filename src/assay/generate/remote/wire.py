@@ -109,7 +109,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole answer."""
+    """A whole answer of a provider's model."""
 
     text: str
     finish: Literal["stop", "length"]
@@ -174,7 +174,7 @@ def events(reply: Reply, stall_s: float, whole_s: float) -> Iterator[dict[str, A
         NoAnswerError: an event is no JSON object or tells of an error, or nothing comes.
     """
     rest, heard, began = b"", math.inf, time.monotonic()
-    for part in reply.parts():
+    for part in reply.chunks():
         now = time.monotonic()
         *lines, rest = (rest + part).split(b"\n")
         for line in lines:
@@ -185,7 +185,7 @@ def events(reply: Reply, stall_s: float, whole_s: float) -> Iterator[dict[str, A
                 return
             if data and (tree := _event(data)).get("type") != "ping":
                 if heard == math.inf:
-                    reply.stall_after(stall_s)
+                    reply.limit_silence(stall_s)
                 heard = now
                 yield tree
         if now - heard > stall_s:

@@ -72,7 +72,7 @@ class TransformersStreamEngine:
         """Forget the model; an answer under way keeps it to its end."""
         self._model = None
 
-    def _ready(self) -> Any:
+    def _load(self) -> Any:
         model = self._model
         if model is None:
             with self._room():
@@ -97,9 +97,11 @@ class TransformersStreamEngine:
 
     def _answer(self, ids: list[int], sampling: Sampling) -> Iterator[Piece | End]:
         closed = Event()
-        return _Stream(self._in_turn(ids, sampling, closed), closed)
+        return _Stream(self._answer_in_turn(ids, sampling, closed), closed)
 
-    def _in_turn(self, ids: list[int], sampling: Sampling, closed: Event) -> Generator[Piece | End]:
+    def _answer_in_turn(
+        self, ids: list[int], sampling: Sampling, closed: Event
+    ) -> Generator[Piece | End]:
         if not ids:
             raise ModelError("the prompt is empty.", fix="Give at least one token.")
         if len(ids) >= self.context_length:
@@ -127,31 +129,31 @@ class TransformersStreamEngine:
         return self._grammars.constraint(wanted)
 
     def _generate(self, ids: list[int], sampling: Sampling, closed: Event) -> Iterator[Piece | End]:
-        model, constraint = self._ready(), self._constraint(sampling)
+        model, constraint = self._load(), self._constraint(sampling)
         room, asked = self.context_length - len(ids), sampling.max_new_tokens
         limit = room if asked is None else min(asked, room)
         chance = random.Random(sampling.seed)
-        written = Detokenizer(self._tokenizer, sampling.stop)
+        detokenizer = Detokenizer(self._tokenizer, sampling.stop)
         decoder, stopped = PlainDecoder(model), False
         count, logprob = 0, 0.0
-        while len(written.tokens) < limit and not (stopped or closed.is_set()):
+        while len(detokenizer.tokens) < limit and not (stopped or closed.is_set()):
             with decoder.running():
-                if written.tokens:
-                    logits = decoder.step([written.tokens[-1]])[0].cpu()
+                if detokenizer.tokens:
+                    logits = decoder.step([detokenizer.tokens[-1]])[0].cpu()
                 else:
                     logits = decoder.begin(Batch((0,), (tuple(ids),), (None,), limit))[0].cpu()
-            token = self._draw(logits, written.tokens, sampling, constraint, chance)
+            token = self._draw(logits, detokenizer.tokens, sampling, constraint, chance)
             ends = token in self.template.stop_ids
             if constraint and not ends:
                 constraint.accept(token)
             if sampling.confidence and not ends:  # the model's own, as in `TransformersBatchEngine`
                 count, logprob = count + 1, logprob + float(logits.log_softmax(-1)[token])
-            text = written.add(token, ends=ends)
-            stopped = ends or written.stopped
-            yield Piece(text, *self._told(logits, token, sampling.logprobs))
-        if rest := written.rest():
+            text = detokenizer.add(token, ends=ends)
+            stopped = ends or detokenizer.stopped
+            yield Piece(text, *self._describe_token(logits, token, sampling.logprobs))
+        if rest := detokenizer.rest():
             yield Piece(rest)
-        end = End("stop" if stopped else "length", len(ids), len(written.tokens))
+        end = End("stop" if stopped else "length", len(ids), len(detokenizer.tokens))
         if sampling.confidence:
             end = replace(end, logprob=logprob, scored_tokens=count)
         yield end
@@ -183,7 +185,7 @@ class TransformersStreamEngine:
         place = torch.searchsorted(kept.cumsum(0), chance.random() * float(kept.sum()), right=True)
         return int(order[min(int(place), len(kept) - 1)])
 
-    def _told(
+    def _describe_token(
         self, logits: Tensor, token: int, count: int | None
     ) -> tuple[TokenLogprob | None, tuple[TokenLogprob, ...]]:
         if count is None:
@@ -222,7 +224,7 @@ class Detokenizer:
         self.stopped = False
         self._tokenizer, self._stop = tokenizer, [s for s in stop if s]
         self._kept: list[int] = []
-        self._told = 0
+        self._emitted = 0
         self._text = ""
 
     def add(self, token: int, *, ends: bool) -> str:
@@ -237,13 +239,13 @@ class Detokenizer:
         if places:
             self.stopped, text = True, text[: min(places)]
         self._text = text
-        return self._tell(len(text) if self.stopped or ends else self._certain(text))
+        return self._take_until(len(text) if self.stopped or ends else self._settled_length(text))
 
     def rest(self) -> str:
         """What was held back, once nothing follows."""
-        return self._tell(len(self._text))
+        return self._take_until(len(self._text))
 
-    def _certain(self, text: str) -> int:
+    def _settled_length(self, text: str) -> int:
         end = len(text.rstrip("\ufffd"))
         for stop in self._stop:
             for size in range(min(len(stop) - 1, end), 0, -1):
@@ -252,7 +254,7 @@ class Detokenizer:
                     break
         return end
 
-    def _tell(self, end: int) -> str:
-        part = self._text[self._told : end]
-        self._told = max(self._told, end)
+    def _take_until(self, end: int) -> str:
+        part = self._text[self._emitted : end]
+        self._emitted = max(self._emitted, end)
         return part

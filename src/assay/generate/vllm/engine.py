@@ -41,7 +41,7 @@ class VllmEngine:
     Args:
         name: as the server knows it.
         context_length: tokens that prompt and answer may have together.
-        again: puts it beside the base once more, where the server has forgotten it.
+        reload: puts it beside the base once more, where the server has forgotten it.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class VllmEngine:
         template: Template,
         tokenizer: Any,
         context_length: int,
-        again: Callable[[], None] | None = None,
+        reload: Callable[[], None] | None = None,
     ) -> None:
         self.template, self.context_length = template, context_length
-        self.server, self.name, self.again = server, name, again
+        self.server, self.name, self.reload = server, name, reload
         self.names = TokenNames(tokenizer, template.stop_ids)
         self._tokenizer = tokenizer
         self._drops_space = drops_first_space(tokenizer)
@@ -89,7 +89,7 @@ class VllmStream(Iterator[Piece | End]):
         self._turn, self._closed = Lock(), Event()
         self._reply: httpx.Response | None = None
         self._parts: Iterator[Piece | End] | None = None
-        self._placed = False
+        self._has_place = False
 
     def __next__(self) -> Piece | End:
         with self._turn:
@@ -100,7 +100,7 @@ class VllmStream(Iterator[Piece | End]):
                     raise StopIteration
                 part = next(self._parts)
             except BaseException as error:
-                self._leave()
+                self._release()
                 if self._closed.is_set():  # the connection was cut for that
                     raise StopIteration from None
                 if isinstance(error, httpx.TimeoutException):
@@ -109,7 +109,7 @@ class VllmStream(Iterator[Piece | End]):
                     raise ModelError(f"the vLLM server's answer was cut ({error}).") from None
                 raise
             if isinstance(part, End) or self._closed.is_set():
-                self._leave()
+                self._release()
             return part
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class VllmStream(Iterator[Piece | End]):
         self._closed.set()
         if self._turn.acquire(blocking=False):
             try:
-                self._leave()
+                self._release()
             finally:
                 self._turn.release()
         elif (reply := self._reply) is not None:  # another thread waits for the next token: wake it
@@ -128,15 +128,15 @@ class VllmStream(Iterator[Piece | End]):
     def __del__(self) -> None:
         # Not here: a collector may come by while this very thread holds a lock of the client's.
         with suppress(AttributeError):
-            if self._placed:
+            if self._has_place:
                 self._engine.server.abandon(self._reply)
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         reply, self._reply = self._reply, None
         if reply is not None:
             reply.close()
-        if self._placed:
-            self._placed = False
+        if self._has_place:
+            self._has_place = False
             self._engine.server.places.release()
 
     def _begin(self) -> httpx.Response:
@@ -156,11 +156,11 @@ class VllmStream(Iterator[Piece | End]):
             raise BusyError(
                 f"{engine.server.at_once} requests are at the vLLM server already.", _RETRY_S
             )
-        self._placed = True
+        self._has_place = True
         reply = self._reply = engine.server.complete(body)
-        if reply.status_code == 404 and engine.again is not None:  # it was started again
+        if reply.status_code == 404 and engine.reload is not None:  # it was started again
             reply.close()
-            engine.again()
+            engine.reload()
             reply = self._reply = engine.server.complete(body)
         if reply.status_code != 200:
             raise _refusal(reply)

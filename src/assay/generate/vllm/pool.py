@@ -48,7 +48,7 @@ class VllmPool:
             if (known := self._engines.get(model)) is not None:
                 return known
         scheme, _, id = model.partition(":")
-        made = self._of_version(id) if scheme == "version" else self._of_base(model)
+        made = self._open_version(id) if scheme == "version" else self._open_base(model)
         with self._lock:
             return self._engines.setdefault(model, made)
 
@@ -56,12 +56,12 @@ class VllmPool:
         """Close the connections; streams under way end with an error."""
         self._server.close()
 
-    def _of_base(self, ref: str) -> VllmEngine:
+    def _open_base(self, ref: str) -> VllmEngine:
         base = self._base(ref)
-        listed = self._holding(base)
+        listed = self._find_model(base)
         return VllmEngine(self._server, listed.id, base.template, base.tokenizer, _context(listed))
 
-    def _of_version(self, id: str) -> VllmEngine:
+    def _open_version(self, id: str) -> VllmEngine:
         if self._state is None:
             raise ModelError("there are no versions here.", fix="Open a project.")
         version = load_version(self._state, id)
@@ -71,7 +71,7 @@ class VllmPool:
         exported = f"assay-{version.id[:12]}"
         found = next((line for line in self._server.models() if line.id == exported), None)
         if found is not None:
-            context = found.context or _context(self._holding(base))
+            context = found.context or _context(self._find_model(base))
             return VllmEngine(self._server, exported, template, base.tokenizer, context)
         if version.whole:
             raise ModelError(
@@ -79,7 +79,7 @@ class VllmPool:
                 where=version.id,
                 fix=f"`assay export {version.id[:12]} --to vllm`, and start what it has written.",
             )
-        listed, name = self._holding(base), f"assay-{version.id}"
+        listed, name = self._find_model(base), f"assay-{version.id}"
         folder = version.folder.resolve()
 
         def load() -> None:
@@ -87,7 +87,7 @@ class VllmPool:
 
         load()
         return VllmEngine(
-            self._server, name, template, base.tokenizer, _context(listed), again=load
+            self._server, name, template, base.tokenizer, _context(listed), reload=load
         )
 
     def _base(self, ref: str) -> BaseDescription:
@@ -99,7 +99,7 @@ class VllmPool:
                 self._bases[ref] = found
         return found
 
-    def _holding(self, base: BaseDescription) -> ServedModel:
+    def _find_model(self, base: BaseDescription) -> ServedModel:
         """The server's line for a base, which it may have been given as a name or as a folder.
 
         Raises:

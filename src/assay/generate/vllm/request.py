@@ -111,8 +111,8 @@ def pieces_of(choice: dict[str, Any], asked: int | None, names: TokenNames) -> I
         likeliest = sorted((top or {}).items(), key=lambda entry: -entry[1])[:asked]
         yield Piece(
             text if place == last else "",
-            names.named(token, logprob),
-            tuple(names.named(name, value) for name, value in likeliest),
+            names.describe(token, logprob),
+            tuple(names.describe(name, value) for name, value in likeliest),
         )
 
 
@@ -139,7 +139,7 @@ class TokenNames:
     def __init__(self, tokenizer: Any, stop_ids: Collection[int]) -> None:
         self._tokenizer, self._stop_ids = tokenizer, stop_ids
 
-    def named(self, token: str, logprob: float) -> TokenLogprob:
+    def describe(self, token: str, logprob: float) -> TokenLogprob:
         """A token that vLLM tells of; one that ends the answer has no text."""
         if not token.startswith(_ID):  # a server from before it could tell ids
             return TokenLogprob(token, logprob, token.encode())

@@ -14,7 +14,7 @@ import httpx
 
 from assay.config import Vllm
 from assay.errors import ConfigError, ModelError
-from assay.generate.remote.addresses import allowed, resolve
+from assay.generate.remote.addresses import is_allowed, resolve
 from assay.generate.remote.outbound import read_key
 from assay.generate.vllm.request import reason
 
@@ -48,11 +48,11 @@ class VllmServer:
             headers={} if key is None else {"Authorization": f"Bearer {key}"},
         )
         self._abandoned: SimpleQueue[tuple[httpx.Response | None] | None] = SimpleQueue()
-        Thread(target=self._tidy, name="assay-vllm", daemon=True).start()
+        Thread(target=self._close_abandoned, name="assay-vllm", daemon=True).start()
 
     def models(self) -> list[ServedModel]:
-        """What the server holds."""
-        reply = self._sent(self._client.build_request("GET", f"{self.url}/models"))
+        """The bases and adapters that the server holds."""
+        reply = self._send(self._client.build_request("GET", f"{self.url}/models"))
         try:
             return [
                 ServedModel(
@@ -73,7 +73,7 @@ class VllmServer:
         """
         body = {"lora_name": name, "lora_path": str(folder)}
         request = self._client.build_request("POST", f"{self.url}/load_lora_adapter", json=body)
-        reply = self._sent(request, refusals=(400, 404, 405, 422, 500))
+        reply = self._send(request, refusals=(400, 404, 405, 422, 500))
         if reply.status_code == 200 or "already been loaded" in reply.text:
             return
         if reply.status_code in (404, 405) and name not in reply.text:
@@ -92,18 +92,18 @@ class VllmServer:
     def complete(self, body: dict[str, Any]) -> httpx.Response:
         """Begin a completion; the reply is open, whatever its status."""
         request = self._client.build_request("POST", f"{self.url}/completions", json=body)
-        return self._sent(request, stream=True, refusals=range(400, 600))
+        return self._send(request, stream=True, refusals=range(400, 600))
 
     def abandon(self, reply: httpx.Response | None) -> None:
         """Close a reply that nobody reads any more, and free its place, in another thread."""
         self._abandoned.put((reply,))
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections to the server."""
         self._abandoned.put(None)
         self._client.close()
 
-    def _tidy(self) -> None:
+    def _close_abandoned(self) -> None:
         while (left := self._abandoned.get()) is not None:
             (reply,) = left
             with suppress(httpx.HTTPError):  # the next one must be closed all the same
@@ -111,7 +111,7 @@ class VllmServer:
                     reply.close()
             self.places.release()
 
-    def _sent(
+    def _send(
         self, request: httpx.Request, *, stream: bool = False, refusals: Sequence[int] = ()
     ) -> httpx.Response:
         try:
@@ -152,7 +152,7 @@ class GuardedTransport(httpx.HTTPTransport):
         except OSError as error:
             raise httpx.ConnectError(f"{host} cannot be found ({error})") from None
         for address in addresses:
-            if not allowed(address, private=True, public=url.scheme == "https"):
+            if not is_allowed(address, private=True, public=url.scheme == "https"):
                 raise ConfigError(
                     f"{host} is at {address}, where https is needed, or which is never spoken to.",
                     where=f"{self._where}.base_url",
