@@ -9,7 +9,7 @@ import pytest
 from tests.serve.scripted import ScriptedEngine
 
 from assay.agent.answering import CallStream, EngineCall
-from assay.chat.template import ToolsError
+from assay.chat.message_writer import ToolsError
 from assay.example import Message
 from assay.generate.stream import End, Piece, Sampling
 

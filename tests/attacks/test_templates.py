@@ -7,8 +7,8 @@ import time
 import pytest
 from tests.generate.tiny import byte_tokenizer
 
-from assay.chat import clock
-from assay.chat.clock import clocked
+from assay.chat import message_writer
+from assay.chat.message_writer import timed_template
 from assay.chat.template import Template
 from assay.errors import ModelError
 
@@ -29,7 +29,7 @@ ENDLESS = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"
     "text", [LOOPS, TWICE, WITHIN, FILTERED, RENAMED + LOOPS, ENDLESS, "a" * 2_000_000]
 )
 def test_a_template_comes_to_an_end(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "RENDER_S", 0.3)
+    monkeypatch.setattr(message_writer, "RENDER_S", 0.3)
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = text
     began = time.thread_time()
@@ -53,7 +53,7 @@ def test_a_template_with_a_clock_writes_what_it_writes_without() -> None:
     )
     given = {**tokenizer.special_tokens_map, "bos": "x"}
     assert (
-        clocked(text)(
+        timed_template(text)(
             messages=turns, tools=[{"a": 1}], documents=None, add_generation_prompt=False, **given
         )
         == written

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from assay.chat.template import Rendered
+from assay.chat.template import TokenSequence
 from assay.config import Columns
 from assay.data.checks import CheckReport, check
 from assay.data.contents import placeholder
@@ -204,11 +204,11 @@ class Words:
 
     sha256 = "0"
 
-    def render(self, messages: Any, tools: Any = ()) -> Rendered:
+    def render(self, messages: Any, tools: Any = ()) -> TokenSequence:
         if any("refuse" in m.content for m in messages):
             raise DataError("the template refuses it.")
         counts = [len(m.content.split()) for m in messages]
-        return Rendered([0] * sum(counts), [False] * sum(counts[:-1]) + [True] * counts[-1])
+        return TokenSequence([0] * sum(counts), [False] * sum(counts[:-1]) + [True] * counts[-1])
 
 
 def test_tokens_and_the_length_of_the_context(tmp_path: Path) -> None:

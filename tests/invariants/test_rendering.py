@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.chat.conversations import conversations, expected_answer
 from tests.chat.families import FAMILIES, tokenizer_of
 
-from assay.chat.template import Rendered, Template
+from assay.chat.template import Template, TokenSequence
 from assay.chat.tokens import MARK
 from assay.example import Message
 
@@ -30,7 +30,7 @@ def template_of(name: str) -> Template:
     return _TEMPLATES[name]
 
 
-def runs(rendered: Rendered) -> Iterator[tuple[int, int]]:
+def runs(rendered: TokenSequence) -> Iterator[tuple[int, int]]:
     """Where trained tokens begin and end."""
     start = None
     for place, trained in enumerate([*rendered.trained, False]):

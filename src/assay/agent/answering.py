@@ -15,7 +15,7 @@ from assay.agent.agent import Agent
 from assay.agent.passages import passages_in
 from assay.agent.routing import Step, Sure, Walk, paths
 from assay.agent.runtime import assemble
-from assay.chat.template import ToolsError
+from assay.chat.message_writer import ToolsError
 from assay.chat.tool_text import in_words
 from assay.errors import UsageError
 from assay.example import Example, Message, ToolCall

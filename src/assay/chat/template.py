@@ -20,16 +20,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from jinja2.exceptions import TemplateError
-
-from assay import json_reader
-from assay.chat.clock import clocked
+from assay.chat.message_writer import NONCE, REFUSALS, MessageWriter
 from assay.chat.tokens import MARK, Encoder
 from assay.errors import DataError, ModelError
-from assay.example import ROLES, Message, ToolCall, canonical_json
+from assay.example import Message, canonical_json
 
 # Llama 3's own default. Any fixed day does: what matters is that it never moves.
 PINNED_DATE = datetime.date(2024, 7, 26)
@@ -52,17 +48,11 @@ FALLBACK = """\
 """
 
 
-class ToolsError(DataError):
-    """The template has no place for tools, or for calls of them."""
-
-
 _STRFTIME = re.compile(r"""strftime_now\(\s*(?:'([^'\n]*)'|"([^"\n]*)")\s*\)""")
-_REFUSALS = (TemplateError, TypeError)  # a template that adds None to a text raises the latter
-_NONCE = "zqxjkv"  # stands for a content when the template is tried out
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class TokenSequence:
     """One token sequence to train on.
 
     Attributes:
@@ -95,7 +85,7 @@ class Template:
         self._text = text
         self._arguments = dict(arguments)
         self._encoder = Encoder(tokenizer, text)
-        self._fold_system = self._refuses_system() if fold_system is None else fold_system
+        self._writer = MessageWriter(tokenizer, text, arguments, self._encoder, fold_system)
         self.stop_ids, self._open_end = self._find_end()
         self.sha256 = hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()
 
@@ -150,7 +140,7 @@ class Template:
             "text": self._text,
             "arguments": self._arguments,
             "special_tokens": {k: str(v) for k, v in self._tokenizer.special_tokens_map.items()},
-            "fold_system": self._fold_system,
+            "fold_system": self._writer.folds_system,
         }
 
     @classmethod
@@ -179,7 +169,7 @@ class Template:
         Raises:
             DataError: the template refuses these messages or has no place for the tools.
         """
-        return self._encode(self._write(messages, tools, generate=True), owner)
+        return self._encode(self._writer.write(messages, tools, generate=True), owner)
 
     def prompt_text(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> str:
         """The text that `prompt` spells: what another program with this template would write.
@@ -187,9 +177,11 @@ class Template:
         Raises:
             DataError: as `prompt`.
         """
-        return self._write(messages, tools, generate=True).replace(MARK, "")
+        return self._writer.write(messages, tools, generate=True).replace(MARK, "")
 
-    def render(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> Rendered:
+    def render(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()
+    ) -> TokenSequence:
         """The sequence that trains the last trained turn, and all earlier ones that fit into it.
 
         Raises:
@@ -199,7 +191,7 @@ class Template:
 
     def render_all(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()
-    ) -> list[Rendered]:
+    ) -> list[TokenSequence]:
         """Sequences that train every trained turn exactly once, each after the prompt it is served.
 
         Most templates need one sequence for a conversation. Where a later prompt spells an
@@ -214,7 +206,7 @@ class Template:
                 "there is nothing to train: no assistant turn, or all have weight 0.",
                 fix="Every example needs an assistant turn that is trained.",
             )
-        sequences: list[Rendered] = []
+        sequences: list[TokenSequence] = []
         for turn in reversed(turns):
             prompt, completion = self._turn(messages[: turn + 1], tools)
             start, end = len(prompt), len(prompt) + len(completion)
@@ -224,15 +216,15 @@ class Template:
                     sequence.trained[start:end] = [True] * len(completion)
                     break
             else:
-                sequences.append(Rendered(whole, [False] * start + [True] * len(completion)))
+                sequences.append(TokenSequence(whole, [False] * start + [True] * len(completion)))
         return sequences
 
     def _turn(
         self, messages: Sequence[Message], tools: Sequence[dict[str, Any]]
     ) -> tuple[list[int], list[int]]:
         """Ids of the prompt of the last turn, and ids the model has to generate for it."""
-        before = self._write(messages[:-1], tools, generate=True)
-        whole = self._write(messages, tools, generate=False)
+        before = self._writer.write(messages[:-1], tools, generate=True)
+        whole = self._writer.write(messages, tools, generate=False)
         if not whole.startswith(before):
             whole = before + self._alone(messages[-1], tools)
         if self._open_end is not None:
@@ -260,8 +252,8 @@ class Template:
         what counts; the answer after it is taken from a conversation that has no such turns.
         """
         question = [Message("user", "a")]
-        before = self._write(question, tools, generate=True)
-        whole = self._write([*question, answer], tools, generate=False)
+        before = self._writer.write(question, tools, generate=True)
+        whole = self._writer.write([*question, answer], tools, generate=False)
         if whole.startswith(before):
             return whole[len(before) :]
         raise ModelError(
@@ -280,124 +272,26 @@ class Template:
             )
         return ids
 
-    def _write(
-        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], *, generate: bool
-    ) -> str:
-        """The template's text, with what people wrote marked (see assay.chat.tokens)."""
-        if not messages:
-            raise DataError("there are no messages to render.")
-        if tools and not self._knows_tools:
-            raise ToolsError(
-                "the chat template of this model has no place for tools.",
-                fix="Use a model whose template supports tools, or leave `tools` out.",
-            )
-        turns = [self._turn_dict(m) for m in messages]
-        if self._fold_system:
-            turns = _folded(turns)
-        try:
-            return self._apply(turns, self._encoder.inert_deep(tools), generate)
-        except _REFUSALS as error:
-            roles = ", ".join(m.role for m in messages)
-            raise DataError(
-                f"the chat template of this model refuses these messages ({error}); "
-                f"their roles are: {roles}.",
-                fix="Change the order of the roles, or use a model that knows them.",
-            ) from None
-
-    def _apply(self, turns: list[dict[str, Any]], tools: Any, generate: bool) -> str:
-        return clocked(self._text)(
-            messages=turns,
-            tools=list(tools) or None,
-            documents=None,
-            add_generation_prompt=generate,
-            **{**self._tokenizer.special_tokens_map, **self._arguments},
-        )
-
-    def _turn_dict(self, message: Message) -> dict[str, Any]:
-        """A message as chat templates expect it: OpenAI's form with arguments parsed."""
-        role: str = message.role
-        if role not in ROLES:
-            raise DataError(f"unknown role {role!r}.", fix=f"Use one of: {', '.join(ROLES)}.")
-        if role == "developer" and "developer" not in self._text:
-            role = "system"
-        mark = self._encoder.inert
-        content = mark(message.content, assistant=role == "assistant")
-        turn: dict[str, Any] = {"role": role, "content": content}
-        if message.tool_calls:
-            if not self._knows_tool_calls:
-                raise ToolsError(
-                    "the chat template of this model has no place for tool calls.",
-                    fix="Use a model whose template supports tools.",
-                )
-            turn["tool_calls"] = [
-                {
-                    "id": mark(call.id),
-                    "type": "function",
-                    "function": {"name": mark(call.name), "arguments": self._arguments_of(call)},
-                }
-                for call in message.tool_calls
-            ]
-        if message.tool_call_id is not None:
-            turn["tool_call_id"] = mark(message.tool_call_id)
-        if message.name is not None:
-            turn["name"] = mark(message.name)
-        return turn
-
-    def _arguments_of(self, call: ToolCall) -> Any:
-        try:
-            return self._encoder.inert_deep(json_reader.read(call.arguments or "{}"))
-        except ValueError as error:
-            raise DataError(
-                f"the arguments of the call of {call.name!r} are not JSON ({error}).",
-                fix='`arguments` is a JSON object as text, such as "{\\"city\\": \\"Oslo\\"}".',
-            ) from None
-
-    def _shows(self, turns: list[dict[str, Any]], tools: Sequence[dict[str, Any]] = ()) -> bool:
-        """Whether the template lets `_NONCE`, which is somewhere in there, reach the model."""
-        try:
-            return _NONCE in self._apply(turns, tools, True)
-        except _REFUSALS:
-            return False
-
-    @cached_property
-    def _knows_tools(self) -> bool:
-        tool = {"name": _NONCE, "description": "", "parameters": {"type": "object"}}
-        user = {"role": "user", "content": "a"}
-        return self._shows([user], [{"type": "function", "function": tool}])
-
-    @cached_property
-    def _knows_tool_calls(self) -> bool:
-        function = {"name": _NONCE, "arguments": {}}
-        call = {"id": "abcdefghi", "type": "function", "function": function}
-        asked = {"role": "assistant", "content": "", "tool_calls": [call]}
-        result = {"role": "tool", "content": "b", "tool_call_id": "abcdefghi", "name": "c"}
-        return self._shows([{"role": "user", "content": "a"}, asked, result])
-
-    def _refuses_system(self) -> bool:
-        """Whether system prompts are refused or dropped; they then open the first user turn."""
-        system = {"role": "system", "content": _NONCE}
-        return not self._shows([system, {"role": "user", "content": "a"}])
-
     def _find_end(self) -> tuple[frozenset[int], str | None]:
         """How an answer ends: the stop tokens, and what is written where none of them is.
 
         The stop tokens are the first control token after an answer, and EOS. A template that
         puts no control token there gets EOS in place of the text that it does put there.
         """
-        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": _NONCE}]
+        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": NONCE}]
         try:
-            written = self._apply(turns, (), False)
-        except _REFUSALS as error:
+            written = self._writer.apply(turns, (), False)
+        except REFUSALS as error:
             raise ModelError(
                 f"the chat template of this model fails on a question and its answer ({error}).",
                 fix="Repair chat_template in the model's folder, or use another model.",
             ) from None
-        if _NONCE not in written:
+        if NONCE not in written:
             raise ModelError(
                 "the chat template of this model leaves the answer out.",
                 fix="Repair chat_template in the model's folder, or use another model.",
             )
-        end = written.rpartition(_NONCE)[2]
+        end = written.rpartition(NONCE)[2]
         eos = self._tokenizer.eos_token_id
         control = self._encoder.control_ids | {eos}
         stops = [token for token in self._encoder.encode_after(end) if token in control]
@@ -407,24 +301,3 @@ class Template:
                 fix="Set eos_token in tokenizer_config.json, or use another model.",
             )
         return frozenset({*stops[:1], eos} - {None}), None if stops else end
-
-
-def _folded(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The turns with system prompts put in front of the user turn that follows them."""
-    out: list[dict[str, Any]] = []
-    held: list[str] = []
-    for turn in turns:
-        if turn["role"] == "system":
-            held.append(turn["content"])
-        elif held and turn["role"] == "user":
-            out.append({**turn, "content": "\n\n".join([*held, turn["content"]])})
-            held = []
-        else:
-            out.append(turn)
-    if held:
-        raise DataError(
-            "this model's template has no system role, and no user turn follows the system prompt "
-            "that could carry it.",
-            fix="Put a user turn after the system prompt.",
-        )
-    return out
