@@ -237,8 +237,7 @@ def docstrings_say_something(node: ast.AST, source: Source) -> str | None:
 LEAST_WORDS = 5
 
 TERSE = tuple(
-    f"src/assay/{room}/"
-    for room in ("candidates", "cli", "compare", "generate", "project", "serve", "studio")
+    f"src/assay/{room}/" for room in ("candidates", "cli", "compare", "project", "serve", "studio")
 )
 """Rooms whose docstrings are not all so yet; none is to be added."""
 
