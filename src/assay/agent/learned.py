@@ -7,14 +7,12 @@ and a router that was read back predicts bit for bit what it did before.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from assay import json_reader
-from assay.errors import ModelError
+from assay.generate.classical import dump_tensors, load_tensors
 from assay.knowledge.embed import STARTER
 
 Floats = np.ndarray[Any, np.dtype[Any]]
@@ -149,18 +147,13 @@ def out_of_fold(vectors: Floats, scores: Floats, settings: RouterSettings, folds
 
 
 def dump_router(router: RouterModel) -> bytes:
-    """A router as one safetensors blob, the JSON document in its metadata."""
-    from safetensors.numpy import save
-
+    """A router as a blob, see `dump_tensors`."""
     document = {
-        "format": FORMAT,
         "embedder": router.embedder,
         "settings": asdict(router.settings),
         "rows": router.rows,
     }
-    tensors = {name: np.ascontiguousarray(t) for name, t in sorted(router.tensors.items())}
-    blob: bytes = save(tensors, metadata={"assay": json.dumps(document)})
-    return blob
+    return dump_tensors(FORMAT, document, router.tensors)
 
 
 def load_router(blob: bytes) -> RouterModel:
@@ -169,15 +162,8 @@ def load_router(blob: bytes) -> RouterModel:
     Raises:
         ModelError: the blob is none, or is damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
 
-    try:
-        tensors = load(blob)
-        header = json_reader.read(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
-        document = json_reader.read(header["__metadata__"]["assay"])
-        if document["format"] != FORMAT:
-            raise ValueError(document["format"])
+    def parse(document: dict[str, Any], tensors: dict[str, Floats]) -> RouterModel:
         settings = RouterSettings(**document["settings"])
         needed = (
             {"vectors", "scores"} if settings.kind == "nearest" else {"coefficients", "intercept"}
@@ -185,8 +171,5 @@ def load_router(blob: bytes) -> RouterModel:
         if set(tensors) != needed:
             raise ValueError("its tensors are others")
         return RouterModel(settings, tensors, document["embedder"], tuple(document["rows"]))
-    except (SafetensorError, ValueError, KeyError, TypeError):
-        raise ModelError(
-            "this is not a router that Assay has written, or it is damaged.",
-            fix="Train it again with `assay compare`.",
-        ) from None
+
+    return load_tensors(blob, FORMAT, "router", parse)

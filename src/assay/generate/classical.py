@@ -1,19 +1,19 @@
 """Classical baselines for label tasks: the most frequent label, and TF-IDF + logistic regression.
 
-They cost next to nothing to train and to serve, so every other way of specialising has to beat
-them. A model is kept as one safetensors blob whose metadata holds a JSON document; nothing is
-pickled, and a model that was read back predicts bit for bit what it did before.
+They cost next to nothing to train and to serve, so every other candidate has to beat them. A model
+is kept as one safetensors blob whose metadata holds a JSON document; nothing is pickled, and a
+model that was read back predicts bit for bit what it did before.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 Array = np.ndarray[Any, np.dtype[Any]]
+T = TypeVar("T")
 FORMAT = "assay-classical-1"
 
 
@@ -193,18 +194,13 @@ def _vectorizers(settings: TfidfSettings) -> list[TfidfVectorizer]:
 
 
 def dump_classical(model: ClassicalModel) -> bytes:
-    """A model as one safetensors blob, the JSON document in its metadata."""
-    from safetensors.numpy import save
-
+    """A model as a blob, see `dump_tensors`."""
     document = {
-        "format": FORMAT,
         "labels": model.labels,
         "settings": asdict(model.settings) if model.settings else None,
         "vocabulary": model.vocabulary,
     }
-    tensors = {name: np.ascontiguousarray(t) for name, t in sorted(model.tensors.items())}
-    blob: bytes = save(tensors, metadata={"assay": json.dumps(document, ensure_ascii=False)})
-    return blob
+    return dump_tensors(FORMAT, document, model.tensors)
 
 
 def load_classical(blob: bytes) -> ClassicalModel:
@@ -213,15 +209,8 @@ def load_classical(blob: bytes) -> ClassicalModel:
     Raises:
         ModelError: the blob is none, or is damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
 
-    try:
-        tensors = load(blob)
-        header = json_reader.read(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
-        document = json_reader.read(header["__metadata__"]["assay"])
-        if document["format"] != FORMAT:
-            raise ValueError(document["format"])
+    def parse(document: dict[str, Any], tensors: dict[str, Array]) -> ClassicalModel:
         raw = document["settings"]
         settings = raw and TfidfSettings(
             word=raw["word"] and tuple(raw["word"]),
@@ -231,9 +220,49 @@ def load_classical(blob: bytes) -> ClassicalModel:
         )
         vocabulary = tuple(tuple(terms) for terms in document["vocabulary"])
         return ClassicalModel(tuple(document["labels"]), settings, vocabulary, tensors)
+
+    return load_tensors(blob, FORMAT, "classical model", parse)
+
+
+def dump_tensors(format: str, document: Mapping[str, Any], tensors: Mapping[str, Array]) -> bytes:
+    """Named arrays as one safetensors blob, with a JSON document in its metadata.
+
+    Args:
+        format: name and version of what it holds, which `load_tensors` asks for.
+    """
+    from safetensors.numpy import save
+
+    text = json.dumps({"format": format, **document}, ensure_ascii=False)
+    contiguous = {name: np.ascontiguousarray(t) for name, t in sorted(tensors.items())}
+    blob: bytes = save(contiguous, metadata={"assay": text})
+    return blob
+
+
+def load_tensors(
+    blob: bytes, format: str, what: str, parse: Callable[[Any, dict[str, Array]], T]
+) -> T:
+    """What `parse` makes of document and arrays of a blob that `dump_tensors` has written.
+
+    Args:
+        what: it is, in the error's message.
+        parse: raises ValueError, KeyError or TypeError where they are not as they should be.
+
+    Raises:
+        ModelError: the blob has another format, or is damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        tensors = load(blob)
+        header = json_reader.read(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
+        document = json_reader.read(header["__metadata__"]["assay"])
+        if document["format"] != format:
+            raise ValueError(document["format"])
+        return parse(document, tensors)
     except (SafetensorError, ValueError, KeyError, TypeError):
         raise ModelError(
-            "this is not a classical model that Assay has written, or it is damaged.",
+            f"this is not a {what} that Assay has written, or it is damaged.",
             fix="Train it again with `assay compare`.",
         ) from None
 
