@@ -30,7 +30,7 @@ from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.builtin import folder as builtin_folder
 from assay.compare import records
-from assay.compare.entries import Entry, Settings
+from assay.compare.entries import Entry, Terms
 from assay.compare.result import (
     AnswerRow,
     CandidateResult,
@@ -153,7 +153,7 @@ def _wrong(rng: random.Random, record: dict[str, Any]) -> str:
 
 
 def _result(id: str, run: int, answers: list[AnswerRow], agents: dict[str, str]) -> Result:
-    settings = Settings(good_enough=0.6, opening=run + 1)
+    settings = Terms(good_enough=0.6, opening=run + 1)
     entries = [
         Entry(
             name=name,

@@ -21,7 +21,7 @@ from assay.agent.engines import BatchEngines
 from assay.candidates.building import Context
 from assay.candidates.shared import distill
 from assay.candidates.shared.distill import with_answer
-from assay.candidates.shared.training import Prepared, lesson_of, train_version
+from assay.candidates.shared.training import TrainingSetup, train_version, training_targets
 from assay.config import Config
 from assay.errors import ConfigError, DataError, ModelError
 from assay.evaluate.measure import Bench
@@ -58,7 +58,7 @@ def context_of(folder: Path, fine_tune: dict[str, Any], **fields: Any) -> Contex
 
 
 def taught(context: Context) -> tuple[Example, ...]:
-    return lesson_of(context).examples
+    return training_targets(context).examples
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def test_a_student_is_trained_on_what_a_provider_says(tmp_path: Path, distill: s
             model=model,
             providers={"far": served.provider().model_dump()},
         )
-        lesson = lesson_of(context)
+        lesson = training_targets(context)
         version, result = train_version(context)
         assert len(served.asked) == 3
     assert [e.output for e in lesson.examples] == ["ok"] * 3
@@ -275,17 +275,17 @@ def test_a_student_is_trained_on_what_a_local_teacher_says(tmp_path: Path) -> No
     fine_tune = {"epochs": 1, "rank": 2, "learning_rate": 1e-2, "rows_per_step": 2}
     fields = {"task": "label", "labels": ["cat", "dog"], "model": str(student)}
     context = context_of(tmp_path, {**fine_tune, "teacher": str(teacher)}, **fields)
-    lesson = lesson_of(context)
+    lesson = training_targets(context)
     assert {example.output for example in lesson.examples} <= {"cat", "dog"}
     assert {example.weight for example in lesson.examples} == {2.0}
     for (one,) in lesson.taught:
         sums = one.probs.sum(axis=1)  # all that the labels allow is among the likeliest
         assert sums.tolist() == pytest.approx([1.0] * len(sums))
     answers = context_of(tmp_path, {"teacher": str(teacher), "distill": "answers"}, **fields)
-    alone = lesson_of(answers)
+    alone = training_targets(answers)
     assert all(0 < example.weight < 2 for example in alone.examples)
     assert not any(alone.taught)
-    assert Prepared.of(context).name(context, SETTINGS) != Prepared.of(answers).name(
+    assert TrainingSetup.of(context).name(context, SETTINGS) != TrainingSetup.of(answers).name(
         answers, SETTINGS
     )
     version, result = train_version(context)

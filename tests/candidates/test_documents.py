@@ -20,7 +20,7 @@ from assay.agent.runtime import assemble
 from assay.candidates import fine_tune_rag, rag, rag_few_shot
 from assay.candidates.building import Context
 from assay.candidates.shared import documents
-from assay.candidates.shared.documents import indexed
+from assay.candidates.shared.documents import index_documents
 from assay.chat.template import Template
 from assay.config import Config
 from assay.errors import ConfigError, DataError
@@ -174,15 +174,15 @@ def test_documents_keep_their_labels_and_sizes_are_tried(
     path = context.bench.root / "docs/dogs.md"
     base.add([Source("docs/dogs.md", path)], labels=["staff"])
     for _ in range(2):
-        assert [words for words, _ in indexed(context)] == ["200 tokens, ", "30 tokens, "]
+        assert [words for words, _ in index_documents(context)] == ["200 tokens, ", "30 tokens, "]
         assert {d.labels for d in base.documents() if d.path == "docs/dogs.md"} == {("staff",)}
-    sized = indexed(context)[1][1]
+    sized = index_documents(context)[1][1]
     assert (sized.name, sized.settings.chunk_tokens) == ("documents@30", 30)
     found = sized.search(["where are cats found?"], k=5, mode="bm25", labels=frozenset({"staff"}))
     assert {passage.document for passage in found[0]} <= {"docs/dogs.md"}
     (context.bench.root / "docs/dogs.md").unlink()
     base.remove(["docs/dogs.md"])
-    assert "docs/dogs.md" not in {d.path for d in indexed(context)[1][1].documents()}
+    assert "docs/dogs.md" not in {d.path for d in index_documents(context)[1][1].documents()}
 
 
 def test_without_documents_it_says_so(project: Callable[..., Context]) -> None:
@@ -213,10 +213,10 @@ def test_a_training_sees_the_requests_that_will_be_made(
     agent = context.chat_agent(system_prompt=context.training_prompt, knowledge=knowledge)
     requests = assemble(agent, context.train, context.store, context.bench.owner)
     found = find_passages(knowledge, context.train, context.store, context.bench.owner)
-    plain = fine_tune_rag.taught_with(context, context.train, found, knowledge, hide=False)
+    plain = fine_tune_rag.with_found_passages(context, context.train, found, knowledge, hide=False)
     assert [e.prompt for e in plain] == [r.messages for r in requests]
     assert [e.output for e in plain] == [e.output for e in context.train]
-    hidden = fine_tune_rag.taught_with(context, context.train, found, knowledge, hide=True)
+    hidden = fine_tune_rag.with_found_passages(context, context.train, found, knowledge, hide=True)
     gone = [a.prompt != b.prompt for a, b in zip(plain, hidden, strict=True)]
     assert 0 < sum(gone) < len(FACTS), "of some rows the own document is hidden"
     assert not any(gone[len(FACTS) :]), "rows that nothing answers keep theirs"
@@ -234,15 +234,15 @@ def test_rows_that_have_no_room_for_passages_are_told(project: Callable[..., Con
     bare = []
     for rows in (context.train, context.validation):
         found = find_passages(none, rows, context.store, context.bench.owner)
-        taught = fine_tune_rag.taught_with(context, rows, found, none, hide=False)
+        taught = fine_tune_rag.with_found_passages(context, rows, found, none, hide=False)
         bare += sequences(taught, template, context.training_prompt)
     most = max(len(row.ids) for row in bare)
     tight = replace(context, bench=replace(context.bench, config=_with_tokens(context, most)))
     with pytest.raises(DataError, match=f"no passage fits beside a row into the {most} tokens"):
-        fine_tune_rag._that_fits(tight, knowledge)
+        fine_tune_rag._fit_passages(tight, knowledge)
     long = Example.of("where are dogs? " * 20, "hold", id="long", document="dogs")
     context = replace(context, train=(*context.train, long))
-    _, longest, warnings = fine_tune_rag._that_fits(context, knowledge)
+    _, longest, warnings = fine_tune_rag._fit_passages(context, knowledge)
     assert warnings == (
         "1 of 13 training rows have no room for a passage in the 400 tokens of "
         "fine_tune.max_tokens.",

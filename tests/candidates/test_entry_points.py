@@ -17,7 +17,7 @@ from assay.errors import ConfigError
 
 TOY = """
 from assay.agent.agent import Agent
-from assay.candidates.building import Candidate, Tried
+from assay.candidates.building import Candidate, Trial
 from assay.candidates.spec import LABELS, CandidateSpec, prompted
 from assay.generate.classical import TFIDF_GRID, dump_classical, fit_tfidf
 
@@ -34,7 +34,7 @@ def build(context):
     blob = context.store.put(dump_classical(fit_tfidf(context.answered, TFIDF_GRID[-1])))
     agent = Agent(kind="classical", model=f"classical:{blob}")
     measured = context.measure(agent)
-    return Candidate(agent, (Tried("own settings", measured.score, True),),
+    return Candidate(agent, (Trial("own settings", measured.score, True),),
                      tuple(measured.primary_scores))
 """
 SHOWN = """

@@ -14,7 +14,7 @@ from tests.evaluate.scripted import ScriptedEngine
 from assay.agent.engines import BatchEngines
 from assay.candidates import prompt_optimised
 from assay.candidates.building import Context
-from assay.candidates.prompt_optimised import halved, variants
+from assay.candidates.prompt_optimised import halve, variants
 from assay.errors import ConfigError
 from assay.example import Example
 from assay.generate.batch import Answer, Request
@@ -88,7 +88,7 @@ def test_halving_asks_less_than_everything(tmp_path: Path, monkeypatch: pytest.M
     asked = play(monkeypatch, lambda request: "yes")
     made = context(tmp_path)
     prompts = [f"prompt {number}" for number in range(16)]
-    left = halved(made, prompts, made.train)
+    left = halve(made, prompts, made.train)
     assert left == prompts[:2], "of equal ones the earlier stay"
     assert len(asked) == 16 * 16 + 8 * 32 + 4 * 40
 

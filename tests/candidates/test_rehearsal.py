@@ -9,7 +9,7 @@ import pytest
 from tests.candidates.test_distill import context_of
 from tests.small import write_model
 
-from assay.candidates.shared.training import Prepared, general_rows, mixed_in
+from assay.candidates.shared.training import TrainingSetup, general_rows, sample_general_rows
 from assay.config import FineTuneSection
 from assay.errors import ConfigError
 from assay.evaluate.probe import read_probe
@@ -33,7 +33,7 @@ def test_no_row_has_five_words_in_a_row_in_common_with_the_probe() -> None:
 
 @pytest.mark.parametrize(("share", "rows", "count"), [(0.0, 80, 0), (0.2, 80, 20), (0.5, 80, 80)])
 def test_they_make_up_the_share_that_was_asked_for(share: float, rows: int, count: int) -> None:
-    mixed = mixed_in(FineTuneSection(rehearsal=share), rows)
+    mixed = sample_general_rows(FineTuneSection(rehearsal=share), rows)
     assert len(mixed) == count
     times = [sum(row is one for row in mixed) for one in general_rows()]
     assert max(times) - min(times) <= 1
@@ -41,14 +41,14 @@ def test_they_make_up_the_share_that_was_asked_for(share: float, rows: int, coun
 
 def test_the_seed_draws_them() -> None:
     first, again, other = (
-        mixed_in(FineTuneSection(rehearsal=0.2, seed=seed), 40) for seed in (0, 0, 1)
+        sample_general_rows(FineTuneSection(rehearsal=0.2, seed=seed), 40) for seed in (0, 0, 1)
     )
     assert first == again != other
 
 
 def test_a_method_that_learns_from_judgements_has_no_use_for_them() -> None:
     with pytest.raises(ConfigError, match="learns from judgements"):
-        mixed_in(FineTuneSection(rehearsal=0.2, method="dpo"), 40)
+        sample_general_rows(FineTuneSection(rehearsal=0.2, method="dpo"), 40)
 
 
 @pytest.mark.slow
@@ -56,9 +56,9 @@ def test_they_are_trained_on_without_the_jobs_prompt_and_are_part_of_the_version
     tmp_path: Path,
 ) -> None:
     model = str(write_model(tmp_path / "model"))
-    plain = Prepared.of(context_of(tmp_path, {}, model=model))
+    plain = TrainingSetup.of(context_of(tmp_path, {}, model=model))
     context = context_of(tmp_path, {"rehearsal": 0.4}, model=model)
-    mixed = Prepared.of(context)
+    mixed = TrainingSetup.of(context)
     extra = mixed.units[len(plain.units) :]
     assert mixed.units[: len(plain.units)] == plain.units
     assert len(extra) == 2

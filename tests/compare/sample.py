@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from assay.compare.entries import Entry, Settings
+from assay.compare.entries import Entry, Terms
 from assay.compare.result import (
     AnswerRow,
     CandidateResult,
@@ -69,7 +69,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
         )
         for name in TRUE_SCORES
     ]
-    decision = decide(entries, None, Settings(good_enough=good_enough))
+    decision = decide(entries, None, Terms(good_enough=good_enough))
     candidates = [
         CandidateResult(
             name=figures.name,

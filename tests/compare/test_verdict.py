@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from assay.compare.verdict import Decision, Entry, Settings, decide, planned_effect
+from assay.compare.verdict import Decision, Entry, Terms, decide, planned_effect
 
-SETTINGS = Settings(resamples=1500)
+SETTINGS = Terms(resamples=1500)
 
 
 def right(count: int, n: int = 1000, *, start: int = 0) -> list[float]:

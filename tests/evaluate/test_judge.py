@@ -19,7 +19,7 @@ from tests.candidates.test_distill import context_of
 from tests.generate.remote.provider import Reply, said, serving
 
 from assay.agent.engines import BatchEngines
-from assay.compare.judges import measure_judges
+from assay.compare.preconditions import measure_judges
 from assay.config import GraderSpec
 from assay.errors import ConfigError, DataError, ModelError, OutageError
 from assay.evaluate.graders import GradingContext, grade

@@ -6,11 +6,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.compare.verdict import Decision, Entry, Settings, decide
+from assay.compare.verdict import Decision, Entry, Terms, decide
 
 BINARY = st.sampled_from([0.0, 1.0])
 PARTIAL = st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
-SETTINGS = Settings(resamples=200, good_enough=0.5)
+SETTINGS = Terms(resamples=200, good_enough=0.5)
 
 
 @st.composite
@@ -126,4 +126,4 @@ def test_the_order_of_examples_and_the_names_of_groups_do_not_matter(
 def test_the_same_input_gives_the_same_verdict() -> None:
     rng = np.random.default_rng(0)
     entries = [Entry(name, rng.random(80)) for name in "abc"]
-    assert decide(entries, None, Settings()) == decide(entries, None, Settings())
+    assert decide(entries, None, Terms()) == decide(entries, None, Terms())

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from assay.compare.verdict import Entry, Settings, decide
+from assay.compare.verdict import Entry, Terms, decide
 from assay.evaluate.resampling import studentise, units
 from assay.evaluate.stats import opening_alpha
 
@@ -155,7 +155,7 @@ def simulate(cell: Cell, runs: int, seed: int, resamples: int | None = None) -> 
             Entry(name, row, yearly_cost=100.0 * (i + 1))
             for i, (name, row) in enumerate(zip(truth, scores, strict=True))
         ]
-        settings = Settings(margin=MARGIN, opening=cell.opening, seed=run, resamples=resamples)
+        settings = Terms(margin=MARGIN, opening=cell.opening, seed=run, resamples=resamples)
         decision = decide(entries, groups, settings)
         tally.runs += 1
         wrong_difference = wrong_equivalence = False

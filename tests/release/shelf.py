@@ -10,7 +10,7 @@ from tests.compare.sample import sample_result
 
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
-from assay.compare.entries import Entry, Settings
+from assay.compare.entries import Entry, Terms
 from assay.compare.result import Result
 from assay.compare.verdict import decide
 from assay.store.store import Store
@@ -48,7 +48,7 @@ def compared(
         Entry(name=names[agent], scores=list(values), incomplete=agent == incomplete)
         for agent, values in scores.items()
     ]
-    decision = decide(entries, None, Settings(good_enough=good_enough))
+    decision = decide(entries, None, Terms(good_enough=good_enough))
     by_name = {name: agent for agent, name in names.items()}
     result = sample.model_copy(
         update={

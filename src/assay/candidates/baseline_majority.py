@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from assay.agent.agent import Agent
-from assay.candidates.building import Candidate, Context, Tried
+from assay.candidates.building import Candidate, Context, Trial
 from assay.candidates.spec import LABELS, CandidateSpec, prompted
 from assay.generate.classical import dump_classical, fit_majority
 
@@ -26,6 +26,6 @@ def build(context: Context) -> Candidate:
     measured = context.measure(agent)
     return Candidate(
         agent=agent,
-        tried=(Tried("most frequent label", measured.score, True),),
+        tried=(Trial("most frequent label", measured.score, True),),
         scores=tuple(measured.primary_scores),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from assay.agent.agent import Agent
-from assay.candidates.building import Candidate, Context, Stopwatch, Tried
+from assay.candidates.building import Candidate, Context, Stopwatch, Trial
 from assay.candidates.spec import LABELS, CandidateSpec, prompted
 from assay.generate.classical import TFIDF_GRID, dump_classical, fit_tfidf
 
@@ -33,7 +33,7 @@ def build(context: Context) -> Candidate:
     best = max(results, key=lambda row: row[2].score)
     return Candidate(
         agent=best[1],
-        tried=tuple(Tried(str(s), m.score, a is best[1]) for s, a, m in results),
+        tried=tuple(Trial(str(s), m.score, a is best[1]) for s, a, m in results),
         scores=tuple(best[2].primary_scores),
         setup_seconds=watch.seconds() / len(TFIDF_GRID),
         curated=True,

@@ -20,7 +20,7 @@ from assay.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class Trial:
     """One setting that was tried on validation."""
 
     setting: str
@@ -57,7 +57,7 @@ class Candidate:
     """
 
     agent: Agent
-    tried: tuple[Tried, ...]
+    tried: tuple[Trial, ...]
     scores: tuple[float, ...]
     name: str = ""
     kind: str = ""
@@ -158,7 +158,7 @@ class Context:
         }
         return Agent.model_validate(fields | changes)
 
-    def choose_constraint(self, agent: Agent, free: Measurement) -> Chosen:
+    def choose_constraint(self, agent: Agent, free: Measurement) -> ConstraintChoice:
         """Whether answers are constrained: measured both ways on validation, unless fixed.
 
         A tie goes to constrained answers, whose form is certain.
@@ -172,15 +172,17 @@ class Context:
                 fix="Add one, or use `auto`.",
             )
         if mode == "off" or not possible:
-            return Chosen(agent, free, (("unconstrained", free.score, True),))
+            return ConstraintChoice(agent, free, (("unconstrained", free.score, True),))
         tight = agent.model_copy(update={"constrained": True})
         bound = self.measure(tight) if mode == "on" else self.attempt(tight)
         if bound is None:  # a provider that knows no schemas
             tried = (("constrained", 0.0, False), ("unconstrained", free.score, True))
-            return Chosen(agent, free, tried)
+            return ConstraintChoice(agent, free, tried)
         wins = mode == "on" or bound.score >= free.score
         tried = (("constrained", bound.score, wins), ("unconstrained", free.score, not wins))
-        return Chosen(tight, bound, tried) if wins else Chosen(agent, free, tried)
+        return (
+            ConstraintChoice(tight, bound, tried) if wins else ConstraintChoice(agent, free, tried)
+        )
 
 
 def _liked(examples: tuple[Example, ...], part: str) -> tuple[Example, ...]:
@@ -194,7 +196,7 @@ def _liked(examples: tuple[Example, ...], part: str) -> tuple[Example, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ConstraintChoice:
     """The agent that won on validation, its measurement, and what was tried."""
 
     agent: Agent
@@ -202,9 +204,9 @@ class Chosen:
     tried: tuple[tuple[str, float, bool], ...]
 
 
-def as_tried(rows: Sequence[tuple[str, float, bool]], prefix: str = "") -> tuple[Tried, ...]:
+def as_trials(rows: Sequence[tuple[str, float, bool]], prefix: str = "") -> tuple[Trial, ...]:
     """Rows of (setting, score, chosen) under a common prefix."""
-    return tuple(Tried(f"{prefix}{setting}", score, chosen) for setting, score, chosen in rows)
+    return tuple(Trial(f"{prefix}{setting}", score, chosen) for setting, score, chosen in rows)
 
 
 class Stopwatch:

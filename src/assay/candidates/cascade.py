@@ -8,10 +8,10 @@ import numpy as np
 
 from assay.agent.route import Cascade, Confidence
 from assay.agent.routing import needs_by_confidence
-from assay.candidates.building import Candidate, Context, Tried
+from assay.candidates.building import Candidate, Context, Trial
 from assay.candidates.shared.arms import (
+    arm_scores,
     cheap_and_strong,
-    counted,
     route_candidate,
     two_arms,
     warnings_of,
@@ -47,7 +47,7 @@ def build(context: Context) -> Candidate:
             where="assay.yaml, route.cheap",
             fix="Use another cheap arm, or the candidate `router`.",
         )
-    scores, kept = counted([cheap, strong])
+    scores, kept = arm_scores([cheap, strong])
     costs = Costs(both=True)
     found = []
     for of in get_args(Confidence):
@@ -63,7 +63,7 @@ def build(context: Context) -> Candidate:
             f"{of} probability below {max(0.0, -cut):.4g}: {(need > cut).mean():.0%} to "
             f"{strong.candidate.name}"
         )
-        tried.append(Tried(said, float(routed.mean()), row is best))
+        tried.append(Trial(said, float(routed.mean()), row is best))
     _, of, need, cut = best
     return route_candidate(
         context,

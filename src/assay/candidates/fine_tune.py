@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from assay.candidates.building import Candidate, Context, LossPoint, as_tried
+from assay.candidates.building import Candidate, Context, LossPoint, as_trials
 from assay.candidates.spec import CandidateSpec, prompted
 
 SPEC = CandidateSpec(
@@ -28,7 +28,7 @@ def build(context: Context) -> Candidate:
     chosen = context.choose_constraint(agent, context.measure(agent))
     return Candidate(
         agent=chosen.agent,
-        tried=as_tried(chosen.tried),
+        tried=as_trials(chosen.tried),
         scores=tuple(chosen.measurement.primary_scores),
         setup_seconds=result.seconds + result.preparation_seconds,
         fine_tuned=True,

@@ -15,8 +15,8 @@ from dataclasses import replace
 
 from assay.agent.agent import Agent, Knowledge
 from assay.agent.passages import find_passages, fitting, query_of, with_passages
-from assay.candidates.building import Candidate, Context, LossPoint, as_tried
-from assay.candidates.shared.documents import choose_search, room, section
+from assay.candidates.building import Candidate, Context, LossPoint, as_trials
+from assay.candidates.shared.documents import available_characters, choose_search, knowledge_section
 from assay.candidates.spec import DOCUMENTS, CandidateSpec, Sizes, Work, passage_runs
 from assay.chat.template import Template
 from assay.config import Config
@@ -60,8 +60,8 @@ def build(context: Context) -> Candidate:
     def searching(knowledge: Knowledge) -> Agent:
         return context.chat_agent(knowledge=knowledge)
 
-    found = choose_search(context, searching, room(context))
-    knowledge, taught, warnings = _that_fits(context, found.knowledge)
+    found = choose_search(context, searching, available_characters(context))
+    knowledge, taught, warnings = _fit_passages(context, found.knowledge)
     from assay.candidates.shared.training import train_version  # loads torch
 
     version, result = train_version(taught, asked=context)
@@ -71,7 +71,7 @@ def build(context: Context) -> Candidate:
     chosen = context.choose_constraint(agent, context.measure(agent))
     return Candidate(
         agent=chosen.agent,
-        tried=as_tried(found.tried, "before training: ") + as_tried(chosen.tried),
+        tried=as_trials(found.tried, "before training: ") + as_trials(chosen.tried),
         scores=tuple(chosen.measurement.primary_scores),
         setup_seconds=result.seconds + result.preparation_seconds,
         fine_tuned=True,
@@ -85,7 +85,7 @@ def build(context: Context) -> Candidate:
     )
 
 
-def _that_fits(
+def _fit_passages(
     context: Context, knowledge: Knowledge
 ) -> tuple[Knowledge, Context, tuple[str, ...]]:
     """Room for passages with which no row is longer than a training takes; the rows with them.
@@ -106,11 +106,13 @@ def _that_fits(
         for examples in (context.train, context.validation)
     ]
     for _ in range(_MOST_TRIES):
-        train = taught_with(context, context.train, found[0], knowledge, hide=True)
-        validation = taught_with(context, context.validation, found[1], knowledge, hide=False)
+        train = with_found_passages(context, context.train, found[0], knowledge, hide=True)
+        validation = with_found_passages(
+            context, context.validation, found[1], knowledge, hide=False
+        )
         rows = sequences([*train, *validation], template, context.training_prompt)
         if max((len(row.ids) for row in rows), default=0) <= limit:
-            warnings = _crowded_out(context, found[0], knowledge, limit)
+            warnings = _missing_passages_warning(context, found[0], knowledge, limit)
             return knowledge, replace(context, train=train, validation=validation), warnings
         smaller = max(1, int(_SMALLER * knowledge.characters))
         knowledge = knowledge.model_copy(update={"characters": smaller})
@@ -120,7 +122,7 @@ def _that_fits(
     )
 
 
-def _crowded_out(
+def _missing_passages_warning(
     context: Context, found: Sequence[Sequence[Passage]], knowledge: Knowledge, limit: int
 ) -> tuple[str, ...]:
     """What to say of training rows whose passages have no room.
@@ -145,7 +147,7 @@ def _crowded_out(
     )
 
 
-def taught_with(
+def with_found_passages(
     context: Context,
     examples: Sequence[Example],
     found: Sequence[Sequence[Passage]],
@@ -159,7 +161,7 @@ def taught_with(
         found: the passages for each.
         hide: take its own document away from a share of the rows, chosen by what they ask.
     """
-    share = section(context).distractors if hide else 0.0
+    share = knowledge_section(context).distractors if hide else 0.0
     taught = []
     for example, passages in zip(examples, found, strict=True):
         named = example.document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from assay.candidates.building import Candidate, Context, as_tried
+from assay.candidates.building import Candidate, Context, as_trials
 from assay.candidates.spec import CandidateSpec, prompted, unshown_answer_tokens
 
 SPEC = CandidateSpec(
@@ -24,6 +24,6 @@ def build(context: Context) -> Candidate:
     chosen = context.choose_constraint(agent, context.measure(agent))
     return Candidate(
         agent=chosen.agent,
-        tried=as_tried(chosen.tried),
+        tried=as_trials(chosen.tried),
         scores=tuple(chosen.measurement.primary_scores),
     )

@@ -20,7 +20,7 @@ from itertools import product
 
 from assay.agent.agent import Agent
 from assay.agent.consent import check_consent
-from assay.candidates.building import Candidate, Context, as_tried
+from assay.candidates.building import Candidate, Context, as_trials
 from assay.candidates.spec import CandidateSpec, prompted, unshown_answer_tokens
 from assay.config import REMOTE, Config
 from assay.errors import ConfigError, ModelError, OutageError
@@ -33,7 +33,7 @@ FIRST_ROWS = 16
 """Training rows of the first round; each round has twice as many as the one before."""
 FINALISTS = 2
 _SEARCHED_ANSWERS = 1000
-"""About what the search takes: some 20 variants, halved every round."""
+"""About what the search takes: some 20 variants, halve every round."""
 _SHOWN_WRONG = 5
 _SHOWN_CHARACTERS = 600
 _PROPOSAL_TOKENS = 1500
@@ -69,7 +69,7 @@ def build(context: Context) -> Candidate:
         proposed, warnings = _proposed(context, prompts[0], rows)
         prompts += [prompt for prompt in proposed if prompt not in prompts]
     own = context.config.system_prompt
-    last = list(dict.fromkeys([own, *halved(context, prompts, rows)]))
+    last = list(dict.fromkeys([own, *halve(context, prompts, rows)]))
     tried = [(prompt, context.attempt(_agent(context, prompt))) for prompt in last]
     measured = [(prompt, found) for prompt, found in tried if found is not None]
     if not measured:
@@ -79,7 +79,7 @@ def build(context: Context) -> Candidate:
     others = [(_words(prompt, own), m.score, False) for prompt, m in measured if prompt != best]
     return Candidate(
         agent=chosen.agent,
-        tried=as_tried(chosen.tried, f"{_words(best, own)}, ") + as_tried(others),
+        tried=as_trials(chosen.tried, f"{_words(best, own)}, ") + as_trials(others),
         scores=tuple(chosen.measurement.primary_scores),
         warnings=tuple(warnings),
     )
@@ -97,7 +97,7 @@ def variants(config: Config, rows: Sequence[Example]) -> list[str]:
     return list(dict.fromkeys(made))
 
 
-def halved(context: Context, prompts: Sequence[str], rows: Sequence[Example]) -> list[str]:
+def halve(context: Context, prompts: Sequence[str], rows: Sequence[Example]) -> list[str]:
     """The two prompts that are left, best first; of equal ones the earlier stays."""
     left, count = list(prompts), FIRST_ROWS
     with context.progress.task("prompts", None, "tried") as bar:
@@ -256,7 +256,7 @@ def _request(prompt: str, wrong: Sequence[tuple[Example, str]], before: Sequence
         "This is the system prompt of a language model that does one job:\n\n"
         f"<prompt>\n{prompt}\n</prompt>\n\n"
         f"With it these went wrong (none: all were right):\n\n{rows or 'none'}\n\n"
-        + (f"Tried before, not to be repeated:\n\n{tried}\n\n" if tried else "")
+        + (f"Trial before, not to be repeated:\n\n{tried}\n\n" if tried else "")
         + "Write a better system prompt for the whole job, not for these rows alone. Answer with "
         "it between <prompt> and </prompt>."
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from assay.agent.agent import Agent, Knowledge
-from assay.candidates.building import Candidate, Context, as_tried
-from assay.candidates.shared.documents import choose_search, room
+from assay.candidates.building import Candidate, Context, as_trials
+from assay.candidates.shared.documents import available_characters, choose_search
 from assay.candidates.spec import (
     DOCUMENTS,
     CandidateSpec,
@@ -31,11 +31,11 @@ def build(context: Context) -> Candidate:
     def agent_with(knowledge: Knowledge) -> Agent:
         return context.chat_agent(knowledge=knowledge)
 
-    found = choose_search(context, agent_with, room(context))
+    found = choose_search(context, agent_with, available_characters(context))
     chosen = context.choose_constraint(found.agent, found.measurement)
     return Candidate(
         agent=chosen.agent,
-        tried=as_tried(found.tried) + as_tried(chosen.tried),
+        tried=as_trials(found.tried) + as_trials(chosen.tried),
         scores=tuple(chosen.measurement.primary_scores),
         warnings=found.warnings,
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from assay.agent.agent import Agent, Knowledge, as_shown
-from assay.candidates.building import Candidate, Context, as_tried
-from assay.candidates.shared.documents import choose_search, room
+from assay.candidates.building import Candidate, Context, as_trials
+from assay.candidates.shared.documents import available_characters, choose_search
 from assay.candidates.shared.examples import choose_count, spread
 from assay.candidates.spec import DOCUMENTS, CandidateSpec, Work, passage_runs
 
@@ -33,7 +33,7 @@ def build(context: Context) -> Candidate:
     def searching(knowledge: Knowledge) -> Agent:
         return context.chat_agent(knowledge=knowledge)
 
-    found = choose_search(context, searching, room(context))
+    found = choose_search(context, searching, available_characters(context))
     order = spread(context.answered, seed=context.config.data.split.seed)
 
     def agent_with(k: int) -> Agent:
@@ -43,6 +43,6 @@ def build(context: Context) -> Candidate:
     chosen = choose_count(context, agent_with)
     return replace(
         chosen,
-        tried=as_tried(found.tried, "without examples: ") + chosen.tried,
+        tried=as_trials(found.tried, "without examples: ") + chosen.tried,
         warnings=(*found.warnings, *chosen.warnings),
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from assay.agent.prices import price_of
 from assay.agent.providers import provider_of
-from assay.candidates.building import Candidate, Context, as_tried
+from assay.candidates.building import Candidate, Context, as_trials
 from assay.candidates.spec import MEASURED, PROVIDER, CandidateSpec, prompted
 from assay.generate.remote import split_reference
 
@@ -47,7 +47,7 @@ def build(context: Context) -> Candidate:
         )
     return Candidate(
         agent=agent,
-        tried=as_tried(tried),
+        tried=as_trials(tried),
         scores=tuple(free.primary_scores),
         warnings=tuple(warnings),
     )

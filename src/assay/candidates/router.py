@@ -10,11 +10,11 @@ from assay.agent.learned import GRID, dump_router, fit_router, out_of_fold
 from assay.agent.route import Learned
 from assay.agent.routing import leaves
 from assay.agent.runtime import loaded_embedder
-from assay.candidates.building import Candidate, Context, Stopwatch, Tried
+from assay.candidates.building import Candidate, Context, Stopwatch, Trial
 from assay.candidates.shared.arms import (
     Arm,
+    arm_scores,
     cheap_and_strong,
-    counted,
     refuse_unsent,
     route_candidate,
     two_arms,
@@ -53,7 +53,7 @@ def build(context: Context) -> Candidate:
         DataError: too few validation rows.
     """
     route, cheap, strong = two_arms(context)
-    scores, kept = counted([cheap, strong])
+    scores, kept = arm_scores([cheap, strong])
     if len(kept) < LEAST:
         raise DataError(
             f"{len(kept)} validation examples are too few to learn where to route.",
@@ -76,7 +76,7 @@ def build(context: Context) -> Candidate:
         cut = threshold_for(scores, need, target=route.target, most_strong=route.most_strong)
         routed = np.where(need > cut, scores[:, 1], scores[:, 0])
         said = f"{settings}: {(need > cut).mean():.0%} to {strong.candidate.name}"
-        tried.append(Tried(said, float(routed.mean()), row is best))
+        tried.append(Trial(said, float(routed.mean()), row is best))
     _, settings, need = best
     cut = threshold_for(scores, need, target=route.target, most_strong=route.most_strong)
     rows = tuple(example.content_hash() for example in [*examples, *more])

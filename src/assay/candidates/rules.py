@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from assay.agent.agent import routed
 from assay.agent.route import Rule, Rules
-from assay.candidates.building import Candidate, Context, Tried
+from assay.candidates.building import Candidate, Context, Trial
 from assay.candidates.shared.arms import arm, route_candidate
 from assay.candidates.spec import MEASURED, RULES, CandidateSpec
 from assay.config import Config, RouteSection
@@ -43,7 +43,7 @@ def build(context: Context) -> Candidate:
         made,
         list(arms.values()),
         scores=measured.primary_scores,
-        tried=(Tried(f"{len(made.rules)} rules", measured.score, True),),
+        tried=(Trial(f"{len(made.rules)} rules", measured.score, True),),
         curated=made.classifier is not None,
     )
 

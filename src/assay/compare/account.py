@@ -10,12 +10,12 @@ from itertools import compress
 import numpy as np
 
 from assay.candidates.building import Candidate
+from assay.compare.costs import CostDrivers, Price, price
 from assay.compare.documents import DocumentFigures, document_figures, squares
-from assay.compare.entries import Entry, Settings
+from assay.compare.entries import Entry, Terms
 from assay.compare.environment import environment
 from assay.compare.holdout import openings
 from assay.compare.performance import Performance
-from assay.compare.prices import Needs, Price, price
 from assay.compare.result import (
     AnswerRow,
     CandidateResult,
@@ -51,7 +51,7 @@ METRIC_RESAMPLES = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Participant:
     """One candidate as it took part, and what it forgot where it was trained.
 
     Attributes:
@@ -65,10 +65,10 @@ class Taken:
     arms: Mapping[str, Performance] = field(default_factory=dict)
 
 
-def conclude(
+def build_result(
     id: str,
     plan: Plan,
-    taken: Sequence[Taken],
+    taken: Sequence[Participant],
     examples: Sequence[Example],
     data: DataSection,
     bench: Bench,
@@ -82,7 +82,7 @@ def conclude(
     groups = None if all_groups is None else list(compress(all_groups, counted))
     prices = [_price(one, config) for one in taken]
     entries = [_entry(one, cost) for one, cost in zip(taken, prices, strict=True)]
-    decision = decide(entries, groups, _settings(plan))
+    decision = decide(entries, groups, _terms(plan))
     candidates = [
         _candidate(
             one,
@@ -128,7 +128,7 @@ def conclude(
 
 
 def _routing(
-    taken: Sequence[Taken],
+    taken: Sequence[Participant],
     examples: Sequence[Example],
     groups: Sequence[str] | None,
     bench: Bench,
@@ -165,8 +165,8 @@ def _groups(examples: Sequence[Example]) -> list[str]:
     return [e.group if e.group is not None else f"row {i}" for i, e in enumerate(examples)]
 
 
-def _settings(plan: Plan) -> Settings:
-    return Settings(
+def _terms(plan: Plan) -> Terms:
+    return Terms(
         margin=plan.margin,
         alpha=plan.alpha,
         opening=plan.opening,
@@ -176,9 +176,9 @@ def _settings(plan: Plan) -> Settings:
     )
 
 
-def _price(one: Taken, config: Config) -> Price:
+def _price(one: Participant, config: Config) -> Price:
     candidate = one.candidate
-    needs = Needs(
+    drivers = CostDrivers(
         prompted=_prompted(candidate),
         curated=candidate.curated,
         retrained=candidate.retrained,
@@ -188,7 +188,7 @@ def _price(one: Taken, config: Config) -> Price:
         remote=candidate.agent.model.startswith(REMOTE),
         usd_per_answer=one.performance.usd_per_answer,
     )
-    return price(needs, config.costs, config.monthly_requests)
+    return price(drivers, config.costs, config.monthly_requests)
 
 
 def _prompted(candidate: Candidate) -> bool:
@@ -206,7 +206,7 @@ def _per_request(performance: Performance | None, config: Config) -> float | Non
     return None if each is None or hour is None else hour * each / 3600
 
 
-def _entry(one: Taken, cost: Price) -> Entry:
+def _entry(one: Participant, cost: Price) -> Entry:
     return Entry(
         name=one.candidate.name,
         scores=one.measurement.primary_scores,
@@ -220,7 +220,7 @@ def _entry(one: Taken, cost: Price) -> Entry:
 
 
 def _candidate(
-    one: Taken,
+    one: Participant,
     cost: Price,
     figures: CandidateFigures,
     groups: Sequence[str] | None,
@@ -316,7 +316,7 @@ def _curve(candidate: Candidate) -> Curve:
 
 
 def _confusions(
-    taken: Sequence[Taken], examples: Sequence[Example], config: Config
+    taken: Sequence[Participant], examples: Sequence[Example], config: Config
 ) -> list[Confusion]:
     """Label tasks: who took what for what."""
     if config.task != "label":
@@ -333,5 +333,5 @@ def _confusions(
     ]
 
 
-def _texts(one: Taken) -> list[str]:
+def _texts(one: Participant) -> list[str]:
     return [answer.text for answer in one.measurement.answers]

@@ -16,17 +16,16 @@ from statistics import fmean
 from assay.agent.agent import Agent
 from assay.agent.versions import AgentVersion, save_agent
 from assay.candidates import registry
-from assay.candidates.building import Candidate, Context, Tried
+from assay.candidates.building import Candidate, Context, Trial
 from assay.compare import records
-from assay.compare.account import Taken, answer_rows, conclude
+from assay.compare.account import Participant, answer_rows, build_result
 from assay.compare.conclusion import LEAST_UNITS
-from assay.compare.entries import Settings
+from assay.compare.entries import Terms
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
-from assay.compare.judges import measure_judges
 from assay.compare.performance import measure_performance
+from assay.compare.preconditions import check_sendings, measure_judges
 from assay.compare.result import DataSection, Plan, Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
-from assay.compare.sendings import check_sendings
 from assay.compare.verdict import planned_effect
 from assay.config import Config
 from assay.errors import AssayError, ConfigError, DataError, OutageError, StoreError, UsageError
@@ -43,7 +42,7 @@ ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ComparisonData:
     """What a comparison is made on.
 
     Attributes:
@@ -64,26 +63,14 @@ class Parts:
     data: DataSection
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """A finished comparison.
-
-    Attributes:
-        folder: holds plan.json, result.json, answers.jsonl.gz and report.html.
-    """
-
-    result: Result
-    folder: Path
-
-
 def compare(
-    parts: Parts,
+    parts: ComparisonData,
     bench: Bench,
     *,
     predictions: Mapping[str, Path],
     reason: str,
     agents: Sequence[AgentVersion] = (),
-) -> Comparison:
+) -> tuple[Result, Path]:
     """Build every candidate, write the plan, open the holdout, measure, decide.
 
     A comparison that ended is read back. One that was killed goes on where it was, and so does one
@@ -92,6 +79,9 @@ def compare(
 
     Args:
         agents: saved ones that take part beside what is built, such as the one that is served.
+
+    Returns:
+        the result, and the folder of plan.json, result.json, answers.jsonl.gz and report.html.
 
     Raises:
         ConsentError: rows would go to a provider that nobody has agreed to.
@@ -120,7 +110,7 @@ def compare(
             bench.progress.say(
                 "Nothing has changed since this comparison; the holdout stays closed."
             )
-            return Comparison(ended, folder)
+            return ended, folder
         bench.progress.say(f"Asking for the answers that are missing: {', '.join(missing)}.")
     performances = {
         c.name: measure_performance(c.agent, parts.validation, bench, folder) for c in built
@@ -154,16 +144,16 @@ def compare(
     )
     measured = {c.name: _answer(c, examples, bench, outside) for c in built}
     taken = [
-        Taken(c, measured[c.name], performances[c.name], forgotten.get(c.name), arms[c.name])
+        Participant(c, measured[c.name], performances[c.name], forgotten.get(c.name), arms[c.name])
         for c in built
     ]
-    result = conclude(id, plan, taken, examples, parts.data, bench, warnings, judges)
+    result = build_result(id, plan, taken, examples, parts.data, bench, warnings, judges)
     records.finish(bench.store, result, answer_rows(examples, built, measured), folder)
-    return Comparison(result, folder)
+    return result, folder
 
 
 def build_all(
-    parts: Parts, bench: Bench, predictions: Mapping[str, Path]
+    parts: ComparisonData, bench: Bench, predictions: Mapping[str, Path]
 ) -> tuple[list[Candidate], list[str]]:
     """Every candidate that can be built, and a sentence for each that cannot.
 
@@ -211,7 +201,7 @@ def build_all(
 
 
 def _read_outside(
-    parts: Parts, bench: Bench, predictions: Mapping[str, Path]
+    parts: ComparisonData, bench: Bench, predictions: Mapping[str, Path]
 ) -> dict[str, list[str]]:
     """Outside answers in the order of the holdout, refused before anything is built or opened."""
     taken = registry.specs()
@@ -232,7 +222,7 @@ def _shown_with_twins(
 ) -> Candidate:
     """The quarantine took much of validation: what the figure would have been is shown as well."""
     score = bench.measure(candidate.agent, [e for e in validation if e.liked]).score
-    extra = Tried("chosen setting, with the twins of holdout rows", score, False)
+    extra = Trial("chosen setting, with the twins of holdout rows", score, False)
     return replace(candidate, tried=(*candidate.tried, extra))
 
 
@@ -246,7 +236,7 @@ def _outside(name: str, path: Path, bench: Bench) -> Candidate:
     )
 
 
-def _identity(parts: Parts, bench: Bench, built: Sequence[Candidate]) -> str:
+def _identity(parts: ComparisonData, bench: Bench, built: Sequence[Candidate]) -> str:
     """A comparison is the same when candidates, holdout, graders and terms are."""
     config = bench.config
     value = {
@@ -275,11 +265,11 @@ def _identity(parts: Parts, bench: Bench, built: Sequence[Candidate]) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
-def write_plan(parts: Parts, bench: Bench, built: Sequence[Candidate], id: str) -> Plan:
+def write_plan(parts: ComparisonData, bench: Bench, built: Sequence[Candidate], id: str) -> Plan:
     """All that is fixed before the holdout is opened."""
     config = bench.config
     seen = discordance(built)
-    settings = Settings(
+    terms = Terms(
         margin=config.margin,
         alpha=ALPHA,
         opening=next_opening(bench.store, parts.holdout, id),
@@ -290,19 +280,19 @@ def write_plan(parts: Parts, bench: Bench, built: Sequence[Candidate], id: str) 
     fields = {
         "candidates": [candidate.name for candidate in built],
         "primary": config.primary,
-        "margin": settings.margin,
+        "margin": terms.margin,
         "alpha": ALPHA,
-        "level": opening_alpha(ALPHA, settings.opening),
-        "opening": settings.opening,
-        "good_enough": settings.good_enough,
-        "monthly_requests": settings.monthly_requests,
+        "level": opening_alpha(ALPHA, terms.opening),
+        "opening": terms.opening,
+        "good_enough": terms.good_enough,
+        "monthly_requests": terms.monthly_requests,
         "holdout": parts.holdout_rows,
         "groups": parts.holdout_groups,
         "minimum_detectable_effect": planned_effect(
             len(built),
             parts.holdout_rows,
             _even_groups(parts.holdout_rows, parts.holdout_groups),
-            settings,
+            terms,
         ),
         "discordance": UNKNOWN_DISCORDANCE if seen is None else seen,
         "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -315,8 +305,8 @@ def detectable_effect(
     config: Config, candidates: int, rows: int, groups: int | None, opening: int
 ) -> float:
     """The smallest difference a comparison could show, before anything is built."""
-    settings = Settings(margin=config.margin, alpha=ALPHA, opening=opening)
-    return planned_effect(candidates, rows, _even_groups(rows, groups), settings)
+    terms = Terms(margin=config.margin, alpha=ALPHA, opening=opening)
+    return planned_effect(candidates, rows, _even_groups(rows, groups), terms)
 
 
 def _even_groups(rows: int, groups: int | None) -> list[str] | None:

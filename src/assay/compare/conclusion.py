@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.compare import reasons
-from assay.compare.entries import Entry, Settings
-from assay.compare.ownership import break_even_requests, cheapest, cost_to_own
-from assay.compare.pairs import Measured, Pair
+from assay.compare.costs import break_even_requests, cheapest, cost_to_own
+from assay.compare.entries import Entry, Terms
+from assay.compare.pairs import Pair, PairFigures
 from assay.compare.result import Call, Verdict
 from assay.evaluate import stats
 
@@ -22,8 +22,8 @@ MOST_EXAMPLES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """The complete candidates and everything measured of them.
+class Evidence:
+    """The complete candidates and every figure of them.
 
     Attributes:
         not_judged: names of the candidates that answers are missing of.
@@ -31,11 +31,11 @@ class Bench:
 
     complete: tuple[Entry, ...]
     groups: stats.Groups | None
-    settings: Settings
+    terms: Terms
     examples: int
     units: int
     level: float
-    measured: Measured
+    figures: PairFigures
     calls: dict[tuple[str, str], Call]
     scores: dict[str, float]
     p_eligible: dict[str, float]
@@ -43,9 +43,11 @@ class Bench:
 
     @property
     def judged(self) -> bool:
+        """Whether there are enough units (groups or examples) for calls."""
         return self.units >= LEAST_UNITS
 
     def eligible(self, entry: Entry) -> bool:
+        """Whether a candidate is shown to be no worse than every other by the margin."""
         return self.judged and self.p_eligible[entry.name] <= self.level
 
     def call(self, a: Entry, b: Entry) -> Call:
@@ -57,21 +59,21 @@ class Bench:
         return turned.get(straight, straight)
 
     def fits(self, entry: Entry) -> bool:
-        """Not surely below what the user needs."""
-        needed = self.settings.good_enough
-        return needed is None or self.measured.intervals[entry.name][1] >= needed
+        """Whether a candidate is not surely below `good_enough`."""
+        needed = self.terms.good_enough
+        return needed is None or self.figures.intervals[entry.name][1] >= needed
 
     def best_first(self, entries: Sequence[Entry]) -> list[Entry]:
         """By score; equal scores by cost to own (unknown last), then by name."""
 
         def rank(entry: Entry) -> tuple[float, float, str]:
-            cost = cost_to_own(entry, self.settings.monthly_requests)
+            cost = cost_to_own(entry, self.terms.monthly_requests)
             return -self.scores[entry.name], math.inf if cost is None else cost, entry.name
 
         return sorted(entries, key=rank)
 
 
-def eligibility(complete: Sequence[Entry], measured: Measured) -> dict[str, float]:
+def eligibility(complete: Sequence[Entry], figures: PairFigures) -> dict[str, float]:
     """Holm-adjusted p of "worse than some other candidate by the margin", by name.
 
     A candidate has to be no worse than every other, so its own p is the largest of its one-sided
@@ -79,116 +81,118 @@ def eligibility(complete: Sequence[Entry], measured: Measured) -> dict[str, floa
     candidate there is nothing to be worse than, and p is 0.
     """
     worst = {entry.name: 0.0 for entry in complete}
-    for pair in measured.pairs.values():
+    for pair in figures.pairs.values():
         worst[pair.a] = max(worst[pair.a], pair.a_not_worse)
         worst[pair.b] = max(worst[pair.b], pair.b_not_worse)
     adjusted = stats.holm(list(worst.values()))
     return dict(zip(worst, map(float, adjusted), strict=True))
 
 
-def conclude(bench: Bench) -> Verdict:
+def conclude(evidence: Evidence) -> Verdict:
     """The outcome, which is not final while a candidate is not judged.
 
     That none will do is said of all candidates, so it cannot be said then.
     """
-    verdict = _of_complete(bench)
-    if not bench.not_judged:
+    verdict = _of_complete(evidence)
+    if not evidence.not_judged:
         return verdict
     changes: dict[str, object] = {
-        "not_judged": list(bench.not_judged),
-        "reason": f"{verdict.reason} {reasons.not_judged(bench.not_judged)}",
+        "not_judged": list(evidence.not_judged),
+        "reason": f"{verdict.reason} {reasons.not_judged(evidence.not_judged)}",
     }
     if verdict.outcome == "none":
         changes |= {"outcome": "cannot_tell", "fine_tuning_worth_it": None}
     return verdict.model_copy(update=changes)
 
 
-def _of_complete(bench: Bench) -> Verdict:
+def _of_complete(evidence: Evidence) -> Verdict:
     """What follows from the candidates that are complete; every branch is one rule."""
-    if not bench.complete:
+    if not evidence.complete:
         return Verdict(outcome="cannot_tell", reason="No candidate has a complete set of answers.")
-    ranked = bench.best_first(bench.complete)
-    if not bench.judged:
-        return _too_few(bench, ranked)
-    good_enough = bench.settings.good_enough
-    if good_enough is not None and not any(bench.fits(entry) for entry in ranked):
-        top = max(ranked, key=lambda entry: bench.measured.intervals[entry.name][1])
+    ranked = evidence.best_first(evidence.complete)
+    if not evidence.judged:
+        return _too_few(evidence, ranked)
+    good_enough = evidence.terms.good_enough
+    if good_enough is not None and not any(evidence.fits(entry) for entry in ranked):
+        top = max(ranked, key=lambda entry: evidence.figures.intervals[entry.name][1])
         reason = reasons.not_good_enough(
-            top.name, bench.measured.intervals[top.name][1], good_enough
+            top.name, evidence.figures.intervals[top.name][1], good_enough
         )
-        return _with_fine_tuning(bench, Verdict(outcome="none", reason=reason))
+        return _with_fine_tuning(evidence, Verdict(outcome="none", reason=reason))
     baseline = next((entry for entry in ranked if entry.baseline), None)
-    if baseline is not None and bench.eligible(baseline):
+    if baseline is not None and evidence.eligible(baseline):
         reason = reasons.baseline_suffices(
             baseline.name,
-            bench.scores[baseline.name],
-            bench.settings.margin,
+            evidence.scores[baseline.name],
+            evidence.terms.margin,
             sum(not entry.baseline for entry in ranked),
         )
-        reason += _below_needed(bench, baseline)
+        reason += _below_needed(evidence, baseline)
         verdict = Verdict(outcome="none", use_meanwhile=baseline.name, reason=reason)
-        return _with_fine_tuning(bench, verdict)
-    choice = [e for e in ranked if bench.eligible(e) and not e.baseline and bench.fits(e)]
+        return _with_fine_tuning(evidence, verdict)
+    choice = [e for e in ranked if evidence.eligible(e) and not e.baseline and evidence.fits(e)]
     if choice:
-        return _with_fine_tuning(bench, _recommend(bench, choice))
-    return _with_fine_tuning(bench, _cannot_tell(bench, ranked))
+        return _with_fine_tuning(evidence, _recommend(evidence, choice))
+    return _with_fine_tuning(evidence, _cannot_tell(evidence, ranked))
 
 
-def _recommend(bench: Bench, choice: Sequence[Entry]) -> Verdict:
-    chosen = cheapest(choice, bench.scores, bench.settings.monthly_requests)
+def _recommend(evidence: Evidence, choice: Sequence[Entry]) -> Verdict:
+    chosen = cheapest(choice, evidence.scores, evidence.terms.monthly_requests)
     assert chosen is not None
-    costs = {e.name: cost_to_own(e, bench.settings.monthly_requests) for e in choice}
+    costs = {e.name: cost_to_own(e, evidence.terms.monthly_requests) for e in choice}
     reason = reasons.recommended(
         chosen.name,
-        bench.scores[chosen.name],
-        bench.measured.intervals[chosen.name],
-        bench.settings.margin,
-        alone=len(bench.complete) == 1,
+        evidence.scores[chosen.name],
+        evidence.figures.intervals[chosen.name],
+        evidence.terms.margin,
+        alone=len(evidence.complete) == 1,
         fitting=[entry.name for entry in choice],
         cost=costs[chosen.name],
         unpriced=[name for name, cost in costs.items() if cost is None],
     )
-    reason += _below_needed(bench, chosen)
+    reason += _below_needed(evidence, chosen)
     return Verdict(outcome="recommend", recommend=chosen.name, reason=reason)
 
 
-def _below_needed(bench: Bench, used: Entry) -> str:
-    needed = bench.settings.good_enough
+def _below_needed(evidence: Evidence, used: Entry) -> str:
+    needed = evidence.terms.good_enough
     if needed is None:
         return ""
-    enough = [entry.name for entry in bench.best_first(bench.complete) if bench.fits(entry)]
-    return reasons.below_needed(used.name, bench.measured.intervals[used.name], needed, enough)
+    enough = [
+        entry.name for entry in evidence.best_first(evidence.complete) if evidence.fits(entry)
+    ]
+    return reasons.below_needed(used.name, evidence.figures.intervals[used.name], needed, enough)
 
 
-def _too_few(bench: Bench, ranked: Sequence[Entry]) -> Verdict:
-    meanwhile = ranked[0].name if bench.examples else None
-    more = _more_examples(bench, ranked)
-    groups = None if bench.groups is None else bench.units
+def _too_few(evidence: Evidence, ranked: Sequence[Entry]) -> Verdict:
+    meanwhile = ranked[0].name if evidence.examples else None
+    more = _more_examples(evidence, ranked)
+    groups = None if evidence.groups is None else evidence.units
     return Verdict(
         outcome="cannot_tell",
         shortlist=[entry.name for entry in ranked],
         use_meanwhile=meanwhile,
         more_examples_needed=more,
-        reason=reasons.too_few(bench.examples, groups, LEAST_UNITS, meanwhile, more),
+        reason=reasons.too_few(evidence.examples, groups, LEAST_UNITS, meanwhile, more),
     )
 
 
-def _cannot_tell(bench: Bench, ranked: Sequence[Entry]) -> Verdict:
+def _cannot_tell(evidence: Evidence, ranked: Sequence[Entry]) -> Verdict:
     """Shortlisted is who is not called worse than another and not surely below `good_enough`."""
     shortlist = [
         entry
         for entry in ranked
-        if bench.fits(entry)
-        and not any(bench.call(entry, o) == "worse" for o in ranked if o is not entry)
-    ] or [entry for entry in ranked if bench.fits(entry)]
+        if evidence.fits(entry)
+        and not any(evidence.call(entry, o) == "worse" for o in ranked if o is not entry)
+    ] or [entry for entry in ranked if evidence.fits(entry)]
     names = [entry.name for entry in shortlist]
-    more = _more_examples(bench, shortlist)
-    needed = bench.settings.good_enough
-    below = [e for e in ranked if bench.eligible(e) and not e.baseline and not bench.fits(e)]
+    more = _more_examples(evidence, shortlist)
+    needed = evidence.terms.good_enough
+    below = [e for e in ranked if evidence.eligible(e) and not e.baseline and not evidence.fits(e)]
     if below and needed is not None:
         reason = reasons.only_below_needed(names, needed, more)
     else:
-        reason = reasons.undecided(names, bench.examples, bench.settings.margin, names[0], more)
+        reason = reasons.undecided(names, evidence.examples, evidence.terms.margin, names[0], more)
     return Verdict(
         outcome="cannot_tell",
         shortlist=names,
@@ -198,86 +202,86 @@ def _cannot_tell(bench: Bench, ranked: Sequence[Entry]) -> Verdict:
     )
 
 
-def _more_examples(bench: Bench, shortlist: Sequence[Entry]) -> int:
+def _more_examples(evidence: Evidence, shortlist: Sequence[Entry]) -> int:
     """Further examples that would settle it, at the level that the next opening has.
 
     Sized for the margin from how often candidates of the shortlist disagree, not from how far
     apart they are. Never less than a tenth of what there is: where the size was enough and chance
     was not kind, a handful more would not help.
     """
-    settings = bench.settings
+    terms = evidence.terms
     names = {entry.name for entry in shortlist}
-    pairs = [p for p in bench.measured.pairs.values() if p.a in names and p.b in names]
-    unseen = stats.UNKNOWN_DISCORDANCE if settings.discordance is None else settings.discordance
-    level = stats.opening_alpha(settings.alpha, settings.opening + 1) / len(bench.complete)
-    few = bench.examples < LEAST_UNITS
+    pairs = [p for p in evidence.figures.pairs.values() if p.a in names and p.b in names]
+    unseen = stats.UNKNOWN_DISCORDANCE if terms.discordance is None else terms.discordance
+    level = stats.opening_alpha(terms.alpha, terms.opening + 1) / len(evidence.complete)
+    few = evidence.examples < LEAST_UNITS
     sizes = [
         stats.examples_needed(
-            settings.margin,
+            terms.margin,
             level,
             # Candidates that differ by the margin disagree at least that often.
-            discordance=max(unseen if few else pair.squared, settings.margin),
-            design_effect=1.0 if few else _design_effect(bench, pair),
+            discordance=max(unseen if few else pair.squared, terms.margin),
+            design_effect=1.0 if few else _design_effect(evidence, pair),
         )
         for pair in pairs
     ]
-    per_unit = bench.examples / bench.units if bench.units else 1.0
+    per_unit = evidence.examples / evidence.units if evidence.units else 1.0
     least = math.ceil(LEAST_UNITS * per_unit)
     enough = max([*sizes, least])
-    more = max(enough - bench.examples, math.ceil(bench.examples / 10), 1)
+    more = max(enough - evidence.examples, math.ceil(evidence.examples / 10), 1)
     # Two digits are all that such an estimate is worth.
     step = int(10 ** max(len(str(more)) - 2, 0))
     return min(math.ceil(more / step) * step, MOST_EXAMPLES)
 
 
-def _design_effect(bench: Bench, pair: Pair) -> float:
+def _design_effect(evidence: Evidence, pair: Pair) -> float:
     """Of the differences that were seen; 1 without groups."""
-    if bench.groups is None:
+    if evidence.groups is None:
         return 1.0
-    values = {entry.name: entry.values for entry in bench.complete}
-    rho = stats.intraclass_correlation(values[pair.a] - values[pair.b], bench.groups)
-    return stats.design_effect(stats.group_sizes(bench.groups), rho)
+    values = {entry.name: entry.values for entry in evidence.complete}
+    rho = stats.intraclass_correlation(values[pair.a] - values[pair.b], evidence.groups)
+    return stats.design_effect(stats.group_sizes(evidence.groups), rho)
 
 
-def _with_fine_tuning(bench: Bench, verdict: Verdict) -> Verdict:
+def _with_fine_tuning(evidence: Evidence, verdict: Verdict) -> Verdict:
     """Add what the verdict means for fine-tuning.
 
     Break-even is against the cheapest eligible alternative. Worth it means that it beats the best
     other candidate, in quality or, where both are eligible, in cost to own, and that it has paid
     back within a year at the stated volume.
     """
-    ranked = bench.best_first(bench.complete)
+    ranked = evidence.best_first(evidence.complete)
     tuned = [entry for entry in ranked if entry.fine_tuned]
     others = [entry for entry in ranked if not entry.fine_tuned]
     if not tuned or not others:
         return verdict
     ours = next((entry for entry in tuned if entry.name == verdict.recommend), tuned[0])
-    monthly = bench.settings.monthly_requests
-    alternatives = [entry for entry in others if bench.eligible(entry)]
-    rival = cheapest(alternatives, bench.scores, monthly)
+    monthly = evidence.terms.monthly_requests
+    alternatives = [entry for entry in others if evidence.eligible(entry)]
+    rival = cheapest(alternatives, evidence.scores, monthly)
     even = break_even_requests(ours, rival, monthly) if rival else None
-    worth = _worth_it(bench, verdict, ours, others[0], rival)
+    worth = _worth_it(evidence, verdict, ours, others[0], rival)
     return verdict.model_copy(update={"fine_tuning_worth_it": worth, "break_even_requests": even})
 
 
 def _worth_it(
-    bench: Bench, verdict: Verdict, ours: Entry, best_other: Entry, rival: Entry | None
+    evidence: Evidence, verdict: Verdict, ours: Entry, best_other: Entry, rival: Entry | None
 ) -> bool | None:
     """True, False, or None where quality or cost is not known well enough.
 
     Args:
         rival: the cheapest eligible alternative.
     """
-    call = bench.call(ours, best_other)
+    call = evidence.call(ours, best_other)
     if verdict.outcome == "none":
         return False
     if verdict.outcome == "cannot_tell":
         return False if call in ("worse", "equivalent") else None
     if rival is None:
         return True if call == "better" else None
-    monthly = bench.settings.monthly_requests
+    monthly = evidence.terms.monthly_requests
     our_cost, rival_cost = cost_to_own(ours, monthly), cost_to_own(rival, monthly)
-    if not bench.eligible(ours):
+    if not evidence.eligible(ours):
         return False
     if our_cost is None or rival_cost is None:
         return False if call in ("worse", "equivalent") else None

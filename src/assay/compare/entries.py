@@ -41,7 +41,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Terms:
     """What was fixed before the holdout was opened.
 
     Attributes:

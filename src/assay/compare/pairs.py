@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from assay.compare.entries import Entry, Settings
+from assay.compare.entries import Entry, Terms
 from assay.evaluate import stats
 from assay.evaluate.resampling import sign_flip_p, studentise, units
 from assay.evaluate.stats import Floats
@@ -50,24 +50,24 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class PairFigures:
     """Figures of the complete candidates: intervals by name, pairs by (a, b) in entry order."""
 
     intervals: dict[str, tuple[float, float]]
     pairs: dict[tuple[str, str], Pair]
 
 
-def resample_count(settings: Settings, pairs: int, level: float) -> int:
+def resample_count(terms: Terms, pairs: int, level: float) -> int:
     """Resamples that leave about ten beyond the strictest step of Holm, within bounds."""
-    if settings.resamples is not None:
-        return settings.resamples
+    if terms.resamples is not None:
+        return terms.resamples
     needed = round(10 * max(pairs, 1) / level)
     return min(max(needed, FEWEST_RESAMPLES), MOST_RESAMPLES)
 
 
 def measure(
-    entries: Sequence[Entry], groups: stats.Groups | None, settings: Settings, level: float
-) -> Measured:
+    entries: Sequence[Entry], groups: stats.Groups | None, terms: Terms, level: float
+) -> PairFigures:
     """All figures of complete candidates `entries` (checked).
 
     Binary scores without groups take exact and score methods; all else is resampled, whole groups
@@ -80,31 +80,33 @@ def measure(
     drawn_couples = [(i, j) for i, j in couples if not (binary[i] and binary[j])]
 
     intervals = {
-        entry.name: stats.wilson(int(entry.values.sum()), len(entry.values), settings.alpha)
+        entry.name: stats.wilson(int(entry.values.sum()), len(entry.values), terms.alpha)
         for entry, exact in zip(ordered, binary, strict=True)
         if exact
     }
     found = {
-        (ordered[i].name, ordered[j].name): _binary_pair(ordered[i], ordered[j], settings)
+        (ordered[i].name, ordered[j].name): _binary_pair(ordered[i], ordered[j], terms)
         for i, j in couples
         if binary[i] and binary[j]
     }
     if drawn_singles or drawn_couples:
-        _resampled(ordered, groups, settings, level, drawn_singles, drawn_couples, intervals, found)
+        _add_resampled(
+            ordered, groups, terms, level, drawn_singles, drawn_couples, intervals, found
+        )
     position = {entry.name: i for i, entry in enumerate(entries)}
-    in_order = [_oriented(pair, position) for pair in found.values()]
+    in_order = [_orient(pair, position) for pair in found.values()]
     in_order.sort(key=lambda pair: (position[pair.a], position[pair.b]))
-    return Measured(intervals, {(pair.a, pair.b): pair for pair in in_order})
+    return PairFigures(intervals, {(pair.a, pair.b): pair for pair in in_order})
 
 
 def _is_binary(values: Floats) -> bool:
     return bool(((values == 0) | (values == 1)).all())
 
 
-def _binary_pair(a: Entry, b: Entry, settings: Settings) -> Pair:
+def _binary_pair(a: Entry, b: Entry, terms: Terms) -> Pair:
     a_only, b_only = _discordant(a, b)
     n = len(a.values)
-    low, high = stats.tango_interval(a_only, b_only, n, settings.alpha)
+    low, high = stats.tango_interval(a_only, b_only, n, terms.alpha)
     return Pair(
         a=a.name,
         b=b.name,
@@ -112,8 +114,8 @@ def _binary_pair(a: Entry, b: Entry, settings: Settings) -> Pair:
         low=low,
         high=high,
         p=stats.mcnemar(a_only, b_only),
-        a_not_worse=stats.tango_not_worse_p(a_only, b_only, n, settings.margin),
-        b_not_worse=stats.tango_not_worse_p(b_only, a_only, n, settings.margin),
+        a_not_worse=stats.tango_not_worse_p(a_only, b_only, n, terms.margin),
+        b_not_worse=stats.tango_not_worse_p(b_only, a_only, n, terms.margin),
         a_only=a_only,
         b_only=b_only,
         squared=(a_only + b_only) / n if n else 0.0,
@@ -124,10 +126,10 @@ def _discordant(a: Entry, b: Entry) -> tuple[int, int]:
     return int((a.values > b.values).sum()), int((b.values > a.values).sum())
 
 
-def _resampled(
+def _add_resampled(
     ordered: Sequence[Entry],
     groups: stats.Groups | None,
-    settings: Settings,
+    terms: Terms,
     level: float,
     singles: Sequence[int],
     couples: Sequence[tuple[int, int]],
@@ -140,13 +142,13 @@ def _resampled(
     least = np.array([-1.0] * len(couples) + [0.0] * len(singles))
     data = units(columns, groups)
     all_pairs = len(ordered) * (len(ordered) - 1) // 2
-    resamples = resample_count(settings, all_pairs, level)
-    rng = np.random.default_rng(settings.seed)
+    resamples = resample_count(terms, all_pairs, level)
+    rng = np.random.default_rng(terms.seed)
     p = sign_flip_p(data.sums[:, : len(couples)], resamples, rng)
     means = studentise(data, resamples, rng, least=least, most=1.0)
-    low, high = means.interval(settings.alpha)
-    a_not_worse = means.above_p(-settings.margin)
-    b_not_worse = means.negated().above_p(-settings.margin)
+    low, high = means.interval(terms.alpha)
+    a_not_worse = means.above_p(-terms.margin)
+    b_not_worse = means.negated().above_p(-terms.margin)
     for column, (i, j) in enumerate(couples):
         a, b = ordered[i], ordered[j]
         both = _is_binary(a.values) and _is_binary(b.values)
@@ -168,7 +170,7 @@ def _resampled(
         intervals[ordered[i].name] = float(low[column]), float(high[column])
 
 
-def _oriented(pair: Pair, position: dict[str, int]) -> Pair:
+def _orient(pair: Pair, position: dict[str, int]) -> Pair:
     """The pair with the candidate that was entered first as a."""
     if position[pair.a] < position[pair.b]:
         return pair

@@ -23,13 +23,13 @@ Call = Literal["better", "worse", "equivalent", "cannot_tell"]
 Outcome = Literal["recommend", "none", "cannot_tell"]
 
 
-class Part(BaseModel):
+class ResultPart(BaseModel):
     """A part of the result; unknown keys are refused so that a typo cannot pass for a figure."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Figure(Part):
+class Figure(ResultPart):
     """A mean of per-example scores with its interval."""
 
     score: float
@@ -37,7 +37,7 @@ class Figure(Part):
     high: float
 
 
-class Cost(Part):
+class Cost(ResultPart):
     """What a candidate costs to own for a year, by part; each part null where unknown."""
 
     curation_usd: float | None = None
@@ -46,7 +46,7 @@ class Cost(Part):
     upkeep_usd: float | None = None
 
 
-class ValidationFigure(Part):
+class ValidationFigure(ResultPart):
     """One setting that was tried on validation, and whether it was chosen."""
 
     setting: str
@@ -54,7 +54,7 @@ class ValidationFigure(Part):
     chosen: bool
 
 
-class CandidateResult(Part):
+class CandidateResult(ResultPart):
     """One candidate, measured on the holdout.
 
     Attributes:
@@ -109,7 +109,7 @@ class CandidateResult(Part):
     warnings: list[str] = []
 
 
-class RoutedArm(Part):
+class RoutedArm(ResultPart):
     """One agent that a route asks, measured on the whole holdout by itself.
 
     Attributes:
@@ -125,7 +125,7 @@ class RoutedArm(Part):
     cost_per_1000: float | None = None
 
 
-class Routing(Part):
+class Routing(ResultPart):
     """What a route was worth on the holdout.
 
     Attributes:
@@ -147,7 +147,7 @@ class Routing(Part):
     curve: RouteCurve | None = None
 
 
-class PairResult(Part):
+class PairResult(ResultPart):
     """Candidate a against candidate b on the same examples; `difference` is a − b."""
 
     a: str
@@ -163,7 +163,7 @@ class PairResult(Part):
     b_only: int | None = None
 
 
-class Verdict(Part):
+class Verdict(ResultPart):
     """What follows.
 
     Attributes:
@@ -189,14 +189,14 @@ class Verdict(Part):
     reason: str
 
 
-class Opening(Part):
+class Opening(ResultPart):
     """Which opening of this holdout it was, and the level that it leaves."""
 
     number: int
     alpha: float
 
 
-class OpeningRecord(Part):
+class OpeningRecord(ResultPart):
     """One line of the log of openings."""
 
     number: int
@@ -206,7 +206,7 @@ class OpeningRecord(Part):
     alpha: float
 
 
-class CurvePoint(Part):
+class CurvePoint(ResultPart):
     """One point of a training curve."""
 
     step: int
@@ -215,7 +215,7 @@ class CurvePoint(Part):
     validation_loss: float | None = None
 
 
-class Curve(Part):
+class Curve(ResultPart):
     """A training curve of one candidate."""
 
     candidate: str
@@ -223,7 +223,7 @@ class Curve(Part):
     best_step: int | None = None
 
 
-class Quarantine(Part):
+class Quarantine(ResultPart):
     """Training and validation rows kept out because their twin is in the holdout."""
 
     exact: int = 0
@@ -235,7 +235,7 @@ class Quarantine(Part):
     warnings: list[str] = []
 
 
-class DataSection(Part):
+class DataSection(ResultPart):
     """What the comparison was made on. Counts only: no holdout text."""
 
     file: str
@@ -256,7 +256,7 @@ class DataSection(Part):
     warnings: list[str] = []
 
 
-class Confusion(Part):
+class Confusion(ResultPart):
     """Label tasks: counts[i][j] = examples of labels[i] answered as labels[j]; the last column is
     `other` (no label of the set)."""
 
@@ -265,7 +265,7 @@ class Confusion(Part):
     counts: list[list[int]]
 
 
-class Plan(Part):
+class Plan(ResultPart):
     """What was fixed and written down before the holdout was opened."""
 
     candidates: list[str]
@@ -284,7 +284,7 @@ class Plan(Part):
     sha256: str
 
 
-class Result(Part):
+class Result(ResultPart):
     """`result.json`.
 
     Attributes:
@@ -321,7 +321,7 @@ class Result(Part):
     warnings: list[str] = []
 
 
-class AnswerRow(Part):
+class AnswerRow(ResultPart):
     """One line of `answers.jsonl.gz`: one holdout example and every candidate's answer to it.
 
     Attributes:

@@ -1,6 +1,6 @@
 """The verdict: from the scores of all candidates on the holdout to what should be used.
 
-    decision = decide(entries, groups, Settings(good_enough=0.8))
+    decision = decide(entries, groups, Terms(good_enough=0.8))
     decision.verdict.outcome          # recommend | none | cannot_tell
 
 Pure: no files, no clock, no model; the same input gives the same verdict. Rules, formulas and how
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.compare.conclusion import LEAST_UNITS, Bench, conclude, eligibility
-from assay.compare.entries import Entry, Settings, check
-from assay.compare.ownership import cost_to_own
-from assay.compare.pairs import Measured, measure
+from assay.compare.conclusion import LEAST_UNITS, Evidence, conclude, eligibility
+from assay.compare.costs import cost_to_own
+from assay.compare.entries import Entry, Terms, check
+from assay.compare.pairs import PairFigures, measure
 from assay.compare.result import Call, PairResult, Verdict
 from assay.evaluate import stats
 
-__all__ = ["CandidateFigures", "Decision", "Entry", "Settings", "decide", "planned_effect"]
+__all__ = ["CandidateFigures", "Decision", "Entry", "Terms", "decide", "planned_effect"]
 
 FEW_UNITS = 30
 """Groups below which the verdict carries a warning."""
@@ -74,65 +74,65 @@ class Decision:
 
 
 def planned_effect(
-    candidates: int, examples: int, groups: stats.Groups | None, settings: Settings
+    candidates: int, examples: int, groups: stats.Groups | None, terms: Terms
 ) -> float:
     """The minimum detectable effect, from what is known before the holdout is opened."""
     sizes = [] if groups is None else stats.group_sizes(groups)
-    rho = stats.UNKNOWN_INTRACLASS if settings.intraclass is None else settings.intraclass
+    rho = stats.UNKNOWN_INTRACLASS if terms.intraclass is None else terms.intraclass
     return stats.minimum_detectable_effect(
         examples,
         candidates * (candidates - 1) // 2,
-        stats.opening_alpha(settings.alpha, settings.opening),
-        discordance=settings.discordance,
+        stats.opening_alpha(terms.alpha, terms.opening),
+        discordance=terms.discordance,
         design_effect=stats.design_effect(sizes, rho),
     )
 
 
-def decide(entries: Sequence[Entry], groups: Sequence[str] | None, settings: Settings) -> Decision:
+def decide(entries: Sequence[Entry], groups: Sequence[str] | None, terms: Terms) -> Decision:
     """Apply the rules of a verdict.
 
     Args:
         entries: all candidates, with their scores on the same examples.
         groups: the group of each example; None when examples are independent.
-        settings: what was fixed before the holdout was opened.
+        terms: what was fixed before the holdout was opened.
 
     Raises:
         ValueError: entries that cannot be compared (see `assay.compare.entries.check`).
     """
     examples = check(entries, groups)
-    level = stats.opening_alpha(settings.alpha, settings.opening)
+    level = stats.opening_alpha(terms.alpha, terms.opening)
     complete = tuple(entry for entry in entries if not entry.incomplete)
     members = None if groups is None else stats.group_numbers(groups)
-    measured = measure(complete, members, settings, level)
+    figures = measure(complete, members, terms, level)
     units = examples if members is None else len(np.unique(members))
     scores = {e.name: float(e.values.mean()) if examples else 0.0 for e in complete}
-    pairs = _call_pairs(measured, level, judged=units >= LEAST_UNITS)
-    bench = Bench(
+    pairs = _call_pairs(figures, level, judged=units >= LEAST_UNITS)
+    evidence = Evidence(
         complete=complete,
         groups=members,
-        settings=settings,
+        terms=terms,
         examples=examples,
         units=units,
         level=level,
-        measured=measured,
+        figures=figures,
         calls={(pair.a, pair.b): pair.call for pair in pairs},
         scores=scores,
-        p_eligible=eligibility(complete, measured),
+        p_eligible=eligibility(complete, figures),
         not_judged=tuple(entry.name for entry in entries if entry.incomplete),
     )
     return Decision(
-        candidates=tuple(_figures(bench, entry) for entry in entries),
+        candidates=tuple(_figures(evidence, entry) for entry in entries),
         pairs=tuple(pairs),
-        minimum_detectable_effect=planned_effect(len(entries), examples, members, settings),
+        minimum_detectable_effect=planned_effect(len(entries), examples, members, terms),
         level=level,
-        warnings=tuple(_warnings(bench)),
-        verdict=conclude(bench),
+        warnings=tuple(_warnings(evidence)),
+        verdict=conclude(evidence),
     )
 
 
-def _call_pairs(measured: Measured, level: float, *, judged: bool) -> list[PairResult]:
+def _call_pairs(figures: PairFigures, level: float, *, judged: bool) -> list[PairResult]:
     """Calls by Holm over all pairs; differences first, then equivalence over the same family."""
-    pairs = list(measured.pairs.values())
+    pairs = list(figures.pairs.values())
     different = stats.holm([pair.p for pair in pairs])
     equivalent = stats.holm([pair.equivalence for pair in pairs])
     results = []
@@ -160,30 +160,30 @@ def _call_pairs(measured: Measured, level: float, *, judged: bool) -> list[PairR
     return results
 
 
-def _figures(bench: Bench, entry: Entry) -> CandidateFigures:
-    cost = cost_to_own(entry, bench.settings.monthly_requests)
+def _figures(evidence: Evidence, entry: Entry) -> CandidateFigures:
+    cost = cost_to_own(entry, evidence.terms.monthly_requests)
     if entry.incomplete:
         return CandidateFigures(entry.name, None, None, None, False, None, cost)
-    low, high = bench.measured.intervals[entry.name]
+    low, high = evidence.figures.intervals[entry.name]
     return CandidateFigures(
         name=entry.name,
-        score=bench.scores[entry.name],
+        score=evidence.scores[entry.name],
         low=low,
         high=high,
-        eligible=bench.eligible(entry),
-        p_eligible=bench.p_eligible[entry.name],
+        eligible=evidence.eligible(entry),
+        p_eligible=evidence.p_eligible[entry.name],
         cost_to_own=cost,
     )
 
 
-def _warnings(bench: Bench) -> list[str]:
+def _warnings(evidence: Evidence) -> list[str]:
     lines = []
-    kind = "examples" if bench.groups is None else "groups"
-    if bench.complete and bench.units < LEAST_UNITS:
-        lines.append(f"{bench.units} {kind}: below {LEAST_UNITS} no call is made.")
-    elif bench.complete and bench.units < FEW_UNITS:
-        lines.append(f"{bench.units} {kind}: below {FEW_UNITS} intervals and calls are rough.")
-    if bench.not_judged:
-        names = ", ".join(bench.not_judged)
+    kind = "examples" if evidence.groups is None else "groups"
+    if evidence.complete and evidence.units < LEAST_UNITS:
+        lines.append(f"{evidence.units} {kind}: below {LEAST_UNITS} no call is made.")
+    elif evidence.complete and evidence.units < FEW_UNITS:
+        lines.append(f"{evidence.units} {kind}: below {FEW_UNITS} intervals and calls are rough.")
+    if evidence.not_judged:
+        names = ", ".join(evidence.not_judged)
         lines.append(f"Incomplete, so that no call is made of it: {names}.")
     return lines

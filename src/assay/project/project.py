@@ -257,7 +257,7 @@ class Project:
             self.providers.agree(name)
         saved = [find_version(self.store, label) for label in agents]
         manifest = self.split(progress)
-        parts = comparing.Parts(
+        parts = comparing.ComparisonData(
             train=tuple(load_train(self.split_folder)),
             validation=tuple(load_validation(self.split_folder)),
             with_twins=_tuple(load_validation_with_twins(self.split_folder)),
@@ -267,16 +267,16 @@ class Project:
             holdout_groups=manifest.groups,
             data=_data_section(manifest),
         )
-        done = comparing.compare(
+        result, folder = comparing.compare(
             parts,
             self._bench(progress, trust_code),
             predictions=predictions or {},
             agents=saved,
             reason=reason,
         )
-        report = write_report(done.folder, redact=redact)
+        report = write_report(folder, redact=redact)
         shutil.copyfile(report, self.root / REPORT)
-        return Comparison(done.result, done.folder, self.root / REPORT)
+        return Comparison(result, folder, self.root / REPORT)
 
     def train(self, progress: Progress = SILENT) -> Trained:
         """Train a version as `compare` does, which then finds it done.

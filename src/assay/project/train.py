@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.candidates.building import Context
-from assay.candidates.shared.training import Prepared, train_version, unobserved
+from assay.candidates.shared.training import TrainingSetup, ignore_point, train_version
 from assay.config import CONFIG_FILE, FineTune
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.probe import forgetting_of
@@ -77,7 +77,7 @@ class Swept:
         }
 
 
-def train(context: Context, observe: Observe = unobserved) -> Trained:
+def train(context: Context, observe: Observe = ignore_point) -> Trained:
     """Train with the project's settings, keep the version, see what it forgot."""
     id, result = train_version(context, observe=observe)
     version = load_version(context.store.folder, id)
@@ -98,7 +98,7 @@ def sweep(context: Context, root: Path, *, trials: int, write: bool) -> Swept:
     Args:
         root: the project's folder.
     """
-    prepared = Prepared.of(context)
+    prepared = TrainingSetup.of(context)
     start = prepared.settings
     folder = context.folder / prepared.name(context, start).replace("fine-tune", "sweep")
 

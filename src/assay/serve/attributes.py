@@ -16,7 +16,7 @@ _Text = Annotated[str, Field(max_length=512)]
 _Value = _Text | bool | float
 
 
-class Comparison(Strict):
+class ComparisonFilter(Strict):
     """One attribute against a value; a file without the attribute only ever differs (`ne`)."""
 
     type: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
@@ -24,7 +24,7 @@ class Comparison(Strict):
     value: _Value | Annotated[list[_Text | float], Field(max_length=_MOST, fail_fast=True)]
 
 
-class Compound(Strict):
+class CompoundFilter(Strict):
     """Several filters together."""
 
     type: Literal["and", "or"]
@@ -37,19 +37,19 @@ def _kind(value: Any) -> str:
 
 
 Filter = Annotated[
-    Annotated[Compound, Tag("compound")] | Annotated[Comparison, Tag("comparison")],
+    Annotated[CompoundFilter, Tag("compound")] | Annotated[ComparisonFilter, Tag("comparison")],
     Discriminator(_kind),
 ]
-Compound.model_rebuild()
+CompoundFilter.model_rebuild()
 
 
-def matcher(filter: Comparison | Compound) -> Callable[[Mapping[str, Any]], bool]:
+def matcher(filter: ComparisonFilter | CompoundFilter) -> Callable[[Mapping[str, Any]], bool]:
     """Whether attributes pass a filter."""
     return lambda attributes: _passes(filter, attributes)
 
 
-def _passes(filter: Comparison | Compound, attributes: Mapping[str, Any]) -> bool:
-    if isinstance(filter, Compound):
+def _passes(filter: ComparisonFilter | CompoundFilter, attributes: Mapping[str, Any]) -> bool:
+    if isinstance(filter, CompoundFilter):
         each = (_passes(inner, attributes) for inner in filter.filters)
         return all(each) if filter.type == "and" else any(each)
     if filter.key not in attributes:

@@ -16,7 +16,7 @@ from assay.agent.routing import leaves
 from assay.agent.runtime import assemble
 from assay.agent.versions import find_version, save_agent
 from assay.candidates import registry
-from assay.candidates.building import Candidate, Context, Tried
+from assay.candidates.building import Candidate, Context, Trial
 from assay.config import REMOTE, Config, RouteSection
 from assay.errors import ConfigError, UsageError
 from assay.evaluate.measure import Measurement
@@ -120,7 +120,7 @@ def cheap_and_strong(config: Config) -> list[str]:
     return [arm for arm in arms if arm is not None]
 
 
-def counted(arms: Sequence[Arm]) -> tuple[Floats, list[int]]:
+def arm_scores(arms: Sequence[Arm]) -> tuple[Floats, list[int]]:
     """Scores [examples, arms] on validation, and the places of the examples that count."""
     first = arms[0].measurement
     kept = list(compress(range(len(first.answers)), first.counted[first.primary]))
@@ -144,7 +144,7 @@ def route_candidate(
     arms: Sequence[Arm],
     *,
     scores: Sequence[float],
-    tried: Sequence[Tried],
+    tried: Sequence[Trial],
     setup_seconds: float = 0.0,
     curated: bool = False,
     target: float | None = None,

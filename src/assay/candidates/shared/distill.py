@@ -50,7 +50,7 @@ from assay.train.teacher import TOP, from_told, read_top, spellings
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingTargets:
     """What is learned from.
 
     Attributes:
@@ -87,7 +87,7 @@ class Lesson:
         return digest.hexdigest()
 
 
-def learn_from_teacher(context: Context, teacher: str) -> Lesson:
+def targets_of_teacher(context: Context, teacher: str) -> TrainingTargets:
     """The training examples with the teacher's answers as targets, and its distributions.
 
     Left out are answers that were cut at `generate.max_new_tokens`, are empty, or are none that the
@@ -107,7 +107,7 @@ def learn_from_teacher(context: Context, teacher: str) -> Lesson:
             where="assay.yaml, fine_tune.teacher",
             fix="Use method: sft, or remove the teacher.",
         )
-    asked = _Asked.of(context, teacher)
+    asked = _TeacherRun.of(context, teacher)
     answers = run(
         asked.requests,
         asked.engine,
@@ -121,13 +121,13 @@ def learn_from_teacher(context: Context, teacher: str) -> Lesson:
             f"the teacher {teacher} left {failed} of {len(answers)} inputs unanswered ({reason}).",
             fix="The same command again asks for these only.",
         )
-    kept = _fit(context, asked.agent, answers)
+    kept = _usable_answers(context, asked.agent, answers)
     known, seconds = _distributions(context, asked, kept, answers)
     examples = tuple(
         with_answer(context.train[place], answers[place], weighed=not taught)
         for place, taught in zip(kept, known, strict=True)
     )
-    return Lesson(examples, known, asked.engine.seconds + seconds)
+    return TrainingTargets(examples, known, asked.engine.seconds + seconds)
 
 
 def with_answer(example: Example, answer: Answer, *, weighed: bool = True) -> Example:
@@ -150,7 +150,7 @@ def with_answer(example: Example, answer: Answer, *, weighed: bool = True) -> Ex
     )
 
 
-class _Timed:
+class _TimedEngine:
     """An engine that keeps account of the time it has taken, in a file that outlives a kill."""
 
     def __init__(self, engine: BatchEngine, path: Path) -> None:
@@ -170,17 +170,17 @@ class _Timed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _TeacherRun:
     """A teacher, what it is asked, and where its account is kept."""
 
     teacher: str
     agent: Agent
     requests: list[Request]
-    engine: _Timed
+    engine: _TimedEngine
     folder: Path
 
     @classmethod
-    def of(cls, context: Context, teacher: str) -> _Asked:
+    def of(cls, context: Context, teacher: str) -> _TeacherRun:
         config, remote = context.config, teacher.startswith(REMOTE)
         agent = context.chat_agent(model=teacher)
         held = agent.output_schema is not None or (agent.choices is not None and not remote)
@@ -202,15 +202,17 @@ class _Asked:
         key = [agent.id, engine.identity, [example.content_hash() for example in context.train]]
         name = hashlib.sha256(canonical_json(key).encode()).hexdigest()[:16]
         folder = context.folder / f"teacher-{name}"
-        return cls(teacher, agent, requests, _Timed(engine, folder / "answering.json"), folder)
+        return cls(
+            teacher, agent, requests, _TimedEngine(engine, folder / "answering.json"), folder
+        )
 
 
-def _fit(context: Context, agent: Agent, answers: Sequence[Answer]) -> list[int]:
+def _usable_answers(context: Context, agent: Agent, answers: Sequence[Answer]) -> list[int]:
     """Places of the answers that may be learned; what is left out is counted aloud."""
     reasons: Counter[str] = Counter()
     kept = []
     for place, (example, answer) in enumerate(zip(context.train, answers, strict=True)):
-        reason = _unfit(example, answer, agent)
+        reason = _reason_unusable(example, answer, agent)
         if reason:
             reasons[reason] += 1
         else:
@@ -226,7 +228,7 @@ def _fit(context: Context, agent: Agent, answers: Sequence[Answer]) -> list[int]
     return kept
 
 
-def _unfit(example: Example, answer: Answer, agent: Agent) -> str | None:
+def _reason_unusable(example: Example, answer: Answer, agent: Agent) -> str | None:
     """Why an answer must not be learned; None where it may be."""
     if example.target.tool_calls:
         return "whose target calls tools"
@@ -253,7 +255,7 @@ def _follows(text: str, schema: dict[str, Any]) -> bool:
 
 
 def _distributions(
-    context: Context, asked: _Asked, kept: Sequence[int], answers: Sequence[Answer]
+    context: Context, asked: _TeacherRun, kept: Sequence[int], answers: Sequence[Answer]
 ) -> tuple[tuple[tuple[Taught, ...], ...], float]:
     """Of each kept answer the teacher's distributions, where they can be known; and seconds."""
     settings, engine = context.config.fine_tune, asked.engine.inner
@@ -270,10 +272,14 @@ def _distributions(
             learned = [with_answer(context.train[p], answers[p], weighed=False) for p in kept]
             rows = [sequences([example], template, prompt) for example in learned]
             if not isinstance(engine, TransformersBatchEngine):
-                known = _as_told(rows, [answers[p] for p in kept], spellings(tokenizer))
+                known = _provider_distributions(
+                    rows, [answers[p] for p in kept], spellings(tokenizer)
+                )
             elif engine.loaded.tokenizer.get_vocab() == tokenizer.get_vocab():
                 requests = [asked.requests[place] for place in kept]
-                known, seconds = _read_off(context, asked, engine, learned, rows, requests)
+                known, seconds = _local_distributions(
+                    context, asked, engine, learned, rows, requests
+                )
     found = sum(map(bool, known))
     if settings.distill == "logprobs" and not found:
         raise ConfigError(
@@ -292,7 +298,7 @@ def _distributions(
     return tuple(known), seconds
 
 
-def _as_told(
+def _provider_distributions(
     rows: Sequence[Sequence[TrainingSequence]], answers: Sequence[Answer], spelled: dict[bytes, int]
 ) -> list[tuple[Taught, ...]]:
     """What a provider told of its answers; nothing where its tokens are not the student's."""
@@ -303,9 +309,9 @@ def _as_told(
     return known
 
 
-def _read_off(
+def _local_distributions(
     context: Context,
-    asked: _Asked,
+    asked: _TeacherRun,
     engine: TransformersBatchEngine,
     learned: Sequence[Example],
     rows: Sequence[Sequence[TrainingSequence]],

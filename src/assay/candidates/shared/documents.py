@@ -46,7 +46,7 @@ AgentWith = Callable[[Knowledge], Agent]
 
 
 @dataclass(frozen=True, slots=True)
-class Searched:
+class SearchChoice:
     """The setting that won on validation.
 
     Attributes:
@@ -60,14 +60,14 @@ class Searched:
     warnings: tuple[str, ...] = ()
 
 
-def section(context: Context) -> KnowledgeSection:
+def knowledge_section(context: Context) -> KnowledgeSection:
     """The project's `knowledge`, which candidates with the need `DOCUMENTS` have."""
     found = context.config.knowledge
     assert found is not None
     return found
 
 
-def choose_search(context: Context, agent_with: AgentWith, characters: int) -> Searched:
+def choose_search(context: Context, agent_with: AgentWith, characters: int) -> SearchChoice:
     """The best search of the project's documents, by validation.
 
     Args:
@@ -77,7 +77,7 @@ def choose_search(context: Context, agent_with: AgentWith, characters: int) -> S
     Raises:
         AssayError: there are no documents, or no setting could be measured.
     """
-    settings = section(context)
+    settings = knowledge_section(context)
     ks = sorted(set(settings.ks))
     named = [example for example in context.validation if example.document and example.liked]
     searches: list[tuple[SearchMode, float | None]] = [(mode, None) for mode in settings.modes]
@@ -85,7 +85,7 @@ def choose_search(context: Context, agent_with: AgentWith, characters: int) -> S
         searches += [("hybrid", weight) for weight in settings.weights]
     starts = [
         (words, knowledge)
-        for words, base in indexed(context)
+        for words, base in index_documents(context)
         for knowledge in (
             Knowledge(
                 name=base.name,
@@ -133,7 +133,7 @@ def _search_text(knowledge: Knowledge) -> str:
     return f"{knowledge.mode}{weighed}"
 
 
-def indexed(context: Context) -> list[tuple[str, KnowledgeBase]]:
+def index_documents(context: Context) -> list[tuple[str, KnowledgeBase]]:
     """The project's documents in passages of each size, those of `paths` added where they are new.
 
     Another size than the knowledge itself has is kept as knowledge of its own
@@ -146,7 +146,7 @@ def indexed(context: Context) -> list[tuple[str, KnowledgeBase]]:
         ConfigError: a path is not there.
         DataError: there are no documents.
     """
-    settings = section(context)
+    settings = knowledge_section(context)
     base = KnowledgeBase(context.store, context.bench.owner, settings.name)
     base.create()
     _add(context, base, _files(context, settings.paths))
@@ -207,16 +207,16 @@ def _add(
         context.progress.say(f"Not added: {one.file}: {one.reason}")
 
 
-def room(context: Context) -> int:
+def available_characters(context: Context) -> int:
     """Characters that prompt, conversation and passages may have together in the model's context.
 
     How many characters a token holds is counted on the inputs of train.
     """
     texts = [example.input for example in context.train[:200]]
-    return room_for(context.config, texts)
+    return available_characters_of(context.config, texts)
 
 
-def room_for(config: Config, texts: Sequence[str]) -> int:
+def available_characters_of(config: Config, texts: Sequence[str]) -> int:
     """`room`, counted on other texts; on the system prompt where there are none."""
     tokenizer, limit = load_tokenizer(config.model)
     texts = texts or [config.system_prompt]
@@ -235,7 +235,7 @@ def _ndcg(context: Context, knowledge: Knowledge, named: Sequence[Example]) -> f
 
 def _choose_k(
     context: Context, agent_with: AgentWith, start: Knowledge, ks: Sequence[int]
-) -> Searched:
+) -> SearchChoice:
     results: list[tuple[Knowledge, Measurement]] = []
     warnings: list[str] = []
     for k in ks:
@@ -251,7 +251,7 @@ def _choose_k(
             fix="Use smaller numbers in knowledge.ks, or a model with a longer context.",
         )
     best, measured = max(results, key=lambda row: (row[1].score, -row[0].k))
-    return Searched(
+    return SearchChoice(
         best,
         agent_with(best),
         measured,
@@ -263,9 +263,9 @@ def _choose_k(
 def _with_threshold(
     context: Context,
     agent_with: AgentWith,
-    found: Searched,
+    found: SearchChoice,
     before: tuple[tuple[str, float, bool], ...],
-) -> Searched:
+) -> SearchChoice:
     """The same with a threshold, if rows say what is not relevant and answers get better by it."""
     threshold = relevance_threshold(context, found.knowledge)
     tried = (*before, *found.tried)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from assay.agent.agent import Agent
-from assay.candidates.building import Candidate, Context, as_tried
+from assay.candidates.building import Candidate, Context, as_trials
 from assay.errors import AssayError
 from assay.evaluate.measure import Measurement
 from assay.example import Example
@@ -47,7 +47,7 @@ def choose_count(context: Context, agent_with: Callable[[int], Agent]) -> Candid
     others = [(f"k={k}, unconstrained", m.score, False) for k, _, m in results if k != best_k]
     return Candidate(
         agent=chosen.agent,
-        tried=as_tried(chosen.tried, f"k={best_k}, ") + as_tried(others),
+        tried=as_trials(chosen.tried, f"k={best_k}, ") + as_trials(others),
         scores=tuple(chosen.measurement.primary_scores),
         warnings=tuple(warnings),
     )

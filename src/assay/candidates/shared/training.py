@@ -11,7 +11,7 @@ from pathlib import Path
 
 from assay import builtin, json_reader
 from assay.candidates.building import Context
-from assay.candidates.shared.distill import Lesson, learn_from_teacher
+from assay.candidates.shared.distill import TrainingTargets, targets_of_teacher
 from assay.chat.template import Template
 from assay.config import FineTune, FineTuneSection
 from assay.errors import ConfigError
@@ -30,12 +30,12 @@ from assay.train.tracking import tracking
 from assay.version import VERSION
 
 
-def unobserved(point: Point, rates: Mapping[str, float]) -> None:
+def ignore_point(point: Point, rates: Mapping[str, float]) -> None:
     """An `Observe` that looks away."""
 
 
 def train_version(
-    context: Context, asked: Context | None = None, observe: Observe = unobserved
+    context: Context, asked: Context | None = None, observe: Observe = ignore_point
 ) -> tuple[str, TrainResult]:
     """Train an adapter and keep it as a version; an interrupted training goes on.
 
@@ -47,9 +47,9 @@ def train_version(
     Returns:
         the version's id and the trainer's account.
     """
-    config, prepared = context.config, Prepared.of(context)
+    config, prepared = context.config, TrainingSetup.of(context)
     result = prepared.train(context, prepared.settings, observe)
-    learned = prepared.lesson.examples
+    learned = prepared.targets.examples
     saw = {"train": learned, "general": prepared.general, "validation": context.validation}
     if learned is not context.train:
         saw["asked"] = context.train
@@ -72,11 +72,11 @@ def train_version(
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class TrainingSetup:
     """What every training of a project on the same rows has in common.
 
     Attributes:
-        lesson: what is trained on, with the teacher's answers where there is a teacher.
+        targets: what is trained on, with the teacher's answers where there is a teacher.
         general: rows that are mixed in, so that less is forgotten.
         units, checks: of training and validation.
         settings: the project's, with what it leaves open decided.
@@ -85,37 +85,37 @@ class Prepared:
     loaded: LoadedModel
     template: Template
     prompt: str
-    lesson: Lesson
+    targets: TrainingTargets
     general: tuple[Example, ...]
     units: list[Unit]
     checks: list[Unit]
     settings: FineTune
 
     @classmethod
-    def of(cls, context: Context) -> Prepared:
+    def of(cls, context: Context) -> TrainingSetup:
         """Ask the teacher, if there is one, load the model and render the rows."""
         settings = context.config.fine_tune
-        lesson = lesson_of(context)
-        general = mixed_in(settings, len(lesson.examples))
+        targets = training_targets(context)
+        general = sample_general_rows(settings, len(targets.examples))
         loaded = load(context.config.model, dtype="float32")
         loaded.model.to(best_device())
         template, prompt = Template.of(loaded.tokenizer), context.training_prompt
         if settings.method == "sft":
-            units = lesson.units(template, prompt) + units_of("sft", general, template, "")
+            units = targets.units(template, prompt) + units_of("sft", general, template, "")
         else:
-            units = units_of(settings.method, lesson.examples, template, prompt)
+            units = units_of(settings.method, targets.examples, template, prompt)
         return cls(
             loaded,
             template,
             prompt,
-            lesson,
+            targets,
             general,
             units,
             units_of(settings.method, context.validation, template, prompt),
             auto.chosen(
                 settings,
                 parameters=loaded.model.num_parameters(),
-                rows=len(lesson.examples),
+                rows=len(targets.examples),
                 units=len(units),
             ),
         )
@@ -123,9 +123,9 @@ class Prepared:
     @property
     def data(self) -> dict[str, str]:
         """Sha256 (hex) of each thing that is trained on."""
-        found = {"train": rows_sha256(self.lesson.examples)}
-        if self.lesson.digest is not None:
-            found[TEACHER] = self.lesson.digest
+        found = {"train": rows_sha256(self.targets.examples)}
+        if self.targets.digest is not None:
+            found[TEACHER] = self.targets.digest
         if self.general:
             found["general"] = rows_sha256(self.general)
         return found
@@ -139,7 +139,7 @@ class Prepared:
         self,
         context: Context,
         settings: FineTune,
-        observe: Observe = unobserved,
+        observe: Observe = ignore_point,
         *,
         within: Path | None = None,
     ) -> TrainResult:
@@ -165,26 +165,26 @@ class Prepared:
                 progress=context.progress,
                 observe=told,
             )
-        seconds = result.preparation_seconds + self.lesson.seconds
+        seconds = result.preparation_seconds + self.targets.seconds
         return replace(result, preparation_seconds=seconds)
 
 
-def lesson_of(context: Context) -> Lesson:
+def training_targets(context: Context) -> TrainingTargets:
     """What is learned from: the training rows, or what a teacher says to their inputs.
 
     Raises:
-        AssayError: as `distill.learn_from_teacher`.
+        AssayError: as `distill.targets_of_teacher`.
     """
     settings = context.config.fine_tune
     if settings.teacher is not None:
-        return learn_from_teacher(context, settings.teacher)
+        return targets_of_teacher(context, settings.teacher)
     if settings.distill != "auto":
         raise ConfigError(
             f"distill: {settings.distill} says what of a teacher is learned, and there is none.",
             where="assay.yaml, fine_tune.distill",
             fix="Name a fine_tune.teacher, or remove distill.",
         )
-    return Lesson(context.train, tuple(() for _ in context.train))
+    return TrainingTargets(context.train, tuple(() for _ in context.train))
 
 
 def _key(
@@ -222,7 +222,7 @@ def general_rows() -> tuple[Example, ...]:
     )
 
 
-def mixed_in(settings: FineTuneSection, rows: int) -> tuple[Example, ...]:
+def sample_general_rows(settings: FineTuneSection, rows: int) -> tuple[Example, ...]:
     """The general rows that are trained on beside `rows` rows of the job.
 
     They make up the share `fine_tune.rehearsal` of all rows, drawn with the training's seed, each

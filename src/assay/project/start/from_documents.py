@@ -15,7 +15,7 @@ from typing import Any
 
 from assay.agent.agent import Agent, Knowledge
 from assay.agent.versions import AgentVersion, save_agent
-from assay.candidates.shared.documents import room_for
+from assay.candidates.shared.documents import available_characters_of
 from assay.config import CONFIG_FILE, STARTER_MODEL, config_schema, read_config
 from assay.errors import DataError, UsageError
 from assay.knowledge.base import KnowledgeBase
@@ -137,7 +137,7 @@ def _set_up(workspace: Workspace, progress: Progress) -> Made:
         knowledge=Knowledge(
             name=base.name,
             k=K,
-            characters=room_for(config, [text[:2000] for _, text in texts[:200]]),
+            characters=available_characters_of(config, [text[:2000] for _, text in texts[:200]]),
             abstain=section.abstain,
         ),
         max_new_tokens=config.generate.max_new_tokens,

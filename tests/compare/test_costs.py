@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assay.compare.prices import Needs, price
+from assay.compare.costs import CostDrivers, price
 from assay.config import Costs
 
 COSTS = Costs(
@@ -18,7 +18,7 @@ COSTS = Costs(
 
 
 def test_a_prompt_costs_its_writing_and_its_requests() -> None:
-    made = price(Needs(True, False, False, 0.0, 0.36), COSTS, 1000)
+    made = price(CostDrivers(True, False, False, 0.0, 0.36), COSTS, 1000)
     assert made.curation == 200
     assert made.training == 0
     assert made.upkeep == 0
@@ -27,7 +27,7 @@ def test_a_prompt_costs_its_writing_and_its_requests() -> None:
 
 
 def test_a_trained_one_is_curated_trained_and_kept_fresh() -> None:
-    made = price(Needs(True, True, True, 7200.0, 0.36), COSTS, 0)
+    made = price(CostDrivers(True, True, True, 7200.0, 0.36), COSTS, 0)
     assert made.curation == 1000
     assert made.training == pytest.approx(1.0)
     assert made.setup == pytest.approx(1001)
@@ -36,7 +36,7 @@ def test_a_trained_one_is_curated_trained_and_kept_fresh() -> None:
 
 
 def test_nothing_is_known_of_an_outside_model() -> None:
-    made = price(Needs(False, False, False, 0.0, None, known=False), COSTS, 10)
+    made = price(CostDrivers(False, False, False, 0.0, None, known=False), COSTS, 10)
     assert made.yearly is None
     assert made.per_request is None
 
@@ -44,22 +44,22 @@ def test_nothing_is_known_of_an_outside_model() -> None:
 @pytest.mark.parametrize("unknown", ["machine_hour_usd", "person_hour_usd"])
 def test_an_unknown_price_makes_the_sum_unknown(unknown: str) -> None:
     costs = COSTS.model_copy(update={unknown: None})
-    assert price(Needs(True, True, True, 10.0, 0.1), costs, 10).yearly is None
+    assert price(CostDrivers(True, True, True, 10.0, 0.1), costs, 10).yearly is None
 
 
 def test_an_unknown_speed_makes_requests_unknown_and_keeps_the_rest() -> None:
-    made = price(Needs(True, False, False, 0.0, None), COSTS, 10)
+    made = price(CostDrivers(True, False, False, 0.0, None), COSTS, 10)
     assert made.requests is None
     assert made.yearly is None
     assert made.curation == 200
-    assert price(Needs(True, False, False, 0.0, None), COSTS, 0).requests == 0
+    assert price(CostDrivers(True, False, False, 0.0, None), COSTS, 0).requests == 0
 
 
 def test_a_provider_is_paid_by_the_answer_and_not_by_the_hour() -> None:
-    told = Needs(True, False, False, 0.0, 0.36, remote=True, usd_per_answer=0.002)
+    told = CostDrivers(True, False, False, 0.0, 0.36, remote=True, usd_per_answer=0.002)
     made = price(told, COSTS, 1000)
     assert made.per_request == 0.002
     assert made.yearly == pytest.approx(200 + 12_000 * 0.002)
-    unknown = price(Needs(True, False, False, 0.0, 0.36, remote=True), COSTS, 1000)
+    unknown = price(CostDrivers(True, False, False, 0.0, 0.36, remote=True), COSTS, 1000)
     assert unknown.per_request is None
     assert unknown.yearly is None

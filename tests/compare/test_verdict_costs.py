@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from assay.compare.ownership import break_even_requests, cheapest, cost_to_own
+from assay.compare.costs import break_even_requests, cheapest, cost_to_own
 from assay.compare.result import Verdict
-from assay.compare.verdict import Entry, Settings, decide
+from assay.compare.verdict import Entry, Terms, decide
 
 PROMPT = Entry("prompt", [], setup_cost=120.0, cost_per_request=0.002, upkeep_per_year=0.0)
 TUNED = Entry(
@@ -22,7 +22,7 @@ def scored(entry: Entry, count: int, n: int = 2000) -> Entry:
 
 
 def verdict(*entries: Entry, monthly: int = 100_000, margin: float = 0.02) -> Verdict:
-    settings = Settings(monthly_requests=monthly, margin=margin)
+    settings = Terms(monthly_requests=monthly, margin=margin)
     return decide(entries, None, settings).verdict
 
 
@@ -79,7 +79,7 @@ def test_worth_it_when_clearly_better_and_nothing_else_will_do() -> None:
 
 def test_worth_it_when_better_and_paid_back_within_the_year() -> None:
     entries = scored(PROMPT, 1600), scored(TUNED, 1615)
-    assert decide(entries, None, Settings()).pairs[0].call == "worse"
+    assert decide(entries, None, Terms()).pairs[0].call == "worse"
     busy = verdict(*entries, monthly=100_000)
     assert (busy.recommend, busy.fine_tuning_worth_it) == ("tuned", True)
     assert busy.break_even_requests is not None
@@ -117,6 +117,6 @@ def test_cannot_tell_leaves_it_open() -> None:
     entries = [
         replace(entry, scores=(rng.random(150) < 0.7).astype(float)) for entry in (PROMPT, TUNED)
     ]
-    found = decide(entries, None, Settings()).verdict
+    found = decide(entries, None, Terms()).verdict
     assert found.outcome == "cannot_tell"
     assert found.fine_tuning_worth_it is None

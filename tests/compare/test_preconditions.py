@@ -11,7 +11,7 @@ from assay.agent.agent import Agent
 from assay.agent.consent import ConsentError
 from assay.agent.versions import save_agent
 from assay.candidates.spec import Part
-from assay.compare.sendings import check_sendings
+from assay.compare.preconditions import check_sendings
 from assay.example import Example, Message
 from tests.candidates.test_distill import context_of
 from tests.small import small_project

@@ -1,4 +1,4 @@
-"""What a comparison would send to providers: named, and agreed to, before anything is built.
+"""What is checked before anything is built: consent to what is sent away, and judges.
 
 Each sending is checked again where it happens (`assay.agent.consent`), with what is sent then.
 """
@@ -15,9 +15,11 @@ from assay.agent.routing import leaves
 from assay.agent.versions import find_version, load_agent
 from assay.candidates.registry import specs, taking_part
 from assay.candidates.spec import MEASURED, Part
-from assay.config import REMOTE
-from assay.errors import UsageError
-from assay.evaluate.graders.judge import JudgeSettings
+from assay.config import CONFIG_FILE, REMOTE
+from assay.config.names import file_of
+from assay.errors import ConfigError, UsageError
+from assay.evaluate.graders.judge import JudgeSettings, read_pairs
+from assay.evaluate.judging import LEAST_KAPPA, JudgeWorth, judge_worth
 from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.remote import split_reference
@@ -41,7 +43,7 @@ def check_sendings(
         ConsentError: it names the provider, the rows of each part, and the personal data in them.
     """
     going: dict[str, set[Part]] = {}
-    for model, parts in _asked(bench, saved):
+    for model, parts in _sendings(bench, saved):
         if model.startswith(REMOTE):
             going.setdefault(split_reference(model)[0], set()).update(parts)
     providers = bench.engines.providers
@@ -68,7 +70,7 @@ def check_sendings(
         )
 
 
-def _asked(bench: Bench, saved: Sequence[Agent]) -> Iterator[tuple[str, tuple[Part, ...]]]:
+def _sendings(bench: Bench, saved: Sequence[Agent]) -> Iterator[tuple[str, tuple[Part, ...]]]:
     """Every model that may be asked, and the parts whose rows it is asked about."""
     config = bench.config
     for name in taking_part(config):
@@ -102,3 +104,41 @@ def _models_of(
             return
         for leaf in leaves(agent, bench.store).values():
             yield leaf.model, parts
+
+
+def measure_judges(bench: Bench) -> list[JudgeWorth]:
+    """What every judge with pairs of the project's graders is worth.
+
+    Raises:
+        ConfigError: the grader that decides is a judge that must not.
+        AssayError: a judge cannot be asked.
+    """
+    found = []
+    for spec in bench.config.graders:
+        if spec.name != "judge":
+            continue
+        decides = spec.label == bench.config.primary
+        settings = JudgeSettings.model_validate(spec.settings)
+        if settings.pairs is None:
+            if decides:
+                raise ConfigError(
+                    f"the judge {spec.label} cannot decide: nobody knows how far it agrees with "
+                    "people.",
+                    where=f"{CONFIG_FILE}, primary",
+                    fix="Give it `settings: {pairs: FILE}`, pairs of answers that people have "
+                    "judged, or let another grader decide.",
+                )
+            continue
+        bench.progress.say(f"Judge {spec.label}: compared with people")
+        pairs = read_pairs(file_of(settings.pairs, bench.root))
+        worth = judge_worth(spec.label, settings, pairs, bench.grading)
+        if decides and not worth.may_decide:
+            raise ConfigError(
+                f"the judge {spec.label} ({worth.model}) cannot decide: its agreement with people "
+                f"on {worth.pairs} pairs is a kappa of {worth.kappa:.2f}, 95 % interval "
+                f"{worth.low:.2f} to {worth.high:.2f}, which reaches below {LEAST_KAPPA}.",
+                where=f"{CONFIG_FILE}, primary",
+                fix="Let another grader or a better judge decide, or judge more pairs.",
+            )
+        found.append(worth)
+    return found
