@@ -1,4 +1,4 @@
-"""A candidate of another distribution: one file and an entry point, and nothing else is touched."""
+"""A candidate and its engine from another distribution: one file, and nothing else is touched."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from tests.distributions import write_distribution
 from tests.small import small_project
 
 from assay.candidates import registry
 from assay.errors import ConfigError
 
 TOY = """
-from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Trial
-from assay.candidates.spec import LABELS, CandidateSpec, prompted
-from assay.generate.classical import TFIDF_GRID, dump_classical, fit_tfidf
+from assay.candidates.spec import LABELS, CandidateSpec
+from assay.generate.batch import Answer
 
 SPEC = CandidateSpec(
     title="a toy from elsewhere",
-    explanation="Counts words with settings of its own.",
+    explanation="Looks for a label in the text.",
     family="prompt",
     needs=(LABELS,),
     proposed=True,
@@ -31,11 +31,27 @@ SPEC = CandidateSpec(
 
 
 def build(context):
-    blob = context.store.put(dump_classical(fit_tfidf(context.answered, TFIDF_GRID[-1])))
-    agent = Agent(kind="classical", model=f"classical:{blob}")
+    agent = context.chat_agent(model="toy:" + ",".join(context.config.labels))
     measured = context.measure(agent)
     return Candidate(agent, (Trial("own settings", measured.score, True),),
                      tuple(measured.primary_scores))
+
+
+class Finder:
+    def __init__(self, model):
+        self.identity = {"engine": "toy", "model": model}
+        self.labels = model.removeprefix("toy:").split(",")
+
+    def prompt_length(self, request):
+        return len(request.messages)
+
+    def answer(self, requests, progress=None):
+        texts = [request.messages[-1].content for request in requests]
+        return [Answer(next(label for label in self.labels if label in text)) for text in texts]
+
+
+def open_batch(model, resources):
+    return Finder(model)
 """
 SHOWN = """
 import json
@@ -50,16 +66,6 @@ print(json.dumps({
     "editor": completions()["candidates"]["values"],
 }))
 """
-
-
-def write_distribution(folder: Path, name: str, module: str) -> Path:
-    """A distribution on disk whose only content is a candidate."""
-    info = folder / "assay_toy-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: assay-toy\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[assay.candidates]\n{name} = assay_toy\n")
-    (folder / "assay_toy.py").write_text(module)
-    return folder
 
 
 def python(distribution: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -80,7 +86,7 @@ def test_it_takes_part_and_is_shown_wherever_candidates_are(tmp_path: Path) -> N
     named = text.index("candidates:")
     end = text.index("\n\n", named)
     config.write_text(f"{text[:named]}candidates: [toy]{text[end:]}", "utf-8")
-    toy = write_distribution(tmp_path / "site", "toy", TOY)
+    toy = write_distribution(tmp_path / "site", TOY, "assay.candidates", "assay.engines")
 
     main = "from assay.cli.main import run; run()"
     done = python(toy, "-c", main, "compare", "--project", str(made.root), "--json")
@@ -88,7 +94,7 @@ def test_it_takes_part_and_is_shown_wherever_candidates_are(tmp_path: Path) -> N
     result = json.loads(done.stdout)
     [ours] = [one for one in result["candidates"] if one["name"] == "toy"]
     assert (ours["kind"], ours["title"]) == ("toy", "a toy from elsewhere")
-    assert ours["score"] is not None
+    assert ours["score"] == 1.0
     assert {one["name"] for one in result["candidates"]} == {
         "toy", "baseline-majority", "baseline-tfidf",
     }  # fmt: skip
@@ -98,7 +104,7 @@ def test_it_takes_part_and_is_shown_wherever_candidates_are(tmp_path: Path) -> N
     asked = python(toy, "-c", dedent(SHOWN))
     assert asked.returncode == 0, asked.stderr
     shown = json.loads(asked.stdout)
-    assert "| `toy` | a toy from elsewhere | Counts words" in shown["table"]
+    assert "| `toy` | a toy from elsewhere | Looks for a label" in shown["table"]
     assert "a toy from elsewhere" in shown["new project"]
     assert "toy" in shown["proposed"]
     assert "toy" in shown["editor"]
@@ -116,7 +122,7 @@ def test_it_takes_part_and_is_shown_wherever_candidates_are(tmp_path: Path) -> N
 def test_one_that_cannot_be_used_is_named_with_its_distribution(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str, said: str
 ) -> None:
-    monkeypatch.syspath_prepend(write_distribution(tmp_path, name, module))
+    monkeypatch.syspath_prepend(write_distribution(tmp_path, module, "assay.candidates", name=name))
     monkeypatch.delitem(sys.modules, "assay_toy", raising=False)
     with pytest.raises(ConfigError, match=f"of assay-toy .*{said}"):
         registry._modules.__wrapped__()

@@ -6,44 +6,77 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.generate.toy import ENGINE, STREAM, install_engine
+from tests.distributions import write_distribution
 
 from assay.agent.agent import Agent
 from assay.agent.engines import BatchEngines, StreamEngines
 from assay.errors import ModelError
 from assay.example import Message
+from assay.generate import registry, remote
 from assay.generate.batch import Request
-from assay.generate.registry import scheme_of
+from assay.generate.registry import GROUP, scheme_of
 from assay.generate.stream import End, Sampling
 from assay.store.store import Store
 
-ASKED = (Message("user", "Say something loud"),)
+ENGINE = """
+from assay.generate.batch import Answer
+
+
+class Echo:
+    def __init__(self, model):
+        self.identity = {"engine": "toy", "model": model}
+
+    def prompt_length(self, request):
+        return 0
+
+    def answer(self, requests, progress=None):
+        return [Answer(request.messages[-1].content.split()[-1].upper()) for request in requests]
+
+
+def open_batch(model, resources):
+    return Echo(model)
+"""
+STREAM = """
+
+class Letters:
+    context_length = 64
+
+    def chat(self, messages, tools, sampling):
+        from assay.generate.stream import End, Piece
+
+        yield from map(Piece, messages[-1].content)
+        yield End("stop", 1, 1)
+
+
+def open_stream(model, resources):
+    return Letters()
+"""
+MESSAGES = (Message("user", "Say something loud"),)
+AGENT = Agent(model="toy:small")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    for package in ("assay_toy", "toy_a", "toy_b"):
+        monkeypatch.delitem(sys.modules, package, raising=False)
     return Store(tmp_path / ".assay")
-
-
-def _streams(store: Store) -> StreamEngines:
-    return StreamEngines(store, None)  # type: ignore[arg-type]
 
 
 def test_an_engine_of_another_package_answers(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install_engine(tmp_path / "site", monkeypatch)
+    monkeypatch.syspath_prepend(write_distribution(tmp_path / "site", ENGINE, GROUP))
     assert scheme_of("toy:small") == "toy"
-    assert "toy_engine" not in sys.modules  # looked up by its name alone
+    assert "assay_toy" not in sys.modules  # known by its name alone
 
-    batch = BatchEngines(store).for_agent(Agent(model="toy:small"))
+    batch = BatchEngines(store).for_agent(AGENT)
     assert batch.identity == {"engine": "toy", "model": "toy:small"}
-    assert batch.answer([Request(ASKED)])[0].text == "LOUD"
+    assert batch.answer([Request(MESSAGES)])[0].text == "LOUD"
 
-    engines = _streams(store)
+    engines = StreamEngines(store, None)  # type: ignore[arg-type]
     streamed = engines.engine("toy:small")
     assert engines.engine("toy:small") is streamed
-    piece, end = streamed.chat(ASKED, (), Sampling())
+    piece, end = streamed.chat(MESSAGES, (), Sampling())
     assert not isinstance(piece, End)
     assert piece.text == "LOUD"
     assert isinstance(end, End)
@@ -52,30 +85,30 @@ def test_an_engine_of_another_package_answers(
 def test_it_may_stream_by_itself(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install_engine(tmp_path / "site", monkeypatch, source=ENGINE + STREAM)
-    *pieces, _ = _streams(store).engine("toy:small").chat(ASKED, (), Sampling())
-    assert len(pieces) == len(ASKED[0].content)
+    monkeypatch.syspath_prepend(write_distribution(tmp_path / "site", ENGINE + STREAM, GROUP))
+    engines = StreamEngines(store, None)  # type: ignore[arg-type]
+    *pieces, _ = engines.engine("toy:small").chat(MESSAGES, (), Sampling())
+    assert len(pieces) == len(MESSAGES[0].content)
 
 
 def test_no_package_takes_a_scheme_of_this_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install_engine(tmp_path / "site", monkeypatch, scheme="remote")
-    from assay.generate import registry, remote
-
+    site = write_distribution(tmp_path / "site", ENGINE, GROUP, name="remote")
+    monkeypatch.syspath_prepend(site)
     assert registry._module("remote:a/b") is remote
 
 
 def test_an_engine_that_cannot_be_used_is_an_error_of_the_model(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install_engine(tmp_path / "a", monkeypatch, package="toy_a", source="import no_such_module")
-    agent = Agent(model="toy:small")
+    first = write_distribution(tmp_path / "a", "import no_such_module", GROUP, package="toy_a")
+    monkeypatch.syspath_prepend(first)
     with pytest.raises(ModelError, match="no_such_module"):
-        BatchEngines(store).for_agent(agent)
-    install_engine(tmp_path / "b", monkeypatch, package="toy_b", source="")
-    with pytest.raises(ModelError, match="toy_a, toy_b"):
-        BatchEngines(store).for_agent(agent)
+        BatchEngines(store).for_agent(AGENT)
+    monkeypatch.syspath_prepend(write_distribution(tmp_path / "b", "", GROUP, package="toy_b"))
+    with pytest.raises(ModelError, match="toy-a, toy-b"):
+        BatchEngines(store).for_agent(AGENT)
 
 
 def test_names_without_a_known_scheme_are_base_models() -> None:

@@ -201,6 +201,7 @@ def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], o
 
 
 def _check_model(workspace: Workspace, agent: Agent) -> None:
+    from assay.generate.registry import scheme_of
     from assay.models.versions import find_version
 
     scheme, _, name = agent.model.partition(":")
@@ -215,7 +216,7 @@ def _check_model(workspace: Workspace, agent: Agent) -> None:
         from assay.generate.remote import split_reference
 
         provider_of(workspace.providers, split_reference(agent.model)[0])
-    else:
+    elif not scheme_of(agent.model):  # else another package's engine judges it when it is opened
         check_name(agent.model)
 
 
