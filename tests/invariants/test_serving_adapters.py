@@ -28,7 +28,7 @@ from assay.generate.llamacpp.engine import AdapterServer
 from assay.generate.llamacpp.server import LlamaCppServer, LlamaCppStream
 from assay.generate.stream import End, Piece, Sampling
 from assay.models.gguf_adapter import write_adapter
-from assay.models.gguf_export import parts_of_model, write_model
+from assay.models.gguf_export import model_tensors, write_model
 from assay.models.load import LoadedModel
 from assay.train import adapters
 
@@ -55,7 +55,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str | None, Path]:
     write_model(
         folder / "base.gguf",
         model.config,
-        parts_of_model(model),
+        model_tensors(model),
         byte_tokenizer(),
         name="tiny",
         chat_template=None,

@@ -15,7 +15,7 @@ from assay.config import FineTune
 from assay.errors import ModelError
 from assay.generate.llamacpp.server import LlamaCppServer
 from assay.models.gguf_adapter import adapter_refusal, write_adapter
-from assay.models.gguf_export import parts_of, parts_of_model, refusal, write_model
+from assay.models.gguf_export import folder_tensors, model_tensors, refusal, write_model
 from assay.models.load import LoadedModel
 from assay.train import adapters
 
@@ -72,7 +72,7 @@ def _write(path: Path, model: Any) -> Path:
     write_model(
         path,
         model.config,
-        parts_of_model(model),
+        model_tensors(model),
         byte_tokenizer(),
         name="tiny",
         chat_template=None,
@@ -117,7 +117,7 @@ def test_a_folder_of_bfloat16_is_written_as_the_model_it_holds(tmp_path: Path) -
     write_model(
         path,
         model.config,
-        parts_of(tmp_path / "m"),
+        folder_tensors(tmp_path / "m"),
         byte_tokenizer(),
         name="tiny",
         chat_template=None,

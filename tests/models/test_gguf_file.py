@@ -9,7 +9,7 @@ import pytest
 from assay.errors import ModelError
 from assay.models.load import load
 from assay.models.pull import pull
-from assay.models.show import describe, known
+from assay.models.show import describe, list_models
 
 
 def write_gguf(
@@ -109,7 +109,7 @@ def test_it_is_unpacked_once(gguf_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert pull(str(gguf_path)) == folder
     info = describe(str(gguf_path))
     assert (info.licence, info.architecture) == ("mit", "LlamaForCausalLM")
-    assert [k.summary for k in known() if k.ref == "tiny.gguf"] == ["from a file"]
+    assert [k.summary for k in list_models() if k.ref == "tiny.gguf"] == ["from a file"]
 
 
 def test_digits_stay_apart_where_the_vocabulary_was_learned_so(

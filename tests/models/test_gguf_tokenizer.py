@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from assay.errors import ModelError
 from assay.generate.llamacpp.server import LlamaCppServer
-from assay.models.gguf_export import parts_of_model, write_model
+from assay.models.gguf_export import model_tensors, write_model
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def _server(folder: Path, tokenizer: Any) -> LlamaCppServer:
     write_model(
         folder / "m.gguf",
         model.config,
-        parts_of_model(model),
+        model_tensors(model),
         tokenizer,
         name="tiny",
         chat_template=None,

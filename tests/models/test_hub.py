@@ -12,7 +12,7 @@ import pytest
 from assay.errors import ModelError
 from assay.models import hub
 from assay.models.pull import is_ready, pull
-from assay.models.show import describe, known
+from assay.models.show import describe, list_models
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, **files: int) -> None:
@@ -48,7 +48,7 @@ def test_model_is_fetched_checked_and_kept(
     assert pull("org/tiny") == folder
     info = describe("org/tiny")
     assert (info.licence, info.context_length) == ("apache-2.0", 256)
-    [entry] = [k for k in known() if k.ref == "org/tiny"]
+    [entry] = [k for k in list_models() if k.ref == "org/tiny"]
     assert entry.ready
     assert entry.summary == "from the hub"
 

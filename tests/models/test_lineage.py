@@ -10,7 +10,7 @@ import pytest
 from tests.models.test_versions import RECORD
 
 from assay.example import Example, canonical_json
-from assay.models.lineage import differences, keep_rows, rows_of, unknown_rows, uses_of
+from assay.models.lineage import differences, find_uses, keep_rows, rows_of, unknown_rows
 from assay.models.versions import VersionRecord, find_version, load_version, save_version
 from assay.store.store import Store
 
@@ -60,11 +60,11 @@ def test_an_example_finds_its_versions(tmp_path: Path, adapter: Path) -> None:
     second = save(2, train=keep_rows(store, rows(2, 3)), validation=keep_rows(store, rows(1)))
     old = save(3, train="0" * 64)
     one, two, four = (rows(n)[0].content_hash() for n in (1, 2, 4))
-    found = {use.version.id: use.parts for use in uses_of(store, [one])}
+    found = {use.version.id: use.parts for use in find_uses(store, [one])}
     assert found == {first: {"train": 1}, second: {"validation": 1}}
-    both = {use.version.id: use.parts for use in uses_of(store, [one, two])}
+    both = {use.version.id: use.parts for use in find_uses(store, [one, two])}
     assert both == {first: {"train": 2}, second: {"train": 1, "validation": 1}}
-    assert uses_of(store, [four]) == []
+    assert find_uses(store, [four]) == []
     everything = [load_version(tmp_path, id) for id in (first, second, old)]
     assert [version.id for version in unknown_rows(store, everything)] == [old]
 

@@ -11,7 +11,7 @@ import pytest
 from assay.errors import ModelError, UsageError
 from assay.models.load import context_length, load, load_tokenizer, weights_sha256
 from assay.models.pull import RECORD
-from assay.models.show import describe, known
+from assay.models.show import describe, list_models
 from assay.store.files import sha256_file, write_json
 
 
@@ -191,6 +191,6 @@ def test_description(model_folder: Path) -> None:
 
 
 def test_list_shows_starters_that_are_not_here() -> None:
-    starters = {k.ref: k for k in known()}
+    starters = {k.ref: k for k in list_models()}
     assert set(starters) == {"smollm2-135m-instruct", "all-minilm-l6-v2"}
     assert not any(k.ready for k in starters.values())

@@ -18,11 +18,11 @@ import pytest
 
 from assay.errors import ModelError, StoreError
 from assay.models import catalogue, wheel
-from assay.models.catalogue import Entry
+from assay.models.catalogue import CatalogueEntry
 from assay.models.pull import entry_folder, is_ready, pull, pull_entry
 from assay.progress import SILENT, Progress
 
-Publish = Callable[..., Entry]
+Publish = Callable[..., CatalogueEntry]
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def publish(pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in (("PIP_NO_INDEX", "1"), ("PIP_FIND_LINKS", str(index))):
         monkeypatch.setenv(name, value)
 
-    def make(extra: dict[str, str] | None = None, **changes: Any) -> Entry:
+    def make(extra: dict[str, str] | None = None, **changes: Any) -> CatalogueEntry:
         files = tuple(sorted(f.name for f in pristine.iterdir()))
         path = index / "tiny_model-1.0-py3-none-any.whl"
         with zipfile.ZipFile(path, "w") as archive:
@@ -45,7 +45,7 @@ def publish(pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             for name, content in (extra or {}).items():
                 archive.writestr(name, content)
         weights = (pristine / "model.safetensors").read_bytes()
-        entry = Entry(
+        entry = CatalogueEntry(
             name="tiny",
             kind="embedder",
             package="tiny-model",
@@ -176,7 +176,7 @@ def test_no_room_is_told_before_anything_is_fetched(
 def test_nothing_half_done_stays_behind(
     publish: Publish, cache: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    def stops(entry: Entry, packed: Path, target: Path) -> None:
+    def stops(entry: CatalogueEntry, packed: Path, target: Path) -> None:
         (target / "half").write_bytes(b"x")
         raise error
 
@@ -223,7 +223,7 @@ def test_what_a_killed_process_left_is_removed(publish: Publish, cache: Path) ->
 def test_two_at_once_fetch_once(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
     entry, fetch, fetched = publish(), wheel.fetch, []
 
-    def slow(entry: Entry, folder: Path, progress: Progress = SILENT) -> Path:
+    def slow(entry: CatalogueEntry, folder: Path, progress: Progress = SILENT) -> Path:
         fetched.append(folder)
         time.sleep(0.3)
         return fetch(entry, folder, progress)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.prefix import trunk as trunks
-from assay.prefix.pack import in_packs, packed_tokens
-from assay.prefix.trunk import Trunk, in_families
+from assay.prefix.pack import group_into_packs, packed_tokens
+from assay.prefix.trunk import Trunk, group_by_trunk
 
 Units = list[list[list[int]]]
 
@@ -33,7 +33,7 @@ UNITS = st.lists(
 def computed(units: Units, tokens: int, enough: int | None) -> int:
     """Tokens of all trunks and of all passes over them."""
     total = 0
-    for family in in_families(units, tokens, enough):
+    for family in group_by_trunk(units, tokens, enough):
         start = len(family.trunk)
         rows = [[row[start:] for i in p for row in units[i]] for p in family.passes]
         total += start + sum(map(packed_tokens, rows))
@@ -51,7 +51,7 @@ def under(prefix: int, rows: int, own: int) -> Units:
 def test_every_unit_is_in_one_pass_and_starts_with_its_trunk(
     units: Units, tokens: int, enough: int | None
 ) -> None:
-    families = in_families(units, tokens, enough)
+    families = group_by_trunk(units, tokens, enough)
     placed = [place for family in families for members in family.passes for place in members]
     assert sorted(placed) == list(range(len(units)))
     for family in families:
@@ -67,36 +67,36 @@ def test_every_unit_is_in_one_pass_and_starts_with_its_trunk(
 
 @given(units=UNITS, tokens=st.sampled_from([300, 4096]), enough=st.sampled_from([None, 100]))
 def test_no_more_is_computed_than_in_packs(units: Units, tokens: int, enough: int | None) -> None:
-    packs = in_packs(units, tokens, enough)
+    packs = group_into_packs(units, tokens, enough)
     rows = ([row for place in pack for row in units[place]] for pack in packs)
     assert computed(units, tokens, enough) <= sum(map(packed_tokens, rows))
 
 
 def test_a_prefix_as_long_as_a_pass_is_computed_once() -> None:
     units = under(3000, rows=32, own=200)
-    (family,) = in_families(units, 4096, 512)
+    (family,) = group_by_trunk(units, 4096, 512)
     assert len(family.trunk) == 3000
     assert computed(units, 4096, 512) == 3000 + 32 * 200
-    packs = in_packs(units, 4096, 512)
+    packs = group_into_packs(units, 4096, 512)
     assert sum(packed_tokens([units[i][0] for i in pack]) for pack in packs) > 24_000
 
 
 def test_what_fits_into_one_pass_is_one_and_what_does_not_is_cut() -> None:
     units = under(500, rows=32, own=30)
-    assert [len(f.passes) for f in in_families(units, 4096, 512)] == [1]
-    (family,) = in_families(units, 1024, 512)
+    assert [len(f.passes) for f in group_by_trunk(units, 4096, 512)] == [1]
+    (family,) = group_by_trunk(units, 1024, 512)
     assert len(family.trunk) == 500
     assert [len(members) for members in family.passes] == [17, 15]  # 524 tokens are left for each
 
 
 def test_one_pass_needs_no_trunk() -> None:
-    (family,) = in_families(under(500, rows=4, own=30), 4096, 512)
+    (family,) = group_by_trunk(under(500, rows=4, own=30), 4096, 512)
     assert family.trunk == ()
 
 
 def test_neighbours_with_little_in_common_keep_their_own_trunks() -> None:
     units = [*under(2000, rows=30, own=100), *under(1500, rows=30, own=100)]
-    assert sorted(len(f.trunk) for f in in_families(units, 2500, 512)) == [1500, 2000]
+    assert sorted(len(f.trunk) for f in group_by_trunk(units, 2500, 512)) == [1500, 2000]
 
 
 def test_gradients_of_passes_gather_in_the_trunk() -> None:

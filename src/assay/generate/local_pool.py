@@ -28,7 +28,7 @@ from assay.generate.llamacpp.server import ServerSettings
 from assay.generate.stream import StreamEngine
 from assay.models.device import cores, fast_dtype, free_bytes
 from assay.models.gguf_adapter import adapter_refusal
-from assay.models.gguf_export import parts_of
+from assay.models.gguf_export import folder_tensors
 from assay.models.load import load
 from assay.models.versions import Version, load_version
 
@@ -205,7 +205,7 @@ class LocalPool:
         from assay.generate.transformers.stream import TransformersStreamEngine
 
         width = 2 if fast_dtype() == "bfloat16" else 4
-        size = width * sum(prod(part.shape) for part in parts_of(base.folder))
+        size = width * sum(prod(part.shape) for part in folder_tensors(base.folder))
         with self._lock:
             if (known := self._engines.get(name)) is not None:  # two may have asked at once
                 return known

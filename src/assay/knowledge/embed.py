@@ -13,7 +13,7 @@ from assay import wait_policy
 from assay.errors import ModelError
 from assay.models.hashes import folder_sha256
 from assay.models.pull import RECORD, cache_folder, pull
-from assay.models.quiet import loading
+from assay.models.quiet import exclusive_loading
 from assay.progress import SILENT, Progress
 
 STARTER = "all-minilm-l6-v2"
@@ -78,7 +78,7 @@ def load_embedder(ref: str = STARTER, progress: Progress = SILENT) -> Embedder:
     wait_policy.adapt()
     folder = pull(ref, progress)
     try:
-        with loading():
+        with exclusive_loading():
             from sentence_transformers import SentenceTransformer
 
             model = SentenceTransformer(str(folder), trust_remote_code=False, local_files_only=True)

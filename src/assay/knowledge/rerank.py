@@ -8,7 +8,7 @@ from typing import Any
 
 from assay.errors import ModelError
 from assay.models.pull import pull
-from assay.models.quiet import loading
+from assay.models.quiet import exclusive_loading
 from assay.progress import SILENT, Progress
 
 BATCH_SIZE = 32
@@ -40,7 +40,7 @@ def load_reranker(ref: str, progress: Progress = SILENT) -> Reranker:
     """
     folder = pull(ref, progress)
     try:
-        with loading():
+        with exclusive_loading():
             from sentence_transformers import CrossEncoder
 
             model = CrossEncoder(str(folder), trust_remote_code=False, local_files_only=True)

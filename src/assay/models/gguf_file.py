@@ -13,7 +13,7 @@ from typing import Any
 
 from assay.errors import ModelError
 from assay.models import gguf_header
-from assay.models.quiet import loading
+from assay.models.quiet import exclusive_loading
 
 # Vocabularies learned with every digit on its own (llama.cpp: LLAMA_VOCAB_PRE_TYPE_SMOLLM and the
 # others that share its rule). transformers 5.24 leaves these to plain GPT-2 splitting, under which
@@ -35,7 +35,7 @@ def dequantise(path: Path, folder: Path) -> None:
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
         # One of transformers' bars ignores its own switch, hence the redirection.
-        with loading(), contextlib.redirect_stderr(io.StringIO()):
+        with exclusive_loading(), contextlib.redirect_stderr(io.StringIO()):
             tokenizer: Any = AutoTokenizer.from_pretrained(**source)
             model: Any = AutoModelForCausalLM.from_pretrained(
                 **source, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
@@ -56,7 +56,7 @@ def dequantise(path: Path, folder: Path) -> None:
             ]
         )
     tokenizer.model_max_length = model.config.max_position_embeddings
-    with loading():
+    with exclusive_loading():
         model.save_pretrained(folder, max_shard_size="1TB")
         tokenizer.save_pretrained(folder)
     for file in folder.glob("*.safetensors"):  # written for the owner only

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from assay.errors import ModelError
-from assay.models.quiet import quiet
+from assay.models.quiet import silent_libraries
 
 _WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "README.md", "LICENSE*")
 _UNWANTED = ("*/*", "consolidated*", "*.onnx")
@@ -46,7 +46,7 @@ def fetch(ref: str, folder: Path) -> None:
     """
     from huggingface_hub import snapshot_download
 
-    with quiet(), _explained(ref):
+    with silent_libraries(), _explained(ref):
         snapshot_download(
             ref,
             local_dir=folder,

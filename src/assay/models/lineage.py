@@ -21,7 +21,7 @@ _HEX = 64  # digits of a row's hash
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
+class VersionUse:
     """A version that saw some rows.
 
     Attributes:
@@ -60,7 +60,7 @@ def rows_of(store: Store, data: str) -> list[str] | None:
     return [text[start : start + _HEX] for start in range(0, len(text), _HEX)]
 
 
-def uses_of(store: Store, rows: Iterable[str]) -> list[Use]:
+def find_uses(store: Store, rows: Iterable[str]) -> list[VersionUse]:
     """The versions that saw any of these rows (by `Example.content_hash`), oldest first."""
     wanted = set(rows)
     known: dict[str, list[str] | None] = {}
@@ -73,7 +73,7 @@ def uses_of(store: Store, rows: Iterable[str]) -> list[Use]:
             if count := len(wanted.intersection(known[data] or ())):
                 parts[part] = count
         if parts:
-            found.append(Use(version, parts))
+            found.append(VersionUse(version, parts))
     return found
 
 
@@ -84,10 +84,12 @@ def unknown_rows(store: Store, versions: Iterable[Version]) -> list[Version]:
 
 def differences(one: Version, other: Version) -> dict[str, tuple[object, object]]:
     """What two records say differently, by the path of the field; None: it is not there."""
-    return differing(one.record.model_dump(mode="json"), other.record.model_dump(mode="json"))
+    return compare_settings(
+        one.record.model_dump(mode="json"), other.record.model_dump(mode="json")
+    )
 
 
-def differing(
+def compare_settings(
     one: Mapping[str, object], other: Mapping[str, object]
 ) -> dict[str, tuple[object, object]]:
     """What two trees of settings say differently, by path; None: it is not there."""

@@ -10,7 +10,7 @@ from assay import wait_policy
 from assay.errors import ModelError, UsageError
 from assay.models.hashes import remembered_sha256, tensors_sha256
 from assay.models.pull import RECORD, cache_folder, pull, read_record
-from assay.models.quiet import loading
+from assay.models.quiet import exclusive_loading
 from assay.models.trust import check_folder, read_json, weight_files
 from assay.progress import SILENT, Progress
 
@@ -70,7 +70,7 @@ def load(
         check_folder(weights)
     tokenizer, limit = _tokenizer(folder)
     try:
-        with loading():
+        with exclusive_loading():
             model = AutoModelForCausalLM.from_pretrained(
                 source,
                 dtype=getattr(torch, dtype),
@@ -109,7 +109,7 @@ def _tokenizer(folder: Path) -> tuple[Any, int]:
     from transformers import AutoTokenizer
 
     try:
-        with loading():
+        with exclusive_loading():
             tokenizer = AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=False, local_files_only=True
             )
@@ -165,7 +165,7 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
     read_json(adapter / "adapter_config.json")
     weight_files(adapter)
     try:
-        with loading():
+        with exclusive_loading():
             return PeftModel.from_pretrained(model, str(adapter), use_safetensors=True)
     except (ValueError, KeyError, RuntimeError, OSError) as error:
         raise ModelError(

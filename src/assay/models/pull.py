@@ -20,7 +20,7 @@ from typing import Any
 from assay import json_reader
 from assay.errors import ModelError
 from assay.models import gguf_file, hub, wheel
-from assay.models.catalogue import CATALOGUE, Entry
+from assay.models.catalogue import CATALOGUE, CatalogueEntry
 from assay.models.hashes import remembered_sha256, tensors_sha256
 from assay.models.trust import check_folder, weight_files
 from assay.progress import SILENT, Progress
@@ -110,7 +110,7 @@ def _unknown(ref: str) -> ModelError:
     )
 
 
-def entry_folder(entry: Entry) -> Path:
+def entry_folder(entry: CatalogueEntry) -> Path:
     """Where a starter is, or will be."""
     return cache_folder() / "models" / entry.name
 
@@ -130,7 +130,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def pull_entry(entry: Entry, progress: Progress = SILENT) -> Path:
+def pull_entry(entry: CatalogueEntry, progress: Progress = SILENT) -> Path:
     """Fetch a starter; see `pull`."""
 
     def fill(draft: Path) -> dict[str, Any]:

@@ -17,19 +17,19 @@ _LOADING = RLock()
 
 
 @contextmanager
-def loading() -> Iterator[None]:
+def exclusive_loading() -> Iterator[None]:
     """Quiet, and no other thread is in such a block.
 
     While a model is built, transformers replaces functions of torch for the whole process (those
     that initialise and tie weights, the default number format) and puts back what it found: two
     threads at once leave models without their weights, and torch broken from then on.
     """
-    with _LOADING, quiet():
+    with _LOADING, silent_libraries():
         yield
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silent_libraries() -> Iterator[None]:
     """Within the block the model libraries print nothing but errors; settings are put back."""
     from transformers.utils import logging as chatter
 

@@ -16,7 +16,7 @@ from assay.progress import SILENT, Progress
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ModelListing:
     """One line of the list: a starter, or a model that was pulled.
 
     Attributes:
@@ -56,7 +56,7 @@ class ModelInfo:
     template_sha256: str | None
 
 
-def known() -> list[Known]:
+def list_models() -> list[ModelListing]:
     """The starters, then the other models in the cache, by name."""
     out = []
     starters = set()
@@ -65,14 +65,16 @@ def known() -> list[Known]:
         starters.add(folder)
         ready = is_ready(folder)
         size = _disk_bytes(folder) if ready else entry.disk_bytes
-        out.append(Known(entry.name, entry.kind, ready, size, entry.licence, entry.summary, folder))
+        out.append(
+            ModelListing(entry.name, entry.kind, ready, size, entry.licence, entry.summary, folder)
+        )
     for folder in sorted(cache_folder().glob("*/*")):
         if folder in starters or folder.name.startswith(".") or not is_ready(folder):
             continue
         record = read_record(folder)
         size, where = _disk_bytes(folder), "from the hub" if record.get("hub") else "from a file"
         out.append(
-            Known(record["source"], "chat", True, size, record.get("licence"), where, folder)
+            ModelListing(record["source"], "chat", True, size, record.get("licence"), where, folder)
         )
     return out
 

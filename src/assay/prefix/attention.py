@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import AttentionInterface
 
-from assay.prefix.products import BLOCK, ROWS, Part, attend, merge_
+from assay.prefix.products import BLOCK, ROWS, PartialSoftmax, attend, merge_
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from assay.prefix.cache import Pass
+    from assay.prefix.cache import ForwardPass
 
 NAME = "assay_tree"
 
@@ -33,7 +33,7 @@ def tree_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    tree: Pass,
+    tree: ForwardPass,
     scaling: float,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -53,7 +53,7 @@ def tree_attention(
     queries = query[0] * scaling
     whole = _own(tree, layer, queries, sliding_window, softcap)
     for span in tree.spans:
-        if not span.in_reach(sliding_window):
+        if not span.is_in_reach(sliding_window):
             continue
         prefix_key, prefix_value = span.prefix.layers[layer]
         heads, tokens = len(prefix_key), span.high - span.low
@@ -73,19 +73,19 @@ def tree_attention(
             )
             for low in range(0, grouped.shape[1], step)
         ]
-        part = Part(*(torch.cat(same, dim=1) for same in zip(*pieces, strict=True)))
+        part = PartialSoftmax(*(torch.cat(same, dim=1) for same in zip(*pieces, strict=True)))
         shape = (queries.shape[0], tokens)
         merge_(
-            Part(*(t[:, span.low : span.high] for t in whole)),
-            Part(part.out.view(*shape, -1), part.top.view(shape), part.total.view(shape)),
+            PartialSoftmax(*(t[:, span.low : span.high] for t in whole)),
+            PartialSoftmax(part.out.view(*shape, -1), part.top.view(shape), part.total.view(shape)),
         )
     out = whole.out / whole.total.unsqueeze(-1)
     return out.to(query.dtype).transpose(0, 1).unsqueeze(0), None
 
 
 def _own(
-    tree: Pass, layer: int, queries: Tensor, window: int | None, softcap: float | None
-) -> Part:
+    tree: ForwardPass, layer: int, queries: Tensor, window: int | None, softcap: float | None
+) -> PartialSoftmax:
     """Attention [H, N, ...] of each token over the earlier tokens of its own row and itself."""
     key, value = tree.own(layer)  # [R, K, S, D]
     rows, key_heads = key.shape[:2]
@@ -98,7 +98,7 @@ def _own(
         padded = flat.new_zeros(rows, width, heads, size)
         padded[tree.row, tree.column] = flat
     grouped = padded.view(rows, width, key_heads, group, size).permute(0, 2, 3, 1, 4)
-    part = Part(
+    part = PartialSoftmax(
         padded.new_empty(rows, key_heads, group, width, size, dtype=torch.float32),
         *(padded.new_empty(2, rows, key_heads, group, width, dtype=torch.float32)),
     )
@@ -128,7 +128,7 @@ def _own(
         whole = padded.view(rows, heads, width, *padded.shape[4:])
         return whole[tree.row, :, tree.column].transpose(0, 1).contiguous()
 
-    return Part(*(unpacked(t) for t in part))
+    return PartialSoftmax(*(unpacked(t) for t in part))
 
 
 AttentionInterface.register(NAME, tree_attention)

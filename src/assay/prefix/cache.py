@@ -102,7 +102,7 @@ class Rows:
             if pair is not None:  # one layer after the other, so that the peak stays low
                 self._layers[layer] = (pair[0].index_select(0, rows), pair[1].index_select(0, rows))
 
-    def as_prefix(self, node: Node) -> Prefix:
+    def to_prefix(self, node: Node) -> Prefix:
         """The first row as the keys and values of a node."""
         return Prefix(node, tuple((k[0], v[0]) for k, v in filter(None, self._layers)))
 
@@ -118,7 +118,7 @@ class Span:
     first: int
     last: int
 
-    def in_reach(self, window: int | None) -> bool:
+    def is_in_reach(self, window: int | None) -> bool:
         """Whether the nearest token of the prefix lies in the window of any token."""
         return window is None or self.first - (self.prefix.node.end - 1) < window
 
@@ -132,7 +132,7 @@ class Span:
 
 
 @dataclass
-class Pass:
+class ForwardPass:
     """What the N tokens of one packed forward pass belong to.
 
     Attributes:

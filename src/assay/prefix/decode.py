@@ -149,7 +149,7 @@ class SharedDecoder:
             if prefix is None:
                 run = PackedRows(self.model, [path], step.end - step.start)
                 run.prefill([step.tokens[step.start :]])
-                prefix = run.own.as_prefix(step)
+                prefix = run.own.to_prefix(step)
                 self.kept.keep(prefix)
             path.append(prefix)
         return path

@@ -46,7 +46,7 @@ def layout_of(model: PreTrainedModel) -> Layout:
     return _found[model]
 
 
-def in_a_row(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+def concatenate(sequences: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Token ids and positions, both [1, N], of sequences one behind the other."""
     ids = [token for sequence in sequences for token in sequence]
     positions = [place for sequence in sequences for place in range(len(sequence))]
@@ -74,7 +74,7 @@ def _keeps_apart(model: PreTrainedModel) -> bool:
     )
 
     def packed(rows: list[list[int]]) -> Tensor:
-        ids, positions = in_a_row(rows, model.device)
+        ids, positions = concatenate(rows, model.device)
         hidden: Tensor = decoder(
             input_ids=ids, position_ids=positions, use_cache=False
         ).last_hidden_state[0]

@@ -33,7 +33,7 @@ CHEAP = 1 / 20
 
 
 @dataclass(frozen=True, slots=True)
-class Below:
+class NodeSpan:
     """Tokens start..end of a node, seen by every token end..last of the pass."""
 
     start: int
@@ -70,7 +70,7 @@ class Pack:
     ids: Tensor = field(init=False)
     position: Tensor = field(init=False)
     exit: Tensor = field(init=False)
-    below: list[Below] = field(init=False, default_factory=list)
+    below: list[NodeSpan] = field(init=False, default_factory=list)
     segments: list[tuple[int, int]] = field(init=False, default_factory=list)
     places: list[Tensor] = field(init=False)
 
@@ -103,7 +103,7 @@ class Pack:
             if done:  # everything below has been laid out
                 start, end = path[-1]
                 leaving[start:end] = [len(ids)] * (end - start)
-                self.below.append(Below(start, end, len(ids)))
+                self.below.append(NodeSpan(start, end, len(ids)))
                 continue
             if node is not None:
                 path = [*path, put(node.tokens[node.start :], node.start)]
@@ -133,7 +133,7 @@ class Pack:
     _made: dict[Hashable, Any] = field(init=False, default_factory=dict)
 
 
-def in_packs(
+def group_into_packs(
     units: Sequence[Sequence[Sequence[int]]], tokens: int, enough: int | None = None
 ) -> list[list[int]]:
     """Which units go through the model together, so that what they share is computed once.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from assay.prefix.cache import Pass, Prefix, Rows, Span
+from assay.prefix.cache import ForwardPass, Prefix, Rows, Span
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,7 +75,7 @@ class PackedRows:
         column = torch.tensor([c for n in counts for c in range(n)], device=device)
         slot = column + torch.tensor(before, device=device)[row]
         position = slot + torch.tensor(self._starts[low:high], device=device)[row]
-        tree = Pass(
+        tree = ForwardPass(
             rows=self.own,
             low=low,
             high=high,

@@ -39,7 +39,7 @@ class Scratch:
         return held[:count].view(shape)
 
 
-class Part(NamedTuple):
+class PartialSoftmax(NamedTuple):
     """A softmax over some of the keys, not yet divided by its sum.
 
     `out` [..., M, D] = Σ exp(score − top)·value, `top` and `total` [..., M] the maximum and sum.
@@ -58,7 +58,7 @@ def attend(
     *,
     softcap: float | None,
     hidden: Tensor | None,
-) -> Part:
+) -> PartialSoftmax:
     """Attention of `query` [B, M, D] (scaled already) over `key`, `value` [B, P, D].
 
     Args:
@@ -75,7 +75,9 @@ def attend(
         top.clamp_(min=torch.finfo(torch.float32).min)
     weights.sub_(top).exp_()
     total = weights.sum(-1)
-    return Part(torch.bmm(typed(scratch, weights, value.dtype), value), top.squeeze(-1), total)
+    return PartialSoftmax(
+        torch.bmm(cast(scratch, weights, value.dtype), value), top.squeeze(-1), total
+    )
 
 
 def scores(
@@ -102,14 +104,14 @@ def scores(
     return found
 
 
-def typed(scratch: Scratch, values: Tensor, dtype: torch.dtype) -> Tensor:
+def cast(scratch: Scratch, values: Tensor, dtype: torch.dtype) -> Tensor:
     """`values` in another type, in a buffer of `scratch`."""
     if values.dtype == dtype:
         return values
     return scratch.take("typed", tuple(values.shape), values, dtype).copy_(values)
 
 
-def merge_(whole: Part, part: Part) -> None:
+def merge_(whole: PartialSoftmax, part: PartialSoftmax) -> None:
     """Add the keys of `part` to `whole` (float32), in place."""
     top = torch.maximum(whole.top, part.top)
     old, new = (whole.top - top).exp_(), (part.top - top).exp_()

@@ -27,7 +27,7 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 from assay.prefix.blocks import Block, blocks_of
-from assay.prefix.products import Scratch, attend, scores, typed
+from assay.prefix.products import Scratch, attend, cast, scores
 
 if TYPE_CHECKING:
     from assay.prefix.pack import Pack
@@ -276,7 +276,7 @@ def _gradients_by_products(
     weights = scores(scratch, query, key, softcap=softcap, hidden=hidden)
     slope = None if softcap is None else 1 - (weights / softcap).square_()
     weights.sub_(lse.unsqueeze(-1)).exp_()
-    d_value = torch.bmm(typed(scratch, weights, value.dtype).transpose(1, 2), grad)
+    d_value = torch.bmm(cast(scratch, weights, value.dtype).transpose(1, 2), grad)
     shape = tuple(weights.shape)
     d_weights = scratch.take("product", shape, value, value.dtype)
     torch.bmm(grad, value.transpose(1, 2), out=d_weights)
@@ -287,7 +287,7 @@ def _gradients_by_products(
         d_scores = wide.copy_(d_weights).sub_(delta.unsqueeze(-1)).mul_(weights)
     if slope is not None:
         d_scores.mul_(slope if hidden is None else slope.masked_fill_(hidden, 0.0))
-    d_typed = typed(scratch, d_scores, value.dtype)
+    d_typed = cast(scratch, d_scores, value.dtype)
     return torch.bmm(d_typed, key), torch.bmm(d_typed.transpose(1, 2), query), d_value
 
 

@@ -5,9 +5,9 @@ it, pass by pass, each over the trunk's keys and values; last the gradient of th
 the passes left there. The chain rule, nothing else: loss and gradients are those of one pass, while
 no more than the trunk and one pass is in memory.
 
-    for family in in_families(units, tokens=4096, enough=512):
-        trunk = Trunk(len(family.trunk))     # its pass: the model with `keep=trunk`
-        for places in family.passes:
+    for group in group_by_trunk(units, tokens=4096, enough=512):
+        trunk = Trunk(len(group.trunk))     # its pass: the model with `keep=trunk`
+        for places in group.passes:
             Pack(sequences, device, trunk=trunk)
         trunk.backward()
 """
@@ -21,7 +21,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from assay.prefix.pack import in_packs
+from assay.prefix.pack import group_into_packs
 from assay.prefix.tree import common_length
 
 LEAST = 128
@@ -76,7 +76,7 @@ def _leaf(tensor: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class TrunkGroup:
     """Units that are computed one pass after the other, over what all of them start with.
 
     Attributes:
@@ -88,25 +88,25 @@ class Family:
     passes: list[list[int]]
 
 
-def in_families(
+def group_by_trunk(
     units: Sequence[Sequence[Sequence[int]]], tokens: int, enough: int | None = None
-) -> list[Family]:
+) -> list[TrunkGroup]:
     """All units, such that next to nothing is computed twice.
 
     Args:
-        units, enough: as `in_packs`.
+        units, enough: as `group_into_packs`.
         tokens: most tokens of a trunk and a pass over it; where the trunk leaves less than `PIECE`
             of them, a pass may have so many.
     """
     families = []
-    for places, trunk in _with_trunk(units, in_packs(units, tokens, enough)):
+    for places, trunk in _with_trunk(units, group_into_packs(units, tokens, enough)):
         start = len(trunk)
         rests = [[row[start:] for row in units[place]] for place in places]
         passes = [[*range(len(places))]]
         if trunk:
-            passes = in_packs(rests, max(tokens - start, min(PIECE, tokens)))
+            passes = group_into_packs(rests, max(tokens - start, min(PIECE, tokens)))
         found = [[places[i] for i in members] for members in passes]
-        families.append(Family(trunk, found) if len(found) > 1 else Family((), [places]))
+        families.append(TrunkGroup(trunk, found) if len(found) > 1 else TrunkGroup((), [places]))
     return families
 
 

@@ -16,7 +16,7 @@ from assay.jobs.pulling import PULL
 from assay.jobs.queue import Job
 from assay.models import show
 from assay.models.pull import check_name, names_file
-from assay.models.show import Known, ModelInfo, known
+from assay.models.show import ModelInfo, ModelListing, list_models
 from assay.models.trust import header, weight_files
 from assay.project.queueing import refuse_second
 from assay.project.workspace import Workspace
@@ -60,7 +60,7 @@ def listed() -> list[BaseModel]:
             _tuning_bytes(one) if one.kind == "chat" else None,
             one.folder,
         )
-        for one in known()
+        for one in list_models()
     ]
 
 
@@ -70,7 +70,7 @@ def describe(ref: str) -> ModelInfo:
     Raises:
         ModelError: it is not here, or a file is not whole.
     """
-    if not any(one.ref == ref and one.ready for one in known()):
+    if not any(one.ref == ref and one.ready for one in list_models()):
         raise ModelError("this model is not on this machine.", where=ref, fix="Fetch it first.")
     return show.describe(ref)
 
@@ -100,7 +100,7 @@ def pulls(workspace: Workspace) -> list[Job]:
     return [job for job in queue.jobs(workspace.store, workspace.name) if job.kind == PULL]
 
 
-def _tuning_bytes(model: Known) -> int:
+def _tuning_bytes(model: ModelListing) -> int:
     weights = model.disk_bytes  # as float32, which a starter is unpacked to
     if model.ready:
         shapes = [t["shape"] for f in weight_files(model.folder) for t in header(f).values()]

@@ -32,7 +32,7 @@ from assay.data.formats import hub
 from assay.errors import AssayError
 from assay.evaluate.graders import GRADERS
 from assay.generate.remote import split_reference
-from assay.models.show import known
+from assay.models.show import list_models
 from assay.project.answer.names import base_models, embedders, own
 from assay.project.workspace import Workspace
 
@@ -226,7 +226,7 @@ def _unoffered(
         return error.what
     if model in {*base_models(workspace, workspace.name), *embedders()}:
         return None
-    if any(line.ref == model and "/" in line.ref for line in known()):
+    if any(line.ref == model and "/" in line.ref for line in list_models()):
         return None
     return (
         f"{model!r} is no model that is offered here. Fetch it first (Models), or name it at the "

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from assay.agent.agent import Agent
 from assay.errors import DataError
 from assay.example import Example
-from assay.models.lineage import differences, rows_of, rows_seen, unknown_rows, uses_of
+from assay.models.lineage import differences, find_uses, rows_of, rows_seen, unknown_rows
 from assay.models.versions import Version, find_version, list_versions, load_version
 from assay.store.store import Store
 from assay.store.tables import AgentRow, AgentVersionRow
@@ -136,7 +136,7 @@ def trained_on(store: Store, examples: Sequence[Example], id: str) -> dict[str, 
                 "as": sorted(use.parts),
                 "agents": used.get(use.version.id, []),
             }
-            for use in uses_of(store, hashes)
+            for use in find_uses(store, hashes)
         ],
         "unknown": [version.id for version in unknown_rows(store, list_versions(store.folder))],
     }
@@ -149,7 +149,7 @@ def removed_rows(store: Store, before: Sequence[Example], after: Sequence[Exampl
         before, after: train and validation of the split as it was and as it is.
     """
     gone = {e.content_hash() for e in before} - {e.content_hash() for e in after}
-    uses = uses_of(store, gone)
+    uses = find_uses(store, gone)
     if not uses:
         return None
     named = ", ".join(

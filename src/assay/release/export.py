@@ -31,7 +31,7 @@ from assay.generate.llamacpp.server import ServerSettings
 from assay.models.catalogue import CATALOGUE
 from assay.models.load import LoadedModel, load, load_tokenizer
 from assay.models.pull import pull
-from assay.models.quiet import loading
+from assay.models.quiet import exclusive_loading
 from assay.models.trust import read_json
 from assay.models.versions import ADAPTER, ADAPTER_CONFIG, Version
 from assay.release.ollama import Turns, turns_of
@@ -137,7 +137,7 @@ def _write(
     _write_tokenizer(loaded, template, draft)
     from transformers import AutoTokenizer
 
-    with loading():
+    with exclusive_loading():
         read = AutoTokenizer.from_pretrained(draft, local_files_only=True)
     return FolderTarget(loaded, Template.of(read))
 
@@ -152,7 +152,7 @@ def _write_merged(version: Version, draft: Path, template: Template) -> LoadedMo
     base = read_json(pull(version.record.base) / "config.json")
     dtype = base.get("dtype") or base.get("torch_dtype") or "float32"
     whole = load_merged(version, template, dtype)
-    with loading():
+    with exclusive_loading():
         whole.model.save_pretrained(draft)
     return load(version.record.base, dtype="float32", weights=draft)
 
@@ -161,7 +161,7 @@ def _write_tokenizer(loaded: LoadedModel, template: Template, draft: Path) -> No
     tokenizer = loaded.tokenizer
     before, tokenizer.chat_template = tokenizer.chat_template, template.text
     try:
-        with loading():
+        with exclusive_loading():
             tokenizer.save_pretrained(draft)
     finally:
         tokenizer.chat_template = before

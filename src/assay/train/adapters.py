@@ -29,7 +29,7 @@ from assay.config import FineTune
 from assay.errors import ModelError
 from assay.models import versions
 from assay.models.load import LoadedModel
-from assay.models.quiet import loading
+from assay.models.quiet import exclusive_loading
 from assay.train.sequences import TrainingSequence
 from assay.train.step import hidden_states
 
@@ -80,7 +80,7 @@ def _beside(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
         task_type="CAUSAL_LM",
     )
     frozen = {name: p.requires_grad for name, p in base.named_parameters()}
-    with torch.random.fork_rng(devices=[]), loading():
+    with torch.random.fork_rng(devices=[]), exclusive_loading():
         torch.manual_seed(settings.seed)
         try:
             model = get_peft_model(base, config, adapter_name=_NAME)

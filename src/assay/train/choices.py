@@ -26,7 +26,7 @@ from assay.example import canonical_json
 from assay.models.device import available_bytes
 from assay.models.load import LoadedModel
 from assay.models.products import faster_format
-from assay.models.quiet import quiet
+from assay.models.quiet import silent_libraries
 from assay.store.files import write_json
 from assay.train.device import Compute
 from assay.train.estimate import check_memory, training_bytes
@@ -57,7 +57,7 @@ class Choices:
         base, threads = causal_lm(model), torch.get_num_threads()
         torch.set_num_threads(self.threads)
         if self.activation_checkpointing:
-            with quiet():
+            with silent_libraries():
                 base.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
             # Needed only by the reentrant kind; it would stay on the model as a hook.
             base.disable_input_require_grads()  # type: ignore[operator]
@@ -66,7 +66,7 @@ class Choices:
         finally:
             torch.set_num_threads(threads)
             if self.activation_checkpointing:
-                with quiet():
+                with silent_libraries():
                     base.gradient_checkpointing_disable()  # type: ignore[operator]
 
 

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from assay.errors import ModelError
 from assay.prefix import training as attention
 from assay.prefix.decode import can_share
-from assay.prefix.layout import PACKED_TOKENS, in_a_row, layout_of
-from assay.prefix.pack import Pack, in_packs
-from assay.prefix.trunk import Family, Trunk, in_families
+from assay.prefix.layout import PACKED_TOKENS, concatenate, layout_of
+from assay.prefix.pack import Pack, group_into_packs
+from assay.prefix.trunk import Trunk, TrunkGroup, group_by_trunk
 from assay.train.distillation import Soft, backward_soft, soft_losses
 from assay.train.loss import Head, backward_cross_entropy, logits_head, token_losses
 from assay.train.sequences import TrainingSequence, Unit, alone, packed_batches, padded_batches
@@ -127,7 +127,7 @@ def running(model: nn.Module) -> Iterator[None]:
 
 
 def each_pass(
-    model: nn.Module, families: Sequence[Family]
+    model: nn.Module, families: Sequence[TrunkGroup]
 ) -> Iterator[tuple[list[int], Trunk | None]]:
     """The passes of all families, and what each is over; a trunk's gradient follows its last pass.
 
@@ -147,13 +147,13 @@ def _computed(model: nn.Module, ids: Sequence[int]) -> Trunk:
     return trunk
 
 
-def in_passes(model: nn.Module, units: Sequence[Unit], tokens: int) -> list[Family]:
+def in_passes(model: nn.Module, units: Sequence[Unit], tokens: int) -> list[TrunkGroup]:
     """Which units go through the model together, and over which trunk."""
     base = causal_lm(model)
     layout = layout_of(base)
     rows = [[row.inputs for row in unit.rows] for unit in units]
     long = _long_beyond(base)
-    families: list[Family] = []
+    families: list[TrunkGroup] = []
     for beyond in (False, True):
         places = [i for i, unit in enumerate(rows) if (max(map(len, unit)) > long) is beyond]
         if not places:
@@ -162,17 +162,17 @@ def in_passes(model: nn.Module, units: Sequence[Unit], tokens: int) -> list[Fami
         if layout == "tree":
             enough = ENOUGH.get(device_of(base).type)
             if beyond:  # a trunk alone would be rotated as a short one
-                found = [Family((), in_packs(some, tokens, enough))]
+                found = [TrunkGroup((), group_into_packs(some, tokens, enough))]
             else:
-                found = in_families(some, tokens, enough)
+                found = group_by_trunk(some, tokens, enough)
         elif layout == "packed":
             lengths = [sum(map(len, unit)) for unit in some]
-            found = [Family((), packed_batches(lengths, min(tokens, PACKED_TOKENS)))]
+            found = [TrunkGroup((), packed_batches(lengths, min(tokens, PACKED_TOKENS)))]
         else:
             sizes = [len(unit) * max(map(len, unit)) for unit in some]
-            found = [Family((), padded_batches(sizes, tokens))]
+            found = [TrunkGroup((), padded_batches(sizes, tokens))]
         families += [
-            Family(family.trunk, [[places[i] for i in members] for members in family.passes])
+            TrunkGroup(family.trunk, [[places[i] for i in members] for members in family.passes])
             for family in found
         ]
     return families
@@ -227,7 +227,7 @@ def trained_states(
         states = hidden.index_select(0, where.to(device))
     elif layout == "packed":
         inputs = [r.inputs for r in rows]
-        ids, position = in_a_row(inputs, device)
+        ids, position = concatenate(inputs, device)
         # Positions tell the rows apart only where no cache is asked for.
         hidden = _decoder(base)(
             input_ids=ids, position_ids=position, use_cache=False

@@ -35,7 +35,7 @@ from assay.generate.stream import (
     Sampling,
     StreamEngine,
 )
-from assay.models.gguf_export import parts_of_model, write_model
+from assay.models.gguf_export import model_tensors, write_model
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ def _written(folder: Path, model: Any) -> Path:
     write_model(
         path,
         model.config,
-        parts_of_model(model),
+        model_tensors(model),
         byte_tokenizer(),
         name="tiny",
         chat_template=None,

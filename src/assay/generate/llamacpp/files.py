@@ -13,7 +13,7 @@ from pathlib import Path
 from assay.chat.template import Template
 from assay.generate.base import BaseDescription, load_merged
 from assay.models.gguf_adapter import write_adapter
-from assay.models.gguf_export import parts_of, parts_of_model, write_model
+from assay.models.gguf_export import folder_tensors, model_tensors, write_model
 from assay.models.pull import cache_folder
 from assay.models.versions import Version
 
@@ -35,7 +35,7 @@ def base_file(base: BaseDescription) -> Path:
         write_model(
             path,
             base.config,
-            parts_of(base.folder),
+            folder_tensors(base.folder),
             base.tokenizer,
             name=Path(base.ref).name,
             chat_template=base.template.text,
@@ -76,7 +76,7 @@ def write_merged(path: Path, version: Version, template: Template) -> None:
     write_model(
         path,
         loaded.model.config,
-        parts_of_model(loaded.model),
+        model_tensors(loaded.model),
         loaded.tokenizer,
         name=f"{Path(version.record.base).name}-{version.id[:12]}",
         chat_template=template.text,

@@ -25,7 +25,7 @@ from assay.agent.versions import history as versions_of
 from assay.config import REMOTE
 from assay.errors import AssayError, ModelError, UsageError
 from assay.knowledge.base import KnowledgeBase
-from assay.models.lineage import differing
+from assay.models.lineage import compare_settings
 from assay.models.pull import check_name
 from assay.project import reach
 from assay.project.workspace import Workspace
@@ -153,7 +153,7 @@ def diff(workspace: Workspace, one: str, other: str) -> dict[str, Any]:
         AssayError: there is no such agent.
     """
     a, b = read(workspace, one), read(workspace, other)
-    fields = differing(a.agent.model_dump(mode="json"), b.agent.model_dump(mode="json"))
+    fields = compare_settings(a.agent.model_dump(mode="json"), b.agent.model_dump(mode="json"))
     return {
         "first": a.version.label,
         "second": b.version.label,

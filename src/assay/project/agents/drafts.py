@@ -24,7 +24,7 @@ from assay.data.contents import placeholder
 from assay.errors import AssayError
 from assay.example import Message
 from assay.generate.stream import EnginePool
-from assay.models.show import known
+from assay.models.show import list_models
 from assay.models.versions import find_version, list_versions
 from assay.project.agents import check
 from assay.project.answer.gateway import AnswerStream, Gateway, studio_caller
@@ -135,7 +135,7 @@ def tokens(workspace: Workspace, agent: Agent) -> int | None:
         if model.startswith("version:"):
             found = find_version(workspace.store.folder, model.removeprefix("version:"))
             model = found.record.base
-        if model not in {line.ref for line in known() if line.ready}:
+        if model not in {line.ref for line in list_models() if line.ready}:
             return None  # counting tokens fetches nothing
         with _LOADING:
             template = _template(model)

@@ -24,7 +24,7 @@ from assay.config import REMOTE
 from assay.errors import AssayError, ModelError
 from assay.generate.remote import split_reference
 from assay.models.catalogue import CATALOGUE
-from assay.models.show import known
+from assay.models.show import list_models
 from assay.models.versions import find_version, full_id, list_versions
 from assay.release import releases
 from assay.store.tables import AgentVersionRow, FineTuningRow, ServedNameRow
@@ -133,7 +133,7 @@ def base_models(workspace: Workspace, project: str) -> list[str]:
 
     A name out of a request never fetches a model and never opens a path.
     """
-    names = [line.ref for line in known() if line.kind == "chat" and _by_name(line.ref)]
+    names = [line.ref for line in list_models() if line.kind == "chat" and _by_name(line.ref)]
     if workspace.config is not None and project == workspace.name:
         names.append(workspace.config.model)
     return list(dict.fromkeys(names))
