@@ -95,8 +95,8 @@ def test_a_saved_agent_and_what_stays_here(tmp_path: Path) -> None:
 def test_it_is_asked_before_anything_is_built(tmp_path: Path) -> None:
     made = small_project(tmp_path)
     path = made.root / "assay.yaml"
-    way = "  - baseline-majority\n"
-    text = path.read_text(encoding="utf-8").replace(way, f"  - remote\n{way}", 1)
+    line = "  - baseline-majority\n"
+    text = path.read_text(encoding="utf-8").replace(line, f"  - remote\n{line}", 1)
     extra = f"remote: {MODEL}\nproviders:\n  far: {{base_url: https://far.example.com/v1}}\n"
     path.write_text(text + extra, encoding="utf-8")
     project = type(made)(made.root)

@@ -1,4 +1,4 @@
-"""What two ways add to one another."""
+"""What two candidates add to one another."""
 
 from __future__ import annotations
 

@@ -68,11 +68,15 @@ def test_a_server_comes_up_with_the_last_configuration_that_could_be_used(tmp_pa
     file = made.root / CONFIG_FILE
     good = file.read_text(encoding="utf-8")
     assert open_to_serve(made.root).broken is None
-    for broken in ("name: [", good.replace("task:", "tsk:"), good.replace("prompt", "no-such-way")):
+    for broken in (
+        "name: [",
+        good.replace("task:", "tsk:"),
+        good.replace("prompt", "no-such-candidate"),
+    ):
         file.write_text(broken, encoding="utf-8")
         served = open_to_serve(made.root)
         assert served.broken is not None
-        assert CONFIG_FILE in served.broken or "no-such-way" in served.broken
+        assert CONFIG_FILE in served.broken or "no-such-candidate" in served.broken
         assert served.name == "pets"
         assert served.config == served.project.config == made.config  # type: ignore[union-attr]
         with pytest.raises(ConfigError):

@@ -1,4 +1,4 @@
-"""`baseline-majority`: always the most frequent label. What every other way must beat."""
+"""`baseline-majority`: always the most frequent label. What every other candidate must beat."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """The most frequent label of train."""
+    """Answer everything with the most frequent label of train."""
     model = fit_majority(context.answered)
     agent = Agent(kind="classical", model=f"classical:{context.store.put(dump_classical(model))}")
     measured = context.measure(agent)

@@ -20,7 +20,7 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """The settings of a small grid that do best on validation; a tie goes to the first."""
+    """Choose the best of `TFIDF_GRID` on validation; a tie goes to the first."""
     watch = Stopwatch()
     results = []
     with context.progress.task("baseline-tfidf", len(TFIDF_GRID), "settings") as task:

@@ -76,7 +76,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """All that a builder may use.
+    """The input of `build`: data, configuration, engines.
 
     Attributes:
         split: sha256 of the holdout that is locked away; None where there is none.
@@ -91,17 +91,17 @@ class Context:
 
     @property
     def config(self) -> Config:
-        """The project's configuration."""
+        """What assay.yaml of the project says."""
         return self.bench.config
 
     @property
     def store(self) -> Store:
-        """The project's state."""
+        """Tables and blobs of the project."""
         return self.bench.store
 
     @property
     def progress(self) -> Progress:
-        """Where to report to."""
+        """Who is told how far the work is."""
         return self.bench.progress
 
     @property
@@ -117,7 +117,7 @@ class Context:
 
     @property
     def answered(self) -> tuple[Example, ...]:
-        """The training rows whose answer may be shown or copied: those nobody disliked.
+        """Training rows without a thumb down: their answers may be shown or copied.
 
         Raises:
             DataError: there are none.
@@ -126,7 +126,7 @@ class Context:
 
     @property
     def judged(self) -> tuple[Example, ...]:
-        """The validation rows that measure: those nobody disliked, whose answer is none.
+        """Validation rows without a thumb down: agents are measured on them.
 
         Raises:
             DataError: there are none.
@@ -134,11 +134,11 @@ class Context:
         return _liked(self.validation, "validation")
 
     def measure(self, agent: Agent, *, with_confidence: bool = False) -> Measurement:
-        """The agent on the validation rows that measure; see `Bench.measure`."""
+        """Measure an agent on `judged`, see `Bench.measure`."""
         return self.bench.measure(agent, self.judged, with_confidence=with_confidence)
 
     def attempt(self, agent: Agent) -> Measurement | None:
-        """The same; None where every request is refused (too long with so many examples, say)."""
+        """Measure an agent on `judged`; None where every request is refused, as too long, say."""
         try:
             return self.measure(agent)
         except RefusalError as error:
@@ -146,7 +146,11 @@ class Context:
             return None
 
     def chat_agent(self, **changes: object) -> Agent:
-        """The agent that the configuration describes, with some of it changed."""
+        """The agent that assay.yaml describes.
+
+        Args:
+            changes: fields of `Agent` that differ from it.
+        """
         config = self.config
         fields: dict[str, object] = {
             "model": config.model,
@@ -159,7 +163,7 @@ class Context:
         return Agent.model_validate(fields | changes)
 
     def choose_constraint(self, agent: Agent, free: Measurement) -> ConstraintChoice:
-        """Whether answers are constrained: measured both ways on validation, unless fixed.
+        """Choose between free and constrained answers on validation, unless it is fixed.
 
         A tie goes to constrained answers, whose form is certain.
         """
@@ -205,16 +209,16 @@ class ConstraintChoice:
 
 
 def as_trials(rows: Sequence[tuple[str, float, bool]], prefix: str = "") -> tuple[Trial, ...]:
-    """Rows of (setting, score, chosen) under a common prefix."""
+    """Trials of rows (setting, score, chosen); `prefix` is put before each setting."""
     return tuple(Trial(f"{prefix}{setting}", score, chosen) for setting, score, chosen in rows)
 
 
 class Stopwatch:
-    """Seconds since it was made."""
+    """Measures wall time from its creation on."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
 
     def seconds(self) -> float:
-        """How long it has been."""
+        """Seconds since the stopwatch was created."""
         return time.monotonic() - self._start

@@ -30,7 +30,7 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """The threshold that does what `route` asks for on validation.
+    """Choose the threshold that does what `route` asks for on validation.
 
     By the probability of the whole answer or by the mean of its tokens', whichever tells better
     where the strong arm gains.

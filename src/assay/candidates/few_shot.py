@@ -27,7 +27,7 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """The best k of `few_shot.ks`, examples drawn from train by the split's seed."""
+    """Choose k of `few_shot.ks` on validation, with examples drawn by the split's seed."""
     order = spread(context.answered, seed=context.config.data.split.seed)
 
     def agent_with(k: int) -> Agent:

@@ -31,7 +31,7 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """The best k of `few_shot.ks`, chosen from train by the starter embedder."""
+    """Choose k of `few_shot.ks` on validation; the starter embedder finds the examples in train."""
     pool = context.store.put("".join(dump_examples(context.answered)).encode())
 
     def agent_with(k: int) -> Agent:

@@ -20,7 +20,7 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """Train on train, stop early by validation, keep the version, measure it on validation."""
+    """Train a version, stopped early by validation loss, and measure it on validation."""
     from assay.candidates.shared.training import train_version  # loads torch
 
     version, result = train_version(context)

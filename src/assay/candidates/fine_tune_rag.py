@@ -88,7 +88,7 @@ def build(context: Context) -> Candidate:
 def _fit_passages(
     context: Context, knowledge: Knowledge
 ) -> tuple[Knowledge, Context, tuple[str, ...]]:
-    """Room for passages with which no row is longer than a training takes; the rows with them.
+    """Reduce `knowledge.characters` until every row with passages fits a training.
 
     Returns:
         the knowledge with that room, the rows, and what a reader must know of it.
@@ -125,7 +125,7 @@ def _fit_passages(
 def _missing_passages_warning(
     context: Context, found: Sequence[Sequence[Passage]], knowledge: Knowledge, limit: int
 ) -> tuple[str, ...]:
-    """What to say of training rows whose passages have no room.
+    """A warning on training rows beside which no passage fits.
 
     Raises:
         DataError: none has room for any.
@@ -155,7 +155,7 @@ def with_found_passages(
     *,
     hide: bool,
 ) -> tuple[Example, ...]:
-    """Examples whose prompt is what the agent will be asked.
+    """Examples with the prompt that the agent is asked: with passages.
 
     Args:
         found: the passages for each.

@@ -19,7 +19,7 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """The configured system prompt on the configured model."""
+    """Ask the configured model with the configured system prompt."""
     agent = context.chat_agent()
     chosen = context.choose_constraint(agent, context.measure(agent))
     return Candidate(

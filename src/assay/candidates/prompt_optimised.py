@@ -86,7 +86,7 @@ def build(context: Context) -> Candidate:
 
 
 def variants(config: Config, rows: Sequence[Example]) -> list[str]:
-    """The project's own prompt first, then what can be added to it; always the same ones."""
+    """Prompts to try: the project's own first, then those with additions; deterministic."""
     own = config.system_prompt.strip()
     made = [config.system_prompt]
     for form, care in product(_forms(config, rows), _CARE):
@@ -98,7 +98,7 @@ def variants(config: Config, rows: Sequence[Example]) -> list[str]:
 
 
 def halve(context: Context, prompts: Sequence[str], rows: Sequence[Example]) -> list[str]:
-    """The two prompts that are left, best first; of equal ones the earlier stays."""
+    """Successive halving on `rows`: the two best prompts, best first; ties go to the earlier."""
     left, count = list(prompts), FIRST_ROWS
     with context.progress.task("prompts", None, "tried") as bar:
         while len(left) > FINALISTS:

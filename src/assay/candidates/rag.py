@@ -26,7 +26,7 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """The best search, number of passages and threshold, chosen on validation."""
+    """Choose search, number of passages and threshold on validation."""
 
     def agent_with(knowledge: Knowledge) -> Agent:
         return context.chat_agent(knowledge=knowledge)

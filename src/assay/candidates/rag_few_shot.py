@@ -28,7 +28,7 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """The search that is best without examples (as `rag` chooses it), then the best k of them."""
+    """Choose the search without examples, as `rag` does, then the number of examples."""
 
     def searching(knowledge: Knowledge) -> Agent:
         return context.chat_agent(knowledge=knowledge)

@@ -67,7 +67,7 @@ def _unusable(point: metadata.EntryPoint, why: str) -> ConfigError:
 
 @cache
 def specs() -> Mapping[str, CandidateSpec]:
-    """What is known of every candidate, by name."""
+    """The specs of all candidates by name, by family and then by name."""
     return MappingProxyType({name: module.SPEC for name, module in _modules().items()})
 
 
@@ -105,7 +105,7 @@ def check_name(name: str) -> None:
 
 
 def check(config: Config) -> None:
-    """Refuse a configuration whose candidates are not known or lack what they need to be opened.
+    """Refuse a configuration with unknown candidates, unmet needs or circular routes.
 
     Raises:
         ConfigError: it names candidate and setting.

@@ -21,7 +21,7 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """The configured system prompt on `remote` of assay.yaml.
+    """Ask the model `remote` of assay.yaml with the configured system prompt.
 
     A closed list of labels is not enforced: the protocols have no word for it. A schema is, where
     validation says so.

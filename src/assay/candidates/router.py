@@ -43,7 +43,7 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """The best settings of a small grid and the threshold that does what `route` asks for.
+    """Choose the best of `GRID`, and the threshold that does what `route` asks for.
 
     Both are judged on validation rows that the router had not seen (five folds); it then learns
     from all of them.

@@ -21,7 +21,7 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """The rules of `route` as they stand; nothing of them is chosen.
+    """Route by the rules of `route`; nothing is chosen on validation.
 
     Raises:
         ConfigError: an arm cannot answer, or there are no labels to go by.

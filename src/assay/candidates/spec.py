@@ -38,7 +38,7 @@ class Need:
     opens_without: bool = False
 
     def check(self, name: str, config: Config) -> None:
-        """Refuse a configuration that lacks it.
+        """Refuse a configuration that does not meet it.
 
         Args:
             name: of the candidate.

@@ -37,7 +37,7 @@ from assay.store.files import is_full
 INTERRUPTED = 130
 
 app = typer.Typer(
-    help="Find out which way of specialising a language model is worth it.",
+    help="Find out which specialisation of a language model is worth it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -84,7 +84,7 @@ def top(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="the version")
     ] = False,
 ) -> None:
-    """Find out which way of specialising a language model is worth it."""
+    """Find out which specialisation of a language model is worth it."""
 
 
 @app.command()

@@ -52,7 +52,7 @@ METRIC_RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """One candidate as it took part, and what it forgot where it was trained.
+    """One candidate with everything measured of it.
 
     Attributes:
         arms: of a route, how fast each agent answers that it asks, by id.
@@ -75,7 +75,7 @@ def build_result(
     warnings: Sequence[str],
     judges: Sequence[JudgeWorth] = (),
 ) -> Result:
-    """Draw the verdict and write the account of it."""
+    """Decide, and assemble the result that the report is made from."""
     config = bench.config
     all_groups = _groups(examples) if plan.groups is not None else None
     counted = taken[0].measurement.counted[config.primary]
@@ -318,7 +318,7 @@ def _curve(candidate: Candidate) -> Curve:
 def _confusions(
     taken: Sequence[Participant], examples: Sequence[Example], config: Config
 ) -> list[Confusion]:
-    """Label tasks: who took what for what."""
+    """Confusion matrices of all complete candidates of a label task."""
     if config.task != "label":
         return []
     labels = list(config.labels or seen_labels(examples))

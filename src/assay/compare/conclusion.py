@@ -178,7 +178,7 @@ def _too_few(evidence: Evidence, ranked: Sequence[Entry]) -> Verdict:
 
 
 def _cannot_tell(evidence: Evidence, ranked: Sequence[Entry]) -> Verdict:
-    """Shortlisted is who is not called worse than another and not surely below `good_enough`."""
+    """The shortlist: candidates not called worse than another nor surely below `good_enough`."""
     shortlist = [
         entry
         for entry in ranked

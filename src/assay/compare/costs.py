@@ -16,7 +16,7 @@ MONTHS = 12
 
 @dataclass(frozen=True, slots=True)
 class CostDrivers:
-    """What owning a candidate takes.
+    """Quantities that decide what a candidate costs to own.
 
     Attributes:
         prompted: somebody writes and tries a prompt.
@@ -40,7 +40,7 @@ class CostDrivers:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """USD; None when a part is not known."""
+    """Cost of a candidate by part, in USD; None when a part is not known."""
 
     curation: float | None
     training: float | None
@@ -50,12 +50,12 @@ class Price:
 
     @property
     def setup(self) -> float | None:
-        """Once: curation and the first training."""
+        """USD that is paid once: curation and the first training."""
         return _sum(self.curation, self.training)
 
     @property
     def yearly(self) -> float | None:
-        """The first year."""
+        """USD of the first year: setup, requests and upkeep."""
         return _sum(self.curation, self.training, self.requests, self.upkeep)
 
 
@@ -84,7 +84,7 @@ def price(drivers: CostDrivers, costs: Costs, monthly_requests: int) -> Price:
 
 
 def _times(rate: float | None, amount: float) -> float | None:
-    """Nothing of an unknown price still costs nothing."""
+    """Rate times amount; 0 of an amount of 0, whatever the rate."""
     if amount == 0:
         return 0.0
     return None if rate is None else rate * amount

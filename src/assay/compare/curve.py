@@ -32,7 +32,7 @@ LEAST = 8
 
 @dataclass(frozen=True, slots=True)
 class LearningCurve:
-    """What was measured, and what twice the data would bring.
+    """Scores by number of training examples, with a forecast for twice as many.
 
     Attributes:
         sizes: numbers of training examples.
@@ -105,7 +105,7 @@ def curve(
 
 
 def nested(train: Sequence[Example], seed: int) -> list[Example]:
-    """The repeat's own order; its beginnings are the smaller sets."""
+    """`train` shuffled by the repeat's seed; the smaller sets are prefixes of it."""
     order = list(train)
     random.Random(seed).shuffle(order)
     return order

@@ -32,7 +32,7 @@ _DEEP = 50
 
 @dataclass(frozen=True, slots=True)
 class DocumentFigures:
-    """Of one candidate; None where it says nothing."""
+    """Figures of one candidate on documents; None where they do not apply."""
 
     retrieval: Retrieval | None = None
     support: Support | None = None

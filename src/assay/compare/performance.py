@@ -29,7 +29,7 @@ THROUGHPUT_PROMPTS = 24
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """Seconds for one answer.
+    """Latency, throughput, tokens and price of one agent's answers.
 
     Attributes:
         p50_s, p95_s: at concurrency 1, assembling the request included.
@@ -53,7 +53,7 @@ class Performance:
 def measure_performance(
     agent: Agent, validation: tuple[Example, ...], bench: Bench, folder: Path
 ) -> Performance:
-    """Time an agent; a figure that was measured for this comparison already is read again.
+    """Time an agent on validation prompts; kept figures of the same comparison are read back.
 
     One that an outage fell into is not kept: a comparison that is concluded anew takes it anew.
     """

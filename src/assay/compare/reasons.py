@@ -56,7 +56,7 @@ def recommended(
 def below_needed(
     name: str, interval: tuple[float, float], good_enough: float, enough: Sequence[str]
 ) -> str:
-    """What is still to be said of one that is used, where it may be, or is, below what is needed.
+    """A sentence on a candidate that is used and may be, or is, below what is needed; or "".
 
     Args:
         enough: those that are not surely below.

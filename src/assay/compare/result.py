@@ -164,7 +164,7 @@ class PairResult(ResultPart):
 
 
 class Verdict(ResultPart):
-    """What follows.
+    """The outcome of a comparison and its reasons.
 
     Attributes:
         recommend: the candidate to use, when outcome is `recommend`.
@@ -285,7 +285,7 @@ class Plan(ResultPart):
 
 
 class Result(ResultPart):
-    """`result.json`.
+    """All of `result.json`: what was measured, and what follows.
 
     Attributes:
         additions: what two candidates add to one another, such as fine-tuning and retrieval; they

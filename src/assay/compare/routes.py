@@ -24,7 +24,7 @@ def routing_of(
     costs: Mapping[str, float | None],
     bench: Bench,
 ) -> Routing | None:
-    """The account of a route; its arms answer the holdout whole, most of them have already.
+    """Figures of a route beside its arms, each of which answers the whole holdout.
 
     Args:
         measured: the route's own answers.

@@ -29,7 +29,7 @@ def load_saved(
     *,
     taken: Collection[str] = (),
 ) -> list[tuple[AgentVersion, Agent]]:
-    """The agents, refused before anything is built or opened where they must not take part.
+    """Load saved agents, or refuse those that must not take part.
 
     Args:
         split, holdout: folder of the split, and what its holdout was locked with.

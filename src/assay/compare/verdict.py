@@ -29,7 +29,7 @@ FEW_UNITS = 30
 
 @dataclass(frozen=True, slots=True)
 class CandidateFigures:
-    """What is known of one candidate; figures are None when it is incomplete.
+    """Figures of one candidate; None when it is incomplete.
 
     Attributes:
         low, high: interval of the score at 1 − alpha.
@@ -49,7 +49,7 @@ class CandidateFigures:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """All that follows from the scores.
+    """Figures, calls and verdict of a comparison.
 
     Attributes:
         candidates: in the order of the entries.

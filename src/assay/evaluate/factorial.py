@@ -1,4 +1,4 @@
-"""What two ways add to one another: a 2×2 of scores on the same examples. Pure.
+"""What two candidates add to one another: a 2×2 of scores on the same examples. Pure.
 
                 without b     with b
     without a   neither       b
@@ -31,10 +31,10 @@ class Effect(BaseModel, extra="forbid"):
 
 
 class Factorial(BaseModel, extra="forbid"):
-    """Two ways of specialising, alone and together.
+    """Two candidates, alone and together.
 
     Attributes:
-        a, b: the two ways; `neither`, `both`: the candidates without and with the two.
+        a, b: the two candidates; `neither`, `both`: the candidates without and with the two.
         a_alone: what a adds where b is not; a_beside: where it is. Likewise b.
         interaction: a_beside − a_alone, the same as b_beside − b_alone.
     """

@@ -38,7 +38,10 @@ class Arm:
 
 
 def arm(context: Context, name: str, *, with_confidence: bool = False) -> Arm:
-    """The arm of a name: a candidate, `NAME@VERSION`, or a model that the prompt is put to.
+    """Build or load the arm of a name and measure it on validation.
+
+    Args:
+        name: a candidate, `NAME@VERSION` of a saved agent, or a model that gets the system prompt.
 
     Raises:
         ConfigError: there is none of that name, or is at a provider that rows may not be sent to.
@@ -67,7 +70,7 @@ def _candidate(context: Context, name: str) -> Candidate:
 
 
 def _as_candidate(name: str, agent: Agent) -> Candidate:
-    """What it cost to make is spent; what it costs to keep is not."""
+    """A saved agent or model as a candidate: its set-up is paid, its upkeep is not."""
     kept_up = agent.kind == "classical" or agent.model.startswith("version:")
     return Candidate(
         name=name,
@@ -91,7 +94,7 @@ def refuse_unsent(context: Context, agent: Agent, examples: Sequence[Example]) -
 
 
 def two_arms(context: Context, *, with_confidence: bool = False) -> tuple[RouteSection, Arm, Arm]:
-    """Cheap and strong arm of the `route` section.
+    """The `route` section with its cheap and its strong arm, measured.
 
     Args:
         with_confidence: the cheap arm must tell how sure it is.
@@ -128,7 +131,12 @@ def arm_scores(arms: Sequence[Arm]) -> tuple[Floats, list[int]]:
 
 
 def warnings_of(scores: Floats, strong: str) -> tuple[str, ...]:
-    """What a reader must know where there is nothing to route for."""
+    """A warning where the strong arm is no better than the cheap one on validation.
+
+    Args:
+        scores: [examples, 2] of cheap and strong arm.
+        strong: name of the strong arm.
+    """
     cheap, best = scores.mean(axis=0)
     if best > cheap:
         return ()

@@ -51,7 +51,7 @@ from assay.train.teacher import TOP, from_told, read_top, spellings
 
 @dataclass(frozen=True, slots=True)
 class TrainingTargets:
-    """What is learned from.
+    """The rows that are trained on, with their targets.
 
     Attributes:
         examples: with the teacher's answers where there is a teacher.
@@ -88,7 +88,7 @@ class TrainingTargets:
 
 
 def targets_of_teacher(context: Context, teacher: str) -> TrainingTargets:
-    """The training examples with the teacher's answers as targets, and its distributions.
+    """Ask the teacher all training inputs; its answers and distributions are the targets.
 
     Left out are answers that were cut at `generate.max_new_tokens`, are empty, or are none that the
     job allows; and examples whose target calls tools, which no answer text can replace.
@@ -151,7 +151,7 @@ def with_answer(example: Example, answer: Answer, *, weighed: bool = True) -> Ex
 
 
 class _TimedEngine:
-    """An engine that keeps account of the time it has taken, in a file that outlives a kill."""
+    """An engine that adds up its seconds in a file, so that a killed run is counted too."""
 
     def __init__(self, engine: BatchEngine, path: Path) -> None:
         self.inner, self._path = engine, path
@@ -171,7 +171,7 @@ class _TimedEngine:
 
 @dataclass(frozen=True, slots=True)
 class _TeacherRun:
-    """A teacher, what it is asked, and where its account is kept."""
+    """A teacher with its engine, its requests and the folder of its files."""
 
     teacher: str
     agent: Agent
@@ -208,7 +208,7 @@ class _TeacherRun:
 
 
 def _usable_answers(context: Context, agent: Agent, answers: Sequence[Answer]) -> list[int]:
-    """Places of the answers that may be learned; what is left out is counted aloud."""
+    """Indices of the answers that may be learned; others are counted by reason and reported."""
     reasons: Counter[str] = Counter()
     kept = []
     for place, (example, answer) in enumerate(zip(context.train, answers, strict=True)):
@@ -257,7 +257,7 @@ def _follows(text: str, schema: dict[str, Any]) -> bool:
 def _distributions(
     context: Context, asked: _TeacherRun, kept: Sequence[int], answers: Sequence[Answer]
 ) -> tuple[tuple[tuple[Taught, ...], ...], float]:
-    """Of each kept answer the teacher's distributions, where they can be known; and seconds."""
+    """The teacher's distributions for each kept answer (empty where unknown), and seconds."""
     settings, engine = context.config.fine_tune, asked.engine.inner
     known: list[tuple[Taught, ...]] = [() for _ in kept]
     seconds, why = 0.0, "fine_tune.distill is answers"
@@ -301,7 +301,7 @@ def _distributions(
 def _provider_distributions(
     rows: Sequence[Sequence[TrainingSequence]], answers: Sequence[Answer], spelled: dict[bytes, int]
 ) -> list[tuple[Taught, ...]]:
-    """What a provider told of its answers; nothing where its tokens are not the student's."""
+    """Distributions from a provider's log-probabilities; empty where tokens differ from ours."""
     known: list[tuple[Taught, ...]] = []
     for own, answer in zip(rows, answers, strict=True):
         taught = from_told(own[0], answer.tokens or (), spelled) if len(own) == 1 else None
@@ -317,7 +317,7 @@ def _local_distributions(
     rows: Sequence[Sequence[TrainingSequence]],
     requests: Sequence[Request],
 ) -> tuple[list[tuple[Taught, ...]], float]:
-    """A local teacher's distributions over the rows that both spell alike."""
+    """Distributions of a local teacher, for rows that it tokenises as the student does."""
     spelled = [sequences([e], engine.template, asked.agent.prompt) for e in learned]
     alike = [
         place

@@ -47,10 +47,10 @@ AgentWith = Callable[[Knowledge], Agent]
 
 @dataclass(frozen=True, slots=True)
 class SearchChoice:
-    """The setting that won on validation.
+    """The search that was best on validation.
 
     Attributes:
-        tried: every setting that was looked at: its name, its score, whether it was chosen.
+        tried: every setting: (name, score, whether it was chosen).
     """
 
     knowledge: Knowledge
@@ -68,7 +68,7 @@ def knowledge_section(context: Context) -> KnowledgeSection:
 
 
 def choose_search(context: Context, agent_with: AgentWith, characters: int) -> SearchChoice:
-    """The best search of the project's documents, by validation.
+    """Choose how the project's documents are searched, on validation.
 
     Args:
         agent_with: the agent that is given passages so.
@@ -134,7 +134,7 @@ def _search_text(knowledge: Knowledge) -> str:
 
 
 def index_documents(context: Context) -> list[tuple[str, KnowledgeBase]]:
-    """The project's documents in passages of each size, those of `paths` added where they are new.
+    """Index the project's documents in passages of each size; new files of `paths` are added.
 
     Another size than the knowledge itself has is kept as knowledge of its own
     (`KnowledgeBase.sized`), with the same documents under the same labels.
@@ -217,7 +217,7 @@ def available_characters(context: Context) -> int:
 
 
 def available_characters_of(config: Config, texts: Sequence[str]) -> int:
-    """`room`, counted on other texts; on the system prompt where there are none."""
+    """`available_characters` with tokens counted on `texts`, or else on the system prompt."""
     tokenizer, limit = load_tokenizer(config.model)
     texts = texts or [config.system_prompt]
     tokens = sum(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
@@ -266,7 +266,7 @@ def _with_threshold(
     found: SearchChoice,
     before: tuple[tuple[str, float, bool], ...],
 ) -> SearchChoice:
-    """The same with a threshold, if rows say what is not relevant and answers get better by it."""
+    """Add a relevance threshold where rows allow one and answers get better by it."""
     threshold = relevance_threshold(context, found.knowledge)
     tried = (*before, *found.tried)
     if threshold is None:

@@ -14,7 +14,7 @@ from assay.example import Example
 
 
 def choose_count(context: Context, agent_with: Callable[[int], Agent]) -> Candidate:
-    """Try every k of `few_shot.ks`, then the constraint at the best one.
+    """Choose the number of shown examples, then whether answers are constrained.
 
     A tie goes to the smaller k, which costs fewer tokens on every request. A request that does
     not fit the model's context scores 0; a k of which none fits is left out.
@@ -54,7 +54,7 @@ def choose_count(context: Context, agent_with: Callable[[int], Agent]) -> Candid
 
 
 def spread(examples: Sequence[Example], *, seed: int) -> list[Example]:
-    """Examples in an order whose beginnings show different outputs first.
+    """Examples ordered so that the first k have as many different outputs as possible.
 
     Round-robin over the distinct outputs, most frequent first, each in seeded order; very long
     inputs (above the 90th percentile) come last, since every shown token is paid on each request.

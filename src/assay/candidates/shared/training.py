@@ -31,7 +31,7 @@ from assay.version import VERSION
 
 
 def ignore_point(point: Point, rates: Mapping[str, float]) -> None:
-    """An `Observe` that looks away."""
+    """An `Observe` that ignores every point."""
 
 
 def train_version(
@@ -73,7 +73,7 @@ def train_version(
 
 @dataclass(frozen=True, slots=True)
 class TrainingSetup:
-    """What every training of a project on the same rows has in common.
+    """Model, rendered rows and settings of a training, as `compare`, `train` and a sweep share it.
 
     Attributes:
         targets: what is trained on, with the teacher's answers where there is a teacher.
@@ -131,7 +131,7 @@ class TrainingSetup:
         return found
 
     def name(self, context: Context, settings: FineTune) -> str:
-        """Of a training with these settings, and of its folder."""
+        """Name of a training with these settings, and of its folder."""
         key = _key(self.loaded, self.template, self.prompt, self.data, context.validation, settings)
         return f"fine-tune-{key[:16]}"
 
@@ -170,7 +170,7 @@ class TrainingSetup:
 
 
 def training_targets(context: Context) -> TrainingTargets:
-    """What is learned from: the training rows, or what a teacher says to their inputs.
+    """The training rows, or a teacher's answers to their inputs.
 
     Raises:
         AssayError: as `distill.targets_of_teacher`.

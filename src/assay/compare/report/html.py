@@ -50,7 +50,7 @@ def read_answers(path: Path) -> Iterator[AnswerRow]:
 
 
 def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
-    """The page's text."""
+    """The whole report as one HTML page."""
     style, script = _resource("report.css"), _resource("report.js")
     ranked = sorted(result.candidates, key=lambda c: (c.score is None, -(c.score or 0.0), c.name))
     shown = disagreements(rows)
@@ -133,5 +133,5 @@ def _template() -> Any:
 
 
 def _hash(text: str) -> str:
-    """As a content security policy names an inline part."""
+    """Hash of an inline part, as a content security policy names it."""
     return "sha256-" + b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -33,7 +33,7 @@ def headline(result: Result) -> str:
 
 
 def next_action(result: Result) -> str:
-    """What to do now."""
+    """The next step for the user, in one sentence."""
     verdict = result.verdict
     if verdict.not_judged:
         return "Compare again: it asks only for the answers that are missing."

@@ -131,7 +131,7 @@ def _make(visit: Visit, refresh: Callable[[], Awaitable[None]]) -> None:
             labels = ui.input()
             named(labels, "Only documents with the labels")
         text("What may it do?", "field-label", "div")
-        with ui.element("div").classes("ways"):
+        with ui.element("div").classes("choices"):
             boxes = {}
             for scope, meaning in SCOPES.items():
                 with ui.element("div"):

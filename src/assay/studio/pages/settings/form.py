@@ -183,7 +183,7 @@ class SettingsForm(Controls[Config]):
 
     def _build_candidates(self) -> None:
         heading("Candidates", "Each is built and measured at the next comparison.")
-        with ui.element("div").classes("ways"):
+        with ui.element("div").classes("choices"):
             for name, spec in specs().items():
                 with row() as line:
                     box = ui.checkbox(spec.title[:1].upper() + spec.title[1:])

@@ -322,7 +322,7 @@ def _candidates(proposal: Proposal, beside: Beside) -> dict[str, ui.checkbox]:
     labels = proposal.task == "label"
     offered = registry.offered(labels=labels, documents=True)
     usual = registry.proposed(labels=labels, documents=True)
-    with ui.element("div").classes("ways"):
+    with ui.element("div").classes("choices"):
         for name, spec in offered.items():
             with row() as lines[name]:
                 ticks[name] = ui.checkbox(
