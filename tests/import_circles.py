@@ -12,11 +12,7 @@ from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-KNOWN = frozenset(
-    {
-        ("assay.project.project", "assay.project.jobs.export"),
-    }
-)
+KNOWN: frozenset[tuple[str, str]] = frozenset()
 """Imports that close a circle and wait to be taken out; none is to be added."""
 
 Graph = Mapping[str, Mapping[str, int]]

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from assay.agent.agent import Agent
 from assay.agent.versions import AgentVersion, save_agent
@@ -24,10 +25,16 @@ from assay.compare.entries import Terms
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.performance import measure_performance
 from assay.compare.preconditions import check_sendings, measure_judges
-from assay.compare.result import DataSection, Plan, Result
+from assay.compare.result import DataSection, Plan, Quarantine, Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
 from assay.compare.verdict import planned_effect
 from assay.config import Config
+from assay.data.split import (
+    SplitManifest,
+    load_train,
+    load_validation,
+    load_validation_with_twins,
+)
 from assay.errors import AssayError, ConfigError, DataError, OutageError, StoreError, UsageError
 from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench, Measurement
@@ -61,6 +68,21 @@ class ComparisonData:
     holdout_rows: int
     holdout_groups: int | None
     data: DataSection
+
+    @classmethod
+    def read(cls, split: Path, manifest: SplitManifest) -> ComparisonData:
+        """The parts of a split, but for the rows of its holdout."""
+        twins = load_validation_with_twins(split)
+        return cls(
+            train=tuple(load_train(split)),
+            validation=tuple(load_validation(split)),
+            with_twins=None if twins is None else tuple(twins),
+            split=split,
+            holdout=manifest.holdout_sha256,
+            holdout_rows=manifest.holdout,
+            holdout_groups=manifest.groups,
+            data=_data_section(manifest),
+        )
 
 
 def compare(
@@ -337,3 +359,19 @@ def _answer(
     if candidate.agent.kind == "outside":
         return bench.grade([Answer(text) for text in outside[candidate.name]], examples)
     return bench.measure(candidate.agent, examples, in_part=True)
+
+
+def _data_section(manifest: SplitManifest) -> DataSection:
+    raw: dict[str, Any] = manifest.to_dict()
+    names = ("file", "format", "task", "rows", "rejected", "train", "validation", "holdout")
+    return DataSection(
+        **{name: raw[name] for name in names},
+        official_split=manifest.official_split,
+        groups=manifest.groups,
+        holdout_sha256=manifest.holdout_sha256,
+        train_sha256=manifest.train_sha256,
+        problems=manifest.problems,
+        duplicates=manifest.duplicates,
+        quarantine=Quarantine(**raw["quarantine"]),
+        warnings=manifest.warnings,
+    )

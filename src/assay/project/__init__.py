@@ -9,9 +9,9 @@ print(comparison.verdict.outcome, comparison.verdict.reason)
 
 from assay.project.estimate import Estimate
 from assay.project.files import check_file, import_file, overlap_files
-from assay.project.project import Comparison, Project, create, open
+from assay.project.project import Comparison, Project, open
 from assay.project.start.demo import open_demos
-from assay.project.start.init import Choices, Draft, draft
+from assay.project.start.init import Choices, Draft, create, draft
 from assay.project.workspace import Workspace, open_workspace
 
 __all__ = [

@@ -9,14 +9,22 @@ It is meant to be right within a factor of two.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
 
 from assay.candidates.registry import specs
 from assay.candidates.spec import Sizes, Work
+from assay.compare.curve import REPEATS, curve_sizes
 from assay.config import Config
+from assay.example import Example, Message
 from assay.models.device import native_bfloat16
 from assay.models.products import products
 from assay.train import auto
+
+if TYPE_CHECKING:
+    from assay.chat.template import Template
 
 REFERENCE_PARAMETERS = 134.5e6
 REFERENCE_FLOPS = 385e9
@@ -47,6 +55,8 @@ LOAD_SECONDS = 2.0
 PROBE_SECONDS = 7.0
 """Of the probe of forgetting on one model (docs/training.md); base and version are probed."""
 BYTES_PER_PARAMETER = 4
+SAMPLE = 300
+"""Rows of train whose tokens are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +168,46 @@ def _answers(sizes: Sizes, shown: float, tokens: float, scale: float, rows: int)
     """Seconds of so many answers, asked for together."""
     together = rows * answer_seconds(sizes, shown, tokens, scale)
     return max(together, scale * STEP_SECONDS * tokens)
+
+
+def curve_seconds(candidate: str, config: Config, sizes: Sizes) -> float:
+    """About how long a learning curve takes, in seconds."""
+    whole = building_seconds(candidate, config, sizes)
+    # The time of a point is taken to be in proportion to its rows, with a tenth that is fixed.
+    shares = [0.1 + 0.9 * rows / sizes.train for rows in curve_sizes(sizes.train)]
+    return REPEATS * sum(shares) * whole
+
+
+def sizes_of(
+    train: Sequence[Example],
+    config: Config,
+    template: Template,
+    context: int,
+    parameters: float,
+    *,
+    validation: int,
+    holdout: int,
+) -> Sizes:
+    """Rows as they are, tokens by rendering a sample of train."""
+    sample = train[:: max(1, len(train) // SAMPLE)][:SAMPLE]
+    lengths = [token_lengths(example, template, config.system_prompt) for example in sample]
+    system = 0
+    if config.system_prompt:
+        shared = [Message("system", config.system_prompt), Message("user", "")]
+        system = len(template.prompt(shared))
+    return Sizes(
+        train=len(train),
+        validation=validation,
+        holdout=holdout,
+        system_tokens=system,
+        input_tokens=max(1.0, fmean(whole - out for whole, out in lengths) - system),
+        output_tokens=fmean(out for _, out in lengths),
+        parameters=parameters,
+        context=context,
+    )
+
+
+def token_lengths(example: Example, template: Template, prompt: str) -> tuple[int, int]:
+    """(tokens of the whole, tokens that are trained) of one example."""
+    rendered = template.render(example.with_system(prompt).messages, example.tools)
+    return len(rendered.ids), sum(rendered.trained)

@@ -18,7 +18,7 @@ from assay.models import show
 from assay.models.pull import check_name, names_file
 from assay.models.show import ModelInfo, ModelListing, list_models
 from assay.models.trust import header, weight_files
-from assay.project.queueing import refuse_second
+from assay.project.jobs.queueing import refuse_second
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 

@@ -16,10 +16,10 @@ from assay.candidates import registry
 from assay.candidates.building import Context
 from assay.candidates.spec import Sizes
 from assay.compare import comparison as comparing
-from assay.compare.curve import REPEATS, LearningCurve, curve, curve_sizes
+from assay.compare.curve import LearningCurve, curve
 from assay.compare.holdout import openings
 from assay.compare.report import write_report
-from assay.compare.result import DataSection, OpeningRecord, Quarantine, Result, Verdict
+from assay.compare.result import OpeningRecord, Result, Verdict
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Provider, config_text, read_config
 from assay.data.dataset import prepare, renew
 from assay.data.split import (
@@ -27,7 +27,6 @@ from assay.data.split import (
     SplitManifest,
     load_train,
     load_validation,
-    load_validation_with_twins,
     read_manifest,
 )
 from assay.errors import DataError, HoldoutError, UsageError
@@ -36,11 +35,9 @@ from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.batch import Answer
 from assay.progress import SILENT, Progress
-from assay.project.estimate import Estimate, building_seconds, estimate
+from assay.project.estimate import Estimate, curve_seconds, estimate, sizes_of
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable
-from assay.project.sizes import sizes_of, token_lengths
-from assay.project.start.init import Draft, token_limits, write_project
 from assay.project.versions import removed_rows, trained_on
 from assay.store.files import recover_folder
 from assay.store.locks import one_at_a_time
@@ -118,7 +115,7 @@ class Project:
 
     @cached_property
     def template(self) -> tuple[Template, int]:
-        """The model's chat template, and the tokens that it can read."""
+        """The model's chat template, and the tokens that its context holds."""
         from assay.chat.template import Template
         from assay.models.load import load_tokenizer
 
@@ -257,16 +254,7 @@ class Project:
             self.providers.agree(name)
         saved = [find_version(self.store, label) for label in agents]
         manifest = self.split(progress)
-        parts = comparing.ComparisonData(
-            train=tuple(load_train(self.split_folder)),
-            validation=tuple(load_validation(self.split_folder)),
-            with_twins=_tuple(load_validation_with_twins(self.split_folder)),
-            split=self.split_folder,
-            holdout=manifest.holdout_sha256,
-            holdout_rows=manifest.holdout,
-            holdout_groups=manifest.groups,
-            data=_data_section(manifest),
-        )
+        parts = comparing.ComparisonData.read(self.split_folder, manifest)
         result, folder = comparing.compare(
             parts,
             self._bench(progress, trust_code),
@@ -339,9 +327,19 @@ class Project:
         Raises:
             ModelError: it has no such form, or the parity gate refuses it.
         """
-        from assay.project.jobs.export import export_version
+        from assay.models.versions import load_version
+        from assay.release.export import export
 
-        return export_version(self.context(progress), version, to, out)
+        found, context = load_version(self.store.folder, version), self.context(progress)
+        model, prompt = f"version:{found.id}", context.training_prompt
+        return export(
+            found,
+            to,
+            out or Path(f"{found.id[:12]}-{to}"),
+            bench=context.bench,
+            agent=context.chat_agent(model=model, system_prompt=prompt),
+            validation=context.validation,
+        )
 
     def context(self, progress: Progress = SILENT) -> Context:
         """What candidates are built from: train, validation, and the bench they are measured on."""
@@ -355,11 +353,7 @@ class Project:
 
     def curve_seconds(self, candidate: str, progress: Progress = SILENT) -> float:
         """About how long `curve` will take."""
-        sizes = self.sizes(progress)
-        whole = building_seconds(candidate, self.config, sizes)
-        # The time of a point is taken to be in proportion to its rows, with a tenth that is fixed.
-        shares = [0.1 + 0.9 * rows / sizes.train for rows in curve_sizes(sizes.train)]
-        return REPEATS * sum(shares) * whole
+        return curve_seconds(candidate, self.config, self.sizes(progress))
 
     def curve(self, candidate: str = "fine-tune", progress: Progress = SILENT) -> LearningCurve:
         """The score on validation by the number of training examples, and what more would bring."""
@@ -404,39 +398,3 @@ class Project:
 def open(path: str | Path) -> Project:
     """The project in a folder."""
     return Project(Path(path))
-
-
-def create(drafted: Draft, *, folder: Path | None = None, progress: Progress = SILENT) -> Project:
-    """Write a drafted project (its folder is its name, in the current one) and open it."""
-    from assay.chat.template import Template
-    from assay.models.load import load_tokenizer
-
-    tokenizer, context = load_tokenizer(drafted.choices.model, progress)
-    template = Template.of(tokenizer)
-    prompt = drafted.proposal.system_prompt
-    sample = drafted.examples[:: max(1, len(drafted.examples) // 1000)]
-    lengths = [token_lengths(example, template, prompt) for example in sample]
-    new, most = token_limits(lengths, context)
-    target = folder or Path(drafted.name)
-    write_project(target, drafted, max_new_tokens=new, max_tokens=most)
-    return Project(target)
-
-
-def _tuple(examples: list[Example] | None) -> tuple[Example, ...] | None:
-    return None if examples is None else tuple(examples)
-
-
-def _data_section(manifest: SplitManifest) -> DataSection:
-    raw: dict[str, Any] = manifest.to_dict()
-    names = ("file", "format", "task", "rows", "rejected", "train", "validation", "holdout")
-    return DataSection(
-        **{name: raw[name] for name in names},
-        official_split=manifest.official_split,
-        groups=manifest.groups,
-        holdout_sha256=manifest.holdout_sha256,
-        train_sha256=manifest.train_sha256,
-        problems=manifest.problems,
-        duplicates=manifest.duplicates,
-        quarantine=Quarantine(**raw["quarantine"]),
-        warnings=manifest.warnings,
-    )

@@ -7,20 +7,31 @@ trainings, searches and learning curves: `assay.project.jobs.training`.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
-from assay.errors import UsageError
+from assay.data.split import SplitManifest
+from assay.errors import DataError, UsageError
 from assay.jobs import queue, service
 from assay.jobs.queue import Job, JobEvent
 from assay.jobs.worker import Handler, Work
+from assay.progress import SILENT, Progress
 from assay.project.jobs import training
 from assay.project.jobs.export import EXPORT, exporting
-from assay.project.queueing import refuse_second
+from assay.project.jobs.queueing import refuse_second
+from assay.project.rows import project_of
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 
 COMPARE = "compare"
 """Kind of the jobs that compare."""
+_ON_A_SPLIT = {
+    COMPARE: "a comparison",
+    training.TRAIN: "a training",
+    training.SWEEP: "a search",
+    training.CURVE: "a learning curve",
+}
+"""Kinds of jobs that work on a split, and what they are."""
 
 
 def compare(workspace: Workspace, *, agents: Sequence[str] = (), reason: str = "compare") -> Job:
@@ -39,6 +50,33 @@ def compare(workspace: Workspace, *, agents: Sequence[str] = (), reason: str = "
     payload = {"agents": list(agents), "reason": reason}
     id = queue.enqueue(workspace.store, workspace.name, COMPARE, payload, id=queue.new_id("cmp"))
     return _noted(workspace, "job.compare", queue.read(workspace.store, id))
+
+
+def renew_holdout(
+    workspace: Workspace, name: str, file: Path, progress: Progress = SILENT
+) -> SplitManifest:
+    """Lock a new holdout that somebody has brought, see `Project.renew_holdout`.
+
+    Args:
+        name: what the file's owner calls it.
+
+    Raises:
+        StateError: work on the present one is not over.
+        DataError: the file cannot be used.
+    """
+    project = project_of(workspace)
+    for kind, what in _ON_A_SPLIT.items():
+        refuse_second(workspace, kind, what)
+    project.split(progress)
+    try:
+        manifest = project.renew_holdout(file, progress)
+    except DataError as error:
+        error.calling(str(file), name)
+        raise
+    details = {"rows": manifest.holdout, "generation": manifest.generation}
+    store, action = workspace.store, "data.renew-holdout"
+    audit(store, workspace.name, workspace.who, action, name[:200], details)
+    return manifest
 
 
 def work(

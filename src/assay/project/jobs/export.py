@@ -20,14 +20,13 @@ from assay.errors import NotFoundError, UsageError
 from assay.jobs import queue
 from assay.jobs.queue import Job
 from assay.jobs.worker import Handler, Work
-from assay.models.versions import load_version, versions_folder
+from assay.models.versions import versions_folder
 from assay.progress import Progress
 from assay.project.answer.names import own
-from assay.project.queueing import refuse_second
+from assay.project.jobs.queueing import refuse_second
 from assay.store.audit import audit
 
 if TYPE_CHECKING:
-    from assay.candidates.building import Context
     from assay.project.workspace import Workspace
     from assay.release.export import Exported
 
@@ -64,22 +63,6 @@ def export_from(folder: Path, id: str, to: str, out: Path | None, progress: Prog
     if not (folder / CONFIG_FILE).exists() and versions_folder(folder / STATE_FOLDER).is_dir():
         raise _no_project(folder)
     return Project(folder).export(id, to, out, progress)
-
-
-def export_version(context: Context, id: str, to: str, out: Path | None) -> Exported:
-    """Write the version into `out` (a folder named after it where None)."""
-    from assay.release.export import export
-
-    version = load_version(context.store.folder, id)
-    agent = context.chat_agent(model=f"version:{version.id}", system_prompt=context.training_prompt)
-    return export(
-        version,
-        to,
-        out or Path(f"{version.id[:12]}-{to}"),
-        bench=context.bench,
-        agent=agent,
-        validation=context.validation,
-    )
 
 
 def start(workspace: Workspace, id: str, to: str) -> Job:

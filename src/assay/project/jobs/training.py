@@ -27,8 +27,8 @@ from assay.progress import SILENT, Progress
 from assay.project.agents import check_new_name
 from assay.project.answer.names import base_models
 from assay.project.estimate import building_seconds
+from assay.project.jobs.queueing import refuse_second
 from assay.project.project import Project
-from assay.project.queueing import refuse_second
 from assay.project.workspace import Workspace
 from assay.store.audit import audit
 from assay.train.trials import TRIALS, check_installed

@@ -15,8 +15,8 @@ from assay.config import CONFIG_FILE, Config
 from assay.errors import UsageError
 from assay.progress import SILENT, Progress
 from assay.project.estimate import estimate
-from assay.project.project import Project, create, open
-from assay.project.start.init import Choices, draft
+from assay.project.project import Project, open
+from assay.project.start.init import Choices, create, draft
 from assay.store.files import write_atomic
 
 BUDGET_S = 440.0

@@ -25,8 +25,8 @@ from assay.errors import DataError, StateError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project.files import check_file
 from assay.project.knowledge import documents
-from assay.project.project import Project, create
-from assay.project.start.init import MONTHLY_REQUESTS, TABULAR, Choices, Draft, draft
+from assay.project.project import Project
+from assay.project.start.init import MONTHLY_REQUESTS, TABULAR, Choices, Draft, create, draft
 from assay.project.workspace import Workspace
 from assay.store import owner
 from assay.store.files import replacing

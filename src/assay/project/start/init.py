@@ -23,6 +23,8 @@ from assay.errors import DataError, UsageError
 from assay.example import Example
 from assay.knowledge.sources import sources
 from assay.progress import SILENT, Progress
+from assay.project.estimate import token_lengths
+from assay.project.project import Project
 from assay.store.files import new_folder, write_json
 
 SAMPLE = 20_000
@@ -341,3 +343,19 @@ def token_limits(lengths: Sequence[tuple[int, int]], context: int) -> tuple[int,
     answer = max((trained for _, trained in lengths), default=128)
     new = min(context // 2, -(-(answer + 8) // 16) * 16)
     return new, min(context, max(64, -(-(whole + 16) // 64) * 64))
+
+
+def create(drafted: Draft, *, folder: Path | None = None, progress: Progress = SILENT) -> Project:
+    """Write a drafted project (its folder is its name, in the current one) and open it."""
+    from assay.chat.template import Template
+    from assay.models.load import load_tokenizer
+
+    tokenizer, context = load_tokenizer(drafted.choices.model, progress)
+    template = Template.of(tokenizer)
+    prompt = drafted.proposal.system_prompt
+    sample = drafted.examples[:: max(1, len(drafted.examples) // 1000)]
+    lengths = [token_lengths(example, template, prompt) for example in sample]
+    new, most = token_limits(lengths, context)
+    target = folder or Path(drafted.name)
+    write_project(target, drafted, max_new_tokens=new, max_tokens=most)
+    return Project(target)

@@ -11,7 +11,7 @@ from nicegui import events, ui
 from assay.data.dataset import LEAST_NEW_EXAMPLES
 from assay.data.split import SplitManifest
 from assay.progress import Progress
-from assay.project import renewal
+from assay.project import jobs
 from assay.project.rows import Locked
 from assay.studio.dialogs import say, sure, telling
 from assay.studio.session import Visit, action
@@ -32,7 +32,7 @@ CONSEQUENCES = (
 @action("editor")
 def renew(visit: Visit, name: str, file: Path, progress: Progress) -> SplitManifest:
     """Lock a new holdout."""
-    return renewal.renew(visit.workspace, name, file, progress)
+    return jobs.renew_holdout(visit.workspace, name, file, progress)
 
 
 def renewing(visit: Visit, found: Locked, refresh: Callable[[], Awaitable[None]]) -> None:
