@@ -30,7 +30,7 @@ from assay.compare.report import wording
 from assay.compare.routes import routing_of
 from assay.config import Config
 from assay.evaluate.measure import Bench
-from assay.evaluate.routing import Curve, curve, oracle
+from assay.evaluate.routing import RoutingCurve, curve, oracle
 from assay.example import Example, Message
 from assay.generate.batch import BatchEngine, Request
 from assay.generate.replay import ReplayEngine
@@ -94,7 +94,7 @@ def halves(found: Sequence[dict[str, Any]], seed: int) -> tuple[list[Example], l
     return examples[: len(examples) // 2], examples[len(examples) // 2 :]
 
 
-def say(drawn: Curve) -> None:
+def say(drawn: RoutingCurve) -> None:
     """The curve as a table, beside random mixing at the same share."""
     print("  strong   quality  95 % interval   random")
     for point in sorted(drawn.points, key=lambda p: p.share):

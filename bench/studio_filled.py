@@ -123,8 +123,8 @@ def _compared(workspace: Workspace, run: int, runs: int) -> dict[str, str]:
     id = hashlib.sha256(f"filled {run}".encode()).hexdigest()
     result = _result(id, run, answers, agents)
     folder = store.folder / "comparisons" / id[:16]
-    records.begin(store, id, "d" * 64, result.plan, folder)
-    records.finish(store, result, answers, folder)
+    records.save_plan(store, id, "d" * 64, result.plan, folder)
+    records.save_result(store, result, answers, folder)
     with store.session() as session:
         at = now() - timedelta(days=2 * (runs - run))
         session.execute(update(ComparisonRow).where(ComparisonRow.id == id).values(at=at))

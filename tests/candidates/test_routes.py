@@ -19,7 +19,7 @@ from assay.agent.learned import load_router
 from assay.agent.route import Cascade, Learned, Rules
 from assay.candidates import router
 from assay.candidates.building import Candidate, Context
-from assay.candidates.registry import build, check, taking_part
+from assay.candidates.registry import build, check_candidates, taking_part
 from assay.config import Config
 from assay.errors import AssayError, ConfigError, DataError
 from assay.evaluate.measure import Bench
@@ -214,7 +214,7 @@ def test_a_route_that_cannot_be_followed_is_told_at_once(
     tmp_path: Path, candidate: str, route: dict[str, Any] | None, said: str
 ) -> None:
     with pytest.raises((ValidationError, ConfigError), match=said):
-        check(context_of(tmp_path, route, candidates=[candidate]).config)
+        check_candidates(context_of(tmp_path, route, candidates=[candidate]).config)
 
 
 def test_routes_are_built_last(tmp_path: Path) -> None:

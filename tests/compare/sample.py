@@ -17,7 +17,7 @@ from assay.compare.result import (
     Opening,
     OpeningRecord,
     Plan,
-    Quarantine,
+    QuarantineCounts,
     Result,
     ValidationFigure,
 )
@@ -165,7 +165,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
             train_sha256="e" * 64,
             problems={"empty-output": 3},
             duplicates={"exact": 4, "near": 9},
-            quarantine=Quarantine(exact=2, near=1, train_removed=3, share_removed=0.003),
+            quarantine=QuarantineCounts(exact=2, near=1, train_removed=3, share_removed=0.003),
         ),
         environment={"python": "3.11", "packages": {"torch": "2"}},
         config={"name": "support"},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from assay.evaluate.routing import (
-    Costs,
+    ArmCosts,
     area_above_random,
     curve,
     cuts_of,
@@ -45,18 +45,20 @@ def test_a_cascade_pays_the_cheap_arm_as_well() -> None:
     answered = np.array([0, 1, 0, 0])
     # A request costs 1 or 1 + 4: 2 on average, for which random mixing sends a third to the
     # strong arm (2/3 · 1 + 1/3 · 4 = 2), not a quarter.
-    found = worth(scores, answered, costs=Costs(1.0, 4.0, both=True))
+    found = worth(scores, answered, costs=ArmCosts(1.0, 4.0, both=True))
     mixed = 2 / 3 * 0.5 + 1 / 3 * 0.75
     assert found.random.difference.value == pytest.approx(0.75 - mixed)
-    free = worth(scores, answered, costs=Costs(1.0, 4.0))
+    free = worth(scores, answered, costs=ArmCosts(1.0, 4.0))
     assert free.random.difference.value == pytest.approx(0.75 - 0.5625)
     # Where both calls cost more than the strong arm alone, so does nothing but the strong arm.
-    all_both = worth(scores, np.ones(4), costs=Costs(1.0, 4.0, both=True))
+    all_both = worth(scores, np.ones(4), costs=ArmCosts(1.0, 4.0, both=True))
     assert all_both.random.difference.value == pytest.approx(0.0)
 
 
-@pytest.mark.parametrize("costs", [None, Costs(1.0, 3.0, both=True), Costs(2.0, 1.0, both=True)])
-def test_the_area_is_the_mean_over_all_shares(costs: Costs | None) -> None:
+@pytest.mark.parametrize(
+    "costs", [None, ArmCosts(1.0, 3.0, both=True), ArmCosts(2.0, 1.0, both=True)]
+)
+def test_the_area_is_the_mean_over_all_shares(costs: ArmCosts | None) -> None:
     rng = np.random.default_rng(1)
     scores, need = _made(rng, 60, 0.5)
     need = np.round(need, 1)  # many are equal
@@ -73,7 +75,7 @@ def test_the_area_is_the_mean_over_all_shares(costs: Costs | None) -> None:
             left -= part * here.sum()
             if left <= 0:
                 break
-        mixed = (costs or Costs()).random_share(np.array([share]))[0]
+        mixed = (costs or ArmCosts()).random_share(np.array([share]))[0]
         above.append(total / 60 - mixed * gain.mean())
     assert area_above_random(scores, need, costs=costs) == pytest.approx(np.mean(above), abs=1e-9)
     assert curve(scores, need, costs=costs).area.difference.value == pytest.approx(np.mean(above))

@@ -49,7 +49,7 @@ def plan(number: int = 1) -> Plan:
 
 
 def begin(store: Store, id: str, digest: str, tmp_path: Path) -> None:
-    records.begin(store, id, digest, plan(), tmp_path / id)
+    records.save_plan(store, id, digest, plan(), tmp_path / id)
 
 
 def test_no_plan_no_opening(locked: tuple[Store, Path, str]) -> None:

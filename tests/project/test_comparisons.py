@@ -21,10 +21,10 @@ def workspace(tmp_path: Path) -> Workspace:
     for letter in "cf":
         result = sample_result(60).model_copy(update={"comparison": letter * 64})
         folder = made.store.folder / "comparisons" / (letter * 16)
-        records.begin(made.store, result.comparison, "d" * 64, result.plan, folder)
-        records.finish(made.store, result, sample_rows(60), folder)
+        records.save_plan(made.store, result.comparison, "d" * 64, result.plan, folder)
+        records.save_result(made.store, result, sample_rows(60), folder)
     plan = sample_result(60).plan
-    records.begin(made.store, "e" * 64, "d" * 64, plan, made.store.folder / "comparisons" / "e")
+    records.save_plan(made.store, "e" * 64, "d" * 64, plan, made.store.folder / "comparisons" / "e")
     return made
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.release.shelf import compared, right, shelf
 
-from assay.compare.records import all_finished
+from assay.compare.records import load_results
 from assay.release.evidence import UnprovenError, judge
 from assay.store.store import Store
 
@@ -20,11 +20,11 @@ def saved(tmp_path: Path) -> tuple[Store, list[str]]:
 def test_the_recommended_one_may_be_first(saved: tuple[Store, list[str]]) -> None:
     store, (a, b, c) = saved
     compared(store, {a: right(0.5), b: right(0.9)})
-    assert judge(all_finished(store), b, None).candidate == "candidate-1"
+    assert judge(load_results(store), b, None).candidate == "candidate-1"
     with pytest.raises(UnprovenError, match=r"recommends candidate-1, and candidate-0 is worse"):
-        judge(all_finished(store), a, None)
+        judge(load_results(store), a, None)
     with pytest.raises(UnprovenError, match="no stored comparison has the agent"):
-        judge(all_finished(store), c, None)
+        judge(load_results(store), c, None)
 
 
 def test_one_that_is_as_good_may_be_first_too(saved: tuple[Store, list[str]]) -> None:
@@ -32,8 +32,8 @@ def test_one_that_is_as_good_may_be_first_too(saved: tuple[Store, list[str]]) ->
     compared(store, {a: right(0.9), b: right(0.9, shift=1)})
     assert (
         "does not call"
-        in judge(all_finished(store), b, None).sentence
-        + judge(all_finished(store), a, None).sentence
+        in judge(load_results(store), b, None).sentence
+        + judge(load_results(store), a, None).sentence
     )
 
 
@@ -41,7 +41,7 @@ def test_where_nothing_is_recommended_nothing_is_promoted(saved: tuple[Store, li
     store, (a, b, _) = saved
     compared(store, {a: right(0.5), b: right(0.6)}, good_enough=0.99)
     with pytest.raises(UnprovenError, match="recommends nothing"):
-        judge(all_finished(store), b, None)
+        judge(load_results(store), b, None)
 
 
 def test_a_successor_must_be_shown_to_be_no_worse(saved: tuple[Store, list[str]]) -> None:
@@ -50,29 +50,29 @@ def test_a_successor_must_be_shown_to_be_no_worse(saved: tuple[Store, list[str]]
     few = [*right(0.9, 60)]
     compared(store, {a: better, b: right(0.6)})
     with pytest.raises(UnprovenError, match="candidate-1 is worse than candidate-0"):
-        judge(all_finished(store), b, a)
-    assert judge(all_finished(store), a, b).candidate == "candidate-0"
+        judge(load_results(store), b, a)
+    assert judge(load_results(store), a, b).candidate == "candidate-0"
     compared(store, {a: better, c: same}, id="d")
-    assert "no worse than candidate-0" in judge(all_finished(store), c, a).sentence
+    assert "no worse than candidate-0" in judge(load_results(store), c, a).sentence
     # As good on 60 examples is not shown to be no worse by 2 points.
     compared(store, {b: few, c: few[::-1]}, id="e")
     with pytest.raises(UnprovenError, match=r"not shown to be no worse \(by 2 points\)"):
-        judge(all_finished(store), c, b)
+        judge(load_results(store), c, b)
 
 
 def test_the_newest_comparison_decides(saved: tuple[Store, list[str]]) -> None:
     store, (a, b, _) = saved
     compared(store, {a: right(0.6), b: right(0.9)})
-    assert judge(all_finished(store), b, a)
+    assert judge(load_results(store), b, a)
     compared(store, {a: right(0.9), b: right(0.6)}, id="d", minutes=1)
     with pytest.raises(UnprovenError, match="is worse than"):
-        judge(all_finished(store), b, a)
+        judge(load_results(store), b, a)
     with pytest.raises(UnprovenError):
-        judge(all_finished(store), b, None)
+        judge(load_results(store), b, None)
 
 
 def test_an_outage_proves_nothing(saved: tuple[Store, list[str]]) -> None:
     store, (a, b, c) = saved
     compared(store, {a: right(0.6), b: right(0.9), c: right(0.7)}, incomplete=b)
     with pytest.raises(UnprovenError, match="outage"):
-        judge(all_finished(store), b, a)
+        judge(load_results(store), b, a)

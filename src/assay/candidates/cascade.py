@@ -18,7 +18,7 @@ from assay.candidates.shared.arms import (
 )
 from assay.candidates.spec import ARMS, MEASURED, CandidateSpec
 from assay.errors import ConfigError
-from assay.evaluate.routing import Costs, area_above_random, threshold_for
+from assay.evaluate.routing import ArmCosts, area_above_random, threshold_for
 
 SPEC = CandidateSpec(
     title="a cheap agent, a strong one where it is not sure",
@@ -48,7 +48,7 @@ def build(context: Context) -> Candidate:
             fix="Use another cheap arm, or the candidate `router`.",
         )
     scores, kept = arm_scores([cheap, strong])
-    costs = Costs(both=True)
+    costs = ArmCosts(both=True)
     found = []
     for of in get_args(Confidence):
         need = needs_by_confidence(of, answers)[kept]

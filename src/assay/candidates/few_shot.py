@@ -7,11 +7,11 @@ from dataclasses import replace
 from assay.agent.agent import Agent, as_shown
 from assay.candidates.building import Candidate, Context
 from assay.candidates.shared.examples import choose_count, spread
-from assay.candidates.spec import CandidateSpec, Sizes, Work, constraints, prompted
+from assay.candidates.spec import CandidateSpec, Sizes, Workload, constraints, prompted
 from assay.config import Config
 
 
-def estimate(config: Config, sizes: Sizes) -> Work:
+def estimate(config: Config, sizes: Sizes) -> Workload:
     """The work of `few-shot`: shown examples are a shared prefix, computed once."""
     runs = (0.0,) * (len(config.few_shot.ks) + constraints(config) - 1)
     return replace(prompted(config, sizes), runs=runs)

@@ -7,14 +7,14 @@ from dataclasses import replace
 from assay.agent.agent import Agent, Nearest
 from assay.candidates.building import Candidate, Context
 from assay.candidates.shared.examples import choose_count
-from assay.candidates.spec import CandidateSpec, Sizes, Work, constraints, prompted
+from assay.candidates.spec import CandidateSpec, Sizes, Workload, constraints, prompted
 from assay.config import Config
 from assay.example import dump_examples
 
 EMBEDDER = "all-minilm-l6-v2"
 
 
-def estimate(config: Config, sizes: Sizes) -> Work:
+def estimate(config: Config, sizes: Sizes) -> Workload:
     """The work of `few-shot-nearest`: shown examples differ from request to request."""
     ks = config.few_shot.ks
     runs = tuple(float(k) for k in [*ks, *[max(ks)] * (constraints(config) - 1)])

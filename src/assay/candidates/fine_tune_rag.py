@@ -17,7 +17,7 @@ from assay.agent.agent import Agent, Knowledge
 from assay.agent.passages import find_passages, fitting, query_of, with_passages
 from assay.candidates.building import Candidate, Context, LossPoint, as_trials
 from assay.candidates.shared.documents import available_characters, choose_search, knowledge_section
-from assay.candidates.spec import DOCUMENTS, CandidateSpec, Sizes, Work, passage_runs
+from assay.candidates.spec import DOCUMENTS, CandidateSpec, Sizes, Workload, passage_runs
 from assay.chat.template import Template
 from assay.config import Config
 from assay.errors import ConfigError, DataError
@@ -30,12 +30,12 @@ _SMALLER = 0.85
 _MOST_TRIES = 25
 
 
-def estimate(config: Config, sizes: Sizes) -> Work:
+def estimate(config: Config, sizes: Sizes) -> Workload:
     """The work of `fine-tune-rag`: rows that are trained on are longer by their passages."""
     runs = passage_runs(config, sizes)
     row = sizes.input_tokens + sizes.output_tokens
     trained = 1 + runs[-1] * row / (sizes.system_tokens + row + 1)
-    return Work(runs, sizes.output_tokens + 1, trained=trained)
+    return Workload(runs, sizes.output_tokens + 1, trained=trained)
 
 
 SPEC = CandidateSpec(

@@ -8,7 +8,7 @@ from assay.candidates.shared.documents import available_characters, choose_searc
 from assay.candidates.spec import (
     DOCUMENTS,
     CandidateSpec,
-    Work,
+    Workload,
     passage_runs,
     unshown_answer_tokens,
 )
@@ -17,7 +17,7 @@ SPEC = CandidateSpec(
     title="passages of your documents with the question",
     explanation="Passages of your documents that fit the question are put before it.",
     family="documents",
-    estimate=lambda config, sizes: Work(
+    estimate=lambda config, sizes: Workload(
         passage_runs(config, sizes), unshown_answer_tokens(config, sizes)
     ),
     needs=(DOCUMENTS,),

@@ -12,13 +12,13 @@ from assay.agent.agent import Agent, Knowledge, as_shown
 from assay.candidates.building import Candidate, Context, as_trials
 from assay.candidates.shared.documents import available_characters, choose_search
 from assay.candidates.shared.examples import choose_count, spread
-from assay.candidates.spec import DOCUMENTS, CandidateSpec, Work, passage_runs
+from assay.candidates.spec import DOCUMENTS, CandidateSpec, Workload, passage_runs
 
 SPEC = CandidateSpec(
     title="the same examples, and passages of your documents",
     explanation="Every request also shows the same few examples, and passages that fit.",
     family="documents",
-    estimate=lambda config, sizes: Work(
+    estimate=lambda config, sizes: Workload(
         passage_runs(config, sizes, len(config.few_shot.ks)), sizes.output_tokens + 1
     ),
     needs=(DOCUMENTS,),

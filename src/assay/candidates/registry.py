@@ -104,7 +104,7 @@ def check_name(name: str) -> None:
         )
 
 
-def check(config: Config) -> None:
+def check_candidates(config: Config) -> None:
     """Refuse a configuration with unknown candidates, unmet needs or circular routes.
 
     Raises:
@@ -146,9 +146,9 @@ def taking_part(config: Config) -> list[str]:
     Routes come last, since others are their arms.
 
     Raises:
-        ConfigError: as `check`.
+        ConfigError: as `check_candidates`.
     """
-    check(config)
+    check_candidates(config)
     baselines = (n for n, spec in specs().items() if spec.baseline and spec.is_possible(config))
     unnamed = [name for name in baselines if name not in config.candidates]
     return sorted(dict.fromkeys([*unnamed, *config.candidates]), key=is_route)

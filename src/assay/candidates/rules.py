@@ -5,7 +5,7 @@ from __future__ import annotations
 from assay.agent.agent import routed
 from assay.agent.route import Rule, Rules
 from assay.candidates.building import Candidate, Context, Trial
-from assay.candidates.shared.arms import arm, route_candidate
+from assay.candidates.shared.arms import build_arm, route_candidate
 from assay.candidates.spec import MEASURED, RULES, CandidateSpec
 from assay.config import Config, RouteSection
 from assay.errors import ConfigError
@@ -29,7 +29,7 @@ def build(context: Context) -> Candidate:
     route = context.config.route
     assert route is not None
     assert route.otherwise is not None
-    arms = {name: arm(context, name) for name in _arms(context.config)}
+    arms = {name: build_arm(context, name) for name in _arms(context.config)}
     made = Rules(
         rules=tuple(
             Rule(**rule.model_dump(exclude={"to"}), to=arms[rule.to].id) for rule in route.rules

@@ -103,7 +103,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Workload:
     """What building a candidate and answering with it takes, as counts; speeds are the machine's.
 
     Attributes:
@@ -126,13 +126,13 @@ class Work:
     trained: float = 0.0
 
 
-Estimate = Callable[[Config, Sizes], Work]
+Estimate = Callable[[Config, Sizes], Workload]
 Sendings = Iterable[tuple[str, tuple[Part, ...]]]
 
 
-def prompted(config: Config, sizes: Sizes) -> Work:
+def prompted(config: Config, sizes: Sizes) -> Workload:
     """One run on validation for each kind of constraint that is tried; answers as in the rows."""
-    return Work((0.0,) * constraints(config), sizes.output_tokens + 1)
+    return Workload((0.0,) * constraints(config), sizes.output_tokens + 1)
 
 
 def constraints(config: Config) -> int:
@@ -141,7 +141,7 @@ def constraints(config: Config) -> int:
 
 
 def passage_runs(config: Config, sizes: Sizes, further: int = 0) -> tuple[float, ...]:
-    """The runs of a candidate with passages, see `Work.runs`.
+    """The runs of a candidate with passages, see `Workload.runs`.
 
     Args:
         further: runs with the largest number of passages, beside those of `prompted`.

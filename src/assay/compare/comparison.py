@@ -25,7 +25,7 @@ from assay.compare.entries import Terms
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.performance import measure_performance
 from assay.compare.preconditions import check_sendings, measure_judges
-from assay.compare.result import DataSection, Plan, Quarantine, Result
+from assay.compare.result import DataSection, Plan, QuarantineCounts, Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
 from assay.compare.verdict import planned_effect
 from assay.config import Config
@@ -125,7 +125,7 @@ def compare(
             refuse_leak(one.name, one.agent, parts.split, parts.holdout, bench.store)
     id = _identity(parts, bench, built)
     folder = bench.store.folder / "comparisons" / id[:16]
-    ended = records.finished(bench.store, id)
+    ended = records.load_result(bench.store, id)
     if ended is not None and (folder / records.RESULT_FILE).exists():
         missing = [one.name for one in ended.candidates if one.status == "incomplete"]
         if not missing:
@@ -149,8 +149,8 @@ def compare(
         for c in built
         if c.agent.model.startswith("version:")
     }
-    plan = records.written_plan(bench.store, id) or write_plan(parts, bench, built, id)
-    records.begin(bench.store, id, parts.holdout, plan, folder)
+    plan = records.load_plan(bench.store, id) or write_plan(parts, bench, built, id)
+    records.save_plan(bench.store, id, parts.holdout, plan, folder)
     bench.progress.say(
         f"Plan written: {len(built)} candidates, {parts.holdout_rows} holdout examples, opening "
         f"{plan.opening}. The smallest difference this can show is about "
@@ -170,7 +170,7 @@ def compare(
         for c in built
     ]
     result = build_result(id, plan, taken, examples, parts.data, bench, warnings, judges)
-    records.finish(bench.store, result, answer_rows(examples, built, measured), folder)
+    records.save_result(bench.store, result, answer_rows(examples, built, measured), folder)
     return result, folder
 
 
@@ -372,6 +372,6 @@ def _data_section(manifest: SplitManifest) -> DataSection:
         train_sha256=manifest.train_sha256,
         problems=manifest.problems,
         duplicates=manifest.duplicates,
-        quarantine=Quarantine(**raw["quarantine"]),
+        quarantine=QuarantineCounts(**raw["quarantine"]),
         warnings=manifest.warnings,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from assay.compare import reasons
 from assay.compare.costs import break_even_requests, cheapest, cost_to_own
 from assay.compare.entries import Entry, Terms
-from assay.compare.pairs import Pair, PairFigures
+from assay.compare.pairs import PairFigures, ScorePair
 from assay.compare.result import Call, Verdict
 from assay.evaluate import stats
 
@@ -22,7 +22,7 @@ MOST_EXAMPLES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Findings:
     """The complete candidates and every figure of them.
 
     Attributes:
@@ -88,111 +88,111 @@ def eligibility(complete: Sequence[Entry], figures: PairFigures) -> dict[str, fl
     return dict(zip(worst, map(float, adjusted), strict=True))
 
 
-def conclude(evidence: Evidence) -> Verdict:
+def conclude(findings: Findings) -> Verdict:
     """The outcome, which is not final while a candidate is not judged.
 
     That none will do is said of all candidates, so it cannot be said then.
     """
-    verdict = _of_complete(evidence)
-    if not evidence.not_judged:
+    verdict = _of_complete(findings)
+    if not findings.not_judged:
         return verdict
     changes: dict[str, object] = {
-        "not_judged": list(evidence.not_judged),
-        "reason": f"{verdict.reason} {reasons.not_judged(evidence.not_judged)}",
+        "not_judged": list(findings.not_judged),
+        "reason": f"{verdict.reason} {reasons.not_judged(findings.not_judged)}",
     }
     if verdict.outcome == "none":
         changes |= {"outcome": "cannot_tell", "fine_tuning_worth_it": None}
     return verdict.model_copy(update=changes)
 
 
-def _of_complete(evidence: Evidence) -> Verdict:
+def _of_complete(findings: Findings) -> Verdict:
     """What follows from the candidates that are complete; every branch is one rule."""
-    if not evidence.complete:
+    if not findings.complete:
         return Verdict(outcome="cannot_tell", reason="No candidate has a complete set of answers.")
-    ranked = evidence.best_first(evidence.complete)
-    if not evidence.judged:
-        return _too_few(evidence, ranked)
-    good_enough = evidence.terms.good_enough
-    if good_enough is not None and not any(evidence.fits(entry) for entry in ranked):
-        top = max(ranked, key=lambda entry: evidence.figures.intervals[entry.name][1])
+    ranked = findings.best_first(findings.complete)
+    if not findings.judged:
+        return _too_few(findings, ranked)
+    good_enough = findings.terms.good_enough
+    if good_enough is not None and not any(findings.fits(entry) for entry in ranked):
+        top = max(ranked, key=lambda entry: findings.figures.intervals[entry.name][1])
         reason = reasons.not_good_enough(
-            top.name, evidence.figures.intervals[top.name][1], good_enough
+            top.name, findings.figures.intervals[top.name][1], good_enough
         )
-        return _with_fine_tuning(evidence, Verdict(outcome="none", reason=reason))
+        return _with_fine_tuning(findings, Verdict(outcome="none", reason=reason))
     baseline = next((entry for entry in ranked if entry.baseline), None)
-    if baseline is not None and evidence.eligible(baseline):
+    if baseline is not None and findings.eligible(baseline):
         reason = reasons.baseline_suffices(
             baseline.name,
-            evidence.scores[baseline.name],
-            evidence.terms.margin,
+            findings.scores[baseline.name],
+            findings.terms.margin,
             sum(not entry.baseline for entry in ranked),
         )
-        reason += _below_needed(evidence, baseline)
+        reason += _below_needed(findings, baseline)
         verdict = Verdict(outcome="none", use_meanwhile=baseline.name, reason=reason)
-        return _with_fine_tuning(evidence, verdict)
-    choice = [e for e in ranked if evidence.eligible(e) and not e.baseline and evidence.fits(e)]
+        return _with_fine_tuning(findings, verdict)
+    choice = [e for e in ranked if findings.eligible(e) and not e.baseline and findings.fits(e)]
     if choice:
-        return _with_fine_tuning(evidence, _recommend(evidence, choice))
-    return _with_fine_tuning(evidence, _cannot_tell(evidence, ranked))
+        return _with_fine_tuning(findings, _recommend(findings, choice))
+    return _with_fine_tuning(findings, _cannot_tell(findings, ranked))
 
 
-def _recommend(evidence: Evidence, choice: Sequence[Entry]) -> Verdict:
-    chosen = cheapest(choice, evidence.scores, evidence.terms.monthly_requests)
+def _recommend(findings: Findings, choice: Sequence[Entry]) -> Verdict:
+    chosen = cheapest(choice, findings.scores, findings.terms.monthly_requests)
     assert chosen is not None
-    costs = {e.name: cost_to_own(e, evidence.terms.monthly_requests) for e in choice}
+    costs = {e.name: cost_to_own(e, findings.terms.monthly_requests) for e in choice}
     reason = reasons.recommended(
         chosen.name,
-        evidence.scores[chosen.name],
-        evidence.figures.intervals[chosen.name],
-        evidence.terms.margin,
-        alone=len(evidence.complete) == 1,
+        findings.scores[chosen.name],
+        findings.figures.intervals[chosen.name],
+        findings.terms.margin,
+        alone=len(findings.complete) == 1,
         fitting=[entry.name for entry in choice],
         cost=costs[chosen.name],
         unpriced=[name for name, cost in costs.items() if cost is None],
     )
-    reason += _below_needed(evidence, chosen)
+    reason += _below_needed(findings, chosen)
     return Verdict(outcome="recommend", recommend=chosen.name, reason=reason)
 
 
-def _below_needed(evidence: Evidence, used: Entry) -> str:
-    needed = evidence.terms.good_enough
+def _below_needed(findings: Findings, used: Entry) -> str:
+    needed = findings.terms.good_enough
     if needed is None:
         return ""
     enough = [
-        entry.name for entry in evidence.best_first(evidence.complete) if evidence.fits(entry)
+        entry.name for entry in findings.best_first(findings.complete) if findings.fits(entry)
     ]
-    return reasons.below_needed(used.name, evidence.figures.intervals[used.name], needed, enough)
+    return reasons.below_needed(used.name, findings.figures.intervals[used.name], needed, enough)
 
 
-def _too_few(evidence: Evidence, ranked: Sequence[Entry]) -> Verdict:
-    meanwhile = ranked[0].name if evidence.examples else None
-    more = _more_examples(evidence, ranked)
-    groups = None if evidence.groups is None else evidence.units
+def _too_few(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
+    meanwhile = ranked[0].name if findings.examples else None
+    more = _more_examples(findings, ranked)
+    groups = None if findings.groups is None else findings.units
     return Verdict(
         outcome="cannot_tell",
         shortlist=[entry.name for entry in ranked],
         use_meanwhile=meanwhile,
         more_examples_needed=more,
-        reason=reasons.too_few(evidence.examples, groups, LEAST_UNITS, meanwhile, more),
+        reason=reasons.too_few(findings.examples, groups, LEAST_UNITS, meanwhile, more),
     )
 
 
-def _cannot_tell(evidence: Evidence, ranked: Sequence[Entry]) -> Verdict:
+def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
     """The shortlist: candidates not called worse than another nor surely below `good_enough`."""
     shortlist = [
         entry
         for entry in ranked
-        if evidence.fits(entry)
-        and not any(evidence.call(entry, o) == "worse" for o in ranked if o is not entry)
-    ] or [entry for entry in ranked if evidence.fits(entry)]
+        if findings.fits(entry)
+        and not any(findings.call(entry, o) == "worse" for o in ranked if o is not entry)
+    ] or [entry for entry in ranked if findings.fits(entry)]
     names = [entry.name for entry in shortlist]
-    more = _more_examples(evidence, shortlist)
-    needed = evidence.terms.good_enough
-    below = [e for e in ranked if evidence.eligible(e) and not e.baseline and not evidence.fits(e)]
+    more = _more_examples(findings, shortlist)
+    needed = findings.terms.good_enough
+    below = [e for e in ranked if findings.eligible(e) and not e.baseline and not findings.fits(e)]
     if below and needed is not None:
         reason = reasons.only_below_needed(names, needed, more)
     else:
-        reason = reasons.undecided(names, evidence.examples, evidence.terms.margin, names[0], more)
+        reason = reasons.undecided(names, findings.examples, findings.terms.margin, names[0], more)
     return Verdict(
         outcome="cannot_tell",
         shortlist=names,
@@ -202,86 +202,86 @@ def _cannot_tell(evidence: Evidence, ranked: Sequence[Entry]) -> Verdict:
     )
 
 
-def _more_examples(evidence: Evidence, shortlist: Sequence[Entry]) -> int:
+def _more_examples(findings: Findings, shortlist: Sequence[Entry]) -> int:
     """Further examples that would settle it, at the level that the next opening has.
 
     Sized for the margin from how often candidates of the shortlist disagree, not from how far
     apart they are. Never less than a tenth of what there is: where the size was enough and chance
     was not kind, a handful more would not help.
     """
-    terms = evidence.terms
+    terms = findings.terms
     names = {entry.name for entry in shortlist}
-    pairs = [p for p in evidence.figures.pairs.values() if p.a in names and p.b in names]
+    pairs = [p for p in findings.figures.pairs.values() if p.a in names and p.b in names]
     unseen = stats.UNKNOWN_DISCORDANCE if terms.discordance is None else terms.discordance
-    level = stats.opening_alpha(terms.alpha, terms.opening + 1) / len(evidence.complete)
-    few = evidence.examples < LEAST_UNITS
+    level = stats.opening_alpha(terms.alpha, terms.opening + 1) / len(findings.complete)
+    few = findings.examples < LEAST_UNITS
     sizes = [
         stats.examples_needed(
             terms.margin,
             level,
             # Candidates that differ by the margin disagree at least that often.
             discordance=max(unseen if few else pair.squared, terms.margin),
-            design_effect=1.0 if few else _design_effect(evidence, pair),
+            design_effect=1.0 if few else _design_effect(findings, pair),
         )
         for pair in pairs
     ]
-    per_unit = evidence.examples / evidence.units if evidence.units else 1.0
+    per_unit = findings.examples / findings.units if findings.units else 1.0
     least = math.ceil(LEAST_UNITS * per_unit)
     enough = max([*sizes, least])
-    more = max(enough - evidence.examples, math.ceil(evidence.examples / 10), 1)
+    more = max(enough - findings.examples, math.ceil(findings.examples / 10), 1)
     # Two digits are all that such an estimate is worth.
     step = int(10 ** max(len(str(more)) - 2, 0))
     return min(math.ceil(more / step) * step, MOST_EXAMPLES)
 
 
-def _design_effect(evidence: Evidence, pair: Pair) -> float:
+def _design_effect(findings: Findings, pair: ScorePair) -> float:
     """Of the differences that were seen; 1 without groups."""
-    if evidence.groups is None:
+    if findings.groups is None:
         return 1.0
-    values = {entry.name: entry.values for entry in evidence.complete}
-    rho = stats.intraclass_correlation(values[pair.a] - values[pair.b], evidence.groups)
-    return stats.design_effect(stats.group_sizes(evidence.groups), rho)
+    values = {entry.name: entry.values for entry in findings.complete}
+    rho = stats.intraclass_correlation(values[pair.a] - values[pair.b], findings.groups)
+    return stats.design_effect(stats.group_sizes(findings.groups), rho)
 
 
-def _with_fine_tuning(evidence: Evidence, verdict: Verdict) -> Verdict:
+def _with_fine_tuning(findings: Findings, verdict: Verdict) -> Verdict:
     """Add what the verdict means for fine-tuning.
 
     Break-even is against the cheapest eligible alternative. Worth it means that it beats the best
     other candidate, in quality or, where both are eligible, in cost to own, and that it has paid
     back within a year at the stated volume.
     """
-    ranked = evidence.best_first(evidence.complete)
+    ranked = findings.best_first(findings.complete)
     tuned = [entry for entry in ranked if entry.fine_tuned]
     others = [entry for entry in ranked if not entry.fine_tuned]
     if not tuned or not others:
         return verdict
     ours = next((entry for entry in tuned if entry.name == verdict.recommend), tuned[0])
-    monthly = evidence.terms.monthly_requests
-    alternatives = [entry for entry in others if evidence.eligible(entry)]
-    rival = cheapest(alternatives, evidence.scores, monthly)
+    monthly = findings.terms.monthly_requests
+    alternatives = [entry for entry in others if findings.eligible(entry)]
+    rival = cheapest(alternatives, findings.scores, monthly)
     even = break_even_requests(ours, rival, monthly) if rival else None
-    worth = _worth_it(evidence, verdict, ours, others[0], rival)
+    worth = _worth_it(findings, verdict, ours, others[0], rival)
     return verdict.model_copy(update={"fine_tuning_worth_it": worth, "break_even_requests": even})
 
 
 def _worth_it(
-    evidence: Evidence, verdict: Verdict, ours: Entry, best_other: Entry, rival: Entry | None
+    findings: Findings, verdict: Verdict, ours: Entry, best_other: Entry, rival: Entry | None
 ) -> bool | None:
     """True, False, or None where quality or cost is not known well enough.
 
     Args:
         rival: the cheapest eligible alternative.
     """
-    call = evidence.call(ours, best_other)
+    call = findings.call(ours, best_other)
     if verdict.outcome == "none":
         return False
     if verdict.outcome == "cannot_tell":
         return False if call in ("worse", "equivalent") else None
     if rival is None:
         return True if call == "better" else None
-    monthly = evidence.terms.monthly_requests
+    monthly = findings.terms.monthly_requests
     our_cost, rival_cost = cost_to_own(ours, monthly), cost_to_own(rival, monthly)
-    if not evidence.eligible(ours):
+    if not findings.eligible(ours):
         return False
     if our_cost is None or rival_cost is None:
         return False if call in ("worse", "equivalent") else None

@@ -20,7 +20,7 @@ MOST_RESAMPLES = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ScorePair:
     """a against b on the same examples; `difference` is a − b.
 
     Attributes:
@@ -54,7 +54,7 @@ class PairFigures:
     """Figures of the complete candidates: intervals by name, pairs by (a, b) in entry order."""
 
     intervals: dict[str, tuple[float, float]]
-    pairs: dict[tuple[str, str], Pair]
+    pairs: dict[tuple[str, str], ScorePair]
 
 
 def resample_count(terms: Terms, pairs: int, level: float) -> int:
@@ -103,11 +103,11 @@ def _is_binary(values: Floats) -> bool:
     return bool(((values == 0) | (values == 1)).all())
 
 
-def _binary_pair(a: Entry, b: Entry, terms: Terms) -> Pair:
+def _binary_pair(a: Entry, b: Entry, terms: Terms) -> ScorePair:
     a_only, b_only = _discordant(a, b)
     n = len(a.values)
     low, high = stats.tango_interval(a_only, b_only, n, terms.alpha)
-    return Pair(
+    return ScorePair(
         a=a.name,
         b=b.name,
         difference=(a_only - b_only) / n if n else 0.0,
@@ -134,7 +134,7 @@ def _add_resampled(
     singles: Sequence[int],
     couples: Sequence[tuple[int, int]],
     intervals: dict[str, tuple[float, float]],
-    found: dict[tuple[str, str], Pair],
+    found: dict[tuple[str, str], ScorePair],
 ) -> None:
     """Add what has to be resampled to `intervals` and `found`."""
     differences = [ordered[i].values - ordered[j].values for i, j in couples]
@@ -153,7 +153,7 @@ def _add_resampled(
         a, b = ordered[i], ordered[j]
         both = _is_binary(a.values) and _is_binary(b.values)
         a_only, b_only = _discordant(a, b) if both else (None, None)
-        found[a.name, b.name] = Pair(
+        found[a.name, b.name] = ScorePair(
             a=a.name,
             b=b.name,
             difference=float(means.mean[column]),
@@ -170,11 +170,11 @@ def _add_resampled(
         intervals[ordered[i].name] = float(low[column]), float(high[column])
 
 
-def _orient(pair: Pair, position: dict[str, int]) -> Pair:
+def _orient(pair: ScorePair, position: dict[str, int]) -> ScorePair:
     """The pair with the candidate that was entered first as a."""
     if position[pair.a] < position[pair.b]:
         return pair
-    return Pair(
+    return ScorePair(
         a=pair.b,
         b=pair.a,
         difference=-pair.difference + 0.0,

@@ -18,7 +18,7 @@ RESULT_FILE = "result.json"
 ANSWERS_FILE = "answers.jsonl.gz"
 
 
-def begin(store: Store, id: str, holdout: str, plan: Plan, folder: Path) -> None:
+def save_plan(store: Store, id: str, holdout: str, plan: Plan, folder: Path) -> None:
     """Write the plan down, once; a comparison that goes on keeps the plan it began with."""
     with store.session() as session:
         if session.get(ComparisonRow, id) is None:
@@ -26,21 +26,21 @@ def begin(store: Store, id: str, holdout: str, plan: Plan, folder: Path) -> None
     write_atomic(folder / "plan.json", plan.model_dump_json(indent=2) + "\n")
 
 
-def written_plan(store: Store, id: str) -> Plan | None:
+def load_plan(store: Store, id: str) -> Plan | None:
     """The plan a comparison began with, or None."""
     with store.session() as session:
         row = session.get(ComparisonRow, id)
         return None if row is None else Plan.model_validate(row.plan)
 
 
-def finished(store: Store, id: str) -> Result | None:
+def load_result(store: Store, id: str) -> Result | None:
     """The result of a comparison that ended, or None."""
     with store.session() as session:
         row = session.get(ComparisonRow, id)
         return None if row is None or row.result is None else Result.model_validate(row.result)
 
 
-def finish(store: Store, result: Result, answers: Iterable[AnswerRow], folder: Path) -> None:
+def save_result(store: Store, result: Result, answers: Iterable[AnswerRow], folder: Path) -> None:
     """Write result and answers; the store is told last, so that it never points at nothing."""
     write_atomic(folder / ANSWERS_FILE, _zipped(answers))
     write_atomic(folder / RESULT_FILE, result.model_dump_json(indent=2) + "\n")
@@ -49,7 +49,7 @@ def finish(store: Store, result: Result, answers: Iterable[AnswerRow], folder: P
         row.result = result.model_dump(mode="json")
 
 
-def all_finished(store: Store) -> Iterator[Result]:
+def load_results(store: Store) -> Iterator[Result]:
     """The results of all comparisons that ended, newest first (by when they were begun)."""
     with store.session() as session:
         ids = session.scalars(
@@ -58,7 +58,7 @@ def all_finished(store: Store) -> Iterator[Result]:
             .order_by(ComparisonRow.at.desc(), ComparisonRow.id)
         ).all()
     for id in ids:
-        result = finished(store, id)
+        result = load_result(store, id)
         if result is not None:
             yield result
 

@@ -14,8 +14,7 @@ from assay.evaluate.documents import Abstention, Retrieval, Support
 from assay.evaluate.factorial import Factorial
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.judging import JudgeWorth
-from assay.evaluate.routing import Against, Worth
-from assay.evaluate.routing import Curve as RouteCurve
+from assay.evaluate.routing import Against, RoutingCurve, Worth
 
 SCHEMA_VERSION = 1
 
@@ -144,7 +143,7 @@ class Routing(ResultPart):
     target: float | None = None
     against_target: Against | None = None
     worth: Worth
-    curve: RouteCurve | None = None
+    curve: RoutingCurve | None = None
 
 
 class PairResult(ResultPart):
@@ -223,7 +222,7 @@ class Curve(ResultPart):
     best_step: int | None = None
 
 
-class Quarantine(ResultPart):
+class QuarantineCounts(ResultPart):
     """Training and validation rows kept out because their twin is in the holdout."""
 
     exact: int = 0
@@ -252,7 +251,7 @@ class DataSection(ResultPart):
     train_sha256: str
     problems: dict[str, int] = {}
     duplicates: dict[str, int] = {}
-    quarantine: Quarantine = Quarantine()
+    quarantine: QuarantineCounts = QuarantineCounts()
     warnings: list[str] = []
 
 

@@ -12,7 +12,7 @@ from assay.agent.routing import arm, first_arms, needs
 from assay.candidates.building import Candidate
 from assay.compare.result import RoutedArm, Routing
 from assay.evaluate.measure import Bench, Measurement
-from assay.evaluate.routing import Costs, curve, reached, worth
+from assay.evaluate.routing import ArmCosts, curve, reached, worth
 from assay.example import Example
 
 
@@ -94,12 +94,12 @@ def arm_names(candidate: Candidate, measured: Measurement) -> list[str] | None:
     return [_name(candidate, path[-1]) for path in measured.asked]
 
 
-def _costs(ids: Sequence[str], costs: Mapping[str, float | None], cascade: bool) -> Costs:
+def _costs(ids: Sequence[str], costs: Mapping[str, float | None], cascade: bool) -> ArmCosts:
     """Real costs where both are known; else the strong arm's calls are what counts."""
     cheap, strong = (costs.get(id) for id in ids)
     if cheap is None or strong is None:
-        return Costs(both=cascade)
-    return Costs(cheap, strong, both=cascade)
+        return ArmCosts(both=cascade)
+    return ArmCosts(cheap, strong, both=cascade)
 
 
 def _name(candidate: Candidate, id: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.compare.conclusion import LEAST_UNITS, Evidence, conclude, eligibility
+from assay.compare.conclusion import LEAST_UNITS, Findings, conclude, eligibility
 from assay.compare.costs import cost_to_own
 from assay.compare.entries import Entry, Terms, check
 from assay.compare.pairs import PairFigures, measure
@@ -107,7 +107,7 @@ def decide(entries: Sequence[Entry], groups: Sequence[str] | None, terms: Terms)
     units = examples if members is None else len(np.unique(members))
     scores = {e.name: float(e.values.mean()) if examples else 0.0 for e in complete}
     pairs = _call_pairs(figures, level, judged=units >= LEAST_UNITS)
-    evidence = Evidence(
+    findings = Findings(
         complete=complete,
         groups=members,
         terms=terms,
@@ -121,12 +121,12 @@ def decide(entries: Sequence[Entry], groups: Sequence[str] | None, terms: Terms)
         not_judged=tuple(entry.name for entry in entries if entry.incomplete),
     )
     return Decision(
-        candidates=tuple(_figures(evidence, entry) for entry in entries),
+        candidates=tuple(_figures(findings, entry) for entry in entries),
         pairs=tuple(pairs),
         minimum_detectable_effect=planned_effect(len(entries), examples, members, terms),
         level=level,
-        warnings=tuple(_warnings(evidence)),
-        verdict=conclude(evidence),
+        warnings=tuple(_warnings(findings)),
+        verdict=conclude(findings),
     )
 
 
@@ -160,30 +160,30 @@ def _call_pairs(figures: PairFigures, level: float, *, judged: bool) -> list[Pai
     return results
 
 
-def _figures(evidence: Evidence, entry: Entry) -> CandidateFigures:
-    cost = cost_to_own(entry, evidence.terms.monthly_requests)
+def _figures(findings: Findings, entry: Entry) -> CandidateFigures:
+    cost = cost_to_own(entry, findings.terms.monthly_requests)
     if entry.incomplete:
         return CandidateFigures(entry.name, None, None, None, False, None, cost)
-    low, high = evidence.figures.intervals[entry.name]
+    low, high = findings.figures.intervals[entry.name]
     return CandidateFigures(
         name=entry.name,
-        score=evidence.scores[entry.name],
+        score=findings.scores[entry.name],
         low=low,
         high=high,
-        eligible=evidence.eligible(entry),
-        p_eligible=evidence.p_eligible[entry.name],
+        eligible=findings.eligible(entry),
+        p_eligible=findings.p_eligible[entry.name],
         cost_to_own=cost,
     )
 
 
-def _warnings(evidence: Evidence) -> list[str]:
+def _warnings(findings: Findings) -> list[str]:
     lines = []
-    kind = "examples" if evidence.groups is None else "groups"
-    if evidence.complete and evidence.units < LEAST_UNITS:
-        lines.append(f"{evidence.units} {kind}: below {LEAST_UNITS} no call is made.")
-    elif evidence.complete and evidence.units < FEW_UNITS:
-        lines.append(f"{evidence.units} {kind}: below {FEW_UNITS} intervals and calls are rough.")
-    if evidence.not_judged:
-        names = ", ".join(evidence.not_judged)
+    kind = "examples" if findings.groups is None else "groups"
+    if findings.complete and findings.units < LEAST_UNITS:
+        lines.append(f"{findings.units} {kind}: below {LEAST_UNITS} no call is made.")
+    elif findings.complete and findings.units < FEW_UNITS:
+        lines.append(f"{findings.units} {kind}: below {FEW_UNITS} intervals and calls are rough.")
+    if findings.not_judged:
+        names = ", ".join(findings.not_judged)
         lines.append(f"Incomplete, so that no call is made of it: {names}.")
     return lines

@@ -53,7 +53,7 @@ class Against(Strict):
     call: Call
 
 
-class CurvePoint(Strict):
+class RoutingCurvePoint(Strict):
     """The route at one threshold.
 
     Attributes:
@@ -92,19 +92,19 @@ class Worth(Strict):
     oracle: Oracle
 
 
-class Curve(Strict):
+class RoutingCurve(Strict):
     """A route between two arms over all thresholds.
 
     Attributes:
         area: quality above random mixing at equal cost, the mean over all shares from 0 to 1.
     """
 
-    points: tuple[CurvePoint, ...]
+    points: tuple[RoutingCurvePoint, ...]
     area: Against
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
+class ArmCosts:
     """Of a request, in any unit, for the cheap and for the strong arm.
 
     Attributes:
@@ -131,7 +131,7 @@ def worth(
     scores: Floats,
     answered: Floats,
     *,
-    costs: Costs | None = None,
+    costs: ArmCosts | None = None,
     groups: Groups | None = None,
 ) -> Worth:
     """A route as it was decided.
@@ -166,15 +166,15 @@ def worth(
 
 
 def curve(
-    scores: Floats, need: Floats, *, costs: Costs | None = None, groups: Groups | None = None
-) -> Curve:
+    scores: Floats, need: Floats, *, costs: ArmCosts | None = None, groups: Groups | None = None
+) -> RoutingCurve:
     """A route between two arms, over all thresholds of what it decides by.
 
     Args:
         scores: [examples, 2], cheap and strong.
         need: [examples]; those above a threshold go to the strong arm.
     """
-    costs = costs or Costs()
+    costs = costs or ArmCosts()
     gain = scores[:, 1] - scores[:, 0]
     cuts = _thinned(cuts_of(need), need)
     strong = need[:, None] > cuts[None, :]
@@ -184,21 +184,21 @@ def curve(
     *points, whole = _estimates(columns, groups, [_SCORE] * len(cuts) + [_COVARIANCE])
     at = strong.mean(axis=0)
     mixed = scores[:, 0].mean() + costs.random_share(at) * gain.mean()
-    return Curve(
+    return RoutingCurve(
         points=tuple(
-            CurvePoint(share=float(share), quality=point, random=float(random))
+            RoutingCurvePoint(share=float(share), quality=point, random=float(random))
             for share, point, random in zip(at, points, mixed, strict=True)
         ),
         area=_against(whole),
     )
 
 
-def area_above_random(scores: Floats, need: Floats, *, costs: Costs | None = None) -> float:
-    """The value of `Curve.area`, to choose settings by."""
-    return float(_area(scores, need, costs or Costs()).mean())
+def area_above_random(scores: Floats, need: Floats, *, costs: ArmCosts | None = None) -> float:
+    """The value of `RoutingCurve.area`, to choose settings by."""
+    return float(_area(scores, need, costs or ArmCosts()).mean())
 
 
-def _area(scores: Floats, need: Floats, costs: Costs) -> Floats:
+def _area(scores: Floats, need: Floats, costs: ArmCosts) -> Floats:
     """Each example's part in the area: its place times its gain, both about their means."""
     count = len(need)
     gain = scores[:, 1] - scores[:, 0]

@@ -65,7 +65,7 @@ def result(workspace: Workspace, id: str) -> Result:
     Raises:
         NotFoundError: there is none of that id, or it has not ended.
     """
-    found = records.finished(workspace.store, id)
+    found = records.load_result(workspace.store, id)
     if found is None:
         raise NotFoundError(f"there is no finished comparison {id[:16]!r}.")
     return found
@@ -73,7 +73,7 @@ def result(workspace: Workspace, id: str) -> Result:
 
 def newest(workspace: Workspace) -> Result | None:
     """The result of the comparison begun last, of those that ended."""
-    return next(records.all_finished(workspace.store), None)
+    return next(records.load_results(workspace.store), None)
 
 
 def report(workspace: Workspace, id: str, *, redact: bool = False) -> Path:

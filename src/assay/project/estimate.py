@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from assay.candidates.registry import specs
-from assay.candidates.spec import Sizes, Work
+from assay.candidates.spec import Sizes, Workload
 from assay.compare.curve import REPEATS, curve_sizes
 from assay.config import Config
 from assay.example import Example, Message
@@ -78,14 +78,14 @@ class Estimate:
 def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> Estimate:
     """Time of each candidate (building on validation, then the holdout), memory, money."""
     size, scale = sizes.parameters / REFERENCE_PARAMETERS, _scale(sizes)
-    work = {name: specs()[name].estimate(config, sizes) for name in names}
+    workloads = {name: specs()[name].estimate(config, sizes) for name in names}
     parts = (
         ("start and report", START_SECONDS),
-        *((name, _seconds(one, config, sizes, scale)) for name, one in work.items()),
+        *((name, _seconds(one, config, sizes, scale)) for name, one in workloads.items()),
     )
     hours = sum(seconds for _, seconds in parts) / 3600
     price = config.costs.machine_hour_usd
-    trains = any(one.trained for one in work.values())
+    trains = any(one.trained for one in workloads.values())
     copies = 2 if trains else 1
     activations = 1.5e9 * size if trains else 0.5e9
     return Estimate(
@@ -132,35 +132,36 @@ def training_seconds(config: Config, sizes: Sizes, rows: int, scale: float) -> f
     return scale * chosen.epochs * epoch
 
 
-def _seconds(work: Work, config: Config, sizes: Sizes, scale: float) -> float:
+def _seconds(workload: Workload, config: Config, sizes: Sizes, scale: float) -> float:
     """Of building a candidate, its answers on the holdout, its speed, and what it forgot."""
-    building = _building(work, config, sizes, scale)
-    if work.answered_by == "classifier":
+    building = _building(workload, config, sizes, scale)
+    if workload.answered_by == "classifier":
         return building
-    if work.answered_by == "provider":
+    if workload.answered_by == "provider":
         asked = sizes.holdout + THROUGHPUT_PROMPTS + LATENCY_PROMPTS
         return building + asked * REMOTE_SECONDS
-    shown, tokens = work.runs[-1], work.answer_tokens
+    shown, tokens = workload.runs[-1], workload.answer_tokens
     counts = sizes.holdout, THROUGHPUT_PROMPTS
     answers = sum(_answers(sizes, shown, tokens, scale, rows) for rows in counts)
     answers += LATENCY_PROMPTS * _answers(sizes, shown, tokens, scale, 1)
-    probed = 2 * PROBE_SECONDS * scale if work.trained else 0.0
+    probed = 2 * PROBE_SECONDS * scale if workload.trained else 0.0
     return building + answers + probed
 
 
-def _building(work: Work, config: Config, sizes: Sizes, scale: float) -> float:
-    if work.answered_by == "classifier":
+def _building(workload: Workload, config: Config, sizes: Sizes, scale: float) -> float:
+    if workload.answered_by == "classifier":
         return CLASSICAL_SECONDS
-    if work.answered_by == "provider":
+    if workload.answered_by == "provider":
         return sizes.validation * REMOTE_SECONDS
-    seconds = work.embedded / EMBED_TEXTS_PER_S
-    if work.trained:
-        seconds += work.trained * training_seconds(config, sizes, sizes.train, scale)
+    seconds = workload.embedded / EMBED_TEXTS_PER_S
+    if workload.trained:
+        seconds += workload.trained * training_seconds(config, sizes, sizes.train, scale)
         seconds += 2 * LOAD_SECONDS * scale
-    if work.searched:
-        seconds += _answers(sizes, 0.0, work.answer_tokens, scale, work.searched)
+    if workload.searched:
+        seconds += _answers(sizes, 0.0, workload.answer_tokens, scale, workload.searched)
     return seconds + sum(
-        _answers(sizes, shown, work.answer_tokens, scale, sizes.validation) for shown in work.runs
+        _answers(sizes, shown, workload.answer_tokens, scale, sizes.validation)
+        for shown in workload.runs
     )
 
 

@@ -93,7 +93,7 @@ class Project:
         path = root / CONFIG_FILE
         self.text = config_text(path) if text is None else text
         self.config: Config = read_config(self.text, str(path))
-        registry.check(self.config)
+        registry.check_candidates(self.config)
         check_graders(self.config, root)
 
     @cached_property

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from assay.agent.agent import Agent
 from assay.agent.versions import AgentVersion, find_version, load_agent
-from assay.compare.records import all_finished
+from assay.compare.records import load_results
 from assay.errors import UsageError
 from assay.release.evidence import Evidence, judge
 from assay.release.releases import Release, ReleaseError, current, history, newest
@@ -224,7 +224,7 @@ def _fit(
         )
     shown = None
     if force is None:
-        shown = judge(all_finished(store), version.agent, before.agent if before else None)
+        shown = judge(load_results(store), version.agent, before.agent if before else None)
     elif not force.strip():
         raise UsageError("--force was given no reason.", fix="Say why; it is kept in the log.")
     if parity is not None:

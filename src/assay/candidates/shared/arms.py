@@ -37,7 +37,7 @@ class Arm:
     measurement: Measurement
 
 
-def arm(context: Context, name: str, *, with_confidence: bool = False) -> Arm:
+def build_arm(context: Context, name: str, *, with_confidence: bool = False) -> Arm:
     """Build or load the arm of a name and measure it on validation.
 
     Args:
@@ -105,8 +105,8 @@ def two_arms(context: Context, *, with_confidence: bool = False) -> tuple[RouteS
     route = context.config.route
     assert route is not None
     names = cheap_and_strong(context.config)
-    cheap = arm(context, names[0], with_confidence=with_confidence)
-    strong = arm(context, names[1])
+    cheap = build_arm(context, names[0], with_confidence=with_confidence)
+    strong = build_arm(context, names[1])
     if cheap.id == strong.id:
         raise ConfigError(
             f"{names[0]} and {names[1]} are the same agent.",

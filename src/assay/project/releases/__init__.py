@@ -9,7 +9,7 @@ from typing import Any
 
 from assay.agent.agent import Agent
 from assay.agent.routing import leaves
-from assay.compare.records import finished
+from assay.compare.records import load_result
 from assay.config import REMOTE
 from assay.errors import NotFoundError, StateError, UsageError
 from assay.example import Example, Message
@@ -299,7 +299,7 @@ def watch_release(
 ) -> Watch:
     """Say whether a release has gone stale, or how many labels that still takes."""
     release = releases.current(workspace.store, workspace.name, name)
-    result = finished(workspace.store, release.comparison) if release.comparison else None
+    result = load_result(workspace.store, release.comparison) if release.comparison else None
     return watch.watch(
         release,
         labels.labels(workspace.store, workspace.name, name, release.agent),

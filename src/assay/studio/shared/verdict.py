@@ -38,7 +38,7 @@ def named(result: Result) -> CandidateResult | None:
     return next((c for c in result.candidates if c.name == name), None)
 
 
-def title_of(one: CandidateResult) -> str:
+def candidate_title(one: CandidateResult) -> str:
     """What a candidate is, in words."""
     return one.title or registry.title_of(one.kind) or "an agent that was saved before"
 
@@ -51,7 +51,7 @@ def verdict_card(result: Result) -> None:
             text(wording.headline(result), "verdict", "h2")
         if best is not None:
             how = "It is" if verdict.recommend else f"Meanwhile use {best.name}:"
-            text(f"{how} {title_of(best)}.", "soft")
+            text(f"{how} {candidate_title(best)}.", "soft")
         with row("figures"):
             if best is not None:
                 meaning = wording.score_meaning(result)
@@ -76,7 +76,7 @@ def candidates_table(result: Result) -> None:
             style = "chosen" if one.name == result.verdict.recommend else ""
             with cells(style=style):
                 with text("", tag="td"):
-                    term(one.name, title_of(one).capitalize() + ".")
+                    term(one.name, candidate_title(one).capitalize() + ".")
                     for warning in one.warnings:
                         text(warning, "note warn", "div")
                 for value in (
