@@ -231,7 +231,7 @@ def print_swept(swept: Any) -> None:
 
 
 def print_jobs(rows: Sequence[dict[str, Any]]) -> None:
-    """Jobs, one a line."""
+    """Print jobs, one on a line."""
     made = table(None, "id", "kind", "project", "status", "done", "created", numbers=["done"])
     made.columns[0].no_wrap, made.columns[0].min_width = True, 30  # to be copied whole
     for row in rows:
@@ -278,7 +278,7 @@ def _only(labels: Sequence[str] | None) -> str:
 
 
 def print_providers(rows: Sequence[dict[str, Any]]) -> None:
-    """Providers, one a line."""
+    """Print providers, one on a line."""
     made = table(None, "name", "address", "protocol", "key", "consent", "described in")
     for row in rows:
         made.add_row(

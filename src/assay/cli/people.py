@@ -39,7 +39,7 @@ def list_(
     folder: Folder = Path("."),
     json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
 ) -> None:
-    """Everybody and their roles."""
+    """List everybody and their roles."""
     from assay.accounts import people
     from assay.project.workspace import Workspace
 

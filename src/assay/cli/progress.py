@@ -123,5 +123,5 @@ class Terminal:
                 self._bars = None
 
     def say(self, line: str) -> None:
-        """One line that stays."""
+        """Print a line that stays on the screen."""
         (self._bars.console if self._bars else self.console).print(line, highlight=False)

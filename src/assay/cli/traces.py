@@ -70,7 +70,7 @@ def list_(
     folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """The newest traces."""
+    """List the newest traces first."""
     from assay import project
     from assay.project import releases
 
@@ -101,7 +101,7 @@ def _short(text: Any) -> str:
 
 @app.command()
 def show(id: Id, folder: Folder = Path("."), json: AsJson = False) -> None:
-    """One trace, whole."""
+    """Show a trace, whole: its conversation, answer and labels."""
     from assay import project
     from assay.project import releases
 

@@ -22,7 +22,7 @@ SHORT = 12
 
 @app.command("list")
 def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
-    """Every version, oldest first."""
+    """List every version, the oldest first."""
     from assay import project
     from assay.project import versions
 

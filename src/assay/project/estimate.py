@@ -71,7 +71,7 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """Of everything."""
+        """Seconds of all parts together."""
         return sum(seconds for _, seconds in self.parts)
 
 

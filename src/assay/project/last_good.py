@@ -35,6 +35,6 @@ def keep(store: Store, text: str) -> None:
 
 
 def last_good(store: Store) -> LastGood | None:
-    """What was kept last."""
+    """The text that was kept last; None where none was."""
     kept = store.setting(_KEPT)
     return None if kept is None else LastGood(**json_reader.read(kept))

@@ -71,7 +71,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """What follows."""
+        """What follows from the comparison."""
         return self.result.verdict
 
 
@@ -105,7 +105,7 @@ class Project:
 
     @property
     def owner(self) -> str:
-        """See `assay.store.owner`."""
+        """Name that its rows are kept under, see `assay.store.owner`."""
         return owner_of(self.store, self.root)
 
     @property

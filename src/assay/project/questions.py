@@ -56,7 +56,7 @@ class Question:
     who: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The fields as JSON has them."""
         return asdict(self)
 
 
@@ -81,7 +81,7 @@ class Standing:
         return f"{said}; they are measured on." if self.measured else f"not measured: {said}."
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The fields as JSON has them."""
         return {**asdict(self), "measured": self.measured, "sentence": self.sentence}
 
 

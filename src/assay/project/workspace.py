@@ -96,7 +96,7 @@ class Workspace:
 
     @cached_property
     def name(self) -> str:
-        """See the class."""
+        """Name of the folder's project, see the class."""
         if not self._is_project:
             return NO_PROJECT
         return owner_of(self.store, self.root)
@@ -156,7 +156,7 @@ class Workspace:
 
     @cached_property
     def store(self) -> Store:
-        """Made at first use."""
+        """State of the folder, in `.assay/`; made at first use."""
         return Store(self.root / STATE_FOLDER)
 
     @cached_property

@@ -102,7 +102,7 @@ class ChatRequest(ConversationRequest):
         return self.n or 1
 
     def options(self) -> GenerationOptions:
-        """See `ConversationRequest`."""
+        """Options of generation, see `ConversationRequest.options`."""
         form = self._format()
         schema = self.forced_schema()
         if form is not None and form.json_schema is not None:
@@ -123,7 +123,7 @@ async def create(
     body: ChatRequest,
     caller: Annotated[Caller, Depends(RequiredScope("chat"))],
 ) -> Response:
-    """Continue a conversation."""
+    """Answer a conversation, whole or as a stream."""
     exchange = await converse(request, caller, body, "chatcmpl-")
     if body.stream:
         return Events(_events(exchange, body), exchange.close)

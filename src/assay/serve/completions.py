@@ -81,7 +81,7 @@ async def create(
     body: CompletionRequest,
     caller: Annotated[Caller, Depends(RequiredScope("chat"))],
 ) -> Response:
-    """Continue a text."""
+    """Continue a text, whole or as a stream."""
     prompts = body.prompts()
     options = body.with_sampling(
         max_new_tokens=body.max_tokens or MAX_TOKENS, stop=stops(body.stop), logprobs=body.logprobs

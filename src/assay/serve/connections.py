@@ -81,7 +81,7 @@ class Connection(HttpToolsProtocol):
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """As uvicorn's."""
+        """Forget the connection, as uvicorn does."""
         self._leave()
         super().connection_lost(exc)
 
@@ -91,7 +91,7 @@ class Connection(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def data_received(self, data: bytes) -> None:
-        """As uvicorn's, counted."""
+        """Parse what has come, and count its bytes."""
         if self.transport.is_closing():
             return
         body, self._began = self._body, False
@@ -103,7 +103,7 @@ class Connection(HttpToolsProtocol):
             self.send_400_response("The head of this request is too large.")
 
     def on_message_begin(self) -> None:
-        """A head begins."""
+        """Note when a request's head begins."""
         if len(self.pipeline) >= MOST_WAITING:
             raise ValueError("too many requests")  # which the parser tells as a bad request
         super().on_message_begin()
@@ -117,7 +117,7 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """A head has ended."""
+        """Note that a request's head has ended."""
         super().on_headers_complete()
         self._at, self._since = "body", self.loop.time()
 
@@ -127,12 +127,12 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """A body has ended."""
+        """Note that a request's body has ended."""
         super().on_message_complete()
         self._at = "end"
 
     def on_response_complete(self) -> None:
-        """An answer has ended."""
+        """Note that an answer has ended."""
         super().on_response_complete()
         self._since = self.loop.time()
 

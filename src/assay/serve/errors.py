@@ -74,7 +74,7 @@ class ApiError(Exception):
         self.param = None if param is None else _cut(param, LONGEST_PARAM)
 
     def body(self) -> dict[str, Any]:
-        """OpenAI's error object."""
+        """The error object of OpenAI's API."""
         return {
             "error": {
                 "message": self.message,
@@ -85,7 +85,7 @@ class ApiError(Exception):
         }
 
     def response(self) -> JSONResponse:
-        """As it is sent."""
+        """The HTTP response that says so."""
         return JSONResponse(self.body(), self.status, self.headers)
 
 

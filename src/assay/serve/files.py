@@ -115,7 +115,7 @@ def retrieve(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
 
 @router.get("/v1/files/{id}/content", response_class=FileResponse)
 def content(request: Request, id: str, caller: _Owner) -> FileResponse:
-    """Its bytes."""
+    """The bytes of a file."""
     store: Store = request.app.state.workspace.store
     file = stored_files.find(store, caller.project, id)
     path = stored_files.path_of(store, file.id)
@@ -157,7 +157,7 @@ def checked_purpose(purpose: str | None) -> str:
 
 
 def as_wire(file: StoredFile) -> dict[str, Any]:
-    """OpenAI's file object."""
+    """A file as OpenAI's file object."""
     return {
         "id": file.id,
         "object": "file",

@@ -87,7 +87,7 @@ def checkpoints(
 
 @router.post("/v1/fine_tuning/jobs/{id}/cancel")
 def cancel(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
-    """End it."""
+    """Cancel a job that waits or runs."""
     return _changed(project.cancel, request, id, caller)
 
 
@@ -104,7 +104,7 @@ def resume(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
 
 
 def as_wire(tuning: FineTuning) -> dict[str, Any]:
-    """OpenAI's fine-tuning job."""
+    """A job as OpenAI's fine-tuning job object."""
     result = tuning.result or {}
     numbers = tuning.request.numbers.model_dump() | {
         key: value for key, value in (tuning.chosen or {}).items() if key != "settings"

@@ -59,7 +59,7 @@ def validate(body: Validate, caller: _Owner) -> dict[str, Any]:
 
 @router.post("/v1/fine_tuning/alpha/graders/run")
 def run(request: Request, body: Run, caller: _Owner) -> dict[str, Any]:
-    """Grade one answer."""
+    """The score of one answer by a grader."""
     _check(body.grader)
     workspace: Workspace = request.app.state.workspace
     reward = rewards.run(

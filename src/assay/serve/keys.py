@@ -13,7 +13,6 @@ from assay.serve.errors import ApiError
 from assay.serve.route import JsonRoute, Strict
 from assay.store.audit import entries
 from assay.store.store import Store
-from assay.store.tables import AuditRow
 
 router = APIRouter(tags=["admin"], route_class=JsonRoute)
 
@@ -88,7 +87,18 @@ def audit(
     found = entries(_store(request), caller.project, limit + 1, after)
     return {
         "object": "list",
-        "data": [_entry(row) for row in found[:limit]],
+        "data": [
+            {
+                "id": row.key,
+                "object": "audit.entry",
+                "created_at": int(row.at.timestamp()),
+                "who": row.who,
+                "action": row.action,
+                "what": row.what,
+                "details": row.details,
+            }
+            for row in found[:limit]
+        ],
         "has_more": len(found) > limit,
     }
 
@@ -109,16 +119,4 @@ def _wire(key: ApiKey) -> dict[str, Any]:
         "labels": None if key.labels is None else list(key.labels),
         "created_at": int(key.created.timestamp()),
         "revoked_at": int(key.revoked.timestamp()) if key.revoked else None,
-    }
-
-
-def _entry(row: AuditRow) -> dict[str, Any]:
-    return {
-        "id": row.key,
-        "object": "audit.entry",
-        "created_at": int(row.at.timestamp()),
-        "who": row.who,
-        "action": row.action,
-        "what": row.what,
-        "details": row.details,
     }

@@ -26,7 +26,7 @@ def content_logprobs(pieces: Sequence[Piece]) -> dict[str, Any]:
 
 
 def token_logprobs(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
-    """One entry a token."""
+    """Log-probabilities in the form of responses, one entry a token."""
     return [
         {**_spelled(token), "top_logprobs": [_spelled(one) for one in top]}
         for token, top in tokens_of(pieces)

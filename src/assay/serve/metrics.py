@@ -48,11 +48,11 @@ class Metrics:
         )  # fmt: skip
 
     def began(self) -> None:
-        """A request has come."""
+        """Count a request that has begun."""
         self._running.inc()
 
     def ended(self, route: str, status: int, seconds: float) -> None:
-        """It is answered."""
+        """Count a request that has ended, and its seconds."""
         self._running.dec()
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)

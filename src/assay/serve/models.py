@@ -28,7 +28,7 @@ def list_(request: Request, caller: _Reader) -> dict[str, Any]:
 
 @router.get("/v1/models/{name:path}")
 def retrieve(request: Request, name: str, caller: _Reader) -> dict[str, Any]:
-    """One of them."""
+    """One of the models, by its name."""
     workspace: Workspace = request.app.state.workspace
     for found in offered(workspace, caller.project):
         if found.name == name:

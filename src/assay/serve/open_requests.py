@@ -31,7 +31,7 @@ class OpenRequests:
         self._watch: asyncio.Task[None] | None = None
 
     def count(self, key: str) -> int:
-        """Of a key."""
+        """How many requests of a key are under way."""
         return len(self._of.get(key, ()))
 
     async def run(self, key: str, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

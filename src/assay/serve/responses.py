@@ -31,7 +31,7 @@ async def create(
     body: ResponseRequest,
     caller: Annotated[Caller, Depends(RequiredScope("chat"))],
 ) -> Response:
-    """Answer."""
+    """Answer a conversation, whole or as a stream of events."""
     exchange = await converse(request, caller, body, "resp_")
     writer = Writer(exchange, body)
     if body.stream:

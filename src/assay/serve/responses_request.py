@@ -65,7 +65,7 @@ class OutputItem(Strict):
     status: str | None = None
 
     def to_message(self) -> Message:
-        """A tool's turn."""
+        """The output as a tool's turn."""
         return Message("tool", text_of(self.output), tool_call_id=self.call_id)
 
 
@@ -75,7 +75,7 @@ class FunctionTool(Function):
     type: Literal["function"]
 
     def to_dict(self) -> dict[str, Any]:
-        """In chat's form."""
+        """The tool in the form that chat has."""
         function = self.model_dump(exclude_none=True, exclude={"type"})
         return {"type": "function", "function": function}
 
@@ -153,7 +153,7 @@ class ResponseRequest(ConversationRequest):
     frequency_penalty: None = None
 
     def to_messages(self) -> list[Message]:
-        """The conversation, instructions first."""
+        """The conversation, with the instructions as its first turn."""
         turns = [Message("system", self.instructions)] if self.instructions else []
         if isinstance(self.input, str):
             return [*turns, Message("user", self.input)]
@@ -161,11 +161,11 @@ class ResponseRequest(ConversationRequest):
 
     @property
     def wants_logprobs(self) -> bool:
-        """Whether log-probabilities are wanted."""
+        """Whether log-probabilities of tokens are asked for."""
         return bool(self.include) or self.top_logprobs is not None
 
     def options(self) -> GenerationOptions:
-        """See `ConversationRequest`."""
+        """Options of generation, see `ConversationRequest.options`."""
         schema = self.forced_schema()
         form = self.text.format if self.text is not None else None
         if form is not None and form.type != "text":

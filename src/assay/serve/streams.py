@@ -79,7 +79,7 @@ class Interleaved(AsyncIterator[tuple[int, Item]]):
         raise StopAsyncIteration
 
     def close(self) -> None:
-        """Nobody reads on."""
+        """End all streams: nobody reads on."""
         self._left.set()
         for source in list(self._sources):
             with suppress(ValueError):  # it is at work in its thread, which looks at `_left` next
@@ -177,7 +177,7 @@ async def _disconnected(request: Request) -> None:
 
 
 def event(data: dict[str, Any], name: str | None = None) -> str:
-    """One server-sent event."""
+    """A server-sent event as it is written."""
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {_spelled(data)}\n\n"
 

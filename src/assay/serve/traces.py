@@ -53,7 +53,7 @@ def list_(
 
 @router.get("/v1/traces/{id}")
 def retrieve(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
-    """One trace, whole."""
+    """A trace with its whole conversation."""
     return _wire(releases.show_trace(request.app.state.workspace, id, caller.project))
 
 

@@ -99,7 +99,7 @@ async def add_part(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
 
 @router.post("/v1/uploads/{id}/complete")
 def complete(request: Request, id: str, body: CompleteUpload, caller: _Owner) -> dict[str, Any]:
-    """Make the file."""
+    """Make the file of the parts."""
     workspace: Workspace = request.app.state.workspace
     upload = uploads.find(workspace.store, caller.project, id)
     with workspace.quota.room(caller.project, upload.bytes):
@@ -110,12 +110,12 @@ def complete(request: Request, id: str, body: CompleteUpload, caller: _Owner) ->
 
 @router.post("/v1/uploads/{id}/cancel")
 def cancel(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
-    """Give it up."""
+    """Give up an upload that is not complete."""
     return as_wire(uploads.cancel(request.app.state.workspace.store, caller.project, id))
 
 
 def as_wire(upload: Upload) -> dict[str, Any]:
-    """OpenAI's upload object."""
+    """An upload as OpenAI's upload object."""
     return {
         "id": upload.id,
         "object": "upload",

@@ -95,7 +95,7 @@ class AddFile(Strict):
 
 
 class ChangeFile(Strict):
-    """Other attributes."""
+    """Give a file other attributes."""
 
     attributes: _Attributes | None
 
@@ -146,20 +146,20 @@ def list_(
     after: _Mark = None,
     before: _Mark = None,
 ) -> dict[str, Any]:
-    """Those of the project."""
+    """The vector stores of the project."""
     found = project.vector_stores(_workspace(request), caller.project, caller.labels)
     return _page(found, as_wire, lambda one: one.id, limit, order, after, before)
 
 
 @router.get("/v1/vector_stores/{id}")
 def retrieve(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
-    """One as it stands."""
+    """A vector store as it stands."""
     return as_wire(project.get(_workspace(request), caller.project, id, caller.labels))
 
 
 @router.post("/v1/vector_stores/{id}")
 def change(request: Request, id: str, body: Change, caller: _Changer) -> dict[str, Any]:
-    """Another name, other metadata."""
+    """Give a vector store another name or other metadata."""
     changed = project.change(
         _workspace(request), caller.project, id, name=body.name, metadata=body.metadata
     )
@@ -175,7 +175,7 @@ def delete(request: Request, id: str, caller: _Changer) -> dict[str, Any]:
 
 @router.post("/v1/vector_stores/{id}/search")
 def search(request: Request, id: str, body: Search, caller: _Owner) -> dict[str, Any]:
-    """The best passages."""
+    """The passages that fit a query best."""
     queries = [body.query] if isinstance(body.query, str) else body.query
     ranking = body.ranking_options or Ranking()
     hits = project.search(
@@ -217,7 +217,7 @@ def list_files(
     before: _Mark = None,
     filter: Literal["in_progress", "completed", "failed", "cancelled"] | None = None,
 ) -> dict[str, Any]:
-    """Its files."""
+    """The files of a vector store."""
     files = project.get(_workspace(request), caller.project, id, caller.labels).files
     kept = [file for file in files if filter is None or file.status == filter]
     return _page(kept, file_as_wire, lambda one: one.id, limit, order, after, before)
@@ -247,7 +247,7 @@ def retrieve_file(request: Request, id: str, file: str, caller: _Owner) -> dict[
 def change_file(
     request: Request, id: str, file: str, body: ChangeFile, caller: _Changer
 ) -> dict[str, Any]:
-    """Other attributes."""
+    """Give a file other attributes."""
     changed = project.change_file(
         _workspace(request), caller.project, id, file, body.attributes or {}
     )
@@ -262,7 +262,7 @@ def delete_file(request: Request, id: str, file: str, caller: _Changer) -> dict[
 
 
 def as_wire(one: VectorStore) -> dict[str, Any]:
-    """OpenAI's vector store object."""
+    """A vector store as OpenAI's vector store object."""
     counts = {
         status: sum(file.status == status for file in one.files)
         for status in ("in_progress", "completed", "failed", "cancelled")

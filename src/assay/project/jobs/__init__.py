@@ -162,7 +162,7 @@ def resume(workspace: Workspace, id: str) -> Job:
 
 
 def as_dict(job: Job) -> dict[str, Any]:
-    """JSON-ready."""
+    """A job as JSON has it."""
     return {
         "id": job.id,
         "project": job.project,
@@ -180,7 +180,7 @@ def as_dict(job: Job) -> dict[str, Any]:
 
 
 def event_as_dict(event: JobEvent) -> dict[str, Any]:
-    """JSON-ready."""
+    """An event as JSON has it."""
     return {
         "at": event.at.isoformat(),
         "kind": event.kind,

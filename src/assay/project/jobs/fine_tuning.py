@@ -63,7 +63,7 @@ def create(workspace: Workspace, project: str, request: TuningRequest, who: str)
 
 
 def cancel(workspace: Workspace, project: str, id: str, who: str) -> FineTuning:
-    """See `assay.jobs.fine_tuning.cancel`."""
+    """Cancel a job, see `assay.jobs.fine_tuning.cancel`."""
     tuning = fine_tuning.cancel(workspace.store, project, id)
     audit(workspace.store, project, who, "fine_tuning.cancel", id)
     return tuning
@@ -81,7 +81,7 @@ def pause(workspace: Workspace, project: str, id: str, who: str) -> FineTuning:
 
 
 def resume(workspace: Workspace, project: str, id: str, who: str) -> FineTuning:
-    """See `assay.jobs.fine_tuning.resume`."""
+    """Resume a job, see `assay.jobs.fine_tuning.resume`."""
     tuning = fine_tuning.resume(workspace.store, project, id)
     audit(workspace.store, project, who, "fine_tuning.resume", id)
     return tuning

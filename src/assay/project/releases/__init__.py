@@ -214,7 +214,7 @@ def list_traces(
 
 
 def show_trace(workspace: Workspace, id: str, project: str | None = None) -> Trace:
-    """One trace."""
+    """A trace, its conversation and labels."""
     return traces.trace(workspace.store, project or workspace.name, id)
 
 

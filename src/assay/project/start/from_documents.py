@@ -60,7 +60,7 @@ class Made:
     standing: Standing
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The fields as JSON has them."""
         return {
             "folder": str(self.project.root),
             **self.added.to_dict(),

@@ -107,7 +107,7 @@ def keep_example_file(workspace: Workspace) -> Path:
 
 
 def forget_file(workspace: Workspace) -> None:
-    """Remove what was brought."""
+    """Remove the file that was uploaded."""
     shutil.rmtree(_inbox(workspace), ignore_errors=True)
 
 
