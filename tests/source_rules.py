@@ -85,8 +85,8 @@ def texts_for_the_browser_are_fixed(node: ast.AST, source: Source) -> str | None
     if name in FIXED and isinstance(node.func, ast.Attribute) and not all(map(_fixed, given)):
         return (
             f"{name}() is given a text that is not fixed: set a prop as a value "
-            '(`element.props["href"] = path`, `labelled(element, label)`), '
-            "give a script its values with `assay.studio.scripts.expression`."
+            '(`element.props["href"] = path`, `set_label(element, label)`), '
+            "give a script its values with `assay.studio.widgets.call_expression`."
         )
     if source.full_name(node.func).endswith("ui.html") and not all(map(_fixed, given)):
         return "ui.html() is given a text that is not fixed: `widgets.picture` shows charts."
@@ -301,7 +301,7 @@ def _fixed(node: ast.AST) -> bool:
     if not isinstance(node, ast.Call):
         return False
     escaped = _called(node) == "__html__"  # of markupsafe, which escapes what is put into it
-    return escaped or (_called(node) == "expression" and _fixed(node.args[0]))
+    return escaped or (_called(node) == "call_expression" and _fixed(node.args[0]))
 
 
 def _built(node: ast.AST) -> bool:

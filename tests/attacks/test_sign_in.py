@@ -17,9 +17,9 @@ from assay.accounts import people
 from assay.accounts.people import SignedOutError
 from assay.generate.stream import End, Piece
 from assay.project.workspace import Workspace
-from assay.studio.access import ENTER, Door
+from assay.studio.access import ENTER, AccessMiddleware
 from assay.studio.app import Studio
-from assay.studio.session import Visit
+from assay.studio.session import PageContext
 from assay.studio.shared import streams
 
 BASE = "http://assay.test:8000"
@@ -36,7 +36,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def asked(workspace: Workspace, base: str, path: str, headers: dict[str, str]) -> httpx.Response:
-    door = Door(inside, workspace, Studio(workspace, None).owns)  # type: ignore[arg-type]
+    door = AccessMiddleware(inside, workspace, Studio(workspace, None).owns)  # type: ignore[arg-type]
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app=door)
@@ -104,18 +104,18 @@ def test_where_the_database_is_away_nobody_comes_in(workspace: Workspace, path: 
     assert asked(workspace, BASE, path, headers).status_code == 503
 
 
-def visit(workspace: Workspace, role: people.Role) -> Visit:
+def context(workspace: Workspace, role: people.Role) -> PageContext:
     person = people.add(workspace, "ann", role)
     found = people.redeem(workspace, people.sign_in_secret(workspace, person.id))
     assert found is not None
-    return Visit(workspace, None, person, found[1], BASE)  # type: ignore[arg-type]
+    return PageContext(workspace, None, person, found[1], BASE)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("how", ["removed", "demoted", "signed out"])
 def test_whatever_a_page_does_asks_for_the_session(workspace: Workspace, how: str) -> None:
     """A function of its own as much as an action."""
     people.add(workspace, "boss", "admin")
-    here, done = visit(workspace, "editor"), []
+    here, done = context(workspace, "editor"), []
 
     async def do() -> Any:
         return await here.do(lambda _: done.append(1))
@@ -136,9 +136,9 @@ def test_whatever_a_page_does_asks_for_the_session(workspace: Workspace, how: st
 def test_an_answer_that_streams_ends_with_the_session(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "LOOKED_EVERY_S", 0.1)
+    monkeypatch.setattr(streams, "CHECKED_EVERY_S", 0.1)
     people.add(workspace, "boss", "admin")
-    here, ended = visit(workspace, "viewer"), threading.Event()
+    here, ended = context(workspace, "viewer"), threading.Event()
 
     def answer() -> Iterator[Piece | End]:
         try:
@@ -157,6 +157,6 @@ def test_an_answer_that_streams_ends_with_the_session(
         heard.append(so_far)
 
     with pytest.raises(SignedOutError):
-        asyncio.run(streams.read(here, answer(), show))  # type: ignore[arg-type]
+        asyncio.run(streams.read_answer(here, answer(), show))  # type: ignore[arg-type]
     assert ended.wait(20)
     assert "word1999" not in heard[-1]

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from assay.accounts import people
 from assay.project.workspace import Workspace
 from assay.store.tables import SessionRow, SignInRow
-from assay.studio.access import ENTER, LEAVE, Door
+from assay.studio.access import ENTER, LEAVE, AccessMiddleware
 from assay.studio.app import Studio
 
 BASE = "http://assay.test:8000"
@@ -37,12 +37,12 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def door(workspace: Workspace) -> Door:
-    return Door(inside, workspace, Studio(workspace, None).owns)  # type: ignore[arg-type]
+def door(workspace: Workspace) -> AccessMiddleware:
+    return AccessMiddleware(inside, workspace, Studio(workspace, None).owns)  # type: ignore[arg-type]
 
 
 @pytest.fixture
-def client(door: Door) -> httpx.AsyncClient:
+def client(door: AccessMiddleware) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=door), base_url=BASE)
 
 
@@ -148,7 +148,7 @@ def test_another_site_is_refused(client: httpx.AsyncClient, workspace: Workspace
     ],
 )
 def test_sockets_are_asked_too(
-    door: Door, workspace: Workspace, origin: str | None, signed_in: bool, opened: bool
+    door: AccessMiddleware, workspace: Workspace, origin: str | None, signed_in: bool, opened: bool
 ) -> None:
     person = people.add(workspace, "ann", "viewer")
     found = people.redeem(workspace, people.sign_in_secret(workspace, person.id))

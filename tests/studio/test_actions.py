@@ -13,54 +13,54 @@ from assay.accounts import people
 from assay.accounts.people import ROLES, NotAllowedError, Role, SignedOutError
 from assay.project.workspace import Workspace
 from assay.studio.pages import PAGES
-from assay.studio.session import ACTIONS, Visit
+from assay.studio.session import ACTIONS, PageContext
 from tests.studio.browsing import Studio
 
 READING = {
-    "assay.studio.pages.start.new_project.documents_of",
-    "assay.studio.pages.releases.staleness.standing",
-    "assay.studio.pages.releases.staleness.to_judge",
-    "assay.studio.shared.streams.begin",
-    "assay.studio.shared.streams.still_there",
-    "assay.studio.pages.agent.editor.validate",
-    "assay.studio.pages.agent.editor.count",
-    "assay.studio.pages.agent.editor.newest",
-    "assay.studio.pages.agent.history.versions",
-    "assay.studio.pages.agent.history.differ",
-    "assay.studio.pages.agent.page.arms_of",
-    "assay.studio.pages.agent.page.listed",
-    "assay.studio.pages.agent.page.choices",
-    "assay.studio.pages.agent.page.bases",
-    "assay.studio.pages.knowledge.page.names",
-    "assay.studio.pages.knowledge.page.contents",
-    "assay.studio.pages.knowledge.page.look",
-    "assay.studio.pages.knowledge.page.search",
-    "assay.studio.pages.data.page.division",
-    "assay.studio.pages.data.page.page_of",
-    "assay.studio.pages.data.page.problems_of",
-    "assay.studio.pages.data.page.record_of",
-    "assay.studio.pages.data.questions.standing",
-    "assay.studio.pages.data.questions.listed",
-    "assay.studio.pages.settings.page.newest",
-    "assay.studio.pages.settings.page.validate",
-    "assay.studio.pages.settings.page.models",
-    "assay.studio.pages.knowledge.upkeep.settings",
-    "assay.studio.pages.models.page.listed",
-    "assay.studio.pages.models.page.describe",
-    "assay.studio.pages.models.versions.listed",
-    "assay.studio.pages.models.versions.facts",
-    "assay.studio.pages.models.versions.differ",
-    "assay.studio.pages.models.versions.saw",
-    "assay.studio.pages.models.export.listed",
+    "assay.studio.pages.start.new_project.list_documents",
+    "assay.studio.pages.releases.staleness.read_staleness",
+    "assay.studio.pages.releases.staleness.read_next_trace",
+    "assay.studio.shared.streams.open_answer",
+    "assay.studio.shared.streams.check_session",
+    "assay.studio.pages.agent.editor.validate_agent",
+    "assay.studio.pages.agent.editor.count_tokens",
+    "assay.studio.pages.agent.editor.read_agent",
+    "assay.studio.pages.agent.history.list_versions",
+    "assay.studio.pages.agent.history.compare_versions",
+    "assay.studio.pages.agent.page.list_arms",
+    "assay.studio.pages.agent.page.list_agents",
+    "assay.studio.pages.agent.page.list_models",
+    "assay.studio.pages.agent.page.list_bases",
+    "assay.studio.pages.knowledge.page.list_bases",
+    "assay.studio.pages.knowledge.page.read_contents",
+    "assay.studio.pages.knowledge.page.read_document",
+    "assay.studio.pages.knowledge.page.search_base",
+    "assay.studio.pages.data.page.open_division",
+    "assay.studio.pages.data.page.read_page",
+    "assay.studio.pages.data.page.list_problems",
+    "assay.studio.pages.data.page.read_record",
+    "assay.studio.pages.data.questions.read_standing",
+    "assay.studio.pages.data.questions.list_questions",
+    "assay.studio.pages.settings.page.read_settings",
+    "assay.studio.pages.settings.page.validate_settings",
+    "assay.studio.pages.settings.page.list_models",
+    "assay.studio.pages.knowledge.upkeep.read_settings",
+    "assay.studio.pages.models.page.list_models",
+    "assay.studio.pages.models.page.describe_model",
+    "assay.studio.pages.models.versions.list_versions",
+    "assay.studio.pages.models.versions.read_facts",
+    "assay.studio.pages.models.versions.compare_versions",
+    "assay.studio.pages.models.versions.find_trained_on",
+    "assay.studio.pages.models.export.list_exports",
 }
 """Actions that change nothing, so that a viewer may take them."""
 
 
-def visit(workspace: Workspace, role: Role) -> Visit:
+def context(workspace: Workspace, role: Role) -> PageContext:
     person = people.add(workspace, f"somebody-{role}", role)
     found = people.redeem(workspace, people.sign_in_secret(workspace, person.id))
     assert found is not None
-    return Visit(workspace, None, person, found[1], "http://test")  # type: ignore[arg-type]
+    return PageContext(workspace, None, person, found[1], "http://test")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", sorted(ACTIONS))
@@ -70,7 +70,7 @@ def test_an_action_asks_who_takes_it(
 ) -> None:
     act, taken = ACTIONS[name], []
     monkeypatch.setattr(act, "work", lambda *_: taken.append(1))
-    by = visit(Workspace(tmp_path), role)
+    by = context(Workspace(tmp_path), role)
     if by.may(act.role):
         act(by)
         assert taken
@@ -87,7 +87,7 @@ def test_only_reading_is_for_viewers() -> None:
 def test_a_role_is_asked_of_the_store_not_of_the_page(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     people.add(workspace, "boss", "admin")
-    by = visit(workspace, "editor")
+    by = context(workspace, "editor")
     act = next(act for act in ACTIONS.values() if act.role == "editor")
     people.set_role(workspace, by.person.id, "viewer")
     with pytest.raises(SignedOutError):

@@ -11,7 +11,7 @@ from assay.agent.versions import save_agent
 from assay.project import agents
 from assay.project.workspace import Workspace
 from tests.studio.browsing import Studio, Tab
-from tests.studio.visiting import visiting
+from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
 TEXT = """# Who answers customers.
@@ -42,7 +42,7 @@ def _save(page: Page, why: str) -> None:
 
 
 def test_form_and_text_are_one(browser: Browser, up: Studio, name: str) -> None:
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor, name)
         page.get_by_label("System prompt").fill("Be short and kind.")
         expect(page.locator(".cm-content")).to_contain_text("Be short and kind.")
@@ -64,7 +64,7 @@ def test_form_and_text_are_one(browser: Browser, up: Studio, name: str) -> None:
 
 
 def test_variables_are_a_table_beside_the_prompt(browser: Browser, up: Studio, name: str) -> None:
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor, name)
         page.get_by_label("System prompt").fill("You are {{who}}.")
         expect(page.get_by_text("{{who}} is sent as it stands")).to_be_visible()
@@ -104,7 +104,7 @@ def test_a_route_is_changed_without_its_text(browser: Browser, up: Studio, name:
     )
     rules = Rules(rules=(Rule(to=first.agent, pattern="please"),), otherwise=first.agent)
     save_agent(store, name, routed(rules), message="begun")
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = visitor.open(f"/agent?name={name}")
         page.get_by_label("Rule 1: where the message holds").fill("exactly")
         expect(page.locator(".cm-content")).to_contain_text("exactly")
@@ -123,7 +123,7 @@ def test_a_route_is_changed_without_its_text(browser: Browser, up: Studio, name:
 def test_what_is_wrong_is_told_at_its_line_and_not_saved(
     browser: Browser, up: Studio, name: str
 ) -> None:
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor, name)
         page.locator(".cm-line", has_text="temperature").click()
         page.keyboard.press("End")
@@ -139,8 +139,8 @@ def test_what_is_wrong_is_told_at_its_line_and_not_saved(
 
 def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio, name: str) -> None:
     with (
-        visiting(browser, up, "editor", "ann") as first,
-        visiting(browser, up, "editor", "ben") as second,
+        signed_in(browser, up, "editor", "ann") as first,
+        signed_in(browser, up, "editor", "ben") as second,
     ):
         hers, his = _open(first, name), _open(second, name)
         hers.get_by_label("System prompt").fill("Be long.")
@@ -166,7 +166,7 @@ def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio, na
 
 
 def test_a_viewer_looks(browser: Browser, up: Studio, name: str) -> None:
-    with visiting(browser, up, "viewer") as visitor:
+    with signed_in(browser, up, "viewer") as visitor:
         page = _open(visitor, name)
         expect(page.get_by_text("You may look; an editor can change it.")).to_be_visible()
         expect(page.get_by_label("System prompt")).to_be_disabled()
@@ -174,7 +174,7 @@ def test_a_viewer_looks(browser: Browser, up: Studio, name: str) -> None:
 
 
 def test_another_agent_is_made(browser: Browser, up: Studio) -> None:
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/agent")
         page.get_by_role("button", name="New agent").click()
         page.get_by_label("Name of the new agent").fill("fresh")

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 from assay.project.workspace import Workspace
 from assay.release import labels, releases
 from tests.studio.browsing import Studio, Tab
-from tests.studio.visiting import visiting
+from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
 EMPTY = {
@@ -30,7 +30,7 @@ EMPTY = {
 def test_an_empty_page_says_what_would_be_there_and_how_it_comes(
     browser: Browser, up: Studio
 ) -> None:
-    with visiting(browser, up, "admin") as visitor:
+    with signed_in(browser, up, "admin") as visitor:
         for width, scheme in ((1320, "light"), (390, "dark")):
             visitor.page.set_viewport_size({"width": width, "height": 844})
             visitor.page.emulate_media(color_scheme=scheme)

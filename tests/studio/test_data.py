@@ -11,7 +11,7 @@ from assay.project import rows
 from assay.project.workspace import Workspace
 from tests.many_rows import held, project
 from tests.studio.browsing import Studio, studio
-from tests.studio.visiting import visiting
+from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
 ROWS = 3000
@@ -27,7 +27,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 
 def test_a_viewer_mends_nothing(browser: Browser, up: Studio) -> None:
-    with visiting(browser, up, "viewer") as visitor:
+    with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open("/data")
         expect(page.get_by_role("gridcell").first).to_be_visible(timeout=300_000)
         page.get_by_label("That hold").fill("answer was NEVER")
@@ -38,7 +38,7 @@ def test_a_viewer_mends_nothing(browser: Browser, up: Studio) -> None:
 
 
 def test_many_rows_are_seen_filtered_and_mended(browser: Browser, up: Studio) -> None:
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/data")
         expect(page.get_by_role("gridcell", name="Ticket").first).to_be_visible(timeout=300_000)
         locked = held(Workspace(up.folder))

@@ -15,25 +15,25 @@ from assay.studio.pages.data import page
 def test_a_cluster_is_a_line(
     monkeypatch: pytest.MonkeyPatch, asked: str, cluster: int | None
 ) -> None:
-    assert _wish(monkeypatch, asked).cluster == cluster
+    assert _read_filter(monkeypatch, asked).cluster == cluster
 
 
 def test_a_number_of_thousands_of_digits_is_the_line_of_no_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cluster = _wish(monkeypatch, "9" * 5000).cluster
+    cluster = _read_filter(monkeypatch, "9" * 5000).cluster
     assert cluster is not None
     assert cluster > 10**15
 
 
-def _wish(monkeypatch: pytest.MonkeyPatch, cluster: str) -> RowFilter:
+def _read_filter(monkeypatch: pytest.MonkeyPatch, cluster: str) -> RowFilter:
     found: list[RowFilter] = []
 
-    def page_of(_: Any, wish: RowFilter, *__: int) -> list[Any]:
-        found.append(wish)
+    def read_page(_: Any, where: RowFilter, *__: int) -> list[Any]:
+        found.append(where)
         return []
 
-    monkeypatch.setattr(page, "page_of", page_of)
-    monkeypatch.setattr(page, "visit_of", lambda _: SimpleNamespace())
+    monkeypatch.setattr(page, "read_page", read_page)
+    monkeypatch.setattr(page, "request_context", lambda _: SimpleNamespace())
     page.serve_rows(None, 0, 10, cluster=cluster)  # type: ignore[arg-type]
     return found[0]

@@ -16,7 +16,7 @@ from assay.store.audit import entries
 from assay.store.tables import DraftedQuestionRow
 from tests.many_rows import project
 from tests.studio.browsing import Studio, studio
-from tests.studio.visiting import visiting
+from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
 LONG = "the gangway at the lower deck was closed while a lorry turned around in front of it"
@@ -53,7 +53,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 
 def test_rows_that_are_alike_are_shown_together(browser: Browser, up: Studio) -> None:
-    with visiting(browser, up, "viewer") as visitor:
+    with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open("/data")
         expect(page.get_by_role("gridcell").first).to_be_visible()
         page.get_by_label("Alike").click()
@@ -75,7 +75,7 @@ def test_new_examples_are_locked_after_a_question(browser: Browser, up: Studio) 
     before = rows.locked(workspace).manifest
     fresh = [[f"A new ticket about {chr(97 + n) * 12} and {n * 7919}", f"label {n % 3}"]
              for n in range(40)]  # fmt: skip
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/data")
         expect(page.get_by_role("gridcell").first).to_be_visible()
         page.get_by_text("Lock new examples").click()
@@ -102,7 +102,7 @@ def test_new_examples_are_locked_after_a_question(browser: Browser, up: Studio) 
 def test_other_files_are_checked_converted_and_compared(browser: Browser, up: Studio) -> None:
     first = _file("first.csv", [[f"{LONG} {n}", "label 1"] for n in ("one", "two", "three")])
     second = _file("second.csv", [[f"{LONG} two", "label 1"], ["quite another thing", ""]])
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/data")
         expect(page.get_by_role("gridcell").first).to_be_visible()
         page.get_by_text("Look at other files").click()
@@ -151,11 +151,11 @@ def drafted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 def test_drafted_questions_are_approved_mended_and_thrown_away(
     browser: Browser, drafted: Studio
 ) -> None:
-    with visiting(browser, drafted, "viewer") as visitor:
+    with signed_in(browser, drafted, "viewer") as visitor:
         page = visitor.open("/data")
         expect(page.get_by_label("Question q049")).to_be_disabled()
         expect(page.get_by_role("button", name="Approve q049")).to_have_count(0)
-    with visiting(browser, drafted, "editor") as visitor:
+    with signed_in(browser, drafted, "editor") as visitor:
         page = visitor.open("/data")
         expect(page.get_by_text("48 of 50 questions are approved")).to_be_visible()
         visitor.axe()

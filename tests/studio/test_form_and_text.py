@@ -1,4 +1,4 @@
-"""What is changed in a form while its text is still being looked at stays in the form."""
+"""What is changed in a form while its text is still being checked stays in the form."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from assay.errors import UsageError
-from assay.studio.shared.form_and_text import FormAndText, Seen
+from assay.studio.shared.form_and_text import FormAndText, ParsedText
 
 
 class Editor(FormAndText[str, Any]):
-    """Without a page: a text is what it says, and looking at it takes until `seen` is set."""
+    """Without a page: a text is what it says, and parsing it takes until `parsed` is set."""
 
     def __init__(self) -> None:
         self._text, self._valid, self._turn = "old", True, 0
@@ -21,42 +21,42 @@ class Editor(FormAndText[str, Any]):
         self._code: Any = SimpleNamespace(is_deleted=False, set_value=lambda text: None)
         self.shown: list[str] = []
         self._controls: Any = SimpleNamespace(
-            freeze=lambda frozen: None, show=self.shown.append, told=lambda said: None
+            freeze=lambda frozen: None, show=self.shown.append, accept=lambda value: None
         )
-        self.seen = asyncio.Event()
+        self.parsed = asyncio.Event()
         self.later: list[bool] = []
 
-    async def _look_at(self, content: str) -> Seen[str]:
-        await self.seen.wait()
-        return Seen(content, [])
+    async def _parse(self, content: str) -> ParsedText[str]:
+        await self.parsed.wait()
+        return ParsedText(content, [])
 
-    def _edited(self, content: str, values: dict[str, Any]) -> str:
+    def _edit(self, content: str, values: dict[str, Any]) -> str:
         if "wrong" in values:
             raise UsageError("that cannot be.")
         return f"{content}, {values}"
 
-    def _later(self, *, show: bool) -> None:
+    def _check_later(self, *, show: bool) -> None:
         self._turn += 1
         self.later.append(show)
 
-    def _tell_problems(self, problems: Any) -> None: ...
+    def _show_problems(self, problems: Any) -> None: ...
 
-    def _tell_state(self, said: str | None = None) -> None: ...
+    def _show_state(self, busy: str = "") -> None: ...
 
 
 Editor.__abstractmethods__ = frozenset()
 
 
-def test_a_look_at_the_text_of_before_is_not_shown() -> None:
+def test_a_check_of_the_text_of_before_is_not_shown() -> None:
     async def meanwhile() -> Editor:
         editor = Editor()
-        look = asyncio.create_task(editor._look(editor._turn, show=True))
+        check = asyncio.create_task(editor._check(editor._turn, show=True))
         await asyncio.sleep(0)  # it is under way
         put = asyncio.create_task(editor._put({"shown": 1}))
         await asyncio.sleep(0)  # and so is this: the text is still the old one
         assert editor._text == "old"
-        editor.seen.set()
-        await asyncio.gather(look, put)
+        editor.parsed.set()
+        await asyncio.gather(check, put)
         return editor
 
     editor = asyncio.run(meanwhile())

@@ -12,7 +12,7 @@ from assay.project.workspace import Workspace
 from assay.store.audit import entries
 from tests.knowledge.files import pdf
 from tests.studio.browsing import Studio
-from tests.studio.visiting import visiting
+from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
 THINGS = (
@@ -31,7 +31,7 @@ def test_twenty_documents_come_in_are_found_and_go(
         files.append(file)
     (broken := tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4 and nothing more")
     (picture := tmp_path / "picture.bmp").write_bytes(b"BM")
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/knowledge")
         expect(page.get_by_text("No documents yet")).to_be_visible()
         page.get_by_role("button", name="Make it").click()
@@ -68,7 +68,7 @@ def test_it_is_checked_and_its_passages_are_made_anew(browser: Browser, up: Stud
     file = up.folder / "knowledge" / "documents" / "mast.pdf"
     file.write_bytes(pdf("The mast is gone."))
     before = documents.base(workspace, "documents").snapshot
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/knowledge")
         page.get_by_role("button", name="Check it").click()
         expect(page.get_by_text("The index is whole.")).to_be_visible()
@@ -97,7 +97,7 @@ def test_it_is_checked_and_its_passages_are_made_anew(browser: Browser, up: Stud
 
 
 def test_a_viewer_searches_and_brings_nothing(browser: Browser, up: Studio) -> None:
-    with visiting(browser, up, "viewer") as visitor:
+    with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open("/knowledge")
         expect(page.get_by_label("Search for")).to_be_visible()
         expect(page.locator("input[type=file]")).to_have_count(0)

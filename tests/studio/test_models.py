@@ -15,7 +15,7 @@ from assay.models.versions import find_version, save_version
 from assay.project.workspace import Workspace
 from tests.small import small_project
 from tests.studio.browsing import Studio, studio
-from tests.studio.visiting import visiting
+from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
 SLOW_MS = 120_000
@@ -37,7 +37,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 
 def test_a_model_that_cannot_be_had_says_why(browser: Browser, up: Studio) -> None:
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/models")
         expect(page.get_by_role("cell", name="Apache-2.0").first).to_be_visible()
         expect(page.get_by_role("cell", name="never")).to_be_visible()
@@ -57,7 +57,7 @@ def test_versions_are_looked_at_and_compared(browser: Browser, up: Studio) -> No
     workspace = Workspace(up.folder)
     assert workspace.project is not None
     example = workspace.project.context().train[0]
-    with visiting(browser, up, "viewer") as visitor:
+    with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open("/models?part=versions")
         table = page.get_by_role("region", name="Versions", exact=True)
         expect(table.get_by_role("row")).to_have_count(3)
@@ -80,7 +80,7 @@ def test_versions_are_looked_at_and_compared(browser: Browser, up: Studio) -> No
 
 
 def test_a_version_leaves_through_the_gate_as_a_zip(browser: Browser, up: Studio) -> None:
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/models?part=versions")
         page.get_by_role("combobox", name="Form of the export").click()
         page.get_by_role("option", name=re.compile("^adapter")).click()
@@ -96,7 +96,7 @@ def test_a_version_leaves_through_the_gate_as_a_zip(browser: Browser, up: Studio
         visitor.page.set_viewport_size({"width": 390, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         visitor.axe()
-    with visiting(browser, up, "viewer") as visitor:
+    with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open("/models?part=versions")
         expect(page.get_by_text("The newest one answers the same")).to_be_visible()
         expect(page.get_by_role("link", name=re.compile("^Download"))).to_have_count(0)
@@ -118,7 +118,7 @@ def test_a_refusal_is_shown_with_the_first_difference(browser: Browser, up: Stud
         from assay.store.tables import JobRow
 
         session.execute(update(JobRow).where(JobRow.id == job.id).values(kind="export"))
-    with visiting(browser, up, "viewer") as visitor:
+    with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open("/models?part=versions")
         refused = page.get_by_text("Nothing was written as gguf: the target does not answer")
         expect(refused).to_be_visible()

@@ -12,7 +12,7 @@ from assay.accounts import costs, keys, people
 from assay.project.workspace import Workspace
 from assay.store.secrets import VARIABLE
 from tests.studio.browsing import Studio, studio
-from tests.studio.visiting import visiting
+from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 def test_an_api_key_is_shown_once(browser: Browser, up: Studio) -> None:
     store, owner = Workspace(up.folder).store, Workspace(up.folder).name
-    with visiting(browser, up, "admin") as visitor:
+    with signed_in(browser, up, "admin") as visitor:
         page = visitor.open("/people")
         page.get_by_label("What is the key for?").fill("the shop")
         page.get_by_label("Budget in USD").fill("5")
@@ -53,7 +53,7 @@ def test_an_api_key_is_shown_once(browser: Browser, up: Studio) -> None:
 
 def test_a_key_for_some_documents_is_made_and_renamed(browser: Browser, up: Studio) -> None:
     store = Workspace(up.folder).store
-    with visiting(browser, up, "admin") as visitor:
+    with signed_in(browser, up, "admin") as visitor:
         page = visitor.open("/people")
         page.get_by_label("What is the key for?").fill("the desk")
         page.get_by_label("Only documents with the labels").fill("public, desk")
@@ -80,7 +80,7 @@ def test_a_providers_key_goes_in_and_never_out(
     browser: Browser, up: Studio, tmp_path: Path
 ) -> None:
     secret = "sk-nobody-reads-this-again"
-    with visiting(browser, up, "admin") as visitor:
+    with signed_in(browser, up, "admin") as visitor:
         page = visitor.open("/people?part=providers")
         page.get_by_label("Key of the provider").fill(secret)
         page.get_by_role("button", name="Add it").click()
@@ -98,7 +98,7 @@ def test_a_providers_key_goes_in_and_never_out(
 
 
 def test_people_come_by_a_link_and_are_demoted_at_once(browser: Browser, up: Studio) -> None:
-    with visiting(browser, up, "admin") as visitor:
+    with signed_in(browser, up, "admin") as visitor:
         page = visitor.open("/people?part=people")
         page.get_by_label("Name of the person").fill("cleo")
         page.get_by_label("Role of the person").click()
@@ -120,7 +120,7 @@ def test_people_come_by_a_link_and_are_demoted_at_once(browser: Browser, up: Stu
 
 
 def test_an_editor_sees_none_of_it(browser: Browser, up: Studio) -> None:
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = visitor.page
         page.goto(f"{up.url}/studio/people")
         expect(page.get_by_text("This page is not for you")).to_be_visible()

@@ -13,7 +13,7 @@ from assay.agent.versions import save_agent
 from assay.project.knowledge import documents
 from assay.project.workspace import Workspace
 from tests.studio.browsing import Studio, studio
-from tests.studio.visiting import visiting
+from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
 MODEL = "smollm2-135m-instruct"
@@ -38,7 +38,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 
 def test_passages_and_route_are_shown(browser: Browser, up: Studio) -> None:
-    with visiting(browser, up, "viewer") as visitor:
+    with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open("/playground")
         page.get_by_role("combobox", name="Ask", exact=True).click()
         for name in ("plain", "knowing", "choosing"):

@@ -11,7 +11,7 @@ from assay.project import releases
 from assay.project.workspace import Workspace
 from assay.store.audit import entries
 from tests.studio.browsing import Studio, Tab
-from tests.studio.visiting import visiting
+from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +34,7 @@ def _put_to_work(visitor: Tab) -> Page:
 
 
 def test_an_editor_is_told_whom_to_ask(browser: Browser, up: Studio, workspace: Workspace) -> None:
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = _put_to_work(visitor)
         expect(page.get_by_text("away@1 would send it to the provider far")).to_be_visible()
         expect(page.get_by_text("An admin can allow it")).to_be_visible()
@@ -45,7 +45,7 @@ def test_an_editor_is_told_whom_to_ask(browser: Browser, up: Studio, workspace: 
 def test_an_admin_agrees_and_both_are_on_record(
     browser: Browser, up: Studio, workspace: Workspace
 ) -> None:
-    with visiting(browser, up, "admin") as visitor:
+    with signed_in(browser, up, "admin") as visitor:
         page = _put_to_work(visitor)
         asked = page.get_by_role("dialog")
         expect(asked).to_contain_text("May requests go to far?")

@@ -12,7 +12,7 @@ from assay.project.workspace import Workspace
 from assay.store.audit import entries
 from tests.many_rows import CONFIG, project
 from tests.studio.browsing import Studio, Tab, studio
-from tests.studio.visiting import visiting
+from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def _save(page: Page) -> None:
 
 
 def test_form_and_text_are_one_and_what_follows_is_told(browser: Browser, up: Studio) -> None:
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor)
         page.get_by_label("Locked to measure by").fill("30")
         content = page.locator(".cm-content")
@@ -77,7 +77,7 @@ def test_form_and_text_are_one_and_what_follows_is_told(browser: Browser, up: St
 
 def test_what_is_wrong_is_told_at_its_line_and_not_saved(browser: Browser, up: Studio) -> None:
     before = (up.folder / "assay.yaml").read_text()
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor)
         page.get_by_label("Locked to measure by").fill("95")
         expect(page.locator(".wrong-line")).to_contain_text("holdout: 0.95")
@@ -100,7 +100,7 @@ def test_what_is_wrong_is_told_at_its_line_and_not_saved(browser: Browser, up: S
 
 
 def test_the_text_offers_settings_where_they_belong(browser: Browser, up: Studio) -> None:
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = _open(visitor)
         page.locator(".cm-line", has_text="primary").click()
         page.keyboard.press("End")
@@ -119,8 +119,8 @@ def test_the_text_offers_settings_where_they_belong(browser: Browser, up: Studio
 
 def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio) -> None:
     with (
-        visiting(browser, up, "editor", "ann") as first,
-        visiting(browser, up, "editor", "ben") as second,
+        signed_in(browser, up, "editor", "ann") as first,
+        signed_in(browser, up, "editor", "ben") as second,
     ):
         hers, his = _open(first), _open(second)
         hers.get_by_label("Requests a month").fill("500")
@@ -139,7 +139,7 @@ def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio) ->
 
 
 def test_a_viewer_looks(browser: Browser, up: Studio) -> None:
-    with visiting(browser, up, "viewer") as visitor:
+    with signed_in(browser, up, "viewer") as visitor:
         page = _open(visitor)
         expect(page.get_by_text("You may look; an editor can change it.")).to_be_visible()
         expect(page.get_by_label("What the model is told")).to_be_disabled()

@@ -11,7 +11,7 @@ from assay.jobs import queue
 from assay.project.workspace import Workspace
 from tests.many_rows import project
 from tests.studio.browsing import Studio, studio
-from tests.studio.visiting import visiting
+from tests.studio.signing_in import signed_in
 
 pytestmark = pytest.mark.slow
 BEST = {"learning_rate": 0.002, "rank": 8, "epochs": 2, "rows_per_step": 8}
@@ -64,7 +64,7 @@ def _done(up: Studio, kind: str, result: dict[str, object]) -> str:
 
 
 def test_a_training_is_begun_and_can_be_cancelled(browser: Browser, up: Studio) -> None:
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = visitor.open("/training")
         page.get_by_role("button", name="Train a version").click()
         dialog = page.get_by_role("dialog")
@@ -94,12 +94,12 @@ def test_a_training_is_begun_and_can_be_cancelled(browser: Browser, up: Studio) 
 
 def test_the_best_of_a_search_goes_into_the_settings(browser: Browser, up: Studio) -> None:
     id = _done(up, "sweep", SWEPT)
-    with visiting(browser, up, "viewer") as visitor:
+    with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open(f"/training?id={id}")
         expect(page.get_by_role("region", name="Settings that were tried")).to_be_visible()
         expect(page.get_by_role("button", name="Put the best")).to_have_count(0)
         expect(page.get_by_role("button", name="Train a version")).to_have_count(0)
-    with visiting(browser, up, "editor") as visitor:
+    with signed_in(browser, up, "editor") as visitor:
         page = visitor.open(f"/training?id={id}")
         rows = page.get_by_role("region", name="Settings that were tried").get_by_role("row")
         expect(rows).to_have_count(4)
@@ -114,7 +114,7 @@ def test_the_best_of_a_search_goes_into_the_settings(browser: Browser, up: Studi
 
 def test_a_curve_is_drawn_and_fits_a_phone(browser: Browser, up: Studio) -> None:
     id = _done(up, "curve", CURVE)
-    with visiting(browser, up, "viewer") as visitor:
+    with signed_in(browser, up, "viewer") as visitor:
         page = visitor.open(f"/training?id={id}")
         expect(page.get_by_role("img", name="learning curve of fine-tune")).to_be_visible()
         expect(page.get_by_text("Twice the data (640 rows)")).to_be_visible()

@@ -9,8 +9,8 @@ access.py    who may come in: sessions, the origin of requests, what leaves in h
 session.py   what a page is given; actions, each with the role that it takes
 sockets.py   a page's socket belongs to the session that the page was made for
 frame.py     what is around every page: navigation, theme, notices
-widgets.py   what pages are built of; dialogs.py: questions
-scripts.py   code for the browser, and what it works on
+widgets.py   what pages are built of
+dialogs.py   notices of what went well or wrong, and dialogs
 pages/       a package for each page, with its cards; `pages/__init__.py` lists them
 shared/      what several pages show
 studio.css   the one stylesheet

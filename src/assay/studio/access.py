@@ -44,7 +44,7 @@ POLICY = {
 }
 
 
-class Door:
+class AccessMiddleware:
     """ASGI middleware around the paths of the studio; others pass.
 
     `scope["assay.person"]` and `scope["assay.session"]` say who has come in, and by what session.
@@ -68,7 +68,7 @@ class Door:
         if scope["path"] in ("/", PREFIX):
             await RedirectResponse(f"{PREFIX}/", 307)(scope, receive, send)
             return
-        session = cookie_parser(headers.get("cookie", "")).get(cookie(scope), "")
+        session = cookie_parser(headers.get("cookie", "")).get(cookie_name(scope), "")
         is_file = scope.get("method") == "GET" and scope["path"].startswith(FILES)
         try:
             if scope["path"] == ENTER:
@@ -105,15 +105,15 @@ class Door:
     async def _enter(self, scope: Scope) -> Response:
         once = parse_qs(scope["query_string"].decode("latin-1")).get("once", [""])[0]
         if scope["method"] != "GET":
-            return _page("Open the link in your browser.", 405)
+            return _render_page("Open the link in your browser.", 405)
         if _from_elsewhere(scope):  # to whatever account: what is done then is done in its name
-            return _page("Another page led here. Copy the link into the address bar.", 403)
+            return _render_page("Another page led here. Copy the link into the address bar.", 403)
         found = await anyio.to_thread.run_sync(people.redeem, self.workspace, once)
         if found is None:
-            return _page("This link was used already, or its hour is over.", 403)
+            return _render_page("This link was used already, or its hour is over.", 403)
         response = RedirectResponse(f"{PREFIX}/", 303)
         response.set_cookie(
-            cookie(scope),
+            cookie_name(scope),
             found[1],
             max_age=int(people.SESSION_LASTS.total_seconds()),
             path=PREFIX,
@@ -126,12 +126,12 @@ class Door:
     async def _leave(self, scope: Scope, session: str) -> Response:
         self._good.pop(session, None)
         await anyio.to_thread.run_sync(people.sign_out, self.workspace, session)
-        response = _page("You are signed out.", 200)
-        response.delete_cookie(cookie(scope), path=PREFIX)
+        response = _render_page("You are signed out.", 200)
+        response.delete_cookie(cookie_name(scope), path=PREFIX)
         return response
 
 
-def cookie(scope: Scope) -> str:
+def cookie_name(scope: Scope) -> str:
     """The name of the cookie; browsers give one host's cookies to all of its ports."""
     return f"assay_session_{(scope.get('server') or ('', 0))[1]}"
 
@@ -176,10 +176,10 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, why: 
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008, "reason": why})
         return
-    await _page(why, status)(scope, receive, send)
+    await _render_page(why, status)(scope, receive, send)
 
 
-def _page(why: str, status: int) -> HTMLResponse:
+def _render_page(why: str, status: int) -> HTMLResponse:
     """A page without scripts, for whom the studio itself is not there."""
     how = (
         "<p>The server prints a link when it starts. On its machine, "

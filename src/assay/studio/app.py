@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from assay.accounts import people
 from assay.project.workspace import Workspace
-from assay.studio.access import ENTER, PREFIX, Door
+from assay.studio.access import ENTER, PREFIX, AccessMiddleware
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -31,7 +31,7 @@ class Studio:
         from assay.studio.pages import PAGES
 
         mount(app, self.workspace, self.engines, PAGES)
-        app.add_middleware(Door, workspace=self.workspace, owns=self.owns)
+        app.add_middleware(AccessMiddleware, workspace=self.workspace, owns=self.owns)
 
     def welcome(self, address: str) -> str:
         """The line with a link that signs the owner in, once."""

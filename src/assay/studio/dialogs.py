@@ -1,66 +1,113 @@
-"""Notices of what went well or wrong, and questions before what cannot be taken back."""
+"""Notices of what went well or wrong, and dialogs."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
 from nicegui import ui
+from nicegui.elements.mixins.value_element import ValueElement
 
 from assay.accounts.people import SignedOutError
 from assay.errors import AssayError
-from assay.studio.widgets import button, heading, row
+from assay.studio import widgets as w
+
+T = TypeVar("T")
 
 
-def put_away(dialog: ui.dialog) -> None:
-    """Put a dialog away that was answered, or whose person has left meanwhile."""
-    if not dialog.is_deleted:
-        dialog.delete()
-
-
-async def sure(question: str, what_follows: str, yes: str) -> bool:
-    """Ask; whoever closes the question has said no."""
-    with ui.dialog(value=True) as dialog, ui.card().classes("studio"):
-        heading(question, what_follows)
-        with row():
-            button(yes, lambda: dialog.submit(True), kind="primary")
-            button("Cancel", lambda: dialog.submit(False))
-    answer = await dialog
-    put_away(dialog)
-    return bool(answer)
-
-
-class Telling:
-    """What a person can mend becomes a notice; everything else is a bug, and logged as one."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> bool:
-        if isinstance(error, SignedOutError):
-            ui.navigate.reload()
-        elif isinstance(error, AssayError):
-            tell(error)
-        else:
-            return False
-        return True
-
-
-def telling() -> Telling:
-    """See `Telling`."""
-    return Telling()
-
-
-def tell(error: AssayError) -> None:
-    """An error as a notice, which stays until it is closed."""
-    ui.notify(
-        str(error),
-        type="negative",
-        timeout=0,
-        close_button="Close",
-        multi_line=True,
-        position="top",
-        classes="notice",
-    )
-
-
-def say(text: str) -> None:
-    """Something that went well."""
+def notify(text: str) -> None:
+    """Show a notice of something that went well."""
     ui.notify(text, type="positive", position="top", classes="notice")
+
+
+def show_error(error: Exception) -> None:
+    """Show an error that a person can mend as a notice, which stays until it is closed. Others are
+    bugs, and logged as such. Whoever is signed out is led to the page that says so."""
+    if isinstance(error, SignedOutError):
+        ui.navigate.reload()
+    elif isinstance(error, AssayError):
+        ui.notify(
+            str(error),
+            type="negative",
+            timeout=0,
+            close_button="Close",
+            multi_line=True,
+            position="top",
+            classes="notice",
+        )
+
+
+@contextmanager
+def open_dialog(title: str, under: str = "", style: str = "") -> Iterator[ui.dialog]:
+    """An open dialog with a heading. `submit` closes it, `read_choice` waits for that."""
+    with ui.dialog(value=True) as dialog, ui.card().classes("studio").classes(style):
+        w.heading(title, under)
+        yield dialog
+
+
+def add_choices(dialog: ui.dialog, yes: str, value: Callable[[], Any] = lambda: True) -> None:
+    """A button that answers a dialog with a value, and one that cancels it."""
+    with w.row():
+        w.button(yes, lambda: dialog.submit(value()), kind="primary")
+        w.button("Cancel", lambda: dialog.submit(None))
+
+
+async def read_choice(dialog: ui.dialog) -> Any:
+    """Wait for what a dialog is answered with, and delete it. None: it was closed."""
+    answer = await dialog
+    if not dialog.is_deleted:  # whose person has left meanwhile
+        dialog.delete()
+    return answer
+
+
+async def confirm(question: str, consequences: str, yes: str) -> bool:
+    """Ask before something that cannot be taken back; whoever closes the dialog has said no."""
+    with open_dialog(question, consequences) as dialog:
+        add_choices(dialog, yes)
+    return bool(await read_choice(dialog))
+
+
+async def ask_value(
+    title: str,
+    label: str,
+    make: Callable[[], ValueElement[Any]],
+    yes: str,
+    *,
+    under: str = "",
+    name: str = "",
+) -> Any:
+    """Ask for one value. None: the dialog was closed.
+
+    Args:
+        make: makes the input, with the value to begin with.
+        name: of the input for screen readers; the label, if empty.
+    """
+    with open_dialog(title, under) as dialog:
+        made = w.field(label, make(), name=name)
+        add_choices(dialog, yes, lambda: made.value)
+        made.on("keydown.enter", lambda: dialog.submit(made.value))
+    return await read_choice(dialog)
+
+
+async def show_record(
+    title: str,
+    what: str,
+    reading: Awaitable[T],
+    show: Callable[[T], None],
+    *,
+    under: str = "",
+) -> None:
+    """Read something and show it in a dialog.
+
+    Args:
+        what: is being done meanwhile, as "Reading it".
+        show: makes the content.
+    """
+    with open_dialog(title, under, "wide-dialog") as dialog:
+        found = await w.load(what, reading)
+        if found is not None:
+            show(found)
+        with w.row():
+            w.button("Close", dialog.close)
+    await read_choice(dialog)

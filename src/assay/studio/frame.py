@@ -7,6 +7,7 @@ it; `mount` is handed all of them.
 from __future__ import annotations
 
 import hashlib
+import logging
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -22,10 +23,11 @@ from assay.accounts.people import Person, Role
 from assay.errors import AssayError
 from assay.generate.stream import EnginePool
 from assay.project.workspace import Workspace
+from assay.studio import widgets as w
 from assay.studio.access import LEAVE, PREFIX
-from assay.studio.session import Visit
+from assay.studio.dialogs import show_error
+from assay.studio.session import PageContext
 from assay.studio.sockets import Sockets
-from assay.studio.widgets import empty, failure
 
 THEME_COOKIE = "assay_theme"
 STYLE = files("assay.studio").joinpath("studio.css").read_text(encoding="utf-8")
@@ -54,7 +56,7 @@ class Page:
     icon: str
     group: Group
     role: Role
-    build: Callable[[Visit], Awaitable[None]]
+    build: Callable[[PageContext], Awaitable[None]]
     wide: bool = False
 
 
@@ -62,6 +64,7 @@ def mount(app: FastAPI, workspace: Workspace, engines: EnginePool, pages: Sequen
     """Put pages into an app, in the order of the navigation; once in a process."""
     Sockets(workspace).guard()
     _serve_style()
+    logging.getLogger("nicegui").addFilter(lambda one: not isinstance(one.msg, AssayError))
     # A bar at the top for every request, without a name to a screen reader: pages tell themselves.
     pages_app.config.quasar_config["loadingBar"]["skipHijack"] = True
     pages_app.state.serves = workspace, engines
@@ -78,10 +81,10 @@ def mount(app: FastAPI, workspace: Workspace, engines: EnginePool, pages: Sequen
         reconnect_timeout=10.0,
         show_welcome_message=False,
     )
-    _quietly(app)
+    _silence_warnings(app)
 
 
-def _quietly(app: FastAPI) -> None:
+def _silence_warnings(app: FastAPI) -> None:
     """NiceGUI looks for its server among all objects there are; some of torch's warn of that."""
     start = app.router.lifespan_context
 
@@ -108,27 +111,27 @@ def _serve_style() -> None:
 def _register(page: Page, pages: Sequence[Page], workspace: Workspace, engines: EnginePool) -> None:
     @ui.page(page.path, title=f"{page.title} · Assay", response_timeout=SLOW_PAGE_S)
     async def show(request: Request) -> None:
-        visit = _visit(request, workspace, engines, page.role)
-        with _around(page, pages, visit, request):
-            if not visit.may(page.role):
-                empty("lock", "This page is not for you", f"It takes the role {page.role}.")
+        context = _make_context(request, workspace, engines, page.role)
+        with _show_frame(page, pages, context, request):
+            if not context.may(page.role):
+                w.empty("lock", "This page is not for you", f"It takes the role {page.role}.")
                 return
             try:
-                await page.build(visit)
+                await page.build(context)
             except AssayError as error:
-                failure(error)
+                w.failure(error)
 
 
-def visit_of(request: Request) -> Visit:
+def request_context(request: Request) -> PageContext:
     """Who asks, for a route of the studio that is no page."""
-    return _visit(request, *pages_app.state.serves)
+    return _make_context(request, *pages_app.state.serves)
 
 
-def _visit(
+def _make_context(
     request: Request, workspace: Workspace, engines: EnginePool, role: Role = "viewer"
-) -> Visit:
+) -> PageContext:
     person = cast("Person", request.scope["assay.person"])
-    return Visit(
+    return PageContext(
         workspace=workspace.seen_by(f"user:{person.name}"),
         engines=engines,
         person=person,
@@ -139,7 +142,9 @@ def _visit(
 
 
 @contextmanager
-def _around(page: Page, pages: Sequence[Page], visit: Visit, request: Request) -> Iterator[None]:
+def _show_frame(
+    page: Page, pages: Sequence[Page], context: PageContext, request: Request
+) -> Iterator[None]:
     theme = request.cookies.get(THEME_COOKIE)
     ui.dark_mode(value={"dark": True, "light": False}.get(theme or ""))
     ui.context.client.layout.classes("studio")
@@ -153,32 +158,33 @@ def _around(page: Page, pages: Sequence[Page], visit: Visit, request: Request) -
         ):
             ui.icon("menu")
         menu.on("click", js_handler=_TOGGLE)
-        _brand()
+        _show_brand()
     with ui.element("nav").props('id=navigation aria-label="Pages"').classes("side"):
-        _brand()
+        _show_brand()
         for group in GROUPS:
-            entries = [p for p in pages if p.group == group and visit.may(p.role)]
+            entries = [p for p in pages if p.group == group and context.may(p.role)]
             if not entries:
                 continue
             with ui.element("div").classes("group"):
                 ui.label(group).classes("group-name")
                 for entry in entries:
-                    _entry(entry, entry is page)
+                    _show_entry(entry, entry is page)
         with ui.element("div").classes("foot"):
-            _foot(visit)
+            _show_account(context)
+    ui.on_exception(show_error)
     with (
         ui.element("div").props("id=main tabindex=-1").classes("page wide" if page.wide else "page")
     ):
         yield
 
 
-def _brand() -> None:
+def _show_brand() -> None:
     with ui.element("a").props(f'href="{PREFIX}/"').classes("brand"):
         ui.html(_MARK, sanitize=False)
         ui.label("Assay")
 
 
-def _entry(page: Page, current: bool) -> None:
+def _show_entry(page: Page, current: bool) -> None:
     link = ui.element("a").classes("entry")
     link.props["href"] = f"{PREFIX}{page.path}"
     if current:
@@ -188,10 +194,10 @@ def _entry(page: Page, current: bool) -> None:
         ui.label(page.title)
 
 
-def _foot(visit: Visit) -> None:
+def _show_account(context: PageContext) -> None:
     with ui.element("div").classes("who"):
-        ui.label(visit.person.name).classes("who-name")
-        ui.label(visit.person.role).classes("who-role")
+        ui.label(context.person.name).classes("who-name")
+        ui.label(context.person.role).classes("who-role")
     with ui.element("button").props('type=button aria-label="Light or dark"').classes("quiet") as b:
         ui.icon("contrast")
     b.on("click", js_handler=_THEME)

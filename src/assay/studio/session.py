@@ -1,10 +1,10 @@
 """What a page is given, and the actions a person can take there, each with the role it needs.
 
     @action("editor")
-    def promote(visit: Visit, name: str, label: str) -> Release:
-        return releases.promote(visit.workspace, name, label)
+    def promote(context: PageContext, name: str, label: str) -> Release:
+        return releases.promote(context.workspace, name, label)
 
-    release = await visit.do(promote, "support", "few-shot@2")
+    release = await context.do(promote, "support", "few-shot@2")
 
 The role is asked of the store when the action is taken, not when the page was built.
 """
@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class PageContext:
     """One person on one page.
 
     Attributes:
@@ -49,7 +49,7 @@ class Visit:
         return self.person.may(role)
 
     async def do(
-        self, act: Callable[Concatenate[Visit, P], R], *args: P.args, **kwargs: P.kwargs
+        self, act: Callable[Concatenate[PageContext, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Do something that takes a while in a thread, so that nobody else waits.
 
@@ -61,7 +61,7 @@ class Visit:
 
         def allowed() -> R:
             if not isinstance(act, Action):  # which asks by itself
-                check(self, self.role)
+                check_role(self, self.role)
             return act(self, *args, **kwargs)
 
         try:
@@ -72,41 +72,41 @@ class Visit:
             raise
 
 
-class Newest:
-    """Of several readings that are under way only the one that was begun last is shown: an earlier
-    one may end later.
+class LatestRequest:
+    """Tells whether a reading is the one that was started last: an earlier one may end later, and
+    is not shown then.
 
-    is_newest = newest.begun()
-    found = await visit.do(read, chosen)
-    if is_newest():
+    is_latest = latest.start()
+    found = await context.do(read, chosen)
+    if is_latest():
         ...
     """
 
     def __init__(self) -> None:
-        self._begun = 0
+        self._started = 0
 
-    def begun(self) -> Callable[[], bool]:
-        """Begin one; whether none was begun since."""
-        self._begun += 1
-        mine = self._begun
-        return lambda: mine == self._begun
+    def start(self) -> Callable[[], bool]:
+        """Start a reading; the result says whether none was started since."""
+        self._started += 1
+        mine = self._started
+        return lambda: mine == self._started
 
 
 class Action(Generic[P, R]):
     """A function that asks who calls it, see `action`."""
 
-    def __init__(self, role: Role, work: Callable[Concatenate[Visit, P], R]) -> None:
+    def __init__(self, role: Role, work: Callable[Concatenate[PageContext, P], R]) -> None:
         self.role, self.work = role, work
         self.__doc__ = work.__doc__
 
-    def __call__(self, visit: Visit, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Ask, and do it.
+    def __call__(self, context: PageContext, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Check the role and call the function.
 
         Raises:
             SignedOutError, NotAllowedError: the person may not.
         """
-        check(visit, self.role)
-        return self.work(visit, *args, **kwargs)
+        check_role(context, self.role)
+        return self.work(context, *args, **kwargs)
 
 
 ACTIONS: dict[str, Action[Any, Any]] = {}
@@ -115,10 +115,10 @@ ACTIONS: dict[str, Action[Any, Any]] = {}
 
 def action(
     role: Role,
-) -> Callable[[Callable[Concatenate[Visit, P], R]], Action[P, R]]:
-    """Makes a function of a visit an action that takes a role."""
+) -> Callable[[Callable[Concatenate[PageContext, P], R]], Action[P, R]]:
+    """Makes a function that takes a context an action that needs a role."""
 
-    def make(work: Callable[Concatenate[Visit, P], R]) -> Action[P, R]:
+    def make(work: Callable[Concatenate[PageContext, P], R]) -> Action[P, R]:
         made = Action(role, work)
         ACTIONS[f"{work.__module__}.{work.__qualname__}"] = made
         return made
@@ -126,23 +126,23 @@ def action(
     return make
 
 
-def is_admin(visit: Visit) -> bool:
-    """Whether whoever is here is an admin now; the store says so."""
+def is_admin(context: PageContext) -> bool:
+    """Whether the person is an admin now, by the store."""
     try:
-        check(visit, "admin")
+        check_role(context, "admin")
     except NotAllowedError:
         return False
     return True
 
 
-def check(visit: Visit, role: Role) -> None:
-    """Ask the store whether the visit's person is signed in, and may.
+def check_role(context: PageContext, role: Role) -> None:
+    """Ask the store whether the person is signed in and has a role.
 
     Raises:
         SignedOutError: the session is over.
         NotAllowedError: the role is too low.
     """
-    person = people.signed_in(visit.workspace, visit.session)
+    person = people.signed_in(context.workspace, context.session)
     if person is None:
         raise SignedOutError("you are not signed in any more.", fix="Ask for a new link.")
     if not person.may(role):

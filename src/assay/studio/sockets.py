@@ -54,7 +54,7 @@ class Sockets:
         # By long polling, messages of one socket come in requests of their own: of anybody.
         self._sio.eio.transports = ["websocket"]
         pages_app.config.socket_io_js_transports = ["websocket"]
-        pages_app.add_middleware(OwnPages)
+        pages_app.add_middleware(PageOwnerMiddleware)
         pages_app.on_startup(self._watch)
         logging.getLogger("nicegui").addFilter(RateFilter())
 
@@ -89,7 +89,7 @@ class Sockets:
             if environ is None or not given or given[0] is not environ:
                 return  # a message that is called so
             query = parse_qs(environ.get("QUERY_STRING", ""))
-            session = session_of_scope(environ.get("asgi.scope", {}))
+            session = read_session(environ.get("asgi.scope", {}))
             own = self._is_own(sid, query.get("client_id", [None])[0])
             if not own or session not in await self._good({session}):
                 raise ConnectionRefusedError("Implicit handshake failed")
@@ -115,8 +115,8 @@ class Sockets:
     def _is_own(self, sid: str, page: object) -> bool:
         """Whether a page was made for the session that a socket was opened with."""
         client = Client.instances.get(page) if isinstance(page, str) else None
-        mine = session_of_scope((self._sio.get_environ(sid) or {}).get("asgi.scope", {}))
-        return client is not None and mine is not None and session_of(client) == mine
+        mine = read_session((self._sio.get_environ(sid) or {}).get("asgi.scope", {}))
+        return client is not None and mine is not None and find_session(client) == mine
 
     def _log(self, message: dict[str, Any]) -> None:
         level, text = message.get("level"), message.get("message")
@@ -138,7 +138,7 @@ class Sockets:
                 failed = True
 
     async def _end_those_that_are_over(self) -> None:
-        there = [(client, session_of(client)) for client in Client.instances.values()]
+        there = [(client, find_session(client)) for client in Client.instances.values()]
         there = [(client, session) for client, session in there if client.has_socket_connection]
         if not there:
             return
@@ -162,7 +162,7 @@ class Sockets:
             await self._sio.eio.disconnect(below)
 
 
-class OwnPages:
+class PageOwnerMiddleware:
     """ASGI middleware: what belongs to a page, such as where its uploads go, is its session's."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -173,18 +173,18 @@ class OwnPages:
         found = _OF_A_PAGE.search(scope["path"]) if scope["type"] == "http" else None
         if found is not None:
             client = Client.instances.get(found[1])
-            if client is None or session_of(client) != session_of_scope(scope):
+            if client is None or find_session(client) != read_session(scope):
                 await PlainTextResponse("There is no such page.", 404)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
 
-def session_of(client: Client) -> str | None:
+def find_session(client: Client) -> str | None:
     """Secret of the session that a page was made for; None where it was for nobody."""
-    return session_of_scope(client.request.scope)
+    return read_session(client.request.scope)
 
 
-def session_of_scope(scope: Any) -> str | None:
+def read_session(scope: Any) -> str | None:
     """As the door has written it there."""
     session = scope.get("assay.session")
     return session if isinstance(session, str) and session else None

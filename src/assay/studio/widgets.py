@@ -6,7 +6,8 @@ what stands in them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from inspect import isawaitable
@@ -21,9 +22,10 @@ from assay.errors import AssayError
 from assay.studio.access import PREFIX
 
 E = TypeVar("E", bound=Element)
+T = TypeVar("T")
 
 
-def labelled(made: E, label: str) -> E:
+def set_label(made: E, label: str) -> E:
     """Tells those who do not see it what something is. A prop is set as a value, never in a text
     that is parsed: what stands in a name would become props, and of some the browser makes code."""
     made.props["aria-label"] = label
@@ -91,15 +93,19 @@ def button(
     *,
     kind: str = "",
     icon: str | None = None,
+    name: str = "",
 ) -> ui.button:
     """A button; `kind` is `primary`, `danger`, `link` or nothing.
 
     A click while an earlier one is still dealt with is none: a double click does things once.
+
+    Args:
+        name: for screen readers, where the label alone does not say what it is for.
     """
     clicked = None if click is None else _one_by_one(click)
     made = ui.button(label, on_click=clicked, icon=icon, color=None)
     made.props("unelevated no-caps").classes("btn").classes(kind)
-    return made
+    return set_label(made, name) if name else made
 
 
 def _one_by_one(click: Callable[..., Any]) -> Callable[[], Awaitable[None]]:
@@ -130,26 +136,75 @@ def link_button(label: str, path: str, *, kind: str = "primary") -> None:
     text(label, "btn-link", "a").classes(kind).props["href"] = f"{PREFIX}{path}"
 
 
-@contextmanager
-def field(label: str, hint: str = "", meaning: str = "") -> Iterator[None]:
-    """A label above what is filled in, a hint below it. Name the input itself, too: `named`.
+def field(label: str, made: E, hint: str = "", *, meaning: str = "", name: str = "") -> E:
+    """Puts an input under a label, with a hint below it.
 
     Args:
+        made: was made where the field is to stand.
         meaning: explains the label on hover, touch or focus.
+        name: of the input for screen readers; the label, if empty.
     """
-    with ui.element("div").classes("field"):
+    with ui.element("div").classes("field") as box:
         if meaning:
             term(label, meaning).classes("field-label")
         else:
             text(label, "field-label", "div").props("aria-hidden=true")
-        yield
+        made.move(box)
         if hint:
             text(hint, "hint", "div")
+    return label_input(made, name or label)
 
 
-def named(made: Element, label: str) -> Element:
-    """Tells those who do not see it what an input is for."""
-    return labelled(made.props("outlined dense"), label)
+def label_input(made: E, label: str) -> E:
+    """Styles an input that stands without a field, and names it for screen readers."""
+    made.props("outlined dense")
+    return set_label(made, label)
+
+
+def query_row(
+    name: str, label: str, icon: str, act: Callable[[str], Awaitable[None]], placeholder: str
+) -> None:
+    """An input with a button beside it; `act` is given what was typed, if it is not empty.
+
+    Args:
+        name: of the input, for screen readers.
+        label: of the button.
+    """
+    with row("ask"):
+        asked = label_input(ui.input(placeholder=placeholder), name)
+
+        async def submit() -> None:
+            if words := (asked.value or "").strip():
+                await act(words)
+
+        asked.on("keydown.enter", submit)
+        button(label, submit, kind="primary", icon=icon)
+
+
+@contextmanager
+def details(summary: str) -> Iterator[None]:
+    """Content that a click on its summary opens."""
+    with ui.element("details"):
+        text(summary, tag="summary")
+        yield
+
+
+def tab_panels(labels: Mapping[str, str], first: str) -> dict[str, Element]:
+    """Tabs; the panel of each, by its key, to be filled.
+
+    Args:
+        first: the key of the panel that is shown; another text means the first one.
+    """
+    with ui.tabs().props("no-caps dense align=left") as tabs:
+        for key, label in labels.items():
+            ui.tab(key, label)
+    chosen = first if first in labels else next(iter(labels))
+    panels: dict[str, Element] = {}
+    with ui.tab_panels(tabs, value=chosen, animated=False):
+        for key in labels:
+            with ui.tab_panel(key), ui.element("div").classes("stack gap") as panels[key]:
+                pass
+    return panels
 
 
 def empty(icon: str, what: str, why: str, *, act: tuple[str, str] | None = None) -> None:
@@ -184,9 +239,27 @@ def waiting(what: str) -> Element:
     return made
 
 
+async def load(what: str, reading: Awaitable[T]) -> T | None:
+    """Say that something is being read until it is. None: it could not be; why is shown.
+
+    Args:
+        what: is being done, as "Reading the agent".
+    """
+    loading = waiting(what)
+    try:
+        return await reading
+    except AssayError as error:
+        if not loading.is_deleted:
+            failure(error)
+        return None
+    finally:
+        if not loading.is_deleted:
+            loading.delete()
+
+
 def bar(share: float | None, label: str) -> Element:
     """How far something is, 0 to 1; None: nobody knows."""
-    made = labelled(ui.element("div").classes("bar").props("role=progressbar"), label)
+    made = set_label(ui.element("div").classes("bar").props("role=progressbar"), label)
     set_bar(made, share)
     with made:
         ui.element("div").classes("bar-done")
@@ -215,12 +288,12 @@ def badge(content: str, kind: str = "") -> None:
     text(content, f"badge {kind}", "span")
 
 
-def moment(at: datetime) -> str:
+def format_time(at: datetime) -> str:
     """When something was, for a person: short, and in UTC, so that all read the same."""
     return f"{at:%-d %b %Y, %H:%M} UTC"
 
 
-def size(bytes: int) -> str:
+def format_size(bytes: int) -> str:
     """Of files or memory, for a person."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6)):
         if bytes >= factor:
@@ -228,7 +301,7 @@ def size(bytes: int) -> str:
     return f"{bytes / 1e3:.0f} kB"
 
 
-def somebody(who: str) -> str:
+def format_author(who: str) -> str:
     """Who did something, as the store names them (`user:ann`, `cli:ann`), for a person."""
     kind, _, name = who.partition(":")
     return {"user": name, "cli": f"{name}, at the command line"}.get(kind, who)
@@ -237,9 +310,9 @@ def somebody(who: str) -> str:
 def code(content: str, label: str) -> None:
     """A text to copy, with a button that does."""
     with ui.element("div").classes("code"):
-        labelled(text(content, tag="pre").props("tabindex=0 role=region"), label)
+        set_label(text(content, tag="pre").props("tabindex=0 role=region"), label)
         copy = button("Copy", kind="link", icon="content_copy")
-        labelled(copy, f"Copy: {label}")
+        set_label(copy, f"Copy: {label}")
 
         def click() -> None:
             ui.clipboard.write(content)
@@ -252,7 +325,7 @@ def code(content: str, label: str) -> None:
 def table(*columns: str, label: str) -> Iterator[None]:
     """A plain table; rows are made with `cells`. A column that begins with `#` holds numbers."""
     with (
-        labelled(ui.element("div").classes("scroll").props("tabindex=0 role=region"), label),
+        set_label(ui.element("div").classes("scroll").props("tabindex=0 role=region"), label),
         ui.element("table"),
     ):
         with ui.element("thead"), ui.element("tr"):
@@ -271,9 +344,25 @@ def line(*values: str, style: str = "") -> None:
 
 
 @contextmanager
+def cell(style: str = "") -> Iterator[None]:
+    """A cell whose content stands side by side."""
+    with ui.element("td"), row(style):
+        yield
+
+
+@contextmanager
 def cells(*values: str, style: str = "") -> Iterator[None]:
     """A row of texts (numbers begin with `#`), and what is put into further cells."""
     with ui.element("tr").classes(style):
         for value in values:
             text(value.removeprefix("#"), "number" if value[:1] == "#" else "", "td")
         yield
+
+
+def call_expression(function: str, *arguments: Any) -> str:
+    """A call of a fixed JavaScript function, with arguments as JSON.
+
+    NiceGUI sends code as text, which the browser evaluates: a name that is formatted into it would
+    be code, too.
+    """
+    return f"({function})({', '.join(json.dumps(one) for one in arguments)})"

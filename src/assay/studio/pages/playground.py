@@ -13,11 +13,11 @@ from assay.errors import AssayError
 from assay.example import Message
 from assay.project.answer import playground
 from assay.project.answer.names import Offered
+from assay.studio import widgets as w
 from assay.studio.frame import Page
-from assay.studio.session import Visit
-from assay.studio.shared.chat import passages_used
-from assay.studio.shared.streams import counted, stream
-from assay.studio.widgets import button, card, empty, field, named, row, text, title
+from assay.studio.session import PageContext
+from assay.studio.shared.chat import show_passages
+from assay.studio.shared.streams import ask, format_tokens
 
 MOST = 4
 """Side by side; more cannot be read, and this machine answers one word at a time."""
@@ -29,46 +29,42 @@ KINDS = {
 }
 
 
-async def build(visit: Visit) -> None:
+async def build(context: PageContext) -> None:
     """Who is asked, what, and their answers."""
-    title(
+    w.title(
         "Playground",
         "Ask several at once what you would ask one. What is in a release is asked exactly as its "
         "callers would ask it; nothing of this is kept.",
     )
-    offered = await visit.do(lambda v: playground.answering(v.workspace))
+    offered = await context.do(lambda v: playground.answering(v.workspace))
     if not offered:
-        empty("forum", "There is nobody to ask yet", "A model is pulled with `assay models pull`.")
+        w.empty(
+            "forum", "There is nobody to ask yet", "A model is pulled with `assay models pull`."
+        )
         return
-    with card():
-        with row("top-aligned"):
-            with field("Ask", f"Up to {MOST}."):
-                who = ui.select(
-                    {one.name: f"{one.name} · {KINDS[one.kind]}" for one in offered},
-                    multiple=True,
-                    value=_first(offered),
-                )
-                who.props("use-chips")
-                named(who, "Ask")
-            with ui.element("div").classes("narrow"), field("Temperature", "0: always the same."):
-                warmth = ui.number(value=None, min=0, max=2, step=0.1, placeholder="as it is set")
-                named(warmth, "Temperature")
-            with ui.element("div").classes("narrow"), field("Longest answer", "In tokens."):
-                most = ui.number(value=None, min=1, max=4096, precision=0, placeholder="as it is")
-                named(most, "Longest answer, in tokens")
-        with ui.element("details"):
-            text("Instructions of your own", tag="summary")
-            text("They take the place of a release's own instructions for this try.", "soft note")
-            system = ui.textarea().props("autogrow")
-            named(system, "Instructions of your own")
-        with field("Message"):
-            asked = ui.textarea(placeholder="What would a customer write?").props("autogrow")
-            named(asked, "Message")
-        with row():
-            go = button("Ask them", kind="primary", icon="send")
-            stop = button("Stop", icon="stop")
+    with w.card():
+        with w.row("top-aligned"):
+            names = {one.name: f"{one.name} · {KINDS[one.kind]}" for one in offered}
+            who = ui.select(names, multiple=True, value=_choose_first(offered)).props("use-chips")
+            w.field("Ask", who, f"Up to {MOST}.")
+            with ui.element("div").classes("narrow"):
+                made = ui.number(min=0, max=2, step=0.1, placeholder="as it is set")
+                temperature = w.field("Temperature", made, "0: always the same.")
+            with ui.element("div").classes("narrow"):
+                made = ui.number(min=1, max=4096, precision=0, placeholder="as it is")
+                label = "Longest answer"
+                most = w.field(label, made, "In tokens.", name="Longest answer, in tokens")
+        with w.details("Instructions of your own"):
+            w.text("They take the place of a release's own instructions for this try.", "soft note")
+            system = w.label_input(ui.textarea().props("autogrow"), "Instructions of your own")
+        asked = w.field(
+            "Message", ui.textarea(placeholder="What would a customer write?").props("autogrow")
+        )
+        with w.row():
+            go = w.button("Ask them", kind="primary", icon="send")
+            stop = w.button("Stop", icon="stop")
             stop.set_visibility(False)
-            text("Ctrl + Enter", "soft note")
+            w.text("Ctrl + Enter", "soft note")
     columns = ui.element("div").classes("columns")
     going: list[asyncio.Task[None]] = []
 
@@ -80,7 +76,7 @@ async def build(visit: Visit) -> None:
         if (system.value or "").strip():
             turns.insert(0, Message("system", system.value.strip()))
         options = GenerationOptions(
-            temperature=None if warmth.value is None else float(warmth.value),
+            temperature=None if temperature.value is None else float(temperature.value),
             max_new_tokens=None if not most.value else int(most.value),
         )
         go.disable()
@@ -90,7 +86,7 @@ async def build(visit: Visit) -> None:
             with columns:
                 shown = [_Column(name) for name in names]
             going.extend(
-                asyncio.create_task(column.fill(visit, turns, options)) for column in shown
+                asyncio.create_task(column.fill(context, turns, options)) for column in shown
             )
             for found in await asyncio.gather(*going, return_exceptions=True):
                 if isinstance(found, Exception):
@@ -115,16 +111,18 @@ class _Column:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        with card("tight"):
-            text(name, "strong", "h2")
-            self.answer = text("…", "pre answer-text", "div").props("aria-live=polite")
-            self.took = text("", "took", "dl")
+        with w.card("tight"):
+            w.text(name, "strong", "h2")
+            self.answer = w.text("…", "pre answer-text", "div").props("aria-live=polite")
+            self.took = w.text("", "took", "dl")
             self.used = ui.element("div")
 
-    async def fill(self, visit: Visit, turns: list[Message], options: GenerationOptions) -> None:
+    async def fill(
+        self, context: PageContext, turns: list[Message], options: GenerationOptions
+    ) -> None:
         """Ask, and show the answer as it comes."""
         try:
-            told = await stream(visit, self.name, turns, self._show, options)
+            told = await ask(context, self.name, turns, self._show, options)
         except AssayError as error:
             self.answer.text = str(error)
             self.answer.classes("bad")
@@ -139,7 +137,7 @@ class _Column:
                 "First word after": wording.seconds(told.first_s),
                 "In all": f"{wording.seconds(told.seconds)} ({rate:.0f} tokens/s)",
                 "Tokens in, out": ", ".join(
-                    counted(tokens) for tokens in (told.prompt_tokens, told.completion_tokens)
+                    format_tokens(tokens) for tokens in (told.prompt_tokens, told.completion_tokens)
                 ),
                 **({"Asked": told.route} if told.route else {}),
                 "Ended": "by itself" if told.finish == "stop" else "cut at the limit",
@@ -147,7 +145,7 @@ class _Column:
         )
         if not self.used.is_deleted:
             with self.used:
-                passages_used(told)
+                show_passages(told)
 
     def _show(self, so_far: str) -> None:
         self.answer.text = so_far
@@ -157,11 +155,11 @@ class _Column:
             return
         with self.took:
             for label, value in figures.items():
-                text(label, tag="dt")
-                text(value, tag="dd")
+                w.text(label, tag="dt")
+                w.text(value, tag="dd")
 
 
-def _first(offered: list[Offered]) -> list[str]:
+def _choose_first(offered: list[Offered]) -> list[str]:
     """A release where there is one, beside the newest of another kind."""
     names = [one.name for one in offered if one.kind == "release"][:1]
     saved = [one.name for one in offered if one.kind == "agent"]

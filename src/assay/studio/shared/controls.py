@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 from nicegui import ui
 from nicegui.elements.mixins.value_element import ValueElement
 
-from assay.studio.dialogs import telling
-from assay.studio.widgets import field, named
+from assay.studio import widgets as w
 
 S = TypeVar("S")
 """What the text says: an agent, the settings of a project."""
+V = TypeVar("V", bound=ValueElement[Any])
 Put = Callable[[dict[str, Any]], Awaitable[None]]
 """Writes settings into the text."""
 TYPING = "debounce=400"
@@ -53,7 +53,7 @@ class Controls(Generic[S]):
         for control in self._controls:
             self._set(control, said)
 
-    def told(self, said: S) -> None:
+    def accept(self, said: S) -> None:
         """What the text says after a change of this form's own: no control is touched."""
         self._said = said
 
@@ -68,35 +68,50 @@ class Controls(Generic[S]):
 
     def _control(
         self,
-        made: ValueElement[Any],
-        label: str,
+        made: V,
         read: Callable[[S], Any],
         write: Callable[[Any], dict[str, Any] | None],
-    ) -> None:
-        named(made, label)
+    ) -> V:
+        """Let an input show what `read` finds, and write the settings of `write` on a change."""
         made.set_enabled(self._open)  # type: ignore[attr-defined]
         control = Control(made, read, write)
         self._controls.append(control)
-
-        async def changed() -> None:
-            with telling():
-                await self._changed(control)
-
-        made.on_value_change(changed)
+        made.on_value_change(lambda: self._changed(control))
+        return made
 
     def _number(
-        self, label: str, read: Callable[[S], Any], path: str, hint: str, step: float
+        self,
+        label: str,
+        path: str,
+        hint: str = "",
+        *,
+        meaning: str = "",
+        step: float = 1,
+        least: float = 0,
+        optional: bool = False,
+        percent: bool = False,
     ) -> None:
-        """A number that must be there; whole ones step by 1."""
-        with field(label, hint):
-            made = ui.number(step=step, min=0).props(TYPING)
+        """A number under a label; a whole one where the step is 1.
 
-            def write(value: float | None) -> dict[str, Any] | None:
-                if value is None:
-                    return None
-                return {path: value if step < 1 else int(value)}
+        Args:
+            path: of the setting, with dots.
+            optional: empty stands as null; else an empty input writes nothing.
+            percent: a share is shown in 100.
+        """
+        read, whole = read_path(path), step == 1 and not percent
 
-            self._control(made, label, read, write)
+        def show(said: S) -> Any:
+            value = read(said)
+            return round(100 * value, 6) if percent and value is not None else value
+
+        def write(value: float | None) -> dict[str, Any] | None:
+            if value is None:
+                return {path: None} if optional else None
+            return {path: int(value) if whole else round(value / 100 if percent else value, 8)}
+
+        made = ui.number(min=least, max=100 if percent else None, step=step).props(TYPING)
+        shown = f"{label}, in 100" if percent else label
+        self._control(w.field(shown, made, hint, meaning=meaning, name=label), show, write)
 
     async def _changed(self, control: Control[S]) -> None:
         if self._said is None:
@@ -115,3 +130,20 @@ class Controls(Generic[S]):
 
     def _offer(self, control: Control[S], value: Any) -> None:
         """See that a value can be chosen, where a list is chosen from."""
+
+
+def read_path(path: str) -> Callable[[Any], Any]:
+    """Reads an attribute by its path with dots; None where something on the way is None."""
+    names = path.split(".")
+
+    def read(found: Any) -> Any:
+        for name in names:
+            found = getattr(found, name) if found is not None else None
+        return found
+
+    return read
+
+
+def split_lines(value: str) -> list[str]:
+    """The lines of a text that are not empty."""
+    return [line.strip() for line in (value or "").splitlines() if line.strip()]

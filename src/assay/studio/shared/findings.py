@@ -7,7 +7,7 @@ from collections import defaultdict
 from assay.data.checks import CheckReport
 from assay.data.problems import CODES, Problem
 from assay.project.start.from_file import Found
-from assay.studio.widgets import badge, card, figure, heading, row, table, text
+from assay.studio import widgets as w
 
 FORMATS = {
     "csv": "a table (CSV)",
@@ -32,19 +32,19 @@ def found_card(found: Found) -> None:
     """The file in figures."""
     report = found.report
     assert report is not None
-    with card():
-        heading(f"What is in {found.file.name}")
-        with row("figures"):
-            figure(f"{report.valid:,}", "examples that can be used")
-            figure(f"{report.rejected:,}", "rows left out", "They have an error, named below.")
-            figure(
+    with w.card():
+        w.heading(f"What is in {found.file.name}")
+        with w.row("figures"):
+            w.figure(f"{report.valid:,}", "examples that can be used")
+            w.figure(f"{report.rejected:,}", "rows left out", "They have an error, named below.")
+            w.figure(
                 f"{report.exact + report.near:,}",
                 "repeated examples",
                 "The same, or nearly the same, as an earlier row. They are kept on one side of the "
                 "lock, so that no answer leaks.",
             )
             personal = sum(report.counts.get(code, 0) for code in PERSONAL)
-            figure(
+            w.figure(
                 f"{personal:,}",
                 "secrets and personal data",
                 "Keys, card and bank numbers, e-mail addresses, phone numbers. They stay on this "
@@ -54,26 +54,26 @@ def found_card(found: Found) -> None:
         line = f"The file was read as {read}."
         if found.draft is not None:
             line += f" The job seems to be: {TASKS[found.draft.proposal.task]}."
-        text(line)
+        w.text(line)
         if found.draft is not None:
             for reason in found.draft.proposal.reasons:
-                text(f"{reason[:1].upper()}{reason[1:]}.", "soft note")
+                w.text(f"{reason[:1].upper()}{reason[1:]}.", "soft note")
 
 
 def problems_card(report: CheckReport) -> None:
     """Every kind of problem, with the rows where it stands."""
     if not report.counts:
-        with card("tight"):
-            text("Nothing was found to be wrong with it.", "good")
+        with w.card("tight"):
+            w.text("Nothing was found to be wrong with it.", "good")
         return
     places: dict[str, list[Problem]] = defaultdict(list)
     for problem in report.problems:
         places[problem.code].append(problem)
     order = {"error": 0, "warning": 1, "notice": 2}
     codes = sorted(report.counts, key=lambda code: (order[CODES[code][0]], -report.counts[code]))
-    with card():
-        heading("What to look at", "Rows with an error are left out; all others are kept.")
-        with table("", "What", "#Rows", "Where", label="Problems of the file"):
+    with w.card():
+        w.heading("What to look at", "Rows with an error are left out; all others are kept.")
+        with w.table("", "What", "#Rows", "Where", label="Problems of the file"):
             for code in codes:
                 _problem(code, report.counts[code], places[code])
 
@@ -81,17 +81,17 @@ def problems_card(report: CheckReport) -> None:
 def _problem(code: str, count: int, places: list[Problem]) -> None:
     severity, meaning = CODES[code]
     first = places[0] if places else None
-    with text("", tag="tr"):
-        with text("", tag="td"):
-            badge(*KINDS[severity])
-        with text("", tag="td"):
-            text(meaning[:1].upper() + meaning[1:] + ".", tag="div")
+    with w.text("", tag="tr"):
+        with w.text("", tag="td"):
+            w.badge(*KINDS[severity])
+        with w.text("", tag="td"):
+            w.text(meaning[:1].upper() + meaning[1:] + ".", tag="div")
             if first is not None:
-                text(first.fix, "soft note", "div")
-        text(f"{count:,}", "number", "td")
-        with text("", tag="td"):
+                w.text(first.fix, "soft note", "div")
+        w.text(f"{count:,}", "number", "td")
+        with w.text("", tag="td"):
             lines = ", ".join(str(p.line) for p in places[:SHOWN_PLACES])
             more = " …" if count > SHOWN_PLACES else ""
-            text(f"row {lines}{more}" if lines else "the whole file", tag="div")
+            w.text(f"row {lines}{more}" if lines else "the whole file", tag="div")
             if first is not None:
-                text(first.message, "soft note", "div")
+                w.text(first.message, "soft note", "div")

@@ -1,17 +1,19 @@
-"""A job as it goes on: state, bar, what it says; survives a reload, because the job does."""
+"""The progress of jobs, which outlive a page, and of work that a page waits for."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from nicegui import ui
+from nicegui.element import Element
+from nicegui.elements.mixins.text_element import TextElement
 
-from assay.jobs.queue import OVER, Job, JobEvent
+from assay.jobs.queue import OVER, Job
 from assay.project import jobs
-from assay.studio.dialogs import telling
-from assay.studio.session import Visit, action
-from assay.studio.widgets import badge, bar, button, card, row, set_bar, text
+from assay.studio import widgets as w
+from assay.studio.session import PageContext, action
 
 LOOK_EVERY_S = 0.7
 SHOWN_EVENTS = 8
@@ -36,33 +38,39 @@ KINDS = {
 
 
 @action("editor")
-def cancel(visit: Visit, id: str) -> Job:
-    """End a job."""
-    return jobs.cancel(visit.workspace, id)
+def start_comparison(context: PageContext) -> Job:
+    """Queue a comparison of the project's candidates."""
+    return jobs.compare(context.workspace, reason="the studio")
 
 
 @action("editor")
-def pause(visit: Visit, id: str) -> Job:
+def cancel(context: PageContext, id: str) -> Job:
+    """End a job before it is done."""
+    return jobs.cancel(context.workspace, id)
+
+
+@action("editor")
+def pause(context: PageContext, id: str) -> Job:
     """Stop a job after the step at hand."""
-    return jobs.pause(visit.workspace, id)
+    return jobs.pause(context.workspace, id)
 
 
 @action("editor")
-def resume(visit: Visit, id: str) -> Job:
+def resume(context: PageContext, id: str) -> Job:
     """Queue a paused job again."""
-    return jobs.resume(visit.workspace, id)
+    return jobs.resume(context.workspace, id)
 
 
 def state_badge(job: Job) -> None:
-    """Its state in a word."""
+    """A job's state in a word."""
     word, kind = STATES[job.status]
     if job.status == "running" and job.wish:
         word, kind = {"cancel": "Stopping", "pause": "Pausing"}[job.wish], "warn"
-    badge(word, kind)
+    w.badge(word, kind)
 
 
-def took(job: Job) -> str:
-    """For how long it has run, or ran."""
+def format_duration(job: Job) -> str:
+    """How long a job has run, or ran."""
     if job.started is None:
         return "not started"
     seconds = int(((job.ended or datetime.now(UTC)) - job.started).total_seconds())
@@ -71,26 +79,66 @@ def took(job: Job) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds:02d} s"
 
 
-def controls(visit: Visit, job: Job) -> None:
+def job_buttons(context: PageContext, job: Job) -> None:
     """Pause, resume and cancel, as far as the job and the person allow."""
-    if not visit.may("editor") or job.status in OVER or job.wish:
+    if not context.may("editor") or job.status in OVER or job.wish:
         return
 
-    def doing(act: Callable[[Visit, str], Job]) -> Callable[[], Awaitable[None]]:
-        async def click() -> None:
-            with telling():
-                await visit.do(act, job.id)
-
-        return click
+    def add(label: str, act: Callable[[PageContext, str], Job], icon: str, kind: str = "") -> None:
+        w.button(label, lambda: context.do(act, job.id), icon=icon, kind=kind)
 
     if job.status == "paused":
-        button("Resume", doing(resume), icon="play_arrow")
+        add("Resume", resume, "play_arrow")
     else:
-        button("Pause", doing(pause), icon="pause")
-    button("Cancel", doing(cancel), kind="danger", icon="close")
+        add("Pause", pause, "pause")
+    add("Cancel", cancel, "close", "danger")
 
 
-class Running:
+class JobStatus:
+    """What a job is doing, how far it is and what it has said; made where a card is open."""
+
+    def __init__(self, context: PageContext, what: str) -> None:
+        self._context = context
+        self._state: tuple[str, str | None] | None = None
+        with w.row("spread"):
+            self._head = ui.element("div").classes("flow")
+            self._buttons = ui.element("div").classes("flow")
+        self._status = w.text("", "soft")
+        self._bar = w.bar(None, what)
+
+    def show(self, job: Job, what: str) -> bool:
+        """Show a job under a heading; whether its state has changed."""
+        self._status.text = describe_job(job)
+        w.set_bar(self._bar, job_share(job))
+        if self._state == (job.status, job.wish):
+            return False
+        self._state = job.status, job.wish
+        self._head.clear()
+        with self._head:
+            w.text(what, tag="h2")
+            state_badge(job)
+        self._buttons.clear()
+        with self._buttons:
+            job_buttons(self._context, job)
+        return True
+
+
+class EventLog:
+    """The newest lines that a job has said; made where a card is open."""
+
+    def __init__(self) -> None:
+        self._box = w.set_label(ui.element("div").classes("stack events"), "What has happened")
+        self._box.props("role=log aria-live=polite")
+
+    def show(self, lines: Sequence[str]) -> None:
+        """Show the end of all lines."""
+        self._box.clear()
+        with self._box:
+            for line in lines[-SHOWN_EVENTS:]:
+                w.text(line, "soft note")
+
+
+class JobCard:
     """A card that follows one job until it is over.
 
     Args:
@@ -98,63 +146,34 @@ class Running:
             goes with the card.
     """
 
-    def __init__(self, visit: Visit, job: Job, what: str, over: Callable[[Job], None]) -> None:
-        self._visit, self._id, self._over = visit, job.id, over
+    def __init__(
+        self, context: PageContext, job: Job, what: str, over: Callable[[Job], None]
+    ) -> None:
+        self._context, self._id, self._what, self._over = context, job.id, what, over
         self._last = 0
-        self._seen: tuple[str, str | None] | None = None
         self._events: list[str] = []
-        with card():
-            with row("spread"):
-                with row() as self._head:
-                    pass
-                with row() as self._controls:
-                    pass
-            self._what = what
-            self._doing = text("", "soft")
-            self._bar = bar(None, what)
-            with (
-                ui.element("div")
-                .classes("stack events")
-                .props("role=log aria-live=polite aria-label='What has happened'") as self._log
-            ):
-                pass
-        self._show(job, [])
-        self._timer = ui.timer(LOOK_EVERY_S, self._look)
+        with w.card():
+            self._status, self._log = JobStatus(context, what), EventLog()
+        self._status.show(job, what)
+        self._timer = ui.timer(LOOK_EVERY_S, self._update)
 
-    async def _look(self) -> None:
-        with telling():
-            job, events = await self._visit.do(
-                lambda visit: jobs.look(visit.workspace, self._id, self._last)
-            )
-            self._show(job, events)
-            if job.status in OVER:
-                self._timer.cancel()
-                self._over(job)
-
-    def _show(self, job: Job, events: Sequence[JobEvent]) -> None:
-        if self._seen != (job.status, job.wish):
-            self._seen = job.status, job.wish
-            self._head.clear()
-            with self._head:
-                text(self._what, tag="h2")
-                state_badge(job)
-            self._controls.clear()
-            with self._controls:
-                controls(self._visit, job)
-        self._doing.text = doing(job)
-        set_bar(self._bar, share(job))
+    async def _update(self) -> None:
+        job, events = await self._context.do(
+            lambda context: jobs.look(context.workspace, self._id, self._last)
+        )
+        self._status.show(job, self._what)
         if events:
             self._last = events[-1].key
-            told = [event for event in events if event.kind != "metrics"]
-            self._events += [f"{event.at:%H:%M:%S}  {event.message}" for event in told]
-            self._log.clear()
-            with self._log:
-                for line in self._events[-SHOWN_EVENTS:]:
-                    text(line, "soft note")
+            said = [event for event in events if event.kind != "metrics"]
+            self._events += [f"{event.at:%H:%M:%S}  {event.message}" for event in said]
+            self._log.show(self._events)
+        if job.status in OVER:
+            self._timer.cancel()
+            self._over(job)
 
 
-def share(job: Job) -> float | None:
-    """How far it is, 0 to 1; None where it does not say."""
+def job_share(job: Job) -> float | None:
+    """How far a job is, 0 to 1; None where it does not say."""
     if job.status == "succeeded":
         return 1.0
     progress = job.progress or {}
@@ -163,15 +182,47 @@ def share(job: Job) -> float | None:
     return float(progress.get("done") or 0.0) / float(progress["total"])
 
 
-def doing(job: Job) -> str:
-    """What it is at, in a line."""
+def describe_job(job: Job) -> str:
+    """What a job is doing, in a line."""
     if job.status == "queued":
         return "Waiting for a worker."
     if job.status == "failed":
         return str(job.error)
     progress = job.progress or {}
     if job.status != "running" or not progress.get("label"):
-        return f"{took(job)}."
+        return f"{format_duration(job)}."
     done, total = progress.get("done") or 0, progress.get("total")
     count = f"{done:,.0f} of {total:,.0f}" if total else f"{done:,.0f}"
-    return f"{str(progress['label']).capitalize()}: {count} {progress['unit']} · {took(job)}"
+    label = str(progress["label"]).capitalize()
+    return f"{label}: {count} {progress['unit']} · {format_duration(job)}"
+
+
+class ProgressState:
+    """The latest progress of work in a thread, for a page that looks now and then."""
+
+    def __init__(self) -> None:
+        self.label, self.done, self.total = "", 0.0, 0.0
+
+    @contextmanager
+    def task(self, label: str, total: float | None, unit: str) -> Iterator[ProgressState]:
+        """See `assay.progress.Progress`."""
+        self.label, self.done, self.total = label, 0.0, total or 0.0
+        yield self
+
+    def advance(self, amount: float = 1, **info: object) -> None:
+        """See `assay.progress.Task`."""
+        self.done += amount
+
+    def say(self, line: str) -> None:
+        """See `assay.progress.Progress`."""
+        self.label = line
+
+    @property
+    def share(self) -> float | None:
+        """From 0 to 1; None where the total is unknown."""
+        return self.done / self.total if self.total else None
+
+    def show_on(self, made: Element, label: TextElement) -> None:
+        """Move a bar, and say under it what is being done."""
+        w.set_bar(made, self.share)
+        label.text = f"{self.label.capitalize() or 'Waiting'} …"

@@ -11,30 +11,34 @@ from assay.errors import UsageError
 from assay.project import releases
 from assay.release.evidence import UnprovenError
 from assay.release.releases import Release
-from assay.studio.dialogs import say, sure, telling
-from assay.studio.session import Visit, action
-from assay.studio.widgets import button, field, named, row, text
+from assay.studio import widgets as w
+from assay.studio.dialogs import confirm, notify
+from assay.studio.session import PageContext, action
 
 
 @action("admin")
-def allow(visit: Visit, provider: str) -> None:
+def allow_provider(context: PageContext, provider: str) -> None:
     """What users ask, and the project's rows, may go to a provider."""
-    visit.workspace.providers.by(visit.workspace.who).agree(provider)
+    context.workspace.providers.by(context.workspace.who).agree(provider)
 
 
 @action("editor")
-def promote(visit: Visit, name: str, label: str, force: str | None) -> Release:
+def promote(context: PageContext, name: str, label: str, force: str | None) -> Release:
     """Point a release at an agent."""
-    return releases.promote(visit.workspace, name, label, force=force)
+    return releases.promote(context.workspace, name, label, force=force)
 
 
 @action("editor")
-def canary(visit: Visit, name: str, share: float, label: str | None, force: str | None) -> Release:
+def start_canary(
+    context: PageContext, name: str, share: float, label: str | None, force: str | None
+) -> Release:
     """Give an agent a share of a release's callers."""
-    return releases.canary(visit.workspace, name, share, label, force=force)
+    return releases.canary(context.workspace, name, share, label, force=force)
 
 
-async def agreed_first(visit: Visit, act: Callable[[], Awaitable[Release]]) -> Release | None:
+async def with_consent(
+    context: PageContext, act: Callable[[], Awaitable[Release]]
+) -> Release | None:
     """Do it; where requests would leave this machine, ask first. None: the answer was no.
 
     Raises:
@@ -44,19 +48,19 @@ async def agreed_first(visit: Visit, act: Callable[[], Awaitable[Release]]) -> R
         try:
             return await act()
         except ConsentError as error:
-            if not visit.may("admin"):
+            if not context.may("admin"):
                 raise UsageError(
                     error.what,
                     fix="An admin can allow it: Keys and people, Providers, Allow rows.",
                 ) from None
             why = f"{error.what} Who runs it can read that, and this project's rows."
-            if not await sure(f"May requests go to {error.provider}?", why, "They may"):
+            if not await confirm(f"May requests go to {error.provider}?", why, "They may"):
                 return None
-            await visit.do(allow, error.provider)
+            await context.do(allow_provider, error.provider)
 
 
-def promotion(
-    visit: Visit,
+def promotion_form(
+    context: PageContext,
     label: str,
     name: str,
     done: Callable[[Release], Awaitable[None] | None],
@@ -70,41 +74,69 @@ def promotion(
         fixed: the name cannot be changed.
     """
     hint = "Programs ask for this name; what answers can change."
-    with row("top-aligned"), field("Name to call it by", hint):
-        asked = ui.input(value=name)
-        named(asked, "Name to call it by")
+    with w.row("top-aligned"):
+        asked = w.field("Name to call it by", ui.input(value=name), hint)
         asked.set_enabled(not fixed)
     why = ui.element("div").classes("stack")
     why.set_visibility(False)
     with why:
-        refused = text("", "warn")
-        with field("Promote it all the same, because", "Your reason is kept in the history."):
-            reason = ui.input()
-            named(reason, "Reason")
+        refused = w.text("", "warn")
+        reason = w.field(
+            "Promote it all the same, because",
+            ui.input(),
+            "Your reason is kept in the history.",
+            name="Reason",
+        )
 
     async def click() -> None:
         go.props("loading")
         try:
-            with telling():
-                force = (reason.value or "").strip() or None
-                try:
-                    release = await agreed_first(
-                        visit, lambda: visit.do(promote, asked.value.strip(), label, force)
-                    )
-                except UnprovenError as error:
-                    refused.text = error.what
-                    why.set_visibility(True)
-                    return
-                if release is None:
-                    return
-                say(f"{release.name} is answered by {release.label} now.")
-                again = done(release)
-                if again is not None:
-                    await again
+            force = (reason.value or "").strip() or None
+            try:
+                release = await with_consent(
+                    context, lambda: context.do(promote, asked.value.strip(), label, force)
+                )
+            except UnprovenError as error:
+                refused.text = error.what
+                why.set_visibility(True)
+                return
+            if release is None:
+                return
+            notify(f"{release.name} is answered by {release.label} now.")
+            again = done(release)
+            if again is not None:
+                await again
         finally:
             go.props(remove="loading")
 
-    with row():
-        go = button(f"Put {label} to work", click, kind="primary", icon="rocket_launch")
-        text("Before the change, the engine that will serve is asked to prove that it answers as "
+    with w.row():
+        go = w.button(f"Put {label} to work", click, kind="primary", icon="rocket_launch")
+        w.text("Before the change, the engine that will serve is asked to prove that it answers as "
              "measured.", "soft note")  # fmt: skip
+
+
+def promotion_chooser(
+    context: PageContext,
+    chosen: ui.select,
+    name: str,
+    done: Callable[[Release], None],
+    *,
+    more: Callable[[str], None] | None = None,
+) -> None:
+    """A form that promotes the agent that is chosen.
+
+    Args:
+        chosen: has the agents' labels as values.
+        more: adds to the form for a label; the release is there then, and keeps its name.
+    """
+    form = ui.element("div").classes("stack gap")
+
+    def show() -> None:
+        form.clear()
+        with form:
+            promotion_form(context, chosen.value, name, done, fixed=more is not None)
+            if more is not None:
+                more(chosen.value)
+
+    chosen.on_value_change(show)
+    show()

@@ -13,21 +13,21 @@ from assay.project.answer import playground
 from assay.project.answer.gateway import AnswerStream
 from assay.project.answer.playground import Traced
 from assay.serve.streams import Interleaved
-from assay.studio.session import Visit, action
+from assay.studio.session import PageContext, action
 
-LOOKED_EVERY_S = 1.0
+CHECKED_EVERY_S = 1.0
 """Who is signed out meanwhile reads no further, and the engine is free."""
 SHOWN_EVERY_S = 0.05
 """Pieces that come faster are shown together: a browser need not draw each."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """An answer that has ended, and what it took.
+class Reply:
+    """A complete answer and what it took.
 
     Attributes:
-        prompt_tokens, completion_tokens: None where its engine does not count.
-        first_s: until its first piece; None where there was none.
+        prompt_tokens, completion_tokens: None where the engine does not count.
+        first_s: seconds until the first piece; None where there was none.
         how: how it came about; None where it broke off.
     """
 
@@ -41,46 +41,48 @@ class Told:
 
     @property
     def usd(self) -> float | None:
-        """None where unknown."""
+        """The price of the answer; None where unknown."""
         return self.how.usd if self.how is not None else None
 
     @property
     def route(self) -> str:
-        """Those who were asked, where a route chose, in their order; else ""."""
+        """The agents that a route asked, in order; empty without a route."""
         return " → ".join(self.how.route) if self.how is not None else ""
 
 
 @action("viewer")
-def still_there(visit: Visit) -> None:
-    """Whether somebody may read on: asking is all that it does."""
+def check_session(context: PageContext) -> None:
+    """Checks that the person may read on, and does nothing else."""
 
 
 @action("viewer")
-def begin(
-    visit: Visit, name: str, messages: Sequence[Message], options: GenerationOptions
+def open_answer(
+    context: PageContext, name: str, messages: Sequence[Message], options: GenerationOptions
 ) -> AnswerStream:
     """The stream of an answer; nothing is asked before it is read."""
-    return playground.answer(visit.workspace, visit.engines, name, messages, options)
+    return playground.answer(context.workspace, context.engines, name, messages, options)
 
 
-async def stream(
-    visit: Visit,
+async def ask(
+    context: PageContext,
     name: str,
     messages: Sequence[Message],
-    show: Callable[[str], None],
+    show: Callable[[str], object],
     options: GenerationOptions | None = None,
-) -> Told:
+) -> Reply:
     """Ask, and hand the answer so far to `show` as it grows. Cancelling frees the engine.
 
     Raises:
         AssayError: who was asked is not there, or could not answer.
     """
-    return await read(
-        visit, await visit.do(begin, name, messages, options or GenerationOptions()), show
+    return await read_answer(
+        context, await context.do(open_answer, name, messages, options or GenerationOptions()), show
     )
 
 
-async def read(visit: Visit, answer: AnswerStream, show: Callable[[str], None]) -> Told:
+async def read_answer(
+    context: PageContext, answer: AnswerStream, show: Callable[[str], object]
+) -> Reply:
     """Read an answer to its end, or to that of the session. See `stream`."""
     began, first, shown = time.monotonic(), None, 0.0
     text, end = "", None
@@ -88,8 +90,8 @@ async def read(visit: Visit, answer: AnswerStream, show: Callable[[str], None]) 
     looked = began
     try:
         async for _, item in items:
-            if time.monotonic() - looked > LOOKED_EVERY_S:
-                await visit.do(still_there)
+            if time.monotonic() - looked > CHECKED_EVERY_S:
+                await context.do(check_session)
                 looked = time.monotonic()
             if isinstance(item, End):
                 end = item
@@ -105,8 +107,8 @@ async def read(visit: Visit, answer: AnswerStream, show: Callable[[str], None]) 
     show(text)
     how = None
     if (last := end) is not None:
-        how = await visit.do(lambda v: playground.traced(v.workspace, answer, last, seconds))
-    return Told(
+        how = await context.do(lambda v: playground.traced(v.workspace, answer, last, seconds))
+    return Reply(
         text=text,
         finish=end.finish if end else "stop",
         prompt_tokens=end.prompt_tokens if end else None,
@@ -117,6 +119,6 @@ async def read(visit: Visit, answer: AnswerStream, show: Callable[[str], None]) 
     )
 
 
-def counted(tokens: int | None) -> str:
-    """As it is shown."""
+def format_tokens(tokens: int | None) -> str:
+    """A number of tokens as it is shown."""
     return "?" if tokens is None else f"{tokens:,}"

@@ -1,24 +1,27 @@
-"""Documents on their way in: many files at once, each with what became of it."""
+"""Files that a browser sends; documents, many at once, each with what became of it."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from nicegui import background_tasks, events, ui
 from nicegui.elements.mixins.text_element import TextElement
+from nicegui.elements.upload_files import FileUpload
 
 from assay.errors import AssayError
 from assay.knowledge.intake import Added
 from assay.knowledge.sources import Source
 from assay.progress import Progress
 from assay.project.knowledge import documents
-from assay.studio.dialogs import say, tell
-from assay.studio.session import Visit, action
-from assay.studio.widgets import bar, button, card, heading, row, set_bar, text
+from assay.studio import widgets as w
+from assay.studio.dialogs import notify, show_error
+from assay.studio.session import PageContext, action
+from assay.studio.shared.job_progress import ProgressState
 
 QUIET_S = 0.8
 """Files that come within so long of each other are taken in together: one build for all."""
@@ -26,44 +29,75 @@ SHOWN_EVERY_S = 0.3
 
 
 @action("editor")
-def keep(visit: Visit, base: str, name: str, content: Path) -> Source:
+def keep_document(context: PageContext, base: str, name: str, content: Path) -> Source:
     """Keep a file that was brought."""
-    return documents.keep(visit.workspace, base, name, content)
+    return documents.keep(context.workspace, base, name, content)
 
 
 @action("editor")
-def take_in(visit: Visit, base: str, sources: list[Source], progress: Progress) -> Added:
+def index_documents(
+    context: PageContext, base: str, sources: list[Source], progress: Progress
+) -> Added:
     """Read kept files and make them searchable."""
-    return documents.add(visit.workspace, base, sources, progress)
+    return documents.add(context.workspace, base, sources, progress)
 
 
-class Told:
-    """What work in a thread has told last, for a page that looks now and then."""
+def file_picker(
+    label: str,
+    on_file: Callable[[events.UploadEventArguments], Any] | None = None,
+    *,
+    on_files: Callable[[events.MultiUploadEventArguments], Any] | None = None,
+    style: str = "picked-only",
+    kind: str = "",
+    icon: str = "folder_open",
+    accept: str = "",
+    multiple: bool = False,
+    most: int | None = None,
+    refusal: str = "This file is too large.",
+) -> ui.upload:
+    """A button that opens the browser's dialog for files, and a place to drop them on.
 
-    def __init__(self) -> None:
-        self.label, self.done, self.total = "", 0.0, 0.0
+    Args:
+        on_files: takes several files at once.
+        style: `drop-target` where files can be dropped; else only the button is seen.
+        accept: endings that may be chosen, with commas between them; empty: any.
+        most: files at a time.
+        refusal: shown where a file is not accepted.
+    """
+    upload = ui.upload(
+        on_upload=on_file,
+        on_multi_upload=on_files,
+        auto_upload=True,
+        multiple=multiple,
+        max_files=most,
+    ).classes(style)
+    if accept:
+        upload.props["accept"] = accept
+    upload.on("rejected", lambda: notify(refusal))
+    with w.row():
+        w.button(label, lambda: upload.run_method("pickFiles"), kind=kind, icon=icon)
+    return upload
 
-    @contextmanager
-    def task(self, label: str, total: float | None, unit: str) -> Iterator[Told]:
-        """See `assay.progress.Progress`."""
-        self.label, self.done, self.total = label, 0.0, total or 0.0
-        yield self
 
-    def advance(self, amount: float = 1, **info: object) -> None:
-        """See `assay.progress.Task`."""
-        self.done += amount
+@asynccontextmanager
+async def save_files(files: Sequence[FileUpload]) -> AsyncIterator[list[Path]]:
+    """Files of a browser on disk, with their endings, while they are used; errors name them as the
+    browser does."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [
+            Path(folder) / f"{number}{Path(file.name).suffix}" for number, file in enumerate(files)
+        ]
+        for file, path in zip(files, paths, strict=True):
+            await file.save(path)
+        try:
+            yield paths
+        except AssayError as error:
+            for file, path in zip(files, paths, strict=True):
+                error.calling(str(path), file.name)
+            raise
 
-    def say(self, line: str) -> None:
-        """See `assay.progress.Progress`."""
-        self.label = line
 
-    @property
-    def share(self) -> float | None:
-        """0 to 1; None: nobody knows."""
-        return self.done / self.total if self.total else None
-
-
-class Bringing:
+class DocumentUpload:
     """The place to drop files on, and a line for each that was brought.
 
     Args:
@@ -73,51 +107,42 @@ class Bringing:
 
     def __init__(
         self,
-        visit: Visit,
+        context: PageContext,
         base: str,
         changed: Callable[[], Awaitable[None]],
         what: tuple[str, str] = ("Drop documents here", ""),
     ) -> None:
-        self._visit, self._base, self._changed = visit, base, changed
+        self._context, self._base, self._changed = context, base, changed
         self._waiting: list[Source] = []
         self._lines: dict[str, TextElement] = {}
         self._working = False
-        self._told = Told()
-        with card("drop"):
+        self._progress = ProgressState()
+        with w.card("drop"):
             ui.icon("upload_file").props("aria-hidden=true").classes("drop-icon")
-            heading(*what)
-            text(
+            w.heading(*what)
+            w.text(
                 "PDF, Word, PowerPoint, HTML, Markdown, e-mail, text: many at once. They stay on "
                 "this machine.",
                 "soft",
             )
-            upload = ui.upload(on_upload=self._brought, auto_upload=True, multiple=True)
-            upload.classes("drop-target")
-            upload.on("rejected", lambda: say("This file is too large."))
-            with row():
-                button(
-                    "Choose files",
-                    lambda: upload.run_method("pickFiles"),
-                    kind="primary",
-                    icon="folder_open",
-                )
+            file_picker(
+                "Choose files", self._receive, style="drop-target", kind="primary", multiple=True
+            )
         self._card = ui.element("section").classes("card")
         self._card.set_visibility(False)
         with self._card:
-            self._head = text("", "strong").props("role=status")
-            self._bar = bar(None, "Documents are being read")
+            self._head = w.text("", "strong").props("role=status")
+            self._bar = w.bar(None, "Documents are being read")
             self._list = ui.element("ul").classes("brought")
         self._timer = ui.timer(SHOWN_EVERY_S, self._show, active=False)
 
-    async def _brought(self, event: events.UploadEventArguments) -> None:
+    async def _receive(self, event: events.UploadEventArguments) -> None:
         self._card.set_visibility(True)
         name = event.file.name
         line = self._line(name, "uploaded")
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                content = Path(folder) / "brought"
-                await event.file.save(content)
-                source = await self._visit.do(keep, self._base, name, content)
+            async with save_files([event.file]) as [path]:
+                source = await self._context.do(keep_document, self._base, name, path)
         except AssayError as error:
             self._mark(line, name, str(error), "bad")
             return
@@ -125,40 +150,39 @@ class Bringing:
         self._waiting.append(source)
         if not self._working:
             self._working = True
-            background_tasks.create(self._work(), name="take documents in")
+            background_tasks.create(self._work(), name="index documents", context=self._card.client)
 
     async def _work(self) -> None:
-        """Take in what waits, until nothing does; also when the person has left meanwhile."""
-        with self._card.client:
-            self._timer.activate()
-            try:
-                while self._waiting:
-                    count = -1
-                    while count != len(self._waiting):
-                        count = len(self._waiting)
-                        await asyncio.sleep(QUIET_S)
-                    sources, self._waiting = self._waiting, []
-                    await self._take(sources)
-                    if not self._gone:
-                        await self._changed()
-            finally:
-                self._working = False
-                if not self._gone:
-                    self._timer.deactivate()
-                    self._show()
+        """Index what waits, until nothing does; also when the person has left meanwhile."""
+        self._timer.activate()
+        try:
+            while self._waiting:
+                count = -1
+                while count != len(self._waiting):
+                    count = len(self._waiting)
+                    await asyncio.sleep(QUIET_S)
+                sources, self._waiting = self._waiting, []
+                await self._index(sources)
+                if not self._is_gone:
+                    await self._changed()
+        finally:
+            self._working = False
+            if not self._is_gone:
+                self._timer.deactivate()
+                self._show()
 
     @property
-    def _gone(self) -> bool:
+    def _is_gone(self) -> bool:
         return self._card.is_deleted
 
-    async def _take(self, sources: list[Source]) -> None:
+    async def _index(self, sources: list[Source]) -> None:
         for source in sources:
             self._mark(self._lines[source.document], source.document, "being read", "")
         try:
-            added = await self._visit.do(take_in, self._base, sources, self._told)
+            added = await self._context.do(index_documents, self._base, sources, self._progress)
         except AssayError as error:
-            if not self._gone:
-                tell(error)
+            if not self._is_gone:
+                show_error(error)
             for source in sources:
                 self._mark(self._lines[source.document], source.document, "not taken in", "bad")
             return
@@ -171,12 +195,12 @@ class Bringing:
 
     def _line(self, name: str, said: str) -> TextElement:
         with self._list:
-            line = text("", tag="li")
+            line = w.text("", tag="li")
         self._mark(line, name, said, "")
         return line
 
     def _mark(self, line: TextElement, name: str, said: str, kind: str) -> None:
-        if not self._gone:
+        if not self._is_gone:
             line.text = f"{name}: {said}"
             line.classes(replace=kind)
 
@@ -186,5 +210,4 @@ class Bringing:
             self._bar.set_visibility(False)
             return
         self._bar.set_visibility(True)
-        self._head.text = f"{self._told.label.capitalize() or 'Waiting'} …"
-        set_bar(self._bar, self._told.share)
+        self._progress.show_on(self._bar, self._head)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from nicegui import ui
+from nicegui.element import Element
+
 from assay.candidates import registry
+from assay.candidates.spec import CandidateSpec
 from assay.compare.report import wording
 from assay.compare.result import CandidateResult, Result
-from assay.studio.widgets import card, cells, figure, row, table, term, text
+from assay.studio import widgets as w
 
 STYLES = {"recommend": "accent", "none": "lost", "cannot_tell": "open"}
 MEANINGS = {
@@ -27,12 +31,12 @@ MEANINGS = {
 }
 
 
-def ranked(result: Result) -> list[CandidateResult]:
+def rank_candidates(result: Result) -> list[CandidateResult]:
     """The best first; those without a score last."""
     return sorted(result.candidates, key=lambda c: (c.score is None, -(c.score or 0.0), c.name))
 
 
-def named(result: Result) -> CandidateResult | None:
+def find_recommended(result: Result) -> CandidateResult | None:
     """Whom the verdict says to use: at last, or meanwhile."""
     name = result.verdict.recommend or result.verdict.use_meanwhile
     return next((c for c in result.candidates if c.name == name), None)
@@ -43,42 +47,53 @@ def candidate_title(one: CandidateResult) -> str:
     return one.title or registry.title_of(one.kind) or "an agent that was saved before"
 
 
+def candidate_box(spec: CandidateSpec, *, chosen: bool) -> tuple[Element, ui.checkbox]:
+    """A line with a box for a candidate and what it is; and the box."""
+    title = spec.title[:1].upper() + spec.title[1:]
+    with w.row() as line:
+        box = w.label_input(ui.checkbox(title, value=chosen), spec.title)
+        w.term("what is it?", spec.explanation)
+    return line, box
+
+
 def verdict_card(result: Result) -> None:
     """What to do, why, and the figures that matter."""
-    verdict, best = result.verdict, named(result)
-    with card(STYLES[verdict.outcome]):
-        with row("spread"):
-            text(wording.headline(result), "verdict", "h2")
+    verdict, best = result.verdict, find_recommended(result)
+    with w.card(STYLES[verdict.outcome]):
+        with w.row("spread"):
+            w.text(wording.headline(result), "verdict", "h2")
         if best is not None:
             how = "It is" if verdict.recommend else f"Meanwhile use {best.name}:"
-            text(f"{how} {candidate_title(best)}.", "soft")
-        with row("figures"):
+            w.text(f"{how} {candidate_title(best)}.", "soft")
+        with w.row("figures"):
             if best is not None:
                 meaning = wording.score_meaning(result)
-                figure(wording.in_100(best.score), meaning, MEANINGS["right"])
-                figure(wording.interval(best), "likely range", MEANINGS["interval"])
-                figure(wording.monthly(best), "a month to own", MEANINGS["month"])
-                figure(wording.seconds(best.latency_p50_s), "a typical answer", MEANINGS["latency"])
-        text(verdict.reason)
-        text(wording.fine_tuning(result))
-        text(wording.next_action(result), "strong")
+                w.figure(wording.in_100(best.score), meaning, MEANINGS["right"])
+                w.figure(wording.interval(best), "likely range", MEANINGS["interval"])
+                w.figure(wording.monthly(best), "a month to own", MEANINGS["month"])
+                w.figure(
+                    wording.seconds(best.latency_p50_s), "a typical answer", MEANINGS["latency"]
+                )
+        w.text(verdict.reason)
+        w.text(wording.fine_tuning(result))
+        w.text(wording.next_action(result), "strong")
         for warning in result.warnings:
-            text(warning, "warn note")
+            w.text(warning, "warn note")
 
 
 def candidates_table(result: Result) -> None:
     """Every candidate, best first."""
-    with table(
+    with w.table(
         "Candidate", "#Right in 100", "#Likely range", "#A month", "#Typical answer", "#No answer",
         label="All candidates",
     ):  # fmt: skip
-        for one in ranked(result):
+        for one in rank_candidates(result):
             style = "chosen" if one.name == result.verdict.recommend else ""
-            with cells(style=style):
-                with text("", tag="td"):
-                    term(one.name, candidate_title(one).capitalize() + ".")
+            with w.cells(style=style):
+                with w.text("", tag="td"):
+                    w.term(one.name, candidate_title(one).capitalize() + ".")
                     for warning in one.warnings:
-                        text(warning, "note warn", "div")
+                        w.text(warning, "note warn", "div")
                 for value in (
                     wording.in_100(one.score),
                     wording.interval(one),
@@ -86,4 +101,4 @@ def candidates_table(result: Result) -> None:
                     wording.seconds(one.latency_p50_s),
                     wording.unread(one),
                 ):
-                    text(value, "number", "td")
+                    w.text(value, "number", "td")

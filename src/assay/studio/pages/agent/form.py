@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from operator import attrgetter
 from typing import Any
 
 from nicegui import ui
@@ -15,11 +14,10 @@ from nicegui import ui
 from assay import json_reader
 from assay.agent.agent import Agent
 from assay.errors import UsageError
-from assay.studio.dialogs import telling
+from assay.studio import widgets as w
 from assay.studio.pages.agent.route_form import RouteForm
 from assay.studio.pages.agent.variables_form import VariablesForm
-from assay.studio.shared.controls import TYPING, Control, Controls, Put
-from assay.studio.widgets import button, field, heading, labelled, named, row, text
+from assay.studio.shared.controls import TYPING, Control, Controls, Put, split_lines
 
 FORMS = {"text": "Any text", "choices": "One of a few answers", "schema": "A JSON record"}
 FIRST_SCHEMA = {
@@ -43,7 +41,7 @@ _HERE = {
 """Settings that the form shows; others are named, and changed in the text."""
 
 
-class Form(Controls[Agent]):
+class AgentForm(Controls[Agent]):
     """What a person fills in.
 
     Args:
@@ -70,19 +68,19 @@ class Form(Controls[Agent]):
     def show(self, agent: Agent) -> None:
         """Let every control show what an agent says."""
         super().show(agent)
-        if self._turns != _turns(agent):
-            self._turns = _turns(agent)
+        if self._turns != _read_turns(agent):
+            self._turns = _read_turns(agent)
             self._show_turns()
         self._show_output(agent)
         self._route.show(agent.route)
         self._variables.show(agent.variables)
-        self._blocks(agent)
+        self._show_blocks(agent)
 
-    def tell_tokens(self, tokens: int | None) -> None:
+    def show_tokens(self, tokens: int | None) -> None:
         """Under the prompt: what prompt and shown examples cost on each request."""
         self._tokens.text = "" if tokens is None else f"{tokens:,} tokens on every request"
 
-    def tell_blank(self, blank: str | None) -> None:
+    def show_blank(self, blank: str | None) -> None:
         """Under the prompt: what was left in it."""
         self._blank.text = f"{blank} is sent as it stands: no variable fills it." if blank else ""
 
@@ -92,7 +90,7 @@ class Form(Controls[Agent]):
         super()._freeze(frozen)
 
     def _build(self) -> None:
-        self._note = text("The text says no agent now. Mend it, and the form goes on.", "bad")
+        self._note = w.text("The text says no agent now. Mend it, and the form goes on.", "bad")
         self._note.set_visibility(False)
         self._fields = ui.element("div").classes("stack gap")
         with self._fields:
@@ -105,52 +103,55 @@ class Form(Controls[Agent]):
                 self._build_output()
                 self._build_sampling()
             self._route = RouteForm(self._put, self._arms, open=self._open)
-            self._beyond = text("", "soft note")
+            self._beyond = w.text("", "soft note")
 
     def _build_model(self) -> None:
-        self._model_box = ui.element("div")
-        with self._model_box, field("Model", "Which model answers. Choose one, or type its name."):
-            self._model = ui.select(
-                self._models, with_input=True, new_value_mode="add-unique", value=None
+        with ui.element("div") as self._model_box:
+            self._model = w.field(
+                "Model",
+                ui.select(self._models, with_input=True, new_value_mode="add-unique", value=None),
+                "Which model answers. Choose one, or type its name.",
             )
-            self._control(self._model, "Model", lambda a: a.model, _required("model"))
+        self._control(self._model, lambda a: a.model, lambda v: {"model": v} if v else None)
 
     def _build_prompt(self) -> None:
-        with field("System prompt", "What the model is told before every conversation."):
-            area = ui.textarea().props(f"autogrow {TYPING}").classes("prompt")
-            self._control(
-                area, "System prompt", lambda a: a.system_prompt, lambda v: {"system_prompt": v}
-            )
-            with row():
-                self._tokens = text("", "hint", "span").props("role=status")
-                self._blank = text("", "hint warn", "span")
+        area = w.field(
+            "System prompt",
+            ui.textarea().props(f"autogrow {TYPING}").classes("prompt"),
+            "What the model is told before every conversation.",
+        )
+        self._control(area, lambda a: a.system_prompt, lambda v: {"system_prompt": v})
+        with w.row():
+            self._tokens = w.text("", "hint", "span").props("role=status")
+            self._blank = w.text("", "hint warn", "span")
         self._variables = VariablesForm(self._put, open=self._open)
 
     def _build_turns(self) -> None:
         with ui.element("div").classes("stack"):
-            heading("Shown examples", "Put before every conversation; each costs tokens.")
+            w.heading("Shown examples", "Put before every conversation; each costs tokens.")
             self._shown = ui.element("div").classes("stack")
-            self._nearest = text("", "soft note")
+            self._nearest = w.text("", "soft note")
             if self._open:
-                with row():
-                    button("Add an example", self._add_turn, icon="add")
+                with w.row():
+                    w.button("Add an example", self._add_turn, icon="add")
 
     def _build_knowledge(self) -> None:
         with ui.element("div").classes("stack"):
-            heading("Knowledge", "Passages of your documents, found for each question and shown.")
+            w.heading("Knowledge", "Passages of your documents, found for each question and shown.")
             with ui.element("div").classes("split"):
-                with field("Documents"):
-                    self._base = ui.select({"": "None", **{b: b for b in self._bases}}, value="")
-                    self._control(self._base, "Documents", _base_of, self._write_base)
-                with field("Passages", "At most so many; the best first."):
-                    made = ui.number(min=1, max=1000, step=1).props(TYPING)
-                    self._control(
-                        made,
+                offered = {"": "None", **{b: b for b in self._bases}}
+                self._base = w.field("Documents", ui.select(offered, value=""))
+                self._control(self._base, _read_base, self._write_base)
+                self._control(
+                    w.field(
                         "Passages",
-                        lambda a: a.knowledge.k if a.knowledge else PASSAGES,
-                        lambda v: {"knowledge.k": int(v)} if v and self._base.value else None,
-                    )
-            self._state = text("", "soft note")
+                        ui.number(min=1, max=1000, step=1).props(TYPING),
+                        "At most so many; the best first.",
+                    ),
+                    lambda a: a.knowledge.k if a.knowledge else PASSAGES,
+                    lambda v: {"knowledge.k": int(v)} if v and self._base.value else None,
+                )
+            self._state = w.text("", "soft note")
 
     def _write_base(self, name: str) -> dict[str, Any]:
         if not name:
@@ -164,28 +165,25 @@ class Form(Controls[Agent]):
 
     def _build_output(self) -> None:
         with ui.element("div").classes("stack"):
-            heading("The answer")
+            w.heading("The answer")
             self._form = ui.radio(FORMS, value="text", on_change=self._choose_form)
-            named(self._form, "What an answer looks like").props("inline")
+            w.label_input(self._form, "What an answer looks like").props("inline")
             self._form.set_enabled(self._open)
-            self._choices_box = ui.element("div")
-            with self._choices_box, field("The answers, one a line"):
+            with ui.element("div") as self._choices_box:
                 area = ui.textarea().props(f"autogrow {TYPING}")
                 self._control(
-                    area, "The answers, one a line", lambda a: "\n".join(a.choices or ()), _choices
+                    w.field("The answers, one a line", area),
+                    lambda a: "\n".join(a.choices or ()),
+                    lambda v: {"choices": split_lines(v)},
                 )
-            self._schema_box = ui.element("div")
-            with (
-                self._schema_box,
-                field("JSON Schema", "The fields of the record, and what each holds."),
-            ):
+            with ui.element("div") as self._schema_box:
                 area = ui.textarea().props(f"autogrow {TYPING}").classes("mono")
-                self._control(area, "JSON Schema", _schema_text, self._read_schema)
-            switch = ui.switch("Keep the model to this form while it writes")
-            self._constrained = switch
+                w.field("JSON Schema", area, "The fields of the record, and what each holds.")
+                self._control(area, _read_schema_text, self._read_schema)
+            label = "Keep the model to this form while it writes"
+            self._constrained = w.label_input(ui.switch(label), label)
             self._control(
-                switch,
-                "Keep the model to this form while it writes",
+                self._constrained,
                 lambda a: a.constrained,
                 lambda v: {"constrained": bool(v)},
             )
@@ -193,14 +191,14 @@ class Form(Controls[Agent]):
     def _build_sampling(self) -> None:
         with ui.element("div").classes("split"):
             for label, name, hint, step in NUMBERS:
-                self._number(label, attrgetter(name), name, hint, step)
+                self._number(label, name, hint, step=step)
 
-    def told(self, agent: Agent) -> None:
+    def accept(self, agent: Agent) -> None:
         """What the text says after a change of this form's own: no control is touched."""
-        super().told(agent)
+        super().accept(agent)
         self._show_output(agent)
-        self._route.told(agent.route)
-        self._variables.told(agent.variables)
+        self._route.accept(agent.route)
+        self._variables.accept(agent.variables)
 
     def _offer(self, control: Control[Agent], value: Any) -> None:
         if control.made is self._model and value not in self._models:
@@ -210,7 +208,7 @@ class Form(Controls[Agent]):
             self._bases.append(value)
             self._base.set_options({"": "None", **{b: b for b in self._bases}})
 
-    def _blocks(self, agent: Agent) -> None:
+    def _show_blocks(self, agent: Agent) -> None:
         self._language.set_visibility(agent.kind == "chat")
         self._model_box.set_visibility(agent.route is None)
         nearest = agent.nearest
@@ -254,10 +252,9 @@ class Form(Controls[Agent]):
         if kind == "schema" and agent.output_schema is None:
             values |= {"output_schema": FIRST_SCHEMA, "constrained": True}
         if values:
-            with telling():
-                await self._put(values)
-                if self._said is not None:
-                    self.show(self._said)
+            await self._put(values)
+            if self._said is not None:
+                self.show(self._said)
 
     def _read_schema(self, value: str) -> dict[str, Any] | None:
         try:
@@ -276,28 +273,32 @@ class Form(Controls[Agent]):
         self._shown.clear()
         with self._shown:
             if not self._turns:
-                text("None.", "soft note")
+                w.text("None.", "soft note")
             for number, turns in enumerate(self._turns):
                 self._example(number, turns)
 
     def _example(self, number: int, turns: list[dict[str, Any]]) -> None:
         with ui.element("div").classes("shown-example"):
-            with row("spread"):
-                text(f"Example {number + 1}", "field-label", "span")
+            with w.row("spread"):
+                w.text(f"Example {number + 1}", "field-label", "span")
                 if self._open:
-                    remove = button("Remove", lambda: self._drop_turn(number), kind="link")
-                    labelled(remove, f"Remove example {number + 1}")
+                    w.button(
+                        "Remove",
+                        lambda: self._drop_turn(number),
+                        kind="link",
+                        name=f"Remove example {number + 1}",
+                    )
             for turn in turns:
                 role = {"user": "Input", "assistant": "Answer"}.get(turn["role"], turn["role"])
                 if not isinstance(turn.get("content"), str):
-                    text(f"{role}: more than text; change it in the text beside.", "soft note")
+                    w.text(f"{role}: more than text; change it in the text beside.", "soft note")
                     continue
-                area = ui.textarea(role, value=turn["content"], on_change=self._retell(turn))
+                area = ui.textarea(role, value=turn["content"], on_change=self._write_turn(turn))
                 area.props(f"autogrow {TYPING}")
-                named(area, f"{role} of example {number + 1}")
+                w.label_input(area, f"{role} of example {number + 1}")
                 area.set_enabled(self._open)
 
-    def _retell(self, turn: dict[str, Any]) -> Callable[[Any], Awaitable[None]]:
+    def _write_turn(self, turn: dict[str, Any]) -> Callable[[Any], Awaitable[None]]:
         async def changed(event: Any) -> None:
             turn["content"] = event.value or ""
             await self._put_turns()
@@ -316,27 +317,18 @@ class Form(Controls[Agent]):
         self._show_turns()  # last: the button that was clicked goes with it
 
     async def _put_turns(self) -> None:
-        with telling():
-            await self._put({"shown": [[dict(turn) for turn in turns] for turns in self._turns]})
+        await self._put({"shown": [[dict(turn) for turn in turns] for turns in self._turns]})
 
 
-def _turns(agent: Agent) -> list[list[dict[str, Any]]]:
+def _read_turns(agent: Agent) -> list[list[dict[str, Any]]]:
     return [[dict(turn) for turn in turns] for turns in agent.shown]
 
 
-def _base_of(agent: Agent) -> str:
+def _read_base(agent: Agent) -> str:
     return agent.knowledge.name if agent.knowledge is not None else ""
 
 
-def _required(name: str) -> Callable[[Any], dict[str, Any] | None]:
-    return lambda value: {name: value} if value else None
-
-
-def _choices(value: str) -> dict[str, Any]:
-    return {"choices": [line.strip() for line in value.splitlines() if line.strip()]}
-
-
-def _schema_text(agent: Agent) -> str:
+def _read_schema_text(agent: Agent) -> str:
     if agent.output_schema is None:
         return ""
     return json.dumps(agent.output_schema, indent=2, ensure_ascii=False)

@@ -9,9 +9,8 @@ from nicegui import ui
 from nicegui.elements.mixins.value_element import ValueElement
 
 from assay.agent.route import Route, Rule, Rules
-from assay.studio.dialogs import telling
+from assay.studio import widgets as w
 from assay.studio.shared.controls import TYPING, Put
-from assay.studio.widgets import field, heading, named, row, text
 
 MEANINGS = {
     "rules": "The first rule that holds decides which agent answers.",
@@ -46,7 +45,7 @@ class RouteForm:
         if route is None:
             return
         with self._box:
-            heading("Route", MEANINGS[route.kind])
+            w.heading("Route", MEANINGS[route.kind])
             if isinstance(route, Rules):
                 for number, rule in enumerate(route.rules):
                     self._rule(number, rule)
@@ -56,12 +55,11 @@ class RouteForm:
                 self._arm("First", route.cheap, lambda id: {"route.cheap": id})
                 self._arm("Second", route.strong, lambda id: {"route.strong": id})
             often = "more" if route.kind == "cascade" else "less"
-            with field("Threshold", f"Higher: the second agent answers {often} often."):
-                made = ui.number(value=route.threshold, step=0.05).props(TYPING)
-                self._named(made, "Threshold")
-                self._writes(made, lambda v: None if v is None else {"route.threshold": float(v)})
+            made = ui.number(value=route.threshold, step=0.05).props(TYPING)
+            w.field("Threshold", made, f"Higher: the second agent answers {often} often.")
+            self._connect(made, lambda v: None if v is None else {"route.threshold": float(v)})
 
-    def told(self, route: Route | None) -> None:
+    def accept(self, route: Route | None) -> None:
         """What the text says after a change of this form's own: no control is touched."""
         self._route = route
 
@@ -74,36 +72,35 @@ class RouteForm:
             return {"route.rules": rules}
 
         asked = rule.model_dump(mode="json", exclude_none=True, exclude={"to", "pattern"})
-        with row("top-aligned"):
+        with w.row("top-aligned"):
             if rule.pattern is not None:
-                with field("Where the message holds", "A word, or a regular expression."):
-                    made = ui.input(value=rule.pattern).props(TYPING)
-                    self._named(made, f"Rule {number + 1}: where the message holds")
-                    self._writes(made, lambda value: changed("pattern", value))
+                w.field(
+                    "Where the message holds",
+                    made := ui.input(value=rule.pattern).props(TYPING),
+                    "A word, or a regular expression.",
+                    name=f"Rule {number + 1}: where the message holds",
+                )
+                self._connect(made, lambda value: changed("pattern", value))
             label = "Then" if rule.pattern is not None else f"Rule {number + 1}: then"
             self._arm(label, rule.to, lambda id: changed("to", id))
         for name, value in asked.items():
             said = ", ".join(value) if isinstance(value, list) else value
-            text(f"{name.replace('_', ' ').capitalize()}: {said}.", "soft note")
+            w.text(f"{name.replace('_', ' ').capitalize()}: {said}.", "soft note")
 
     def _arm(self, label: str, id: str, write: Callable[[str], dict[str, Any] | None]) -> None:
         known = {id: id[:12], **self._arms}
-        with field(label):
-            made = ui.select(known, value=id)
-            self._named(made, f"Route: {label}")
-            self._writes(made, write)
+        made = w.field(label, ui.select(known, value=id), name=f"Route: {label}")
+        self._connect(made, write)
 
-    def _named(self, made: ValueElement[Any], label: str) -> None:
-        named(made, label)
-        made.set_enabled(self._open)  # type: ignore[attr-defined]
-
-    def _writes(
+    def _connect(
         self, made: ValueElement[Any], write: Callable[[Any], dict[str, Any] | None]
     ) -> None:
+        """Write the settings that a value means on a change."""
+        made.set_enabled(self._open)  # type: ignore[attr-defined]
+
         async def changed() -> None:
             values = write(made.value)
             if values is not None:
-                with telling():
-                    await self._put(values)
+                await self._put(values)
 
         made.on_value_change(changed)

@@ -8,11 +8,8 @@ from typing import Any
 from nicegui import ui
 
 from assay.agent.variables import NAME
-from assay.studio.dialogs import telling
-from assay.studio.shared.controls import Put
-from assay.studio.widgets import button, labelled, named, row, table, text
-
-_TYPING = "debounce=400"
+from assay.studio import widgets as w
+from assay.studio.shared.controls import TYPING, Put
 
 
 class VariablesForm:
@@ -31,10 +28,10 @@ class VariablesForm:
         self._rows: list[list[str]] = []
         with ui.element("div").classes("stack"):
             self._box = ui.element("div")
-            self._wrong = text("", "hint warn", "div").props("role=status")
+            self._mistake = w.text("", "hint warn", "div").props("role=status")
             if open:
-                with row():
-                    button("Add a variable", self._add, kind="link", icon="data_object")
+                with w.row():
+                    w.button("Add a variable", self._add, kind="link", icon="data_object")
 
     def show(self, variables: Mapping[str, str]) -> None:
         """What the text says."""
@@ -43,16 +40,16 @@ class VariablesForm:
             self._rows = [[name, value] for name, value in variables.items()]
             self._draw()
 
-    def told(self, variables: Mapping[str, str]) -> None:
+    def accept(self, variables: Mapping[str, str]) -> None:
         """What the text says after a change of this form's own: no control is touched."""
         self._known = dict(variables)
 
     def _draw(self) -> None:
         self._box.clear()
-        self._tell_wrong()
+        self._show_mistake()
         if not self._rows:
             return
-        with self._box, table("Variable", "Stands for", "", label="Variables"):
+        with self._box, w.table("Variable", "Stands for", "", label="Variables"):
             for number, pair in enumerate(self._rows):
                 with ui.element("tr"):
                     for place, label in enumerate(("Name", "Value")):
@@ -60,13 +57,17 @@ class VariablesForm:
                             self._input(pair, place, f"{label} of variable {number + 1}")
                     with ui.element("td"):
                         if self._open:
-                            away = button("Remove", lambda at=number: self._drop(at), kind="link")
-                            labelled(away, f"Remove variable {number + 1}")
+                            w.button(
+                                "Remove",
+                                lambda at=number: self._drop(at),
+                                kind="link",
+                                name=f"Remove variable {number + 1}",
+                            )
 
     def _input(self, pair: list[str], place: int, label: str) -> None:
         made = ui.textarea(value=pair[place]) if place else ui.input(value=pair[place])
-        made.props(f"autogrow {_TYPING}" if place else _TYPING)
-        named(made, label)
+        made.props(f"autogrow {TYPING}" if place else TYPING)
+        w.label_input(made, label)
         made.set_enabled(self._open)
 
         async def changed(event: Any) -> None:
@@ -85,22 +86,21 @@ class VariablesForm:
         self._draw()  # last: the button that was clicked goes with the row
 
     async def _write(self) -> None:
-        self._tell_wrong()
-        if self._wrong.text:
+        self._show_mistake()
+        if self._mistake.text:
             return
         wanted = {name: value for name, value in self._rows if name}
         if wanted != self._known:
-            with telling():
-                await self._put({"variables": wanted})
+            await self._put({"variables": wanted})
 
-    def _tell_wrong(self) -> None:
+    def _show_mistake(self) -> None:
         names = [name for name, _ in self._rows if name]
-        bad = [name for name in names if not NAME.fullmatch(name)]
-        twice = [name for name in names if names.count(name) > 1]
-        self._wrong.text = (
-            f"{bad[0]!r} can be no name: letters, digits and _ alone, no digit first."
-            if bad
-            else f"There are two variables {twice[0]!r}."
-            if twice
+        malformed = [name for name in names if not NAME.fullmatch(name)]
+        repeated = [name for name in names if names.count(name) > 1]
+        self._mistake.text = (
+            f"{malformed[0]!r} can be no name: letters, digits and _ alone, no digit first."
+            if malformed
+            else f"There are two variables {repeated[0]!r}."
+            if repeated
             else ""
         )

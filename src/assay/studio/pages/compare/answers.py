@@ -13,22 +13,9 @@ from assay.compare.result import AnswerRow, Result
 from assay.errors import AssayError
 from assay.project import comparisons
 from assay.project.comparisons import RIGHT, Which
-from assay.studio.dialogs import telling
-from assay.studio.session import Newest, Visit
-from assay.studio.shared.verdict import ranked
-from assay.studio.widgets import (
-    badge,
-    button,
-    card,
-    field,
-    heading,
-    line,
-    named,
-    row,
-    table,
-    text,
-    waiting,
-)
+from assay.studio import widgets as w
+from assay.studio.session import LatestRequest, PageContext
+from assay.studio.shared.verdict import rank_candidates
 
 SHOWN = 6
 """Rows at a time; a page of thousands of answers is read by nobody."""
@@ -43,114 +30,96 @@ FILTERS: dict[str, str] = {
 _WORD = re.compile(r"\s+|[^\W_]+|.", re.DOTALL)
 
 
-def answers_card(visit: Visit, result: Result) -> None:
+def answers_card(context: PageContext, result: Result) -> None:
     """A card that reads the answers once the page is there."""
-    names = [c.name for c in ranked(result)]
+    names = [c.name for c in rank_candidates(result)]
     first = result.verdict.recommend or names[0]
     second = next((name for name in names if name != first), first)
-    with card():
-        heading("The answers, one by one", "Read some before you believe any figure.")
-        with row("top-aligned"):
-            with field("Show where"):
-                which = ui.select(FILTERS, value="differ")
-                named(which, "Show where")
-            with field("First"):
-                a = ui.select(names, value=first)
-                named(a, "First")
-            with field("Second"):
-                b = ui.select(names, value=second)
-                named(b, "Second")
-            with field("With the words"):
-                words = ui.input().props("debounce=300 clearable")
-                named(words, "With the words")
+    with w.card():
+        w.heading("The answers, one by one", "Read some before you believe any figure.")
+        with w.row("top-aligned"):
+            which = w.field("Show where", ui.select(FILTERS, value="differ"))
+            a = w.field("First", ui.select(names, value=first))
+            b = w.field("Second", ui.select(names, value=second))
+            words = w.field("With the words", ui.input().props("debounce=300 clearable"))
         shown = ui.element("div").classes("stack")
-        state = {"rows": SHOWN}
-        newest = Newest()
+        latest = LatestRequest()
 
-        async def show() -> None:
+        async def show(rows: int = SHOWN) -> None:
             chosen, one, other = cast("Which", which.value), str(a.value), str(b.value)
-            is_newest = newest.begun()
+            is_latest = latest.start()
 
-            def read(visit: Visit) -> tuple[Sequence[AnswerRow], Sequence[AnswerRow]]:
-                everything = comparisons.answers(visit.workspace, result.comparison)
+            def read(context: PageContext) -> tuple[Sequence[AnswerRow], Sequence[AnswerRow]]:
+                everything = comparisons.answers(context.workspace, result.comparison)
                 fit = comparisons.chosen(everything, chosen, one, other, words.value or "")
                 return fit, everything
 
-            with telling():
-                try:
-                    fit, everything = await visit.do(read)
-                except AssayError as error:
-                    shown.clear()
-                    with shown:
-                        text(str(error), "soft")
-                    return
-                if not is_newest():
-                    return
+            try:
+                fit, everything = await context.do(read)
+            except AssayError as error:
                 shown.clear()
                 with shown:
-                    _two_by_two(everything, one, other)
-                    of = f"{len(fit):,} of {len(everything):,} locked examples"
-                    text(of, "soft note").props("role=status")
-                    for answer in fit[: state["rows"]]:
-                        _row(answer, one, other, names)
-                    if len(fit) > state["rows"]:
-                        button(f"Show {SHOWN} more", more)
-
-        async def more() -> None:
-            state["rows"] += SHOWN
-            await show()
-
-        async def again() -> None:
-            state["rows"] = SHOWN
-            await show()
+                    w.text(str(error), "soft")
+                return
+            if not is_latest():
+                return
+            shown.clear()
+            with shown:
+                _show_counts(everything, one, other)
+                of = f"{len(fit):,} of {len(everything):,} locked examples"
+                w.text(of, "soft note").props("role=status")
+                for answer in fit[:rows]:
+                    _show_row(answer, one, other, names)
+                if len(fit) > rows:
+                    w.button(f"Show {SHOWN} more", lambda: show(rows + SHOWN))
 
         for control in (which, a, b, words):
-            control.on_value_change(again)
+            control.on_value_change(lambda: show())
         with shown:
-            waiting("Reading the answers")
+            w.waiting("Reading the answers")
         ui.timer(0.1, show, once=True)
 
 
-def _two_by_two(rows: Sequence[AnswerRow], a: str, b: str) -> None:
+def _show_counts(rows: Sequence[AnswerRow], a: str, b: str) -> None:
     """How often they are right together and alone: what the difference of two rests on."""
     if a == b:
         return
     both, only_a, only_b, neither = comparisons.two_by_two(rows, a, b)
-    with table("", f"#{b} right", f"#{b} wrong", label=f"{a} against {b}"):
-        line(f"{a} right", f"#{both:,}", f"#{only_a:,}")
-        line(f"{a} wrong", f"#{only_b:,}", f"#{neither:,}")
+    with w.table("", f"#{b} right", f"#{b} wrong", label=f"{a} against {b}"):
+        w.line(f"{a} right", f"#{both:,}", f"#{only_a:,}")
+        w.line(f"{a} wrong", f"#{only_b:,}", f"#{neither:,}")
 
 
-def _row(answer: AnswerRow, a: str, b: str, names: Sequence[str]) -> None:
-    with card("tight answer-row"):
-        with row("spread"):
-            text(f"Example {answer.id}", "soft note")
-            with row():
+def _show_row(answer: AnswerRow, a: str, b: str, names: Sequence[str]) -> None:
+    with w.card("tight answer-row"):
+        with w.row("spread"):
+            w.text(f"Example {answer.id}", "soft note")
+            with w.row():
                 for name in names:
                     if name in answer.scores:
                         right = answer.scores[name] >= RIGHT
-                        badge(f"{name} {'✓' if right else '✗'}", "good" if right else "bad")
-        text(_cut(answer.input), "pre")
+                        w.badge(f"{name} {'✓' if right else '✗'}", "good" if right else "bad")
+        w.text(_shorten(answer.input), "pre")
         with ui.element("div").classes("side-by-side"):
-            _answer("Should be", answer.reference, answer.reference, None)
+            _show_answer("Should be", answer.reference, answer.reference, None)
             for name in dict.fromkeys((a, b)):
                 said = answer.answers.get(name)
                 if said is None:
-                    _answer(name, "(no answer)", answer.reference, 0.0)
+                    _show_answer(name, "(no answer)", answer.reference, 0.0)
                 else:
-                    _answer(name, said, answer.reference, answer.scores.get(name))
+                    _show_answer(name, said, answer.reference, answer.scores.get(name))
 
 
-def _answer(name: str, said: str, reference: str, score: float | None) -> None:
+def _show_answer(name: str, said: str, reference: str, score: float | None) -> None:
     with ui.element("div").classes("answer"):
         label = name if score is None else f"{name} · {100 * score:.0f}"
-        text(label, "soft note", "div")
+        w.text(label, "soft note", "div")
         with ui.element("div").classes("pre"):
-            for part, same in marked(_cut(said), _cut(reference)):
-                text(part, "" if same or score is None else "differs", "span")
+            for part, same in mark_differences(_shorten(said), _shorten(reference)):
+                w.text(part, "" if same or score is None else "differs", "span")
 
 
-def marked(said: str, reference: str) -> list[tuple[str, bool]]:
+def mark_differences(said: str, reference: str) -> list[tuple[str, bool]]:
     """The parts of an answer, and whether each stands in the reference at that place."""
     a, b = _WORD.findall(reference), _WORD.findall(said)
     parts: list[tuple[str, bool]] = []
@@ -160,5 +129,5 @@ def marked(said: str, reference: str) -> list[tuple[str, bool]]:
     return parts
 
 
-def _cut(content: str) -> str:
+def _shorten(content: str) -> str:
     return content if len(content) <= LONGEST else content[:LONGEST] + " […]"

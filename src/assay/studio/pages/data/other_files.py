@@ -1,8 +1,7 @@
-"""Files that are no part of the project yet: checked, converted, held against one another."""
+"""Files that are no part of the project: checked, converted, searched for common rows."""
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +9,14 @@ from nicegui import events, ui
 
 from assay.data.checks import CheckReport
 from assay.data.overlap import OverlapReport
-from assay.errors import AssayError, UsageError
+from assay.errors import UsageError
 from assay.project import files
-from assay.studio.dialogs import say, telling
-from assay.studio.session import Visit, action
+from assay.studio import widgets as w
+from assay.studio.session import PageContext, action
 from assay.studio.shared.findings import problems_card
-from assay.studio.widgets import button, cells, figure, named, row, table, text, waiting
+from assay.studio.shared.upload import file_picker, save_files
 
-WAYS = {
+TASKS = {
     "check": "Find what is wrong with a file",
     "convert": "Convert a file into conversations (OpenAI's JSONL)",
     "overlap": "Find rows that stand in both of two files",
@@ -26,7 +25,7 @@ SHOWN_TWINS = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
+class Conversion:
     """A file as conversations."""
 
     content: bytes
@@ -35,114 +34,99 @@ class Converted:
 
 
 @action("editor")
-def check_file(visit: Visit, file: Path) -> CheckReport:
-    """Every problem of a file that was brought."""
+def check_upload(context: PageContext, file: Path) -> CheckReport:
+    """Every problem of an uploaded file."""
     return files.check_file(file, folder=file.parent)
 
 
 @action("editor")
-def convert(visit: Visit, file: Path) -> Converted:
-    """A file that was brought, in OpenAI's JSONL."""
+def convert_upload(context: PageContext, file: Path) -> Conversion:
+    """An uploaded file in OpenAI's JSONL."""
     to = file.with_name("conversations.jsonl")
     done = files.import_file(file, to)
-    return Converted(to.read_bytes(), done["written"], done["rejected"])
+    return Conversion(to.read_bytes(), done["written"], done["rejected"])
 
 
 @action("editor")
-def overlap(visit: Visit, first: Path, second: Path) -> OverlapReport:
+def find_overlap(context: PageContext, first: Path, second: Path) -> OverlapReport:
     """Rows of the second file that stand in the first."""
     return files.overlap_files(first, second)
 
 
 class OtherFiles:
-    """The part of the page; what is brought is gone when it was looked at."""
+    """Takes files and shows what is in them; they are not kept."""
 
-    def __init__(self, visit: Visit) -> None:
-        self._visit = visit
-        with ui.element("details"):
-            text("Look at other files", tag="summary")
-            with ui.element("div").classes("stack gap"):
-                text("They become no part of the project, and are not kept.", "soft note")
-                self._way = ui.select(WAYS, value="check")
-                named(self._way, "What to do with them")
-                self._upload = ui.upload(
-                    on_multi_upload=self._brought, auto_upload=True, multiple=True, max_files=2
-                ).classes("picked-only")
-                self._upload.on("rejected", lambda: say("Two files at most."))
-                with row():
-                    button(
-                        "Choose one or two files",
-                        lambda: self._upload.run_method("pickFiles"),
-                        icon="folder_open",
-                    )
-                self._shown = ui.element("div").classes("stack gap").props("role=status")
+    def __init__(self, context: PageContext) -> None:
+        self._context = context
+        with w.details("Look at other files"), ui.element("div").classes("stack gap"):
+            w.text("They become no part of the project, and are not kept.", "soft note")
+            self._task = w.label_input(ui.select(TASKS, value="check"), "What to do with them")
+            self._upload = file_picker(
+                "Choose one or two files",
+                on_files=self._receive,
+                multiple=True,
+                most=2,
+                refusal="Two files at most.",
+            )
+            self._shown = ui.element("div").classes("stack gap").props("role=status")
 
-    async def _brought(self, event: events.MultiUploadEventArguments) -> None:
+    async def _receive(self, event: events.MultiUploadEventArguments) -> None:
         self._upload.reset()
         self._shown.clear()
         with self._shown:
-            seen = waiting("Reading")
-        with telling(), tempfile.TemporaryDirectory() as folder:
-            try:
-                names, paths = [], []
-                for number, file in enumerate(event.files):
-                    path = Path(folder) / f"{number}{Path(file.name).suffix}"
-                    await file.save(path)
-                    names.append(file.name)
-                    paths.append(path)
-                await self._show(names, paths)
-            except AssayError as error:
-                for name, path in zip(names, paths, strict=True):
-                    error.calling(str(path), name)
-                raise
-            finally:
-                if not seen.is_deleted:
-                    seen.delete()
+            loading = w.waiting("Reading")
+        try:
+            async with save_files(event.files) as paths:
+                await self._show([file.name for file in event.files], paths)
+        finally:
+            if not loading.is_deleted:
+                loading.delete()
 
     async def _show(self, names: list[str], paths: list[Path]) -> None:
-        way = self._way.value
-        if (way == "overlap") != (len(paths) == 2):
-            wanted = "two files" if way == "overlap" else "one file"
+        task = self._task.value
+        if (task == "overlap") != (len(paths) == 2):
+            wanted = "two files" if task == "overlap" else "one file"
             raise UsageError(f"this takes {wanted}.", fix="Choose again.")
-        if way == "check":
-            report = await self._visit.do(check_file, paths[0])
+        if task == "check":
+            report = await self._context.do(check_upload, paths[0])
             with self._shown:
-                self._checked(names[0], report)
-        elif way == "convert":
-            done = await self._visit.do(convert, paths[0])
+                self._show_report(names[0], report)
+        elif task == "convert":
+            done = await self._context.do(convert_upload, paths[0])
             with self._shown:
-                self._converted(names[0], done)
+                self._show_conversion(names[0], done)
         else:
-            twins = await self._visit.do(overlap, paths[0], paths[1])
+            twins = await self._context.do(find_overlap, paths[0], paths[1])
             with self._shown:
-                self._twins(names, twins)
+                self._show_twins(names, twins)
 
-    def _checked(self, name: str, report: CheckReport) -> None:
-        text(f"{name}, read as {report.format}", "strong")
-        with row("figures"):
-            figure(f"{report.valid:,}", "examples that can be used")
-            figure(f"{report.rejected:,}", "rows left out")
-            figure(f"{report.exact + report.near:,}", "repeated examples")
+    def _show_report(self, name: str, report: CheckReport) -> None:
+        w.text(f"{name}, read as {report.format}", "strong")
+        with w.row("figures"):
+            w.figure(f"{report.valid:,}", "examples that can be used")
+            w.figure(f"{report.rejected:,}", "rows left out")
+            w.figure(f"{report.exact + report.near:,}", "repeated examples")
         problems_card(report)
 
-    def _converted(self, name: str, done: Converted) -> None:
-        text(f"{done.written:,} examples of {name}; {done.rejected:,} rows have an error.")
+    def _show_conversion(self, name: str, done: Conversion) -> None:
+        w.text(f"{done.written:,} examples of {name}; {done.rejected:,} rows have an error.")
         to = f"{Path(name).stem}.jsonl"
-        with row():
-            button(f"Download {to}", lambda: ui.download(done.content, to), icon="download")
+        with w.row():
+            w.button(f"Download {to}", lambda: ui.download(done.content, to), icon="download")
 
-    def _twins(self, names: list[str], found: OverlapReport) -> None:
+    def _show_twins(self, names: list[str], found: OverlapReport) -> None:
         first, second = names
-        text(
+        w.text(
             f"{found.exact:,} rows of {second} stand exactly in {first}, {found.near:,} nearly.",
             "strong",
         )
         if not found.rows:
             return
-        with table(f"#Row of {second}", f"#Row of {first}", "", "#Likeness", label="Twins"):
+        with w.table(f"#Row of {second}", f"#Row of {first}", "", "#Likeness", label="Twins"):
             for twin in found.rows[:SHOWN_TWINS]:
-                with cells(
-                    f"#{twin.holdout_row}", f"#{twin.train_row}", twin.kind,
+                w.line(
+                    f"#{twin.holdout_row}",
+                    f"#{twin.train_row}",
+                    twin.kind,
                     f"#{twin.similarity:.3f}",
-                ):  # fmt: skip
-                    pass
+                )

@@ -20,31 +20,15 @@ from assay.errors import AssayError, UsageError
 from assay.progress import Progress
 from assay.project import rows
 from assay.project.rows import PARTS, Locked, RowFilter, Rows
+from assay.studio import widgets as w
 from assay.studio.access import PREFIX
-from assay.studio.dialogs import put_away, say, sure, telling
-from assay.studio.frame import Page, visit_of
+from assay.studio.dialogs import confirm, notify, open_dialog, read_choice
+from assay.studio.frame import Page, request_context
 from assay.studio.pages.data.other_files import OtherFiles
-from assay.studio.pages.data.questions import Questions, standing
-from assay.studio.pages.data.renewal import how_divided, renewing
-from assay.studio.scripts import expression
-from assay.studio.session import Visit, action
-from assay.studio.shared.upload import Told
-from assay.studio.widgets import (
-    badge,
-    bar,
-    button,
-    card,
-    empty,
-    failure,
-    field,
-    figure,
-    heading,
-    named,
-    row,
-    set_bar,
-    text,
-    title,
-)
+from assay.studio.pages.data.questions import QuestionsCard, read_standing
+from assay.studio.pages.data.renewal import renewal_form, split_details
+from assay.studio.session import PageContext, action
+from assay.studio.shared.job_progress import ProgressState
 
 ROWS = "/data/rows"
 AT_ONCE = 100
@@ -61,43 +45,43 @@ MEANINGS = {
 }
 SHOW: dict[str, str] = {"": "All rows", **{str(part): part.capitalize() for part in PARTS}}
 Refresh = Callable[[], Awaitable[None]]
-_turn = asyncio.Lock()
+_division_lock = asyncio.Lock()
 """Threads are few, and the division is the same for all: who waits for it waits without one."""
 
 
 @action("viewer")
-def division(visit: Visit, progress: Progress) -> tuple[Locked, Rows]:
+def open_division(context: PageContext, progress: Progress) -> tuple[Locked, Rows]:
     """How the rows are divided, and those that may be seen."""
-    found = rows.open_rows(visit.workspace, progress)
-    return rows.locked(visit.workspace), found
+    found = rows.open_rows(context.workspace, progress)
+    return rows.locked(context.workspace), found
 
 
 @action("viewer")
-def page_of(visit: Visit, where: RowFilter, start: int, end: int) -> dict[str, Any]:
+def read_page(context: PageContext, where: RowFilter, start: int, end: int) -> dict[str, Any]:
     """Rows for the table."""
-    found, count = rows.opened(visit.workspace).page(where, start, end)
+    found, count = rows.opened(context.workspace).page(where, start, end)
     return {"rows": found, "count": count}
 
 
 @action("viewer")
-def problems_of(visit: Visit, line: int) -> list[dict[str, Any]]:
+def list_problems(context: PageContext, line: int) -> list[dict[str, Any]]:
     """What was found in a row."""
-    return rows.opened(visit.workspace).problems_of(line)
+    return rows.opened(context.workspace).problems_of(line)
 
 
 @action("viewer")
-def record_of(visit: Visit, line: int) -> Any:
+def read_record(context: PageContext, line: int) -> Any:
     """A row as it stands in the file."""
-    return rows.record(visit.workspace, line)
+    return rows.record(context.workspace, line)
 
 
 @action("editor")
-def change(
-    visit: Visit, line: int, record: dict[str, Any] | None, before: Any, progress: Progress
+def change_row(
+    context: PageContext, line: int, record: dict[str, Any] | None, before: Any, progress: Progress
 ) -> None:
     """Mend a row, or take it out."""
-    rows.change(visit.workspace, line, record, before, progress)
-    rows.open_rows(visit.workspace, progress)
+    rows.change(context.workspace, line, record, before, progress)
+    rows.open_rows(context.workspace, progress)
 
 
 @pages_app.get(ROWS, include_in_schema=False)
@@ -119,21 +103,21 @@ def serve_rows(
         text=holding,
     )
     try:
-        found = page_of(visit_of(request), where, start, min(end, start + MOST_AT_ONCE))
+        found = read_page(request_context(request), where, start, min(end, start + MOST_AT_ONCE))
     except AssayError as error:
         return JSONResponse({"error": str(error)}, 409)
     return JSONResponse(found)
 
 
-async def build(visit: Visit) -> None:
+async def build(context: PageContext) -> None:
     """The division first, which may take a while; then the table."""
-    title(
+    w.title(
         "Data",
         "Your examples as they are used: what is wrong with them, which are alike, and which are "
         "locked away to measure by.",
     )
-    if visit.workspace.project is None:
-        empty(
+    if context.workspace.project is None:
+        w.empty(
             "table_rows",
             "No examples yet",
             "Bring a file of examples on the page Start; then they are here.",
@@ -142,101 +126,88 @@ async def build(visit: Visit) -> None:
         return
     asked = ui.element("div").classes("stack gap")
     shown = ui.element("div").classes("stack gap")
-    if visit.may("editor"):
-        with card():
-            OtherFiles(visit)
+    if context.may("editor"):
+        with w.card():
+            OtherFiles(context)
 
     async def refresh() -> None:
         shown.clear()
-        told = Told()
-        if not await _questions(visit, asked, refresh):
+        progress = ProgressState()
+        if not await _show_questions(context, asked, refresh):
             return
         with shown:
-            with card():
-                text("Reading, checking and dividing the examples", "strong").props("role=status")
-                moving = bar(None, "Examples are read")
-                said = text("", "soft note")
-
-            def look() -> None:
-                set_bar(moving, told.share)
-                said.text = told.label
-
-            watching = ui.timer(0.4, look)
+            with w.card():
+                w.text("Reading, checking and dividing the examples", "strong").props("role=status")
+                bar, label = w.bar(None, "Examples are read"), w.text("", "soft note")
+            timer = ui.timer(0.4, lambda: progress.show_on(bar, label))
             try:
-                async with _turn:
-                    found = await visit.do(division, told)
+                async with _division_lock:
+                    found = await context.do(open_division, progress)
             except AssayError as error:
                 if not shown.is_deleted:
                     shown.clear()
-                    failure(error)
+                    w.failure(error)
                 return
             finally:
-                watching.cancel()
+                timer.cancel()
             if shown.is_deleted:
                 return
             shown.clear()
-            _division(visit, found[0], found[1], refresh)
-            Table(visit, found[1], refresh)
+            _show_division(context, found[0], found[1], refresh)
+            RowTable(context, found[1], refresh)
 
     ui.timer(0.05, refresh, once=True)  # the page is there before it
 
 
-async def _questions(visit: Visit, asked: Element, measured: Refresh) -> bool:
+async def _show_questions(context: PageContext, asked: Element, measured: Refresh) -> bool:
     """Drafted questions, where there are any; whether there is something to divide."""
-    now = await visit.do(standing)
+    now = await context.do(read_standing)
     if now is None:
         return True
     if not asked.default_slot.children:
         with asked:
-            Questions(visit, now, measured)
+            QuestionsCard(context, now, measured)
     return now.measured
 
 
-def _division(visit: Visit, found: Locked, of: Rows, refresh: Refresh) -> None:
+def _show_division(context: PageContext, found: Locked, of: Rows, refresh: Refresh) -> None:
     manifest = found.manifest
     times = {0: "never opened", 1: "opened once"}.get(
         found.openings, f"opened {found.openings} times"
     )
     kept_out = manifest.quarantine.train_removed + manifest.quarantine.validation_removed
-    with card():
-        with row("figures"):
-            figure(f"{manifest.train:,}", "to train", MEANINGS["train"])
-            figure(f"{manifest.validation:,}", "to choose by", MEANINGS["validation"])
-            figure(f"{manifest.holdout:,}", f"locked, {times}", MEANINGS["holdout"])
+    with w.card():
+        with w.row("figures"):
+            w.figure(f"{manifest.train:,}", "to train", MEANINGS["train"])
+            w.figure(f"{manifest.validation:,}", "to choose by", MEANINGS["validation"])
+            w.figure(f"{manifest.holdout:,}", f"locked, {times}", MEANINGS["holdout"])
             if kept_out:
-                figure(f"{kept_out:,}", "kept out", MEANINGS["quarantine"])
+                w.figure(f"{kept_out:,}", "kept out", MEANINGS["quarantine"])
             if of.counts["rejected"]:
-                figure(f"{of.counts['rejected']:,}", "rejected", MEANINGS["rejected"])
+                w.figure(f"{of.counts['rejected']:,}", "rejected", MEANINGS["rejected"])
         for warning in (*manifest.warnings, *manifest.quarantine.warnings):
-            text(warning, "warn note")
-        how_divided(found)
-        renewing(visit, found, refresh)
+            w.text(warning, "warn note")
+        split_details(found)
+        renewal_form(context, found, refresh)
 
 
-class Table:
+class RowTable:
     """All rows that may be seen, a page at a time; a row is opened by a click or Enter."""
 
-    def __init__(self, visit: Visit, of: Rows, refresh: Refresh) -> None:
-        self._visit, self._refresh = visit, refresh
-        with card():
-            heading("Rows", "Click a row, or press Enter on it, to see all of it and to mend it.")
-            with row("top-aligned"):
-                with field("Show"):
-                    self._part = ui.select(SHOW, value="")
-                    named(self._part, "Show")
-                with field("With the problem"):
-                    codes = {code: f"{code} ({count:,})" for code, count in of.problems.items()}
-                    self._problem = ui.select({"": "Any or none", **codes}, value="")
-                    named(self._problem, "With the problem")
-                with field("Alike"):
-                    largest = list(of.clusters.items())[:CLUSTERS]
-                    alike = {line: f"line {line:,}: {count:,} rows" for line, count in largest}
-                    self._cluster = ui.select({0: "All", **alike}, value=0)
-                    named(self._cluster, "Alike")
-                with field("That hold"):
-                    self._holding = ui.input().props("debounce=400 clearable")
-                    named(self._holding, "That hold")
-            self._meaning = text("", "soft note")
+    def __init__(self, context: PageContext, of: Rows, refresh: Refresh) -> None:
+        self._context, self._refresh = context, refresh
+        with w.card():
+            w.heading("Rows", "Click a row, or press Enter on it, to see all of it and to mend it.")
+            with w.row("top-aligned"):
+                self._part = w.field("Show", ui.select(SHOW, value=""))
+                codes = {code: f"{code} ({count:,})" for code, count in of.problems.items()}
+                options = {"": "Any or none", **codes}
+                self._problem = w.field("With the problem", ui.select(options, value=""))
+                largest = list(of.clusters.items())[:CLUSTERS]
+                alike = {line: f"line {line:,}: {count:,} rows" for line, count in largest}
+                self._cluster = w.field("Alike", ui.select({0: "All", **alike}, value=0))
+                self._holding = w.field("That hold", ui.input().props("debounce=400 clearable"))
+            self._meaning = w.text("", "soft note")
             self._grid = ui.aggrid(
                 {
                     "columnDefs": _COLUMNS,
@@ -247,15 +218,15 @@ class Table:
                     "infiniteInitialRowCount": min(len(of), AT_ONCE),
                     "rowHeight": 40,
                     "suppressFieldDotNotation": True,
-                    ":datasource": expression(_SOURCE, self._address()),
+                    ":datasource": w.call_expression(_SOURCE, self._address()),
                     ":onCellKeyDown": _ENTER,
                     "overlayNoRowsTemplate": "No row fits.",
                 },
             ).classes("rows")
-            self._grid.on("cellClicked", self._clicked)
-            ui.on(_ENTERED, self._clicked)
+            self._grid.on("cellClicked", self._open_clicked)
+            ui.on(_ENTERED, self._open_clicked)
             for control in (self._part, self._problem, self._cluster, self._holding):
-                control.on_value_change(self._wished)
+                control.on_value_change(self._filter)
 
     def _address(self) -> str:
         asked = urlencode(
@@ -268,59 +239,45 @@ class Table:
         )
         return f"{PREFIX}{ROWS}?{asked}"
 
-    def _wished(self) -> None:
+    def _filter(self) -> None:
         code = self._problem.value
         self._meaning.text = f"{code}: {CODES[code][1]}." if code else ""
-        source = {":datasource": expression(_SOURCE, self._address())}
+        source = {":datasource": w.call_expression(_SOURCE, self._address())}
         self._grid.run_grid_method("updateGridOptions", source)
 
-    async def _clicked(self, event: events.GenericEventArguments) -> None:
+    async def _open_clicked(self, event: events.GenericEventArguments) -> None:
         data = event.args.get("data") if isinstance(event.args, dict) else None
         if isinstance(data, dict) and isinstance(data.get("line"), int):
-            await self._open(data)
+            await self._open(int(data["line"]), str(data["part"]))
 
-    async def _open(self, data: dict[str, Any]) -> None:
-        line = int(data["line"])
-        with telling():
-            problems = await self._visit.do(problems_of, line)
-            fixed: AssayError | None = None
-            record: Any = None
-            try:
-                record = await self._visit.do(record_of, line)
-            except UsageError as error:
-                fixed = error
-            await self._dialog(line, str(data["part"]), problems, record, fixed)
-
-    async def _dialog(
-        self,
-        line: int,
-        part: str,
-        problems: list[dict[str, Any]],
-        record: Any,
-        fixed: AssayError | None,
-    ) -> None:
-        may = self._visit.may("editor") and fixed is None
-        with ui.dialog(value=True) as dialog, ui.card().classes("studio wide-dialog"):
-            with row("spread"):
-                heading(f"Line {line:,}")
-                badge(part, "bad" if part == "rejected" else "good")
+    async def _open(self, line: int, part: str) -> None:
+        problems = await self._context.do(list_problems, line)
+        fixed: AssayError | None = None
+        record: Any = None
+        try:
+            record = await self._context.do(read_record, line)
+        except UsageError as error:
+            fixed = error
+        may = self._context.may("editor") and fixed is None
+        with open_dialog(f"Line {line:,}", style="wide-dialog") as dialog:
+            with w.row():
+                w.badge(part, "bad" if part == "rejected" else "good")
             for one in problems:
-                text(f"{one['message']} {one['fix']}", "warn note pre")
+                w.text(f"{one['message']} {one['fix']}", "warn note pre")
             if fixed is not None:
-                text(f"{fixed.what} {fixed.fix or ''}", "soft note")
-            inputs = _inputs(record, may)
-            with row():
+                w.text(f"{fixed.what} {fixed.fix or ''}", "soft note")
+            inputs = _make_inputs(record, may)
+            with w.row():
                 if may:
                     if inputs:
-                        button("Save", lambda: dialog.submit("save"), kind="primary", icon="save")
-                    button("Take it out", lambda: dialog.submit("out"), kind="danger")
-                button("Close", dialog.close)
-        chosen = await dialog
+                        w.button("Save", lambda: dialog.submit("save"), kind="primary", icon="save")
+                    w.button("Take it out", lambda: dialog.submit("out"), kind="danger")
+                w.button("Close", dialog.close)
+        chosen = await read_choice(dialog)
         values = {name: made.value or "" for name, made in inputs.items()}
-        put_away(dialog)
         if chosen == "save":
-            await self._change(line, _read(record, values), record)
-        elif chosen == "out" and await sure(
+            await self._change(line, _parse_record(record, values), record)
+        elif chosen == "out" and await confirm(
             f"Take line {line:,} out of the file?",
             "It is gone from the file itself, and the examples are divided again.",
             "Take it out",
@@ -330,14 +287,13 @@ class Table:
     async def _change(self, line: int, record: dict[str, Any] | None, before: Any) -> None:
         if record == before:
             return
-        with telling():
-            ui.notify("The file is changed and divided again; with many rows that takes a while.")
-            await self._visit.do(change, line, record, before, Told())
-            say("The row is mended." if record is not None else "The row is out.")
-            await self._refresh()
+        ui.notify("The file is changed and divided again; with many rows that takes a while.")
+        await self._context.do(change_row, line, record, before, ProgressState())
+        notify("The row is mended." if record is not None else "The row is out.")
+        await self._refresh()
 
 
-def _inputs(record: Any, may: bool) -> dict[str, ui.textarea]:
+def _make_inputs(record: Any, may: bool) -> dict[str, ui.textarea]:
     """One input a field; what is no text is shown as JSON. A line that is no record: as it is."""
     if record is None:
         return {}
@@ -345,16 +301,14 @@ def _inputs(record: Any, may: bool) -> dict[str, ui.textarea]:
     made = {}
     for name, value in fields.items():
         plain = isinstance(value, str)
-        with field(str(name), "" if plain else "JSON"):
-            shown = value if plain else json.dumps(value, indent=2, ensure_ascii=False)
-            area = ui.textarea(value=shown).props("autogrow").classes("" if plain else "mono")
-            named(area, str(name))
-            area.set_enabled(may)
-            made[str(name)] = area
+        shown = value if plain else json.dumps(value, indent=2, ensure_ascii=False)
+        area = ui.textarea(value=shown).props("autogrow").classes("" if plain else "mono")
+        area.set_enabled(may)
+        made[str(name)] = w.field(str(name), area, "" if plain else "JSON")
     return made
 
 
-def _read(record: Any, values: dict[str, str]) -> dict[str, Any]:
+def _parse_record(record: Any, values: dict[str, str]) -> dict[str, Any]:
     """What was filled in, as a record; fields that were JSON are read as JSON.
 
     Raises:

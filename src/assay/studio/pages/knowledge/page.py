@@ -10,35 +10,16 @@ from urllib.parse import quote
 from nicegui import ui
 from nicegui.element import Element
 
-from assay.errors import AssayError
 from assay.knowledge.records import Document, Failed
 from assay.knowledge.search import Mode, Passage
 from assay.project.knowledge import documents
 from assay.project.knowledge.documents import Inside
-from assay.studio.dialogs import put_away, say, sure, telling
+from assay.studio import widgets as w
+from assay.studio.dialogs import confirm, notify, show_record
 from assay.studio.frame import Page
-from assay.studio.pages.knowledge.upkeep import Upkeep
-from assay.studio.session import Newest, Visit, action
-from assay.studio.shared.upload import Bringing
-from assay.studio.widgets import (
-    button,
-    card,
-    cells,
-    empty,
-    failure,
-    field,
-    figure,
-    heading,
-    labelled,
-    moment,
-    named,
-    row,
-    table,
-    term,
-    text,
-    title,
-    waiting,
-)
+from assay.studio.pages.knowledge.upkeep import UpkeepCard
+from assay.studio.session import LatestRequest, PageContext, action
+from assay.studio.shared.upload import DocumentUpload
 
 PATH = "/knowledge"
 FIRST = "documents"
@@ -72,175 +53,162 @@ class Contents:
 
 
 @action("viewer")
-def names(visit: Visit) -> list[str]:
+def list_bases(context: PageContext) -> list[str]:
     """Of all knowledge bases."""
-    return documents.names(visit.workspace)
+    return documents.names(context.workspace)
 
 
 @action("viewer")
-def contents(visit: Visit, base: str) -> Contents:
+def read_contents(context: PageContext, base: str) -> Contents:
     """What is in one."""
-    of = documents.base(visit.workspace, base)
+    of = documents.base(context.workspace, base)
     return Contents(of.describe(), of.documents(), of.failures())
 
 
 @action("viewer")
-def look(visit: Visit, base: str, document: str) -> Inside:
+def read_document(context: PageContext, base: str, document: str) -> Inside:
     """What a document came to."""
-    return documents.look(visit.workspace, base, document)
+    return documents.look(context.workspace, base, document)
 
 
 @action("viewer")
-def search(visit: Visit, base: str, query: str) -> dict[Mode, list[Passage]]:
+def search_base(context: PageContext, base: str, query: str) -> dict[Mode, list[Passage]]:
     """The passages of a query, by each way."""
-    return documents.search(visit.workspace, base, query, FOUND)
+    return documents.search(context.workspace, base, query, FOUND)
 
 
 @action("editor")
-def create(visit: Visit, base: str) -> None:
+def create_base(context: PageContext, base: str) -> None:
     """Make another one."""
-    documents.create(visit.workspace, base)
+    documents.create(context.workspace, base)
 
 
 @action("editor")
-def remove(visit: Visit, base: str, document: str) -> None:
+def remove_document(context: PageContext, base: str, document: str) -> None:
     """Erase a document."""
-    documents.remove(visit.workspace, base, document)
+    documents.remove(context.workspace, base, document)
 
 
-async def build(visit: Visit) -> None:
+async def build(context: PageContext) -> None:
     """The knowledge base that the address names, or the first."""
-    title(
+    w.title(
         "Knowledge",
         "Documents whose passages are put before a question. Facts that change belong here, not "
         "into a model's weights.",
     )
-    known = await visit.do(names)
+    known = await context.do(list_bases)
     wanted = ui.context.client.request.query_params.get("name")
     if not known:
-        empty(
+        w.empty(
             "menu_book",
             "No documents yet",
             "Bring manuals, policies, price lists: whatever an answer should rest on.",
         )
-        if visit.may("editor"):
-            with card():
-                _new(visit, FIRST)
+        if context.may("editor"):
+            with w.card():
+                _show_new_form(context, FIRST)
         return
     name = wanted if wanted in known else known[0]
-    with row():
-        with field("Knowledge base"):
-            chosen = ui.select(known, value=name)
-            named(chosen, "Knowledge base")
-            chosen.on_value_change(lambda: ui.navigate.to(_address(chosen.value)))
-        if visit.may("editor"):
+    with w.row():
+        chosen = w.field("Knowledge base", ui.select(known, value=name))
+        chosen.on_value_change(lambda: ui.navigate.to(_make_path(chosen.value)))
+        if context.may("editor"):
             with ui.dialog() as dialog, ui.card().classes("studio"):
-                _new(visit, "")
-            button("New", dialog.open, icon="add").classes("beside-field")
-    _search(visit, name)
+                _show_new_form(context, "")
+            w.button("New", dialog.open, icon="add").classes("beside-field")
+    _show_search(context, name)
 
     async def refresh() -> None:
-        with telling():
-            found = await visit.do(contents, name)
-            listed.clear()
-            with listed:
-                _documents(visit, name, found, refresh)
+        found = await context.do(read_contents, name)
+        listed.clear()
+        with listed:
+            _show_documents(context, name, found, refresh)
 
-    if visit.may("editor"):
-        Bringing(visit, name, refresh)
+    if context.may("editor"):
+        DocumentUpload(context, name, refresh)
     listed = ui.element("div").classes("stack gap")
     await refresh()
-    if visit.may("editor"):
-        Upkeep(visit, name, refresh)
+    if context.may("editor"):
+        UpkeepCard(context, name, refresh)
 
 
-def _new(visit: Visit, proposed: str) -> None:
-    heading("New knowledge base", "Documents that belong together, under one name.")
-    with field("Name", "Letters, digits, dots and hyphens."):
-        name = ui.input(value=proposed)
-        named(name, "Name of the knowledge base")
+def _show_new_form(context: PageContext, proposed: str) -> None:
+    w.heading("New knowledge base", "Documents that belong together, under one name.")
+    name = w.field(
+        "Name",
+        ui.input(value=proposed),
+        "Letters, digits, dots and hyphens.",
+        name="Name of the knowledge base",
+    )
 
     async def make() -> None:
-        with telling():
-            called = (name.value or "").strip()
-            await visit.do(create, called)
-            ui.navigate.to(_address(called))
+        called = (name.value or "").strip()
+        await context.do(create_base, called)
+        ui.navigate.to(_make_path(called))
 
     name.on("keydown.enter", make)
-    with row():
-        button("Make it", make, kind="primary")
+    with w.row():
+        w.button("Make it", make, kind="primary")
 
 
-def _search(visit: Visit, base: str) -> None:
-    newest = Newest()
-    with card():
-        heading("Search", "What would be found, by each way of searching, with its scores.")
-        with row("ask"):
-            query = ui.input(placeholder="How do I get a refund?")
-            named(query, "Search for")
+def _show_search(context: PageContext, base: str) -> None:
+    latest = LatestRequest()
+    with w.card():
+        w.heading("Search", "What would be found, by each way of searching, with its scores.")
 
-            async def go() -> None:
-                words = (query.value or "").strip()
-                if not words:
-                    return
-                shown.clear()
-                with shown:
-                    waiting("Searching")
-                answered, is_newest = False, newest.begun()
-                with telling():
-                    found = await visit.do(search, base, words)
-                    if not is_newest():
-                        return
+        async def search(query: str) -> None:
+            is_latest = latest.start()
+            shown.clear()
+            with shown:
+                found = await w.load("Searching", context.do(search_base, base, query))
+                if found is not None and is_latest():
                     shown.clear()
-                    with shown:
-                        _found(found)
-                    answered = True
-                if not answered and is_newest():
-                    shown.clear()
+                    _show_results(found)
 
-            query.on("keydown.enter", go)
-            button("Search", go, kind="primary", icon="search")
+        w.query_row("Search for", "Search", "search", search, placeholder="How do I get a refund?")
         shown = ui.element("div").props("aria-live=polite")
 
 
-def _found(found: dict[Mode, list[Passage]]) -> None:
+def _show_results(found: dict[Mode, list[Passage]]) -> None:
     with ui.element("div").classes("three"):
         for mode, (label, meaning) in WAYS.items():
             with ui.element("div").classes("stack"):
-                term(label, meaning)
+                w.term(label, meaning)
                 if not found[mode]:
-                    text("Nothing.", "soft note")
+                    w.text("Nothing.", "soft note")
                 for passage in found[mode]:
                     with ui.element("article").classes("passage"):
-                        with row("spread"):
-                            text(_where(passage), "strong note", "span")
-                            text(f"{passage.score:.3f}", "score", "span")
+                        with w.row("spread"):
+                            w.text(_format_place(passage), "strong note", "span")
+                            w.text(f"{passage.score:.3f}", "score", "span")
                         if passage.heading:
-                            text(passage.heading, "soft note")
-                        text(passage.text, "pre note clamped").props("tabindex=0")
+                            w.text(passage.heading, "soft note")
+                        w.text(passage.text, "pre note clamped").props("tabindex=0")
 
 
-def _where(passage: Passage) -> str:
+def _format_place(passage: Passage) -> str:
     return passage.document + (f", page {passage.page}" if passage.page is not None else "")
 
 
-def _documents(visit: Visit, base: str, found: Contents, refresh: Refresh) -> None:
-    with card():
-        with row("figures"):
-            figure(f"{found.about['documents']:,}", "documents")
-            figure(
+def _show_documents(context: PageContext, base: str, found: Contents, refresh: Refresh) -> None:
+    with w.card():
+        with w.row("figures"):
+            w.figure(f"{found.about['documents']:,}", "documents")
+            w.figure(
                 f"{found.about['passages']:,}",
                 "passages",
                 "Pieces of at most some 200 tokens, cut where headings and paragraphs end.",
             )
         if not found.documents and not found.failed:
-            text("Nothing is in it yet.", "soft")
+            w.text("Nothing is in it yet.", "soft")
             return
         if found.documents:
             shown = ui.element("div")
             if len(found.documents) > SHOWN:
-                wanted = ui.input(placeholder="Find a document").props("debounce=300 clearable")
-                named(wanted, "Find a document")
+                wanted = w.label_input(
+                    ui.input(placeholder="Find a document").props("debounce=300 clearable"),
+                    "Find a document",
+                )
                 wanted.on_value_change(lambda: show(wanted.value or ""))
                 wanted.move(target_index=1)
 
@@ -248,87 +216,72 @@ def _documents(visit: Visit, base: str, found: Contents, refresh: Refresh) -> No
                 fitting = [d for d in found.documents if part.lower() in d.path.lower()]
                 shown.clear()
                 with shown:
-                    _table(visit, base, fitting[:SHOWN], refresh)
+                    _show_table(context, base, fitting[:SHOWN], refresh)
                     if len(fitting) > SHOWN:
-                        text(f"And {len(fitting) - SHOWN:,} more.", "soft note")
+                        w.text(f"And {len(fitting) - SHOWN:,} more.", "soft note")
 
             show("")
     if found.failed:
-        with card("lost"):
-            heading("Could not be read", "Of these files nothing, or not all, is searched.")
+        with w.card("lost"):
+            w.heading("Could not be read", "Of these files nothing, or not all, is searched.")
             for failed in found.failed:
-                text(f"{failed.file}: {failed.reason}", "pre note")
+                w.text(f"{failed.file}: {failed.reason}", "pre note")
 
 
-def _table(visit: Visit, base: str, found: list[Document], refresh: Refresh) -> None:
-    with table("Document", "#Pages", "#Passages", "#Size", "Added", "", label="Documents"):
+def _show_table(context: PageContext, base: str, found: list[Document], refresh: Refresh) -> None:
+    with w.table("Document", "#Pages", "#Passages", "#Size", "Added", "", label="Documents"):
         for document in found:
-            size = f"#{document.bytes / 1e6:.1f} MB"
-            if document.bytes < 1e5:
-                size = f"#{document.bytes / 1e3:.0f} kB"
+            size = f"#{w.format_size(document.bytes)}"
             pages = "" if document.pages is None else f"{document.pages:,}"
             figures = (f"#{pages}", f"#{document.passages:,}", size)
-            said = (document.path, *figures, moment(document.added_at))
-            with cells(*said), ui.element("td"), row("acts"):
-                _acts(visit, base, document.path, refresh)
+            said = (document.path, *figures, w.format_time(document.added_at))
+            with w.cells(*said), w.cell("acts"):
+                _show_actions(context, base, document.path, refresh)
 
 
-def _acts(visit: Visit, base: str, document: str, refresh: Refresh) -> None:
-    async def away() -> None:
+def _show_actions(context: PageContext, base: str, document: str, refresh: Refresh) -> None:
+    async def erase() -> None:
         why = "It is erased: its file, its text, its passages. Agents find it no more."
-        if await sure(f"Remove {document}?", why, "Remove"):
-            with telling():
-                await visit.do(remove, base, document)
-                say(f"{document} is removed.")
-                await refresh()
+        if await confirm(f"Remove {document}?", why, "Remove"):
+            await context.do(remove_document, base, document)
+            notify(f"{document} is removed.")
+            await refresh()
 
-    async def inside() -> None:
-        with ui.dialog(value=True) as dialog, ui.card().classes("studio wide-dialog"):
-            heading(document)
-            loading = waiting("Reading it")
-            try:
-                found = await visit.do(look, base, document)
-            except AssayError as error:
-                loading.delete()
-                failure(error)
-            else:
-                loading.delete()
-                _inside(found)
-            with row():
-                button("Close", dialog.close)
-        await dialog
-        put_away(dialog)
+    async def look() -> None:
+        reading = context.do(read_document, base, document)
+        await show_record(document, "Reading it", reading, _show_document)
 
-    labelled(button("Look", inside, kind="link"), f"Look into {document}")
-    if visit.may("editor"):
-        labelled(button("Remove", away, kind="link"), f"Remove {document}")
+    w.button("Look", look, kind="link", name=f"Look into {document}")
+    if context.may("editor"):
+        w.button("Remove", erase, kind="link", name=f"Remove {document}")
 
 
-def _reading(label: str) -> Element:
-    return labelled(ui.element("div").classes("reading").props("tabindex=0 role=region"), label)
+def _scroll_area(label: str) -> Element:
+    return w.set_label(ui.element("div").classes("reading").props("tabindex=0 role=region"), label)
 
 
-def _inside(found: Inside) -> None:
-    with ui.tabs().props("no-caps dense align=left") as tabs:
-        ui.tab("passages", f"Passages ({len(found.passages)})")
-        ui.tab("text", f"Text as it was read ({len(found.pages)})")
-    with ui.tab_panels(tabs, value="passages", animated=False):
-        with ui.tab_panel("passages"), _reading("Passages"):
-            for passage in found.passages[:SHOWN]:
-                with ui.element("article").classes("passage"):
-                    if where := passage.heading or (passage.page and f"Page {passage.page}"):
-                        text(where, "soft note")
-                    text(passage.text, "pre note")
-        with ui.tab_panel("text"), _reading("Text as it was read"):
-            for number, page in enumerate(found.pages[:SHOWN], start=1):
-                if len(found.pages) > 1:
-                    text(f"Page {number}", "soft note")
-                text(page, "pre note")
+def _show_document(found: Inside) -> None:
+    labels = {
+        "passages": f"Passages ({len(found.passages)})",
+        "text": f"Text as it was read ({len(found.pages)})",
+    }
+    panels = w.tab_panels(labels, "passages")
+    with panels["passages"], _scroll_area("Passages"):
+        for passage in found.passages[:SHOWN]:
+            with ui.element("article").classes("passage"):
+                if where := passage.heading or (passage.page and f"Page {passage.page}"):
+                    w.text(where, "soft note")
+                w.text(passage.text, "pre note")
+    with panels["text"], _scroll_area("Text as it was read"):
+        for number, page in enumerate(found.pages[:SHOWN], start=1):
+            if len(found.pages) > 1:
+                w.text(f"Page {number}", "soft note")
+            w.text(page, "pre note")
     if max(len(found.passages), len(found.pages)) > SHOWN:
-        text(f"The first {SHOWN} are shown.", "soft note")
+        w.text(f"The first {SHOWN} are shown.", "soft note")
 
 
-def _address(name: str) -> str:
+def _make_path(name: str) -> str:
     return f"{PATH}?name={quote(name)}"  # behind the prefix, which NiceGUI puts there
 
 

@@ -1,4 +1,4 @@
-"""Looking after a knowledge base: is it as its files are? And all its passages made anew."""
+"""Checks of a knowledge base against its files, and all its passages made anew."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from collections.abc import Awaitable, Callable
 
 from nicegui import background_tasks, ui
 
-from assay.errors import AssayError
 from assay.knowledge.check import Check
 from assay.knowledge.records import Build
 from assay.knowledge.settings import LANGUAGES, Settings
 from assay.progress import Progress
 from assay.project.knowledge import documents
-from assay.studio.dialogs import put_away, say, tell, telling
-from assay.studio.session import Visit, action
-from assay.studio.shared.upload import SHOWN_EVERY_S, Told
-from assay.studio.widgets import bar, button, card, field, heading, named, row, set_bar, text
+from assay.studio import widgets as w
+from assay.studio.dialogs import add_choices, notify, open_dialog, read_choice
+from assay.studio.session import PageContext, action
+from assay.studio.shared.job_progress import ProgressState
+from assay.studio.shared.upload import SHOWN_EVERY_S
 
 
 @action("editor")
-def check(visit: Visit, base: str, progress: Progress) -> Check:
+def check_base(context: PageContext, base: str, progress: Progress) -> Check:
     """Compare with the files, and read the whole index."""
-    return documents.check(visit.workspace, base, progress)
+    return documents.check(context.workspace, base, progress)
 
 
 @action("editor")
-def rebuild(visit: Visit, base: str, wanted: Settings, progress: Progress) -> Build:
-    """Make all passages anew."""
+def rebuild_base(context: PageContext, base: str, wanted: Settings, progress: Progress) -> Build:
+    """Make all passages anew, with other settings."""
     return documents.rebuild(
-        visit.workspace,
+        context.workspace,
         base,
         embedder=wanted.embedder,
         chunk_tokens=wanted.chunk_tokens,
@@ -38,123 +38,118 @@ def rebuild(visit: Visit, base: str, wanted: Settings, progress: Progress) -> Bu
 
 
 @action("viewer")
-def settings(visit: Visit, base: str) -> Settings:
+def read_settings(context: PageContext, base: str) -> Settings:
     """What all passages have in common."""
-    return documents.base(visit.workspace, base).settings
+    return documents.base(context.workspace, base).settings
 
 
-class Upkeep:
+class UpkeepCard:
     """A card with both, one at a time, and how far it is; who leaves ends nothing.
 
     Args:
         changed: called when all passages were made anew.
     """
 
-    def __init__(self, visit: Visit, base: str, changed: Callable[[], Awaitable[None]]) -> None:
-        self._visit, self._base, self._changed = visit, base, changed
-        self._told = Told()
-        with card():
-            heading(
+    def __init__(
+        self, context: PageContext, base: str, changed: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._context, self._base, self._changed = context, base, changed
+        self._progress = ProgressState()
+        with w.card():
+            w.heading(
                 "Upkeep",
                 "A check compares documents with their files and reads the whole index. Making "
                 "all passages anew mends an index, or follows other settings.",
             )
-            with row():
+            with w.row():
                 self._acts = [
-                    button("Check it", self._check, icon="fact_check"),
-                    button("Make all passages anew", self._ask, icon="autorenew"),
+                    w.button("Check it", self._check, icon="fact_check"),
+                    w.button("Make all passages anew", self._ask, icon="autorenew"),
                 ]
-            self._doing = text("", "soft").props("role=status")
-            self._bar = bar(None, "Upkeep")
+            self._status = w.text("", "soft").props("role=status")
+            self._bar = w.bar(None, "Upkeep")
             self._bar.set_visibility(False)
             self._found = ui.element("div").classes("stack").props("aria-live=polite")
         self._timer = ui.timer(SHOWN_EVERY_S, self._show, active=False)
 
     @property
-    def _gone(self) -> bool:
+    def _is_gone(self) -> bool:
         return self._bar.is_deleted
 
     def _check(self) -> None:
         async def work() -> None:
-            found = await self._visit.do(check, self._base, self._told)
-            if not self._gone:
+            found = await self._context.do(check_base, self._base, self._progress)
+            if not self._is_gone:
                 with self._found:
-                    _say(found)
+                    _show_check(found)
 
         self._begin(work)
 
     async def _ask(self) -> None:
-        with telling():
-            now = await self._visit.do(settings, self._base)
-            wanted = await _wanted(self._base, now)
-            if wanted is None:
-                return
+        now = await self._context.do(read_settings, self._base)
+        wanted = await _ask_settings(self._base, now)
+        if wanted is None:
+            return
 
-            async def work() -> None:
-                made = await self._visit.do(rebuild, self._base, wanted, self._told)
-                if not self._gone:
-                    say(f"{made.passages:,} passages were made anew.")
-                    await self._changed()
+        async def work() -> None:
+            made = await self._context.do(rebuild_base, self._base, wanted, self._progress)
+            if not self._is_gone:
+                notify(f"{made.passages:,} passages were made anew.")
+                await self._changed()
 
-            self._begin(work)
+        self._begin(work)
 
     def _begin(self, work: Callable[[], Awaitable[None]]) -> None:
         self._found.clear()
-        self._told.label = "beginning"
-        self._busy(True)
+        self._progress.label = "beginning"
+        self._set_busy(True)
 
-        async def done() -> None:
-            with self._bar.client:
-                try:
-                    await work()
-                except AssayError as error:
-                    if not self._gone:
-                        tell(error)
-                finally:
-                    if not self._gone:
-                        self._busy(False)
+        async def run() -> None:
+            try:
+                await work()
+            finally:
+                if not self._is_gone:
+                    self._set_busy(False)
 
-        background_tasks.create(done(), name="upkeep of a knowledge base")
+        background_tasks.create(run(), name="knowledge base", context=self._bar.client)
 
-    def _busy(self, busy: bool) -> None:
+    def _set_busy(self, busy: bool) -> None:
         for act in self._acts:
             act.set_enabled(not busy)
         self._bar.set_visibility(busy)
-        self._doing.text = ""
-        if busy:
-            self._timer.activate()
-        else:
-            self._timer.deactivate()
+        self._status.text = ""
+        self._timer.active = busy
 
     def _show(self) -> None:
-        self._doing.text = f"{self._told.label.capitalize()} …"
-        set_bar(self._bar, self._told.share)
+        self._progress.show_on(self._bar, self._status)
 
 
-async def _wanted(base: str, now: Settings) -> Settings | None:
+async def _ask_settings(base: str, now: Settings) -> Settings | None:
     """What passages are to have in common from now on; None: it was thought better of."""
-    with ui.dialog(value=True) as dialog, ui.card().classes("studio"):
-        heading(
-            f"Make all passages of {base} anew?",
-            "Searches go on with the old ones until the new ones are there. Agents that were "
-            "measured with them may do better or worse after it: compare again.",
+    with open_dialog(
+        f"Make all passages of {base} anew?",
+        "Searches go on with the old ones until the new ones are there. Agents that were "
+        "measured with them may do better or worse after it: compare again.",
+    ) as dialog:
+        embedder = w.field(
+            "Embedder",
+            ui.input(value=now.embedder),
+            "What measures likeness: a starter, a folder or a hub id.",
         )
-        with field("Embedder", "What measures likeness: a starter, a folder or a hub id."):
-            embedder = ui.input(value=now.embedder)
-            named(embedder, "Embedder")
-        with row("top-aligned"):
-            with field("Longest passage", "In tokens."):
-                tokens = ui.number(value=now.chunk_tokens, min=16, max=100_000, precision=0)
-                named(tokens, "Longest passage, in tokens")
-            with field("Language", "Whose word endings are left out in a search by words."):
-                language = ui.select(list(LANGUAGES), value=now.language)
-                named(language, "Language")
-        with row():
-            button("Make them anew", lambda: dialog.submit(True), kind="primary")
-            button("Cancel", lambda: dialog.submit(False))
-    answer = await dialog
-    put_away(dialog)
-    if not answer:
+        with w.row("top-aligned"):
+            tokens = w.field(
+                "Longest passage",
+                ui.number(value=now.chunk_tokens, min=16, max=100_000, precision=0),
+                "In tokens.",
+                name="Longest passage, in tokens",
+            )
+            language = w.field(
+                "Language",
+                ui.select(list(LANGUAGES), value=now.language),
+                "Whose word endings are left out in a search by words.",
+            )
+        add_choices(dialog, "Make them anew")
+    if not await read_choice(dialog):
         return None
     return Settings(
         (embedder.value or "").strip() or now.embedder,
@@ -163,17 +158,17 @@ async def _wanted(base: str, now: Settings) -> Settings | None:
     )
 
 
-def _say(found: Check) -> None:
+def _show_check(found: Check) -> None:
     if not found.damage:
-        text("The index is whole.", "good strong")
+        w.text("The index is whole.", "good strong")
     for sentence in found.damage:
-        text(f"Damaged: {sentence}", "bad")
-    text(f"{found.documents:,} documents, {found.passages:,} passages.", "soft note")
+        w.text(f"Damaged: {sentence}", "bad")
+    w.text(f"{found.documents:,} documents, {found.passages:,} passages.", "soft note")
     for path in found.changed:
-        text(f"{path} has changed on disk since it was read. Bring it again.", "warn")
+        w.text(f"{path} has changed on disk since it was read. Bring it again.", "warn")
     for path in found.vanished:
-        text(f"{path} is no longer on disk; what was read from it is still found.", "warn")
+        w.text(f"{path} is no longer on disk; what was read from it is still found.", "warn")
     for failed in found.failed:
-        text(f"{failed.file}: {failed.reason}", "pre note")
+        w.text(f"{failed.file}: {failed.reason}", "pre note")
     if found.leftovers:
-        text(f"{found.leftovers} unused files; the next change removes them.", "soft note")
+        w.text(f"{found.leftovers} unused files; the next change removes them.", "soft note")

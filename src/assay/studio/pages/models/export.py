@@ -16,26 +16,11 @@ from assay.jobs.queue import OVER, Job
 from assay.project.jobs import export
 from assay.project.jobs.export import Export
 from assay.project.versions import SHORT
+from assay.studio import widgets as w
 from assay.studio.access import PREFIX
-from assay.studio.dialogs import telling
-from assay.studio.frame import visit_of
-from assay.studio.session import Visit, action
-from assay.studio.shared.job_progress import Running, state_badge
-from assay.studio.widgets import (
-    button,
-    card,
-    code,
-    field,
-    heading,
-    labelled,
-    moment,
-    named,
-    row,
-    size,
-    table,
-    term,
-    text,
-)
+from assay.studio.frame import request_context
+from assay.studio.session import PageContext, action
+from assay.studio.shared.job_progress import JobCard, state_badge
 
 FORMS = {
     "adapter": "adapter: what was trained alone, for PEFT",
@@ -55,21 +40,21 @@ SHOWN = 20
 
 
 @action("viewer")
-def listed(visit: Visit) -> list[Export]:
+def list_exports(context: PageContext) -> list[Export]:
     """What was exported, or is being."""
-    return export.exports(visit.workspace)
+    return export.exports(context.workspace)
 
 
 @action("editor")
-def start(visit: Visit, version: str, to: str) -> Job:
+def start_export(context: PageContext, version: str, to: str) -> Job:
     """Export a version."""
-    return export.start(visit.workspace, version, to)
+    return export.start(context.workspace, version, to)
 
 
 @action("editor")
-def packed(visit: Visit, job: str) -> tuple[str, Iterator[bytes]]:
+def pack_export(context: PageContext, job: str) -> tuple[str, Iterator[bytes]]:
     """A name for a finished export as a file, and its bytes."""
-    found = export.finished(visit.workspace, job)
+    found = export.finished(context.workspace, job)
     return f"{found.version[:SHORT]}-{found.to}.zip", export.packed(found)
 
 
@@ -77,7 +62,7 @@ def packed(visit: Visit, job: str) -> tuple[str, Iterator[bytes]]:
 def download(request: Request, id: str) -> Response:
     """A finished export as a zip; behind the studio's door, as all its paths."""
     try:
-        name, pieces = packed(visit_of(request), id)
+        name, pieces = pack_export(request_context(request), id)
     except AssayError as error:
         refused = isinstance(error, NotAllowedError)
         return JSONResponse({"error": str(error)}, 403 if refused else 404)
@@ -85,67 +70,66 @@ def download(request: Request, id: str) -> Response:
     return StreamingResponse(pieces, media_type="application/zip", headers=headers)
 
 
-async def exporting(visit: Visit, ids: Sequence[str]) -> None:
+async def export_card(context: PageContext, ids: Sequence[str]) -> None:
     """What is under way, what has been written or refused, and a form for another."""
-    found = await visit.do(listed)
+    found = await context.do(list_exports)
     for one in found:
         if one.job.status not in OVER:
             what = f"Exporting {one.version[:SHORT]} as {one.to}"
-            Running(visit, one.job, what, lambda _: _again())
-    if not found and not visit.may("editor"):
+            JobCard(context, one.job, what, lambda _: _reload())
+    if not found and not context.may("editor"):
         return
-    with card():
-        heading("Export", "Files by which another program answers as the version does.")
-        if visit.may("editor"):
-            _form(visit, ids)
+    with w.card():
+        w.heading("Export", "Files by which another program answers as the version does.")
+        if context.may("editor"):
+            _show_form(context, ids)
         over = [one for one in found if one.job.status in OVER]
         if over:
-            with table("Version", "As", "State", "When", "#Size", "", label="Exports"):
+            with w.table("Version", "As", "State", "When", "#Size", "", label="Exports"):
                 for one in over[:SHOWN]:
-                    _line(visit, one)
+                    _show_line(context, one)
             newest = over[0]
             if newest.bytes is not None:
-                _written(newest)
+                _show_files(newest)
             elif newest.job.status == "failed":
-                text(f"Nothing was written as {newest.to}: {newest.job.error}", "pre bad")
+                w.text(f"Nothing was written as {newest.to}: {newest.job.error}", "pre bad")
 
 
-def _form(visit: Visit, ids: Sequence[str]) -> None:
-    with row():
-        with field("Version"):
-            version = ui.select({id: id[:SHORT] for id in ids}, value=ids[0])
-            named(version, "Version to export")
-        with field("As"):
-            to = ui.select(FORMS, value="gguf")
-            named(to, "Form of the export")
+def _show_form(context: PageContext, ids: Sequence[str]) -> None:
+    with w.row():
+        version = w.field(
+            "Version",
+            ui.select({id: id[:SHORT] for id in ids}, value=ids[0]),
+            name="Version to export",
+        )
+        to = w.field("As", ui.select(FORMS, value="gguf"), name="Form of the export")
 
         async def click() -> None:
-            with telling():
-                await visit.do(start, str(version.value), str(to.value))
-                _again()
+            await context.do(start_export, str(version.value), str(to.value))
+            _reload()
 
-        button("Export", click, kind="primary", icon="output").classes("beside-field")
-    term("Only if it answers the same", GATE)
+        w.button("Export", click, kind="primary", icon="output").classes("beside-field")
+    w.term("Only if it answers the same", GATE)
 
 
-def _line(visit: Visit, one: Export) -> None:
+def _show_line(context: PageContext, one: Export) -> None:
     with ui.element("tr"):
-        text(one.version[:SHORT], tag="td")
-        text(one.to, tag="td")
+        w.text(one.version[:SHORT], tag="td")
+        w.text(one.to, tag="td")
         with ui.element("td"):
             state_badge(one.job)
-        text(moment(one.job.created), tag="td")
-        text("" if one.bytes is None else size(one.bytes), "number", "td")
-        with ui.element("td"), row("acts"):
-            if one.bytes is not None and visit.may("editor"):
+        w.text(w.format_time(one.job.created), tag="td")
+        w.text("" if one.bytes is None else w.format_size(one.bytes), "number", "td")
+        with w.cell("acts"):
+            if one.bytes is not None and context.may("editor"):
                 label = f"Download {one.version[:SHORT]} as {one.to}"
-                link = labelled(text("Download", tag="a").props("download"), label)
+                link = w.set_label(w.text("Download", tag="a").props("download"), label)
                 link.props["href"] = PREFIX + DOWNLOAD.format(id=one.job.id)
             elif one.job.error:
-                text(f"{one.job.error[:120]} …", "note bad", "div")
+                w.text(f"{one.job.error[:120]} …", "note bad", "div")
 
 
-def _written(one: Export) -> None:
+def _show_files(one: Export) -> None:
     result: dict[str, Any] = one.job.result or {}
     parity = result["parity"]
     next_token = (
@@ -153,15 +137,15 @@ def _written(one: Export) -> None:
         if parity["divergence"] is None
         else f" What comes next differs by {parity['divergence']:.1e} nats in the mean."
     )
-    text(
+    w.text(
         f"The newest one answers the same: over {parity['prompts']} validation prompts its score "
         f"is {parity['target']:.4f}, {parity['evaluated']:.4f} as evaluated; "
         f"{parity['equal_answers']} answers are equal to the letter.{next_token}"
     )
-    text(f"Its files: {', '.join(result['files'])}.", "soft note")
+    w.text(f"Its files: {', '.join(result['files'])}.", "soft note")
     if result["command"]:
-        code(result["command"], "To serve it, in the folder of these files")
+        w.code(result["command"], "To serve it, in the folder of these files")
 
 
-def _again() -> None:
+def _reload() -> None:
     ui.navigate.to("/models?part=versions")

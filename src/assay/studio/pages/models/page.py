@@ -4,34 +4,16 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from assay.errors import AssayError
 from assay.jobs.queue import OVER, Job
 from assay.models.show import ModelInfo
 from assay.project import models
 from assay.project.models import BaseModel
-from assay.studio.dialogs import put_away, telling
+from assay.studio import widgets as w
+from assay.studio.dialogs import show_record
 from assay.studio.frame import Page
-from assay.studio.pages.models.versions import model_versions
-from assay.studio.session import Visit, action
-from assay.studio.shared.job_progress import Running
-from assay.studio.widgets import (
-    badge,
-    button,
-    card,
-    cells,
-    failure,
-    heading,
-    labelled,
-    line,
-    named,
-    row,
-    size,
-    table,
-    term,
-    text,
-    title,
-    waiting,
-)
+from assay.studio.pages.models.versions import versions_tab
+from assay.studio.session import PageContext, action
+from assay.studio.shared.job_progress import JobCard
 
 PATH = "/models"
 PARTS = {"models": "Base models", "versions": "Versions"}
@@ -44,97 +26,102 @@ MEANINGS = {
 
 
 @action("viewer")
-def listed(visit: Visit) -> tuple[list[BaseModel], list[Job]]:
+def list_models(context: PageContext) -> tuple[list[BaseModel], list[Job]]:
     """The base models, and the jobs that fetch some, the newest first."""
-    return models.listed(), models.pulls(visit.workspace)
+    return models.listed(), models.pulls(context.workspace)
 
 
 @action("viewer")
-def describe(visit: Visit, ref: str) -> ModelInfo:
+def describe_model(context: PageContext, ref: str) -> ModelInfo:
     """All there is to say about a model that is on this machine."""
     return models.describe(ref)
 
 
 @action("editor")
-def pull(visit: Visit, ref: str) -> Job:
+def pull_model(context: PageContext, ref: str) -> Job:
     """Fetch a model."""
-    return models.pull(visit.workspace, ref)
+    return models.pull(context.workspace, ref)
 
 
-async def build(visit: Visit) -> None:
+async def build(context: PageContext) -> None:
     """One tab a part; `?part=` names the first to be seen."""
     wanted = ui.context.client.request.query_params.get("part", "models")
-    title(
+    w.title(
         "Models",
         "Base models are what one starts from; versions are what your examples have made of them.",
     )
-    with ui.tabs().props("no-caps dense align=left") as tabs:
-        for part, label in PARTS.items():
-            ui.tab(part, label)
-    with ui.tab_panels(tabs, value=wanted if wanted in PARTS else "models", animated=False):
-        with ui.tab_panel("models"), ui.element("div").classes("stack gap"):
-            await _base_models(visit)
-        with ui.tab_panel("versions"), ui.element("div").classes("stack gap"):
-            await model_versions(visit)
+    panels = w.tab_panels(PARTS, wanted)
+    with panels["models"]:
+        await _show_base_models(context)
+    with panels["versions"]:
+        await versions_tab(context)
 
 
-async def _base_models(visit: Visit) -> None:
-    found, pulls = await visit.do(listed)
+async def _show_base_models(context: PageContext) -> None:
+    found, pulls = await context.do(list_models)
     for job in pulls:
         if job.status not in OVER:
-            Running(visit, job, f"Fetching {job.payload['model']}", lambda _: _again())
+            JobCard(context, job, f"Fetching {job.payload['model']}", lambda _: _reload())
     if pulls and pulls[0].status == "failed":
-        with card("lost"):
-            heading(f"{pulls[0].payload['model']} could not be fetched")
-            text(str(pulls[0].error), "pre")
-    with card():
-        heading(
+        with w.card("lost"):
+            w.heading(f"{pulls[0].payload['model']} could not be fetched")
+            w.text(str(pulls[0].error), "pre")
+    with w.card():
+        w.heading(
             "Base models",
             "Starters, which come from your package index, and what was fetched to this machine.",
         )
-        with table("Model", "What it is", "Here", "#Size", "Licence", "#Memory to tune", "",
+        with w.table("Model", "What it is", "Here", "#Size", "Licence", "#Memory to tune", "",
                    label="Base models"):  # fmt: skip
             for model in found:
-                _model(visit, model)
-        term("Memory to tune", MEANINGS["tuning"])
-    if visit.may("editor"):
-        _another(visit)
+                _show_model(context, model)
+        w.term("Memory to tune", MEANINGS["tuning"])
+    if context.may("editor"):
+        _show_fetch_form(context)
 
 
-def _model(visit: Visit, model: BaseModel) -> None:
-    with cells(model.ref, model.summary):
+def _show_model(context: PageContext, model: BaseModel) -> None:
+    with w.cells(model.ref, model.summary):
         with ui.element("td"):
-            badge(*(("here", "good") if model.ready else ("not fetched", "")))
-        text(size(model.disk_bytes), "number", "td")
-        text(model.licence or "unknown", tag="td")
-        takes = "never" if model.tuning_bytes is None else f"about {size(model.tuning_bytes)}"
-        text(takes, "number", "td")
-        with ui.element("td"), row("acts"):
+            w.badge(*(("here", "good") if model.ready else ("not fetched", "")))
+        w.text(w.format_size(model.disk_bytes), "number", "td")
+        w.text(model.licence or "unknown", tag="td")
+        takes = (
+            "never" if model.tuning_bytes is None else f"about {w.format_size(model.tuning_bytes)}"
+        )
+        w.text(takes, "number", "td")
+        with w.cell("acts"):
             if model.ready:
-                look = button("Look", lambda: _look(visit, model.ref), kind="link")
-                labelled(look, f"Look at {model.ref}")
-            elif visit.may("editor"):
-                fetch = button("Fetch", lambda: _fetch(visit, model.ref), kind="link")
-                labelled(fetch, f"Fetch {model.ref}")
+                w.button(
+                    "Look",
+                    lambda: _show_facts(context, model.ref),
+                    kind="link",
+                    name=f"Look at {model.ref}",
+                )
+            elif context.may("editor"):
+                w.button(
+                    "Fetch",
+                    lambda: _start_fetch(context, model.ref),
+                    kind="link",
+                    name=f"Fetch {model.ref}",
+                )
 
 
-def _another(visit: Visit) -> None:
-    with card():
-        heading(
+def _show_fetch_form(context: PageContext) -> None:
+    with w.card():
+        w.heading(
             "Fetch another model",
             "Safetensors and GGUF alone: other weights can run code when they are opened, and are "
             "refused.",
         )
-        with row("ask"):
-            ref = ui.input(placeholder="org/name")
-            named(ref, "Model to fetch")
-
-            async def go() -> None:
-                await _fetch(visit, (ref.value or "").strip())
-
-            ref.on("keydown.enter", go)
-            button("Fetch", go, kind="primary", icon="download")
-        text(
+        w.query_row(
+            "Model to fetch",
+            "Fetch",
+            "download",
+            lambda ref: _start_fetch(context, ref),
+            placeholder="org/name",
+        )
+        w.text(
             "An id of the Hugging Face hub. A folder or GGUF file on the server's machine is named "
             "at the command line.",
             "hint",
@@ -142,39 +129,27 @@ def _another(visit: Visit) -> None:
         )
 
 
-async def _fetch(visit: Visit, ref: str) -> None:
-    with telling():
-        await visit.do(pull, ref)
-        _again()
+async def _start_fetch(context: PageContext, ref: str) -> None:
+    await context.do(pull_model, ref)
+    _reload()
 
 
-def _again() -> None:
+def _reload() -> None:
     ui.navigate.to(PATH)
 
 
-async def _look(visit: Visit, ref: str) -> None:
-    with ui.dialog(value=True) as dialog, ui.card().classes("studio wide-dialog"):
-        heading(ref)
-        loading = waiting("Reading it")
-        try:
-            found = await visit.do(describe, ref)
-        except AssayError as error:
-            loading.delete()
-            failure(error)
-        else:
-            loading.delete()
-            with table("What", "Is", label=f"Facts of {ref}"):
-                line("Architecture", found.architecture)
-                line("Parameters", f"{found.parameters:,}")
-                line("Context", f"{found.context_length:,} tokens")
-                line("On disk", size(found.disk_bytes))
-                line("Licence", found.licence or "unknown")
-                line("Weights (sha256)", found.sha256)
-                line("Chat template (sha256)", found.template_sha256 or "none: a base model")
-        with row():
-            button("Close", dialog.close)
-    await dialog
-    put_away(dialog)
+async def _show_facts(context: PageContext, ref: str) -> None:
+    def show(found: ModelInfo) -> None:
+        with w.table("What", "Is", label=f"Facts of {ref}"):
+            w.line("Architecture", found.architecture)
+            w.line("Parameters", f"{found.parameters:,}")
+            w.line("Context", f"{found.context_length:,} tokens")
+            w.line("On disk", w.format_size(found.disk_bytes))
+            w.line("Licence", found.licence or "unknown")
+            w.line("Weights (sha256)", found.sha256)
+            w.line("Chat template (sha256)", found.template_sha256 or "none: a base model")
+
+    await show_record(ref, "Reading it", context.do(describe_model, ref), show)
 
 
 PAGE = Page(PATH, "Models", "view_in_ar", "Build", "viewer", build)

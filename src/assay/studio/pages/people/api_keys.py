@@ -12,23 +12,9 @@ from assay.accounts import keys as access
 from assay.accounts.costs import Budget
 from assay.accounts.keys import ApiKey
 from assay.compare.report import wording
-from assay.studio.dialogs import put_away, say, sure, telling
-from assay.studio.session import Visit, action
-from assay.studio.widgets import (
-    badge,
-    button,
-    card,
-    cells,
-    code,
-    field,
-    heading,
-    labelled,
-    moment,
-    named,
-    row,
-    table,
-    text,
-)
+from assay.studio import widgets as w
+from assay.studio.dialogs import ask_value, confirm, notify
+from assay.studio.session import PageContext, action
 
 SCOPES = {
     "chat": "Ask models, agents and releases.",
@@ -43,9 +29,9 @@ SCOPES = {
 
 
 @action("admin")
-def listed(visit: Visit) -> tuple[list[ApiKey], dict[str, Budget], list[dict[str, Any]]]:
+def list_keys(context: PageContext) -> tuple[list[ApiKey], dict[str, Budget], list[dict[str, Any]]]:
     """All keys of the project, newest first; their budgets; what they used at providers."""
-    workspace = visit.workspace
+    workspace = context.workspace
     keys = access.list_keys(workspace.store, workspace.name)
     return (
         keys[::-1],
@@ -55,8 +41,8 @@ def listed(visit: Visit) -> tuple[list[ApiKey], dict[str, Budget], list[dict[str
 
 
 @action("admin")
-def create(
-    visit: Visit,
+def create_key(
+    context: PageContext,
     name: str,
     scopes: Sequence[str],
     budget: float | None,
@@ -67,7 +53,7 @@ def create(
     Args:
         labels: it sees only documents with one of these; none: all of the project's.
     """
-    workspace = visit.workspace
+    workspace = context.workspace
     costs.check_budget(budget)
     key, secret = access.create_key(
         workspace.store, workspace.name, name, scopes, workspace.who, labels=labels or None
@@ -78,181 +64,174 @@ def create(
 
 
 @action("admin")
-def rename(visit: Visit, id: str, name: str) -> ApiKey:
+def rename_key(context: PageContext, id: str, name: str) -> ApiKey:
     """Say anew what a key is for."""
-    workspace = visit.workspace
+    workspace = context.workspace
     return access.rename_key(workspace.store, id, name, workspace.who, workspace.name)
 
 
 @action("admin")
-def revoke(visit: Visit, id: str) -> ApiKey:
+def revoke_key(context: PageContext, id: str) -> ApiKey:
     """From now on a key is good for nothing."""
-    return access.revoke_key(visit.workspace.store, id, visit.workspace.who)
+    return access.revoke_key(context.workspace.store, id, context.workspace.who)
 
 
 @action("admin")
-def set_budget(visit: Visit, id: str, usd: float) -> None:
+def set_key_budget(context: PageContext, id: str, usd: float) -> None:
     """What a key may spend at providers, in all."""
-    costs.set_budget(visit.workspace.store, id, usd, visit.workspace.who)
+    costs.set_budget(context.workspace.store, id, usd, context.workspace.who)
 
 
-async def api_keys(visit: Visit) -> None:
+async def keys_tab(context: PageContext) -> None:
     """The table, and a form for another one."""
     fresh = ui.element("div").classes("stack gap")
     shown = ui.element("div").classes("stack gap")
 
     async def refresh() -> None:
-        keys, budgets, used = await visit.do(listed)
+        keys, budgets, used = await context.do(list_keys)
         shown.clear()
         with shown:
-            _table(visit, keys, budgets, refresh)
+            _show_table(context, keys, budgets, refresh)
             if used:
-                _usage(keys, used)
+                _show_usage(keys, used)
 
     with fresh:
-        _make(visit, refresh)
+        _show_form(context, refresh)
     await refresh()
 
 
-def _make(visit: Visit, refresh: Callable[[], Awaitable[None]]) -> None:
-    with card():
-        heading("New key", "For a program that calls this server as it would call OpenAI.")
+def _show_form(context: PageContext, refresh: Callable[[], Awaitable[None]]) -> None:
+    with w.card():
+        w.heading("New key", "For a program that calls this server as it would call OpenAI.")
         with ui.element("div").classes("split"):
-            with field("What is it for?"):
-                name = ui.input(placeholder="the web shop")
-                named(name, "What is the key for?")
-            with field("Budget in USD", "What it may spend at providers in all. Empty: no limit."):
-                budget = ui.number(min=0, step=1)
-                named(budget, "Budget in USD")
-        with field(
+            name = w.field(
+                "What is it for?", ui.input(placeholder="the web shop"), name="What is the key for?"
+            )
+            budget = w.field(
+                "Budget in USD",
+                ui.number(min=0, step=1),
+                "What it may spend at providers in all. Empty: no limit.",
+            )
+        labels = w.field(
             "Only documents with the labels",
+            ui.input(),
             "With commas between them. Empty: all. Such a key may do chat and knowledge alone.",
-        ):
-            labels = ui.input()
-            named(labels, "Only documents with the labels")
-        text("What may it do?", "field-label", "div")
+        )
+        w.text("What may it do?", "field-label", "div")
         with ui.element("div").classes("choices"):
             boxes = {}
             for scope, meaning in SCOPES.items():
                 with ui.element("div"):
                     boxes[scope] = ui.checkbox(scope, value=scope == "chat")
-                    text(meaning, "hint under-box", "div")
+                    w.text(meaning, "hint under-box", "div")
         made = ui.element("div").classes("stack")
 
         async def click() -> None:
-            with telling():
-                scopes = [scope for scope, box in boxes.items() if box.value]
-                called = (name.value or "").strip() or "from the studio"
-                only = [one.strip() for one in (labels.value or "").split(",") if one.strip()]
-                secret = await visit.do(create, called, scopes, budget.value, only)
-                made.clear()
-                with made:
-                    text("Copy it now: it is shown this once and kept nowhere.", "strong")
-                    code(secret, "The new key")
-                name.value, budget.value, labels.value = "", None, ""
-                await refresh()
+            scopes = [scope for scope, box in boxes.items() if box.value]
+            called = (name.value or "").strip() or "from the studio"
+            only = [one.strip() for one in (labels.value or "").split(",") if one.strip()]
+            secret = await context.do(create_key, called, scopes, budget.value, only)
+            made.clear()
+            with made:
+                w.text("Copy it now: it is shown this once and kept nowhere.", "strong")
+                w.code(secret, "The new key")
+            name.value, budget.value, labels.value = "", None, ""
+            await refresh()
 
-        with row():
-            button("Make a key", click, kind="primary", icon="key")
+        with w.row():
+            w.button("Make a key", click, kind="primary", icon="key")
         made.move(target_index=-1)
 
 
-def _table(
-    visit: Visit,
+def _show_table(
+    context: PageContext,
     keys: Sequence[ApiKey],
     budgets: dict[str, Budget],
     refresh: Callable[[], Awaitable[None]],
 ) -> None:
-    with card():
-        heading("Keys")
+    with w.card():
+        w.heading("Keys")
         if not keys:
-            text("There is none yet.", "soft")
+            w.text("There is none yet.", "soft")
             return
-        with table("For", "Ends in", "May", "Made", "#Spent at providers", "", label="Keys"):
+        with w.table("For", "Ends in", "May", "Made", "#Spent at providers", "", label="Keys"):
             for key in keys:
                 style = "past" if key.revoked else ""
-                with cells(key.name, f"…{key.hint}", style=style):
-                    with ui.element("td"), row("badges"):
+                with w.cells(key.name, f"…{key.hint}", style=style):
+                    with w.cell("badges"):
                         for scope in key.scopes:
-                            badge(scope)
+                            w.badge(scope)
                         if key.labels:
-                            text(f"only {', '.join(key.labels)}", "soft note", "span")
-                    text(moment(key.created), tag="td")
-                    spent = _spent(budgets.get(key.id)) if key.revoked is None else ""
-                    text(spent, "number", "td")
-                    with ui.element("td"), row("acts"):
-                        _acts(visit, key, budgets.get(key.id), refresh)
+                            w.text(f"only {', '.join(key.labels)}", "soft note", "span")
+                    w.text(w.format_time(key.created), tag="td")
+                    spent = _format_spent(budgets.get(key.id)) if key.revoked is None else ""
+                    w.text(spent, "number", "td")
+                    with w.cell("acts"):
+                        _show_actions(context, key, budgets.get(key.id), refresh)
 
 
-def _acts(
-    visit: Visit, key: ApiKey, budget: Budget | None, refresh: Callable[[], Awaitable[None]]
+def _show_actions(
+    context: PageContext, key: ApiKey, budget: Budget | None, refresh: Callable[[], Awaitable[None]]
 ) -> None:
     if key.revoked:
-        badge("revoked", "bad")
+        w.badge("revoked", "bad")
         return
 
     async def change() -> None:
-        with ui.dialog(value=True) as dialog, ui.card().classes("studio"):
-            heading(f"Budget of {key.name}", "What it has spent stays spent.")
-            with field("USD in all"):
-                amount = ui.number(value=budget.most if budget else None, min=0)
-                named(amount, "Budget in USD in all")
-            with row():
-                button("Keep", lambda: dialog.submit(amount.value), kind="primary")
-                button("Cancel", lambda: dialog.submit(None))
-        usd = await dialog
+        usd = await ask_value(
+            f"Budget of {key.name}",
+            "USD in all",
+            lambda: ui.number(value=budget.most if budget else None, min=0),
+            "Keep",
+            under="What it has spent stays spent.",
+            name="Budget in USD in all",
+        )
         if usd is not None:
-            with telling():
-                await visit.do(set_budget, key.id, usd)
-                await refresh()
+            await context.do(set_key_budget, key.id, usd)
+            await refresh()
 
-    async def call() -> None:
-        with ui.dialog(value=True) as dialog, ui.card().classes("studio"):
-            heading("What is it for?", "The key itself stays as it is.")
-            with field("Name"):
-                called = ui.input(value=key.name)
-                named(called, "New name of the key")
-            with row():
-                button("Keep", lambda: dialog.submit(called.value), kind="primary")
-                button("Cancel", lambda: dialog.submit(None))
-        wanted = await dialog
-        put_away(dialog)
-        if wanted is not None:
-            with telling():
-                await visit.do(rename, key.id, wanted)
-                await refresh()
+    async def rename() -> None:
+        name = await ask_value(
+            "What is it for?",
+            "Name",
+            lambda: ui.input(value=key.name),
+            "Keep",
+            under="The key itself stays as it is.",
+            name="New name of the key",
+        )
+        if name is not None:
+            await context.do(rename_key, key.id, name)
+            await refresh()
 
-    async def end() -> None:
-        if await sure(f"Revoke {key.name}?", "Who uses it is refused from now on.", "Revoke"):
-            with telling():
-                await visit.do(revoke, key.id)
-                say(f"{key.name} is revoked.")
-                await refresh()
+    async def end_key() -> None:
+        if await confirm(f"Revoke {key.name}?", "Who uses it is refused from now on.", "Revoke"):
+            await context.do(revoke_key, key.id)
+            notify(f"{key.name} is revoked.")
+            await refresh()
 
-    other = button("Rename", call, kind="link")
-    labelled(other, f"Rename {key.name}")
-    limit = button("Budget", change, kind="link")
-    labelled(limit, f"Budget of {key.name}")
-    labelled(button("Revoke", end, kind="link danger"), f"Revoke {key.name}")
+    w.button("Rename", rename, kind="link", name=f"Rename {key.name}")
+    w.button("Budget", change, kind="link", name=f"Budget of {key.name}")
+    w.button("Revoke", end_key, kind="link danger", name=f"Revoke {key.name}")
 
 
-def _spent(budget: Budget | None) -> str:
+def _format_spent(budget: Budget | None) -> str:
     if budget is None:
         return "no limit"
     return f"{wording.usd(budget.spent)} of {budget.most:g} USD"
 
 
-def _usage(keys: Sequence[ApiKey], used: Sequence[dict[str, Any]]) -> None:
+def _show_usage(keys: Sequence[ApiKey], used: Sequence[dict[str, Any]]) -> None:
     names = {key.id: key.name for key in keys}
-    with card():
-        heading("Used at providers", "Answers of models elsewhere, by key.")
-        with table("Key", "Model", "#Answers", "#Tokens in", "#Tokens out", "#Cost", label="Usage"):
-            for line in used:
+    with w.card():
+        w.heading("Used at providers", "Answers of models elsewhere, by key.")
+        with w.table(
+            "Key", "Model", "#Answers", "#Tokens in", "#Tokens out", "#Cost", label="Usage"
+        ):
+            for one in used:
                 figures = (
-                    f"#{line['answers']:,}",
-                    f"#{line['prompt_tokens'] or 0:,}",
-                    f"#{line['completion_tokens'] or 0:,}",
-                    f"#{wording.usd(line['usd'])}{' and more' if line['unpriced'] else ''}",
+                    f"#{one['answers']:,}",
+                    f"#{one['prompt_tokens'] or 0:,}",
+                    f"#{one['completion_tokens'] or 0:,}",
+                    f"#{wording.usd(one['usd'])}{' and more' if one['unpriced'] else ''}",
                 )
-                with cells(names.get(line["key"], line["key"]), line["model"], *figures):
-                    pass
+                w.line(names.get(one["key"], one["key"]), one["model"], *figures)

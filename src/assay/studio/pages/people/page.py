@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from nicegui import ui
 
+from assay.studio import widgets as w
 from assay.studio.frame import Page
-from assay.studio.pages.people.api_keys import api_keys
-from assay.studio.pages.people.persons import persons
-from assay.studio.pages.people.provider_keys import provider_keys
-from assay.studio.session import Visit
-from assay.studio.widgets import title
+from assay.studio.pages.people.api_keys import keys_tab
+from assay.studio.pages.people.persons import people_tab
+from assay.studio.pages.people.provider_keys import providers_tab
+from assay.studio.session import PageContext
 
 PARTS = {"keys": "API keys", "providers": "Providers", "people": "People"}
-_BUILD = {"keys": api_keys, "providers": provider_keys, "people": persons}
+_BUILD = {"keys": keys_tab, "providers": providers_tab, "people": people_tab}
 
 
-async def build(visit: Visit) -> None:
+async def build(context: PageContext) -> None:
     """One tab a part; `?part=` names the first to be seen."""
     wanted = ui.context.client.request.query_params.get("part", "keys")
-    title(
+    w.title(
         "Keys and people",
         "Programs come in with a key, people by a link. What is secret is shown once, or never.",
     )
-    with ui.tabs().props("no-caps dense align=left") as tabs:
-        for part, label in PARTS.items():
-            ui.tab(part, label)
-    with ui.tab_panels(tabs, value=wanted if wanted in PARTS else "keys", animated=False):
-        for part, show in _BUILD.items():
-            with ui.tab_panel(part), ui.element("div").classes("stack gap"):
-                await show(visit)
+    panels = w.tab_panels(PARTS, wanted)
+    for part, show in _BUILD.items():
+        with panels[part]:
+            await show(context)
 
 
 PAGE = Page("/people", "Keys and people", "key", "Manage", "admin", build)

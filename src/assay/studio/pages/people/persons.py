@@ -8,23 +8,10 @@ from nicegui import ui
 
 from assay.accounts import people
 from assay.accounts.people import ROLES, Person
+from assay.studio import widgets as w
 from assay.studio.access import ENTER
-from assay.studio.dialogs import say, sure, telling
-from assay.studio.session import Visit, action
-from assay.studio.widgets import (
-    button,
-    card,
-    cells,
-    code,
-    field,
-    heading,
-    labelled,
-    moment,
-    named,
-    row,
-    table,
-    text,
-)
+from assay.studio.dialogs import confirm, notify
+from assay.studio.session import PageContext, action
 
 Refresh = Callable[[], Awaitable[None]]
 MEANINGS = {
@@ -35,111 +22,107 @@ MEANINGS = {
 
 
 @action("admin")
-def listed(visit: Visit) -> list[Person]:
+def list_people(context: PageContext) -> list[Person]:
     """Everybody."""
-    return people.people(visit.workspace)
+    return people.people(context.workspace)
 
 
 @action("admin")
-def add(visit: Visit, name: str, role: str) -> tuple[Person, str]:
+def add_person(context: PageContext, name: str, role: str) -> tuple[Person, str]:
     """Let somebody in; the secret of their link."""
-    person = people.add(visit.workspace, name, role)
-    return person, people.sign_in_secret(visit.workspace, person.id)
+    person = people.add(context.workspace, name, role)
+    return person, people.sign_in_secret(context.workspace, person.id)
 
 
 @action("admin")
-def new_link(visit: Visit, id: str) -> str:
+def create_link(context: PageContext, id: str) -> str:
     """The secret of another link."""
-    return people.sign_in_secret(visit.workspace, id)
+    return people.sign_in_secret(context.workspace, id)
 
 
 @action("admin")
-def set_role(visit: Visit, id: str, role: str) -> Person:
+def change_role(context: PageContext, id: str, role: str) -> Person:
     """Give somebody another role."""
-    return people.set_role(visit.workspace, id, role)
+    return people.set_role(context.workspace, id, role)
 
 
 @action("admin")
-def remove(visit: Visit, id: str) -> Person:
+def remove_person(context: PageContext, id: str) -> Person:
     """Let somebody in no more."""
-    return people.remove(visit.workspace, id)
+    return people.remove(context.workspace, id)
 
 
-async def persons(visit: Visit) -> None:
+async def people_tab(context: PageContext) -> None:
     """The table, and a form for another one."""
     linked = ui.element("div").classes("stack")
     shown = ui.element("div").classes("stack gap")
 
     def show_link(name: str, secret: str) -> None:
         linked.clear()
-        with linked, card("accent"):
-            heading(f"A link for {name}", "Give it to nobody else: it is good once, for an hour.")
-            code(f"{visit.address}{ENTER}?once={secret}", f"The link for {name}")
+        with linked, w.card("accent"):
+            w.heading(f"A link for {name}", "Give it to nobody else: it is good once, for an hour.")
+            w.code(f"{context.address}{ENTER}?once={secret}", f"The link for {name}")
 
     async def refresh() -> None:
-        found = await visit.do(listed)
+        found = await context.do(list_people)
         shown.clear()
-        with shown, card():
-            heading("People")
-            with table("Name", "Role", "Since", "", label="People"):
+        with shown, w.card():
+            w.heading("People")
+            with w.table("Name", "Role", "Since", "", label="People"):
                 for person in found:
-                    _line(visit, person, show_link, refresh)
+                    _show_person(context, person, show_link, refresh)
             for role, meaning in MEANINGS.items():
-                text(f"{role.capitalize()}: {meaning}.", "soft note")
+                w.text(f"{role.capitalize()}: {meaning}.", "soft note")
 
     await refresh()
-    _make(visit, show_link, refresh)
+    _show_form(context, show_link, refresh)
 
 
-def _line(
-    visit: Visit, person: Person, show_link: Callable[[str, str], None], refresh: Refresh
+def _show_person(
+    context: PageContext, person: Person, show_link: Callable[[str, str], None], refresh: Refresh
 ) -> None:
     async def link() -> None:
-        with telling():
-            show_link(person.name, await visit.do(new_link, person.id))
+        show_link(person.name, await context.do(create_link, person.id))
 
     async def away() -> None:
         why = "They are signed out at once."
-        if await sure(f"Let {person.name} in no more?", why, "Remove"):
-            with telling():
-                await visit.do(remove, person.id)
-                say(f"{person.name} is removed.")
-                await refresh()
+        if await confirm(f"Let {person.name} in no more?", why, "Remove"):
+            await context.do(remove_person, person.id)
+            notify(f"{person.name} is removed.")
+            await refresh()
 
     async def change(event: object) -> None:
-        with telling():
-            await visit.do(set_role, person.id, role.value)
-            say(f"{person.name} is {role.value} now.")
+        await context.do(change_role, person.id, role.value)
+        notify(f"{person.name} is {role.value} now.")
         await refresh()
 
-    with cells(person.name):
+    with w.cells(person.name):
         with ui.element("td"):
             role = ui.select(list(ROLES), value=person.role, on_change=change)
-            named(role, f"Role of {person.name}").classes("narrow")
-        text(moment(person.created), tag="td")
-        with ui.element("td"), row("acts"):
-            labelled(button("New link", link, kind="link"), f"New link for {person.name}")
-            labelled(button("Remove", away, kind="link"), f"Remove {person.name}")
+            w.label_input(role, f"Role of {person.name}").classes("narrow")
+        w.text(w.format_time(person.created), tag="td")
+        with w.cell("acts"):
+            w.button("New link", link, kind="link", name=f"New link for {person.name}")
+            w.button("Remove", away, kind="link", name=f"Remove {person.name}")
 
 
-def _make(visit: Visit, show_link: Callable[[str, str], None], refresh: Refresh) -> None:
-    with card():
-        heading("Let somebody in", "They get a link; there are no passwords.")
+def _show_form(
+    context: PageContext, show_link: Callable[[str, str], None], refresh: Refresh
+) -> None:
+    with w.card():
+        w.heading("Let somebody in", "They get a link; there are no passwords.")
         with ui.element("div").classes("split"):
-            with field("Name"):
-                name = ui.input()
-                named(name, "Name of the person")
-            with field("Role"):
-                role = ui.select(list(ROLES), value="viewer")
-                named(role, "Role of the person")
+            name = w.field("Name", ui.input(), name="Name of the person")
+            role = w.field(
+                "Role", ui.select(list(ROLES), value="viewer"), name="Role of the person"
+            )
 
         async def click() -> None:
-            with telling():
-                person, secret = await visit.do(add, name.value or "", role.value)
-                show_link(person.name, secret)
-                name.value = ""
-                await refresh()
+            person, secret = await context.do(add_person, name.value or "", role.value)
+            show_link(person.name, secret)
+            name.value = ""
+            await refresh()
 
         name.on("keydown.enter", click)
-        with row():
-            button("Make a link", click, kind="primary", icon="person_add")
+        with w.row():
+            w.button("Make a link", click, kind="primary", icon="person_add")

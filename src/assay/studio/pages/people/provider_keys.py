@@ -8,21 +8,9 @@ from typing import Any
 from nicegui import ui
 
 from assay.project.settings import providers
-from assay.studio.dialogs import put_away, say, sure, telling
-from assay.studio.session import Visit, action
-from assay.studio.widgets import (
-    badge,
-    button,
-    card,
-    cells,
-    field,
-    heading,
-    labelled,
-    named,
-    row,
-    table,
-    text,
-)
+from assay.studio import widgets as w
+from assay.studio.dialogs import ask_value, confirm, notify
+from assay.studio.session import PageContext, action
 
 Refresh = Callable[[], Awaitable[None]]
 OTHER = "Another"
@@ -38,86 +26,86 @@ PROTOCOLS = {"openai": "OpenAI's chat completions", "anthropic": "Anthropic's me
 
 
 @action("admin")
-def listed(visit: Visit) -> list[dict[str, Any]]:
+def list_providers(context: PageContext) -> list[dict[str, Any]]:
     """All providers; of a key only where it comes from."""
-    return providers.listed(visit.workspace.providers)
+    return providers.listed(context.workspace.providers)
 
 
 @action("admin")
-def add(visit: Visit, name: str, settings: dict[str, Any], key: str | None) -> None:
+def add_provider(
+    context: PageContext, name: str, settings: dict[str, Any], key: str | None
+) -> None:
     """Keep a provider and its key."""
     given = None if key is None else lambda: key
-    providers.added_over_web(visit.workspace, name, settings, given)
+    providers.added_over_web(context.workspace, name, settings, given)
 
 
 @action("admin")
-def replace_key(visit: Visit, name: str, key: str) -> None:
+def replace_provider_key(context: PageContext, name: str, key: str) -> None:
     """Put another key in the place of the kept one, or a first one."""
-    visit.workspace.providers.by(visit.workspace.who).add(name, None, key)
+    context.workspace.providers.by(context.workspace.who).add(name, None, key)
 
 
 @action("admin")
-def agree(visit: Visit, name: str) -> None:
+def allow_rows(context: PageContext, name: str) -> None:
     """The project's rows may go there."""
-    visit.workspace.providers.by(visit.workspace.who).agree(name)
+    context.workspace.providers.by(context.workspace.who).agree(name)
 
 
 @action("admin")
-def remove(visit: Visit, name: str) -> None:
+def remove_provider(context: PageContext, name: str) -> None:
     """Forget settings, key and consent."""
-    visit.workspace.providers.by(visit.workspace.who).remove(name)
+    context.workspace.providers.by(context.workspace.who).remove(name)
 
 
 @action("admin")
-def ask_once(visit: Visit, name: str, model: str) -> dict[str, Any]:
+def test_provider(context: PageContext, name: str, model: str) -> dict[str, Any]:
     """One short request."""
-    return providers.tested_over_web(visit.workspace, name, model)
+    return providers.tested_over_web(context.workspace, name, model)
 
 
-async def provider_keys(visit: Visit) -> None:
+async def providers_tab(context: PageContext) -> None:
     """The table, and a form for another one."""
     shown = ui.element("div").classes("stack gap")
 
     async def refresh() -> None:
-        found = await visit.do(listed)
+        found = await context.do(list_providers)
         shown.clear()
-        with shown, card():
-            heading("Providers", "Their models are asked for as remote:PROVIDER/MODEL.")
+        with shown, w.card():
+            w.heading("Providers", "Their models are asked for as remote:PROVIDER/MODEL.")
             if not found:
-                text("There is none yet.", "soft")
+                w.text("There is none yet.", "soft")
                 return
-            with table("Name", "Address", "Key", "Your rows", "", label="Providers"):
+            with w.table("Name", "Address", "Key", "Your rows", "", label="Providers"):
                 for line in found:
-                    _line(visit, line, refresh)
+                    _show_provider(context, line, refresh)
 
     await refresh()
-    _make(visit, refresh)
+    _show_form(context, refresh)
 
 
-def _line(visit: Visit, line: dict[str, Any], refresh: Refresh) -> None:
+def _show_provider(context: PageContext, line: dict[str, Any], refresh: Refresh) -> None:
     name = line["name"]
-    with cells(name, line["base_url"], line["key"]):
+    with w.cells(name, line["base_url"], line["key"]):
         with ui.element("td"):
-            badge("may go there", "good") if line["consent"] else badge("stay here")
-        with ui.element("td"), row("acts"):
-            _acts(visit, name, line, refresh)
+            w.badge("may go there", "good") if line["consent"] else w.badge("stay here")
+        with w.cell("acts"):
+            _show_actions(context, name, line, refresh)
 
 
-def _acts(visit: Visit, name: str, line: dict[str, Any], refresh: Refresh) -> None:
-    async def put() -> None:
-        key = await _asked(f"Key of {name}", "New key", "Keep it", secret=True)
+def _show_actions(context: PageContext, name: str, line: dict[str, Any], refresh: Refresh) -> None:
+    async def replace() -> None:
+        key = await _ask_text(f"Key of {name}", "New key", "Keep it", secret=True)
         if key:
-            with telling():
-                await visit.do(replace_key, name, key)
-                say(f"The key of {name} is kept, encrypted.")
-                await refresh()
+            await context.do(replace_provider_key, name, key)
+            notify(f"The key of {name} is kept, encrypted.")
+            await refresh()
 
-    async def try_it() -> None:
-        model = await _asked(f"Ask {name} for one word", "Model, as it calls it", "Ask")
+    async def test() -> None:
+        model = await _ask_text(f"Ask {name} for one word", "Model, as it calls it", "Ask")
         if model:
-            with telling():
-                told = await visit.do(ask_once, name, model)
-                say(f"{name} answers in {told['seconds']:.2f} s: {told['text']}")
+            answer = await context.do(test_provider, name, model)
+            notify(f"{name} answers in {answer['seconds']:.2f} s: {answer['text']}")
 
     async def consent() -> None:
         why = (
@@ -125,64 +113,59 @@ def _acts(visit: Visit, name: str, line: dict[str, Any], refresh: Refresh) -> No
             "what users ask. "
             "Who runs it can read them."
         )
-        if await sure(f"May your rows go to {name}?", why, "They may"):
-            with telling():
-                await visit.do(agree, name)
-                await refresh()
+        if await confirm(f"May your rows go to {name}?", why, "They may"):
+            await context.do(allow_rows, name)
+            await refresh()
 
     async def forget() -> None:
-        if await sure(f"Remove {name}?", "Its key is erased, too.", "Remove"):
-            with telling():
-                await visit.do(remove, name)
-                say(f"{name} is removed.")
-                await refresh()
+        if await confirm(f"Remove {name}?", "Its key is erased, too.", "Remove"):
+            await context.do(remove_provider, name)
+            notify(f"{name} is removed.")
+            await refresh()
 
-    acts = [("Replace key", put), ("Test", try_it)]
+    acts = [("Replace key", replace), ("Test", test)]
     if not line["consent"]:
         acts.append(("Allow rows", consent))
     if line["described"] != "assay.yaml":
         acts.append(("Remove", forget))
     for label, act in acts:
-        labelled(button(label, act, kind="link"), f"{label}: {name}")
+        w.button(label, act, kind="link", name=f"{label}: {name}")
 
 
-async def _asked(title: str, label: str, yes: str, *, secret: bool = False) -> str | None:
-    with ui.dialog(value=True) as dialog, ui.card().classes("studio"):
-        heading(title)
-        with field(label):
-            asked = ui.input(password=secret)
-            named(asked, label).props('autocomplete="off"')
-        with row():
-            button(yes, lambda: dialog.submit(asked.value), kind="primary")
-            button("Cancel", lambda: dialog.submit(None))
-        asked.on("keydown.enter", lambda: dialog.submit(asked.value))
-    said = await dialog
-    put_away(dialog)
-    return None if said is None else str(said).strip()
+async def _ask_text(title: str, label: str, yes: str, *, secret: bool = False) -> str:
+    """A text without spaces around it; empty where the dialog was closed."""
+
+    def make() -> ui.input:
+        return ui.input(password=secret).props('autocomplete="off"')
+
+    return str(await ask_value(title, label, make, yes) or "").strip()
 
 
-def _make(visit: Visit, refresh: Refresh) -> None:
-    with card():
-        heading(
+def _show_form(context: PageContext, refresh: Refresh) -> None:
+    with w.card():
+        w.heading(
             "Add a provider",
             "Its key is encrypted, and never shown again: to nobody, in no page and no log.",
         )
         with ui.element("div").classes("split"):
-            with field("Which"):
-                which = ui.select(list(KNOWN), value="OpenAI")
-                named(which, "Which provider")
-            with field("Name", "Small letters, digits and hyphens."):
-                name = ui.input(value=KNOWN["OpenAI"][0])
-                named(name, "Name of the provider")
-            with field("Address", "Up to and with /v1."):
-                address = ui.input(value=KNOWN["OpenAI"][1])
-                named(address, "Address of the provider")
-            with field("It speaks"):
-                protocol = ui.select(PROTOCOLS, value="openai")
-                named(protocol, "Protocol of the provider")
-            with field("Key", "Empty: it needs none."):
-                key = ui.input(password=True)
-                named(key, "Key of the provider").props('autocomplete="off"')
+            which = w.field("Which", ui.select(list(KNOWN), value="OpenAI"), name="Which provider")
+            name = w.field(
+                "Name",
+                ui.input(value=KNOWN["OpenAI"][0]),
+                "Small letters, digits and hyphens.",
+                name="Name of the provider",
+            )
+            address = w.field(
+                "Address",
+                ui.input(value=KNOWN["OpenAI"][1]),
+                "Up to and with /v1.",
+                name="Address of the provider",
+            )
+            protocol = w.field(
+                "It speaks", ui.select(PROTOCOLS, value="openai"), name="Protocol of the provider"
+            )
+            secret_input = ui.input(password=True).props('autocomplete="off"')
+            key = w.field("Key", secret_input, "Empty: it needs none.", name="Key of the provider")
         inside = ui.checkbox("It is on this machine or in our own network")
 
         def chosen() -> None:
@@ -198,11 +181,10 @@ def _make(visit: Visit, refresh: Refresh) -> None:
             if inside.value:
                 settings["private_network"] = True
             secret = (key.value or "").strip() or None
-            with telling():
-                await visit.do(add, (name.value or "").strip(), settings, secret)
-                key.value = ""
-                say(f"{name.value} is there.")
-                await refresh()
+            await context.do(add_provider, (name.value or "").strip(), settings, secret)
+            key.value = ""
+            notify(f"{name.value} is there.")
+            await refresh()
 
-        with row():
-            button("Add it", click, kind="primary", icon="add")
+        with w.row():
+            w.button("Add it", click, kind="primary", icon="add")

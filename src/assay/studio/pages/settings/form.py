@@ -15,9 +15,10 @@ from assay.candidates.registry import specs
 from assay.config import Config
 from assay.errors import UsageError
 from assay.project import settings
-from assay.studio.shared.controls import TYPING, Control, Controls, Put
+from assay.studio import widgets as w
+from assay.studio.shared.controls import TYPING, Control, Controls, Put, read_path, split_lines
 from assay.studio.shared.findings import TASKS
-from assay.studio.widgets import field, heading, row, term, text
+from assay.studio.shared.verdict import candidate_box
 
 METHODS = {
     "sft": "Learn the answers",
@@ -41,7 +42,7 @@ class SettingsForm(Controls[Config]):
         super().__init__(put, open=open)
         self._models = list(models)
         self._candidates: dict[str, tuple[Element, ui.checkbox]] = {}
-        self._note = text(
+        self._note = w.text(
             "The text cannot be used as it is. Mend it, and the form shows it again.", "bad"
         ).props("role=status")
         self._note.set_visibility(False)
@@ -58,234 +59,190 @@ class SettingsForm(Controls[Config]):
         found = settings.measures(said)
         self._primary.set_options({name: f"{name}: {why}" for name, why in found.items()})
         super().show(said)
-        self._blocks(said)
+        self._show_blocks(said)
 
-    def told(self, said: Config) -> None:
-        """What the text says after a change of this form's own."""
-        super().told(said)
-        self._blocks(said)
+    def accept(self, said: Config) -> None:
+        """Keep what the text says after a change of this form's own."""
+        super().accept(said)
+        self._show_blocks(said)
 
     def _freeze(self, frozen: bool) -> None:
         # What made the text invalid may have been a control, which alone can take it back.
         self._note.set_visibility(frozen)
 
     def _build_job(self) -> None:
-        heading("The job")
-        with (
-            ui.element("div").classes("split"),
-            field("What is to be done", meaning="Decides how rows are checked and answers read."),
-        ):
-            self._simple(ui.select(dict(TASKS)), "What is to be done", "task")
-        with field(
+        w.heading("The job")
+        with ui.element("div").classes("split"):
+            self._simple(
+                "What is to be done",
+                ui.select(dict(TASKS)),
+                "task",
+                "Decides how rows are checked and answers read.",
+            )
+        self._simple(
             "What the model is told",
-            meaning="Every request begins with it. Write what a new colleague would have to be "
-            "told.",
-        ):
-            area = ui.textarea().props(f"autogrow {TYPING}").classes("prompt")
-            self._simple(area, "What the model is told", "system_prompt")
-        self._labels = ui.element("div")
-        with (
-            self._labels,
-            field(
+            ui.textarea().props(f"autogrow {TYPING}").classes("prompt"),
+            "system_prompt",
+            "Every request begins with it. Write what a new colleague would have to be told.",
+        )
+        with ui.element("div") as self._labels:
+            labels = w.field(
                 "The labels, one a line",
+                ui.textarea().props(f"autogrow {TYPING}"),
                 meaning="The only answers there are. A row with another one is rejected.",
-            ),
-        ):
-            area = ui.textarea().props(f"autogrow {TYPING}")
+            )
             self._control(
-                area,
-                "The labels, one a line",
+                labels,
                 lambda c: "\n".join(c.labels or ()),
-                lambda v: {"labels": _lines(v) or None},
+                lambda v: {"labels": split_lines(v) or None},
             )
 
     def _build_examples(self) -> None:
-        heading("Examples", "Changing these divides the examples again.")
+        w.heading("Examples", "Changing these divides the examples again.")
         with ui.element("div").classes("split"):
-            with field("File", meaning="The examples, in the folder of the project."):
-                self._simple(ui.input().props(TYPING), "File of examples", "data.file")
-            with field(
+            self._simple(
+                "File",
+                ui.input().props(TYPING),
+                "data.file",
+                "The examples, in the folder of the project.",
+                name="File of examples",
+            )
+            self._optional(
                 "Test file",
-                meaning="An official file to measure by. Empty: a share of the file is locked.",
-            ):
-                self._optional(ui.input().props(TYPING), "Test file", "data.holdout")
-        self._columns = ui.element("div").classes("split")
-        with self._columns:
+                "data.holdout",
+                "An official file to measure by. Empty: a share of the file is locked.",
+            )
+        with ui.element("div").classes("split") as self._columns:
             for label, name, meaning in (
                 ("What comes in", "input", "One column or field, or several: a, b."),
                 ("What should come out", "output", "One column or field; several become a record."),
             ):
-                with field(label, meaning=meaning):
-                    self._control(
-                        ui.input().props(TYPING),
-                        f"{label}: columns",
-                        _columns_of(name),
-                        _columns_to(name),
-                    )
-            with field(
+                made = ui.input().props(TYPING)
+                w.field(label, made, meaning=meaning, name=f"{label}: columns")
+                self._control(made, _read_columns(name), _write_columns(name))
+            self._optional(
                 "Rows that belong together",
-                meaning="A column: rows with one value there (a customer, say) are never on both "
-                "sides of the lock.",
-            ):
-                self._optional(
-                    ui.input().props(TYPING), "Rows that belong together", "data.columns.group"
-                )
+                "data.columns.group",
+                "A column: rows with one value there (a customer, say) are never on both sides of "
+                "the lock.",
+            )
         with ui.element("div").classes("split thirds"):
-            self._percent(
+            self._number(
                 "Locked to measure by",
                 "data.split.holdout",
-                "Of 100 examples, so many are never shown, trained on or chosen by.",
+                meaning="Of 100 examples, so many are never shown, trained on or chosen by.",
+                percent=True,
             )
-            self._percent(
+            self._number(
                 "To choose by",
                 "data.split.validation",
-                "Of 100 others, so many choose between settings and are not trained on.",
+                meaning="Of 100 others, so many choose between settings and are not trained on.",
+                percent=True,
             )
-            self._count(
+            self._number(
                 "Train on at most",
                 "data.train_rows",
-                "Rows, drawn by chance. Empty: all that are not held back.",
+                meaning="Rows, drawn by chance. Empty: all that are not held back.",
+                least=1,
+                optional=True,
             )
 
     def _build_measure(self) -> None:
-        heading("What counts", "By which a verdict is reached.")
-        with field("What decides", meaning="How an answer is scored, from 0 to 1."):
-            self._primary = ui.select({})
-            self._control(
-                self._primary,
-                "What decides",
-                lambda c: c.primary,
-                lambda v: None if self._said is None else settings.decided_by(self._said, v),
-            )
+        w.heading("What counts", "By which a verdict is reached.")
+        meaning = "How an answer is scored, from 0 to 1."
+        self._primary = w.field("What decides", ui.select({}), meaning=meaning)
+        self._control(
+            self._primary,
+            lambda c: c.primary,
+            lambda v: None if self._said is None else settings.decided_by(self._said, v),
+        )
         with ui.element("div").classes("split thirds"):
-            self._percent(
+            self._number(
                 "Good enough is",
                 "good_enough",
-                "Right answers in 100, below which no candidate is worth having. Empty: not said.",
+                meaning="Right answers in 100, below which no candidate is worth having. "
+                "Empty: not said.",
+                percent=True,
                 optional=True,
             )
-            self._percent(
+            self._number(
                 "Does not matter below",
                 "margin",
-                "A difference of so many right answers in 100 is none to you.",
+                meaning="A difference of so many right answers in 100 is none to you.",
+                percent=True,
             )
-            with field(
+            self._number(
                 "Requests a month",
+                "monthly_requests",
                 meaning="How often it will be asked. Decides what is cheapest to own.",
-            ):
-                made = ui.number(min=0, step=1, precision=0).props(TYPING)
-                self._control(
-                    made,
-                    "Requests a month",
-                    lambda c: c.monthly_requests,
-                    lambda v: None if v is None else {"monthly_requests": int(v)},
-                )
+            )
 
     def _build_candidates(self) -> None:
-        heading("Candidates", "Each is built and measured at the next comparison.")
+        w.heading("Candidates", "Each is built and measured at the next comparison.")
         with ui.element("div").classes("choices"):
             for name, spec in specs().items():
-                with row() as line:
-                    box = ui.checkbox(spec.title[:1].upper() + spec.title[1:])
-                    term("what is it?", spec.explanation)
+                line, box = candidate_box(spec, chosen=False)
                 self._candidates[name] = line, box
-                self._control(box, spec.title, _takes_part(name), lambda _: self._chosen())
-        self._further = text("", "soft note")
+                self._control(box, _read_candidate(name), lambda _: self._read_chosen())
+        self._further = w.text("", "soft note")
 
     def _build_training(self) -> None:
-        heading("Model and training", "`auto` is decided by model and number of examples.")
+        w.heading("Model and training", "`auto` is decided by model and number of examples.")
         with ui.element("div").classes("split"):
-            with field("Model", meaning="The language model to be specialised. Choose, or type."):
-                self._model = ui.select(
-                    self._models, with_input=True, new_value_mode="add-unique", value=None
-                )
-                self._control(
-                    self._model, "Model", lambda c: c.model, lambda v: {"model": v} if v else None
-                )
-            with field(
+            self._model = w.field(
+                "Model",
+                ui.select(self._models, with_input=True, new_value_mode="add-unique", value=None),
+                meaning="The language model to be specialised. Choose, or type.",
+            )
+            self._control(self._model, lambda c: c.model, lambda v: {"model": v} if v else None)
+            self._optional(
                 "A provider's model",
-                meaning="Takes part as the candidate `remote`: remote:PROVIDER/MODEL. Empty: none.",
-            ):
-                self._optional(ui.input().props(TYPING), "A provider's model", "remote")
-            with field("How it learns", meaning="Preferences and thumbs must be in the data."):
-                self._simple(ui.select(dict(METHODS)), "How it learns", "fine_tune.method")
-            with field(
+                "remote",
+                "Takes part as the candidate `remote`: remote:PROVIDER/MODEL. Empty: none.",
+            )
+            self._simple(
+                "How it learns",
+                ui.select(dict(METHODS)),
+                "fine_tune.method",
+                "Preferences and thumbs must be in the data.",
+            )
+            self._optional(
                 "Teacher",
-                meaning="A larger model whose answers are learned instead. Empty: none.",
-            ):
-                self._optional(ui.input().props(TYPING), "Teacher", "fine_tune.teacher")
+                "fine_tune.teacher",
+                "A larger model whose answers are learned instead. Empty: none.",
+            )
         with ui.element("div").classes("split thirds"):
             for label, name, meaning in (
                 ("Rounds over the examples", "epochs", "At most; it ends when nothing improves."),
                 ("Learning rate", "learning_rate", "How far each step goes, such as 0.001."),
                 ("Rank", "rank", "Size of what is learned: more can hold more, and is larger."),
             ):
-                with field(label, meaning=meaning):
-                    self._control(
-                        ui.input().props(TYPING),
-                        label,
-                        _auto_of(name),
-                        _auto_to(name, whole=name != "learning_rate"),
-                    )
+                made = w.field(label, ui.input().props(TYPING), meaning=meaning)
+                write = _write_auto(name, whole=name != "learning_rate")
+                self._control(made, _read_auto(name), write)
 
     def _build_costs(self) -> None:
-        heading("Prices", "In USD. Empty where you do not know; unknown is never counted as 0.")
+        w.heading("Prices", "In USD. Empty where you do not know; unknown is never counted as 0.")
         with ui.element("div").classes("split thirds"):
-            for label, name, meaning in (
-                ("A machine's hour", "machine_hour_usd", "Of a machine like this one."),
-                ("A person's hour", "person_hour_usd", "Of whoever collects and checks."),
+            person = "Of whoever collects and checks."
+            collecting = "Collecting and checking training examples, once."
+            for label, name, meaning, step, optional in (
+                ("A machine's hour", "machine_hour_usd", "Of a machine like this one.", 0.1, True),
+                ("A person's hour", "person_hour_usd", person, 0.1, True),
+                ("Hours of collecting", "curation_hours", collecting, 0.5, False),
             ):
-                self._price(label, f"costs.{name}", meaning)
-            with field(
-                "Hours of collecting", meaning="Collecting and checking training examples, once."
-            ):
-                made = ui.number(min=0, step=0.5).props(TYPING)
-                self._control(
-                    made,
-                    "Hours of collecting",
-                    lambda c: c.costs.curation_hours,
-                    lambda v: None if v is None else {"costs.curation_hours": v},
-                )
+                self._number(label, f"costs.{name}", meaning=meaning, step=step, optional=optional)
 
-    def _simple(self, made: Any, label: str, path: str) -> None:
-        self._control(made, label, _reader(path), lambda v: None if v is None else {path: v})
+    def _simple(self, label: str, made: Any, path: str, meaning: str, *, name: str = "") -> None:
+        w.field(label, made, meaning=meaning, name=name)
+        self._control(made, read_path(path), lambda v: None if v is None else {path: v})
 
-    def _optional(self, made: Any, label: str, path: str) -> None:
+    def _optional(self, label: str, path: str, meaning: str) -> None:
         """Text that may be empty, which stands as null."""
-        read = _reader(path)
-        self._control(
-            made, label, lambda c: read(c) or "", lambda v: {path: (v or "").strip() or None}
-        )
+        read, made = read_path(path), w.field(label, ui.input().props(TYPING), meaning=meaning)
+        self._control(made, lambda c: read(c) or "", lambda v: {path: (v or "").strip() or None})
 
-    def _percent(self, label: str, path: str, meaning: str, *, optional: bool = False) -> None:
-        read = _reader(path)
-
-        def shown(config: Config) -> float | None:
-            value = read(config)
-            return None if value is None else round(100 * value, 6)
-
-        def write(value: float | None) -> dict[str, Any] | None:
-            if value is None:
-                return {path: None} if optional else None
-            return {path: round(value / 100, 8)}
-
-        with field(f"{label}, in 100", meaning=meaning):
-            made = ui.number(min=0, max=100, step=1).props(TYPING)
-            self._control(made, label, shown, write)
-
-    def _count(self, label: str, path: str, meaning: str) -> None:
-        with field(label, meaning=meaning):
-            made = ui.number(min=1, step=1, precision=0).props(TYPING)
-            self._control(
-                made, label, _reader(path), lambda v: {path: None if v is None else int(v)}
-            )
-
-    def _price(self, label: str, path: str, meaning: str) -> None:
-        with field(label, meaning=meaning):
-            made = ui.number(min=0, step=0.1).props(TYPING)
-            self._control(made, label, _reader(path), lambda v: {path: v})
-
-    def _chosen(self) -> dict[str, Any]:
+    def _read_chosen(self) -> dict[str, Any]:
         """All candidates that are ticked, those of before in their order."""
         ticked = [name for name, (_, box) in self._candidates.items() if box.value]
         before = [] if self._said is None else self._said.candidates
@@ -294,7 +251,7 @@ class SettingsForm(Controls[Config]):
             + [name for name in ticked if name not in before]
         }
 
-    def _blocks(self, said: Config) -> None:
+    def _show_blocks(self, said: Config) -> None:
         """Show what the settings have a use for."""
         self._labels.set_visibility(said.task == "label")
         self._columns.set_visibility(said.data.columns is not None)
@@ -314,35 +271,23 @@ class SettingsForm(Controls[Config]):
             self._model.set_options(self._models)
 
 
-def _reader(path: str) -> Callable[[Config], Any]:
-    names = path.split(".")
-
-    def read(config: Config) -> Any:
-        found: Any = config
-        for name in names:
-            found = getattr(found, name) if found is not None else None
-        return found
-
-    return read
-
-
-def _takes_part(name: str) -> Callable[[Config], bool]:
+def _read_candidate(name: str) -> Callable[[Config], bool]:
     return lambda config: name in config.candidates
 
 
-def _columns_of(name: str) -> Callable[[Config], str]:
+def _read_columns(name: str) -> Callable[[Config], str]:
     return lambda c: ", ".join(getattr(c.data.columns, name)) if c.data.columns else ""
 
 
-def _columns_to(name: str) -> Callable[[str], dict[str, Any] | None]:
+def _write_columns(name: str) -> Callable[[str], dict[str, Any] | None]:
     def write(value: str) -> dict[str, Any] | None:
-        columns = [column.strip() for column in (value or "").split(",") if column.strip()]
+        columns = split_lines((value or "").replace(",", "\n"))
         return {f"data.columns.{name}": columns} if columns else None
 
     return write
 
 
-def _auto_of(name: str) -> Callable[[Config], str]:
+def _read_auto(name: str) -> Callable[[Config], str]:
     def read(config: Config) -> str:
         value = getattr(config.fine_tune, name)
         return value if isinstance(value, str) else f"{value:g}"
@@ -350,7 +295,7 @@ def _auto_of(name: str) -> Callable[[Config], str]:
     return read
 
 
-def _auto_to(name: str, *, whole: bool) -> Callable[[str], dict[str, Any]]:
+def _write_auto(name: str, *, whole: bool) -> Callable[[str], dict[str, Any]]:
     def write(value: str) -> dict[str, Any]:
         said = (value or "").strip()
         if said in ("", "auto"):
@@ -364,7 +309,3 @@ def _auto_to(name: str, *, whole: bool) -> Callable[[str], dict[str, Any]]:
             ) from None
 
     return write
-
-
-def _lines(value: str) -> list[str]:
-    return [line.strip() for line in (value or "").splitlines() if line.strip()]

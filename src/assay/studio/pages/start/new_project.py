@@ -1,10 +1,9 @@
-"""The first two steps of Start: a file is brought; what is in it, and what is proposed."""
+"""The first two steps of Start: the file of examples, and the project that is proposed of it."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,332 +13,264 @@ from nicegui.element import Element
 from assay.candidates import registry
 from assay.candidates.spec import DOCUMENTS
 from assay.data.propose import Proposal
-from assay.errors import AssayError
 from assay.progress import SILENT
 from assay.project.project import Project
 from assay.project.start import from_file
 from assay.project.start.from_file import Found, Wanted
-from assay.studio.dialogs import say, telling
-from assay.studio.session import Visit, action
+from assay.studio import widgets as w
+from assay.studio.dialogs import notify
+from assay.studio.session import PageContext, action
 from assay.studio.shared.findings import TASKS, found_card, problems_card
-from assay.studio.shared.upload import Bringing
-from assay.studio.widgets import (
-    button,
-    card,
-    failure,
-    field,
-    heading,
-    named,
-    row,
-    term,
-    text,
-    waiting,
-)
+from assay.studio.shared.upload import DocumentUpload, file_picker, save_files
+from assay.studio.shared.verdict import candidate_box
 
 Refresh = Callable[[], Awaitable[None]]
 
 
-@dataclass(slots=True)
-class Beside:
-    """Documents that were brought beside the examples.
-
-    Attributes:
-        names: of those that can be searched.
-        tell: called when that changes.
-    """
-
-    names: list[str]
-    tell: Callable[[], None] = lambda: None
+@action("editor")
+def keep_file(context: PageContext, name: str, source: Path) -> Path:
+    """Keep an uploaded file of examples."""
+    return from_file.keep_file(context.workspace, name, source)
 
 
 @action("editor")
-def keep_file(visit: Visit, name: str, source: Path) -> Path:
-    """Keep the file that was brought."""
-    return from_file.keep_file(visit.workspace, name, source)
+def keep_example_file(context: PageContext) -> Path:
+    """Keep the built-in examples as the file."""
+    return from_file.keep_example_file(context.workspace)
 
 
 @action("editor")
-def keep_example_file(visit: Visit) -> Path:
-    """Bring the built-in examples."""
-    return from_file.keep_example_file(visit.workspace)
-
-
-@action("editor")
-def forget_file(visit: Visit) -> None:
-    """Remove what was brought."""
-    from_file.forget_file(visit.workspace)
+def forget_file(context: PageContext) -> None:
+    """Remove the file that was kept."""
+    from_file.forget_file(context.workspace)
 
 
 @action("viewer")
-def documents_of(visit: Visit) -> list[str]:
-    """Documents that were brought beside the examples."""
-    return from_file.brought_documents(visit.workspace)
+def list_documents(context: PageContext) -> list[str]:
+    """The documents that were uploaded beside the examples."""
+    return from_file.brought_documents(context.workspace)
 
 
 @action("editor")
-def create(visit: Visit, found: Found) -> Project:
-    """Make the project."""
+def create_project(context: PageContext, found: Found) -> Project:
+    """Make the project that was proposed."""
     assert found.draft is not None
-    return from_file.create_here(visit.workspace, found.draft)
+    return from_file.create_here(context.workspace, found.draft)
 
 
-def choose_file(visit: Visit, refresh: Refresh) -> None:
-    """The place to drop a file on."""
-    if not visit.may("editor"):
-        with card():
-            heading("Nothing is here yet", "An editor can bring examples.")
+async def file_step(context: PageContext, refresh: Refresh) -> None:
+    """Takes a file of examples, or the built-in ones."""
+    if not context.may("editor"):
+        with w.card():
+            w.heading("Nothing is here yet", "An editor can bring examples.")
         return
 
-    async def brought(event: events.UploadEventArguments) -> None:
-        with telling():
-            with tempfile.TemporaryDirectory() as folder:
-                source = Path(folder) / "brought"
-                await event.file.save(source)
-                await visit.do(keep_file, event.file.name, source)
-            await refresh()
+    async def receive(event: events.UploadEventArguments) -> None:
+        async with save_files([event.file]) as [path]:
+            await context.do(keep_file, event.file.name, path)
+        await refresh()
 
     async def example() -> None:
-        with telling():
-            await visit.do(keep_example_file)
-            await refresh()
+        await context.do(keep_example_file)
+        await refresh()
 
-    with card("drop"):
+    with w.card("drop"):
         ui.icon("upload_file").props("aria-hidden=true").classes("drop-icon")
-        heading("Drop a file of examples here")
-        text(
+        w.heading("Drop a file of examples here")
+        w.text(
             "CSV, Excel, JSON or JSONL: one row or record an example. Some hundred make a verdict. "
             "Documents come next, if you have any. All of it stays on this machine.",
             "soft",
         )
-        upload = ui.upload(on_upload=brought, auto_upload=True, max_files=1)
-        upload.props('accept=".csv,.tsv,.xlsx,.json,.jsonl,.parquet,.txt"').classes("drop-target")
-        upload.on("rejected", lambda: say("This kind of file cannot be read."))
-        with row():
-            button(
-                "Choose a file",
-                lambda: upload.run_method("pickFiles"),
-                kind="primary",
-                icon="folder_open",
-            )
-            button("Use built-in examples", example)
+        file_picker(
+            "Choose a file",
+            receive,
+            style="drop-target",
+            kind="primary",
+            accept=".csv,.tsv,.xlsx,.json,.jsonl,.parquet,.txt",
+            refusal="This kind of file cannot be read.",
+        )
+        with w.row():
+            w.button("Use built-in examples", example)
 
 
-async def look_at_file(visit: Visit, refresh: Refresh) -> None:
-    """What is in the file, and what is proposed; every answer of the person looks again."""
-    file = from_file.kept_file(visit.workspace)
-    assert file is not None
-    beside = Beside(await visit.do(documents_of))
-    shown = ui.element("div").classes("stack gap")
-    if visit.may("editor"):
-        _documents(visit, beside)
-    proposed = ui.element("div").classes("stack gap")
+class ProposalStep:
+    """What is in the file, and what is proposed; an answer of the person makes a new proposal."""
 
-    async def look(wanted: Wanted) -> None:
-        shown.clear()
-        proposed.clear()
-        with shown:
-            seen = waiting(f"Reading {file.name}")
-        try:
-            found = await visit.do(lambda v: from_file.look(v.workspace, file, wanted, SILENT))
-        except AssayError as error:
-            seen.delete()
-            with shown:
-                failure(error)
-                with row("centred"):
-                    _another(visit, refresh)
-            return
-        seen.delete()
-        with shown:
+    def __init__(self, context: PageContext, refresh: Refresh) -> None:
+        self._context, self._refresh = context, refresh
+        self._wanted = Wanted()
+        self._documents: list[str] = []
+        self._show_documents: Callable[[], None] = lambda: None
+        file = from_file.kept_file(context.workspace)
+        assert file is not None
+        self._file = file
+
+    async def show(self) -> None:
+        """Show the step; the file is read behind a first paint."""
+        self._documents = await self._context.do(list_documents)
+        self._shown = ui.element("div").classes("stack gap")
+        if self._context.may("editor"):
+            self._show_upload()
+        self._proposed = ui.element("div").classes("stack gap")
+        ui.timer(0.05, self._inspect, once=True)
+
+    async def _inspect(self, **answers: Any) -> None:
+        self._wanted = replace(self._wanted, **answers)
+        self._shown.clear()
+        self._proposed.clear()
+        with self._shown:
+            found = await w.load(f"Reading {self._file.name}", self._read(self._wanted))
+            if found is None:
+                with w.row("centred"):
+                    self._show_restart()
+                return
             if found.report is None:
-                _columns(visit, found, wanted, look, refresh)
+                self._show_columns(found)
                 return
             found_card(found)
-        with proposed:
-            _propose(visit, found, wanted, beside, look, refresh)
+        with self._proposed:
+            if found.draft is not None:
+                self._show_proposal(found.draft.proposal)
+            elif found.question is not None:
+                with w.card("lost"):
+                    w.heading("No project can be made of it yet", found.question.what)
+                    if found.question.fix:
+                        w.text(found.question.fix, "soft")
+                    with w.row():
+                        self._show_restart()
+            problems_card(found.report)
 
-    ui.timer(0.05, lambda: look(Wanted()), once=True)
+    async def _read(self, wanted: Wanted) -> Found:
+        return await self._context.do(
+            lambda v: from_file.look(v.workspace, self._file, wanted, SILENT)
+        )
 
+    def _show_upload(self) -> None:
+        async def update() -> None:
+            self._documents = await self._context.do(list_documents)
+            self._show_documents()
 
-def _documents(visit: Visit, beside: Beside) -> None:
-    """The place to drop documents on; leaving it alone is fine."""
-
-    async def came() -> None:
-        with telling():
-            beside.names = await visit.do(documents_of)
-            beside.tell()
-
-    Bringing(
-        visit,
-        from_file.KNOWLEDGE,
-        came,
-        (
+        what = (
             "Should answers rest on documents?",
             "Bring manuals, policies, price lists, and candidates that search them take part. "
             "Without documents, go on below.",
-        ),
-    )
-    if beside.names:
-        text(f"Brought before: {', '.join(beside.names)}.", "soft note")
+        )
+        DocumentUpload(self._context, from_file.KNOWLEDGE, update, what)
+        if self._documents:
+            w.text(f"Brought before: {', '.join(self._documents)}.", "soft note")
 
+    def _show_restart(self) -> None:
+        async def click() -> None:
+            await self._context.do(forget_file)
+            await self._refresh()
 
-def _propose(
-    visit: Visit,
-    found: Found,
-    wanted: Wanted,
-    beside: Beside,
-    look: Callable[[Wanted], Awaitable[None]],
-    refresh: Refresh,
-) -> None:
-    assert found.report is not None
-    if found.draft is not None:
-        _proposal(visit, found, wanted, beside, look, refresh)
-    elif found.question is not None:
-        with card("lost"):
-            heading("No project can be made of it yet", found.question.what)
-            if found.question.fix:
-                text(found.question.fix, "soft")
-            with row():
-                _another(visit, refresh)
-    problems_card(found.report)
+        if self._context.may("editor"):
+            w.button("Use another file", click, icon="undo")
 
-
-def _another(visit: Visit, refresh: Refresh) -> None:
-    async def click() -> None:
-        with telling():
-            await visit.do(forget_file)
-            await refresh()
-
-    if visit.may("editor"):
-        button("Use another file", click, icon="undo")
-
-
-def _columns(
-    visit: Visit,
-    found: Found,
-    wanted: Wanted,
-    look: Callable[[Wanted], Awaitable[None]],
-    refresh: Refresh,
-) -> None:
-    with card():
-        heading("Which column is what?", f"{found.file.name} has {len(found.fields)} columns.")
+    def _show_columns(self, found: Found) -> None:
         names = list(found.fields)
-        with row("top-aligned"):
-            with field("What comes in", "One column, or several."):
-                comes = ui.select(names, multiple=True, value=[])
-                named(comes, "What comes in")
-            with field("What should come out", "One column; several become one record."):
-                goes = ui.select(names, multiple=True, value=[])
-                named(goes, "What should come out")
-            with field("Rows that belong together", "Such as one customer's. May stay empty."):
-                group = ui.select(names, clearable=True)
-                named(group, "Rows that belong together")
-
-        async def click() -> None:
-            if comes.value and goes.value:
-                given: dict[str, Any] = {
-                    "input": tuple(comes.value),
-                    "output": tuple(goes.value),
-                    "group": group.value,
-                }
-                await look(replace(wanted, **given))
-
-        with row():
-            button("Go on", click, kind="primary")
-            _another(visit, refresh)
-
-
-def _proposal(
-    visit: Visit,
-    found: Found,
-    wanted: Wanted,
-    beside: Beside,
-    look: Callable[[Wanted], Awaitable[None]],
-    refresh: Refresh,
-) -> None:
-    assert found.draft is not None
-    proposal = found.draft.proposal
-    with card("accent"):
-        heading("What is proposed", "Keep it as it is, or change it. All of it can change later.")
-        if not visit.may("editor"):
-            text("An editor can go on from here.", "soft")
-            return
-        with row("top-aligned"):
-            with field("The job"):
-                task = ui.select(dict(TASKS), value=proposal.task)
-                named(task, "The job")
-            with field("Good enough is", "Right answers in 100, below which none is worth having."):
-                enough = ui.number(value=round(100 * proposal.good_enough), min=0, max=100)
-                named(enough, "Good enough is, in 100")
-            with field("Requests a month", "How often it will be asked. Decides what is cheapest."):
-                monthly = ui.number(value=wanted.monthly_requests, min=0, precision=0)
-                named(monthly, "Requests a month")
-        text("Candidates", "field-label", "div")
-        ticks = _candidates(proposal, beside)
-        with ui.element("details"):
-            text("What the model is told", tag="summary")
-            prompt = ui.textarea(value=proposal.system_prompt).props("autogrow")
-            named(prompt, "What the model is told")
-
-        async def job_changed() -> None:
-            await look(replace(wanted, task=task.value))
-
-        task.on_value_change(job_changed)
-
-        async def click() -> None:
-            chosen = tuple(name for name, tick in ticks.items() if tick.value)
-            if not chosen:
-                say("Tick at least one candidate.")
-                return
-            go.props("loading")
-            given = replace(
-                wanted,
-                candidates=chosen,
-                system_prompt=prompt.value,
-                good_enough=float(enough.value or 0) / 100,
-                monthly_requests=int(monthly.value or 0),
-            )
-            try:
-                with telling():
-                    file = found.file
-                    final = await visit.do(
-                        lambda v: from_file.look(v.workspace, file, given, SILENT)
-                    )
-                    await visit.do(create, final)
-                    await refresh()
-            finally:
-                if not go.is_deleted:
-                    go.props(remove="loading")
-
-        with row():
-            go = button("Make the project", click, kind="primary", icon="check")
-            _another(visit, refresh)
-
-
-def _candidates(proposal: Proposal, beside: Beside) -> dict[str, ui.checkbox]:
-    """A box for each candidate; those that need documents are there when documents are."""
-    ticks: dict[str, ui.checkbox] = {}
-    lines: dict[str, Element] = {}
-    labels = proposal.task == "label"
-    offered = registry.offered(labels=labels, documents=True)
-    usual = registry.proposed(labels=labels, documents=True)
-    with ui.element("div").classes("choices"):
-        for name, spec in offered.items():
-            with row() as lines[name]:
-                ticks[name] = ui.checkbox(
-                    spec.title[:1].upper() + spec.title[1:], value=name in proposal.candidates
+        with w.card():
+            w.heading("Which column is what?", f"{found.file.name} has {len(names)} columns.")
+            with w.row("top-aligned"):
+                comes = w.field(
+                    "What comes in",
+                    ui.select(names, multiple=True, value=[]),
+                    "One column, or several.",
                 )
-                term("what is it?", spec.explanation)
+                goes = w.field(
+                    "What should come out",
+                    ui.select(names, multiple=True, value=[]),
+                    "One column; several become one record.",
+                )
+                group = w.field(
+                    "Rows that belong together",
+                    ui.select(names, clearable=True),
+                    "Such as one customer's. May stay empty.",
+                )
 
-    searching = [name for name, spec in offered.items() if DOCUMENTS in spec.needs]
+            async def click() -> None:
+                if comes.value and goes.value:
+                    columns = {"input": tuple(comes.value), "output": tuple(goes.value)}
+                    await self._inspect(**columns, group=group.value)
 
-    def documents() -> None:
+            with w.row():
+                w.button("Go on", click, kind="primary")
+                self._show_restart()
+
+    def _show_proposal(self, proposal: Proposal) -> None:
+        with w.card("accent"):
+            under = "Keep it as it is, or change it. All of it can change later."
+            w.heading("What is proposed", under)
+            if not self._context.may("editor"):
+                w.text("An editor can go on from here.", "soft")
+                return
+            with w.row("top-aligned"):
+                task = w.field("The job", ui.select(dict(TASKS), value=proposal.task))
+                enough = w.field(
+                    "Good enough is",
+                    ui.number(value=round(100 * proposal.good_enough), min=0, max=100),
+                    "Right answers in 100, below which none is worth having.",
+                    name="Good enough is, in 100",
+                )
+                monthly = w.field(
+                    "Requests a month",
+                    ui.number(value=self._wanted.monthly_requests, min=0, precision=0),
+                    "How often it will be asked. Decides what is cheapest.",
+                )
+            task.on_value_change(lambda: self._inspect(task=task.value))
+            w.text("Candidates", "field-label", "div")
+            boxes = self._show_candidates(proposal)
+            label = "What the model is told"
+            with w.details(label):
+                area = ui.textarea(value=proposal.system_prompt).props("autogrow")
+                prompt = w.label_input(area, label)
+
+            async def click() -> None:
+                chosen = tuple(name for name, box in boxes.items() if box.value)
+                if not chosen:
+                    notify("Tick at least one candidate.")
+                    return
+                go.props("loading")
+                wanted = replace(
+                    self._wanted,
+                    candidates=chosen,
+                    system_prompt=prompt.value,
+                    good_enough=float(enough.value or 0) / 100,
+                    monthly_requests=int(monthly.value or 0),
+                )
+                try:
+                    await self._context.do(create_project, await self._read(wanted))
+                    await self._refresh()
+                finally:
+                    if not go.is_deleted:
+                        go.props(remove="loading")
+
+            with w.row():
+                go = w.button("Make the project", click, kind="primary", icon="check")
+                self._show_restart()
+
+    def _show_candidates(self, proposal: Proposal) -> dict[str, ui.checkbox]:
+        """A box for each candidate; those that need documents are there when documents are."""
+        boxes: dict[str, ui.checkbox] = {}
+        lines: dict[str, Element] = {}
+        labels = proposal.task == "label"
+        offered = registry.offered(labels=labels, documents=True)
+        usual = registry.proposed(labels=labels, documents=True)
+        with ui.element("div").classes("choices"):
+            for name, spec in offered.items():
+                chosen = name in proposal.candidates
+                lines[name], boxes[name] = candidate_box(spec, chosen=chosen)
+        searching = [name for name, spec in offered.items() if DOCUMENTS in spec.needs]
+
+        def show() -> None:
+            for name in searching:
+                if lines[name].visible != bool(self._documents):
+                    lines[name].set_visibility(bool(self._documents))
+                    boxes[name].value = bool(self._documents) and name in usual
+
         for name in searching:
-            if lines[name].visible != bool(beside.names):
-                lines[name].set_visibility(bool(beside.names))
-                ticks[name].value = bool(beside.names) and name in usual
-
-    for name in searching:
-        lines[name].set_visibility(name in proposal.candidates)
-    beside.tell = documents
-    documents()
-    return ticks
+            lines[name].set_visibility(name in proposal.candidates)
+        self._show_documents = show
+        show()
+        return boxes

@@ -4,29 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from nicegui import ui
-
 from assay.compare.report import wording
 from assay.jobs.queue import Job
 from assay.project import comparisons, settings
 from assay.project.jobs import training
 from assay.project.settings import SettingsDraft
-from assay.studio.dialogs import say, telling
-from assay.studio.session import Visit, action
-from assay.studio.widgets import (
-    badge,
-    button,
-    card,
-    cells,
-    figure,
-    heading,
-    link,
-    picture,
-    row,
-    table,
-    term,
-    text,
-)
+from assay.studio import widgets as w
+from assay.studio.dialogs import notify
+from assay.studio.session import PageContext, action
 
 SOUGHT = {
     "learning_rate": "Learning rate",
@@ -38,46 +23,46 @@ STATES = {"finished": "good", "stopped early": "", "failed": "bad", "unfinished"
 
 
 @action("editor")
-def use(visit: Visit, best: dict[str, float]) -> SettingsDraft:
+def use_settings(context: PageContext, best: dict[str, float]) -> SettingsDraft:
     """Put settings that a search has found into assay.yaml."""
     values = {f"fine_tune.{name}": value for name, value in best.items()}
-    return settings.change(visit.workspace, values, "the best of a search for settings")
+    return settings.change(context.workspace, values, "the best of a search for settings")
 
 
-def outcome(visit: Visit, job: Job) -> None:
+def outcome_card(context: PageContext, job: Job) -> None:
     """A card with what came of a job that is over; nothing of other kinds."""
     if job.status != "succeeded" or job.result is None:
         return
     show = {
-        training.TRAIN: _version,
-        training.SWEEP: _search,
-        training.CURVE: _curve,
+        training.TRAIN: _show_version,
+        training.SWEEP: _show_search,
+        training.CURVE: _show_curve,
     }.get(job.kind)
     if show is not None:
-        with card():
-            show(visit, job.result)
+        with w.card():
+            show(context, job.result)
 
 
-def _version(visit: Visit, result: dict[str, Any]) -> None:
-    heading("A version was trained", f"version:{result['version'][:12]}")
-    with row("figures"):
-        figure(f"{result['best_validation_loss']:.3f}", "best validation loss")
-        figure(f"{result['steps']:,}", "steps")
-        figure(f"{result['tokens_per_s']:,.0f}", "tokens a second")
+def _show_version(context: PageContext, result: dict[str, Any]) -> None:
+    w.heading("A version was trained", f"version:{result['version'][:12]}")
+    with w.row("figures"):
+        w.figure(f"{result['best_validation_loss']:.3f}", "best validation loss")
+        w.figure(f"{result['steps']:,}", "steps")
+        w.figure(f"{result['tokens_per_s']:,.0f}", "tokens a second")
     names = ", ".join(
         f"{label.lower()} {result['settings'][name]:g}" for name, label in SOUGHT.items()
     )
-    text(f"Trained with {names}.", "soft note")
-    with row():
+    w.text(f"Trained with {names}.", "soft note")
+    with w.row():
         if result.get("agent"):
-            link(f"Agent {result['agent']}", f"/agent?name={result['agent'].rpartition('@')[0]}")
-        link("Ask it", "/playground")
+            w.link(f"Agent {result['agent']}", f"/agent?name={result['agent'].rpartition('@')[0]}")
+        w.link("Ask it", "/playground")
 
 
-def _search(visit: Visit, result: dict[str, Any]) -> None:
+def _show_search(context: PageContext, result: dict[str, Any]) -> None:
     best, trials = result["best"], result["trials"]
-    heading("What was tried", "The lower the loss on examples to choose by, the better.")
-    with table(
+    w.heading("What was tried", "The lower the loss on examples to choose by, the better.")
+    with w.table(
         "#Trial",
         *(f"#{SOUGHT[name]}" for name in SOUGHT if name in best["settings"]),
         "#Rounds run",
@@ -94,46 +79,45 @@ def _search(visit: Visit, result: dict[str, Any]) -> None:
             ]
             chosen = tried["number"] == best["number"]
             with (
-                cells(
+                w.cells(
                     f"#{tried['number'] + 1}",
                     *values,
                     f"#{tried['epochs_done']}",
                     f"#{loss}",
                     style="chosen" if chosen else "",
                 ),
-                text("", tag="td"),
+                w.text("", tag="td"),
             ):
-                badge("best" if chosen else tried["state"], STATES[tried["state"]])
+                w.badge("best" if chosen else tried["state"], STATES[tried["state"]])
     if not result["diff"]:
-        text("The settings of the project are the best that were tried.", "soft")
+        w.text("The settings of the project are the best that were tried.", "soft")
         return
-    if not visit.may("editor"):
+    if not context.may("editor"):
         return
 
     async def click() -> None:
-        with telling():
-            await visit.do(use, best["settings"])
-            say("The settings have the best now. The next training and comparison use them.")
+        await context.do(use_settings, best["settings"])
+        notify("The settings have the best now. The next training and comparison use them.")
 
-    with row():
-        button("Put the best into the settings", click, kind="primary", icon="check")
+    with w.row():
+        w.button("Put the best into the settings", click, kind="primary", icon="check")
 
 
-def _curve(visit: Visit, result: dict[str, Any]) -> None:
-    heading("Would more examples help?", wording.doubled(result))
-    picture(comparisons.learning_chart(result))
-    with row():
-        term(
+def _show_curve(context: PageContext, result: dict[str, Any]) -> None:
+    w.heading("Would more examples help?", wording.doubled(result))
+    w.picture(comparisons.learning_chart(result))
+    with w.row():
+        w.term(
             wording.foreseen(result),
             "The same forecast was made from half of the rows, and held against what all of them "
             "brought.",
         )
-    with ui.element("details"):
-        text("The figures", tag="summary")
-        with table("#Training rows", "#Score", "Each time", label="Points of the curve"):
-            for point in result["points"]:
-                scores = point["scores"]
-                each = ", ".join(f"{100 * score:.1f}" for score in scores)
-                mean = 100 * sum(scores) / len(scores)
-                with cells(f"#{point['rows']:,}", f"#{mean:.1f}", each):
-                    pass
+    with (
+        w.details("The figures"),
+        w.table("#Training rows", "#Score", "Each time", label="Points of the curve"),
+    ):
+        for point in result["points"]:
+            scores = point["scores"]
+            each = ", ".join(f"{100 * score:.1f}" for score in scores)
+            mean = 100 * sum(scores) / len(scores)
+            w.line(f"#{point['rows']:,}", f"#{mean:.1f}", each)

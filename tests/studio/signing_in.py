@@ -13,7 +13,7 @@ from tests.studio.browsing import Studio, Tab, tab
 
 
 @contextmanager
-def visiting(browser: Browser, up: Studio, role: str, name: str | None = None) -> Iterator[Tab]:
+def signed_in(browser: Browser, up: Studio, role: str, name: str | None = None) -> Iterator[Tab]:
     """A page of somebody who is signed in; at the end nothing may have gone wrong in it."""
     workspace, name = Workspace(up.folder), name or role
     known = {person.name: person for person in people.people(workspace)}
