@@ -72,7 +72,7 @@ def unnoticed(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """A schema that is too large where no trial has come to."""
     constrained.schema_grammar.cache_clear()
     constrained.byte_matcher.cache_clear()
-    monkeypatch.setattr(constrained, "_given_up", lambda *_: None)
+    monkeypatch.setattr(constrained, "_failure", lambda *_: None)
     monkeypatch.setattr(constrained, "_MOST", {})
     yield wide(700)
     constrained.schema_grammar.cache_clear()

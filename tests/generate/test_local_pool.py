@@ -194,7 +194,7 @@ def test_two_models_that_load_at_once_stay_within_the_budget_together(
                 held = engines._entries.values()
                 taken.append(sum(h.bytes for h in held if h.loading or h.in_memory()))
 
-    monkeypatch.setattr(engines, "_room", slowly)
+    monkeypatch.setattr(engines, "_reserve", slowly)
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(_text, made))
     assert len(taken) == 2

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from assay.chat.template import Template
+from assay.errors import ModelError
 from assay.example import Message
 from assay.generate.stream import PromptTooLongError
 
@@ -50,6 +51,26 @@ def text_ids(tokenizer: Any, prompt: str | Sequence[int], context: int) -> Seque
     _check(len(prompt), context)
     ids: list[int] = tokenizer(prompt).input_ids
     return ids
+
+
+def check_room(ids: Sequence[int], context: int) -> int:
+    """Tokens that an answer to a prompt may have, at least 1.
+
+    Args:
+        context: tokens that prompt and answer may have together.
+
+    Raises:
+        ModelError: the prompt is empty.
+        PromptTooLongError: there is no room for an answer.
+    """
+    if not ids:
+        raise ModelError("the prompt is empty.", fix="Give at least one token.")
+    if len(ids) >= context:
+        raise PromptTooLongError(
+            f"the prompt has {len(ids)} tokens; prompt and answer may have {context} together.",
+            fix="Shorten the prompt.",
+        )
+    return context - len(ids)
 
 
 def _characters(message: Message) -> int:

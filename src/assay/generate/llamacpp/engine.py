@@ -17,10 +17,8 @@ from threading import Lock
 from typing import Any
 
 from assay.chat.template import Template
-from assay.example import Message
-from assay.generate.guidance import FirstSpaceRemover, drops_first_space, enforce_grammar
 from assay.generate.llamacpp.server import LlamaCppServer, LlamaCppStream, ServerSettings
-from assay.generate.prompts import chat_ids, text_ids
+from assay.generate.server_engine import ServerEngine
 from assay.generate.stream import End, Piece, Sampling
 
 
@@ -118,8 +116,12 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.is_file() else 0
 
 
-class LlamaCppEngine:
-    """One model (base, or base with a version) of a family; see `StreamEngine`."""
+class LlamaCppEngine(ServerEngine):
+    """One model (a base, or a base with a version) of an `AdapterServer`.
+
+    Args:
+        adapter: the version's name there; None: the base alone.
+    """
 
     def __init__(
         self,
@@ -128,34 +130,11 @@ class LlamaCppEngine:
         tokenizer: Any,
         adapter: str | None = None,
     ) -> None:
-        self.template = template
-        self._adapter_server, self._tokenizer, self._adapter = adapter_server, tokenizer, adapter
-        self._drops_space = drops_first_space(tokenizer)
+        super().__init__(template, tokenizer)
+        self.context_length = adapter_server.settings.context
+        self._adapter_server, self._adapter = adapter_server, adapter
 
-    @property
-    def context_length(self) -> int:
-        """Tokens that prompt and answer may have together."""
-        return self._adapter_server.settings.context
-
-    def chat(
-        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
-    ) -> Iterator[Piece | End]:
-        """Continue a conversation, rendered by the model's chat template.
-
-        Raises:
-            DataError: the template refuses these messages or has no place for the tools.
-        """
-        stream = self._answer(
-            chat_ids(self.template, messages, tools, self.context_length, sampling.owner), sampling
-        )
-        spelled = FirstSpaceRemover(stream) if self._drops_space else stream
-        return enforce_grammar(spelled, sampling)
-
-    def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
-        """Continue a text or token ids as they are."""
-        ids = text_ids(self._tokenizer, prompt, self.context_length)
-        return enforce_grammar(self._answer(ids, sampling), sampling)
-
-    def _answer(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+    def stream(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+        """The answer of whichever server has the adapter when it is first read."""
         adapter_server, adapter = self._adapter_server, self._adapter
         return LlamaCppStream(lambda: adapter_server.server(adapter), ids, sampling, adapter)

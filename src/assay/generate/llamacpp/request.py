@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from assay.errors import ModelError
-from assay.generate.guidance import guidance
+from assay.generate.server_engine import guidance
 from assay.generate.stream import End, Piece, PromptTooLongError, Sampling, TokenLogprob
 
 

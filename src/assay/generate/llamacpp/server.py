@@ -31,7 +31,8 @@ from assay import wait_policy
 from assay.errors import ModelError
 from assay.generate.llamacpp.request import body_of, end_of, piece_of
 from assay.generate.llamacpp.slots import CacheOrigin, QueueTicket, Slot, SlotQueue
-from assay.generate.stream import End, Piece, PromptTooLongError, Sampling
+from assay.generate.prompts import check_room
+from assay.generate.stream import End, Piece, Sampling
 from assay.models import zero_pages
 from assay.models.device import cores
 
@@ -245,14 +246,7 @@ class LlamaCppStream(Iterator[Piece | End]):
             self._server = server
         server.begin(self)
         context = server.settings.context
-        if not self._ids:
-            raise ModelError("the prompt is empty.", fix="Give at least one token.")
-        if len(self._ids) >= context:
-            raise PromptTooLongError(
-                f"the prompt has {len(self._ids)} tokens; prompt and answer may have {context} "
-                "together.",
-                fix="Shorten the prompt.",
-            )
+        check_room(self._ids, context)
         body = body_of(self._ids, self._sampling, context)
         slot = server.slots.acquire(self._origin, self._ids, self._ticket)
         if slot is not None:

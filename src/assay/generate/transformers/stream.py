@@ -17,12 +17,11 @@ from threading import BoundedSemaphore, Event, Lock
 from typing import TYPE_CHECKING, Any
 
 from assay.chat.template import Template
-from assay.errors import ModelError
 from assay.example import Message
 from assay.generate.batch import Request
 from assay.generate.constrained import Constraint, Grammars
-from assay.generate.prompts import chat_ids, text_ids
-from assay.generate.stream import BusyError, End, Piece, PromptTooLongError, Sampling, TokenLogprob
+from assay.generate.prompts import chat_ids, check_room, text_ids
+from assay.generate.stream import BusyError, End, Piece, Sampling, TokenLogprob
 from assay.models.device import best_device
 from assay.models.load import LoadedModel
 from assay.prefix.batch import Batch
@@ -102,14 +101,7 @@ class TransformersStreamEngine:
     def _answer_in_turn(
         self, ids: list[int], sampling: Sampling, closed: Event
     ) -> Generator[Piece | End]:
-        if not ids:
-            raise ModelError("the prompt is empty.", fix="Give at least one token.")
-        if len(ids) >= self.context_length:
-            raise PromptTooLongError(
-                f"the prompt has {len(ids)} tokens; prompt and answer may have "
-                f"{self.context_length} together.",
-                fix="Shorten the prompt.",
-            )
+        check_room(ids, self.context_length)
         if not self._places.acquire(blocking=False):
             raise BusyError("the line of this model is full.", retry_after_s=10)
         try:

@@ -1,8 +1,4 @@
-"""One model of a vLLM server, its answers piece by piece.
-
-Prompts are rendered here, by `assay.chat`, and go there as token ids; the server's own chat
-template is never asked.
-"""
+"""One model of a vLLM server, its answers piece by piece; its own chat template is never asked."""
 
 from __future__ import annotations
 
@@ -16,9 +12,8 @@ import httpx
 
 from assay.chat.template import Template
 from assay.errors import ModelError
-from assay.example import Message
-from assay.generate.guidance import FirstSpaceRemover, drops_first_space, enforce_grammar
-from assay.generate.prompts import chat_ids, text_ids
+from assay.generate.prompts import check_room
+from assay.generate.server_engine import ServerEngine
 from assay.generate.stream import (
     BusyError,
     End,
@@ -35,8 +30,8 @@ _RETRY_S = 5.0
 """When to ask again, where the server does not say."""
 
 
-class VllmEngine:
-    """One model of a server; see `StreamEngine`.
+class VllmEngine(ServerEngine):
+    """One model of a vLLM server.
 
     Args:
         name: as the server knows it.
@@ -53,32 +48,14 @@ class VllmEngine:
         context_length: int,
         reload: Callable[[], None] | None = None,
     ) -> None:
-        self.template, self.context_length = template, context_length
+        super().__init__(template, tokenizer)
+        self.context_length = context_length
         self.server, self.name, self.reload = server, name, reload
         self.names = TokenNames(tokenizer, template.stop_ids)
-        self._tokenizer = tokenizer
-        self._drops_space = drops_first_space(tokenizer)
 
-    def chat(
-        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
-    ) -> Iterator[Piece | End]:
-        """Continue a conversation, rendered by the model's chat template.
-
-        Raises:
-            DataError: the template refuses these messages or has no place for the tools.
-        """
-        stream = VllmStream(
-            self,
-            chat_ids(self.template, messages, tools, self.context_length, sampling.owner),
-            sampling,
-        )
-        spelled = FirstSpaceRemover(stream) if self._drops_space else stream
-        return enforce_grammar(spelled, sampling)
-
-    def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
-        """Continue a text or token ids as they are."""
-        ids = text_ids(self._tokenizer, prompt, self.context_length)
-        return enforce_grammar(VllmStream(self, ids, sampling), sampling)
+    def stream(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+        """The server's answer, asked for when it is first read."""
+        return VllmStream(self, ids, sampling)
 
 
 class VllmStream(Iterator[Piece | End]):
@@ -141,15 +118,7 @@ class VllmStream(Iterator[Piece | End]):
 
     def _begin(self) -> httpx.Response:
         engine = self._engine
-        room = engine.context_length - len(self._ids)
-        if not self._ids:
-            raise ModelError("the prompt is empty.", fix="Give at least one token.")
-        if room <= 0:
-            raise PromptTooLongError(
-                f"the prompt has {len(self._ids)} tokens; prompt and answer may have "
-                f"{engine.context_length} together.",
-                fix="Shorten the prompt.",
-            )
+        room = check_room(self._ids, engine.context_length)
         stops = engine.template.stop_ids
         body = body_of(engine.name, self._ids, self._sampling, room, stops)
         if not engine.server.places.acquire(blocking=False):

@@ -11,7 +11,7 @@ from typing import Any
 
 from assay import json_reader
 from assay.errors import ModelError
-from assay.generate.guidance import guidance
+from assay.generate.server_engine import guidance
 from assay.generate.stream import End, Piece, Sampling, TokenLogprob
 
 MOST_LOGPROBS = 20

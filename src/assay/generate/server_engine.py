@@ -1,18 +1,21 @@
-"""What llama.cpp and vLLM need so that their answers are those of the engine of evaluation.
+"""Engines over a server, llama.cpp's or vLLM's, that answer as the engine of evaluation does.
 
-A grammar, spelled for llguidance, the library that they constrain answers with as well; and the
-space dropped that tokenizers in SentencePiece's manner put before every word and drop before the
-first, and that a server which continues a prompt keeps.
+Prompts are rendered here and go there as token ids. Grammars are spelled for llguidance, the
+library that both constrain answers with. The space is dropped that tokenizers in SentencePiece's
+manner put before every word but the first, and that a server which continues a prompt writes there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from assay.chat.template import Template
 from assay.errors import ModelError
+from assay.example import Message
 from assay.generate.constrained import (
     JSON_DUMPS,
     byte_matcher,
@@ -20,7 +23,39 @@ from assay.generate.constrained import (
     choices_rules,
     schema_grammar,
 )
+from assay.generate.prompts import chat_ids, text_ids
 from assay.generate.stream import End, Piece, Sampling
+
+
+class ServerEngine(ABC):
+    """A model at a server; see `StreamEngine`, whose `context_length` the subclass has."""
+
+    context_length: int
+
+    def __init__(self, template: Template, tokenizer: Any) -> None:
+        self.template, self._tokenizer = template, tokenizer
+        self._drops_space = drops_first_space(tokenizer)
+
+    @abstractmethod
+    def stream(self, ids: Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+        """The server's own answer to token ids."""
+
+    def chat(
+        self, messages: Sequence[Message], tools: Sequence[dict[str, Any]], sampling: Sampling
+    ) -> Iterator[Piece | End]:
+        """Continue a conversation, rendered by the model's chat template.
+
+        Raises:
+            DataError: the template refuses these messages or has no place for the tools.
+        """
+        ids = chat_ids(self.template, messages, tools, self.context_length, sampling.owner)
+        answer = self.stream(ids, sampling)
+        return enforce_grammar(FirstSpaceRemover(answer) if self._drops_space else answer, sampling)
+
+    def complete(self, prompt: str | Sequence[int], sampling: Sampling) -> Iterator[Piece | End]:
+        """Continue a text or token ids as they are."""
+        ids = text_ids(self._tokenizer, prompt, self.context_length)
+        return enforce_grammar(self.stream(ids, sampling), sampling)
 
 
 def guidance(sampling: Sampling) -> str | None:
