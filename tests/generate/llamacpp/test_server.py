@@ -290,7 +290,8 @@ def test_a_server_that_is_freed_at_once_does_not_hang(file: Path) -> None:
     """In a process of its own: one that hangs holds Python's lock, and no timeout would come."""
     code = (
         "import sys; from pathlib import Path; from assay.generate.llamacpp.server import *\n"
-        "for _ in range(8): LlamaCppServer(Path(sys.argv[1]), {}, ServerSettings(1, 256, threads=1))"
+        "settings = ServerSettings(1, 256, threads=1)\n"
+        "for _ in range(8): LlamaCppServer(Path(sys.argv[1]), {}, settings)"
     )
     subprocess.run([sys.executable, "-c", code, str(file)], check=True, timeout=60)
 
