@@ -24,6 +24,7 @@ from assay.config import FineTune, FineTuneSection
 from assay.example import Example
 from assay.models.load import load
 from assay.train import auto
+from assay.train.job import TrainingJob
 from assay.train.methods import train_by_method, units_of
 from verdicts import Rows, banking77, e2e_style, snips
 
@@ -87,7 +88,7 @@ def measure(job: str, rows: int, out: Path) -> None:
         if (job, name, rows) in known:
             continue
         folder = Path(tempfile.mkdtemp())
-        result = train_by_method(loaded, units, checks, settings, folder / "run")
+        result = train_by_method(TrainingJob(loaded, units, checks, settings, folder / "run"))
         shutil.rmtree(folder)
         line = {
             "job": job,

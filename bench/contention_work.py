@@ -78,6 +78,7 @@ def tokens_of_steps(loaded: Any, given: Job) -> list[int]:
 def training(turns: Turns) -> None:
     """Assay's trainer."""
     from assay.models.load import load
+    from assay.train.job import TrainingJob
     from assay.train.methods import train_by_method
     from train_ours import Watch, rendered
 
@@ -96,9 +97,10 @@ def training(turns: Turns) -> None:
     watch = Steps(STEPS, float("inf"), leave=False)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        train_by_method(
+        training = TrainingJob(
             loaded, units, units[:1], settings, folder, watch, checkpoint_seconds=float("inf")
         )
+        train_by_method(training)
 
 
 def peer(turns: Turns) -> None:

@@ -25,7 +25,7 @@ import psutil
 
 from assay.config import FineTune
 from assay.models.load import LoadedModel, load
-from assay.train.loop import Moment
+from assay.train.job import StepReport, TrainingJob
 from assay.train.methods import train_by_method
 from assay.train.sequences import TrainingSequence, alone, epoch_order
 from scaling import ticks
@@ -127,21 +127,22 @@ def measure(steps: int, *, starter: bool) -> Memory:
     rows = longest_early(rows, settings.seed)
     held: list[float] = []
 
-    def watch(moment: Moment) -> None:
-        if not moment.validation:
+    def watch(report: StepReport) -> None:
+        if not report.validation:
             held.append(most_within_step())
 
     began = time.monotonic()
     with TemporaryDirectory() as folder:
-        train_by_method(
+        job = TrainingJob(
             loaded,
             alone(rows),
             alone(rows[:2]),
             settings,
             Path(folder),
-            watch=watch,
+            on_step=watch,
             checkpoint_seconds=float("inf"),
         )
+        train_by_method(job)
     warm = min(WARM, len(held) // 2)
     rise = max(held[warm:]) / max(held[1:warm]) - 1  # the first tells of the model's loading
     return Memory(len(held), time.monotonic() - began, held, rise)

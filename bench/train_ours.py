@@ -30,6 +30,7 @@ from assay.example import Example, Message
 from assay.models.load import LoadedModel, load
 from assay.train.choices import FILE
 from assay.train.device import peak_bytes
+from assay.train.job import TrainingJob
 from assay.train.methods import train_by_method, units_of
 from assay.train.sequences import TrainingSequence, Unit, alone, epoch_order
 from train_works import ALPHA, MODEL, RANK, Job, Row, common, counted_once
@@ -127,7 +128,7 @@ def train(job: Job) -> Outcome:
         # A validation set the trainer must have; without one to measure, it is never looked at.
         checks = rendered(loaded, template, job.method, job.validation) or units[:1]
         try:
-            result = train_by_method(
+            training = TrainingJob(
                 loaded,
                 units,
                 checks,
@@ -137,6 +138,7 @@ def train(job: Job) -> Outcome:
                 compute=job.compute,
                 checkpoint_seconds=float("inf"),
             )
+            result = train_by_method(training)
             validation = result.points[-1].validation_loss
         except EnoughError:
             pass

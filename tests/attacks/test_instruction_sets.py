@@ -47,7 +47,7 @@ NUMERIC = (
     "tests/train/test_preference.py",
     "tests/train/test_reference.py",
     "tests/train/test_rotation.py",
-    "tests/train/test_sft.py",
+    "tests/train/test_session.py",
     "tests/train/test_step.py",
     "tests/generate/transformers/test_batch.py",
     "tests/models/test_tuned.py",

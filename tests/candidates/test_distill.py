@@ -14,7 +14,7 @@ import pytest
 from tests.evaluate.scripted import ScriptedEngine
 from tests.generate.remote.provider import Reply, said, serving
 from tests.small import write_model
-from tests.train.test_sft import Watcher
+from tests.train.test_session import Watcher
 from tests.train.tiny import SETTINGS
 
 from assay.agent.engines import BatchEngines

@@ -133,8 +133,8 @@ def _kill_served(folder: Path, chance: random.Random, kills: tuple[str, ...]) ->
     plain = Store(folder / "plain")
     other = queued(plain, hyperparameters={"n_epochs": EVALUATIONS, "batch_size": 3})
     with pytest.MonkeyPatch.context() as patch:
-        trained = partial(tuning_work.train_by_method, compute=settings["compute"])
-        patch.setattr(tuning_work, "train_by_method", trained)
+        job = partial(tuning_work.TrainingJob, compute=settings["compute"])
+        patch.setattr(tuning_work, "TrainingJob", job)
         threads = torch.get_num_threads()
         torch.set_num_threads(settings["threads"])
         try:

@@ -38,8 +38,8 @@ from assay.store.tables import FileRow, ServedNameRow
 def work(folder: Path, die_at: tuple[str, int] | None = None) -> None:
     """What `assay worker` does, until nothing waits; dies at that write or commit."""
     torch.set_num_threads(1)
-    tuning_work.train_by_method = partial(  # type: ignore[assignment]
-        tuning_work.train_by_method, compute="float32", checkpoint_seconds=0
+    tuning_work.TrainingJob = partial(  # type: ignore[assignment,misc]
+        tuning_work.TrainingJob, compute="float32", checkpoint_seconds=0
     )
     if die_at is not None:
         _die(*die_at)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.small import small_project
-from tests.train.test_sft import Watcher
+from tests.train.test_session import Watcher
 
 from assay import project
 from assay.candidates.building import Context

@@ -27,6 +27,7 @@ import torch
 from tests.train.tiny import SETTINGS, rows, tiny_loaded
 
 from assay.train import checkpoints, sft
+from assay.train.job import TrainingJob
 from assay.train.methods import train_by_method
 from assay.train.preference import Pair
 from assay.train.sequences import TrainingSequence, alone
@@ -80,7 +81,7 @@ def train_once(folder: Path, method: str, die_at_write: int | None = None) -> No
             return wrapped
 
         os.fsync, os.replace = dying(os.fsync), dying(os.replace)
-    train_by_method(
+    job = TrainingJob(
         tiny_loaded(),
         pairs(22, 0) if method == "dpo" else alone(rows(22)),
         pairs(6, 1) if method == "dpo" else alone(rows(6, seed=1)),
@@ -90,6 +91,7 @@ def train_once(folder: Path, method: str, die_at_write: int | None = None) -> No
         compute="float32",
         checkpoint_seconds=0,
     )
+    train_by_method(job)
 
 
 def steps_done(folder: Path) -> int:

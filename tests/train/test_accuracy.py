@@ -10,7 +10,7 @@ from tests.train.tiny import SETTINGS, rows, tiny_loaded, tiny_model, train
 
 from assay.train import adapters
 from assay.train.accuracy import counting_hits
-from assay.train.loop import Moment
+from assay.train.job import StepReport
 from assay.train.sequences import alone
 from assay.train.step import evaluate, step
 
@@ -36,9 +36,9 @@ def test_it_is_the_share_of_trained_tokens_that_are_the_largest_logit() -> None:
 
 
 def test_a_watch_sees_every_step_and_changes_nothing(tmp_path: Path) -> None:
-    seen: list[Moment] = []
+    seen: list[StepReport] = []
 
-    def watch(moment: Moment) -> None:
+    def watch(moment: StepReport) -> None:
         seen.append(moment)
         if moment.validation:
             folder = tmp_path / f"step-{moment.step}"
@@ -55,7 +55,7 @@ def test_a_watch_sees_every_step_and_changes_nothing(tmp_path: Path) -> None:
         SETTINGS,
         tmp_path / "watched",
         compute="float32",
-        watch=watch,
+        on_step=watch,
     )
     assert [(m.step, m.validation) for m in seen] == [
         (1, False),
@@ -77,7 +77,7 @@ def test_a_watch_sees_every_step_and_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_watch_that_raises_ends_the_run_before_its_checkpoint(tmp_path: Path) -> None:
-    def watch(moment: Moment) -> None:
+    def watch(moment: StepReport) -> None:
         if moment.step == 2:
             raise RuntimeError("enough")
 
@@ -90,7 +90,7 @@ def test_a_watch_that_raises_ends_the_run_before_its_checkpoint(tmp_path: Path) 
             tmp_path,
             compute="float32",
             checkpoint_seconds=0,
-            watch=watch,
+            on_step=watch,
         )
     kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert kept == ["step-00000001"]

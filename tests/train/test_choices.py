@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 import torch
-from tests.train.test_sft import Watcher, _bytes, run
+from tests.train.test_session import Watcher, _bytes, run
 from tests.train.tiny import SETTINGS, rows, tiny_loaded
 
 from assay.errors import ModelError
 from assay.train import choices, estimate
 from assay.train.choices import FILE, Choices, choose
 from assay.train.estimate import training_bytes
+from assay.train.job import TrainingJob
 from assay.train.sequences import alone
 
 
@@ -33,7 +34,11 @@ def threads() -> Iterator[int]:
 def _choose(folder: Path, **changes: Any) -> Choices:
     compute = changes.pop("compute", None)
     settings = SETTINGS.model_copy(update=changes)
-    return choose(tiny_loaded(), alone(rows(6)), alone(rows(2, 1)), settings, folder, compute)
+    return choose(
+        TrainingJob(
+            tiny_loaded(), alone(rows(6)), alone(rows(2, 1)), settings, folder, compute=compute
+        )
+    )
 
 
 def _measured(monkeypatch: pytest.MonkeyPatch, *formats: str) -> list[str]:
@@ -118,7 +123,9 @@ def test_activations_are_computed_twice_only_if_they_must(
     needed = training_bytes(loaded.model, alone(rows(6)), SETTINGS)
     monkeypatch.setattr(choices, "available_bytes", lambda model: int(share * needed))
     own = SETTINGS.model_copy(update={"activation_checkpointing": setting})
-    found = choose(loaded, alone(rows(6)), alone(rows(2)), own, tmp_path, "float32")
+    found = choose(
+        TrainingJob(loaded, alone(rows(6)), alone(rows(2)), own, tmp_path, compute="float32")
+    )
     assert found.activation_checkpointing is expected
 
 
@@ -127,9 +134,11 @@ def test_a_model_that_cannot_compute_them_twice_is_refused(tmp_path: Path) -> No
     loaded.model.supports_gradient_checkpointing = False
     on = SETTINGS.model_copy(update={"activation_checkpointing": "on"})
     with pytest.raises(ModelError, match="activation_checkpointing: off"):
-        choose(loaded, alone(rows(4)), alone(rows(2)), on, tmp_path, "float32")
+        choose(TrainingJob(loaded, alone(rows(4)), alone(rows(2)), on, tmp_path, compute="float32"))
     with pytest.raises(ModelError, match="float16"):
-        choose(replace(loaded, dtype="float16"), alone(rows(4)), [], SETTINGS, tmp_path)
+        choose(
+            TrainingJob(replace(loaded, dtype="float16"), alone(rows(4)), [], SETTINGS, tmp_path)
+        )
 
 
 def test_a_training_goes_on_with_its_threads_and_formats(

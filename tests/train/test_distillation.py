@@ -12,7 +12,7 @@ import pytest
 import torch
 from tests.generate.tiny import byte_tokenizer
 from tests.rounding import rounding
-from tests.train.test_sft import Watcher
+from tests.train.test_session import Watcher
 from tests.train.tiny import SETTINGS, VOCABULARY, rows, tiny_loaded, tiny_model, train
 
 from assay.generate.batch import AnswerToken

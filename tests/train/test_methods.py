@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.generate.tiny import byte_tokenizer
-from tests.train.test_sft import Watcher, run
+from tests.train.test_session import Watcher, run
 from tests.train.tiny import EOS, VOCABULARY, tiny_loaded
 
 from assay.chat.template import Template
@@ -20,10 +20,11 @@ from assay.errors import DataError
 from assay.example import Example, Message
 from assay.models.load import LoadedModel
 from assay.train import adapters, loop
+from assay.train.job import TrainingJob
 from assay.train.methods import pairs, thumbs, train_by_method, units_of
 from assay.train.preference import Pair, Thumb
 from assay.train.sequences import TrainingSequence
-from assay.train.sft import TrainResult
+from assay.train.session import TrainResult
 from assay.train.step import sequence_logps
 
 SETTINGS = FineTune(
@@ -134,7 +135,7 @@ def _run(folder: Path, method: str = "dpo", **changes: Any) -> TrainResult:
         "compute": "float32",
         "checkpoint_seconds": 60.0,
     }
-    return train_by_method(**{**arguments, **changes})
+    return train_by_method(TrainingJob(**{**arguments, **changes}))
 
 
 def _margins(loaded: LoadedModel, adapter: Path | None, units: list[Pair]) -> np.ndarray[Any, Any]:

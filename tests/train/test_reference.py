@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.train.test_sft import Watcher
+from tests.train.test_session import Watcher
 from tests.train.tiny import rows, tiny_loaded
 
+from assay.config import FineTune
 from assay.errors import ModelError
 from assay.train import reference
+from assay.train.job import TrainingJob
 from assay.train.reference import FILE, reference_logps
 from assay.train.step import sequence_logps
 
@@ -37,15 +39,11 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 
 def _get(folder: Path, **changes: Any) -> list[float]:
-    arguments: dict[str, Any] = {
-        "loaded": tiny_loaded(),
-        "rows": ROWS,
-        "folder": folder,
-        "compute": "float32",
-        "tokens": 4096,
-        "progress": Watcher(),
-    }
-    return reference_logps(**{**arguments, **changes})[0]
+    rows, compute = changes.pop("rows", ROWS), changes.pop("compute", "float32")
+    settings = FineTune(tokens_per_pass=changes.pop("tokens", 4096))
+    arguments: dict[str, Any] = {"loaded": tiny_loaded(), "progress": Watcher()} | changes
+    job = TrainingJob(train=[], validation=[], settings=settings, folder=folder, **arguments)
+    return reference_logps(job, rows, compute)[0]
 
 
 def test_they_are_the_base_models_and_computed_once(tmp_path: Path, counted: Counted) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
-from tests.train.test_sft import Watcher
+from tests.train.test_session import Watcher
 
 from assay.config import FineTune
 from assay.errors import ConfigError, ModelError, UsageError
 from assay.train.checkpoints import Point
-from assay.train.loop import Observe
-from assay.train.sft import TrainResult
+from assay.train.job import OnPoint
+from assay.train.session import TrainResult
 from assay.train.sweep import Tried, best, sweep
 
 START = FineTune(learning_rate=1e-3, rank=16, epochs=4, rows_per_step=8)
@@ -42,7 +42,7 @@ class Training:
         self.epochs: list[tuple[FineTune, int]] = []
         self.after: Callable[[int], None] = lambda epochs: None
 
-    def __call__(self, settings: FineTune, observe: Observe) -> TrainResult:
+    def __call__(self, settings: FineTune, observe: OnPoint) -> TrainResult:
         last = self.final(settings)
         for epoch in range(1, settings.epochs + 1):
             self.epochs.append((settings, epoch))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.train.test_sft import Watcher
+from tests.train.test_session import Watcher
 from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, tiny_model, train
 
 from assay.train.checkpoints import Point
@@ -52,7 +52,7 @@ def test_every_point_is_told_with_its_rates_and_again_with_its_validation_loss(
         tmp_path,
         progress=watcher,
         compute="float32",
-        observe=observe,
+        on_point=observe,
     )
     assert [step for step, _, _ in told] == [1, 2, 3, 3, 4, 5, 6, 6]
     assert [bool(rates) for _, _, rates in told] == [True] * 3 + [False] + [True] * 3 + [False]

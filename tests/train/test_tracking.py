@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.train.test_sft import Watcher
+from tests.train.test_session import Watcher
 from tests.train.tiny import SETTINGS, rows, tiny_loaded, train
 
 from assay.config import FineTune
 from assay.errors import ConfigError
-from assay.train.sft import TrainResult
+from assay.train.session import TrainResult
 from assay.train.tracking import tracking
 
 NAMES = {
@@ -69,7 +69,7 @@ def tracked(folder: Path, kinds: list[Any], **changes: Any) -> TrainResult:
             settings,
             folder / "work",
             compute="float32",
-            observe=observe,
+            on_point=observe,
             **{"checkpoint_seconds": 1e9, **changes},
         )
 

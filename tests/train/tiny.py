@@ -11,9 +11,10 @@ import torch
 
 from assay.config import FineTune
 from assay.models.load import LoadedModel
+from assay.train.job import TrainingJob
 from assay.train.methods import train_by_method
 from assay.train.sequences import TrainingSequence, alone
-from assay.train.sft import TrainResult
+from assay.train.session import TrainResult
 
 VOCABULARY = 97
 EOS = 2
@@ -76,4 +77,5 @@ def train(
     **named: Any,
 ) -> TrainResult:
     """Train on rows, each a unit of its own."""
-    return train_by_method(loaded, alone(train), alone(validation), settings, folder, **named)
+    job = TrainingJob(loaded, alone(train), alone(validation), settings, folder, **named)
+    return train_by_method(job)

@@ -18,8 +18,7 @@ from assay.data.read import read
 from assay.errors import AssayError, DataError
 from assay.example import Example
 from assay.train.methods import units_of
-from assay.train.sequences import Unit, check_sequences
-from assay.train.sft import rows_of
+from assay.train.sequences import Unit, check_sequences, rows_of
 
 Method = Literal["sft", "dpo"]
 

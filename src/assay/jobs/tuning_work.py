@@ -50,7 +50,7 @@ from assay.store.tables import (
 )
 from assay.train import auto
 from assay.train.choices import FILE as CHOICES
-from assay.train.loop import Moment
+from assay.train.job import StepReport, TrainingJob
 from assay.train.methods import train_by_method
 from assay.train.sequences import Unit
 from assay.version import VERSION
@@ -129,15 +129,16 @@ def train(work: Work) -> Finished:
         template = Template.of(loaded.tokenizer)
         parts = _parts(work, tuning, template, loaded.context_length)
         run = _Run(work, tuning, folder, parts, template, loaded.weights_sha256)
-        result = train_by_method(
+        job = TrainingJob(
             loaded,
             parts["train"].units,
             parts["validation"].units,
             settings,
             folder / "run",
             work,
-            watch=run.watch,
+            on_step=run.note,
         )
+        result = train_by_method(job)
         return run.finished(result.adapter, result.best_validation_loss, result.tokens)
 
 
@@ -165,25 +166,25 @@ class _Run:
         self.parts, self.template, self.base_sha256 = parts, template, base_sha256
         self.store, self.metrics = work.store, StepMetrics(work.store, work.job)
 
-    def watch(self, moment: Moment) -> None:
-        """One step or evaluation of the trainer."""
-        told = self.metrics.validated if moment.validation else self.metrics.trained
-        told(moment.step, moment.total_steps, moment.loss, moment.accuracy)
-        if moment.validation:
-            self._checkpoint(moment)
+    def note(self, report: StepReport) -> None:
+        """Keep the figures of a step or an evaluation, and the weights after an evaluation."""
+        add = self.metrics.validated if report.validation else self.metrics.trained
+        add(report.step, report.total_steps, report.loss, report.accuracy)
+        if report.validation:
+            self._checkpoint(report)
 
-    def _checkpoint(self, moment: Moment) -> None:
+    def _checkpoint(self, report: StepReport) -> None:
         with tempfile.TemporaryDirectory(dir=self.folder, prefix="epoch.") as draft:
-            moment.write(Path(draft))
-            version = self._save(Path(draft), moment.loss)
-        name = fine_tuning.served_name(self.tuning, version, moment.step)
+            report.write(Path(draft))
+            version = self._save(Path(draft), report.loss)
+        name = fine_tuning.served_name(self.tuning, version, report.step)
         row = FineTuningCheckpointRow(
             id=f"ftckpt_{secrets.token_hex(12)}",
             job=self.tuning.id,
-            step=moment.step,
+            step=report.step,
             name=name.name,
             version=version,
-            metrics={"step": moment.step, **self.metrics.steps[moment.step]},
+            metrics={"step": report.step, **self.metrics.steps[report.step]},
         )
         known = select(FineTuningCheckpointRow.id).where(
             FineTuningCheckpointRow.job == row.job, FineTuningCheckpointRow.step == row.step

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.candidates.building import Context
-from assay.candidates.shared.training import TrainingSetup, ignore_point, train_version
+from assay.candidates.shared.training import TrainingSetup, train_version
 from assay.config import CONFIG_FILE, FineTune
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.probe import forgetting_of
@@ -18,8 +18,8 @@ from assay.models.versions import load_version
 from assay.project.edit import edited
 from assay.store.files import write_atomic
 from assay.train import sweep as search
-from assay.train.loop import Observe
-from assay.train.sft import TrainResult
+from assay.train.job import OnPoint
+from assay.train.session import TrainResult
 from assay.train.sweep import Tried
 
 
@@ -77,9 +77,9 @@ class Swept:
         }
 
 
-def train(context: Context, observe: Observe = ignore_point) -> Trained:
+def train(context: Context, on_point: OnPoint | None = None) -> Trained:
     """Train with the project's settings, keep the version, see what it forgot."""
-    id, result = train_version(context, observe=observe)
+    id, result = train_version(context, on_point=on_point)
     version = load_version(context.store.folder, id)
     return Trained(
         version=version.id,
@@ -102,9 +102,9 @@ def sweep(context: Context, root: Path, *, trials: int, write: bool) -> Swept:
     start = prepared.settings
     folder = context.folder / prepared.name(context, start).replace("fine-tune", "sweep")
 
-    def attempt(settings: FineTune, observe: Observe) -> TrainResult:
+    def attempt(settings: FineTune, on_point: OnPoint) -> TrainResult:
         try:
-            return prepared.train(context, settings, observe, within=folder)
+            return prepared.train(context, settings, on_point, within=folder)
         except Exception:  # failed or stopped early: nobody will go on with it
             shutil.rmtree(folder / prepared.name(context, settings), ignore_errors=True)
             raise

@@ -9,7 +9,7 @@ a killed run goes on with them, whatever the machine would choose by then.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -20,17 +20,16 @@ import torch
 from torch import nn
 
 from assay import json_reader
-from assay.config import FineTune
 from assay.errors import ModelError
 from assay.example import canonical_json
 from assay.models.device import available_bytes
-from assay.models.load import LoadedModel
 from assay.models.products import faster_format
 from assay.models.quiet import silent_libraries
 from assay.store.files import write_json
 from assay.train.device import Compute
 from assay.train.estimate import check_memory, training_bytes
-from assay.train.sequences import Unit, fingerprint
+from assay.train.job import TrainingJob
+from assay.train.sequences import fingerprint, rows_of
 from assay.train.step import causal_lm
 
 FILE = "choices.json"
@@ -70,25 +69,14 @@ class Choices:
                     base.gradient_checkpointing_disable()  # type: ignore[operator]
 
 
-def choose(
-    loaded: LoadedModel,
-    train: Sequence[Unit],
-    validation: Sequence[Unit],
-    settings: FineTune,
-    folder: Path,
-    compute: Compute | None = None,
-) -> Choices:
-    """What this run has chosen before, or chooses now and keeps in its folder.
-
-    Args:
-        train, validation: checked units.
-        folder: of the run.
-        compute: None takes the number format that is faster, see `faster_format`.
+def choose(job: TrainingJob) -> Choices:
+    """What this checked job has chosen before, or chooses now and keeps in its folder.
 
     Raises:
         ModelError: the base weights are float16, whose gradients underflow, the model cannot
             compute activations twice and shall, or the memory will not suffice.
     """
+    loaded, settings = job.loaded, job.settings
     if loaded.dtype == "float16":
         raise ModelError(
             "float16 weights cannot be trained safely: their gradients underflow.",
@@ -101,43 +89,40 @@ def choose(
             "dtype": loaded.dtype,
             "device": loaded.model.device.type,
             "settings": settings.model_dump(mode="json", exclude={"tracking"}),
-            "train": fingerprint([row for unit in train for row in unit.rows]),
-            "validation": fingerprint([row for unit in validation for row in unit.rows]),
-            "compute": compute,
+            "train": fingerprint(rows_of(job.train)),
+            "validation": fingerprint(rows_of(job.validation)),
+            "compute": job.compute,
         }
     )
-    known = _read(folder, key)
+    known = _read(job.folder, key)
     if known is not None:
         return known
-    _check_possible(loaded, train, settings, compute)
+    _check_possible(job)
+    compute = job.compute
     if compute is None:
         own = loaded.dtype == "bfloat16"
         compute = "bfloat16" if own else faster_format(loaded.model.device.type)
-    again = _checkpointing(loaded, train, settings, compute)
+    again = _checkpointing(job, compute)
     choices = Choices(compute, torch.get_num_threads(), again)
     body = {"key": key, "choices": asdict(choices)}
-    write_json(folder / FILE, {**body, "sha256": _digest(body)})
+    write_json(job.folder / FILE, {**body, "sha256": _digest(body)})
     return choices
 
 
-def _check_possible(
-    loaded: LoadedModel, train: Sequence[Unit], settings: FineTune, compute: Compute | None
-) -> None:
+def _check_possible(job: TrainingJob) -> None:
     """Refuse what fits in no way that is left open, before a probe or a reference takes memory."""
-    formats = (compute,) if compute else get_args(Compute)
+    formats = (job.compute,) if job.compute else get_args(Compute)
+    model, settings = job.loaded.model, job.settings
     ways = [settings]
-    if settings.activation_checkpointing == "auto" and loaded.model.supports_gradient_checkpointing:
+    if settings.activation_checkpointing == "auto" and model.supports_gradient_checkpointing:
         ways.append(settings.model_copy(update={"activation_checkpointing": "on"}))
-    way, least = min(
-        product(ways, formats), key=lambda one: training_bytes(loaded.model, train, *one)
-    )
-    check_memory(loaded.model, train, way, least)
+    way, least = min(product(ways, formats), key=lambda one: training_bytes(model, job.train, *one))
+    check_memory(model, job.train, way, least)
 
 
-def _checkpointing(
-    loaded: LoadedModel, train: Sequence[Unit], settings: FineTune, compute: Compute
-) -> bool:
+def _checkpointing(job: TrainingJob, compute: Compute) -> bool:
     """Where it is left open: only if it does not fit without, and does with."""
+    loaded, settings = job.loaded, job.settings
     able = loaded.model.supports_gradient_checkpointing
     if settings.activation_checkpointing == "on" and not able:
         raise ModelError(
@@ -150,9 +135,9 @@ def _checkpointing(
     available = available_bytes(loaded.model.device)
     with_it = settings.model_copy(update={"activation_checkpointing": "on"})
     return (
-        training_bytes(loaded.model, train, settings, compute)
+        training_bytes(loaded.model, job.train, settings, compute)
         > available
-        >= training_bytes(loaded.model, train, with_it, compute)
+        >= training_bytes(loaded.model, job.train, with_it, compute)
     )
 
 

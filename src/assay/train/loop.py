@@ -1,6 +1,6 @@
 """The loop: steps, evaluations, checkpoints, early stopping, and an orderly end on Ctrl-C.
 
-`sft.train_units` prepares a `Run` and reads what it leaves; here is how it moves on.
+`session.train_units` prepares a `Run` and reads what it leaves; here is how it moves on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -23,12 +22,13 @@ from assay.config import FineTune
 from assay.errors import ModelError
 from assay.interrupt import heard
 from assay.models.device import give_back_read
-from assay.progress import Progress, Task
+from assay.progress import Task
 from assay.train import adapters, checkpoints
 from assay.train.accuracy import counting_hits
 from assay.train.checkpoints import Point, State
 from assay.train.device import HeapLimit, computing, peak_bytes, readable
 from assay.train.fused import fast
+from assay.train.job import StepReport, TrainingJob
 from assay.train.sequences import Unit, epoch_order
 from assay.train.step import Objective, evaluate, running, step
 from assay.train.throughput import Throughput, counting
@@ -38,69 +38,29 @@ POINTS_PER_EPOCH = 10
 ObjectiveOf = Callable[[nn.Module, Sequence[Unit]], Objective]
 """Makes what a step minimises from the model as it is and the step's units."""
 
-Observe = Callable[[Point, Mapping[str, float]], None]
-"""Called with every point of the curve, and again when its validation loss is known.
-
-The mapping holds `learning_rate`, `tokens_per_s`, `effective_tokens_per_s`, `sharing_saved` (a
-share) and `memory_bytes` since the point before; it is empty for the second call, and for the
-points of a run that goes on, which are all told once more. What it raises ends the run.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What one step, or the evaluation after an epoch, has shown.
-
-    Attributes:
-        step: steps done, of `total_steps`.
-        loss: of this step's units, or of the whole validation set.
-        accuracy: share of the trained tokens that were the model's first choice, before the step's
-            update; None where the method does not learn single tokens.
-        validation: whether it is an evaluation.
-        write: puts what is trained, as it is now, into an existing folder (`TrainResult.adapter`).
-    """
-
-    step: int
-    total_steps: int
-    loss: float
-    accuracy: float | None
-    validation: bool
-    write: Callable[[Path], None]
-
-
-Watch = Callable[[Moment], None]
-"""Called after every step and every evaluation, before the checkpoint that holds it is written. A
-run that goes on tells the steps since its checkpoint again, with equal figures."""
-
 
 class Run:
     """One training: its model, its optimiser, and where it is.
 
     Args:
+        model: the job's, with what is trained of it.
+        key: what its checkpoints belong to.
+        compute: number format of the matrix multiplications.
         objective_of: called before each step with its units, and before an evaluation with all of
             validation's; None for supervised training.
-        observe: told every point of the curve.
-        watch: told every step and every evaluation; None spares what only it needs.
     """
 
     def __init__(
         self,
+        job: TrainingJob,
         model: nn.Module,
-        train: Sequence[Unit],
-        validation: Sequence[Unit],
-        settings: FineTune,
-        folder: Path,
         key: str,
         compute: str,
-        progress: Progress,
         objective_of: ObjectiveOf | None = None,
-        observe: Observe = lambda point, rates: None,
-        watch: Watch | None = None,
     ) -> None:
-        self.objective_of, self.observe, self.watch = objective_of, observe, watch
-        self.model, self.train, self.validation = model, train, validation
-        self.settings, self.folder, self.key = settings, folder, key
-        self.compute, self.progress = compute, progress
+        self.job, self.model, self.key = job, model, key
+        self.compute, self.objective_of = compute, objective_of
+        settings = self.settings = job.settings
         self.state = State()
         self.parameters = adapters.trainable(model)
         on_cpu = all(p.device.type == "cpu" for p in self.parameters.values())
@@ -111,7 +71,7 @@ class Run:
             # One pass over memory instead of ten; elsewhere torch picks the fastest by itself.
             fused=True if on_cpu else None,
         )
-        self.epoch_steps = math.ceil(len(train) / settings.rows_per_step)
+        self.epoch_steps = math.ceil(len(job.train) / settings.rows_per_step)
         self.total_steps = self.epoch_steps * settings.epochs
         self.started = time.monotonic()
         self.window = Throughput()  # since the last point
@@ -119,7 +79,7 @@ class Run:
 
     def resume(self) -> None:
         """Go to the last checkpoint of this run, if there is one."""
-        found = checkpoints.latest(self.folder, self.key, self.progress)
+        found = checkpoints.latest(self.job.folder, self.key, self.job.progress)
         if found is None:
             return
         self.state = found.state
@@ -133,16 +93,21 @@ class Run:
                 part: value if part == "step" else value.to(parameter.device)
                 for part, value in values.items()
             }
-        self.progress.say(f"Going on after step {self.state.step} of {self.total_steps}.")
+        self.job.progress.say(f"Going on after step {self.state.step} of {self.total_steps}.")
         for point in self.state.points:
-            self.observe(point, {})
+            self.plot(point, {})
 
-    def to_the_end(self, checkpoint_seconds: float) -> None:
+    def plot(self, point: Point, rates: Mapping[str, float]) -> None:
+        """Call `on_point`, if there is one."""
+        if self.job.on_point is not None:
+            self.job.on_point(point, rates)
+
+    def to_the_end(self) -> None:
         """Steps and evaluations until the last epoch, or until patience is at its end."""
         state, saved = self.state, time.monotonic()
         self.give_back_read()
         with (
-            self.progress.task("training", self.total_steps, "steps") as bar,
+            self.job.progress.task("training", self.total_steps, "steps") as bar,
             _interrupt_noted() as interrupted,
             fast(self.model, getattr(torch, self.compute)),
             running(self.model),
@@ -160,7 +125,7 @@ class Run:
                 if state.step >= self.total_steps or self.out_of_patience:
                     return
                 self.step(bar)
-                if time.monotonic() - saved >= checkpoint_seconds:
+                if time.monotonic() - saved >= self.job.checkpoint_seconds:
                     self.save()
                     saved = time.monotonic()
 
@@ -182,9 +147,9 @@ class Run:
         """One update of the weights."""
         state, settings = self.state, self.settings
         epoch, within = divmod(state.step, self.epoch_steps)
-        order = epoch_order(len(self.train), settings.seed, epoch)
+        order = epoch_order(len(self.job.train), settings.seed, epoch)
         first = within * settings.rows_per_step
-        units = [self.train[i] for i in order[first : first + settings.rows_per_step]]
+        units = [self.job.train[i] for i in order[first : first + settings.rows_per_step]]
         began = time.monotonic()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(state.step, self.total_steps, settings)
@@ -237,7 +202,7 @@ class Run:
             "memory_bytes": float(peak_bytes(self.model)),
         }
         self.window = Throughput()
-        self.observe(state.points[-1], rates)
+        self.plot(state.points[-1], rates)
 
     def evaluate(self, interrupted: threading.Event, bar: Task) -> None:
         """Measure validation; the point goes beside the epoch's last train loss."""
@@ -254,8 +219,8 @@ class Run:
         ):
             loss = evaluate(
                 self.model,
-                self.validation,
-                self.objective(self.validation),
+                self.job.validation,
+                self.objective(self.job.validation),
                 self.settings.tokens_per_pass,
                 between=stop_or_go,
             )
@@ -269,23 +234,25 @@ class Run:
         else:
             state.stale_epochs += 1
         bar.advance(0, validation_loss=round(loss, 4))
-        self.observe(state.points[-1], {})
+        self.plot(state.points[-1], {})
         self.tell(loss, hits.accuracy, validation=True)
 
     @property
     def counts_hits(self) -> bool:
         """Whether somebody wants to know, and the loss is one of single tokens."""
-        return self.watch is not None and self.objective_of is None
+        return self.job.on_step is not None and self.objective_of is None
 
     def tell(self, loss: float, accuracy: float | None, *, validation: bool) -> None:
-        """Call `watch`, if there is one."""
-        if self.watch is None:
+        """Call `on_step`, if there is one."""
+        if self.job.on_step is None:
             return
 
         def write(folder: Path) -> None:
             adapters.write(folder, self.model, adapters.weights(self.model))
 
-        self.watch(Moment(self.state.step, self.total_steps, loss, accuracy, validation, write))
+        self.job.on_step(
+            StepReport(self.state.step, self.total_steps, loss, accuracy, validation, write)
+        )
 
     def save(self) -> None:
         """Write a checkpoint of this moment."""
@@ -300,7 +267,7 @@ class Run:
                 for part, value in self.optimizer.state[parameter].items()
             }
             weights = adapters.weights(self.model)
-            checkpoints.save(self.folder, self.key, self.state, weights, moments)
+            checkpoints.save(self.job.folder, self.key, self.state, weights, moments)
 
 
 def learning_rate(done: int, total: int, settings: FineTune) -> float:

@@ -1,7 +1,8 @@
 """From examples to an adapter by any method: answers (sft), pairs (dpo, ipo, orpo), thumbs (kto).
 
     units = units_of("dpo", examples, Template.of(loaded.tokenizer), "You answer in verse.")
-    result = train_by_method(loaded, units, checks, FineTune(method="dpo"), Path("run"))
+    job = TrainingJob(loaded, units, checks, FineTune(method="dpo"), Path("run"))
+    result = train_by_method(job)
 
 Of a judged example only the judged answer is trained; earlier turns of the assistant are part of
 the prompt. Both answers of a pair follow the same prompt ids, which the step computes once.
@@ -11,23 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import cast
 
 from assay.chat.template import Template
-from assay.config import FineTune
 from assay.errors import DataError
 from assay.example import Example, Message
-from assay.models.load import LoadedModel
-from assay.progress import SILENT, Progress
 from assay.store.locks import one_at_a_time
 from assay.train.choices import choose
-from assay.train.device import Compute
-from assay.train.loop import Observe, Watch
+from assay.train.job import TrainingJob
 from assay.train.preference import Pair, Thumb, judged_rows, mismatch, objective_of
 from assay.train.reference import reference_logps
 from assay.train.sequences import TrainingSequence, Unit, alone
-from assay.train.sft import TrainResult, checked, train_units
+from assay.train.session import TrainResult, train_units
 
 
 def units_of(
@@ -114,79 +110,39 @@ def _row(example: Example, answer: Message, template: Template, prompt: str) -> 
     return TrainingSequence(rendered.ids, rendered.trained, example.weight, example.id)
 
 
-def train_by_method(
-    loaded: LoadedModel,
-    train: Sequence[Unit],
-    validation: Sequence[Unit],
-    settings: FineTune,
-    folder: Path,
-    progress: Progress = SILENT,
-    *,
-    compute: Compute | None = None,
-    checkpoint_seconds: float = 30.0,
-    observe: Observe = lambda point, rates: None,
-    watch: Watch | None = None,
-) -> TrainResult:
-    """Train by `settings.method`; a step has `rows_per_step` units.
+def train_by_method(job: TrainingJob) -> TrainResult:
+    """Train by `job.settings.method`; a step has `rows_per_step` units.
 
     For dpo, ipo and kto the base model's log-probabilities are computed first and kept in the run's
     folder. Losses are means over units (sft: over tokens). Of two processes with one folder the
-    second waits, and finds what the first has made. All else is said at
-    `assay.train.sft.train_units`.
-
-    Args:
-        train, validation: as `units_of` makes them for the method.
-        compute: "float32" or "bfloat16" matrix multiplications (weights and optimiser stay
-            float32); None takes what is faster here.
+    second waits, and finds what the first has made. All else is said at `session.train_units`.
 
     Raises:
         DataError: nothing to train, a row that cannot be trained on, or thumbs that are all alike.
-        ModelError, KeyboardInterrupt: as `assay.train.sft.train_units`.
+        ModelError, KeyboardInterrupt: as `session.train_units`.
     """
-    limit = min(settings.max_tokens, loaded.context_length)
-    sets = [
-        checked(train, "training", loaded, settings),
-        checked(validation, "validation", loaded, settings),
-    ]
+    job = job.checked()
+    method = job.settings.method
     said = "Another process is on this training; waiting for it to end."
-    with one_at_a_time(folder / "lock", lambda: progress.say(said)):
-        choices = choose(loaded, sets[0], sets[1], settings, folder, compute)
+    with one_at_a_time(job.folder / "lock", lambda: job.progress.say(said)):
+        choices = choose(job)
+        sets = [job.train, job.validation]
         judgements: list[bool] = []
-        objective, reference_seconds = None, 0.0
-        if settings.method == "kto":
-            sets = [[*mismatch(_thumbs(units), limit)] for units in sets]
+        reference_seconds = 0.0
+        if method == "kto":
+            sets = [mismatch(_thumbs(units), job.max_tokens) for units in sets]
             judgements = [thumb.desirable for units in sets for thumb in _thumbs(units)]
             _check_both(_thumbs(sets[0]))
-        if settings.method not in ("sft", "orpo"):
+        if method not in ("sft", "orpo"):
             judged = [cast(list[Pair | Thumb], units) for units in sets]
             rows = [row for units in judged for unit in units for row in judged_rows(unit)]
-            with choices.applied(loaded.model):
-                logps, reference_seconds = reference_logps(
-                    loaded,
-                    rows,
-                    folder,
-                    compute=choices.compute,
-                    tokens=settings.tokens_per_pass,
-                    progress=progress,
-                )
+            with choices.applied(job.loaded.model):
+                logps, reference_seconds = reference_logps(job, rows, choices.compute)
             both = iter(zip(logps[::2], logps[1::2], strict=True))
             sets = [[replace(unit, reference=next(both)) for unit in units] for units in judged]
-        if settings.method != "sft":
-            objective = objective_of(settings, sets[0])
-        result = train_units(
-            loaded,
-            sets[0],
-            sets[1],
-            settings,
-            folder,
-            progress,
-            choices=choices,
-            checkpoint_seconds=checkpoint_seconds,
-            objective_of=objective,
-            judgements=judgements,
-            observe=observe,
-            watch=watch,
-        )
+        job = replace(job, train=sets[0], validation=sets[1])
+        objective = None if method == "sft" else objective_of(job.settings, job.train)
+        result = train_units(job, choices, objective, judgements)
         return replace(result, preparation_seconds=reference_seconds)
 
 

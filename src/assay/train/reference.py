@@ -24,6 +24,7 @@ from assay.models.load import LoadedModel
 from assay.progress import Progress
 from assay.store.files import write_json
 from assay.train.device import computing
+from assay.train.job import TrainingJob
 from assay.train.sequences import TrainingSequence, fingerprint
 from assay.train.step import sequence_logps
 
@@ -34,13 +35,7 @@ BLOCK = 256
 
 
 def reference_logps(
-    loaded: LoadedModel,
-    rows: Sequence[TrainingSequence],
-    folder: Path,
-    *,
-    compute: str,
-    tokens: int,
-    progress: Progress,
+    job: TrainingJob, rows: Sequence[TrainingSequence], compute: str
 ) -> tuple[list[float], float]:
     """Log-probability (nats) of each row's trained tokens together under the base model.
 
@@ -48,21 +43,19 @@ def reference_logps(
         One number a row, and the seconds of work they took in all processes.
 
     Args:
-        loaded: base weights without an adapter.
-        folder: of the run, where they are kept.
+        job: its base weights compute them, its folder keeps them.
         compute: number format of the matrix multiplications.
-        tokens: at most this many go through the model at once.
 
     Raises:
         ModelError: one of them is not a finite number.
     """
-    path = folder / FILE
+    path, loaded, tokens = job.folder / FILE, job.loaded, job.settings.tokens_per_pass
     key = _key(loaded, rows, compute, tokens)
-    known, seconds = _read(path, key, progress)
+    known, seconds = _read(path, key, job.progress)
     if len(known) == len(rows):
         return known, seconds
     with (
-        progress.task("reference log-probabilities", len(rows), "rows") as bar,
+        job.progress.task("reference log-probabilities", len(rows), "rows") as bar,
         computing(loaded.model, compute),
     ):
         bar.advance(len(known))

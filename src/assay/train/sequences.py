@@ -74,6 +74,11 @@ def alone(sequences: Sequence[TrainingSequence]) -> list[Unit]:
     return [Unit((row,)) for row in sequences]
 
 
+def rows_of(units: Sequence[Unit]) -> list[TrainingSequence]:
+    """The rows of all units, in order."""
+    return [row for unit in units for row in unit.rows]
+
+
 def check_sequences(sequences: Sequence[TrainingSequence], kind: str, limit: int) -> None:
     """Refuse what cannot be trained on, before any time is spent.
 

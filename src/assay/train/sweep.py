@@ -31,8 +31,8 @@ from assay.config import FineTune
 from assay.errors import ModelError, UsageError
 from assay.progress import SILENT, Progress
 from assay.train.checkpoints import Point
-from assay.train.loop import Observe
-from assay.train.sft import TrainResult
+from assay.train.job import OnPoint
+from assay.train.session import TrainResult
 from assay.train.trials import check_installed
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ STARTUP = 5
 MOST_RANK = 512
 State = Literal["finished", "stopped early", "failed", "unfinished"]
 
-Attempt = Callable[[FineTune, Observe], TrainResult]
+Attempt = Callable[[FineTune, OnPoint], TrainResult]
 """Trains with some settings; the same settings go on from where they were."""
 
 
@@ -131,13 +131,13 @@ def _try(study: optuna.Study, trial: optuna.Trial, attempt: Attempt, start: Fine
         study.tell(trial, result.best_validation_loss)
 
 
-def _halving(trial: optuna.Trial, epochs: int) -> Observe:
+def _halving(trial: optuna.Trial, epochs: int) -> OnPoint:
     """Reports the best loss so far after each epoch, and ends a trial that falls behind."""
     import optuna
 
     found: list[float] = []
 
-    def observe(point: Point, rates: Mapping[str, float]) -> None:
+    def report(point: Point, rates: Mapping[str, float]) -> None:
         if point.validation_loss is None:
             return
         found.append(point.validation_loss)
@@ -148,7 +148,7 @@ def _halving(trial: optuna.Trial, epochs: int) -> Observe:
         if share < 100 and trial.should_prune():
             raise optuna.TrialPruned
 
-    return observe
+    return report
 
 
 def _study(file: Path, start: FineTune) -> optuna.Study:

@@ -22,7 +22,7 @@ from sqlalchemy import URL
 from assay.config import FineTune
 from assay.errors import ConfigError
 from assay.train.checkpoints import Point
-from assay.train.loop import Observe
+from assay.train.job import OnPoint
 
 
 class Tracker(Protocol):
@@ -39,7 +39,7 @@ class Tracker(Protocol):
 
 
 @contextmanager
-def tracking(settings: FineTune, folder: Path, run: str) -> Iterator[Observe]:
+def tracking(settings: FineTune, folder: Path, run: str) -> Iterator[OnPoint]:
     """What writes each point it is told to the places that `settings.tracking` names.
 
     Args:
@@ -60,7 +60,7 @@ def tracking(settings: FineTune, folder: Path, run: str) -> Iterator[Observe]:
     trackers: list[Tracker] = []
     last: dict[tuple[Tracker, str], int] = {}
 
-    def observe(point: Point, rates: Mapping[str, float]) -> None:
+    def write(point: Point, rates: Mapping[str, float]) -> None:
         if not trackers:  # opened by the first point: a finished training has none
             trackers.extend(_open(name, settings, folder, run) for name in names)
         values = dict(rates) | {"epoch": point.epoch}
@@ -79,7 +79,7 @@ def tracking(settings: FineTune, folder: Path, run: str) -> Iterator[Observe]:
 
     finished = False
     try:
-        yield observe
+        yield write
         finished = True
     finally:
         for tracker in trackers:

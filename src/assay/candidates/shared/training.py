@@ -22,33 +22,29 @@ from assay.models.load import LoadedModel, load
 from assay.models.versions import VersionRecord, save_version
 from assay.train import auto
 from assay.train.checkpoints import Point
-from assay.train.loop import Observe
+from assay.train.job import OnPoint, TrainingJob
 from assay.train.methods import train_by_method, units_of
 from assay.train.sequences import Unit
-from assay.train.sft import TrainResult
+from assay.train.session import TrainResult
 from assay.train.tracking import tracking
 from assay.version import VERSION
 
 
-def ignore_point(point: Point, rates: Mapping[str, float]) -> None:
-    """An `Observe` that ignores every point."""
-
-
 def train_version(
-    context: Context, asked: Context | None = None, observe: Observe = ignore_point
+    context: Context, asked: Context | None = None, on_point: OnPoint | None = None
 ) -> tuple[str, TrainResult]:
     """Train an adapter and keep it as a version; an interrupted training goes on.
 
     Args:
         asked: the rows that those of `context` were made of, where they were changed; the version
             then knows of both.
-        observe: told every point of the curve; nothing of a training that was done before.
+        on_point: see `TrainingJob`.
 
     Returns:
         the version's id and the trainer's account.
     """
     config, prepared = context.config, TrainingSetup.of(context)
-    result = prepared.train(context, prepared.settings, observe)
+    result = prepared.train(context, prepared.settings, on_point)
     learned = prepared.targets.examples
     saw = {"train": learned, "general": prepared.general, "validation": context.validation}
     if learned is not context.train:
@@ -139,14 +135,14 @@ class TrainingSetup:
         self,
         context: Context,
         settings: FineTune,
-        observe: Observe = ignore_point,
+        on_point: OnPoint | None = None,
         *,
         within: Path | None = None,
     ) -> TrainResult:
         """Train an adapter; the same settings go on from where they were, or are done.
 
         Args:
-            observe: told every point of the curve.
+            on_point: see `TrainingJob`.
             within: parent of its folder; None: where all trainings of the project are.
         """
         name = self.name(context, settings)
@@ -154,17 +150,19 @@ class TrainingSetup:
 
             def told(point: Point, rates: Mapping[str, float]) -> None:
                 write(point, rates)
-                observe(point, rates)
+                if on_point is not None:
+                    on_point(point, rates)
 
-            result = train_by_method(
+            job = TrainingJob(
                 self.loaded,
                 self.units,
                 self.checks,
                 settings,
                 (within or context.folder) / name,
-                progress=context.progress,
-                observe=told,
+                context.progress,
+                on_point=told,
             )
+            result = train_by_method(job)
         seconds = result.preparation_seconds + self.targets.seconds
         return replace(result, preparation_seconds=seconds)
 

@@ -11,27 +11,22 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from assay import json_reader
-from assay.config import FineTune
-from assay.errors import DataError
 from assay.example import canonical_json
 from assay.models.device import ran_out
-from assay.models.load import LoadedModel
 from assay.prefix.layout import layout_of
-from assay.progress import SILENT, Progress
 from assay.store.files import new_folder, sha256_file, write_json
 from assay.train import adapters, checkpoints
 from assay.train.checkpoints import Point
 from assay.train.choices import Choices
 from assay.train.estimate import check_memory, no_memory
-from assay.train.loop import ObjectiveOf, Observe, Run, Watch
-from assay.train.sequences import TrainingSequence, Unit, check_sequences, fingerprint
+from assay.train.job import TrainingJob
+from assay.train.loop import ObjectiveOf, Run
+from assay.train.sequences import fingerprint, rows_of
 from assay.train.step import check_head
 
 TRAINER = 8  # raised when the same settings and data would train other weights
-UnitT = TypeVar("UnitT", bound=Unit)
 _ADAPTER = "adapter"
 _RESULT = "training.json"
 
@@ -75,92 +70,64 @@ class TrainResult:
 
 
 def train_units(
-    loaded: LoadedModel,
-    train: Sequence[Unit],
-    validation: Sequence[Unit],
-    settings: FineTune,
-    folder: Path,
-    progress: Progress = SILENT,
-    *,
+    job: TrainingJob,
     choices: Choices,
-    checkpoint_seconds: float = 30.0,
     objective_of: ObjectiveOf | None = None,
     judgements: Sequence[object] = (),
-    observe: Observe = lambda point, rates: None,
-    watch: Watch | None = None,
 ) -> TrainResult:
-    """Train on `train`, keep the epoch with the best loss on `validation`.
+    """Train on `job.train`, keep the epoch with the best loss on `job.validation`.
 
     Ctrl-C finishes the step, writes a checkpoint and raises KeyboardInterrupt; a second one does
     not wait for the step. In either case, and after a kill, the same call goes on from the last
     checkpoint. Other data, settings or base weights start afresh.
 
     Args:
-        loaded: base weights without an adapter; given back as they were.
-        train, validation: as `checked` returns them.
-        folder: of this run; holds its checkpoints while it runs and `adapter/` afterwards.
-        choices: as `choose` has made them for this run.
-        checkpoint_seconds: time between checkpoints within an epoch.
+        job: checked.
+        choices: as `choose` has made them for this job.
         objective_of: see `Run`.
         judgements: what the objective depends on beside the rows and the settings, JSON-ready.
-        observe: told every point of the curve, see `Observe`; a finished training tells none.
-        watch: told every step and evaluation, likewise.
 
     Raises:
         ModelError: not enough memory, an architecture that does not fit, a loss that is not a
             number, or an adapter without effect.
         KeyboardInterrupt: stopped by the user; nothing is lost.
     """
-    key = _key(loaded, train, validation, settings, choices, judgements)
-    finished = _finished(folder, key)
+    key = _key(job, choices, judgements)
+    finished = _finished(job.folder, key)
     if finished is not None:
-        checkpoints.clear(folder)
+        checkpoints.clear(job.folder)
         return finished
-    as_chosen = settings.model_copy(
+    model, train = job.loaded.model, job.train
+    as_chosen = job.settings.model_copy(
         update={"activation_checkpointing": "on" if choices.activation_checkpointing else "off"}
     )
-    check_memory(loaded.model, train, as_chosen, choices.compute)
-    if (layout := layout_of(loaded.model)) != "tree":
+    check_memory(model, train, as_chosen, choices.compute)
+    if (layout := layout_of(model)) != "tree":
         how = "one behind the other" if layout == "packed" else "padded to one length"
-        kind = type(loaded.model).__name__
-        progress.say(f"Prefixes of {kind} cannot be shared yet: rows are computed whole, {how}.")
-    with adapters.adapted(loaded, settings) as model, choices.applied(model):
-        check_head(model, train[0].rows[0])
-        run = Run(
-            model,
-            train,
-            validation,
-            settings,
-            folder,
-            key,
-            choices.compute,
-            progress,
-            objective_of,
-            observe,
-            watch,
+        kind = type(model).__name__
+        job.progress.say(
+            f"Prefixes of {kind} cannot be shared yet: rows are computed whole, {how}."
         )
+    with adapters.adapted(job.loaded, job.settings) as adapted, choices.applied(adapted):
+        check_head(adapted, train[0].rows[0])
+        run = Run(job, adapted, key, choices.compute, objective_of)
         run.resume()
         try:
-            run.to_the_end(checkpoint_seconds)
+            run.to_the_end()
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
-            raise no_memory(
-                "the memory ran out during training.",
-                loaded.model,
-                train,
-                as_chosen,
-                choices.compute,
-            ) from None
-        return _finish(run, loaded, choices)
+            what = "the memory ran out during training."
+            raise no_memory(what, model, train, as_chosen, choices.compute) from None
+        return _finish(run, choices)
 
 
-def _finish(run: Run, loaded: LoadedModel, choices: Choices) -> TrainResult:
+def _finish(run: Run, choices: Choices) -> TrainResult:
     """Write the best weights, then the result, then drop the checkpoints."""
-    state, folder = run.state, run.folder
+    state, folder = run.state, run.job.folder
     best = checkpoints.read_weights(folder, state.best_step)
     adapters.set_weights(run.model, best)
-    adapters.check_effect(run.model, loaded, run.train[0].rows[0])
+    adapters.check_effect(run.model, run.job.loaded, run.job.train[0].rows[0])
     with new_folder(folder / _ADAPTER) as draft:
         adapters.write(draft, run.model, best)
     assert state.best_validation_loss is not None
@@ -188,49 +155,16 @@ def _finish(run: Run, loaded: LoadedModel, choices: Choices) -> TrainResult:
     return result
 
 
-def checked(
-    units: Sequence[UnitT], kind: str, loaded: LoadedModel, settings: FineTune
-) -> list[UnitT]:
-    """The units whose weight is above 0, all of them looked at.
-
-    Args:
-        kind: "training" or "validation", for messages.
-
-    Raises:
-        DataError: nothing to train, or a row that cannot be trained on, named.
-    """
-    check_sequences(rows_of(units), kind, min(settings.max_tokens, loaded.context_length))
-    kept = [unit for unit in units if unit.rows[0].weight > 0]
-    if not kept:
-        raise DataError(
-            f"the {kind} set is empty." if not units else f"every {kind} row has weight 0.",
-            fix="Fine-tuning needs rows to train on and rows to validate on.",
-        )
-    return kept
-
-
-def rows_of(units: Sequence[Unit]) -> list[TrainingSequence]:
-    """The rows of all units, in order."""
-    return [row for unit in units for row in unit.rows]
-
-
-def _key(
-    loaded: LoadedModel,
-    train: Sequence[Unit],
-    validation: Sequence[Unit],
-    settings: FineTune,
-    choices: Choices,
-    judgements: Sequence[object],
-) -> str:
+def _key(job: TrainingJob, choices: Choices, judgements: Sequence[object]) -> str:
     parts = {
         "trainer": TRAINER,
-        "base": loaded.weights_sha256,
-        "dtype": loaded.dtype,
-        "device": loaded.model.device.type,
+        "base": job.loaded.weights_sha256,
+        "dtype": job.loaded.dtype,
+        "device": job.loaded.model.device.type,
         "choices": asdict(choices),
-        "settings": settings.model_dump(mode="json", exclude={"tracking"}),
-        "train": fingerprint(rows_of(train)),
-        "validation": fingerprint(rows_of(validation)),
+        "settings": job.settings.model_dump(mode="json", exclude={"tracking"}),
+        "train": fingerprint(rows_of(job.train)),
+        "validation": fingerprint(rows_of(job.validation)),
         "judgements": list(judgements),
     }
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()

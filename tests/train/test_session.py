@@ -22,7 +22,7 @@ from assay.progress import Task
 from assay.train import adapters, checkpoints, choices, estimate, loop
 from assay.train.loop import learning_rate
 from assay.train.sequences import TrainingSequence
-from assay.train.sft import TrainResult
+from assay.train.session import TrainResult
 
 
 class Watcher:

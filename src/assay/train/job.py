@@ -1,0 +1,100 @@
+"""One training as a value: what is trained on what, how, where, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from assay.config import FineTune
+from assay.errors import DataError
+from assay.models.load import LoadedModel
+from assay.progress import SILENT, Progress
+from assay.train.checkpoints import Point
+from assay.train.device import Compute
+from assay.train.sequences import Unit, check_sequences, rows_of
+
+OnPoint = Callable[[Point, Mapping[str, float]], None]
+"""Called with every point of the curve, and again when its validation loss is known.
+
+The mapping holds `learning_rate`, `tokens_per_s`, `effective_tokens_per_s`, `sharing_saved` (a
+share) and `memory_bytes` since the point before; it is empty for the second call, and for the
+points of a run that goes on, which are all told once more. What it raises ends the run.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one step, or the evaluation after an epoch, has shown.
+
+    Attributes:
+        step: steps done, of `total_steps`.
+        loss: of this step's units, or of the whole validation set.
+        accuracy: share of the trained tokens that were the model's first choice, before the step's
+            update; None where the method does not learn single tokens.
+        validation: whether it is an evaluation.
+        write: puts what is trained, as it is now, into an existing folder (`TrainResult.adapter`).
+    """
+
+    step: int
+    total_steps: int
+    loss: float
+    accuracy: float | None
+    validation: bool
+    write: Callable[[Path], None]
+
+
+OnStep = Callable[[StepReport], None]
+"""Called after every step and every evaluation, before the checkpoint that holds it is written. A
+run that goes on tells the steps since its checkpoint again, with equal figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """One training.
+
+    Attributes:
+        loaded: base weights without an adapter; given back as they were.
+        train, validation: as `methods.units_of` makes them for `settings.method`.
+        folder: of this run; holds its checkpoints while it runs and `adapter/` afterwards.
+        compute: number format of the matrix multiplications (weights and optimiser stay float32);
+            None takes what is faster here.
+        checkpoint_seconds: time between checkpoints within an epoch.
+        on_point: None or called with the curve; not for a training that was finished before.
+        on_step: None or called with steps and evaluations, likewise.
+    """
+
+    loaded: LoadedModel
+    train: Sequence[Unit]
+    validation: Sequence[Unit]
+    settings: FineTune
+    folder: Path
+    progress: Progress = SILENT
+    compute: Compute | None = None
+    checkpoint_seconds: float = 30.0
+    on_point: OnPoint | None = None
+    on_step: OnStep | None = None
+
+    @property
+    def max_tokens(self) -> int:
+        """The most tokens of a row: of the settings, at most the model's context."""
+        return min(self.settings.max_tokens, self.loaded.context_length)
+
+    def checked(self) -> TrainingJob:
+        """The same job without the units of weight 0, every row having been looked at.
+
+        Raises:
+            DataError: nothing to train, or a row that cannot be trained on, named.
+        """
+        train = self._checked(self.train, "training")
+        return replace(self, train=train, validation=self._checked(self.validation, "validation"))
+
+    def _checked(self, units: Sequence[Unit], kind: str) -> list[Unit]:
+        check_sequences(rows_of(units), kind, self.max_tokens)
+        kept = [unit for unit in units if unit.rows[0].weight > 0]
+        if not kept:
+            raise DataError(
+                f"the {kind} set is empty." if not units else f"every {kind} row has weight 0.",
+                fix="Fine-tuning needs rows to train on and rows to validate on.",
+            )
+        return kept
