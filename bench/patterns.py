@@ -52,7 +52,6 @@ MADE: dict[str, list[str]] = {
     "generate.remote.redaction._spellings": [
         redaction._spellings(secret).pattern for secret in ("sk-aaaaaaaa", "%%%%2525", "0&#x00")
     ],
-    "project.edit._with": [r"providers:\s*(?:(null|~|{\s*})\s*)?(#.*)?\n"],
     "models.pull._alone": [r"\.model\.[a-z0-9_]{8}\.(part|old)"],
 }
 """Patterns that a function makes of its arguments: examples of them, by the function."""

@@ -29,10 +29,10 @@ from playwright.sync_api import Browser, sync_playwright
 
 from assay.accounts import people
 from assay.config import CONFIG_FILE
+from assay.config.yaml_text import edited
 from assay.interpreter import python
 from assay.jobs.queue import OVER
 from assay.project import jobs
-from assay.project.edit import edited
 from assay.project.jobs import training as training_jobs
 from assay.project.jobs.training import TrainingOptions
 from assay.project.workspace import Workspace
@@ -105,7 +105,7 @@ def serving(folder: Path) -> Iterator[str]:
 def training(workspace: Workspace) -> Iterator[None]:
     """While the server's worker trains: from its first step on."""
     path = workspace.root / CONFIG_FILE
-    write_atomic(path, edited(path.read_text("utf-8"), "data", {"train_rows": TRAINED}))
+    write_atomic(path, edited(path.read_text("utf-8"), {"data.train_rows": TRAINED}))
     job = training_jobs.start(workspace, TrainingOptions(effort="quick"))
     deadline = time.monotonic() + TRAINS_WITHIN_S
     while not any(event.kind == "metrics" for event in jobs.look(workspace, job.id, 0)[1]):

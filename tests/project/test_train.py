@@ -83,7 +83,9 @@ def test_a_search_writes_the_best_and_its_training_is_kept(
     }
     assert found.best.loss == min(t.loss for t in found.trials if t.state == "finished")
     assert found.best.number > 0, "pick settings whose neighbours are better"
-    assert f"+  learning_rate: {found.best.settings['learning_rate']:g}  # low\n" in found.diff
+    assert f"+  learning_rate: {found.best.settings['learning_rate']:g} # low\n" in found.diff
+    changes = [line for line in found.diff.splitlines() if line.startswith("+  ")]
+    assert {line[3:].partition(":")[0] for line in changes} <= set(found.best.settings)
     monkeypatch.setattr(loop, "step", never)
     written = pets.sweep(3, write=True)
     assert written.trials == found.trials

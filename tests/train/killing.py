@@ -26,7 +26,8 @@ from typing import Any
 import torch
 from tests.train.tiny import SETTINGS, rows, tiny_loaded
 
-from assay.train import checkpoints, sft
+from assay.progress import SILENT
+from assay.train import checkpoints
 from assay.train.job import TrainingJob
 from assay.train.methods import train_by_method
 from assay.train.preference import Pair
@@ -61,7 +62,7 @@ class Listener:
         with self.file.open("a") as out:
             out.write(line + "\n")
 
-    task = sft.SILENT.task
+    task = SILENT.task
 
 
 def train_once(folder: Path, method: str, die_at_write: int | None = None) -> None:

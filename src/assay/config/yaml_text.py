@@ -6,6 +6,7 @@ text = edited(text, {"data.split.holdout": 0.3})     # comments and order stay
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import CommentMark, MarkedYAMLError, YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import LiteralScalarString
 from ruamel.yaml.tokens import (
     AliasToken,
@@ -86,21 +88,29 @@ def edited(text: str, values: Mapping[str, Any]) -> str:
     wanted = plain(tree, tree, (), [])
     _, indent, offset = load_yaml_guess_indent(text)
     for path, value in values.items():
-        _put(tree, path, block(value))
+        before = copy.deepcopy(wanted)
         _put(wanted, path, value)
+        if wanted != before:  # else it stays as it is spelled: 1e-3 is 0.001
+            _put(tree, path, block(value))
     yaml = _yaml()
     if indent:
-        # What was guessed is how far a list's items stand in; a mapping's lines stand in by two.
-        yaml.indent(mapping=2, sequence=max(indent, (offset or 0) + 2), offset=offset or 0)
+        # What was guessed is how far a list's items stand in; a section tells of a mapping's lines.
+        sections = (part for part in tree.values() if isinstance(part, CommentedMap))
+        mapping = next((part.lc.col for part in sections if _is_block(part)), 2)
+        yaml.indent(mapping=mapping, sequence=max(indent, (offset or 0) + 2), offset=offset or 0)
     out = StringIO()
     yaml.dump(tree, out)
     again, broken = tree_of(out.getvalue(), "nothing with settings")
     if broken or plain(again, again, (), []) != wanted:
         raise ConfigError(
             "this text cannot be changed without rewriting it.",
-            fix="Change the text by hand.",
+            fix=f"Change the text by hand: {', '.join(map(_stated, values, values.values()))}.",
         )
     return out.getvalue()
+
+
+def _stated(path: str, value: Any) -> str:
+    return f"{path}: {value}" if isinstance(value, int | float) else path
 
 
 class LimitError(MarkedYAMLError):
@@ -169,7 +179,17 @@ def _yaml() -> YAML:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = WIDTH
+    yaml.Representer = _Representer
     return yaml
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes null as a word, which reads better than nothing."""
+
+
+_Representer.add_representer(
+    type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
+)
 
 
 def block(value: Any) -> Any:
@@ -291,10 +311,10 @@ def _give(tree: Any, key: str, below: str) -> None:
     holder, last = _last(tree[key]) if _is_block(tree[key]) else (tree, key)
     slots = holder.ca.items.setdefault(last, [None, None, None, None])
     token = slots[_slot(holder)]
-    before = token.value if token else ""
+    before, mark = (token.value, token.start_mark) if token else ("", CommentMark(0))
     if not before and not isinstance(holder[last], LiteralScalarString):
         before = "\n"
-    slots[_slot(holder)] = CommentToken(before + below, CommentMark(0), None)
+    slots[_slot(holder)] = CommentToken(before + below, mark, None)
 
 
 def _is_block(value: Any) -> bool:

@@ -12,10 +12,10 @@ from typing import Any
 from assay.candidates.building import Context
 from assay.candidates.shared.training import TrainingSetup, train_version
 from assay.config import CONFIG_FILE, FineTune
+from assay.config.yaml_text import edited
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.probe import forgetting_of
 from assay.models.versions import load_version
-from assay.project.edit import edited
 from assay.store.files import write_atomic
 from assay.train import sweep as search
 from assay.train.job import OnPoint
@@ -114,7 +114,7 @@ def sweep(context: Context, root: Path, *, trials: int, write: bool) -> Swept:
     _keep(folder, prepared.name(context, start.model_copy(update=dict(best.settings))), context)
     path = root / CONFIG_FILE
     before = path.read_text(encoding="utf-8")
-    after = edited(before, "fine_tune", best.settings)
+    after = edited(before, {f"fine_tune.{name}": value for name, value in best.settings.items()})
     if write and after != before:
         write_atomic(path, after)
     return Swept(tuple(tried), best, _diff(before, after), write and after != before)
