@@ -37,7 +37,7 @@ from assay.evaluate.retrieval import Mean, difference, first_places, retrieval_s
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.embed import STARTER, Embedder, Vectors, load_embedder
 from assay.knowledge.search import Mode
-from assay.knowledge.settings import Settings
+from assay.knowledge.settings import KnowledgeSettings
 from assay.models.pull import pull
 from assay.store.store import Store
 
@@ -232,7 +232,7 @@ def measure(name: str, data: Path, embedder: Embedder, model: Any) -> dict[str, 
         note(f"{name}: ingested in {ours_s:.1f} and {loop_s:.1f} s")
         unembedded = Unembedded(embedder)
         whole = KnowledgeBase(store, "bench", "whole", embedders=lambda _: unembedded)
-        whole.add([root / "docs"], settings=Settings(chunk_tokens=WHOLE))
+        whole.add([root / "docs"], settings=KnowledgeSettings(chunk_tokens=WHOLE))
         plain = partial(model.encode, normalize_embeddings=True, show_progress_bar=False)
         arms = ("bm25", "dense", "hybrid")
         timed = {f"assay {way}": asking(base, way) for way in arms}

@@ -161,7 +161,7 @@ def test_two_rotations_at_once_lose_no_key(tmp_path: Path, monkeypatch: pytest.M
     met = threading.Barrier(2)
     write = secrets._write
 
-    def together(masters: list[secrets.Master], **how: Any) -> None:
+    def together(masters: list[secrets.MasterKey], **how: Any) -> None:
         with suppress(threading.BrokenBarrierError):  # the other one waits for this one
             met.wait(0.5)
         write(masters, **how)
@@ -180,14 +180,14 @@ def test_a_key_kept_while_the_old_master_is_dropped_can_be_read(
     sealed, dropped = threading.Event(), threading.Event()
     seal, write = secrets._sealed, secrets._write
 
-    def slow_seal(master: secrets.Master, *place: str) -> SecretRow:
+    def slow_seal(master: secrets.MasterKey, *place: str) -> SecretRow:
         row = seal(master, *place)
         if place[-1] == "newer":
             sealed.set()
             dropped.wait(1.0)
         return row
 
-    def slow_write(masters: list[secrets.Master], **how: Any) -> None:
+    def slow_write(masters: list[secrets.MasterKey], **how: Any) -> None:
         if len(masters) == 1:
             write(masters, **how)
             dropped.set()

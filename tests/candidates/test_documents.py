@@ -169,10 +169,10 @@ def test_documents_keep_their_labels_and_sizes_are_tried(
 ) -> None:
     context = project(chunk_tokens=[200, 30], labels=["staff"])
     base = KnowledgeBase(context.store, context.bench.owner, "documents")
-    from assay.knowledge.sources import Source
+    from assay.knowledge.sources import SourceFile
 
     path = context.bench.root / "docs/dogs.md"
-    base.add([Source("docs/dogs.md", path)], labels=["staff"])
+    base.add([SourceFile("docs/dogs.md", path)], labels=["staff"])
     for _ in range(2):
         assert [words for words, _ in index_documents(context)] == ["200 tokens, ", "30 tokens, "]
         assert {d.labels for d in base.documents() if d.path == "docs/dogs.md"} == {("staff",)}

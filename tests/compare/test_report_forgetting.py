@@ -10,8 +10,8 @@ from assay.compare.report.html import render
 from assay.compare.report.terminal import print_result
 from assay.compare.result import Result
 from assay.evaluate.forgetting import (
-    Account,
     Forgetting,
+    GeneralAbility,
     InstructionAnswer,
     ParagraphLoss,
     forgetting,
@@ -23,8 +23,8 @@ from .sample import sample_result
 def found(shift: float, followed_after: int) -> Forgetting:
     """40 paragraphs at e nats a token and more by `shift`; 30 of 40 instructions before."""
 
-    def account(nats: float, followed: int) -> Account:
-        return Account(
+    def account(nats: float, followed: int) -> GeneralAbility:
+        return GeneralAbility(
             probe="p",
             paragraphs=tuple(
                 ParagraphLoss(kind="news", tokens=70, nats=70 * (1 + nats + nats * i / 400))

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.evaluate.forgetting import Account, InstructionAnswer, ParagraphLoss, forgetting
+from assay.evaluate.forgetting import GeneralAbility, InstructionAnswer, ParagraphLoss, forgetting
 
 LOSSES = st.lists(st.floats(0.5, 900.0), min_size=40, max_size=40)
 FOLLOWED = st.lists(st.booleans(), min_size=40, max_size=40)
 
 
-def account(losses: list[float], followed: list[bool], probe: str = "p") -> Account:
+def account(losses: list[float], followed: list[bool], probe: str = "p") -> GeneralAbility:
     """Paragraphs of 50 to 89 tokens of two kinds, instructions of two kinds."""
-    return Account(
+    return GeneralAbility(
         probe=probe,
         paragraphs=tuple(
             ParagraphLoss(kind=("news", "code")[i % 2], tokens=50 + i, nats=nats)

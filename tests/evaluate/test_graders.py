@@ -12,7 +12,7 @@ from assay.config import Config, GraderSpec
 from assay.errors import ConfigError, DataError, UsageError
 from assay.evaluate.graders import (
     GRADERS,
-    Graded,
+    AnswerScores,
     GradingContext,
     check_graders,
     grade,
@@ -27,7 +27,7 @@ LABELS = ["billing", "login problem", "Other"]
 
 def graded(
     name: str, answer: str, *accepted: str, context: GradingContext | None = None, **settings: Any
-) -> Graded:
+) -> AnswerScores:
     example = Example.of("question", accepted[0], references=accepted[1:])
     spec = GraderSpec(name=name, settings=settings)
     return grade(spec, [answer], [example], context or GradingContext(labels=LABELS))

@@ -9,12 +9,14 @@ import pytest
 
 from assay.config import GraderSpec
 from assay.errors import ConfigError
-from assay.evaluate.graders import Graded, GradingContext, grade, mine_terms
+from assay.evaluate.graders import AnswerScores, GradingContext, grade, mine_terms
 from assay.evaluate.graders.style import RULES, sentences
 from assay.example import Example
 
 
-def graded(name: str, answer: str, *accepted: str, root: Path | None = None, **s: Any) -> Graded:
+def graded(
+    name: str, answer: str, *accepted: str, root: Path | None = None, **s: Any
+) -> AnswerScores:
     example = Example.of("question", accepted[0], references=accepted[1:])
     context = GradingContext(root=root or Path())
     return grade(GraderSpec(name=name, settings=s), [answer], [example], context)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from assay.config import GraderSpec
 from assay.errors import ConfigError, DataError
-from assay.evaluate.graders import Graded, GradingContext, grade
+from assay.evaluate.graders import AnswerScores, GradingContext, grade
 from assay.example import Example
 
 SCHEMA = {
@@ -22,7 +22,7 @@ SCHEMA = {
 }
 
 
-def graded(name: str, answer: str, *accepted: str, **settings: Any) -> Graded:
+def graded(name: str, answer: str, *accepted: str, **settings: Any) -> AnswerScores:
     example = Example.of("question", accepted[0], references=accepted[1:])
     context = GradingContext(output_schema=SCHEMA)
     return grade(GraderSpec(name=name, settings=settings), [answer], [example], context)

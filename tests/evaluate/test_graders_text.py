@@ -11,7 +11,7 @@ from rouge_score import rouge_scorer
 from sacrebleu.metrics import CHRF
 
 from assay.config import GraderSpec
-from assay.evaluate.graders import Graded, GradingContext, grade
+from assay.evaluate.graders import AnswerScores, GradingContext, grade
 from assay.example import Example
 
 
@@ -64,7 +64,7 @@ def test_chrf_is_sacrebleus_and_takes_the_best_reference() -> None:
     assert score("chrf", " ", "") == 1
 
 
-def consistent(answers: list[str], groups: list[str | None], **settings: Any) -> Graded:
+def consistent(answers: list[str], groups: list[str | None], **settings: Any) -> AnswerScores:
     examples = [Example.of("q", "x", id=str(n), group=group) for n, group in enumerate(groups)]
     spec = GraderSpec(name="consistency", settings=settings)
     return grade(spec, answers, examples, GradingContext())

@@ -12,14 +12,16 @@ import pytest
 
 from assay.config import GraderSpec
 from assay.errors import AssayError
-from assay.evaluate.graders import Graded, GradingContext, grade
+from assay.evaluate.graders import AnswerScores, GradingContext, grade
 from assay.evaluate.trusted import Limits, trusted_function
 from assay.example import Example
 
 EXAMPLES = [Example.of("2 + 2", "4", id="one"), Example.of("3 + 3", "6", id="two")]
 
 
-def graded(root: Path, code: str, answers: tuple[str, str] = ("4", "5"), **more: Any) -> Graded:
+def graded(
+    root: Path, code: str, answers: tuple[str, str] = ("4", "5"), **more: Any
+) -> AnswerScores:
     (root / "mine.py").write_text(code)
     spec = GraderSpec(name="python", settings={"file": "mine.py", **more})
     return grade(spec, answers, EXAMPLES, GradingContext(root=root, trust_code=True))

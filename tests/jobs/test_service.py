@@ -12,7 +12,7 @@ import pytest
 
 from assay.jobs import queue, service
 from assay.jobs.fine_tuning import CHECK
-from assay.jobs.service import Watch, dead_workers, own_name, recover
+from assay.jobs.service import WorkerSupervisor, dead_workers, own_name, recover
 from assay.store.store import Store
 
 
@@ -58,7 +58,7 @@ def test_a_watch_goes_on_when_no_process_can_be_had_for_a_moment(
     monkeypatch.setattr(service.subprocess, "Popen", popen)
     monkeypatch.setattr(service.traces, "prune", pruned.append)
     store = Store(tmp_path)
-    with Watch(tmp_path, store, lambda project, file: None):
+    with WorkerSupervisor(tmp_path, store, lambda project, file: None):
         end = time.monotonic() + 20
         while len(started) < 4 or not pruned:
             assert time.monotonic() < end, started

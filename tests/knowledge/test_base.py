@@ -15,8 +15,8 @@ from assay.knowledge import build as building
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.records import EMPTY
 from assay.knowledge.search import Mode
-from assay.knowledge.settings import Settings
-from assay.knowledge.sources import Source
+from assay.knowledge.settings import KnowledgeSettings
+from assay.knowledge.sources import SourceFile
 from assay.store.store import Store
 from assay.store.tables import KnowledgeBuildRow, now
 
@@ -90,7 +90,10 @@ def test_a_file_added_by_another_path_is_no_second_document(
 def test_a_source_may_be_called_otherwise(base: KnowledgeBase, docs: Path) -> None:
     blob = docs / "8f3a"
     blob.write_text("Blobs have no suffix of their own.")
-    base.add([Source("file-1/notes.txt", blob), Source("b.md", blob, labels=("b",))], labels=["a"])
+    base.add(
+        [SourceFile("file-1/notes.txt", blob), SourceFile("b.md", blob, labels=("b",))],
+        labels=["a"],
+    )
     assert [(d.path, d.labels) for d in base.documents()] == [
         ("b.md", ("b",)),
         ("file-1/notes.txt", ("a",)),
@@ -162,7 +165,7 @@ def test_who_may_no_longer_see_a_document_finds_it_in_no_earlier_state(
     base.add([docs], labels=["staff", "board"])  # more may see it: what was is kept
     assert base.search(["tea"], k=1, mode="bm25", snapshot=before)[0]
     copy = base.sized(50)
-    copy.add([docs], labels=["staff", "board"], settings=Settings(chunk_tokens=50))
+    copy.add([docs], labels=["staff", "board"], settings=KnowledgeSettings(chunk_tokens=50))
     staff = frozenset({"staff"})
     assert copy.search(["green tea steeped"], k=1, mode="bm25", seen=staff)[0]
     base.add([docs / "sub" / "tea.txt"], labels=["board"])
@@ -240,7 +243,7 @@ def test_a_removal_reaches_the_passages_of_other_sizes(
 ) -> None:
     base.add([docs])
     copy, other = base.sized(50), KnowledgeBase(Store(tmp_path / ".assay"), "shop", "manuals.50")
-    copy.add([docs], settings=Settings(chunk_tokens=50))
+    copy.add([docs], settings=KnowledgeSettings(chunk_tokens=50))
     other.add([docs])  # called so by a user: it is nobody's copy
     assert copy.search(["money"], k=1, mode="bm25")[0]
     base.remove([str(docs / "refunds.md")])
@@ -298,18 +301,18 @@ def test_names_that_cannot_be(tmp_path: Path, name: str) -> None:
 
 
 def test_other_settings_need_a_rebuild(base: KnowledgeBase, docs: Path, encoder: Wordy) -> None:
-    base.add([docs], settings=Settings(chunk_tokens=50))
+    base.add([docs], settings=KnowledgeSettings(chunk_tokens=50))
     with pytest.raises(StateError, match="rebuild"):
-        base.add([docs], settings=Settings(chunk_tokens=4))
+        base.add([docs], settings=KnowledgeSettings(chunk_tokens=4))
     first, encoder.embedded = base.snapshot, []
-    made = base.rebuild(Settings(chunk_tokens=4))
+    made = base.rebuild(KnowledgeSettings(chunk_tokens=4))
     assert made.passages > 3
     assert len(encoder.embedded) == made.passages
     assert base.settings.chunk_tokens == 4
     assert base.snapshot != first
     assert base.search(["tea"], k=1)[0]
     with pytest.raises(UsageError, match="Klingon"):
-        base.rebuild(Settings(language="Klingon"))
+        base.rebuild(KnowledgeSettings(language="Klingon"))
     assert base.search(["tea"], k=1)[0]
 
 
@@ -360,7 +363,7 @@ def test_a_table_that_is_damaged_gives_no_half_of_a_document(
     monkeypatch.setattr(building, "_EMBEDDED_AT_ONCE", 2)
     monkeypatch.setattr(building, "_COPIED_AT_ONCE", 1)
     (docs / "hours.txt").write_text("The shop opens at nine. " * 60)
-    base.add([docs], settings=Settings(chunk_tokens=16))
+    base.add([docs], settings=KnowledgeSettings(chunk_tokens=16))
     passages = {d.path: d.passages for d in base.documents()}
     plain, calls = building._Writer._labelled, []
 

@@ -146,7 +146,7 @@ def test_a_rotation_leaves_what_changes_meanwhile(
     keep(store, "support", "gone", "https://gone.example.com:443", "revoked")
     write = secrets._write
 
-    def meanwhile(masters: list[secrets.Master], **how: bool) -> None:
+    def meanwhile(masters: list[secrets.MasterKey], **how: bool) -> None:
         if len(masters) > 1:
             keep(store, *HERE, "newer-key")
             forget(store, "support", "gone")

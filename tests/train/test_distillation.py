@@ -17,7 +17,7 @@ from tests.train.tiny import SETTINGS, VOCABULARY, rows, tiny_loaded, tiny_model
 
 from assay.generate.batch import AnswerToken
 from assay.train import teacher
-from assay.train.sequences import Taught, TrainingSequence, alone, fingerprint
+from assay.train.sequences import TeacherDistribution, TrainingSequence, alone, fingerprint
 from assay.train.step import evaluate, step
 from assay.train.teacher import from_told, read_top, spellings
 
@@ -35,7 +35,9 @@ def _dense(model: Any, row: TrainingSequence) -> torch.Tensor:
     return logits[places]
 
 
-def _read(folder: Path, sequences: list[TrainingSequence] = ROWS, **changes: Any) -> list[Taught]:
+def _read(
+    folder: Path, sequences: list[TrainingSequence] = ROWS, **changes: Any
+) -> list[TeacherDistribution]:
     fields: dict[str, Any] = {
         "identity": {"model": "seven"},
         "vocabulary": VOCABULARY,
@@ -174,7 +176,7 @@ def test_what_a_teacher_says_is_part_of_what_a_run_is(tmp_path: Path) -> None:
     assert fingerprint(taught) != fingerprint([replace(row, taught=None) for row in taught])
     first = taught[0].taught
     assert first is not None
-    other = replace(taught[0], taught=Taught(first.ids, first.probs * np.float32(0.5)))
+    other = replace(taught[0], taught=TeacherDistribution(first.ids, first.probs * np.float32(0.5)))
     assert fingerprint(taught) != fingerprint([other, *taught[1:]])
 
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from assay.config import FineTune
 from assay.train.preference import (
     Pair,
-    Pairs,
+    PairObjective,
     Thumb,
-    Thumbs,
+    ThumbObjective,
     dpo_loss,
     ipo_loss,
     kto_loss,
@@ -97,13 +97,17 @@ def test_pairs_equal_trls_formulas(
     logps = torch.tensor([chosen, rejected], dtype=torch.float64)
     logits = (chosen - rejected) - (ref_chosen - ref_rejected)
     sigmoid = np.logaddexp(0.0, -beta * logits)
-    assert float(Pairs("dpo", beta)(logps, [pair])) == pytest.approx(sigmoid, rel=1e-9, abs=1e-12)
+    assert float(PairObjective("dpo", beta)(logps, [pair])) == pytest.approx(
+        sigmoid, rel=1e-9, abs=1e-12
+    )
     squared = (logits - 1 / (2 * beta)) ** 2
-    assert float(Pairs("ipo", beta)(logps, [pair])) == pytest.approx(squared, rel=1e-7, abs=1e-9)
+    assert float(PairObjective("ipo", beta)(logps, [pair])) == pytest.approx(
+        squared, rel=1e-7, abs=1e-9
+    )
     mean_c, mean_r = chosen / 2, rejected / 4
     odds = (mean_c - mean_r) - (np.log1p(-np.exp(mean_c)) - np.log1p(-np.exp(mean_r)))
     expected = -mean_c + beta * np.logaddexp(0.0, -odds)
-    assert float(Pairs("orpo", beta)(logps, [pair])) == pytest.approx(expected, rel=1e-9)
+    assert float(PairObjective("orpo", beta)(logps, [pair])) == pytest.approx(expected, rel=1e-9)
 
 
 @given(LOGPS, LOGPS, st.booleans(), st.floats(0, 10), st.floats(0.01, 2))
@@ -113,21 +117,21 @@ def test_thumbs_equal_trls_formula(
     thumb = Thumb((_row(5, 3),), liked, _row(5, 2), (reference, -7.0))
     sign = 1 if liked else -1
     expected = 1 - 1 / (1 + np.exp(-beta * sign * ((logp - reference) - shift)))
-    loss = Thumbs(beta, shift, 1.0, 1.0)(_t(logp), [thumb])
+    loss = ThumbObjective(beta, shift, 1.0, 1.0)(_t(logp), [thumb])
     assert float(loss) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 @pytest.mark.parametrize("method", ["dpo", "ipo", "orpo"])
 def test_the_gradient_raises_the_chosen_and_lowers_the_rejected(method: Any) -> None:
     logps = torch.tensor([-3.0, -4.0], requires_grad=True)
-    Pairs(method, 0.1)(logps, [_pair((-3.0, -4.0))]).backward()  # type: ignore[no-untyped-call]
+    PairObjective(method, 0.1)(logps, [_pair((-3.0, -4.0))]).backward()  # type: ignore[no-untyped-call]
     assert logps.grad is not None
     assert logps.grad[0] < 0 < logps.grad[1]
 
 
 def test_ipo_turns_back_once_the_margin_is_reached() -> None:
     logps = torch.tensor([0.0, -20.0], requires_grad=True)  # margin 20, aimed at 5
-    Pairs("ipo", 0.1)(logps, [_pair((0.0, 0.0))]).backward()  # type: ignore[no-untyped-call]
+    PairObjective("ipo", 0.1)(logps, [_pair((0.0, 0.0))]).backward()  # type: ignore[no-untyped-call]
     assert logps.grad is not None
     assert logps.grad[0] > 0 > logps.grad[1]
 
@@ -138,14 +142,14 @@ def test_the_gradient_of_a_thumb_follows_it() -> None:
         Thumb((_row(5, 3),), True, _row(5, 2), (-3.0, 0.0)),
         Thumb((_row(5, 3),), False, _row(5, 2), (-3.0, 0.0)),
     ]
-    Thumbs(0.1, 0.0, 1.0, 3.0)(logps, thumbs).backward()  # type: ignore[no-untyped-call]
+    ThumbObjective(0.1, 0.0, 1.0, 3.0)(logps, thumbs).backward()  # type: ignore[no-untyped-call]
     assert logps.grad is not None
     assert logps.grad.tolist() == pytest.approx([-0.025, 0.075])  # 0.1 * 1/4, and by weight
 
 
 @pytest.mark.parametrize("method", ["dpo", "ipo", "orpo"])
 def test_pairs_are_summed_by_weight(method: Any) -> None:
-    objective = Pairs(method, 0.2)
+    objective = PairObjective(method, 0.2)
     logps = torch.tensor([-3.0, -4.0, -2.0, -9.0])
     light, heavy = _pair((-3.5, -3.0)), _pair((-2.5, -7.0), weight=3.0)
     one = float(objective(logps[:2], [light]))
@@ -180,7 +184,7 @@ def test_the_shift_of_kto_is_that_of_the_whole_step_however_it_is_cut() -> None:
     ]
     settings = FineTune(method="kto", beta=0.05)
     objective = objective_of(settings, units)(model, units)
-    assert isinstance(objective, Thumbs)
+    assert isinstance(objective, ThumbObjective)
     assert (objective.up, objective.down) == (1.0, 2.0)
     moved = sequence_logps(model, [u.mismatched for u in units if u.mismatched])
     expected = max(0.0, sum(float(v) + 21.0 + i for i, v in enumerate(moved)) / 9)

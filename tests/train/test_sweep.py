@@ -19,7 +19,7 @@ from assay.errors import ConfigError, ModelError, UsageError
 from assay.train.checkpoints import Point
 from assay.train.job import OnPoint
 from assay.train.session import TrainResult
-from assay.train.sweep import Tried, best, sweep
+from assay.train.sweep import Trial, best, sweep
 
 START = FineTune(learning_rate=1e-3, rank=16, epochs=4, rows_per_step=8)
 
@@ -151,7 +151,7 @@ def test_a_trial_that_fails_is_told_and_the_search_goes_on(tmp_path: Path) -> No
 
 def test_a_search_without_a_finished_trial_has_no_best() -> None:
     with pytest.raises(ModelError, match="no trial"):
-        best([Tried(0, "failed", {}, None, 0), Tried(1, "stopped early", {}, 0.1, 1)])
+        best([Trial(0, "failed", {}, None, 0), Trial(1, "stopped early", {}, 0.1, 1)])
 
 
 def test_ctrl_c_ends_the_search_and_the_trial_goes_on(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ from assay.evaluate.aggregate import (
     seen_labels,
 )
 from assay.evaluate.forgetting import Forgetting
-from assay.evaluate.judging import JudgeWorth
+from assay.evaluate.judging import JudgeAgreement
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.resampling import studentise, units
 from assay.example import Example
@@ -73,7 +73,7 @@ def build_result(
     data: DataSection,
     bench: Bench,
     warnings: Sequence[str],
-    judges: Sequence[JudgeWorth] = (),
+    judges: Sequence[JudgeAgreement] = (),
 ) -> Result:
     """Decide, and assemble the result that the report is made from."""
     config = bench.config

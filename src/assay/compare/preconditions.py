@@ -19,7 +19,7 @@ from assay.config import CONFIG_FILE, REMOTE
 from assay.config.names import file_of
 from assay.errors import ConfigError, UsageError
 from assay.evaluate.graders.judge import JudgeSettings, read_pairs
-from assay.evaluate.judging import LEAST_KAPPA, JudgeWorth, judge_worth
+from assay.evaluate.judging import LEAST_KAPPA, JudgeAgreement, judge_worth
 from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.remote import split_reference
@@ -106,7 +106,7 @@ def _models_of(
             yield leaf.model, parts
 
 
-def measure_judges(bench: Bench) -> list[JudgeWorth]:
+def measure_judges(bench: Bench) -> list[JudgeAgreement]:
     """What every judge with pairs of the project's graders is worth.
 
     Raises:

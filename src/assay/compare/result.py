@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from assay.evaluate.documents import Abstention, Retrieval, Support
 from assay.evaluate.factorial import Factorial
 from assay.evaluate.forgetting import Forgetting
-from assay.evaluate.judging import JudgeWorth
-from assay.evaluate.routing import Against, RoutingCurve, Worth
+from assay.evaluate.judging import JudgeAgreement
+from assay.evaluate.routing import RouteFigures, RoutingCurve, ScoreDifference
 
 SCHEMA_VERSION = 1
 
@@ -141,8 +141,8 @@ class Routing(ResultPart):
     kind: str
     arms: list[RoutedArm]
     target: float | None = None
-    against_target: Against | None = None
-    worth: Worth
+    against_target: ScoreDifference | None = None
+    worth: RouteFigures
     curve: RoutingCurve | None = None
 
 
@@ -313,7 +313,7 @@ class Result(ResultPart):
     routing: list[Routing] = []
     confusions: list[Confusion] = []
     additions: list[Factorial] = []
-    judges: list[JudgeWorth] = []
+    judges: list[JudgeAgreement] = []
     data: DataSection
     environment: dict[str, Any]
     config: dict[str, Any]

@@ -25,7 +25,7 @@ from assay.chat.template import Template
 from assay.config import Columns, TaskKind
 from assay.data.contents import Rules, quoted
 from assay.data.duplicates import DuplicateIndex, Groups
-from assay.data.formats.record import Found
+from assay.data.formats.record import RecordProblems
 from assay.data.normal import key64, normalise
 from assay.data.privacy import mask
 from assay.data.problems import CODES, Problem, problem
@@ -185,7 +185,7 @@ class _Pass:
         self.counts: Counter[str] = Counter()
         self.statistics = Statistics()
         self.index = DuplicateIndex(scratch)
-        self._found = Found(file)
+        self._found = RecordProblems(file)
         self._ids: set[int] = set()
         self._lines = array("Q")
         self._outputs = array("Q")
@@ -224,7 +224,7 @@ class _Pass:
         self._outputs.append(key64(_said(example)))
         return example
 
-    def _check_id(self, example: Example, found: Found) -> None:
+    def _check_id(self, example: Example, found: RecordProblems) -> None:
         key = key64(example.id)
         if key in self._ids:
             found.add(

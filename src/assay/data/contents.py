@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Columns, TaskKind
-from assay.data.formats.record import Found, closest, shorten
+from assay.data.formats.record import RecordProblems, closest, shorten
 from assay.data.json_schema import mismatches, schema_validator
 from assay.data.privacy import find_private, mask
 from assay.data.statistics import Tokens
@@ -59,14 +59,14 @@ class Rules:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_known", frozenset(self.labels or ()))
 
-    def judge(self, example: Example, found: Found) -> Tokens | None:
+    def judge(self, example: Example, found: RecordProblems) -> Tokens | None:
         """Add the problems of an example to `found`; returns its tokens where they are counted."""
         self._emptiness(example, found)
         self._output(example, found)
         self._left_in(example, found)
         return None if found.failed else self._length(example, found)
 
-    def _emptiness(self, example: Example, found: Found) -> None:
+    def _emptiness(self, example: Example, found: RecordProblems) -> None:
         if not any(m.content.strip() or m.tool_calls for m in example.prompt):
             found.add(
                 "empty-input", "the input is empty.", "Fill it in or remove the row.", self._input
@@ -79,7 +79,7 @@ class Rules:
                 self._target,
             )
 
-    def _output(self, example: Example, found: Found) -> None:
+    def _output(self, example: Example, found: RecordProblems) -> None:
         output = example.output
         if not output.strip():
             return
@@ -132,7 +132,7 @@ class Rules:
 
         return mismatch
 
-    def _left_in(self, example: Example, found: Found) -> None:
+    def _left_in(self, example: Example, found: RecordProblems) -> None:
         """Placeholders, secrets and personal data, each kind once a row and field."""
         seen: set[tuple[str, str]] = set()
         last = len(example.messages) - 1
@@ -163,7 +163,7 @@ class Rules:
                     where,
                 )
 
-    def _length(self, example: Example, found: Found) -> Tokens | None:
+    def _length(self, example: Example, found: RecordProblems) -> Tokens | None:
         if self.template is None:
             return None
         full = example.with_system(self.system_prompt)

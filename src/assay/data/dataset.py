@@ -18,7 +18,7 @@ from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Config
 from assay.data.contents import quoted
-from assay.data.gather import Gathered, Source
+from assay.data.gather import ExampleSource, GatheredExamples
 from assay.data.overlap import overlap
 from assay.data.partition import (
     components,
@@ -78,7 +78,7 @@ def prepare(
         HoldoutError: the split was tampered with, or a new one would have another holdout
             although the present one was opened.
     """
-    source = Source(config, root, template, context_length, progress)
+    source = ExampleSource(config, root, template, context_length, progress)
     key = source.key()
     if not (folder / MANIFEST).exists():
         return _divide(source, folder, source.gather(holdout=True), key, generation=1)
@@ -116,7 +116,7 @@ def renew(
         DataError: there is no split yet, fewer than 30 usable new examples, or some repeat what
             train, validation, the quarantine or a holdout held.
     """
-    source = Source(config, root, template, context_length, progress)
+    source = ExampleSource(config, root, template, context_length, progress)
     present = verify_split(folder)
     found = source.gather(holdout=False)
     fresh = source.read(file, found)
@@ -139,9 +139,9 @@ def renew(
 
 
 def _divide(
-    source: Source,
+    source: ExampleSource,
     folder: Path,
-    found: Gathered,
+    found: GatheredExamples,
     key: str,
     *,
     generation: int,
@@ -256,7 +256,7 @@ def _merged(examples: list[Example]) -> list[Example]:
 
 
 def _without_validation(
-    source: Source, rows: list[Example], component: list[int]
+    source: ExampleSource, rows: list[Example], component: list[int]
 ) -> tuple[list[Example], list[Example]]:
     """Rows that are not holdout, divided into train and validation."""
     split = source.config.data.split
@@ -277,7 +277,7 @@ def _few_validation_rows(train_rows: int, share: float) -> int:
     return max(LEAST_VALIDATION, round(train_rows * share / (1 - share)))
 
 
-def _check_enough(source: Source, found: Gathered) -> list[str]:
+def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
     """Refuse what cannot be divided; returns warnings on what can, with a loss."""
     where = str(source.config.data.file)
     usable = len(found.pool)
@@ -315,7 +315,7 @@ def _check_enough(source: Source, found: Gathered) -> list[str]:
     return [*warnings, f"{len(unknown)} labels of the holdout have no training row: {named}."]
 
 
-def _check_holdout_whole(source: Source, found: Gathered) -> list[str]:
+def _check_holdout_whole(source: ExampleSource, found: GatheredExamples) -> list[str]:
     """Refuse a holdout that has lost many rows: the rest would not speak for the job."""
     lost, rows = found.holdout_rejected, found.holdout_rows
     if found.holdout is None or not lost:
@@ -333,7 +333,7 @@ def _check_holdout_whole(source: Source, found: Gathered) -> list[str]:
 
 
 def _check_parts(
-    source: Source,
+    source: ExampleSource,
     train: list[Example],
     validation: list[Example],
     holdout: list[Example],

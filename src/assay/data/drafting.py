@@ -59,7 +59,7 @@ _END = re.compile(r"(?<=[.!?])[\"”’)]*\s+(?=[\"“‘(]?[A-Z0-9])|;\s+")
 
 
 @dataclass(frozen=True, slots=True)
-class Drafted:
+class DraftedQuestion:
     """A question that somebody has to read.
 
     Attributes:
@@ -72,7 +72,7 @@ class Drafted:
     passage: str
 
 
-def drafted(text: str) -> Iterator[Drafted]:
+def drafted(text: str) -> Iterator[DraftedQuestion]:
     """Questions on a text (Markdown or plain), in its order; each is asked once."""
     asked = set()
     for topic, sentence in _sentences(text):
@@ -82,7 +82,7 @@ def drafted(text: str) -> Iterator[Drafted]:
             yield found
 
 
-def _question(topic: str | None, sentence: str) -> Drafted | None:
+def _question(topic: str | None, sentence: str) -> DraftedQuestion | None:
     if not LEAST_WORDS <= len(sentence.split()) <= MOST_WORDS or sentence.endswith("?"):
         return None
     for span, what in _SPANS:
@@ -96,7 +96,7 @@ def _question(topic: str | None, sentence: str) -> Drafted | None:
         words = words if before else words.capitalize()
         question = f"{before}{words}{after}".rstrip(" .!;:") + "?"
         answer = match[0].strip('"“”‘’')
-        return Drafted(f"{topic}: {question}" if topic else question, answer, sentence)
+        return DraftedQuestion(f"{topic}: {question}" if topic else question, answer, sentence)
     return None
 
 

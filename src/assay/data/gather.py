@@ -22,7 +22,7 @@ _RULES = 2  # raised when the same files would be divided otherwise; part of a s
 
 
 @dataclass(slots=True)
-class Gathered:
+class GatheredExamples:
     """Examples read from the project's files, and what was noticed on the way.
 
     Attributes:
@@ -45,7 +45,7 @@ class Gathered:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ExampleSource:
     """Where examples come from and what they are held against."""
 
     config: Config
@@ -79,7 +79,7 @@ class Source:
         }
         return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 
-    def read(self, address: Path | str, found: Gathered) -> list[Example]:
+    def read(self, address: Path | str, found: GatheredExamples) -> list[Example]:
         """The usable examples of a file; what was noticed is added to `found`.
 
         Files without columns of their own are read by those of the project's file.
@@ -106,9 +106,9 @@ class Source:
         found.near += report.near
         return kept
 
-    def gather(self, *, holdout: bool) -> Gathered:
+    def gather(self, *, holdout: bool) -> GatheredExamples:
         """Read the project's files; the holdout's file only when it is asked for."""
-        data, found = self.config.data, Gathered()
+        data, found = self.config.data, GatheredExamples()
         found.pool = self.read(self.file, found)
         if data.validation:
             found.validation = self.read(address_of(self.root, data.validation), found)

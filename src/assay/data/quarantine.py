@@ -47,7 +47,7 @@ class Quarantine:
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class RemovedRow:
     """A row that was kept out."""
 
     part: Part
@@ -56,7 +56,7 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
-class Separated:
+class SplitWithoutTwins:
     """Train and validation rows without a twin in the holdout.
 
     Attributes:
@@ -66,7 +66,7 @@ class Separated:
 
     train: list[Example]
     validation: list[Example]
-    removed: list[Removed]
+    removed: list[RemovedRow]
     summary: Quarantine
     alarm: bool
 
@@ -87,7 +87,7 @@ def separate(
     task: TaskKind,
     joined: Mapping[str, str],
     progress: Progress = SILENT,
-) -> Separated:
+) -> SplitWithoutTwins:
     """Keep out of train and validation what has a twin, or a user-named group, in the holdout.
 
     What stands in both train and validation is kept in train only.
@@ -101,7 +101,7 @@ def separate(
         enumerate(e.input for _, e in rows), enumerate(e.input for e in holdout), progress
     )
     groups = _groups(holdout, joined)
-    removed: list[Removed] = []
+    removed: list[RemovedRow] = []
     kept: dict[Part, list[Example]] = {"train": [], "validation": []}
     for row, (part, example) in enumerate(rows):
         reason: Reason | None = None
@@ -112,11 +112,11 @@ def separate(
         if reason is None:
             kept[part].append(example)
         else:
-            removed.append(Removed(part, reason, example))
+            removed.append(RemovedRow(part, reason, example))
     summary = _summary(gate.exact, gate.near, rows, removed, task)
     left, doubles = _without_twins_of(kept["train"], kept["validation"], joined, progress)
     alarm = bool(summary.warnings and summary.validation_removed)
-    return Separated(kept["train"], left, removed + doubles, summary, alarm)
+    return SplitWithoutTwins(kept["train"], left, removed + doubles, summary, alarm)
 
 
 def _groups(examples: Iterable[Example], joined: Mapping[str, str]) -> set[str]:
@@ -128,7 +128,7 @@ def _without_twins_of(
     validation: Sequence[Example],
     joined: Mapping[str, str],
     progress: Progress,
-) -> tuple[list[Example], list[Removed]]:
+) -> tuple[list[Example], list[RemovedRow]]:
     """The validation rows that have no twin in train, and those that have."""
     gate = overlap(
         enumerate(e.input for e in validation), enumerate(e.input for e in train), progress
@@ -140,7 +140,7 @@ def _without_twins_of(
     ]
     left = [e for e, twin in zip(validation, twins, strict=True) if not twin]
     doubles = [
-        Removed("validation", "twin in train", e)
+        RemovedRow("validation", "twin in train", e)
         for e, twin in zip(validation, twins, strict=True)
         if twin
     ]
@@ -151,7 +151,7 @@ def _summary(
     exact: int,
     near: int,
     rows: Sequence[tuple[Part, Example]],
-    removed: Sequence[Removed],
+    removed: Sequence[RemovedRow],
     task: TaskKind,
 ) -> Quarantine:
     share = len(removed) / len(rows) if rows else 0.0

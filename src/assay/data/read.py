@@ -10,7 +10,7 @@ from typing import Any
 from assay.config import Columns
 from assay.data.formats.objects import check_columns, guess_columns
 from assay.data.formats.objects import shape as column_shape
-from assay.data.formats.record import Found, Raw, Shape, closest
+from assay.data.formats.record import Raw, RecordProblems, Shape, closest
 from assay.data.formats.shapes import BY_NAME, recognise
 from assay.data.look import Container, Look, look_at
 from assay.data.problems import Problem
@@ -38,7 +38,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Detected:
+class DetectedFormat:
     """What a look at a file found.
 
     Attributes:
@@ -76,7 +76,7 @@ FORMATS: tuple[str, ...] = (*BY_NAME, *CONTAINER_FORMATS)
 """The name of every format."""
 
 
-def detect(path: Path | str, columns: Columns | None = None) -> Detected:
+def detect(path: Path | str, columns: Columns | None = None) -> DetectedFormat:
     """Find out what a file is without reading all of its rows.
 
     Args:
@@ -94,7 +94,7 @@ def detect(path: Path | str, columns: Columns | None = None) -> Detected:
         columns = guess_columns(look.fields) if not look.header_is_data else None
     elif columns is not None:
         check_columns(columns, look.fields, look.file, _header_hint(look))
-    return Detected(
+    return DetectedFormat(
         format=shape.name if shape else _container_format(look),
         encoding=look.encoding,
         newline=look.newline,
@@ -207,7 +207,7 @@ def _header_hint(look: Look) -> str:
 
 
 def _rows(look: Look, shape: Shape | None, progress: Progress) -> Iterator[Row]:
-    found = Found(look.file)
+    found = RecordProblems(look.file)
     pending = look.notices
     number = 0
     with progress.task(f"Reading {PurePath(look.file).name}", None, "rows") as task:
@@ -226,7 +226,7 @@ def _rows(look: Look, shape: Shape | None, progress: Progress) -> Iterator[Row]:
 
 
 def _examples(
-    raw: Raw, shape: Shape | None, number: int, found: Found, pending: tuple[Problem, ...]
+    raw: Raw, shape: Shape | None, number: int, found: RecordProblems, pending: tuple[Problem, ...]
 ) -> Iterator[Row]:
     """The rows of one good record: one, but for records that hold several examples."""
     found.start(raw.line)

@@ -22,7 +22,7 @@ from typing import Any
 from assay import json_reader
 from assay.config import TaskKind
 from assay.data.normal import normalise
-from assay.data.quarantine import Quarantine, Removed
+from assay.data.quarantine import Quarantine, RemovedRow
 from assay.errors import DataError, HoldoutError
 from assay.example import Example, canonical_json, dump_examples, read_examples
 from assay.store.files import new_folder, sha256_file, write_atomic_lines, write_json
@@ -104,7 +104,7 @@ def write_split(
     holdout: Sequence[Example],
     about: SplitManifest,
     *,
-    removed: Iterable[Removed] = (),
+    removed: Iterable[RemovedRow] = (),
     with_twins: Sequence[Example] | None = None,
     recycled: Sequence[Example] = (),
 ) -> SplitManifest:

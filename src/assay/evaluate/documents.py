@@ -12,8 +12,8 @@ from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from assay.config.strict import Closed
 from assay.evaluate.retrieval import DEPTHS, NDCG_DEPTH, retrieval_scores, summarise
 from assay.evaluate.stats import wilson
 
@@ -25,13 +25,7 @@ SUPPORTED = 0.8
 _WORD = re.compile(r"\w+")
 
 
-class Part(BaseModel):
-    """A part of the result; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Mean(Part):
+class Mean(Closed):
     """A mean over some examples with its 95 % interval; null where there are none."""
 
     examples: int
@@ -40,7 +34,7 @@ class Mean(Part):
     high: float | None = None
 
 
-class Retrieval(Part):
+class Retrieval(Closed):
     """How well the documents of the rows were found, over the rows that name one.
 
     Attributes:
@@ -54,7 +48,7 @@ class Retrieval(Part):
     given: Mean
 
 
-class Support(Part):
+class Support(Closed):
     """Mean score of the answers whose words stand in the passages given, and of the others.
 
     An answer is supported where at least 0.8 of its words (letters and digits, case not counted)
@@ -66,7 +60,7 @@ class Support(Part):
     unsupported: Mean
 
 
-class Share(Part):
+class Share(Closed):
     """`count` of `of`, with the 95 % interval of the share (Wilson); null where `of` is 0."""
 
     count: int
@@ -75,7 +69,7 @@ class Share(Part):
     high: float | None = None
 
 
-class Abstention(Part):
+class Abstention(Closed):
     """How often the candidate said that the documents do not tell.
 
     Attributes:

@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel
 
+from assay.config.strict import Closed
 from assay.evaluate.resampling import studentise, units
 
 _RESAMPLES = 4000
 
 
-class Effect(BaseModel, extra="forbid"):
+class Effect(Closed):
     """A mean difference of scores with its 95 % interval."""
 
     difference: float
@@ -30,7 +30,7 @@ class Effect(BaseModel, extra="forbid"):
     high: float
 
 
-class Factorial(BaseModel, extra="forbid"):
+class Factorial(Closed):
     """Two candidates, alone and together.
 
     Attributes:

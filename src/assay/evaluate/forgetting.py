@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from assay.config.strict import Strict
 from assay.evaluate.resampling import studentise, units
 
 LEVEL = 0.05
@@ -23,12 +23,6 @@ MOST_FORGOTTEN = 3
 """Of the instructions that are followed no more, so many are shown with both answers."""
 
 Row = TypeVar("Row", "ParagraphLoss", "InstructionAnswer")
-
-
-class Strict(BaseModel):
-    """A value that never changes; an unknown key is refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ParagraphLoss(Strict):
@@ -52,7 +46,7 @@ class InstructionAnswer(Strict):
     followed: bool
 
 
-class Account(Strict):
+class GeneralAbility(Strict):
     """What one model can do in general; `probe` is the digest of what it was asked."""
 
     probe: str
@@ -86,7 +80,7 @@ class Ability(Strict):
     kinds: tuple[KindFigures, ...]
 
 
-class Forgotten(Strict):
+class ForgottenInstruction(Strict):
     """An instruction that the base followed and the tuned version does not."""
 
     instruction: str
@@ -109,7 +103,7 @@ class Forgetting(Strict):
     probe: str
     text: Ability
     instructions: Ability
-    forgotten: tuple[Forgotten, ...] = ()
+    forgotten: tuple[ForgottenInstruction, ...] = ()
 
     @property
     def worse(self) -> bool:
@@ -118,7 +112,7 @@ class Forgetting(Strict):
         return self.text.low > SMALL or self.instructions.low > 0
 
 
-def forgetting(base: Account, tuned: Account) -> Forgetting:
+def forgetting(base: GeneralAbility, tuned: GeneralAbility) -> Forgetting:
     """Compare two accounts of the same probe.
 
     Raises:
@@ -136,13 +130,14 @@ def forgetting(base: Account, tuned: Account) -> Forgetting:
 
 def _forgotten(
     base: Sequence[InstructionAnswer], tuned: Sequence[InstructionAnswer]
-) -> tuple[Forgotten, ...]:
+) -> tuple[ForgottenInstruction, ...]:
     """The first of each kind, so that they show different things."""
-    by_kind: dict[str, Forgotten] = {}
+    by_kind: dict[str, ForgottenInstruction] = {}
     for b, t in zip(base, tuned, strict=True):
         if b.followed and not t.followed:
             by_kind.setdefault(
-                b.kind, Forgotten(instruction=b.instruction, before=b.answer, after=t.answer)
+                b.kind,
+                ForgottenInstruction(instruction=b.instruction, before=b.answer, after=t.answer),
             )
     return tuple(by_kind.values())[:MOST_FORGOTTEN]
 

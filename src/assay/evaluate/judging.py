@@ -15,8 +15,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from assay.evaluate.documents import Part, Share
-from assay.evaluate.graders.judge import JudgeSettings, Pair, Side, agreed, judge_pairs
+from assay.config.strict import Closed
+from assay.evaluate.documents import Share
+from assay.evaluate.graders.judge import JudgedPair, JudgeSettings, Side, agreed, judge_pairs
 from assay.evaluate.graders.registry import GradingContext
 from assay.evaluate.stats import wilson
 
@@ -39,7 +40,7 @@ _HIDDEN = (
 )
 
 
-class JudgeWorth(Part):
+class JudgeAgreement(Closed):
     """What was found of a judge; null without pairs that people have judged.
 
     Attributes:
@@ -67,8 +68,8 @@ class JudgeWorth(Part):
 
 
 def judge_worth(
-    name: str, settings: JudgeSettings, pairs: Sequence[Pair], context: GradingContext
-) -> JudgeWorth:
+    name: str, settings: JudgeSettings, pairs: Sequence[JudgedPair], context: GradingContext
+) -> JudgeAgreement:
     """Ask the judge about pairs that people have judged, then with hidden instructions.
 
     Raises:
@@ -83,7 +84,7 @@ def judge_worth(
     flips = sum(now == side for now, (_, side) in zip(after, attacked, strict=True))
     same = sum(one == other for one, other in zip(people, judged, strict=True))
     undecided = sum(straight != turned for straight, turned in said)
-    return JudgeWorth(
+    return JudgeAgreement(
         name=name,
         model=settings.model,
         pairs=len(pairs),
@@ -96,10 +97,12 @@ def judge_worth(
     )
 
 
-def injected(pairs: Sequence[Pair], judged: Sequence[Side], count: int) -> list[tuple[Pair, Side]]:
+def injected(
+    pairs: Sequence[JudgedPair], judged: Sequence[Side], count: int
+) -> list[tuple[JudgedPair, Side]]:
     """Pairs with an instruction hidden in the answer that was not preferred (of a tie: b), and
     which one that is. All pairs in turn, every turn with another instruction."""
-    made: list[tuple[Pair, Side]] = []
+    made: list[tuple[JudgedPair, Side]] = []
     for number in range(min(count, len(pairs) * len(_HIDDEN))):
         place, turn = number % len(pairs), number // len(pairs)
         pair, hidden = pairs[place], _HIDDEN[(place + turn) % len(_HIDDEN)]

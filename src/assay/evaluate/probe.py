@@ -16,17 +16,18 @@ from functools import cache
 from importlib.metadata import version as installed
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from assay import builtin, json_reader
 from assay.agent.agent import Agent
 from assay.agent.engines import BatchEngines
 from assay.chat.template import Template
 from assay.config import GraderSpec
+from assay.config.strict import Strict
 from assay.errors import ModelError
 from assay.evaluate.forgetting import (
-    Account,
     Forgetting,
+    GeneralAbility,
     InstructionAnswer,
     ParagraphLoss,
     forgetting,
@@ -45,25 +46,21 @@ SCORING = 1
 ANSWER_TOKENS = 40
 
 
-class Paragraph(BaseModel):
+class Paragraph(Strict):
     """A short text to predict."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
     kind: str
     text: str
 
 
-class Instruction(BaseModel):
+class Instruction(Strict):
     """An instruction whose answer a grader checks by rule.
 
     Attributes:
         expected: for graders that compare with a reference.
         labels, output_schema: for graders that need them.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
     kind: str
@@ -80,10 +77,8 @@ class Instruction(BaseModel):
         return grade(self.grader, [answer], [example], context).scores == [1.0]
 
 
-class Probe(BaseModel):
+class Probe(Strict):
     """All that is asked; `digest` changes with it and with how it is scored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     digest: str
     paragraphs: tuple[Paragraph, ...]
@@ -118,21 +113,23 @@ def forgetting_of(version: str, engines: BatchEngines, progress: Progress = SILE
     return forgetting(base, tuned)
 
 
-def take_account(engine: TransformersBatchEngine, progress: Progress = SILENT) -> Account:
+def take_account(engine: TransformersBatchEngine, progress: Progress = SILENT) -> GeneralAbility:
     """Put the probe to a model.
 
     Raises:
         ModelError: its loss on a paragraph is not a number.
     """
     probe = read_probe()
-    return Account(
+    return GeneralAbility(
         probe=probe.digest,
         paragraphs=_predict(engine, probe.paragraphs),
         instructions=_answer(engine, probe.instructions, progress),
     )
 
 
-def _kept_account(model: str, weights: str, engines: BatchEngines, progress: Progress) -> Account:
+def _kept_account(
+    model: str, weights: str, engines: BatchEngines, progress: Progress
+) -> GeneralAbility:
     """The account of `model`, taken once for these weights on this kind of machine."""
     key = {
         "probe": read_probe().digest,
@@ -145,7 +142,7 @@ def _kept_account(model: str, weights: str, engines: BatchEngines, progress: Pro
     name = hashlib.sha256(canonical_json(key).encode()).hexdigest()
     path = engines.store.folder / "cache" / "general" / f"{name}.json"
     try:
-        return Account.model_validate_json(path.read_bytes())
+        return GeneralAbility.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         account = take_account(_plain(engines, model), progress)
     write_atomic(path, account.model_dump_json(indent=2) + "\n")

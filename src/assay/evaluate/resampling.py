@@ -102,7 +102,7 @@ def _all_flips_p(differences: Floats) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Studentised:
+class StudentisedBootstrap:
     """Means of bounded values, with what a studentised bootstrap says of their error.
 
     Attributes:
@@ -141,9 +141,9 @@ class Studentised:
         by_bootstrap = np.where(known, (reached + 1) / (len(self.t) + 1), 1.0)
         return np.minimum(by_bootstrap, by_events)
 
-    def negated(self) -> Studentised:
+    def negated(self) -> StudentisedBootstrap:
         """The same of −values, without drawing again."""
-        return Studentised(-self.mean, self.error, -self.t[::-1], self.events.negated())
+        return StudentisedBootstrap(-self.mean, self.error, -self.t[::-1], self.events.negated())
 
 
 def studentise(
@@ -153,7 +153,7 @@ def studentise(
     *,
     least: Floats | float,
     most: Floats | float,
-) -> Studentised:
+) -> StudentisedBootstrap:
     """Bootstrap-t of the mean of each column, whole units drawn with replacement.
 
     The mean is a ratio (sum over units / examples in them); its standard error in the sample and
@@ -172,7 +172,7 @@ def studentise(
     events = _RareEvents.of(data, least, most)
     columns = sums.shape[1]
     if count < 2:
-        return Studentised(mean, np.zeros(columns), np.zeros((0, columns)), events)
+        return StudentisedBootstrap(mean, np.zeros(columns), np.zeros((0, columns)), events)
     residuals = sums - mean * sizes[:, None]
     spread = (residuals**2).sum(axis=0)
     scale = np.maximum(np.abs(sums).max(axis=0), 1e-300) ** 2 * count
@@ -202,7 +202,7 @@ def studentise(
         t[done : done + rows] = np.where(flat, infinite, moved / root)
         done += rows
     t.sort(axis=0)
-    return Studentised(mean, error / total, t, events)
+    return StudentisedBootstrap(mean, error / total, t, events)
 
 
 @dataclass(frozen=True, slots=True)

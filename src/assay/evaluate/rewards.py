@@ -89,7 +89,7 @@ class TextSimilarity(_Named):
     ]
 
 
-class Refused(BaseModel):
+class UnsupportedGrader(BaseModel):
     """A grader that OpenAI has and Assay does not run; its settings are not looked at."""
 
     model_config = ConfigDict(extra="allow")
@@ -98,10 +98,10 @@ class Refused(BaseModel):
     name: Name = "grader"
 
 
-Single = Annotated[StringCheck | TextSimilarity | Refused, Field(discriminator="type")]
+Single = Annotated[StringCheck | TextSimilarity | UnsupportedGrader, Field(discriminator="type")]
 
 
-class Multi(_Named):
+class MultiGrader(_Named):
     """A formula of the scores of several graders, by their keys (of a single one: its name)."""
 
     type: Literal["multi"]
@@ -111,14 +111,14 @@ class Multi(_Named):
     calculate_output: str
 
     @property
-    def parts(self) -> dict[str, StringCheck | TextSimilarity | Refused]:
+    def parts(self) -> dict[str, StringCheck | TextSimilarity | UnsupportedGrader]:
         """The combined graders by the names that the formula uses."""
         if isinstance(self.graders, dict):
             return self.graders
         return {self.graders.name: self.graders}
 
 
-Grader = StringCheck | TextSimilarity | Refused | Multi
+Grader = StringCheck | TextSimilarity | UnsupportedGrader | MultiGrader
 GRADER: TypeAdapter[Grader] = TypeAdapter(Annotated[Grader, Field(discriminator="type")])
 
 
@@ -151,12 +151,12 @@ def check(grader: Grader) -> None:
         UsageError: it needs code or a judging model, a metric that is not there, or has a template
             or a formula that says nothing.
     """
-    if isinstance(grader, Multi):
+    if isinstance(grader, MultiGrader):
         for part in grader.parts.values():
             check(part)
         Formula(grader.calculate_output, frozenset(grader.parts))
         return
-    if isinstance(grader, Refused):
+    if isinstance(grader, UnsupportedGrader):
         what, fix = _REFUSED[grader.type]
         raise UsageError(what, fix=fix)
     if isinstance(grader, TextSimilarity) and grader.evaluation_metric == "meteor":
@@ -189,7 +189,7 @@ def run(grader: Grader, item: Any, sample: str, embed: Embed | None = None) -> R
     began = time.perf_counter()
     result = Reward()
     names = {"item": item, "sample": _sample(sample)}
-    if isinstance(grader, Multi):
+    if isinstance(grader, MultiGrader):
         for key, part in grader.parts.items():
             result.scores[key] = _guarded(part, names, embed, result)
         try:

@@ -46,7 +46,7 @@ class Estimate(Strict):
     high: float
 
 
-class Against(Strict):
+class ScoreDifference(Strict):
     """How far a route is ahead, and whether that is more than chance; a `tie` is not."""
 
     difference: Estimate
@@ -73,7 +73,7 @@ class Oracle(Strict):
     share: float
 
 
-class Worth(Strict):
+class RouteFigures(Strict):
     """A route at its own threshold.
 
     Attributes:
@@ -86,8 +86,8 @@ class Worth(Strict):
 
     shares: tuple[float, ...]
     quality: Estimate
-    random: Against
-    best_single: Against
+    random: ScoreDifference
+    best_single: ScoreDifference
     best_arm: int
     oracle: Oracle
 
@@ -100,7 +100,7 @@ class RoutingCurve(Strict):
     """
 
     points: tuple[RoutingCurvePoint, ...]
-    area: Against
+    area: ScoreDifference
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def worth(
     *,
     costs: ArmCosts | None = None,
     groups: Groups | None = None,
-) -> Worth:
+) -> RouteFigures:
     """A route as it was decided.
 
     Args:
@@ -155,7 +155,7 @@ def worth(
     best = int(means.argmax())
     columns = np.stack([routed, ahead, routed - scores[:, best]], axis=1)
     quality, by_chance, single = _estimates(columns, groups, [_SCORE, _COVARIANCE, _DIFFERENCE])
-    return Worth(
+    return RouteFigures(
         shares=tuple(float(share) for share in shares),
         quality=quality,
         random=_against(by_chance),
@@ -248,7 +248,9 @@ def threshold_for(
     return float(cuts[min(enough, key=lambda i: share[i])])
 
 
-def reached(scores: Floats, routed: Floats, target: float, groups: Groups | None = None) -> Against:
+def reached(
+    scores: Floats, routed: Floats, target: float, groups: Groups | None = None
+) -> ScoreDifference:
     """A route's scores [examples] against a share of the strong arm's (the last of `scores`)."""
     [ahead] = _estimates((routed - target * scores[:, -1])[:, None], groups, [_DIFFERENCE])
     return _against(ahead)
@@ -282,10 +284,10 @@ def _estimates(
     ]
 
 
-def _against(difference: Estimate) -> Against:
+def _against(difference: Estimate) -> ScoreDifference:
     call: Call = "tie"
     if difference.low > 0:
         call = "better"
     elif difference.high < 0:
         call = "worse"
-    return Against(difference=difference, call=call)
+    return ScoreDifference(difference=difference, call=call)

@@ -21,7 +21,7 @@ from assay.store.stored_files import StoredFile
 from assay.store.tables import VectorStoreFileRow, VectorStoreRow
 
 if TYPE_CHECKING:
-    from assay.knowledge.sources import Source
+    from assay.knowledge.sources import SourceFile
 
 INDEX = "index"
 
@@ -60,12 +60,12 @@ def index(work: Work) -> dict[str, Any]:
     """Add the files of a job; one that cannot be read is told with its reason and stops nothing."""
     # With LanceDB and a tokenizer, which a worker that waits need not load.
     from assay.knowledge.base import KnowledgeBase
-    from assay.knowledge.sources import Source
+    from assay.knowledge.sources import SourceFile
 
     store, project, name = work.store, work.job.project, work.payload["base"]
     base = KnowledgeBase(store, project, name)
     failed: dict[str, str] = {}
-    sources: dict[str, Source] = {}
+    sources: dict[str, SourceFile] = {}
     for id in work.payload["files"]:
         try:
             file = stored_files.find(store, project, id)
@@ -74,7 +74,7 @@ def index(work: Work) -> dict[str, Any]:
         else:
             if _wanted(store, project, name, id):
                 path = stored_files.path_of(store, id)
-                sources[id] = Source(document_name(file), path, labels=(id,))
+                sources[id] = SourceFile(document_name(file), path, labels=(id,))
     if not sources:
         return {"failed": failed, "passages": 0}
     added = base.add(sources.values(), progress=work)

@@ -31,7 +31,7 @@ from assay.jobs import fine_tuning, indexing, pulling, queue
 from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.indexing import INDEX
 from assay.jobs.pulling import PULL
-from assay.jobs.worker import Finished, Handler, HandOn, Work, Worker
+from assay.jobs.worker import Handler, JobResult, NextJob, Work, Worker
 from assay.log_lines import print_logs_as_lines
 from assay.release import traces
 from assay.store import stored_files, uploads
@@ -105,13 +105,13 @@ def work_on(
     )
 
 
-def _check(work: Work) -> HandOn:
+def _check(work: Work) -> NextJob:
     from assay.jobs import tuning_work  # with torch, which an idle worker need not load
 
     return tuning_work.check(work)
 
 
-def _train(work: Work) -> Finished:
+def _train(work: Work) -> JobResult:
     from assay.jobs import tuning_work
 
     return tuning_work.train(work)
@@ -180,7 +180,7 @@ def become(command: list[str]) -> NoReturn:
     os.execv(command[0], command)
 
 
-class Watch:
+class WorkerSupervisor:
     """Keeps worker processes of a folder alive until it is left, and removes what has expired.
 
     Args:
@@ -197,7 +197,7 @@ class Watch:
             for kinds in (QUICK, ())
         ]
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> WorkerSupervisor:
         for thread in self._threads:
             thread.start()
         return self

@@ -31,7 +31,7 @@ _FORMATS = {"sft": "openai-chat", "dpo": "openai-preference"}
 
 
 @dataclass(slots=True)
-class Checked:
+class CheckedFile:
     """What was found in a file.
 
     Attributes:
@@ -57,14 +57,14 @@ class Checked:
         return None
 
 
-def check(path: Path, method: Method, template: Template, limit: int) -> Checked:
+def check(path: Path, method: Method, template: Template, limit: int) -> CheckedFile:
     """Read and render every row.
 
     Args:
         path: JSONL in OpenAI's format for the method.
         limit: tokens that a row may have.
     """
-    checked = Checked()
+    checked = CheckedFile()
     try:
         for row in read(path, format=_FORMATS[method]):
             errors = [p for p in row.problems if p.severity == "error"]
@@ -110,7 +110,12 @@ def hold_back(examples: Sequence[Example], seed: int) -> set[int]:
 
 
 def _render(
-    example: Example, method: Method, template: Template, limit: int, line: int, checked: Checked
+    example: Example,
+    method: Method,
+    template: Template,
+    limit: int,
+    line: int,
+    checked: CheckedFile,
 ) -> None:
     if not example.output.strip() and not example.target.tool_calls:
         checked.errors.append((line, "there is no answer to learn: the last turn is empty."))

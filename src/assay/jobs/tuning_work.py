@@ -30,8 +30,8 @@ from assay.errors import DataError, NotFoundError
 from assay.jobs import fine_tuning, queue, training_data
 from assay.jobs.fine_tuning import TRAIN, FineTuning, work_folder
 from assay.jobs.step_metrics import StepMetrics
-from assay.jobs.training_data import Checked, hold_back
-from assay.jobs.worker import Finished, HandOn, Work
+from assay.jobs.training_data import CheckedFile, hold_back
+from assay.jobs.worker import JobResult, NextJob, Work
 from assay.models.device import best_device
 from assay.models.lineage import keep_rows
 from assay.models.load import load, load_tokenizer
@@ -60,7 +60,7 @@ RESULTS = "fine-tune-results"
 """Purpose of the file with the figures of every step."""
 
 
-def check(work: Work) -> HandOn:
+def check(work: Work) -> NextJob:
     """Look at the files, decide what was left to `auto`, and hand the job on.
 
     Raises:
@@ -105,10 +105,10 @@ def check(work: Work) -> HandOn:
             update(FineTuningRow).where(FineTuningRow.id == tuning.id).values(chosen=chosen)
         )
         session.add(_event(work, "Files validated, moving job to queued state"))
-    return HandOn(TRAIN)
+    return NextJob(TRAIN)
 
 
-def train(work: Work) -> Finished:
+def train(work: Work) -> JobResult:
     """Train, keep every epoch's weights as a checkpoint and the best one's as the model.
 
     Raises:
@@ -142,10 +142,10 @@ def train(work: Work) -> Finished:
         return run.finished(result.adapter, result.best_validation_loss, result.tokens)
 
 
-class _Part:
+class _Split:
     """Training or validation: units for the trainer, and by what hash its rows are remembered."""
 
-    def __init__(self, store: Store, checked: Checked, places: list[int]) -> None:
+    def __init__(self, store: Store, checked: CheckedFile, places: list[int]) -> None:
         self.units: list[Unit] = [unit for place in places for unit in checked.units[place]]
         self.rows = keep_rows(store, (checked.examples[place] for place in places))
 
@@ -158,7 +158,7 @@ class _Run:
         work: Work,
         tuning: FineTuning,
         folder: Path,
-        parts: dict[str, _Part],
+        parts: dict[str, _Split],
         template: Template,
         base_sha256: str,
     ) -> None:
@@ -209,7 +209,7 @@ class _Run:
                 session.execute(delete(ServedNameRow).where(ServedNameRow.name == row.name))
                 session.execute(delete(kept).where(kept.id == row.id))
 
-    def finished(self, made: Path, validation_loss: float, tokens: int) -> Finished:
+    def finished(self, made: Path, validation_loss: float, tokens: int) -> JobResult:
         """The model, its name and the result file, to appear together with the job's end."""
         version = self._save(made, validation_loss)
         name = fine_tuning.served_name(self.tuning, version)
@@ -228,7 +228,7 @@ class _Run:
             "result_file": id,
             "trained_tokens": tokens,
         }
-        return Finished(result, [name, file, *events])
+        return JobResult(result, [name, file, *events])
 
     def _save(self, made: Path, validation_loss: float) -> str:
         assert self.tuning.chosen is not None
@@ -316,7 +316,7 @@ def _refused(work: Work, kind: str, message: str, code: str) -> DataError:
 
 def _checked(
     work: Work, tuning: FineTuning, template: Template, limit: int
-) -> tuple[Checked, Checked | None]:
+) -> tuple[CheckedFile, CheckedFile | None]:
     """The training and the validation file, read and found good.
 
     Raises:
@@ -324,7 +324,7 @@ def _checked(
     """
     folder = work_folder(work.store, tuning.id)
     method: training_data.Method = "dpo" if tuning.request.kind == "dpo" else "sft"
-    found: list[Checked | None] = []
+    found: list[CheckedFile | None] = []
     for kind, least in (("training", training_data.LEAST_ROWS), ("validation", 1)):
         path = folder / f"{kind}.jsonl"
         if not path.exists():
@@ -345,15 +345,15 @@ def _checked(
     return training, validation
 
 
-def _parts(work: Work, tuning: FineTuning, template: Template, limit: int) -> dict[str, _Part]:
+def _parts(work: Work, tuning: FineTuning, template: Template, limit: int) -> dict[str, _Split]:
     """What is trained on, and what the best epoch is told by."""
     training, validation = _checked(work, tuning, template, limit)
     everything = list(range(len(training.examples)))
     if validation is not None:
         rest = list(range(len(validation.examples)))
         return {
-            "train": _Part(work.store, training, everything),
-            "validation": _Part(work.store, validation, rest),
+            "train": _Split(work.store, training, everything),
+            "validation": _Split(work.store, validation, rest),
         }
     held = hold_back(training.examples, tuning.seed)
     work.say(
@@ -362,6 +362,6 @@ def _parts(work: Work, tuning: FineTuning, template: Template, limit: int) -> di
     )
     kept = [place for place in everything if place not in held]
     return {
-        "train": _Part(work.store, training, kept),
-        "validation": _Part(work.store, training, sorted(held)),
+        "train": _Split(work.store, training, kept),
+        "validation": _Split(work.store, training, sorted(held)),
     }

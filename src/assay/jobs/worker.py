@@ -35,21 +35,21 @@ REVIVE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class HandOn:
+class NextJob:
     """What a handler returns whose part is done: the job is queued again as another kind."""
 
     kind: str
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class JobResult:
     """What a handler returns whose result must not be seen without further rows, nor they alone."""
 
     result: dict[str, Any]
     rows: Sequence[Table]
 
 
-Handler = Callable[["Work"], dict[str, Any] | HandOn | Finished]
+Handler = Callable[["Work"], dict[str, Any] | NextJob | JobResult]
 
 log = logging.getLogger(__name__)
 
@@ -192,9 +192,9 @@ class Worker:
             log.exception("%s failed", job.id)
             self._tell(queue.fail, job, f"an unexpected error: {type(error).__name__}: {error}")
         else:
-            if isinstance(result, HandOn):
+            if isinstance(result, NextJob):
                 self._tell(queue.hand_on, job, result.kind)
-            elif isinstance(result, Finished):
+            elif isinstance(result, JobResult):
                 self._tell(queue.finish, job, result.result, result.rows)
             else:
                 self._tell(queue.finish, job, result)

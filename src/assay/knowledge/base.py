@@ -24,13 +24,13 @@ from assay.knowledge import records
 from assay.knowledge.build import Builder, Embedders, Encoder, check_vectors
 from assay.knowledge.check import Check, check
 from assay.knowledge.embed import load_embedder
-from assay.knowledge.intake import Added, Removed, checked_labels, same, take_in
+from assay.knowledge.intake import AddResult, RemoveResult, checked_labels, same, take_in
 from assay.knowledge.parse import kind_of
-from assay.knowledge.records import Build, Document, Failed
+from assay.knowledge.records import Build, Document, FailedDocument
 from assay.knowledge.rerank import Reranker, load_reranker
 from assay.knowledge.search import POOL, Mode, Passage, Search, find, passages_of, reordered
-from assay.knowledge.settings import Settings, same_settings
-from assay.knowledge.sources import Source, sources
+from assay.knowledge.settings import KnowledgeSettings, same_settings
+from assay.knowledge.sources import SourceFile, sources
 from assay.knowledge.table import IndexBrokenError, Tables, erase
 from assay.progress import SILENT, Progress
 from assay.store.files import said_when_full
@@ -78,16 +78,16 @@ class KnowledgeBase:
 
     def add(
         self,
-        paths: Iterable[str | Path | Source],
+        paths: Iterable[str | Path | SourceFile],
         *,
         labels: Iterable[str] = (),
-        settings: Settings | None = None,
+        settings: KnowledgeSettings | None = None,
         progress: Progress = SILENT,
-    ) -> Added:
+    ) -> AddResult:
         """Add files, or all files below folders; a document of the same name is replaced.
 
         Args:
-            paths: a `Source` gives a document another name than its file's path, or its own labels.
+            paths: a `SourceFile` names a document otherwise than its file, or gives it labels.
             labels: of these documents, in place of those they had. Where one loses a label, no
                 earlier state that held it is kept.
             settings: None is what the knowledge base has, or the defaults of a new one.
@@ -132,9 +132,9 @@ class KnowledgeBase:
                 after = {d.path: d for d in records.documents_of(self._store, made)}
             records.note_failures(self._store, base, failed, [d.path for d in given])
         passages = sum(after[d.path].passages for d in given)
-        return Added(len(given), passages, tuple(failed), unchanged)
+        return AddResult(len(given), passages, tuple(failed), unchanged)
 
-    def remove(self, documents: Iterable[str], progress: Progress = SILENT) -> Removed:
+    def remove(self, documents: Iterable[str], progress: Progress = SILENT) -> RemoveResult:
         """Erase documents, named as `documents` names them, or all below a folder.
 
         After it their text is nowhere in the state: not in vectors, BM25 or cached texts, not in
@@ -171,7 +171,7 @@ class KnowledgeBase:
                 builder.build(left, present.settings, self._embedders, progress, without=erased)
             records.note_failures(self._store, base, (), gone)
             records.scrub(self._store)
-        return Removed(tuple(sorted(gone & set(there))), len(left))
+        return RemoveResult(tuple(sorted(gone & set(there))), len(left))
 
     def delete(self, progress: Progress = SILENT) -> None:
         """Erase all of it.
@@ -216,7 +216,7 @@ class KnowledgeBase:
         """
         return records.documents_of(self._store, self._present())
 
-    def failures(self) -> list[Failed]:
+    def failures(self) -> list[FailedDocument]:
         """Files that could not be added."""
         base = records.base_id(self._store, self.owner, self.name)
         return records.failures(self._store, base)
@@ -243,7 +243,7 @@ class KnowledgeBase:
         return self._present().snapshot
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> KnowledgeSettings:
         """How its passages were made."""
         return self._present().settings
 
@@ -283,7 +283,9 @@ class KnowledgeBase:
         reread = _reranker(rerank).scores
         return [reordered(q, row, reread)[:k] for q, row in zip(queries, found, strict=True)]
 
-    def rebuild(self, settings: Settings | None = None, progress: Progress = SILENT) -> Build:
+    def rebuild(
+        self, settings: KnowledgeSettings | None = None, progress: Progress = SILENT
+    ) -> Build:
         """Cut, embed and index all documents anew, with other settings or after damage.
 
         Raises:

@@ -27,8 +27,8 @@ from assay.knowledge.chunk import Chunker, Page
 from assay.knowledge.embed import Vectors
 from assay.knowledge.parse import UNFORMATTED, kind_of
 from assay.knowledge.records import Build, Document
-from assay.knowledge.settings import Settings
-from assay.knowledge.table import IndexBrokenError, Row, Tables, batch, embedder_of, index
+from assay.knowledge.settings import KnowledgeSettings
+from assay.knowledge.table import IndexBrokenError, PassageRow, Tables, batch, embedder_of, index
 from assay.knowledge.texts import Texts
 from assay.progress import Progress
 from assay.store.store import Store
@@ -103,7 +103,7 @@ class Builder:
     def build(
         self,
         documents: Iterable[Document],
-        settings: Settings,
+        settings: KnowledgeSettings,
         encoder: Embedders,
         progress: Progress,
         *,
@@ -159,7 +159,7 @@ class Builder:
     def _write(
         self,
         documents: dict[str, Document],
-        settings: Settings,
+        settings: KnowledgeSettings,
         encoder: Embedders,
         progress: Progress,
         anew: bool,
@@ -209,7 +209,7 @@ class Builder:
         self,
         contents: Sequence[Content],
         writer: _Writer,
-        settings: Settings,
+        settings: KnowledgeSettings,
         encoder: Encoder,
         progress: Progress,
     ) -> None:
@@ -219,7 +219,7 @@ class Builder:
             check_vectors(writer.table, settings.embedder, encoder)
         chunker = Chunker(encoder.tokenizer_json(), settings.chunk_tokens)
         with progress.task("embedding", len(contents), "documents") as task:
-            rows: list[Row] = []
+            rows: list[PassageRow] = []
             for number, (path, sha256) in enumerate(contents, start=1):
                 kind = kind_of(path)
                 assert kind is not None
@@ -295,16 +295,18 @@ class _Writer:
         )
 
 
-def _made_so(settings: Settings) -> str:
+def _made_so(settings: KnowledgeSettings) -> str:
     """Begins the name of each table whose passages were made in the same way."""
     body = json.dumps(asdict(settings), ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(body.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
-def _rows(chunker: Chunker, document: Document, pages: Sequence[Page], markdown: bool) -> list[Row]:
+def _rows(
+    chunker: Chunker, document: Document, pages: Sequence[Page], markdown: bool
+) -> list[PassageRow]:
     chunks = chunker.chunks(document.path, pages, markdown=markdown)
     return [
-        Row(
+        PassageRow(
             id=passage_id(document, number),
             document=document.path,
             sha256=document.sha256,

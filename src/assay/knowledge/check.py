@@ -12,7 +12,7 @@ import numpy as np
 
 from assay.knowledge.build import Builder
 from assay.knowledge.parse import kind_of
-from assay.knowledge.records import Build, Document, Failed
+from assay.knowledge.records import Build, Document, FailedDocument
 from assay.knowledge.table import IndexBrokenError
 from assay.progress import Progress
 from assay.store.files import sha256_file
@@ -34,7 +34,7 @@ class Check:
     passages: int
     changed: tuple[str, ...]
     vanished: tuple[str, ...]
-    failed: tuple[Failed, ...]
+    failed: tuple[FailedDocument, ...]
     damage: tuple[str, ...]
     leftovers: int
 
@@ -46,7 +46,7 @@ def check(
     builder: Builder,
     present: Build,
     documents: Sequence[Document],
-    failed: Sequence[Failed],
+    failed: Sequence[FailedDocument],
     progress: Progress,
 ) -> Check:
     """Hash every file again, and read every passage; the caller holds the lock."""

@@ -9,15 +9,15 @@ from typing import Any
 
 from assay.errors import UsageError
 from assay.knowledge.parse import Limits, Parser, UnreadableError, kind_of, load
-from assay.knowledge.records import Document, Failed
-from assay.knowledge.sources import Source
+from assay.knowledge.records import Document, FailedDocument
+from assay.knowledge.sources import SourceFile
 from assay.knowledge.texts import Texts
 from assay.progress import Progress
 from assay.store.tables import now
 
 
 @dataclass(frozen=True, slots=True)
-class Added:
+class AddResult:
     """What an addition came to.
 
     Attributes:
@@ -29,7 +29,7 @@ class Added:
 
     documents: int
     passages: int
-    failed: tuple[Failed, ...]
+    failed: tuple[FailedDocument, ...]
     unchanged: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class RemoveResult:
     """What a removal came to: the names of the documents that are gone, and what is left."""
 
     documents: tuple[str, ...]
@@ -63,12 +63,12 @@ def checked_labels(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def take_in(
-    found: Sequence[Source],
+    found: Sequence[SourceFile],
     texts: Texts,
     labels: tuple[str, ...],
     progress: Progress,
     limits: Limits | None = None,
-) -> tuple[list[Document], list[Failed]]:
+) -> tuple[list[Document], list[FailedDocument]]:
     """Read each file unless its content was read before.
 
     Returns:
@@ -76,7 +76,7 @@ def take_in(
         that gave none, or only a part.
     """
     documents: list[Document] = []
-    failed: list[Failed] = []
+    failed: list[FailedDocument] = []
     moment = now()
     with (
         progress.task("reading", len(found), "files") as task,
@@ -106,9 +106,11 @@ def take_in(
                 )
                 if parsed.skipped:
                     left_out = "; ".join(f"{name}: {why}" for name, why in parsed.skipped)
-                    failed.append(Failed(source.document, f"attachments left out: {left_out}"))
+                    failed.append(
+                        FailedDocument(source.document, f"attachments left out: {left_out}")
+                    )
             except UnreadableError as error:
-                failed.append(Failed(source.document, str(error)))
+                failed.append(FailedDocument(source.document, str(error)))
             task.advance()
     return documents, failed
 

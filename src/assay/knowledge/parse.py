@@ -81,7 +81,7 @@ class UnreadableError(AssayError):
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ParsedDocument:
     """What came of a file.
 
     Attributes:
@@ -133,7 +133,7 @@ class Parser:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    def parse(self, document: str, data: bytes) -> Parsed:
+    def parse(self, document: str, data: bytes) -> ParsedDocument:
         """The pages of a document of a kind that is read.
 
         Raises:
@@ -155,7 +155,7 @@ class Parser:
         if not any(page.text.strip() for page in pages):
             scanned = ", perhaps a scan" if kind == "pdf" else ""
             raise UnreadableError(f"no text was found in it{scanned}.")
-        return Parsed(pages, tuple((name, why) for name, why in reply.get("skipped", ())))
+        return ParsedDocument(pages, tuple((name, why) for name, why in reply.get("skipped", ())))
 
     def _ask(self, kind: str, data: bytes) -> dict[str, Any]:
         if self._worker is not None and self._worker.files >= _FILES_A_WORKER:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assay.errors import NotFoundError, UsageError
-from assay.knowledge.settings import Settings
+from assay.knowledge.settings import KnowledgeSettings
 from assay.store.store import Store
 from assay.store.tables import (
     KnowledgeBaseRow,
@@ -84,23 +84,23 @@ class Build:
     key: int | None
     snapshot: str
     table: str | None
-    settings: Settings
+    settings: KnowledgeSettings
     dimension: int
     passages: int
 
 
-NOTHING = Build(None, EMPTY, None, Settings(), 0, 0)
+NOTHING = Build(None, EMPTY, None, KnowledgeSettings(), 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedDocument:
     """A file of which nothing was added, and why."""
 
     file: str
     reason: str
 
 
-def snapshot_of(settings: Settings, documents: Iterable[Document]) -> str:
+def snapshot_of(settings: KnowledgeSettings, documents: Iterable[Document]) -> str:
     """The same documents with the same settings are the same snapshot, wherever and whenever."""
     content = sorted((d.path, d.sha256, sorted(d.labels)) for d in documents)
     body = json.dumps([asdict(settings), content], ensure_ascii=False)
@@ -321,7 +321,7 @@ def forget_base(store: Store, base: str) -> None:
         session.execute(delete(KnowledgeBaseRow).where(KnowledgeBaseRow.id == base))
 
 
-def failures(store: Store, base: str) -> list[Failed]:
+def failures(store: Store, base: str) -> list[FailedDocument]:
     """Files that could not be added and still are not, by path."""
     with store.session() as session:
         rows = session.scalars(
@@ -329,10 +329,12 @@ def failures(store: Store, base: str) -> list[Failed]:
             .where(KnowledgeFailureRow.base == base)
             .order_by(KnowledgeFailureRow.path)
         ).all()
-    return [Failed(row.path, row.reason) for row in rows]
+    return [FailedDocument(row.path, row.reason) for row in rows]
 
 
-def note_failures(store: Store, base: str, failed: Iterable[Failed], mended: Iterable[str]) -> None:
+def note_failures(
+    store: Store, base: str, failed: Iterable[FailedDocument], mended: Iterable[str]
+) -> None:
     """Remember what failed, and forget what was mended or removed."""
     by_path = {f.file: f.reason for f in failed}
     with store.session() as session:
@@ -388,7 +390,12 @@ def _find(session: Session, owner: str, name: str) -> KnowledgeBaseRow | None:
 
 def _build(row: KnowledgeBuildRow) -> Build:
     return Build(
-        row.key, row.snapshot, row.table, Settings(**row.settings), row.dimension, row.passages
+        row.key,
+        row.snapshot,
+        row.table,
+        KnowledgeSettings(**row.settings),
+        row.dimension,
+        row.passages,
     )
 
 

@@ -81,7 +81,7 @@ class Search:
 
 
 @dataclass(slots=True)
-class _Found:
+class _Match:
     """A candidate: where its row is, and what is known of it from either list."""
 
     rows: Any
@@ -100,18 +100,18 @@ def find(table: Any, query: str, vector: Vectors | None, search: Search) -> list
     if any(labels is not None and not labels for labels in (search.labels, search.seen)):
         return []
     deep = search.k if search.mode != "hybrid" else max(POOL, 3 * search.k)
-    found: dict[str, _Found] = {}
+    found: dict[str, _Match] = {}
     if search.mode != "dense":
         rows = _by_words(table, query, deep, search)
         bm25, cosines = rows["_score"].to_numpy(), _cosines(rows, vector)
         for place, id in enumerate(rows["id"].to_pylist()):
             fused = 1 / (RRF_CONSTANT + place + 1)
-            found[id] = _Found(rows, place, float(bm25[place]), float(cosines[place]), fused)
+            found[id] = _Match(rows, place, float(bm25[place]), float(cosines[place]), fused)
     if vector is not None:
         rows = _by_meaning(table, vector, deep, search)
         cosines = 1 - rows["_distance"].to_numpy()
         for place, id in enumerate(rows["id"].to_pylist()):
-            one = found.setdefault(id, _Found(rows, place))
+            one = found.setdefault(id, _Match(rows, place))
             one.cosine = float(cosines[place])
             one.fused += 1 / (RRF_CONSTANT + place + 1)
     if search.mode == "hybrid" and search.weight is not None:
@@ -180,17 +180,17 @@ def _cosines(rows: Any, vector: Vectors | None) -> Vectors:
     return cosines
 
 
-def _score(one: _Found, mode: Mode) -> float:
+def _score(one: _Match, mode: Mode) -> float:
     return {"bm25": one.bm25, "dense": one.cosine, "hybrid": one.fused}[mode]
 
 
-def _relevant(one: _Found, search: Search) -> bool:
+def _relevant(one: _Match, search: Search) -> bool:
     if search.threshold is None:
         return True
     return (one.bm25 if search.mode == "bm25" else one.cosine) >= search.threshold
 
 
-def _passage(one: _Found, score: float) -> Passage:
+def _passage(one: _Match, score: float) -> Passage:
     [row] = one.rows.select(COLUMNS).slice(one.place, 1).to_pylist()
     return _from_row(row, score)
 

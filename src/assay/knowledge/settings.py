@@ -16,7 +16,7 @@ LANGUAGES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class KnowledgeSettings:
     """What all passages of a build have in common.
 
     Attributes:
@@ -49,7 +49,9 @@ class Settings:
         )
 
 
-def same_settings(name: str, there: Settings | None, asked: Settings | None) -> Settings:
+def same_settings(
+    name: str, there: KnowledgeSettings | None, asked: KnowledgeSettings | None
+) -> KnowledgeSettings:
     """Those that an addition to a knowledge base has.
 
     Args:
@@ -60,7 +62,7 @@ def same_settings(name: str, there: Settings | None, asked: Settings | None) -> 
         StateError: others than those that are there.
     """
     if there is None:
-        return asked or Settings()
+        return asked or KnowledgeSettings()
     if asked not in (None, there):
         raise StateError(
             f"{name} was made with {there}, not with {asked}.",

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.knowledge.records import Failed
+from assay.knowledge.records import FailedDocument
 
 LONGEST_NAME = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceFile:
     """A file, and what the document it becomes is called.
 
     Attributes:
@@ -27,25 +27,27 @@ class Source:
     labels: tuple[str, ...] | None = None
 
 
-def sources(paths: Iterable[str | Path | Source]) -> tuple[list[Source], list[Failed]]:
+def sources(
+    paths: Iterable[str | Path | SourceFile],
+) -> tuple[list[SourceFile], list[FailedDocument]]:
     """The files, each once, folders walked in the order of names; and what is not there.
 
     Hidden files and folders are passed over. A link in a folder is followed only to a file inside
     of it, so that a folder that came from elsewhere shows nothing but itself.
     """
-    found: dict[str, Source] = {}
-    failed: list[Failed] = []
+    found: dict[str, SourceFile] = {}
+    failed: list[FailedDocument] = []
     for path in paths:
         for one in _below(path):
-            if isinstance(one, Failed):
+            if isinstance(one, FailedDocument):
                 failed.append(one)
             else:
                 found.setdefault(one.document, one)
     return list(found.values()), failed
 
 
-def _below(path: str | Path | Source) -> Iterator[Source | Failed]:
-    if isinstance(path, Source):
+def _below(path: str | Path | SourceFile) -> Iterator[SourceFile | FailedDocument]:
+    if isinstance(path, SourceFile):
         yield path
         return
     root = Path(path)
@@ -53,7 +55,7 @@ def _below(path: str | Path | Source) -> Iterator[Source | Failed]:
         if root.exists():
             yield _named(root)
         else:
-            yield Failed(str(root), "there is no such file or folder.")
+            yield FailedDocument(str(root), "there is no such file or folder.")
         return
     inside = root.resolve()
     for folder, folders, files in os.walk(root):
@@ -63,7 +65,7 @@ def _below(path: str | Path | Source) -> Iterator[Source | Failed]:
             if name.startswith("."):
                 continue
             if file.is_symlink() and not _leads_inside(file.resolve(), inside):
-                yield Failed(str(file), "it is a link that leads out of the folder.")
+                yield FailedDocument(str(file), "it is a link that leads out of the folder.")
             else:
                 yield _named(file)
 
@@ -75,13 +77,15 @@ def _leads_inside(file: Path, folder: Path) -> bool:
     return not any(part.startswith(".") for part in file.relative_to(folder).parts)
 
 
-def _named(file: Path) -> Source | Failed:
+def _named(file: Path) -> SourceFile | FailedDocument:
     name = str(file)
     try:
         name.encode()
     except UnicodeEncodeError:
         shown = name.encode(errors="backslashreplace").decode()
-        return Failed(shown, "its name is no text in UTF-8.")
+        return FailedDocument(shown, "its name is no text in UTF-8.")
     if len(name) > LONGEST_NAME:
-        return Failed(name[:LONGEST_NAME], f"its path is longer than {LONGEST_NAME} characters.")
-    return Source(name, Path(os.path.abspath(file)))
+        return FailedDocument(
+            name[:LONGEST_NAME], f"its path is longer than {LONGEST_NAME} characters."
+        )
+    return SourceFile(name, Path(os.path.abspath(file)))

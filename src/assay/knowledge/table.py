@@ -30,7 +30,7 @@ class IndexBrokenError(AssayError):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PassageRow:
     """A passage as it is kept.
 
     Attributes:
@@ -86,7 +86,7 @@ def embedder_of(table: Any) -> str | None:
     return None if found is None else found.decode()
 
 
-def batch(rows: Sequence[Row], vectors: Vectors) -> pa.Table:
+def batch(rows: Sequence[PassageRow], vectors: Vectors) -> pa.Table:
     """Rows and their vectors [len(rows), dimension] as they are kept."""
     columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in _SCALARS}
     columns["labels"] = [list(row.labels) for row in rows]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assay import json_reader
 from assay.knowledge.chunk import Page
-from assay.knowledge.parse import Parsed
+from assay.knowledge.parse import ParsedDocument
 from assay.knowledge.table import IndexBrokenError
 from assay.store.files import write_atomic
 
@@ -23,13 +23,13 @@ class Texts:
         """Whether a file of this content was read."""
         return self._path(sha256, kind).exists()
 
-    def put(self, sha256: str, kind: str, parsed: Parsed) -> None:
+    def put(self, sha256: str, kind: str, parsed: ParsedDocument) -> None:
         """Keep what a file came to."""
         pages = [[page.number, page.text] for page in parsed.pages]
         body = {"pages": pages, "skipped": parsed.skipped}
         write_atomic(self._path(sha256, kind), json.dumps(body, ensure_ascii=False))
 
-    def get(self, sha256: str, kind: str) -> Parsed:
+    def get(self, sha256: str, kind: str) -> ParsedDocument:
         """What a content that was read came to.
 
         Raises:
@@ -43,7 +43,7 @@ class Texts:
                 where=str(self._path(sha256, kind)),
                 fix="Remove the document and add it again; `assay knowledge check` names it.",
             ) from None
-        return Parsed(
+        return ParsedDocument(
             tuple(Page(number, text) for number, text in body["pages"]),
             tuple((name, why) for name, why in body["skipped"]),
         )

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from assay.agent.providers import Providers
     from assay.chat.template import Template
     from assay.project.train import Swept, Trained
-    from assay.release.export import Exported
+    from assay.release.export import ModelExport
 
 REPORT = "report.html"
 _DIVIDING = Lock()
@@ -316,7 +316,7 @@ class Project:
 
     def export(
         self, version: str, to: str, out: Path | None = None, progress: Progress = SILENT
-    ) -> Exported:
+    ) -> ModelExport:
         """Write a version for another program, if it answers there as it was evaluated.
 
         Args:

@@ -20,7 +20,7 @@ from assay.store.files import write_atomic
 from assay.train import sweep as search
 from assay.train.job import OnPoint
 from assay.train.session import TrainResult
-from assay.train.sweep import Tried
+from assay.train.sweep import Trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class Swept:
         written: whether assay.yaml was changed.
     """
 
-    trials: tuple[Tried, ...]
-    best: Tried
+    trials: tuple[Trial, ...]
+    best: Trial
     diff: str
     written: bool
 

@@ -24,7 +24,7 @@ _OF_A_DATASET = frozenset({"few-rows", "no-rows", "one-class", "rare-class"})
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ExportedExamples:
     """What became of corrected traces.
 
     Attributes:
@@ -52,7 +52,7 @@ def write_examples(
     config: Config | None,
     template: Template | None = None,
     context_length: int | None = None,
-) -> Written:
+) -> ExportedExamples:
     """Write corrected traces as examples to a file, and what the checks reject beside it.
 
     Args:
@@ -103,7 +103,7 @@ def write_examples(
     if used:
         write_atomic_lines(to, (_line(_conversation(trace)) for trace in used))
     counts = {code: n for code, n in report.counts.items() if code not in _OF_A_DATASET}
-    return Written(
+    return ExportedExamples(
         file=str(to) if used else None,
         written=len(used),
         rejected=len(rejected),

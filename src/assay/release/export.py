@@ -49,7 +49,7 @@ _CONTEXT_STEP = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ModelExport:
     """What was written, and what the gate found.
 
     Attributes:
@@ -72,7 +72,7 @@ def export(
     bench: Bench,
     agent: Agent,
     validation: Sequence[Example],
-) -> Exported:
+) -> ModelExport:
     """Write a version into `folder`, which appears only if the gate lets it pass.
 
     Args:
@@ -121,7 +121,7 @@ def export(
         found.check()
         del target
         files = tuple(sorted(file.name for file in draft.iterdir()))
-    return Exported(version.id, form, folder, files, command, found)
+    return ModelExport(version.id, form, folder, files, command, found)
 
 
 def _write(

@@ -50,7 +50,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class WatchReport:
     """What the labels say.
 
     Attributes:
@@ -113,7 +113,9 @@ def reference(result: Result | None, release: Release, against: float | None) ->
     return Reference(score, low, width)
 
 
-def watch(release: Release, labels: Labels, held_against: Reference, drop: float = DROP) -> Watch:
+def watch(
+    release: Release, labels: Labels, held_against: Reference, drop: float = DROP
+) -> WatchReport:
     """Say whether a release has gone stale, or how many labels that still takes.
 
     Args:
@@ -133,7 +135,7 @@ def watch(release: Release, labels: Labels, held_against: Reference, drop: float
         outcome = "holds"
     low, high = confidence_sequence(scores, ALPHA)
     needed = None if outcome != "open" else _needed(scores, held_against, floor, level)
-    return Watch(
+    return WatchReport(
         release=release.name,
         agent=release.label,
         outcome=outcome,

@@ -22,7 +22,7 @@ from assay import garbage
 from assay.accounts.keys import first_key
 from assay.errors import AssayError, UsageError
 from assay.generate.stream import EnginePool
-from assay.jobs.service import Watch
+from assay.jobs.service import WorkerSupervisor
 from assay.log_lines import RateFilter, print_logs_as_lines
 from assay.project.knowledge import vector_stores
 from assay.project.workspace import Workspace
@@ -134,7 +134,7 @@ def serve(
     # uvicorn ends well on a signal, and then sends it once more to whoever was there before it.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        with Watch(workspace.root, workspace.store, forget), suppress(KeyboardInterrupt):
+        with WorkerSupervisor(workspace.root, workspace.store, forget), suppress(KeyboardInterrupt):
             _Server(config, connections, ready, workspace.usage.close).run(sockets=[listening])
     finally:
         listening.close()

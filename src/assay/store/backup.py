@@ -255,12 +255,12 @@ def _add(
         member = tarfile.TarInfo(name)
         member.size = os.fstat(file.fileno()).st_size
         member.mode = 0o600
-        hashed = _Hashed(file)
+        hashed = _HashedFile(file)
         archive.addfile(member, hashed)  # raises when the file is shorter than it was
     listed[name] = {"size": member.size, "sha256": hashed.digest.hexdigest()}
 
 
-class _Hashed:
+class _HashedFile:
     """A file that is hashed as it is read."""
 
     def __init__(self, file: IO[bytes]) -> None:

@@ -53,7 +53,7 @@ class SecretError(AssayError):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Master:
+class MasterKey:
     """A master key; `id` names it and gives nothing of it away."""
 
     bytes: bytes
@@ -155,7 +155,7 @@ def _rotate(store: Store, who: str, *, drop_old: bool) -> int:
         raise _no_master()
     newest = masters[0]
     if not _in_variable():
-        newest = Master(secrets.token_bytes(_BYTES))
+        newest = MasterKey(secrets.token_bytes(_BYTES))
         _write([newest, *masters])
     with store.session() as session:
         for row, key in zip(rows, keys, strict=True):
@@ -176,7 +176,7 @@ def _rotate(store: Store, who: str, *, drop_old: bool) -> int:
     return len(rows)
 
 
-def read_masters() -> list[Master]:
+def read_masters() -> list[MasterKey]:
     """The master keys, the newest first; empty where there are none yet.
 
     Raises:
@@ -202,7 +202,7 @@ def master_file() -> Path:
     return Path(named) if named else user_config_path("assay") / "master.key"
 
 
-def _sealed(master: Master, project: str, provider: str, origin: str, key: str) -> SecretRow:
+def _sealed(master: MasterKey, project: str, provider: str, origin: str, key: str) -> SecretRow:
     nonce = secrets.token_bytes(_NONCE)
     sealed = AESGCM(master.bytes).encrypt(nonce, key.encode(), _bound(project, provider, origin))
     return SecretRow(
@@ -226,7 +226,7 @@ def _seal_anew(session: Session, before: SecretRow, after: SecretRow) -> None:
     session.execute(update(SecretRow).where(same).values(sealed))
 
 
-def _opened(row: SecretRow, masters: dict[str, Master]) -> str:
+def _opened(row: SecretRow, masters: dict[str, MasterKey]) -> str:
     if not masters:
         raise _no_master()
     if row.master not in masters:
@@ -245,7 +245,7 @@ def _bound(project: str, provider: str, origin: str) -> bytes:
     return json.dumps(["assay provider key", 1, project, provider, origin]).encode()
 
 
-def _parsed(text: str, place: str) -> list[Master]:
+def _parsed(text: str, place: str) -> list[MasterKey]:
     masters = []
     for line in text.split():
         try:
@@ -258,11 +258,11 @@ def _parsed(text: str, place: str) -> list[Master]:
                 where=place,
                 fix="`openssl rand -base64 32` makes one.",
             )
-        masters.append(Master(raw))
+        masters.append(MasterKey(raw))
     return masters
 
 
-def _make() -> Master:
+def _make() -> MasterKey:
     if _in_variable():
         raise _no_master()
     with _one_writer():
@@ -274,12 +274,12 @@ def _make() -> Master:
                     where=str(master_file()),
                     fix="Remove it, or put a key into it: `openssl rand -base64 32` makes one.",
                 )
-            masters = [Master(secrets.token_bytes(_BYTES))]
+            masters = [MasterKey(secrets.token_bytes(_BYTES))]
             _write(masters)
     return masters[0]
 
 
-def _write(masters: list[Master]) -> None:
+def _write(masters: list[MasterKey]) -> None:
     lines = "".join(base64.b64encode(master.bytes).decode() + "\n" for master in masters)
     if _in_keyring():
         _keyring().set_password("assay", "master-key", lines)

@@ -53,7 +53,7 @@ class StoredFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class StoredBytes:
     """Bytes that are on disk and have no row yet."""
 
     id: str
@@ -72,7 +72,7 @@ def path_of(store: Store, id: str) -> Path:
     return store.folder / "files" / id
 
 
-def write(store: Store, chunks: Iterable[bytes], limit: int, id: str | None = None) -> Written:
+def write(store: Store, chunks: Iterable[bytes], limit: int, id: str | None = None) -> StoredBytes:
     """Put bytes on disk as they come.
 
     Args:
@@ -92,11 +92,11 @@ def write(store: Store, chunks: Iterable[bytes], limit: int, id: str | None = No
             sha256.update(chunk)
             md5.update(chunk)
             file.write(chunk)
-    return Written(id, size, sha256.hexdigest(), md5.hexdigest())
+    return StoredBytes(id, size, sha256.hexdigest(), md5.hexdigest())
 
 
 def row_of(
-    written: Written, project: str, filename: str, purpose: str, lifetime_s: int | None = None
+    written: StoredBytes, project: str, filename: str, purpose: str, lifetime_s: int | None = None
 ) -> FileRow:
     """The row that makes written bytes a file, once it is added."""
     at = now()

@@ -21,7 +21,7 @@ from assay.errors import AssayError, NotFoundError, StateError, UsageError
 from assay.store import stored_files
 from assay.store.files import replacing
 from assay.store.store import Store
-from assay.store.stored_files import StoredFile, Written
+from assay.store.stored_files import StoredBytes, StoredFile
 from assay.store.tables import FileRow, UploadPartRow, UploadRow, now
 
 UPLOAD_BYTES = 8 * 2**30
@@ -54,7 +54,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class UploadPart:
     """What is known of a part."""
 
     id: str
@@ -110,7 +110,7 @@ def find(store: Store, project: str, id: str) -> Upload:
         return _upload(row, file)
 
 
-def add_part(store: Store, project: str, id: str, chunks: Iterable[bytes]) -> Part:
+def add_part(store: Store, project: str, id: str, chunks: Iterable[bytes]) -> UploadPart:
     """Give an upload a part.
 
     Raises:
@@ -145,7 +145,7 @@ def add_part(store: Store, project: str, id: str, chunks: Iterable[bytes]) -> Pa
     if find(store, project, id).status != "pending":  # it was ended meanwhile, and swept
         shutil.rmtree(_folder(store, id), ignore_errors=True)
         raise StateError("the upload is over.")
-    return Part(row.id, id, row.created)
+    return UploadPart(row.id, id, row.created)
 
 
 def complete(
@@ -237,7 +237,7 @@ def _joined(folder: Path, parts: Sequence[str]) -> Iterator[bytes]:
                 yield chunk
 
 
-def _completed(store: Store, upload: Upload, written: Written) -> None:
+def _completed(store: Store, upload: Upload, written: StoredBytes) -> None:
     with store.session() as session:
         lifetime = session.scalar(select(UploadRow.lifetime_s).where(UploadRow.id == upload.id))
         row = stored_files.row_of(

@@ -33,7 +33,7 @@ _NOTHING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Soft:
+class SoftTargets:
     """Targets of n positions: ids [n, k], probs [n, k], and rest [n] for all other tokens."""
 
     ids: Tensor
@@ -41,7 +41,7 @@ class Soft:
     rest: Tensor
 
     @classmethod
-    def of(cls, rows: Sequence[TrainingSequence], targets_n: Tensor) -> Soft:
+    def of(cls, rows: Sequence[TrainingSequence], targets_n: Tensor) -> SoftTargets:
         """The targets of some rows' trained tokens, in order; untaught ones are certain.
 
         Args:
@@ -69,22 +69,22 @@ class Soft:
             torch.from_numpy(rest.astype(np.float32)).to(device),
         )
 
-    def chunks(self, *tensors: Tensor) -> Iterator[tuple[Soft, tuple[Tensor, ...]]]:
+    def chunks(self, *tensors: Tensor) -> Iterator[tuple[SoftTargets, tuple[Tensor, ...]]]:
         """Slices of `CHUNK` positions, of the targets and of tensors [n, ...] alike."""
         for start in range(0, len(self.ids), CHUNK):
             some = slice(start, start + CHUNK)
-            part = Soft(self.ids[some], self.probs[some], self.rest[some])
+            part = SoftTargets(self.ids[some], self.probs[some], self.rest[some])
             yield part, tuple(tensor[some] for tensor in tensors)
 
 
-def soft_losses(head: Head, hidden_nd: Tensor, soft: Soft) -> Tensor:
+def soft_losses(head: Head, hidden_nd: Tensor, soft: SoftTargets) -> Tensor:
     """The loss (nats) at each position, [n] float32, without a graph."""
     with torch.no_grad():
         parts = soft.chunks(hidden_nd)
         return torch.cat([_losses(head(hidden).float(), part) for part, (hidden,) in parts])
 
 
-def backward_soft(head: Head, hidden_nd: Tensor, soft: Soft, weights_n: Tensor) -> Tensor:
+def backward_soft(head: Head, hidden_nd: Tensor, soft: SoftTargets, weights_n: Tensor) -> Tensor:
     """Weighted sum of the losses (nats), float64 scalar; its gradient is added.
 
     Args:
@@ -100,7 +100,7 @@ def backward_soft(head: Head, hidden_nd: Tensor, soft: Soft, weights_n: Tensor) 
     return total
 
 
-def _losses(logits_nv: Tensor, soft: Soft) -> Tensor:
+def _losses(logits_nv: Tensor, soft: SoftTargets) -> Tensor:
     norm = logits_nv.logsumexp(dim=1)
     losses = -(soft.probs * (logits_nv.gather(1, soft.ids) - norm[:, None])).sum(dim=1)
     if bool((soft.rest > 0).any()):

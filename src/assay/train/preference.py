@@ -5,8 +5,8 @@ tokens under the model in training, log π₀(y|x) the same under the model the 
 (the reference), and r = log π(y|x) − log π₀(y|x) the log-ratio. All are natural logarithms; sums,
 not means, over an answer's tokens, except in ORPO, whose formula has the mean.
 
-The `*_loss` functions are the formulas, one loss for each unit. `Pairs` and `Thumbs` are the
-objectives that the step calls with the log-probabilities of its rows.
+The `*_loss` functions are the formulas, one loss for each unit. The step calls `PairObjective` or
+`ThumbObjective` with the log-probabilities of its rows.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _log1mexp(log_p: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class PairObjective:
     """The objective of DPO, IPO and ORPO: the sum of the pairs' losses, each by its weight."""
 
     method: Literal["dpo", "ipo", "orpo"]
@@ -154,7 +154,7 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True)
-class Thumbs:
+class ThumbObjective:
     """The objective of KTO for one step, whose `shift` was computed before it."""
 
     beta: float
@@ -186,7 +186,7 @@ def objective_of(
     """
     if settings.method != "kto":
         assert settings.method != "sft"
-        pairs = Pairs(settings.method, settings.beta)
+        pairs = PairObjective(settings.method, settings.beta)
         return lambda model, units: pairs
     liked = sum(cast(Thumb, unit).desirable for unit in train)
     disliked = len(train) - liked
@@ -198,7 +198,7 @@ def objective_of(
         rows = [_mismatched(thumb) for thumb in thumbs]
         moved = sequence_logps(model, rows, settings.tokens_per_pass)
         ratios = moved - moved.new_tensor([_reference(thumb)[1] for thumb in thumbs])
-        return Thumbs(settings.beta, kto_shift(ratios), up, down)
+        return ThumbObjective(settings.beta, kto_shift(ratios), up, down)
 
     return of_step
 

@@ -18,7 +18,7 @@ from assay.errors import DataError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taught:
+class TeacherDistribution:
     """A teacher's distribution at the trained tokens of a row.
 
     Attributes:
@@ -48,7 +48,7 @@ class TrainingSequence:
     trained: list[bool] = field(repr=False)
     weight: float = 1.0
     name: str = ""
-    taught: Taught | None = field(default=None, repr=False)
+    taught: TeacherDistribution | None = field(default=None, repr=False)
 
     @property
     def trained_tokens(self) -> int:

@@ -30,7 +30,7 @@ from assay.prefix.decode import can_share
 from assay.prefix.layout import PACKED_TOKENS, concatenate, layout_of
 from assay.prefix.pack import Pack, group_into_packs
 from assay.prefix.trunk import Trunk, TrunkGroup, group_by_trunk
-from assay.train.distillation import Soft, backward_soft, soft_losses
+from assay.train.distillation import SoftTargets, backward_soft, soft_losses
 from assay.train.loss import Head, backward_cross_entropy, logits_head, token_losses
 from assay.train.sequences import TrainingSequence, Unit, alone, packed_batches, padded_batches
 
@@ -334,7 +334,7 @@ def _pass(
     if objective is None:
         factor = torch.tensor([r.weight / whole for r in rows], device=hidden.device)[row]
         if any(r.taught is not None for r in rows):
-            soft = Soft.of(rows, targets)
+            soft = SoftTargets.of(rows, targets)
             if backward:
                 return float(backward_soft(head, hidden, soft, factor))
             return float((soft_losses(head, hidden, soft) * factor).sum(dtype=torch.float64))

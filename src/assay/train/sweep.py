@@ -48,7 +48,7 @@ Attempt = Callable[[FineTune, OnPoint], TrainResult]
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class Trial:
     """One trial.
 
     Attributes:
@@ -66,7 +66,7 @@ class Tried:
     error: str | None = None
 
 
-def best(tried: Sequence[Tried]) -> Tried:
+def best(tried: Sequence[Trial]) -> Trial:
     """The finished trial with the smallest loss.
 
     Raises:
@@ -88,7 +88,7 @@ def sweep(
     *,
     trials: int,
     progress: Progress = SILENT,
-) -> list[Tried]:
+) -> list[Trial]:
     """Try settings until `trials` have been tried, those of an earlier call counted.
 
     Args:
@@ -213,7 +213,7 @@ def _done(study: optuna.Study) -> int:
     return sum(one.state.is_finished() for one in study.get_trials(deepcopy=False))
 
 
-def _tried(study: optuna.Study) -> list[Tried]:
+def _tried(study: optuna.Study) -> list[Trial]:
     from optuna.trial import TrialState
 
     names: dict[TrialState, State] = {
@@ -222,7 +222,7 @@ def _tried(study: optuna.Study) -> list[Tried]:
         TrialState.FAIL: "failed",
     }
     return [
-        Tried(
+        Trial(
             number=one.number,
             state=names.get(one.state, "unfinished"),
             settings=_settings(one.params) if one.params else {},
@@ -234,7 +234,7 @@ def _tried(study: optuna.Study) -> list[Tried]:
     ]
 
 
-def _line(tried: Tried) -> str:
+def _line(tried: Trial) -> str:
     settings = ", ".join(f"{name} {value:g}" for name, value in tried.settings.items())
     loss = "" if tried.loss is None else f", validation loss {tried.loss:.4f}"
     error = "" if tried.error is None else f": {tried.error}"

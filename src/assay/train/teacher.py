@@ -26,7 +26,7 @@ from assay.generate.batch import AnswerToken
 from assay.progress import Progress
 from assay.store.files import write_atomic, write_json
 from assay.train.loss import logits_head
-from assay.train.sequences import Taught, TrainingSequence, alone, fingerprint
+from assay.train.sequences import TeacherDistribution, TrainingSequence, alone, fingerprint
 from assay.train.step import causal_lm, each_pass, in_passes, running, trained_states
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def read_top(
     allowed: Allowed = lambda place: None,
     top: int = TOP,
     progress: Progress,
-) -> tuple[list[Taught], float]:
+) -> tuple[list[TeacherDistribution], float]:
     """The teacher's `top` likeliest tokens at each trained token of each row.
 
     Args:
@@ -67,7 +67,7 @@ def read_top(
         tokens: at most this many go through the model at once.
 
     Returns:
-        One `Taught` a row, and the seconds that all readings so far have taken.
+        One `TeacherDistribution` a row, and the seconds that all readings so far have taken.
     """
     key = _digest(
         {
@@ -80,7 +80,7 @@ def read_top(
         }
     )
     about = _about(folder, key)
-    found: list[Taught] = []
+    found: list[TeacherDistribution] = []
     threads = torch.get_num_threads()
     torch.set_num_threads(about["threads"])
     try:
@@ -114,9 +114,9 @@ def _block(
     vocabulary: int,
     tokens: int,
     top: int,
-) -> list[Taught]:
+) -> list[TeacherDistribution]:
     head = logits_head(causal_lm(model))
-    found: dict[int, Taught] = {}
+    found: dict[int, TeacherDistribution] = {}
     for places, trunk in each_pass(model, in_passes(model, alone(rows), tokens)):
         hidden = trained_states(model, [rows[place] for place in places], trunk)[0]
         begin = 0
@@ -133,7 +133,7 @@ def _block(
                 for low in range(begin, end, _CHUNK)
             ]
             ids, probs = (np.concatenate(each) for each in zip(*parts, strict=True))
-            found[place] = Taught(ids, probs)
+            found[place] = TeacherDistribution(ids, probs)
             begin = end
     return [found[place] for place in range(len(rows))]
 
@@ -172,7 +172,7 @@ def spellings(tokenizer: Any) -> dict[bytes, int]:
 
 def from_told(
     row: TrainingSequence, told: Sequence[AnswerToken], spelled: Mapping[bytes, int]
-) -> Taught | None:
+) -> TeacherDistribution | None:
     """What a provider told of its answer's tokens, where they are the student's own, one for one.
 
     The token that ends the answer is told by nobody; it counts as certain. So do earlier turns.
@@ -201,7 +201,7 @@ def from_told(
         whole = max(1.0, sum(likely.values()))  # what was rounded must not exceed 1
         for column, (known, probability) in enumerate(likely.items()):
             ids[place, column], probs[place, column] = known, probability / whole
-    return Taught(ids, probs)
+    return TeacherDistribution(ids, probs)
 
 
 def _about(folder: Path, key: str) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def _about(folder: Path, key: str) -> dict[str, Any]:
     return about
 
 
-def _write(file: Path, key: str, block: Sequence[Taught]) -> None:
+def _write(file: Path, key: str, block: Sequence[TeacherDistribution]) -> None:
     from safetensors.numpy import save
 
     tensors = {
@@ -228,7 +228,9 @@ def _write(file: Path, key: str, block: Sequence[Taught]) -> None:
     write_atomic(file, save(tensors, {"key": key, "sha256": _sum(tensors)}))
 
 
-def _read(file: Path, key: str, rows: Sequence[TrainingSequence]) -> list[Taught] | None:
+def _read(
+    file: Path, key: str, rows: Sequence[TrainingSequence]
+) -> list[TeacherDistribution] | None:
     """A finished block; None where it is missing, damaged, or of another reading."""
     from safetensors import SafetensorError, safe_open
 
@@ -244,7 +246,7 @@ def _read(file: Path, key: str, rows: Sequence[TrainingSequence]) -> list[Taught
         return None
     ends = np.cumsum(counts)[:-1]
     return [
-        Taught(ids, probs)
+        TeacherDistribution(ids, probs)
         for ids, probs in zip(
             np.split(tensors["ids"], ends), np.split(tensors["probs"], ends), strict=True
         )

@@ -45,7 +45,7 @@ from assay.models.load import load_tokenizer
 from assay.progress import SILENT, Progress
 from assay.store.files import write_json
 from assay.train.methods import sequences
-from assay.train.sequences import Taught, TrainingSequence, Unit, alone
+from assay.train.sequences import TeacherDistribution, TrainingSequence, Unit, alone
 from assay.train.teacher import TOP, from_told, read_top, spellings
 
 
@@ -61,7 +61,7 @@ class TrainingTargets:
     """
 
     examples: tuple[Example, ...]
-    taught: tuple[tuple[Taught, ...], ...] = ()
+    taught: tuple[tuple[TeacherDistribution, ...], ...] = ()
     seconds: float = 0.0
 
     def units(self, template: Template, prompt: str) -> list[Unit]:
@@ -256,10 +256,10 @@ def _follows(text: str, schema: dict[str, Any]) -> bool:
 
 def _distributions(
     context: Context, asked: _TeacherRun, kept: Sequence[int], answers: Sequence[Answer]
-) -> tuple[tuple[tuple[Taught, ...], ...], float]:
+) -> tuple[tuple[tuple[TeacherDistribution, ...], ...], float]:
     """The teacher's distributions for each kept answer (empty where unknown), and seconds."""
     settings, engine = context.config.fine_tune, asked.engine.inner
-    known: list[tuple[Taught, ...]] = [() for _ in kept]
+    known: list[tuple[TeacherDistribution, ...]] = [() for _ in kept]
     seconds, why = 0.0, "fine_tune.distill is answers"
     if settings.distill != "answers":
         why = "its tokens are not the student's"
@@ -300,9 +300,9 @@ def _distributions(
 
 def _provider_distributions(
     rows: Sequence[Sequence[TrainingSequence]], answers: Sequence[Answer], spelled: dict[bytes, int]
-) -> list[tuple[Taught, ...]]:
+) -> list[tuple[TeacherDistribution, ...]]:
     """Distributions from a provider's log-probabilities; empty where tokens differ from ours."""
-    known: list[tuple[Taught, ...]] = []
+    known: list[tuple[TeacherDistribution, ...]] = []
     for own, answer in zip(rows, answers, strict=True):
         taught = from_told(own[0], answer.tokens or (), spelled) if len(own) == 1 else None
         known.append(() if taught is None else (taught,))
@@ -316,7 +316,7 @@ def _local_distributions(
     learned: Sequence[Example],
     rows: Sequence[Sequence[TrainingSequence]],
     requests: Sequence[Request],
-) -> tuple[list[tuple[Taught, ...]], float]:
+) -> tuple[list[tuple[TeacherDistribution, ...]], float]:
     """Distributions of a local teacher, for rows that it tokenises as the student does."""
     spelled = [sequences([e], engine.template, asked.agent.prompt) for e in learned]
     alike = [
@@ -343,7 +343,7 @@ def _local_distributions(
         allowed=allowed,
         progress=context.progress,
     )
-    known: list[tuple[Taught, ...]] = [() for _ in rows]
+    known: list[tuple[TeacherDistribution, ...]] = [() for _ in rows]
     for (place, _), one in zip(flat, taught, strict=True):
         known[place] = (*known[place], one)
     return known, seconds

@@ -31,8 +31,8 @@ from assay.evaluate.retrieval import NDCG_DEPTH
 from assay.example import Example
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.search import Passage
-from assay.knowledge.settings import Settings
-from assay.knowledge.sources import Source, sources
+from assay.knowledge.settings import KnowledgeSettings
+from assay.knowledge.sources import SourceFile, sources
 from assay.models.load import load_tokenizer
 
 LEAST_NAMED = 10
@@ -160,7 +160,7 @@ def index_documents(context: Context) -> list[tuple[str, KnowledgeBase]]:
     if not settings.chunk_tokens:
         return [("", base)]
     labels = {document.path: document.labels for document in documents}
-    files = [Source(document.path, Path(document.location)) for document in documents]
+    files = [SourceFile(document.path, Path(document.location)) for document in documents]
     found = []
     for size in settings.chunk_tokens:
         sized = base
@@ -175,7 +175,7 @@ def index_documents(context: Context) -> list[tuple[str, KnowledgeBase]]:
     return found
 
 
-def _files(context: Context, paths: Sequence[str]) -> list[Source]:
+def _files(context: Context, paths: Sequence[str]) -> list[SourceFile]:
     """The files of the project's paths, named relative to its folder."""
     root = context.bench.root
     for path in paths:
@@ -188,15 +188,15 @@ def _files(context: Context, paths: Sequence[str]) -> list[Source]:
     found, failed = sources(file_of(path, root) for path in paths)
     for one in failed:
         context.progress.say(f"Not added: {one.file}: {one.reason}")
-    return [Source(os.path.relpath(s.document, root), s.file) for s in found]
+    return [SourceFile(os.path.relpath(s.document, root), s.file) for s in found]
 
 
 def _add(
     context: Context,
     base: KnowledgeBase,
-    files: Sequence[Source],
+    files: Sequence[SourceFile],
     labels: Mapping[str, tuple[str, ...]] | None = None,
-    settings: Settings | None = None,
+    settings: KnowledgeSettings | None = None,
 ) -> None:
     """Add files, each with the labels that it has, here or in `labels`."""
     if labels is None:

@@ -10,8 +10,8 @@ from assay.compare.result import CandidateResult, Result, Routing
 from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.forgetting import SMALL, Ability, Forgetting
-from assay.evaluate.judging import JudgeWorth
-from assay.evaluate.routing import Against
+from assay.evaluate.judging import JudgeAgreement
+from assay.evaluate.routing import ScoreDifference
 
 CALLS = {
     "better": "better",
@@ -124,7 +124,7 @@ def foreseen(curve: Mapping[str, Any]) -> str:
     return f"Checked: the fit to half of the rows {held} the score of all of them."
 
 
-def judge(found: JudgeWorth) -> str:
+def judge(found: JudgeAgreement) -> str:
     """What a grading model is worth, in a few sentences."""
     return (
         f"{found.name} is a model that judges ({found.model}). On {found.pairs} pairs that people "
@@ -239,7 +239,7 @@ def routing(found: Routing) -> str:
     return " ".join(said)
 
 
-def _beside(what: str, against: Against, where: str = "") -> str:
+def _beside(what: str, against: ScoreDifference, where: str = "") -> str:
     apart = against.difference
     interval = f"{100 * apart.low:+.1f} to {100 * apart.high:+.1f}"
     if against.call == "tie":

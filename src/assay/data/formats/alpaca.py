@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from assay.data.formats.openai_chat import refuse_media
 from assay.data.formats.record import (
-    Found,
     Record,
+    RecordProblems,
     Shape,
     group_of,
     identity,
@@ -26,7 +26,7 @@ def matches(record: Record) -> bool:
     )
 
 
-def example(record: Record, default_id: str, found: Found) -> Example | None:
+def example(record: Record, default_id: str, found: RecordProblems) -> Example | None:
     """One example; system and history stand before the question."""
     refuse_media(record, found)
     question = text_field(record, "instruction", found)
@@ -57,7 +57,7 @@ def example(record: Record, default_id: str, found: Found) -> Example | None:
     )
 
 
-def _history(record: Record, found: Found) -> list[Message]:
+def _history(record: Record, found: RecordProblems) -> list[Message]:
     history = record.get("history") or []
     turns: list[Message] = []
     for pair in history if isinstance(history, list) else [history]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from assay.data.formats import openai_chat, prompt_completion
-from assay.data.formats.record import Found, Record, Shape, shorten
+from assay.data.formats.record import Record, RecordProblems, Shape, shorten
 from assay.example import Example
 
 
@@ -19,7 +19,7 @@ def matches(record: Record) -> bool:
     )
 
 
-def example(record: Record, default_id: str, found: Found) -> Example | None:
+def example(record: Record, default_id: str, found: RecordProblems) -> Example | None:
     """One example; `desirable` is the label."""
     label = record.get("label")
     if not isinstance(label, bool):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 from assay import json_reader
-from assay.data.formats.record import Found, Record, json_text, shorten
+from assay.data.formats.record import Record, RecordProblems, json_text, shorten
 from assay.example import ROLES, Message, Role, ToolCall
 
 _TEXT_PARTS = ("text", "input_text", "output_text")
@@ -27,7 +27,7 @@ _OPENAI = Names("role", "content")
 
 
 def turns(
-    raw: Any, found: Found, path: str = "messages", names: Names = _OPENAI
+    raw: Any, found: RecordProblems, path: str = "messages", names: Names = _OPENAI
 ) -> tuple[Message, ...]:
     """Parse a list of turns; anything wrong goes into `found`. The order is not checked.
 
@@ -76,7 +76,7 @@ def _open_calls(messages: Sequence[Message]) -> dict[str, str]:
 
 
 def _turn(
-    turn: Record, found: Found, where: str, names: Names, calls: dict[str, str], count: int
+    turn: Record, found: RecordProblems, where: str, names: Names, calls: dict[str, str], count: int
 ) -> Message | None:
     role = turn.get("role")
     if role == "function":
@@ -123,7 +123,7 @@ def _turn(
     )
 
 
-def _content(raw: Any, found: Found, where: str) -> tuple[str, list[Any]]:
+def _content(raw: Any, found: RecordProblems, where: str) -> tuple[str, list[Any]]:
     """The text of a turn, and the tool calls that some formats keep among its parts."""
     if raw is None:
         return "", []
@@ -168,7 +168,7 @@ def _content(raw: Any, found: Found, where: str) -> tuple[str, list[Any]]:
     return "".join(texts), calls
 
 
-def _reasoning_left_out(found: Found, where: str) -> None:
+def _reasoning_left_out(found: RecordProblems, where: str) -> None:
     if not any(p.code == "reasoning-left-out" for p in found.problems):
         found.add(
             "reasoning-left-out",
@@ -178,7 +178,7 @@ def _reasoning_left_out(found: Found, where: str) -> None:
         )
 
 
-def _asked(turn: Record, found: Found, where: str) -> list[Any]:
+def _asked(turn: Record, found: RecordProblems, where: str) -> list[Any]:
     calls = turn.get("tool_calls")
     if calls is None:
         legacy = turn.get("function_call")
@@ -194,7 +194,7 @@ def _asked(turn: Record, found: Found, where: str) -> list[Any]:
     return []
 
 
-def _call(raw: Any, found: Found, where: str, number: int) -> ToolCall:
+def _call(raw: Any, found: RecordProblems, where: str, number: int) -> ToolCall:
     """One call: OpenAI's object, {name, arguments}, or either as JSON text."""
     where = f"{where}.tool_calls"
     call = _loaded(raw) if isinstance(raw, str) else raw
@@ -216,7 +216,7 @@ def _call(raw: Any, found: Found, where: str, number: int) -> ToolCall:
     )
 
 
-def _arguments(raw: Any, found: Found, where: str) -> str:
+def _arguments(raw: Any, found: RecordProblems, where: str) -> str:
     if isinstance(raw, dict):
         return json_text(raw)
     if isinstance(raw, str) and isinstance(_loaded(raw), dict):
@@ -237,7 +237,7 @@ def _loaded(text: str) -> Any:
         return None
 
 
-def _answered(turn: Record, found: Found, where: str, calls: dict[str, str]) -> str | None:
+def _answered(turn: Record, found: RecordProblems, where: str, calls: dict[str, str]) -> str | None:
     """Which open call a tool turn answers: by id, by name, else the first."""
     id, name = turn.get("tool_call_id"), turn.get("name")
     if isinstance(id, str) and id in calls:
@@ -256,7 +256,7 @@ def _answered(turn: Record, found: Found, where: str, calls: dict[str, str]) -> 
     return None
 
 
-def _trained(turn: Record, found: Found, where: str) -> bool:
+def _trained(turn: Record, found: RecordProblems, where: str) -> bool:
     weight = turn.get("weight", 1)
     if weight is None:
         return True
@@ -272,7 +272,7 @@ def _trained(turn: Record, found: Found, where: str) -> bool:
     return True
 
 
-def tools(raw: Any, found: Found, field: str = "tools") -> tuple[dict[str, Any], ...]:
+def tools(raw: Any, found: RecordProblems, field: str = "tools") -> tuple[dict[str, Any], ...]:
     """Tool definitions in OpenAI's form, from a list or its JSON text; bare ones are wrapped."""
     if raw is None or raw == "" or raw == []:
         return ()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from assay.config import Columns
 from assay.data.formats.record import (
-    Found,
     Record,
+    RecordProblems,
     Shape,
     closest,
     json_text,
@@ -79,7 +79,7 @@ def shape(name: str, columns: Columns) -> Shape:
     one_output = outputs[0] if len(outputs) == 1 else None
     id_column, group_column, document_column = columns.id, columns.group, columns.document
 
-    def example(record: Record, default_id: str, found: Found) -> Example | None:
+    def example(record: Record, default_id: str, found: RecordProblems) -> Example | None:
         for key in needed:
             if key not in record:
                 missing_field(record, key, found)

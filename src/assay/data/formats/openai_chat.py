@@ -11,8 +11,8 @@ from typing import Any
 from assay.data.formats.messages import tools, turns
 from assay.data.formats.order import check_order
 from assay.data.formats.record import (
-    Found,
     Record,
+    RecordProblems,
     Shape,
     document_of,
     group_of,
@@ -33,7 +33,7 @@ def matches(record: Record) -> bool:
     )
 
 
-def example(record: Record, default_id: str, found: Found) -> Example | None:
+def example(record: Record, default_id: str, found: RecordProblems) -> Example | None:
     """One example of the conversation, its last turn being the target."""
     refuse_media(record, found)
     if "messages" not in record:
@@ -58,14 +58,14 @@ def example(record: Record, default_id: str, found: Found) -> Example | None:
     )
 
 
-def declared_tools(record: Record, found: Found) -> tuple[dict[str, Any], ...]:
+def declared_tools(record: Record, found: RecordProblems) -> tuple[dict[str, Any], ...]:
     """`tools`, or the older `functions`."""
     if record.get("tools") is not None:
         return tools(record["tools"], found)
     return tools(record.get("functions"), found, "functions")
 
 
-def refuse_media(record: Record, found: Found) -> None:
+def refuse_media(record: Record, found: RecordProblems) -> None:
     """Images, video and audio beside the conversation make it one that Assay cannot read."""
     for key in _MEDIA:
         if record.get(key):
@@ -77,7 +77,7 @@ def refuse_media(record: Record, found: Found) -> None:
             )
 
 
-def _weight(record: Record, found: Found) -> float:
+def _weight(record: Record, found: RecordProblems) -> float:
     weight = record.get("weight")
     if weight is None:
         return 1.0
@@ -92,7 +92,7 @@ def _weight(record: Record, found: Found) -> float:
     return float(weight)
 
 
-def _references(record: Record, found: Found) -> tuple[str, ...]:
+def _references(record: Record, found: RecordProblems) -> tuple[str, ...]:
     references = record.get("references")
     if references is None:
         return ()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from assay.data.formats.record import Found
+from assay.data.formats.record import RecordProblems
 from assay.example import Message
 
 
 def check_order(
     messages: Sequence[Message],
     tools: Sequence[dict[str, Any]],
-    found: Found,
+    found: RecordProblems,
     path: str = "messages",
 ) -> None:
     """Add to `found` what is wrong with the order of turns whose last one is to be the target."""
@@ -39,7 +39,7 @@ def check_order(
     _check_trained(messages, found, path)
 
 
-def _check_neighbours(messages: Sequence[Message], found: Found, path: str) -> None:
+def _check_neighbours(messages: Sequence[Message], found: RecordProblems, path: str) -> None:
     before: Message | None = None
     for index, message in enumerate(messages):
         where = f"{path}[{index}]"
@@ -70,7 +70,7 @@ def _check_neighbours(messages: Sequence[Message], found: Found, path: str) -> N
 
 
 def _check_calls(
-    messages: Sequence[Message], tools: Sequence[dict[str, Any]], found: Found, path: str
+    messages: Sequence[Message], tools: Sequence[dict[str, Any]], found: RecordProblems, path: str
 ) -> None:
     declared = {tool["function"]["name"] for tool in tools}
     for index, message in enumerate(messages):
@@ -92,7 +92,7 @@ def _check_calls(
             )
 
 
-def _check_trained(messages: Sequence[Message], found: Found, path: str) -> None:
+def _check_trained(messages: Sequence[Message], found: RecordProblems, path: str) -> None:
     if not any(m.trained for m in messages if m.role == "assistant"):
         found.add(
             "nothing-trained",

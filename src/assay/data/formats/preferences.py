@@ -11,7 +11,14 @@ from typing import Any
 from assay.data.formats.messages import tools, turns
 from assay.data.formats.openai_chat import declared_tools
 from assay.data.formats.order import check_order
-from assay.data.formats.record import Found, Record, Shape, group_of, identity, missing_field
+from assay.data.formats.record import (
+    Record,
+    RecordProblems,
+    Shape,
+    group_of,
+    identity,
+    missing_field,
+)
 from assay.example import Example, Message
 
 
@@ -22,7 +29,7 @@ def pair(
     declared: tuple[dict[str, Any], ...],
     record: Record,
     default_id: str,
-    found: Found,
+    found: RecordProblems,
     names: tuple[str, str],
 ) -> Example | None:
     """The example of a preference; each answer must be one turn of the assistant.
@@ -62,7 +69,7 @@ def _openai_matches(record: Record) -> bool:
     return "preferred_output" in record or "non_preferred_output" in record
 
 
-def _openai_example(record: Record, default_id: str, found: Found) -> Example | None:
+def _openai_example(record: Record, default_id: str, found: RecordProblems) -> Example | None:
     asked = record.get("input")
     if not isinstance(asked, dict):
         found.add(
@@ -83,7 +90,7 @@ def _plain_matches(record: Record) -> bool:
     return all(key in record for key in ("prompt", "chosen", "rejected"))
 
 
-def _plain_example(record: Record, default_id: str, found: Found) -> Example | None:
+def _plain_example(record: Record, default_id: str, found: RecordProblems) -> Example | None:
     prompt = as_turns(record, "prompt", "user", found)
     chosen = as_turns(record, "chosen", "assistant", found)
     rejected = as_turns(record, "rejected", "assistant", found)
@@ -94,7 +101,7 @@ def _plain_example(record: Record, default_id: str, found: Found) -> Example | N
     return pair(prompt, chosen, rejected, declared, record, default_id, found, names)
 
 
-def as_turns(record: Record, key: str, role: str, found: Found) -> tuple[Message, ...]:
+def as_turns(record: Record, key: str, role: str, found: RecordProblems) -> tuple[Message, ...]:
     """A field that holds text (one turn of `role`) or a list of turns."""
     if key not in record:
         missing_field(record, key, found)

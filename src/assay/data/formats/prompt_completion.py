@@ -6,8 +6,8 @@ from assay.data.formats.messages import tools
 from assay.data.formats.order import check_order
 from assay.data.formats.preferences import as_turns
 from assay.data.formats.record import (
-    Found,
     Record,
+    RecordProblems,
     Shape,
     document_of,
     group_of,
@@ -22,7 +22,7 @@ def matches(record: Record) -> bool:
     return "prompt" in record and "completion" in record
 
 
-def example(record: Record, default_id: str, found: Found) -> Example | None:
+def example(record: Record, default_id: str, found: RecordProblems) -> Example | None:
     """One example; the completion is taken as it stands, leading space included."""
     if isinstance(record.get("prompt"), list) or isinstance(record.get("completion"), list):
         messages = (

@@ -27,7 +27,7 @@ class Raw(NamedTuple):
     problems: tuple[Problem, ...] = ()
 
 
-class Found:
+class RecordProblems:
     """Collects the problems of one record after another of a file."""
 
     __slots__ = ("failed", "file", "line", "problems")
@@ -67,7 +67,7 @@ class Shape:
     name: str
     needs: str
     matches: Callable[[Record], bool]
-    example: Callable[[Record, str, Found], Example | None]
+    example: Callable[[Record, str, RecordProblems], Example | None]
     parts: Callable[[Record], list[Record]] = _whole
 
 
@@ -106,7 +106,7 @@ def closest(name: str, names: Sequence[str]) -> str | None:
     return str(best[0]) if best else None
 
 
-def missing_field(record: Record, key: str, found: Found) -> None:
+def missing_field(record: Record, key: str, found: RecordProblems) -> None:
     """Note that a field is not there, with those that are and the closest of them."""
     names = [str(name) for name in record]
     close = closest(key, names)
@@ -118,7 +118,7 @@ def missing_field(record: Record, key: str, found: Found) -> None:
     )
 
 
-def text_field(record: Record, key: str, found: Found, *, needed: bool = True) -> str:
+def text_field(record: Record, key: str, found: RecordProblems, *, needed: bool = True) -> str:
     """The text in a field of a fixed format; anything but text (or null) is an error."""
     value = record.get(key)
     if isinstance(value, str):

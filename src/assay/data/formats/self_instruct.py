@@ -6,7 +6,7 @@ Wang et al. 2023, Self-Instruct, ACL.
 from __future__ import annotations
 
 from assay.data.formats import alpaca
-from assay.data.formats.record import Found, Record, Shape, identity, shorten
+from assay.data.formats.record import Record, RecordProblems, Shape, identity, shorten
 from assay.example import Example
 
 
@@ -36,7 +36,7 @@ def _part(shared: Record, instance: object) -> Record:
     return {**shared, "instances": [instance]}
 
 
-def example(record: Record, default_id: str, found: Found) -> Example | None:
+def example(record: Record, default_id: str, found: RecordProblems) -> Example | None:
     """The example of one instance."""
     if "instances" in record:
         listed = record["instances"]

@@ -14,7 +14,14 @@ from assay.data.formats.messages import Names, tools, turns
 from assay.data.formats.openai_chat import refuse_media
 from assay.data.formats.order import check_order
 from assay.data.formats.preferences import pair
-from assay.data.formats.record import Found, Record, Shape, group_of, identity, missing_field
+from assay.data.formats.record import (
+    Record,
+    RecordProblems,
+    Shape,
+    group_of,
+    identity,
+    missing_field,
+)
 from assay.example import Example
 
 _ROLES = {
@@ -56,7 +63,7 @@ def matches(record: Record) -> bool:
     return _key(record) is not None
 
 
-def example(record: Record, default_id: str, found: Found) -> Example | None:
+def example(record: Record, default_id: str, found: RecordProblems) -> Example | None:
     """One example; with chosen and rejected a preference."""
     refuse_media(record, found)
     key = _key(record)

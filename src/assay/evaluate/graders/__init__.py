@@ -13,10 +13,10 @@ code (python).
 """
 
 from assay.evaluate.graders import agreement, code, judge, plain, records, style, terms, text
-from assay.evaluate.graders.parse import Parsed, parse_answer, parse_json, parse_label
+from assay.evaluate.graders.parse import ParsedValue, parse_answer, parse_json, parse_label
 from assay.evaluate.graders.registry import (
     GRADERS,
-    Graded,
+    AnswerScores,
     Grader,
     GradingContext,
     Score,
@@ -28,10 +28,10 @@ from assay.evaluate.graders.terms import mine_terms
 
 __all__ = [
     "GRADERS",
-    "Graded",
+    "AnswerScores",
     "Grader",
     "GradingContext",
-    "Parsed",
+    "ParsedValue",
     "Score",
     "agreement",
     "check_graders",

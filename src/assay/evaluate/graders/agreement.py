@@ -9,12 +9,12 @@ from typing import Literal
 from pydantic import Field
 
 from assay.evaluate.graders.parse import folded, parse_json, spelling
-from assay.evaluate.graders.registry import GradingContext, Score, Settings, over_all
+from assay.evaluate.graders.registry import GraderSettings, GradingContext, Score, over_all
 from assay.evaluate.graders.text import overlap_f1
 from assay.example import Example
 
 
-class ConsistencySettings(Settings):
+class ConsistencySettings(GraderSettings):
     """Settings of `consistency`."""
 
     compare: Literal["exact", "token-f1", "record-exact"] = Field(

@@ -9,12 +9,12 @@ from pydantic import Field
 
 from assay.config.names import CodeName, file_of
 from assay.errors import ConfigError
-from assay.evaluate.graders.registry import GradingContext, Score, Settings, over_all
+from assay.evaluate.graders.registry import GraderSettings, GradingContext, Score, over_all
 from assay.evaluate.trusted import Limits, trusted_function
 from assay.example import Example
 
 
-class PythonSettings(Settings):
+class PythonSettings(GraderSettings):
     """Settings of `python`."""
 
     file: CodeName = Field(

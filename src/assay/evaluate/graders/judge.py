@@ -20,7 +20,7 @@ from assay.config.names import FileName, ModelName, file_of
 from assay.errors import ConfigError, DataError, ModelError, OutageError
 from assay.evaluate.graders.files import check_file
 from assay.evaluate.graders.parse import folded
-from assay.evaluate.graders.registry import GradingContext, Score, Settings, over_all
+from assay.evaluate.graders.registry import GraderSettings, GradingContext, Score, over_all
 from assay.example import Example, Message
 from assay.generate.batch import Answer, Request
 
@@ -32,7 +32,7 @@ _TAG = re.compile(r"</?\s*(question|answer_[12])\s*>", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class JudgedPair:
     """Two answers to one question, and which of them people found better.
 
     Attributes:
@@ -53,7 +53,7 @@ class Pair:
         return "tie"
 
 
-class JudgeSettings(Settings):
+class JudgeSettings(GraderSettings):
     """Settings of `judge`."""
 
     model: ModelName = Field(min_length=1, description="a model, or `remote:PROVIDER/MODEL`")
@@ -89,7 +89,7 @@ def judge(
         ModelError: it refuses every question.
     """
     scores: list[Score | None] = []
-    pairs: list[Pair] = []
+    pairs: list[JudgedPair] = []
     for answer, example in zip(answers, examples, strict=True):
         if not answer.strip():
             scores.append(Score(0.0, parsed=False, note="blank"))
@@ -97,13 +97,13 @@ def judge(
             scores.append(Score(0.5, note="the expected answer"))
         else:
             scores.append(None)
-            pairs.append(Pair(example.input, answer, example.output))
+            pairs.append(JudgedPair(example.input, answer, example.output))
     found = iter(judge_pairs(pairs, settings, context))
     return [score if score is not None else _score(*next(found)) for score in scores]
 
 
 def judge_pairs(
-    pairs: Sequence[Pair], settings: JudgeSettings, context: GradingContext
+    pairs: Sequence[JudgedPair], settings: JudgeSettings, context: GradingContext
 ) -> list[tuple[Side | None, Side | None]]:
     """What the judge says of each pair with a first and with b first; None: it gave no verdict.
 
@@ -146,7 +146,7 @@ def agreed(said: tuple[Side | None, Side | None]) -> Side:
     return straight if straight is not None and straight == turned else "tie"
 
 
-def request(pair: Pair, criteria: str, turned: int) -> Request:
+def request(pair: JudgedPair, criteria: str, turned: int) -> Request:
     """What the judge is asked; `turned` puts b first."""
     first, second = (pair.b, pair.a) if turned else (pair.a, pair.b)
     text = (
@@ -172,7 +172,7 @@ def verdict(answer: Answer) -> Side | None:
     return sides[said[-1].lower()]
 
 
-def read_pairs(path: Path) -> list[Pair]:
+def read_pairs(path: Path) -> list[JudgedPair]:
     """Pairs judged by people: a JSON object a line, `{question, a, b, labels}`.
 
     `labels` is a list of `a`, `b`, `tie`, one a person; `label` stands for a list of one.
@@ -192,7 +192,7 @@ def read_pairs(path: Path) -> list[Pair]:
     return pairs
 
 
-def _pair(line: str, where: str) -> Pair:
+def _pair(line: str, where: str) -> JudgedPair:
     try:
         raw: Any = json_reader.read(line)
     except ValueError:
@@ -208,7 +208,7 @@ def _pair(line: str, where: str) -> Pair:
             and isinstance(a, str)
             and isinstance(b, str)
         ):
-            return Pair(question, a, b, tuple(labels))
+            return JudgedPair(question, a, b, tuple(labels))
     raise DataError(
         "this is no judged pair.",
         where=where,

@@ -22,13 +22,15 @@ _QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "„": "“", "‘": "’
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ParsedValue:
     """An answer that could be read; wrapped because JSON's `null` is a value too."""
 
     value: Any
 
 
-def parse_answer(task: TaskKind, text: str, labels: Sequence[str] | None = None) -> Parsed | None:
+def parse_answer(
+    task: TaskKind, text: str, labels: Sequence[str] | None = None
+) -> ParsedValue | None:
     """What `text` says as an answer of this kind of task; None when it cannot be read.
 
     label: one of `labels` (any single line when there are none); json: exactly one JSON value;
@@ -38,8 +40,8 @@ def parse_answer(task: TaskKind, text: str, labels: Sequence[str] | None = None)
         return parse_json(text)
     if task == "label":
         label = parse_label(text, labels)
-        return None if label is None else Parsed(label)
-    return Parsed(text.strip()) if text.strip() else None
+        return None if label is None else ParsedValue(label)
+    return ParsedValue(text.strip()) if text.strip() else None
 
 
 def parse_label(text: str, labels: Sequence[str] | None) -> str | None:
@@ -70,7 +72,7 @@ def _peeled(text: str) -> str:
     return text.removesuffix(".").rstrip()
 
 
-def parse_json(text: str) -> Parsed | None:
+def parse_json(text: str) -> ParsedValue | None:
     """The one JSON value (RFC 8259) that `text` is; None otherwise.
 
     Refused besides what is no JSON: NaN and Infinity, and nesting below 64 levels.
@@ -79,7 +81,7 @@ def parse_json(text: str) -> Parsed | None:
         value = json_reader.read(text, parse_constant=_refuse)
     except ValueError:
         return None
-    return Parsed(value) if _is_shallow(value) else None
+    return ParsedValue(value) if _is_shallow(value) else None
 
 
 def _refuse(constant: str) -> None:

@@ -12,16 +12,16 @@ from pydantic import Field, field_validator
 from assay import patterns
 from assay.evaluate.graders.parse import folded, parse_label
 from assay.evaluate.graders.registry import (
+    GraderSettings,
     GradingContext,
     Score,
-    Settings,
     against_reference,
     of_answer,
 )
 from assay.example import Example
 
 
-class ExactSettings(Settings):
+class ExactSettings(GraderSettings):
     """Settings of `exact`."""
 
     normalise: bool = Field(
@@ -40,7 +40,7 @@ def exact(answer: str, reference: str, settings: ExactSettings, context: Grading
     return Score(float(tidy(answer) == tidy(reference)))
 
 
-class LabelSettings(Settings):
+class LabelSettings(GraderSettings):
     """Settings of `label-accuracy`: none of its own."""
 
 
@@ -60,7 +60,7 @@ def label_accuracy(
     return Score(float(label == (parse_label(reference, context.labels) or reference.strip())))
 
 
-class NumericSettings(Settings):
+class NumericSettings(GraderSettings):
     """Settings of `numeric`."""
 
     tolerance: float = Field(0.0, ge=0, description="largest absolute difference that is right")
@@ -123,7 +123,7 @@ def numeric(
     return Score(float(abs(found - expected) <= allowed))
 
 
-class RegexSettings(Settings):
+class RegexSettings(GraderSettings):
     """Settings of `regex`."""
 
     pattern: str = Field(min_length=1, description="in the syntax of Python's `re`")

@@ -13,20 +13,20 @@ from assay.evaluate.graders.parse import folded, parse_json, spelling
 from assay.evaluate.graders.registry import (
     SCHEMA,
     UNPARSED_JSON,
+    GraderSettings,
     GradingContext,
     Score,
-    Settings,
     against_reference,
     of_answer,
 )
 from assay.example import Example
 
 
-class JsonSettings(Settings):
+class JsonSettings(GraderSettings):
     """Settings of `json-valid` and `schema-valid`: none of their own."""
 
 
-class RecordSettings(Settings):
+class RecordSettings(GraderSettings):
     """Settings of the graders that compare records."""
 
     normalise: bool = Field(

@@ -28,7 +28,7 @@ SCHEMA = f"{CONFIG_FILE}, output_schema"
 Need = Literal["labels", "output_schema", "trust"]
 
 
-class Settings(BaseModel):
+class GraderSettings(BaseModel):
     """Settings that every grader has; an unknown one is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -95,7 +95,7 @@ class GradingContext:
 
 
 @dataclass(frozen=True, slots=True)
-class Graded:
+class AnswerScores:
     """One entry per example, in their order; see `Score` for their meaning."""
 
     scores: list[float]
@@ -121,7 +121,7 @@ class Grader:
 
     name: str
     explanation: str
-    settings: type[Settings]
+    settings: type[GraderSettings]
     needs: frozenset[Need]
     score_all: Callable[[Sequence[str], Sequence[Example], Any, GradingContext], Sequence[Score]]
 
@@ -130,7 +130,7 @@ GRADERS: dict[str, Grader] = {}
 
 Phrase = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound=GraderSettings)
 AnswerScorer = Callable[[str, Example, S, GradingContext], Score]
 ReferenceScorer = Callable[[str, str, S, GradingContext], Score | None]
 RunScorer = Callable[[Sequence[str], Sequence[Example], S, GradingContext], Sequence[Score]]
@@ -212,7 +212,7 @@ def grade(
     answers: Sequence[str],
     examples: Sequence[Example],
     context: GradingContext,
-) -> Graded:
+) -> AnswerScores:
     """Score answers[i] against examples[i].
 
     Raises:
@@ -235,7 +235,7 @@ def grade(
     for score in scores:
         if not 0.0 <= score.value <= 1.0:  # NaN fails as well
             raise RuntimeError(f"{grader.name} gave {score.value}, outside of 0 to 1")
-    return Graded(
+    return AnswerScores(
         scores=[float(score.value) for score in scores],
         parsed=[score.parsed for score in scores],
         notes=[score.note for score in scores],
@@ -288,7 +288,7 @@ def check_graders(config: Config, root: Path | None = None) -> None:
             settings.check(context)
 
 
-def _resolve(spec: GraderSpec, where: str) -> tuple[Grader, Settings]:
+def _resolve(spec: GraderSpec, where: str) -> tuple[Grader, GraderSettings]:
     grader = GRADERS.get(spec.name)
     if grader is None:
         close = difflib.get_close_matches(spec.name, GRADERS, n=1)

@@ -10,13 +10,13 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from assay.evaluate.graders.parse import folded, parse_json
-from assay.evaluate.graders.registry import GradingContext, Phrase, Score, Settings, of_answer
+from assay.evaluate.graders.registry import GraderSettings, GradingContext, Phrase, Score, of_answer
 from assay.example import Example
 
 Limit = Field(None, ge=0)
 
 
-class StyleSettings(Settings):
+class StyleSettings(GraderSettings):
     """The rules, one a setting; at least one."""
 
     min_words: int | None = Limit

@@ -17,10 +17,10 @@ from assay.config.names import FileName, file_of
 from assay.errors import ConfigError
 from assay.evaluate.graders.files import check_file
 from assay.evaluate.graders.registry import (
+    GraderSettings,
     GradingContext,
     Phrase,
     Score,
-    Settings,
     against_reference,
 )
 from assay.example import Example
@@ -28,7 +28,7 @@ from assay.example import Example
 Glossary = dict[Phrase, list[Phrase]]  # a preferred term -> variants that must not stand for it
 
 
-class TermsSettings(Settings):
+class TermsSettings(GraderSettings):
     """Settings of `terms`; a glossary, a file or forbidden terms have to be there."""
 
     glossary: list[Phrase] | Glossary = Field(

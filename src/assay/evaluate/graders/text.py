@@ -11,16 +11,16 @@ from typing import Any
 from rapidfuzz.distance import LCSseq
 
 from assay.evaluate.graders.registry import (
+    GraderSettings,
     GradingContext,
     Score,
-    Settings,
     against_reference,
     of_answer,
 )
 from assay.example import Example
 
 
-class TextSettings(Settings):
+class TextSettings(GraderSettings):
     """Settings of the text metrics: none of their own."""
 
 

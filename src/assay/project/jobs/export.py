@@ -28,7 +28,7 @@ from assay.store.audit import audit
 
 if TYPE_CHECKING:
     from assay.project.workspace import Workspace
-    from assay.release.export import Exported
+    from assay.release.export import ModelExport
 
 EXPORT = "export"
 """Kind of the jobs that export."""
@@ -52,7 +52,9 @@ class Export:
     bytes: int | None
 
 
-def export_from(folder: Path, id: str, to: str, out: Path | None, progress: Progress) -> Exported:
+def export_from(
+    folder: Path, id: str, to: str, out: Path | None, progress: Progress
+) -> ModelExport:
     """Export a version of the project in `folder`; see `Project.export`.
 
     Raises:

@@ -9,7 +9,7 @@ from assay import json_reader
 from assay.errors import UsageError
 from assay.knowledge import records
 from assay.knowledge.base import KnowledgeBase
-from assay.knowledge.intake import Added
+from assay.knowledge.intake import AddResult
 from assay.knowledge.records import Build
 from assay.progress import Progress
 from assay.project.knowledge import documents
@@ -47,11 +47,11 @@ def add(
     chunk_tokens: int | None = None,
     language: str | None = None,
     progress: Progress,
-) -> Added:
+) -> AddResult:
     """Add files to a knowledge base, which is made where it is missing, as is the folder's state.
 
     Args:
-        embedder, chunk_tokens, language: see `Settings`; None is what is there, or the default.
+        embedder, chunk_tokens, language: see `KnowledgeSettings`; None keeps what is there.
 
     Raises:
         StateError: other settings than those of what is there.

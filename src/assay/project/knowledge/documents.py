@@ -19,12 +19,12 @@ from assay.errors import UsageError
 from assay.knowledge import records
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.check import Check
-from assay.knowledge.intake import Added
+from assay.knowledge.intake import AddResult
 from assay.knowledge.parse import kind_of
 from assay.knowledge.records import Build
 from assay.knowledge.search import Mode, Passage
-from assay.knowledge.settings import Settings
-from assay.knowledge.sources import Source
+from assay.knowledge.settings import KnowledgeSettings
+from assay.knowledge.sources import SourceFile
 from assay.progress import SILENT, Progress
 from assay.project.knowledge import removal
 from assay.project.workspace import Workspace
@@ -69,7 +69,7 @@ def create(workspace: Workspace, name: str) -> None:
     audit(workspace.store, workspace.name, workspace.who, "knowledge.create", name)
 
 
-def keep(workspace: Workspace, name: str, file: str, content: Path) -> Source:
+def keep(workspace: Workspace, name: str, file: str, content: Path) -> SourceFile:
     """Keep a file that was brought, in the place of an earlier one of its name.
 
     Raises:
@@ -83,12 +83,12 @@ def keep(workspace: Workspace, name: str, file: str, content: Path) -> Source:
     folder = _folder(workspace, name)
     with replacing(folder / clean) as fresh, content.open("rb") as brought:
         shutil.copyfileobj(brought, fresh)
-    return Source(clean, folder / clean)
+    return SourceFile(clean, folder / clean)
 
 
 def add(
-    workspace: Workspace, name: str, sources: Sequence[Source], progress: Progress = SILENT
-) -> Added:
+    workspace: Workspace, name: str, sources: Sequence[SourceFile], progress: Progress = SILENT
+) -> AddResult:
     """Read kept files and make them searchable; those that cannot be read are told, each.
 
     Raises:
@@ -155,10 +155,13 @@ def rebuild(
 
 
 def changed(
-    settings: Settings, embedder: str | None, chunk_tokens: int | None, language: str | None
-) -> Settings:
+    settings: KnowledgeSettings,
+    embedder: str | None,
+    chunk_tokens: int | None,
+    language: str | None,
+) -> KnowledgeSettings:
     """Settings with those that are given in the place of what was."""
-    return Settings(
+    return KnowledgeSettings(
         embedder=settings.embedder if embedder is None else embedder,
         chunk_tokens=settings.chunk_tokens if chunk_tokens is None else chunk_tokens,
         language=settings.language if language is None else language,

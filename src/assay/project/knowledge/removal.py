@@ -12,7 +12,7 @@ from assay.config.names import file_of
 from assay.errors import NotFoundError
 from assay.knowledge import records
 from assay.knowledge.base import KnowledgeBase
-from assay.knowledge.intake import Removed
+from assay.knowledge.intake import RemoveResult
 from assay.progress import SILENT, Progress
 from assay.project import questions
 from assay.project.workspace import Workspace
@@ -25,7 +25,7 @@ def remove(
     progress: Progress = SILENT,
     *,
     owner: str | None = None,
-) -> Removed:
+) -> RemoveResult:
     """Erase documents of a knowledge base, and questions that were drafted from them.
 
     Args:
@@ -42,7 +42,7 @@ def remove(
 
 def remove_all(
     workspace: Workspace, name: str, progress: Progress = SILENT, *, owner: str | None = None
-) -> Removed:
+) -> RemoveResult:
     """Erase a whole knowledge base.
 
     Raises:
@@ -53,7 +53,7 @@ def remove_all(
     with _without_drafts(workspace, owner, base):
         gone = tuple(document.path for document in base.documents())
         base.delete(progress)
-    return Removed(gone, 0)
+    return RemoveResult(gone, 0)
 
 
 def coming_back(workspace: Workspace, name: str, gone: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ from assay.release import changes, examples, labels, policies, releases, traces,
 from assay.release.changes import Parity
 from assay.release.releases import Release
 from assay.release.traces import Thumb, Trace
-from assay.release.watch import Watch
+from assay.release.watch import WatchReport
 
 MOST_TO_DATA = 100_000
 
@@ -280,7 +280,7 @@ def _graded(workspace: Workspace, trace: Trace, given: str, right: str) -> float
     return workspace.project.score(given, example)
 
 
-def traces_to_data(workspace: Workspace, to: Path, name: str | None) -> examples.Written:
+def traces_to_data(workspace: Workspace, to: Path, name: str | None) -> examples.ExportedExamples:
     """Write corrected traces as examples, see `assay.release.examples.write_examples`."""
     found = list_traces(workspace, name, count=MOST_TO_DATA, corrected=True)
     project = workspace.project
@@ -296,7 +296,7 @@ def traces_to_data(workspace: Workspace, to: Path, name: str | None) -> examples
 
 def watch_release(
     workspace: Workspace, name: str, *, drop: float = watch.DROP, against: float | None = None
-) -> Watch:
+) -> WatchReport:
     """Say whether a release has gone stale, or how many labels that still takes."""
     release = releases.current(workspace.store, workspace.name, name)
     result = load_result(workspace.store, release.comparison) if release.comparison else None

@@ -19,8 +19,8 @@ from assay.candidates.shared.documents import available_characters_of
 from assay.config import CONFIG_FILE, STARTER_MODEL, config_schema, read_config
 from assay.errors import DataError, UsageError
 from assay.knowledge.base import KnowledgeBase
-from assay.knowledge.intake import Added
-from assay.knowledge.sources import Source, sources
+from assay.knowledge.intake import AddResult
+from assay.knowledge.sources import SourceFile, sources
 from assay.progress import SILENT, Progress
 from assay.project.project import Project
 from assay.project.questions import ABSTAIN, FILE, Standing, draft_questions, standing
@@ -54,7 +54,7 @@ class Made:
     """
 
     project: Project
-    added: Added
+    added: AddResult
     agent: AgentVersion
     release: str
     standing: Standing
@@ -120,7 +120,7 @@ def _set_up(workspace: Workspace, progress: Progress) -> Made:
     assert section is not None
     base = KnowledgeBase(store, owner, section.name)
     files, _ = sources([project.root / KNOWLEDGE])
-    named = [Source(os.path.relpath(s.file, workspace.root), s.file) for s in files]
+    named = [SourceFile(os.path.relpath(s.file, workspace.root), s.file) for s in files]
     added = base.add(named, progress=progress)
     for one in added.failed:
         progress.say(f"Not added: {one.file}: {one.reason}")

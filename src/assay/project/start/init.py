@@ -18,7 +18,7 @@ from assay.config.yaml_text import UNREADABLE
 from assay.config.yaml_text import read as read_yaml
 from assay.data.dataset import LEAST_ROWS
 from assay.data.propose import Proposal, propose
-from assay.data.read import Detected, detect, read
+from assay.data.read import DetectedFormat, detect, read
 from assay.errors import DataError, UsageError
 from assay.example import Example
 from assay.knowledge.sources import sources
@@ -72,7 +72,7 @@ class Draft:
 
     name: str
     choices: Choices
-    detected: Detected
+    detected: DetectedFormat
     columns: Columns | None
     proposal: Proposal
     examples: tuple[Example, ...]
@@ -138,7 +138,7 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
 
 
 def _held_outputs(
-    choices: Choices, detected: Detected, columns: Columns | None, progress: Progress
+    choices: Choices, detected: DetectedFormat, columns: Columns | None, progress: Progress
 ) -> list[str]:
     """The outputs of the holdout's own file, as far as they can be read like the examples."""
     if choices.holdout is None:

@@ -30,7 +30,7 @@ from assay.store.tables.agents import (
     OpeningRow,
     SettingRow,
 )
-from assay.store.tables.base import Moment, Table, exactly_now, now
+from assay.store.tables.base import Table, UtcDateTime, exactly_now, now
 from assay.store.tables.jobs import (
     FileRow,
     FineTuningCheckpointRow,
@@ -71,7 +71,6 @@ __all__ = [
     "KnowledgeBuildRow",
     "KnowledgeDocumentRow",
     "KnowledgeFailureRow",
-    "Moment",
     "OpeningRow",
     "ProviderRow",
     "ReleaseRow",
@@ -88,6 +87,7 @@ __all__ = [
     "UploadRow",
     "UsageRow",
     "UserRow",
+    "UtcDateTime",
     "VectorStoreFileRow",
     "VectorStoreRow",
     "exactly_now",

@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from assay.store.tables.base import Moment, Table, now
+from assay.store.tables.base import Table, UtcDateTime, now
 
 
 class ApiKeyRow(Table):
@@ -35,8 +35,8 @@ class ApiKeyRow(Table):
     hint: Mapped[str] = mapped_column(String(20))
     scopes: Mapped[list[str]] = mapped_column(JSON)
     labels: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True), nullable=True)
-    created: Mapped[datetime] = mapped_column(Moment, default=now)
-    revoked: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+    created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    revoked: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
 
 
 class AuditRow(Table):
@@ -50,7 +50,7 @@ class AuditRow(Table):
     action: Mapped[str] = mapped_column(String(60))
     what: Mapped[str] = mapped_column(String(300))
     details: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class ProviderRow(Table):
@@ -61,7 +61,7 @@ class ProviderRow(Table):
     project: Mapped[str] = mapped_column(String(200), primary_key=True)
     name: Mapped[str] = mapped_column(String(63), primary_key=True)
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class SecretRow(Table):
@@ -78,7 +78,7 @@ class SecretRow(Table):
     master: Mapped[str] = mapped_column(String(16))
     nonce: Mapped[bytes] = mapped_column(LargeBinary)
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class ConsentRow(Table):
@@ -90,7 +90,7 @@ class ConsentRow(Table):
     provider: Mapped[str] = mapped_column(String(63), primary_key=True)
     origin: Mapped[str] = mapped_column(String(300))
     who: Mapped[str] = mapped_column(String(200))
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class BudgetRow(Table):
@@ -124,7 +124,7 @@ class BudgetLeaseRow(Table):
     key: Mapped[str] = mapped_column(ForeignKey("budgets.key"), index=True)
     amount: Mapped[int] = mapped_column(BigInteger)
     risk: Mapped[int] = mapped_column(BigInteger)
-    expires: Mapped[datetime] = mapped_column(Moment)
+    expires: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class UsageRow(Table):
@@ -148,7 +148,7 @@ class UsageRow(Table):
     reasoning: Mapped[int | None] = mapped_column(Integer, nullable=True)
     cost: Mapped[int | None] = mapped_column(BigInteger, nullable=True)
     seconds: Mapped[float] = mapped_column(Float)
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class UserRow(Table):
@@ -159,7 +159,7 @@ class UserRow(Table):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
     role: Mapped[str] = mapped_column(String(10))
-    created: Mapped[datetime] = mapped_column(Moment, default=now)
+    created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class SessionRow(Table):
@@ -169,8 +169,8 @@ class SessionRow(Table):
 
     hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     user: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
-    created: Mapped[datetime] = mapped_column(Moment, default=now)
-    expires: Mapped[datetime] = mapped_column(Moment)
+    created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    expires: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class SignInRow(Table):
@@ -180,4 +180,4 @@ class SignInRow(Table):
 
     hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     user: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
-    expires: Mapped[datetime] = mapped_column(Moment)
+    expires: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from assay.store.tables.base import Moment, Table, now
+from assay.store.tables.base import Table, UtcDateTime, now
 
 
 class AgentRow(Table):
@@ -40,7 +40,7 @@ class AgentVersionRow(Table):
     agent: Mapped[str] = mapped_column(ForeignKey("agents.id"))
     author: Mapped[str] = mapped_column(String(200))
     message: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class AgentTextRow(Table):
@@ -71,7 +71,7 @@ class DraftedQuestionRow(Table):
     passage: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(20))
     who: Mapped[str | None] = mapped_column(String(200), nullable=True)
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class OpeningRow(Table):
@@ -86,7 +86,7 @@ class OpeningRow(Table):
     comparison: Mapped[str] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(Text)
     alpha: Mapped[float] = mapped_column(Float)
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class ComparisonRow(Table):
@@ -98,7 +98,7 @@ class ComparisonRow(Table):
     holdout: Mapped[str] = mapped_column(String(64), index=True)
     plan: Mapped[dict[str, Any]] = mapped_column(JSON)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class SettingRow(Table):

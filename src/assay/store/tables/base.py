@@ -26,7 +26,7 @@ def exactly_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Moment(TypeDecorator[datetime]):
+class UtcDateTime(TypeDecorator[datetime]):
     """A time with its zone: SQLite forgets it, so what comes back is told to be UTC."""
 
     impl = DateTime(timezone=True)

@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from assay.store.tables.base import Moment, Table, exactly_now, now
+from assay.store.tables.base import Table, UtcDateTime, exactly_now, now
 
 
 class JobRow(Table):
@@ -31,14 +31,14 @@ class JobRow(Table):
     status: Mapped[str] = mapped_column(String(20), index=True)
     wish: Mapped[str | None] = mapped_column(String(20), nullable=True)
     worker: Mapped[str | None] = mapped_column(String(100), nullable=True)
-    beat: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+    beat: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
     attempts: Mapped[int] = mapped_column(Integer)
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
     result: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
     error: Mapped[str | None] = mapped_column(Text, nullable=True)
-    created: Mapped[datetime] = mapped_column(Moment, default=exactly_now)
-    started: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
-    ended: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+    created: Mapped[datetime] = mapped_column(UtcDateTime, default=exactly_now)
+    started: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
+    ended: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
 
 
 class JobEventRow(Table):
@@ -51,7 +51,7 @@ class JobEventRow(Table):
     kind: Mapped[str] = mapped_column(String(20))
     message: Mapped[str] = mapped_column(Text)
     data: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class FileRow(Table):
@@ -69,8 +69,8 @@ class FileRow(Table):
     purpose: Mapped[str] = mapped_column(String(40))
     bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
-    created: Mapped[datetime] = mapped_column(Moment, default=now)
-    expires: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+    created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    expires: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
 
 
 class UploadRow(Table):
@@ -86,8 +86,8 @@ class UploadRow(Table):
     status: Mapped[str] = mapped_column(String(20))
     file: Mapped[str | None] = mapped_column(String(40), nullable=True)
     lifetime_s: Mapped[int | None] = mapped_column(Integer, nullable=True)
-    created: Mapped[datetime] = mapped_column(Moment, default=now)
-    expires: Mapped[datetime] = mapped_column(Moment)
+    created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    expires: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class UploadPartRow(Table):
@@ -98,7 +98,7 @@ class UploadPartRow(Table):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     upload: Mapped[str] = mapped_column(ForeignKey("uploads.id"), index=True)
     bytes: Mapped[int] = mapped_column(BigInteger)
-    created: Mapped[datetime] = mapped_column(Moment, default=now)
+    created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class FineTuningRow(Table):
@@ -115,7 +115,7 @@ class FineTuningRow(Table):
     project: Mapped[str] = mapped_column(String(200), index=True)
     request: Mapped[dict[str, Any]] = mapped_column(JSON)
     chosen: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
-    finish: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+    finish: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
     error: Mapped[dict[str, Any] | None] = mapped_column(JSON, nullable=True)
 
 
@@ -131,7 +131,7 @@ class FineTuningCheckpointRow(Table):
     name: Mapped[str] = mapped_column(String(300))
     version: Mapped[str] = mapped_column(String(64))
     metrics: Mapped[dict[str, Any]] = mapped_column(JSON)
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class ServedNameRow(Table):
@@ -145,4 +145,4 @@ class ServedNameRow(Table):
     name: Mapped[str] = mapped_column(String(300), primary_key=True)
     project: Mapped[str] = mapped_column(String(200), index=True)
     target: Mapped[str] = mapped_column(String(200))
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)

@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from assay.store.tables.base import Moment, Table, now
+from assay.store.tables.base import Table, UtcDateTime, now
 
 
 class KnowledgeBaseRow(Table):
@@ -29,7 +29,7 @@ class KnowledgeBaseRow(Table):
     owner: Mapped[str] = mapped_column(String(200))
     name: Mapped[str] = mapped_column(String(100))
     build: Mapped[int | None] = mapped_column(Integer, nullable=True)
-    created: Mapped[datetime] = mapped_column(Moment, default=now)
+    created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class KnowledgeBuildRow(Table):
@@ -48,8 +48,8 @@ class KnowledgeBuildRow(Table):
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
     dimension: Mapped[int] = mapped_column(Integer)
     passages: Mapped[int] = mapped_column(Integer)
-    created: Mapped[datetime] = mapped_column(Moment, default=now)
-    superseded: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+    created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    superseded: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
 
 
 class KnowledgeDocumentRow(Table):
@@ -67,7 +67,7 @@ class KnowledgeDocumentRow(Table):
     pages: Mapped[int | None] = mapped_column(Integer, nullable=True)
     passages: Mapped[int] = mapped_column(Integer)
     labels: Mapped[list[str]] = mapped_column(JSON)
-    added: Mapped[datetime] = mapped_column(Moment)
+    added: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class KnowledgeFailureRow(Table):
@@ -80,7 +80,7 @@ class KnowledgeFailureRow(Table):
     base: Mapped[str] = mapped_column(ForeignKey("knowledge_bases.id"))
     path: Mapped[str] = mapped_column(String(1000))
     reason: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class VectorStoreRow(Table):
@@ -97,7 +97,7 @@ class VectorStoreRow(Table):
     id: Mapped[str] = mapped_column(String(100))
     name: Mapped[str] = mapped_column(String(300))
     notes: Mapped[dict[str, str]] = mapped_column(JSON)
-    active: Mapped[datetime | None] = mapped_column(Moment, nullable=True)
+    active: Mapped[datetime | None] = mapped_column(UtcDateTime, nullable=True)
 
 
 class VectorStoreFileRow(Table):
@@ -114,4 +114,4 @@ class VectorStoreFileRow(Table):
     bytes: Mapped[int] = mapped_column(BigInteger)
     job: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
     attributes: Mapped[dict[str, Any]] = mapped_column(JSON)
-    created: Mapped[datetime] = mapped_column(Moment, default=now)
+    created: Mapped[datetime] = mapped_column(UtcDateTime, default=now)

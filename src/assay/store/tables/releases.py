@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from assay.store.tables.base import Moment, Table, now
+from assay.store.tables.base import Table, UtcDateTime, now
 
 
 class ReleaseRow(Table):
@@ -50,7 +50,7 @@ class ReleaseRow(Table):
     comparison: Mapped[str | None] = mapped_column(String(64), nullable=True)
     reason: Mapped[str | None] = mapped_column(Text, nullable=True)
     who: Mapped[str] = mapped_column(String(200))
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class TracePolicyRow(Table):
@@ -90,7 +90,7 @@ class TraceRow(Table):
     sampled: Mapped[bool] = mapped_column(Boolean)
     thumb: Mapped[str | None] = mapped_column(String(4), nullable=True)
     corrected: Mapped[str | None] = mapped_column(Text, nullable=True)
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
 class TraceLabelRow(Table):
@@ -109,4 +109,4 @@ class TraceLabelRow(Table):
     agent: Mapped[str] = mapped_column(String(64))
     score: Mapped[float | None] = mapped_column(Float, nullable=True)
     who: Mapped[str] = mapped_column(String(200))
-    at: Mapped[datetime] = mapped_column(Moment, default=now)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)

@@ -14,8 +14,8 @@ from nicegui.elements.mixins.text_element import TextElement
 from nicegui.elements.upload_files import FileUpload
 
 from assay.errors import AssayError
-from assay.knowledge.intake import Added
-from assay.knowledge.sources import Source
+from assay.knowledge.intake import AddResult
+from assay.knowledge.sources import SourceFile
 from assay.progress import Progress
 from assay.project.knowledge import documents
 from assay.studio import widgets as w
@@ -29,15 +29,15 @@ SHOWN_EVERY_S = 0.3
 
 
 @action("editor")
-def keep_document(context: PageContext, base: str, name: str, content: Path) -> Source:
+def keep_document(context: PageContext, base: str, name: str, content: Path) -> SourceFile:
     """Keep a file that was brought."""
     return documents.keep(context.workspace, base, name, content)
 
 
 @action("editor")
 def index_documents(
-    context: PageContext, base: str, sources: list[Source], progress: Progress
-) -> Added:
+    context: PageContext, base: str, sources: list[SourceFile], progress: Progress
+) -> AddResult:
     """Read kept files and make them searchable."""
     return documents.add(context.workspace, base, sources, progress)
 
@@ -113,7 +113,7 @@ class DocumentUpload:
         what: tuple[str, str] = ("Drop documents here", ""),
     ) -> None:
         self._context, self._base, self._changed = context, base, changed
-        self._waiting: list[Source] = []
+        self._waiting: list[SourceFile] = []
         self._lines: dict[str, TextElement] = {}
         self._working = False
         self._progress = ProgressState()
@@ -175,7 +175,7 @@ class DocumentUpload:
     def _is_gone(self) -> bool:
         return self._card.is_deleted
 
-    async def _index(self, sources: list[Source]) -> None:
+    async def _index(self, sources: list[SourceFile]) -> None:
         for source in sources:
             self._mark(self._lines[source.document], source.document, "being read", "")
         try:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from nicegui import ui
 from nicegui.element import Element
 
-from assay.knowledge.records import Document, Failed
+from assay.knowledge.records import Document, FailedDocument
 from assay.knowledge.search import Mode, Passage
 from assay.project.knowledge import documents
 from assay.project.knowledge.documents import Inside
@@ -49,7 +49,7 @@ class Contents:
 
     about: dict[str, Any]
     documents: list[Document]
-    failed: list[Failed]
+    failed: list[FailedDocument]
 
 
 @action("viewer")

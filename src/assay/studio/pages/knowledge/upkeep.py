@@ -8,7 +8,7 @@ from nicegui import background_tasks, ui
 
 from assay.knowledge.check import Check
 from assay.knowledge.records import Build
-from assay.knowledge.settings import LANGUAGES, Settings
+from assay.knowledge.settings import LANGUAGES, KnowledgeSettings
 from assay.progress import Progress
 from assay.project.knowledge import documents
 from assay.studio import widgets as w
@@ -25,7 +25,9 @@ def check_base(context: PageContext, base: str, progress: Progress) -> Check:
 
 
 @action("editor")
-def rebuild_base(context: PageContext, base: str, wanted: Settings, progress: Progress) -> Build:
+def rebuild_base(
+    context: PageContext, base: str, wanted: KnowledgeSettings, progress: Progress
+) -> Build:
     """Make all passages anew, with other settings."""
     return documents.rebuild(
         context.workspace,
@@ -38,7 +40,7 @@ def rebuild_base(context: PageContext, base: str, wanted: Settings, progress: Pr
 
 
 @action("viewer")
-def read_settings(context: PageContext, base: str) -> Settings:
+def read_settings(context: PageContext, base: str) -> KnowledgeSettings:
     """What all passages have in common."""
     return documents.base(context.workspace, base).settings
 
@@ -124,7 +126,7 @@ class UpkeepCard:
         self._progress.show_on(self._bar, self._status)
 
 
-async def _ask_settings(base: str, now: Settings) -> Settings | None:
+async def _ask_settings(base: str, now: KnowledgeSettings) -> KnowledgeSettings | None:
     """What passages are to have in common from now on; None: it was thought better of."""
     with open_dialog(
         f"Make all passages of {base} anew?",
@@ -151,7 +153,7 @@ async def _ask_settings(base: str, now: Settings) -> Settings | None:
         add_choices(dialog, "Make them anew")
     if not await read_choice(dialog):
         return None
-    return Settings(
+    return KnowledgeSettings(
         (embedder.value or "").strip() or now.embedder,
         int(tokens.value or now.chunk_tokens),
         str(language.value),

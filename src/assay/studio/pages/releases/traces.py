@@ -8,7 +8,7 @@ from pathlib import Path
 from nicegui import ui
 
 from assay.project import releases
-from assay.release.examples import Written
+from assay.release.examples import ExportedExamples
 from assay.release.policies import DAYS, MOST, SAMPLE, Policy
 from assay.release.traces import Thumb, Trace
 from assay.studio import widgets as w
@@ -39,7 +39,7 @@ def give_feedback(
 
 
 @action("editor")
-def write_examples(context: PageContext, name: str) -> Written:
+def write_examples(context: PageContext, name: str) -> ExportedExamples:
     """Write corrected requests as examples."""
     folder = context.workspace.root / "data"
     target, number = folder / f"traces-{date.today():%Y-%m-%d}.jsonl", 1
