@@ -79,7 +79,7 @@ def main() -> None:
     if given.model:
         from_file.STARTER_MODEL = given.model  # type: ignore[misc]
     if given.idle:
-        server.Watch = lambda *_: nullcontext()  # type: ignore[assignment, misc]
+        server.WorkerSupervisor = lambda *_: nullcontext()  # type: ignore[assignment, misc]
     workspace = Workspace(given.folder)
     language = ScriptedEngines(ScriptedEngine(record if given.record else answer, pause_s=PAUSE_S))
     engines = StreamEngines(workspace.store, language)

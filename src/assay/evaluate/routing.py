@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from scipy import stats
 
+from assay.config.strict import Strict
 from assay.evaluate.resampling import studentise, units
 from assay.evaluate.stats import Floats, Groups
 
@@ -30,12 +30,6 @@ _SCORE, _DIFFERENCE, _COVARIANCE = (0.0, 1.0), (-1.0, 1.0), (-3.0, 3.0)
 _EQUAL = 1e-9
 
 Call = Literal["better", "worse", "tie"]
-
-
-class Strict(BaseModel):
-    """A value that never changes; an unknown key is refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Estimate(Strict):
