@@ -170,6 +170,7 @@ def offered(*, labels: bool, documents: bool) -> dict[str, CandidateSpec]:
 
 
 def proposed(*, labels: bool, documents: bool) -> list[str]:
-    """Names of the candidates that a new project compares, see `offered`."""
+    """Names of the candidates that a new project compares, baselines first; see `offered`."""
     found = offered(labels=labels, documents=documents)
-    return [name for name, spec in found.items() if spec.proposed or spec.baseline]
+    baselines = [name for name, spec in found.items() if spec.baseline]
+    return baselines + [name for name, spec in found.items() if spec.proposed]
