@@ -95,12 +95,12 @@ class Answer:
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Answer:
         """The inverse of `dataclasses.asdict`, after a way through JSON."""
-        told = raw.get("tokens")
+        raw_tokens = raw.get("tokens")
         tokens = None
-        if told is not None:
+        if raw_tokens is not None:
             tokens = tuple(
                 AnswerToken(t["bytes"], t["logprob"], tuple((b, p) for b, p in t["top"]))
-                for t in told
+                for t in raw_tokens
             )
         return cls(**{**raw, "tokens": tokens})
 

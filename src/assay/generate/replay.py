@@ -111,8 +111,8 @@ def _first_few(names: Sequence[str]) -> str:
 
 def conversation_key(request: Request) -> str:
     """Sha256 (hex) of what a request asks: its messages and tools."""
-    asked = [[m.to_dict() for m in request.messages], list(request.tools)]
-    return hashlib.sha256(canonical_json(asked).encode()).hexdigest()
+    question = [[m.to_dict() for m in request.messages], list(request.tools)]
+    return hashlib.sha256(canonical_json(question).encode()).hexdigest()
 
 
 class ReplayEngine:

@@ -129,7 +129,7 @@ class End:
         reasoning_tokens: of the completion, those that are not shown.
         calls: tools called by an engine that has calls of their own beside the text.
         model: `remote:PROVIDER/MODEL` where a provider's model has answered.
-        logprob, scored_tokens: as `engine.Answer` has them, where `Sampling.confidence` asked.
+        logprob, scored_tokens: as `batch.Answer` has them, where `Sampling.confidence` asked.
         agents: ids of the agents that were asked, where a route chose; the last one answered.
         arm_ends: the ends of their answers, where a route chose; tokens of this one are their sums.
     """

@@ -96,12 +96,12 @@ class AdapterServer:
             return None
         return server if adapter is None or adapter in server.adapters else None
 
-    def _recent_adapters(self, asked: str | None) -> dict[str, Path]:
+    def _recent_adapters(self, requested: str | None) -> dict[str, Path]:
         """The adapter that is asked for, whatever others ask for meanwhile, then those last used,
         as many as may be in memory."""
         with self._lock:
             files = dict(reversed(self._files.items()))
-        kept: dict[str, Path] = {} if asked is None else {asked: files.pop(asked)}
+        kept: dict[str, Path] = {} if requested is None else {requested: files.pop(requested)}
         left = self._adapter_bytes - sum(map(_size, kept.values()))
         for name, file in files.items():
             left -= _size(file)

@@ -16,11 +16,11 @@ def body_of(ids: Sequence[int], sampling: Sampling, context: int) -> dict[str, A
     Raises:
         ConfigError: a schema or choices that cannot be enforced.
     """
-    room, asked = context - len(ids), sampling.max_new_tokens
+    room, limit = context - len(ids), sampling.max_new_tokens
     greedy = sampling.temperature <= 0
     body: dict[str, Any] = {
         "prompt": list(ids),
-        "n_predict": room if asked is None else min(asked, room),
+        "n_predict": room if limit is None else min(limit, room),
         "temperature": sampling.temperature,
         "top_k": 1 if greedy else 0,
         "top_p": sampling.top_p,
@@ -75,11 +75,11 @@ def piece_of(chunk: dict[str, Any], logprobs: int | None) -> Piece | None:
     content = (choice.get("logprobs") or {}).get("content") or []
     if logprobs is None or not content:
         return Piece(text) if text else None
-    told = content[-1]
+    token = content[-1]
     return Piece(
         text,
-        _token(told),
-        tuple(_token(raw) for raw in told.get("top_logprobs", ())[:logprobs]),
+        _token(token),
+        tuple(_token(raw) for raw in token.get("top_logprobs", ())[:logprobs]),
     )
 
 

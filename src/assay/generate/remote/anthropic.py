@@ -32,19 +32,19 @@ def key_headers(key: str) -> dict[str, str]:
     return {"x-api-key": key}
 
 
-def request_body(ask: CompletionRequest, *, stream: bool) -> dict[str, Any]:
+def request_body(request: CompletionRequest, *, stream: bool) -> dict[str, Any]:
     """See `Wire`. A seed is not part of the protocol; it is left out, as is what it would fix."""
-    sampling = ask.sampling
+    sampling = request.sampling
     for name in ("presence_penalty", "frequency_penalty", "logit_bias", "json_object"):
         if getattr(sampling, name):
             raise UsageError(f"Anthropic's protocol knows no {name}.")
-    system, turns = _turns(ask.messages)
+    system, turns = _turns(request.messages)
     made: dict[str, Any] = {
-        "model": ask.model,
+        "model": request.model,
         "messages": turns,
         "max_tokens": sampling.max_new_tokens or MAX_TOKENS,
     }
-    if "temperature" not in ask.refused:
+    if "temperature" not in request.refused:
         made["temperature"] = min(sampling.temperature, 1.0)
     if system:
         made["system"] = system
@@ -52,8 +52,8 @@ def request_body(ask: CompletionRequest, *, stream: bool) -> dict[str, Any]:
         made["top_p"] = sampling.top_p
     if sampling.stop:
         made["stop_sequences"] = list(sampling.stop)
-    if ask.tools:
-        made["tools"] = [_tool(tool) for tool in ask.tools]
+    if request.tools:
+        made["tools"] = [_tool(tool) for tool in request.tools]
     chosen = sampling.tool_choice
     if chosen is not None:
         named = {"type": "tool", "name": chosen}
@@ -96,14 +96,14 @@ def parse_completion(tree: dict[str, Any], sampling: Sampling) -> Completion:
 
 def parse_stream(events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
     """Read the events between `message_start` and `message_stop`, see `Wire`."""
-    told: dict[str, Any] = {}
+    counts: dict[str, Any] = {}
     blocks: dict[Any, list[str]] = {}
     reason, ended = None, False
     for tree in events:
         try:
             kind = tree.get("type")
             if kind == "message_start":
-                told |= tree["message"].get("usage") or {}
+                counts |= tree["message"].get("usage") or {}
             elif kind == "content_block_start" and tree["content_block"]["type"] == "tool_use":
                 block = tree["content_block"]
                 blocks[tree["index"]] = [str(block["id"]), str(block["name"]), ""]
@@ -115,7 +115,7 @@ def parse_stream(events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
                     blocks[tree["index"]][2] += str(delta["partial_json"])
             elif kind == "message_delta":
                 reason = tree["delta"].get("stop_reason") or reason
-                told |= tree.get("usage") or {}
+                counts |= tree.get("usage") or {}
             elif kind == "message_stop":
                 ended = True
                 break
@@ -123,8 +123,8 @@ def parse_stream(events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
             raise NoAnswerError("an event of the stream is malformed", is_retryable=True) from None
     if not ended:
         raise NoAnswerError("the answer was cut", is_retryable=True)
-    usage = _usage(told)
-    calls = tuple(ToolCall(id, name, said or "{}") for id, name, said in blocks.values())
+    usage = _usage(counts)
+    calls = tuple(ToolCall(id, name, arguments or "{}") for id, name, arguments in blocks.values())
     yield End(_finish(reason), usage.prompt, usage.completion, usage.cached, usage.reasoning, calls)
 
 

@@ -61,12 +61,12 @@ class RemoteBatchEngine:
     @property
     def identity(self) -> dict[str, str]:
         """All that is known of what can change an answer and is not in the request."""
-        told = {
+        known = {
             "engine": "remote",
             "base_url": self.provider.base_url,
             "model": self._remote.model,
         }
-        return told if self.provider.protocol == "openai" else told | {"protocol": "anthropic"}
+        return known if self.provider.protocol == "openai" else known | {"protocol": "anthropic"}
 
     def prompt_length(self, request: Request) -> int:
         """0, since only the provider counts tokens."""
@@ -105,14 +105,14 @@ class RemoteBatchEngine:
 
     def _answer(self, request: Request, call: _BatchState) -> Answer:
         remote, attempt = self._remote, 0
-        ask = remote.request(request.messages, request.tools, _sampling(request))
+        provider_request = remote.request(request.messages, request.tools, _sampling(request))
         while True:
             if call.refusal is not None:
                 return _error_answer(call.refusal)
             if call.stop.wait(remote.pause_left_s()):
                 return _error_answer(f"{remote.name}: stopped")
             try:
-                return _answer_of(remote.complete(ask, call.key))
+                return _answer_of(remote.complete(provider_request, call.key))
             except NoAnswerError as failure:
                 reason = remote.describe_failure(failure.reason, call.key)
                 if failure.is_permanent:

@@ -123,7 +123,7 @@ class RemoteModel:
 
     def send(
         self,
-        ask: CompletionRequest,
+        request: CompletionRequest,
         key: str | None,
         *,
         stream: bool,
@@ -141,10 +141,10 @@ class RemoteModel:
         """
         left_out: list[RefusedParameter] = []
         while True:
-            body = self._wire.request_body(ask, stream=stream)
-            if known := self._refused.names_in(body) - ask.refused:
-                ask = replace(ask, refused=ask.refused | known)
-                body = self._wire.request_body(ask, stream=stream)
+            body = self._wire.request_body(request, stream=stream)
+            if known := self._refused.names_in(body) - request.refused:
+                request = replace(request, refused=request.refused | known)
+                body = self._wire.request_body(request, stream=stream)
             try:
                 reply = self._outbound.send(
                     self._wire.PATH,
@@ -162,15 +162,15 @@ class RemoteModel:
             refused: RefusedParameter | None = None
             if reply.status in (400, 422):
                 refused = self._wire.refused_parameter(raw, body)
-            if refused is None or refused.name in ask.refused:
+            if refused is None or refused.name in request.refused:
                 headers = {"retry-after": reply.header("retry-after")}
                 raise refusal(reply.status, headers, error_text(raw))
-            ask = replace(ask, refused=ask.refused | {refused.name})
+            request = replace(request, refused=request.refused | {refused.name})
             left_out.append(refused)
 
-    def complete(self, ask: CompletionRequest, key: str | None) -> Completion:
+    def complete(self, request: CompletionRequest, key: str | None) -> Completion:
         """One whole answer; raises NoAnswerError where there is none."""
-        reply = self.send(ask, key, stream=False)
+        reply = self.send(request, key, stream=False)
         try:
             raw = reply.read()
         except WireError as error:
@@ -178,23 +178,25 @@ class RemoteModel:
         finally:
             reply.close()
         answer: Completion = self._wire.parse_completion(
-            read_json(raw, reply.header("content-type")), ask.sampling
+            read_json(raw, reply.header("content-type")), request.sampling
         )
         return answer
 
-    def read_stream(self, reply: Reply, ask: CompletionRequest) -> Iterator[Piece | End]:
+    def read_stream(self, reply: Reply, request: CompletionRequest) -> Iterator[Piece | End]:
         """Read a streamed reply; raises NoAnswerError."""
         kind, provider = reply.header("content-type"), self.provider
         try:
             if kind.partition(";")[0].strip() != "text/event-stream":
                 # Endpoints that cannot stream answer whole.
-                answer = self._wire.parse_completion(read_json(reply.read(), kind), ask.sampling)
+                answer = self._wire.parse_completion(
+                    read_json(reply.read(), kind), request.sampling
+                )
                 if answer.text:
                     yield Piece(answer.text)
                 yield replace(_end_of(answer), model=self.reference)
                 return
-            told = self._wire.parse_stream(events(reply, provider.stall_s, provider.stream_s))
-            for item in add_confidence(told, ask.sampling):
+            items = self._wire.parse_stream(events(reply, provider.stall_s, provider.stream_s))
+            for item in add_confidence(items, request.sampling):
                 yield replace(item, model=self.reference) if isinstance(item, End) else item
         except WireError as error:
             raise no_answer_from(error) from None

@@ -36,19 +36,19 @@ def key_headers(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def request_body(ask: CompletionRequest, *, stream: bool) -> dict[str, Any]:
+def request_body(request: CompletionRequest, *, stream: bool) -> dict[str, Any]:
     """See `Wire`; `max_tokens` is called `max_completion_tokens` where the endpoint wants that."""
-    sampling, refused = ask.sampling, ask.refused
+    sampling, refused = request.sampling, request.refused
     if sampling.logit_bias:  # the ids are those of a tokenizer that only the provider knows
         raise UsageError("a model at a provider takes no logit_bias.")
-    messages = [message.to_dict() for message in ask.messages]
+    messages = [message.to_dict() for message in request.messages]
     for message in messages:
         message.pop("weight", None)
-    made: dict[str, Any] = {"model": ask.model, "messages": messages}
+    made: dict[str, Any] = {"model": request.model, "messages": messages}
     if sampling.max_new_tokens is not None:
         # A reply renames no limit that a budget rests on: who ignores the other name has none.
         renamed = "max_tokens" in refused and not sampling.at_most_once
-        made["max_completion_tokens" if renamed else ask.limit] = sampling.max_new_tokens
+        made["max_completion_tokens" if renamed else request.limit] = sampling.max_new_tokens
     if "temperature" not in refused:
         made["temperature"] = sampling.temperature
     if sampling.temperature > 0 and sampling.seed is not None and "seed" not in refused:
@@ -60,8 +60,8 @@ def request_body(ask: CompletionRequest, *, stream: bool) -> dict[str, Any]:
             made[name] = value
     if sampling.stop:
         made["stop"] = list(sampling.stop)
-    if ask.tools:
-        made["tools"] = list(ask.tools)
+    if request.tools:
+        made["tools"] = list(request.tools)
     chosen = sampling.tool_choice
     if chosen is not None:
         function = {"type": "function", "function": {"name": chosen}}
@@ -117,8 +117,8 @@ def parse_stream(events: Iterable[dict[str, Any]]) -> Iterator[Piece | End]:
     finish: str | None = None
     usage, calls = Usage(), _Calls()
     for tree in events:
-        if isinstance(told := tree.get("usage"), dict):
-            usage = usage_of(told)
+        if isinstance(raw := tree.get("usage"), dict):
+            usage = usage_of(raw)
         try:
             for choice in tree.get("choices") or ():
                 delta = choice.get("delta") or {}
@@ -211,8 +211,8 @@ def _token_pieces(logprobs: Iterable[dict[str, Any]], text: str) -> Iterator[Pie
         yield Piece(token.text, token, tuple(top))
 
 
-def _token(told: dict[str, Any]) -> TokenLogprob:
-    return TokenLogprob(str(told["token"]), _logprob(told), _bytes(told))
+def _token(raw: dict[str, Any]) -> TokenLogprob:
+    return TokenLogprob(str(raw["token"]), _logprob(raw), _bytes(raw))
 
 
 def _tokens(logprobs: Any, text: str) -> tuple[AnswerToken, ...] | None:

@@ -86,8 +86,8 @@ class RemoteStreamEngine:
 class _Stream(Iterator[Piece | End]):
     """One answer as it comes. Closing it hangs up at once, from whichever thread."""
 
-    def __init__(self, remote: RemoteModel, ask: CompletionRequest, retries: int) -> None:
-        self._remote, self._ask, self._retries = remote, ask, retries
+    def __init__(self, remote: RemoteModel, request: CompletionRequest, retries: int) -> None:
+        self._remote, self._request, self._retries = remote, request, retries
         try:
             self._key = remote.key()
         except (ConfigError, SecretError) as error:
@@ -129,14 +129,14 @@ class _Stream(Iterator[Piece | End]):
                 raise StopIteration
             try:
                 reply = self._remote.send(
-                    self._ask, self._key, stream=True, on_connection=self._take
+                    self._request, self._key, stream=True, on_connection=self._take
                 )
                 with self._lock:
                     self._reply = reply
                 if self._stop.is_set():
                     self._abort()
                     raise StopIteration
-                items = self._remote.read_stream(self._reply, self._ask)
+                items = self._remote.read_stream(self._reply, self._request)
                 first = next(items)
                 self._items = items
                 return first
@@ -146,7 +146,7 @@ class _Stream(Iterator[Piece | End]):
                     raise StopIteration from None
                 self._charged |= failure.charged
                 attempt += 1
-                once = self._ask.sampling.at_most_once and failure.charged
+                once = self._request.sampling.at_most_once and failure.charged
                 if once or not failure.is_retryable or attempt > self._retries:
                     raise
                 pause = self._remote.retry_pause(failure, attempt)

@@ -126,7 +126,7 @@ class Wire(Protocol):
     def key_headers(self, key: str) -> dict[str, str]:
         """The headers that a key goes into."""
 
-    def request_body(self, ask: CompletionRequest, *, stream: bool) -> dict[str, Any]:
+    def request_body(self, request: CompletionRequest, *, stream: bool) -> dict[str, Any]:
         """The request's JSON.
 
         Raises:

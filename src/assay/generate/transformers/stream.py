@@ -122,8 +122,8 @@ class TransformersStreamEngine:
 
     def _generate(self, ids: list[int], sampling: Sampling, closed: Event) -> Iterator[Piece | End]:
         model, constraint = self._load(), self._constraint(sampling)
-        room, asked = self.context_length - len(ids), sampling.max_new_tokens
-        limit = room if asked is None else min(asked, room)
+        room, most = self.context_length - len(ids), sampling.max_new_tokens
+        limit = room if most is None else min(most, room)
         chance = random.Random(sampling.seed)
         detokenizer = Detokenizer(self._tokenizer, sampling.stop)
         decoder, stopped = PlainDecoder(model), False

@@ -147,11 +147,11 @@ class VllmStream(Iterator[Piece | End]):
 
 
 def _refusal(reply: httpx.Response) -> ModelError:
-    said = reason(reply.read().decode("utf-8", "replace"))
+    message = reason(reply.read().decode("utf-8", "replace"))
     if reply.status_code in (429, 503):
         wait = reply.headers.get("retry-after", "")
-        return BusyError(f"vLLM says: {said}", float(wait) if wait.isdecimal() else _RETRY_S)
-    if reply.status_code == 400 and "context length" in said:
-        return PromptTooLongError(f"vLLM says: {said}")
+        return BusyError(f"vLLM says: {message}", float(wait) if wait.isdecimal() else _RETRY_S)
+    if reply.status_code == 400 and "context length" in message:
+        return PromptTooLongError(f"vLLM says: {message}")
     kind = RequestRefusedError if reply.status_code in (400, 422) else ModelError
-    return kind(f"vLLM refuses the request (HTTP {reply.status_code}): {said}")
+    return kind(f"vLLM refuses the request (HTTP {reply.status_code}): {message}")

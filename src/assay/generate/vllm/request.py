@@ -31,12 +31,12 @@ def body_of(
     Raises:
         ConfigError: a schema or choices that cannot be enforced.
     """
-    asked = sampling.max_new_tokens
+    limit = sampling.max_new_tokens
     body: dict[str, Any] = {
         "model": model,
         "prompt": list(ids),
         "add_special_tokens": False,
-        "max_tokens": room if asked is None else min(asked, room),
+        "max_tokens": room if limit is None else min(limit, room),
         "temperature": max(0.0, sampling.temperature),
         "top_p": sampling.top_p,
         "top_k": -1,
@@ -93,22 +93,22 @@ def reason(text: str) -> str:
     except ValueError:
         tree = {}
     inner = tree.get("error", tree) if isinstance(tree, dict) else {}
-    said = inner.get("message") if isinstance(inner, dict) else inner
-    return " ".join(str(said or text).split())[:300]
+    message = inner.get("message") if isinstance(inner, dict) else inner
+    return " ".join(str(message or text).split())[:300]
 
 
-def pieces_of(choice: dict[str, Any], asked: int | None, names: TokenNames) -> Iterator[Piece]:
+def pieces_of(choice: dict[str, Any], limit: int | None, names: TokenNames) -> Iterator[Piece]:
     """What one event says of an answer; of several tokens, the last one carries the text."""
-    text, told = choice.get("text") or "", choice.get("logprobs")
-    if asked is None or not told or not told.get("tokens"):
+    text, logprobs = choice.get("text") or "", choice.get("logprobs")
+    if limit is None or not logprobs or not logprobs.get("tokens"):
         if text:
             yield Piece(text)
         return
-    tokens, last = told["tokens"], len(told["tokens"]) - 1
-    tops = told.get("top_logprobs") or [None] * len(tokens)
-    rows = zip(tokens, told["token_logprobs"], tops, strict=True)
+    tokens, last = logprobs["tokens"], len(logprobs["tokens"]) - 1
+    tops = logprobs.get("top_logprobs") or [None] * len(tokens)
+    rows = zip(tokens, logprobs["token_logprobs"], tops, strict=True)
     for place, (token, logprob, top) in enumerate(rows):
-        likeliest = sorted((top or {}).items(), key=lambda entry: -entry[1])[:asked]
+        likeliest = sorted((top or {}).items(), key=lambda entry: -entry[1])[:limit]
         yield Piece(
             text if place == last else "",
             names.describe(token, logprob),
