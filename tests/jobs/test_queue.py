@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import update
 
 from assay.errors import AssayError, StateError
-from assay.jobs import queue
+from assay.jobs import queue, recovery
 from assay.jobs.queue import JobLostError
 from assay.store.store import Store
 from assay.store.tables import JobEventRow, JobRow, now
@@ -21,7 +21,7 @@ WORKERS, JOBS = 8, 120
 TAKE_ALL = """
 import sys
 from pathlib import Path
-from assay.jobs import queue
+from assay.jobs import queue, recovery
 from assay.store.store import Store
 store = Store(Path(sys.argv[1]), sys.argv[2])
 while (job := queue.claim(store, sys.argv[3], ["count"])) is not None:
@@ -68,7 +68,7 @@ def test_the_longest_waiting_of_the_known_kinds_comes_first(tmp_path: Path) -> N
 def _silent(store: Store, id: str) -> None:
     with store.session() as session:
         session.execute(
-            update(JobRow).where(JobRow.id == id).values(beat=now() - 2 * queue.SILENCE)
+            update(JobRow).where(JobRow.id == id).values(beat=now() - 2 * recovery.SILENCE)
         )
 
 
@@ -77,9 +77,9 @@ def test_the_job_of_a_dead_worker_is_taken_up_and_the_dead_cannot_end_it(tmp_pat
     id = queue.enqueue(store, "p", "count", {})
     first = queue.claim(store, "dead", ["count"])
     assert first is not None
-    assert queue.revive(store) == []
+    assert recovery.revive(store) == []
     _silent(store, id)
-    assert queue.revive(store) == [id]
+    assert recovery.revive(store) == [id]
     second = queue.claim(store, "dead", ["count"])  # the same name: only the attempt differs
     assert second is not None
     assert second.attempts == 2
@@ -105,10 +105,10 @@ def test_the_job_of_a_dead_worker_is_taken_up_and_the_dead_cannot_end_it(tmp_pat
 def test_a_job_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
     store = Store(tmp_path)
     id = queue.enqueue(store, "p", "count", {})
-    for _ in range(queue.MOST_ATTEMPTS):
+    for _ in range(recovery.MOST_ATTEMPTS):
         assert queue.claim(store, "w", ["count"]) is not None
         _silent(store, id)
-        queue.revive(store)
+        recovery.revive(store)
     job = queue.read(store, id)
     assert job.status == "failed"
     assert job.error == "5 workers died over it."
@@ -143,7 +143,7 @@ def test_a_wish_outlives_the_worker(tmp_path: Path) -> None:
     assert queue.claim(store, "w", ["count"]) is not None
     queue.ask(store, id, "cancel")
     _silent(store, id)
-    assert queue.revive(store) == []
+    assert recovery.revive(store) == []
     assert queue.read(store, id).status == "cancelled"
 
 
@@ -230,7 +230,7 @@ def test_only_its_owner_writes_beside_a_job(store: Store) -> None:
     assert job is not None
     with queue.as_owner(store, job) as session:
         session.add(JobEventRow(job=id, kind="message", message="mine"))
-    queue.revive(store, dead_workers=["w"])
+    recovery.revive(store, dead_workers=["w"])
     again = queue.claim(store, "v", ["do"])
     assert again is not None
     with pytest.raises(queue.JobLostError), queue.as_owner(store, job) as session:
@@ -246,18 +246,18 @@ def test_a_worker_that_is_known_to_be_dead_is_not_waited_for(store: Store) -> No
     ids = [queue.enqueue(store, "p", "do", {}) for _ in range(2)]
     for name in ("dead", "alive"):
         assert queue.claim(store, name, ["do"])
-    assert queue.running_workers(store) == {"dead", "alive"}
-    [revived] = queue.revive(store, dead_workers=["dead"])
+    assert recovery.running_workers(store) == {"dead", "alive"}
+    [revived] = recovery.revive(store, dead_workers=["dead"])
     assert revived in ids
-    assert queue.running_workers(store) == {"alive"}
+    assert recovery.running_workers(store) == {"alive"}
 
 
 def test_a_pause_does_not_count_as_a_death(store: Store) -> None:
     id = queue.enqueue(store, "p", "do", {})
-    for _ in range(queue.MOST_ATTEMPTS + 1):
+    for _ in range(recovery.MOST_ATTEMPTS + 1):
         job = queue.claim(store, "w", ["do"])
         assert job is not None
         queue.stop(store, job, "pause")
         queue.resume(store, id)
     assert queue.claim(store, "w", ["do"])
-    assert queue.revive(store, dead_workers=["w"]) == [id]
+    assert recovery.revive(store, dead_workers=["w"]) == [id]

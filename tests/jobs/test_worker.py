@@ -9,13 +9,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from assay.errors import DataError
-from assay.jobs import queue
+from assay.jobs import queue, recovery
 from assay.jobs.worker import Work, Worker
 from assay.store.store import Store
 
@@ -162,7 +163,7 @@ def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
     process.wait()
     assert queue.read(store, id).status == "running"
     time.sleep(1.1)  # times are kept in whole seconds
-    assert queue.revive(store, silence=queue.timedelta(seconds=0)) == [id]
+    assert recovery.revive(store, silence=timedelta(seconds=0)) == [id]
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=True, timeout=60)
     done = queue.read(store, id)
     assert (done.status, done.attempts, done.result) == ("succeeded", 2, {"n": 40})

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.knowledge import files
 
-from assay.knowledge import parse_worker
+from assay.knowledge import sandbox
 from assay.knowledge.parse import KINDS, Limits, Parser, UnreadableError, load
 
 LIMITS = Limits(seconds=60, memory_mib=1024, file_bytes=2 * 2**20, free=4 * 2**20)
@@ -210,11 +210,11 @@ def test_what_is_too_large_of_no_kind_or_not_there_is_not_opened(tmp_path: Path)
 
 ATTEMPTS = """
 import importlib.util, socket, subprocess, os, ctypes, sys, pathlib
-spec = importlib.util.spec_from_file_location("worker", sys.argv[1])
-worker = importlib.util.module_from_spec(spec); spec.loader.exec_module(worker)
+spec = importlib.util.spec_from_file_location("sandbox", sys.argv[1])
+sandbox = importlib.util.module_from_spec(spec); spec.loader.exec_module(sandbox)
 libc = ctypes.CDLL(None, use_errno=True)
-worker.bound(1024, 60)
-sealed = worker.seal()
+sandbox.bound(1024, 60)
+sealed = sandbox.seal()
 def refused(attempt):
     try:
         attempt()
@@ -246,7 +246,7 @@ def test_the_reader_reaches_no_network_starts_nothing_and_writes_nothing(tmp_pat
     precious.write_text("kept")
     places = (tmp_path / "f", precious)
     done = subprocess.run(
-        [sys.executable, "-I", "-c", ATTEMPTS, parse_worker.__file__, *map(str, places)],
+        [sys.executable, "-I", "-c", ATTEMPTS, sandbox.__file__, *map(str, places)],
         capture_output=True,
         text=True,
         check=True,

@@ -9,7 +9,7 @@ import torch
 from tests.train.tiny import SETTINGS, rows, tiny_loaded, tiny_model, train
 
 from assay.train import adapters
-from assay.train.accuracy import counting_hits
+from assay.train.counters import counting_hits
 from assay.train.job import StepReport
 from assay.train.sequences import alone
 from assay.train.step import evaluate, step

@@ -10,9 +10,9 @@ from tests.train.test_session import Watcher
 from tests.train.tiny import EOS, SETTINGS, rows, tiny_loaded, tiny_model, train
 
 from assay.train.checkpoints import Point
+from assay.train.counters import Throughput, counting
 from assay.train.sequences import TrainingSequence, alone
 from assay.train.step import step
-from assay.train.throughput import Throughput, counting
 
 
 def test_a_shared_prefix_is_counted_once() -> None:

@@ -6,8 +6,8 @@
     finish(store, job, result={"version": "..."})     # or hand_on(store, job, "release")
 
 A job is `queued`, `running`, `paused`, or over: `succeeded`, `failed`, `cancelled`. A worker proves
-that it lives by its beats. The job of a dead one is queued again and goes on from its checkpoint;
-the dead one, should it wake, finds that the job is no longer its own.
+that it lives by its beats. The job of a dead one is queued again (`recovery.py`) and goes on from
+its checkpoint; the dead one, should it wake, finds that the job is no longer its own.
 """
 
 from __future__ import annotations
@@ -16,20 +16,16 @@ import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Case, ColumnElement, CursorResult, Update, case, func, or_, select, update
+from sqlalchemy import Case, ColumnElement, CursorResult, Update, case, func, select, update
 from sqlalchemy.orm import Session
 
 from assay.errors import AssayError, NotFoundError, StateError
 from assay.store.store import Store
 from assay.store.tables import JobEventRow, JobRow, Table, now
 
-SILENCE = timedelta(seconds=30)
-"""A worker that was not heard of for so long is taken for dead."""
-MOST_ATTEMPTS = 5
-"""A job that has cost so many workers their life is not given to one more."""
 OVER = frozenset({"succeeded", "failed", "cancelled"})
 
 
@@ -139,7 +135,7 @@ def claim(store: Store, worker: str, kinds: Collection[str]) -> Job | None:
         with store.session() as session:
             row = session.scalar(taken)
             if row is not None:
-                _note(session, row.id, "Started." if row.attempts == 1 else "Taken up again.")
+                add_event(session, row.id, "Started." if row.attempts == 1 else "Taken up again.")
                 return job_of(row)
 
 
@@ -231,7 +227,7 @@ def ask(store: Store, id: str, wish: str) -> Job:
             .values(status=status, ended=ended)
         )
         if _changed(at_once):
-            _note(session, id, "Cancelled." if wish == "cancel" else "Paused.")
+            add_event(session, id, "Cancelled." if wish == "cancel" else "Paused.")
         else:
             asked = JobRow.id == id, JobRow.status == "running", _not_to_be_cancelled()
             session.execute(update(JobRow).where(*asked).values(wish=wish))
@@ -259,7 +255,7 @@ def resume(store: Store, id: str) -> Job:
             )
         )
         if changed:
-            _note(session, id, "Queued again.")
+            add_event(session, id, "Queued again.")
     job = read(store, id)
     if not changed:
         raise StateError(f"job {id} is {job.status}, not paused.")
@@ -282,54 +278,6 @@ def _is_there(store: Store, status: str, kinds: Collection[str]) -> bool:
         query = query.where(JobRow.kind.in_(kinds))
     with store.session() as session:
         return session.scalar(query) is not None
-
-
-def running_workers(store: Store) -> set[str]:
-    """Names of the workers that have a job."""
-    query = select(JobRow.worker).where(JobRow.status == "running", JobRow.worker.is_not(None))
-    with store.session() as session:
-        return {str(name) for name in session.scalars(query)}
-
-
-def revive(
-    store: Store, silence: timedelta = SILENCE, *, dead_workers: Collection[str] = ()
-) -> list[str]:
-    """Queue the jobs of dead workers again; those that were asked to stop are stopped.
-
-    Args:
-        silence: who was not heard of for so long is dead.
-        dead_workers: names of those that are known to be, however lately they were heard of.
-
-    Returns:
-        ids of the jobs that can be claimed now.
-    """
-    gone = or_(JobRow.beat < now() - silence, JobRow.worker.in_(dead_workers))
-    dead = JobRow.status == "running", gone
-    with store.session() as session:
-        for wish, status, ended in (("cancel", "cancelled", now()), ("pause", "paused", None)):
-            session.execute(
-                update(JobRow)
-                .where(*dead, JobRow.wish == wish)
-                .values(status=status, worker=None, wish=None, ended=ended)
-            )
-        message = f"{MOST_ATTEMPTS} workers died over it."
-        spent = session.scalars(
-            update(JobRow)
-            .where(*dead, JobRow.attempts >= MOST_ATTEMPTS)
-            .values(status="failed", worker=None, ended=now(), error=message)
-            .returning(JobRow.id)
-        ).all()
-        alive = session.scalars(
-            update(JobRow)
-            .where(*dead, JobRow.attempts < MOST_ATTEMPTS)
-            .values(status="queued", worker=None)
-            .returning(JobRow.id)
-        ).all()
-        for id in spent:
-            _note(session, id, message, "error")
-        for id in alive:
-            _note(session, id, "Its worker is gone; queued again.")
-    return list(alive)
 
 
 def read(store: Store, id: str) -> Job:
@@ -411,14 +359,15 @@ def _leave(
         if _changed(session.execute(left)):
             session.add_all(rows)
             if message:
-                _note(session, job.id, message, event)
+                add_event(session, job.id, message, event)
         elif _changed(session.execute(ended)):
-            _note(session, job.id, "Cancelled.")
+            add_event(session, job.id, "Cancelled.")
         else:
             raise JobLostError(f"job {job.id} was given to another worker.")
 
 
-def _note(session: Session, id: str, message: str, kind: str = "message") -> None:
+def add_event(session: Session, id: str, message: str, kind: str = "message") -> None:
+    """Add an event of a job within a transaction."""
     session.add(JobEventRow(job=id, kind=kind, message=message))
 
 
@@ -432,20 +381,5 @@ def _changed(result: Any) -> bool:
 
 
 def job_of(row: JobRow) -> Job:
-    """A row as the other rooms see it."""
-    return Job(
-        id=row.id,
-        project=row.project,
-        kind=row.kind,
-        payload=row.payload,
-        status=row.status,
-        wish=row.wish,
-        worker=row.worker,
-        attempts=row.attempts,
-        progress=row.progress,
-        result=row.result,
-        error=row.error,
-        created=row.created,
-        started=row.started,
-        ended=row.ended,
-    )
+    """The job that a row of the table holds."""
+    return Job(**{name: getattr(row, name) for name in Job.__dataclass_fields__})

@@ -27,7 +27,7 @@ from typing import NoReturn
 import psutil
 
 from assay.interpreter import python
-from assay.jobs import fine_tuning, indexing, pulling, queue
+from assay.jobs import fine_tuning, indexing, pulling, recovery
 from assay.jobs.fine_tuning import CHECK, TRAIN
 from assay.jobs.indexing import INDEX
 from assay.jobs.pulling import PULL
@@ -84,7 +84,7 @@ def work(
 
 def recover(store: Store) -> None:
     """Queue the jobs again whose worker on this machine has died; remove what is left of others."""
-    queue.revive(store, dead_workers=dead_workers(queue.running_workers(store)))
+    recovery.revive(store, dead_workers=dead_workers(recovery.running_workers(store)))
     fine_tuning.sweep(store)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from assay.errors import AssayError
-from assay.jobs import queue, service
+from assay.jobs import queue, recovery, service
 from assay.jobs.worker import IDLE_SECONDS, REVIVE_SECONDS
 from assay.log_lines import printable
 from assay.store.store import Store
@@ -33,7 +33,7 @@ def wait(store: Store, kinds: Collection[str]) -> bool:
     while True:
         if time.monotonic() - looked >= REVIVE_SECONDS:
             looked = time.monotonic()
-            queue.revive(store)
+            recovery.revive(store)
         if queue.is_waiting(store, kinds):
             return True
         if select.select([sys.stdin], [], [], IDLE_SECONDS)[0]:  # nothing is ever written there

@@ -23,7 +23,7 @@ from typing import Any
 
 from assay.errors import AssayError
 from assay.interrupt import heard, interrupt_main
-from assay.jobs import queue
+from assay.jobs import queue, recovery
 from assay.jobs.queue import Job, JobLostError
 from assay.store.store import Store
 from assay.store.tables import Table
@@ -143,7 +143,7 @@ class Worker:
     Args:
         handlers: by kind of job.
         name: of this worker, among all that share the database.
-        beat_seconds: between two signs of life; well below `queue.SILENCE`.
+        beat_seconds: between two signs of life; well below `recovery.SILENCE`.
         after: called when a job has left the worker.
     """
 
@@ -166,7 +166,7 @@ class Worker:
         while not stop.is_set() and time.monotonic() - busy < idle_seconds:
             if time.monotonic() - looked >= REVIVE_SECONDS:
                 looked = time.monotonic()
-                queue.revive(self.store)
+                recovery.revive(self.store)
             if self.once():
                 self._after()
                 busy = time.monotonic()

@@ -21,13 +21,12 @@ from typing import Any
 
 from assay.errors import NotFoundError, StateError, UsageError
 from assay.knowledge import records
-from assay.knowledge.build import Builder, Embedders, Encoder, check_vectors
+from assay.knowledge.build import Builder, Embedders, check_vectors
 from assay.knowledge.check import Check, check
-from assay.knowledge.embed import load_embedder
+from assay.knowledge.embed import load_embedder, load_reranker
 from assay.knowledge.intake import AddResult, RemoveResult, checked_labels, same, take_in
 from assay.knowledge.parse import kind_of
 from assay.knowledge.records import Build, Document, FailedDocument
-from assay.knowledge.rerank import Reranker, load_reranker
 from assay.knowledge.search import POOL, Mode, Passage, Search, find, passages_of, reordered
 from assay.knowledge.settings import KnowledgeSettings, same_settings
 from assay.knowledge.sources import SourceFile, sources
@@ -41,14 +40,8 @@ FOLDER = "knowledge"
 _TRIES = 5
 
 
-@lru_cache(maxsize=2)
-def _loaded(name: str) -> Encoder:
-    return load_embedder(name)
-
-
-@lru_cache(maxsize=2)
-def _reranker(name: str) -> Reranker:
-    return load_reranker(name)
+_loaded = lru_cache(maxsize=2)(load_embedder)
+_reranker = lru_cache(maxsize=2)(load_reranker)
 
 
 class KnowledgeBase:

@@ -1,4 +1,5 @@
-"""Texts become vectors whose dot product is their similarity."""
+"""Texts become vectors whose dot product is their similarity; a cross-encoder reads the best
+passages beside the question and orders them anew."""
 
 from __future__ import annotations
 
@@ -14,10 +15,11 @@ from assay.errors import ModelError
 from assay.models.hashes import folder_sha256
 from assay.models.pull import RECORD, cache_folder, pull
 from assay.models.quiet import exclusive_loading
-from assay.progress import SILENT, Progress
 
 STARTER = "all-minilm-l6-v2"
 BATCH_SIZE = 64
+PAIRS = 32
+"""Passages that are read beside a question at once."""
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -69,14 +71,14 @@ class Embedder:
         return made
 
 
-def load_embedder(ref: str = STARTER, progress: Progress = SILENT) -> Embedder:
+def load_embedder(ref: str = STARTER) -> Embedder:
     """The embedder of a catalogue name, a local folder or a hub id.
 
     Raises:
         ModelError: it cannot be found, fetched, trusted or loaded.
     """
     wait_policy.adapt()
-    folder = pull(ref, progress)
+    folder = pull(ref)
     try:
         with exclusive_loading():
             from sentence_transformers import SentenceTransformer
@@ -90,3 +92,44 @@ def load_embedder(ref: str = STARTER, progress: Progress = SILENT) -> Embedder:
         ) from None
     identity = folder_sha256(folder, cache_folder(), without=RECORD)
     return Embedder(ref, model.eval().float(), identity)
+
+
+class Reranker:
+    """A sentence-transformers cross-encoder. Safe to call from many threads."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._lock = Lock()  # a tokenizer cannot be used by two threads at once
+
+    def scores(self, query: str, texts: Sequence[str]) -> list[float]:
+        """How well each text answers the query; larger is better, the scale is the model's own."""
+        if not texts:
+            return []
+        with self._lock:
+            found = self._model.predict(
+                [(query, text) for text in texts], batch_size=PAIRS, show_progress_bar=False
+            )
+        return [float(score) for score in found]
+
+
+def load_reranker(ref: str) -> Reranker:
+    """The cross-encoder of a local folder or a hub id.
+
+    Raises:
+        ModelError: it cannot be found, fetched, trusted or loaded, or does not give one score.
+    """
+    folder = pull(ref)
+    try:
+        with exclusive_loading():
+            from sentence_transformers import CrossEncoder
+
+            model = CrossEncoder(str(folder), trust_remote_code=False, local_files_only=True)
+            if model.num_labels != 1:
+                raise ValueError(f"it gives {model.num_labels} scores, not one")
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelError(
+            f"this cross-encoder cannot be loaded ({str(error).strip().splitlines()[0]}).",
+            where=str(folder),
+            fix="Use a sentence-transformers cross-encoder with one label.",
+        ) from None
+    return Reranker(model)

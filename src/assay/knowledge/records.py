@@ -190,19 +190,7 @@ def documents_of(store: Store, build: Build) -> list[Document]:
             .where(KnowledgeDocumentRow.build == build.key)
             .order_by(KnowledgeDocumentRow.path)
         ).all()
-    return [
-        Document(
-            path=row.path,
-            sha256=row.sha256,
-            bytes=row.bytes,
-            pages=row.pages,
-            passages=row.passages,
-            labels=tuple(row.labels),
-            added_at=row.added,
-            location=row.location,
-        )
-        for row in rows
-    ]
+    return [Document(**_shared(row), labels=tuple(row.labels), added_at=row.added) for row in rows]
 
 
 def swap(
@@ -389,25 +377,16 @@ def _find(session: Session, owner: str, name: str) -> KnowledgeBaseRow | None:
 
 
 def _build(row: KnowledgeBuildRow) -> Build:
-    return Build(
-        row.key,
-        row.snapshot,
-        row.table,
-        KnowledgeSettings(**row.settings),
-        row.dimension,
-        row.passages,
-    )
+    settings = KnowledgeSettings(**row.settings)
+    return Build(row.key, row.snapshot, row.table, settings, row.dimension, row.passages)
 
 
 def _document_row(build: int, document: Document) -> KnowledgeDocumentRow:
-    return KnowledgeDocumentRow(
-        build=build,
-        path=document.path,
-        location=document.location,
-        sha256=document.sha256,
-        bytes=document.bytes,
-        pages=document.pages,
-        passages=document.passages,
-        labels=list(document.labels),
-        added=document.added_at,
-    )
+    labels, added = list(document.labels), document.added_at
+    return KnowledgeDocumentRow(build=build, labels=labels, added=added, **_shared(document))
+
+
+def _shared(of: Document | KnowledgeDocumentRow) -> dict[str, Any]:
+    """What a document and its row have by the same names."""
+    names = ("path", "location", "sha256", "bytes", "pages", "passages")
+    return {name: getattr(of, name) for name in names}

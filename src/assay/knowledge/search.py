@@ -24,7 +24,7 @@ POOL = 50
 """So many passages, at least, come from each list to be fused, or are ordered anew."""
 MOST = 1000
 Reread = Callable[[str, Sequence[str]], Sequence[float]]
-"""How well each text answers a query (`assay.knowledge.rerank.Reranker.scores`)."""
+"""How well each text answers a query (`assay.knowledge.embed.Reranker.scores`)."""
 COLUMNS = ["id", "document", "page", "heading", "indexed", "start"]
 
 

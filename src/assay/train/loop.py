@@ -24,14 +24,13 @@ from assay.interrupt import heard
 from assay.models.device import give_back_read
 from assay.progress import Task
 from assay.train import adapters, checkpoints
-from assay.train.accuracy import counting_hits
 from assay.train.checkpoints import Point, State
+from assay.train.counters import Throughput, counting, counting_hits
 from assay.train.device import HeapLimit, computing, peak_bytes, readable
 from assay.train.fused import fast
 from assay.train.job import StepReport, TrainingJob
 from assay.train.sequences import Unit, epoch_order
 from assay.train.step import Objective, evaluate, running, step
-from assay.train.throughput import Throughput, counting
 
 POINTS_PER_EPOCH = 10
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from assay.train.accuracy import note
+from assay.train.counters import note
 
 CHUNK = 128
 

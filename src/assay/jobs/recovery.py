@@ -1,0 +1,65 @@
+"""What becomes of the jobs of workers that died: queued again, or stopped as they were to be."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+
+from sqlalchemy import or_, select, update
+
+from assay.jobs.queue import add_event
+from assay.store.store import Store
+from assay.store.tables import JobRow, now
+
+SILENCE = timedelta(seconds=30)
+"""A worker that was not heard of for so long is taken for dead."""
+MOST_ATTEMPTS = 5
+"""A job that has cost so many workers their life is not given to one more."""
+
+
+def running_workers(store: Store) -> set[str]:
+    """Names of the workers that have a job."""
+    query = select(JobRow.worker).where(JobRow.status == "running", JobRow.worker.is_not(None))
+    with store.session() as session:
+        return {str(name) for name in session.scalars(query)}
+
+
+def revive(
+    store: Store, silence: timedelta = SILENCE, *, dead_workers: Collection[str] = ()
+) -> list[str]:
+    """Queue the jobs of dead workers again; those that were asked to stop are stopped.
+
+    Args:
+        silence: who was not heard of for so long is dead.
+        dead_workers: names of those that are known to be, however lately they were heard of.
+
+    Returns:
+        ids of the jobs that can be claimed now.
+    """
+    gone = or_(JobRow.beat < now() - silence, JobRow.worker.in_(dead_workers))
+    dead = JobRow.status == "running", gone
+    with store.session() as session:
+        for wish, status, ended in (("cancel", "cancelled", now()), ("pause", "paused", None)):
+            session.execute(
+                update(JobRow)
+                .where(*dead, JobRow.wish == wish)
+                .values(status=status, worker=None, wish=None, ended=ended)
+            )
+        message = f"{MOST_ATTEMPTS} workers died over it."
+        spent = session.scalars(
+            update(JobRow)
+            .where(*dead, JobRow.attempts >= MOST_ATTEMPTS)
+            .values(status="failed", worker=None, ended=now(), error=message)
+            .returning(JobRow.id)
+        ).all()
+        alive = session.scalars(
+            update(JobRow)
+            .where(*dead, JobRow.attempts < MOST_ATTEMPTS)
+            .values(status="queued", worker=None)
+            .returning(JobRow.id)
+        ).all()
+        for id in spent:
+            add_event(session, id, message, "error")
+        for id in alive:
+            add_event(session, id, "Its worker is gone; queued again.")
+    return list(alive)
