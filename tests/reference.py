@@ -225,7 +225,12 @@ def candidates() -> str:
     for name, spec in specs().items():
         needs = ", ".join(need.name for need in spec.needs)
         lines.append(f"| `{name}` | {spec.title} | {spec.explanation} | {needs} |")
-    lines += ["", "Baselines take part unasked wherever there is what they need."]
+    lines += [
+        "",
+        "Baselines take part unasked wherever there is what they need. Another package adds a",
+        "candidate by an entry point of the group `assay.candidates`: its name, and a module with",
+        "`SPEC` and `build` (`assay.candidates.spec`, `assay.candidates.building`).",
+    ]
     return "\n".join(lines) + "\n"
 
 
