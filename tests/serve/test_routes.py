@@ -12,7 +12,7 @@ import pytest
 from assay.agent.agent import Agent
 from assay.agent.answering import Target
 from assay.agent.versions import save_agent
-from assay.serve.exchange import fingerprint
+from assay.project.answer.gateway import fingerprint
 from assay.store.tables import ServedNameRow
 from tests.serve.running import STARTER, Running
 from tests.serve.scripted import ThreeNumbers

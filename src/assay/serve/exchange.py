@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -14,7 +13,6 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
 from assay.accounts.keys import Caller
-from assay.agent.answering import Target
 from assay.chat.tool_text import find_calls
 from assay.errors import ModelError
 from assay.example import ToolCall
@@ -67,7 +65,7 @@ class Exchange:
         self.id = f"{prefix}{secrets.token_hex(12)}"
         self.created = int(time.time())
         self.model = answering.target.name
-        self.fingerprint = fingerprint(answering.target)
+        self.fingerprint = answering.fingerprint
         self.choices = [Choice() for _ in answering.streams]
         starts = [partial(iter, stream) for stream in answering.streams]
         self._items = Interleaved(starts, whole=is_whole)
@@ -144,12 +142,6 @@ class Exchange:
             choice.end = item
         else:
             choice.pieces.append(item)
-
-
-def fingerprint(target: Target) -> str:
-    """Short name of who answers, fit for `system_fingerprint`."""
-    whole = target.agent.id if target.agent else target.model
-    return f"fp_{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
 
 
 async def begin(

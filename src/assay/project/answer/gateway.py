@@ -13,6 +13,7 @@ that no caller can go past it.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -296,6 +297,11 @@ class Answering:
             is_free = isinstance(error, AssayError) and not error.charged
             self.settle(is_complete=is_free and not self.streams[0].has_begun)
 
+    @property
+    def fingerprint(self) -> str:
+        """Short name of who answers, fit for `system_fingerprint`."""
+        return fingerprint(self.target)
+
     def usage(self) -> dict[str, int | None]:
         """Tokens of those that have ended; the prompt of several answers counts once.
 
@@ -343,6 +349,12 @@ class Answering:
                 watch(exchange)
             except Exception as error:
                 log.error("the trace of %s could not be kept", id, exc_info=error)
+
+
+def fingerprint(target: Target) -> str:
+    """Equal where the same model and agent answer: `fp_` and 16 hexadecimal digits."""
+    whole = target.agent.id if target.agent else target.model
+    return f"fp_{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
 
 
 def _sum(counts: Sequence[int | None]) -> int | None:
