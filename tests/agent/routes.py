@@ -6,7 +6,7 @@ import numpy as np
 
 from assay.agent.agent import Agent, routed
 from assay.agent.learned import Floats, RouterModel, RouterSettings, dump_router
-from assay.agent.route import Cascade, Learned, Route, Rule, Rules
+from assay.agent.route import Cascade, LearnedRoute, Route, Rule, Rules
 from assay.agent.versions import save_agent
 from assay.store.store import Store
 from assay.store.tables import AgentRow
@@ -53,7 +53,7 @@ def learned(store: Store, cheap: str, strong: str, threshold: float = 0.1) -> Ag
     """A learned router that knows what is hard."""
     model = store.put(dump_router(hard_goes_to_strong()))
     return routed(
-        Learned(
+        LearnedRoute(
             cheap=saved(store, cheap),
             strong=saved(store, strong),
             model=model,

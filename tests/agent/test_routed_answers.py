@@ -11,7 +11,7 @@ import pytest
 from tests.agent.routes import cascade, learned
 
 from assay.agent.answering import EngineCall, GenerationOptions, RouteStream, Target, prepare
-from assay.agent.routing import Sure
+from assay.agent.routing import ConfidenceRule
 from assay.errors import ModelError
 from assay.example import Message
 from assay.generate.batch import Answer as WholeAnswer
@@ -50,7 +50,7 @@ class Sayings:
 
 def path(threshold: float) -> list[EngineCall]:
     turns = (Message("user", "q"),)
-    sure = Sure(threshold, "answer")
+    sure = ConfidenceRule(threshold, "answer")
     first = EngineCall(turns, (), Sampling(confidence=True), "cheap", "id-cheap", sure)
     return [first, EngineCall(turns, (), Sampling(), "strong", "id-strong")]
 

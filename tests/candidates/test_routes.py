@@ -16,7 +16,7 @@ from assay.agent import routing
 from assay.agent.agent import Agent
 from assay.agent.engines import BatchEngines
 from assay.agent.learned import load_router
-from assay.agent.route import Cascade, Learned, Rules
+from assay.agent.route import Cascade, LearnedRoute, Rules
 from assay.candidates import router
 from assay.candidates.building import Candidate, Context
 from assay.candidates.registry import build, check_candidates, taking_part
@@ -122,7 +122,7 @@ def test_a_router_learns_where_the_strong_one_gains(tmp_path: Path) -> None:
     context = context_of(tmp_path, {**ARMS, "target": 1.0})
     made = build("router", context)
     route = made.agent.route
-    assert isinstance(route, Learned)
+    assert isinstance(route, LearnedRoute)
     measured = context.measure(made.agent)
     assert measured.score == pytest.approx(1.0)
     kept = load_router(context.store.get(route.model))
@@ -140,7 +140,7 @@ def test_a_router_learns_from_train_only_what_no_arm_was_made_of(tmp_path: Path)
 
     def rows(context: Context) -> int:
         route = build("router", context).agent.route
-        assert isinstance(route, Learned)
+        assert isinstance(route, LearnedRoute)
         return len(load_router(context.store.get(route.model)).rows)
 
     assert rows(context) == 120

@@ -18,7 +18,7 @@ from sqlalchemy import func, insert, select
 from assay.accounts import leases
 from assay.accounts.costs import budgets, set_budget, units
 from assay.accounts.keys import create_key
-from assay.accounts.reservations import Reservations, Reserved, Spent
+from assay.accounts.reservations import Reservation, Reservations, Settlement
 from assay.store.store import Store
 from assay.store.tables import BudgetLeaseRow, BudgetRow, UsageRow
 
@@ -31,8 +31,8 @@ class Process:
     """One of the simulated."""
 
     reservations: Reservations
-    under_way: list[Reserved] = field(default_factory=list)
-    ended: list[Spent] = field(default_factory=list)
+    under_way: list[Reservation] = field(default_factory=list)
+    ended: list[Settlement] = field(default_factory=list)
 
 
 class World:

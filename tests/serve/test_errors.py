@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from assay.serve.errors import Unexpected
+from assay.serve.errors import UnexpectedErrorMiddleware
 
 SCOPE: Scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
 
@@ -39,7 +39,7 @@ def _answers(app: object, *, leaves: bool) -> list[Message]:
         async def send(message: Message) -> None:
             sent.append(message)
 
-        await Unexpected(app)({**SCOPE}, receive, send)  # type: ignore[arg-type]
+        await UnexpectedErrorMiddleware(app)({**SCOPE}, receive, send)  # type: ignore[arg-type]
 
     asyncio.run(asyncio.wait_for(run(), 10))
     return sent

@@ -65,7 +65,7 @@ class LostError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Grown:
+class LeaseGrowth:
     """What a lease has come to: more by `more`, and its risk."""
 
     more: int
@@ -73,7 +73,7 @@ class Grown:
 
 
 @dataclass(frozen=True, slots=True)
-class Free:
+class FreeBudget:
     """What is left of a lease's budget for others, in billionths of a USD; below 0 where it was
     made smaller."""
 
@@ -83,7 +83,7 @@ class Free:
 
 def grow(
     store: Store, key: str, lease: str, need: int, now: datetime, *, known: bool
-) -> Grown | None:
+) -> LeaseGrowth | None:
     """Let a lease hold at least `need`, and risk as much; None: the budget does not allow it.
 
     Args:
@@ -110,7 +110,7 @@ def grow(
         else:
             connection.execute(_WRITE, _written(lease, amount, risk, now))
         connection.execute(_MOVE, {"of": key, "cost": 0, "leased": more})
-    return Grown(more, risk)
+    return LeaseGrowth(more, risk)
 
 
 def settle(connection: Connection, key: str, lease: str, covered: int, cost: int) -> int:
@@ -147,7 +147,7 @@ def keep(store: Store, key: str, lease: str, amount: int, risk: int, now: dateti
         connection.execute(_MOVE, {"of": key, "cost": 0, "leased": amount - held.amount})
 
 
-def free(store: Store, leases: Collection[str]) -> list[Free]:
+def free(store: Store, leases: Collection[str]) -> list[FreeBudget]:
     """Of those leases that have not been lost."""
     query = (
         select(BudgetLeaseRow.id, BudgetRow.most - BudgetRow.spent - BudgetRow.reserved)
@@ -155,7 +155,7 @@ def free(store: Store, leases: Collection[str]) -> list[Free]:
         .where(BudgetLeaseRow.id.in_(leases))
     )
     with store.engine.connect() as connection:
-        return [Free(id, usd) for id, usd in connection.execute(query)]
+        return [FreeBudget(id, usd) for id, usd in connection.execute(query)]
 
 
 def reclaim(store: Store, now: datetime) -> None:

@@ -56,7 +56,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Reserved:
+class Reservation:
     """What is set aside for a request."""
 
     lease: Lease
@@ -64,7 +64,7 @@ class Reserved:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class Settlement:
     """What a request has cost, `covered` of it by what was set aside."""
 
     lease: Lease
@@ -81,7 +81,7 @@ class Reservations:
         self._lock = Lock()  # of what is in memory; held for moments
         self._asking = Lock()  # one transaction at a time changes leases
 
-    def take(self, key: str, amount: int) -> Reserved | None:
+    def take(self, key: str, amount: int) -> Reservation | None:
         """Set money aside; None where the database must be asked for it."""
         with self._lock:
             lease = self._leases.get(key)
@@ -90,13 +90,13 @@ class Reservations:
             lease.under_way += amount
             lease.peak = max(lease.peak, lease.under_way)
             lease.need, lease.used = amount, self._clock()
-            return Reserved(lease, amount)
+            return Reservation(lease, amount)
 
     def holds(self, key: str) -> bool:
         """Whether there is a lease to take from."""
         return key in self._leases
 
-    def lease(self, key: str, amount: int) -> Reserved | None:
+    def lease(self, key: str, amount: int) -> Reservation | None:
         """Set money aside that must be leased first; None: the budget does not allow it."""
         with self._asking:
             while (reserved := self.take(key, amount)) is None:
@@ -120,16 +120,16 @@ class Reservations:
                     self._leases[key] = lease
             return reserved
 
-    def end(self, reserved: Reserved, cost: int | None) -> Spent:
+    def end(self, reserved: Reservation, cost: int | None) -> Settlement:
         """A request has ended; None: nobody knows what it has cost, and it counts in full."""
         spent = reserved.amount if cost is None else cost
         covered = min(spent, reserved.amount)
         with self._lock:
             reserved.lease.under_way -= reserved.amount - covered
-        return Spent(reserved.lease, covered, spent)
+        return Settlement(reserved.lease, covered, spent)
 
     @contextmanager
-    def settling(self, spent: Sequence[Spent]) -> Iterator[Callable[[Connection], None]]:
+    def settling(self, spent: Sequence[Settlement]) -> Iterator[Callable[[Connection], None]]:
         """What is called in the transaction that writes the usage log, which ends in the block."""
         sums: dict[str, tuple[Lease, int, int]] = {}
         for one in spent:

@@ -19,7 +19,7 @@ from typing import Any
 from sqlalchemy import insert
 
 from assay.accounts.costs import BudgetError, cost_of, costs, units
-from assay.accounts.reservations import Reservations, Reserved, Spent
+from assay.accounts.reservations import Reservation, Reservations, Settlement
 from assay.agent.providers import Providers
 from assay.errors import StoreError
 from assay.generate.stream import End
@@ -34,7 +34,7 @@ log = logging.getLogger("assay.spending")
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class UsageEntry:
     """A request that has ended: the calls of providers' models that it took, and its cost."""
 
     project: str
@@ -42,7 +42,7 @@ class Used:
     name: str
     ends: tuple[End, ...]
     seconds: float
-    spent: Spent | None = None
+    spent: Settlement | None = None
 
 
 class UsageLog:
@@ -51,12 +51,12 @@ class UsageLog:
     def __init__(self, store: Store, providers: Providers) -> None:
         self._store, self._providers = store, providers
         self._reservations = Reservations(store)
-        self._waiting: queue.SimpleQueue[Used | threading.Event] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[UsageEntry | threading.Event] = queue.SimpleQueue()
         self._late: list[dict[str, Any]] = []  # rows of the writing thread, to be tried again
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def take(self, key: str, usd: float) -> Reserved | None:
+    def take(self, key: str, usd: float) -> Reservation | None:
         """Set money aside without the database; None: `reserve` must be asked."""
         return self._reservations.take(key, units(usd))
 
@@ -64,7 +64,7 @@ class UsageLog:
         """Whether something of a key's budget can be taken without the database."""
         return self._reservations.holds(key)
 
-    def reserve(self, key: str, usd: float) -> Reserved:
+    def reserve(self, key: str, usd: float) -> Reservation:
         """Set money aside.
 
         Raises:
@@ -86,7 +86,7 @@ class UsageLog:
         name: str,
         ends: Sequence[End],
         seconds: float,
-        reserved: Reserved | None = None,
+        reserved: Reservation | None = None,
         *,
         whole: bool = True,
     ) -> None:
@@ -103,7 +103,7 @@ class UsageLog:
             spent = self._reservations.end(reserved, None if usd is None else units(usd))
         paid = tuple(end for end in ends if end.model is not None)
         if paid or (spent is not None and spent.cost):
-            self._waiting.put(Used(project, key, name, paid, seconds, spent))
+            self._waiting.put(UsageEntry(project, key, name, paid, seconds, spent))
             self._start()
 
     def flush(self) -> None:
@@ -135,7 +135,7 @@ class UsageLog:
         while True:
             items = self._next()
             try:
-                self._write([item for item in items if isinstance(item, Used)])
+                self._write([item for item in items if isinstance(item, UsageEntry)])
             except Exception as error:
                 log.error("usage could not be written down", exc_info=error)
             for item in items:
@@ -148,12 +148,12 @@ class UsageLog:
                 except Exception as error:
                     log.error("budgets could not be looked at", exc_info=error)
 
-    def _next(self) -> list[Used | threading.Event]:
+    def _next(self) -> list[UsageEntry | threading.Event]:
         try:
             items = [self._waiting.get(timeout=LOOK_S)]
         except queue.Empty:
             return []
-        if isinstance(items[0], Used):
+        if isinstance(items[0], UsageEntry):
             time.sleep(_PAUSE_S)
         while len(items) < _BATCH:
             try:
@@ -162,7 +162,7 @@ class UsageLog:
                 break
         return items
 
-    def _write(self, used: Sequence[Used]) -> None:
+    def _write(self, used: Sequence[UsageEntry]) -> None:
         rows = self._late + [self._row(one, end) for one in used for end in one.ends]
         spent = [one.spent for one in used if one.spent is not None]
         self._late = []
@@ -183,7 +183,7 @@ class UsageLog:
                 self._late = rows[-_LATE:]
             raise
 
-    def _row(self, used: Used, end: End) -> dict[str, Any]:
+    def _row(self, used: UsageEntry, end: End) -> dict[str, Any]:
         usd = cost_of(self._providers, end)
         return {
             "project": used.project,

@@ -13,7 +13,7 @@ from typing import Any
 
 from assay.agent.agent import Agent
 from assay.agent.passages import passages_in
-from assay.agent.routing import Step, Sure, Walk, paths
+from assay.agent.routing import ConfidenceRule, Step, Walk, paths
 from assay.agent.runtime import assemble
 from assay.chat.message_writer import ToolsError
 from assay.chat.tool_text import in_words
@@ -86,7 +86,7 @@ class EngineCall:
     sampling: Sampling
     model: str = ""
     agent: str | None = None
-    sure: Sure | None = None
+    sure: ConfidenceRule | None = None
     passages: str = ""
     prompt: str | Sequence[int] | None = None
 

@@ -67,9 +67,9 @@ class BatchEngines:
             ModelError: the model is not there or cannot be used.
         """
         if agent.route is not None:
-            from assay.agent.routed import RoutedEngine
+            from assay.agent.routed import RouteEngine
 
-            return RoutedEngine(agent, self.store, self.for_agent, self.owner)
+            return RouteEngine(agent, self.store, self.for_agent, self.owner)
         if agent.model.startswith(REMOTE):
             check_agreed(split_reference(agent.model)[0], self.providers)
         if agent.model not in self._loaded:

@@ -71,7 +71,7 @@ class Cascade(Strict):
         return (self.cheap, self.strong)
 
 
-class Learned(Strict):
+class LearnedRoute(Strict):
     """A model reads the input and says how likely each arm is right.
 
     Attributes:
@@ -91,4 +91,4 @@ class Learned(Strict):
         return (self.cheap, self.strong)
 
 
-Route = Annotated[Rules | Cascade | Learned, Field(discriminator="kind")]
+Route = Annotated[Rules | Cascade | LearnedRoute, Field(discriminator="kind")]

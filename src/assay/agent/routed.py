@@ -16,7 +16,7 @@ from assay.progress import SILENT, Progress
 from assay.store.store import Store
 
 
-class RoutedEngine:
+class RouteEngine:
     """See `assay.generate.batch.BatchEngine`; its requests are bare conversations.
 
     Each arm puts its own prompt around the conversation and says how long its answer may be, as it

@@ -1,7 +1,7 @@
 """Follows a route: who is asked, in which order, and when an answer is sure enough to be given.
 
 Comparisons and servers decide by the same two things: the `paths` of requests, laid out before
-anybody is asked, and `Walk`, which tells by `Sure.enough` when a path ends.
+anybody is asked, and `Walk`, which tells by `ConfidenceRule.enough` when a path ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from assay import patterns
 from assay.agent.agent import Agent
 from assay.agent.language import language
 from assay.agent.learned import Floats, RouterModel, load_router
-from assay.agent.route import Cascade, Confidence, Learned, Route, Rule, Rules
+from assay.agent.route import Cascade, Confidence, LearnedRoute, Route, Rule, Rules
 from assay.agent.runtime import loaded_embedder
 from assay.agent.versions import load_agent
 from assay.config import REMOTE
@@ -41,7 +41,7 @@ PATTERN_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Sure:
+class ConfidenceRule:
     """When an answer of a cascade's cheap arm is given."""
 
     threshold: float
@@ -64,7 +64,7 @@ class Step:
 
     id: str
     agent: Agent
-    sure: Sure | None = None
+    sure: ConfidenceRule | None = None
 
 
 Path = tuple[Step, ...]
@@ -75,7 +75,7 @@ class _Decided(Protocol):
     """A call of a path."""
 
     @property
-    def sure(self) -> Sure | None: ...
+    def sure(self) -> ConfidenceRule | None: ...
 
 
 _Call = TypeVar("_Call", bound=_Decided)
@@ -206,7 +206,9 @@ def _paths(agent: Agent, id: str, examples: Sequence[Example], store: Store) -> 
     if route is None:
         return [(Step(id, agent),)] * len(examples)
     if isinstance(route, Cascade):
-        cheap = Step(route.cheap, arm(store, route.cheap), Sure(route.threshold, route.confidence))
+        cheap = Step(
+            route.cheap, arm(store, route.cheap), ConfidenceRule(route.threshold, route.confidence)
+        )
         rest = _paths(arm(store, route.strong), route.strong, examples, store)
         return [(cheap, *path) for path in rest]
     chosen = first_arms(route, examples, store)
@@ -239,7 +241,7 @@ def needs(
     """
     if isinstance(route, Cascade):
         return needs_by_confidence(route.confidence, cheap)
-    return _gains(route, examples, store) if isinstance(route, Learned) else None
+    return _gains(route, examples, store) if isinstance(route, LearnedRoute) else None
 
 
 def needs_by_confidence(of: Confidence, cheap: Sequence[Answer]) -> Floats:
@@ -248,7 +250,7 @@ def needs_by_confidence(of: Confidence, cheap: Sequence[Answer]) -> Floats:
     return np.array([NOT_KNOWN if value is None else -value for value in sure])
 
 
-def _gains(route: Learned, examples: Sequence[Example], store: Store) -> Floats:
+def _gains(route: LearnedRoute, examples: Sequence[Example], store: Store) -> Floats:
     router = _router(store, route.model)
     vectors = loaded_embedder(router.embedder).encode([example.input for example in examples])
     return router.gain(vectors)

@@ -7,7 +7,7 @@ import random
 import numpy as np
 
 from assay.agent.learned import GRID, dump_router, fit_router, out_of_fold
-from assay.agent.route import Learned
+from assay.agent.route import LearnedRoute
 from assay.agent.routing import leaves
 from assay.agent.runtime import loaded_embedder
 from assay.candidates.building import Candidate, Context, Stopwatch, Trial
@@ -84,7 +84,7 @@ def build(context: Context) -> Candidate:
     blob = context.store.put(dump_router(router))
     return route_candidate(
         context,
-        Learned(cheap=cheap.id, strong=strong.id, model=blob, threshold=cut),
+        LearnedRoute(cheap=cheap.id, strong=strong.id, model=blob, threshold=cut),
         (cheap, strong),
         scores=np.where(need > cut, scores[:, 1], scores[:, 0]).tolist(),
         tried=tried,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from assay.agent.agent import Agent, messages_of
 from assay.agent.learned import load_router
-from assay.agent.route import Learned
+from assay.agent.route import LearnedRoute
 from assay.agent.routing import arm, leaves
 from assay.agent.versions import AgentVersion, load_agent
 from assay.candidates.building import Candidate
@@ -124,7 +124,7 @@ def refuse_leak(label: str, agent: Agent, split: Path, holdout: str, store: Stor
 def _rows(agent: Agent, store: Store) -> Iterator[str]:
     """Hashes of the rows that an agent was made of, as far as they are known."""
     if agent.route is not None:
-        if isinstance(agent.route, Learned):
+        if isinstance(agent.route, LearnedRoute):
             yield from load_router(store.get(agent.route.model)).rows
         for id in agent.route.arms:
             yield from _rows(arm(store, id), store)

@@ -48,7 +48,7 @@ from assay.train.trials import TRIALS
 if TYPE_CHECKING:
     from assay.agent.providers import Providers
     from assay.chat.template import Template
-    from assay.project.train import Swept, Trained
+    from assay.project.train import SearchResult, TrainingResult
     from assay.release.export import ModelExport
 
 REPORT = "report.html"
@@ -266,7 +266,7 @@ class Project:
         shutil.copyfile(report, self.root / REPORT)
         return Comparison(result, folder, self.root / REPORT)
 
-    def train(self, progress: Progress = SILENT) -> Trained:
+    def train(self, progress: Progress = SILENT) -> TrainingResult:
         """Train a version as `compare` does, which then finds it done.
 
         Raises:
@@ -278,7 +278,7 @@ class Project:
 
     def sweep(
         self, trials: int | None = None, *, write: bool = False, progress: Progress = SILENT
-    ) -> Swept:
+    ) -> SearchResult:
         """Search for the settings that train best, by the loss on validation.
 
         Args:

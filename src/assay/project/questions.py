@@ -61,7 +61,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ReviewState:
     """How far a project is from being measured."""
 
     approved: int
@@ -134,7 +134,7 @@ def questions(project: Project, state: State | None = None) -> list[Question]:
         return [_question(row) for row in session.scalars(asked.order_by(DraftedQuestionRow.key))]
 
 
-def standing(project: Project) -> Standing | None:
+def standing(project: Project) -> ReviewState | None:
     """How far it is; None for a project that brought examples of its own."""
     counted = (
         select(DraftedQuestionRow.state, func.count())
@@ -145,7 +145,7 @@ def standing(project: Project) -> Standing | None:
         found = dict(session.execute(counted).tuples().all())
     if not found and not _began_with_documents(project):
         return None
-    return Standing(*(found.get(state, 0) for state in ("approved", "waiting", "rejected")))
+    return ReviewState(*(found.get(state, 0) for state in ("approved", "waiting", "rejected")))
 
 
 def check_measurable(project: Project) -> None:
@@ -162,7 +162,7 @@ def check_measurable(project: Project) -> None:
         _write(project)
 
 
-def decide(project: Project, ids: Sequence[str], state: State, who: str) -> Standing:
+def decide(project: Project, ids: Sequence[str], state: State, who: str) -> ReviewState:
     """Approve or reject questions, or put them back; all of them or none.
 
     Raises:

@@ -154,7 +154,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Locked:
+class HoldoutSummary:
     """How the examples are divided, without a word of the holdout.
 
     Attributes:
@@ -165,14 +165,14 @@ class Locked:
     openings: int
 
 
-def locked(workspace: Workspace, progress: Progress = SILENT) -> Locked:
+def locked(workspace: Workspace, progress: Progress = SILENT) -> HoldoutSummary:
     """The division, made first if need be.
 
     Raises:
         AssayError: as `Project.split`.
     """
     project = project_of(workspace)
-    return Locked(project.split(progress), len(project.openings()))
+    return HoldoutSummary(project.split(progress), len(project.openings()))
 
 
 def open_rows(workspace: Workspace, progress: Progress = SILENT) -> Rows:

@@ -24,7 +24,7 @@ from assay.train.sweep import Trial
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainingResult:
     """A version that was trained.
 
     Attributes:
@@ -53,7 +53,7 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
+class SearchResult:
     """A finished search.
 
     Attributes:
@@ -77,11 +77,11 @@ class Swept:
         }
 
 
-def train(context: Context, on_point: OnPoint | None = None) -> Trained:
+def train(context: Context, on_point: OnPoint | None = None) -> TrainingResult:
     """Train with the project's settings, keep the version, see what it forgot."""
     id, result = train_version(context, on_point=on_point)
     version = load_version(context.store.folder, id)
-    return Trained(
+    return TrainingResult(
         version=version.id,
         folder=version.folder,
         settings=version.record.settings,
@@ -90,7 +90,7 @@ def train(context: Context, on_point: OnPoint | None = None) -> Trained:
     )
 
 
-def sweep(context: Context, root: Path, *, trials: int, write: bool) -> Swept:
+def sweep(context: Context, root: Path, *, trials: int, write: bool) -> SearchResult:
     """Search around the project's settings; the best training is kept for `train` to find.
 
     The others leave nothing but their losses.
@@ -117,7 +117,7 @@ def sweep(context: Context, root: Path, *, trials: int, write: bool) -> Swept:
     after = edited(before, {f"fine_tune.{name}": value for name, value in best.settings.items()})
     if write and after != before:
         write_atomic(path, after)
-    return Swept(tuple(tried), best, _diff(before, after), write and after != before)
+    return SearchResult(tuple(tried), best, _diff(before, after), write and after != before)
 
 
 def _keep(folder: Path, best: str, context: Context) -> None:

@@ -30,7 +30,7 @@ from assay.serve import (
     uploads,
     vector_stores,
 )
-from assay.serve.auth import REQUESTS_AT_ONCE, Gate
+from assay.serve.auth import REQUESTS_AT_ONCE, AccessMiddleware
 from assay.version import VERSION
 
 log = logging.getLogger("assay.serve")
@@ -69,8 +69,8 @@ def create_app(
     # Routes are tried in this order, and most requests are to be answered.
     for part in (*answering, health, metrics, models, *stored, fine_tuning, graders, *ruling):
         app.include_router(part.router)
-    app.add_middleware(Gate, workspace=workspace, at_once=at_once, beside=beside)
-    app.add_middleware(metrics.Measure, metrics=app.state.metrics, beside=beside)
+    app.add_middleware(AccessMiddleware, workspace=workspace, at_once=at_once, beside=beside)
+    app.add_middleware(metrics.MetricsMiddleware, metrics=app.state.metrics, beside=beside)
     return app
 
 

@@ -1,7 +1,7 @@
 """Who asks, and whether they may: decided from the headers, before a body is read.
 
-`Gate` stands in front of the whole app, so that a route that forgets to ask is closed, not open.
-It also holds what a key may have: bytes of a body and requests at once.
+`AccessMiddleware` stands in front of the whole app, so that a route that forgets to ask is closed,
+not open. It also holds what a key may have: bytes of a body and requests at once.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class RequiredScope:
         return caller
 
 
-class Gate:
+class AccessMiddleware:
     """ASGI middleware: lets in who brings a good key, and counts what they bring."""
 
     def __init__(

@@ -2,10 +2,11 @@
 
 A body of a few megabytes can spell millions of values, each of which takes fifty times its bytes as
 an object of Python, and one of Pydantic's errors takes a thousand times. Hence, in this order: the
-bytes are limited (`auth.Gate`); values, objects and depth are counted in the bytes, before there
-are objects; what is large is parsed off the event loop, one body at a time; every list and mapping
-of a request has a limit and stops at its first error (`tests/attacks/test_one_request.py` walks
-all of them); and an error tells few problems, without what was sent.
+bytes are limited (`auth.AccessMiddleware`); values, objects and depth are counted in the bytes,
+before there are objects; what is large is parsed off the event loop, one body at a time; every list
+and mapping of a request has a limit and stops at its first error
+(`tests/attacks/test_one_request.py` walks all of them); and an error tells few problems, without
+what was sent.
 """
 
 from __future__ import annotations

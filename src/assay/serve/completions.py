@@ -15,7 +15,7 @@ from assay.generate.stream import End
 from assay.project.answer.gateway import Gateway, NotConversationError
 from assay.serve.auth import RequiredScope
 from assay.serve.chat import StreamOptions, usage_of
-from assay.serve.conversation import MOST_CHOICES, Sampled, Stop, Tokens, stops
+from assay.serve.conversation import MOST_CHOICES, SamplingFields, Stop, Tokens, stops
 from assay.serve.errors import ApiError, of_any
 from assay.serve.exchange import Exchange, begin
 from assay.serve.logprobs import legacy_logprobs, tokens_of
@@ -34,7 +34,7 @@ Several = Field(max_length=MOST_CHOICES, fail_fast=True)
 Prompt = str | TokenIds | Annotated[list[str], Several] | Annotated[list[TokenIds], Several]
 
 
-class CompletionRequest(Sampled):
+class CompletionRequest(SamplingFields):
     """The body. `best_of` and `suffix` are refused."""
 
     prompt: Prompt

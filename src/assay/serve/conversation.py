@@ -50,7 +50,7 @@ def text_of(content: Content | None) -> str:
     return "".join(part.text or part.refusal for part in content)
 
 
-class CalledFunction(Strict):
+class FunctionCall(Strict):
     """What an assistant has called. The client's helpers put `parsed_arguments` beside the text."""
 
     name: str
@@ -63,7 +63,7 @@ class Call(Strict):
 
     id: str
     type: Literal["function"] = "function"
-    function: CalledFunction
+    function: FunctionCall
     index: int | None = None
 
 
@@ -163,7 +163,7 @@ class ResponseFormat(Strict):
         return self
 
 
-class Sampled(Strict):
+class SamplingFields(Strict):
     """What every request to a model may say."""
 
     model: Annotated[str, StringConstraints(min_length=1, max_length=300)]
@@ -226,7 +226,7 @@ def stops(stop: Stop) -> tuple[str, ...]:
     return texts
 
 
-class ConversationRequest(Sampled):
+class ConversationRequest(SamplingFields):
     """What chat and responses have in common.
 
     Attributes:

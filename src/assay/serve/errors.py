@@ -167,10 +167,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AssayError, known)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
-    app.add_middleware(Unexpected)
+    app.add_middleware(UnexpectedErrorMiddleware)
 
 
-class Unexpected:
+class UnexpectedErrorMiddleware:
     """ASGI middleware: answers what nobody expected.
 
     Starlette's own handler would raise it again, and the server then drop the connection.

@@ -21,7 +21,7 @@ from assay.project.answer.gateway import Answering, Gateway, SchemaError
 from assay.serve.conversation import ConversationRequest
 from assay.serve.errors import ApiError
 from assay.serve.metrics import Metrics
-from assay.serve.streams import Interleaved, Item, unless_gone
+from assay.serve.streams import Item, MergedStreams, unless_gone
 
 _T = TypeVar("_T")
 
@@ -68,7 +68,7 @@ class Exchange:
         self.fingerprint = answering.fingerprint
         self.choices = [Choice() for _ in answering.streams]
         starts = [partial(iter, stream) for stream in answering.streams]
-        self._items = Interleaved(starts, whole=is_whole)
+        self._items = MergedStreams(starts, whole=is_whole)
         self._first: tuple[int, Item] | None = None
 
     async def wait(self) -> None:

@@ -68,7 +68,7 @@ class Metrics:
                 self._tokens.labels(model, kind).inc(count)
 
 
-class Measure:
+class MetricsMiddleware:
     """ASGI middleware: counts and times every request of the API."""
 
     def __init__(

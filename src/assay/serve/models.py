@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 
 from assay.accounts.keys import Caller
-from assay.project.answer.names import Offered, offered, resolve
+from assay.project.answer.names import ModelEntry, model_entries, resolve
 from assay.project.workspace import Workspace
 from assay.serve.auth import RequiredScope
 
@@ -22,7 +22,7 @@ def list_(request: Request, caller: _Reader) -> dict[str, Any]:
     workspace: Workspace = request.app.state.workspace
     return {
         "object": "list",
-        "data": [_line(found, caller) for found in offered(workspace, caller.project)],
+        "data": [_line(found, caller) for found in model_entries(workspace, caller.project)],
     }
 
 
@@ -30,14 +30,14 @@ def list_(request: Request, caller: _Reader) -> dict[str, Any]:
 def retrieve(request: Request, name: str, caller: _Reader) -> dict[str, Any]:
     """One of the models, by its name."""
     workspace: Workspace = request.app.state.workspace
-    for found in offered(workspace, caller.project):
+    for found in model_entries(workspace, caller.project):
         if found.name == name:
             return _line(found, caller)
     served = resolve(workspace, name, caller.project, caller.key_id)
-    return _line(Offered(name, "version" if served.agent is None else "agent"), caller)
+    return _line(ModelEntry(name, "version" if served.agent is None else "agent"), caller)
 
 
-def _line(found: Offered, caller: Caller) -> dict[str, Any]:
+def _line(found: ModelEntry, caller: Caller) -> dict[str, Any]:
     shared = found.kind in ("base", "embedder")
     return {
         "id": found.name,

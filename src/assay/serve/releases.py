@@ -13,7 +13,7 @@ from pydantic import Field
 
 from assay.accounts.keys import Caller
 from assay.project import releases
-from assay.project.releases import By
+from assay.project.releases import Author
 from assay.project.workspace import Workspace
 from assay.release.releases import Release
 from assay.serve.auth import RequiredScope
@@ -114,8 +114,8 @@ def _workspace(request: Request) -> Workspace:
     return workspace
 
 
-def _by(caller: Caller) -> By:
-    return By(caller.project, caller.key_id)
+def _by(caller: Caller) -> Author:
+    return Author(caller.project, caller.key_id)
 
 
 def _wire(change: Release) -> dict[str, Any]:

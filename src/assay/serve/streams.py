@@ -32,7 +32,7 @@ class ClientGoneError(ApiError):
         super().__init__(499, "The client has hung up.")
 
 
-class Interleaved(AsyncIterator[tuple[int, Item]]):
+class MergedStreams(AsyncIterator[tuple[int, Item]]):
     """The items of blocking streams with the number of each, as they come.
 
     Every stream runs in a thread of its own. `close` ends them: at once where an engine's stream

@@ -15,7 +15,7 @@ from assay.example import Message
 from assay.jobs import queue
 from assay.jobs.fine_tuning import TRAIN
 from assay.models.versions import Version
-from assay.project.answer.names import UnknownModelError, offered, own, resolve
+from assay.project.answer.names import UnknownModelError, model_entries, own, resolve
 from assay.project.workspace import Workspace
 from assay.release.changes import promote
 from assay.store.tables import FineTuningRow, ServedNameRow
@@ -85,14 +85,14 @@ def test_a_version_that_has_no_name_yet_belongs_to_the_project_whose_job_made_it
     monkeypatch.setattr("assay.project.answer.names.find_version", lambda folder, id: made)
     monkeypatch.setattr("assay.project.answer.names.list_versions", lambda folder: [made])
     assert resolve(workspace, f"version:{id}", "default", "k")  # copied here: nobody else trains
-    assert f"version:{id}" in {line.name for line in offered(workspace, "default")}
+    assert f"version:{id}" in {line.name for line in model_entries(workspace, "default")}
     queue.enqueue(workspace.store, "other", TRAIN, {}, id="ftjob-1")
     with workspace.store.session() as session:
         session.add(FineTuningRow(id="ftjob-1", project="other", request={}))
     assert resolve(workspace, f"version:{id}", "other", "k").model == f"version:{id}"
     with pytest.raises(UnknownModelError):
         resolve(workspace, f"version:{id}", "default", "k")
-    assert f"version:{id}" not in {line.name for line in offered(workspace, "default")}
+    assert f"version:{id}" not in {line.name for line in model_entries(workspace, "default")}
 
 
 def test_a_release_comes_first(workspace: Workspace) -> None:
@@ -102,7 +102,7 @@ def test_a_release_comes_first(workspace: Workspace) -> None:
     assert (target.agent, target.model) == (AGENT, STARTER)
     assert target.agent is not None
     assert target.agent.id == saved.agent
-    assert "support" in {line.name for line in offered(workspace, "default")}
+    assert "support" in {line.name for line in model_entries(workspace, "default")}
     with pytest.raises(UnknownModelError):
         resolve(workspace, "support", "other", "k")
 

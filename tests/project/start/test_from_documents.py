@@ -16,7 +16,7 @@ from assay.project import agents, questions, releases
 from assay.project.knowledge import removal
 from assay.project.project import Project
 from assay.project.start.demo import open_handbook
-from assay.project.start.from_documents import Made, create_from_documents
+from assay.project.start.from_documents import DocumentProject, create_from_documents
 from assay.project.workspace import open_to_serve
 
 DOCUMENTS = (
@@ -30,7 +30,7 @@ DOCUMENTS = (
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(tmp_path_factory: pytest.TempPathFactory) -> DocumentProject:
     folder = tmp_path_factory.mktemp("docs")
     model = write_model(folder / "model")
     (folder / "handbook").mkdir()
@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture
-def fresh(made: Made, tmp_path: Path) -> Project:
+def fresh(made: DocumentProject, tmp_path: Path) -> Project:
     """The project before anybody has said yes, in a folder of the same name."""
     shutil.copytree(made.project.root, tmp_path / "manuals")
     return project.open(tmp_path / "manuals")
@@ -56,7 +56,7 @@ def fresh(made: Made, tmp_path: Path) -> Project:
 pytestmark = pytest.mark.slow
 
 
-def test_documents_become_an_agent_that_is_served(made: Made) -> None:
+def test_documents_become_an_agent_that_is_served(made: DocumentProject) -> None:
     assert (made.added.documents, made.added.failed) == (len(DOCUMENTS), ())
     assert made.standing.waiting > 61
     workspace = open_to_serve(made.project.root)
@@ -70,7 +70,7 @@ def test_documents_become_an_agent_that_is_served(made: Made) -> None:
     assert release["reason"] == "assay init: not measured: 0 of 50 questions are approved."
 
 
-def test_the_same_call_goes_on_and_another_is_refused(made: Made) -> None:
+def test_the_same_call_goes_on_and_another_is_refused(made: DocumentProject) -> None:
     root, model = made.project.root, made.project.config.model
     prompt = root.parent / "prompt.txt"
     again = create_from_documents(

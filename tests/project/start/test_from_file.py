@@ -16,7 +16,7 @@ from assay.knowledge.base import KnowledgeBase
 from assay.progress import SILENT
 from assay.project.knowledge import documents
 from assay.project.start import from_file
-from assay.project.start.from_file import Wanted
+from assay.project.start.from_file import FileProjectOptions
 from assay.project.start.init import Choices, draft
 from assay.project.workspace import NO_PROJECT, Workspace
 
@@ -49,7 +49,7 @@ def test_a_file_is_kept_under_a_plain_name(workspace: Workspace, tmp_path: Path)
 
 def test_what_a_person_says_changes_what_is_written(workspace: Workspace, tmp_path: Path) -> None:
     file = brought(workspace, tmp_path)
-    wanted = Wanted(
+    wanted = FileProjectOptions(
         candidates=("prompt",), system_prompt="Name it.", good_enough=0.9, monthly_requests=5
     )
     found = from_file.look(workspace, file, wanted)
@@ -72,7 +72,7 @@ def test_keys_of_the_empty_folder_still_own_what_comes(
 ) -> None:
     secret = keys.first_key(workspace.store, workspace.name)
     assert secret is not None
-    found = from_file.look(workspace, brought(workspace, tmp_path), Wanted())
+    found = from_file.look(workspace, brought(workspace, tmp_path), FileProjectOptions())
     assert found.draft is not None
     from_file.create_here(workspace, found.draft)
     assert workspace.project is not None
@@ -94,7 +94,7 @@ def test_documents_and_providers_brought_before_are_there_for_a_comparison(
     documents.add(workspace, from_file.KNOWLEDGE, [source])
     workspace.providers.add("acme", Provider(base_url="https://acme.test/v1"), None)
     assert from_file.brought_documents(workspace) == ["parrots.md"]
-    found = from_file.look(workspace, brought(workspace, tmp_path), Wanted())
+    found = from_file.look(workspace, brought(workspace, tmp_path), FileProjectOptions())
     assert found.draft is not None
     made = from_file.create_here(workspace, found.draft)
     assert {"rag", "rag-few-shot"} <= set(made.config.candidates)
@@ -113,16 +113,16 @@ def test_columns_that_cannot_be_guessed_are_a_question(
     rows = [f"x{i},note {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
     source.write_text("\n".join(["alpha,beta,gamma", *rows]) + "\n")
     file = from_file.keep_file(workspace, "odd.csv", source)
-    found = from_file.look(workspace, file, Wanted())
+    found = from_file.look(workspace, file, FileProjectOptions())
     assert found.question is not None
     assert found.fields == ("alpha", "beta", "gamma")
-    told = from_file.look(workspace, file, Wanted(input=("beta",), output=("gamma",)))
+    told = from_file.look(workspace, file, FileProjectOptions(input=("beta",), output=("gamma",)))
     assert told.draft is not None
     assert told.draft.proposal.task == "label"
 
 
 def test_nothing_in_the_folder_is_overwritten(workspace: Workspace, tmp_path: Path) -> None:
-    found = from_file.look(workspace, brought(workspace, tmp_path), Wanted())
+    found = from_file.look(workspace, brought(workspace, tmp_path), FileProjectOptions())
     assert found.draft is not None
     (workspace.root / "data").mkdir()
     with pytest.raises(StateError, match="data is in this folder already"):
@@ -137,7 +137,7 @@ def test_nothing_in_the_folder_is_overwritten(workspace: Workspace, tmp_path: Pa
 
 
 def test_a_changed_configuration_is_read_again(workspace: Workspace, tmp_path: Path) -> None:
-    found = from_file.look(workspace, brought(workspace, tmp_path), Wanted())
+    found = from_file.look(workspace, brought(workspace, tmp_path), FileProjectOptions())
     assert found.draft is not None
     from_file.create_here(workspace, found.draft)
     first = workspace.project

@@ -23,7 +23,7 @@ from typing import Any
 
 from assay.accounts.costs import bounded, calls_of, has_budget, is_remote, most_usd
 from assay.accounts.keys import STUDIO, Caller
-from assay.accounts.reservations import Reserved
+from assay.accounts.reservations import Reservation
 from assay.agent.answering import (
     EngineCall,
     GenerationOptions,
@@ -227,7 +227,7 @@ class Answering:
         self.streams = [AnswerStream(self, route) for route in routes]
         self._count, self._most_usd = count, most_usd
         self.started_at = time.perf_counter()
-        self._reserved: Reserved | None = None
+        self._reserved: Reservation | None = None
         self._is_reserved = self._is_settled = False
         self._reserving, self._settling = Lock(), Lock()
 
@@ -251,7 +251,7 @@ class Answering:
         if not self._hold(reserved):  # it was closed meanwhile, and nothing was asked
             self._add_usage(reserved, is_complete=True)
 
-    def _hold(self, reserved: Reserved) -> bool:
+    def _hold(self, reserved: Reservation) -> bool:
         with self._settling:
             if not self._is_settled:
                 self._reserved = reserved
@@ -272,7 +272,7 @@ class Answering:
             reserved = self._reserved
         self._add_usage(reserved, is_complete=is_complete)
 
-    def _add_usage(self, reserved: Reserved | None, *, is_complete: bool) -> None:
+    def _add_usage(self, reserved: Reservation | None, *, is_complete: bool) -> None:
         self._workspace.usage.add(
             self.caller.project,
             self.caller.key_id,

@@ -41,7 +41,7 @@ class UnknownModelError(ModelError):
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class ModelEntry:
     """A line of the list of models. `created` is None where no time is known."""
 
     name: str
@@ -103,10 +103,10 @@ def _named(workspace: Workspace, provider: str) -> set[str]:
     return found
 
 
-def offered(workspace: Workspace, project: str) -> list[Offered]:
+def model_entries(workspace: Workspace, project: str) -> list[ModelEntry]:
     """Every name that `resolve` knows for a project (ids left out), and the embedders."""
     lines = [
-        Offered(release.name, "release", release.at)
+        ModelEntry(release.name, "release", release.at)
         for release in releases.releases(workspace.store, project)
     ]
     with workspace.store.session() as session:
@@ -114,17 +114,17 @@ def offered(workspace: Workspace, project: str) -> list[Offered]:
         agents = session.scalars(
             select(AgentVersionRow).order_by(AgentVersionRow.name, AgentVersionRow.version)
         ).all()
-    lines += [Offered(row.name, "version", row.at) for row in named if row.project == project]
+    lines += [ModelEntry(row.name, "version", row.at) for row in named if row.project == project]
     if project == workspace.name:
-        lines += [Offered(f"{row.name}@{row.version}", "agent", row.at) for row in agents]
+        lines += [ModelEntry(f"{row.name}@{row.version}", "agent", row.at) for row in agents]
         taken, trainers = {row.target for row in named}, _trainers(workspace) - {project}
         for version in list_versions(workspace.store.folder):
             reference = f"version:{version.id}"
             if reference not in taken and version.owner not in trainers:
                 saved = datetime.fromisoformat(version.saved_at)
-                lines.append(Offered(reference, "version", saved))
-    lines += [Offered(name, "base") for name in base_models(workspace, project)]
-    lines += [Offered(name, "embedder") for name in embedders()]
+                lines.append(ModelEntry(reference, "version", saved))
+    lines += [ModelEntry(name, "base") for name in base_models(workspace, project)]
+    lines += [ModelEntry(name, "embedder") for name in embedders()]
     return lines
 
 

@@ -15,7 +15,7 @@ from assay.agent.answering import GenerationOptions
 from assay.example import Message
 from assay.generate.stream import End, EnginePool
 from assay.project.answer.gateway import AnswerStream, Gateway, studio_caller
-from assay.project.answer.names import Offered, offered
+from assay.project.answer.names import ModelEntry, model_entries
 from assay.project.comparisons import labels
 from assay.project.workspace import Workspace
 
@@ -43,15 +43,15 @@ def answer(
     return gateway.open(caller, target, messages, options).streams[0]
 
 
-def answering(workspace: Workspace) -> list[Offered]:
+def answerable_models(workspace: Workspace) -> list[ModelEntry]:
     """Everything that can be asked: releases first, then agents, versions, base models."""
     order = ("release", "agent", "version", "base")
-    lines = [line for line in offered(workspace, workspace.name) if line.kind in order]
+    lines = [line for line in model_entries(workspace, workspace.name) if line.kind in order]
     return sorted(lines, key=lambda line: order.index(line.kind))
 
 
 @dataclass(frozen=True, slots=True)
-class Traced:
+class AnswerDetails:
     """How an answer came about.
 
     Attributes:
@@ -66,7 +66,9 @@ class Traced:
     passages: str
 
 
-def traced(workspace: Workspace, answer: AnswerStream, end: End, seconds: float) -> Traced:
+def answer_details(
+    workspace: Workspace, answer: AnswerStream, end: End, seconds: float
+) -> AnswerDetails:
     """How an answer that has ended came about.
 
     Args:
@@ -74,7 +76,7 @@ def traced(workspace: Workspace, answer: AnswerStream, end: End, seconds: float)
     """
     known = labels(workspace, end.agents)
     route = tuple(known.get(id, id[:12]) for id in end.agents)
-    return Traced(workspace.cost_usd(calls_of(end), seconds), route, answer.passages)
+    return AnswerDetails(workspace.cost_usd(calls_of(end), seconds), route, answer.passages)
 
 
 def snippets(address: str, name: str, key: str) -> dict[str, str]:

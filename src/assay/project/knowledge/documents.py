@@ -37,7 +37,7 @@ _NAME = re.compile(r"[^\w .,()+&-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Inside:
+class DocumentContent:
     """What a document came to.
 
     Attributes:
@@ -168,14 +168,14 @@ def changed(
     )
 
 
-def look(workspace: Workspace, name: str, document: str) -> Inside:
+def look(workspace: Workspace, name: str, document: str) -> DocumentContent:
     """The text that was read from a document, and the passages it was cut into.
 
     Raises:
         NotFoundError: there is no such document.
     """
     of = base(workspace, name)
-    return Inside(tuple(of.pages(document)), tuple(of.passages(document)))
+    return DocumentContent(tuple(of.pages(document)), tuple(of.passages(document)))
 
 
 def search(workspace: Workspace, name: str, query: str, k: int) -> dict[Mode, list[Passage]]:

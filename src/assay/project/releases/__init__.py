@@ -28,7 +28,7 @@ MOST_TO_DATA = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class By:
+class Author:
     """On whose behalf something is done.
 
     Attributes:
@@ -40,8 +40,8 @@ class By:
     who: str
 
 
-def _by(workspace: Workspace, by: By | None) -> By:
-    return by or By(workspace.name, workspace.who)
+def _by(workspace: Workspace, by: Author | None) -> Author:
+    return by or Author(workspace.name, workspace.who)
 
 
 def promote(
@@ -51,7 +51,7 @@ def promote(
     *,
     force: str | None = None,
     consent: Sequence[str] = (),
-    by: By | None = None,
+    by: Author | None = None,
     engines: EnginePool | None = None,
     progress: Progress = SILENT,
 ) -> Release:
@@ -84,7 +84,7 @@ def canary(
     *,
     force: str | None = None,
     consent: Sequence[str] = (),
-    by: By | None = None,
+    by: Author | None = None,
     engines: EnginePool | None = None,
     progress: Progress = SILENT,
 ) -> Release:
@@ -105,7 +105,7 @@ def canary(
     )
 
 
-def _check_owner(workspace: Workspace, by: By, label: str) -> None:
+def _check_owner(workspace: Workspace, by: Author, label: str) -> None:
     """Agents belong to the project that the folder is; for every other they are not there."""
     if by.project != workspace.name:
         raise NotFoundError(f"there is no agent {label}.")
@@ -155,7 +155,7 @@ def _gate(workspace: Workspace, engines: EnginePool | None, progress: Progress) 
 
 
 def rollback(
-    workspace: Workspace, name: str, by: By | None = None, *, consent: Sequence[str] = ()
+    workspace: Workspace, name: str, by: Author | None = None, *, consent: Sequence[str] = ()
 ) -> Release:
     """Take the last change of a release back; `consent` as of `promote`."""
     by = _by(workspace, by)

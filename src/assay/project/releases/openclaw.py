@@ -16,7 +16,7 @@ from assay.store.files import new_folder, write_json
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class OpenClawFiles:
     """Files for OpenClaw.
 
     Attributes:
@@ -33,7 +33,7 @@ class Written:
 
 def export_openclaw(
     workspace: Workspace, name: str, out: Path | None = None, *, base_url: str
-) -> Written:
+) -> OpenClawFiles:
     """Write a release's provider and workspace for OpenClaw; all of it, or nothing.
 
     Args:
@@ -68,7 +68,7 @@ def export_openclaw(
         for file, text in made.files.items():
             (folder / openclaw.WORKSPACE / file).write_text(text, encoding="utf-8")
     files = (openclaw.CONFIG, *(f"{openclaw.WORKSPACE}/{file}" for file in made.files))
-    return Written(name, release.label, target, files, made.warnings)
+    return OpenClawFiles(name, release.label, target, files, made.warnings)
 
 
 def _context(workspace: Workspace, agent: Agent) -> int | None:

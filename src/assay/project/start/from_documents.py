@@ -23,7 +23,7 @@ from assay.knowledge.intake import AddResult
 from assay.knowledge.sources import SourceFile, sources
 from assay.progress import SILENT, Progress
 from assay.project.project import Project
-from assay.project.questions import ABSTAIN, FILE, Standing, draft_questions, standing
+from assay.project.questions import ABSTAIN, FILE, ReviewState, draft_questions, standing
 from assay.project.start.init import (
     KNOWLEDGE,
     SCHEMA_FILE,
@@ -45,7 +45,7 @@ K = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class DocumentProject:
     """What came of documents.
 
     Attributes:
@@ -57,7 +57,7 @@ class Made:
     added: AddResult
     agent: AgentVersion
     release: str
-    standing: Standing
+    standing: ReviewState
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON has them."""
@@ -78,7 +78,7 @@ def create_from_documents(
     model: str = STARTER_MODEL,
     folder: Path | None = None,
     progress: Progress = SILENT,
-) -> Made:
+) -> DocumentProject:
     """Write a project (its folder is its name, in the current one) that answers from documents.
 
     What a stopped call has left is gone on with by the same call.
@@ -111,7 +111,7 @@ def create_from_documents(
     return _set_up(Workspace(root), progress)
 
 
-def _set_up(workspace: Workspace, progress: Progress) -> Made:
+def _set_up(workspace: Workspace, progress: Progress) -> DocumentProject:
     """Index the documents, save the agent, point a release at it, draft questions."""
     project = workspace.project
     assert project is not None
@@ -144,12 +144,12 @@ def _set_up(workspace: Workspace, progress: Progress) -> Made:
     )
     saved = save_agent(store, owner, agent, message="assay init: answers from the documents")
     draft_questions(project, texts)
-    now = standing(project) or Standing(0, 0, 0)
+    now = standing(project) or ReviewState(0, 0, 0)
     if owner not in {release.name for release in releases.releases(store, owner)}:
         changes.promote(
             store, owner, owner, saved.label, who=workspace.who, force=f"assay init: {now.sentence}"
         )
-    return Made(project, added, saved, owner, now)
+    return DocumentProject(project, added, saved, owner, now)
 
 
 def _texts(base: KnowledgeBase) -> Iterator[tuple[str, str]]:

@@ -1,11 +1,11 @@
 """From one file of examples to a project in the folder that is served.
 
     file = keep_file(workspace, "tickets.csv", Path("/tmp/upload"))
-    found = look(workspace, file, Wanted())
+    found = look(workspace, file, FileProjectOptions())
     create_here(workspace, found.draft)
 
-What a person says on the way (which columns, which candidates) is a `Wanted`; it changes what is
-proposed and nothing else.
+What a person says on the way (which columns, which candidates) are `FileProjectOptions`; they
+change what is proposed and nothing else.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NAME = re.compile(r"[^\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FileProjectOptions:
     """What a person has said; None means: as it is proposed.
 
     Attributes:
@@ -55,7 +55,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FileFindings:
     """What is in a file.
 
     Attributes:
@@ -118,33 +118,35 @@ def brought_documents(workspace: Workspace) -> list[str]:
     return [found.path for found in documents.base(workspace, KNOWLEDGE).documents()]
 
 
-def look(workspace: Workspace, file: Path, wanted: Wanted, progress: Progress = SILENT) -> Found:
+def look(
+    workspace: Workspace, file: Path, options: FileProjectOptions, progress: Progress = SILENT
+) -> FileFindings:
     """Find out what a file is and what is wrong with it, and propose.
 
     Raises:
         DataError: it cannot be read at all.
     """
     columns = None
-    if wanted.input and wanted.output:
-        columns = Columns(input=[*wanted.input], output=[*wanted.output], group=wanted.group)
+    if options.input and options.output:
+        columns = Columns(input=[*options.input], output=[*options.output], group=options.group)
     detected = detect(file, columns)
     fields = tuple(detected.fields)
     if (columns or detected.columns) is None and detected.format in TABULAR:
         question = DataError("which of its columns are what?", where=file.name)
-        return Found(file, fields, None, question, None)
+        return FileFindings(file, fields, None, question, None)
     report = check_file(
         file,
         folder=file.parent,
         format=detected.format,
         columns=columns or detected.columns,
-        task=wanted.task,
+        task=options.task,
         progress=progress,
     )
     try:
-        drafted = draft(_slug(file), _choices(workspace, file, wanted), progress)
+        drafted = draft(_slug(file), _choices(workspace, file, options), progress)
     except DataError as error:
-        return Found(file, fields, None, error, report)
-    return Found(file, fields, _as_wanted(drafted, wanted), None, report)
+        return FileFindings(file, fields, None, error, report)
+    return FileFindings(file, fields, _as_wanted(drafted, options), None, report)
 
 
 def create_here(workspace: Workspace, drafted: Draft, progress: Progress = SILENT) -> Project:
@@ -183,27 +185,27 @@ def _inbox(workspace: Workspace) -> Path:
     return workspace.store.folder / "inbox"
 
 
-def _choices(workspace: Workspace, file: Path, wanted: Wanted) -> Choices:
+def _choices(workspace: Workspace, file: Path, options: FileProjectOptions) -> Choices:
     return Choices(
         data=file,
-        input=list(wanted.input) if wanted.input else None,
-        output=list(wanted.output) if wanted.output else None,
-        group=wanted.group,
-        task=wanted.task,
+        input=list(options.input) if options.input else None,
+        output=list(options.output) if options.output else None,
+        group=options.group,
+        task=options.task,
         model=STARTER_MODEL,
         knowledge=KNOWLEDGE if brought_documents(workspace) else None,
-        monthly_requests=wanted.monthly_requests,
+        monthly_requests=options.monthly_requests,
     )
 
 
-def _as_wanted(drafted: Draft, wanted: Wanted) -> Draft:
+def _as_wanted(drafted: Draft, options: FileProjectOptions) -> Draft:
     proposal = drafted.proposal
-    if wanted.candidates:
-        proposal = replace(proposal, candidates=list(wanted.candidates))
-    if wanted.system_prompt is not None:
-        proposal = replace(proposal, system_prompt=wanted.system_prompt)
-    if wanted.good_enough is not None:
-        proposal = replace(proposal, good_enough=wanted.good_enough)
+    if options.candidates:
+        proposal = replace(proposal, candidates=list(options.candidates))
+    if options.system_prompt is not None:
+        proposal = replace(proposal, system_prompt=options.system_prompt)
+    if options.good_enough is not None:
+        proposal = replace(proposal, good_enough=options.good_enough)
     return replace(drafted, proposal=proposal)
 
 

@@ -12,7 +12,7 @@ from assay.compare.report import wording
 from assay.errors import AssayError
 from assay.example import Message
 from assay.project.answer import playground
-from assay.project.answer.names import Offered
+from assay.project.answer.names import ModelEntry
 from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.session import PageContext
@@ -36,7 +36,7 @@ async def build(context: PageContext) -> None:
         "Ask several at once what you would ask one. What is in a release is asked exactly as its "
         "callers would ask it; nothing of this is kept.",
     )
-    offered = await context.do(lambda v: playground.answering(v.workspace))
+    offered = await context.do(lambda v: playground.answerable_models(v.workspace))
     if not offered:
         w.empty(
             "forum", "There is nobody to ask yet", "A model is pulled with `assay models pull`."
@@ -159,7 +159,7 @@ class _Column:
                 w.text(value, tag="dd")
 
 
-def _choose_first(offered: list[Offered]) -> list[str]:
+def _choose_first(offered: list[ModelEntry]) -> list[str]:
     """A release where there is one, beside the newest of another kind."""
     names = [one.name for one in offered if one.kind == "release"][:1]
     saved = [one.name for one in offered if one.kind == "agent"]

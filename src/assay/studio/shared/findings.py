@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from assay.data.checks import CheckReport
 from assay.data.problems import CODES, Problem
-from assay.project.start.from_file import Found
+from assay.project.start.from_file import FileFindings
 from assay.studio import widgets as w
 
 FORMATS = {
@@ -28,7 +28,7 @@ SHOWN_PLACES = 6
 KINDS = {"error": ("Left out", "bad"), "warning": ("Look at it", "warn"), "notice": ("Note", "")}
 
 
-def found_card(found: Found) -> None:
+def found_card(found: FileFindings) -> None:
     """The file in figures."""
     report = found.report
     assert report is not None

@@ -11,8 +11,8 @@ from assay.example import Message
 from assay.generate.stream import End
 from assay.project.answer import playground
 from assay.project.answer.gateway import AnswerStream
-from assay.project.answer.playground import Traced
-from assay.serve.streams import Interleaved
+from assay.project.answer.playground import AnswerDetails
+from assay.serve.streams import MergedStreams
 from assay.studio.session import PageContext, action
 
 CHECKED_EVERY_S = 1.0
@@ -37,7 +37,7 @@ class Reply:
     completion_tokens: int | None
     first_s: float | None
     seconds: float
-    how: Traced | None
+    how: AnswerDetails | None
 
     @property
     def usd(self) -> float | None:
@@ -86,7 +86,7 @@ async def read_answer(
     """Read an answer to its end, or to that of the session. See `stream`."""
     began, first, shown = time.monotonic(), None, 0.0
     text, end = "", None
-    items = Interleaved([lambda: answer])
+    items = MergedStreams([lambda: answer])
     looked = began
     try:
         async for _, item in items:
@@ -107,7 +107,9 @@ async def read_answer(
     show(text)
     how = None
     if (last := end) is not None:
-        how = await context.do(lambda v: playground.traced(v.workspace, answer, last, seconds))
+        how = await context.do(
+            lambda v: playground.answer_details(v.workspace, answer, last, seconds)
+        )
     return Reply(
         text=text,
         finish=end.finish if end else "stop",

@@ -19,7 +19,7 @@ from assay.data.problems import CODES
 from assay.errors import AssayError, UsageError
 from assay.progress import Progress
 from assay.project import rows
-from assay.project.rows import PARTS, Locked, RowFilter, Rows
+from assay.project.rows import PARTS, HoldoutSummary, RowFilter, Rows
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
 from assay.studio.dialogs import confirm, notify, open_dialog, read_choice
@@ -50,7 +50,7 @@ _division_lock = asyncio.Lock()
 
 
 @action("viewer")
-def open_division(context: PageContext, progress: Progress) -> tuple[Locked, Rows]:
+def open_division(context: PageContext, progress: Progress) -> tuple[HoldoutSummary, Rows]:
     """How the rows are divided, and those that may be seen."""
     found = rows.open_rows(context.workspace, progress)
     return rows.locked(context.workspace), found
@@ -170,7 +170,7 @@ async def _show_questions(context: PageContext, asked: Element, measured: Refres
     return now.measured
 
 
-def _show_division(context: PageContext, found: Locked, of: Rows, refresh: Refresh) -> None:
+def _show_division(context: PageContext, found: HoldoutSummary, of: Rows, refresh: Refresh) -> None:
     manifest = found.manifest
     times = {0: "never opened", 1: "opened once"}.get(
         found.openings, f"opened {found.openings} times"

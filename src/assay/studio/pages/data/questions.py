@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from nicegui import ui
 
 from assay.project import questions
-from assay.project.questions import Question, Standing, State
+from assay.project.questions import Question, ReviewState, State
 from assay.project.rows import project_of
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify
@@ -17,7 +17,7 @@ AT_ONCE = 10
 
 
 @action("viewer")
-def read_standing(context: PageContext) -> Standing | None:
+def read_standing(context: PageContext) -> ReviewState | None:
     """How far it is; None where examples were brought."""
     return questions.standing(project_of(context.workspace))
 
@@ -29,7 +29,7 @@ def list_questions(context: PageContext, state: State) -> list[Question]:
 
 
 @action("editor")
-def decide_question(context: PageContext, id: str, state: State) -> Standing:
+def decide_question(context: PageContext, id: str, state: State) -> ReviewState:
     """Approve a question, throw it away, or let it wait again."""
     return questions.decide(project_of(context.workspace), [id], state, context.workspace.who)
 
@@ -58,7 +58,7 @@ class QuestionsCard:
     """
 
     def __init__(
-        self, context: PageContext, now: Standing, measured: Callable[[], Awaitable[None]]
+        self, context: PageContext, now: ReviewState, measured: Callable[[], Awaitable[None]]
     ) -> None:
         self._context, self._measured = context, measured
         self._state: State = "waiting"
@@ -85,7 +85,7 @@ class QuestionsCard:
         self._show_standing(now)
         ui.timer(0.05, self._show, once=True)
 
-    def _show_standing(self, now: Standing) -> None:
+    def _show_standing(self, now: ReviewState) -> None:
         self._standing.text = now.sentence[:1].upper() + now.sentence[1:]
         w.set_bar(self._bar, min(1.0, now.approved / now.needed))
 

@@ -11,7 +11,7 @@ from assay.data.dataset import LEAST_NEW_EXAMPLES
 from assay.data.split import SplitManifest
 from assay.progress import Progress
 from assay.project import jobs
-from assay.project.rows import Locked
+from assay.project.rows import HoldoutSummary
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, notify
 from assay.studio.session import PageContext, action
@@ -36,7 +36,7 @@ def renew_holdout(context: PageContext, name: str, file: Path, progress: Progres
 
 
 def renewal_form(
-    context: PageContext, found: Locked, refresh: Callable[[], Awaitable[None]]
+    context: PageContext, found: HoldoutSummary, refresh: Callable[[], Awaitable[None]]
 ) -> None:
     """How to lock other examples, and when that is worth it."""
     if not context.may("editor"):
@@ -84,7 +84,7 @@ async def _renew_from(
     await refresh()
 
 
-def split_details(found: Locked) -> None:
+def split_details(found: HoldoutSummary) -> None:
     """How the examples were read and divided, in figures."""
     manifest = found.manifest
     kept_out = manifest.quarantine

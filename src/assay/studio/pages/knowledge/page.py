@@ -13,7 +13,7 @@ from nicegui.element import Element
 from assay.knowledge.records import Document, FailedDocument
 from assay.knowledge.search import Mode, Passage
 from assay.project.knowledge import documents
-from assay.project.knowledge.documents import Inside
+from assay.project.knowledge.documents import DocumentContent
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, notify, show_record
 from assay.studio.frame import Page
@@ -66,7 +66,7 @@ def read_contents(context: PageContext, base: str) -> Contents:
 
 
 @action("viewer")
-def read_document(context: PageContext, base: str, document: str) -> Inside:
+def read_document(context: PageContext, base: str, document: str) -> DocumentContent:
     """What a document came to."""
     return documents.look(context.workspace, base, document)
 
@@ -260,7 +260,7 @@ def _scroll_area(label: str) -> Element:
     return w.set_label(ui.element("div").classes("reading").props("tabindex=0 role=region"), label)
 
 
-def _show_document(found: Inside) -> None:
+def _show_document(found: DocumentContent) -> None:
     labels = {
         "passages": f"Passages ({len(found.passages)})",
         "text": f"Text as it was read ({len(found.pages)})",

@@ -48,7 +48,7 @@ def read(context: PageContext, name: str) -> ReleaseView:
     """All of it, in one go."""
     workspace = context.workspace
     history = releases.history(workspace, name)
-    agents = [one.name for one in playground.answering(workspace) if one.kind == "agent"]
+    agents = [one.name for one in playground.answerable_models(workspace) if one.kind == "agent"]
     days = traffic.traffic(workspace, name)
     return ReleaseView(history[0], history, days, agents[::-1], read_staleness(context, name))
 

@@ -16,7 +16,7 @@ from assay.data.propose import Proposal
 from assay.progress import SILENT
 from assay.project.project import Project
 from assay.project.start import from_file
-from assay.project.start.from_file import Found, Wanted
+from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify
 from assay.studio.session import PageContext, action
@@ -52,7 +52,7 @@ def list_documents(context: PageContext) -> list[str]:
 
 
 @action("editor")
-def create_project(context: PageContext, found: Found) -> Project:
+def create_project(context: PageContext, found: FileFindings) -> Project:
     """Make the project that was proposed."""
     assert found.draft is not None
     return from_file.create_here(context.workspace, found.draft)
@@ -99,7 +99,7 @@ class ProposalStep:
 
     def __init__(self, context: PageContext, refresh: Refresh) -> None:
         self._context, self._refresh = context, refresh
-        self._wanted = Wanted()
+        self._wanted = FileProjectOptions()
         self._documents: list[str] = []
         self._show_documents: Callable[[], None] = lambda: None
         file = from_file.kept_file(context.workspace)
@@ -141,7 +141,7 @@ class ProposalStep:
                         self._show_restart()
             problems_card(found.report)
 
-    async def _read(self, wanted: Wanted) -> Found:
+    async def _read(self, wanted: FileProjectOptions) -> FileFindings:
         return await self._context.do(
             lambda v: from_file.look(v.workspace, self._file, wanted, SILENT)
         )
@@ -168,7 +168,7 @@ class ProposalStep:
         if self._context.may("editor"):
             w.button("Use another file", click, icon="undo")
 
-    def _show_columns(self, found: Found) -> None:
+    def _show_columns(self, found: FileFindings) -> None:
         names = list(found.fields)
         with w.card():
             w.heading("Which column is what?", f"{found.file.name} has {len(names)} columns.")
