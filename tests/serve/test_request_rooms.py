@@ -82,5 +82,5 @@ def test_a_request_goes_down_through_six_rooms(tmp_path: Path) -> None:
         for room, module in calls
         if room in ORDER and ORDER.index(_room(module)) < ORDER.index(room)
     }
-    # An engine is handed the function that finds its provider's key.
-    assert climbing == {("generate", "agent/providers.py")}
+    # An engine may call the function that it was handed to find its provider's key.
+    assert climbing <= {("generate", "agent/providers.py")}
