@@ -11,8 +11,7 @@ from tests.small import write_model
 from assay.jobs import fine_tuning
 from assay.jobs.service import work_on
 from assay.jobs.tuning_request import TuningRequest
-from assay.models.hashes import tensors_sha256
-from assay.models.pull import RECORD
+from assay.models.pull import RECORD, tensors_sha256
 from assay.models.trust import weight_files
 from assay.store import stored_files
 from assay.store.files import sha256_file, write_json

@@ -137,7 +137,7 @@ def test_hash_is_remembered_until_the_file_changes(
 ) -> None:
     first = weights_sha256(model_folder)
     with monkeypatch.context() as patch:
-        patch.setattr("assay.models.hashes.sha256_file", lambda _: pytest.fail("hashed again"))
+        patch.setattr("assay.models.pull.sha256_file", lambda _: pytest.fail("hashed again"))
         assert weights_sha256(model_folder) == first
     file = model_folder / "model.safetensors"
     raw = bytearray(file.read_bytes())

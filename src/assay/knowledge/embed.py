@@ -12,8 +12,7 @@ from tokenizers import Tokenizer
 
 from assay import wait_policy
 from assay.errors import ModelError
-from assay.models.hashes import folder_sha256
-from assay.models.pull import RECORD, cache_folder, pull
+from assay.models.pull import RECORD, cache_folder, folder_sha256, pull
 from assay.models.quiet import exclusive_loading
 
 STARTER = "all-minilm-l6-v2"

@@ -8,8 +8,14 @@ from typing import Any
 
 from assay import wait_policy
 from assay.errors import ModelError, UsageError
-from assay.models.hashes import remembered_sha256, tensors_sha256
-from assay.models.pull import RECORD, cache_folder, pull, read_record
+from assay.models.pull import (
+    RECORD,
+    cache_folder,
+    pull,
+    read_record,
+    remembered_sha256,
+    tensors_sha256,
+)
 from assay.models.quiet import exclusive_loading
 from assay.models.trust import check_folder, read_json, weight_files
 from assay.progress import SILENT, Progress

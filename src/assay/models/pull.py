@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import difflib
 import errno
+import hashlib
+import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,14 @@ from assay import json_reader
 from assay.errors import ModelError
 from assay.models import gguf_file, hub, wheel
 from assay.models.catalogue import CATALOGUE, CatalogueEntry
-from assay.models.hashes import remembered_sha256, tensors_sha256
 from assay.models.trust import check_folder, weight_files
 from assay.progress import SILENT, Progress
 from assay.store.files import new_folder, sha256_file, write_json
 
 RECORD = "assay.json"
 _SPARE_BYTES = 50_000_000
+_HASHED = (".safetensors", ".json", ".txt", ".model")
+"""What is read of a model's folder: weights, settings, tokenizers."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -229,3 +232,43 @@ def _disk(folder: Path, needed: int) -> Iterator[None]:
                 "the disk is full; nothing was kept.", where=str(folder), fix=fix
             ) from None
         raise
+
+
+def tensors_sha256(digests: Sequence[str]) -> str:
+    """One hash for the weights of a model, from the hashes of its files in order of their names."""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def folder_sha256(folder: Path, cache: Path, without: str) -> str:
+    """One hash (hex) for all that a model's answers depend on: weights, tokenizer and settings.
+
+    Args:
+        cache: where hashes of files are remembered.
+        without: the name of a file that says nothing of the model.
+    """
+    files = sorted(
+        file.relative_to(folder).as_posix()
+        for file in folder.rglob("*")
+        if file.suffix in _HASHED and file.name != without and file.is_file()
+    )
+    content = [[name, remembered_sha256(folder / name, cache)] for name in files]
+    return hashlib.sha256(json.dumps(content).encode(errors="surrogatepass")).hexdigest()
+
+
+def remembered_sha256(path: Path, cache: Path) -> str:
+    """Sha256 (hex) of a file; computed again only when its path, time or size has changed."""
+    stat = path.stat()
+    place = str(path.resolve())
+    key = [place, stat.st_mtime_ns, stat.st_size]
+    memo = cache / "hashes" / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
+    try:
+        known = json_reader.read(memo.read_text(encoding="utf-8"))
+        if known["key"] == key:
+            return str(known["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not remembered yet, or unreadable: hashed again
+    digest = sha256_file(path)
+    write_json(memo, {"key": key, "sha256": digest})
+    return digest
