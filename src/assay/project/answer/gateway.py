@@ -159,11 +159,12 @@ class AnswerStream(Iterator[Piece | End]):
     Attributes:
         has_begun: something has come.
         end: None until it has ended.
+        is_over: nothing comes any more, whether it has ended, failed or was closed.
     """
 
     def __init__(self, answering: Answering, route: RouteStream) -> None:
         self._answering, self.route = answering, route
-        self._is_asked = self.has_begun = False
+        self._is_asked = self.has_begun = self.is_over = False
         self.end: End | None = None
 
     @property
@@ -178,17 +179,13 @@ class AnswerStream(Iterator[Piece | End]):
             self._is_asked = True
         try:
             item = next(self.route)
-        except StopIteration:
-            if self.end is None:  # it was cut, and paid for
-                self._answering.settle(is_complete=False)
-            raise
         except BaseException as error:
-            self._answering.fail(error)
+            self._finish(error)
             raise
         self.has_begun = True
         if isinstance(item, End):
             self.end = item
-            self._answering.settle_if_ended()
+            self._finish()
         return item
 
     def close(self) -> None:
@@ -196,8 +193,11 @@ class AnswerStream(Iterator[Piece | End]):
         try:
             self.route.close()
         finally:
-            if self.end is None:
-                self._answering.settle(is_complete=False)
+            self._finish()
+
+    def _finish(self, error: BaseException | None = None) -> None:
+        self.is_over = True
+        self._answering.settle_if_over(error)
 
 
 class Answering:
@@ -239,7 +239,11 @@ class Answering:
         """
         with self._reserving:
             if not self._is_reserved and self._most_usd is not None:
-                self._set_aside(self._most_usd)
+                try:
+                    self._set_aside(self._most_usd)
+                except BaseException:  # none of the answers may be asked for
+                    self.settle(is_complete=True)
+                    raise
             self._is_reserved = True
         return not self._is_settled
 
@@ -283,19 +287,16 @@ class Answering:
             whole=is_complete,
         )
 
-    def settle_if_ended(self) -> None:
-        """Settle when the last answer has ended."""
-        if all(stream.end is not None for stream in self.streams):
-            self.settle(is_complete=True)
+    def settle_if_over(self, error: BaseException | None = None) -> None:
+        """Settle when nothing comes any more of any answer.
 
-    def fail(self, error: BaseException) -> None:
-        """Settle after the only answer has failed: a call that never began costs nothing.
-
-        Of several, whoever reads them closes the others, which settles.
+        Args:
+            error: that the last one to be over has failed with.
         """
-        if len(self.streams) == 1:
-            is_free = isinstance(error, AssayError) and not error.charged
-            self.settle(is_complete=is_free and not self.streams[0].has_begun)
+        if all(stream.is_over for stream in self.streams):
+            is_alone = len(self.streams) == 1 and not self.streams[0].has_begun
+            is_free = is_alone and isinstance(error, AssayError) and not error.charged
+            self.settle(is_complete=is_free or all(stream.end for stream in self.streams))
 
     @property
     def fingerprint(self) -> str:
