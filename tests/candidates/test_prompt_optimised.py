@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -121,3 +122,10 @@ def test_rows_do_not_leave_without_consent(tmp_path: Path, monkeypatch: pytest.M
     assert not [r for r in asked if r.messages[0].content.startswith("This is the system")]
     with pytest.raises(ConfigError, match="no model of a provider"):
         prompt_optimised.build(context(tmp_path, prompt_search={"proposer": "smollm2"}))
+
+
+def test_a_search_that_was_begun_before_asks_its_proposer_the_same() -> None:
+    """Answers are kept by what was asked for: another word would ask and pay for all again."""
+    asked = prompt_optimised._request("Name the animal.", (), ("Animal?",))
+    digest = hashlib.sha256(asked.messages[0].content.encode()).hexdigest()
+    assert digest[:16] == "8109f6149ae5326f"

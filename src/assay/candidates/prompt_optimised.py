@@ -33,7 +33,7 @@ FIRST_ROWS = 16
 """Training rows of the first round; each round has twice as many as the one before."""
 FINALISTS = 2
 _SEARCHED_ANSWERS = 1000
-"""About what the search takes: some 20 variants, halve every round."""
+"""About what the search takes: some 20 variants, halved every round."""
 _SHOWN_WRONG = 5
 _SHOWN_CHARACTERS = 600
 _PROPOSAL_TOKENS = 1500
@@ -256,7 +256,7 @@ def _request(prompt: str, wrong: Sequence[tuple[Example, str]], before: Sequence
         "This is the system prompt of a language model that does one job:\n\n"
         f"<prompt>\n{prompt}\n</prompt>\n\n"
         f"With it these went wrong (none: all were right):\n\n{rows or 'none'}\n\n"
-        + (f"Trial before, not to be repeated:\n\n{tried}\n\n" if tried else "")
+        + (f"Tried before, not to be repeated:\n\n{tried}\n\n" if tried else "")
         + "Write a better system prompt for the whole job, not for these rows alone. Answer with "
         "it between <prompt> and </prompt>."
     )
