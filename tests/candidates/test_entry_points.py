@@ -117,6 +117,8 @@ def test_it_takes_part_and_is_shown_wherever_candidates_are(tmp_path: Path) -> N
         ("Toy Candidate", TOY, "small letters"),
         ("toy", "import no_such_module", "no_such_module"),
         ("toy", "", "has no SPEC"),
+        ("toy", TOY.replace("def build", "def make"), "no build"),
+        ("toy", TOY.replace('family="prompt"', 'family="magic"'), "no family 'magic'"),
     ],
 )
 def test_one_that_cannot_be_used_is_named_with_its_distribution(

@@ -111,6 +111,15 @@ def test_an_engine_that_cannot_be_used_is_an_error_of_the_model(
         BatchEngines(store).for_agent(AGENT)
 
 
+@pytest.mark.parametrize("source", ["1 / 0", "x ="])
+def test_whatever_an_engine_raises_when_it_is_imported(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    install_engine(tmp_path / "site", monkeypatch, source=source)
+    with pytest.raises(ModelError, match="ZeroDivisionError|SyntaxError"):
+        BatchEngines(store).for_agent(Agent(model="toy:small"))
+
+
 def test_names_without_a_known_scheme_are_base_models() -> None:
     for name in ("smollm2-135m-instruct", "C:/models/own", "nobody:knows"):
         assert scheme_of(name) == ""

@@ -50,8 +50,11 @@ def _modules() -> Mapping[str, ModuleType]:
             module = point.load()
         except Exception as error:  # whatever another's module does when it is imported
             raise _unusable(point, f"{type(error).__name__}: {error}") from error
-        if not isinstance(getattr(module, "SPEC", None), CandidateSpec):
-            raise _unusable(point, f"{point.value} has no SPEC")
+        spec = getattr(module, "SPEC", None)
+        if not isinstance(spec, CandidateSpec) or not callable(getattr(module, "build", None)):
+            raise _unusable(point, f"{point.value} has no SPEC, or no build")
+        if spec.family not in FAMILIES:
+            raise _unusable(point, f"there is no family {spec.family!r}")
         modules[point.name] = module
     order = sorted(modules, key=lambda name: (FAMILIES.index(modules[name].SPEC.family), name))
     return {name: modules[name] for name in order}

@@ -117,10 +117,11 @@ def _module(model: str) -> Any:
         )
     try:
         module = entry.load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever another's module does when it is imported
         raise ModelError(
-            f"its engine {entry.value!r} cannot be loaded ({error}).", where=model
-        ) from None
+            f"its engine {entry.value!r} cannot be loaded ({type(error).__name__}: {error}).",
+            where=model,
+        ) from error
     if not hasattr(module, "open_batch"):
         raise ModelError(f"its engine {entry.value!r} has no function `open_batch`.", where=model)
     return module
