@@ -34,7 +34,7 @@ SHORT_WAIT = 0.1
 """Below this for `CALM` intervals, they spin as long as they like again."""
 CALM = 4
 _TASKS = Path("/proc/self/task")
-_LIBRARY = re.compile(r"\S*/libgomp[^/\s]*$", re.MULTILINE)
+_LIBRARY = re.compile(r"(?<=\s)/.*/libgomp[^/\s]*$", re.MULTILINE)
 
 Source = Literal["assay", "environment", "library"]
 """Who decides how long threads spin: a watch of this module, the user, or OpenMP as it comes."""
@@ -124,5 +124,6 @@ def _risen(before: dict[str, float], after: dict[str, float]) -> float:
 
 def _libraries() -> set[str]:
     with suppress(OSError):
-        return set(_LIBRARY.findall(Path("/proc/self/maps").read_text("utf-8")))
+        maps = Path("/proc/self/maps").read_text("utf-8", "surrogateescape")  # file names are bytes
+        return set(_LIBRARY.findall(maps))
     return set()

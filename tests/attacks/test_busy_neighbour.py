@@ -97,6 +97,22 @@ while threads() > before:
 
 
 @needs_libgomp
+def test_a_library_is_loaded_from_where_it_is_and_nowhere_else(tmp_path: Path) -> None:
+    """A folder with a space: the rest of its path, below the current folder, is another's file."""
+    code = """
+import ctypes, os, shutil, sys, torch
+from assay import wait_policy
+[known] = [path for path in wait_policy._libraries() if "/torch" in path]
+folder = os.path.join(os.fsencode(sys.argv[1]), b"my projects \\xff")
+os.mkdir(folder)
+copy = shutil.copy(os.fsencode(known), folder)
+ctypes.CDLL(os.fsdecode(copy))
+assert wait_policy._libraries() == {known, os.fsdecode(copy)}, wait_policy._libraries()
+"""
+    run(code.replace("sys.argv[1]", repr(str(tmp_path))))
+
+
+@needs_libgomp
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "load",
