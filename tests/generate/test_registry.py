@@ -111,13 +111,14 @@ def test_an_engine_that_cannot_be_used_is_an_error_of_the_model(
         BatchEngines(store).for_agent(AGENT)
 
 
-@pytest.mark.parametrize("source", ["1 / 0", "x ="])
+@pytest.mark.parametrize(("source", "said"), [("1 / 0", "ZeroDivision"), ("x =", "Syntax")])
 def test_whatever_an_engine_raises_when_it_is_imported(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, said: str
 ) -> None:
-    install_engine(tmp_path / "site", monkeypatch, source=source)
-    with pytest.raises(ModelError, match="ZeroDivisionError|SyntaxError"):
-        BatchEngines(store).for_agent(Agent(model="toy:small"))
+    site = write_distribution(tmp_path / "site", source, GROUP, package=f"toy_{said.lower()}")
+    monkeypatch.syspath_prepend(site)
+    with pytest.raises(ModelError, match=said):
+        BatchEngines(store).for_agent(AGENT)
 
 
 def test_names_without_a_known_scheme_are_base_models() -> None:
