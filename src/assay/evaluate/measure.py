@@ -25,8 +25,7 @@ from assay.evaluate.run import incomplete, run
 from assay.example import Example
 from assay.generate.batch import Answer, Request
 from assay.progress import SILENT, Progress
-from assay.store.owner import owner_of
-from assay.store.store import Store
+from assay.store.store import Store, owner_of
 
 
 class RefusalError(ModelError):

@@ -21,8 +21,7 @@ from assay import json_reader
 from assay.errors import AssayError
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.progress import SILENT, Progress
-from assay.store.files import write_atomic
-from assay.store.locks import one_at_a_time
+from assay.store.files import one_at_a_time, write_atomic
 
 FORMAT = 2
 BATCH_SIZE = 64

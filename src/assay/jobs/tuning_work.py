@@ -38,8 +38,7 @@ from assay.models.load import load, load_tokenizer
 from assay.models.show import describe
 from assay.models.versions import VersionRecord, save_version, versions_folder
 from assay.store import stored_files
-from assay.store.files import replacing
-from assay.store.locks import one_at_a_time
+from assay.store.files import one_at_a_time, replacing
 from assay.store.store import Store
 from assay.store.tables import (
     AgentRow,

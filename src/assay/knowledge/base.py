@@ -32,8 +32,7 @@ from assay.knowledge.settings import KnowledgeSettings, same_settings
 from assay.knowledge.sources import SourceFile, sources
 from assay.knowledge.table import IndexBrokenError, Tables, erase
 from assay.progress import SILENT, Progress
-from assay.store.files import said_when_full
-from assay.store.locks import one_at_a_time
+from assay.store.files import one_at_a_time, said_when_full
 from assay.store.store import Store
 
 FOLDER = "knowledge"

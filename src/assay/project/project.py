@@ -39,10 +39,8 @@ from assay.project.estimate import Estimate, curve_seconds, estimate, sizes_of
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable
 from assay.project.versions import removed_rows, trained_on
-from assay.store.files import recover_folder
-from assay.store.locks import one_at_a_time
-from assay.store.owner import owner_of
-from assay.store.store import Store
+from assay.store.files import one_at_a_time, recover_folder
+from assay.store.store import Store, owner_of
 from assay.train.trials import TRIALS
 
 if TYPE_CHECKING:
@@ -105,7 +103,7 @@ class Project:
 
     @property
     def owner(self) -> str:
-        """Name that its rows are kept under, see `assay.store.owner`."""
+        """Name that its rows are kept under, see `assay.store.store.owner_of`."""
         return owner_of(self.store, self.root)
 
     @property

@@ -30,8 +30,7 @@ from assay.project.last_good import keep, last_good
 from assay.project.project import Project
 from assay.project.versions import trained_on
 from assay.release import traces
-from assay.store.owner import owner_of
-from assay.store.store import Store
+from assay.store.store import Store, owner_of
 
 NO_PROJECT = "default"
 LOOK_AGAIN_S = 3.0

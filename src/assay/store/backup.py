@@ -33,8 +33,7 @@ from typing import IO, Any
 
 from assay import json_reader
 from assay.errors import AssayError, UsageError
-from assay.store.files import new_folder, recover_folder
-from assay.store.locks import one_at_a_time
+from assay.store.files import new_folder, one_at_a_time, recover_folder
 from assay.store.restored_access import RestoredAccess, end_sessions
 from assay.store.store import Store
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, flushed, then renamed."""
+"""Files that are whole or not there: written beside their place, flushed, renamed; and locks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from assay.errors import StoreError
+from filelock import FileLock, Timeout
+
+from assay.errors import NotFoundError, StoreError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SAID_WHEN_FULL = tuple(os.strerror(code) for code in _FULL)
@@ -190,3 +192,31 @@ def sha256_file(path: Path) -> str:
     """Sha256 (hex) of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def one_at_a_time(file: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold the lock that `file` is; its folder is made.
+
+    The lock ends with the process, however that ends.
+
+    Args:
+        waiting: called once where another process has it: says so.
+
+    Raises:
+        NotFoundError: whoever had it has removed the folder.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            waiting()
+            lock.acquire()
+    except FileNotFoundError:
+        raise NotFoundError("it was removed meanwhile.") from None
+    try:
+        yield
+    finally:
+        lock.release()

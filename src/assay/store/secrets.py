@@ -34,8 +34,7 @@ from sqlalchemy.orm import Session
 
 from assay.errors import AssayError
 from assay.store.audit import record
-from assay.store.files import write_atomic
-from assay.store.locks import one_at_a_time
+from assay.store.files import one_at_a_time, write_atomic
 from assay.store.store import Store
 from assay.store.tables import SecretRow
 

@@ -204,3 +204,15 @@ def _revision_or_none(engine: Engine) -> str | None:
         return _revision(engine)
     except (DatabaseError, StoreError):
         return None
+
+
+OWNER = "owner"
+"""The setting of a store that keeps the name, if it is another than the folder's."""
+
+
+def owner_of(store: Store, root: Path) -> str:
+    """The name under which a folder keeps what is its own: documents, releases, keys, consents.
+
+    A folder that was served before it became a project keeps the name that it had.
+    """
+    return store.setting(OWNER) or root.resolve().name

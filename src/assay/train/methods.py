@@ -17,7 +17,7 @@ from typing import cast
 from assay.chat.template import Template
 from assay.errors import DataError
 from assay.example import Example, Message
-from assay.store.locks import one_at_a_time
+from assay.store.files import one_at_a_time
 from assay.train.choices import choose
 from assay.train.job import TrainingJob
 from assay.train.preference import Pair, Thumb, judged_rows, mismatch, objective_of

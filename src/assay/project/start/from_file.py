@@ -28,8 +28,8 @@ from assay.project.knowledge import documents
 from assay.project.project import Project
 from assay.project.start.init import MONTHLY_REQUESTS, TABULAR, Choices, Draft, create, draft
 from assay.project.workspace import Workspace
-from assay.store import owner
 from assay.store.files import replacing
+from assay.store.store import OWNER
 
 KNOWLEDGE = "documents"
 """The knowledge base of documents that were brought together with the examples."""
@@ -167,7 +167,7 @@ def create_here(workspace: Workspace, drafted: Draft, progress: Progress = SILEN
     with tempfile.TemporaryDirectory(dir=state, prefix="new-") as made:
         folder = Path(made) / "project"
         create(drafted, folder=folder, progress=progress)
-        workspace.store.set(owner.SETTING, workspace.name)
+        workspace.store.set(OWNER, workspace.name)
         # assay.yaml last: until it is there the folder is no project.
         rest = sorted(folder.iterdir(), key=lambda path: path.name == CONFIG_FILE)
         for path in rest:
