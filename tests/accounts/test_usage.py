@@ -44,7 +44,7 @@ def log_of(store: Store) -> UsageLog:
 
 
 @pytest.mark.parametrize(
-    ("ends", "whole", "spent", "answers"),
+    ("ends", "is_complete", "spent", "answers"),
     [
         ([TOLD], True, 0.001, 1),
         ([TOLD, TOLD], True, 0.002, 2),
@@ -57,11 +57,11 @@ def log_of(store: Store) -> UsageLog:
     ids=["told", "route", "untold", "cut", "here", "never", "unknown"],
 )
 def test_the_budget_and_the_log_agree(
-    store: Store, key: str, ends: list[End], whole: bool, spent: float, answers: int
+    store: Store, key: str, ends: list[End], is_complete: bool, spent: float, answers: int
 ) -> None:
     log = log_of(store)
     held = log.reserve(key, 0.01)
-    log.add("p", key, "m", ends, 1.0, held, whole=whole)
+    log.add("p", key, "m", ends, 1.0, held, is_complete=is_complete)
     log.close()
     [budget] = budgets(store).values()
     assert (budget.spent, budget.reserved) == (pytest.approx(spent), 0.0)

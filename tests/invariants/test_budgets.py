@@ -43,7 +43,7 @@ def test_a_hundred_reservations_at_once_keep_to_the_budget(tmp_path: Path) -> No
             held = log.take(key.id, 0.05) or log.reserve(key.id, 0.05)
         except BudgetError:
             return 0.0
-        log.add("p", key.id, "m", [], 0.0, held, whole=False)
+        log.add("p", key.id, "m", [], 0.0, held, is_complete=False)
         return 0.05
 
     with ThreadPoolExecutor(20) as pool:

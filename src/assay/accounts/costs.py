@@ -98,10 +98,10 @@ def budgets(store: Store) -> dict[str, Budget]:
         }
 
 
-def bounded(asked: EngineCall) -> EngineCall:
+def bounded(call: EngineCall) -> EngineCall:
     """The request so that its cost has a bound: a limit on its answer, paid for once."""
-    limit = asked.sampling.max_new_tokens or MAX_TOKENS
-    return replace(asked, sampling=replace(asked.sampling, max_new_tokens=limit, at_most_once=True))
+    limit = call.sampling.max_new_tokens or MAX_TOKENS
+    return replace(call, sampling=replace(call.sampling, max_new_tokens=limit, at_most_once=True))
 
 
 def most_usd(
@@ -127,12 +127,12 @@ def most_usd(
     return count * sum(known)
 
 
-def _most_of_call(providers: Providers, models: Sequence[str], asked: EngineCall) -> float | None:
+def _most_of_call(providers: Providers, models: Sequence[str], call: EngineCall) -> float | None:
     """Of one answer. A token is at least a byte of the request as it is sent; models of this
     machine cost a key nothing."""
-    turns = [message.to_dict() for message in asked.messages]
-    sent = json.dumps([turns, list(asked.tools), asked.sampling.schema]).encode()
-    limit = asked.sampling.max_new_tokens or MAX_TOKENS
+    turns = [message.to_dict() for message in call.messages]
+    sent = json.dumps([turns, list(call.tools), call.sampling.schema]).encode()
+    limit = call.sampling.max_new_tokens or MAX_TOKENS
     most = 0.0
     for name, at in map(split_reference, filter(is_remote, models)):
         one = cost_usd(provider_of(providers, name), at, len(sent) + _OVERHEAD, limit)

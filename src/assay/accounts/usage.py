@@ -88,18 +88,18 @@ class UsageLog:
         seconds: float,
         reserved: Reservation | None = None,
         *,
-        whole: bool = True,
+        is_complete: bool = True,
     ) -> None:
         """A request has ended.
 
         Args:
             name: as it was asked for.
             ends: of all calls that were answered; only those of providers' models are written down.
-            whole: nothing beyond these calls can have cost anything.
+            is_complete: nothing beyond these calls can have cost anything.
         """
         spent = None
         if reserved is not None:
-            usd = costs(self._providers, ends) if whole else None
+            usd = costs(self._providers, ends) if is_complete else None
             spent = self._reservations.end(reserved, None if usd is None else units(usd))
         paid = tuple(end for end in ends if end.model is not None)
         if paid or (spent is not None and spent.cost):

@@ -98,7 +98,7 @@ class ServedExchange:
     Attributes:
         id: what the client knows the answer by.
         messages, tools: the client's, without what the agent puts around them.
-        asked: ids of the agents that a route asked for the first answer; the last one gave it.
+        agents: ids of those that a route asked for the first answer; the last one gave it.
         answers: text and calls of each.
         seconds: from the request to the last token.
         ends: of all calls that it took.
@@ -114,7 +114,7 @@ class ServedExchange:
     prompt_tokens: int | None
     completion_tokens: int | None
     seconds: float
-    asked: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
     ends: tuple[End, ...] = ()
 
 

@@ -17,7 +17,6 @@ import numpy as np
 
 from assay import patterns
 from assay.agent.agent import Agent
-from assay.agent.language import language
 from assay.agent.learned import Floats, RouterModel, load_router
 from assay.agent.route import Cascade, Confidence, LearnedRoute, Route, Rule, Rules
 from assay.agent.runtime import loaded_embedder
@@ -36,6 +35,8 @@ DEEPEST = 3
 """Routes within routes, the outermost counted."""
 NOT_KNOWN = 1.0
 """Need of an answer whose probability was not told; that of any other is 0 or less."""
+LANGUAGE_CERTAIN = 0.5
+"""Probability from which the guess of a language counts."""
 PATTERN_S = 0.1
 """Longest time for one regular expression on one input; then it counts as not found."""
 
@@ -282,9 +283,24 @@ def _holds(rule: Rule, text: str, label: str) -> bool:
         return False
     if rule.labels is not None and label not in rule.labels:
         return False
-    if rule.languages is not None and language(text) not in rule.languages:
+    if rule.languages is not None and _language(text) not in rule.languages:
         return False
     return rule.pattern is None or _found(rule.pattern, text)
+
+
+def _language(text: str) -> str | None:
+    """The ISO 639-1 code of a text's language; None where it is not certain (a single word)."""
+    if not any(character.isalpha() for character in text):
+        return None
+    code, probability = _language_identifier().classify(text)
+    return str(code) if probability >= LANGUAGE_CERTAIN else None
+
+
+@lru_cache(maxsize=1)
+def _language_identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
 _compiled = lru_cache(64)(patterns.compiled)

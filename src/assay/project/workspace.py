@@ -260,7 +260,7 @@ class Workspace:
                 "completion_tokens": exchange.completion_tokens,
                 "seconds": exchange.seconds,
                 "usd": self.cost_usd(exchange.ends, exchange.seconds),
-                **({"asked": list(exchange.asked)} if exchange.asked else {}),
+                **({"asked": list(exchange.agents)} if exchange.agents else {}),
             },
         )
 

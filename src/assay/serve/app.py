@@ -20,7 +20,6 @@ from assay.serve import (
     files,
     fine_tuning,
     graders,
-    health,
     keys,
     metrics,
     models,
@@ -67,7 +66,7 @@ def create_app(
     stored = (files, uploads, vector_stores)
     ruling = (releases, traces, keys)
     # Routes are tried in this order, and most requests are to be answered.
-    for part in (*answering, health, metrics, models, *stored, fine_tuning, graders, *ruling):
+    for part in (*answering, metrics, models, *stored, fine_tuning, graders, *ruling):
         app.include_router(part.router)
     app.add_middleware(AccessMiddleware, workspace=workspace, at_once=at_once, beside=beside)
     app.add_middleware(metrics.MetricsMiddleware, metrics=app.state.metrics, beside=beside)

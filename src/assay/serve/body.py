@@ -31,7 +31,7 @@ MOST_OBJECTS = 20_000
 """Of those, objects, which take most."""
 INLINE_BYTES = 32 * 1024
 """A larger body takes longer to parse than to hand to a thread."""
-_TOLD = 20
+_MOST_PROBLEMS = 20
 """Problems of one body that are looked at to tell the one that was meant."""
 _one_at_a_time = ThreadPoolExecutor(1, "assay-parse")
 
@@ -75,9 +75,9 @@ def parse(body: bytes, kind: TypeAdapter[Any]) -> Any:
     try:
         return kind.validate_python(from_json(body, allow_inf_nan=False))
     except ValidationError as error:
-        told = error.errors(include_url=False, include_context=False, include_input=False)
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
         raise RequestValidationError(
-            [{**problem, "loc": ("body", *problem["loc"])} for problem in told[:_TOLD]]
+            [{**problem, "loc": ("body", *problem["loc"])} for problem in problems[:_MOST_PROBLEMS]]
         ) from None
     except ValueError as error:
         raise RequestValidationError(
@@ -103,11 +103,11 @@ async def read(request: Request, kind: TypeAdapter[Any]) -> Any:
 
 
 def _says_json(content_type: str | None) -> bool:
-    said = Message()
-    said["content-type"] = content_type or ""
-    subtype = said.get_content_subtype()
+    header = Message()
+    header["content-type"] = content_type or ""
+    subtype = header.get_content_subtype()
     is_json = subtype == "json" or subtype.endswith("+json")
-    return said.get_content_maintype() == "application" and is_json
+    return header.get_content_maintype() == "application" and is_json
 
 
 def _too_large(what: str) -> ApiError:

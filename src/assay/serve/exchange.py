@@ -68,7 +68,7 @@ class Exchange:
         self.fingerprint = answering.fingerprint
         self.choices = [Choice() for _ in answering.streams]
         starts = [partial(iter, stream) for stream in answering.streams]
-        self._items = MergedStreams(starts, whole=is_whole)
+        self._items = MergedStreams(starts, is_whole=is_whole)
         self._first: tuple[int, Item] | None = None
 
     async def wait(self) -> None:

@@ -1,10 +1,13 @@
-"""`/metrics`: what Prometheus reads. Names of models are told; texts never."""
+"""`/healthz` and `/readyz`, which need no key, and `/metrics`, which Prometheus reads.
+
+Names of models are told; texts never.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -96,6 +99,24 @@ class MetricsMiddleware:
             # The route as it is declared: ids in paths must not make a series each.
             route = getattr(scope.get("route"), "path", "other")
             self.metrics.ended(route, status, time.perf_counter() - started)
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, Any]:
+    """200 as long as the process lives."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+def readyz(request: Request) -> dict[str, Any]:
+    """It can answer: its database can be read.
+
+    `configuration` is `last_good` where assay.yaml was broken at the start; why is in the log.
+    """
+    workspace = request.app.state.workspace
+    workspace.store.setting("")  # there is none: what counts is that it was looked up
+    configuration = "current" if workspace.broken is None else "last_good"
+    return {"status": "ready", "configuration": configuration}
 
 
 @router.get("/metrics")

@@ -40,14 +40,14 @@ class MergedStreams(AsyncIterator[tuple[int, Item]]):
     itself, and nobody waits for it.
 
     Args:
-        whole: nobody reads before an answer is whole.
+        is_whole: nobody reads before an answer is whole.
 
     Attributes:
         first_at: when the first item came (`time.perf_counter`); None: none has.
     """
 
-    def __init__(self, starts: Sequence[Start], *, whole: bool = False) -> None:
-        self._whole = whole
+    def __init__(self, starts: Sequence[Start], *, is_whole: bool = False) -> None:
+        self._is_whole = is_whole
         self.first_at: float | None = None
         self._loop = asyncio.get_running_loop()
         self._items: deque[tuple[int, Item | BaseException | None]] = deque()
@@ -107,7 +107,7 @@ class MergedStreams(AsyncIterator[tuple[int, Item]]):
         self._items.append((number, item))
         if self.first_at is None:
             self.first_at = time.perf_counter()
-        if self._whole and isinstance(item, Piece):
+        if self._is_whole and isinstance(item, Piece):
             return  # to wake the loop for it would keep the next one waiting
         if not self._woken:  # what comes close together wakes the loop once
             self._woken = True

@@ -60,14 +60,14 @@ def retrieve(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
 @router.post("/v1/traces/{id}/feedback")
 def feedback(request: Request, id: str, body: Feedback, caller: _Owner) -> dict[str, Any]:
     """Attach a thumb, the answer that would have been right, or both; the last word counts."""
-    said = releases.give_feedback(
+    trace = releases.give_feedback(
         request.app.state.workspace,
         id,
         thumb=body.thumb,
         corrected=body.corrected,
         project=caller.project,
     )
-    return _wire(said)
+    return _wire(trace)
 
 
 def _wire(trace: Trace) -> dict[str, Any]:

@@ -37,9 +37,9 @@ class Usage:
 
     def add(
         self, project: str, key: str, name: str, ends: list[End], seconds: float, reserved: Any,
-        *, whole: bool,
+        *, is_complete: bool,
     ) -> None:  # fmt: skip
-        self.added.append((ends, reserved, whole))
+        self.added.append((ends, reserved, is_complete))
 
 
 class Engine:

@@ -142,8 +142,8 @@ def tokens(workspace: Workspace, agent: Agent) -> int | None:
         # Around them stands what any request has. Some templates have a system prompt of their
         # own, which one that is given takes the place of.
         around = [Message("system", "")] if agent.prompt else []
-        asked = Message("user", "")
-        return len(template.prompt([*turns, asked])) - len(template.prompt([*around, asked]))
+        turn = Message("user", "")
+        return len(template.prompt([*turns, turn])) - len(template.prompt([*around, turn]))
     except (AssayError, OSError):
         return None
 

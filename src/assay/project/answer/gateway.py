@@ -284,7 +284,7 @@ class Answering:
             [end for stream in self.streams for end in stream.route.ends],
             time.perf_counter() - self.started_at,
             reserved,
-            whole=is_complete,
+            is_complete=is_complete,
         )
 
     def settle_if_over(self, error: BaseException | None = None) -> None:
@@ -342,7 +342,7 @@ class Answering:
             prompt_tokens=usage["prompt"],
             completion_tokens=usage["completion"],
             seconds=time.perf_counter() - self.started_at,
-            asked=() if first is None else first.agents,
+            agents=() if first is None else first.agents,
             ends=tuple(end for one in ends for end in calls_of(one)),
         )
         for watch in self._workspace.watching(self.target):

@@ -163,12 +163,12 @@ def save(
         if text != before:
             write_atomic(workspace.root / CONFIG_FILE, text)
             keep(workspace.store, text)
-            told = {
+            details = {
                 "settings": _set_differently(before, text),
                 "message": message,
                 "hash": text_hash(text),
             }
-            audit(workspace.store, workspace.name, workspace.who, ACTION, CONFIG_FILE, told)
+            audit(workspace.store, workspace.name, workspace.who, ACTION, CONFIG_FILE, details)
     return read(workspace)
 
 
@@ -294,9 +294,9 @@ def _set_differently(before: str, after: str) -> list[str]:
 
 def _placed(text: str, error: AssayError) -> Problem:
     """An error of a configuration (`assay.yaml, graders.0, settings`) at its line."""
-    said = f"{error.what} {error.fix}" if error.fix else error.what
+    message = f"{error.what} {error.fix}" if error.fix else error.what
     place = (error.where or "").removeprefix(f"{CONFIG_FILE}, ").replace(", ", ".")
-    return problem_at(text, place, said) if place else Problem(said)
+    return problem_at(text, place, message) if place else Problem(message)
 
 
 def _refused(

@@ -29,26 +29,26 @@ def follows(before: Config, after: Config, openings: int) -> list[str]:
     """
     changed = set_differently(before, after)
     sections = {path.split(".")[0] for path in changed}
-    said = []
+    sentences = []
     if sections & set(DIVIDES):
-        said.append(_divided(openings))
+        sentences.append(_divided(openings))
     if sections & set(MEASURES):
-        said.append(
+        sentences.append(
             "Answers are scored in another way: scores of earlier comparisons "
             f"({before.primary}) and of later ones ({after.primary}) cannot be held against each "
             "other. " + _opens(openings)
         )
     if sections & set(CONCLUDES):
-        said.append(
+        sentences.append(
             "The next comparison weighs its results anew, as another comparison. "
             + _opens(openings)
         )
     if sections & set(BUILDS):
-        said.append(
+        sentences.append(
             "Releases keep what they serve. What the changed settings concern is built anew at the "
             "next comparison or training."
         )
-    return said
+    return sentences
 
 
 def _divided(openings: int) -> str:

@@ -23,7 +23,7 @@ from assay.project.answer.gateway import studio_caller
 from assay.project.workspace import Workspace
 from assay.store import secrets
 
-_ASKED, _TOKENS = (Message("user", "Say: ready"),), 16
+_MESSAGES, _TOKENS = (Message("user", "Say: ready"),), 16
 
 
 def added(
@@ -119,20 +119,26 @@ def tested_over_web(workspace: Workspace, name: str, model: str) -> dict[str, An
     reference, caller, usage = f"{REMOTE}{name}/{model}", studio_caller(workspace), workspace.usage
     reserved = None
     if caller.budgeted:
-        asked = EngineCall(_ASKED, (), Sampling(max_new_tokens=_TOKENS), reference)
-        most = most_usd(workspace.providers, [[reference]], [asked], 1)
+        call = EngineCall(_MESSAGES, (), Sampling(max_new_tokens=_TOKENS), reference)
+        most = most_usd(workspace.providers, [[reference]], [call], 1)
         reserved = usage.reserve(caller.key_id, most)
     ends, began = [], time.perf_counter()
     try:
-        told = tested(workspace.providers, name, model)
-        tokens = told["prompt_tokens"], told["completion_tokens"]
+        reply = tested(workspace.providers, name, model)
+        tokens = reply["prompt_tokens"], reply["completion_tokens"]
         ends = [End("stop", *tokens, model=reference)]
     finally:
         seconds = time.perf_counter() - began
         usage.add(
-            caller.project, caller.key_id, reference, ends, seconds, reserved, whole=bool(ends)
+            caller.project,
+            caller.key_id,
+            reference,
+            ends,
+            seconds,
+            reserved,
+            is_complete=bool(ends),
         )
-    return told
+    return reply
 
 
 def tested(providers: Providers, name: str, model: str) -> dict[str, Any]:
@@ -144,7 +150,7 @@ def tested(providers: Providers, name: str, model: str) -> dict[str, Any]:
     provider = provider_of(providers, name).model_copy(update={"retries": 0})
     engine = RemoteBatchEngine(name, model, provider, key=partial(providers.key, name, provider))
     began = time.perf_counter()
-    [answer] = engine.answer([Request(_ASKED, max_new_tokens=_TOKENS)])
+    [answer] = engine.answer([Request(_MESSAGES, max_new_tokens=_TOKENS)])
     engine.close()
     if not answer.succeeded:
         raise ModelError(answer.error or "no answer.")
