@@ -174,7 +174,8 @@ def test_drafted_questions_are_approved_mended_and_thrown_away(
         page.set_viewport_size({"width": 390, "height": 844})
         visitor.fits()
     workspace = Workspace(drafted.folder)
-    assert workspace.project is not None
-    found = {one.id: one for one in questions.questions(workspace.project)}
+    project = workspace.project
+    assert project is not None
+    found = {one.id: one for one in questions.questions(project.store, project.owner)}
     assert (found["q051"].answer, found["q051"].state) == ("At noon.", "approved")
     assert (found["q049"].state, found["q049"].who) == ("rejected", "user:editor")

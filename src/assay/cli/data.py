@@ -194,9 +194,9 @@ def approve(
             fix="`assay init NAME --docs FOLDER` drafts them from documents.",
         )
     done = bool(ids) or add
-    listed = [] if done else questions.questions(opened, "waiting")
+    listed = [] if done else questions.questions(opened.store, opened.owner, "waiting")
     if json:
-        everything = questions.questions(opened)
+        everything = questions.questions(opened.store, opened.owner)
         as_json({**now.to_dict(), "questions": [one.to_dict() for one in everything]})
         return
     for one in listed:

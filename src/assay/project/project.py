@@ -128,7 +128,7 @@ class Project:
             HoldoutError: the split was changed, or the holdout was opened and would change.
             StateError: the project began with documents, and too few questions are approved.
         """
-        check_measurable(self)
+        check_measurable(self.store, self.owner, self.root, self.config.data.file)
         template, context = self.template
         before: list[Example] = []
 

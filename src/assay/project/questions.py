@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import delete, func, select, update
@@ -99,11 +100,11 @@ def draft_questions(project: Project, texts: Iterable[tuple[str, str]]) -> int:
         known = set(
             session.execute(
                 select(DraftedQuestionRow.document, DraftedQuestionRow.passage).where(
-                    DraftedQuestionRow.project == _owner(project)
+                    DraftedQuestionRow.project == project.owner
                 )
             ).tuples()
         )
-        number = _last(session, _owner(project))
+        number = _last(session, project.owner)
         for document, text in texts:
             for count, found in enumerate(drafted(text)):
                 if count == MOST_A_DOCUMENT:
@@ -113,7 +114,7 @@ def draft_questions(project: Project, texts: Iterable[tuple[str, str]]) -> int:
                 made += 1
                 session.add(
                     DraftedQuestionRow(
-                        project=_owner(project),
+                        project=project.owner,
                         id=_id(number + made),
                         question=found.question,
                         answer=found.answer,
@@ -125,41 +126,49 @@ def draft_questions(project: Project, texts: Iterable[tuple[str, str]]) -> int:
     return made
 
 
-def questions(project: Project, state: State | None = None) -> list[Question]:
+def questions(store: Store, owner: str, state: State | None = None) -> list[Question]:
     """Those in a state, or all, in the order in which they came."""
-    asked = select(DraftedQuestionRow).where(DraftedQuestionRow.project == _owner(project))
+    query = select(DraftedQuestionRow).where(DraftedQuestionRow.project == owner)
     if state is not None:
-        asked = asked.where(DraftedQuestionRow.state == state)
-    with project.store.session() as session:
-        return [_question(row) for row in session.scalars(asked.order_by(DraftedQuestionRow.key))]
+        query = query.where(DraftedQuestionRow.state == state)
+    with store.session() as session:
+        return [_question(row) for row in session.scalars(query.order_by(DraftedQuestionRow.key))]
 
 
 def standing(project: Project) -> ReviewState | None:
-    """How far it is; None for a project that brought examples of its own."""
+    """How far a project is; None for one that brought examples of its own."""
+    return _standing(project.store, project.owner, project.root, project.config.data.file)
+
+
+def _standing(store: Store, owner: str, root: Path, file: str) -> ReviewState | None:
     counted = (
         select(DraftedQuestionRow.state, func.count())
-        .where(DraftedQuestionRow.project == _owner(project))
+        .where(DraftedQuestionRow.project == owner)
         .group_by(DraftedQuestionRow.state)
     )
-    with project.store.session() as session:
+    with store.session() as session:
         found = dict(session.execute(counted).tuples().all())
-    if not found and not _began_with_documents(project):
+    if not found and (file != FILE or (root / FILE).exists()):
         return None
     return ReviewState(*(found.get(state, 0) for state in ("approved", "waiting", "rejected")))
 
 
-def check_measurable(project: Project) -> None:
+def check_measurable(store: Store, owner: str, root: Path, file: str) -> None:
     """Refuse to measure on fewer questions than are needed.
+
+    Args:
+        root: the project's folder.
+        file: the data file that its configuration names.
 
     Raises:
         StateError: the project began with documents, and too few questions are approved.
     """
-    if project.config.data.file != FILE or (now := standing(project)) is None:
+    if file != FILE or (now := _standing(store, owner, root, file)) is None:
         return
     if not now.measured:
         raise StateError(now.sentence, fix="`assay data approve` shows those that wait.")
-    if not (project.root / FILE).exists():  # killed between the approval and the file
-        _write(project)
+    if not (root / FILE).exists():  # killed between the approval and the file
+        _write(store, owner, root)
 
 
 def decide(project: Project, ids: Sequence[str], state: State, who: str) -> ReviewState:
@@ -172,9 +181,9 @@ def decide(project: Project, ids: Sequence[str], state: State, who: str) -> Revi
     _check_open(project)
     with project.store.session() as session:
         for id in ids:
-            row = _row(session, _owner(project), id)
+            row = _row(session, project.owner, id)
             row.state, row.who, row.at = state, who, now()
-    _write(project)
+    _write(project.store, project.owner, project.root)
     found = standing(project)
     assert found is not None
     return found
@@ -200,12 +209,12 @@ def change(
         if text is not None and not text.strip():
             raise UsageError("a question and its answer cannot be empty.")
     with project.store.session() as session:
-        row = _row(session, _owner(project), id)
+        row = _row(session, project.owner, id)
         row.question = row.question if question is None else question.strip()
         row.answer = row.answer if answer is None else answer.strip()
         row.state, row.who, row.at = "approved", who, now()
         changed = _question(row)
-    _write(project)
+    _write(project.store, project.owner, project.root)
     return changed
 
 
@@ -237,8 +246,8 @@ def add(
         )
     with project.store.session() as session:
         row = DraftedQuestionRow(
-            project=_owner(project),
-            id=_id(_last(session, _owner(project)) + 1),
+            project=project.owner,
+            id=_id(_last(session, project.owner) + 1),
             question=question.strip(),
             answer=ABSTAIN if answer is None else answer.strip(),
             document=document,
@@ -249,7 +258,7 @@ def add(
         )
         session.add(row)
         added = _question(row)
-    _write(project)
+    _write(project.store, project.owner, project.root)
     return added
 
 
@@ -282,26 +291,17 @@ def _check_open(project: Project) -> None:
         )
 
 
-def _write(project: Project) -> None:
+def _write(store: Store, owner: str, root: Path) -> None:
     """Make the approved questions the project's data file, once there are enough."""
-    approved = questions(project, "approved")
-    file = project.root / FILE
-    if len(approved) >= NEEDED or file.exists():
-        write_atomic_lines(file, [_line(question) for question in approved])
+    approved = questions(store, owner, "approved")
+    if len(approved) >= NEEDED or (root / FILE).exists():
+        write_atomic_lines(root / FILE, [_line(question) for question in approved])
 
 
 def _line(question: Question) -> str:
     kept = ("id", "question", "answer", "document")
     row = {name: getattr(question, name) for name in kept}
     return json.dumps(row, ensure_ascii=False) + "\n"
-
-
-def _began_with_documents(project: Project) -> bool:
-    return project.config.data.file == FILE and not (project.root / FILE).exists()
-
-
-def _owner(project: Project) -> str:
-    return project.owner
 
 
 def _row(session: Session, owner: str, id: str) -> DraftedQuestionRow:

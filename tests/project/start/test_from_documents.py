@@ -82,7 +82,7 @@ def test_the_same_call_goes_on_and_another_is_refused(made: DocumentProject) -> 
 
 
 def test_nothing_is_measured_before_enough_are_approved(fresh: Project) -> None:
-    waiting = questions.questions(fresh, "waiting")
+    waiting = questions.questions(fresh.store, fresh.owner, "waiting")
     with pytest.raises(StateError, match="not measured: 0 of 50"):
         fresh.split()
     now = questions.decide(fresh, [q.id for q in waiting[:49]], "approved", "ann")
@@ -103,7 +103,7 @@ def test_nothing_is_measured_before_enough_are_approved(fresh: Project) -> None:
 
 
 def test_a_file_that_a_killed_approval_did_not_write_is_written(fresh: Project) -> None:
-    waiting = questions.questions(fresh, "waiting")
+    waiting = questions.questions(fresh.store, fresh.owner, "waiting")
     questions.decide(fresh, [q.id for q in waiting[:50]], "approved", "ann")
     (fresh.root / questions.FILE).unlink()
     assert fresh.split().rows == 50
@@ -112,7 +112,7 @@ def test_a_file_that_a_killed_approval_did_not_write_is_written(fresh: Project) 
 def test_after_the_holdout_was_opened_questions_stay(
     fresh: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = questions.questions(fresh)[0].id
+    first = questions.questions(fresh.store, fresh.owner)[0].id
     monkeypatch.setattr(Project, "openings", lambda self: ["one"])
     for change in (
         lambda: questions.decide(fresh, [first], "approved", "ann"),
@@ -121,7 +121,7 @@ def test_after_the_holdout_was_opened_questions_stay(
     ):
         with pytest.raises(StateError, match="stay as they were"):
             change()
-    assert questions.questions(fresh, "approved") == []
+    assert questions.questions(fresh.store, fresh.owner, "approved") == []
 
 
 def test_own_questions_with_and_without_an_answer(fresh: Project) -> None:
@@ -137,7 +137,7 @@ def test_own_questions_with_and_without_an_answer(fresh: Project) -> None:
         questions.add(fresh, " ", "ann")
     with pytest.raises(NotFoundError, match="no question"):
         questions.decide(fresh, [without.id, "q999"], "rejected", "ann")
-    assert questions.questions(fresh, "rejected") == []
+    assert questions.questions(fresh.store, fresh.owner, "rejected") == []
 
 
 def test_what_cannot_be_a_project_leaves_nothing(tmp_path: Path) -> None:
@@ -171,11 +171,11 @@ def test_the_second_job_of_the_demo_is_a_project(tmp_path: Path) -> None:
 def test_a_removed_document_leaves_no_drafts_behind(fresh: Project) -> None:
     workspace = open_to_serve(fresh.root)
     document = "knowledge/freight.md"
-    of = [q for q in questions.questions(fresh) if q.document == document]
+    of = [q for q in questions.questions(fresh.store, fresh.owner) if q.document == document]
     questions.decide(fresh, [of[0].id], "approved", "ann")
     assert len(of) > 2
     removal.remove(workspace, "documents", [document])
-    (kept,) = [q for q in questions.questions(fresh) if q.document == document]
+    (kept,) = [q for q in questions.questions(fresh.store, fresh.owner) if q.document == document]
     assert (kept.id, kept.state, kept.passage) == (of[0].id, "approved", "")
     state = b"".join(f.read_bytes() for f in (fresh.root / ".assay").glob("assay.db*"))
     assert not any(q.passage.encode() in state for q in of)
@@ -184,5 +184,5 @@ def test_a_removed_document_leaves_no_drafts_behind(fresh: Project) -> None:
     assert removal.coming_back(workspace, "documents", [document]) == []
     # Numbers that are in use are not given again.
     assert questions.add(fresh, "Who built the Tern?", "ann").id not in {
-        q.id for q in questions.questions(fresh, "waiting")
+        q.id for q in questions.questions(fresh.store, fresh.owner, "waiting")
     }

@@ -25,7 +25,8 @@ def read_standing(context: PageContext) -> ReviewState | None:
 @action("viewer")
 def list_questions(context: PageContext, state: State) -> list[Question]:
     """Questions that wait, or were thrown away."""
-    return questions.questions(project_of(context.workspace), state)
+    project = project_of(context.workspace)
+    return questions.questions(project.store, project.owner, state)
 
 
 @action("editor")
