@@ -17,28 +17,15 @@ from assay.studio.session import ACTIONS, PageContext
 from tests.studio.browsing import Studio
 
 READING = {
-    "assay.studio.pages.start.new_project.list_documents",
     "assay.studio.pages.releases.staleness.read_staleness",
-    "assay.studio.pages.releases.staleness.read_next_trace",
     "assay.studio.shared.streams.open_answer",
     "assay.studio.shared.streams.check_session",
-    "assay.studio.pages.agent.editor.validate_agent",
-    "assay.studio.pages.agent.editor.count_tokens",
-    "assay.studio.pages.agent.editor.read_agent",
-    "assay.studio.pages.agent.history.list_versions",
-    "assay.studio.pages.agent.history.compare_versions",
     "assay.studio.pages.agent.page.list_arms",
-    "assay.studio.pages.agent.page.list_agents",
-    "assay.studio.pages.agent.page.list_models",
-    "assay.studio.pages.agent.page.list_bases",
-    "assay.studio.pages.knowledge.page.list_bases",
     "assay.studio.pages.knowledge.page.read_contents",
-    "assay.studio.pages.knowledge.page.read_document",
     "assay.studio.pages.knowledge.page.search_base",
     "assay.studio.pages.data.page.open_division",
     "assay.studio.pages.data.page.read_page",
     "assay.studio.pages.data.page.list_problems",
-    "assay.studio.pages.data.page.read_record",
     "assay.studio.pages.data.questions.read_standing",
     "assay.studio.pages.data.questions.list_questions",
     "assay.studio.pages.settings.page.read_settings",
@@ -51,7 +38,6 @@ READING = {
     "assay.studio.pages.models.versions.read_facts",
     "assay.studio.pages.models.versions.compare_versions",
     "assay.studio.pages.models.versions.find_trained_on",
-    "assay.studio.pages.models.export.list_exports",
 }
 """Actions that change nothing, so that a viewer may take them."""
 

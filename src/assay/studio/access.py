@@ -80,8 +80,8 @@ class AccessMiddleware:
                 return
             check_length(headers.get("content-length"), UPLOAD_BYTES)
         except (ApiError, StoreError) as error:
-            told = of_any(error)
-            await _refuse(scope, receive, send, told.status, told.message)
+            refusal = of_any(error)
+            await _refuse(scope, receive, send, refusal.status, refusal.message)
             return
         if person is None:
             await _refuse(scope, receive, send, 401, "You are not signed in.")

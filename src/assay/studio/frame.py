@@ -41,7 +41,7 @@ GROUPS: tuple[Group, ...] = ("Build", "Prove", "Run", "Manage")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page.
+    """A page of the navigation.
 
     Attributes:
         path: behind the studio's prefix, from `/`.

@@ -71,6 +71,12 @@ class PageContext:
             error.calling(str(self.workspace.root), "the folder")
             raise
 
+    async def read(
+        self, reading: Callable[Concatenate[Workspace, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Call a function of the workspace in a thread, for whom the page is open. See `do`."""
+        return await self.do(lambda context: reading(context.workspace, *args, **kwargs))
+
 
 class LatestRequest:
     """Tells whether a reading is the one that was started last: an earlier one may end later, and

@@ -148,8 +148,8 @@ class Sockets:
                 await self._end(client)
 
     async def _good(self, sessions: Collection[str | None]) -> set[str]:
-        asked = {session for session in sessions if session is not None}
-        return await anyio.to_thread.run_sync(people.still_good, self._workspace, asked)
+        known = {session for session in sessions if session is not None}
+        return await anyio.to_thread.run_sync(people.still_good, self._workspace, known)
 
     async def _end(self, client: Client) -> None:
         """End a page and its sockets: its timers and updates, too."""

@@ -49,7 +49,7 @@ def title(content: str, under: str = "") -> None:
 
 
 def heading(content: str, under: str = "") -> None:
-    """Of a part of a page."""
+    """The heading of a part of a page, and a sentence under it."""
     with ui.element("div").classes("heading"):
         text(content, tag="h2")
         if under:
@@ -58,8 +58,16 @@ def heading(content: str, under: str = "") -> None:
 
 @contextmanager
 def card(style: str = "") -> Iterator[Element]:
-    """A surface."""
+    """A surface of its own for a part of a page."""
     with ui.element("section").classes("card").classes(style) as made:
+        yield made
+
+
+@contextmanager
+def section(title: str, under: str = "", style: str = "") -> Iterator[Element]:
+    """A card with a heading, and a sentence under it."""
+    with card(style) as made:
+        heading(title, under)
         yield made
 
 
@@ -171,13 +179,13 @@ def query_row(
         label: of the button.
     """
     with row("ask"):
-        asked = label_input(ui.input(placeholder=placeholder), name)
+        entry = label_input(ui.input(placeholder=placeholder), name)
 
         async def submit() -> None:
-            if words := (asked.value or "").strip():
+            if words := (entry.value or "").strip():
                 await act(words)
 
-        asked.on("keydown.enter", submit)
+        entry.on("keydown.enter", submit)
         button(label, submit, kind="primary", icon=icon)
 
 
@@ -267,7 +275,7 @@ def bar(share: float | None, label: str) -> Element:
 
 
 def set_bar(made: Element, share: float | None) -> None:
-    """Move a bar."""
+    """Set how far a bar is, 0 to 1; None: unknown."""
     if share is None:
         made.classes("unknown").props(remove="aria-valuenow")
         made.style["--done"] = "30%"
@@ -278,7 +286,7 @@ def set_bar(made: Element, share: float | None) -> None:
 
 
 def picture(markup: Markup) -> ui.html:
-    """A chart of `assay.compare.report.charts`."""
+    """A chart as markup, whose texts are escaped, as `assay.compare.report.charts` draws it."""
     made = ui.html(markup.__html__(), sanitize=False).classes("picture")
     return made.props("tabindex=0")  # on a phone it scrolls, which the keyboard must reach
 

@@ -36,7 +36,7 @@ async def build(context: PageContext) -> None:
         "Ask several at once what you would ask one. What is in a release is asked exactly as its "
         "callers would ask it; nothing of this is kept.",
     )
-    offered = await context.do(lambda v: playground.answerable_models(v.workspace))
+    offered = await context.read(playground.answerable_models)
     if not offered:
         w.empty(
             "forum", "There is nobody to ask yet", "A model is pulled with `assay models pull`."
@@ -57,7 +57,7 @@ async def build(context: PageContext) -> None:
         with w.details("Instructions of your own"):
             w.text("They take the place of a release's own instructions for this try.", "soft note")
             system = w.label_input(ui.textarea().props("autogrow"), "Instructions of your own")
-        asked = w.field(
+        entry = w.field(
             "Message", ui.textarea(placeholder="What would a customer write?").props("autogrow")
         )
         with w.row():
@@ -69,7 +69,7 @@ async def build(context: PageContext) -> None:
     going: list[asyncio.Task[None]] = []
 
     async def ask() -> None:
-        words, names = (asked.value or "").strip(), list(who.value or ())[:MOST]
+        words, names = (entry.value or "").strip(), list(who.value or ())[:MOST]
         if not words or not names or going:
             return
         turns = [Message("user", words)]
@@ -102,7 +102,7 @@ async def build(context: PageContext) -> None:
 
     go.on_click(ask)
     stop.on_click(cancel)
-    asked.on("keydown.ctrl.enter", ask)
+    entry.on("keydown.ctrl.enter", ask)
     ui.context.client.on_delete(cancel)
 
 
@@ -122,7 +122,7 @@ class _Column:
     ) -> None:
         """Ask, and show the answer as it comes."""
         try:
-            told = await ask(context, self.name, turns, self._show, options)
+            reply = await ask(context, self.name, turns, self._show, options)
         except AssayError as error:
             self.answer.text = str(error)
             self.answer.classes("bad")
@@ -130,22 +130,23 @@ class _Column:
         except asyncio.CancelledError:
             self._tell({"Ended": "stopped"})
             raise
-        rate = (told.completion_tokens or 0) / told.seconds if told.seconds else 0.0
+        rate = (reply.completion_tokens or 0) / reply.seconds if reply.seconds else 0.0
         self._tell(
             {
-                "Cost, by itself": wording.usd(told.usd),
-                "First word after": wording.seconds(told.first_s),
-                "In all": f"{wording.seconds(told.seconds)} ({rate:.0f} tokens/s)",
+                "Cost, by itself": wording.usd(reply.usd),
+                "First word after": wording.seconds(reply.first_s),
+                "In all": f"{wording.seconds(reply.seconds)} ({rate:.0f} tokens/s)",
                 "Tokens in, out": ", ".join(
-                    format_tokens(tokens) for tokens in (told.prompt_tokens, told.completion_tokens)
+                    format_tokens(tokens)
+                    for tokens in (reply.prompt_tokens, reply.completion_tokens)
                 ),
-                **({"Asked": told.route} if told.route else {}),
-                "Ended": "by itself" if told.finish == "stop" else "cut at the limit",
+                **({"Asked": reply.route} if reply.route else {}),
+                "Ended": "by itself" if reply.finish == "stop" else "cut at the limit",
             }
         )
         if not self.used.is_deleted:
             with self.used:
-                show_passages(told)
+                show_passages(reply)
 
     def _show(self, so_far: str) -> None:
         self.answer.text = so_far

@@ -50,46 +50,46 @@ def show_passages(reply: Reply) -> None:
 def chat_card(context: PageContext, name: str) -> None:
     """A conversation with whatever `name` stands for."""
     turns: list[Message] = []
-    with w.card():
-        w.heading(f"Try {name}", "As any program would ask it. Nothing of this is kept.")
+    with w.section(f"Try {name}", "As any program would ask it. Nothing of this is kept."):
         log = ui.element("div").classes("chat").props("role=log aria-live=polite")
         with w.row("ask"):
-            asked = w.label_input(
+            entry = w.label_input(
                 ui.textarea(placeholder="Write a message").props("autogrow rows=1"), "Your message"
             )
 
             async def send() -> None:
-                question = (asked.value or "").strip()
+                question = (entry.value or "").strip()
                 if not question:
                     return
-                asked.value = ""
+                entry.value = ""
                 go.disable()
                 with log:
                     w.text(question, "mine pre", "div")
                     answer = w.text("…", "theirs pre", "div")
                     took = w.text("", "soft note", "div")
                     used = ui.element("div")
-                asked_now = Message("user", question)
+                question_message = Message("user", question)
                 try:
-                    reply = await ask(context, name, [*turns, asked_now], answer.set_text)
+                    reply = await ask(context, name, [*turns, question_message], answer.set_text)
                 except AssayError:
                     answer.text = "No answer."
                     raise
                 finally:
                     go.enable()
-                turns.extend([asked_now, Message("assistant", reply.text)])
+                turns.extend([question_message, Message("assistant", reply.text)])
                 took.text = describe_reply(reply)
                 with used:
                     show_passages(reply)
 
-            asked.on("keydown.enter.exact.prevent", send)
+            entry.on("keydown.enter.exact.prevent", send)
             go = w.button("Send", send, kind="primary", icon="send")
 
 
 def snippets_card(context: PageContext, name: str) -> None:
     """Snippets to copy, and a key to put into them."""
-    with w.card():
-        w.heading("Call it from your programs", "It speaks OpenAI's language: any client will do.")
+    with w.section(
+        "Call it from your programs", "It speaks OpenAI's language: any client will do."
+    ):
         shown = ui.element("div").classes("stack")
 
         def show(key: str) -> None:

@@ -43,19 +43,19 @@ class Controls(Generic[S]):
 
     def __init__(self, put: Put, *, open: bool) -> None:
         self._put, self._open = put, open
-        self._said: S | None = None
+        self._parsed: S | None = None
         self._current = True
         self._controls: list[Control[S]] = []
 
-    def show(self, said: S) -> None:
+    def show(self, parsed: S) -> None:
         """Let every control show what the text says."""
-        self._said = said
+        self._parsed = parsed
         for control in self._controls:
-            self._set(control, said)
+            self._set(control, parsed)
 
-    def accept(self, said: S) -> None:
+    def accept(self, parsed: S) -> None:
         """What the text says after a change of this form's own: no control is touched."""
-        self._said = said
+        self._parsed = parsed
 
     def freeze(self, frozen: bool) -> None:
         """Whether the text says nothing that a form could show at the moment."""
@@ -100,8 +100,8 @@ class Controls(Generic[S]):
         """
         read, whole = read_path(path), step == 1 and not percent
 
-        def show(said: S) -> Any:
-            value = read(said)
+        def show(parsed: S) -> Any:
+            value = read(parsed)
             return round(100 * value, 6) if percent and value is not None else value
 
         def write(value: float | None) -> dict[str, Any] | None:
@@ -114,16 +114,16 @@ class Controls(Generic[S]):
         self._control(w.field(shown, made, hint, meaning=meaning, name=label), show, write)
 
     async def _changed(self, control: Control[S]) -> None:
-        if self._said is None:
+        if self._parsed is None:
             return
-        if self._current and control.made.value == control.read(self._said):
+        if self._current and control.made.value == control.read(self._parsed):
             return
         values = control.write(control.made.value)
         if values is not None:
             await self._put(values)
 
-    def _set(self, control: Control[S], said: S) -> None:
-        value = control.read(said)
+    def _set(self, control: Control[S], parsed: S) -> None:
+        value = control.read(parsed)
         self._offer(control, value)
         if control.made.value != value:
             control.made.set_value(value)

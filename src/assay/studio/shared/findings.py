@@ -29,11 +29,10 @@ KINDS = {"error": ("Left out", "bad"), "warning": ("Look at it", "warn"), "notic
 
 
 def found_card(found: FileFindings) -> None:
-    """The file in figures."""
+    """A card with the file in figures."""
     report = found.report
     assert report is not None
-    with w.card():
-        w.heading(f"What is in {found.file.name}")
+    with w.section(f"What is in {found.file.name}"):
         with w.row("figures"):
             w.figure(f"{report.valid:,}", "examples that can be used")
             w.figure(f"{report.rejected:,}", "rows left out", "They have an error, named below.")
@@ -71,11 +70,12 @@ def problems_card(report: CheckReport) -> None:
         places[problem.code].append(problem)
     order = {"error": 0, "warning": 1, "notice": 2}
     codes = sorted(report.counts, key=lambda code: (order[CODES[code][0]], -report.counts[code]))
-    with w.card():
-        w.heading("What to look at", "Rows with an error are left out; all others are kept.")
-        with w.table("", "What", "#Rows", "Where", label="Problems of the file"):
-            for code in codes:
-                _problem(code, report.counts[code], places[code])
+    with (
+        w.section("What to look at", "Rows with an error are left out; all others are kept."),
+        w.table("", "What", "#Rows", "Where", label="Problems of the file"),
+    ):
+        for code in codes:
+            _problem(code, report.counts[code], places[code])
 
 
 def _problem(code: str, count: int, places: list[Problem]) -> None:

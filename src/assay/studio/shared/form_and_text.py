@@ -37,11 +37,11 @@ class EditedText(Protocol):
 
     @property
     def text(self) -> str:
-        """As it is kept."""
+        """The text as it is stored."""
 
     @property
     def hash(self) -> str:
-        """Of the text."""
+        """The hash of the stored text."""
 
 
 D = TypeVar("D", bound=EditedText)
@@ -49,7 +49,7 @@ D = TypeVar("D", bound=EditedText)
 
 @dataclass(frozen=True, slots=True)
 class ParsedText(Generic[S]):
-    """What a text says.
+    """What a text says, and what is wrong with it.
 
     Attributes:
         value: None where the text says nothing that the form could show.
@@ -146,8 +146,7 @@ class FormAndText(ABC, Generic[S, D]):
     # -- the text
 
     def _build_text(self) -> None:
-        with w.card("yaml"):
-            w.heading("As text", self.UNDER)
+        with w.section("As text", self.UNDER, style="yaml"):
             self._code = ui.codemirror(
                 self._text,
                 language="YAML",
@@ -242,8 +241,8 @@ class FormAndText(ABC, Generic[S, D]):
             if not self._open:
                 w.text("You may look; an editor can change it.", "soft")
                 return
-            asked = "What did you change, and why?"
-            self._message = w.label_input(ui.input(placeholder=asked), asked)
+            prompt = "What did you change, and why?"
+            self._message = w.label_input(ui.input(placeholder=prompt), prompt)
             self._message.on("keydown.enter", self._save)
             self._undo = w.button("Discard", self._leave, kind="link")
             self._keep = w.button("Save", self._save, kind="primary", icon="save")

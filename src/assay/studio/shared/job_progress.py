@@ -158,14 +158,12 @@ class JobCard:
         self._timer = ui.timer(LOOK_EVERY_S, self._update)
 
     async def _update(self) -> None:
-        job, events = await self._context.do(
-            lambda context: jobs.look(context.workspace, self._id, self._last)
-        )
+        job, events = await self._context.read(jobs.look, self._id, self._last)
         self._status.show(job, self._what)
         if events:
             self._last = events[-1].key
-            said = [event for event in events if event.kind != "metrics"]
-            self._events += [f"{event.at:%H:%M:%S}  {event.message}" for event in said]
+            messages = [event for event in events if event.kind != "metrics"]
+            self._events += [f"{event.at:%H:%M:%S}  {event.message}" for event in messages]
             self._log.show(self._events)
         if job.status in OVER:
             self._timer.cancel()
@@ -205,16 +203,16 @@ class ProgressState:
 
     @contextmanager
     def task(self, label: str, total: float | None, unit: str) -> Iterator[ProgressState]:
-        """See `assay.progress.Progress`."""
+        """Implements a method of `assay.progress.Progress`."""
         self.label, self.done, self.total = label, 0.0, total or 0.0
         yield self
 
     def advance(self, amount: float = 1, **info: object) -> None:
-        """See `assay.progress.Task`."""
+        """Implements a method of `assay.progress.Task`."""
         self.done += amount
 
     def say(self, line: str) -> None:
-        """See `assay.progress.Progress`."""
+        """Implements a method of `assay.progress.Progress`."""
         self.label = line
 
     @property

@@ -75,8 +75,8 @@ def promotion_form(
     """
     hint = "Programs ask for this name; what answers can change."
     with w.row("top-aligned"):
-        asked = w.field("Name to call it by", ui.input(value=name), hint)
-        asked.set_enabled(not fixed)
+        name_input = w.field("Name to call it by", ui.input(value=name), hint)
+        name_input.set_enabled(not fixed)
     why = ui.element("div").classes("stack")
     why.set_visibility(False)
     with why:
@@ -94,7 +94,7 @@ def promotion_form(
             force = (reason.value or "").strip() or None
             try:
                 release = await with_consent(
-                    context, lambda: context.do(promote, asked.value.strip(), label, force)
+                    context, lambda: context.do(promote, name_input.value.strip(), label, force)
                 )
             except UnprovenError as error:
                 refused.text = error.what

@@ -107,9 +107,7 @@ async def read_answer(
     show(text)
     how = None
     if (last := end) is not None:
-        how = await context.do(
-            lambda v: playground.answer_details(v.workspace, answer, last, seconds)
-        )
+        how = await context.read(playground.answer_details, answer, last, seconds)
     return Reply(
         text=text,
         finish=end.finish if end else "stop",

@@ -190,18 +190,18 @@ class DocumentUpload:
         for source in sources:
             name = source.document
             why = failed.get(name)
-            said = ("can be searched", "good") if why is None else (why, "bad")
-            self._mark(self._lines[name], name, *said)
+            state = ("can be searched", "good") if why is None else (why, "bad")
+            self._mark(self._lines[name], name, *state)
 
-    def _line(self, name: str, said: str) -> TextElement:
+    def _line(self, name: str, state: str) -> TextElement:
         with self._list:
             line = w.text("", tag="li")
-        self._mark(line, name, said, "")
+        self._mark(line, name, state, "")
         return line
 
-    def _mark(self, line: TextElement, name: str, said: str, kind: str) -> None:
+    def _mark(self, line: TextElement, name: str, state: str, kind: str) -> None:
         if not self._is_gone:
-            line.text = f"{name}: {said}"
+            line.text = f"{name}: {state}"
             line.classes(replace=kind)
 
     def _show(self) -> None:

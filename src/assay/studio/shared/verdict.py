@@ -82,7 +82,7 @@ def verdict_card(result: Result) -> None:
 
 
 def candidates_table(result: Result) -> None:
-    """Every candidate, best first."""
+    """A table of all candidates, the best first."""
     with w.table(
         "Candidate", "#Right in 100", "#Likely range", "#A month", "#Typical answer", "#No answer",
         label="All candidates",

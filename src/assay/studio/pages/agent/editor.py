@@ -15,7 +15,6 @@ from assay.errors import AssayError
 from assay.example import Message
 from assay.project import agents
 from assay.project.agents import drafts
-from assay.project.agents.drafts import Validation
 from assay.project.answer.gateway import AnswerStream
 from assay.studio import widgets as w
 from assay.studio.pages.agent.form import AgentForm
@@ -26,24 +25,6 @@ from assay.studio.shared.streams import read_answer as read_answer
 
 _COUNTING = asyncio.Lock()
 """A tokenizer takes seconds to load: who comes meanwhile waits here, not in a thread."""
-
-
-@action("viewer")
-def validate_agent(context: PageContext, content: str) -> Validation:
-    """What a text says."""
-    return drafts.validate(context.workspace, content)
-
-
-@action("viewer")
-def count_tokens(context: PageContext, agent: Agent) -> int | None:
-    """Tokens that an agent puts before every conversation."""
-    return drafts.tokens(context.workspace, agent)
-
-
-@action("viewer")
-def read_agent(context: PageContext, name: str) -> Draft:
-    """An agent as it is now."""
-    return agents.read(context.workspace, name)
 
 
 @action("editor")
@@ -98,7 +79,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
         return {name: {"info": meaning} for name, meaning in drafts.settings().items()}
 
     async def _parse(self, content: str) -> ParsedText[Agent]:
-        found = await self._context.do(validate_agent, content)
+        found = await self._context.read(drafts.validate, content)
         return ParsedText(found.agent, found.problems, found.blank)
 
     async def _show_more(self, parsed: ParsedText[Agent]) -> None:
@@ -110,7 +91,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
         return drafts.edited(content, values)
 
     async def _read(self) -> Draft:
-        return await self._context.do(read_agent, self._draft.name)
+        return await self._context.read(agents.read, self._draft.name)
 
     async def _store(self, content: str, based_on: str, message: str) -> str:
         saved = await self._context.do(save_agent, self._draft.name, content, based_on, message)
@@ -132,7 +113,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
             while self._to_count is not None:
                 wanted, self._to_count = self._to_count, None
                 async with _COUNTING:
-                    tokens = await self._context.do(count_tokens, wanted)
+                    tokens = await self._context.read(drafts.tokens, wanted)
                 if self._is_gone:
                     return
                 self._form.show_tokens(tokens)
@@ -140,9 +121,8 @@ class AgentEditor(FormAndText[Agent, Draft]):
             self._counting = False
 
     def _build_try(self) -> None:
-        with w.card():
-            w.heading("Try it", "As it stands here, unsaved changes included. Nothing is kept.")
-            asked = w.label_input(
+        with w.section("Try it", "As it stands here, unsaved changes included. Nothing is kept."):
+            entry = w.label_input(
                 ui.textarea(placeholder="Write what a user would").props("autogrow"),
                 "What a user would write",
             )
@@ -151,14 +131,14 @@ class AgentEditor(FormAndText[Agent, Draft]):
             took = w.text("", "soft note")
             used = ui.element("div")
 
-            async def go() -> None:
-                question = (asked.value or "").strip()
+            async def run() -> None:
+                question = (entry.value or "").strip()
                 if not question:
                     return
                 answer.set_visibility(True)
                 answer.text, took.text = "…", ""
                 used.clear()
-                tried.disable()
+                try_button.disable()
                 messages = [Message("user", question)]
                 try:
                     stream = await self._context.do(ask_draft, self._text, messages)
@@ -168,7 +148,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
                     raise
                 finally:
                     if not self._is_gone:
-                        tried.enable()
+                        try_button.enable()
                 took.text = describe_reply(reply)
                 with used:
                     show_passages(reply)
@@ -178,6 +158,6 @@ class AgentEditor(FormAndText[Agent, Draft]):
                     raise asyncio.CancelledError  # nobody reads on: the engine is free again
                 answer.text = so_far
 
-            asked.on("keydown.ctrl.enter", go)
+            entry.on("keydown.ctrl.enter", run)
             with w.row():
-                tried = w.button("Try it", go, icon="play_arrow")
+                try_button = w.button("Try it", run, icon="play_arrow")

@@ -156,7 +156,7 @@ class AgentForm(Controls[Agent]):
     def _write_base(self, name: str) -> dict[str, Any]:
         if not name:
             return {"knowledge": None}
-        before = self._said.knowledge if self._said is not None else None
+        before = self._parsed.knowledge if self._parsed is not None else None
         if before is None:
             return {"knowledge": {"name": name, "k": PASSAGES, "characters": CHARACTERS}}
         # A state is one of the documents that were there before.
@@ -237,7 +237,7 @@ class AgentForm(Controls[Agent]):
         self._constrained.set_visibility(kind != "text")
 
     async def _choose_form(self) -> None:
-        agent, kind = self._said, self._form.value
+        agent, kind = self._parsed, self._form.value
         if agent is None:
             return
         values: dict[str, Any] = {}
@@ -253,8 +253,8 @@ class AgentForm(Controls[Agent]):
             values |= {"output_schema": FIRST_SCHEMA, "constrained": True}
         if values:
             await self._put(values)
-            if self._said is not None:
-                self.show(self._said)
+            if self._parsed is not None:
+                self.show(self._parsed)
 
     def _read_schema(self, value: str) -> dict[str, Any] | None:
         try:
@@ -265,7 +265,7 @@ class AgentForm(Controls[Agent]):
             ) from None
         if not isinstance(schema, dict):
             raise UsageError("a JSON Schema is an object, in braces.")
-        if self._said is not None and schema == self._said.output_schema:
+        if self._parsed is not None and schema == self._parsed.output_schema:
             return None
         return {"output_schema": schema}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from nicegui import ui
 
@@ -13,18 +12,6 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import notify
 from assay.studio.session import LatestRequest, PageContext, action
 from assay.studio.shared.form_and_text import show_differences
-
-
-@action("viewer")
-def list_versions(context: PageContext, name: str) -> list[AgentVersion]:
-    """All of an agent, newest first."""
-    return agents.history(context.workspace, name)
-
-
-@action("viewer")
-def compare_versions(context: PageContext, one: str, other: str) -> dict[str, Any]:
-    """What two versions say differently."""
-    return agents.diff(context.workspace, one, other)
 
 
 @action("editor")
@@ -37,35 +24,36 @@ async def history_tab(
     context: PageContext, name: str, reopen: Callable[[], Awaitable[None]]
 ) -> None:
     """All versions, and the difference of two of them."""
-    found = await context.do(list_versions, name)
+    found = await context.read(agents.history, name)
 
     async def back(version: int) -> None:
         made = await context.do(roll_back_agent, name, version)
         notify(f"{made.label} says what {name}@{version} says.")
         await reopen()
 
-    with w.card():
-        w.heading("Versions", "Every save is kept. Going back makes a new version of an old one.")
-        with w.table("Version", "Saved", "By", "Why", "", label="Versions"):
-            for number, version in enumerate(found):
-                with (
-                    w.cells(
-                        version.label,
-                        w.format_time(version.at),
-                        w.format_author(version.author),
-                        version.message,
-                    ),
-                    ui.element("td"),
-                ):
-                    if number == 0:
-                        w.badge("newest", "good")
-                    elif context.may("editor"):
-                        w.button(
-                            "Go back to it",
-                            _bound(back, version.version),
-                            kind="link",
-                            name=f"Go back to {version.label}",
-                        )
+    with (
+        w.section("Versions", "Every save is kept. Going back makes a new version of an old one."),
+        w.table("Version", "Saved", "By", "Why", "", label="Versions"),
+    ):
+        for number, version in enumerate(found):
+            with (
+                w.cells(
+                    version.label,
+                    w.format_time(version.at),
+                    w.format_author(version.author),
+                    version.message,
+                ),
+                ui.element("td"),
+            ):
+                if number == 0:
+                    w.badge("newest", "good")
+                elif context.may("editor"):
+                    w.button(
+                        "Go back to it",
+                        _bound(back, version.version),
+                        kind="link",
+                        name=f"Go back to {version.label}",
+                    )
     if len(found) > 1:
         await _show_difference(context, [version.label for version in found])
 
@@ -75,19 +63,18 @@ def _bound(act: Callable[[int], Awaitable[None]], version: int) -> Callable[[], 
 
 
 async def _show_difference(context: PageContext, labels: list[str]) -> None:
-    with w.card():
-        w.heading("What changed")
+    with w.section("What changed"):
         with w.row():
             one = w.field("From", ui.select(labels, value=labels[1]), name="From version")
             other = w.field("To", ui.select(labels, value=labels[0]), name="To version")
         shown = ui.element("div").classes("stack")
 
-        newest = LatestRequest()
+        latest = LatestRequest()
 
         async def show() -> None:
-            is_newest = newest.start()
-            found = await context.do(compare_versions, one.value, other.value)
-            if not is_newest():
+            is_latest = latest.start()
+            found = await context.read(agents.diff, one.value, other.value)
+            if not is_latest():
                 return
             shown.clear()
             with shown:

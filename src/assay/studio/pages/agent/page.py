@@ -13,30 +13,12 @@ from assay.project.agents import drafts
 from assay.project.knowledge import documents
 from assay.studio import widgets as w
 from assay.studio.frame import Page
-from assay.studio.pages.agent.editor import AgentEditor, read_agent, save_agent
+from assay.studio.pages.agent.editor import AgentEditor, save_agent
 from assay.studio.pages.agent.history import history_tab
 from assay.studio.session import PageContext, action
 from assay.studio.shared.form_and_text import Reopen
 
 PATH = "/agent"
-
-
-@action("viewer")
-def list_agents(context: PageContext) -> list[AgentVersion]:
-    """The newest version of every agent."""
-    return agents.listed(context.workspace)
-
-
-@action("viewer")
-def list_models(context: PageContext) -> list[str]:
-    """The models that an agent can have."""
-    return drafts.models(context.workspace)
-
-
-@action("viewer")
-def list_bases(context: PageContext) -> list[str]:
-    """The knowledge bases that an agent can have."""
-    return documents.names(context.workspace)
 
 
 @action("viewer")
@@ -56,8 +38,8 @@ async def build(context: PageContext) -> None:
         "Everything that makes a model a specialist, as one thing with versions: what it is told, "
         "what it is shown, what its answers look like.",
     )
-    found = await context.do(list_agents)
-    models = await context.do(list_models)
+    found = await context.read(agents.listed)
+    models = await context.read(drafts.models)
     if not found:
         w.empty(
             "smart_toy",
@@ -99,7 +81,7 @@ def _show_chooser(
 
 
 async def _show_agent(context: PageContext, name: str, models: list[str], reopen: Reopen) -> None:
-    draft = await w.load("Reading the agent", context.do(read_agent, name))
+    draft = await w.load("Reading the agent", context.read(agents.read, name))
     if draft is None:
         return
     version = draft.version
@@ -113,7 +95,7 @@ async def _show_agent(context: PageContext, name: str, models: list[str], reopen
     with ui.tab_panels(tabs, value="edit", animated=False):
         with ui.tab_panel("edit"):
             arms = await context.do(list_arms, draft)
-            AgentEditor(context, draft, models, await context.do(list_bases), arms, reopen)
+            AgentEditor(context, draft, models, await context.read(documents.names), arms, reopen)
         with ui.tab_panel("history").classes("stack gap"):
             await history_tab(context, name, reopen)
 
@@ -142,7 +124,7 @@ def _show_new_form(context: PageContext, found: list[AgentVersion], models: list
             content = drafts.beginning(model.value or "")
             why = "begun"
         else:
-            draft = await context.do(read_agent, source.value)
+            draft = await context.read(agents.read, source.value)
             content, why = draft.text, f"a copy of {draft.version.label}"
         called = (name.value or "").strip()
         await context.do(save_agent, called, content, None, why)

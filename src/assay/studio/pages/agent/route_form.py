@@ -71,7 +71,7 @@ class RouteForm:
             rules[number][name] = value
             return {"route.rules": rules}
 
-        asked = rule.model_dump(mode="json", exclude_none=True, exclude={"to", "pattern"})
+        conditions = rule.model_dump(mode="json", exclude_none=True, exclude={"to", "pattern"})
         with w.row("top-aligned"):
             if rule.pattern is not None:
                 w.field(
@@ -83,9 +83,9 @@ class RouteForm:
                 self._connect(made, lambda value: changed("pattern", value))
             label = "Then" if rule.pattern is not None else f"Rule {number + 1}: then"
             self._arm(label, rule.to, lambda id: changed("to", id))
-        for name, value in asked.items():
-            said = ", ".join(value) if isinstance(value, list) else value
-            w.text(f"{name.replace('_', ' ').capitalize()}: {said}.", "soft note")
+        for name, value in conditions.items():
+            words = ", ".join(value) if isinstance(value, list) else value
+            w.text(f"{name.replace('_', ' ').capitalize()}: {words}.", "soft note")
 
     def _arm(self, label: str, id: str, write: Callable[[str], dict[str, Any] | None]) -> None:
         known = {id: id[:12], **self._arms}

@@ -34,7 +34,7 @@ class VariablesForm:
                     w.button("Add a variable", self._add, kind="link", icon="data_object")
 
     def show(self, variables: Mapping[str, str]) -> None:
-        """What the text says."""
+        """Show the variables that the text has."""
         if dict(variables) != self._known:
             self._known = dict(variables)
             self._rows = [[name, value] for name, value in variables.items()]

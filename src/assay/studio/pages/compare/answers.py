@@ -35,8 +35,7 @@ def answers_card(context: PageContext, result: Result) -> None:
     names = [c.name for c in rank_candidates(result)]
     first = result.verdict.recommend or names[0]
     second = next((name for name in names if name != first), first)
-    with w.card():
-        w.heading("The answers, one by one", "Read some before you believe any figure.")
+    with w.section("The answers, one by one", "Read some before you believe any figure."):
         with w.row("top-aligned"):
             which = w.field("Show where", ui.select(FILTERS, value="differ"))
             a = w.field("First", ui.select(names, value=first))
@@ -103,25 +102,25 @@ def _show_row(answer: AnswerRow, a: str, b: str, names: Sequence[str]) -> None:
         with ui.element("div").classes("side-by-side"):
             _show_answer("Should be", answer.reference, answer.reference, None)
             for name in dict.fromkeys((a, b)):
-                said = answer.answers.get(name)
-                if said is None:
+                content = answer.answers.get(name)
+                if content is None:
                     _show_answer(name, "(no answer)", answer.reference, 0.0)
                 else:
-                    _show_answer(name, said, answer.reference, answer.scores.get(name))
+                    _show_answer(name, content, answer.reference, answer.scores.get(name))
 
 
-def _show_answer(name: str, said: str, reference: str, score: float | None) -> None:
+def _show_answer(name: str, content: str, reference: str, score: float | None) -> None:
     with ui.element("div").classes("answer"):
         label = name if score is None else f"{name} · {100 * score:.0f}"
         w.text(label, "soft note", "div")
         with ui.element("div").classes("pre"):
-            for part, same in mark_differences(_shorten(said), _shorten(reference)):
+            for part, same in mark_differences(_shorten(content), _shorten(reference)):
                 w.text(part, "" if same or score is None else "differs", "span")
 
 
-def mark_differences(said: str, reference: str) -> list[tuple[str, bool]]:
+def mark_differences(content: str, reference: str) -> list[tuple[str, bool]]:
     """The parts of an answer, and whether each stands in the reference at that place."""
-    a, b = _WORD.findall(reference), _WORD.findall(said)
+    a, b = _WORD.findall(reference), _WORD.findall(content)
     parts: list[tuple[str, bool]] = []
     for tag, _, _, start, end in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         if end > start:

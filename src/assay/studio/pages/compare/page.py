@@ -66,7 +66,7 @@ async def build(context: PageContext) -> None:
 async def _show_start(context: PageContext, before: bool) -> None:
     if context.workspace.project is None:
         return
-    found = await context.do(lambda v: jobs.listed(v.workspace, jobs.COMPARE))
+    found = await context.read(jobs.listed, jobs.COMPARE)
     going = [job for job in found if job.status not in OVER]
     if going:
         JobCard(context, going[0], "Comparing", lambda _: ui.navigate.reload())
@@ -94,10 +94,10 @@ def _show_chooser(found: list[Summary], result: Result) -> None:
 
     def words(one: Summary) -> str:
         if one.verdict.outcome == "recommend":
-            said = f"use {one.verdict.recommend}"
+            call = f"use {one.verdict.recommend}"
         else:
-            said = "none" if one.verdict.outcome == "none" else "cannot tell"
-        return f"{one.at:%d %b %Y, %H:%M} · {said} · {one.candidates} candidates"
+            call = "none" if one.verdict.outcome == "none" else "cannot tell"
+        return f"{one.at:%d %b %Y, %H:%M} · {call} · {one.candidates} candidates"
 
     chosen = w.field(
         "Comparison", ui.select({one.id: words(one) for one in found}, value=result.comparison)
@@ -106,10 +106,9 @@ def _show_chooser(found: list[Summary], result: Result) -> None:
 
 
 def _show_candidates(result: Result) -> None:
-    with w.card():
-        w.heading(
-            "What was tried", "The bar is where the truth probably lies; dashed: good enough."
-        )
+    with w.section(
+        "What was tried", "The bar is where the truth probably lies; dashed: good enough."
+    ):
         w.picture(comparisons.score_chart(result))
         candidates_table(result)
 
@@ -118,12 +117,11 @@ def _show_pairs(result: Result) -> None:
     if not result.pairs:
         return
     points = f"{100 * result.margin:g}"
-    with w.card():
-        w.heading(
-            "Who beats whom",
-            f"Difference in right answers of 100. Within the band ({points} points) it does not "
-            "matter to you.",
-        )
+    with w.section(
+        "Who beats whom",
+        f"Difference in right answers of 100. Within the band ({points} points) it does not "
+        "matter to you.",
+    ):
         w.picture(comparisons.forest_chart(result.pairs, result.margin))
         columns = ("Pair", "#Difference", "#Likely", "#p, corrected", "", "#Only the first")
         with (
@@ -150,11 +148,10 @@ def _show_pairs(result: Result) -> None:
 def _show_additions(result: Result) -> None:
     if not result.additions:
         return
-    with w.card():
-        w.heading(
-            "What each adds to the other",
-            "Points of 100, with their likely range. It explains; no verdict rests on it.",
-        )
+    with w.section(
+        "What each adds to the other",
+        "Points of 100, with their likely range. It explains; no verdict rests on it.",
+    ):
         for square in result.additions:
             adding = f"{square.a} and {square.b}"
             with w.table("Adding", "#Alone", "#On top of the other", label=adding):
@@ -168,8 +165,7 @@ def _show_costs(result: Result) -> None:
     chart = comparisons.cost_chart(result)
     if not chart:
         return
-    with w.card():
-        w.heading("Cost against quality", f"At {result.monthly_requests:,} requests a month.")
+    with w.section("Cost against quality", f"At {result.monthly_requests:,} requests a month."):
         w.picture(chart)
         columns = ("Candidate", "#Collecting", "#Training", "#Requests", "#Upkeep", "#First year")
         with w.details("What it is made of"), w.table(*columns, label="Cost by part"):
@@ -184,13 +180,12 @@ async def _show_promotion(context: PageContext, result: Result) -> None:
     if not context.may("editor") or context.workspace.config is None:
         return
     agents = [c for c in rank_candidates(result) if c.kind != "outside"]
-    found = await context.do(lambda v: comparisons.labels(v.workspace, [c.agent for c in agents]))
+    found = await context.read(comparisons.labels, [c.agent for c in agents])
     labels = {found[c.agent]: c.name for c in agents if c.agent in found}
     if not labels:
         return
     name = context.workspace.config.name
-    with w.card():
-        w.heading("Put one to work")
+    with w.section("Put one to work"):
         best = result.verdict.recommend or result.verdict.use_meanwhile
         first = next((label for label, c in labels.items() if c == best), next(iter(labels)))
         chosen = w.field(
@@ -201,27 +196,25 @@ async def _show_promotion(context: PageContext, result: Result) -> None:
 
 
 def _show_openings(result: Result) -> None:
-    with w.card():
-        w.heading(
+    with (
+        w.section(
             "How often the lock was opened",
             "Each opening makes the next verdict harder to reach, so that luck is not mistaken for "
             "progress.",
-        )
-        with w.table("#Opening", "When", "Why", "#Level", label="Openings of the holdout"):
-            for one in result.openings:
-                at = one.at[:16].replace("T", " ")
-                w.line(f"#{one.number}", at, one.reason, f"#{one.alpha:.3g}")
+        ),
+        w.table("#Opening", "When", "Why", "#Level", label="Openings of the holdout"),
+    ):
+        for one in result.openings:
+            at = one.at[:16].replace("T", " ")
+            w.line(f"#{one.number}", at, one.reason, f"#{one.alpha:.3g}")
 
 
 def _show_export(context: PageContext, result: Result) -> None:
-    with w.card():
-        w.heading("Take it with you", "One file that opens in any browser, without a network.")
+    with w.section("Take it with you", "One file that opens in any browser, without a network."):
         hide = ui.checkbox("Leave out questions and answers")
 
         async def click() -> None:
-            path = await context.do(
-                lambda v: comparisons.report(v.workspace, result.comparison, redact=hide.value)
-            )
+            path = await context.read(comparisons.report, result.comparison, redact=hide.value)
             ui.download(path.read_bytes(), f"report-{result.comparison[:12]}.html")
 
         with w.row():

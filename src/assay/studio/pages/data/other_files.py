@@ -26,7 +26,7 @@ SHOWN_TWINS = 20
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A file as conversations."""
+    """A file as conversations, and how many rows became some."""
 
     content: bytes
     written: int

@@ -58,28 +58,22 @@ def open_division(context: PageContext, progress: Progress) -> tuple[HoldoutSumm
 
 @action("viewer")
 def read_page(context: PageContext, where: RowFilter, start: int, end: int) -> dict[str, Any]:
-    """Rows for the table."""
+    """The rows of the table between two places, and how many fit."""
     found, count = rows.opened(context.workspace).page(where, start, end)
     return {"rows": found, "count": count}
 
 
 @action("viewer")
 def list_problems(context: PageContext, line: int) -> list[dict[str, Any]]:
-    """What was found in a row."""
+    """The problems that were found in a row."""
     return rows.opened(context.workspace).problems_of(line)
-
-
-@action("viewer")
-def read_record(context: PageContext, line: int) -> Any:
-    """A row as it stands in the file."""
-    return rows.record(context.workspace, line)
 
 
 @action("editor")
 def change_row(
     context: PageContext, line: int, record: dict[str, Any] | None, before: Any, progress: Progress
 ) -> None:
-    """Mend a row, or take it out."""
+    """Change a row of the file, or take it out."""
     rows.change(context.workspace, line, record, before, progress)
     rows.open_rows(context.workspace, progress)
 
@@ -124,7 +118,7 @@ async def build(context: PageContext) -> None:
             act=("Go to Start", "/"),
         )
         return
-    asked = ui.element("div").classes("stack gap")
+    query = ui.element("div").classes("stack gap")
     shown = ui.element("div").classes("stack gap")
     if context.may("editor"):
         with w.card():
@@ -133,7 +127,7 @@ async def build(context: PageContext) -> None:
     async def refresh() -> None:
         shown.clear()
         progress = ProgressState()
-        if not await _show_questions(context, asked, refresh):
+        if not await _show_questions(context, query, refresh):
             return
         with shown:
             with w.card():
@@ -159,14 +153,14 @@ async def build(context: PageContext) -> None:
     ui.timer(0.05, refresh, once=True)  # the page is there before it
 
 
-async def _show_questions(context: PageContext, asked: Element, measured: Refresh) -> bool:
+async def _show_questions(context: PageContext, query: Element, start: Refresh) -> bool:
     """Drafted questions, where there are any; whether there is something to divide."""
     now = await context.do(read_standing)
     if now is None:
         return True
-    if not asked.default_slot.children:
-        with asked:
-            QuestionsCard(context, now, measured)
+    if not query.default_slot.children:
+        with query:
+            QuestionsCard(context, now, start)
     return now.measured
 
 
@@ -196,8 +190,9 @@ class RowTable:
 
     def __init__(self, context: PageContext, of: Rows, refresh: Refresh) -> None:
         self._context, self._refresh = context, refresh
-        with w.card():
-            w.heading("Rows", "Click a row, or press Enter on it, to see all of it and to mend it.")
+        with w.section(
+            "Rows", "Click a row, or press Enter on it, to see all of it and to mend it."
+        ):
             with w.row("top-aligned"):
                 self._part = w.field("Show", ui.select(SHOW, value=""))
                 codes = {code: f"{code} ({count:,})" for code, count in of.problems.items()}
@@ -229,7 +224,7 @@ class RowTable:
                 control.on_value_change(self._filter)
 
     def _address(self) -> str:
-        asked = urlencode(
+        query = urlencode(
             {
                 "part": self._part.value or "",
                 "problem": self._problem.value or "",
@@ -237,7 +232,7 @@ class RowTable:
                 "holding": self._holding.value or "",
             }
         )
-        return f"{PREFIX}{ROWS}?{asked}"
+        return f"{PREFIX}{ROWS}?{query}"
 
     def _filter(self) -> None:
         code = self._problem.value
@@ -255,7 +250,7 @@ class RowTable:
         fixed: AssayError | None = None
         record: Any = None
         try:
-            record = await self._context.do(read_record, line)
+            record = await self._context.read(rows.record, line)
         except UsageError as error:
             fixed = error
         may = self._context.may("editor") and fixed is None

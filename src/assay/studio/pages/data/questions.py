@@ -65,12 +65,11 @@ class QuestionsCard:
         self._state: State = "waiting"
         self._shown: dict[str, ui.element] = {}
         self._latest = LatestRequest()
-        with w.card():
-            w.heading(
-                "Drafted questions",
-                "Read each as a user would ask it, against your documents. What nobody has read "
-                "measures nothing.",
-            )
+        with w.section(
+            "Drafted questions",
+            "Read each as a user would ask it, against your documents. What nobody has read "
+            "measures nothing.",
+        ):
             self._standing = w.text("", "strong").props("role=status")
             self._bar = w.bar(0.0, "Questions approved")
             with w.row():
@@ -119,17 +118,17 @@ class QuestionsCard:
         with ui.element("div").classes("shown-example") as shown:
             where = f"{one.id}, of {one.document}" if one.document else one.id
             w.text(where, "field-label", "span")
-            asked = w.field(
+            question_input = w.field(
                 "Question",
                 ui.textarea(value=one.question).props("autogrow"),
                 name=f"Question {one.id}",
             )
-            answer = w.field(
+            answer_input = w.field(
                 "Right answer",
                 ui.textarea(value=one.answer).props("autogrow"),
                 name=f"Right answer to {one.id}",
             )
-            for area in (asked, answer):
+            for area in (question_input, answer_input):
                 area.set_enabled(may)
             if one.passage:
                 w.text(f"Drafted from: “{one.passage}”", "soft note")
@@ -137,11 +136,13 @@ class QuestionsCard:
                 return shown
 
             async def approve() -> None:
-                same = (asked.value, answer.value) == (one.question, one.answer)
+                same = (question_input.value, answer_input.value) == (one.question, one.answer)
                 if same:
                     await self._context.do(decide_question, one.id, "approved")
                 else:
-                    await self._context.do(change_question, one.id, asked.value, answer.value)
+                    await self._context.do(
+                        change_question, one.id, question_input.value, answer_input.value
+                    )
                 await self._refresh()
 
             async def discard() -> None:
@@ -156,10 +157,10 @@ class QuestionsCard:
 
     def _build_add(self) -> None:
         with w.details("Add a question of your own"), ui.element("div").classes("stack"):
-            asked = w.field(
+            question_input = w.field(
                 "Question", ui.textarea().props("autogrow"), name="Question of your own"
             )
-            answer = w.field(
+            answer_input = w.field(
                 "Right answer",
                 ui.textarea().props("autogrow"),
                 "Empty: no document holds one, and it should say so.",
@@ -173,10 +174,12 @@ class QuestionsCard:
             )
 
             async def click() -> None:
-                said = (answer.value or "").strip() or None
+                answer_text = (answer_input.value or "").strip() or None
                 named_document = (document.value or "").strip()
-                await self._context.do(add_question, asked.value or "", said, named_document)
-                for made in (asked, answer, document):
+                await self._context.do(
+                    add_question, question_input.value or "", answer_text, named_document
+                )
+                for made in (question_input, answer_input, document):
                     made.value = ""
                 notify("It is approved.")
                 await self._refresh()

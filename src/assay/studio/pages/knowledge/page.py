@@ -45,7 +45,7 @@ Refresh = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What is in a knowledge base."""
+    """The content of a knowledge base."""
 
     about: dict[str, Any]
     documents: list[Document]
@@ -53,22 +53,10 @@ class Contents:
 
 
 @action("viewer")
-def list_bases(context: PageContext) -> list[str]:
-    """Of all knowledge bases."""
-    return documents.names(context.workspace)
-
-
-@action("viewer")
 def read_contents(context: PageContext, base: str) -> Contents:
-    """What is in one."""
+    """The documents of a knowledge base, and what could not be read."""
     of = documents.base(context.workspace, base)
     return Contents(of.describe(), of.documents(), of.failures())
-
-
-@action("viewer")
-def read_document(context: PageContext, base: str, document: str) -> DocumentContent:
-    """What a document came to."""
-    return documents.look(context.workspace, base, document)
 
 
 @action("viewer")
@@ -79,13 +67,13 @@ def search_base(context: PageContext, base: str, query: str) -> dict[Mode, list[
 
 @action("editor")
 def create_base(context: PageContext, base: str) -> None:
-    """Make another one."""
+    """Make an empty knowledge base with a name."""
     documents.create(context.workspace, base)
 
 
 @action("editor")
 def remove_document(context: PageContext, base: str, document: str) -> None:
-    """Erase a document."""
+    """Erase a document and its passages."""
     documents.remove(context.workspace, base, document)
 
 
@@ -96,7 +84,7 @@ async def build(context: PageContext) -> None:
         "Documents whose passages are put before a question. Facts that change belong here, not "
         "into a model's weights.",
     )
-    known = await context.do(list_bases)
+    known = await context.read(documents.names)
     wanted = ui.context.client.request.query_params.get("name")
     if not known:
         w.empty(
@@ -153,8 +141,7 @@ def _show_new_form(context: PageContext, proposed: str) -> None:
 
 def _show_search(context: PageContext, base: str) -> None:
     latest = LatestRequest()
-    with w.card():
-        w.heading("Search", "What would be found, by each way of searching, with its scores.")
+    with w.section("Search", "What would be found, by each way of searching, with its scores."):
 
         async def search(query: str) -> None:
             is_latest = latest.start()
@@ -222,8 +209,9 @@ def _show_documents(context: PageContext, base: str, found: Contents, refresh: R
 
             show("")
     if found.failed:
-        with w.card("lost"):
-            w.heading("Could not be read", "Of these files nothing, or not all, is searched.")
+        with w.section(
+            "Could not be read", "Of these files nothing, or not all, is searched.", style="lost"
+        ):
             for failed in found.failed:
                 w.text(f"{failed.file}: {failed.reason}", "pre note")
 
@@ -234,8 +222,8 @@ def _show_table(context: PageContext, base: str, found: list[Document], refresh:
             size = f"#{w.format_size(document.bytes)}"
             pages = "" if document.pages is None else f"{document.pages:,}"
             figures = (f"#{pages}", f"#{document.passages:,}", size)
-            said = (document.path, *figures, w.format_time(document.added_at))
-            with w.cells(*said), w.cell("acts"):
+            texts = (document.path, *figures, w.format_time(document.added_at))
+            with w.cells(*texts), w.cell("acts"):
                 _show_actions(context, base, document.path, refresh)
 
 
@@ -248,7 +236,7 @@ def _show_actions(context: PageContext, base: str, document: str, refresh: Refre
             await refresh()
 
     async def look() -> None:
-        reading = context.do(read_document, base, document)
+        reading = context.read(documents.look, base, document)
         await show_record(document, "Reading it", reading, _show_document)
 
     w.button("Look", look, kind="link", name=f"Look into {document}")

@@ -57,12 +57,11 @@ class UpkeepCard:
     ) -> None:
         self._context, self._base, self._changed = context, base, changed
         self._progress = ProgressState()
-        with w.card():
-            w.heading(
-                "Upkeep",
-                "A check compares documents with their files and reads the whole index. Making "
-                "all passages anew mends an index, or follows other settings.",
-            )
+        with w.section(
+            "Upkeep",
+            "A check compares documents with their files and reads the whole index. Making "
+            "all passages anew mends an index, or follows other settings.",
+        ):
             with w.row():
                 self._acts = [
                     w.button("Check it", self._check, icon="fact_check"),

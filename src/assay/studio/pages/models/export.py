@@ -39,15 +39,9 @@ DOWNLOAD = "/exports/{id}.zip"
 SHOWN = 20
 
 
-@action("viewer")
-def list_exports(context: PageContext) -> list[Export]:
-    """What was exported, or is being."""
-    return export.exports(context.workspace)
-
-
 @action("editor")
 def start_export(context: PageContext, version: str, to: str) -> Job:
-    """Export a version."""
+    """Queue the export of a version."""
     return export.start(context.workspace, version, to)
 
 
@@ -72,15 +66,14 @@ def download(request: Request, id: str) -> Response:
 
 async def export_card(context: PageContext, ids: Sequence[str]) -> None:
     """What is under way, what has been written or refused, and a form for another."""
-    found = await context.do(list_exports)
+    found = await context.read(export.exports)
     for one in found:
         if one.job.status not in OVER:
             what = f"Exporting {one.version[:SHORT]} as {one.to}"
             JobCard(context, one.job, what, lambda _: _reload())
     if not found and not context.may("editor"):
         return
-    with w.card():
-        w.heading("Export", "Files by which another program answers as the version does.")
+    with w.section("Export", "Files by which another program answers as the version does."):
         if context.may("editor"):
             _show_form(context, ids)
         over = [one for one in found if one.job.status in OVER]

@@ -39,7 +39,7 @@ def describe_model(context: PageContext, ref: str) -> ModelInfo:
 
 @action("editor")
 def pull_model(context: PageContext, ref: str) -> Job:
-    """Fetch a model."""
+    """Queue the fetching of a model."""
     return models.pull(context.workspace, ref)
 
 
@@ -63,14 +63,12 @@ async def _show_base_models(context: PageContext) -> None:
         if job.status not in OVER:
             JobCard(context, job, f"Fetching {job.payload['model']}", lambda _: _reload())
     if pulls and pulls[0].status == "failed":
-        with w.card("lost"):
-            w.heading(f"{pulls[0].payload['model']} could not be fetched")
+        with w.section(f"{pulls[0].payload['model']} could not be fetched", style="lost"):
             w.text(str(pulls[0].error), "pre")
-    with w.card():
-        w.heading(
-            "Base models",
-            "Starters, which come from your package index, and what was fetched to this machine.",
-        )
+    with w.section(
+        "Base models",
+        "Starters, which come from your package index, and what was fetched to this machine.",
+    ):
         with w.table("Model", "What it is", "Here", "#Size", "Licence", "#Memory to tune", "",
                    label="Base models"):  # fmt: skip
             for model in found:
@@ -108,12 +106,11 @@ def _show_model(context: PageContext, model: BaseModel) -> None:
 
 
 def _show_fetch_form(context: PageContext) -> None:
-    with w.card():
-        w.heading(
-            "Fetch another model",
-            "Safetensors and GGUF alone: other weights can run code when they are opened, and are "
-            "refused.",
-        )
+    with w.section(
+        "Fetch another model",
+        "Safetensors and GGUF alone: other weights can run code when they are opened, and are "
+        "refused.",
+    ):
         w.query_row(
             "Model to fetch",
             "Fetch",

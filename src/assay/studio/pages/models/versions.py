@@ -57,12 +57,22 @@ async def versions_tab(context: PageContext) -> None:
             act=("Compare", "/compare"),
         )
         return
-    with w.card():
-        w.heading("Versions", "Each is named by the hash of all that made it, and never changes.")
-        with w.table("Version", "Base", "Method", "Saved", "#Validation loss", "Continues",
-                   "Used by", "", label="Versions"):  # fmt: skip
-            for one in found:
-                _show_version(context, one)
+    with (
+        w.section("Versions", "Each is named by the hash of all that made it, and never changes."),
+        w.table(
+            "Version",
+            "Base",
+            "Method",
+            "Saved",
+            "#Validation loss",
+            "Continues",
+            "Used by",
+            "",
+            label="Versions",
+        ),
+    ):
+        for one in found:
+            _show_version(context, one)
     await export_card(context, [one["id"] for one in found])
     if len(found) > 1:
         _show_comparison(context, found)
@@ -112,35 +122,34 @@ async def _show_facts(context: PageContext, id: str) -> None:
 def _show_comparison(context: PageContext, found: list[dict[str, Any]]) -> None:
     labels = {one["id"]: f"{one['id'][:SHORT]}, {one['saved_at'][:10]}" for one in found}
     ids = list(labels)
-    with w.card():
-        w.heading("What two were made of differently")
+    with w.section("What two were made of differently"):
         with w.row():
             one = w.field("The one", ui.select(labels, value=ids[1]), name="The one version")
             other = w.field("The other", ui.select(labels, value=ids[0]), name="The other version")
             w.button("Compare them", lambda: show(), kind="primary").classes("beside-field")
         shown = ui.element("div").classes("stack").props("aria-live=polite")
 
-        newest = LatestRequest()
+        latest = LatestRequest()
 
         async def show() -> None:
-            is_newest = newest.start()
-            said = await context.do(compare_versions, str(one.value), str(other.value))
-            if not is_newest():
+            is_latest = latest.start()
+            diff = await context.do(compare_versions, str(one.value), str(other.value))
+            if not is_latest():
                 return
             shown.clear()
             with shown:
-                _show_differences(said)
+                _show_differences(diff)
 
 
-def _show_differences(said: dict[str, Any]) -> None:
-    if not said["fields"]:
+def _show_differences(diff: dict[str, Any]) -> None:
+    if not diff["fields"]:
         w.text("The records say the same.", "soft")
     else:
-        heads = said["first"][:SHORT], said["second"][:SHORT]
+        heads = diff["first"][:SHORT], diff["second"][:SHORT]
         with w.table("What", *heads, label="Differences"):
-            for path, (before, after) in said["fields"].items():
+            for path, (before, after) in diff["fields"].items():
                 w.line(path, _format_value(before), _format_value(after))
-    for part, only in said["rows"].items():
+    for part, only in diff["rows"].items():
         if any(only.values()):
             w.text(
                 f"{part}: {only['only_first']:,} rows only in the first, "
@@ -149,11 +158,10 @@ def _show_differences(said: dict[str, Any]) -> None:
 
 
 def _show_row_search(context: PageContext) -> None:
-    with w.card():
-        w.heading(
-            "Who saw a row",
-            "A version remembers what it was trained on, also after the row is deleted.",
-        )
+    with w.section(
+        "Who saw a row",
+        "A version remembers what it was trained on, also after the row is deleted.",
+    ):
 
         async def search(example: str) -> None:
             shown.clear()

@@ -65,14 +65,14 @@ def create_key(
 
 @action("admin")
 def rename_key(context: PageContext, id: str, name: str) -> ApiKey:
-    """Say anew what a key is for."""
+    """Give a key another name."""
     workspace = context.workspace
     return access.rename_key(workspace.store, id, name, workspace.who, workspace.name)
 
 
 @action("admin")
 def revoke_key(context: PageContext, id: str) -> ApiKey:
-    """From now on a key is good for nothing."""
+    """Refuse a key from now on."""
     return access.revoke_key(context.workspace.store, id, context.workspace.who)
 
 
@@ -101,8 +101,7 @@ async def keys_tab(context: PageContext) -> None:
 
 
 def _show_form(context: PageContext, refresh: Callable[[], Awaitable[None]]) -> None:
-    with w.card():
-        w.heading("New key", "For a program that calls this server as it would call OpenAI.")
+    with w.section("New key", "For a program that calls this server as it would call OpenAI."):
         with ui.element("div").classes("split"):
             name = w.field(
                 "What is it for?", ui.input(placeholder="the web shop"), name="What is the key for?"
@@ -149,8 +148,7 @@ def _show_table(
     budgets: dict[str, Budget],
     refresh: Callable[[], Awaitable[None]],
 ) -> None:
-    with w.card():
-        w.heading("Keys")
+    with w.section("Keys"):
         if not keys:
             w.text("There is none yet.", "soft")
             return
@@ -222,16 +220,15 @@ def _format_spent(budget: Budget | None) -> str:
 
 def _show_usage(keys: Sequence[ApiKey], used: Sequence[dict[str, Any]]) -> None:
     names = {key.id: key.name for key in keys}
-    with w.card():
-        w.heading("Used at providers", "Answers of models elsewhere, by key.")
-        with w.table(
-            "Key", "Model", "#Answers", "#Tokens in", "#Tokens out", "#Cost", label="Usage"
-        ):
-            for one in used:
-                figures = (
-                    f"#{one['answers']:,}",
-                    f"#{one['prompt_tokens'] or 0:,}",
-                    f"#{one['completion_tokens'] or 0:,}",
-                    f"#{wording.usd(one['usd'])}{' and more' if one['unpriced'] else ''}",
-                )
-                w.line(names.get(one["key"], one["key"]), one["model"], *figures)
+    with (
+        w.section("Used at providers", "Answers of models elsewhere, by key."),
+        w.table("Key", "Model", "#Answers", "#Tokens in", "#Tokens out", "#Cost", label="Usage"),
+    ):
+        for one in used:
+            figures = (
+                f"#{one['answers']:,}",
+                f"#{one['prompt_tokens'] or 0:,}",
+                f"#{one['completion_tokens'] or 0:,}",
+                f"#{wording.usd(one['usd'])}{' and more' if one['unpriced'] else ''}",
+            )
+            w.line(names.get(one["key"], one["key"]), one["model"], *figures)

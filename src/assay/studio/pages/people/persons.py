@@ -22,33 +22,27 @@ MEANINGS = {
 
 
 @action("admin")
-def list_people(context: PageContext) -> list[Person]:
-    """Everybody."""
-    return people.people(context.workspace)
-
-
-@action("admin")
 def add_person(context: PageContext, name: str, role: str) -> tuple[Person, str]:
-    """Let somebody in; the secret of their link."""
+    """Add a person; the secret of the link that signs them in."""
     person = people.add(context.workspace, name, role)
     return person, people.sign_in_secret(context.workspace, person.id)
 
 
 @action("admin")
 def create_link(context: PageContext, id: str) -> str:
-    """The secret of another link."""
+    """The secret of another link for a person."""
     return people.sign_in_secret(context.workspace, id)
 
 
 @action("admin")
 def change_role(context: PageContext, id: str, role: str) -> Person:
-    """Give somebody another role."""
+    """Give a person another role."""
     return people.set_role(context.workspace, id, role)
 
 
 @action("admin")
 def remove_person(context: PageContext, id: str) -> Person:
-    """Let somebody in no more."""
+    """Remove a person and end their sessions."""
     return people.remove(context.workspace, id)
 
 
@@ -59,15 +53,20 @@ async def people_tab(context: PageContext) -> None:
 
     def show_link(name: str, secret: str) -> None:
         linked.clear()
-        with linked, w.card("accent"):
-            w.heading(f"A link for {name}", "Give it to nobody else: it is good once, for an hour.")
+        with (
+            linked,
+            w.section(
+                f"A link for {name}",
+                "Give it to nobody else: it is good once, for an hour.",
+                style="accent",
+            ),
+        ):
             w.code(f"{context.address}{ENTER}?once={secret}", f"The link for {name}")
 
     async def refresh() -> None:
-        found = await context.do(list_people)
+        found = await context.read(people.people)
         shown.clear()
-        with shown, w.card():
-            w.heading("People")
+        with shown, w.section("People"):
             with w.table("Name", "Role", "Since", "", label="People"):
                 for person in found:
                     _show_person(context, person, show_link, refresh)
@@ -109,8 +108,7 @@ def _show_person(
 def _show_form(
     context: PageContext, show_link: Callable[[str, str], None], refresh: Refresh
 ) -> None:
-    with w.card():
-        w.heading("Let somebody in", "They get a link; there are no passwords.")
+    with w.section("Let somebody in", "They get a link; there are no passwords."):
         with ui.element("div").classes("split"):
             name = w.field("Name", ui.input(), name="Name of the person")
             role = w.field(

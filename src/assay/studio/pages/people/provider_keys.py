@@ -60,7 +60,7 @@ def remove_provider(context: PageContext, name: str) -> None:
 
 @action("admin")
 def test_provider(context: PageContext, name: str, model: str) -> dict[str, Any]:
-    """One short request."""
+    """Send one short request to a provider."""
     return providers.tested_over_web(context.workspace, name, model)
 
 
@@ -71,8 +71,7 @@ async def providers_tab(context: PageContext) -> None:
     async def refresh() -> None:
         found = await context.do(list_providers)
         shown.clear()
-        with shown, w.card():
-            w.heading("Providers", "Their models are asked for as remote:PROVIDER/MODEL.")
+        with shown, w.section("Providers", "Their models are asked for as remote:PROVIDER/MODEL."):
             if not found:
                 w.text("There is none yet.", "soft")
                 return
@@ -142,11 +141,10 @@ async def _ask_text(title: str, label: str, yes: str, *, secret: bool = False) -
 
 
 def _show_form(context: PageContext, refresh: Refresh) -> None:
-    with w.card():
-        w.heading(
-            "Add a provider",
-            "Its key is encrypted, and never shown again: to nobody, in no page and no log.",
-        )
+    with w.section(
+        "Add a provider",
+        "Its key is encrypted, and never shown again: to nobody, in no page and no log.",
+    ):
         with ui.element("div").classes("split"):
             which = w.field("Which", ui.select(list(KNOWN), value="OpenAI"), name="Which provider")
             name = w.field(

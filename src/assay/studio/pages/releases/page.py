@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup, escape
 from nicegui import ui
 
 from assay.project import releases
@@ -17,7 +18,6 @@ from assay.release.releases import Release
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, notify
 from assay.studio.frame import Page
-from assay.studio.pages.releases.chart import columns_chart
 from assay.studio.pages.releases.staleness import read_staleness, staleness_card
 from assay.studio.pages.releases.traces import traces_card
 from assay.studio.session import PageContext, action
@@ -25,6 +25,9 @@ from assay.studio.shared.chat import snippets_card
 from assay.studio.shared.promotion import promotion_chooser, start_canary, with_consent
 
 ACTIONS = {"promote": "put to work", "rollback": "taken back", "canary": "trial share"}
+
+WIDTH, HEIGHT, BASE = 280.0, 110.0, 20.0
+"""Of a chart of columns, and of the line under it."""
 
 
 @action("editor")
@@ -55,7 +58,7 @@ def read(context: PageContext, name: str) -> ReleaseView:
 
 async def build(context: PageContext) -> None:
     """All releases, and the one that `?name=` names (else the first) in full."""
-    found = await context.do(lambda v: releases.listed(v.workspace))
+    found = await context.read(releases.listed)
     w.title(
         "Releases",
         "A release is a name that programs ask for. What answers behind it can change, be tried on "
@@ -140,17 +143,50 @@ def _show_traffic(days: list[Day]) -> None:
     kept = [day for day in days if day.requests]
     if not kept:
         return
-    with w.card():
-        w.heading("Traffic", "Of requests that were kept, day by day.")
-        with ui.element("div").classes("split thirds"):
-            for label, values, words in (
-                ("Requests a day", [float(day.requests) for day in days], "{:,.0f}"),
-                ("Seconds an answer", [day.seconds for day in days], "{:.2f} s"),
-                ("Cost of 1,000 answers", [_per_thousand(day.usd) for day in days], "${:,.3f}"),
-            ):
-                with ui.element("div"):
-                    w.text(label, "soft note")
-                    w.picture(columns_chart(label, [f"{d.day:%d %b}" for d in days], values, words))
+    with (
+        w.section("Traffic", "Of requests that were kept, day by day."),
+        ui.element("div").classes("split thirds"),
+    ):
+        for label, values, words in (
+            ("Requests a day", [float(day.requests) for day in days], "{:,.0f}"),
+            ("Seconds an answer", [day.seconds for day in days], "{:.2f} s"),
+            ("Cost of 1,000 answers", [_per_thousand(day.usd) for day in days], "${:,.3f}"),
+        ):
+            with ui.element("div"):
+                w.text(label, "soft note")
+                w.picture(_draw_columns(label, [f"{d.day:%d %b}" for d in days], values, words))
+
+
+def _draw_columns(
+    label: str, names: Sequence[str], values: Sequence[float | None], words: str
+) -> Markup:
+    """One column a value; None leaves its place empty.
+
+    Args:
+        words: how a value is written, a format string.
+    """
+    most = max((value for value in values if value is not None), default=0.0) or 1.0
+    step = WIDTH / max(1, len(values))
+    body = []
+    for i, (name, value) in enumerate(zip(names, values, strict=True)):
+        if value is None:
+            continue
+        height = max(1.5 if value else 0.0, (HEIGHT - BASE - 16) * value / most)
+        body.append(
+            f'<rect x="{i * step + step * 0.14:.1f}" y="{HEIGHT - BASE - height:.1f}" '
+            f'width="{step * 0.72:.1f}" height="{height:.1f}" rx="2" class="column">'
+            f"<title>{escape(name)}: {escape(words.format(value))}</title></rect>"
+        )
+    edge = HEIGHT - 4
+    body.append(f'<text x="0" y="{edge}" class="tick">{escape(names[0])}</text>')
+    body.append(
+        f'<text x="{WIDTH}" y="{edge}" text-anchor="end" class="tick">{escape(names[-1])}</text>'
+    )
+    body.append(f'<text x="0" y="11" class="value">at most {escape(words.format(most))}</text>')
+    return Markup(
+        f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" role="img" class="small" '
+        f'aria-label="{escape(label)} over {len(values)} days">' + "".join(body) + "</svg>"
+    )
 
 
 def _per_thousand(usd: float | None) -> float | None:
@@ -162,8 +198,7 @@ def _show_change(context: PageContext, shown: ReleaseView) -> None:
     others = [label for label in shown.agents if label != now.label]
     if not others:
         return
-    with w.card():
-        w.heading("Change what answers")
+    with w.section("Change what answers"):
         promotion_chooser(
             context,
             w.field(
@@ -211,20 +246,21 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
 
 
 def _show_history(history: list[Release]) -> None:
-    with w.card():
-        w.heading("History")
-        with w.table("#", "What", "Answers", "On the word of", "By", "When", label="History"):
-            for one in history:
-                trial = f", {one.canary_label} {100 * one.share:g} %" if one.canary else ""
-                word = f"comparison {one.comparison[:12]}" if one.comparison else ""
-                w.line(
-                    f"{one.number}",
-                    ACTIONS.get(one.action, one.action),
-                    f"{one.label}{trial}",
-                    f"“{one.reason}”" if one.reason else word,
-                    one.who.partition(":")[2] or one.who,
-                    f"{one.at:%d %b %Y, %H:%M}",
-                )
+    with (
+        w.section("History"),
+        w.table("#", "What", "Answers", "On the word of", "By", "When", label="History"),
+    ):
+        for one in history:
+            trial = f", {one.canary_label} {100 * one.share:g} %" if one.canary else ""
+            word = f"comparison {one.comparison[:12]}" if one.comparison else ""
+            w.line(
+                f"{one.number}",
+                ACTIONS.get(one.action, one.action),
+                f"{one.label}{trial}",
+                f"“{one.reason}”" if one.reason else word,
+                one.who.partition(":")[2] or one.who,
+                f"{one.at:%d %b %Y, %H:%M}",
+            )
 
 
 PAGE = Page("/releases", "Releases", "rocket_launch", "Run", "viewer", build)

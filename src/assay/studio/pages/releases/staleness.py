@@ -26,12 +26,6 @@ def read_staleness(context: PageContext, name: str) -> tuple[str, str]:
     return watched.sentence, watched.outcome
 
 
-@action("viewer")
-def read_next_trace(context: PageContext, name: str) -> Trace | None:
-    """The next of the sample; None: all are judged."""
-    return releases.next_to_label(context.workspace, name)
-
-
 @action("editor")
 def judge_trace(
     context: PageContext, id: str, right: bool, answer: str | None, skip: bool
@@ -42,15 +36,18 @@ def judge_trace(
 
 def staleness_card(context: PageContext, name: str, known: tuple[str, str]) -> None:
     """What is known, and for editors the way to know more."""
-    with w.card(CARDS.get(known[1], "open")):
-        w.heading("Is it still as good?", "Fresh answers of a random sample, judged by people.")
+    with w.section(
+        "Is it still as good?",
+        "Fresh answers of a random sample, judged by people.",
+        style=CARDS.get(known[1], "open"),
+    ):
         sentence = w.text(known[0]).props("role=status")
         if not context.may("editor"):
             return
         shown = ui.element("div").classes("stack")
 
-        async def go_on() -> None:
-            trace = await context.do(read_next_trace, name)
+        async def show_next() -> None:
+            trace = await context.read(releases.next_to_label, name)
             shown.clear()
             with shown:
                 if trace is None:
@@ -60,34 +57,34 @@ def staleness_card(context: PageContext, name: str, known: tuple[str, str]) -> N
 
         async def judged() -> None:
             sentence.text = (await context.do(read_staleness, name))[0]
-            await go_on()
+            await show_next()
 
         with shown, w.row():
-            w.button("Judge the next answer", go_on, icon="rule")
+            w.button("Judge the next answer", show_next, icon="rule")
 
 
 def _show_trace(context: PageContext, trace: Trace, judged: Callable[[], Awaitable[None]]) -> None:
-    said = str(trace.answer.get("content") or "")
+    content = str(trace.answer.get("content") or "")
     for message in trace.messages:
         w.text(str(message.get("content") or ""), "pre")
     w.text("was answered", "soft note")
-    w.text(said, "pre strong")
+    w.text(content, "pre strong")
     right = w.field(
         "What it should have been",
-        ui.textarea(value=said).props("autogrow"),
+        ui.textarea(value=content).props("autogrow"),
         name="What the sampled answer should have been",
     )
 
-    async def tell(*, skip: bool = False) -> None:
+    async def judge(*, skip: bool = False) -> None:
         words = str(right.value or "")
-        is_right = not skip and words == said
+        is_right = not skip and words == content
         answer = None if skip or is_right else words
         await context.do(judge_trace, trace.id, is_right, answer, skip)
         await judged()
 
     with w.row():
-        keep = w.button("It is right", tell, kind="primary", icon="check")
+        keep = w.button("It is right", judge, kind="primary", icon="check")
         right.on_value_change(
-            lambda: keep.set_text("It is right" if right.value == said else "This is right")
+            lambda: keep.set_text("It is right" if right.value == content else "This is right")
         )
-        w.button("Cannot tell", lambda: tell(skip=True))
+        w.button("Cannot tell", lambda: judge(skip=True))

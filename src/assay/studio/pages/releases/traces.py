@@ -66,10 +66,8 @@ def traces_card(context: PageContext, name: str, *, kept: bool) -> None:
 
         async def show(count: int = SHOWN, corrected: bool = False) -> None:
             is_latest = latest.start()
-            found = await context.do(
-                lambda v: releases.list_traces(
-                    v.workspace, name, count=count + 1, corrected=corrected
-                )
+            found = await context.read(
+                releases.list_traces, name, count=count + 1, corrected=corrected
             )
             if not is_latest():
                 return
@@ -133,11 +131,11 @@ def _show_switch(context: PageContext, name: str, kept: bool) -> None:
 
 
 def _show_trace(context: PageContext, trace: Trace) -> None:
-    said = str(trace.answer.get("content") or "")
-    asked = str(trace.messages[-1].get("content") or "") if trace.messages else ""
+    content = str(trace.answer.get("content") or "")
+    question = str(trace.messages[-1].get("content") or "") if trace.messages else ""
     with ui.element("details").classes("trace"):
         with w.text("", tag="summary"):
-            w.text(asked[:110], "asked", "span")
+            w.text(question[:110], "asked", "span")
             if trace.thumb:
                 word = "good" if trace.thumb == "up" else "bad"
                 w.badge(word, word)
@@ -148,17 +146,17 @@ def _show_trace(context: PageContext, trace: Trace) -> None:
                 w.text(str(message.get("role")), "soft note", "div")
                 w.text(str(message.get("content") or ""), "pre", "div")
             w.text("answer", "soft note", "div")
-            w.text(said, "pre strong", "div")
+            w.text(content, "pre strong", "div")
             usage = trace.usage or {}
             took = f" · {usage['seconds']:.2f} s" if usage.get("seconds") is not None else ""
             hidden = f" · {trace.masked} masked" if trace.masked else ""
             w.text(f"{trace.at:%d %b %Y, %H:%M:%S}{took}{hidden}", "soft note", "div")
             if context.may("editor"):
-                _show_feedback(context, trace, said)
+                _show_feedback(context, trace, content)
 
 
-def _show_feedback(context: PageContext, trace: Trace, said: str) -> None:
-    shown = trace.corrected if trace.corrected is not None else said
+def _show_feedback(context: PageContext, trace: Trace, content: str) -> None:
+    shown = trace.corrected if trace.corrected is not None else content
     right = w.field("What it should have been", ui.textarea(value=shown).props("autogrow"))
 
     async def judge(thumb: Thumb | None, corrected: str | None, words: str) -> None:

@@ -54,17 +54,17 @@ class SettingsForm(Controls[Config]):
             self._build_training()
             self._build_costs()
 
-    def show(self, said: Config) -> None:
+    def show(self, parsed: Config) -> None:
         """Let every control show what the text says."""
-        found = settings.measures(said)
+        found = settings.measures(parsed)
         self._primary.set_options({name: f"{name}: {why}" for name, why in found.items()})
-        super().show(said)
-        self._show_blocks(said)
+        super().show(parsed)
+        self._show_blocks(parsed)
 
-    def accept(self, said: Config) -> None:
+    def accept(self, parsed: Config) -> None:
         """Keep what the text says after a change of this form's own."""
-        super().accept(said)
-        self._show_blocks(said)
+        super().accept(parsed)
+        self._show_blocks(parsed)
 
     def _freeze(self, frozen: bool) -> None:
         # What made the text invalid may have been a control, which alone can take it back.
@@ -154,7 +154,7 @@ class SettingsForm(Controls[Config]):
         self._control(
             self._primary,
             lambda c: c.primary,
-            lambda v: None if self._said is None else settings.decided_by(self._said, v),
+            lambda v: None if self._parsed is None else settings.decided_by(self._parsed, v),
         )
         with ui.element("div").classes("split thirds"):
             self._number(
@@ -245,21 +245,21 @@ class SettingsForm(Controls[Config]):
     def _read_chosen(self) -> dict[str, Any]:
         """All candidates that are ticked, those of before in their order."""
         ticked = [name for name, (_, box) in self._candidates.items() if box.value]
-        before = [] if self._said is None else self._said.candidates
+        before = [] if self._parsed is None else self._parsed.candidates
         return {
             "candidates": [name for name in before if name in ticked]
             + [name for name in ticked if name not in before]
         }
 
-    def _show_blocks(self, said: Config) -> None:
+    def _show_blocks(self, parsed: Config) -> None:
         """Show what the settings have a use for."""
-        self._labels.set_visibility(said.task == "label")
-        self._columns.set_visibility(said.data.columns is not None)
+        self._labels.set_visibility(parsed.task == "label")
+        self._columns.set_visibility(parsed.data.columns is not None)
         for name, (line, _) in self._candidates.items():
             spec = specs()[name]
-            offered = spec.is_possible(said) and not spec.baseline
-            line.set_visibility(offered or name in said.candidates)
-        always = "Two simple classifiers always take part. " if said.task == "label" else ""
+            offered = spec.is_possible(parsed) and not spec.baseline
+            line.set_visibility(offered or name in parsed.candidates)
+        always = "Two simple classifiers always take part. " if parsed.task == "label" else ""
         self._further.text = (
             f"{always}Candidates that search documents need `knowledge`, routes need `route`; both "
             "are set in the text beside."
@@ -297,14 +297,14 @@ def _read_auto(name: str) -> Callable[[Config], str]:
 
 def _write_auto(name: str, *, whole: bool) -> Callable[[str], dict[str, Any]]:
     def write(value: str) -> dict[str, Any]:
-        said = (value or "").strip()
-        if said in ("", "auto"):
+        parsed = (value or "").strip()
+        if parsed in ("", "auto"):
             return {f"fine_tune.{name}": "auto"}
         try:
-            return {f"fine_tune.{name}": int(said) if whole else float(said)}
+            return {f"fine_tune.{name}": int(parsed) if whole else float(parsed)}
         except ValueError:
             raise UsageError(
-                f"{said!r} is no {'whole number' if whole else 'number'}, and not auto.",
+                f"{parsed!r} is no {'whole number' if whole else 'number'}, and not auto.",
                 fix="The text keeps what it was.",
             ) from None
 

@@ -155,8 +155,7 @@ async def _show_editor(context: PageContext, followed: list[str], reopen: Reopen
         return
     names = await context.do(list_models)
     if followed:
-        with w.card("accent"):
-            w.heading("Saved. What follows from it")
+        with w.section("Saved. What follows from it", style="accent"):
             for sentence in followed:
                 w.text(sentence)
             with w.row():

@@ -45,12 +45,6 @@ def forget_file(context: PageContext) -> None:
     from_file.forget_file(context.workspace)
 
 
-@action("viewer")
-def list_documents(context: PageContext) -> list[str]:
-    """The documents that were uploaded beside the examples."""
-    return from_file.brought_documents(context.workspace)
-
-
 @action("editor")
 def create_project(context: PageContext, found: FileFindings) -> Project:
     """Make the project that was proposed."""
@@ -108,7 +102,7 @@ class ProposalStep:
 
     async def show(self) -> None:
         """Show the step; the file is read behind a first paint."""
-        self._documents = await self._context.do(list_documents)
+        self._documents = await self._context.read(from_file.brought_documents)
         self._shown = ui.element("div").classes("stack gap")
         if self._context.may("editor"):
             self._show_upload()
@@ -133,8 +127,9 @@ class ProposalStep:
             if found.draft is not None:
                 self._show_proposal(found.draft.proposal)
             elif found.question is not None:
-                with w.card("lost"):
-                    w.heading("No project can be made of it yet", found.question.what)
+                with w.section(
+                    "No project can be made of it yet", found.question.what, style="lost"
+                ):
                     if found.question.fix:
                         w.text(found.question.fix, "soft")
                     with w.row():
@@ -142,13 +137,11 @@ class ProposalStep:
             problems_card(found.report)
 
     async def _read(self, wanted: FileProjectOptions) -> FileFindings:
-        return await self._context.do(
-            lambda v: from_file.look(v.workspace, self._file, wanted, SILENT)
-        )
+        return await self._context.read(from_file.look, self._file, wanted, SILENT)
 
     def _show_upload(self) -> None:
         async def update() -> None:
-            self._documents = await self._context.do(list_documents)
+            self._documents = await self._context.read(from_file.brought_documents)
             self._show_documents()
 
         what = (
@@ -170,15 +163,14 @@ class ProposalStep:
 
     def _show_columns(self, found: FileFindings) -> None:
         names = list(found.fields)
-        with w.card():
-            w.heading("Which column is what?", f"{found.file.name} has {len(names)} columns.")
+        with w.section("Which column is what?", f"{found.file.name} has {len(names)} columns."):
             with w.row("top-aligned"):
-                comes = w.field(
+                inputs = w.field(
                     "What comes in",
                     ui.select(names, multiple=True, value=[]),
                     "One column, or several.",
                 )
-                goes = w.field(
+                outputs = w.field(
                     "What should come out",
                     ui.select(names, multiple=True, value=[]),
                     "One column; several become one record.",
@@ -190,8 +182,8 @@ class ProposalStep:
                 )
 
             async def click() -> None:
-                if comes.value and goes.value:
-                    columns = {"input": tuple(comes.value), "output": tuple(goes.value)}
+                if inputs.value and outputs.value:
+                    columns = {"input": tuple(inputs.value), "output": tuple(outputs.value)}
                     await self._inspect(**columns, group=group.value)
 
             with w.row():

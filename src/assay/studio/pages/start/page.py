@@ -103,12 +103,11 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
         JobCard(context, now.job, "Comparing", lambda _: ui.navigate.reload())
         w.text("You may close this page; the work goes on.", "soft note")
         return
-    with w.card():
-        w.heading(
-            "Compare the candidates",
-            "Everything that can be chosen is chosen on one part of your examples. The verdict is "
-            "drawn on another, which stays locked until then.",
-        )
+    with w.section(
+        "Compare the candidates",
+        "Everything that can be chosen is chosen on one part of your examples. The verdict is "
+        "drawn on another, which stays locked until then.",
+    ):
         if now.job is not None and now.job.status == "failed":
             w.text(f"The last comparison failed. {now.job.error}", "bad")
         estimated = w.waiting("Counting examples and estimating how long it will take")
@@ -151,16 +150,16 @@ async def _show_estimate(context: PageContext, placeholder: ui.element) -> None:
 async def _show_verdict(context: PageContext, now: Stage, refresh: Refresh) -> None:
     assert now.result is not None
     verdict_card(now.result)
-    with w.card():
-        w.heading("All that was tried")
+    with w.section("All that was tried"):
         candidates_table(now.result)
         w.link("Look at the answers, one by one", f"/compare?id={now.result.comparison[:16]}")
     best = find_recommended(now.result)
     if best is None or not context.may("editor"):
         return
-    labels = await context.do(lambda v: comparisons.labels(v.workspace, [best.agent]))
-    with w.card():
-        w.heading("Put it to work", "From then on programs can call it, as they would call OpenAI.")
+    labels = await context.read(comparisons.labels, [best.agent])
+    with w.section(
+        "Put it to work", "From then on programs can call it, as they would call OpenAI."
+    ):
         config = context.workspace.config
         name = config.name if config is not None else best.name
         promotion_form(context, labels[best.agent], name, lambda _: refresh())

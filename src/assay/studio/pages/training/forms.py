@@ -38,7 +38,7 @@ def estimate_seconds(context: PageContext, options: JobOptions) -> float:
 
 @action("editor")
 def start_job(context: PageContext, options: JobOptions) -> Job:
-    """Queue it."""
+    """Queue a job of training."""
     return training.start(context.workspace, options)
 
 
@@ -117,7 +117,7 @@ class OptionsDialog:
 
 async def _ask_version(context: PageContext) -> None:
     config = context.workspace.config
-    models = await context.do(lambda v: served.base_models(v.workspace, v.workspace.name))
+    models = await context.read(served.base_models, context.workspace.name)
     assert config is not None
 
     def ask(changed: Callable[[], None]) -> Callable[[], JobOptions]:

@@ -43,7 +43,7 @@ MEANINGS = {
 
 async def build(context: PageContext) -> None:
     """The job that `?id=` names, else the newest, and all others under it."""
-    found = await context.do(lambda v: jobs.listed(v.workspace))
+    found = await context.read(jobs.listed)
     w.title(
         "Training",
         "Long work of this folder. A training that is paused, or whose machine went down, goes on "
@@ -87,9 +87,7 @@ class JobView:
 
     async def _update(self) -> None:
         id, before = self._job.id, self._figures
-        job, figures, tuning = await self._context.do(
-            lambda context: curves.look(context.workspace, id, before)
-        )
+        job, figures, tuning = await self._context.read(curves.look, id, before)
         self._job, self._figures = job, figures
         if self._status.show(job, _name_job(job, tuning)):
             self._outcome.clear()
@@ -156,8 +154,9 @@ def _show_comparison(context: PageContext, ran: Sequence[Job], current: Job) -> 
     others.pop(current.id, None)
     if not others or current.started is None:
         return
-    with w.card():
-        w.heading("Compare runs", "Lower curves are better, where both learned the same examples.")
+    with w.section(
+        "Compare runs", "Lower curves are better, where both learned the same examples."
+    ):
         chosen = w.field("This one, and", ui.select(others), name="Compare with the run")
         shown = ui.element("div").classes("split")
 
@@ -168,9 +167,9 @@ def _show_comparison(context: PageContext, ran: Sequence[Job], current: Job) -> 
                 ids = (current.id, str(chosen.value))
                 return [curves.look(context.workspace, id, Figures())[:2] for id in ids]
 
-            is_newest = newest.start()
+            is_latest = newest.start()
             two = await context.do(read)
-            if not is_newest():
+            if not is_latest():
                 return
             shown.clear()
             with shown:
