@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.generate.remote.provider import Served, delta, said, serving, streamed
+from tests.generate.remote.provider import ProviderServer, delta, said, serving, streamed
 from tests.serve.running import Running, running
 
 from assay.accounts import costs, keys
@@ -41,13 +41,15 @@ COST = 200 / 1e6
 
 
 @pytest.fixture
-def far() -> Iterator[Served]:
+def far() -> Iterator[ProviderServer]:
     with serving(lambda *_: GOOD) as served:
         yield served
 
 
 @pytest.fixture
-def server(tmp_path: Path, far: Served, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+def server(
+    tmp_path: Path, far: ProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Running]:
     """A provider nobody has agreed to, and agents that would ask it, none of them promoted."""
     monkeypatch.setattr(KnowledgeBase, "search", lambda *_, **__: [[]])
     monkeypatch.setattr(KnowledgeBase, "documents", lambda *_: [])
@@ -124,7 +126,7 @@ CALLERS: dict[str, Callable[[Running, str], None]] = {
 @pytest.mark.parametrize("caller", list(CALLERS))
 @pytest.mark.parametrize("model", ["plain@1", "away@1", "routed@1", "falls@1", MODEL, "desk"])
 def test_nobody_sends_anything_unasked(
-    server: Running, far: Served, caller: str, model: str
+    server: Running, far: ProviderServer, caller: str, model: str
 ) -> None:
     if caller == "draft" and "@" not in model:
         return
@@ -149,7 +151,7 @@ def withdraw(workspace: Workspace) -> None:
     workspace.providers._consents.clear()  # a second later
 
 
-def test_nor_does_a_comparison(server: Running, far: Served) -> None:
+def test_nor_does_a_comparison(server: Running, far: ProviderServer) -> None:
     """The engines of everything that is measured ask, too, whoever has forgotten to."""
     engines = BatchEngines(server.workspace.store, providers=server.workspace.providers)
     for label in ("plain@1", "routed@1"):
@@ -163,7 +165,7 @@ def test_nor_does_a_comparison(server: Running, far: Served) -> None:
 
 @pytest.mark.parametrize("caller", ["playground", "draft"])
 def test_what_the_studio_asks_is_in_the_log_and_under_a_budget(
-    server: Running, far: Served, caller: str
+    server: Running, far: ProviderServer, caller: str
 ) -> None:
     workspace = server.workspace
     workspace.providers.agree("far")
@@ -234,7 +236,7 @@ def test_whoever_hears_first_that_it_was_cut_counts_it_in_full(server: Running, 
 
 
 def test_an_answer_that_is_closed_before_it_begins_costs_nothing(
-    server: Running, far: Served
+    server: Running, far: ProviderServer
 ) -> None:
     workspace = server.workspace
     workspace.providers.agree("far")

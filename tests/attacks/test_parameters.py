@@ -6,7 +6,15 @@ import json
 from typing import Any
 
 import pytest
-from tests.generate.remote.provider import KEY, Reply, Served, delta, refused, serving, streamed
+from tests.generate.remote.provider import (
+    KEY,
+    ProviderServer,
+    Reply,
+    delta,
+    refused,
+    serving,
+    streamed,
+)
 
 from assay.errors import ModelError
 from assay.example import Message
@@ -21,7 +29,7 @@ TOOLS = [
 ]
 
 
-def engine(served: Served, **fields: Any) -> RemoteStreamEngine:
+def engine(served: ProviderServer, **fields: Any) -> RemoteStreamEngine:
     provider = served.provider(retries=0, **fields)
     return RemoteStreamEngine("far", "m", provider, key=lambda: KEY, backoff_s=0.01)
 

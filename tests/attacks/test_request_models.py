@@ -14,7 +14,7 @@ from pydantic import BaseModel, TypeAdapter
 from tests.serve.scripted import ScriptedEngines
 
 from assay import serve
-from assay.config.strict import MOST_FIELDS, Closed
+from assay.config.strict import MOST_FIELDS, ClosedModel
 from assay.project.workspace import Workspace
 from assay.serve.app import create_app
 from assay.serve.body import MOST_VALUES
@@ -62,9 +62,9 @@ def problems(kind: Any) -> list[str]:
                 told.append(f"a {schema['type']} without fail_fast")
         if schema["type"] == "model":
             model = schema["cls"]
-            closed = issubclass(model, Closed) or model.model_config.get("extra") == "allow"
+            closed = issubclass(model, ClosedModel) or model.model_config.get("extra") == "allow"
             if issubclass(model, BaseModel) and not closed:
-                told.append(f"{model.__name__} is not Closed: it may have any number of problems")
+                told.append(f"{model.__name__} is no ClosedModel: it has any number of problems")
     return told
 
 

@@ -19,12 +19,12 @@ from assay.serve.app import create_app
 from tests.serve.running import STARTER
 from tests.serve.scripted import ScriptedEngines, ThreeNumbers
 
-Served = tuple[TestClient, str]
+ProviderServer = tuple[TestClient, str]
 _SETTINGS = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProviderServer]:
     workspace = Workspace(Path(tmp_path_factory.mktemp("fuzzed")))
     _, key = create_key(workspace.store, workspace.name, "fuzz", ["admin"])
     workspace._embedders["all-minilm-l6-v2"] = ThreeNumbers()  # type: ignore[assignment]
@@ -35,7 +35,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.mark.slow
-def test_the_servers_own_description(served: Served) -> None:
+def test_the_servers_own_description(served: ProviderServer) -> None:
     """Requests drawn by schemathesis from the OpenAPI document that the server gives out."""
     client, key = served
     seen: set[int] = set()
@@ -118,7 +118,7 @@ def _bodies(draw: Any) -> dict[str, Any]:
 
 @given(body=_bodies())
 @settings(_SETTINGS, max_examples=60)
-def test_chat_bodies(served: Served, body: dict[str, Any]) -> None:
+def test_chat_bodies(served: ProviderServer, body: dict[str, Any]) -> None:
     client, key = served
     answer = client.post("/v1/chat/completions", json=body)
     _fine(answer.status_code, answer.text, key)
@@ -126,7 +126,7 @@ def test_chat_bodies(served: Served, body: dict[str, Any]) -> None:
 
 @given(body=st.binary(max_size=200))
 @settings(_SETTINGS, max_examples=25)
-def test_any_bytes(served: Served, body: bytes) -> None:
+def test_any_bytes(served: ProviderServer, body: bytes) -> None:
     client, key = served
     headers = {"Content-Type": "application/json"}
     for path in ("/v1/chat/completions", "/v1/responses", "/v1/embeddings"):

@@ -19,7 +19,7 @@ from assay.agent.providers import Providers
 from assay.agent.versions import save_agent
 from assay.config import Provider, TokenPrice
 from assay.generate.fallback import fallback_order
-from tests.generate.remote.provider import Served, delta, refused, said, serving, streamed
+from tests.generate.remote.provider import ProviderServer, delta, refused, said, serving, streamed
 from tests.serve.running import Running, running
 
 USAGE = {
@@ -35,7 +35,7 @@ CALL = [{"index": 0, "id": "c1", "function": {"name": "find", "arguments": "{}"}
 
 
 @contextmanager
-def before(folder: Path, far: Served, **fallback: list[str]) -> Iterator[Running]:
+def before(folder: Path, far: ProviderServer, **fallback: list[str]) -> Iterator[Running]:
     def engines(workspace: Any) -> StreamEngines:
         prices = {"big-1": TokenPrice(input=1.0, output=2.0)}
         far_provider = far.provider(prices=prices, retries=0)

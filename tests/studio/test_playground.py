@@ -62,6 +62,6 @@ def test_passages_and_route_are_shown(browser: Browser, up: Studio) -> None:
             expect(used).to_contain_text("Money is paid back.")
             expect(used).not_to_contain_text("ramp")
         expect(column("plain").get_by_text("Passages used")).to_have_count(0)
-        expect(column("choosing").locator("dl")).to_contain_text("Askedknowing@1")
-        expect(column("knowing").locator("dl")).not_to_contain_text("Asked")
+        expect(column("choosing").locator("dl")).to_contain_text("Agentsknowing@1")
+        expect(column("knowing").locator("dl")).not_to_contain_text("Agents")
         visitor.axe()

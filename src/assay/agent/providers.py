@@ -35,7 +35,7 @@ REMEMBERED_S = 1.0
 
 
 @dataclass(slots=True)
-class _Added:
+class _AddedProviders:
     """Providers that the store has, and until when they are taken to be all."""
 
     until: float = 0.0
@@ -58,7 +58,9 @@ class Providers(Mapping[str, Provider]):
         self.who = f"cli:{user()}"
         self._keys: dict[str, tuple[float, Provider, str | None]] = {}
         self._consents: dict[str, tuple[float, str | None]] = {}
-        self._added = _Added()  # one for all that `by` makes: what one changes, all see at once
+        self._added = (
+            _AddedProviders()
+        )  # one for all that `by` makes: what one changes, all see at once
 
     @property
     def described(self) -> Mapping[str, Provider]:

@@ -72,14 +72,14 @@ Path = tuple[Step, ...]
 _COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")
 
 
-class _Decided(Protocol):
+class _Decision(Protocol):
     """A call of a path."""
 
     @property
     def sure(self) -> ConfidenceRule | None: ...
 
 
-_Call = TypeVar("_Call", bound=_Decided)
+_Call = TypeVar("_Call", bound=_Decision)
 _Answer = TypeVar("_Answer", Answer, End)
 
 

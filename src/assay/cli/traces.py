@@ -11,7 +11,7 @@ from rich.markup import escape
 from assay.cli.output import as_json, console, table
 
 app = typer.Typer(
-    help="Served requests that were kept, and what is said of them.", no_args_is_help=True
+    help="Requests that were served and kept, and what is said of them.", no_args_is_help=True
 )
 
 Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]

@@ -11,7 +11,7 @@ MOST_FIELDS = 100
 megabytes, so many that they take gigabytes."""
 
 
-class Closed(BaseModel):
+class ClosedModel(BaseModel):
     """A part that has the named fields and no others, so that none is ignored."""
 
     model_config = ConfigDict(extra="forbid")
@@ -24,7 +24,7 @@ class Closed(BaseModel):
         return data
 
 
-class Strict(Closed):
+class Strict(ClosedModel):
     """A part of the configuration: an unknown key is an error, not a silent typo."""
 
     model_config = ConfigDict(frozen=True)

@@ -12,7 +12,7 @@ from assay.data.formats.objects import check_columns, guess_columns
 from assay.data.formats.objects import shape as column_shape
 from assay.data.formats.record import Raw, RecordProblems, Shape, closest
 from assay.data.formats.shapes import BY_NAME, recognise
-from assay.data.look import Container, Look, look_at
+from assay.data.inspection import Container, FileInspection, inspect_file
 from assay.data.problems import Problem
 from assay.errors import DataError, UsageError
 from assay.example import Example
@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class DetectedFormat:
-    """What a look at a file found.
+    """What the inspection of a file found.
 
     Attributes:
         format: the name of the format, e.g. `openai-chat` or `csv`.
@@ -86,22 +86,22 @@ def detect(path: Path | str, columns: Columns | None = None) -> DetectedFormat:
     Raises:
         DataError: it cannot be opened, has no rows, lacks a column, or is nothing that Assay reads.
     """
-    look = look_at(path)
-    shape = _recognised(look) if columns is None else None
+    content = inspect_file(path)
+    shape = _recognised(content) if columns is None else None
     if shape is None and columns is None:
-        if look.one_object:
-            raise _one_object(look)
-        columns = guess_columns(look.fields) if not look.header_is_data else None
+        if content.one_object:
+            raise _one_object(content)
+        columns = guess_columns(content.fields) if not content.header_is_data else None
     elif columns is not None:
-        check_columns(columns, look.fields, look.file, _header_hint(look))
+        check_columns(columns, content.fields, content.file, _header_hint(content))
     return DetectedFormat(
-        format=shape.name if shape else _container_format(look),
-        encoding=look.encoding,
-        newline=look.newline,
-        delimiter=look.delimiter,
-        fields=look.fields,
+        format=shape.name if shape else _container_format(content),
+        encoding=content.encoding,
+        newline=content.newline,
+        delimiter=content.delimiter,
+        fields=content.fields,
         columns=columns,
-        sheets=look.sheets,
+        sheets=content.sheets,
     )
 
 
@@ -130,88 +130,90 @@ def read(
             f"there is no format {format!r}. Formats: {', '.join(FORMATS)}.",
             fix=f"Did you mean {close!r}?" if close else None,
         )
-    look = look_at(path, format)
-    return _rows(look, _shape(look, format, columns), progress)
+    content = inspect_file(path, format)
+    return _rows(content, _shape(content, format, columns), progress)
 
 
-def _recognised(look: Look) -> Shape | None:
+def _recognised(content: FileInspection) -> Shape | None:
     """The shape that tells itself; the columns of CSV and Excel are always named or guessed."""
-    return None if look.container in ("table", "xlsx") else recognise(look.sample)
+    return None if content.container in ("table", "xlsx") else recognise(content.sample)
 
 
-def _container_format(look: Look) -> str:
-    if look.container == "table":
-        return "tsv" if look.delimiter == "\t" else "csv"
-    return next(name for name, kind in CONTAINER_FORMATS.items() if kind == look.container)
+def _container_format(content: FileInspection) -> str:
+    if content.container == "table":
+        return "tsv" if content.delimiter == "\t" else "csv"
+    return next(name for name, kind in CONTAINER_FORMATS.items() if kind == content.container)
 
 
-def _shape(look: Look, format: str | None, columns: Columns | None) -> Shape | None:
+def _shape(content: FileInspection, format: str | None, columns: Columns | None) -> Shape | None:
     """How records become examples; None when there is not one good record to tell from."""
     if format in BY_NAME:
         if columns is not None:
             raise DataError(
                 f"the format {format} says itself what is input and output; it takes no columns.",
-                where=look.file,
+                where=content.file,
                 fix="Leave the columns out, or the format.",
             )
         return BY_NAME[format]
-    if format is not None and CONTAINER_FORMATS[format] != look.container:
+    if format is not None and CONTAINER_FORMATS[format] != content.container:
         raise DataError(
-            f"the file is {_container_format(look)}, not {format}.",
-            where=look.file,
+            f"the file is {_container_format(content)}, not {format}.",
+            where=content.file,
             fix="Leave the format out; it is found by content.",
         )
-    if not look.sample and look.container in ("json", "jsonl"):
+    if not content.sample and content.container in ("json", "jsonl"):
         return None
     if columns is None and format is None:
-        recognised = _recognised(look)
+        recognised = _recognised(content)
         if recognised is not None:
             return recognised
     if columns is None:
-        columns = _guessed_columns(look)
-    check_columns(columns, look.fields, look.file, _header_hint(look))
-    return column_shape(_container_format(look), columns)
+        columns = _guessed_columns(content)
+    check_columns(columns, content.fields, content.file, _header_hint(content))
+    return column_shape(_container_format(content), columns)
 
 
-def _guessed_columns(look: Look) -> Columns:
-    if look.header_is_data:
+def _guessed_columns(content: FileInspection) -> Columns:
+    if content.header_is_data:
         raise DataError(
             "the first line looks like a row, not like the names of the columns.",
-            where=look.file,
+            where=content.file,
             fix="Add a first line with a name for each column, or name the columns to use.",
         )
-    if look.one_object:
-        raise _one_object(look)
-    columns = guess_columns(look.fields)
+    if content.one_object:
+        raise _one_object(content)
+    columns = guess_columns(content.fields)
     if columns is not None:
         return columns
     raise DataError(
         "which of the columns is the input and which the output? "
-        f"The columns are: {', '.join(look.fields)}.",
-        where=look.file,
+        f"The columns are: {', '.join(content.fields)}.",
+        where=content.file,
         fix="Say so with --input COLUMN --output COLUMN.",
     )
 
 
-def _one_object(look: Look) -> DataError:
-    names = ", ".join(look.fields[:5]) + (", ..." if len(look.fields) > 5 else "")
+def _one_object(content: FileInspection) -> DataError:
+    names = ", ".join(content.fields[:5]) + (", ..." if len(content.fields) > 5 else "")
     return DataError(
         f"the file is one JSON object (with {names}), not a list of records.",
-        where=look.file,
+        where=content.file,
         fix="Write the records as a list, or one a line.",
     )
 
 
-def _header_hint(look: Look) -> str:
-    return " The first line looks like a row: is the header missing?" if look.header_is_data else ""
+def _header_hint(content: FileInspection) -> str:
+    return (
+        " The first line looks like a row: is the header missing?" if content.header_is_data else ""
+    )
 
 
-def _rows(look: Look, shape: Shape | None, progress: Progress) -> Iterator[Row]:
-    found = RecordProblems(look.file)
-    pending = look.notices
+def _rows(content: FileInspection, shape: Shape | None, progress: Progress) -> Iterator[Row]:
+    found = RecordProblems(content.file)
+    pending = content.notices
     number = 0
-    with progress.task(f"Reading {PurePath(look.file).name}", None, "rows") as task:
-        for raw in look.records():
+    with progress.task(f"Reading {PurePath(content.file).name}", None, "rows") as task:
+        for raw in content.records():
             number += 1
             if number % 1000 == 0:
                 task.advance(1000)

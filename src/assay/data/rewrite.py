@@ -17,7 +17,7 @@ from typing import Any
 
 from assay.data.encoding import open_text
 from assay.data.formats.delimited import read_header
-from assay.data.look import Look, look_at
+from assay.data.inspection import FileInspection, inspect_file
 from assay.errors import DataError, UsageError
 from assay.store.files import write_atomic
 
@@ -29,11 +29,11 @@ def record_at(path: Path, line: int) -> Any:
         DataError: no record begins there, or the file cannot be read.
         UsageError: files of this kind are not changed here.
     """
-    look = _look(path)
-    for raw in look.records():
+    content = _look(path)
+    for raw in content.records():
         if raw.line == line:
-            if look.container == "table" and isinstance(raw.value, list):
-                return _named(path, look, raw.value)
+            if content.container == "table" and isinstance(raw.value, list):
+                return _named(path, content, raw.value)
             return raw.value
     raise _gone(path, line)
 
@@ -48,49 +48,51 @@ def rewrite(path: Path, line: int, record: dict[str, Any] | None, before: Any) -
         DataError: the file has changed since, or cannot be read.
         UsageError: files of this kind are not changed here, or the record has other columns.
     """
-    look = _look(path)
+    content = _look(path)
     if record_at(path, line) != before:
         raise DataError(
             "this row has changed since you looked at it; nothing was written.",
             where=f"{path}, line {line}",
             fix="Look again.",
         )
-    starts = [raw.line for raw in look.records()]
+    starts = [raw.line for raw in content.records()]
     following = [start for start in starts if start > line]
-    with open_text(path, look.encoding or "utf-8") as text:
+    with open_text(path, content.encoding or "utf-8") as text:
         lines = text.readlines()
     end = following[0] - 1 if following else len(lines)
-    fresh = [] if record is None else [_line(path, look, record)]
+    fresh = [] if record is None else [_line(path, content, record)]
     body = "".join([*lines[: line - 1], *fresh, *lines[end:]])
-    wide = (look.encoding or "").startswith(("utf-16", "utf-32"))
+    wide = (content.encoding or "").startswith(("utf-16", "utf-32"))
     errors = "strict" if wide else "surrogateescape"
-    write_atomic(path, body.encode(look.encoding or "utf-8", errors))
+    write_atomic(path, body.encode(content.encoding or "utf-8", errors))
 
 
-def _look(path: Path) -> Look:
+def _look(path: Path) -> FileInspection:
     if path.suffix == ".gz" or not path.is_file():
         raise _other(path)
-    look = look_at(path)
-    if look.container not in ("jsonl", "table"):
+    content = inspect_file(path)
+    if content.container not in ("jsonl", "table"):
         raise _other(path)
-    return look
+    return content
 
 
-def _line(path: Path, look: Look, record: dict[str, Any]) -> str:
-    end = look.newline or "\n"
-    if look.container == "jsonl":
+def _line(path: Path, content: FileInspection, record: dict[str, Any]) -> str:
+    end = content.newline or "\n"
+    if content.container == "jsonl":
         return json.dumps(record, ensure_ascii=False) + end
-    names = list(_named(path, look, []))
+    names = list(_named(path, content, []))
     if list(record) != names:
         raise UsageError(f"the row has the columns {', '.join(names)}.")
     out = io.StringIO()
-    csv.writer(out, delimiter=look.delimiter or ",", lineterminator=end).writerow(record.values())
+    csv.writer(out, delimiter=content.delimiter or ",", lineterminator=end).writerow(
+        record.values()
+    )
     return out.getvalue()
 
 
-def _named(path: Path, look: Look, cells: list[str]) -> dict[str, str]:
+def _named(path: Path, content: FileInspection, cells: list[str]) -> dict[str, str]:
     """Cells of a row, too few or too many, by the columns that there are."""
-    header = read_header(path, look.file, look.encoding or "utf-8", look.delimiter or ",")
+    header = read_header(path, content.file, content.encoding or "utf-8", content.delimiter or ",")
     missing = [""] * max(0, len(header.names) - len(cells))
     return header.record([*cells, *missing][: len(header.names)])
 

@@ -49,7 +49,7 @@ _REFUSED: tuple[tuple[bytes, str, str], ...] = (
 )
 
 
-class _Guarded(io.RawIOBase):
+class _GuardedFile(io.RawIOBase):
     """A gzip stream that stops when it grows out of proportion (a decompression bomb)."""
 
     def __init__(self, path: Path) -> None:
@@ -109,7 +109,7 @@ def open_bytes(path: Path) -> IO[bytes]:
         raise DataError(f"the file cannot be opened: {error.strerror}.", where=str(path)) from None
     if file.read(2) == b"\x1f\x8b":
         file.close()
-        return io.BufferedReader(cast(io.RawIOBase, _Guarded(path)), 1 << 20)
+        return io.BufferedReader(cast(io.RawIOBase, _GuardedFile(path)), 1 << 20)
     file.seek(0)
     return file
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.config.strict import Closed
+from assay.config.strict import ClosedModel
 from assay.evaluate.retrieval import DEPTHS, NDCG_DEPTH, retrieval_scores, summarise
 from assay.evaluate.stats import wilson
 
@@ -25,7 +25,7 @@ SUPPORTED = 0.8
 _WORD = re.compile(r"\w+")
 
 
-class Mean(Closed):
+class Mean(ClosedModel):
     """A mean over some examples with its 95 % interval; null where there are none."""
 
     examples: int
@@ -34,7 +34,7 @@ class Mean(Closed):
     high: float | None = None
 
 
-class Retrieval(Closed):
+class Retrieval(ClosedModel):
     """How well the documents of the rows were found, over the rows that name one.
 
     Attributes:
@@ -48,7 +48,7 @@ class Retrieval(Closed):
     given: Mean
 
 
-class Support(Closed):
+class Support(ClosedModel):
     """Mean score of the answers whose words stand in the passages given, and of the others.
 
     An answer is supported where at least 0.8 of its words (letters and digits, case not counted)
@@ -60,7 +60,7 @@ class Support(Closed):
     unsupported: Mean
 
 
-class Share(Closed):
+class Share(ClosedModel):
     """`count` of `of`, with the 95 % interval of the share (Wilson); null where `of` is 0."""
 
     count: int
@@ -69,7 +69,7 @@ class Share(Closed):
     high: float | None = None
 
 
-class Abstention(Closed):
+class Abstention(ClosedModel):
     """How often the candidate said that the documents do not tell.
 
     Attributes:

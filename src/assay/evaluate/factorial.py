@@ -16,13 +16,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from assay.config.strict import Closed
+from assay.config.strict import ClosedModel
 from assay.evaluate.resampling import studentise, units
 
 _RESAMPLES = 4000
 
 
-class Effect(Closed):
+class Effect(ClosedModel):
     """A mean difference of scores with its 95 % interval."""
 
     difference: float
@@ -30,7 +30,7 @@ class Effect(Closed):
     high: float
 
 
-class Factorial(Closed):
+class Factorial(ClosedModel):
     """Two candidates, alone and together.
 
     Attributes:

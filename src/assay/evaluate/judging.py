@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from assay.config.strict import Closed
+from assay.config.strict import ClosedModel
 from assay.evaluate.documents import Share
 from assay.evaluate.graders.judge import JudgedPair, JudgeSettings, Side, agreed, judge_pairs
 from assay.evaluate.graders.registry import GradingContext
@@ -40,7 +40,7 @@ _HIDDEN = (
 )
 
 
-class JudgeAgreement(Closed):
+class JudgeAgreement(ClosedModel):
     """What was found of a judge; null without pairs that people have judged.
 
     Attributes:

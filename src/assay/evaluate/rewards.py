@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from assay import json_reader
-from assay.config.strict import Closed
+from assay.config.strict import ClosedModel
 from assay.errors import UsageError
 from assay.evaluate.formula import Formula
 from assay.evaluate.graders.text import rouge_l_f1, words
@@ -55,7 +55,7 @@ Template = Annotated[str, StringConstraints(max_length=LONGEST)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
-class _Named(Closed):
+class _Named(ClosedModel):
     name: Name
 
 

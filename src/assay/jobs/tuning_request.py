@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from assay.config import FineTuneSection
-from assay.config.strict import Closed
+from assay.config.strict import ClosedModel
 
 Auto = Literal["auto"]
 MOST_EPOCHS = 50
@@ -27,7 +27,7 @@ LARGEST_BATCH = 256
 LARGEST_SEED = 2**31 - 1
 
 
-class _Part(Closed):
+class _Part(ClosedModel):
     model_config = ConfigDict(frozen=True)
 
 

@@ -159,7 +159,7 @@ def rollback(
 ) -> Release:
     """Take the last change back: end the canary that runs, else return to the agent before.
 
-    Asked again it goes back further. Of an agent that has served before only `leaving` is asked,
+    A second call goes back further. Of an agent that has served before only `leaving` is asked,
     and of one that serves nothing.
 
     Raises:

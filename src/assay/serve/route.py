@@ -10,7 +10,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import ConfigDict, Field, TypeAdapter
 
-from assay.config.strict import Closed
+from assay.config.strict import ClosedModel
 from assay.serve.auth import RequiredScope
 from assay.serve.body import read
 
@@ -18,7 +18,7 @@ JsonObject = Annotated[dict[str, Any], Field(max_length=1000)]
 """What a client's own program has written, such as a schema; its values are looked at later."""
 
 
-class Strict(Closed):
+class Strict(ClosedModel):
     """A part of a request."""
 
     model_config = ConfigDict(allow_inf_nan=False)

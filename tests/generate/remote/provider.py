@@ -76,7 +76,7 @@ def refused(
 
 
 @dataclass
-class Served:
+class ProviderServer:
     """A running server.
 
     Attributes:
@@ -104,7 +104,7 @@ def serving(
     *,
     keep_alive: bool = False,
     tls: ssl.SSLContext | None = None,
-) -> Iterator[Served]:
+) -> Iterator[ProviderServer]:
     """`rule(body, number of the request)` gives every reply.
 
     Args:
@@ -173,7 +173,7 @@ def serving(
     server.daemon_threads = True
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
-    served = Served(server.server_address[1])
+    served = ProviderServer(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.generate.remote.provider import Reply, Served, said, serving
+from tests.generate.remote.provider import ProviderServer, Reply, said, serving
 
 from assay.config import Provider
 from assay.errors import ConfigError
@@ -32,7 +32,7 @@ def asked(provider: Provider, within_s: float = 5.0) -> bytes:
     return reply.read()
 
 
-def at(served: Served, host: str = "127.0.0.1", **fields: Any) -> Provider:
+def at(served: ProviderServer, host: str = "127.0.0.1", **fields: Any) -> Provider:
     """A provider of https unless private networks are listed."""
     private = fields.get("private_network")
     scheme = "http" if private else "https"

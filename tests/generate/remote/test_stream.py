@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from tests.generate.remote.provider import (
     KEY,
+    ProviderServer,
     Reply,
-    Served,
     delta,
     refused,
     said,
@@ -38,12 +38,12 @@ GOOD = streamed(
 )
 
 
-def engine(served: Served, **fields: Any) -> RemoteStreamEngine:
+def engine(served: ProviderServer, **fields: Any) -> RemoteStreamEngine:
     return RemoteStreamEngine("far", "big-1", served.provider(**fields), backoff_s=0.01)
 
 
 def heard(
-    served: Served, sampling: Sampling | None = None, tools: Any = (), **fields: Any
+    served: ProviderServer, sampling: Sampling | None = None, tools: Any = (), **fields: Any
 ) -> tuple[str, End]:
     *pieces, end = engine(served, **fields).chat(ASKED, tools, sampling or Sampling())
     assert isinstance(end, End)

@@ -128,7 +128,7 @@ def end_of(finish: str | None, usage: dict[str, Any]) -> End:
         "length" if finish == "length" else "stop",
         prompt_tokens=usage.get("prompt_tokens"),
         completion_tokens=usage.get("completion_tokens"),
-        # Told only by a server that was started with `--enable-prompt-tokens-details`.
+        # Present only where the server was started with `--enable-prompt-tokens-details`.
         cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
     )
 

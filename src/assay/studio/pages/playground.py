@@ -140,7 +140,7 @@ class _Column:
                     format_tokens(tokens)
                     for tokens in (reply.prompt_tokens, reply.completion_tokens)
                 ),
-                **({"Asked": reply.route} if reply.route else {}),
+                **({"Agents": reply.route} if reply.route else {}),
                 "Ended": "by itself" if reply.finish == "stop" else "cut at the limit",
             }
         )

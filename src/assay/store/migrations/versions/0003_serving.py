@@ -1,4 +1,4 @@
-"""Served names, API keys and the audit log."""
+"""Names that are served, API keys and the audit log."""
 
 import sqlalchemy as sa
 from alembic import op

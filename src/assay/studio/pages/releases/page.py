@@ -86,7 +86,7 @@ async def build(context: PageContext) -> None:
 
 
 def _show_releases(found: Sequence[dict[str, Any]], wanted: str) -> None:
-    with w.card(), w.table("Release", "Answered by", "On trial", "Since", label="Releases"):
+    with w.card(), w.table("Release", "Agent", "On trial", "Since", label="Releases"):
         for one in found:
             with w.text("", "chosen" if one["name"] == wanted else "", "tr"):
                 with w.text("", tag="td"):

@@ -1,4 +1,4 @@
-"""One look at a file: which container it is, how it is encoded, what its first records hold."""
+"""What a file is, from its first bytes: its container, its encoding, its first records."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SEARCHED = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FileInspection:
     """What a file is, and how to get its records.
 
     Attributes:
@@ -52,11 +52,11 @@ class Look:
     one_object: bool = False
 
 
-def look_at(address: Path | str, forced: str | None = None) -> Look:
-    """Look at a file (`FILE#Sheet`) or a data set of the hub (`hf:org/name:split`).
+def inspect_file(address: Path | str, forced: str | None = None) -> FileInspection:
+    """Inspect a file (`FILE#Sheet`) or a data set of the hub (`hf:org/name:split`).
 
     Args:
-        address: what to look at.
+        address: a path or a name of the hub.
         forced: a format's name that decides between JSONL, JSON, CSV and TSV.
 
     Raises:
@@ -64,25 +64,27 @@ def look_at(address: Path | str, forced: str | None = None) -> Look:
     """
     file = str(address)
     if file.startswith(hub.PREFIX):
-        return _sampled(Look(file, "hf", lambda: hub.read_rows(file)))
+        return _sampled(FileInspection(file, "hf", lambda: hub.read_rows(file)))
     path, sheet = split_sheet(Path(address))
     kind, head = kind_of(path)
     if kind == "xlsx":
-        return _look_at_workbook(path, file, sheet)
+        return _inspect_workbook(path, file, sheet)
     if sheet is not None:
         raise DataError("only a workbook has sheets.", where=file, fix=f"Name it {path}.")
     if kind == "parquet":
         fields = parquet.fields(path, file)
-        look = Look(file, "parquet", lambda: parquet.read_rows(path, file), fields=fields)
-        return _sampled(look)
-    return _look_at_text(path, file, head, forced)
+        content = FileInspection(
+            file, "parquet", lambda: parquet.read_rows(path, file), fields=fields
+        )
+        return _sampled(content)
+    return _inspect_text(path, file, head, forced)
 
 
-def _look_at_workbook(path: Path, file: str, sheet: str | None) -> Look:
+def _inspect_workbook(path: Path, file: str, sheet: str | None) -> FileInspection:
     names = xlsx.sheets(path, file)
     header = xlsx.read_header(path, file, sheet)
     notices = () if sheet else xlsx.sheets_notice(names, file)
-    look = Look(
+    content = FileInspection(
         file,
         "xlsx",
         lambda: xlsx.read_rows(path, file, sheet),
@@ -91,10 +93,10 @@ def _look_at_workbook(path: Path, file: str, sheet: str | None) -> Look:
         notices=(*notices, *header.problems(file, 1)),
         header_is_data=header.looks_like_data,
     )
-    return _sampled(look)
+    return _sampled(content)
 
 
-def _look_at_text(path: Path, file: str, head: bytes, forced: str | None) -> Look:
+def _inspect_text(path: Path, file: str, head: bytes, forced: str | None) -> FileInspection:
     encoding = find_encoding(path, head)
     name = encoding.name
     text = decode_head(head, name)
@@ -108,7 +110,7 @@ def _look_at_text(path: Path, file: str, head: bytes, forced: str | None) -> Loo
     newline = find_newline(text)
     if container == "jsonl":
         return _sampled(
-            Look(
+            FileInspection(
                 file,
                 "jsonl",
                 lambda: json_records.read_lines(path, file, name),
@@ -118,8 +120,8 @@ def _look_at_text(path: Path, file: str, head: bytes, forced: str | None) -> Loo
             )
         )
     if container == "json":
-        look = _sampled(
-            Look(
+        content = _sampled(
+            FileInspection(
                 file,
                 "json",
                 lambda: json_records.read_array(path, file, name),
@@ -128,12 +130,12 @@ def _look_at_text(path: Path, file: str, head: bytes, forced: str | None) -> Loo
                 notices=notices,
             )
         )
-        alone = not text.lstrip().startswith("[") and len(list(islice(look.records(), 2))) == 1
-        return replace(look, one_object=alone)
+        alone = not text.lstrip().startswith("[") and len(list(islice(content.records(), 2))) == 1
+        return replace(content, one_object=alone)
     whole = len(head) < SAMPLE
     delimiter = "\t" if forced == "tsv" else delimited.find_delimiter(text, whole=whole)
     header = delimited.read_header(path, file, name, delimiter)
-    look = Look(
+    content = FileInspection(
         file,
         "table",
         lambda: delimited.read_table(path, file, name, delimiter),
@@ -144,7 +146,7 @@ def _look_at_text(path: Path, file: str, head: bytes, forced: str | None) -> Loo
         notices=(*notices, *header.problems(file, 1)),
         header_is_data=header.looks_like_data,
     )
-    return _sampled(look)
+    return _sampled(content)
 
 
 def _guessed(file: str, encoding: str) -> Problem:
@@ -189,24 +191,24 @@ def _value(line: str) -> Any:
         return None
 
 
-def _sampled(look: Look) -> Look:
-    """The look with its first good records.
+def _sampled(content: FileInspection) -> FileInspection:
+    """The inspection with its first good records.
 
     Raises:
         DataError: there is not one record.
     """
     good: list[dict[str, Any]] = []
     seen = 0
-    for raw in islice(look.records(), _SEARCHED):
+    for raw in islice(content.records(), _SEARCHED):
         seen += 1
         if not raw.problems:
             good.append(raw.value)
         if len(good) == _SAMPLED:
             break
     if not seen:
-        what = "no rows below the header" if look.container in ("table", "xlsx") else "no rows"
+        what = "no rows below the header" if content.container in ("table", "xlsx") else "no rows"
         raise DataError(
-            f"the file holds {what}.", where=look.file, fix="Name a file with examples."
+            f"the file holds {what}.", where=content.file, fix="Name a file with examples."
         )
-    fields = look.fields or tuple(dict.fromkeys(str(key) for record in good for key in record))
-    return replace(look, fields=fields, sample=tuple(good))
+    fields = content.fields or tuple(dict.fromkeys(str(key) for record in good for key in record))
+    return replace(content, fields=fields, sample=tuple(good))
