@@ -51,7 +51,7 @@ def candidate_box(spec: CandidateSpec, *, chosen: bool) -> tuple[Element, ui.che
     """A line with a box for a candidate and what it is; and the box."""
     title = spec.title[:1].upper() + spec.title[1:]
     with w.row() as line:
-        box = w.label_input(ui.checkbox(title, value=chosen), spec.title)
+        box = w.label_input(ui.checkbox(title, value=chosen), title)
         w.term("what is it?", spec.explanation)
     return line, box
 
