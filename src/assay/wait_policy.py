@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import sys
 import threading
 import time
@@ -34,7 +33,6 @@ SHORT_WAIT = 0.1
 """Below this for `CALM` intervals, they spin as long as they like again."""
 CALM = 4
 _TASKS = Path("/proc/self/task")
-_LIBRARY = re.compile(r"(?<=\s)/.*/libgomp[^/\s]*$", re.MULTILINE)
 
 Source = Literal["assay", "environment", "library"]
 """Who decides how long threads spin: a watch of this module, the user, or OpenMP as it comes."""
@@ -125,5 +123,6 @@ def _risen(before: dict[str, float], after: dict[str, float]) -> float:
 def _libraries() -> set[str]:
     with suppress(OSError):
         maps = Path("/proc/self/maps").read_text("utf-8", "surrogateescape")  # file names are bytes
-        return set(_LIBRARY.findall(maps))
+        paths = (line.split(maxsplit=5)[5:] for line in maps.splitlines())
+        return {path for [path] in filter(None, paths) if Path(path).name.startswith("libgomp")}
     return set()

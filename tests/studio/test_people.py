@@ -113,7 +113,6 @@ def test_people_come_by_a_link_and_are_demoted_at_once(browser: Browser, up: Stu
         page.get_by_label("Role of cleo").click()
         page.get_by_role("option", name="viewer").click()
         expect(page.get_by_text("cleo is viewer now.")).to_be_visible()
-        theirs.reload()
         expect(theirs.get_by_text("You are not signed in.")).to_be_visible()
         other.close()
     assert people.named(Workspace(up.folder), "cleo").role == "viewer"
