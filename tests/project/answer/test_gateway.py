@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -88,3 +90,16 @@ def test_answers_that_were_refused_money_are_not_asked_for() -> None:
     made.settle(is_complete=False)
     assert engine.asked == 0
     assert [reserved for _, reserved, _ in usage.added] == [None]
+
+
+def test_an_answer_is_freed_without_the_garbage_collector() -> None:
+    """In a circle of references every request and its texts would wait for it."""
+    gc.disable()
+    try:
+        made = answers(Usage(), Engine([Piece("a"), END]))
+        left = [weakref.ref(made), weakref.ref(made.streams[0].route)]
+        assert list(made.streams[0])[-1] == END
+        del made
+        assert [one() for one in left] == [None, None]
+    finally:
+        gc.enable()

@@ -18,12 +18,10 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from threading import Lock
 from typing import Any
 
 from assay.accounts.costs import bounded, calls_of, has_budget, is_remote, most_usd
 from assay.accounts.keys import STUDIO, Caller
-from assay.accounts.reservations import Reservation
 from assay.agent.answering import (
     EngineCall,
     GenerationOptions,
@@ -37,6 +35,7 @@ from assay.errors import AssayError, ConfigError, UsageError
 from assay.example import Message, ToolCall
 from assay.generate.constrained import check_schema
 from assay.generate.stream import End, EnginePool, Piece, Sampling
+from assay.project.answer.charge import Charge
 from assay.project.answer.names import resolve
 from assay.project.workspace import Workspace
 
@@ -156,15 +155,16 @@ def _several(call: EngineCall, count: int) -> list[EngineCall]:
 class AnswerStream(Iterator[Piece | End]):
     """One answer as it grows. `close` may be called from any thread.
 
+    Args:
+        is_only: the request has no other answer.
+
     Attributes:
-        has_begun: something has come.
         end: None until it has ended.
-        is_over: nothing comes any more, whether it has ended, failed or was closed.
     """
 
-    def __init__(self, answering: Answering, route: RouteStream) -> None:
-        self._answering, self.route = answering, route
-        self._is_asked = self.has_begun = self.is_over = False
+    def __init__(self, route: RouteStream, charge: Charge, *, is_only: bool) -> None:
+        self.route, self._charge, self._is_only = route, charge, is_only
+        self._is_asked = self._has_begun = False
         self.end: End | None = None
 
     @property
@@ -174,15 +174,16 @@ class AnswerStream(Iterator[Piece | End]):
 
     def __next__(self) -> Piece | End:
         if not self._is_asked:
-            if not self._answering.reserve():
+            if not self._charge.reserve():
                 raise StopIteration
             self._is_asked = True
         try:
             item = next(self.route)
         except BaseException as error:
-            self._finish(error)
+            is_first = self._is_only and not self._has_begun
+            self._finish(is_first and isinstance(error, AssayError) and not error.charged)
             raise
-        self.has_begun = True
+        self._has_begun = True
         if isinstance(item, End):
             self.end = item
             self._finish()
@@ -195,9 +196,8 @@ class AnswerStream(Iterator[Piece | End]):
         finally:
             self._finish()
 
-    def _finish(self, error: BaseException | None = None) -> None:
-        self.is_over = True
-        self._answering.settle_if_over(error)
+    def _finish(self, is_free: bool = False) -> None:
+        self._charge.finish(self.route, is_complete=is_free or self.end is not None)
 
 
 class Answering:
@@ -211,6 +211,7 @@ class Answering:
         started_at: `time.perf_counter`.
     """
 
+    # Streams do not refer to it: in a circle, every request would wait for the garbage collector.
     def __init__(
         self,
         workspace: Workspace,
@@ -224,79 +225,15 @@ class Answering:
     ) -> None:
         self._workspace, self.caller, self.target = workspace, caller, target
         self._messages, self._tools = tuple(messages), tuple(tools)
-        self.streams = [AnswerStream(self, route) for route in routes]
-        self._count, self._most_usd = count, most_usd
+        self._charge = Charge(workspace, caller, target.name, routes, most_usd)
+        is_only = len(routes) == 1
+        self.streams = [AnswerStream(route, self._charge, is_only=is_only) for route in routes]
+        self._count = count
         self.started_at = time.perf_counter()
-        self._reserved: Reservation | None = None
-        self._is_reserved = self._is_settled = False
-        self._reserving, self._settling = Lock(), Lock()
-
-    def reserve(self) -> bool:
-        """Set aside, once, what the answers may cost; whether anybody still waits for them.
-
-        Raises:
-            BudgetError: the budget does not allow it.
-        """
-        with self._reserving:
-            if not self._is_reserved and self._most_usd is not None:
-                try:
-                    self._set_aside(self._most_usd)
-                except BaseException:  # none of the answers may be asked for
-                    self.settle(is_complete=True)
-                    raise
-            self._is_reserved = True
-        return not self._is_settled
-
-    def _set_aside(self, usd: float) -> None:
-        if self._is_settled:
-            return
-        usage, key = self._workspace.usage, self.caller.key_id
-        reserved = usage.take(key, usd) or usage.reserve(key, usd)
-        if not self._hold(reserved):  # it was closed meanwhile, and nothing was asked
-            self._add_usage(reserved, is_complete=True)
-
-    def _hold(self, reserved: Reservation) -> bool:
-        with self._settling:
-            if not self._is_settled:
-                self._reserved = reserved
-            return not self._is_settled
 
     def settle(self, *, is_complete: bool) -> None:
-        """Write down, once, what providers' models have answered, and settle what was reserved.
-
-        May be called from any thread; the first call counts.
-
-        Args:
-            is_complete: no call beyond those that have ended can have cost anything.
-        """
-        with self._settling:
-            if self._is_settled:
-                return
-            self._is_settled = True
-            reserved = self._reserved
-        self._add_usage(reserved, is_complete=is_complete)
-
-    def _add_usage(self, reserved: Reservation | None, *, is_complete: bool) -> None:
-        self._workspace.usage.add(
-            self.caller.project,
-            self.caller.key_id,
-            self.target.name,
-            [end for stream in self.streams for end in stream.route.ends],
-            time.perf_counter() - self.started_at,
-            reserved,
-            is_complete=is_complete,
-        )
-
-    def settle_if_over(self, error: BaseException | None = None) -> None:
-        """Settle when nothing comes any more of any answer.
-
-        Args:
-            error: that the last one to be over has failed with.
-        """
-        if all(stream.is_over for stream in self.streams):
-            is_alone = len(self.streams) == 1 and not self.streams[0].has_begun
-            is_free = is_alone and isinstance(error, AssayError) and not error.charged
-            self.settle(is_complete=is_free or all(stream.end for stream in self.streams))
+        """Settle what the answers cost, see `Charge.settle`."""
+        self._charge.settle(is_complete=is_complete)
 
     @property
     def fingerprint(self) -> str:
