@@ -20,7 +20,7 @@ from tests import import_circles
 ROOT = Path(__file__).parent.parent
 CHECKED = ("src", "bench")
 
-FIXED = {"props", "add_head_html", "add_body_html", "add_css", "add_slot", "run_javascript"}
+FIXED = {"add_head_html", "add_body_html", "add_css", "add_slot", "run_javascript"}
 """Calls whose texts must be fixed."""
 NOT_FORMATTED = {"classes", "style"}
 """Calls that may be given a text, but not one that is put together there."""
@@ -82,15 +82,20 @@ def texts_for_the_browser_are_fixed(node: ast.AST, source: Source) -> str | None
     if not isinstance(node, ast.Call):
         return None
     name, given = _called(node), [*node.args, *(k.value for k in node.keywords)]
-    if name in FIXED and isinstance(node.func, ast.Attribute) and not all(map(_fixed, given)):
+    is_method = isinstance(node.func, ast.Attribute)
+    if name == "props" and is_method and not all(map(_whole, given)):
         return (
-            f"{name}() is given a text that is not fixed: set a prop as a value "
-            '(`element.props["href"] = path`, `set_label(element, label)`), '
-            "give a script its values with `assay.studio.widgets.call_expression`."
+            "props() is given a text that is put together, or not fixed: set a prop as a value "
+            '(`element.props["href"] = path`, `set_label(element, label)`).'
+        )
+    if name in FIXED and is_method and not all(map(_fixed, given)):
+        return (
+            f"{name}() is given a text that is not fixed: give a script its values with "
+            "`assay.studio.widgets.call_expression`."
         )
     if source.full_name(node.func).endswith("ui.html") and not all(map(_fixed, given)):
         return "ui.html() is given a text that is not fixed: `widgets.picture` shows charts."
-    if name in NOT_FORMATTED and isinstance(node.func, ast.Attribute) and any(map(_built, given)):
+    if name in NOT_FORMATTED and is_method and any(map(_built, given)):
         return f"{name}() is given a text that is put together: give it one after the other."
     for keyword in node.keywords:
         if keyword.arg == "js_handler" and not _fixed(keyword.value):
@@ -278,6 +283,13 @@ def _called(call: ast.Call) -> str:
     if isinstance(call.func, ast.Attribute):
         return call.func.attr
     return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def _whole(node: ast.AST) -> bool:
+    """Whether a value stands in the source as one piece: a literal, or a constant by name."""
+    if isinstance(node, ast.IfExp):
+        return _whole(node.body) and _whole(node.orelse)
+    return isinstance(node, ast.Constant | ast.Name | ast.Attribute) and _fixed(node)
 
 
 def _fixed(node: ast.AST) -> bool:

@@ -16,6 +16,9 @@ REFUSED = [
     "made.props('aria-label=' + label)",
     "made.props('aria-label={}'.format(label))",
     "made.props(add=text)",
+    "made.props(f'autogrow {TYPING}')",
+    "made.props('autogrow ' + TYPING)",
+    "made.props(f'autogrow {TYPING}' if long else TYPING)",
     "made.props(made_up(label))",
     "made.classes(f'card {kind}')",
     "made.classes('card ' + kind if kind else 'card')",
@@ -62,7 +65,7 @@ REFUSED = [
 ]
 LET_BE = [
     "made.props('role=status').props['aria-label'] = label",
-    "made.props(f'autogrow {TYPING}')",
+    "made.props('autogrow').props(TYPING if wanted else 'debounce=100')",
     "made.classes('card').classes(kind)",
     "made.classes('page wide' if wide else 'page')",
     "made.style['--done'] = f'{share}%'",

@@ -179,9 +179,10 @@ def _show_frame(
 
 
 def _show_brand() -> None:
-    with ui.element("a").props(f'href="{PREFIX}/"').classes("brand"):
+    with ui.element("a").classes("brand") as link:
         ui.html(_MARK, sanitize=False)
         ui.label("Assay")
+    link.props["href"] = f"{PREFIX}/"
 
 
 def _show_entry(page: Page, current: bool) -> None:
@@ -202,10 +203,11 @@ def _show_account(context: PageContext) -> None:
         ui.icon("contrast")
     b.on("click", js_handler=_THEME)
     with (
-        ui.element("form").props(f'method=post action="{LEAVE}"'),
+        ui.element("form").props("method=post") as form,
         ui.element("button").props('type=submit aria-label="Sign out"').classes("quiet"),
     ):
         ui.icon("logout")
+    form.props["action"] = LEAVE
 
 
 _TOGGLE = """(event) => {

@@ -117,7 +117,7 @@ class AgentForm(Controls[Agent]):
     def _build_prompt(self) -> None:
         area = w.field(
             "System prompt",
-            ui.textarea().props(f"autogrow {TYPING}").classes("prompt"),
+            ui.textarea().props("autogrow").props(TYPING).classes("prompt"),
             "What the model is told before every conversation.",
         )
         self._control(area, lambda a: a.system_prompt, lambda v: {"system_prompt": v})
@@ -170,14 +170,14 @@ class AgentForm(Controls[Agent]):
             w.label_input(self._form, "What an answer looks like").props("inline")
             self._form.set_enabled(self._open)
             with ui.element("div") as self._choices_box:
-                area = ui.textarea().props(f"autogrow {TYPING}")
+                area = ui.textarea().props("autogrow").props(TYPING)
                 self._control(
                     w.field("The answers, one a line", area),
                     lambda a: "\n".join(a.choices or ()),
                     lambda v: {"choices": split_lines(v)},
                 )
             with ui.element("div") as self._schema_box:
-                area = ui.textarea().props(f"autogrow {TYPING}").classes("mono")
+                area = ui.textarea().props("autogrow").props(TYPING).classes("mono")
                 w.field("JSON Schema", area, "The fields of the record, and what each holds.")
                 self._control(area, _read_schema_text, self._read_schema)
             label = "Keep the model to this form while it writes"
@@ -294,7 +294,7 @@ class AgentForm(Controls[Agent]):
                     w.text(f"{role}: more than text; change it in the text beside.", "soft note")
                     continue
                 area = ui.textarea(role, value=turn["content"], on_change=self._write_turn(turn))
-                area.props(f"autogrow {TYPING}")
+                area.props("autogrow").props(TYPING)
                 w.label_input(area, f"{role} of example {number + 1}")
                 area.set_enabled(self._open)
 

@@ -65,9 +65,9 @@ class VariablesForm:
                             )
 
     def _input(self, pair: list[str], place: int, label: str) -> None:
-        made = ui.textarea(value=pair[place]) if place else ui.input(value=pair[place])
-        made.props(f"autogrow {TYPING}" if place else TYPING)
-        w.label_input(made, label)
+        value = pair[place]
+        made = ui.textarea(value=value).props("autogrow") if place else ui.input(value=value)
+        w.label_input(made.props(TYPING), label)
         made.set_enabled(self._open)
 
         async def changed(event: Any) -> None:

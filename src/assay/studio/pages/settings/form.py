@@ -81,14 +81,14 @@ class SettingsForm(Controls[Config]):
             )
         self._simple(
             "What the model is told",
-            ui.textarea().props(f"autogrow {TYPING}").classes("prompt"),
+            ui.textarea().props("autogrow").props(TYPING).classes("prompt"),
             "system_prompt",
             "Every request begins with it. Write what a new colleague would have to be told.",
         )
         with ui.element("div") as self._labels:
             labels = w.field(
                 "The labels, one a line",
-                ui.textarea().props(f"autogrow {TYPING}"),
+                ui.textarea().props("autogrow").props(TYPING),
                 meaning="The only answers there are. A row with another one is rejected.",
             )
             self._control(
