@@ -28,21 +28,13 @@ def promote(context: PageContext, name: str, label: str, force: str | None) -> R
     return releases.promote(context.workspace, name, label, force=force)
 
 
-@action("editor")
-def start_canary(
-    context: PageContext, name: str, share: float, label: str | None, force: str | None
-) -> Release:
-    """Give an agent a share of a release's callers."""
-    return releases.canary(context.workspace, name, share, label, force=force)
-
-
 async def with_consent(
     context: PageContext, act: Callable[[], Awaitable[Release]]
 ) -> Release | None:
-    """Do it; where requests would leave this machine, ask first. None: the answer was no.
+    """Change a release; where requests would go to a provider, ask first. None: the answer was no.
 
     Raises:
-        ConsentError: nobody has agreed, and an admin must.
+        UsageError: nobody has agreed to the provider, and the person is no admin.
     """
     while True:
         try:

@@ -11,6 +11,7 @@ from assay.project.settings import providers
 from assay.studio import widgets as w
 from assay.studio.dialogs import ask_value, confirm, notify
 from assay.studio.session import PageContext, action
+from assay.studio.shared.promotion import allow_provider
 
 Refresh = Callable[[], Awaitable[None]]
 OTHER = "Another"
@@ -44,12 +45,6 @@ def add_provider(
 def replace_provider_key(context: PageContext, name: str, key: str) -> None:
     """Put another key in the place of the kept one, or a first one."""
     context.workspace.providers.by(context.workspace.who).add(name, None, key)
-
-
-@action("admin")
-def allow_rows(context: PageContext, name: str) -> None:
-    """The project's rows may go there."""
-    context.workspace.providers.by(context.workspace.who).agree(name)
 
 
 @action("admin")
@@ -113,7 +108,7 @@ def _show_actions(context: PageContext, name: str, line: dict[str, Any], refresh
             "Who runs it can read them."
         )
         if await confirm(f"May your rows go to {name}?", why, "They may"):
-            await context.do(allow_rows, name)
+            await context.do(allow_provider, name)
             await refresh()
 
     async def forget() -> None:

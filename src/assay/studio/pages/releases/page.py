@@ -22,7 +22,7 @@ from assay.studio.pages.releases.staleness import read_staleness, staleness_card
 from assay.studio.pages.releases.traces import traces_card
 from assay.studio.session import PageContext, action
 from assay.studio.shared.chat import snippets_card
-from assay.studio.shared.promotion import promotion_chooser, start_canary, with_consent
+from assay.studio.shared.promotion import promotion_chooser, with_consent
 
 ACTIONS = {"promote": "put to work", "rollback": "taken back", "canary": "trial share"}
 
@@ -34,6 +34,14 @@ WIDTH, HEIGHT, BASE = 280.0, 110.0, 20.0
 def roll_back(context: PageContext, name: str) -> Release:
     """Take the last change back."""
     return releases.rollback(context.workspace, name)
+
+
+@action("editor")
+def start_canary(
+    context: PageContext, name: str, share: float, label: str | None, force: str | None
+) -> Release:
+    """Give an agent a share of a release's callers."""
+    return releases.canary(context.workspace, name, share, label, force=force)
 
 
 @dataclass(frozen=True, slots=True)
