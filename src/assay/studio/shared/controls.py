@@ -124,12 +124,21 @@ class Controls(Generic[S]):
 
     def _set(self, control: Control[S], parsed: S) -> None:
         value = control.read(parsed)
-        self._offer(control, value)
+        if isinstance(control.made, ui.select):
+            _offer(control.made, value)
         if control.made.value != value:
             control.made.set_value(value)
 
-    def _offer(self, control: Control[S], value: Any) -> None:
-        """See that a value can be chosen, where a list is chosen from."""
+
+def _offer(made: ui.select, value: Any) -> None:
+    """Let a value be chosen that the text has, though it was not offered."""
+    options = made.options
+    if value in options:
+        return
+    if isinstance(options, dict):
+        made.set_options({**options, value: value})
+    else:
+        made.set_options([*options, value])
 
 
 def read_path(path: str) -> Callable[[Any], Any]:

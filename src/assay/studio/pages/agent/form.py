@@ -17,7 +17,7 @@ from assay.errors import UsageError
 from assay.studio import widgets as w
 from assay.studio.pages.agent.route_form import RouteForm
 from assay.studio.pages.agent.variables_form import VariablesForm
-from assay.studio.shared.controls import TYPING, Control, Controls, Put, split_lines
+from assay.studio.shared.controls import TYPING, Controls, Put, split_lines
 
 FORMS = {"text": "Any text", "choices": "One of a few answers", "schema": "A JSON record"}
 FIRST_SCHEMA = {
@@ -107,12 +107,12 @@ class AgentForm(Controls[Agent]):
 
     def _build_model(self) -> None:
         with ui.element("div") as self._model_box:
-            self._model = w.field(
+            model = w.field(
                 "Model",
                 ui.select(self._models, with_input=True, new_value_mode="add-unique", value=None),
                 "Which model answers. Choose one, or type its name.",
             )
-        self._control(self._model, lambda a: a.model, lambda v: {"model": v} if v else None)
+        self._control(model, lambda a: a.model, lambda v: {"model": v} if v else None)
 
     def _build_prompt(self) -> None:
         area = w.field(
@@ -199,14 +199,6 @@ class AgentForm(Controls[Agent]):
         self._show_output(agent)
         self._route.accept(agent.route)
         self._variables.accept(agent.variables)
-
-    def _offer(self, control: Control[Agent], value: Any) -> None:
-        if control.made is self._model and value not in self._models:
-            self._models.append(value)
-            self._model.set_options(self._models)
-        if control.made is self._base and value not in ("", *self._bases):
-            self._bases.append(value)
-            self._base.set_options({"": "None", **{b: b for b in self._bases}})
 
     def _show_blocks(self, agent: Agent) -> None:
         self._language.set_visibility(agent.kind == "chat")

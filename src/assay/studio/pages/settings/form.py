@@ -16,7 +16,7 @@ from assay.config import Config
 from assay.errors import UsageError
 from assay.project import settings
 from assay.studio import widgets as w
-from assay.studio.shared.controls import TYPING, Control, Controls, Put, read_path, split_lines
+from assay.studio.shared.controls import TYPING, Controls, Put, read_path, split_lines
 from assay.studio.shared.findings import TASKS
 from assay.studio.shared.verdict import candidate_box
 
@@ -189,12 +189,12 @@ class SettingsForm(Controls[Config]):
     def _build_training(self) -> None:
         w.heading("Model and training", "`auto` is decided by model and number of examples.")
         with ui.element("div").classes("split"):
-            self._model = w.field(
+            model = w.field(
                 "Model",
                 ui.select(self._models, with_input=True, new_value_mode="add-unique", value=None),
                 meaning="The language model to be specialised. Choose, or type.",
             )
-            self._control(self._model, lambda c: c.model, lambda v: {"model": v} if v else None)
+            self._control(model, lambda c: c.model, lambda v: {"model": v} if v else None)
             self._optional(
                 "A provider's model",
                 "remote",
@@ -264,11 +264,6 @@ class SettingsForm(Controls[Config]):
             f"{always}Candidates that search documents need `knowledge`, routes need `route`; both "
             "are set in the text beside."
         )
-
-    def _offer(self, control: Control[Config], value: Any) -> None:
-        if control.made is self._model and value not in self._models:
-            self._models.append(value)
-            self._model.set_options(self._models)
 
 
 def _read_candidate(name: str) -> Callable[[Config], bool]:
