@@ -40,7 +40,8 @@ def show_error(error: Exception) -> None:
 
 @contextmanager
 def open_dialog(title: str, under: str = "", style: str = "") -> Iterator[ui.dialog]:
-    """An open dialog with a heading. `submit` closes it, `read_choice` waits for that."""
+    """An open dialog with a heading. `submit` closes it, `read_choice` waits for that and deletes
+    it."""
     with ui.dialog(value=True) as dialog, ui.card().classes("studio").classes(style):
         w.heading(title, under)
         yield dialog

@@ -319,14 +319,12 @@ def code(content: str, label: str) -> None:
     """A text to copy, with a button that does."""
     with ui.element("div").classes("code"):
         set_label(text(content, tag="pre").props("tabindex=0 role=region"), label)
-        copy = button("Copy", kind="link", icon="content_copy")
-        set_label(copy, f"Copy: {label}")
 
-        def click() -> None:
+        def copy() -> None:
             ui.clipboard.write(content)
             ui.notify("Copied.")
 
-        copy.on_click(click)
+        button("Copy", copy, kind="link", icon="content_copy", name=f"Copy: {label}")
 
 
 @contextmanager

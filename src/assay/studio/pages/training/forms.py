@@ -20,7 +20,8 @@ from assay.project.jobs.training import (
     TrainingOptions,
 )
 from assay.studio import widgets as w
-from assay.studio.session import PageContext, action
+from assay.studio.dialogs import open_dialog
+from assay.studio.session import LatestRequest, PageContext, action
 from assay.train.trials import TRIALS
 
 EFFORT_WORDS: dict[Effort, str] = {
@@ -76,9 +77,9 @@ class OptionsDialog:
         *,
         at_most: bool = False,
     ) -> None:
-        self._context, self._at_most, self._turn = context, at_most, 0
-        with ui.dialog(value=True) as self._dialog, ui.card().classes("studio"):
-            w.heading(title, under)
+        self._context, self._at_most = context, at_most
+        self._latest = LatestRequest()
+        with open_dialog(title, under) as self._dialog:
             self._read_options = ask(self._start_estimate)
             self._estimate = w.text("", "note pre").props("role=status")
             with w.row():
@@ -88,14 +89,13 @@ class OptionsDialog:
         self._start_estimate()
 
     def _start_estimate(self) -> None:
-        self._turn += 1
-        turn = self._turn
+        is_latest = self._latest.start()
         self._go.set_enabled(False)
         self._estimate.classes(remove="bad")
         self._estimate.text = "Finding out how long that takes …"
-        ui.timer(0.05, lambda: self._show_estimate(turn), once=True)
+        ui.timer(0.05, lambda: self._show_estimate(is_latest), once=True)
 
-    async def _show_estimate(self, turn: int) -> None:
+    async def _show_estimate(self, is_latest: Callable[[], bool]) -> None:
         is_possible = True
         try:
             seconds = await self._context.do(estimate_seconds, self._read_options())
@@ -103,7 +103,7 @@ class OptionsDialog:
         except AssayError as error:
             is_possible = False
             estimate = f"{error.what[:1].upper()}{error.what[1:]} {error.fix or ''}".strip()
-        if turn != self._turn or self._dialog.is_deleted:
+        if not is_latest() or self._dialog.is_deleted:
             return
         self._estimate.text = estimate
         if not is_possible:
