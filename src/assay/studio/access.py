@@ -181,12 +181,7 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, why: 
 
 def _render_page(why: str, status: int) -> HTMLResponse:
     """A page without scripts, for whom the studio itself is not there."""
-    how = (
-        "<p>The server prints a link when it starts. On its machine, "
-        "<code>assay people link NAME</code> prints a new one; NAME is <code>owner</code> unless "
-        "somebody gave you another.</p>"
-    )
-    return HTMLResponse(_TEXT.format(why=escape(why), how=how), status)
+    return HTMLResponse(_TEXT.format(why=escape(why)), status)
 
 
 _TEXT = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Assay</title>
@@ -196,4 +191,7 @@ _TEXT = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Ass
 display: grid; place-items: center; min-height: 100vh; }}
 main {{ max-width: 32rem; padding: 2rem; }}
 h1 {{ font-size: 1.6rem; line-height: 1.25; }}</style></head><body><main>
-<p><strong>Assay</strong></p><h1>{why}</h1>{how}</main></body></html>"""
+<p><strong>Assay</strong></p><h1>{why}</h1>
+<p>The server prints a link when it starts. On its machine, <code>assay people link NAME</code>
+prints a new one; NAME is <code>owner</code> unless somebody gave you another.</p>
+</main></body></html>"""

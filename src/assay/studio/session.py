@@ -82,10 +82,10 @@ class LatestRequest:
     """Tells whether a reading is the one that was started last: an earlier one may end later, and
     is not shown then.
 
-    is_latest = latest.start()
-    found = await context.do(read, chosen)
-    if is_latest():
-        ...
+        is_latest = latest.start()
+        found = await context.do(read, chosen)
+        if is_latest():
+            ...
     """
 
     def __init__(self) -> None:

@@ -68,7 +68,7 @@ async def build(context: PageContext) -> None:
     columns = ui.element("div").classes("columns")
     going: list[asyncio.Task[None]] = []
 
-    async def ask() -> None:
+    async def ask_all() -> None:
         words, names = (entry.value or "").strip(), list(who.value or ())[:MOST]
         if not words or not names or going:
             return
@@ -100,9 +100,9 @@ async def build(context: PageContext) -> None:
         for task in going:
             task.cancel()
 
-    go.on_click(ask)
+    go.on_click(ask_all)
     stop.on_click(cancel)
-    entry.on("keydown.ctrl.enter", ask)
+    entry.on("keydown.ctrl.enter", ask_all)
     ui.context.client.on_delete(cancel)
 
 

@@ -83,7 +83,7 @@ async def ask(
 async def read_answer(
     context: PageContext, answer: AnswerStream, show: Callable[[str], object]
 ) -> Reply:
-    """Read an answer to its end, or to that of the session. See `stream`."""
+    """Read an answer to its end, or to that of the session. See `ask`."""
     began, first, shown = time.monotonic(), None, 0.0
     text, end = "", None
     items = MergedStreams([lambda: answer])
@@ -106,8 +106,8 @@ async def read_answer(
     seconds = time.monotonic() - began
     show(text)
     how = None
-    if (last := end) is not None:
-        how = await context.read(playground.answer_details, answer, last, seconds)
+    if end is not None:
+        how = await context.read(playground.answer_details, answer, end, seconds)
     return Reply(
         text=text,
         finish=end.finish if end else "stop",

@@ -21,7 +21,7 @@ from assay.studio.pages.agent.form import AgentForm
 from assay.studio.session import PageContext, action
 from assay.studio.shared.chat import describe_reply, show_passages
 from assay.studio.shared.form_and_text import FormAndText, ParsedText, Reopen
-from assay.studio.shared.streams import read_answer as read_answer
+from assay.studio.shared.streams import read_answer
 
 _COUNTING = asyncio.Lock()
 """A tokenizer takes seconds to load: who comes meanwhile waits here, not in a thread."""
@@ -45,7 +45,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
     """One agent in one browser tab.
 
     Args:
-        models, bases, arms: what can be chosen, see `Form`.
+        models, bases, arms: what can be chosen, see `AgentForm`.
     """
 
     WHAT = "The agent as text"
