@@ -12,7 +12,7 @@ The role is asked of the store when the action is taken, not when the page was b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -24,6 +24,8 @@ from assay.project.workspace import Workspace
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Refresh = Callable[[], Awaitable[None]]
+"""Reads a part of a page again and shows it."""
 
 
 @dataclass(frozen=True, slots=True)

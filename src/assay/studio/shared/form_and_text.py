@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -21,15 +21,13 @@ from assay.config.yaml_text import Problem
 from assay.errors import StateError
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify, open_dialog, read_choice
-from assay.studio.session import PageContext
+from assay.studio.session import PageContext, Refresh
 from assay.studio.shared.controls import Controls, S
 
 LOOK_AFTER_S = 0.3
 """Typing that pauses so long is looked at."""
 OTHERS_EVERY_S = 5.0
 """So often it is asked whether somebody else has saved."""
-
-Reopen = Callable[[], Awaitable[None]]
 
 
 class EditedText(Protocol):
@@ -77,7 +75,7 @@ class FormAndText(ABC, Generic[S, D]):
     STALE: ClassVar[type[StateError]]
     """Raised by a save of what has changed since."""
 
-    def __init__(self, context: PageContext, draft: D, reopen: Reopen) -> None:
+    def __init__(self, context: PageContext, draft: D, reopen: Refresh) -> None:
         self._context, self._draft, self._reopen = context, draft, reopen
         self._open = context.may("editor")
         self._text, self._valid = draft.text, True

@@ -18,9 +18,9 @@ from assay.project.agents import drafts
 from assay.project.answer.gateway import AnswerStream
 from assay.studio import widgets as w
 from assay.studio.pages.agent.form import AgentForm
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.chat import describe_reply, show_passages
-from assay.studio.shared.form_and_text import FormAndText, ParsedText, Reopen
+from assay.studio.shared.form_and_text import FormAndText, ParsedText
 from assay.studio.shared.streams import read_answer
 
 _COUNTING = asyncio.Lock()
@@ -59,7 +59,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
         models: Sequence[str],
         bases: Sequence[str],
         arms: Mapping[str, str],
-        reopen: Reopen,
+        reopen: Refresh,
     ) -> None:
         self._models, self._bases, self._arms = models, bases, arms
         self._to_count: Agent | None = None

@@ -10,7 +10,7 @@ from assay.agent.versions import AgentVersion
 from assay.project import agents
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify
-from assay.studio.session import LatestRequest, PageContext, action
+from assay.studio.session import LatestRequest, PageContext, Refresh, action
 from assay.studio.shared.form_and_text import show_differences
 
 
@@ -20,9 +20,7 @@ def roll_back_agent(context: PageContext, name: str, to: int) -> AgentVersion:
     return agents.rollback(context.workspace, name, to)
 
 
-async def history_tab(
-    context: PageContext, name: str, reopen: Callable[[], Awaitable[None]]
-) -> None:
+async def history_tab(context: PageContext, name: str, reopen: Refresh) -> None:
     """All versions, and the difference of two of them."""
     found = await context.read(agents.history, name)
 

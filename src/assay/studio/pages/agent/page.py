@@ -15,8 +15,7 @@ from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.pages.agent.editor import AgentEditor, save_agent
 from assay.studio.pages.agent.history import history_tab
-from assay.studio.session import PageContext, action
-from assay.studio.shared.form_and_text import Reopen
+from assay.studio.session import PageContext, Refresh, action
 
 PATH = "/agent"
 
@@ -80,7 +79,7 @@ def _show_chooser(
             w.button("New agent", dialog.open, icon="add").classes("beside-field")
 
 
-async def _show_agent(context: PageContext, name: str, models: list[str], reopen: Reopen) -> None:
+async def _show_agent(context: PageContext, name: str, models: list[str], reopen: Refresh) -> None:
     draft = await w.load("Reading the agent", context.read(agents.read, name))
     if draft is None:
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -27,7 +26,7 @@ from assay.studio.frame import Page, request_context
 from assay.studio.pages.data.other_files import OtherFiles
 from assay.studio.pages.data.questions import QuestionsCard, read_standing
 from assay.studio.pages.data.renewal import renewal_form, split_details
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.job_progress import ProgressState
 
 ROWS = "/data/rows"
@@ -44,7 +43,6 @@ MEANINGS = {
     "rejected": "Rows with an error, which nothing uses until it is mended.",
 }
 SHOW: dict[str, str] = {"": "All rows", **{str(part): part.capitalize() for part in PARTS}}
-Refresh = Callable[[], Awaitable[None]]
 _division_lock = asyncio.Lock()
 """Threads are few, and the division is the same for all: who waits for it waits without one."""
 

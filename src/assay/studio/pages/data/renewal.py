@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from nicegui import events, ui
@@ -14,7 +13,7 @@ from assay.project import jobs
 from assay.project.rows import HoldoutSummary
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, notify
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.upload import file_picker, save_files
 
@@ -35,9 +34,7 @@ def renew_holdout(context: PageContext, name: str, file: Path, progress: Progres
     return jobs.renew_holdout(context.workspace, name, file, progress)
 
 
-def renewal_form(
-    context: PageContext, found: HoldoutSummary, refresh: Callable[[], Awaitable[None]]
-) -> None:
+def renewal_form(context: PageContext, found: HoldoutSummary, refresh: Refresh) -> None:
     """How to lock other examples, and when that is worth it."""
     if not context.may("editor"):
         return
@@ -67,7 +64,7 @@ def renewal_form(
 async def _renew_from(
     context: PageContext,
     event: events.UploadEventArguments,
-    refresh: Callable[[], Awaitable[None]],
+    refresh: Refresh,
 ) -> None:
     name = event.file.name
     event.sender.reset()  # type: ignore[attr-defined]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +17,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, notify, show_record
 from assay.studio.frame import Page
 from assay.studio.pages.knowledge.upkeep import UpkeepCard
-from assay.studio.session import LatestRequest, PageContext, action
+from assay.studio.session import LatestRequest, PageContext, Refresh, action
 from assay.studio.shared.upload import DocumentUpload
 
 PATH = "/knowledge"
@@ -40,7 +39,6 @@ WAYS: dict[Mode, tuple[str, str]] = {
         "Each list votes by its ranks (reciprocal rank fusion). What agents use unless told.",
     ),
 }
-Refresh = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from nicegui import ui
@@ -14,7 +14,7 @@ from assay.accounts.keys import ApiKey
 from assay.compare.report import wording
 from assay.studio import widgets as w
 from assay.studio.dialogs import ask_value, confirm, notify
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, Refresh, action
 
 SCOPES = {
     "chat": "Ask models, agents and releases.",
@@ -100,7 +100,7 @@ async def keys_tab(context: PageContext) -> None:
     await refresh()
 
 
-def _show_form(context: PageContext, refresh: Callable[[], Awaitable[None]]) -> None:
+def _show_form(context: PageContext, refresh: Refresh) -> None:
     with w.section("New key", "For a program that calls this server as it would call OpenAI."):
         with ui.element("div").classes("split"):
             name = w.field(
@@ -146,7 +146,7 @@ def _show_table(
     context: PageContext,
     keys: Sequence[ApiKey],
     budgets: dict[str, Budget],
-    refresh: Callable[[], Awaitable[None]],
+    refresh: Refresh,
 ) -> None:
     with w.section("Keys"):
         if not keys:
@@ -169,7 +169,7 @@ def _show_table(
 
 
 def _show_actions(
-    context: PageContext, key: ApiKey, budget: Budget | None, refresh: Callable[[], Awaitable[None]]
+    context: PageContext, key: ApiKey, budget: Budget | None, refresh: Refresh
 ) -> None:
     if key.revoked:
         w.badge("revoked", "bad")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from nicegui import ui
 
@@ -11,9 +11,8 @@ from assay.accounts.people import ROLES, Person
 from assay.studio import widgets as w
 from assay.studio.access import ENTER
 from assay.studio.dialogs import confirm, notify
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, Refresh, action
 
-Refresh = Callable[[], Awaitable[None]]
 MEANINGS = {
     "viewer": "looks, and tries things out",
     "editor": "changes agents and data, runs comparisons, promotes",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nicegui import ui
@@ -10,10 +9,9 @@ from nicegui import ui
 from assay.project.settings import providers
 from assay.studio import widgets as w
 from assay.studio.dialogs import ask_value, confirm, notify
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.promotion import allow_provider
 
-Refresh = Callable[[], Awaitable[None]]
 OTHER = "Another"
 KNOWN: dict[str, tuple[str, str, str]] = {
     "OpenAI": ("openai", "https://api.openai.com/v1", "openai"),

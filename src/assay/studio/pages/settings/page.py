@@ -17,8 +17,8 @@ from assay.project.settings.redaction import without_secrets
 from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.pages.settings.form import SettingsForm
-from assay.studio.session import PageContext, action, is_admin
-from assay.studio.shared.form_and_text import FormAndText, ParsedText, Reopen
+from assay.studio.session import PageContext, Refresh, action, is_admin
+from assay.studio.shared.form_and_text import FormAndText, ParsedText
 
 
 @action("viewer")
@@ -68,7 +68,7 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
         draft: SettingsDraft,
         models: list[str],
         follows: list[str],
-        reopen: Reopen,
+        reopen: Refresh,
     ) -> None:
         self._models, self._followed = models, follows
         super().__init__(context, draft, reopen)
@@ -149,7 +149,7 @@ async def build(context: PageContext) -> None:
     ui.timer(0.05, reopen, once=True)  # the editor is large; the page is there before it
 
 
-async def _show_editor(context: PageContext, followed: list[str], reopen: Reopen) -> None:
+async def _show_editor(context: PageContext, followed: list[str], reopen: Refresh) -> None:
     draft = await w.load("Reading the settings", context.do(read_settings))
     if draft is None:
         return

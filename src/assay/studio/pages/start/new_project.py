@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,10 @@ from assay.project.start import from_file
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, Refresh, action
 from assay.studio.shared.findings import TASKS, found_card, problems_card
 from assay.studio.shared.upload import DocumentUpload, file_picker, save_files
 from assay.studio.shared.verdict import candidate_box
-
-Refresh = Callable[[], Awaitable[None]]
 
 
 @action("editor")

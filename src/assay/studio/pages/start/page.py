@@ -19,7 +19,7 @@ from assay.project.start.from_file import kept_file
 from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.pages.start.new_project import ProposalStep, file_step
-from assay.studio.session import PageContext
+from assay.studio.session import PageContext, Refresh
 from assay.studio.shared.chat import chat_card, snippets_card
 from assay.studio.shared.job_progress import JobCard, start_comparison
 from assay.studio.shared.promotion import promotion_form
@@ -81,9 +81,6 @@ async def build(context: PageContext) -> None:
     )
     shown.move(target_index=-1)
     await refresh()
-
-
-Refresh = Callable[[], Awaitable[None]]
 
 
 def _show_steps(now: Step) -> None:
