@@ -11,7 +11,7 @@ sockets.py   a page's socket belongs to the session that the page was made for
 frame.py     what is around every page: navigation, theme, notices
 widgets.py   what pages are built of
 dialogs.py   notices of what went well or wrong, and dialogs
-pages/       a package for each page, with its cards; `pages/__init__.py` lists them
+pages/       a package for each page, with its cards, or a module; `pages/__init__.py` lists them
 shared/      what several pages show
 studio.css   the one stylesheet
 """

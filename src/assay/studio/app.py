@@ -25,7 +25,7 @@ class Studio:
         return path in ("/", PREFIX) or path.startswith(f"{PREFIX}/")
 
     def mount(self, app: FastAPI) -> None:
-        """Put the pages into an app, behind their door."""
+        """Put the pages into an app, behind `AccessMiddleware`."""
         # With NiceGUI, which only a server needs.
         from assay.studio.frame import mount
         from assay.studio.pages import PAGES

@@ -185,6 +185,6 @@ def find_session(client: Client) -> str | None:
 
 
 def read_session(scope: Any) -> str | None:
-    """As the door has written it there."""
+    """The secret of the session that `AccessMiddleware` has put into a scope; None without one."""
     session = scope.get("assay.session")
     return session if isinstance(session, str) and session else None

@@ -1,4 +1,4 @@
-"""The pages in the order of the navigation; a new one is a module with a `PAGE` and a line here."""
+"""The pages in the order of the navigation; a new one has a `PAGE` and a line here."""
 
 from assay.studio.frame import Page
 from assay.studio.pages import playground

@@ -86,7 +86,8 @@ def serve_rows(
     cluster: str = "",
     holding: str = "",
 ) -> JSONResponse:
-    """What the table asks for as it is scrolled; behind the studio's door, as all its paths."""
+    """The rows that the table asks for as it is scrolled; only for who is signed in, as all paths
+    of the studio."""
     where = RowFilter(
         part=next((one for one in PARTS if one == part), None),
         problem=problem or None,

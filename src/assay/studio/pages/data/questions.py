@@ -18,7 +18,7 @@ AT_ONCE = 10
 
 @action("viewer")
 def read_standing(context: PageContext) -> ReviewState | None:
-    """How far it is; None where examples were brought."""
+    """How many questions are approved; None where the project has examples of its own."""
     return questions.standing(project_of(context.workspace))
 
 
@@ -55,7 +55,7 @@ class QuestionsCard:
     """The card of a project that began with documents.
 
     Args:
-        measured: called when there are enough, or one more than there were enough.
+        measured: called after each change, once enough questions are approved to measure by.
     """
 
     def __init__(

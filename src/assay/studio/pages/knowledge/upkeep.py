@@ -46,7 +46,8 @@ def read_settings(context: PageContext, base: str) -> KnowledgeSettings:
 
 
 class UpkeepCard:
-    """A card with both, one at a time, and how far it is; who leaves ends nothing.
+    """A card that checks a knowledge base or makes its passages anew, one at a time, and shows how
+    far it is. It goes on when the person leaves the page.
 
     Args:
         changed: called when all passages were made anew.

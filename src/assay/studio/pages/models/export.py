@@ -54,7 +54,7 @@ def pack_export(context: PageContext, job: str) -> tuple[str, Iterator[bytes]]:
 
 @pages_app.get(DOWNLOAD, include_in_schema=False)
 def download(request: Request, id: str) -> Response:
-    """A finished export as a zip; behind the studio's door, as all its paths."""
+    """A finished export as a zip; only for who is signed in, as all paths of the studio."""
     try:
         name, pieces = pack_export(request_context(request), id)
     except AssayError as error:

@@ -30,12 +30,16 @@ def read_staleness(context: PageContext, name: str) -> tuple[str, str]:
 def judge_trace(
     context: PageContext, id: str, right: bool, answer: str | None, skip: bool
 ) -> float | None:
-    """Say what it is worth."""
+    """Judge an answer of the sample.
+
+    Returns:
+        Its score, 0 to 1; None where it was skipped.
+    """
     return releases.label_trace(context.workspace, id, right=right, answer=answer, skip=skip)
 
 
 def staleness_card(context: PageContext, name: str, known: tuple[str, str]) -> None:
-    """What is known, and for editors the way to know more."""
+    """What is known of a release, and for editors the next answer to judge."""
     with w.section(
         "Is it still as good?",
         "Fresh answers of a random sample, judged by people.",
