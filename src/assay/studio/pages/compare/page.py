@@ -97,7 +97,7 @@ def _show_chooser(found: list[Summary], result: Result) -> None:
             call = f"use {one.verdict.recommend}"
         else:
             call = "none" if one.verdict.outcome == "none" else "cannot tell"
-        return f"{one.at:%d %b %Y, %H:%M} · {call} · {one.candidates} candidates"
+        return f"{w.format_time(one.at)} · {call} · {one.candidates} candidates"
 
     chosen = w.field(
         "Comparison", ui.select({one.id: words(one) for one in found}, value=result.comparison)

@@ -119,7 +119,7 @@ def _show_current(context: PageContext, shown: ReleaseView) -> None:
             w.figure(now.label, "answers")
             if now.canary:
                 w.figure(str(now.canary_label), f"answers {100 * now.share:g} % of the callers")
-            w.figure(f"{now.at:%d %b %Y}", f"since, by {now.who.partition(':')[2] or now.who}")
+            w.figure(f"{now.at:%d %b %Y}", f"since, by {w.format_author(now.who)}")
             w.figure(
                 f"{sum(day.requests for day in shown.days):,}",
                 f"kept requests, {len(shown.days)} days",
@@ -266,8 +266,8 @@ def _show_history(history: list[Release]) -> None:
                 ACTIONS.get(one.action, one.action),
                 f"{one.label}{trial}",
                 f"“{one.reason}”" if one.reason else word,
-                one.who.partition(":")[2] or one.who,
-                f"{one.at:%d %b %Y, %H:%M}",
+                w.format_author(one.who),
+                w.format_time(one.at),
             )
 
 

@@ -202,7 +202,7 @@ def _show_jobs(found: Sequence[Job], current: Job) -> None:
                     w.link(KINDS.get(job.kind, job.kind), f"/training?id={job.id}")
                 with w.text("", tag="td"):
                     state_badge(job)
-                w.text(f"{job.created:%d %b %Y, %H:%M}", tag="td")
+                w.text(w.format_time(job.created), tag="td")
                 w.text(format_duration(job), tag="td")
                 with w.text("", tag="td"):
                     _show_result(job)
