@@ -6,7 +6,8 @@ and a training falls to a third of its speed or less. GNU's OpenMP has the answe
 has more threads than the machine has processors, it spins a hundred turns instead of 300,000. So a
 thread of Assay's watches how long the process waits for processors, and holds idle OpenMP threads
 for as long as that is long (docs/benchmarks.md, "Beside other work"). What is computed, by how many
-threads and in which order, stays the same.
+threads and in which order, stays the same. Where a limit leaves little room for threads, none are
+held: OpenMP ends a process that cannot have one.
 
 Linux only: others have another OpenMP, or do not tell how long a thread has waited.
 """
@@ -14,6 +15,7 @@ Linux only: others have another OpenMP, or do not tell how long a thread has wai
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 import threading
@@ -32,6 +34,9 @@ busy process 0.4 and more, on a quiet machine up to 0.09."""
 SHORT_WAIT = 0.1
 """Below this for `CALM` intervals, they spin as long as they like again."""
 CALM = 4
+SPARE_THREADS = 64
+"""That can still be started once threads are held."""
+GROUPS = Path("/sys/fs/cgroup")
 _TASKS = Path("/proc/self/task")
 
 Source = Literal["assay", "environment", "library"]
@@ -70,7 +75,9 @@ def _watch() -> None:
         share = _risen(before, waits) / (began - since)
         calm = calm + 1 if share < SHORT_WAIT else 0
         if throttle is None and share > LONG_WAIT:
-            throttle = Throttle(_libraries())
+            libraries = _libraries()
+            if _room() >= len(libraries) * _pool_size() + SPARE_THREADS:
+                throttle = Throttle(libraries)
         elif throttle is not None and calm >= CALM:
             throttle.release()
             throttle = None
@@ -94,14 +101,50 @@ class Throttle:
         self._thread.join()  # the library frees a thread's pool when the thread ends
 
     def _hold(self) -> None:
-        # A pool of one thread more than there are processors, whatever other pools there are.
-        count = len(os.sched_getaffinity(0)) + 1  # type: ignore[attr-defined,unused-ignore]
         for path in self._libraries:
             with suppress(OSError, AttributeError):
                 library = ctypes.CDLL(path)
                 # Its work is a function that does nothing. The threads then wait for more, asleep.
-                library.GOMP_parallel(library.omp_get_thread_num, None, count, 0)
+                library.GOMP_parallel(library.omp_get_thread_num, None, _pool_size(), 0)
         self._over.wait()
+
+
+def _pool_size() -> int:
+    """One thread more than there are processors, whatever other pools there are."""
+    return len(os.sched_getaffinity(0)) + 1  # type: ignore[attr-defined,unused-ignore]
+
+
+def _room() -> float:
+    """Threads that can at least be started by the limits of the user and the control groups (v1 and
+    v2); 0 where the system does not tell."""
+    import resource  # not on Windows
+
+    room = math.inf
+    try:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+        if limit != resource.RLIM_INFINITY:
+            # It counts the user's threads. Those of the whole machine are more, and told in a line.
+            running = Path("/proc/loadavg").read_text("ascii").split()[3].split("/")[1]
+            room = limit - int(running)
+        for line in Path("/proc/self/cgroup").read_text("utf-8", "surrogateescape").splitlines():
+            _, kind, name = line.split(":", 2)
+            if kind in ("", "pids"):
+                root = GROUPS / kind
+                group = root / name.strip("/")
+                for folder in (group, *group.parents):
+                    if folder.is_relative_to(root):
+                        room = min(room, _room_in(folder))
+    except (OSError, ValueError, IndexError):
+        return 0
+    return room
+
+
+def _room_in(group: Path) -> float:
+    try:
+        limit = int((group / "pids.max").read_text("ascii"))
+        return limit - int((group / "pids.current").read_text("ascii"))
+    except (OSError, ValueError):  # none, or the word "max"
+        return math.inf
 
 
 def _waits() -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def run(code: str, **chosen: str) -> str:
 
 
 _HELD = """
-import os, threading, time, torch
+import os, resource, threading, time, torch
 from assay import wait_policy
 def held():
     return any(thread.name == "assay-throttle" for thread in threading.enumerate())
@@ -58,6 +59,13 @@ def compete():
 mine = threading.Thread(target=compete)
 mine.start()  # two threads on one processor: one of them always waits
 try:
+    limits = resource.getrlimit(resource.RLIMIT_NPROC)
+    resource.setrlimit(resource.RLIMIT_NPROC, (50, limits[1]))
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        work()
+        assert not held(), "held where threads may not be had"
+    resource.setrlimit(resource.RLIMIT_NPROC, limits)
     until(True, "not held where threads wait")
 finally:
     over.set()
@@ -71,8 +79,38 @@ while held():  # nothing of this process runs, so nothing waits
 
 @needs_libgomp
 def test_threads_spin_briefly_only_while_they_wait_for_processors() -> None:
-    """Threads of one process that compete for one processor stand for a busy neighbour."""
+    """Threads of one process that compete for one processor stand for a busy neighbour.
+
+    OpenMP ends a process that cannot have a thread: near a limit of processes none is held.
+    """
     run(_HELD)
+
+
+@needs_libgomp
+@pytest.mark.parametrize("kind", ["", "pids"])
+def test_room_for_threads_is_that_of_the_narrowest_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Of this process's control group and those above it, in either version of Linux's groups."""
+    import resource  # not on Windows
+
+    names = dict(
+        line.split(":", 2)[1:] for line in Path("/proc/self/cgroup").read_text().splitlines()
+    )
+    if kind not in names:
+        pytest.skip("no such groups here")
+    monkeypatch.setattr(wait_policy, "GROUPS", tmp_path)
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: unlimited)
+    group = tmp_path / kind / names[kind].strip("/")
+    group.mkdir(parents=True, exist_ok=True)
+    (group / "pids.max").write_text("max\n")
+    (group / "pids.current").write_text("40\n")
+    assert wait_policy._room() == math.inf
+    root = tmp_path / kind
+    (root / "pids.max").write_text("50\n")
+    (root / "pids.current").write_text("41\n")
+    assert wait_policy._room() == 9
 
 
 @needs_libgomp
