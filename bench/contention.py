@@ -13,7 +13,7 @@ the median over rounds, in tokens (texts) a second of the clock; a ratio is the 
 rounds' own.
 
 The bars are printed beside the figures: contended at least 0.45 of quiet, quiet at least 0.95 of
-spinning. The exit code is 1 where one is missed. Takes about 7 minutes on two cores.
+spinning. The exit code is 1 where one is missed. Takes about 6 minutes on two cores.
 """
 
 from __future__ import annotations
