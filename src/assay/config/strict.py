@@ -1,4 +1,4 @@
-"""What every part of the configuration and of a request has in common."""
+"""What parts of the configuration, of a request and of a result have in common."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ class ClosedModel(BaseModel):
 
 
 class Strict(ClosedModel):
-    """A part of the configuration: an unknown key is an error, not a silent typo."""
+    """A closed part whose fields are not assigned to once it is made."""
 
     model_config = ConfigDict(frozen=True)

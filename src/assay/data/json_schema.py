@@ -1,7 +1,8 @@
 """JSON Schemas that others have written: nothing is fetched for them, and patterns have a clock.
 
-    of = schema_validator(config.output_schema, "assay.yaml, output_schema")
-    wrong = next(mismatches(of, value), None)
+    where = "assay.yaml, output_schema"
+    validator = schema_validator(config.output_schema, where)
+    wrong = next(mismatches(validator, value, where), None)
 
 The library's own validators ask addresses and read files that a `$ref` names, and match patterns
 without end (`tests/source_rules.py` holds everybody to this module).

@@ -13,9 +13,6 @@ from functools import lru_cache
 GRAM = 5
 """Characters of a gram."""
 
-NEAR = 0.9
-"""Two texts are near when their similarity is greater than this."""
-
 
 def normalise(text: str) -> str:
     """NFKC, casefold, punctuation to space, white space collapsed.
