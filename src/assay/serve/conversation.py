@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -226,7 +227,7 @@ def stops(stop: Stop) -> tuple[str, ...]:
     return texts
 
 
-class ConversationRequest(SamplingFields):
+class ConversationRequest(SamplingFields, ABC):
     """What chat and responses have in common.
 
     Attributes:
@@ -239,17 +240,17 @@ class ConversationRequest(SamplingFields):
     parallel_tool_calls: bool | None = None
     stream: bool | None = None
 
+    @abstractmethod
     def to_messages(self) -> list[Message]:
         """The conversation, as the rest of Assay has it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def options(self) -> GenerationOptions:
         """What the client says about the answer.
 
         Raises:
             ApiError: stop texts or a tool choice that cannot be followed.
         """
-        raise NotImplementedError
 
     @property
     def count(self) -> int:
