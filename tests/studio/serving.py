@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.agent.engines import StreamEngines
+from assay.errors import UsageError
 from assay.project import comparisons, releases
 from assay.project.start import from_file
 from assay.project.workspace import Workspace
@@ -26,6 +27,8 @@ from tests.serve.scripted import ScriptedEngine, ScriptedEngines
 
 PAUSE_S = 0.03
 SLOW_S = 2.0
+UNREADABLE = "unreadable"
+"""Answers with this word cannot be read, where they take a while to be found."""
 
 
 def answer(messages: Any, tools: Any, sampling: Any) -> str:
@@ -55,6 +58,8 @@ def _slow_to_find(folder: Path) -> None:
             time.sleep(SLOW_S)
             with (folder.parent / f"{folder.name}.slow").open("ab") as marks:
                 marks.write(b".")
+            if UNREADABLE in rest:
+                raise UsageError("the answers cannot be read.")
         return chosen(rows, which, *rest)
 
     comparisons.chosen = slowly

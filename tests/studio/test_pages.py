@@ -13,7 +13,7 @@ from assay.jobs import queue
 from assay.project.workspace import Workspace
 from assay.studio.pages import PAGES
 from tests.studio.browsing import PATIENCE_MS, Studio, Tab, tab
-from tests.studio.serving import slow_readings
+from tests.studio.serving import UNREADABLE, slow_readings
 
 pytestmark = pytest.mark.slow
 
@@ -87,12 +87,16 @@ def test_answers_are_filtered_and_differences_marked(here: Tab) -> None:
     assert report.value.suggested_filename.endswith(".html")
 
 
-def test_what_was_asked_last_is_shown_although_an_earlier_reading_ends_later(
-    here: Tab, filled: Studio
+@pytest.mark.parametrize("words", ["", UNREADABLE])
+def test_what_was_asked_last_is_shown_although_an_earlier_reading_ends_or_fails_later(
+    here: Tab, filled: Studio, words: str
 ) -> None:
     page = here.open("/compare")
     status = page.get_by_role("status")
     expect(status).to_contain_text("of 240 locked examples")
+    page.get_by_role("textbox", name="With the words").fill(words)
+    if words:
+        expect(status).to_have_text("0 of 240 locked examples")
     before = status.inner_text()
     ended = slow_readings(filled.folder)
     for name in ("all fail", "they do not agree"):

@@ -56,9 +56,10 @@ def answers_card(context: PageContext, result: Result) -> None:
             try:
                 fit, everything = await context.do(read)
             except AssayError as error:
-                shown.clear()
-                with shown:
-                    w.text(str(error), "soft")
+                if is_latest():
+                    shown.clear()
+                    with shown:
+                        w.text(str(error), "soft")
                 return
             if not is_latest():
                 return
