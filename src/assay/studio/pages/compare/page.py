@@ -17,8 +17,6 @@ from assay.studio.shared.job_progress import JobCard, start_comparison
 from assay.studio.shared.promotion import promotion_chooser
 from assay.studio.shared.verdict import MEANINGS, candidates_table, rank_candidates, verdict_card
 
-OUTCOMES = {"recommend": "good", "none": "bad", "cannot_tell": "warn"}
-
 
 async def build(context: PageContext) -> None:
     """The comparison that `?id=` names, else the newest."""
