@@ -20,7 +20,7 @@ from assay.accounts.leases import reclaim
 from assay.agent.answering import EngineCall
 from assay.agent.prices import cost_usd
 from assay.agent.providers import Providers, provider_of
-from assay.config import REMOTE
+from assay.config import is_remote
 from assay.errors import AssayError, UsageError
 from assay.generate.remote import split_reference
 from assay.generate.stream import End
@@ -213,11 +213,6 @@ def usage(store: Store, project: str) -> list[dict[str, Any]]:
         cost = row.pop("cost")
         row["usd"] = None if cost is None else float(cost) / _UNIT
     return rows
-
-
-def is_remote(model: str) -> bool:
-    """Whether a provider's model is meant."""
-    return model.startswith(REMOTE)
 
 
 def units(usd: float) -> int:

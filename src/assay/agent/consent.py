@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from assay.agent.providers import Providers, provider_of
-from assay.config import CONFIG_FILE, REMOTE
+from assay.config import CONFIG_FILE, is_remote
 from assay.data.privacy import mask_within
 from assay.errors import ConfigError
 from assay.example import Message, canonical_json
@@ -41,7 +41,7 @@ def check_consent(
         ConsentError: nobody has agreed; the message names the provider, the rows, and how much
             personal data is in them.
     """
-    if not model.startswith(REMOTE):
+    if not is_remote(model):
         return
     name, _ = split_reference(model)
     provider = provider_of(providers, name)

@@ -15,7 +15,7 @@ from typing import Any
 from assay.agent.agent import Agent
 from assay.agent.consent import check_agreed
 from assay.agent.providers import Providers, provider_of
-from assay.config import REMOTE, Provider
+from assay.config import Provider, is_remote
 from assay.generate.batch import BatchEngine
 from assay.generate.fallback import FallbackEngine
 from assay.generate.registry import LOCAL, EngineResources, open_batch, open_stream, scheme_of
@@ -70,7 +70,7 @@ class BatchEngines:
             from assay.agent.routed import RouteEngine
 
             return RouteEngine(agent, self.store, self.for_agent, self.owner)
-        if agent.model.startswith(REMOTE):
+        if is_remote(agent.model):
             check_agreed(split_reference(agent.model)[0], self.providers)
         if agent.model not in self._loaded:
             while len(self._loaded) >= self.keep:
@@ -139,7 +139,7 @@ class StreamEngines:
         resources = replace(self._resources, retries=retries)
         if scheme in LOCAL:  # the pool keeps these
             return open_stream(model, resources)
-        if model.startswith(REMOTE):
+        if is_remote(model):
             name, _ = split_reference(model)
             provider = provider_of(self.providers, name)
             check_agreed(name, self.providers)

@@ -21,7 +21,7 @@ from assay.agent.learned import Floats, RouterModel, load_router
 from assay.agent.route import Cascade, Confidence, LearnedRoute, Route, Rule, Rules
 from assay.agent.runtime import loaded_embedder
 from assay.agent.versions import load_agent
-from assay.config import REMOTE
+from assay.config import is_remote
 from assay.errors import AssayError, ConfigError
 from assay.example import Example
 from assay.generate.batch import Answer, Request
@@ -345,4 +345,4 @@ def follow(
 
 def with_confidence(request: Request, agent: Agent) -> Request:
     """The request, asking for log-probabilities where the engine does not tell them unasked."""
-    return replace(request, logprobs=0) if agent.model.startswith(REMOTE) else request
+    return replace(request, logprobs=0) if is_remote(agent.model) else request

@@ -22,7 +22,7 @@ from assay.agent.agent import Agent
 from assay.agent.consent import check_consent
 from assay.candidates.building import Candidate, Context, as_trials
 from assay.candidates.spec import CandidateSpec, prompted, unshown_answer_tokens
-from assay.config import REMOTE, Config
+from assay.config import Config, is_remote
 from assay.errors import ConfigError, ModelError, OutageError
 from assay.evaluate.measure import RefusalError
 from assay.evaluate.run import run
@@ -178,7 +178,7 @@ def _proposed(context: Context, first: str, rows: Sequence[Example]) -> tuple[li
     """
     settings = context.config.prompt_search
     model = settings.proposer or ""
-    if not model.startswith(REMOTE):
+    if not is_remote(model):
         raise ConfigError(
             f"{model!r} is no model of a provider.",
             where="assay.yaml, prompt_search.proposer",

@@ -33,7 +33,7 @@ from assay.compare.result import (
 )
 from assay.compare.routes import arm_names, routing_of
 from assay.compare.verdict import CandidateFigures, decide
-from assay.config import REMOTE, Config
+from assay.config import Config, is_remote
 from assay.evaluate.aggregate import (
     confusion_counts,
     corpus_scores,
@@ -185,7 +185,7 @@ def _price(one: Participant, config: Config) -> Price:
         setup_seconds=candidate.setup_seconds,
         seconds_per_answer=one.performance.seconds_per_answer,
         known=candidate.agent.kind != "outside",
-        remote=candidate.agent.model.startswith(REMOTE),
+        remote=is_remote(candidate.agent.model),
         usd_per_answer=one.performance.usd_per_answer,
     )
     return price(drivers, config.costs, config.monthly_requests)

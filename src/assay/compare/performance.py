@@ -14,7 +14,7 @@ from assay.agent.prices import cost_usd
 from assay.agent.providers import provider_of
 from assay.agent.routing import arm, paths
 from assay.agent.runtime import assemble
-from assay.config import REMOTE
+from assay.config import is_remote
 from assay.evaluate.measure import Bench
 from assay.evaluate.run import incomplete, measure_latency
 from assay.example import Example
@@ -89,7 +89,7 @@ def _timed(
     performance = Performance(
         p50_s=latency[0] if latency else None,
         p95_s=latency[1] if latency else None,
-        seconds_per_answer=None if agent.model.startswith(REMOTE) else each,
+        seconds_per_answer=None if is_remote(agent.model) else each,
         prompt_tokens=_mean([answer.prompt_tokens for answer in answers]),
         completion_tokens=_mean([answer.completion_tokens for answer in answers]),
         usd_per_answer=_usd(agent, answers, bench),
@@ -142,7 +142,7 @@ def _timed_route(
 
 
 def _usd(agent: Agent, answers: list[Answer], bench: Bench) -> float | None:
-    if not agent.model.startswith(REMOTE):
+    if not is_remote(agent.model):
         return None
     name, model = split_reference(agent.model)
     provider = provider_of(bench.engines.providers, name)

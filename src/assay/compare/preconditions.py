@@ -15,7 +15,7 @@ from assay.agent.routing import leaves
 from assay.agent.versions import find_version, load_agent
 from assay.candidates.registry import specs, taking_part
 from assay.candidates.spec import MEASURED, Part
-from assay.config import CONFIG_FILE, REMOTE
+from assay.config import CONFIG_FILE, is_remote
 from assay.config.names import file_of
 from assay.errors import ConfigError, UsageError
 from assay.evaluate.graders.judge import JudgeSettings, read_pairs
@@ -44,7 +44,7 @@ def check_sendings(
     """
     going: dict[str, set[Part]] = {}
     for model, parts in _sendings(bench, saved):
-        if model.startswith(REMOTE):
+        if is_remote(model):
             going.setdefault(split_reference(model)[0], set()).update(parts)
     providers = bench.engines.providers
     for name, sent in going.items():
@@ -95,7 +95,7 @@ def _models_of(
     if model in specs():
         for inner, own in specs()[model].sends(bench.config):
             yield inner, parts if "holdout" in own else own
-    elif "@" not in model or model.startswith(REMOTE):
+    elif "@" not in model or is_remote(model):
         yield model, parts
     else:
         try:

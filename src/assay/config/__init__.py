@@ -24,7 +24,7 @@ from assay.config.project import (
     parsed_config,
     read_config,
 )
-from assay.config.providers import REMOTE, Provider, RemoteModel, TokenPrice, Vllm
+from assay.config.providers import REMOTE, Provider, RemoteModel, TokenPrice, Vllm, is_remote
 from assay.config.routes import RouteConditions, RouteRule, RouteSection
 from assay.config.strict import Strict
 from assay.config.training import Auto, FineTune, FineTuneSection
@@ -59,6 +59,7 @@ __all__ = [
     "Vllm",
     "config_schema",
     "config_text",
+    "is_remote",
     "load_config",
     "parsed_config",
     "read_config",

@@ -12,7 +12,7 @@ from assay.config import yaml_text
 from assay.config.candidates import FewShot, Generate, KnowledgeSection, PromptSearch
 from assay.config.examples import Data, GraderSpec, TaskKind
 from assay.config.names import ModelName
-from assay.config.providers import REMOTE, Provider, RemoteModel, Vllm
+from assay.config.providers import Provider, RemoteModel, Vllm, is_remote
 from assay.config.routes import RouteSection
 from assay.config.strict import Strict
 from assay.config.training import FineTuneSection
@@ -97,7 +97,7 @@ class Config(Strict):
     @field_validator("model")
     @classmethod
     def _is_on_this_machine(cls, value: str) -> str:
-        if value.startswith(REMOTE):
+        if is_remote(value):
             raise ValueError(
                 "the project's model is trained and served on this machine; a provider's model can "
                 "be fine_tune.teacher, or take part as `remote`"

@@ -241,3 +241,8 @@ REMOTE = "remote:"
 """What a reference to a provider's model begins with."""
 RemoteModel = Annotated[str, Naming("model"), Field(pattern=r"^remote:[a-z0-9][a-z0-9-]{0,62}/.+$")]
 """`remote:PROVIDER/MODEL`."""
+
+
+def is_remote(model: str) -> bool:
+    """Whether a model reference names a provider's model."""
+    return model.startswith(REMOTE)

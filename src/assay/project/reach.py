@@ -26,7 +26,7 @@ from assay.agent.agent import Agent
 from assay.agent.edits import newest
 from assay.agent.versions import find_version, load_agent
 from assay.candidates.registry import specs
-from assay.config import CONFIG_FILE, REMOTE, Config, GraderSpec, Provider, Vllm
+from assay.config import CONFIG_FILE, Config, GraderSpec, Provider, Vllm, is_remote
 from assay.config.names import Name, file_of, names_in
 from assay.data.formats import hub
 from assay.errors import AssayError
@@ -197,7 +197,7 @@ def _is_named(workspace: Workspace, model: str) -> bool:
 def _is_arm(workspace: Workspace, name: str) -> bool:
     if name in specs():
         return True
-    if "@" not in name or name.startswith(REMOTE):
+    if "@" not in name or is_remote(name):
         return False
     try:
         find_version(workspace.store, name)
@@ -214,7 +214,7 @@ def _unoffered(
     if scheme in ("classical", "outside", "routed"):
         return None  # looked up by their content
     try:
-        if model.startswith(REMOTE):
+        if is_remote(model):
             provider = split_reference(model)[0]
             if provider in (providers or {}) or provider in workspace.providers:
                 return None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.agent.agent import Agent
-from assay.config import REMOTE
+from assay.config import is_remote
 from assay.errors import ModelError
 
 PROVIDER = "assay"
@@ -124,6 +124,6 @@ def _warnings(agent: Agent, files: dict[str, str], context: int | None) -> list[
         found.append(
             "Answers are held to a schema or a list, so OpenClaw's tools cannot be called."
         )
-    what = "the provider's price" if agent.model.startswith(REMOTE) else "this machine's hours"
+    what = "the provider's price" if is_remote(agent.model) else "this machine's hours"
     found.append(f"cost is written as 0 a token, which OpenClaw needs; what it costs is {what}.")
     return found

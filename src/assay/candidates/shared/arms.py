@@ -17,7 +17,7 @@ from assay.agent.runtime import assemble
 from assay.agent.versions import find_version, save_agent
 from assay.candidates import registry
 from assay.candidates.building import Candidate, Context, Trial
-from assay.config import REMOTE, Config, RouteSection
+from assay.config import Config, RouteSection, is_remote
 from assay.errors import ConfigError, UsageError
 from assay.evaluate.measure import Measurement
 from assay.evaluate.stats import Floats
@@ -88,7 +88,7 @@ def _as_candidate(name: str, agent: Agent) -> Candidate:
 def refuse_unsent(context: Context, agent: Agent, examples: Sequence[Example]) -> None:
     """Refuse to send rows to a provider that the project has not agreed to."""
     for leaf in leaves(agent, context.store).values():
-        if leaf.model.startswith(REMOTE):
+        if is_remote(leaf.model):
             requests = assemble(leaf, examples, context.store, context.bench.owner)
             check_consent(leaf.model, context.bench.engines.providers, requests, context.progress)
 

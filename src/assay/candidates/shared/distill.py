@@ -33,7 +33,7 @@ from assay.agent.engines import BatchEngines
 from assay.agent.runtime import assemble
 from assay.candidates.building import Context
 from assay.chat.template import Template
-from assay.config import REMOTE
+from assay.config import is_remote
 from assay.data.json_schema import mismatches, schema_validator
 from assay.errors import ConfigError, DataError, OutageError
 from assay.evaluate.run import incomplete, run
@@ -181,7 +181,7 @@ class _TeacherRun:
 
     @classmethod
     def of(cls, context: Context, teacher: str) -> _TeacherRun:
-        config, remote = context.config, teacher.startswith(REMOTE)
+        config, remote = context.config, is_remote(teacher)
         agent = context.chat_agent(model=teacher)
         held = agent.output_schema is not None or (agent.choices is not None and not remote)
         if held and config.generate.constrained != "off":

@@ -22,7 +22,7 @@ from assay.agent.texts import InvalidAgentError, Problem
 from assay.agent.variables import unused
 from assay.agent.versions import AgentVersion
 from assay.agent.versions import history as versions_of
-from assay.config import REMOTE
+from assay.config import is_remote
 from assay.errors import AssayError, ModelError, UsageError
 from assay.knowledge.base import KnowledgeBase
 from assay.models.lineage import compare_settings
@@ -212,7 +212,7 @@ def _check_model(workspace: Workspace, agent: Agent) -> None:
         _check_blob(workspace, name, "model")
     elif scheme == "version":
         find_version(workspace.store.folder, name)
-    elif agent.model.startswith(REMOTE):
+    elif is_remote(agent.model):
         from assay.generate.remote import split_reference
 
         provider_of(workspace.providers, split_reference(agent.model)[0])

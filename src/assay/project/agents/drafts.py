@@ -19,7 +19,7 @@ from assay.agent.agent import Agent
 from assay.agent.answering import GenerationOptions, Target
 from assay.agent.texts import InvalidAgentError, Problem, as_yaml, edited, parsed
 from assay.agent.variables import undeclared
-from assay.config import REMOTE
+from assay.config import is_remote
 from assay.data.contents import placeholder
 from assay.errors import AssayError
 from assay.example import Message
@@ -126,7 +126,7 @@ def tokens(workspace: Workspace, agent: Agent) -> int | None:
 
     None where the model's tokenizer is not on this machine.
     """
-    if agent.kind != "chat" or agent.model.startswith(REMOTE):
+    if agent.kind != "chat" or is_remote(agent.model):
         return None
     turns = [Message("system", agent.prompt)] if agent.prompt else []
     turns += [Message.from_dict(turn) for shown in agent.shown for turn in shown]

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from assay.accounts.costs import bounded, calls_of, has_budget, is_remote, most_usd
+from assay.accounts.costs import bounded, calls_of, has_budget, most_usd
 from assay.accounts.keys import STUDIO, Caller
 from assay.agent.answering import (
     EngineCall,
@@ -31,6 +31,7 @@ from assay.agent.answering import (
     prepare,
     sampling_of,
 )
+from assay.config import is_remote
 from assay.errors import AssayError, ConfigError, UsageError
 from assay.example import Message, ToolCall
 from assay.generate.constrained import check_schema

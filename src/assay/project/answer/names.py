@@ -20,7 +20,7 @@ from sqlalchemy import select
 from assay.agent.agent import Agent
 from assay.agent.answering import Target
 from assay.agent.versions import load_agent
-from assay.config import REMOTE
+from assay.config import REMOTE, is_remote
 from assay.errors import AssayError, ModelError
 from assay.generate.remote import split_reference
 from assay.models.catalogue import CATALOGUE
@@ -55,7 +55,7 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Targe
     Raises:
         UnknownModelError: there is no such name, or it is another project's.
     """
-    if name.startswith(REMOTE) and project == workspace.name:  # no release can be called so
+    if is_remote(name) and project == workspace.name:  # no release can be called so
         provider, _ = split_reference(name)
         if provider in workspace.providers:
             known = name in _named(workspace, provider)

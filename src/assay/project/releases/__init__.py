@@ -10,7 +10,7 @@ from typing import Any
 from assay.agent.agent import Agent
 from assay.agent.routing import leaves
 from assay.compare.records import load_result
-from assay.config import REMOTE
+from assay.config import is_remote
 from assay.errors import NotFoundError, StateError, UsageError
 from assay.example import Example, Message
 from assay.generate.stream import EnginePool
@@ -127,7 +127,7 @@ def _gate(workspace: Workspace, engines: EnginePool | None, progress: Progress) 
             ask_one(one)
 
     def ask_one(agent: Agent) -> None:
-        if agent.kind != "chat" or agent.model.startswith(REMOTE):
+        if agent.kind != "chat" or is_remote(agent.model):
             return
         if not workspace.gate.acquire(blocking=False):
             raise StateError("another promotion is being measured.", fix="Ask again when it is.")

@@ -14,7 +14,7 @@ from assay.agent.consent import ConsentError
 from assay.agent.providers import provider_of
 from assay.agent.routing import leaves
 from assay.agent.versions import find_version, load_agent
-from assay.config import REMOTE
+from assay.config import is_remote
 from assay.generate.remote import split_reference
 from assay.project.workspace import Workspace
 
@@ -29,7 +29,7 @@ def going_to(workspace: Workspace, label: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for leaf in leaves(load_agent(store, find_version(store, label).agent), store).values():
         for model in workspace.chain(leaf.model):
-            if model.startswith(REMOTE):
+            if is_remote(model):
                 how = model if model == leaf.model else f"{model}, where {leaf.model} fails"
                 found.setdefault(split_reference(model)[0], []).append(how)
     return found

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from assay.agent.agent import Agent
 from assay.agent.versions import load_agent
-from assay.config import REMOTE
+from assay.config import is_remote
 from assay.errors import UsageError
 from assay.project.workspace import Workspace
 from assay.release import openclaw, releases
@@ -73,7 +73,7 @@ def export_openclaw(
 
 def _context(workspace: Workspace, agent: Agent) -> int | None:
     """Tokens that the model of a chat agent can read; None for one at a provider."""
-    if agent.kind != "chat" or agent.model.startswith(REMOTE):
+    if agent.kind != "chat" or is_remote(agent.model):
         return None
     from assay.models.load import load_tokenizer
     from assay.models.versions import find_version
