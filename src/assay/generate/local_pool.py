@@ -29,7 +29,7 @@ from assay.generate.stream import StreamEngine
 from assay.models.device import cores, fast_dtype, free_bytes
 from assay.models.gguf_adapter import adapter_refusal
 from assay.models.gguf_export import folder_tensors
-from assay.models.load import load
+from assay.models.load import key_width, load
 from assay.models.versions import Version, load_version
 
 SHARE_OF_MEMORY = 0.5
@@ -271,6 +271,5 @@ class LocalPool:
 
 def _key_bytes(config: Any, settings: ServerSettings) -> int:
     """What keys and values of one token take."""
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    numbers = 2 * config.num_hidden_layers * config.num_key_value_heads * head
-    return int(numbers * (4 if settings.exact else 2))
+    layers: int = config.get_text_config().num_hidden_layers
+    return 2 * layers * key_width(config) * (4 if settings.exact else 2)

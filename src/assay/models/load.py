@@ -179,3 +179,15 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
             where=str(adapter),
             fix="Use it with the base model it was trained on.",
         ) from None
+
+
+def key_width(config: Any) -> int:
+    """Numbers that the keys of one token take in one layer, and so many again its values.
+
+    Args:
+        config: transformers' PreTrainedConfig.
+    """
+    text = config.get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return int(heads * size)

@@ -16,6 +16,7 @@ from torch import nn
 from assay.config import FineTune
 from assay.errors import ModelError
 from assay.models.device import available_bytes
+from assay.models.load import key_width
 from assay.prefix.layout import layout_of
 from assay.prefix.pack import packed_tokens
 from assay.train.device import readable
@@ -71,7 +72,7 @@ def training_bytes(
             temporary += 2 * vocabulary * width  # the head, cast once
     tokens, trunk = largest_pass(base, units, settings)
     # Keys and values of a trunk stay to its end, with what gathers there in float32.
-    activations = each * tokens + trunk * layers * 2 * _key_width(base) * (2 * value + 4)
+    activations = each * tokens + trunk * layers * 2 * key_width(base.config) * (2 * value + 4)
     held = 4 * trained * _COPIES
     during = held + max(activations, 4 * trained) + temporary
     return math.ceil(_MARGIN * (max(during, held) + _PROCESS))  # in the end all is there again
@@ -97,14 +98,6 @@ def _cast_bytes(base: nn.Module, *, once: bool) -> int:
         torch.equal(row.to(torch.bfloat16).to(row.dtype), row) for row in rows
     )
     return 2 - 4 * (once and equal)
-
-
-def _key_width(base: nn.Module) -> int:
-    """Values of a token's keys in one layer, and of its values."""
-    config: Any = base.config.get_text_config()  # type: ignore[union-attr,operator]
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(heads * size)
 
 
 def largest_pass(model: nn.Module, units: Sequence[Unit], settings: FineTune) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from assay.errors import ModelError
 from assay.generate.batch import Answer, Request
 from assay.generate.constrained import Constraint, Grammars
 from assay.models.device import available_bytes, best_device, ran_out
-from assay.models.load import LoadedModel
+from assay.models.load import LoadedModel, key_width
 from assay.prefix.batch import Batch, Decoder
 from assay.progress import SILENT, Progress, Task
 
@@ -70,7 +70,6 @@ class TransformersBatchEngine:
         device: str | None = None,
         share: bool = True,
     ) -> None:
-
         from assay.prefix.decode import SharedDecoder, can_share
         from assay.prefix.plain import PlainDecoder
 
@@ -237,15 +236,10 @@ class TransformersBatchEngine:
 
     def _slots(self) -> int:
         """Tokens whose keys and values a batch may hold."""
-        config: Any = self.model.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        layers, width = config.num_hidden_layers, self.model.dtype.itemsize
-        fits = (
-            SHARE_OF_MEMORY
-            * available_bytes(self.model.device)
-            / (2 * layers * heads * size * width)
-        )
+        config: Any = self.model.config
+        layers, width = config.get_text_config().num_hidden_layers, self.model.dtype.itemsize
+        each = 2 * layers * key_width(config) * width
+        fits = SHARE_OF_MEMORY * available_bytes(self.model.device) / each
         return max(1, min(self.batch_tokens, int(fits)))
 
 
