@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from assay.candidates.building import Candidate, Context, LossPoint, as_trials
+from assay.candidates.building import Candidate, Context
 from assay.candidates.spec import CandidateSpec, prompted
 
 SPEC = CandidateSpec(
@@ -21,21 +21,9 @@ SPEC = CandidateSpec(
 
 def build(context: Context) -> Candidate:
     """Train a version, stopped early by validation loss, and measure it on validation."""
-    from assay.candidates.shared.training import train_version  # loads torch
+    from assay.candidates.shared.training import train_version, tuned_candidate  # loads torch
 
     version, result = train_version(context)
     agent = context.chat_agent(model=f"version:{version}", system_prompt=context.training_prompt)
     chosen = context.choose_constraint(agent, context.measure(agent))
-    return Candidate(
-        agent=chosen.agent,
-        tried=as_trials(chosen.tried),
-        scores=tuple(chosen.measurement.primary_scores),
-        setup_seconds=result.seconds + result.preparation_seconds,
-        fine_tuned=True,
-        curated=True,
-        retrained=True,
-        curve=tuple(
-            LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points
-        ),
-        best_step=result.best_step,
-    )
+    return tuned_candidate(chosen, result)

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from assay.agent.agent import Agent, Knowledge
 from assay.agent.passages import find_passages, fitting, query_of, with_passages
-from assay.candidates.building import Candidate, Context, LossPoint, as_trials
+from assay.candidates.building import Candidate, Context, as_trials
 from assay.candidates.shared.documents import available_characters, choose_search, knowledge_section
 from assay.candidates.spec import DOCUMENTS, CandidateSpec, Sizes, Workload, passage_runs
 from assay.chat.template import Template
@@ -62,25 +62,17 @@ def build(context: Context) -> Candidate:
 
     found = choose_search(context, searching, available_characters(context))
     knowledge, taught, warnings = _fit_passages(context, found.knowledge)
-    from assay.candidates.shared.training import train_version  # loads torch
+    from assay.candidates.shared.training import train_version, tuned_candidate  # loads torch
 
     version, result = train_version(taught, asked=context)
     agent = context.chat_agent(
         model=f"version:{version}", system_prompt=context.training_prompt, knowledge=knowledge
     )
     chosen = context.choose_constraint(agent, context.measure(agent))
-    return Candidate(
-        agent=chosen.agent,
-        tried=as_trials(found.tried, "before training: ") + as_trials(chosen.tried),
-        scores=tuple(chosen.measurement.primary_scores),
-        setup_seconds=result.seconds + result.preparation_seconds,
-        fine_tuned=True,
-        curated=True,
-        retrained=True,
-        curve=tuple(
-            LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points
-        ),
-        best_step=result.best_step,
+    made = tuned_candidate(chosen, result)
+    return replace(
+        made,
+        tried=as_trials(found.tried, "before training: ") + made.tried,
         warnings=(*found.warnings, *warnings),
     )
 

@@ -10,7 +10,13 @@ from functools import cache
 from pathlib import Path
 
 from assay import builtin, json_reader
-from assay.candidates.building import Context
+from assay.candidates.building import (
+    Candidate,
+    ConstraintChoice,
+    Context,
+    LossPoint,
+    as_trials,
+)
 from assay.candidates.shared.distill import TrainingTargets, targets_of_teacher
 from assay.chat.template import Template
 from assay.config import FineTune, FineTuneSection
@@ -65,6 +71,23 @@ def train_version(
         code=VERSION,
     )
     return save_version(context.store.folder, result.adapter, record), result
+
+
+def tuned_candidate(chosen: ConstraintChoice, result: TrainResult) -> Candidate:
+    """The agent of a trained version as a candidate, with its training curve."""
+    return Candidate(
+        agent=chosen.agent,
+        tried=as_trials(chosen.tried),
+        scores=tuple(chosen.measurement.primary_scores),
+        setup_seconds=result.seconds + result.preparation_seconds,
+        fine_tuned=True,
+        curated=True,
+        retrained=True,
+        curve=tuple(
+            LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points
+        ),
+        best_step=result.best_step,
+    )
 
 
 @dataclass(frozen=True, slots=True)
