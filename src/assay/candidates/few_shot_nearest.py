@@ -10,8 +10,7 @@ from assay.candidates.shared.examples import choose_count
 from assay.candidates.spec import CandidateSpec, Sizes, Workload, constraints, prompted
 from assay.config import Config
 from assay.example import dump_examples
-
-EMBEDDER = "all-minilm-l6-v2"
+from assay.knowledge.embed import STARTER
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
@@ -35,6 +34,6 @@ def build(context: Context) -> Candidate:
     pool = context.store.put("".join(dump_examples(context.answered)).encode())
 
     def agent_with(k: int) -> Agent:
-        return context.chat_agent(nearest=Nearest(k=k, pool=pool, embedder=EMBEDDER))
+        return context.chat_agent(nearest=Nearest(k=k, pool=pool, embedder=STARTER))
 
     return choose_count(context, agent_with)
