@@ -69,7 +69,7 @@ class Candidate:
     retrained: bool = False
     curve: tuple[LossPoint, ...] = ()
     best_step: int | None = None
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
     arms: Mapping[str, Candidate] = field(default_factory=dict)
     target: float | None = None
 

@@ -98,7 +98,7 @@ def build(context: Context) -> Candidate:
 def _of_train(context: Context, cheap: Arm, strong: Arm) -> tuple[list[Example], Floats]:
     """Training rows with both arms' scores, as many as are worth asking for.
 
-    None where an arm was made of training rows: what it scores on them is its memory.
+    No rows where an arm was made of some: what it scores on them is its memory.
     """
     agents = [
         leaf

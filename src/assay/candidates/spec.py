@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from assay.config import Config
 from assay.errors import ConfigError
@@ -12,7 +12,7 @@ from assay.errors import ConfigError
 Part = Literal["train", "validation", "holdout"]
 MEASURED: tuple[Part, ...] = ("validation", "holdout")
 Family = Literal["prompt", "examples", "documents", "training", "provider", "routes", "baselines"]
-FAMILIES: tuple[Family, ...] = Family.__args__  # type: ignore[attr-defined]
+FAMILIES: tuple[Family, ...] = get_args(Family)
 PASSAGE_TOKENS = 200
 """Of a passage of documents, at most what knowledge is cut into by default."""
 

@@ -16,8 +16,6 @@ from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.judging import JudgeAgreement
 from assay.evaluate.routing import RouteFigures, RoutingCurve, ScoreDifference
 
-SCHEMA_VERSION = 1
-
 Call = Literal["better", "worse", "equivalent", "cannot_tell"]
 Outcome = Literal["recommend", "none", "cannot_tell"]
 
