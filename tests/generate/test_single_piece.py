@@ -46,6 +46,12 @@ def test_the_answer_comes_as_one_piece() -> None:
     assert request.choices == ("yes",)
 
 
+def test_tokens_that_the_engine_tells_apart_are_passed_on() -> None:
+    engine = Fixed(Answer("yes", "stop", 30, 20, cached_tokens=10, reasoning_tokens=15))
+    *_, end = SinglePieceEngine(engine, 100).chat(TURNS, (), Sampling())
+    assert end == End("stop", 30, 20, cached_tokens=10, reasoning_tokens=15)
+
+
 def test_what_it_cannot_follow_is_refused() -> None:
     answers = SinglePieceEngine(Fixed(), 10)
     for sampling in (Sampling(top_p=0.5), Sampling(stop=("a",)), Sampling(logprobs=0)):

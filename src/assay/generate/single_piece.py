@@ -65,6 +65,8 @@ class SinglePieceEngine:
             "length" if answer.finish == "length" else "stop",
             answer.prompt_tokens,
             answer.completion_tokens,
+            answer.cached_tokens or 0,
+            answer.reasoning_tokens or 0,
         )
         if sampling.confidence:
             end = replace(end, logprob=answer.logprob, scored_tokens=answer.scored_tokens)
