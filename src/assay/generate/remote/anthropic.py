@@ -22,7 +22,7 @@ from assay.generate.remote.wire import (
 from assay.generate.stream import End, Piece, Sampling
 
 PATH = "/messages"
-VERSION = "2023-06-01"
+HEADERS = {"anthropic-version": "2023-06-01"}
 MAX_TOKENS = 4096
 """Where nothing is said: the protocol wants a number."""
 

@@ -29,6 +29,7 @@ from assay.generate.remote.wire import (
     CompletionRequest,
     NoAnswerError,
     RefusedParameter,
+    Wire,
     error_text,
     events,
     no_answer_from,
@@ -44,7 +45,7 @@ LONGEST_PAUSE_S = 60.0
 REFUSAL_LASTS_S = 600.0
 MOST_REFUSALS = 100
 """Refused parameters that are remembered; the oldest goes first."""
-_WIRES: dict[str, Any] = {"openai": openai, "anthropic": anthropic}
+_WIRES: dict[str, Wire] = {"openai": openai, "anthropic": anthropic}
 _READ, _SHOWN = 4000, 200  # characters of a reason
 _DRAIN_S = 0.05  # what comes after an answer's end is not waited for
 
@@ -233,9 +234,7 @@ class RemoteModel:
         return f"{self.name}: {printable(replace_surrogates(mask(line)[:_SHOWN]))}"
 
     def _headers(self, key: str | None) -> dict[str, str]:
-        headers = {}
-        if self.provider.protocol == "anthropic":
-            headers["anthropic-version"] = anthropic.VERSION
+        headers: dict[str, str] = dict(self._wire.HEADERS)
         if key is not None:
             own = self.provider.key_header
             headers |= {own: key} if own else self._wire.key_headers(key)

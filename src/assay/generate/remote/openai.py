@@ -23,6 +23,7 @@ from assay.generate.remote.wire import (
 from assay.generate.stream import End, Piece, Sampling, TokenLogprob
 
 PATH = "/chat/completions"
+HEADERS: dict[str, str] = {}
 MOST_LOGPROBS = 20
 """Most tokens that the protocol tells beside the chosen one."""
 _ROUNDED = 1e-2  # a log-probability above 0 by less is rounding

@@ -122,6 +122,8 @@ class Wire(Protocol):
     """How a provider is spoken to."""
 
     PATH: str
+    HEADERS: dict[str, str]
+    """Of every request, beside the key's."""
 
     def key_headers(self, key: str) -> dict[str, str]:
         """The headers that a key goes into."""
