@@ -2,7 +2,7 @@
 
 A slot keeps the keys and values of what it computed last. A request gets the free slot that holds
 the longest beginning of its prompt under the same adapter and for the same owner; what was computed
-under another adapter (see `llamacpp`) or for another owner (see `Sampling.owner`) is never reused.
+under another adapter (see `server`) or for another owner (see `Sampling.owner`) is never reused.
 """
 
 from __future__ import annotations

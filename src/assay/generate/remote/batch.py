@@ -36,7 +36,7 @@ class _BatchState:
 
 
 class RemoteBatchEngine:
-    """An `Engine` over one model of a provider.
+    """A `BatchEngine` over one model of a provider.
 
     Args:
         name: of the provider, for messages.

@@ -1,7 +1,9 @@
 """A provider's model behind a server: its answers piece by piece.
 
-engine = RemoteStreamEngine("openai", "gpt-4.1-mini", config.providers["openai"])
-for item in engine.chat(messages, (), Sampling()): ...
+    engine = RemoteStreamEngine("openai", "gpt-4.1-mini", config.providers["openai"])
+    for item in engine.chat(messages, (), Sampling()): ...
+
+`batch` has them whole.
 """
 
 from __future__ import annotations

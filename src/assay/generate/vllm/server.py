@@ -41,7 +41,7 @@ class VllmServer:
         self.at_once = settings.at_once
         key = read_key("vllm", provider, where=_WHERE)
         self._client = httpx.Client(
-            transport=GuardedTransport(_WHERE, settings.at_once + 1),
+            transport=GuardedTransport(settings.at_once + 1),
             timeout=settings.timeout_s,
             follow_redirects=False,
             trust_env=False,
@@ -135,9 +135,8 @@ class GuardedTransport(httpx.HTTPTransport):
     Link-local addresses, where clouds keep their metadata, are never spoken to.
     """
 
-    def __init__(self, where: str, connections: int) -> None:
+    def __init__(self, connections: int) -> None:
         super().__init__(limits=httpx.Limits(max_connections=connections), trust_env=False)
-        self._where = where
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request to the first of the host's addresses that takes it.
@@ -155,7 +154,7 @@ class GuardedTransport(httpx.HTTPTransport):
             if not is_allowed(address, private=True, public=url.scheme == "https"):
                 raise ConfigError(
                     f"{host} is at {address}, where https is needed, or which is never spoken to.",
-                    where=f"{self._where}.base_url",
+                    where=f"{_WHERE}.base_url",
                     fix="Use https for public addresses.",
                 )
         request.extensions = {**request.extensions, "sni_hostname": host}
