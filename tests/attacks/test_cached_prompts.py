@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.generate.llamacpp.server import SERVER
+from tests.generate.llamacpp.server import SERVER, write_tiny
 from tests.generate.tiny import byte_tokenizer, tiny_model
 from tests.serve.running import STARTER, running
 
@@ -16,7 +16,6 @@ from assay.example import Message
 from assay.generate.llamacpp.engine import AdapterServer, LlamaCppEngine
 from assay.generate.stream import End, Sampling
 from assay.generate.vllm.request import body_of
-from assay.models.gguf_export import model_tensors, write_model
 
 ASKED = [Message("user", "Is the merger of Acme and Umbrella off?")]
 ONE = Sampling(max_new_tokens=1, logit_bias={258: -100.0})
@@ -24,17 +23,8 @@ ONE = Sampling(max_new_tokens=1, logit_bias={258: -100.0})
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> LlamaCppEngine:
-    tokenizer, model = byte_tokenizer(), tiny_model()
-    path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
-    write_model(
-        path,
-        model.config,
-        model_tensors(model),
-        tokenizer,
-        name="tiny",
-        chat_template=None,
-        stop_ids={258},
-    )
+    tokenizer = byte_tokenizer()
+    path = write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.gguf", tiny_model())
     return LlamaCppEngine(AdapterServer(path, SERVER, 1 << 30), Template.of(tokenizer), tokenizer)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.generate.llamacpp.server import SERVER
+from tests.generate.llamacpp.server import SERVER, write_tiny
 from tests.generate.tiny import byte_tokenizer, tiny_model
 from tests.serve.running import STARTER, Running, running
 
@@ -19,7 +19,6 @@ from assay.generate.batch import Request
 from assay.generate.constrained import Constraint, Grammars, check_schema
 from assay.generate.llamacpp.engine import AdapterServer, LlamaCppEngine
 from assay.generate.stream import Sampling
-from assay.models.gguf_export import model_tensors, write_model
 
 VOCABULARY = 259
 
@@ -82,11 +81,7 @@ def unnoticed(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 def test_llamacpp_that_gives_a_grammar_up_gives_no_answer(
     tmp_path: Path, unnoticed: dict[str, Any]
 ) -> None:
-    model, tokenizer = tiny_model(), byte_tokenizer()
-    file = tmp_path / "tiny.gguf"
-    parts = model_tensors(model)
-    write_model(file, model.config, parts, tokenizer, name="tiny", chat_template=None,
-                stop_ids={258})  # fmt: skip
+    tokenizer, file = byte_tokenizer(), write_tiny(tmp_path / "tiny.gguf", tiny_model())
     engine = LlamaCppEngine(AdapterServer(file, SERVER, 1 << 30), Template.of(tokenizer), tokenizer)
     sampling = Sampling(max_new_tokens=40, temperature=1.0, seed=1, schema=unnoticed)
     with pytest.raises(ModelError):

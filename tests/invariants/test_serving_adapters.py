@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.generate.llamacpp.server import SERVER
+from tests.generate.llamacpp.server import SERVER, write_tiny
 from tests.generate.tiny import byte_tokenizer, tiny_model
 
 from assay.config import FineTune
@@ -28,7 +28,6 @@ from assay.generate.llamacpp.engine import AdapterServer
 from assay.generate.llamacpp.server import LlamaCppServer, LlamaCppStream
 from assay.generate.stream import End, Piece, Sampling
 from assay.models.gguf_adapter import write_adapter
-from assay.models.gguf_export import model_tensors, write_model
 from assay.models.load import LoadedModel
 from assay.train import adapters
 
@@ -51,16 +50,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str | None, Path]:
     folder = tmp_path_factory.mktemp("adapters")
     model = tiny_model()
     loaded = LoadedModel(model, byte_tokenizer(), "tiny", "tiny", 512, "float32")
-    found: dict[str | None, Path] = {None: folder / "base.gguf"}
-    write_model(
-        folder / "base.gguf",
-        model.config,
-        model_tensors(model),
-        byte_tokenizer(),
-        name="tiny",
-        chat_template=None,
-        stop_ids={258},
-    )
+    found: dict[str | None, Path] = {None: write_tiny(folder / "base.gguf", model)}
     for seed, name in enumerate("ab"):
         settings = FineTune(rank=4, alpha=8, learning_rate=1e-3, epochs=1, seed=seed)
         with adapters.adapted(loaded, settings) as tuned:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.generate.llamacpp.server import SERVER, logprobs
+from tests.generate.llamacpp.server import SERVER, logprobs, write_tiny
 from tests.generate.tiny import byte_tokenizer, tiny_model
 from transformers import AutoModelForCausalLM
 
@@ -15,7 +15,7 @@ from assay.config import FineTune
 from assay.errors import ModelError
 from assay.generate.llamacpp.server import LlamaCppServer
 from assay.models.gguf_adapter import adapter_refusal, write_adapter
-from assay.models.gguf_export import folder_tensors, model_tensors, refusal, write_model
+from assay.models.gguf_export import folder_tensors, refusal, write_model
 from assay.models.load import LoadedModel
 from assay.train import adapters
 
@@ -68,19 +68,6 @@ def _rounded(family: str, **changes: Any) -> Any:
     return model
 
 
-def _write(path: Path, model: Any) -> Path:
-    write_model(
-        path,
-        model.config,
-        model_tensors(model),
-        byte_tokenizer(),
-        name="tiny",
-        chat_template=None,
-        stop_ids={258},
-    )
-    return path
-
-
 def _theirs(model: Any, ids: list[int]) -> torch.Tensor:
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([ids])).logits[0]
@@ -107,7 +94,7 @@ def test_a_written_model_has_the_log_probabilities_of_transformers(
 ) -> None:
     model = _rounded(family, **changes)
     assert refusal(model.config) is None
-    _compare(LlamaCppServer(_write(tmp_path / "m.gguf", model), {}, SERVER), model)
+    _compare(LlamaCppServer(write_tiny(tmp_path / "m.gguf", model), {}, SERVER), model)
 
 
 def test_a_folder_of_bfloat16_is_written_as_the_model_it_holds(tmp_path: Path) -> None:
@@ -131,7 +118,7 @@ def test_a_folder_of_bfloat16_is_written_as_the_model_it_holds(tmp_path: Path) -
 @pytest.mark.parametrize("kind", ["lora", "rslora"])
 def test_a_written_adapter_answers_as_peft(family: str, kind: str, tmp_path: Path) -> None:
     model = _rounded(family)
-    base = _write(tmp_path / "m.gguf", model)
+    base = write_tiny(tmp_path / "m.gguf", model)
     plain = _theirs(model, PROMPT)
     loaded = LoadedModel(model, byte_tokenizer(), "tiny", "tiny", 512, "float32")
     settings = FineTune(rank=4, alpha=8, adapter=kind, learning_rate=1e-3, epochs=1)
@@ -153,7 +140,7 @@ def test_what_llama_cpp_cannot_compute_is_refused_with_the_reason(tmp_path: Path
     for family in ("phi3", "smollm3", "mistral", "qwen2"):
         assert refusal(tiny_model(family).config)
     with pytest.raises(ModelError, match="slides"):
-        _write(tmp_path / "m.gguf", tiny_model("mistral"))
+        write_tiny(tmp_path / "m.gguf", tiny_model("mistral"))
     assert list(tmp_path.iterdir()) == []
 
 

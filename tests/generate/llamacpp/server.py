@@ -1,15 +1,33 @@
-"""What tests of llama.cpp share: settings for two cores, and whole distributions by token id."""
+"""What tests of llama.cpp share: settings for two cores, a model, distributions by token id."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from tests.generate.tiny import byte_tokenizer
 
 from assay.generate.llamacpp.request import body_of
 from assay.generate.llamacpp.server import LlamaCppServer, ServerSettings
 from assay.generate.llamacpp.slots import CacheOrigin, QueueTicket
 from assay.generate.stream import Sampling
+from assay.models.gguf_export import model_tensors, write_model
 
 SERVER = ServerSettings(slots=2, context=512, threads=1, exact=True)
+
+
+def write_tiny(path: Path, model: Any) -> Path:
+    """A tiny model with the byte tokenizer as a GGUF file."""
+    write_model(
+        path,
+        model.config,
+        model_tensors(model),
+        byte_tokenizer(),
+        name="tiny",
+        chat_template=None,
+        stop_ids={258},
+    )
+    return path
 
 
 def logprobs(

@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import jsonschema
 import pytest
-from tests.generate.llamacpp.server import SERVER
+from tests.generate.llamacpp.server import SERVER, write_tiny
 from tests.generate.tiny import byte_tokenizer, tiny_model
 
 from assay.chat.template import Template
@@ -35,7 +34,6 @@ from assay.generate.stream import (
     Sampling,
     StreamEngine,
 )
-from assay.models.gguf_export import model_tensors, write_model
 
 pytestmark = pytest.mark.slow
 
@@ -48,21 +46,7 @@ ONE = replace(LONG, max_new_tokens=1)
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _written(tmp_path_factory.mktemp("tiny"), tiny_model())
-
-
-def _written(folder: Path, model: Any) -> Path:
-    path = folder / "tiny.gguf"
-    write_model(
-        path,
-        model.config,
-        model_tensors(model),
-        byte_tokenizer(),
-        name="tiny",
-        chat_template=None,
-        stop_ids={258},
-    )
-    return path
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "tiny.gguf", tiny_model())
 
 
 def _engine(file: Path, settings: ServerSettings = SERVER) -> tuple[LlamaCppEngine, LlamaCppServer]:
@@ -214,7 +198,7 @@ def test_a_full_line_is_told_to_come_again(file: Path) -> None:
 
 
 def test_closing_a_stream_frees_its_slot(tmp_path: Path) -> None:
-    file = _written(tmp_path, tiny_model(max_position_embeddings=ENDLESS + 512))
+    file = write_tiny(tmp_path / "tiny.gguf", tiny_model(max_position_embeddings=ENDLESS + 512))
     engine, server = _engine(file, replace(SERVER, slots=1, waiting=1, context=ENDLESS + 512))
     endless = replace(LONG, max_new_tokens=ENDLESS)
     first = iter(engine.chat(HELLO, (), endless))
