@@ -7,6 +7,7 @@ model that was read back predicts bit for bit what it did before.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -271,8 +272,6 @@ class ClassicalEngine:
     """Answers with the likeliest label; tokens are not counted."""
 
     def __init__(self, model: ClassicalModel) -> None:
-        import hashlib
-
         self.model = model
         self._sha256 = hashlib.sha256(dump_classical(model)).hexdigest()
 
