@@ -352,6 +352,31 @@ def proxy() -> Iterator[tuple[int, list[bytes]]]:
         listening.close()
 
 
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 407 Who are you\r\n\r\n", b"no HTTP\r\n\r\n"])
+def test_a_proxy_that_refuses_is_hung_up_on(answer: bytes) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        asking = Provider(
+            base_url="https://far.invalid/v1",
+            proxy=f"http://127.0.0.1:{listening.getsockname()[1]}",
+        )
+
+        def refuse() -> None:
+            client, _ = listening.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(answer)
+                client.settimeout(2.0)
+                ends.append(client.recv(1))
+
+        ends: list[bytes] = []
+        refusing = threading.Thread(target=refuse)
+        refusing.start()
+        with pytest.raises(WireError, match=r"proxy's answer|HTTP 407") as caught:
+            asked(asking)
+        refusing.join()
+    assert (ends, caught.value.reached) == ([b""], False)
+
+
 def test_a_companys_own_certificates_and_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -294,15 +294,16 @@ class ProviderClient:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             head += f"Proxy-Authorization: Basic {b64encode(pair.encode()).decode()}\r\n"
         connection = Connection(raw)
-        connection.set_limits(deadline, time_left(deadline))
-        try:
-            connection.sendall(f"{head}\r\n".encode())
-            response = http.client.HTTPResponse(connection, method="CONNECT")  # type: ignore[arg-type]
-            response.begin()
-        except (http.client.HTTPException, ValueError):
-            raise OSError("the proxy's answer is no HTTP") from None
-        if response.status != 200:
-            raise OSError(f"the proxy answers HTTP {response.status}")
+        with _closing_on_error(raw):
+            connection.set_limits(deadline, time_left(deadline))
+            try:
+                connection.sendall(f"{head}\r\n".encode())
+                response = http.client.HTTPResponse(connection, method="CONNECT")  # type: ignore[arg-type]
+                response.begin()
+            except (http.client.HTTPException, ValueError):
+                raise OSError("the proxy's answer is no HTTP") from None
+            if response.status != 200:
+                raise OSError(f"the proxy answers HTTP {response.status}")
         return raw
 
 
