@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -121,11 +122,21 @@ def test_it_takes_part_and_is_shown_wherever_candidates_are(tmp_path: Path) -> N
         ("toy", TOY.replace('family="prompt"', 'family="magic"'), "no family 'magic'"),
     ],
 )
-def test_one_that_cannot_be_used_is_named_with_its_distribution(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str, said: str
+def test_one_that_cannot_be_used_is_left_out_and_named_with_its_distribution(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    module: str,
+    said: str,
 ) -> None:
+    known = set(registry.specs())
     monkeypatch.syspath_prepend(write_distribution(tmp_path, module, "assay.candidates", name=name))
     monkeypatch.delitem(sys.modules, "assay_toy", raising=False)
-    with pytest.raises(ConfigError, match=f"of assay-toy .*{said}"):
-        registry._modules.__wrapped__()
+    assert set(registry._modules.__wrapped__()) == known
+    [line] = caplog.messages
+    assert re.search(f"of assay-toy .*{said}", line)
+    if name not in known:  # where it is named it is an error
+        with pytest.raises(ConfigError, match=f"of assay-toy .*{said}"):
+            registry.check_name(name)
     sys.modules.pop("assay_toy", None)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from assay.compare.verdict import Decision, Entry, Terms, decide, planned_effect
+from tests.compare.yearly import yearly
 
 SETTINGS = Terms(resamples=1500)
 
@@ -54,12 +55,12 @@ def test_of_equally_good_ones_the_cheapest_to_own_is_recommended() -> None:
 
 
 def test_an_unknown_cost_is_neither_zero_nor_cheapest() -> None:
-    known, unknown = Entry("known", right(800), yearly_cost=1e6), Entry("unknown", right(801))
+    known, unknown = Entry("known", right(800), **yearly(1e6)), Entry("unknown", right(801))
     decision = decide([known, unknown], None, SETTINGS)
     assert decision.verdict.recommend == "known"
     assert "unknown" in decision.verdict.reason
     assert decision.candidate("unknown").cost_to_own is None
-    worse = Entry("known", right(500), yearly_cost=1.0)
+    worse = Entry("known", right(500), **yearly(1.0))
     assert decide([worse, unknown], None, SETTINGS).verdict.recommend == "unknown"
 
 
@@ -96,8 +97,8 @@ def test_a_recommendation_says_where_it_may_be_below_what_is_needed() -> None:
 
 def test_a_candidate_surely_below_good_enough_is_not_recommended_for_being_cheap() -> None:
     entries = [
-        Entry("cheap", right(800, 20_000), yearly_cost=1.0),
-        Entry("enough", right(1000, 20_000), yearly_cost=9.0),
+        Entry("cheap", right(800, 20_000), **yearly(1.0)),
+        Entry("enough", right(1000, 20_000), **yearly(9.0)),
     ]
     verdict = decide(entries, None, replace(SETTINGS, good_enough=0.05)).verdict
     assert verdict.recommend == "enough"
@@ -274,7 +275,7 @@ def test_holm_counts_all_pairs() -> None:
 def test_eligible_means_no_worse_than_every_other(order: str) -> None:
     counts = {"a": 700, "b": 760, "c": 700}
     cost = {"a": 1.0, "b": 9.0, "c": 2.0}
-    entries = [Entry(name, right(counts[name]), yearly_cost=cost[name]) for name in order]
+    entries = [Entry(name, right(counts[name]), **yearly(cost[name])) for name in order]
     decision = decide(entries, None, SETTINGS)
     assert [decision.candidate(name).eligible for name in "abc"] == [False, True, False]
     assert decision.verdict.recommend == "b"
@@ -298,7 +299,7 @@ def test_scores_without_any_spread_give_finite_sensible_figures(
     n: int, value: float, candidates: int, per_group: int
 ) -> None:
     groups = [f"g{i // per_group}" for i in range(n)] if per_group else None
-    entries = [Entry(f"c{i}", [value] * n, yearly_cost=float(i)) for i in range(candidates)]
+    entries = [Entry(f"c{i}", [value] * n, **yearly(float(i))) for i in range(candidates)]
     decision = decide(entries, groups, replace(SETTINGS, resamples=200))
     for candidate in decision.candidates:
         assert candidate.low is not None

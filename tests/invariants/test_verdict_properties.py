@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.compare.yearly import yearly
 
 from assay.compare.verdict import Decision, Entry, Terms, decide
 
@@ -24,7 +27,7 @@ def comparisons(draw: st.DrawFn) -> tuple[list[Entry], list[str] | None]:
             draw(st.lists(score, min_size=n, max_size=n)),
             baseline=draw(st.booleans()),
             fine_tuned=draw(st.booleans()),
-            yearly_cost=draw(st.sampled_from([None, 1.0, 2.0])),
+            **yearly(draw(st.sampled_from([None, 1.0, 2.0]))),
         )
         for name in ["d", "a", "c", "b"][: draw(st.integers(2, 4))]
     ]
@@ -35,16 +38,7 @@ def comparisons(draw: st.DrawFn) -> tuple[list[Entry], list[str] | None]:
 def _rearranged(
     entries: list[Entry], groups: list[str] | None, order: list[int]
 ) -> tuple[list[Entry], list[str] | None]:
-    moved = [
-        Entry(
-            entry.name,
-            entry.values[order],
-            baseline=entry.baseline,
-            fine_tuned=entry.fine_tuned,
-            yearly_cost=entry.yearly_cost,
-        )
-        for entry in entries
-    ]
+    moved = [replace(entry, scores=entry.values[order]) for entry in entries]
     return moved, None if groups is None else [groups[i] for i in order]
 
 

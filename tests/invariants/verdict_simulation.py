@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import stats
+from tests.compare.yearly import yearly
 
 from assay.compare.verdict import Entry, Terms, decide
 from assay.evaluate.resampling import studentise, units
@@ -152,7 +153,7 @@ def simulate(cell: Cell, runs: int, seed: int, resamples: int | None = None) -> 
     for run in range(runs):
         scores, groups = draw(cell, rng)
         entries = [
-            Entry(name, row, yearly_cost=100.0 * (i + 1))
+            Entry(name, row, **yearly(100.0 * (i + 1)))
             for i, (name, row) in enumerate(zip(truth, scores, strict=True))
         ]
         settings = Terms(margin=MARGIN, opening=cell.opening, seed=run, resamples=resamples)

@@ -20,7 +20,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from assay.errors import AssayError
-from assay.models.versions import versions_folder
+from assay.models.versions import version_id, versions_folder
 from assay.store.store import Store
 from assay.store.tables import (
     FileRow,
@@ -35,7 +35,6 @@ from assay.store.tables import (
 
 QUOTA_GB = 50.0
 """Of one project, unless `assay serve --project-quota` says otherwise."""
-_VERSION = "version:"
 
 
 class QuotaError(AssayError):
@@ -102,8 +101,8 @@ class Quota:
         models = sum(
             _bytes(file)
             for target in targets
-            if target.startswith(_VERSION)
-            for file in (root / target.removeprefix(_VERSION)).glob("*")
+            if (id := version_id(target)) is not None
+            for file in (root / id).glob("*")
         )
         return Storage(int(files or 0), int(parts or 0), int((ours or 0) + (theirs or 0)), models)
 

@@ -40,7 +40,6 @@ class Lease:
             in the log yet; never more than `risk`.
         peak: the most of that since `Reservations.look` has looked.
         need: of the last request.
-        over: nothing more is taken from it.
     """
 
     key: str
@@ -52,7 +51,6 @@ class Lease:
     under_way: int = 0
     peak: int = 0
     need: int = 0
-    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

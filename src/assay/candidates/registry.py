@@ -10,6 +10,7 @@ another distribution is named by an entry point:
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,14 +27,14 @@ from assay.errors import ConfigError, UsageError
 
 GROUP = "assay.candidates"
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+log = logging.getLogger("assay.candidates")
 
 
 @cache
 def _modules() -> Mapping[str, ModuleType]:
     """Modules of all candidates by name, by family and then by name.
 
-    Raises:
-        ConfigError: a module of another distribution cannot be used.
+    One of another distribution that cannot be used is left out, and a line of the log says why.
     """
     own = (import_module(f"{GROUP}.{found.name}") for found in iter_modules(candidates.__path__))
     modules = {
@@ -42,22 +43,34 @@ def _modules() -> Mapping[str, ModuleType]:
         if hasattr(module, "SPEC")
     }
     for point in metadata.entry_points(group=GROUP):
-        if point.name in modules:
-            raise _unusable(point, "the name is taken")
-        if not NAME.fullmatch(point.name):
-            raise _unusable(point, "a name has small letters, digits and hyphens")
         try:
-            module = point.load()
-        except Exception as error:  # whatever another's module does when it is imported
-            raise _unusable(point, f"{type(error).__name__}: {error}") from error
-        spec = getattr(module, "SPEC", None)
-        if not isinstance(spec, CandidateSpec) or not callable(getattr(module, "build", None)):
-            raise _unusable(point, f"{point.value} has no SPEC, or no build")
-        if spec.family not in FAMILIES:
-            raise _unusable(point, f"there is no family {spec.family!r}")
-        modules[point.name] = module
+            if point.name in modules:
+                raise _unusable(point, "the name is taken")
+            modules[point.name] = _load(point)
+        except ConfigError as error:
+            log.warning("%s", error)
     order = sorted(modules, key=lambda name: (FAMILIES.index(modules[name].SPEC.family), name))
     return {name: modules[name] for name in order}
+
+
+def _load(point: metadata.EntryPoint) -> ModuleType:
+    """The module of a candidate of another distribution.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    if not NAME.fullmatch(point.name):
+        raise _unusable(point, "a name has small letters, digits and hyphens")
+    try:
+        module: ModuleType = point.load()
+    except Exception as error:  # whatever another's module does when it is imported
+        raise _unusable(point, f"{type(error).__name__}: {error}") from error
+    spec = getattr(module, "SPEC", None)
+    if not isinstance(spec, CandidateSpec) or not callable(getattr(module, "build", None)):
+        raise _unusable(point, f"{point.value} has no SPEC, or no build")
+    if spec.family not in FAMILIES:
+        raise _unusable(point, f"there is no family {spec.family!r}")
+    return module
 
 
 def _unusable(point: metadata.EntryPoint, why: str) -> ConfigError:
@@ -100,11 +113,13 @@ def check_name(name: str) -> None:
 
     Raises:
         UsageError: there is none of that name.
+        ConfigError: there is one of another distribution, and it cannot be used.
     """
-    if name not in specs():
-        raise UsageError(
-            f"there is no candidate {name!r}.", fix=f"Use some of: {', '.join(specs())}."
-        )
+    if name in specs():
+        return
+    for point in metadata.entry_points(group=GROUP, name=name):
+        _load(point)
+    raise UsageError(f"there is no candidate {name!r}.", fix=f"Use some of: {', '.join(specs())}.")
 
 
 def check_candidates(config: Config) -> None:

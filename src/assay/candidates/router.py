@@ -26,6 +26,7 @@ from assay.evaluate.routing import area_above_random, threshold_for
 from assay.evaluate.stats import Floats
 from assay.example import Example
 from assay.knowledge.embed import STARTER
+from assay.models.versions import version_id
 
 FOLDS = 5
 LEAST = 4 * FOLDS
@@ -107,7 +108,7 @@ def _of_train(context: Context, cheap: Arm, strong: Arm) -> tuple[list[Example],
     ]
     made_of_train = any(
         leaf.kind == "classical"
-        or leaf.model.startswith("version:")
+        or version_id(leaf.model) is not None
         or leaf.nearest is not None
         or leaf.shown
         for leaf in agents

@@ -43,6 +43,7 @@ from assay.evaluate.stats import UNKNOWN_DISCORDANCE, opening_alpha
 from assay.example import Example, canonical_json
 from assay.generate.batch import Answer
 from assay.generate.replay import read_predictions
+from assay.models.versions import version_id
 from assay.version import VERSION
 
 ALPHA = 0.05
@@ -145,9 +146,9 @@ def compare(
         for c in built
     }
     forgotten = {
-        c.name: forgetting_of(c.agent.model.removeprefix("version:"), bench.engines, bench.progress)
+        c.name: forgetting_of(version, bench.engines, bench.progress)
         for c in built
-        if c.agent.model.startswith("version:")
+        if (version := version_id(c.agent.model)) is not None
     }
     plan = records.load_plan(bench.store, id) or write_plan(parts, bench, built, id)
     records.save_plan(bench.store, id, parts.holdout, plan, folder)

@@ -97,8 +97,6 @@ def _sum(*parts: float | None) -> float | None:
 
 def cost_to_own(entry: Entry, monthly_requests: int) -> float | None:
     """Cost of the first year: set-up, requests and upkeep; None when any part is not known."""
-    if entry.yearly_cost is not None:
-        return entry.yearly_cost
     if entry.setup_cost is None or entry.cost_per_request is None or entry.upkeep_per_year is None:
         return None
     requests = MONTHS * monthly_requests * entry.cost_per_request

@@ -19,7 +19,6 @@ class Entry:
             not read when `incomplete`.
         baseline: takes part to be beaten and is never recommended.
         incomplete: its engine failed after retries, so that no call is made of it.
-        yearly_cost: cost to own for a year; where None it is made from the parts below.
         setup_cost: once: curation and training.
         cost_per_request: of one request.
         upkeep_per_year: retraining and upkeep of versions.
@@ -30,7 +29,6 @@ class Entry:
     baseline: bool = False
     fine_tuned: bool = False
     incomplete: bool = False
-    yearly_cost: float | None = None
     setup_cost: float | None = None
     cost_per_request: float | None = None
     upkeep_per_year: float | None = None

@@ -17,7 +17,7 @@ from assay.errors import HoldoutError, UsageError
 from assay.evaluate.measure import Bench
 from assay.example import Example, load_examples
 from assay.models.lineage import rows_of, rows_seen
-from assay.models.versions import find_version
+from assay.models.versions import find_version, version_id
 from assay.store.store import Store
 
 
@@ -76,7 +76,7 @@ def as_candidates(
         known.add(agent.id)
         bench.progress.say(f"Candidate {_name(version)}")
         asked = leaves(agent, bench.store).values()
-        tuned = any(one.model.startswith("version:") for one in asked)
+        tuned = any(version_id(one.model) is not None for one in asked)
         kept_up = tuned or any(one.kind == "classical" for one in asked)
         found.append(
             Candidate(
@@ -129,8 +129,8 @@ def _rows(agent: Agent, store: Store) -> Iterator[str]:
         for id in agent.route.arms:
             yield from _rows(arm(store, id), store)
         return
-    if agent.model.startswith("version:"):
-        version = find_version(store.folder, agent.model.removeprefix("version:"))
+    if (named := version_id(agent.model)) is not None:
+        version = find_version(store.folder, named)
         for data in rows_seen(version).values():
             yield from rows_of(store, data) or ()
     if agent.nearest is not None:

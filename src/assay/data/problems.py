@@ -6,7 +6,6 @@ codes; docs/data.md and docs/reference are checked against it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -119,8 +118,3 @@ def problem(
 ) -> Problem:
     """A problem with the severity that `CODES` gives its code (KeyError: the code is not there)."""
     return Problem(file, line, field, code, CODES[code][0], message, fix)
-
-
-def has_error(problems: Iterable[Problem]) -> bool:
-    """True when one of them rejects the row."""
-    return any(p.severity == "error" for p in problems)

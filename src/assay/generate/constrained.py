@@ -23,9 +23,9 @@ from assay.generate.batch import Request
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
-JSON_DUMPS = (", ", ": ")
-"""Separators of items and keys that `json.dumps` writes, and with it most training data. A fixed
-spelling keeps the model from wandering off in white space."""
+JSON_SPELLING = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
+"""How `json.dumps` writes, and with it most training data. A fixed spelling keeps the model from
+wandering off in white space."""
 
 
 LONGEST_SCHEMA = 64 * 1024
@@ -83,19 +83,10 @@ class Grammars:
         tokenizer: a PreTrainedTokenizerFast.
         vocabulary: number of logits of the model; tokens beyond the tokenizer's are never allowed.
         stop_ids: the tokens that may follow once the grammar is satisfied.
-        separators: between the items and after the keys of JSON; None allows any white space.
     """
 
-    def __init__(
-        self,
-        tokenizer: Any,
-        vocabulary: int,
-        stop_ids: frozenset[int],
-        *,
-        separators: tuple[str, str] | None = JSON_DUMPS,
-    ) -> None:
+    def __init__(self, tokenizer: Any, vocabulary: int, stop_ids: frozenset[int]) -> None:
         self._tokenizer, self._vocabulary, self._stops = tokenizer, vocabulary, sorted(stop_ids)
-        self._separators = separators
         self._wrapped: LLTokenizer | None = None
         self._compiled: dict[str, LLMatcher] = {}
 
@@ -108,8 +99,7 @@ class Grammars:
         if request.choices is not None:
             return self._start(choices_grammar(request.choices))
         if request.schema is not None:
-            spelled = json.dumps(request.schema)
-            return self._start(schema_grammar(spelled, self._separators))
+            return self._start(schema_grammar(json.dumps(request.schema)))
         return None
 
     def masks(
@@ -153,7 +143,7 @@ class Grammars:
 
 
 @lru_cache(maxsize=64)
-def schema_grammar(schema: str, separators: tuple[str, str] | None = JSON_DUMPS) -> str:
+def schema_grammar(schema: str) -> str:
     """The grammar of a JSON Schema (as JSON text).
 
     Raises:
@@ -173,10 +163,7 @@ def schema_grammar(schema: str, separators: tuple[str, str] | None = JSON_DUMPS)
             where="output_schema",
             fix="Make it smaller, or set generate.constrained to off.",
         )
-    options: dict[str, Any] = {"whitespace_flexible": separators is None}
-    if separators is not None:
-        options |= {"item_separator": separators[0], "key_separator": separators[1]}
-    grammar: str = LLMatcher.grammar_from_json_schema(schema, overrides=options)
+    grammar: str = LLMatcher.grammar_from_json_schema(schema, overrides=JSON_SPELLING)
     failed, messages = LLMatcher.validate_grammar_with_warnings(grammar)
     if failed:
         raise ConfigError(

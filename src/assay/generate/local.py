@@ -17,12 +17,12 @@ def open_batch(model: str, resources: EngineResources) -> BatchEngine:
     from assay.generate.base import load_merged
     from assay.generate.transformers.batch import TransformersBatchEngine
     from assay.models.load import load, load_tokenizer
-    from assay.models.versions import load_version
+    from assay.models.versions import load_version, version_id
 
-    if not model.startswith("version:"):
+    if (id := version_id(model)) is None:
         loaded = load(model, dtype=resources.dtype())
         return TransformersBatchEngine(loaded, Template.of(loaded.tokenizer))
-    version = load_version(resources.store.folder, model.removeprefix("version:"))
+    version = load_version(resources.store.folder, id)
     tokenizer, _ = load_tokenizer(version.record.base)
     template = Template.from_dict(tokenizer, version.record.template)
     loaded = load_merged(version, template, resources.dtype())

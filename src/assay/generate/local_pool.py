@@ -30,7 +30,7 @@ from assay.models.device import cores, fast_dtype, free_bytes
 from assay.models.gguf_adapter import adapter_refusal
 from assay.models.gguf_export import folder_tensors
 from assay.models.load import key_width, load
-from assay.models.versions import Version, load_version
+from assay.models.versions import Version, load_version, version_id
 
 SHARE_OF_MEMORY = 0.5
 """Of what is free at the start, where nobody states an amount."""
@@ -98,8 +98,7 @@ class LocalPool:
         with self._lock:
             if (known := self._engines.get(model)) is not None:
                 return known
-        scheme, _, id = model.partition(":")
-        if scheme != "version":
+        if (id := version_id(model)) is None:
             return self._engine(model, lambda: self._open_base(model))
         if self._state is None:
             raise ModelError("there are no versions here.", fix="Open a project.")

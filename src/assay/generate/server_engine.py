@@ -17,7 +17,7 @@ from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.example import Message
 from assay.generate.constrained import (
-    JSON_DUMPS,
+    JSON_SPELLING,
     byte_matcher,
     choices_grammar,
     choices_rules,
@@ -71,10 +71,8 @@ def guidance(sampling: Sampling) -> str | None:
     if schema is None:
         return None
     schema_grammar(json.dumps(schema))
-    item, key = JSON_DUMPS
-    spelling = {"item_separator": item, "key_separator": key, "whitespace_flexible": False}
     return "%llguidance {}\nstart: %json " + json.dumps(
-        {**schema, "x-guidance": spelling}, ensure_ascii=False
+        {**schema, "x-guidance": JSON_SPELLING}, ensure_ascii=False
     )
 
 

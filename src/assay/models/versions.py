@@ -28,6 +28,8 @@ ADAPTER = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 MODEL = "model.safetensors"
 MODEL_CONFIG = "config.json"
+REFERENCE = "version:"
+"""What a reference to a version begins with, as a model: `version:ID`."""
 _RECORD = "version.json"
 _SHORTEST_PREFIX = 6
 
@@ -86,6 +88,21 @@ class Version:
     def whole(self) -> bool:
         """Whether all weights were trained and are here, rather than an adapter."""
         return is_whole(self.folder)
+
+
+def version_id(model: str) -> str | None:
+    """Id (or its first digits) of the version that a model reference names; None: of no version."""
+    return model.removeprefix(REFERENCE) if model.startswith(REFERENCE) else None
+
+
+def base_of(state_folder: Path, model: str) -> str:
+    """The base model of a reference: of a version the one it was trained from, else itself.
+
+    Raises:
+        ModelError: there is no such version.
+    """
+    id = version_id(model)
+    return model if id is None else find_version(state_folder, id).record.base
 
 
 def is_whole(folder: Path) -> bool:

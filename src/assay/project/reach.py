@@ -33,6 +33,7 @@ from assay.errors import AssayError
 from assay.evaluate.graders import GRADERS
 from assay.generate.remote import split_reference
 from assay.models.show import list_models
+from assay.models.versions import version_id
 from assay.project.answer.names import base_models, embedders, own
 from assay.project.workspace import Workspace
 
@@ -210,8 +211,7 @@ def _unoffered(
     workspace: Workspace, model: str, providers: Mapping[str, Provider] | None = None
 ) -> str | None:
     """Why a model may not be named over the web; None: it is offered."""
-    scheme, _, name = model.partition(":")
-    if scheme in ("classical", "outside", "routed"):
+    if model.partition(":")[0] in ("classical", "outside", "routed"):
         return None  # looked up by their content
     try:
         if is_remote(model):
@@ -219,8 +219,8 @@ def _unoffered(
             if provider in (providers or {}) or provider in workspace.providers:
                 return None
             return f"there is no provider {provider!r}."
-        if scheme == "version":
-            own(workspace, name)
+        if (id := version_id(model)) is not None:
+            own(workspace, id)
             return None
     except AssayError as error:
         return error.what

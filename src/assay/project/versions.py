@@ -11,7 +11,7 @@ from assay.agent.agent import Agent
 from assay.errors import DataError
 from assay.example import Example
 from assay.models.lineage import differences, find_uses, rows_of, rows_seen, unknown_rows
-from assay.models.versions import Version, find_version, list_versions, load_version
+from assay.models.versions import Version, find_version, list_versions, load_version, version_id
 from assay.store.store import Store
 from assay.store.tables import AgentRow, AgentVersionRow
 
@@ -193,5 +193,5 @@ def _agents_by_version(store: Store) -> dict[str, list[str]]:
     used: dict[str, list[str]] = {}
     for name, number, body in rows:
         model = Agent.model_validate_json(body).model
-        used.setdefault(model.removeprefix("version:"), []).append(f"{name}@{number}")
+        used.setdefault(version_id(model) or "", []).append(f"{name}@{number}")
     return used

@@ -92,17 +92,13 @@ def evaluate(
 
 
 def sequence_logps(
-    model: nn.Module,
-    sequences: Sequence[TrainingSequence],
-    tokens: int = TOKENS,
-    between: Callable[[], None] = lambda: None,
+    model: nn.Module, sequences: Sequence[TrainingSequence], tokens: int = TOKENS
 ) -> Tensor:
     """[R] log-probability (nats) of each row's trained tokens together, float64, no gradients."""
     result = torch.zeros(len(sequences), dtype=torch.float64)
     with _evaluating(model), running(model):
         head = logits_head(causal_lm(model))
         for places, trunk in each_pass(model, in_passes(model, alone(sequences), tokens)):
-            between()
             rows = [sequences[place] for place in places]
             hidden, targets, row = trained_states(model, rows, trunk)
             losses = token_losses(head, hidden, targets).double().cpu()

@@ -22,6 +22,7 @@ from assay.errors import ConfigError, UsageError
 from assay.evaluate.measure import Measurement
 from assay.evaluate.stats import Floats
 from assay.example import Example
+from assay.models.versions import version_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ def _candidate(context: Context, name: str) -> Candidate:
 
 def _as_candidate(name: str, agent: Agent) -> Candidate:
     """A saved agent or model as a candidate: its set-up is paid, its upkeep is not."""
-    kept_up = agent.kind == "classical" or agent.model.startswith("version:")
+    fine_tuned = version_id(agent.model) is not None
+    kept_up = agent.kind == "classical" or fine_tuned
     return Candidate(
         name=name,
         kind=name,
@@ -79,7 +81,7 @@ def _as_candidate(name: str, agent: Agent) -> Candidate:
         tried=(),
         scores=(),
         baseline=agent.kind == "classical",
-        fine_tuned=agent.model.startswith("version:"),
+        fine_tuned=fine_tuned,
         curated=kept_up,
         retrained=kept_up,
     )

@@ -19,7 +19,7 @@ from assay.errors import ModelError
 from assay.generate.base import BaseDescription, describe_base, load_version_template
 from assay.generate.vllm.engine import VllmEngine
 from assay.generate.vllm.server import ServedModel, VllmServer
-from assay.models.versions import load_version
+from assay.models.versions import load_version, version_id
 
 
 class VllmPool:
@@ -47,8 +47,8 @@ class VllmPool:
         with self._lock:
             if (known := self._engines.get(model)) is not None:
                 return known
-        scheme, _, id = model.partition(":")
-        made = self._open_version(id) if scheme == "version" else self._open_base(model)
+        id = version_id(model)
+        made = self._open_base(model) if id is None else self._open_version(id)
         with self._lock:
             return self._engines.setdefault(model, made)
 

@@ -202,7 +202,7 @@ def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], o
 
 def _check_model(workspace: Workspace, agent: Agent) -> None:
     from assay.generate.registry import scheme_of
-    from assay.models.versions import find_version
+    from assay.models.versions import find_version, version_id
 
     scheme, _, name = agent.model.partition(":")
     kinds = {"classical": "classical", "outside": "outside"}
@@ -210,8 +210,8 @@ def _check_model(workspace: Workspace, agent: Agent) -> None:
         raise UsageError(f"an agent of kind {agent.kind} has no such model.")
     if scheme in kinds:
         _check_blob(workspace, name, "model")
-    elif scheme == "version":
-        find_version(workspace.store.folder, name)
+    elif (id := version_id(agent.model)) is not None:
+        find_version(workspace.store.folder, id)
     elif is_remote(agent.model):
         from assay.generate.remote import split_reference
 

@@ -25,7 +25,7 @@ from assay.errors import AssayError
 from assay.example import Message
 from assay.generate.stream import EnginePool
 from assay.models.show import list_models
-from assay.models.versions import find_version, list_versions
+from assay.models.versions import base_of, list_versions
 from assay.project.agents import check
 from assay.project.answer.gateway import AnswerStream, Gateway, studio_caller
 from assay.project.answer.names import base_models, owns
@@ -131,10 +131,7 @@ def tokens(workspace: Workspace, agent: Agent) -> int | None:
     turns = [Message("system", agent.prompt)] if agent.prompt else []
     turns += [Message.from_dict(turn) for shown in agent.shown for turn in shown]
     try:
-        model = agent.model
-        if model.startswith("version:"):
-            found = find_version(workspace.store.folder, model.removeprefix("version:"))
-            model = found.record.base
+        model = base_of(workspace.store.folder, agent.model)
         if model not in {line.ref for line in list_models() if line.ready}:
             return None  # counting tokens fetches nothing
         with _LOADING:

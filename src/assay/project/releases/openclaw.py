@@ -76,10 +76,6 @@ def _context(workspace: Workspace, agent: Agent) -> int | None:
     if agent.kind != "chat" or is_remote(agent.model):
         return None
     from assay.models.load import load_tokenizer
-    from assay.models.versions import find_version
+    from assay.models.versions import base_of
 
-    scheme, _, id = agent.model.partition(":")
-    model = agent.model
-    if scheme == "version":
-        model = find_version(workspace.store.folder, id).record.base
-    return load_tokenizer(model)[1]
+    return load_tokenizer(base_of(workspace.store.folder, agent.model))[1]
