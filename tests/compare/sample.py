@@ -61,7 +61,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
         Entry(
             name=name,
             scores=[row.scores[name] for row in rows],
-            baseline=name.startswith("baseline"),
+            floor=name == "baseline-majority",
             fine_tuned=name == "fine-tune",
             setup_cost=costs.get(name),
             cost_per_request=1e-5 if name in costs else None,
@@ -76,6 +76,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
             kind=figures.name,
             agent="a" * 64,
             baseline=figures.name.startswith("baseline"),
+            floor=figures.name == "baseline-majority",
             fine_tuned=figures.name == "fine-tune",
             score=figures.score,
             low=figures.low,

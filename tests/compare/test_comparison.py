@@ -11,16 +11,16 @@ from assay.candidates.building import Candidate
 from assay.compare.comparison import discordance
 
 
-def scored(*scores: float, baseline: bool = False) -> Candidate:
+def scored(*scores: float, floor: bool = False) -> Candidate:
     made = Candidate(Agent(model="m"), (), scores)
-    return replace(made, baseline=baseline)
+    return replace(made, floor=floor)
 
 
 def test_the_discordance_is_that_of_the_pair_that_disagrees_most() -> None:
     right, wrong, half = [1.0] * 10, [0.0] * 10, [1.0] * 5 + [0.0] * 5
     assert discordance([scored(*half), scored(*right)]) == pytest.approx(0.5)
     assert discordance([scored(*half), scored(*right), scored(*wrong)]) == pytest.approx(1.0)
-    assert discordance([scored(*half), scored(*right, baseline=True)]) is None
+    assert discordance([scored(*half), scored(*right, floor=True)]) is None
 
 
 def test_what_a_handful_of_rows_or_equal_failures_show_is_unknown() -> None:

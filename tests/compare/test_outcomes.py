@@ -79,7 +79,7 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], N
                 scores=tuple(context.measure(agent).primary_scores),
                 name=name,
                 kind=name,
-                baseline=registry.is_baseline(name),
+                floor=registry.is_floor(name),
                 fine_tuned=name in TRAINED,
                 curated=name in TRAINED,
                 retrained=name in TRAINED,
@@ -134,14 +134,26 @@ def test_none_where_nothing_is_good_enough(
     assert (verdict.outcome, verdict.recommend) == ("none", None)
 
 
-def test_none_where_a_baseline_does_as_well(
+def test_a_baseline_that_wins_is_recommended(
     replay: Callable[[Mapping[str, float]], None], tmp_path: Path
 ) -> None:
     replay({"baseline-majority": 0.3, "baseline-tfidf": 0.98, "prompt": 0.6, "rag": 0.7})
     labels = [f"answer {n}" for n in range(5)]
     made = write(tmp_path, ["prompt", "rag"], 300, task="label", labels=labels)
     verdict = made.compare().verdict
-    assert (verdict.outcome, verdict.use_meanwhile) == ("none", "baseline-tfidf")
+    assert (verdict.outcome, verdict.recommend) == ("recommend", "baseline-tfidf")
+
+
+def test_without_baselines_the_result_says_what_was_not_measured(
+    replay: Callable[[Mapping[str, float]], None], tmp_path: Path
+) -> None:
+    replay({"prompt": 0.6, "rag": 0.7})
+    labels = [f"answer {n}" for n in range(5)]
+    made = write(tmp_path, ["prompt", "rag"], 60, task="label", labels=labels, baselines=False)
+    done = made.compare().result
+    assert {one.name for one in done.candidates} == {"prompt", "rag"}
+    [warning] = [text for text in done.warnings if "Baselines are off" in text]
+    assert "baseline-tfidf" in warning
 
 
 def test_cannot_tell_where_two_are_alike(

@@ -102,29 +102,38 @@ def test_a_candidate_surely_below_good_enough_is_not_recommended_for_being_cheap
     ]
     verdict = decide(entries, None, replace(SETTINGS, good_enough=0.05)).verdict
     assert verdict.recommend == "enough"
-    below = [Entry("cheap", right(800, 20_000)), Entry("best", right(1000, 20_000), baseline=True)]
+    below = [Entry("cheap", right(800, 20_000)), Entry("best", right(1000, 20_000), floor=True)]
     undecided = decide(below, None, replace(SETTINGS, good_enough=0.05, margin=0.0101)).verdict
     assert undecided.outcome == "none"
     assert undecided.use_meanwhile == "best"
 
 
-def test_none_when_the_better_baseline_is_eligible() -> None:
+def test_a_classifier_that_does_as_well_is_recommended_and_fine_tuning_is_not_worth_it() -> None:
     entries = [
-        Entry("majority", right(100), baseline=True),
-        Entry("tfidf", right(800), baseline=True),
+        Entry("majority", right(100), floor=True),
+        Entry("tfidf", right(800), **yearly(10)),
+        Entry("tuned", right(801), fine_tuned=True, **yearly(500)),
+    ]
+    verdict = decide(entries, None, SETTINGS).verdict
+    assert (verdict.outcome, verdict.recommend) == ("recommend", "tfidf")
+    assert verdict.fine_tuning_worth_it is False
+
+
+def test_none_when_no_candidate_is_better_than_the_floor() -> None:
+    entries = [
+        Entry("majority", right(800), floor=True),
         Entry("tuned", right(801), fine_tuned=True),
     ]
     verdict = decide(entries, None, SETTINGS).verdict
-    assert verdict.outcome == "none"
-    assert verdict.use_meanwhile == "tfidf"
+    assert (verdict.outcome, verdict.use_meanwhile) == ("none", "majority")
     assert verdict.fine_tuning_worth_it is False
-    assert "tfidf scores 80 in 100" in verdict.reason
+    assert "majority, which reads no input, scores 80 in 100" in verdict.reason
 
 
-def test_a_baseline_that_is_as_good_says_where_it_is_below_what_is_needed() -> None:
+def test_a_floor_that_is_as_good_says_where_it_is_below_what_is_needed() -> None:
     """By the margin that was set the difference does not matter; the need that was set, too."""
     entries = [
-        Entry("tfidf", right(4000, 5000), baseline=True),
+        Entry("majority", right(4000, 5000), floor=True),
         Entry("tuned", right(4125, 5000), fine_tuned=True),
     ]
     settings = replace(SETTINGS, margin=0.05)
@@ -132,18 +141,18 @@ def test_a_baseline_that_is_as_good_says_where_it_is_below_what_is_needed() -> N
     unsure = decide(entries, None, replace(settings, good_enough=0.80)).verdict
     missed = decide(entries, None, replace(settings, good_enough=0.82)).verdict
     assert {v.outcome for v in (sure, unsure, missed)} == {"none"}
-    assert "needed" not in sure.reason.replace("No language model is needed", "")
+    assert "needed" not in sure.reason
     assert unsure.reason.endswith(
-        "Whether tfidf reaches the 80 in 100 that are needed cannot be told yet."
+        "Whether majority reaches the 80 in 100 that are needed cannot be told yet."
     )
     assert missed.reason.endswith(
         "It is below the 82 in 100 that are needed, which tuned may reach."
     )
 
 
-def test_a_baseline_is_never_recommended() -> None:
-    only = decide([Entry("tfidf", right(900), baseline=True)], None, SETTINGS).verdict
-    assert (only.outcome, only.recommend, only.use_meanwhile) == ("none", None, "tfidf")
+def test_the_floor_is_never_recommended() -> None:
+    only = decide([Entry("majority", right(900), floor=True)], None, SETTINGS).verdict
+    assert (only.outcome, only.recommend, only.use_meanwhile) == ("none", None, "majority")
 
 
 def test_cannot_tell_names_the_shortlist_and_what_would_settle_it() -> None:
@@ -199,7 +208,7 @@ def test_that_none_will_do_is_not_said_while_a_candidate_is_not_judged(
     good_enough: float | None,
 ) -> None:
     settings = replace(SETTINGS, good_enough=good_enough)
-    entries = [Entry("base", right(500), baseline=True), Entry("a", right(400))]
+    entries = [Entry("base", right(500), floor=True), Entry("a", right(400))]
     assert decide(entries, None, settings).verdict.outcome == "none"
     found = decide([*entries, Entry("out", [], incomplete=True)], None, settings).verdict
     assert (found.outcome, found.not_judged) == ("cannot_tell", ["out"])

@@ -25,7 +25,7 @@ def comparisons(draw: st.DrawFn) -> tuple[list[Entry], list[str] | None]:
         Entry(
             name,
             draw(st.lists(score, min_size=n, max_size=n)),
-            baseline=draw(st.booleans()),
+            floor=draw(st.booleans()),
             fine_tuned=draw(st.booleans()),
             **yearly(draw(st.sampled_from([None, 1.0, 2.0]))),
         )
@@ -61,8 +61,8 @@ def test_figures_are_where_they_must_be(comparison: tuple[list[Entry], list[str]
         assert 0 <= pair.p_equivalence <= 1
     names = {entry.name for entry in comparison[0]}
     verdict = decision.verdict
-    baselines = {entry.name for entry in comparison[0] if entry.baseline}
-    assert verdict.recommend is None or verdict.recommend in names - baselines
+    floors = {entry.name for entry in comparison[0] if entry.floor}
+    assert verdict.recommend is None or verdict.recommend in names - floors
     assert (verdict.outcome == "recommend") == (verdict.recommend is not None)
     assert (verdict.outcome == "cannot_tell") == bool(verdict.more_examples_needed)
     assert verdict.reason.endswith(".")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 _AT_REST = """() => Promise.all(document.getAnimations()
   .filter((one) => one.effect.getComputedTiming().endTime < Infinity)
@@ -114,6 +114,9 @@ class Tab:
         """No violation of WCAG 2.1 A and AA in what is shown now."""
         from axe_playwright_python.base import AXE_SCRIPT
 
+        # An editor gets its name once it is there, which is after the rest of the page.
+        unnamed = ".nicegui-codemirror:not(:has(.cm-content[aria-label]))"
+        expect(self.page.locator(unnamed)).to_have_count(0)
         self.page.evaluate(_AT_REST)
         self.page.evaluate(AXE_SCRIPT)
         options: dict[str, Any] = {

@@ -16,6 +16,7 @@ SPEC = CandidateSpec(
     estimate=lambda config, sizes: replace(prompted(config, sizes), answered_by="classifier"),
     needs=(LABELS,),
     baseline=True,
+    floor=True,
 )
 
 

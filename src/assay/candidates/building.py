@@ -52,8 +52,8 @@ class Candidate:
         arms: of a route, the candidates that it asks, by the ids of their agents.
         target: share of the strong arm's quality that a route's threshold was chosen to keep; None
             where it was chosen for nothing or for something else.
-        name, kind, title, baseline: as the registry knows it; a builder leaves them out. `kind` is
-            the name it was built by, or a saved agent's.
+        name, kind, title, baseline, floor: as the registry knows it; a builder leaves them out.
+            `kind` is the name it was built by, or a saved agent's.
     """
 
     agent: Agent
@@ -64,6 +64,7 @@ class Candidate:
     title: str = ""
     setup_seconds: float = 0.0
     baseline: bool = False
+    floor: bool = False
     fine_tuned: bool = False
     curated: bool = False
     retrained: bool = False

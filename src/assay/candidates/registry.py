@@ -105,7 +105,14 @@ def build(name: str, context: Context) -> Candidate:
     for need in spec.needs:
         need.check(name, context.config)
     made: Candidate = module.build(context)
-    return replace(made, name=name, kind=name, title=spec.title, baseline=spec.baseline)
+    return replace(
+        made,
+        name=name,
+        kind=name,
+        title=spec.title,
+        baseline=spec.baseline,
+        floor=spec.floor,
+    )
 
 
 def check_name(name: str) -> None:
@@ -146,10 +153,10 @@ def check_candidates(config: Config) -> None:
             )
 
 
-def is_baseline(name: str) -> bool:
-    """Whether a candidate of that name is a baseline."""
+def is_floor(name: str) -> bool:
+    """Whether a candidate of that name takes part only to be beaten."""
     spec = specs().get(name)
-    return spec is not None and spec.baseline
+    return spec is not None and spec.floor
 
 
 def is_route(name: str) -> bool:
@@ -159,7 +166,7 @@ def is_route(name: str) -> bool:
 
 
 def taking_part(config: Config) -> list[str]:
-    """Names of a project's candidates: the baselines whose needs are met, and those it names.
+    """Names of a project's candidates: its baselines (see `baselines`), and those it names.
 
     Routes come last, since others are their arms.
 
@@ -167,9 +174,15 @@ def taking_part(config: Config) -> list[str]:
         ConfigError: as `check_candidates`.
     """
     check_candidates(config)
-    baselines = (n for n, spec in specs().items() if spec.baseline and spec.is_possible(config))
-    unnamed = [name for name in baselines if name not in config.candidates]
+    unnamed = [name for name in baselines(config) if name not in config.candidates]
+    if not config.baselines:
+        unnamed = []
     return sorted(dict.fromkeys([*unnamed, *config.candidates]), key=is_route)
+
+
+def baselines(config: Config) -> list[str]:
+    """Names of the baselines whose needs a configuration meets, whether or not it wants them."""
+    return [n for n, spec in specs().items() if spec.baseline and spec.is_possible(config)]
 
 
 def offered(*, labels: bool, documents: bool) -> dict[str, CandidateSpec]:
@@ -190,5 +203,5 @@ def offered(*, labels: bool, documents: bool) -> dict[str, CandidateSpec]:
 def proposed(*, labels: bool, documents: bool) -> list[str]:
     """Names of the candidates that a new project compares, baselines first; see `offered`."""
     found = offered(labels=labels, documents=documents)
-    baselines = [name for name, spec in found.items() if spec.baseline]
-    return baselines + [name for name, spec in found.items() if spec.proposed]
+    unasked = [name for name, spec in found.items() if spec.baseline]
+    return unasked + [name for name, spec in found.items() if spec.proposed]

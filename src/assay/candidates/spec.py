@@ -174,7 +174,8 @@ class CandidateSpec:
         needs: conditions that assay.yaml has to meet.
         sends: (model or arm of a route, parts whose rows it is asked about), of every model beside
             the project's own.
-        baseline: takes part unasked wherever its needs are met, and is not recommended.
+        baseline: takes part unasked wherever its needs are met, unless `baselines` is off.
+        floor: a baseline that every other has to beat; it is never recommended.
         proposed: a new project compares it, where its needs are met.
         combines: names of the candidates with neither, the first and the second of what it puts
             together; what each adds to the other is reported where all four take part.
@@ -187,6 +188,7 @@ class CandidateSpec:
     needs: tuple[Need, ...] = ()
     sends: Callable[[Config], Sendings] = lambda config: ()
     baseline: bool = False
+    floor: bool = False
     proposed: bool = False
     combines: tuple[str, str, str] | None = None
 

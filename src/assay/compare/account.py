@@ -210,7 +210,7 @@ def _entry(one: Participant, cost: Price) -> Entry:
     return Entry(
         name=one.candidate.name,
         scores=one.measurement.primary_scores,
-        baseline=one.candidate.baseline,
+        floor=one.candidate.floor,
         fine_tuned=one.candidate.fine_tuned,
         incomplete=one.measurement.incomplete,
         setup_cost=cost.setup,
@@ -235,6 +235,7 @@ def _candidate(
         title=candidate.title,
         agent=candidate.agent.id,
         baseline=candidate.baseline,
+        floor=candidate.floor,
         fine_tuned=candidate.fine_tuned,
         score=figures.score,
         low=figures.low,

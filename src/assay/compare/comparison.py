@@ -18,7 +18,7 @@ from assay.agent.agent import Agent
 from assay.agent.versions import AgentVersion, save_agent
 from assay.candidates import registry
 from assay.candidates.building import Candidate, Context, Trial
-from assay.compare import records
+from assay.compare import reasons, records
 from assay.compare.account import Participant, answer_rows, build_result
 from assay.compare.conclusion import LEAST_UNITS
 from assay.compare.entries import Terms
@@ -186,9 +186,10 @@ def build_all(
             with it that would be another comparison and another opening.
     """
     built: list[Candidate] = []
-    warnings: list[str] = []
     outages: list[str] = []
     names = registry.taking_part(bench.config)
+    refused = [name for name in registry.baselines(bench.config) if name not in names]
+    warnings = [reasons.baselines_off(refused)] if refused else []
     with bench.progress.task("candidates", len(names), "built") as bar:
         for name in names:
             bench.progress.say(f"Candidate {name}")
@@ -343,7 +344,7 @@ def discordance(built: Sequence[Candidate]) -> float | None:
     None when unknown: from a handful of examples nothing can be said, and candidates that fail
     alike say nothing about how those that do not would differ.
     """
-    scored = [c.scores for c in built if len(c.scores) >= LEAST_UNITS and not c.baseline]
+    scored = [c.scores for c in built if len(c.scores) >= LEAST_UNITS and not c.floor]
     pairs = [
         fmean((x - y) ** 2 for x, y in zip(a, b, strict=True)) for a, b in combinations(scored, 2)
     ]

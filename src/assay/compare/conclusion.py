@@ -119,18 +119,18 @@ def _of_complete(findings: Findings) -> Verdict:
             top.name, findings.figures.intervals[top.name][1], good_enough
         )
         return _with_fine_tuning(findings, Verdict(outcome="none", reason=reason))
-    baseline = next((entry for entry in ranked if entry.baseline), None)
-    if baseline is not None and findings.eligible(baseline):
-        reason = reasons.baseline_suffices(
-            baseline.name,
-            findings.scores[baseline.name],
+    floor = next((entry for entry in ranked if entry.floor), None)
+    if floor is not None and findings.eligible(floor):
+        reason = reasons.floor_suffices(
+            floor.name,
+            findings.scores[floor.name],
             findings.terms.margin,
-            sum(not entry.baseline for entry in ranked),
+            sum(not entry.floor for entry in ranked),
         )
-        reason += _below_needed(findings, baseline)
-        verdict = Verdict(outcome="none", use_meanwhile=baseline.name, reason=reason)
+        reason += _below_needed(findings, floor)
+        verdict = Verdict(outcome="none", use_meanwhile=floor.name, reason=reason)
         return _with_fine_tuning(findings, verdict)
-    choice = [e for e in ranked if findings.eligible(e) and not e.baseline and findings.fits(e)]
+    choice = [e for e in ranked if findings.eligible(e) and not e.floor and findings.fits(e)]
     if choice:
         return _with_fine_tuning(findings, _recommend(findings, choice))
     return _with_fine_tuning(findings, _cannot_tell(findings, ranked))
@@ -188,7 +188,7 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
     names = [entry.name for entry in shortlist]
     more = _more_examples(findings, shortlist)
     needed = findings.terms.good_enough
-    below = [e for e in ranked if findings.eligible(e) and not e.baseline and not findings.fits(e)]
+    below = [e for e in ranked if findings.eligible(e) and not e.floor and not findings.fits(e)]
     if below and needed is not None:
         reason = reasons.only_below_needed(names, needed, more)
     else:

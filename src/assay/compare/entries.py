@@ -17,7 +17,7 @@ class Entry:
     Attributes:
         scores: one score from 0 to 1 per holdout example, in the same order for every candidate;
             not read when `incomplete`.
-        baseline: takes part to be beaten and is never recommended.
+        floor: takes part to be beaten and is never recommended.
         incomplete: its engine failed after retries, so that no call is made of it.
         setup_cost: once: curation and training.
         cost_per_request: of one request.
@@ -26,7 +26,7 @@ class Entry:
 
     name: str
     scores: Sequence[float] | Floats
-    baseline: bool = False
+    floor: bool = False
     fine_tuned: bool = False
     incomplete: bool = False
     setup_cost: float | None = None

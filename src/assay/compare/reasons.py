@@ -78,12 +78,20 @@ def not_good_enough(name: str, high: float, good_enough: float) -> str:
     )
 
 
-def baseline_suffices(name: str, score: float, margin: float, rivals: int) -> str:
-    """Why nothing is recommended: a baseline does the job."""
-    start = f"No language model is needed: the simple baseline {name} scores {in_100(score)}"
+def floor_suffices(name: str, score: float, margin: float, rivals: int) -> str:
+    """Why nothing is recommended: no candidate is better than the floor."""
+    start = f"{name}, which reads no input, scores {in_100(score)}"
     if not rivals:
         return f"{start}, and there was no other candidate."
-    return f"{start}, and none of the others is better by {margin_text(margin)} or more."
+    return f"{start}, and no other candidate is better by {margin_text(margin)} or more."
+
+
+def baselines_off(names: Sequence[str]) -> str:
+    """What a comparison without its cheap rivals cannot say."""
+    return (
+        f"Baselines are off in assay.yaml, so {', '.join(names)} did not take part: whether "
+        "something cheaper is as good was not measured."
+    )
 
 
 def undecided(

@@ -57,6 +57,7 @@ class CandidateResult(ResultPart):
     Attributes:
         kind: the name it was built by; of a saved agent, the name it was saved under.
         title: what it is, in a few words; empty in results that are older than this field.
+        baseline: takes part unasked; `floor`: only to be beaten.
         failed: answers that could not be parsed, and requests that were refused (scored 0).
         refused: of these, requests that the model does not take: too long, or held back.
         missing: holdout rows that an outage left without an answer.
@@ -79,6 +80,7 @@ class CandidateResult(ResultPart):
     title: str = ""
     agent: str
     baseline: bool = False
+    floor: bool = False
     fine_tuned: bool = False
     score: float | None
     low: float | None

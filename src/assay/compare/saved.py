@@ -86,7 +86,6 @@ def as_candidates(
                 agent=agent,
                 tried=(),
                 scores=tuple(bench.measure(agent, judged).primary_scores),
-                baseline=agent.kind == "classical",
                 fine_tuned=tuned,
                 curated=kept_up,
                 retrained=kept_up,

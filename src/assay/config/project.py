@@ -60,6 +60,9 @@ class Config(Strict):
     monthly_requests: int = Field(10_000, ge=0)
     margin: float = Field(0.02, gt=0, lt=1, description="a difference this small does not matter")
     candidates: list[str] = Field(min_length=1)
+    baselines: bool = Field(
+        True, description="cheap rivals take part beside `candidates`, wherever they can"
+    )
     route: RouteSection | None = Field(None, description="for cascade, router and rules")
     few_shot: FewShot = FewShot()
     fine_tune: FineTuneSection = FineTuneSection()

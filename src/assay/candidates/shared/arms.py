@@ -80,7 +80,6 @@ def _as_candidate(name: str, agent: Agent) -> Candidate:
         agent=agent,
         tried=(),
         scores=(),
-        baseline=agent.kind == "classical",
         fine_tuned=fine_tuned,
         curated=kept_up,
         retrained=kept_up,

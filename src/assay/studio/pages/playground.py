@@ -7,7 +7,7 @@ import asyncio
 from nicegui import ui
 
 from assay.agent.answering import GenerationOptions
-from assay.candidates.registry import is_baseline
+from assay.candidates.registry import is_floor
 from assay.compare.report import wording
 from assay.errors import AssayError
 from assay.example import Message
@@ -164,7 +164,7 @@ def _choose_first(offered: list[ModelEntry]) -> list[str]:
     """A release where there is one, beside the newest of another kind."""
     names = [one.name for one in offered if one.kind == "release"][:1]
     saved = [one.name for one in offered if one.kind == "agent"]
-    agents = [name for name in saved if not is_baseline(name.partition("@")[0])]
+    agents = [name for name in saved if not is_floor(name.partition("@")[0])]
     return [*names, *agents[: 2 - len(names)]] or [offered[0].name]
 
 

@@ -3,7 +3,7 @@ async (id, tree, label) => {
   const CM = await import("nicegui-codemirror");
   const found = () => getElement(id);
   const soon = () => new Promise((go) => setTimeout(go, 50));
-  for (let tries = 0; !found() && tries < 100; tries++) await soon();
+  for (let tries = 0; !found() && tries < 1200; tries++) await soon();
   const element = found();
   if (!element) return;  // left already
   await element.editorPromise;
