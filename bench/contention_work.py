@@ -163,7 +163,7 @@ def answer(engine: Any, turns: Turns) -> None:
 
 def embedding(turns: Turns) -> None:
     """Passages of a knowledge base."""
-    from assay.knowledge.embed import load_embedder
+    from assay.models.embed import load_embedder
 
     embedder = load_embedder()
     texts = [row["prompt"][:400] for row in job().rows[:TEXTS]]

@@ -35,9 +35,9 @@ import numpy as np
 
 from assay.evaluate.retrieval import Mean, difference, first_places, retrieval_scores, summarise
 from assay.knowledge.base import KnowledgeBase
-from assay.knowledge.embed import STARTER, Embedder, Vectors, load_embedder
 from assay.knowledge.search import Mode
 from assay.knowledge.settings import KnowledgeSettings
+from assay.models.embed import STARTER, Embedder, Vectors, load_embedder
 from assay.models.pull import pull
 from assay.store.store import Store
 

@@ -23,7 +23,6 @@ import numpy as np
 from assay.agent.agent import Agent
 from assay.agent.engines import BatchEngines
 from assay.agent.learned import GRID, out_of_fold
-from assay.agent.runtime import loaded_embedder
 from assay.candidates.building import Candidate, Context
 from assay.candidates.router import build
 from assay.compare.report import wording
@@ -34,7 +33,7 @@ from assay.evaluate.routing import RoutingCurve, curve, oracle
 from assay.example import Example, Message
 from assay.generate.batch import BatchEngine, Request
 from assay.generate.replay import ReplayEngine
-from assay.knowledge.embed import STARTER
+from assay.models.embed import STARTER, loaded_embedder
 from assay.store.store import Store
 
 ARMS = {"mixtral-8x7b": "weak_ok", "gpt-4-1106": "strong_ok"}

@@ -16,7 +16,7 @@ from tests.knowledge.wordy import Wordy
 from assay.errors import StateError
 from assay.knowledge import table as tables
 from assay.knowledge.base import KnowledgeBase
-from assay.knowledge.embed import STARTER, load_embedder
+from assay.models.embed import STARTER, load_embedder
 from assay.models.pull import pull
 from assay.store.store import Store
 

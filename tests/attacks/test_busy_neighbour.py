@@ -156,7 +156,7 @@ assert wait_policy._libraries() == {known, os.fsdecode(copy)}, wait_policy._libr
     "load",
     [
         "from assay.models.load import load; load('smollm2-135m-instruct')",
-        "from assay.knowledge.embed import load_embedder; load_embedder()",
+        "from assay.models.embed import load_embedder; load_embedder()",
         "from assay.generate.local_pool import LocalPool as L; from assay.example import "
         "Message; from assay.generate.stream import Sampling; "
         "list(L().engine('smollm2-135m-instruct').chat([Message('user', 'a')], (), "

@@ -10,7 +10,7 @@ import pytest
 from assay.errors import ModelError
 from assay.knowledge import base as knowledge
 from assay.knowledge.base import KnowledgeBase
-from assay.knowledge.embed import load_reranker
+from assay.models.embed import load_reranker
 
 
 def write_cross_encoder(folder: Path, labels: int = 1) -> Path:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from assay.knowledge.embed import Vectors
+from assay.models.embed import Vectors
 
 
 class Wordy:

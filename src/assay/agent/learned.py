@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from assay.generate.classical import dump_tensors, load_tensors
-from assay.knowledge.embed import STARTER
+from assay.models.embed import STARTER
 
 Floats = np.ndarray[Any, np.dtype[Any]]
 FORMAT = "assay-router-1"

@@ -19,7 +19,6 @@ from assay import patterns
 from assay.agent.agent import Agent
 from assay.agent.learned import Floats, RouterModel, load_router
 from assay.agent.route import Cascade, Confidence, LearnedRoute, Route, Rule, Rules
-from assay.agent.runtime import loaded_embedder
 from assay.agent.versions import load_agent
 from assay.config import is_remote
 from assay.errors import AssayError, ConfigError
@@ -27,6 +26,7 @@ from assay.example import Example
 from assay.generate.batch import Answer, Request
 from assay.generate.classical import ClassicalModel, load_classical
 from assay.generate.stream import End
+from assay.models.embed import loaded_embedder
 from assay.store.store import Store
 
 log = logging.getLogger("assay.agent")

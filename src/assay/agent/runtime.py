@@ -13,8 +13,8 @@ from assay.agent.agent import Agent, as_shown, messages_of
 from assay.agent.passages import find_passages, query_of, with_passages
 from assay.example import Example, Message, load_examples
 from assay.generate.batch import Request
-from assay.knowledge.embed import Embedder, load_embedder
 from assay.knowledge.search import Passage
+from assay.models.embed import Embedder, loaded_embedder
 from assay.store.files import write_atomic
 from assay.store.store import Store
 
@@ -94,12 +94,6 @@ def _nearest(
 @lru_cache(maxsize=8)
 def _pool(store: Store, name: str) -> tuple[Example, ...]:
     return tuple(load_examples(store.get(name)))
-
-
-@lru_cache(maxsize=2)
-def loaded_embedder(name: str) -> Embedder:
-    """The embedder of that name, loaded at its first use."""
-    return load_embedder(name)
 
 
 def _pool_vectors(

@@ -10,7 +10,7 @@ from assay.candidates.shared.examples import choose_count
 from assay.candidates.spec import CandidateSpec, Sizes, Workload, constraints, prompted
 from assay.config import Config
 from assay.example import dump_examples
-from assay.knowledge.embed import STARTER
+from assay.models.embed import STARTER
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:

@@ -9,7 +9,6 @@ import numpy as np
 from assay.agent.learned import GRID, dump_router, fit_router, out_of_fold
 from assay.agent.route import LearnedRoute
 from assay.agent.routing import leaves
-from assay.agent.runtime import loaded_embedder
 from assay.candidates.building import Candidate, Context, Stopwatch, Trial
 from assay.candidates.shared.arms import (
     Arm,
@@ -25,7 +24,7 @@ from assay.errors import DataError
 from assay.evaluate.routing import area_above_random, threshold_for
 from assay.evaluate.stats import Floats
 from assay.example import Example
-from assay.knowledge.embed import STARTER
+from assay.models.embed import STARTER, loaded_embedder
 from assay.models.versions import version_id
 
 FOLDS = 5

@@ -27,7 +27,7 @@ from assay.config.strict import ClosedModel
 from assay.errors import UsageError
 from assay.evaluate.formula import Formula
 from assay.evaluate.graders.text import rouge_l_f1, words
-from assay.knowledge.embed import Vectors
+from assay.models.embed import Vectors
 
 LONGEST = 100_000
 """Characters of a template, and of a text that is compared."""

@@ -23,7 +23,6 @@ from assay.errors import NotFoundError, StateError, UsageError
 from assay.knowledge import records
 from assay.knowledge.build import Builder, Embedders, check_vectors
 from assay.knowledge.check import Check, check
-from assay.knowledge.embed import load_embedder, load_reranker
 from assay.knowledge.intake import AddResult, RemoveResult, checked_labels, same, take_in
 from assay.knowledge.parse import kind_of
 from assay.knowledge.records import Build, Document, FailedDocument
@@ -31,6 +30,7 @@ from assay.knowledge.search import POOL, Mode, Passage, Search, find, passages_o
 from assay.knowledge.settings import KnowledgeSettings, same_settings
 from assay.knowledge.sources import SourceFile, sources
 from assay.knowledge.table import IndexBrokenError, Tables, erase
+from assay.models.embed import load_reranker, loaded_embedder
 from assay.progress import SILENT, Progress
 from assay.store.files import one_at_a_time, said_when_full
 from assay.store.store import Store
@@ -39,7 +39,6 @@ FOLDER = "knowledge"
 _TRIES = 5
 
 
-_loaded = lru_cache(maxsize=2)(load_embedder)
 _reranker = lru_cache(maxsize=2)(load_reranker)
 
 
@@ -55,7 +54,7 @@ class KnowledgeBase:
         self, store: Store, owner: str, name: str, *, embedders: Embedders | None = None
     ) -> None:
         self._store, self.owner, self.name = store, owner, name
-        self._embedders = embedders or _loaded
+        self._embedders = embedders or loaded_embedder
         self._opened: dict[str, Any] = {}
         self._checked: set[tuple[str, str]] = set()  # tables, and whose vectors they hold
         self._guard = Lock()

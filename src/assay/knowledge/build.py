@@ -24,12 +24,12 @@ import pyarrow as pa
 from assay.errors import NotFoundError, StateError
 from assay.knowledge import records
 from assay.knowledge.chunk import Chunker, Page
-from assay.knowledge.embed import Vectors
 from assay.knowledge.parse import UNFORMATTED, kind_of
 from assay.knowledge.records import Build, Document
 from assay.knowledge.settings import KnowledgeSettings
 from assay.knowledge.table import IndexBrokenError, PassageRow, Tables, batch, embedder_of, index
 from assay.knowledge.texts import Texts
+from assay.models.embed import Vectors
 from assay.progress import Progress
 from assay.store.store import Store
 from assay.store.tables import now
@@ -45,7 +45,7 @@ Content = tuple[str, str]
 
 
 class Encoder(Protocol):
-    """What a build needs of an embedder (`assay.knowledge.embed.Embedder`)."""
+    """What a build needs of an embedder (`assay.models.embed.Embedder`)."""
 
     identity: str
     dimension: int

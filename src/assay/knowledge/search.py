@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from assay.errors import UsageError
-from assay.knowledge.embed import Vectors
+from assay.models.embed import Vectors
 
 Mode = Literal["bm25", "dense", "hybrid"]
 RRF_CONSTANT = 60
@@ -24,7 +24,7 @@ POOL = 50
 """So many passages, at least, come from each list to be fused, or are ordered anew."""
 MOST = 1000
 Reread = Callable[[str, Sequence[str]], Sequence[float]]
-"""How well each text answers a query (`assay.knowledge.embed.Reranker.scores`)."""
+"""How well each text answers a query (`assay.models.embed.Reranker.scores`)."""
 COLUMNS = ["id", "document", "page", "heading", "indexed", "start"]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from assay.errors import AssayError
-from assay.knowledge.embed import Vectors
+from assay.models.embed import Vectors
 
 _SCALARS = ("id", "document", "sha256", "ordinal", "of", "page", "heading", "indexed", "start")
 SUFFIX = ".lance"

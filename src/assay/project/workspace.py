@@ -25,7 +25,7 @@ from assay.generate.fallback import fallback_order
 from assay.generate.stream import End, EnginePool
 from assay.jobs.fine_tuning import TRAIN
 from assay.jobs.queue import is_running
-from assay.knowledge.embed import Embedder, load_embedder
+from assay.models.embed import Embedder, load_embedder
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
 from assay.project.versions import trained_on

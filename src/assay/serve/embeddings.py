@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 
 from assay.accounts.keys import Caller
 from assay.generate.prompts import CHARACTERS_PER_TOKEN
-from assay.knowledge.embed import Embedder
+from assay.models.embed import Embedder
 from assay.project.answer.names import embedders
 from assay.project.workspace import Workspace
 from assay.serve.auth import RequiredScope

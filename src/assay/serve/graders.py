@@ -11,7 +11,7 @@ from assay.accounts.keys import Caller
 from assay.errors import UsageError
 from assay.evaluate import rewards
 from assay.evaluate.rewards import LONGEST, Grader, Reward
-from assay.knowledge.embed import STARTER
+from assay.models.embed import STARTER
 from assay.project.workspace import Workspace
 from assay.serve.auth import RequiredScope
 from assay.serve.errors import ApiError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from assay.errors import ModelError
-from assay.knowledge.embed import Embedder, load_embedder
+from assay.models.embed import Embedder, load_embedder
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ passages beside the question and orders them anew."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
@@ -91,6 +92,12 @@ def load_embedder(ref: str = STARTER) -> Embedder:
         ) from None
     identity = folder_sha256(folder, cache_folder(), without=RECORD)
     return Embedder(ref, model.eval().float(), identity)
+
+
+@lru_cache(maxsize=2)
+def loaded_embedder(name: str) -> Embedder:
+    """The embedder of that name, loaded at its first use; see `load_embedder`."""
+    return load_embedder(name)
 
 
 class Reranker:
