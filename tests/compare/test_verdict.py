@@ -269,15 +269,40 @@ def test_a_later_opening_asks_for_more() -> None:
     assert p > 0.0304
 
 
-def test_holm_counts_all_pairs() -> None:
+def test_all_pairs_count_but_for_those_that_logic_rules_out() -> None:
     a, b = right(30), right(14, start=200)
     two = decide([Entry("a", a), Entry("b", b)], None, SETTINGS).pairs[0]
     twins = [Entry(f"c{i}", b) for i in range(4)]
     many = decide([Entry("a", a), Entry("b", b), *twins], None, SETTINGS).pairs[0]
     assert two.call == "better"
-    assert many.p == two.p
+    assert many.p == two.p == two.p_adjusted
     assert many.p_adjusted == pytest.approx(15 * two.p)
     assert many.call != "better"
+
+
+def test_two_alike_are_called_equivalent_and_the_cheaper_is_recommended_together() -> None:
+    """The call and the reason are drawn from the same figures: neither contradicts the other."""
+    a, b = right(150, 200), right(150, 200)
+    entries = [Entry("a", a, **yearly(9.0)), Entry("b", b, **yearly(1.0))]
+    decision = decide(entries, None, replace(SETTINGS, margin=0.02))
+    assert decision.pairs[0].a_only == decision.pairs[0].b_only == 0
+    assert decision.pairs[0].call == "equivalent"
+    assert decision.verdict.recommend == "b"
+
+
+def test_the_winner_on_validation_is_shown_with_fewer_examples() -> None:
+    entries = [Entry(f"c{i}", right(500, start=i * 6)) for i in range(5)]
+    entries.append(Entry("best", right(513)))
+    plain = decide(entries, None, SETTINGS)
+    named = decide(entries, None, replace(SETTINGS, tested_first="best"))
+    assert plain.candidate("best").p_eligible == pytest.approx(
+        4.0 * named.candidate("best").p_eligible, rel=1e-6
+    )
+    assert named.pairs == plain.pairs
+    other = decide(entries, None, replace(SETTINGS, tested_first="c0"))
+    assert other.candidate("best").p_eligible > plain.candidate("best").p_eligible
+    absent = decide(entries, None, replace(SETTINGS, tested_first="nobody"))
+    assert absent.candidates == plain.candidates
 
 
 @pytest.mark.parametrize("order", ["abc", "acb", "bac", "bca", "cab", "cba"])

@@ -6,12 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from assay.evaluate import stats
@@ -146,20 +145,6 @@ def test_not_worse_holds_its_level_at_the_worst_true_discordance() -> None:
         )
         rejected = np.array([value <= level for value in p.values()])
         assert float(probability[rejected].sum()) <= 1.05 * level
-
-
-@settings(max_examples=30)
-@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=20))
-def test_holm_agrees_with_statsmodels_and_keeps_the_order(p: list[float]) -> None:
-    adjusted = stats.holm(p)
-    assert adjusted == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
-    order = np.argsort(p, kind="stable")
-    assert (np.diff(adjusted[order]) >= 0).all()
-    assert (adjusted >= np.array(p)).all()
-
-
-def test_holm_of_nothing_is_nothing() -> None:
-    assert len(stats.holm([])) == 0
 
 
 def test_all_openings_together_spend_alpha() -> None:

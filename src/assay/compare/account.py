@@ -173,6 +173,7 @@ def _terms(plan: Plan) -> Terms:
         good_enough=plan.good_enough,
         monthly_requests=plan.monthly_requests,
         discordance=plan.discordance,
+        tested_first=plan.tested_first,
     )
 
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from itertools import combinations
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from assay.agent.agent import Agent
@@ -20,15 +17,12 @@ from assay.candidates import registry
 from assay.candidates.building import Candidate, Context, Trial
 from assay.compare import reasons, records
 from assay.compare.account import Participant, answer_rows, build_result
-from assay.compare.conclusion import LEAST_UNITS
-from assay.compare.entries import Terms
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.performance import measure_performance
+from assay.compare.planning import ALPHA, write_plan
 from assay.compare.preconditions import check_sendings, measure_judges
-from assay.compare.result import DataSection, Plan, QuarantineCounts, Result
+from assay.compare.result import DataSection, QuarantineCounts, Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
-from assay.compare.verdict import planned_effect
-from assay.config import Config
 from assay.data.split import (
     SplitManifest,
     load_train,
@@ -39,14 +33,11 @@ from assay.errors import AssayError, ConfigError, DataError, OutageError, StoreE
 from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.probe import forgetting_of
-from assay.evaluate.stats import UNKNOWN_DISCORDANCE, opening_alpha
 from assay.example import Example, canonical_json
 from assay.generate.batch import Answer
 from assay.generate.replay import read_predictions
 from assay.models.versions import version_id
 from assay.version import VERSION
-
-ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +141,13 @@ def compare(
         for c in built
         if (version := version_id(c.agent.model)) is not None
     }
-    plan = records.load_plan(bench.store, id) or write_plan(parts, bench, built, id)
+    plan = records.load_plan(bench.store, id) or write_plan(
+        built,
+        bench.config,
+        rows=parts.holdout_rows,
+        groups=parts.holdout_groups,
+        opening=next_opening(bench.store, parts.holdout, id),
+    )
     records.save_plan(bench.store, id, parts.holdout, plan, folder)
     bench.progress.say(
         f"Plan written: {len(built)} candidates, {parts.holdout_rows} holdout examples, opening "
@@ -287,68 +284,6 @@ def _identity(parts: ComparisonData, bench: Bench, built: Sequence[Candidate]) -
     if prices:
         value["prices"] = prices
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-
-def write_plan(parts: ComparisonData, bench: Bench, built: Sequence[Candidate], id: str) -> Plan:
-    """All that is fixed before the holdout is opened."""
-    config = bench.config
-    seen = discordance(built)
-    terms = Terms(
-        margin=config.margin,
-        alpha=ALPHA,
-        opening=next_opening(bench.store, parts.holdout, id),
-        good_enough=config.good_enough,
-        monthly_requests=config.monthly_requests,
-        discordance=seen,
-    )
-    fields = {
-        "candidates": [candidate.name for candidate in built],
-        "primary": config.primary,
-        "margin": terms.margin,
-        "alpha": ALPHA,
-        "level": opening_alpha(ALPHA, terms.opening),
-        "opening": terms.opening,
-        "good_enough": terms.good_enough,
-        "monthly_requests": terms.monthly_requests,
-        "holdout": parts.holdout_rows,
-        "groups": parts.holdout_groups,
-        "minimum_detectable_effect": planned_effect(
-            len(built),
-            parts.holdout_rows,
-            _even_groups(parts.holdout_rows, parts.holdout_groups),
-            terms,
-        ),
-        "discordance": UNKNOWN_DISCORDANCE if seen is None else seen,
-        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    digest = hashlib.sha256(canonical_json(fields).encode()).hexdigest()
-    return Plan.model_validate(fields | {"sha256": digest})
-
-
-def detectable_effect(
-    config: Config, candidates: int, rows: int, groups: int | None, opening: int
-) -> float:
-    """The smallest difference a comparison could show, before anything is built."""
-    terms = Terms(margin=config.margin, alpha=ALPHA, opening=opening)
-    return planned_effect(candidates, rows, _even_groups(rows, groups), terms)
-
-
-def _even_groups(rows: int, groups: int | None) -> list[str] | None:
-    """Groups of like size: before the opening no more is known of them than how many there are."""
-    return None if groups is None else [str(row % groups) for row in range(rows)]
-
-
-def discordance(built: Sequence[Candidate]) -> float | None:
-    """Mean squared difference of scores on validation, of the pair that disagrees most.
-
-    None when unknown: from a handful of examples nothing can be said, and candidates that fail
-    alike say nothing about how those that do not would differ.
-    """
-    scored = [c.scores for c in built if len(c.scores) >= LEAST_UNITS and not c.floor]
-    pairs = [
-        fmean((x - y) ** 2 for x, y in zip(a, b, strict=True)) for a, b in combinations(scored, 2)
-    ]
-    return max(pairs, default=0.0) or None
 
 
 def _answer(

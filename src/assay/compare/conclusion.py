@@ -8,12 +8,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from assay.compare import reasons
 from assay.compare.costs import break_even_requests, cheapest, cost_to_own
 from assay.compare.entries import Entry, Terms
 from assay.compare.pairs import PairFigures, ScorePair
 from assay.compare.result import Call, Verdict
 from assay.evaluate import stats
+from assay.evaluate.multiplicity import worse_than_best
 
 LEAST_UNITS = 10
 """Groups (examples, where there are no groups) below which no call is made."""
@@ -73,19 +76,24 @@ class Findings:
         return sorted(entries, key=rank)
 
 
-def eligibility(complete: Sequence[Entry], figures: PairFigures) -> dict[str, float]:
-    """Holm-adjusted p of "worse than some other candidate by the margin", by name.
+def eligibility(
+    complete: Sequence[Entry], figures: PairFigures, tested_first: str | None
+) -> dict[str, float]:
+    """Adjusted p of "worse than the best by the margin", by name, see `worse_than_best`.
 
-    A candidate has to be no worse than every other, so its own p is the largest of its one-sided
-    ones (an intersection-union test, Berger 1982, Technometrics 24:295-300). With no other
-    candidate there is nothing to be worse than, and p is 0.
+    With no other candidate there is nothing to be worse than, and p is 0.
+
+    Args:
+        tested_first: the candidate that the plan names; None, or one that is not complete, gives
+            all the same share of the level.
     """
-    worst = {entry.name: 0.0 for entry in complete}
+    position = {entry.name: i for i, entry in enumerate(complete)}
+    p = np.ones((len(complete), len(complete)))
     for pair in figures.pairs.values():
-        worst[pair.a] = max(worst[pair.a], pair.a_not_worse)
-        worst[pair.b] = max(worst[pair.b], pair.b_not_worse)
-    adjusted = stats.holm(list(worst.values()))
-    return dict(zip(worst, map(float, adjusted), strict=True))
+        a, b = position[pair.a], position[pair.b]
+        p[a, b], p[b, a] = pair.a_not_worse, pair.b_not_worse
+    first = position.get(tested_first) if tested_first is not None else None
+    return dict(zip(position, map(float, worse_than_best(p, first)), strict=True))
 
 
 def conclude(findings: Findings) -> Verdict:

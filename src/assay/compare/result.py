@@ -265,9 +265,15 @@ class Confusion(ResultPart):
 
 
 class Plan(ResultPart):
-    """What was fixed and written down before the holdout was opened."""
+    """What was fixed and written down before the holdout was opened.
+
+    Attributes:
+        tested_first: the winner on validation, whose eligibility is tested at 0.8 of the level;
+            null where nothing was scored there, or the plan is older than this rule.
+    """
 
     candidates: list[str]
+    tested_first: str | None = None
     primary: str
     margin: float
     alpha: float

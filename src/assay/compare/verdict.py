@@ -20,6 +20,7 @@ from assay.compare.entries import Entry, Terms, check
 from assay.compare.pairs import PairFigures, measure
 from assay.compare.result import Call, PairResult, Verdict
 from assay.evaluate import stats
+from assay.evaluate.multiplicity import holm, shaffer
 
 __all__ = ["CandidateFigures", "Decision", "Entry", "Terms", "decide", "planned_effect"]
 
@@ -34,7 +35,7 @@ class CandidateFigures:
     Attributes:
         low, high: interval of the score at 1 − alpha.
         eligible: shown to be no worse than every other by the margin.
-        p_eligible: Holm-adjusted p of the contrary.
+        p_eligible: adjusted p of the contrary.
         cost_to_own: USD in the first year; None when not known.
     """
 
@@ -76,7 +77,12 @@ class Decision:
 def planned_effect(
     candidates: int, examples: int, groups: stats.Groups | None, terms: Terms
 ) -> float:
-    """The minimum detectable effect, from what is known before the holdout is opened."""
+    """The minimum detectable effect, from what is known before the holdout is opened.
+
+    Args:
+        candidates: those that can be recommended. The floor costs nothing here: once it is shown
+            to be worse than one of them, Shaffer's divisor is their number of pairs.
+    """
     sizes = [] if groups is None else stats.group_sizes(groups)
     rho = stats.UNKNOWN_INTRACLASS if terms.intraclass is None else terms.intraclass
     return stats.minimum_detectable_effect(
@@ -106,7 +112,7 @@ def decide(entries: Sequence[Entry], groups: Sequence[str] | None, terms: Terms)
     figures = measure(complete, members, terms, level)
     units = examples if members is None else len(np.unique(members))
     scores = {e.name: float(e.values.mean()) if examples else 0.0 for e in complete}
-    pairs = _call_pairs(figures, level, judged=units >= LEAST_UNITS)
+    pairs = _call_pairs(figures, len(complete), level, judged=units >= LEAST_UNITS)
     findings = Findings(
         complete=complete,
         groups=members,
@@ -117,24 +123,28 @@ def decide(entries: Sequence[Entry], groups: Sequence[str] | None, terms: Terms)
         figures=figures,
         calls={(pair.a, pair.b): pair.call for pair in pairs},
         scores=scores,
-        p_eligible=eligibility(complete, figures),
+        p_eligible=eligibility(complete, figures, terms.tested_first),
         not_judged=tuple(entry.name for entry in entries if entry.incomplete),
     )
     return Decision(
         candidates=tuple(_figures(findings, entry) for entry in entries),
         pairs=tuple(pairs),
-        minimum_detectable_effect=planned_effect(len(entries), examples, members, terms),
+        minimum_detectable_effect=planned_effect(
+            sum(not entry.floor for entry in entries), examples, members, terms
+        ),
         level=level,
         warnings=tuple(_warnings(findings)),
         verdict=conclude(findings),
     )
 
 
-def _call_pairs(figures: PairFigures, level: float, *, judged: bool) -> list[PairResult]:
-    """Calls by Holm over all pairs; differences first, then equivalence over the same family."""
+def _call_pairs(
+    figures: PairFigures, candidates: int, level: float, *, judged: bool
+) -> list[PairResult]:
+    """Calls over all pairs: differences by Shaffer's steps, then equivalence by Holm."""
     pairs = list(figures.pairs.values())
-    different = stats.holm([pair.p for pair in pairs])
-    equivalent = stats.holm([pair.equivalence for pair in pairs])
+    different = shaffer([pair.p for pair in pairs], candidates)
+    equivalent = holm([pair.equivalence for pair in pairs])
     results = []
     for pair, p_different, p_equivalent in zip(pairs, different, equivalent, strict=True):
         call: Call = "cannot_tell"

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize, special
 
 Floats = NDArray[np.float64]
 Groups = Sequence[str] | NDArray[np.intp]
@@ -36,11 +36,16 @@ def opening_alpha(alpha: float, opening: int) -> float:
     return alpha * 6 / (math.pi**2 * opening**2)
 
 
+def _z(tail: float) -> float:
+    """What a standard normal variable exceeds with a chance of `tail`."""
+    return -float(special.ndtri(tail))
+
+
 def wilson(successes: int, n: int, alpha: float = 0.05) -> tuple[float, float]:
     """Score interval of a proportion (Wilson 1927, JASA 22:209-212); (0, 1) when n is 0."""
     if n == 0:
         return 0.0, 1.0
-    z2 = float(stats.norm.isf(alpha / 2)) ** 2
+    z2 = _z(alpha / 2) ** 2
     centre = (successes + z2 / 2) / (n + z2)
     spread = math.sqrt(z2 * (successes * (n - successes) / n + z2 / 4)) / (n + z2)
     low = 0.0 if successes == 0 else centre - spread
@@ -52,7 +57,7 @@ def clopper_pearson_upper(events: Floats | int, n: int, alpha: float) -> Floats:
     """Exact upper limit, one-sided at `alpha`, of the chance of an event seen `events` times in
     `n` (Clopper and Pearson 1934, Biometrika 26:404-413); 1 where every trial was an event."""
     events = np.asarray(events, dtype=float)
-    limit = stats.beta.isf(alpha, events + 1, np.maximum(n - events, 1))
+    limit = special.betainccinv(events + 1, np.maximum(n - events, 1), alpha)
     return np.where(events >= n, 1.0, limit)
 
 
@@ -68,10 +73,10 @@ def mcnemar(a_only: int, b_only: int, alternative: Alternative = "two-sided") ->
     if n == 0:
         return 1.0
     if alternative == "greater":
-        return float(stats.binom.sf(a_only - 1, n, 0.5))
+        return float(special.bdtrc(a_only - 1, n, 0.5)) if a_only else 1.0
     if alternative == "less":
-        return float(stats.binom.cdf(a_only, n, 0.5))
-    return min(1.0, 2 * float(stats.binom.cdf(min(a_only, b_only), n, 0.5)))
+        return float(special.bdtr(a_only, n, 0.5))
+    return min(1.0, 2 * float(special.bdtr(min(a_only, b_only), n, 0.5)))
 
 
 def tango_z(a_only: int, b_only: int, n: int, difference: float) -> float:
@@ -97,7 +102,7 @@ def tango_interval(a_only: int, b_only: int, n: int, alpha: float = 0.05) -> tup
     does not reject, two-sided at `alpha` (Tango 1998); (-1, 1) when n is 0."""
     if n == 0:
         return -1.0, 1.0
-    z = float(stats.norm.isf(alpha / 2))
+    z = _z(alpha / 2)
     seen = (a_only - b_only) / n
     edge = 1 - 1e-12
 
@@ -122,17 +127,7 @@ def tango_not_worse_p(a_only: int, b_only: int, n: int, margin: float) -> float:
     """
     if n == 0:
         return 1.0
-    return float(stats.norm.sf(tango_z(a_only, b_only, n, -margin)))
-
-
-def holm(p: Sequence[float] | Floats) -> Floats:
-    """Adjusted p values, family-wise (Holm 1979, Scandinavian Journal of Statistics 6:65-70)."""
-    p = np.asarray(p, dtype=float)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return adjusted
+    return float(special.ndtr(-tango_z(a_only, b_only, n, -margin)))
 
 
 def intraclass_correlation(values: Sequence[float] | Floats, groups: Groups) -> float:
@@ -195,7 +190,7 @@ def minimum_detectable_effect(
     if n == 0:
         return 1.0
     psi = UNKNOWN_DISCORDANCE if discordance is None else discordance
-    z = float(stats.norm.isf(level / max(pairs, 1) / 2) + stats.norm.ppf(POWER))
+    z = _z(level / max(pairs, 1) / 2) + _z(1 - POWER)
     return min(1.0, z * math.sqrt(psi * design_effect / n))
 
 
@@ -209,5 +204,5 @@ def examples_needed(
     a true difference of zero). The difference that was seen plays no part: sample sizes made from
     it would chase noise.
     """
-    z = float(stats.norm.isf(level) + stats.norm.ppf(POWER))
+    z = _z(level) + _z(1 - POWER)
     return math.ceil(z * z * discordance * design_effect / margin**2)

@@ -16,6 +16,7 @@ from assay.candidates import registry
 from assay.candidates.building import Context
 from assay.candidates.spec import Sizes
 from assay.compare import comparison as comparing
+from assay.compare import planning
 from assay.compare.curve import LearningCurve, curve
 from assay.compare.holdout import openings
 from assay.compare.report import write_report
@@ -219,8 +220,9 @@ class Project:
         names = registry.taking_part(self.config)
         sizes = self.sizes(progress)
         manifest = read_manifest(self.split_folder)
-        effect = comparing.detectable_effect(
-            self.config, len(names), manifest.holdout, manifest.groups, len(self.openings()) + 1
+        rivals = sum(not registry.is_floor(name) for name in names)
+        effect = planning.detectable_effect(
+            self.config, rivals, manifest.holdout, manifest.groups, len(self.openings()) + 1
         )
         return estimate(self.config, sizes, names, effect)
 

@@ -1,0 +1,103 @@
+"""What is fixed before the holdout is opened, and what the holdout can show. Pure but for the date.
+
+Everything here comes from validation or from the configuration; nobody here can read a holdout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from statistics import fmean
+
+from assay.candidates.building import Candidate
+from assay.compare.conclusion import LEAST_UNITS
+from assay.compare.entries import Terms
+from assay.compare.result import Plan
+from assay.compare.verdict import planned_effect
+from assay.config import Config
+from assay.evaluate.stats import UNKNOWN_DISCORDANCE, opening_alpha
+from assay.example import canonical_json
+
+ALPHA = 0.05
+
+
+def write_plan(
+    built: Sequence[Candidate], config: Config, *, rows: int, groups: int | None, opening: int
+) -> Plan:
+    """All that is fixed before the holdout is opened.
+
+    Args:
+        rows, groups: of the holdout; None where no two rows share a group.
+        opening: which opening of it this will be, from 1.
+    """
+    seen = discordance(built)
+    ranked = ranked_on_validation(built)
+    terms = Terms(
+        margin=config.margin,
+        alpha=ALPHA,
+        opening=opening,
+        good_enough=config.good_enough,
+        monthly_requests=config.monthly_requests,
+        discordance=seen,
+    )
+    fields = {
+        "candidates": [candidate.name for candidate in built],
+        "tested_first": ranked[0].name if ranked else None,
+        "primary": config.primary,
+        "margin": terms.margin,
+        "alpha": ALPHA,
+        "level": opening_alpha(ALPHA, terms.opening),
+        "opening": terms.opening,
+        "good_enough": terms.good_enough,
+        "monthly_requests": terms.monthly_requests,
+        "holdout": rows,
+        "groups": groups,
+        "minimum_detectable_effect": planned_effect(
+            sum(not one.floor for one in built), rows, _even_groups(rows, groups), terms
+        ),
+        "discordance": UNKNOWN_DISCORDANCE if seen is None else seen,
+        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    digest = hashlib.sha256(canonical_json(fields).encode()).hexdigest()
+    return Plan.model_validate(fields | {"sha256": digest})
+
+
+def detectable_effect(
+    config: Config, candidates: int, rows: int, groups: int | None, opening: int
+) -> float:
+    """The smallest difference a comparison could show, before anything is built.
+
+    Args:
+        candidates: those that can be recommended.
+    """
+    terms = Terms(margin=config.margin, alpha=ALPHA, opening=opening)
+    return planned_effect(candidates, rows, _even_groups(rows, groups), terms)
+
+
+def ranked_on_validation(built: Sequence[Candidate]) -> list[Candidate]:
+    """Those that can be recommended and were scored on enough of validation, the best first.
+
+    Equal scores go by name. Outside answers have no scores on validation.
+    """
+    scored = [c for c in built if len(c.scores) >= LEAST_UNITS and not c.floor]
+    return sorted(scored, key=lambda one: (-fmean(one.scores), one.name))
+
+
+def discordance(built: Sequence[Candidate]) -> float | None:
+    """Mean squared difference of scores on validation, of the two best: it is between them that
+    the holdout will have to decide.
+
+    None when unknown: from a handful of examples nothing can be said, and candidates that never
+    differ say nothing about how those that do would.
+    """
+    best = ranked_on_validation(built)[:2]
+    if len(best) < 2:
+        return None
+    pairs = zip(best[0].scores, best[1].scores, strict=True)
+    return fmean((x - y) ** 2 for x, y in pairs) or None
+
+
+def _even_groups(rows: int, groups: int | None) -> list[str] | None:
+    """Groups of like size: before the opening no more is known of them than how many there are."""
+    return None if groups is None else [str(row % groups) for row in range(rows)]

@@ -1,0 +1,228 @@
+"""The figures of docs/statistics.md and docs/statistics.json, from simulated comparisons.
+
+    python tests/invariants/verdict_figures.py 2000 docs/statistics.md
+
+Every cell is drawn from a seed of its own; processes share the cells among them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+from tests.invariants.verdict_simulation import (
+    AT_MARGIN,
+    COLLAPSING,
+    EQUAL,
+    HIGH_AT_MARGIN,
+    LEAD_5,
+    LEAD_10,
+    ONE_BETTER,
+    THREE_WORSE,
+    UNBROKEN,
+    Cell,
+    Tally,
+    draw,
+    simulate,
+)
+
+from assay.evaluate.resampling import studentise, units
+from assay.evaluate.stats import opening_alpha
+
+UNEQUAL = ((12, 0.2), (40, 0.1), (40, 0.2), (40, 1 / 3), (100, 0.2), (100, 0.5))
+CELLS = (
+    Cell("binary", 200, EQUAL),
+    Cell("binary", 1000, EQUAL),
+    Cell("binary", 400, EQUAL, opening=3),
+    Cell("binary", 3000, AT_MARGIN, shared=0.9),
+    Cell("binary", 1000, HIGH_AT_MARGIN, shared=0.9),
+    Cell("binary", 200, (0.7, 0.7)),
+    Cell("binary", 3000, (0.68, 0.7), shared=0.9),
+    Cell("binary", 1000, THREE_WORSE),
+    Cell("binary", 3000, THREE_WORSE, shared=0.9),
+    Cell("binary", 1000, ONE_BETTER, shared=0.9),
+    *(Cell("binary", n, LEAD_5, shared=0.9, floor=True) for n in (50, 100, 200, 500, 1000)),
+    *(Cell("binary", n, LEAD_10, shared=0.9, floor=True) for n in (50, 100, 200, 500, 1000)),
+    Cell("fields", 300, EQUAL),
+    Cell("fields", 800, AT_MARGIN, shared=0.9),
+    Cell("fields", 500, THREE_WORSE),
+    Cell("mixed", 300, EQUAL),
+    Cell("partial", 500, HIGH_AT_MARGIN, shared=0.9),
+    *(Cell("collapse", n, COLLAPSING) for n in (60, 100, 200, 400)),
+    Cell("collapse", 100, (*COLLAPSING, *[UNBROKEN] * 4)),
+    *(Cell("collapse", n, (UNBROKEN - 0.05, UNBROKEN)) for n in (60, 200)),
+    *(Cell("collapse", n, (UNBROKEN, UNBROKEN)) for n in (60, 200, 400)),
+    Cell("binary", 600, EQUAL, groups=12),
+    Cell("binary", 400, EQUAL, groups=40),
+    Cell("binary", 1500, EQUAL, groups=100),
+    Cell("binary", 3000, AT_MARGIN, groups=200, shared=0.9, group_share=0.1),
+    Cell("binary", 1500, THREE_WORSE, groups=100),
+    Cell("fields", 600, EQUAL, groups=60),
+    Cell("fields", 2000, AT_MARGIN, groups=100, shared=0.9, group_share=0.1),
+    Cell("fields", 2000, THREE_WORSE, groups=100, shared=0.9, group_share=0.1),
+    *(
+        Cell("binary", 1000, (0.68, 0.7), groups=groups, shared=0.9, largest=largest)
+        for groups, largest in UNEQUAL
+    ),
+)
+
+HEAD = """## How often a verdict is wrong
+
+Simulated comparisons (6 candidates have 15 pairs), all judged by the complete `decide` with its
+default number of resamples. The truth of each is known. Margin 2 points, α = 0.05. `make soak`
+makes 2,000 of each row; the first column says how many these figures are from. How data are drawn:
+`tests/invariants/verdict_simulation.py`. The same figures for programs: `docs/statistics.json`.
+
+- **level**: what this opening of the holdout may spend, α·6/(π²j²).
+- **different**: comparisons with any `better` or `worse` that is false.
+- **equivalent**: comparisons with any `equivalent` of candidates that truly differ by the margin
+  or more (– where no pair does).
+- **eligible**: comparisons in which any candidate that is truly worse than the best by the margin
+  or more passed as no worse.
+- **wrong**: comparisons that recommend such a one. **right**: comparisons that recommend another.
+- **pairs**, **single**: coverage of the 95 % intervals of differences and of scores.
+
+| runs | scores | candidates | n | groups | true scores in 100 | opening | level | different \\
+| equivalent | eligible | wrong | right | pairs | single |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+"""
+
+INTERVALS = """
+### Which bootstrap
+
+Coverage of the 95 % interval of one difference (resampled scores), {runs:,} comparisons of two
+candidates in each row, 2,000 resamples. One standard deviation of a coverage of 95 % is
+{error:.1f} points. The studentised interval is the one Assay uses.
+
+| scores | n | groups | percentile | BCa | studentised |
+|---|---|---|---|---|---|
+"""
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def table(results: Sequence[tuple[Cell, Tally, float]]) -> str:
+    """The figures as a section of Markdown."""
+    lines = []
+    for cell, tally, _ in results:
+        spread = round(max(cell.truth) - min(cell.truth), 9)
+        figures = [
+            percent(opening_alpha(0.05, cell.opening)),
+            percent(tally.false_difference / tally.runs),
+            percent(tally.false_equivalence / tally.runs) if spread >= 0.02 else "–",
+            percent(tally.false_eligible / tally.runs) if spread >= 0.02 else "–",
+            percent(tally.wrong / tally.runs) if spread >= 0.02 else "–",
+            percent(tally.right / tally.runs),
+            percent(tally.pair_coverage),
+            percent(tally.single_coverage),
+        ]
+        lines.append(f"| {tally.runs} | {cell.label} | {' | '.join(figures)} |\n")
+    seconds = sum(spent for _, _, spent in results)
+    verdicts = sum(tally.runs for _, tally, _ in results)
+    error = {count: f"{100 * (0.03 * 0.97 / count) ** 0.5:.2f}" for count in (1000, 2000)}
+    end = (
+        f"\n{verdicts:,} verdicts took {seconds:,.0f} s of processor time, "
+        f"{1000 * seconds / verdicts:.0f} ms each with making the data. One standard deviation of "
+        f"a rate of 3 % is {error[1000]} points over 1,000 comparisons, {error[2000]} over 2,000.\n"
+    )
+    return HEAD + "".join(lines) + end
+
+
+def record(cell: Cell, tally: Tally) -> dict[str, object]:
+    """One cell of docs/statistics.json: the lead in points, rates as fractions."""
+    coverage = min(tally.pair_coverage, tally.single_coverage)
+    return {
+        "name": cell.label.replace(" | ", ", "),
+        "runs": tally.runs,
+        "candidates": len(cell.truth),
+        "rows": cell.n,
+        "lead": None if cell.lead is None else round(100 * cell.lead, 6),
+        "groups": cell.groups,
+        "false_calls": tally.false_call / tally.runs,
+        "wrong_recommendations": tally.wrong / tally.runs,
+        "coverage": round(coverage, 6),
+        "right_recommendations": tally.right / tally.runs,
+    }
+
+
+INTERVAL_CELLS = (
+    Cell("fields", 100, (0.7, 0.7)),
+    Cell("mixed", 300, (0.7, 0.7)),
+    Cell("partial", 200, (0.98, 0.96), shared=0.9),
+    Cell("fields", 150, (0.7, 0.7), groups=12),
+    Cell("binary", 400, (0.7, 0.7), groups=40),
+)
+
+
+def interval_coverage(cell: Cell, runs: int, seed: int) -> dict[str, float]:
+    """Coverage of three bootstrap intervals of the difference of the first two candidates."""
+    rng = np.random.default_rng([seed, *cell.label.encode()])
+    truth = cell.truth[0] - cell.truth[1]
+    covered = dict.fromkeys(("percentile", "BCa", "studentised"), 0)
+
+    def ratio(sums: np.ndarray, sizes: np.ndarray, axis: int = -1) -> np.ndarray:
+        return sums.sum(axis=axis) / sizes.sum(axis=axis)
+
+    for _ in range(runs):
+        scores, groups = draw(cell, cell.n, rng)
+        data = units((scores[0] - scores[1])[:, None], groups)
+        low, high = studentise(data, 2000, rng, least=-1, most=1).interval(0.05)
+        covered["studentised"] += int(low[0] <= truth <= high[0])
+        for method in ("percentile", "BCa"):
+            found = stats.bootstrap(
+                (data.sums[:, 0], data.sizes),
+                ratio,
+                paired=True,
+                vectorized=True,
+                n_resamples=2000,
+                method=method,
+                rng=rng,
+            ).confidence_interval
+            covered[method] += int(found.low <= truth <= found.high)
+    return {method: count / runs for method, count in covered.items()}
+
+
+def interval_table(runs: int) -> str:
+    """Coverage by kind of bootstrap as Markdown."""
+    lines = []
+    for cell in INTERVAL_CELLS:
+        figures = interval_coverage(cell, runs, seed=2)
+        print(cell.label, figures, file=sys.stderr, flush=True)
+        shown = " | ".join(percent(value) for value in figures.values())
+        lines.append(f"| {cell.kind} | {cell.n} | {cell.groups or 'none'} | {shown} |\n")
+    error = 100 * (0.95 * 0.05 / runs) ** 0.5
+    return INTERVALS.format(runs=runs, error=error) + "".join(lines)
+
+
+def _timed(runs: int, cell: Cell) -> tuple[Cell, Tally, float]:
+    start = time.process_time()
+    tally = simulate(cell, runs, seed=1)
+    spent = time.process_time() - start
+    print(cell.label, tally, round(spent, 1), file=sys.stderr, flush=True)
+    return cell, tally, spent
+
+
+def soak(runs: int, page: Path | None = None) -> list[tuple[Cell, Tally, float]]:
+    """Simulate every cell; the page's last section and the JSON are written when all are done."""
+    with ProcessPoolExecutor(2) as processes:
+        results = list(processes.map(partial(_timed, runs), CELLS))
+    if page is not None:
+        before = page.read_text(encoding="utf-8").partition(HEAD.splitlines()[0])[0]
+        page.write_text(before + table(results) + interval_table(runs // 4), encoding="utf-8")
+        cells = [record(cell, tally) for cell, tally, _ in results]
+        text = json.dumps({"cells": cells}, indent=1, ensure_ascii=False)
+        page.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    return results
+
+
+if __name__ == "__main__":
+    soak(int(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
