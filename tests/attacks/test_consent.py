@@ -29,6 +29,7 @@ from assay.knowledge.base import KnowledgeBase
 from assay.project import releases
 from assay.project.agents import drafts
 from assay.project.answer import playground
+from assay.project.answer.answering import Receipt
 from assay.project.workspace import Workspace
 from assay.store.store import Store
 
@@ -79,8 +80,9 @@ def engines_of(server: Running) -> Any:
 
 
 def heard(stream: Any) -> End:
-    *_, end = stream
+    *_, end, receipt = stream
     assert isinstance(end, End)
+    assert isinstance(receipt, Receipt)
     return end
 
 
@@ -190,7 +192,7 @@ def test_what_the_studio_asks_is_in_the_log_and_under_a_budget(
 def test_so_is_the_one_word_that_a_provider_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from assay.project.settings.providers import tested_over_web
+    from assay.project.settings.providers import try_model_over_web
 
     with serving(lambda *_: said("ready", usage=USAGE)) as far:
         workspace = Workspace(tmp_path).seen_by("user:ann")
@@ -200,7 +202,7 @@ def test_so_is_the_one_word_that_a_provider_is_asked_for(
         for usd in (None, 1.0):
             if usd is not None:
                 costs.set_budget(workspace.store, STUDIO, usd, project=workspace.name)
-            assert tested_over_web(workspace, "far", "big")["text"] == "ready"
+            assert try_model_over_web(workspace, "far", "big")["text"] == "ready"
         workspace.usage.flush()
         [line] = costs.usage(workspace.store, workspace.name)
         assert (line["key"], line["answers"]) == (STUDIO, 2)
@@ -228,7 +230,7 @@ def test_whoever_hears_first_that_it_was_cut_counts_it_in_full(server: Running, 
     stream = playground.answer(workspace, engines_of(server), "plain@1", ASKED)
     next(stream)
     if first == "route":
-        stream.route.close()
+        stream._answering._prepared.routes[0].close()
         assert list(stream) == []
     stream.close()
     workspace.usage.flush()

@@ -16,7 +16,7 @@ from sqlalchemy import event, select
 from tests.release.shelf import PROJECT, shelf
 
 from assay.accounts import costs, keys, people
-from assay.project.settings.providers import added
+from assay.project.settings.providers import add_provider
 from assay.project.workspace import Workspace
 from assay.release import changes, policies
 from assay.store.audit import entries
@@ -94,7 +94,7 @@ def test_providers_their_keys_and_the_consent(workspace: Workspace) -> None:
     both_or_neither(workspace, lambda: providers.rotate("far", "another-key"))
     assert providers.key("far") == "another-key"
     both_or_neither(workspace, lambda: providers.agree("far"))
-    both_or_neither(workspace, lambda: added(providers, "far", {"base_url": URL}, None))
+    both_or_neither(workspace, lambda: add_provider(providers, "far", {"base_url": URL}, None))
     told = entries(workspace.store, workspace.name, 1)[0].details
     assert told == {"origin": "https://far.example.com:443", "key": False, "key_erased": True}
     assert providers.key("far") is None

@@ -12,7 +12,6 @@ import pytest
 from assay.agent.agent import Agent
 from assay.agent.answering import Target
 from assay.agent.versions import save_agent
-from assay.project.answer.gateway import fingerprint
 from assay.store.tables import ServedNameRow
 from tests.serve.running import STARTER, Running
 from tests.serve.scripted import ThreeNumbers
@@ -40,7 +39,7 @@ def test_completions(server: Running) -> None:
 
 def test_models_that_are_called_alike_have_fingerprints_of_their_own() -> None:
     names = "an-organisation/model-a", "an-organisation/model-b"
-    assert len({fingerprint(Target(name, name)) for name in names}) == 2
+    assert len({Target(name, name).fingerprint for name in names}) == 2
 
 
 @pytest.mark.parametrize("body", [{"suffix": "x"}, {"best_of": 3}, {"prompt": []}, {"logprobs": 6}])

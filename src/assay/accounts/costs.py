@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
@@ -18,11 +18,9 @@ from sqlalchemy import func, select
 from assay.accounts.keys import STUDIO, local_user, studio_key
 from assay.accounts.leases import reclaim
 from assay.agent.answering import EngineCall
-from assay.agent.prices import cost_usd
-from assay.agent.providers import Providers, provider_of
+from assay.agent.prices import PriceList
 from assay.config import is_remote
 from assay.errors import AssayError, UsageError
-from assay.generate.remote import split_reference
 from assay.generate.stream import End
 from assay.store.audit import record
 from assay.store.store import Store
@@ -98,14 +96,8 @@ def budgets(store: Store) -> dict[str, Budget]:
         }
 
 
-def bounded(call: EngineCall) -> EngineCall:
-    """The request so that its cost has a bound: a limit on its answer, paid for once."""
-    limit = call.sampling.max_new_tokens or MAX_TOKENS
-    return replace(call, sampling=replace(call.sampling, max_new_tokens=limit, at_most_once=True))
-
-
 def most_usd(
-    providers: Providers, chains: Sequence[Sequence[str]], path: Sequence[EngineCall], count: int
+    prices: PriceList, chains: Sequence[Sequence[str]], path: Sequence[EngineCall], count: int
 ) -> float:
     """The most that `count` answers can cost.
 
@@ -117,7 +109,7 @@ def most_usd(
     Raises:
         BudgetError: a price is not known.
     """
-    each = [_most_of_call(providers, *one) for one in zip(chains, path, strict=True)]
+    each = [_most_of_call(prices, *one) for one in zip(chains, path, strict=True)]
     known = [usd for usd in each if usd is not None]
     if len(known) < len(each):
         raise BudgetError(
@@ -127,52 +119,48 @@ def most_usd(
     return count * sum(known)
 
 
-def _most_of_call(providers: Providers, models: Sequence[str], call: EngineCall) -> float | None:
+def _most_of_call(prices: PriceList, models: Sequence[str], call: EngineCall) -> float | None:
     """Of one answer. A token is at least a byte of the request as it is sent; models of this
     machine cost a key nothing."""
     turns = [message.to_dict() for message in call.messages]
     sent = json.dumps([turns, list(call.tools), call.sampling.schema]).encode()
     limit = call.sampling.max_new_tokens or MAX_TOKENS
     most = 0.0
-    for name, at in map(split_reference, filter(is_remote, models)):
-        one = cost_usd(provider_of(providers, name), at, len(sent) + _OVERHEAD, limit)
+    for model in filter(is_remote, models):
+        one = prices.cost_usd(model, len(sent) + _OVERHEAD, limit)
         if one is None:
             return None
         most = max(most, one)
     return most
 
 
-def costs(providers: Providers, ends: Sequence[End | None]) -> float | None:
+def costs(prices: PriceList, ends: Sequence[End | None]) -> float | None:
     """USD of a request's answers; None where one of them broke off or cannot be priced."""
     sum = 0.0
     for end in ends:
-        usd = None if end is None else cost_of(providers, end)
+        usd = None if end is None else cost_of(prices, end)
         if usd is None:
             return None
         sum += usd
     return sum
 
 
-def cost_of(providers: Providers, end: End) -> float | None:
+def cost_of(prices: PriceList, end: End) -> float | None:
     """USD of one answer; nothing where no provider's model gave it."""
     if end.model is None:
         return 0.0
-    name, model = split_reference(end.model)
-    provider = providers.get(name)
-    if provider is None:
-        return None
-    return cost_usd(provider, model, end.prompt_tokens, end.completion_tokens, end.cached_tokens)
+    return prices.cost_usd(end.model, end.prompt_tokens, end.completion_tokens, end.cached_tokens)
 
 
 def answered_usd(
-    providers: Providers, machine_hour_usd: float | None, ends: Sequence[End], seconds: float
+    prices: PriceList, machine_hour_usd: float | None, ends: Sequence[End], seconds: float
 ) -> float | None:
     """What a request has cost: tokens at providers, and the time of the machine that answers here.
 
     Where both were asked, all of the time counts as the machine's, which is never too little. At
     full load a machine's answer costs less: a comparison measures that. None where unknown.
     """
-    elsewhere = costs(providers, ends)
+    elsewhere = costs(prices, ends)
     if all(end.model is not None for end in ends):
         return elsewhere
     if elsewhere is None or machine_hour_usd is None:

@@ -90,10 +90,6 @@ class Reservations:
             lease.need, lease.used = amount, self._clock()
             return Reservation(lease, amount)
 
-    def holds(self, key: str) -> bool:
-        """Whether there is a lease to take from."""
-        return key in self._leases
-
     def lease(self, key: str, amount: int) -> Reservation | None:
         """Set money aside that must be leased first; None: the budget does not allow it."""
         with self._asking:

@@ -20,6 +20,7 @@ from sqlalchemy import insert
 
 from assay.accounts.costs import BudgetError, cost_of, costs, units
 from assay.accounts.reservations import Reservation, Reservations, Settlement
+from assay.agent.prices import PriceList
 from assay.agent.providers import Providers
 from assay.errors import StoreError
 from assay.generate.stream import End
@@ -42,6 +43,7 @@ class UsageEntry:
     name: str
     ends: tuple[End, ...]
     seconds: float
+    prices: PriceList
     spent: Settlement | None = None
 
 
@@ -59,10 +61,6 @@ class UsageLog:
     def take(self, key: str, usd: float) -> Reservation | None:
         """Set money aside without the database; None: `reserve` must be asked."""
         return self._reservations.take(key, units(usd))
-
-    def holds(self, key: str) -> bool:
-        """Whether something of a key's budget can be taken without the database."""
-        return self._reservations.holds(key)
 
     def reserve(self, key: str, usd: float) -> Reservation:
         """Set money aside.
@@ -88,6 +86,7 @@ class UsageLog:
         seconds: float,
         reserved: Reservation | None = None,
         *,
+        prices: PriceList | None = None,
         is_complete: bool = True,
     ) -> None:
         """A request has ended.
@@ -95,16 +94,21 @@ class UsageLog:
         Args:
             name: as it was asked for.
             ends: of all calls that were answered; only those of providers' models are written down.
+            prices: by which the money was set aside; None: those of now.
             is_complete: nothing beyond these calls can have cost anything.
         """
-        spent = None
+        prices, spent = prices or self.list_prices(), None
         if reserved is not None:
-            usd = costs(self._providers, ends) if is_complete else None
+            usd = costs(prices, ends) if is_complete else None
             spent = self._reservations.end(reserved, None if usd is None else units(usd))
         paid = tuple(end for end in ends if end.model is not None)
         if paid or (spent is not None and spent.cost):
-            self._waiting.put(UsageEntry(project, key, name, paid, seconds, spent))
+            self._waiting.put(UsageEntry(project, key, name, paid, seconds, prices, spent))
             self._start()
+
+    def list_prices(self) -> PriceList:
+        """Prices of the project's providers, as they are from now on."""
+        return PriceList(self._providers)
 
     def flush(self) -> None:
         """Return when all that was added is written."""
@@ -183,8 +187,9 @@ class UsageLog:
                 self._late = rows[-_LATE:]
             raise
 
-    def _row(self, used: UsageEntry, end: End) -> dict[str, Any]:
-        usd = cost_of(self._providers, end)
+    @staticmethod
+    def _row(used: UsageEntry, end: End) -> dict[str, Any]:
+        usd = cost_of(used.prices, end)
         return {
             "project": used.project,
             "key": used.key,

@@ -6,6 +6,7 @@ says about the answer (schema, choices, length, temperature, seed) where the cli
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -68,6 +69,12 @@ class Target:
         if not self.known_as:
             object.__setattr__(self, "known_as", self.name)
 
+    @property
+    def fingerprint(self) -> str:
+        """Equal where the same model and agent answer: `fp_` and 16 hexadecimal digits."""
+        whole = self.agent.id if self.agent is not None else self.model
+        return f"fp_{hashlib.sha256(whole.encode()).hexdigest()[:16]}"
+
 
 @dataclass(frozen=True, slots=True)
 class EngineCall:
@@ -90,6 +97,20 @@ class EngineCall:
     passages: str = ""
     prompt: str | Sequence[int] | None = None
 
+    def bound(self, limit: int) -> EngineCall:
+        """The same with a cost that has a bound: a limit in tokens on its answer, paid once."""
+        limit = self.sampling.max_new_tokens or limit
+        sampling = replace(self.sampling, max_new_tokens=limit, at_most_once=True)
+        return replace(self, sampling=sampling)
+
+    def repeat(self, count: int) -> list[EngineCall]:
+        """The same for each of several answers, each with a seed of its own."""
+        seed = self.sampling.seed
+        if seed is None:
+            return [self] * count
+        seeded = [replace(self.sampling, seed=seed + n) for n in range(count)]
+        return [replace(self, sampling=sampling) for sampling in seeded]
+
 
 @dataclass(frozen=True, slots=True)
 class ServedExchange:
@@ -102,6 +123,7 @@ class ServedExchange:
         answers: text and calls of each.
         seconds: from the request to the last token.
         ends: of all calls that it took.
+        usd: what it has cost; None where unknown.
     """
 
     id: str
@@ -116,6 +138,7 @@ class ServedExchange:
     seconds: float
     agents: tuple[str, ...] = ()
     ends: tuple[End, ...] = ()
+    usd: float | None = None
 
 
 TEMPERATURE = 1.0
@@ -249,7 +272,7 @@ class RouteStream(Iterator[Piece | End]):
 
     def __init__(self, find: Callable[[str], StreamEngine], path: Sequence[EngineCall]) -> None:
         self._find = find
-        self._walk = Walk[EngineCall, End](path)
+        self._walk: Walk[EngineCall, End] = Walk(path)
         self.call = self._walk.call
         self._items = self._answer()
         self._current: CallStream | None = None
@@ -259,6 +282,9 @@ class RouteStream(Iterator[Piece | End]):
     def ends(self) -> tuple[End, ...]:
         """Of all calls that have one, whatever comes of the stream."""
         return self._walk.answers
+
+    def __iter__(self) -> Iterator[Piece | End]:
+        return self._items
 
     def __next__(self) -> Piece | End:
         return next(self._items)

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from assay.agent.providers import Providers, provider_of
-from assay.config import CONFIG_FILE, is_remote
+from assay.config import CONFIG_FILE, is_remote, split_reference
 from assay.data.privacy import mask_within
 from assay.errors import ConfigError
 from assay.example import Message, canonical_json
 from assay.generate.batch import Request
-from assay.generate.remote import split_reference
 from assay.progress import Progress
 
 

@@ -15,11 +15,10 @@ from typing import Any
 from assay.agent.agent import Agent
 from assay.agent.consent import check_agreed
 from assay.agent.providers import Providers, provider_of
-from assay.config import Provider, is_remote
+from assay.config import REMOTE, Provider, is_remote, split_reference
 from assay.generate.batch import BatchEngine
 from assay.generate.fallback import FallbackEngine
 from assay.generate.registry import LOCAL, EngineResources, open_batch, open_stream, scheme_of
-from assay.generate.remote import split_reference
 from assay.generate.stream import EnginePool, StreamEngine
 from assay.models.device import fast_dtype
 from assay.store.store import Store
@@ -135,14 +134,17 @@ class StreamEngines:
         Whoever asks, and through whatever agent, route or fallback, comes by here: so consent is
         asked here.
         """
-        scheme, provider = scheme_of(model), None
+        provider = None
         resources = replace(self._resources, retries=retries)
-        if scheme in LOCAL:  # the pool keeps these
-            return open_stream(model, resources)
         if is_remote(model):
+            scheme = REMOTE
             name, _ = split_reference(model)
             provider = provider_of(self.providers, name)
             check_agreed(name, self.providers)
+        else:
+            scheme = scheme_of(model)
+            if scheme in LOCAL:  # the pool keeps these
+                return open_stream(model, resources)
         with self._lock if provider is not None else self._opening:  # to load a model takes time
             kept = self._kept.setdefault(scheme, {})
             described, engine = kept.pop((model, retries), (None, None))

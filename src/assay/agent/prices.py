@@ -2,11 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
-from assay.config import Provider, TokenPrice
+from assay.config import Provider, TokenPrice, split_reference
 
 _MILLION = 1_000_000
+
+
+class PriceList:
+    """What models at providers cost, by the settings that stood when each provider was first met.
+
+    Args:
+        providers: by name; looked into once for each.
+    """
+
+    def __init__(self, providers: Mapping[str, Provider]) -> None:
+        self._providers = providers
+        self._known: dict[str, Provider | None] = {}
+
+    def cost_usd(
+        self, model: str, prompt: int | None, completion: int | None, cached: int | None = None
+    ) -> float | None:
+        """USD of one answer of `remote:PROVIDER/MODEL`; None where its price is not known.
+
+        Args: as `cost_usd` of the module.
+        """
+        name, at = split_reference(model)
+        if name not in self._known:
+            self._known[name] = self._providers.get(name)
+        provider = self._known[name]
+        return None if provider is None else cost_usd(provider, at, prompt, completion, cached)
 
 
 def cost_usd(

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from assay.agent.key_origins import check_origin
 from assay.agent.versions import user
-from assay.config import REMOTE, Provider
+from assay.config import Provider
 from assay.errors import ConfigError, UsageError
 from assay.generate.remote.outbound import read_key
 from assay.store import secrets
@@ -106,11 +106,6 @@ class Providers(Mapping[str, Provider]):
                 key = secrets.read(self.store, self.project, name, provider.origin)
             self._keys[name] = time.monotonic() + REMEMBERED_S, provider, key
         return key
-
-    def at_hand(self, model: str) -> bool:
-        """Whether the next look-up of a model's provider asks nothing of the database."""
-        name = model.removeprefix(REMOTE).partition("/")[0]
-        return name in self.described or self._added.until > time.monotonic() + 0.05
 
     def checked(self, name: str, settings: Mapping[str, Any] | None) -> Provider:
         """What `add` would keep, or has (None), under this name.

@@ -8,7 +8,7 @@ from assay.agent.prices import price_of
 from assay.agent.providers import provider_of
 from assay.candidates.building import Candidate, Context, as_trials
 from assay.candidates.spec import MEASURED, PROVIDER, CandidateSpec, prompted
-from assay.generate.remote import split_reference
+from assay.config import split_reference
 
 SPEC = CandidateSpec(
     title="the system prompt on a provider's model",

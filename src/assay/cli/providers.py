@@ -47,7 +47,7 @@ def add(
     folder: Folder = Path("."),
 ) -> None:
     """Describe an endpoint and keep its key, encrypted. The key is never an argument."""
-    from assay.project.settings.providers import added
+    from assay.project.settings.providers import add_provider
 
     settings: dict[str, Any] | None = None
     if url is not None:
@@ -59,16 +59,18 @@ def add(
         if query:
             settings["query"] = dict(_pair(item) for item in query)
     providers = _providers(folder)
-    provider = added(providers, name, settings, None if no_key else lambda: _read_key(key_env))
+    provider = add_provider(
+        providers, name, settings, None if no_key else lambda: _read_key(key_env)
+    )
     print(f"{name}: {provider.base_url}" + ("" if no_key else "; its key is kept, encrypted."))
 
 
 @app.command("list")
 def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
     """All providers, and where their keys come from."""
-    from assay.project.settings.providers import listed
+    from assay.project.settings.providers import list_providers
 
-    rows = listed(_providers(folder))
+    rows = list_providers(_providers(folder))
     if json:
         as_json(rows)
     else:
@@ -78,10 +80,10 @@ def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
 @app.command()
 def allow(name: Name, folder: Folder = Path(".")) -> None:
     """Let the variables and files with keys that a provider names go to its present address."""
-    from assay.project.settings.providers import allowed
+    from assay.project.settings.providers import allow_address
     from assay.project.workspace import Workspace
 
-    origin, found = allowed(Workspace(folder), name)
+    origin, found = allow_address(Workspace(folder), name)
     print(f"To {origin} may go: {', '.join(found) or 'it names nothing'}.")
 
 
@@ -134,9 +136,9 @@ def try_(
     json: AsJson = False,
 ) -> None:
     """Send one short request and say what came back."""
-    from assay.project.settings.providers import tested
+    from assay.project.settings.providers import try_model
 
-    found = tested(_providers(folder), name, model)
+    found = try_model(_providers(folder), name, model)
     if json:
         as_json(found)
         return

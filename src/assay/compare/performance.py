@@ -14,12 +14,11 @@ from assay.agent.prices import cost_usd
 from assay.agent.providers import provider_of
 from assay.agent.routing import arm, paths
 from assay.agent.runtime import assemble
-from assay.config import is_remote
+from assay.config import is_remote, split_reference
 from assay.evaluate.measure import Bench
 from assay.evaluate.run import incomplete, measure_latency
 from assay.example import Example
 from assay.generate.batch import Answer
-from assay.generate.remote import split_reference
 from assay.store.files import write_json
 
 LATENCY_PROMPTS = 6

@@ -15,14 +15,13 @@ from assay.agent.routing import leaves
 from assay.agent.versions import find_version, load_agent
 from assay.candidates.registry import specs, taking_part
 from assay.candidates.spec import MEASURED, Part
-from assay.config import CONFIG_FILE, is_remote
+from assay.config import CONFIG_FILE, is_remote, split_reference
 from assay.config.names import file_of
 from assay.errors import ConfigError, UsageError
 from assay.evaluate.graders.judge import JudgeSettings, read_pairs
 from assay.evaluate.judging import LEAST_KAPPA, JudgeAgreement, judge_worth
 from assay.evaluate.measure import Bench
 from assay.example import Example
-from assay.generate.remote import split_reference
 
 
 def check_sendings(

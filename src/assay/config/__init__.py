@@ -24,7 +24,15 @@ from assay.config.project import (
     parsed_config,
     read_config,
 )
-from assay.config.providers import REMOTE, Provider, RemoteModel, TokenPrice, Vllm, is_remote
+from assay.config.providers import (
+    REMOTE,
+    Provider,
+    RemoteModel,
+    TokenPrice,
+    Vllm,
+    is_remote,
+    split_reference,
+)
 from assay.config.routes import RouteConditions, RouteRule, RouteSection
 from assay.config.strict import Strict
 from assay.config.training import Auto, FineTune, FineTuneSection
@@ -63,4 +71,5 @@ __all__ = [
     "load_config",
     "parsed_config",
     "read_config",
+    "split_reference",
 ]

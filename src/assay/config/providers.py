@@ -19,6 +19,7 @@ from assay.config.names import (
     file_of,
 )
 from assay.config.strict import Strict
+from assay.errors import ConfigError
 
 
 class TokenPrice(Strict):
@@ -246,3 +247,17 @@ RemoteModel = Annotated[str, Naming("model"), Field(pattern=r"^remote:[a-z0-9][a
 def is_remote(model: str) -> bool:
     """Whether a model reference names a provider's model."""
     return model.startswith(REMOTE)
+
+
+def split_reference(model: str) -> tuple[str, str]:
+    """Provider and model of `remote:PROVIDER/MODEL`.
+
+    Raises:
+        ConfigError: it is not of this form.
+    """
+    provider, _, name = model.removeprefix(REMOTE).partition("/")
+    if not provider or not name:
+        raise ConfigError(
+            f"{model!r} names no model of a provider.", fix="Write remote:PROVIDER/MODEL."
+        )
+    return provider, name

@@ -26,12 +26,11 @@ from assay.agent.agent import Agent
 from assay.agent.edits import newest
 from assay.agent.versions import find_version, load_agent
 from assay.candidates.registry import specs
-from assay.config import CONFIG_FILE, Config, GraderSpec, Provider, Vllm, is_remote
+from assay.config import CONFIG_FILE, Config, GraderSpec, Provider, Vllm, is_remote, split_reference
 from assay.config.names import Name, file_of, names_in
 from assay.data.formats import hub
 from assay.errors import AssayError
 from assay.evaluate.graders import GRADERS
-from assay.generate.remote import split_reference
 from assay.models.show import list_models
 from assay.models.versions import version_id
 from assay.project.answer.names import base_models, embedders, own

@@ -17,6 +17,7 @@ from assay.accounts.keys import local_user
 from assay.accounts.quota import QUOTA_GB, Quota
 from assay.accounts.usage import UsageLog
 from assay.agent.answering import ServedExchange, Target
+from assay.agent.prices import PriceList
 from assay.agent.providers import Providers
 from assay.config import CONFIG_FILE, STATE_FOLDER, Config, Costs, Provider, Vllm
 from assay.errors import AssayError, UsageError
@@ -234,8 +235,13 @@ class Workspace:
 
     def cost_usd(self, ends: Sequence[End], seconds: float) -> float | None:
         """What a request has cost, see `assay.accounts.costs.answered_usd`."""
-        prices = self.config.costs if self.config is not None else Costs()
-        return answered_usd(self.providers, prices.machine_hour_usd, ends, seconds)
+        return answered_usd(PriceList(self.providers), self.machine_hour_usd, ends, seconds)
+
+    @property
+    def machine_hour_usd(self) -> float | None:
+        """The price of an hour of this machine; None where it is not known."""
+        config = self.config
+        return (Costs() if config is None else config.costs).machine_hour_usd
 
     def watching(self, target: Target) -> list[Callable[[ServedExchange], None]]:
         """Who is told of an answer: traces are of agents alone."""
@@ -259,7 +265,7 @@ class Workspace:
                 "prompt_tokens": exchange.prompt_tokens,
                 "completion_tokens": exchange.completion_tokens,
                 "seconds": exchange.seconds,
-                "usd": self.cost_usd(exchange.ends, exchange.seconds),
+                "usd": exchange.usd,
                 **({"asked": list(exchange.agents)} if exchange.agents else {}),
             },
         )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic import Field, model_validator
 
 from assay.accounts.keys import Caller
 from assay.agent.answering import GenerationOptions
-from assay.chat.tool_text import Reader, beside_calls
 from assay.example import Message, ToolCall
 from assay.generate.stream import End, Piece
 from assay.serve.auth import RequiredScope
@@ -131,37 +130,33 @@ async def create(
 
 
 async def _whole(exchange: Exchange, body: ChatRequest) -> dict[str, Any]:
-    choices, answers = [], []
-    tools = body.offered_tools()
-    for number, choice in enumerate(await exchange.all()):
-        text, calls = await choice.parsed(tools)
-        calls = body.allowed(calls)
-        answers.append((text, calls))
+    choices = []
+    async for number, item in exchange.items():
+        if isinstance(item, Piece):
+            continue
+        answer = exchange.answers[number]
         message: dict[str, Any] = {
             "role": "assistant",
-            "content": text if text or not calls else None,
+            "content": answer.text if answer.text or not answer.calls else None,
             "refusal": None,
             "annotations": [],
         }
-        if calls:
-            message["tool_calls"] = [_call(call) for call in calls]
+        if answer.calls:
+            message["tool_calls"] = [_call(call) for call in answer.calls]
         choices.append(
             {
                 "index": number,
                 "message": message,
-                "logprobs": content_logprobs(choice.pieces) if body.logprobs else None,
-                "finish_reason": _finish(choice.end, calls),
+                "logprobs": content_logprobs(answer.pieces) if body.logprobs else None,
+                "finish_reason": _finish(item),
             }
         )
-    await exchange.trace(answers)
+    choices.sort(key=itemgetter("index"))
     return {**_head(exchange, "chat.completion"), "choices": choices, "usage": usage_of(exchange)}
 
 
 async def _events(exchange: Exchange, body: ChatRequest) -> AsyncIterator[str]:
     """A chunk for each piece; calls as a whole once they are complete."""
-    tools = body.offered_tools()
-    readers = [Reader() for _ in exchange.choices]
-    answers: list[tuple[str, Sequence[ToolCall]]] = [("", ()) for _ in exchange.choices]
     with_usage = bool(body.stream_options and body.stream_options.include_usage)
     head = _head(exchange, "chat.completion.chunk")
 
@@ -171,30 +166,19 @@ async def _events(exchange: Exchange, body: ChatRequest) -> AsyncIterator[str]:
         return event({**head, "choices": [choice], **usage})
 
     try:
-        for number in range(len(exchange.choices)):
+        for number in range(len(exchange.answers)):
             yield chunk(number, {"role": "assistant", "content": "", "refusal": None})
         async for number, item in exchange.items():
             if isinstance(item, Piece):
-                text = readers[number].feed(item.text) if tools else item.text
                 logprobs = content_logprobs([item]) if body.logprobs and tokens_of([item]) else None
-                if text or logprobs:
-                    yield chunk(number, {"content": text}, logprobs=logprobs)
+                if item.text or logprobs:
+                    yield chunk(number, {"content": item.text}, logprobs=logprobs)
                 continue
-            calls: tuple[ToolCall, ...] = ()
-            if tools:
-                text, calls = await run_in_threadpool(readers[number].end, tools)
-                calls = body.allowed(item.calls or calls)
-                if text:
-                    yield chunk(number, {"content": text})
-                for delta in _call_deltas(calls):
-                    yield chunk(number, delta)
-            text = exchange.choices[number].text
-            is_in_text = calls and not item.calls
-            answers[number] = (beside_calls(text) if is_in_text else text, calls)
-            yield chunk(number, {}, finish_reason=_finish(item, calls))
+            for delta in _call_deltas(item.calls):
+                yield chunk(number, delta)
+            yield chunk(number, {}, finish_reason=_finish(item))
         if with_usage:
             yield event({**head, "choices": [], "usage": usage_of(exchange)})
-        await exchange.trace(answers)
         yield DONE
     except Exception as error:
         yield event(of_any(error).body())
@@ -213,23 +197,24 @@ def _head(exchange: Exchange, kind: str) -> dict[str, Any]:
 
 def usage_of(exchange: Exchange) -> dict[str, Any] | None:
     """Tokens in the words of chat and completions; None where they are not known."""
-    usage = exchange.usage()
-    prompt, completion = usage["prompt"], usage["completion"]
-    if prompt is None or completion is None:
+    receipt = exchange.receipt
+    if receipt is None or receipt.prompt_tokens is None or receipt.completion_tokens is None:
         return None
+    prompt, completion = receipt.prompt_tokens, receipt.completion_tokens
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": usage["cached"], "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": usage["reasoning"], "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": receipt.cached_tokens, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": receipt.reasoning_tokens,
+            "audio_tokens": 0,
+        },
     }
 
 
-def _finish(end: End | None, calls: Sequence[ToolCall]) -> str:
-    if calls:
-        return "tool_calls"
-    return end.finish if end is not None else "stop"
+def _finish(end: End) -> str:
+    return "tool_calls" if end.calls else end.finish
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import partial
+from operator import itemgetter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -87,9 +88,9 @@ async def create(
         max_new_tokens=body.max_tokens or MAX_TOKENS, stop=stops(body.stop), logprobs=body.logprobs
     )
     gateway: Gateway = request.app.state.gateway
-    opened = partial(gateway.complete, caller, body.model, prompts, options, body.n or 1)
+    open = partial(gateway.complete, caller, body.model, prompts, options, body.n or 1)
     try:
-        exchange = await begin(request, opened, "cmpl-", is_whole=not body.stream)
+        exchange = await begin(request, open, "cmpl-", is_whole=not body.stream)
     except NotConversationError:
         raise ApiError(
             400,
@@ -107,13 +108,16 @@ async def _whole(exchange: Exchange, body: CompletionRequest, echoed: list[str])
     choices = [
         {
             "index": number,
-            "text": echoed[number] + choice.text,
-            "logprobs": None if body.logprobs is None else legacy_logprobs(choice.pieces),
-            "finish_reason": choice.end.finish if choice.end else "stop",
+            "text": echoed[number] + exchange.answers[number].text,
+            "logprobs": None
+            if body.logprobs is None
+            else legacy_logprobs(exchange.answers[number].pieces),
+            "finish_reason": item.finish,
         }
-        for number, choice in enumerate(await exchange.all())
+        async for number, item in exchange.items()
+        if isinstance(item, End)
     ]
-    await exchange.trace([(choice.text, ()) for choice in exchange.choices])
+    choices.sort(key=itemgetter("index"))
     return {**_head(exchange), "choices": choices, "usage": usage_of(exchange)}
 
 
@@ -121,7 +125,7 @@ async def _events(
     exchange: Exchange, body: CompletionRequest, echoed: list[str]
 ) -> AsyncIterator[str]:
     with_usage = bool(body.stream_options and body.stream_options.include_usage)
-    offsets = [0] * len(exchange.choices)
+    offsets = [0] * len(exchange.answers)
 
     def chunk(number: int, text: str, logprobs: Any = None, finish: str | None = None) -> str:
         choice = {"index": number, "text": text, "logprobs": logprobs, "finish_reason": finish}
@@ -143,7 +147,6 @@ async def _events(
                 yield chunk(number, item.text, logprobs)
         if with_usage:
             yield event({**_head(exchange), "choices": [], "usage": usage_of(exchange)})
-        await exchange.trace([(choice.text, ()) for choice in exchange.choices])
         yield DONE
     except Exception as error:
         yield event(of_any(error).body())

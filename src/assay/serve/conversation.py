@@ -267,10 +267,6 @@ class ConversationRequest(SamplingFields, ABC):
             return []
         return [tool.to_dict() for tool in self.tools or ()]
 
-    def allowed(self, calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
-        """The first of an answer's calls alone, where they may not be made side by side."""
-        return calls[:1] if self.parallel_tool_calls is False else calls
-
     def forced_tool(self) -> str | None:
         """`required`, or the name of the tool that must be called; None where none must be."""
         choice = self.tool_choice

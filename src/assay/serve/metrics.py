@@ -6,7 +6,7 @@ Names of models are told; texts never.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assay.accounts.keys import Caller
+from assay.project.answer.answering import Receipt
 from assay.project.workspace import Workspace
 from assay.serve.auth import RequiredScope
 from assay.serve.errors import ApiError
@@ -64,10 +65,10 @@ class Metrics:
         """A model has begun to answer."""
         self._first.labels(model).observe(seconds)
 
-    def tokens(self, model: str, usage: Mapping[str, int | None]) -> None:
+    def tokens(self, model: str, receipt: Receipt) -> None:
         """A model has answered; what it does not count is left out."""
-        for kind, count in usage.items():
-            if count is not None:
+        for kind in ("prompt", "completion", "cached", "reasoning"):
+            if (count := getattr(receipt, f"{kind}_tokens")) is not None:
                 self._tokens.labels(model, kind).inc(count)
 
 

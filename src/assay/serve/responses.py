@@ -7,11 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from assay.accounts.keys import Caller
-from assay.chat.tool_text import Reader
 from assay.example import ToolCall
 from assay.generate.stream import End, Piece
 from assay.serve.auth import RequiredScope
@@ -37,11 +35,8 @@ async def create(
     if body.stream:
         return Events(_spelled(writer), exchange.close)
 
-    async def read() -> None:
-        async for _ in writer.events():
-            pass
-
-    await exchange.unless_gone(read())
+    async for _ in writer.events():
+        pass
     return JSONResponse(writer.response())
 
 
@@ -67,24 +62,15 @@ class Writer:
 
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """All of them, in order."""
-        tools = self.body.offered_tools()
-        reader = Reader()
-        calls: tuple[ToolCall, ...] = ()
         for name in ("response.created", "response.in_progress"):
             yield self._event(name, response=self.response())
         async for _, item in self.exchange.items():
             if isinstance(item, Piece):
-                text = reader.feed(item.text) if tools else item.text
-                for data in self._say(text, token_logprobs([item])):
+                for data in self._say(item.text, token_logprobs([item])):
                     yield data
                 continue
-            if tools:
-                text, calls = await run_in_threadpool(reader.end, tools)
-                calls = item.calls or calls
-                for data in self._say(text, []):
-                    yield data
             self._end = item
-        calls = self.body.allowed(calls)
+        calls = self._end.calls if self._end is not None else ()
         if self._text is None and not calls:
             for data in self._open():
                 yield data
@@ -93,8 +79,6 @@ class Writer:
         for call in calls:
             for data in self._call(call):
                 yield data
-        text = self._text["text"] if self._text is not None else ""
-        await self.exchange.trace([(text, calls)])
         yield self._event(f"response.{self._status()}", response=self.response())
 
     def response(self) -> dict[str, Any]:
@@ -218,14 +202,17 @@ class Writer:
         )
 
     def _usage(self) -> dict[str, Any] | None:
-        usage = self.exchange.usage()
-        prompt, completion = usage["prompt"], usage["completion"]
-        if prompt is None or completion is None:
+        receipt = self.exchange.receipt
+        if receipt is None or receipt.prompt_tokens is None or receipt.completion_tokens is None:
             return None
+        prompt, completion = receipt.prompt_tokens, receipt.completion_tokens
         return {
             "input_tokens": prompt,
-            "input_tokens_details": {"cached_tokens": usage["cached"], "cache_write_tokens": 0},
+            "input_tokens_details": {
+                "cached_tokens": receipt.cached_tokens,
+                "cache_write_tokens": 0,
+            },
             "output_tokens": completion,
-            "output_tokens_details": {"reasoning_tokens": usage["reasoning"]},
+            "output_tokens_details": {"reasoning_tokens": receipt.reasoning_tokens},
             "total_tokens": prompt + completion,
         }

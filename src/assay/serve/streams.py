@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
@@ -18,11 +18,10 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from assay.generate.stream import End, Piece
+from assay.project.answer.answering import Item, Receipt
 from assay.serve.errors import ApiError
 
 _T = TypeVar("_T")
-Item = Piece | End
-Start = Callable[[], Iterator[Item]]
 
 
 class ClientGoneError(ApiError):
@@ -32,34 +31,36 @@ class ClientGoneError(ApiError):
         super().__init__(499, "The client has hung up.")
 
 
-class MergedStreams(AsyncIterator[tuple[int, Item]]):
+class MergedStreams(AsyncIterator[tuple[int, Piece | End]]):
     """The items of blocking streams with the number of each, as they come.
 
     Every stream runs in a thread of its own. `close` ends them: at once where an engine's stream
-    can be closed from another thread, else before its next token. One that has told its end ends by
-    itself, and nobody waits for it.
+    can be closed from another thread, else before its next token. After a receipt nobody waits for
+    them: they end by themselves.
 
     Args:
-        is_whole: nobody reads before an answer is whole.
+        is_whole: nobody reads before the answers are whole.
 
     Attributes:
         first_at: when the first item came (`time.perf_counter`); None: none has.
+        receipt: of the answers; None until all have ended.
     """
 
-    def __init__(self, starts: Sequence[Start], *, is_whole: bool = False) -> None:
+    def __init__(self, sources: Sequence[Iterable[Item]], *, is_whole: bool = False) -> None:
         self._is_whole = is_whole
         self.first_at: float | None = None
+        self.receipt: Receipt | None = None
         self._loop = asyncio.get_running_loop()
         self._items: deque[tuple[int, Item | BaseException | None]] = deque()
         self._come = asyncio.Event()
         self._woken = False
-        self._sources: list[Iterator[Item]] = []
+        self._sources = list(sources)
         self._left = threading.Event()
-        self._going = len(starts)
-        for number, start in enumerate(starts):
-            _in_thread(partial(self._work, number, start))
+        self._going = len(sources)
+        for number, source in enumerate(sources):
+            _in_thread(partial(self._work, number, source))
 
-    async def __anext__(self) -> tuple[int, Item]:
+    async def __anext__(self) -> tuple[int, Piece | End]:
         while self._going and not self._left.is_set():
             if not self._items:
                 self._come.clear()
@@ -68,14 +69,15 @@ class MergedStreams(AsyncIterator[tuple[int, Item]]):
                     await self._come.wait()
                 continue
             number, item = self._items.popleft()
+            if isinstance(item, (Piece, End)):
+                return number, item
             if item is None:
                 self._going -= 1
-            elif isinstance(item, BaseException):
+            elif isinstance(item, Receipt):
+                self.receipt, self._going = item, 0
+            else:
                 self.close()
                 raise item
-            else:
-                self._going -= isinstance(item, End)
-                return number, item
         raise StopAsyncIteration
 
     def close(self) -> None:
@@ -85,29 +87,29 @@ class MergedStreams(AsyncIterator[tuple[int, Item]]):
             with suppress(ValueError):  # it is at work in its thread, which looks at `_left` next
                 _close(source)
 
-    def _work(self, number: int, start: Start) -> None:
-        ended = False
+    def _work(self, number: int, source: Iterable[Item]) -> None:
+        is_over = False
         try:
-            source = start()
-            self._sources.append(source)
             for item in source:
                 if self._left.is_set():
+                    _close(source)
                     break
-                if ended := isinstance(item, End):
-                    self._sources.remove(source)
+                if not isinstance(item, Piece):
+                    is_over = isinstance(item, Receipt)
+                    if not is_over:
+                        self._sources.remove(source)
                 self._put(number, item)
-            _close(source)
         except BaseException as error:
-            if not ended:
+            if not is_over:
                 self._put(number, error)
-        if not ended:
+        if not is_over:
             self._put(number, None)
 
     def _put(self, number: int, item: Item | BaseException | None) -> None:
         self._items.append((number, item))
         if self.first_at is None:
             self.first_at = time.perf_counter()
-        if self._is_whole and isinstance(item, Piece):
+        if self._is_whole and isinstance(item, (Piece, End)):
             return  # to wake the loop for it would keep the next one waiting
         if not self._woken:  # what comes close together wakes the loop once
             self._woken = True
@@ -137,7 +139,7 @@ def _jobs(jobs: SimpleQueue[Callable[[], None]]) -> None:
         _idle.append(jobs)
 
 
-def _close(source: Iterator[Item]) -> None:
+def _close(source: Iterable[Item]) -> None:
     close = getattr(source, "close", None)
     if close is not None:
         close()

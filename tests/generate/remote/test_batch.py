@@ -16,11 +16,10 @@ import pytest
 from tests.evaluate.scripted import request
 from tests.generate.remote.provider import KEY, Reply, refused, said, serving
 
-from assay.config import Config, Provider
+from assay.config import Config, Provider, split_reference
 from assay.errors import AssayError, ConfigError
 from assay.evaluate.run import run
 from assay.generate.batch import Answer, AnswerToken
-from assay.generate.remote import split_reference
 from assay.generate.remote.addresses import is_allowed
 from assay.generate.remote.batch import RemoteBatchEngine
 from assay.generate.remote.outbound import read_key

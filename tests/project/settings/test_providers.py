@@ -9,7 +9,7 @@ from tests.generate.remote.provider import refused, serving
 
 from assay.agent.providers import Providers
 from assay.errors import ModelError, UsageError
-from assay.project.settings.providers import added
+from assay.project.settings.providers import add_provider, try_model
 from assay.project.workspace import Workspace
 
 FIRST = {"base_url": "https://first.example.com/v1"}
@@ -21,13 +21,13 @@ def test_who_turns_back_at_the_key_has_changed_nothing(
 ) -> None:
     monkeypatch.setenv("ASSAY_MASTER_KEY_FILE", str(tmp_path / "elsewhere" / "master.key"))
     providers = Workspace(tmp_path).providers
-    added(providers, "far", FIRST, lambda: "a-key")
+    add_provider(providers, "far", FIRST, lambda: "a-key")
 
     def turns_back() -> str:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        added(providers, "far", SECOND, turns_back)
+        add_provider(providers, "far", SECOND, turns_back)
     assert providers["far"].base_url == FIRST["base_url"]
     assert providers.key("far") == "a-key"
 
@@ -36,14 +36,12 @@ def test_a_key_is_asked_for_only_when_all_else_is_well(tmp_path: Path) -> None:
     providers = Workspace(tmp_path).providers
     for name, settings in (("Far Away", FIRST), ("far", None)):
         with pytest.raises(UsageError):
-            added(providers, name, settings, pytest.fail)
+            add_provider(providers, name, settings, pytest.fail)
     assert list(providers) == []
 
 
 def test_a_provider_that_refuses_the_word_is_not_taken_to_have_answered(tmp_path: Path) -> None:
-    from assay.project.settings.providers import tested  # pytest would take it for a test
-
     with serving(lambda *_: refused(400, "Unsupported parameter: 'max_tokens'")) as far:
         providers = Providers({"far": far.provider()}, Workspace(tmp_path).store, "p")
         with pytest.raises(ModelError, match="max_tokens"):
-            tested(providers, "far", "big")
+            try_model(providers, "far", "big")

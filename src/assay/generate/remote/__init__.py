@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from assay.config import REMOTE
-from assay.errors import ConfigError
+from assay.config import split_reference
 from assay.generate.batch import BatchEngine
 from assay.generate.registry import EngineResources
 from assay.generate.stream import StreamEngine
-
-
-def split_reference(model: str) -> tuple[str, str]:
-    """Provider and model of `remote:PROVIDER/MODEL`.
-
-    Raises:
-        ConfigError: it is not of this form.
-    """
-    provider, _, name = model.removeprefix(REMOTE).partition("/")
-    if not provider or not name:
-        raise ConfigError(
-            f"{model!r} names no model of a provider.", fix="Write remote:PROVIDER/MODEL."
-        )
-    return provider, name
 
 
 def open_batch(model: str, resources: EngineResources) -> BatchEngine:

@@ -213,7 +213,7 @@ def _check_model(workspace: Workspace, agent: Agent) -> None:
     elif (id := version_id(agent.model)) is not None:
         find_version(workspace.store.folder, id)
     elif is_remote(agent.model):
-        from assay.generate.remote import split_reference
+        from assay.config import split_reference
 
         provider_of(workspace.providers, split_reference(agent.model)[0])
     elif not scheme_of(agent.model):  # else another package's engine judges it when it is opened

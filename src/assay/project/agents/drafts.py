@@ -27,7 +27,8 @@ from assay.generate.stream import EnginePool
 from assay.models.show import list_models
 from assay.models.versions import base_of, list_versions
 from assay.project.agents import check
-from assay.project.answer.gateway import AnswerStream, Gateway, studio_caller
+from assay.project.answer.answering import AnswerStream, Conversation
+from assay.project.answer.gateway import Gateway, studio_caller
 from assay.project.answer.names import base_models, owns
 from assay.project.workspace import Workspace
 
@@ -117,8 +118,8 @@ def answer(
         raise InvalidAgentError(_UNSAVED, problems)
     assert agent is not None
     target, caller = Target(_UNSAVED, agent.model, agent), studio_caller(workspace)
-    answering = Gateway(workspace, engines).open(caller, target, messages, GenerationOptions())
-    return answering.streams[0]
+    gateway, conversation = Gateway(workspace, engines), Conversation(messages)
+    return gateway.open(caller, target, conversation, GenerationOptions()).streams()[0]
 
 
 def tokens(workspace: Workspace, agent: Agent) -> int | None:

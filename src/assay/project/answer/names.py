@@ -20,9 +20,8 @@ from sqlalchemy import select
 from assay.agent.agent import Agent
 from assay.agent.answering import Target
 from assay.agent.versions import load_agent
-from assay.config import REMOTE, is_remote
+from assay.config import REMOTE, is_remote, split_reference
 from assay.errors import AssayError, ModelError
-from assay.generate.remote import split_reference
 from assay.models.catalogue import CATALOGUE
 from assay.models.show import list_models
 from assay.models.versions import find_version, full_id, list_versions

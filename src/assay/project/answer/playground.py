@@ -14,7 +14,8 @@ from assay.accounts.costs import calls_of
 from assay.agent.answering import GenerationOptions
 from assay.example import Message
 from assay.generate.stream import End, EnginePool
-from assay.project.answer.gateway import AnswerStream, Gateway, studio_caller
+from assay.project.answer.answering import AnswerStream, Conversation
+from assay.project.answer.gateway import Gateway, studio_caller
 from assay.project.answer.names import ModelEntry, model_entries
 from assay.project.comparisons import labels
 from assay.project.workspace import Workspace
@@ -40,7 +41,7 @@ def answer(
     target = gateway.resolve(caller, name)
     if target.agent is None and options.temperature is None:
         options = replace(options, temperature=0.0)
-    return gateway.open(caller, target, messages, options).streams[0]
+    return gateway.open(caller, target, Conversation(messages), options).streams()[0]
 
 
 def answerable_models(workspace: Workspace) -> list[ModelEntry]:

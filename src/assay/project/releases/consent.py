@@ -14,8 +14,7 @@ from assay.agent.consent import ConsentError
 from assay.agent.providers import provider_of
 from assay.agent.routing import leaves
 from assay.agent.versions import find_version, load_agent
-from assay.config import is_remote
-from assay.generate.remote import split_reference
+from assay.config import is_remote, split_reference
 from assay.project.workspace import Workspace
 
 

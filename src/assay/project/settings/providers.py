@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from assay.accounts.costs import most_usd
-from assay.agent.answering import EngineCall
+from assay.agent.answering import GenerationOptions, Target
 from assay.agent.key_origins import allow
 from assay.agent.providers import Providers, provider_of
-from assay.config import REMOTE, Provider
+from assay.config import REMOTE, Provider, split_reference
 from assay.errors import ModelError, UsageError
 from assay.example import Message
-from assay.generate.batch import Request
-from assay.generate.remote.batch import RemoteBatchEngine
-from assay.generate.stream import End, Sampling
+from assay.generate.remote.stream import RemoteStreamEngine
+from assay.generate.stream import End, Piece, Sampling, StreamEngine
 from assay.project import reach
-from assay.project.answer.gateway import studio_caller
+from assay.project.answer.answering import Conversation, Item
+from assay.project.answer.gateway import Gateway, studio_caller
 from assay.project.workspace import Workspace
 from assay.store import secrets
 
 _MESSAGES, _TOKENS = (Message("user", "Say: ready"),), 16
 
 
-def added(
+def add_provider(
     providers: Providers,
     name: str,
     settings: Mapping[str, Any] | None,
@@ -47,7 +46,7 @@ def added(
     return providers.add(name, settings, given, keyless=given is None)
 
 
-def added_over_web(
+def add_provider_over_web(
     workspace: Workspace,
     name: str,
     settings: Mapping[str, Any] | None,
@@ -57,15 +56,15 @@ def added_over_web(
 
     Raises:
         UsageError: the settings name a variable or file that the web may not (`reach`).
-        AssayError: as `added`.
+        AssayError: as `add_provider`.
     """
     provider = workspace.providers.checked(name, settings)
     for _, why in reach.of_provider(workspace, name, provider):
         raise UsageError(why, fix="Add it at the command line.")
-    return added(workspace.providers.by(workspace.who), name, settings, key)
+    return add_provider(workspace.providers.by(workspace.who), name, settings, key)
 
 
-def allowed(workspace: Workspace, name: str) -> tuple[str, list[str]]:
+def allow_address(workspace: Workspace, name: str) -> tuple[str, list[str]]:
     """Let the variables and files that a provider (or `vllm`) names go to its present address.
 
     Returns:
@@ -82,7 +81,7 @@ def allowed(workspace: Workspace, name: str) -> tuple[str, list[str]]:
     return provider.origin, allow(workspace.store, workspace.name, workspace.who, name, provider)
 
 
-def listed(providers: Providers) -> list[dict[str, Any]]:
+def list_providers(providers: Providers) -> list[dict[str, Any]]:
     """One line for each; of a key only where it comes from."""
     kept = secrets.kept(providers.store, providers.project)
     lines = []
@@ -109,54 +108,60 @@ def listed(providers: Providers) -> list[dict[str, Any]]:
     return lines
 
 
-def tested_over_web(workspace: Workspace, name: str, model: str) -> dict[str, Any]:
+class _ProviderPool:
+    """`EnginePool` of the models at providers, agreed to or not, which are asked once."""
+
+    def __init__(self, providers: Providers) -> None:
+        self._providers = providers
+
+    def engine(self, model: str) -> StreamEngine:
+        """An engine that nobody keeps: its settings may be about to change."""
+        name, at = split_reference(model)
+        provider = provider_of(self._providers, name)
+        key = partial(self._providers.key, name, provider)
+        return RemoteStreamEngine(name, at, provider, key=key, retries=0)
+
+    def close(self) -> None:
+        """There is nothing that it holds."""
+
+
+def try_model(providers: Providers, name: str, model: str) -> dict[str, Any]:
+    """Ask a provider's model for one word; nothing of the project goes there.
+
+    Raises:
+        ModelError: it did not answer.
+    """
+    engine = _ProviderPool(providers).engine(f"{REMOTE}{name}/{model}")
+    return _read(engine.chat(_MESSAGES, (), Sampling(max_new_tokens=_TOKENS)))
+
+
+def try_model_over_web(workspace: Workspace, name: str, model: str) -> dict[str, Any]:
     """The same for somebody in the studio, in whose log and under whose budget it is.
 
     Raises:
         BudgetError: the budget does not allow it, or the price is not known.
         ModelError: it did not answer.
     """
-    reference, caller, usage = f"{REMOTE}{name}/{model}", studio_caller(workspace), workspace.usage
-    reserved = None
-    if caller.budgeted:
-        call = EngineCall(_MESSAGES, (), Sampling(max_new_tokens=_TOKENS), reference)
-        most = most_usd(workspace.providers, [[reference]], [call], 1)
-        reserved = usage.reserve(caller.key_id, most)
-    ends, began = [], time.perf_counter()
-    try:
-        reply = tested(workspace.providers, name, model)
-        tokens = reply["prompt_tokens"], reply["completion_tokens"]
-        ends = [End("stop", *tokens, model=reference)]
-    finally:
-        seconds = time.perf_counter() - began
-        usage.add(
-            caller.project,
-            caller.key_id,
-            reference,
-            ends,
-            seconds,
-            reserved,
-            is_complete=bool(ends),
-        )
-    return reply
+    reference = f"{REMOTE}{name}/{model}"
+    gateway = Gateway(workspace, _ProviderPool(workspace.providers))
+    target, conversation = Target(reference, reference), Conversation(_MESSAGES)
+    options = GenerationOptions(max_new_tokens=_TOKENS, temperature=0.0)
+    answering = gateway.open(studio_caller(workspace), target, conversation, options)
+    return _read(answering.streams()[0])
 
 
-def tested(providers: Providers, name: str, model: str) -> dict[str, Any]:
-    """Ask a provider's model for one word.
-
-    Raises:
-        ModelError: it did not answer.
-    """
-    provider = provider_of(providers, name).model_copy(update={"retries": 0})
-    engine = RemoteBatchEngine(name, model, provider, key=partial(providers.key, name, provider))
-    began = time.perf_counter()
-    [answer] = engine.answer([Request(_MESSAGES, max_new_tokens=_TOKENS)])
-    engine.close()
-    if not answer.succeeded:
-        raise ModelError(answer.error or "no answer.")
+def _read(items: Iterable[Item]) -> dict[str, Any]:
+    started_at, text, end = time.perf_counter(), "", None
+    for item in items:
+        if isinstance(item, Piece):
+            text += item.text
+        elif isinstance(item, End):
+            end = item
+    if end is None:
+        raise ModelError("the answer broke off before its end.")
     return {
-        "text": answer.text,
-        "seconds": time.perf_counter() - began,
-        "prompt_tokens": answer.prompt_tokens,
-        "completion_tokens": answer.completion_tokens,
+        "text": text,
+        "seconds": time.perf_counter() - started_at,
+        "prompt_tokens": end.prompt_tokens,
+        "completion_tokens": end.completion_tokens,
     }

@@ -10,7 +10,7 @@ from assay.agent.answering import GenerationOptions
 from assay.example import Message
 from assay.generate.stream import End
 from assay.project.answer import playground
-from assay.project.answer.gateway import AnswerStream
+from assay.project.answer.answering import AnswerStream
 from assay.project.answer.playground import AnswerDetails
 from assay.serve.streams import MergedStreams
 from assay.studio.session import PageContext, action
@@ -86,7 +86,7 @@ async def read_answer(
     """Read an answer to its end, or to that of the session. See `ask`."""
     began, first, shown = time.monotonic(), None, 0.0
     text, end = "", None
-    items = MergedStreams([lambda: answer])
+    items = MergedStreams([answer])
     looked = began
     try:
         async for _, item in items:

@@ -15,7 +15,7 @@ from assay.errors import AssayError
 from assay.example import Message
 from assay.project import agents
 from assay.project.agents import drafts
-from assay.project.answer.gateway import AnswerStream
+from assay.project.answer.answering import AnswerStream
 from assay.studio import widgets as w
 from assay.studio.pages.agent.form import AgentForm
 from assay.studio.session import PageContext, Refresh, action

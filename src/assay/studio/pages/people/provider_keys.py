@@ -27,7 +27,7 @@ PROTOCOLS = {"openai": "OpenAI's chat completions", "anthropic": "Anthropic's me
 @action("admin")
 def list_providers(context: PageContext) -> list[dict[str, Any]]:
     """All providers; of a key only where it comes from."""
-    return providers.listed(context.workspace.providers)
+    return providers.list_providers(context.workspace.providers)
 
 
 @action("admin")
@@ -36,7 +36,7 @@ def add_provider(
 ) -> None:
     """Keep a provider and its key."""
     given = None if key is None else lambda: key
-    providers.added_over_web(context.workspace, name, settings, given)
+    providers.add_provider_over_web(context.workspace, name, settings, given)
 
 
 @action("admin")
@@ -54,7 +54,7 @@ def remove_provider(context: PageContext, name: str) -> None:
 @action("admin")
 def test_provider(context: PageContext, name: str, model: str) -> dict[str, Any]:
     """Send one short request to a provider."""
-    return providers.tested_over_web(context.workspace, name, model)
+    return providers.try_model_over_web(context.workspace, name, model)
 
 
 async def providers_tab(context: PageContext) -> None:
