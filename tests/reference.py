@@ -49,7 +49,8 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   created, started, ended}]`; `show --json` is one of them, `logs --json` is `[{at, kind, message,
   data}]`.
 - `assay export --json`: `{version, form, folder, files, command, parity: {prompts, evaluated,
-  target, p, divergence, positions, equal_answers, quantised, refusals}}`; `--to openclaw`:
+  target, p, divergence, positions, equal_answers, near_ties,
+  unexplained, formats, refusals}}`; `--to openclaw`:
   `{release, agent, folder, files, warnings}`.
 - `assay compare --json`: `result.json`, described in [result.md](result.md).
 - `assay versions list --json`: `[{id, base, method, saved_at, metrics, parent, agents}]`; `show`:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gguf import GGUFReader
 from tests.chat import families
 from tests.generate.tiny import byte_tokenizer
 from tests.small import small_project
@@ -81,10 +82,15 @@ def test_a_version_is_written_in_every_form(
         "adapter": {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json"},
         "merged": {"model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"},
         "gguf": {"model.gguf"},
+        "gguf-8bit": {"model.gguf"},
+        "gguf-4bit": {"model.gguf"},
         "ollama": {"model.gguf", "Modelfile"},
         "vllm": {"adapter_model.safetensors", "serve.sh", "chat_template.jinja"},
     }
     assert expected[to] <= set(done.files) == {f.name for f in (tmp_path / "out").iterdir()}
+    if to.startswith("gguf-"):
+        held = {str(t.tensor_type) for t in GGUFReader(tmp_path / "out" / "model.gguf").tensors}
+        assert {"8" if to == "gguf-8bit" else "3", "0"} <= held  # Q8_0 or Q4_1, and vectors
     if to == "merged":
         load(str(tmp_path / "out"))
     if to == "vllm":
@@ -99,7 +105,7 @@ def test_what_the_gate_refuses_leaves_nothing_behind(
     project, id = pets
     written = exporting.write_merged
 
-    def spoiled(path: Path, version: Any, template: Any) -> None:
+    def spoiled(path: Path, version: Any, template: Any, bits: int) -> None:
         import torch
 
         torch.manual_seed(0)
@@ -108,7 +114,7 @@ def test_what_the_gate_refuses_leaves_nothing_behind(
             for parameter in plain.model.parameters():
                 parameter += 30 * torch.randn(parameter.shape) * parameter.std()
         monkeypatch.setattr("assay.generate.base.merged", lambda *_: plain)
-        written(path, version, template)
+        written(path, version, template, bits)
 
     monkeypatch.setattr(exporting, "write_merged", spoiled)
     with pytest.raises(ModelError, match="expects next differs by"):

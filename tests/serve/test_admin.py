@@ -12,8 +12,8 @@ from assay.accounts.keys import create_key, list_keys
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.errors import ModelError
+from assay.evaluate.parity import ParityError
 from assay.release import changes, policies, releases
-from assay.release.parity import ParityError
 from tests.serve.running import STARTER, Running
 
 ASKED = [{"role": "user", "content": "Where is my card?"}]

@@ -16,7 +16,10 @@ def export(
     version: Annotated[
         str, typer.Argument(help="id of a version, or its first digits; a release for openclaw")
     ],
-    to: Annotated[str, typer.Option(help="adapter, merged, gguf, ollama, vllm or openclaw")],
+    to: Annotated[
+        str,
+        typer.Option(help="adapter, merged, gguf, gguf-8bit, gguf-4bit, ollama, vllm or openclaw"),
+    ],
     out: Annotated[
         Path | None, typer.Option(help="the folder to write; default: VERSION-FORM here")
     ] = None,

@@ -318,5 +318,11 @@ def print_exported(done: Any) -> None:
         f"{found.evaluated:.4f} as evaluated; {found.equal_answers} answers equal; what comes next "
         f"differs by {found.divergence:.1e} nats in the mean."
     )
+    if found.near_ties:
+        evaluated, target = found.formats
+        console.print(
+            f"{found.near_ties} answers part where two tokens were about as likely, which "
+            f"{evaluated} there and {target} here explain."
+        )
     if done.command:
         console.print(f"To serve it, in that folder:\n  {escape(done.command)}", soft_wrap=True)

@@ -9,6 +9,7 @@ from itertools import compress
 
 import numpy as np
 
+from assay.agent.agent import Agent
 from assay.candidates.building import Candidate
 from assay.compare.costs import CostDrivers, Price, price
 from assay.compare.documents import DocumentFigures, document_figures, squares
@@ -45,6 +46,7 @@ from assay.evaluate.judging import JudgeAgreement
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.resampling import studentise, units
 from assay.example import Example
+from assay.generate.local import weight_bytes
 from assay.version import VERSION
 
 METRIC_RESAMPLES = 2000
@@ -92,6 +94,7 @@ def build_result(
             examples,
             config,
             document_figures(one.candidate.agent, one.measurement, examples, all_groups, bench),
+            _weight_bytes(one.candidate.agent, bench),
         )
         for one, cost, figures in zip(taken, prices, decision.candidates, strict=True)
     ]
@@ -192,6 +195,17 @@ def _price(one: Participant, config: Config) -> Price:
     return price(drivers, config.costs, config.monthly_requests)
 
 
+def _tokens_per_second(performance: Performance) -> float | None:
+    each, tokens = performance.seconds_per_answer, performance.completion_tokens
+    return tokens / each if each and tokens else None
+
+
+def _weight_bytes(agent: Agent, bench: Bench) -> int | None:
+    if agent.kind != "chat":
+        return None
+    return weight_bytes(agent.model, bench.store.folder)
+
+
 def _prompted(candidate: Candidate) -> bool:
     """Somebody writes a prompt: of a route, for one of its arms."""
     if candidate.agent.route is None:
@@ -228,6 +242,7 @@ def _candidate(
     examples: Sequence[Example],
     config: Config,
     documents: DocumentFigures,
+    weights: int | None,
 ) -> CandidateResult:
     candidate, measurement, speed = one.candidate, one.measurement, one.performance
     return CandidateResult(
@@ -258,6 +273,8 @@ def _candidate(
         setup_seconds=None if candidate.kind == "outside" else candidate.setup_seconds,
         prompt_tokens=speed.prompt_tokens,
         completion_tokens=speed.completion_tokens,
+        tokens_per_s=_tokens_per_second(speed),
+        model_bytes=weights,
         metrics=_metrics(measurement, groups),
         corpus=corpus_scores(config.task, _texts(one), examples, config.labels),
         per_class=scores_by_class(config.task, _texts(one), examples, config.labels),

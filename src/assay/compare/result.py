@@ -63,6 +63,8 @@ class CandidateResult(ResultPart):
         missing: holdout rows that an outage left without an answer.
         status: `incomplete` when answers are missing, or nothing was answered at all; then no call
             is made of it, and the result is not final.
+        tokens_per_s: of answers, of this machine at full load; null where it does not answer.
+        model_bytes: what the weights take as they are served; null likewise, and of routes.
         metrics: mean of every grader on the holdout, by its label.
         corpus: scores that are no mean of examples (macro-F1, corpus chrF); shown, never deciding.
         per_class: for label tasks, recall by class; for json tasks, accuracy by field.
@@ -97,6 +99,8 @@ class CandidateResult(ResultPart):
     setup_seconds: float | None = None
     prompt_tokens: float | None = None
     completion_tokens: float | None = None
+    tokens_per_s: float | None = None
+    model_bytes: int | None = None
     metrics: dict[str, Figure] = {}
     corpus: dict[str, float] = {}
     per_class: dict[str, float] = {}

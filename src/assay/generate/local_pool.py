@@ -30,7 +30,7 @@ from assay.models.device import cores, fast_dtype, free_bytes
 from assay.models.gguf_adapter import adapter_refusal
 from assay.models.gguf_export import folder_tensors
 from assay.models.load import key_width, load
-from assay.models.versions import Version, load_version, version_id
+from assay.models.versions import Version, load_version, version_bits, version_id
 
 SHARE_OF_MEMORY = 0.5
 """Of what is free at the start, where nobody states an amount."""
@@ -102,8 +102,11 @@ class LocalPool:
             return self._engine(model, lambda: self._open_base(model))
         if self._state is None:
             raise ModelError("there are no versions here.", fix="Open a project.")
-        version = load_version(self._state, id)
-        return self._engine(f"version:{version.id}", lambda: self._open_version(version))
+        version, bits = load_version(self._state, id), version_bits(model)
+        if bits == 16:
+            return self._engine(f"version:{version.id}", lambda: self._open_version(version))
+        name = f"version:{version.id}/{bits}"
+        return self._engine(name, lambda: self._open_coarse(version, bits))
 
     def close(self) -> None:
         """Free everything; streams under way end with an error."""
@@ -150,6 +153,15 @@ class LocalPool:
         server = self._server(base.weights_sha256, base_file(base), base)
         server.add(version.id, file)
         return LlamaCppEngine(server, template, base.tokenizer, adapter=version.id)
+
+    def _open_coarse(self, version: Version, bits: int) -> StreamEngine:
+        """A version in fewer bits than it was trained in, as a whole model of its own."""
+        assert self._state is not None
+        base = self._base(version.record.base)
+        template = load_version_template(version, base)
+        file = merged_file(version, template, self._state, bits)
+        server = self._server(f"{version.id}/{bits}", file, base)
+        return LlamaCppEngine(server, template, base.tokenizer)
 
     def _base(self, ref: str) -> BaseDescription:
         # One after the other: the first imports transformers, whose lazy modules fail where two

@@ -1,4 +1,4 @@
-"""Weights as transformers has them, as a GGUF file of 16-bit floats for llama.cpp.
+"""Weights as transformers has them, as a GGUF file for llama.cpp: 16-bit floats, or coarser.
 
     write_model(path, config, parts_of(folder), tokenizer, ...)
 
@@ -17,7 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, GGUFWriter, LlamaFileType, RopeScalingType
+from gguf import (
+    GGML_QUANT_VERSION,
+    MODEL_ARCH,
+    MODEL_ARCH_NAMES,
+    GGMLQuantizationType,
+    GGUFWriter,
+    LlamaFileType,
+    RopeScalingType,
+    quant_shape_to_byte_shape,
+    quants,
+)
 from gguf.tensor_mapping import get_tensor_name_map
 
 from assay.errors import ModelError
@@ -39,6 +49,13 @@ _ARCHITECTURES = {
 }
 _SLIDING_PERIOD = {"gemma2": 2, "gemma3_text": 6}
 """llama.cpp slides in all layers but every n-th."""
+_FILE_TYPES = {
+    16: LlamaFileType.MOSTLY_F16,
+    8: LlamaFileType.MOSTLY_Q8_0,
+    4: LlamaFileType.MOSTLY_Q4_1,
+}
+_PLAIN = {GGMLQuantizationType.F32: np.float32, GGMLQuantizationType.F16: np.float16}
+_BLOCK = 32
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -176,6 +193,7 @@ def write_model(
     name: str,
     chat_template: str | None,
     stop_ids: Collection[int],
+    bits: int = 16,
 ) -> None:
     """Write a whole model, atomically.
 
@@ -184,6 +202,9 @@ def write_model(
         tokenizer: its PreTrainedTokenizerFast.
         name: what the file says it is.
         stop_ids: the tokens that end an answer.
+        bits: of a weight: 16, or 8 or 4 in blocks of 32 with a scale each (Q8_0, Q4_1). Vectors
+            keep 32, and a matrix whose rows are no multiple of 32 keeps 16. At 4 bits embeddings
+            and head keep 8: they cost the most when they are coarse.
 
     Raises:
         ModelError: llama.cpp cannot hold this model or tokenizer.
@@ -192,7 +213,9 @@ def write_model(
     with _writer(path, arch) as writer:
         writer.add_type("model")
         writer.add_name(name)
-        writer.add_file_type(LlamaFileType.MOSTLY_F16)
+        writer.add_file_type(_FILE_TYPES[bits])
+        if bits < 16:
+            writer.add_quantization_version(GGML_QUANT_VERSION)
         _write_shape(writer, config)
         write_tokenizer(
             writer,
@@ -205,13 +228,18 @@ def write_model(
         if (factors := _rope_factors(config)) is not None:
             tensors.append(("rope_freqs.weight", factors.shape, lambda: factors))
         for target, shape, _ in tensors:
-            dtype, width = (np.float32, 4) if len(shape) == 1 else (np.float16, 2)
-            writer.add_tensor_info(target, shape, np.dtype(dtype), int(np.prod(shape)) * width)
+            kind = _number_type(target, shape, bits)
+            if kind in _PLAIN:
+                dtype, stored = np.dtype(_PLAIN[kind]), shape
+            else:
+                dtype, stored = np.dtype(np.uint8), quant_shape_to_byte_shape(shape, kind)
+            size = int(np.prod(stored)) * dtype.itemsize
+            writer.add_tensor_info(target, stored, dtype, size, raw_dtype=kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        for target, _, read in tensors:
-            writer.write_tensor_data(_numbers(target, read()))
+        for target, shape, read in tensors:
+            writer.write_tensor_data(_numbers(target, read(), _number_type(target, shape, bits)))
 
 
 @contextmanager
@@ -248,16 +276,26 @@ def _tensors(
         yield target, part.shape, reader(part)
 
 
-def _numbers(name: str, values: Any) -> np.ndarray[Any, Any]:
+def _number_type(name: str, shape: tuple[int, ...], bits: int) -> GGMLQuantizationType:
+    """How a tensor's numbers are held in a file of weights of `bits`."""
+    if len(shape) == 1:
+        return GGMLQuantizationType.F32
+    if bits == 16 or shape[-1] % _BLOCK:
+        return GGMLQuantizationType.F16
+    coarse = bits == 4 and name not in ("token_embd.weight", "output.weight")
+    return GGMLQuantizationType.Q4_1 if coarse else GGMLQuantizationType.Q8_0
+
+
+def _numbers(name: str, values: Any, kind: GGMLQuantizationType) -> np.ndarray[Any, Any]:
     array = np.asarray(values, dtype=np.float32)
-    if array.ndim == 1:
+    if kind is GGMLQuantizationType.F32:
         return array
     if not np.abs(array).max(initial=0.0) <= _LARGEST:  # NaN is refused, too
         raise ModelError(
             f"the tensor {name!r} has values beyond what 16-bit floats hold.",
             fix="Serve it with the transformers engine.",
         )
-    return array.astype(np.float16)
+    return array.astype(np.float16) if kind in _PLAIN else quants.quantize(array, kind)
 
 
 def _write_shape(writer: GGUFWriter, config: Any) -> None:

@@ -29,7 +29,10 @@ ADAPTER_CONFIG = "adapter_config.json"
 MODEL = "model.safetensors"
 MODEL_CONFIG = "config.json"
 REFERENCE = "version:"
-"""What a reference to a version begins with, as a model: `version:ID`."""
+"""What a reference to a version begins with, as a model: `version:ID`, or `version:ID/BITS` where
+its weights are held in fewer bits than 16."""
+COARSE_BITS = (8, 4)
+"""Bits of a weight that a version can be held in, beside 16."""
 _RECORD = "version.json"
 _SHORTEST_PREFIX = 6
 
@@ -92,7 +95,26 @@ class Version:
 
 def version_id(model: str) -> str | None:
     """Id (or its first digits) of the version that a model reference names; None: of no version."""
-    return model.removeprefix(REFERENCE) if model.startswith(REFERENCE) else None
+    if not model.startswith(REFERENCE):
+        return None
+    return model.removeprefix(REFERENCE).partition("/")[0]
+
+
+def version_bits(model: str) -> int:
+    """Bits of a weight that a model reference asks for; 16 of all but `version:ID/BITS`.
+
+    Raises:
+        ModelError: weights are not held in so many.
+    """
+    version, slash, bits = model.partition("/")
+    if not slash or not model.startswith(REFERENCE):
+        return 16
+    if bits not in map(str, COARSE_BITS):
+        choice = ", ".join(f"{version}/{bits}" for bits in COARSE_BITS)
+        raise ModelError(
+            f"weights cannot be held in {bits!r} bits.", where=model, fix=f"Use one of: {choice}."
+        )
+    return int(bits)
 
 
 def base_of(state_folder: Path, model: str) -> str:

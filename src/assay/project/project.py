@@ -321,7 +321,7 @@ class Project:
 
         Args:
             version: its id, or the first digits of it.
-            to: adapter, merged, gguf, ollama or vllm.
+            to: one of `assay.release.export.FORMS`.
             out: the folder; None: one in the current folder, named after version and form.
 
         Raises:

@@ -2,7 +2,7 @@
 
     adapter   PEFT's two files, with tokenizer and chat template
     merged    a whole transformers model
-    gguf      one file for llama.cpp, 16-bit floats
+    gguf      one file for llama.cpp, 16-bit floats; gguf-8bit, gguf-4bit: coarser and smaller
     ollama    the same with a Modelfile
     vllm      an adapter or a merged model, with the command that serves it
 
@@ -23,6 +23,8 @@ from assay.agent.runtime import assemble
 from assay.chat.template import Template
 from assay.errors import ModelError, UsageError
 from assay.evaluate.measure import Bench
+from assay.evaluate.parity import POSITIONS, Parity, Target, parity
+from assay.evaluate.targets import FolderTarget, GgufTarget
 from assay.example import Example
 from assay.generate.base import load_merged
 from assay.generate.batch import Request
@@ -35,12 +37,11 @@ from assay.models.quiet import exclusive_loading
 from assay.models.trust import read_json
 from assay.models.versions import ADAPTER, ADAPTER_CONFIG, Version
 from assay.release.ollama import Turns, turns_of
-from assay.release.parity import POSITIONS, Parity, Target, parity
-from assay.release.targets import FolderTarget, GgufTarget
 from assay.store.files import new_folder, write_atomic
 
-Form = Literal["adapter", "merged", "gguf", "ollama", "vllm"]
+Form = Literal["adapter", "merged", "gguf", "gguf-8bit", "gguf-4bit", "ollama", "vllm"]
 FORMS: tuple[Form, ...] = get_args(Form)
+_GGUF_BITS = {"gguf": 16, "gguf-8bit": 8, "gguf-4bit": 4, "ollama": 16}
 GGUF, MODELFILE, SERVE = "model.gguf", "Modelfile", "serve.sh"
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as --max-lora-rank."""
@@ -128,10 +129,10 @@ def _write(
     version: Version, form: Form, draft: Path, template: Template, tokenizer: Any, longest: int
 ) -> Target:
     """Fill the draft; returns what answers from it, up to `longest` tokens."""
-    if form in ("gguf", "ollama"):
-        write_merged(draft / GGUF, version, template)
-        context = -(-longest // _CONTEXT_STEP) * _CONTEXT_STEP
-        return GgufTarget(draft / GGUF, template, tokenizer, ServerSettings(context=context))
+    if (bits := _GGUF_BITS.get(form)) is not None:
+        write_merged(draft / GGUF, version, template, bits)
+        settings = ServerSettings(context=-(-longest // _CONTEXT_STEP) * _CONTEXT_STEP)
+        return GgufTarget(draft / GGUF, template, tokenizer, settings, bits)
     beside = form == "adapter" or (form == "vllm" and _serves_adapter(version))
     loaded = _write_adapter(version, draft) if beside else _write_merged(version, draft, template)
     _write_tokenizer(loaded, template, draft)

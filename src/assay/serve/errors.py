@@ -27,10 +27,10 @@ from assay.errors import (
     StoreError,
     UsageError,
 )
+from assay.evaluate.parity import ParityError
 from assay.generate.stream import BusyError, PromptTooLongError, RequestRefusedError
 from assay.project.answer.names import UnknownModelError
 from assay.release.evidence import UnprovenError
-from assay.release.parity import ParityError
 from assay.release.releases import ReleaseError
 from assay.store.files import is_full
 

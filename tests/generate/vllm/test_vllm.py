@@ -21,6 +21,8 @@ from assay.agent.agent import Agent
 from assay.chat.template import Template
 from assay.config import Vllm
 from assay.errors import ConfigError, ModelError
+from assay.evaluate.parity import ParityError, parity
+from assay.evaluate.targets import ServingTarget
 from assay.generate.stream import (
     BusyError,
     End,
@@ -35,8 +37,6 @@ from assay.generate.vllm.pool import VllmPool
 from assay.models.load import load
 from assay.models.tuned import load_tuned
 from assay.models.versions import load_version
-from assay.release.parity import ParityError, parity
-from assay.release.targets import ServingTarget
 
 pytestmark = pytest.mark.slow
 

@@ -13,13 +13,13 @@ import pytest
 from tests.small import small_project
 
 from assay.errors import ModelError, NotFoundError, StateError, UsageError
+from assay.evaluate import parity
 from assay.jobs import queue
 from assay.jobs.service import work_on
 from assay.project import Project, jobs
 from assay.project.jobs import export
 from assay.project.jobs.export import EXPORT, Export, packed
 from assay.project.workspace import Workspace
-from assay.release import parity
 from assay.release.export import FORMS
 from assay.store import audit
 from assay.store.files import new_folder

@@ -11,13 +11,13 @@ from tests.small import write_csv
 from assay import project
 from assay.agent.versions import save_agent
 from assay.candidates.shared.training import train_version
+from assay.evaluate import parity as gate
+from assay.evaluate.parity import MOST_KL, Parity
+from assay.evaluate.targets import ServingTarget
 from assay.generate.llamacpp.engine import LlamaCppEngine
 from assay.project import releases
 from assay.project.start.init import Choices
-from assay.release import parity as gate
-from assay.release.parity import MOST_KL, Parity
 from assay.release.releases import current
-from assay.release.targets import ServingTarget
 
 pytestmark = pytest.mark.slow
 

@@ -14,11 +14,11 @@ from assay import project
 from assay.agent.agent import Agent
 from assay.agent.versions import history, save_agent
 from assay.errors import HoldoutError, ModelError, UsageError
+from assay.evaluate.parity import Parity
 from assay.example import Message
 from assay.project import releases, versions
 from assay.release import traces
 from assay.release.evidence import UnprovenError
-from assay.release.parity import Parity
 from assay.release.releases import resolve
 
 BASELINE = "baseline-tfidf@1"
@@ -65,7 +65,7 @@ def test_promotion_asks_the_engine_that_will_serve(
         return Parity(3, 0.9, 0.1, 1.0, None, 0, 0, False, ("It answers 'cat', not 'dog'.",))
 
     monkeypatch.setattr("assay.generate.local_pool.LocalPool", Serving)
-    monkeypatch.setattr("assay.release.parity.parity", parity)
+    monkeypatch.setattr("assay.evaluate.parity.parity", parity)
     with pytest.raises(ModelError, match="'cat', not 'dog'"):
         releases.promote(released, "pets", "prompt@1", force="a trial")
     assert asked == [released.project.split().validation, -1]

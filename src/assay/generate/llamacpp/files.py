@@ -17,7 +17,7 @@ from assay.models.gguf_export import folder_tensors, model_tensors, write_model
 from assay.models.pull import cache_folder
 from assay.models.versions import Version
 
-_FORM = 1
+FORM = 1
 """Raised when what is written changes, so that older files are not used."""
 
 
@@ -28,7 +28,7 @@ def base_file(base: BaseDescription) -> Path:
         ModelError: llama.cpp cannot hold it.
     """
     # The file says how answers end and how turns are written, so that is part of its name.
-    made_of = f"{base.weights_sha256}-{base.template.sha256}-{_FORM}"
+    made_of = f"{base.weights_sha256}-{base.template.sha256}-{FORM}"
     name = hashlib.sha256(made_of.encode()).hexdigest()[:32]
 
     def write(path: Path) -> None:
@@ -52,25 +52,26 @@ def adapter_file(version: Version, base: BaseDescription, state: Path) -> Path:
         ModelError: it has no such form; see `models.gguf_adapter.adapter_refusal`.
     """
     return _once(
-        _folder(state) / f"{version.id}-{_FORM}.lora.gguf",
+        _folder(state) / f"{version.id}-{FORM}.lora.gguf",
         lambda path: write_adapter(path, version.folder, base.config),
     )
 
 
-def merged_file(version: Version, template: Template, state: Path) -> Path:
-    """The version as a whole GGUF file, in 16-bit floats.
+def merged_file(version: Version, template: Template, state: Path, bits: int = 16) -> Path:
+    """The version as a whole GGUF file; `bits` as of `write_model`.
 
     Raises:
         ModelError: llama.cpp cannot hold it, or its adapter cannot be merged.
     """
 
     def write(path: Path) -> None:
-        write_merged(path, version, template)
+        write_merged(path, version, template, bits)
 
-    return _once(_folder(state) / f"{version.id}-{_FORM}.f16.gguf", write)
+    kind = "f16" if bits == 16 else f"q{bits}"
+    return _once(_folder(state) / f"{version.id}-{FORM}.{kind}.gguf", write)
 
 
-def write_merged(path: Path, version: Version, template: Template) -> None:
+def write_merged(path: Path, version: Version, template: Template, bits: int = 16) -> None:
     """Write the version as a whole GGUF file; see `merged_file`."""
     loaded = load_merged(version, template, "float32")
     write_model(
@@ -81,6 +82,7 @@ def write_merged(path: Path, version: Version, template: Template) -> None:
         name=f"{Path(version.record.base).name}-{version.id[:12]}",
         chat_template=template.text,
         stop_ids=template.stop_ids,
+        bits=bits,
     )
 
 

@@ -19,7 +19,7 @@ from assay.errors import ModelError
 from assay.generate.base import BaseDescription, describe_base, load_version_template
 from assay.generate.vllm.engine import VllmEngine
 from assay.generate.vllm.server import ServedModel, VllmServer
-from assay.models.versions import load_version, version_id
+from assay.models.versions import load_version, version_bits, version_id
 
 
 class VllmPool:
@@ -48,6 +48,12 @@ class VllmPool:
             if (known := self._engines.get(model)) is not None:
                 return known
         id = version_id(model)
+        if id is not None and version_bits(model) < 16:
+            raise ModelError(
+                "a vLLM server holds no version in fewer bits.",
+                where=model,
+                fix="Serve it without `vllm` in assay.yaml, or use the version itself.",
+            )
         made = self._open_base(model) if id is None else self._open_version(id)
         with self._lock:
             return self._engines.setdefault(model, made)

@@ -15,6 +15,7 @@ from assay.errors import NotFoundError, StateError, UsageError
 from assay.example import Example, Message
 from assay.generate.stream import EnginePool
 from assay.generate.transformers.batch import TransformersBatchEngine
+from assay.models.versions import version_bits
 from assay.progress import SILENT, Progress
 from assay.project.releases.consent import agreed_first
 from assay.project.workspace import Workspace
@@ -129,6 +130,8 @@ def _gate(workspace: Workspace, engines: EnginePool | None, progress: Progress) 
     def ask_one(agent: Agent) -> None:
         if agent.kind != "chat" or is_remote(agent.model):
             return
+        if version_bits(agent.model) < 16:
+            return  # measured by the engine and the file that serve it
         if not workspace.gate.acquire(blocking=False):
             raise StateError("another promotion is being measured.", fix="Ask again when it is.")
         try:
@@ -137,8 +140,8 @@ def _gate(workspace: Workspace, engines: EnginePool | None, progress: Progress) 
             workspace.gate.release()
 
     def measure(agent: Agent) -> None:
-        from assay.release.parity import parity
-        from assay.release.targets import ServingTarget
+        from assay.evaluate.parity import parity
+        from assay.evaluate.targets import ServingTarget
 
         context = project.context(progress)
         measured = context.bench.engines.for_agent(agent)

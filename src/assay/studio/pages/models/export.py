@@ -26,6 +26,8 @@ FORMS = {
     "adapter": "adapter: what was trained alone, for PEFT",
     "merged": "merged: a whole model, for transformers, TGI, SGLang",
     "gguf": "gguf: one file, for llama.cpp",
+    "gguf-8bit": "gguf-8bit: the same in 8 bits a weight, half as large",
+    "gguf-4bit": "gguf-4bit: the same in 4 bits a weight, a third as large",
     "ollama": "ollama: a GGUF file with a Modelfile",
     "vllm": "vllm: a folder with a script that serves it",
 }
@@ -33,7 +35,8 @@ FORMS = {
 GATE = (
     "Validation prompts are asked of both: of the engine that evaluated the version and of what "
     "was written. The files stay only if prompts are spelled alike, the score is no worse by a "
-    "point, and what is expected next is nearly the same."
+    "point, what is expected next is nearly the same, and answers differ only where two were about "
+    "as likely."
 )
 DOWNLOAD = "/exports/{id}.zip"
 SHOWN = 20
@@ -125,11 +128,17 @@ def _show_line(context: PageContext, one: Export) -> None:
 def _show_files(one: Export) -> None:
     result: dict[str, Any] = one.job.result or {}
     parity = result["parity"]
-    next_token = (
+    next_token = (  # results that are older may lack both
         ""
         if parity["divergence"] is None
         else f" What comes next differs by {parity['divergence']:.1e} nats in the mean."
     )
+    if parity.get("near_ties"):
+        evaluated, target = parity["formats"]
+        next_token += (
+            f" {parity['near_ties']} answers part where two tokens were about as likely, which "
+            f"{evaluated} there and {target} here explain."
+        )
     w.text(
         f"The newest one answers the same: over {parity['prompts']} validation prompts its score "
         f"is {parity['target']:.4f}, {parity['evaluated']:.4f} as evaluated; "

@@ -4,18 +4,22 @@
     found.check()          # raises, with the first difference
 
 Validation prompts go through both. Their token ids must be equal; the score must be no worse by a
-point, tested one-sided; and what the target expects next must be close to what the evaluated
-engine expects, as a divergence in nats. The holdout is never touched.
+point, tested one-sided; what the target expects next must be close to what the evaluated engine
+expects, as a divergence in nats; and an answer may differ only where the evaluated engine was as
+good as undecided, so that a version that scores 0 cannot pass by scoring 0. How close is close
+depends on the number formats. The holdout is never touched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
+from scipy.stats import beta
 
 from assay.agent.agent import Agent
 from assay.agent.runtime import assemble
@@ -23,7 +27,7 @@ from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.evaluate.measure import Bench, Measurement
 from assay.evaluate.resampling import studentise, units
-from assay.example import Example
+from assay.example import Example, Message
 from assay.generate.batch import Answer, Request
 from assay.generate.transformers.batch import TransformersBatchEngine
 
@@ -32,14 +36,21 @@ PROMPTS = 1000
 MARGIN = 0.01
 """A score that is lower by this much is worse."""
 ALPHA = 0.05
-MOST_KL = 0.005
-"""Mean divergence in nats a token above which the gate is shut; docs/releases.md says what was
-measured."""
+MOST_KL: Mapping[int, float] = MappingProxyType({16: 0.005, 8: 0.02, 4: 0.1})
+"""Mean divergence in nats a token above which the gate is shut, by the bits of a weight;
+docs/releases.md says what was measured."""
+NEAR_TIE: Mapping[int, float] = MappingProxyType({16: 0.5, 8: 1.0, 4: 2.0})
+"""Nats between two next tokens within which number formats of so many bits may swap them. The
+logits of a bfloat16 model are 0.125 apart where they lie beyond 16."""
+UNEXPLAINED = 0.05
+"""Share of answers that may differ elsewhere than at a near tie."""
 POSITIONS = 3
 """Tokens of each reference answer at which the next token's distribution is compared."""
 DIVERGENCE_PROMPTS = 200
 """Prompts it is compared on, evenly spread; each costs a pass through both engines."""
 _RESAMPLES = 4000
+_PARTIAL = "\ufffd"
+"""What a tokenizer writes for bytes that are no whole character."""
 
 
 class ParityError(ModelError):
@@ -50,8 +61,8 @@ class Target(Protocol):
     """Where the version would answer."""
 
     @property
-    def quantised(self) -> bool:
-        """Whether its weights are coarser than 16 bits; then the score alone decides."""
+    def bits(self) -> int:
+        """Of a weight: 16 (or more), 8 or 4."""
 
     def render(self, request: Request) -> list[int]:
         """The token ids that its model would read."""
@@ -73,9 +84,12 @@ class Parity:
         p: one-sided, of the hypothesis that the target is worse by `MARGIN` or more; 0 where every
             score is equal.
         divergence: mean KL(evaluated, target) in nats over `positions` next tokens, those that the
-            target does not name taken as one; a lower bound of the whole one. None for a
-            quantised target.
+            target does not name taken as one; a lower bound of the whole one.
         equal_answers: answers with the same text.
+        near_ties: of the others, those that part at two tokens of which the evaluated engine held
+            one for about as likely as the other (`NEAR_TIE`).
+        unexplained: of the others, those that part elsewhere.
+        formats: of the weights, in the evaluated engine and in the target.
         refusals: why it is refused, the first difference with each; empty when it passes.
     """
 
@@ -83,10 +97,12 @@ class Parity:
     evaluated: float
     target: float
     p: float
-    divergence: float | None
+    divergence: float
     positions: int
     equal_answers: int
-    quantised: bool
+    near_ties: int
+    unexplained: int
+    formats: tuple[str, str]
     refusals: tuple[str, ...]
 
     def check(self) -> None:
@@ -104,12 +120,22 @@ class Parity:
             )
 
 
-def parity(bench: Bench, agent: Agent, examples: Sequence[Example], target: Target) -> Parity:
+def parity(
+    bench: Bench,
+    agent: Agent,
+    examples: Sequence[Example],
+    target: Target,
+    *,
+    most: int = PROMPTS,
+    by_score: bool = True,
+) -> Parity:
     """Compare a target with the engine that evaluated an agent.
 
     Args:
         agent: the version as it was evaluated.
         examples: of validation.
+        most: examples that are asked, evenly spread.
+        by_score: False where the target's score is judged by a comparison of its own.
 
     Raises:
         ModelError: there are no examples, or an engine cannot answer.
@@ -118,7 +144,7 @@ def parity(bench: Bench, agent: Agent, examples: Sequence[Example], target: Targ
         raise ModelError(
             "there are no validation examples to compare on.", fix="Add data.validation."
         )
-    chosen = _spread(examples, PROMPTS)
+    chosen = _spread(examples, most)
     requests = assemble(agent, chosen, bench.store, bench.owner)
     engine = bench.engines.for_agent(agent)
     if not isinstance(engine, TransformersBatchEngine):
@@ -132,17 +158,23 @@ def parity(bench: Bench, agent: Agent, examples: Sequence[Example], target: Targ
             raise ModelError(f"the target did not answer prompt {place + 1}: {answer.error}")
     theirs = bench.grade(answers, chosen)
     p = _not_worse_p(ours, theirs, chosen)
-    if p > ALPHA:
+    if by_score and p > ALPHA:
         refusals.append(_worse(ours, theirs, p, requests))
-    divergence, positions = None, 0
-    if not target.quantised:
-        divergence, positions, worst = _divergence(engine, requests, chosen, target)
-        if not divergence <= MOST_KL:  # NaN is refused, too
-            refusals.append(
-                f"What it expects next differs by {divergence:.2g} nats in the mean (at most "
-                f"{MOST_KL:g}), most of all {worst}."
-            )
-    pairs = zip(ours.answers, theirs.answers, strict=True)
+    bits = target.bits
+    divergence, positions, worst = _divergence(engine, requests, chosen, target)
+    if not divergence <= MOST_KL[bits]:  # NaN is refused, too
+        refusals.append(
+            f"What it expects next differs by {divergence:.2g} nats in the mean (at most "
+            f"{MOST_KL[bits]:g}), most of all {worst}."
+        )
+    partings = _partings(engine, requests, ours.answers, answers)
+    unexplained = [found for found in partings if not found.gap <= NEAR_TIE[bits]]
+    if _surely_above(UNEXPLAINED, len(unexplained), len(chosen)):
+        refusals.append(
+            f"{len(unexplained)} of {len(chosen)} answers differ where the evaluated engine was "
+            f"sure, most of all {max(unexplained, key=lambda found: found.gap)}."
+        )
+    pairs = zip(ours.answers, answers, strict=True)
     return Parity(
         prompts=len(chosen),
         evaluated=ours.score,
@@ -151,7 +183,9 @@ def parity(bench: Bench, agent: Agent, examples: Sequence[Example], target: Targ
         divergence=divergence,
         positions=positions,
         equal_answers=sum(a.text == b.text for a, b in pairs),
-        quantised=target.quantised,
+        near_ties=len(partings) - len(unexplained),
+        unexplained=len(unexplained),
+        formats=(str(engine.model.dtype).removeprefix("torch."), f"{bits} bits"),
         refusals=tuple(refusals),
     )
 
@@ -241,6 +275,77 @@ def _divergence(
                 text = engine.loaded.tokenizer.decode(rendered.ids[max(0, place - 12) : place])
                 worst = (gap, f"after {text!r} ({gap:.2g})")
     return float(np.mean(found)) if found else float("nan"), len(found), worst[1] or "everywhere"
+
+
+@dataclass(frozen=True, slots=True)
+class _Parting:
+    """Where two answers to one prompt part.
+
+    Attributes:
+        before: end of the text that both share.
+        ours, theirs: the next token's text in each.
+        gap: nats by which the evaluated engine holds its own for likelier.
+    """
+
+    before: str
+    ours: str
+    theirs: str
+    gap: float
+
+    def __str__(self) -> str:
+        return (
+            f"after {self.before!r}, where it goes on with {self.theirs!r} in place of "
+            f"{self.ours!r} ({self.gap:.2g} nats less likely)"
+        )
+
+
+def _partings(
+    engine: TransformersBatchEngine,
+    requests: Sequence[Request],
+    ours: Sequence[Answer],
+    theirs: Sequence[Answer],
+) -> list[_Parting]:
+    """One for each answer whose tokens differ; none of answers that are drawn at random.
+
+    Of a token that is part of a character alone, an answer's text does not say which it was: it is
+    taken for the likeliest of its kind.
+    """
+    found = []
+    decode = engine.loaded.tokenizer.decode
+    broken: list[int] = []
+    for request, mine, other in zip(requests, ours, theirs, strict=True):
+        if request.temperature > 0 or mine.text == other.text:
+            continue
+        a, b = (
+            engine.template.render((*request.messages, Message("assistant", t)), request.tools).ids
+            for t in (mine.text, other.text)
+        )
+        at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
+        if at is None or at >= engine.loaded.context_length:
+            continue
+        stops = engine.template.stop_ids
+        if (mine.finish == "length" and a[at] in stops) or (
+            other.finish == "length" and b[at] in stops
+        ):
+            continue  # it was cut there; what it would have gone on with is not known
+        row = _log_probabilities(engine, a[: at + 1], at)[0]
+        texts, chances = [], []
+        for id in (a[at], b[at]):
+            texts.append(decode([id]))
+            if _PARTIAL not in texts[-1]:
+                chances.append(row[id])
+                continue
+            broken = broken or [i for i in range(len(row)) if _PARTIAL in decode([i])]
+            chances.append(row[broken].max())
+        before = decode(a[max(0, at - 12) : at])
+        found.append(_Parting(before, texts[0], texts[1], float(chances[0] - chances[1])))
+    return found
+
+
+def _surely_above(share: float, count: int, of: int) -> bool:
+    """Whether count/of is above a share at 95 %, by the exact bound of Clopper and Pearson (1934,
+    Biometrika 26:404-413)."""
+    return count > 0 and float(beta.ppf(ALPHA, count, of - count + 1)) > share
 
 
 def _log_probabilities(engine: TransformersBatchEngine, ids: list[int], start: int) -> Any:

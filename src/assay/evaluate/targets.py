@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from assay.chat.template import Template
-from assay.errors import AssayError, ModelError
+from assay.errors import ModelError
 from assay.generate.batch import Answer, Request
 from assay.generate.llamacpp.engine import AdapterServer, LlamaCppEngine
 from assay.generate.llamacpp.server import LlamaCppServer, ServerSettings
-from assay.generate.stream import End, Piece, Sampling, StreamEngine
+from assay.generate.stream import Piece, Sampling, StreamEngine
+from assay.generate.stream_batch import StreamBatchEngine
 from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.load import LoadedModel
 
@@ -28,9 +28,8 @@ class ServingTarget:
 
     Args:
         render: the ids its model reads, where the engine does not render by `assay.chat` itself.
+        bits: of a weight.
     """
-
-    quantised = False
 
     def __init__(
         self,
@@ -38,9 +37,10 @@ class ServingTarget:
         template: Template,
         render: Callable[[Request], list[int]] | None = None,
         at_once: int = 8,
+        bits: int = 16,
     ) -> None:
         self._engine, self._template, self._at_once = engine, template, at_once
-        self._render = render
+        self._render, self.bits = render, bits
 
     def render(self, request: Request) -> list[int]:
         """The token ids that its model would read."""
@@ -50,27 +50,7 @@ class ServingTarget:
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """One answer for each request, in their order."""
-        with ThreadPoolExecutor(self._at_once) as pool:
-            return list(pool.map(self._one, requests))
-
-    def _one(self, request: Request) -> Answer:
-        sampling = Sampling(
-            max_new_tokens=request.max_new_tokens,
-            temperature=request.temperature,
-            seed=request.seed,
-            schema=request.schema,
-            choices=request.choices,
-        )
-        text, end = "", End("stop", 0, 0)
-        try:
-            for part in self._engine.chat(request.messages, request.tools, sampling):
-                if isinstance(part, Piece):
-                    text += part.text
-                else:
-                    end = part
-        except AssayError as error:
-            return Answer("", "error", error=str(error))
-        return Answer(text, end.finish, end.prompt_tokens, end.completion_tokens)
+        return StreamBatchEngine(self._engine, self._template, {}, self._at_once).answer(requests)
 
     def expects(self, ids: Sequence[int]) -> dict[int, float]:
         """Log-probabilities of the tokens most likely to come after `ids`, by id."""
@@ -86,12 +66,17 @@ class GgufTarget(ServingTarget):
     """A GGUF file as any llama.cpp would read it: its own template and its own tokenizer render."""
 
     def __init__(
-        self, file: Path, template: Template, tokenizer: Any, settings: ServerSettings
+        self,
+        file: Path,
+        template: Template,
+        tokenizer: Any,
+        settings: ServerSettings,
+        bits: int = 16,
     ) -> None:
         family = AdapterServer(file, settings, 0)
         self._server: LlamaCppServer = family.server(None)
         engine = LlamaCppEngine(family, template, tokenizer)
-        super().__init__(engine, template, self._by_llama_cpp, settings.slots)
+        super().__init__(engine, template, self._by_llama_cpp, settings.slots, bits)
 
     def _by_llama_cpp(self, request: Request) -> list[int]:
         messages = [message.to_dict() for message in request.messages]
@@ -124,7 +109,7 @@ class FolderTarget:
         template: made of the tokenizer in that folder.
     """
 
-    quantised = False
+    bits = 16
 
     def __init__(self, loaded: LoadedModel, template: Template) -> None:
         self._engine = TransformersBatchEngine(loaded, template)

@@ -9,25 +9,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tests.generate.tiny import tiny_loaded
 
 from assay.agent.agent import Agent
+from assay.agent.runtime import assemble
 from assay.chat.template import Template
 from assay.errors import ModelError
 from assay.evaluate.measure import Bench, Measurement
+from assay.evaluate.parity import MOST_KL, Parity, divergence, parity
+from assay.evaluate.targets import FolderTarget
 from assay.example import Example
 from assay.generate.batch import Answer, Request
 from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.progress import SILENT
-from assay.release.parity import MOST_KL, Parity, divergence, parity
-from assay.release.targets import FolderTarget
 
 EXAMPLES = [Example.of(f"question {n}", f"answer {n}", id=f"row-{n}") for n in range(240)]
 
 
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assay.release.parity.DIVERGENCE_PROMPTS", 10)
+    monkeypatch.setattr("assay.evaluate.parity.DIVERGENCE_PROMPTS", 10)
 
 
 def test_the_divergence_is_kl_where_all_is_named_and_less_where_a_part_is() -> None:
@@ -48,7 +50,7 @@ class _Target:
     answers: Callable[[int], str] = lambda place: f"answer {place}"
     extra: list[int] = field(default_factory=list)
     sharper: float = 1.0
-    quantised: bool = False
+    bits: int = 16
 
     def render(self, request: Request) -> list[int]:
         return [*self.engine.template.prompt(request.messages), *self.extra]
@@ -105,7 +107,6 @@ def test_an_equal_target_passes_whatever_the_number_of_examples(
         found.check()
         assert found.prompts == found.equal_answers == rows
         assert found.p == 0
-        assert found.divergence is not None
         assert abs(found.divergence) < 1e-9
 
 
@@ -132,17 +133,46 @@ def test_other_expectations_are_refused_even_where_every_answer_is_equal(
 ) -> None:
     found = _look(engine, 20, sharper=1.5)
     assert found.equal_answers == 20
-    assert found.divergence is not None
-    assert found.divergence > MOST_KL
+    assert found.divergence > MOST_KL[16]
     with pytest.raises(ModelError, match="expects next differs"):
         found.check()
 
 
-def test_a_quantised_target_is_judged_by_its_score_alone(engine: TransformersBatchEngine) -> None:
-    found = _look(engine, 20, sharper=1.5, quantised=True)
+def test_coarser_weights_may_expect_something_else_but_not_anything(
+    engine: TransformersBatchEngine,
+) -> None:
+    found = _look(engine, 20, sharper=1.2, bits=4)
     found.check()
-    assert found.quantised
-    assert found.divergence is None
+    assert MOST_KL[16] < found.divergence < MOST_KL[4]
+    assert found.formats[1] == "4 bits"
+    with pytest.raises(ModelError, match="expects next differs"):
+        _look(engine, 20, sharper=2.5, bits=4).check()
+
+
+@pytest.mark.parametrize(("sharpness", "passes"), [(0.02, True), (1.0, False)])
+def test_answers_may_differ_only_where_the_engine_was_as_good_as_undecided(
+    sharpness: float, passes: bool
+) -> None:
+    """Every answer scores 0 in both, so that the score cannot tell."""
+    loaded = tiny_loaded()
+    head = loaded.model.get_output_embeddings()
+    head.weight = torch.nn.Parameter(head.weight.detach() * sharpness)
+    engine = TransformersBatchEngine(loaded, Template.of(loaded.tokenizer), device="cpu")
+    bench = _bench(engine, right=lambda answer, expected: False)
+    bench.measure = lambda agent, examples: bench.grade(
+        engine.answer(assemble(agent, examples, None, "")), examples
+    )
+    agent = Agent(model="tiny", max_new_tokens=8)
+    target = _Target(engine, answers=lambda n: f"answer {n}" if n % 2 else "other")
+    found = parity(bench, agent, EXAMPLES[:18], target)
+    assert (found.evaluated, found.target) == (0, 0)
+    assert (found.unexplained >= 9) is not passes
+    assert found.near_ties + found.unexplained == 18
+    if passes:
+        found.check()
+    else:
+        with pytest.raises(ModelError, match="18 answers differ where the evaluated engine was"):
+            found.check()
 
 
 def test_without_validation_nothing_is_let_through(engine: TransformersBatchEngine) -> None:
