@@ -45,8 +45,7 @@ def test_the_gate_lets_a_tuned_starter_pass_behind_llama_cpp_and_stops_another_m
     [passed] = found
     assert passed.prompts == made.split().validation
     assert not passed.refusals
-    assert passed.divergence is not None
-    assert passed.divergence < MOST_KL
+    assert passed.divergence < MOST_KL[16]
 
     engines = workspace.engines()
     template = context.bench.engines.for_agent(agent).template  # type: ignore[attr-defined]
@@ -58,7 +57,8 @@ def test_the_gate_lets_a_tuned_starter_pass_behind_llama_cpp_and_stops_another_m
         print(
             f"{name}: {one.prompts} prompts, {one.equal_answers} equal answers, score "
             f"{one.evaluated:.3f} evaluated and {one.target:.3f} served, divergence "
-            f"{one.divergence:.2g} nats over {one.positions} places"
+            f"{one.divergence:.2g} nats over {one.positions} places, {one.near_ties} near ties, "
+            f"{one.unexplained} unexplained"
         )
 
 
