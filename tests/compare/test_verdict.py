@@ -232,6 +232,31 @@ def test_below_thirty_groups_there_is_a_warning(groups: int, warned: bool) -> No
     assert bool(decision.warnings) is warned
 
 
+def test_uneven_groups_count_for_what_they_say_and_more_are_asked_for() -> None:
+    """Forty groups of which one holds most of the rows are no forty witnesses."""
+    names = ["big"] * 700 + [f"g{i % 39}" for i in range(300)]
+    decision = decide([Entry("a", right(900)), Entry("b", right(100))], names, SETTINGS)
+    assert decision.pairs[0].call == "cannot_tell"
+    assert "40 uneven groups of examples, which count as 2" in decision.verdict.reason
+    verdict = decision.verdict
+    assert verdict.more_groups_needed is not None
+    assert verdict.more_examples_needed is not None
+    assert verdict.more_groups_needed == pytest.approx(verdict.more_examples_needed / 25, abs=1)
+    assert f"about {verdict.more_groups_needed:,} more groups" in verdict.reason
+    alone = decide([Entry("a", right(5)), Entry("b", right(5))], None, SETTINGS).verdict
+    assert alone.more_groups_needed is None
+
+
+def test_a_rare_collapse_that_was_not_seen_keeps_a_candidate_from_being_cleared() -> None:
+    """Smooth scores that agree to a hair on sixty rows: one row in fifty at 0 would be hidden."""
+    smooth = np.clip(np.random.default_rng(1).normal(0.85, 0.01, 600), 0, 1)
+    other = np.clip(smooth + np.random.default_rng(2).normal(0, 0.001, 600), 0, 1)
+    few = decide([Entry("a", smooth[:60]), Entry("b", other[:60])], None, SETTINGS)
+    many = decide([Entry("a", smooth), Entry("b", other)], None, SETTINGS)
+    assert few.pairs[0].low < -0.02
+    assert (few.verdict.outcome, many.verdict.outcome) == ("cannot_tell", "recommend")
+
+
 def test_groups_widen_what_examples_alone_would_narrow() -> None:
     rng = np.random.default_rng(5)
     each = rng.random((2, 60)) < [[0.7], [0.6]]

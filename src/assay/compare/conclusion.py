@@ -19,7 +19,7 @@ from assay.evaluate import stats
 from assay.evaluate.multiplicity import worse_than_best
 
 LEAST_UNITS = 10
-"""Groups (examples, where there are no groups) below which no call is made."""
+"""Effective groups (examples, where there are no groups) below which no call is made."""
 MOST_EXAMPLES = 100_000
 """More examples than this are never asked for; it stands for "more than can be had"."""
 
@@ -29,6 +29,7 @@ class Findings:
     """The complete candidates and every figure of them.
 
     Attributes:
+        units: effective groups; examples where there are no groups.
         not_judged: names of the candidates that answers are missing of.
     """
 
@@ -36,7 +37,7 @@ class Findings:
     groups: stats.Groups | None
     terms: Terms
     examples: int
-    units: int
+    units: float
     level: float
     figures: PairFigures
     calls: dict[tuple[str, str], Call]
@@ -48,6 +49,11 @@ class Findings:
     def judged(self) -> bool:
         """Whether there are enough units (groups or examples) for calls."""
         return self.units >= LEAST_UNITS
+
+    @property
+    def group_count(self) -> int | None:
+        """Groups, however uneven; None where examples are independent."""
+        return None if self.groups is None else len(stats.group_sizes(self.groups))
 
     def eligible(self, entry: Entry) -> bool:
         """Whether a candidate is shown to be no worse than every other by the margin."""
@@ -175,13 +181,18 @@ def _below_needed(findings: Findings, used: Entry) -> str:
 def _too_few(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
     meanwhile = ranked[0].name if findings.examples else None
     more = _more_examples(findings, ranked)
-    groups = None if findings.groups is None else findings.units
     return Verdict(
         outcome="cannot_tell",
         shortlist=[entry.name for entry in ranked],
         use_meanwhile=meanwhile,
         more_examples_needed=more,
-        reason=reasons.too_few(findings.examples, groups, LEAST_UNITS, meanwhile, more),
+        more_groups_needed=_in_groups(findings, more),
+        reason=reasons.too_few(
+            reasons.seen(findings.examples, findings.group_count, findings.units),
+            LEAST_UNITS,
+            meanwhile,
+            _needed(findings, more),
+        ),
     )
 
 
@@ -198,16 +209,33 @@ def _cannot_tell(findings: Findings, ranked: Sequence[Entry]) -> Verdict:
     needed = findings.terms.good_enough
     below = [e for e in ranked if findings.eligible(e) and not e.floor and not findings.fits(e)]
     if below and needed is not None:
-        reason = reasons.only_below_needed(names, needed, more)
+        reason = reasons.only_below_needed(names, needed, _needed(findings, more))
     else:
-        reason = reasons.undecided(names, findings.examples, findings.terms.margin, names[0], more)
+        reason = reasons.undecided(
+            names, findings.examples, findings.terms.margin, names[0], _needed(findings, more)
+        )
     return Verdict(
         outcome="cannot_tell",
         shortlist=names,
         use_meanwhile=names[0],
         more_examples_needed=more,
+        more_groups_needed=_in_groups(findings, more),
         reason=reason,
     )
+
+
+def _in_groups(findings: Findings, examples: int) -> int | None:
+    """As many groups of the mean size as hold so many examples; None without groups."""
+    count = findings.group_count
+    if not count or not findings.examples:
+        return None
+    return math.ceil(examples * count / findings.examples)
+
+
+def _needed(findings: Findings, examples: int) -> str:
+    """What is asked for, in the unit that is drawn: rows of a group that is there say little."""
+    groups = _in_groups(findings, examples)
+    return f"{examples:,} more examples" if groups is None else f"{groups:,} more groups"
 
 
 def _more_examples(findings: Findings, shortlist: Sequence[Entry]) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 
 from assay.compare.entries import Entry, Terms
 from assay.evaluate import stats
+from assay.evaluate.bounds import ClusterJackknife, ErrorModel, Gaffke, Strictest, two_sided_p
 from assay.evaluate.resampling import sign_flip_p, studentise, units
 from assay.evaluate.stats import Floats
 
@@ -145,7 +146,15 @@ def _add_resampled(
     resamples = resample_count(terms, all_pairs, level)
     rng = np.random.default_rng(terms.seed)
     p = sign_flip_p(data.sums[:, : len(couples)], resamples, rng)
-    means = studentise(data, resamples, rng, least=least, most=1.0)
+    bootstrap = studentise(data, resamples, rng, least=least, most=1.0)
+    # What the bootstrap is too bold about: collapses that were not seen, or few and uneven groups.
+    second: ErrorModel = (
+        Gaffke.of(data.sums, resamples, rng, least=least, most=1.0)
+        if groups is None
+        else ClusterJackknife.of(data, least=least, most=1.0)
+    )
+    p = np.maximum(p, two_sided_p(second)[: len(couples)])
+    means = Strictest(bootstrap, second)
     low, high = means.interval(terms.alpha)
     a_not_worse = means.above_p(-terms.margin)
     b_not_worse = means.negated().above_p(-terms.margin)
@@ -156,7 +165,7 @@ def _add_resampled(
         found[a.name, b.name] = ScorePair(
             a=a.name,
             b=b.name,
-            difference=float(means.mean[column]),
+            difference=float(data.means[column]),
             low=float(low[column]),
             high=float(high[column]),
             p=float(p[column]),

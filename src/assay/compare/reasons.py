@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -99,7 +100,7 @@ def undecided(
     examples: int,
     margin: float,
     meanwhile: str | None,
-    more: int | None,
+    needed: str,
 ) -> str:
     """Why nothing can be concluded, and what would settle it."""
     if len(shortlist) > 1:
@@ -110,24 +111,34 @@ def undecided(
         )
     else:
         start = f"{examples} examples cannot tell which candidate is best."
-    return start + _next_step(meanwhile, more)
+    return start + _next_step(meanwhile, needed)
 
 
-def too_few(examples: int, groups: int | None, least: int, meanwhile: str | None, more: int) -> str:
+def seen(examples: int, groups: int | None, effective: float) -> str:
+    """How much was measured on, in the unit that counts.
+
+    Args:
+        groups: however uneven they are; None where examples are independent.
+        effective: as many groups of equal size would say as much.
+    """
+    if groups is None:
+        return f"{examples} examples"
+    if groups - effective < 0.5:
+        return f"{groups} groups of examples"
+    return f"{groups} uneven groups of examples, which count as {math.floor(effective)}"
+
+
+def too_few(seen: str, least: int, meanwhile: str | None, needed: str) -> str:
     """Why no call is made at all."""
-    seen = f"{examples} examples" if groups is None else f"{groups} groups of examples"
-    kind = "examples" if groups is None else "groups"
-    return f"There are only {seen}; below {least} {kind} no call is made." + _next_step(
-        meanwhile, more
-    )
+    return f"There are only {seen}; below {least} no call is made." + _next_step(meanwhile, needed)
 
 
-def only_below_needed(shortlist: Sequence[str], good_enough: float, more: int) -> str:
+def only_below_needed(shortlist: Sequence[str], good_enough: float, needed: str) -> str:
     """Why a candidate as good as the others is still not recommended."""
     return (
         f"The candidates shown to be as good as every other are below the {in_100(good_enough)} "
         f"that are needed; whether {' or '.join(shortlist)} reaches it cannot be told yet."
-        + _next_step(None, more)
+        + _next_step(None, needed)
     )
 
 
@@ -139,11 +150,8 @@ def not_judged(names: Sequence[str]) -> str:
     )
 
 
-def _next_step(meanwhile: str | None, more: int | None) -> str:
-    use = f"Use {meanwhile} meanwhile" if meanwhile else None
-    need = f"about {more:,} more examples would settle it" if more else None
-    if use and need:
-        return f" {use}; {need}."
-    if use:
-        return f" {use}."
-    return f" {need[0].upper()}{need[1:]}." if need else ""
+def _next_step(meanwhile: str | None, needed: str) -> str:
+    """What to use, and what would settle it, such as "600 more examples"."""
+    if meanwhile:
+        return f" Use {meanwhile} meanwhile; about {needed} would settle it."
+    return f" About {needed} would settle it."

@@ -176,6 +176,7 @@ class Verdict(ResultPart):
         break_even_requests: requests after which fine-tuning's set-up has paid for itself against
             the cheapest eligible alternative; null when unknown or never.
         more_examples_needed: further holdout examples that would settle it, when `cannot_tell`.
+        more_groups_needed: the same in groups of examples; null where examples are independent.
         not_judged: candidates that answers are missing of. While there are any, the verdict is not
             final: the same command asks for what is missing and concludes anew.
         reason: the plain sentence.
@@ -188,6 +189,7 @@ class Verdict(ResultPart):
     fine_tuning_worth_it: bool | None = None
     break_even_requests: float | None = None
     more_examples_needed: int | None = None
+    more_groups_needed: int | None = None
     not_judged: list[str] = []
     reason: str
 

@@ -12,20 +12,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from assay.compare import reasons
 from assay.compare.conclusion import LEAST_UNITS, Findings, conclude, eligibility
 from assay.compare.costs import cost_to_own
 from assay.compare.entries import Entry, Terms, check
 from assay.compare.pairs import PairFigures, measure
 from assay.compare.result import Call, PairResult, Verdict
 from assay.evaluate import stats
+from assay.evaluate.bounds import effective_groups
 from assay.evaluate.multiplicity import holm, shaffer
 
 __all__ = ["CandidateFigures", "Decision", "Entry", "Terms", "decide", "planned_effect"]
 
 FEW_UNITS = 30
-"""Groups below which the verdict carries a warning."""
+"""Effective groups below which the verdict carries a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def decide(entries: Sequence[Entry], groups: Sequence[str] | None, terms: Terms)
     complete = tuple(entry for entry in entries if not entry.incomplete)
     members = None if groups is None else stats.group_numbers(groups)
     figures = measure(complete, members, terms, level)
-    units = examples if members is None else len(np.unique(members))
+    units = float(examples) if members is None else effective_groups(members)
     scores = {e.name: float(e.values.mean()) if examples else 0.0 for e in complete}
     pairs = _call_pairs(figures, len(complete), level, judged=units >= LEAST_UNITS)
     findings = Findings(
@@ -188,11 +188,11 @@ def _figures(findings: Findings, entry: Entry) -> CandidateFigures:
 
 def _warnings(findings: Findings) -> list[str]:
     lines = []
-    kind = "examples" if findings.groups is None else "groups"
-    if findings.complete and findings.units < LEAST_UNITS:
-        lines.append(f"{findings.units} {kind}: below {LEAST_UNITS} no call is made.")
+    seen = reasons.seen(findings.examples, findings.group_count, findings.units)
+    if findings.complete and not findings.judged:
+        lines.append(f"{seen}: below {LEAST_UNITS} no call is made.")
     elif findings.complete and findings.units < FEW_UNITS:
-        lines.append(f"{findings.units} {kind}: below {FEW_UNITS} intervals and calls are rough.")
+        lines.append(f"{seen}: below {FEW_UNITS} intervals and calls are rough.")
     if findings.not_judged:
         names = ", ".join(findings.not_judged)
         lines.append(f"Incomplete, so that no call is made of it: {names}.")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from assay.evaluate.stats import Floats, Groups, clopper_pearson_upper, group_numbers
 
@@ -82,7 +82,7 @@ def sign_flip_p(differences: Floats, resamples: int, rng: np.random.Generator) -
         chosen = np.ascontiguousarray(differences[:, sampled])
         seen = np.abs(chosen.sum(axis=0)) - _TIE * np.abs(chosen).sum(axis=0)
         as_far = np.zeros(len(sampled))
-        for rows in _blocks(resamples, len(chosen)):
+        for rows in blocks(resamples, len(chosen)):
             bits = np.unpackbits(
                 rng.integers(0, 256, (rows, -(-len(chosen) // 8)), dtype=np.uint8), axis=1
             )
@@ -184,7 +184,7 @@ def studentise(
     stacked = np.ascontiguousarray(np.concatenate(parts, axis=1))
     t = np.empty((resamples, columns))
     done = 0
-    for rows in _blocks(resamples, count):
+    for rows in blocks(resamples, count):
         drawn = _draws(rows, count, rng) @ stacked
         moved, squares = drawn[:, :columns], drawn[:, columns : 2 * columns]
         if equal:
@@ -265,7 +265,7 @@ class _RareEvents:
         room = self.common - self.least
         rate = np.where(room > 0, (self.common - bound) / np.where(room > 0, room, 1.0), 0.0)
         rate = np.clip(rate / self.skew, 0.0, 1.0)
-        return np.where(rate > 0, stats.binom.cdf(self.below, self.count, rate), 1.0)
+        return np.where(rate > 0, special.bdtr(self.below, self.count, rate), 1.0)
 
     def negated(self) -> _RareEvents:
         return _RareEvents(
@@ -273,7 +273,7 @@ class _RareEvents:
         )
 
 
-def _blocks(resamples: int, width: int) -> Iterator[int]:
+def blocks(resamples: int, width: int) -> Iterator[int]:
     """Row counts that add up to `resamples`, each block at most `_BLOCK` entries."""
     size = max(1, _BLOCK // max(width, 1))
     for start in range(0, resamples, size):
