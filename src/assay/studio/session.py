@@ -1,9 +1,6 @@
 """What a page is given, and the actions a person can take there, each with the role it needs.
 
-    @action("editor")
-    def promote(context: PageContext, name: str, label: str) -> Release:
-        return releases.promote(context.workspace, name, label)
-
+    promote = workspace_action("editor", releases.promote)
     release = await context.do(promote, "support", "few-shot@2")
 
 The role is asked of the store when the action is taken, not when the page was built.
@@ -14,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from assay.accounts import people
@@ -132,6 +130,16 @@ def action(
         return made
 
     return make
+
+
+def workspace_action(role: Role, work: Callable[Concatenate[Workspace, P], R]) -> Action[P, R]:
+    """Makes a function of a workspace an action that needs a role."""
+
+    @wraps(work)
+    def of_page(context: PageContext, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return work(context.workspace, *args, **kwargs)
+
+    return action(role)(of_page)
 
 
 def is_admin(context: PageContext) -> bool:

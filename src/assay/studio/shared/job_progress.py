@@ -13,7 +13,7 @@ from nicegui.elements.mixins.text_element import TextElement
 from assay.jobs.queue import OVER, Job
 from assay.project import jobs
 from assay.studio import widgets as w
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, workspace_action
 
 LOOK_EVERY_S = 0.7
 SHOWN_EVENTS = 8
@@ -36,29 +36,10 @@ KINDS = {
     "pull": "Fetching a model",
 }
 
-
-@action("editor")
-def start_comparison(context: PageContext) -> Job:
-    """Queue a comparison of the project's candidates."""
-    return jobs.compare(context.workspace, reason="the studio")
-
-
-@action("editor")
-def cancel(context: PageContext, id: str) -> Job:
-    """End a job before it is done."""
-    return jobs.cancel(context.workspace, id)
-
-
-@action("editor")
-def pause(context: PageContext, id: str) -> Job:
-    """Stop a job after the step at hand."""
-    return jobs.pause(context.workspace, id)
-
-
-@action("editor")
-def resume(context: PageContext, id: str) -> Job:
-    """Queue a paused job again."""
-    return jobs.resume(context.workspace, id)
+start_comparison = workspace_action("editor", jobs.compare)
+cancel = workspace_action("editor", jobs.cancel)
+pause = workspace_action("editor", jobs.pause)
+resume = workspace_action("editor", jobs.resume)
 
 
 def state_badge(job: Job) -> None:

@@ -13,7 +13,7 @@ from assay.release.evidence import UnprovenError
 from assay.release.releases import Release
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, notify
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, action, workspace_action
 
 
 @action("admin")
@@ -22,10 +22,7 @@ def allow_provider(context: PageContext, provider: str) -> None:
     context.workspace.providers.by(context.workspace.who).agree(provider)
 
 
-@action("editor")
-def promote(context: PageContext, name: str, label: str, force: str | None) -> Release:
-    """Point a release at an agent."""
-    return releases.promote(context.workspace, name, label, force=force)
+promote = workspace_action("editor", releases.promote)
 
 
 async def with_consent(
@@ -86,7 +83,8 @@ def promotion_form(
             force = (reason.value or "").strip() or None
             try:
                 release = await with_consent(
-                    context, lambda: context.do(promote, name_input.value.strip(), label, force)
+                    context,
+                    lambda: context.do(promote, name_input.value.strip(), label, force=force),
                 )
             except UnprovenError as error:
                 refused.text = error.what

@@ -14,32 +14,19 @@ from nicegui.elements.mixins.text_element import TextElement
 from nicegui.elements.upload_files import FileUpload
 
 from assay.errors import AssayError
-from assay.knowledge.intake import AddResult
 from assay.knowledge.sources import SourceFile
-from assay.progress import Progress
 from assay.project.knowledge import documents
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify, show_error
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.job_progress import ProgressState
 
 QUIET_S = 0.8
 """Files that come within so long of each other are taken in together: one build for all."""
 SHOWN_EVERY_S = 0.3
 
-
-@action("editor")
-def keep_document(context: PageContext, base: str, name: str, content: Path) -> SourceFile:
-    """Keep a file that was brought."""
-    return documents.keep(context.workspace, base, name, content)
-
-
-@action("editor")
-def index_documents(
-    context: PageContext, base: str, sources: list[SourceFile], progress: Progress
-) -> AddResult:
-    """Read kept files and make them searchable."""
-    return documents.add(context.workspace, base, sources, progress)
+keep_document = workspace_action("editor", documents.keep)
+index_documents = workspace_action("editor", documents.add)
 
 
 def file_picker(

@@ -10,7 +10,6 @@ from nicegui import ui
 
 from assay.agent.agent import Agent
 from assay.agent.edits import Draft, StaleEditError
-from assay.agent.versions import AgentVersion
 from assay.errors import AssayError
 from assay.example import Message
 from assay.project import agents
@@ -18,7 +17,7 @@ from assay.project.agents import drafts
 from assay.project.answer.answering import AnswerStream
 from assay.studio import widgets as w
 from assay.studio.pages.agent.form import AgentForm
-from assay.studio.session import PageContext, Refresh, action
+from assay.studio.session import PageContext, Refresh, action, workspace_action
 from assay.studio.shared.chat import describe_reply, show_passages
 from assay.studio.shared.form_and_text import FormAndText, ParsedText
 from assay.studio.shared.streams import read_answer
@@ -26,13 +25,7 @@ from assay.studio.shared.streams import read_answer
 _COUNTING = asyncio.Lock()
 """A tokenizer takes seconds to load: who comes meanwhile waits here, not in a thread."""
 
-
-@action("editor")
-def save_agent(
-    context: PageContext, name: str, content: str, based_on: str | None, message: str
-) -> AgentVersion:
-    """Keep a text as the next version."""
-    return agents.save(context.workspace, name, content, based_on=based_on, message=message)
+save_agent = workspace_action("editor", agents.save)
 
 
 @action("editor")
@@ -94,7 +87,9 @@ class AgentEditor(FormAndText[Agent, Draft]):
         return await self._context.read(agents.read, self._draft.name)
 
     async def _store(self, content: str, based_on: str, message: str) -> str:
-        saved = await self._context.do(save_agent, self._draft.name, content, based_on, message)
+        saved = await self._context.do(
+            save_agent, self._draft.name, content, based_on=based_on, message=message
+        )
         return f"Saved as {saved.label}. Releases keep what they serve until you promote it."
 
     def _describe_save(self, now: Draft) -> str:

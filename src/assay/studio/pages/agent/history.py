@@ -6,18 +6,13 @@ from collections.abc import Awaitable, Callable
 
 from nicegui import ui
 
-from assay.agent.versions import AgentVersion
 from assay.project import agents
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify
-from assay.studio.session import LatestRequest, PageContext, Refresh, action
+from assay.studio.session import LatestRequest, PageContext, Refresh, workspace_action
 from assay.studio.shared.form_and_text import show_differences
 
-
-@action("editor")
-def roll_back_agent(context: PageContext, name: str, to: int) -> AgentVersion:
-    """Make an earlier version the newest one again."""
-    return agents.rollback(context.workspace, name, to)
+roll_back_agent = workspace_action("editor", agents.rollback)
 
 
 async def history_tab(context: PageContext, name: str, reopen: Refresh) -> None:

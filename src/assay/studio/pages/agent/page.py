@@ -126,7 +126,7 @@ def _show_new_form(context: PageContext, found: list[AgentVersion], models: list
             draft = await context.read(agents.read, source.value)
             content, why = draft.text, f"a copy of {draft.version.label}"
         called = (name.value or "").strip()
-        await context.do(save_agent, called, content, None, why)
+        await context.do(save_agent, called, content, based_on=None, message=why)
         ui.navigate.to(_make_path(called))
 
     name.on("keydown.enter", make)

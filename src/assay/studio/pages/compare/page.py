@@ -76,7 +76,7 @@ async def _show_start(context: PageContext, before: bool) -> None:
         return
 
     async def click() -> None:
-        await context.do(start_comparison)
+        await context.do(start_comparison, reason="the studio")
         ui.navigate.to("/compare")
 
     with w.row():

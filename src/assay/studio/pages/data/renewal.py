@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from nicegui import events, ui
 
 from assay.data.dataset import LEAST_NEW_EXAMPLES
-from assay.data.split import SplitManifest
-from assay.progress import Progress
 from assay.project import jobs
 from assay.project.rows import HoldoutSummary
 from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, notify
-from assay.studio.session import PageContext, Refresh, action
+from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.upload import file_picker, save_files
 
@@ -27,11 +23,7 @@ CONSEQUENCES = (
     "Releases keep what they serve.",
 )
 
-
-@action("editor")
-def renew_holdout(context: PageContext, name: str, file: Path, progress: Progress) -> SplitManifest:
-    """Lock the examples of a file as the holdout."""
-    return jobs.renew_holdout(context.workspace, name, file, progress)
+renew_holdout = workspace_action("editor", jobs.renew_holdout)
 
 
 def renewal_form(context: PageContext, found: HoldoutSummary, refresh: Refresh) -> None:

@@ -17,7 +17,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import confirm, notify, show_record
 from assay.studio.frame import Page
 from assay.studio.pages.knowledge.upkeep import UpkeepCard
-from assay.studio.session import LatestRequest, PageContext, Refresh, action
+from assay.studio.session import LatestRequest, PageContext, Refresh, action, workspace_action
 from assay.studio.shared.upload import DocumentUpload
 
 PATH = "/knowledge"
@@ -57,22 +57,8 @@ def read_contents(context: PageContext, base: str) -> Contents:
     return Contents(of.describe(), of.documents(), of.failures())
 
 
-@action("viewer")
-def search_base(context: PageContext, base: str, query: str) -> dict[Mode, list[Passage]]:
-    """The passages of a query, by each way."""
-    return documents.search(context.workspace, base, query, FOUND)
-
-
-@action("editor")
-def create_base(context: PageContext, base: str) -> None:
-    """Make an empty knowledge base with a name."""
-    documents.create(context.workspace, base)
-
-
-@action("editor")
-def remove_document(context: PageContext, base: str, document: str) -> None:
-    """Erase a document and its passages."""
-    documents.remove(context.workspace, base, document)
+create_base = workspace_action("editor", documents.create)
+remove_document = workspace_action("editor", documents.remove)
 
 
 async def build(context: PageContext) -> None:
@@ -145,7 +131,9 @@ def _show_search(context: PageContext, base: str) -> None:
             is_latest = latest.start()
             shown.clear()
             with shown:
-                found = await w.load("Searching", context.do(search_base, base, query))
+                found = await w.load(
+                    "Searching", context.read(documents.search, base, query, FOUND)
+                )
                 if found is not None and is_latest():
                     shown.clear()
                     _show_results(found)

@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 
 from nicegui import background_tasks, ui
 
 from assay.knowledge.check import Check
-from assay.knowledge.records import Build
 from assay.knowledge.settings import LANGUAGES, KnowledgeSettings
-from assay.progress import Progress
 from assay.project.knowledge import documents
 from assay.studio import widgets as w
 from assay.studio.dialogs import add_choices, notify, open_dialog, read_choice
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.job_progress import ProgressState
 from assay.studio.shared.upload import SHOWN_EVERY_S
 
-
-@action("editor")
-def check_base(context: PageContext, base: str, progress: Progress) -> Check:
-    """Compare with the files, and read the whole index."""
-    return documents.check(context.workspace, base, progress)
-
-
-@action("editor")
-def rebuild_base(
-    context: PageContext, base: str, wanted: KnowledgeSettings, progress: Progress
-) -> Build:
-    """Make all passages anew, with other settings."""
-    return documents.rebuild(
-        context.workspace,
-        base,
-        embedder=wanted.embedder,
-        chunk_tokens=wanted.chunk_tokens,
-        language=wanted.language,
-        progress=progress,
-    )
+check_base = workspace_action("editor", documents.check)
+rebuild_base = workspace_action("editor", documents.rebuild)
 
 
 @action("viewer")
@@ -94,7 +75,9 @@ class UpkeepCard:
             return
 
         async def work() -> None:
-            made = await self._context.do(rebuild_base, self._base, wanted, self._progress)
+            made = await self._context.do(
+                rebuild_base, self._base, **asdict(wanted), progress=self._progress
+            )
             if not self._is_gone:
                 notify(f"{made.passages:,} passages were made anew.")
                 await self._changed()

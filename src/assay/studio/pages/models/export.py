@@ -12,14 +12,14 @@ from nicegui import ui
 
 from assay.accounts.people import NotAllowedError
 from assay.errors import AssayError
-from assay.jobs.queue import OVER, Job
+from assay.jobs.queue import OVER
 from assay.project.jobs import export
 from assay.project.jobs.export import Export
 from assay.project.versions import SHORT
 from assay.studio import widgets as w
 from assay.studio.access import PREFIX
 from assay.studio.frame import request_context
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.job_progress import JobCard, state_badge
 
 FORMS = {
@@ -41,11 +41,7 @@ GATE = (
 DOWNLOAD = "/exports/{id}.zip"
 SHOWN = 20
 
-
-@action("editor")
-def start_export(context: PageContext, version: str, to: str) -> Job:
-    """Queue the export of a version."""
-    return export.start(context.workspace, version, to)
+start_export = workspace_action("editor", export.start)
 
 
 @action("editor")

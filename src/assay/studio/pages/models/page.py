@@ -12,7 +12,7 @@ from assay.studio import widgets as w
 from assay.studio.dialogs import show_record
 from assay.studio.frame import Page
 from assay.studio.pages.models.versions import versions_tab
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, action, workspace_action
 from assay.studio.shared.job_progress import JobCard
 
 PATH = "/models"
@@ -37,10 +37,7 @@ def describe_model(context: PageContext, ref: str) -> ModelInfo:
     return models.describe(ref)
 
 
-@action("editor")
-def pull_model(context: PageContext, ref: str) -> Job:
-    """Queue the fetching of a model."""
-    return models.pull(context.workspace, ref)
+pull_model = workspace_action("editor", models.pull)
 
 
 async def build(context: PageContext) -> None:

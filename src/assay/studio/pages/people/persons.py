@@ -11,7 +11,7 @@ from assay.accounts.people import ROLES, Person
 from assay.studio import widgets as w
 from assay.studio.access import ENTER
 from assay.studio.dialogs import confirm, notify
-from assay.studio.session import PageContext, Refresh, action
+from assay.studio.session import PageContext, Refresh, action, workspace_action
 
 MEANINGS = {
     "viewer": "looks, and tries things out",
@@ -27,22 +27,9 @@ def add_person(context: PageContext, name: str, role: str) -> tuple[Person, str]
     return person, people.sign_in_secret(context.workspace, person.id)
 
 
-@action("admin")
-def create_link(context: PageContext, id: str) -> str:
-    """The secret of another link for a person."""
-    return people.sign_in_secret(context.workspace, id)
-
-
-@action("admin")
-def change_role(context: PageContext, id: str, role: str) -> Person:
-    """Give a person another role."""
-    return people.set_role(context.workspace, id, role)
-
-
-@action("admin")
-def remove_person(context: PageContext, id: str) -> Person:
-    """Remove a person and end their sessions."""
-    return people.remove(context.workspace, id)
+create_link = workspace_action("admin", people.sign_in_secret)
+change_role = workspace_action("admin", people.set_role)
+remove_person = workspace_action("admin", people.remove)
 
 
 async def people_tab(context: PageContext) -> None:

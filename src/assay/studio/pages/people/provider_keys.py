@@ -9,7 +9,7 @@ from nicegui import ui
 from assay.project.settings import providers
 from assay.studio import widgets as w
 from assay.studio.dialogs import ask_value, confirm, notify
-from assay.studio.session import PageContext, Refresh, action
+from assay.studio.session import PageContext, Refresh, action, workspace_action
 from assay.studio.shared.promotion import allow_provider
 
 OTHER = "Another"
@@ -51,10 +51,7 @@ def remove_provider(context: PageContext, name: str) -> None:
     context.workspace.providers.by(context.workspace.who).remove(name)
 
 
-@action("admin")
-def test_provider(context: PageContext, name: str, model: str) -> dict[str, Any]:
-    """Send one short request to a provider."""
-    return providers.try_model_over_web(context.workspace, name, model)
+test_provider = workspace_action("admin", providers.try_model_over_web)
 
 
 async def providers_tab(context: PageContext) -> None:

@@ -20,7 +20,7 @@ from assay.studio.dialogs import confirm, notify
 from assay.studio.frame import Page
 from assay.studio.pages.releases.staleness import read_staleness, staleness_card
 from assay.studio.pages.releases.traces import traces_card
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, workspace_action
 from assay.studio.shared.chat import snippets_card
 from assay.studio.shared.promotion import promotion_chooser, with_consent
 
@@ -29,19 +29,8 @@ ACTIONS = {"promote": "put to work", "rollback": "taken back", "canary": "trial 
 WIDTH, HEIGHT, BASE = 280.0, 110.0, 20.0
 """Of a chart of columns, and of the line under it."""
 
-
-@action("editor")
-def roll_back(context: PageContext, name: str) -> Release:
-    """Take the last change back."""
-    return releases.rollback(context.workspace, name)
-
-
-@action("editor")
-def start_canary(
-    context: PageContext, name: str, share: float, label: str | None, force: str | None
-) -> Release:
-    """Give an agent a share of a release's callers."""
-    return releases.canary(context.workspace, name, share, label, force=force)
+roll_back = workspace_action("editor", releases.rollback)
+start_canary = workspace_action("editor", releases.canary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +229,7 @@ def _show_canary(context: PageContext, now: Release, label: str) -> None:
                 force = (reason.value or "").strip() or None
                 part = float(share.value or 0) / 100
                 done = await with_consent(
-                    context, lambda: context.do(start_canary, now.name, part, label, force)
+                    context, lambda: context.do(start_canary, now.name, part, label, force=force)
                 )
             except UnprovenError as error:
                 notify(f"{error.what} Give a reason to try it all the same.")

@@ -11,7 +11,7 @@ from assay.errors import AssayError
 from assay.project import releases
 from assay.release.traces import Trace
 from assay.studio import widgets as w
-from assay.studio.session import PageContext, action
+from assay.studio.session import PageContext, action, workspace_action
 
 CARDS = {"stale": "lost", "holds": "accent"}
 
@@ -26,16 +26,7 @@ def read_staleness(context: PageContext, name: str) -> tuple[str, str]:
     return watched.sentence, watched.outcome
 
 
-@action("editor")
-def judge_trace(
-    context: PageContext, id: str, right: bool, answer: str | None, skip: bool
-) -> float | None:
-    """Judge an answer of the sample.
-
-    Returns:
-        Its score, 0 to 1; None where it was skipped.
-    """
-    return releases.label_trace(context.workspace, id, right=right, answer=answer, skip=skip)
+judge_trace = workspace_action("editor", releases.label_trace)
 
 
 def staleness_card(context: PageContext, name: str, known: tuple[str, str]) -> None:
@@ -83,7 +74,7 @@ def _show_trace(context: PageContext, trace: Trace, judged: Callable[[], Awaitab
         words = str(right.value or "")
         is_right = not skip and words == content
         answer = None if skip or is_right else words
-        await context.do(judge_trace, trace.id, is_right, answer, skip)
+        await context.do(judge_trace, trace.id, right=is_right, answer=answer, skip=skip)
         await judged()
 
     with w.row():

@@ -9,33 +9,17 @@ from nicegui import ui
 
 from assay.project import releases
 from assay.release.examples import ExportedExamples
-from assay.release.policies import DAYS, MOST, SAMPLE, Policy
+from assay.release.policies import DAYS, MOST, SAMPLE
 from assay.release.traces import Thumb, Trace
 from assay.studio import widgets as w
 from assay.studio.dialogs import add_choices, notify, open_dialog, read_choice
-from assay.studio.session import LatestRequest, PageContext, action
+from assay.studio.session import LatestRequest, PageContext, action, workspace_action
 
 SHOWN = 20
 
-
-@action("editor")
-def start_keeping(context: PageContext, name: str, sample: float, days: int) -> Policy:
-    """Keep requests from now on."""
-    return releases.traces_on(context.workspace, name, sample=sample, days=days, most=MOST)
-
-
-@action("editor")
-def stop_keeping(context: PageContext, name: str) -> int:
-    """Keep no more requests; those that are kept stay until their time is over."""
-    return releases.traces_off(context.workspace, name, delete=False)
-
-
-@action("editor")
-def give_feedback(
-    context: PageContext, id: str, thumb: Thumb | None, corrected: str | None
-) -> Trace:
-    """Judge or correct an answer."""
-    return releases.give_feedback(context.workspace, id, thumb=thumb, corrected=corrected)
+start_keeping = workspace_action("editor", releases.traces_on)
+stop_keeping = workspace_action("editor", releases.traces_off)
+give_feedback = workspace_action("editor", releases.give_feedback)
 
 
 @action("editor")
@@ -102,7 +86,7 @@ def traces_card(context: PageContext, name: str, *, kept: bool) -> None:
 
 def _show_switch(context: PageContext, name: str, kept: bool) -> None:
     async def off() -> None:
-        await context.do(stop_keeping, name)
+        await context.do(stop_keeping, name, delete=False)
         ui.navigate.reload()
 
     if kept:
@@ -124,7 +108,8 @@ def _show_switch(context: PageContext, name: str, kept: bool) -> None:
             add_choices(dialog, "Keep them")
         if await read_choice(dialog):
             share = float(sample.value or 0) / 100
-            await context.do(start_keeping, name, share, int(days.value or DAYS))
+            kept_days = int(days.value or DAYS)
+            await context.do(start_keeping, name, sample=share, days=kept_days, most=MOST)
             ui.navigate.reload()
 
     w.button("Keep requests", on, icon="visibility")
@@ -160,7 +145,7 @@ def _show_feedback(context: PageContext, trace: Trace, content: str) -> None:
     right = w.field("What it should have been", ui.textarea(value=shown).props("autogrow"))
 
     async def judge(thumb: Thumb | None, corrected: str | None, words: str) -> None:
-        await context.do(give_feedback, trace.id, thumb, corrected)
+        await context.do(give_feedback, trace.id, thumb=thumb, corrected=corrected)
         notify(words)
 
     with w.row():

@@ -34,12 +34,6 @@ def validate_settings(context: PageContext, content: str) -> Validation:
     return settings.validate(context.workspace, content, admin=is_admin(context))
 
 
-@action("viewer")
-def list_models(context: PageContext) -> list[str]:
-    """Models that can be specialised."""
-    return served.base_models(context.workspace, context.workspace.name)
-
-
 @action("editor")
 def save_settings(
     context: PageContext, content: str, based_on: str, message: str
@@ -153,7 +147,7 @@ async def _show_editor(context: PageContext, followed: list[str], reopen: Refres
     draft = await w.load("Reading the settings", context.do(read_settings))
     if draft is None:
         return
-    names = await context.do(list_models)
+    names = await context.read(served.base_models, context.workspace.name)
     if followed:
         with w.section("Saved. What follows from it", style="accent"):
             for sentence in followed:

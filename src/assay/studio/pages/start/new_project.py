@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from nicegui import events, ui
@@ -14,40 +13,19 @@ from assay.candidates import registry
 from assay.candidates.spec import DOCUMENTS
 from assay.data.propose import Proposal
 from assay.progress import SILENT
-from assay.project.project import Project
 from assay.project.start import from_file
 from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify
-from assay.studio.session import PageContext, Refresh, action
+from assay.studio.session import PageContext, Refresh, workspace_action
 from assay.studio.shared.findings import TASKS, found_card, problems_card
 from assay.studio.shared.upload import DocumentUpload, file_picker, save_files
 from assay.studio.shared.verdict import candidate_box
 
-
-@action("editor")
-def keep_file(context: PageContext, name: str, source: Path) -> Path:
-    """Keep an uploaded file of examples."""
-    return from_file.keep_file(context.workspace, name, source)
-
-
-@action("editor")
-def keep_example_file(context: PageContext) -> Path:
-    """Keep the built-in examples as the file."""
-    return from_file.keep_example_file(context.workspace)
-
-
-@action("editor")
-def forget_file(context: PageContext) -> None:
-    """Remove the file that was kept."""
-    from_file.forget_file(context.workspace)
-
-
-@action("editor")
-def create_project(context: PageContext, found: FileFindings) -> Project:
-    """Make the project that was proposed."""
-    assert found.draft is not None
-    return from_file.create_here(context.workspace, found.draft)
+keep_file = workspace_action("editor", from_file.keep_file)
+keep_example_file = workspace_action("editor", from_file.keep_example_file)
+forget_file = workspace_action("editor", from_file.forget_file)
+create_project = workspace_action("editor", from_file.create_here)
 
 
 async def file_step(context: PageContext, refresh: Refresh) -> None:
@@ -230,7 +208,9 @@ class ProposalStep:
                     monthly_requests=int(monthly.value or 0),
                 )
                 try:
-                    await self._context.do(create_project, await self._read(wanted))
+                    found = await self._read(wanted)
+                    assert found.draft is not None
+                    await self._context.do(create_project, found.draft)
                     await self._refresh()
                 finally:
                     if not go.is_deleted:

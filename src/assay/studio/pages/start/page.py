@@ -112,7 +112,7 @@ async def _show_comparison(context: PageContext, now: Stage, refresh: Refresh) -
         if context.may("editor"):
 
             async def click() -> None:
-                await context.do(start_comparison)
+                await context.do(start_comparison, reason="the studio")
                 await refresh()
 
             with w.row():

@@ -8,7 +8,6 @@ from nicegui import ui
 
 from assay.candidates.registry import specs, taking_part
 from assay.errors import AssayError
-from assay.jobs.queue import Job
 from assay.project.answer import names as served
 from assay.project.jobs import training
 from assay.project.jobs.training import (
@@ -21,7 +20,7 @@ from assay.project.jobs.training import (
 )
 from assay.studio import widgets as w
 from assay.studio.dialogs import open_dialog
-from assay.studio.session import LatestRequest, PageContext, action
+from assay.studio.session import LatestRequest, PageContext, workspace_action
 from assay.train.trials import TRIALS
 
 EFFORT_WORDS: dict[Effort, str] = {
@@ -30,17 +29,8 @@ EFFORT_WORDS: dict[Effort, str] = {
     "thorough": "Thorough: up to twelve rounds, and room for more",
 }
 
-
-@action("editor")
-def estimate_seconds(context: PageContext, options: JobOptions) -> float:
-    """About how long it will take, in seconds; refused where it cannot be done."""
-    return training.seconds(context.workspace, options)
-
-
-@action("editor")
-def start_job(context: PageContext, options: JobOptions) -> Job:
-    """Queue a job of training."""
-    return training.start(context.workspace, options)
+estimate_seconds = workspace_action("editor", training.seconds)
+start_job = workspace_action("editor", training.start)
 
 
 def start_card(context: PageContext) -> None:
