@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from assay.cli.output import as_json, console, table
+from assay.cli.options import AsJson, Folder, open_workspace, with_json
+from assay.cli.output import as_json, print_table
 from assay.errors import AssayError, NotFoundError, UsageError
 
 app = typer.Typer(help="Agents and every version of them.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 Name = Annotated[str, typer.Argument(help="the agent's name")]
 Label = Annotated[str, typer.Argument(help="NAME (its newest version) or NAME@VERSION")]
 Message = Annotated[str | None, typer.Option("--message", "-m", help="why; kept with the version")]
@@ -26,26 +24,31 @@ Message = Annotated[str | None, typer.Option("--message", "-m", help="why; kept 
 SHORT = 12  # digits of an id that is shown to people
 
 
+def _print_versions(found: Any) -> None:
+    rows = []
+    for version in found:
+        id, saved = version.agent[:SHORT], f"{version.at:%Y-%m-%d %H:%M}"
+        rows.append((version.label, id, saved, version.author, version.message))
+    columns = ("agent", "id", "saved", "by", "why")
+    print_table(columns, rows, none="There are no agents; `assay compare` makes some.")
+
+
 @app.command("list")
-def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
+@with_json(_print_versions)
+def list_(folder: Folder = Path(".")) -> Any:
     """Every agent at its newest version."""
-    from assay import project
     from assay.project import agents
 
-    _print_versions(agents.listed(project.open_workspace(folder)), json)
+    return agents.listed(open_workspace(folder))
 
 
 @app.command()
-def show(label: Label, folder: Folder = Path("."), json: AsJson = False) -> None:
+@with_json(lambda draft: draft.text.removesuffix("\n"))
+def show(label: Label, folder: Folder = Path(".")) -> Any:
     """The text of an agent, as the person who saved it wrote it."""
-    from assay import project
     from assay.project import agents
 
-    draft = agents.read(project.open_workspace(folder), label)
-    if json:
-        as_json(draft.to_dict())
-    else:
-        print(draft.text, end="" if draft.text.endswith("\n") else "\n")
+    return agents.read(open_workspace(folder), label)
 
 
 @app.command()
@@ -65,12 +68,11 @@ def edit(
     json: AsJson = False,
 ) -> None:
     """Change an agent, or make a new one with --file; without options in $EDITOR."""
-    from assay import project
     from assay.project import agents
 
     if set and file is not None:
         raise UsageError("--set and --file exclude each other.", fix="Give one.")
-    workspace = project.open_workspace(folder)
+    workspace = open_workspace(folder)
     before = _read_or_none(workspace, name)
     read = based_on or (before.hash if before else None)
     if file is not None:
@@ -90,33 +92,18 @@ def edit(
 
 
 @app.command()
+@with_json(_print_versions)
 def history(
     name: Annotated[str | None, typer.Argument(help="an agent's name; none: of all")] = None,
     folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
+) -> Any:
     """Every version, newest first: who saved it, when and why."""
-    from assay import project
     from assay.project import agents
 
-    _print_versions(agents.history(project.open_workspace(folder), name), json)
+    return agents.history(open_workspace(folder), name)
 
 
-@app.command()
-def diff(
-    first: Label,
-    second: Annotated[str, typer.Argument(help="another NAME or NAME@VERSION")],
-    folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
-    """What two agents, or two versions of one, say differently."""
-    from assay import project
-    from assay.project import agents
-
-    found = agents.diff(project.open_workspace(folder), first, second)
-    if json:
-        as_json(found)
-        return
+def _print_differences(found: dict[str, Any]) -> None:
     if not found["fields"]:
         print(f"{found['first']} and {found['second']} say the same.")
     for path, (one, other) in found["fields"].items():
@@ -124,6 +111,19 @@ def diff(
         for line in difflib.ndiff(_lines(one), _lines(other)):
             if line[0] != "?":
                 print(f"  {line}".rstrip())
+
+
+@app.command()
+@with_json(_print_differences)
+def diff(
+    first: Label,
+    second: Annotated[str, typer.Argument(help="another NAME or NAME@VERSION")],
+    folder: Folder = Path("."),
+) -> Any:
+    """What two agents, or two versions of one, say differently."""
+    from assay.project import agents
+
+    return agents.diff(open_workspace(folder), first, second)
 
 
 @app.command()
@@ -137,10 +137,9 @@ def rollback(
     json: AsJson = False,
 ) -> None:
     """Make an earlier version the newest again; what came between stays in the history."""
-    from assay import project
     from assay.project import agents
 
-    workspace = project.open_workspace(folder)
+    workspace = open_workspace(folder)
     before = agents.read(workspace, name).version
     _print_saved(agents.rollback(workspace, name, version, message=message), before, json)
 
@@ -217,25 +216,9 @@ def _text_of(file: str) -> str:
         raise UsageError("this is no UTF-8 text.", where=file) from None
 
 
-def _print_versions(found: Any, json: bool) -> None:
-    if json:
-        as_json([version.to_dict() for version in found])
-        return
-    rows = table(None, "agent", "id", "saved", "by", "why")
-    for version in found:
-        rows.add_row(
-            escape(version.label),
-            version.agent[:SHORT],
-            f"{version.at:%Y-%m-%d %H:%M}",
-            escape(version.author),
-            escape(version.message),
-        )
-    console.print(rows if found else "There are no agents; `assay compare` makes some.")
-
-
 def _print_saved(saved: Any, before: Any, json: bool) -> None:
     if json:
-        as_json(saved.to_dict())
+        as_json(saved)
     elif saved == before:
         print(f"{saved.label} says this already; nothing was saved.")
     else:

@@ -9,29 +9,27 @@ from typing import Annotated, Any
 
 import typer
 
+from assay.cli.options import AsJson, Folder, open_workspace, with_json
 from assay.cli.output import as_json
 from assay.config import STATE_FOLDER
 from assay.errors import UsageError
 from assay.store.restored_access import RestoredAccess
 
-Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
+
+def _describe_backup(made: dict[str, Any]) -> str:
+    return f"{made['files']} files, {made['bytes'] / 2**20:.1f} MiB, written to {made['file']}."
 
 
+@with_json(_describe_backup)
 def backup(
     file: Annotated[Path, typer.Argument(help="the archive that is written, such as monday.tar")],
     folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
+) -> Any:
     """Write all state (.assay/) to one file, also while it is served; assay.yaml is not state."""
-    from assay import project
     from assay.store.backup import backup as write
 
-    made = write(project.open_workspace(folder).store, file)
-    if json:
-        as_json({"file": str(file), "files": made.files, "bytes": made.bytes, "at": made.made_at})
-    else:
-        print(f"{made.files} files, {made.bytes / 2**20:.1f} MiB, written to {file}.")
+    made = write(open_workspace(folder).store, file)
+    return {"file": file, "files": made.files, "bytes": made.bytes, "at": made.made_at}
 
 
 def restore(
@@ -45,7 +43,6 @@ def restore(
     Sessions and sign-in links are ended. Keys and people come back as they were when it was made,
     also those revoked and removed since: they are listed, and asked about.
     """
-    from assay import project
     from assay.store.audit import audit
     from assay.store.backup import restore as read
 
@@ -57,7 +54,7 @@ def restore(
             _ask(access, yes)
 
     made = read(file, folder / STATE_FOLDER, agree)
-    workspace = project.open_workspace(folder)
+    workspace = open_workspace(folder)
     details = {"made": made.made_at}
     audit(workspace.store, workspace.name, workspace.who, "state.restore", file.name, details)
     if json:

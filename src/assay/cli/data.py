@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 
+from assay.cli.options import (
+    AsJson,
+    Folder,
+    IdColumn,
+    InputColumns,
+    OutputColumns,
+    TaskOption,
+    with_json,
+)
 from assay.cli.output import as_json, print_check, print_overlap, print_split
 from assay.cli.progress import Terminal
 from assay.config import Columns, TaskKind
@@ -15,13 +24,11 @@ from assay.errors import UsageError
 
 app = typer.Typer(help="Check, import, split and look at examples.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
-Input = Annotated[str | None, typer.Option("--input", help="input column, or several: a,b")]
-Output = Annotated[str | None, typer.Option("--output", help="output column, or several: a,b")]
+GroupColumn = Annotated[str | None, typer.Option("--group", help="column that names a row's group")]
+Format = Annotated[str | None, typer.Option("--format", help="found by content when not given")]
 
 
-def columns_of(
+def parse_columns(
     input: str | None, output: str | None, group: str | None = None, id: str | None = None
 ) -> Columns | None:
     """Columns from options; None when none were given."""
@@ -32,15 +39,22 @@ def columns_of(
     return Columns(input=input.split(","), output=output.split(","), id=id, group=group)
 
 
+def parse_task(task: str | None) -> TaskKind | None:
+    """The kind of task that `--task` names; None when it was not given."""
+    if task not in (None, "label", "json", "text"):
+        raise UsageError(f"--task is {task!r}.", fix="Use label, json or text.")
+    return cast("TaskKind | None", task)
+
+
 @app.command()
 def check(
     file: Annotated[Path | None, typer.Argument(help="a file; none: the project's data")] = None,
-    input: Input = None,
-    output: Output = None,
-    group: Annotated[str | None, typer.Option(help="column that names a row's group")] = None,
-    id: Annotated[str | None, typer.Option("--id", help="column with a unique name")] = None,
-    format: Annotated[str | None, typer.Option(help="found by content when not given")] = None,
-    task: Annotated[str | None, typer.Option(help="label, json or text")] = None,
+    input: InputColumns = None,
+    output: OutputColumns = None,
+    group: GroupColumn = None,
+    id: IdColumn = None,
+    format: Format = None,
+    task: TaskOption = None,
     model: Annotated[str | None, typer.Option(help="count tokens as this model does")] = None,
     out: Annotated[
         Path | None, typer.Option(help="folder for problems.jsonl and rejected.jsonl")
@@ -51,20 +65,18 @@ def check(
     """Find every problem of a file of examples; exit code 1 when there are errors."""
     from assay import project
 
-    if task not in (None, "label", "json", "text"):
-        raise UsageError(f"--task is {task!r}.", fix="Use label, json or text.")
     report = project.check_file(
         file,
         folder=folder,
         format=format,
-        columns=columns_of(input, output, group, id),
-        task=cast("TaskKind | None", task),
+        columns=parse_columns(input, output, group, id),
+        task=parse_task(task),
         model=model,
         out=out,
         progress=Terminal(),
     )
     if json:
-        as_json(report.to_dict())
+        as_json(report)
     else:
         print_check(report)
     if report.has_errors:
@@ -75,18 +87,22 @@ def check(
 def import_(
     file: Annotated[Path, typer.Argument(help="a file in any known format, or hf:ORG/NAME")],
     to: Annotated[Path, typer.Argument(help="the file of conversations that is written")],
-    input: Input = None,
-    output: Output = None,
-    group: Annotated[str | None, typer.Option(help="column that names a row's group")] = None,
-    id: Annotated[str | None, typer.Option("--id", help="column with a unique name")] = None,
-    format: Annotated[str | None, typer.Option(help="found by content when not given")] = None,
+    input: InputColumns = None,
+    output: OutputColumns = None,
+    group: GroupColumn = None,
+    id: IdColumn = None,
+    format: Format = None,
     json: AsJson = False,
 ) -> None:
     """Turn a file into OpenAI's JSONL; rejected rows are kept beside it with their reason."""
     from assay import project
 
     done = project.import_file(
-        file, to, format=format, columns=columns_of(input, output, group, id), progress=Terminal()
+        file,
+        to,
+        format=format,
+        columns=parse_columns(input, output, group, id),
+        progress=Terminal(),
     )
     if json:
         as_json(done)
@@ -97,48 +113,28 @@ def import_(
 
 
 @app.command()
+@with_json(print_overlap)
 def overlap(
     train: Annotated[Path, typer.Argument(help="the training file")],
     holdout: Annotated[Path, typer.Argument(help="the holdout file")],
     input: Annotated[str | None, typer.Option("--input", help="column that is compared")] = None,
-    json: AsJson = False,
-) -> None:
+) -> Any:
     """Find holdout rows whose twin stands in the training file."""
     from assay import project
 
-    report = project.overlap_files(train, holdout, input=input, progress=Terminal())
-    if json:
-        as_json(report.to_dict())
-    else:
-        print_overlap(report)
+    return project.overlap_files(train, holdout, input=input, progress=Terminal())
 
 
 @app.command()
-def split(folder: Folder = Path("."), json: AsJson = False) -> None:
+@with_json(print_split)
+def split(folder: Folder = Path(".")) -> Any:
     """Divide the project's examples, lock the holdout, and say what was done."""
     from assay import project
 
-    manifest = project.open(folder).split(progress=Terminal())
-    if json:
-        as_json(manifest.to_dict())
-    else:
-        print_split(manifest)
+    return project.open(folder).split(progress=Terminal())
 
 
-@app.command()
-def show(
-    part: Annotated[str, typer.Argument(help="train or validation")] = "train",
-    count: Annotated[int, typer.Option("-n", min=1, help="how many")] = 5,
-    folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
-    """Print examples; the holdout is never printed."""
-    from assay import project
-
-    examples = project.open(folder).show(part, count, progress=Terminal())
-    if json:
-        as_json([example.to_dict() for example in examples])
-        return
+def _print_examples(examples: Any) -> None:
     for example in examples:
         print(f"# {example.id}")
         for message in example.messages:
@@ -146,6 +142,19 @@ def show(
             for call in message.tool_calls:
                 print(f"  calls {call.name}({call.arguments})")
         print()
+
+
+@app.command()
+@with_json(_print_examples)
+def show(
+    part: Annotated[str, typer.Argument(help="train or validation")] = "train",
+    count: Annotated[int, typer.Option("-n", min=1, help="how many")] = 5,
+    folder: Folder = Path("."),
+) -> Any:
+    """Print examples; the holdout is never printed."""
+    from assay import project
+
+    return project.open(folder).show(part, count, progress=Terminal())
 
 
 @app.command()
@@ -194,12 +203,12 @@ def approve(
             fix="`assay init NAME --docs FOLDER` drafts them from documents.",
         )
     done = bool(ids) or add
-    listed = [] if done else questions.questions(opened.store, opened.owner, "waiting")
+    waiting = [] if done else questions.questions(opened.store, opened.owner, "waiting")
     if json:
         everything = questions.questions(opened.store, opened.owner)
-        as_json({**now.to_dict(), "questions": [one.to_dict() for one in everything]})
+        as_json({**now.to_dict(), "questions": everything})
         return
-    for one in listed:
+    for one in waiting:
         print(f"{one.id}  {one.question}\n      {one.answer}  ({one.document})")
     print(now.sentence.capitalize())
 

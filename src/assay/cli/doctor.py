@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.filesize import decimal
 
+from assay.cli.options import AsJson
 from assay.cli.output import as_json
 from assay.log_lines import printable
 
@@ -19,14 +19,14 @@ def doctor(
     again: Annotated[
         bool, typer.Option("--again", help="measure anew what is remembered of the processor")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+    json: AsJson = False,
 ) -> None:
     """Say what Assay finds on this machine, and what would stop it; then the exit code is 1."""
     from assay.project.machine import examine
 
     found = examine(again=again)
     if json:
-        as_json(asdict(found))
+        as_json(found)
     else:
         speeds = [f"float32 {found.products.float32 / 1e9:.0f} GFLOP/s"]
         if found.products.bfloat16 is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from assay.cli.options import AsJson, Folder, open_workspace
 from assay.cli.output import as_json, print_exported
 from assay.cli.progress import Terminal
 
@@ -26,8 +26,8 @@ def export(
     base_url: Annotated[
         str, typer.Option(help="for openclaw: where `assay serve` will be reached")
     ] = "http://127.0.0.1:8000/v1",
-    folder: Annotated[Path, typer.Option("--project", help="the project's folder")] = Path("."),
-    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+    folder: Folder = Path("."),
+    json: AsJson = False,
 ) -> None:
     """Write a version for another program, if it answers there as it was evaluated.
 
@@ -40,18 +40,17 @@ def export(
 
     done = export_from(folder, version, to, out, Terminal())
     if json:
-        as_json({**asdict(done), "folder": str(done.folder)})
+        as_json(done)
     else:
         print_exported(done)
 
 
 def _openclaw(folder: Path, release: str, out: Path | None, base_url: str, json: bool) -> None:
-    from assay import project
     from assay.project.releases.openclaw import export_openclaw
 
-    done = export_openclaw(project.open_workspace(folder), release, out, base_url=base_url)
+    done = export_openclaw(open_workspace(folder), release, out, base_url=base_url)
     if json:
-        as_json({**asdict(done), "folder": str(done.folder)})
+        as_json(done)
         return
     for warning in done.warnings:
         print(f"Mind: {warning}")

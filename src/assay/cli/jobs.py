@@ -4,85 +4,71 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from assay.cli.options import AsJson, Served, open_served, with_json
 from assay.cli.output import as_json, print_job, print_jobs
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
     from assay.jobs.queue import Job
-    from assay.project.workspace import Workspace
 
 app = typer.Typer(help="Long work, such as trainings.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Option(help="the folder that is served")]
 Id = Annotated[str, typer.Argument(help="see `assay jobs list`")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 _EVERY_S = 0.5
 
 
-def _opened(folder: Path) -> Workspace:
-    from assay.project.workspace import Workspace
-
-    return Workspace(folder)
-
-
 @app.command("list")
-def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
+@with_json(print_jobs)
+def list_(folder: Served = Path(".")) -> Any:
     """All jobs, the newest first."""
     from assay.jobs import queue
     from assay.project.jobs import as_dict
 
-    rows = [as_dict(job) for job in queue.jobs(_opened(folder).store)]
-    if json:
-        as_json(rows)
-    else:
-        print_jobs(rows)
+    return [as_dict(job) for job in queue.jobs(open_served(folder).store)]
 
 
 @app.command()
-def show(id: Id, folder: Folder = Path("."), json: AsJson = False) -> None:
+@with_json(print_job)
+def show(id: Id, folder: Served = Path(".")) -> Any:
     """One job as it stands."""
     from assay.jobs import queue
     from assay.project.jobs import as_dict
 
-    row = as_dict(queue.read(_opened(folder).store, id))
-    if json:
-        as_json(row)
-    else:
-        print_job(row)
+    return as_dict(queue.read(open_served(folder).store, id))
 
 
 @app.command()
-def cancel(id: Id, folder: Folder = Path(".")) -> None:
+def cancel(id: Id, folder: Served = Path(".")) -> None:
     """End it; a running one after the step at hand."""
     from assay.project import jobs
 
-    _say(jobs.cancel(_opened(folder), id))
+    _say(jobs.cancel(open_served(folder), id))
 
 
 @app.command()
-def pause(id: Id, folder: Folder = Path(".")) -> None:
+def pause(id: Id, folder: Served = Path(".")) -> None:
     """Stop it after the step at hand; `resume` lets it go on from there."""
     from assay.project import jobs
 
-    _say(jobs.pause(_opened(folder), id))
+    _say(jobs.pause(open_served(folder), id))
 
 
 @app.command()
-def resume(id: Id, folder: Folder = Path(".")) -> None:
+def resume(id: Id, folder: Served = Path(".")) -> None:
     """Queue a paused job again."""
     from assay.project import jobs
 
-    _say(jobs.resume(_opened(folder), id))
+    _say(jobs.resume(open_served(folder), id))
 
 
 @app.command()
 def logs(
     id: Id,
-    folder: Folder = Path("."),
+    folder: Served = Path("."),
     follow: Annotated[
         bool, typer.Option("--follow", help="go on until the job is over or paused")
     ] = False,
@@ -94,7 +80,7 @@ def logs(
 
     if json and follow:
         raise UsageError("--json prints one document, --follow prints as it comes.")
-    store, last = _opened(folder).store, 0
+    store, last = open_served(folder).store, 0
     while True:
         job = queue.read(store, id)  # before its events: what it did last is among them
         events = queue.events(store, id, after=last)
@@ -110,7 +96,7 @@ def logs(
 
 
 def worker(
-    folder: Folder = Path("."),
+    folder: Served = Path("."),
     kind: Annotated[
         list[str] | None, typer.Option(help="take only jobs of this kind; repeatable")
     ] = None,
@@ -121,7 +107,7 @@ def worker(
     """Take jobs, one after the other, until it is stopped. `assay serve` runs its own workers."""
     from assay.project.jobs import work
 
-    work(_opened(folder), kind, watched=watched)
+    work(open_served(folder), kind, watched=watched)
 
 
 def _say(job: Job) -> None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
 from rich.markup import escape
 
-from assay.cli.output import as_json, console, table
+from assay.cli.options import AsJson, with_json
+from assay.cli.output import as_json, console, print_table
 from assay.cli.progress import Terminal
 from assay.errors import UsageError
 
 app = typer.Typer(help="Documents in, passages out.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Option("--project", help="the project's folder, or any other")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 Name = Annotated[str, typer.Argument(help="the knowledge base's name, such as manuals")]
 EmbedderName = Annotated[
     str | None, typer.Option("--embedder", help="a starter's name, a folder or a hub id")
@@ -32,7 +31,14 @@ SHOWN = 300
 """Characters of a passage on a terminal."""
 
 
+def _print_added(added: Any) -> None:
+    unchanged = f" ({added.unchanged} unchanged)" if added.unchanged else ""
+    print(f"{added.documents} documents{unchanged}, {added.passages} passages.")
+    _print_failed(added.failed)
+
+
 @app.command()
+@with_json(_print_added)
 def add(
     name: Name,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="files, or folders")],
@@ -43,12 +49,11 @@ def add(
     chunk_tokens: ChunkTokens = None,
     language: Language = None,
     folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
+) -> Any:
     """Read files into a knowledge base; what is there unchanged is not read again."""
     from assay.project import knowledge
 
-    added = knowledge.add(
+    return knowledge.add(
         folder,
         name,
         paths,
@@ -58,12 +63,6 @@ def add(
         language=language,
         progress=Terminal(),
     )
-    if json:
-        as_json(added.to_dict())
-        return
-    unchanged = f" ({added.unchanged} unchanged)" if added.unchanged else ""
-    print(f"{added.documents} documents{unchanged}, {added.passages} passages.")
-    _print_failed([(f.file, f.reason) for f in added.failed])
 
 
 @app.command("list")
@@ -79,36 +78,23 @@ def list_(
         bases = [base.describe() for base in knowledge.knowledge_bases(folder)]
         if json:
             as_json(bases)
-        elif not bases:
-            print("There are no knowledge bases.")
         else:
-            rows = table(None, "name", "documents", "passages", "embedder", numbers=["documents"])
-            for one in bases:
-                counts = (str(one["documents"]), str(one["passages"]))
-                rows.add_row(escape(one["name"]), *counts, escape(one["embedder"]))
-            console.print(rows)
+            columns = ("name", "documents", "passages", "embedder")
+            rows = [[one[column] for column in columns] for one in bases]
+            none = "There are no knowledge bases."
+            print_table(columns, rows, numbers=["documents"], none=none)
         return
     base = knowledge.knowledge(folder, name)
     documents, failed = base.documents(), base.failures()
     if json:
-        as_json(
-            {
-                **base.describe(),
-                "documents": [document.to_dict() for document in documents],
-                "failed": [{"file": f.file, "reason": f.reason} for f in failed],
-            }
-        )
+        as_json({**base.describe(), "documents": documents, "failed": failed})
         return
-    rows = table(None, "document", "pages", "passages", "labels", numbers=["pages", "passages"])
-    for document in documents:
-        rows.add_row(
-            escape(document.path),
-            "" if document.pages is None else str(document.pages),
-            str(document.passages),
-            escape(", ".join(document.labels)),
-        )
-    console.print(rows)
-    _print_failed([(f.file, f.reason) for f in failed])
+    print_table(
+        ("document", "pages", "passages", "labels"),
+        [(one.path, one.pages, one.passages, ", ".join(one.labels)) for one in documents],
+        numbers=["pages", "passages"],
+    )
+    _print_failed(failed)
 
 
 @app.command()
@@ -202,14 +188,14 @@ def check(name: Name, folder: Folder = Path("."), json: AsJson = False) -> None:
 
     found = knowledge.knowledge(folder, name).check(Terminal())
     if json:
-        as_json(found.to_dict())
+        as_json(found)
     else:
         print(f"{found.documents} documents, {found.passages} passages.")
         for path in found.changed:
             print(f"changed on disk: {path}")
         for path in found.vanished:
             print(f"no longer on disk: {path}")
-        _print_failed([(f.file, f.reason) for f in found.failed])
+        _print_failed(found.failed)
         for sentence in found.damage:
             print(f"damaged: {sentence}")
         if found.leftovers:
@@ -221,14 +207,14 @@ def check(name: Name, folder: Folder = Path("."), json: AsJson = False) -> None:
 
 
 @app.command()
+@with_json(lambda made: f"{made['passages']} passages.")
 def rebuild(
     name: Name,
     embedder: EmbedderName = None,
     chunk_tokens: ChunkTokens = None,
     language: Language = None,
     folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
+) -> Any:
     """Make all passages anew: with another embedder or passage length, or after damage."""
     from assay.project import knowledge
 
@@ -240,15 +226,12 @@ def rebuild(
         language=language,
         progress=Terminal(),
     )
-    if json:
-        as_json({"snapshot": made.snapshot, "passages": made.passages})
-    else:
-        print(f"{made.passages} passages.")
+    return {"snapshot": made.snapshot, "passages": made.passages}
 
 
-def _print_failed(failed: Sequence[tuple[str, str]]) -> None:
-    for file, reason in failed:
-        print(f"failed: {file}: {reason}")
+def _print_failed(failed: Any) -> None:
+    for one in failed:
+        print(f"failed: {one.file}: {one.reason}")
 
 
 def _print_answer(answer: dict[str, Any], *, named: bool) -> None:

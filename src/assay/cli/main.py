@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn, cast
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -26,9 +26,19 @@ from assay.cli import (
 from assay.cli import export as exporting
 from assay.cli import serve as serving
 from assay.cli import train as training
+from assay.cli.data import parse_task
+from assay.cli.options import (
+    AsJson,
+    Folder,
+    IdColumn,
+    InputColumns,
+    OutputColumns,
+    TaskOption,
+    ask_consent,
+)
 from assay.cli.output import as_json, print_draft, print_estimate
 from assay.cli.progress import Terminal
-from assay.config import STARTER_MODEL, TaskKind
+from assay.config import STARTER_MODEL
 from assay.errors import AssayError, UsageError
 from assay.interpreter import keep_folder_off_paths
 from assay.interrupt import heard
@@ -43,17 +53,11 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-app.add_typer(data.app, name="data")
-app.add_typer(knowledge.app, name="knowledge")
-app.add_typer(models.app, name="models")
-app.add_typer(versions.app, name="versions")
-app.add_typer(agent.app, name="agent")
-app.add_typer(release.app, name="release")
-app.add_typer(traces.app, name="traces")
-app.add_typer(keys.app, name="keys")
-app.add_typer(providers.app, name="providers")
-app.add_typer(people.app, name="people")
-app.add_typer(jobs.app, name="jobs")
+for group in (
+    *(data, knowledge, models, versions, agent, release),
+    *(traces, keys, providers, people, jobs),
+):
+    app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 for command in (
     training.train,
     exporting.export,
@@ -65,9 +69,6 @@ for command in (
     doctor.doctor,
 ):
     app.command()(command)
-
-Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 
 
 def _version(wanted: bool) -> None:
@@ -98,8 +99,8 @@ def init(
         Path | None, typer.Option(help="file with the system prompt; with --docs alone")
     ] = None,
     holdout: Annotated[Path | None, typer.Option(help="an official test file, if any")] = None,
-    input: Annotated[str | None, typer.Option(help="input column, or several: a,b")] = None,
-    output: Annotated[str | None, typer.Option(help="output column, or several: a,b")] = None,
+    input: InputColumns = None,
+    output: OutputColumns = None,
     group: Annotated[str | None, typer.Option(help="rows with one value stay together")] = None,
     document: Annotated[
         str | None, typer.Option(help="column that names the document which answers the row")
@@ -107,8 +108,8 @@ def init(
     abstain: Annotated[
         str | None, typer.Option(help="the answer of rows that no document answers")
     ] = None,
-    id: Annotated[str | None, typer.Option("--id", help="column with a unique name")] = None,
-    task: Annotated[str | None, typer.Option(help="label, json or text")] = None,
+    id: IdColumn = None,
+    task: TaskOption = None,
     model: Annotated[str, typer.Option(help="the model to be specialised")] = STARTER_MODEL,
     train_rows: Annotated[int | None, typer.Option(min=1, help="train on at most so many")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="ask nothing")] = False,
@@ -124,8 +125,6 @@ def init(
         raise UsageError(
             "--prompt is for projects without examples.", fix="Write it into assay.yaml afterwards."
         )
-    if task not in (None, "label", "json", "text"):
-        raise UsageError(f"--task is {task!r}.", fix="Use label, json or text.")
     terminal = Terminal()
     choices = Choices(
         data=data,
@@ -134,7 +133,7 @@ def init(
         output=output.split(",") if output else None,
         group=group,
         id=id,
-        task=cast("TaskKind | None", task),
+        task=parse_task(task),
         model=model,
         train_rows=train_rows,
         docs=docs,
@@ -195,7 +194,6 @@ def compare(
 ) -> None:
     """Run every candidate on one locked holdout and say which is worth it."""
     from assay import project
-    from assay.cli.consent import asking
     from assay.compare.report.terminal import print_result
 
     outside: dict[str, Path] = {}
@@ -208,7 +206,7 @@ def compare(
     opened = project.open(folder)
     if not json:
         print_estimate(opened.estimate())
-    comparison = asking(
+    comparison = ask_consent(
         lambda agreed: opened.compare(
             predictions=outside,
             agents=agent or (),

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from assay.cli.output import as_json, print_models
+from assay.cli.options import with_json
+from assay.cli.output import print_models
 from assay.cli.progress import Terminal
 
 app = typer.Typer(help="Fetch and look at models.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
+Model = Annotated[str, typer.Argument(help="catalogue name, hub id, folder or GGUF file")]
 
 
 @app.command()
-def pull(
-    model: Annotated[str, typer.Argument(help="catalogue name, hub id, folder or GGUF file")],
-) -> None:
+def pull(model: Model) -> None:
     """Fetch a model, check it, keep it in the user's cache."""
     from assay.models.pull import pull as fetch
 
@@ -26,28 +25,23 @@ def pull(
 
 
 @app.command("list")
-def list_(json: AsJson = False) -> None:
+@with_json(print_models)
+def list_() -> Any:
     """The starter catalogue, and what of it is here."""
     from assay.project.models import listed
 
-    rows = [asdict(row) for row in listed()]
-    if json:
-        as_json(rows)
-    else:
-        print_models(rows)
+    return [asdict(row) for row in listed()]
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    for key, value in facts.items():
+        print(f"{key.replace('_', ' '):18} {value if value is not None else 'unknown'}")
 
 
 @app.command()
-def show(
-    model: Annotated[str, typer.Argument(help="catalogue name, hub id, folder or GGUF file")],
-    json: AsJson = False,
-) -> None:
+@with_json(_print_facts)
+def show(model: Model) -> Any:
     """What a model is: architecture, size, context, licence, hash."""
     from assay.models.show import describe
 
-    facts = asdict(describe(model, progress=Terminal()))
-    if json:
-        as_json(facts)
-        return
-    for key, value in facts.items():
-        print(f"{key.replace('_', ' '):18} {value if value is not None else 'unknown'}")
+    return asdict(describe(model, progress=Terminal()))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,24 +18,52 @@ console = Console(highlight=False)
 
 
 def as_json(value: Any) -> None:
-    """One document on stdout; paths as text."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_path_as_text))
+    """One document on stdout: of values that say what they are (`to_dict`), dataclasses, paths and
+    times, too."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_as_plain))
 
 
-def _path_as_text(value: object) -> str:
+def _as_plain(value: Any) -> Any:
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} is no part of JSON")
 
 
-def table(title: str | None, *columns: str, numbers: Sequence[str] = ()) -> Table:
-    """An empty table; columns named in `numbers` are set flush right."""
-    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    numbers: Sequence[str] = (),
+    none: str = "",
+) -> None:
+    """Print a table; a value that is None is left empty.
+
+    Args:
+        numbers: the columns that are set flush right.
+        none: printed instead where there are no rows.
+    """
+    made = Table(header_style="bold", box=None, pad_edge=False)
     for column in columns:
         side: Literal["left", "right"] = "right" if column in numbers else "left"
-        # An id that is cut short cannot be copied.
-        made.add_column(column, justify=side, overflow="fold", no_wrap=column == "id")
-    return made
+        made.add_column(column, justify=side, overflow="fold")
+    if columns[0] == "id":  # one that is cut short cannot be copied
+        made.columns[0].no_wrap = True
+        made.columns[0].min_width = max((len(str(row[0])) for row in rows), default=0)
+    for row in rows:
+        made.add_row(*("" if value is None else escape(str(value)) for value in row))
+    console.print(made if made.row_count or not none else none)
+
+
+def shorten(text: object, most: int) -> str:
+    """A text on one line, of so many characters at most."""
+    line = " ".join(str(text or "").split())
+    return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
 def print_draft(draft: Any) -> None:
@@ -55,13 +85,11 @@ def print_draft(draft: Any) -> None:
 
 def print_estimate(estimate: Any) -> None:
     """The time budget, before anything is spent."""
-    rows = table(None, "candidate", "about", numbers=["about"])
-    for name, seconds in estimate.parts:
-        rows.add_row(name, duration(seconds))
-    console.print(rows)
+    rows = [(name, format_duration(seconds)) for name, seconds in estimate.parts]
+    print_table(("candidate", "about"), rows, numbers=["about"])
     money = "" if estimate.usd is None else f", {estimate.usd:.2f} USD of machine time"
     console.print(
-        f"In all about {duration(estimate.seconds)}, "
+        f"In all about {format_duration(estimate.seconds)}, "
         f"{estimate.memory_bytes / 2**30:.1f} GB of memory{money}."
     )
     console.print(
@@ -70,7 +98,7 @@ def print_estimate(estimate: Any) -> None:
     )
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Seconds as a person says them."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
@@ -91,10 +119,7 @@ def print_check(report: Any) -> None:
         tokens = body["tokens"]
         console.print("Tokens: " + ", ".join(f"{value} {key}" for key, value in tokens.items()))
     if body["counts"]:
-        rows = table(None, "problem", "count", numbers=["count"])
-        for code, count in sorted(body["counts"].items()):
-            rows.add_row(code, str(count))
-        console.print(rows)
+        print_table(("problem", "count"), sorted(body["counts"].items()), numbers=["count"])
     for problem in body["problems"][:20]:
         place = f"{problem['file']}:{problem['line']}"
         field = f" {problem['field']}" if problem["field"] else ""
@@ -114,13 +139,12 @@ def print_overlap(report: Any) -> None:
     console.print(
         f"{body['exact']} holdout rows stand exactly in the training file, {body['near']} nearly."
     )
-    rows = table(None, "holdout row", "training row", "kind", "similarity")
-    for row in body["rows"][:20]:
-        rows.add_row(
-            str(row["holdout_row"]), str(row["train_row"]), row["kind"], f"{row['similarity']:.3f}"
-        )
     if body["rows"]:
-        console.print(rows)
+        rows = [
+            (row["holdout_row"], row["train_row"], row["kind"], f"{row['similarity']:.3f}")
+            for row in body["rows"][:20]
+        ]
+        print_table(("holdout row", "training row", "kind", "similarity"), rows)
 
 
 def print_models(rows: Sequence[dict[str, Any]]) -> None:
@@ -147,10 +171,8 @@ def _size(count: int) -> str:
 
 def print_split(manifest: Any) -> None:
     """What was divided how; nothing of the holdout but its size and its lock."""
-    rows = table(None, "part", "rows", numbers=["rows"])
-    for part in ("train", "validation", "holdout"):
-        rows.add_row(part, str(getattr(manifest, part)))
-    console.print(rows)
+    parts = ("train", "validation", "holdout")
+    print_table(("part", "rows"), [(p, getattr(manifest, p)) for p in parts], numbers=["rows"])
     kept_out = manifest.quarantine
     console.print(
         f"{kept_out.exact} holdout rows had an exact twin elsewhere, {kept_out.near} a near one: "
@@ -166,13 +188,14 @@ def print_curve(curve: Any) -> None:
     """Scores by size, and what twice the data would bring."""
     from assay.compare.report.wording import doubled, foreseen
 
-    rows = table(None, "training rows", "score", "repeats", numbers=["training rows", "score"])
+    rows = []
     for size, scores in zip(curve.sizes, curve.scores, strict=True):
         mean = sum(scores) / len(scores)
         bar = "█" * round(30 * mean)
         each = ", ".join(f"{100 * score:.1f}" for score in scores)
-        rows.add_row(str(size), f"{100 * mean:.1f}", f"{bar} {each}")
-    console.print(rows)
+        rows.append((size, f"{100 * mean:.1f}", f"{bar} {each}"))
+    columns = ("training rows", "score", "repeats")
+    print_table(columns, rows, numbers=columns[:2])
     body = curve.to_dict()
     console.print(doubled(body))
     console.print(foreseen(body))
@@ -183,25 +206,23 @@ def print_trained(trained: Any) -> None:
     from assay.compare.report.wording import forgetting
 
     result = trained.result
-    rows = table(None, "epoch", "step", "loss", "validation loss", numbers=["epoch", "step"])
+    rows = []
     for point in result.points:
         if point.validation_loss is not None:
             kept = "  kept" if point.step == result.best_step else ""
-            rows.add_row(
-                f"{point.epoch:g}",
-                str(point.step),
-                f"{point.train_loss:.4f}",
-                f"{point.validation_loss:.4f}{kept}",
-            )
-    console.print(rows)
+            losses = f"{point.train_loss:.4f}", f"{point.validation_loss:.4f}{kept}"
+            rows.append((f"{point.epoch:g}", point.step, *losses))
+    columns = ("epoch", "step", "loss", "validation loss")
+    print_table(columns, rows, numbers=columns[:2])
     settings = ", ".join(
         f"{name} {trained.settings[name]:g}"
         for name in ("learning_rate", "rank", "epochs", "rows_per_step")
     )
     console.print(f"Trained with {settings}.")
     console.print(
-        f"{result.steps} steps in {duration(result.seconds)}: {result.tokens_per_s:.0f} effective "
-        f"tokens/s in {result.compute}, at most {result.peak_bytes / 2**30:.1f} GiB of memory."
+        f"{result.steps} steps in {format_duration(result.seconds)}: {result.tokens_per_s:.0f} "
+        f"effective tokens/s in {result.compute}, at most {result.peak_bytes / 2**30:.1f} GiB of "
+        "memory."
     )
     console.print(forgetting(trained.forgetting))
     console.print(f"\nVersion: {trained.version}", soft_wrap=True)
@@ -211,16 +232,17 @@ def print_swept(swept: Any) -> None:
     """Every trial, and what the best changes in assay.yaml."""
     names = list(swept.trials[0].settings)
     columns = ["trial", *(name.replace("_", " ") for name in names), "epochs run", "loss", ""]
-    rows = table(None, *columns, numbers=columns[:-1])
-    for tried in swept.trials:
-        rows.add_row(
-            str(tried.number + 1),
+    rows = [
+        (
+            tried.number + 1,
             *(f"{tried.settings[name]:g}" for name in names),
-            str(tried.epochs_done),
-            "" if tried.loss is None else f"{tried.loss:.4f}",
+            tried.epochs_done,
+            None if tried.loss is None else f"{tried.loss:.4f}",
             "best" if tried.number == swept.best.number else tried.state,
         )
-    console.print(rows)
+        for tried in swept.trials
+    ]
+    print_table(columns, rows, numbers=columns[:-1])
     if not swept.diff:
         console.print("assay.yaml has the best settings.")
         return
@@ -232,13 +254,13 @@ def print_swept(swept: Any) -> None:
 
 def print_jobs(rows: Sequence[dict[str, Any]]) -> None:
     """Print jobs, one on a line."""
-    made = table(None, "id", "kind", "project", "status", "done", "created", numbers=["done"])
-    made.columns[0].no_wrap, made.columns[0].min_width = True, 30  # to be copied whole
+    lines = []
     for row in rows:
         status = row["status"] + (f", to {row['wish']}" if row["wish"] else "")
         created = row["created"][:16].replace("T", " ")
-        made.add_row(row["id"], row["kind"], escape(row["project"]), status, _done(row), created)
-    console.print(made)
+        lines.append((row["id"], row["kind"], row["project"], status, _done(row), created))
+    columns = ("id", "kind", "project", "status", "done", "created")
+    print_table(columns, lines, numbers=["done"])
 
 
 def print_job(row: dict[str, Any]) -> None:
@@ -257,56 +279,42 @@ def _done(row: dict[str, Any]) -> str:
     return f"{progress['done']:.0f} of {progress['total']:.0f} {progress['unit']}"
 
 
-def print_keys(rows: Sequence[dict[str, Any]]) -> None:
+def print_keys(keys: Sequence[Any]) -> None:
     """Keys, one a line; of the secret only its end."""
-    made = table(None, "id", "name", "project", "scopes", "ends in", "created", "revoked")
-    for row in rows:
-        made.add_row(
-            row["id"],
-            escape(row["name"]),
-            escape(row["project"]),
-            ", ".join(row["scopes"]) + escape(_only(row["labels"])),
-            escape(row["hint"]),
-            row["created"][:16].replace("T", " "),
-            (row["revoked"] or "")[:16].replace("T", " "),
-        )
-    console.print(made)
-
-
-def _only(labels: Sequence[str] | None) -> str:
-    return f" (only {', '.join(labels)})" if labels else ""
+    rows = []
+    for key in keys:
+        only = f" (only {', '.join(key.labels)})" if key.labels else ""
+        scopes = ", ".join(key.scopes) + only
+        times = [
+            None if at is None else f"{at:%Y-%m-%d %H:%M}" for at in (key.created, key.revoked)
+        ]
+        rows.append((key.id, key.name, key.project, scopes, key.hint, *times))
+    print_table(("id", "name", "project", "scopes", "ends in", "created", "revoked"), rows)
 
 
 def print_providers(rows: Sequence[dict[str, Any]]) -> None:
     """Print providers, one on a line."""
-    made = table(None, "name", "address", "protocol", "key", "consent", "described in")
+    columns = ("name", "address", "protocol", "key", "consent", "described in")
+    lines = []
     for row in rows:
-        made.add_row(
-            row["name"],
-            escape(row["base_url"]),
-            row["protocol"],
-            escape(row["key"]),
-            "yes" if row["consent"] else "no",
-            row["described"],
-        )
-    console.print(made)
+        consent = "yes" if row["consent"] else "no"
+        place = row["base_url"], row["protocol"], row["key"]
+        lines.append((row["name"], *place, consent, row["described"]))
+    print_table(columns, lines)
 
 
-def print_usage(rows: Sequence[dict[str, Any]]) -> None:
-    """What keys have used, a line a key and model; what is not known is left empty."""
+def print_usage(found: dict[str, Any]) -> None:
+    """What keys have used, a line a key and model, and their budgets; what is not known is left
+    empty."""
     numbers = ["answers", "read", "cached", "written", "reasoning", "USD", "unpriced"]
-    made = table(None, "key", "model", *numbers, numbers=numbers)
-    for row in rows:
+    rows = []
+    for row in found["usage"]:
         counts = [row[f"{kind}_tokens"] for kind in ("prompt", "cached", "completion", "reasoning")]
-        made.add_row(
-            row["key"],
-            escape(row["model"]),
-            str(row["answers"]),
-            *("" if count is None else str(count) for count in counts),
-            "" if row["usd"] is None else f"{row['usd']:.6f}",
-            str(row["unpriced"]),
-        )
-    console.print(made)
+        usd = None if row["usd"] is None else f"{row['usd']:.6f}"
+        rows.append((row["key"], row["model"], row["answers"], *counts, usd, row["unpriced"]))
+    print_table(("key", "model", *numbers), rows, numbers=numbers)
+    for key, held in found["budgets"].items():
+        print(f"{key}: {held.spent:.6f} USD of {held.most:g} spent, {held.reserved:.6f} reserved.")
 
 
 def print_exported(done: Any) -> None:

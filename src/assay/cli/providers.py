@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from assay.cli.options import AsJson, open_served, with_json
 from assay.cli.output import as_json, print_providers
 from assay.errors import UsageError
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Endpoints of models elsewhere, and their keys.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Option(help="the project's folder, or the one that is served")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 Name = Annotated[str, typer.Argument(help="small letters, digits, hyphens")]
 KeyEnv = Annotated[
     str | None, typer.Option(help="take the key from this variable; else from stdin or a prompt")
@@ -66,24 +66,20 @@ def add(
 
 
 @app.command("list")
-def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
+@with_json(print_providers)
+def list_(folder: Folder = Path(".")) -> Any:
     """All providers, and where their keys come from."""
     from assay.project.settings.providers import list_providers
 
-    rows = list_providers(_providers(folder))
-    if json:
-        as_json(rows)
-    else:
-        print_providers(rows)
+    return list_providers(_providers(folder))
 
 
 @app.command()
 def allow(name: Name, folder: Folder = Path(".")) -> None:
     """Let the variables and files with keys that a provider names go to its present address."""
     from assay.project.settings.providers import allow_address
-    from assay.project.workspace import Workspace
 
-    origin, found = allow_address(Workspace(folder), name)
+    origin, found = allow_address(open_served(folder), name)
     print(f"To {origin} may go: {', '.join(found) or 'it names nothing'}.")
 
 
@@ -147,9 +143,7 @@ def try_(
 
 
 def _providers(folder: Path) -> Providers:
-    from assay.project.workspace import Workspace
-
-    return Workspace(folder).providers
+    return open_served(folder).providers
 
 
 def _read_key(variable: str | None) -> str:

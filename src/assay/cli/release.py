@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from assay.cli.output import as_json, console, table
+from assay.cli.options import Folder, ask_consent, open_workspace, with_json
+from assay.cli.output import print_table
 from assay.cli.progress import Terminal
 from assay.errors import UsageError
 
@@ -16,8 +16,6 @@ app = typer.Typer(
     help="Names that point at agents: promote, canary, rollback.", no_args_is_help=True
 )
 
-Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 Name = Annotated[str, typer.Argument(help="the release's name, such as support")]
 Force = Annotated[
     str | None,
@@ -30,33 +28,37 @@ Consent = Annotated[
 
 
 @app.command()
+@with_json(lambda done: f"{done.name} is at {done.label} (change {done.number}).")
 def promote(
     name: Name,
     agent: Annotated[str, typer.Argument(metavar="AGENT@VERSION", help="such as fine-tune@2")],
     force: Force = None,
     consent: Consent = None,
     folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
+) -> Any:
     """Let an agent answer everything, if a stored comparison shows that it is no worse."""
-    from assay import project
-    from assay.cli.consent import asking
     from assay.project import releases
 
-    workspace, terminal = project.open_workspace(folder), Terminal()
-    done = asking(
+    workspace, terminal = open_workspace(folder), Terminal()
+    return ask_consent(
         lambda agreed: releases.promote(
             workspace, name, agent, force=force, consent=agreed, progress=terminal
         ),
         consent,
     )
-    if json:
-        as_json(done.to_dict())
-    else:
-        print(f"{name} is at {done.label} (change {done.number}).")
+
+
+def _describe_canary(done: Any) -> str:
+    if done.canary is None:
+        return f"{done.name} is at {done.label} alone (change {done.number})."
+    return (
+        f"{done.name}: {done.canary_label} answers {100 * done.share:g}% of the callers, "
+        f"{done.label} the others (change {done.number})."
+    )
 
 
 @app.command()
+@with_json(_describe_canary)
 def canary(
     name: Name,
     share: Annotated[str, typer.Argument(metavar="SHARE", help="such as 10%; 0% ends it")],
@@ -67,32 +69,20 @@ def canary(
     force: Force = None,
     consent: Consent = None,
     folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
+) -> Any:
     """Let an agent answer a share of the callers, each of whom keeps to one agent."""
-    from assay import project
-    from assay.cli.consent import asking
     from assay.project import releases
 
-    workspace, terminal, part = project.open_workspace(folder), Terminal(), _share(share)
-    done = asking(
+    workspace, terminal, part = open_workspace(folder), Terminal(), _parse_share(share)
+    return ask_consent(
         lambda agreed: releases.canary(
             workspace, name, part, agent, force=force, consent=agreed, progress=terminal
         ),
         consent,
     )
-    if json:
-        as_json(done.to_dict())
-    elif done.canary is None:
-        print(f"{name} is at {done.label} alone (change {done.number}).")
-    else:
-        print(
-            f"{name}: {done.canary_label} answers {100 * done.share:g}% of the callers, "
-            f"{done.label} the others (change {done.number})."
-        )
 
 
-def _share(text: str) -> float:
+def _parse_share(text: str) -> float:
     try:
         return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
     except ValueError:
@@ -100,71 +90,65 @@ def _share(text: str) -> float:
 
 
 @app.command()
-def rollback(
-    name: Name, consent: Consent = None, folder: Folder = Path("."), json: AsJson = False
-) -> None:
+@with_json(lambda done: f"{done.name} is at {done.label} again (change {done.number}).")
+def rollback(name: Name, consent: Consent = None, folder: Folder = Path(".")) -> Any:
     """Take the last change back: the canary that runs, else the agent before."""
-    from assay import project
-    from assay.cli.consent import asking
     from assay.project import releases
 
-    workspace = project.open_workspace(folder)
-    done = asking(lambda agreed: releases.rollback(workspace, name, consent=agreed), consent)
-    if json:
-        as_json(done.to_dict())
-    else:
-        print(f"{name} is at {done.label} again (change {done.number}).")
+    workspace = open_workspace(folder)
+    return ask_consent(lambda agreed: releases.rollback(workspace, name, consent=agreed), consent)
 
 
-@app.command()
-def history(name: Name, folder: Folder = Path("."), json: AsJson = False) -> None:
-    """Every change of a release, newest first."""
-    from assay import project
-    from assay.project import releases
-
-    found = releases.history(project.open_workspace(folder), name)
-    if json:
-        as_json([change.to_dict() for change in found])
-        return
-    rows = table(None, "", "change", "agent", "canary", "on the word of", "by", "at")
+def _print_history(found: Any) -> None:
+    rows = []
     for change in found:
         running = f"{change.canary_label} {100 * change.share:g}%" if change.canary else ""
         word = f"comparison {change.comparison[:16]}" if change.comparison else ""
-        rows.add_row(
-            str(change.number),
-            change.action,
-            escape(change.label),
-            escape(running),
-            escape(f"forced: {change.reason}" if change.reason else word),
-            escape(change.who),
-            change.at.isoformat(),
-        )
-    console.print(rows)
+        word = f"forced: {change.reason}" if change.reason else word
+        at = change.at.isoformat()
+        rows.append((change.number, change.action, change.label, running, word, change.who, at))
+    print_table(("", "change", "agent", "canary", "on the word of", "by", "at"), rows)
+
+
+@app.command()
+@with_json(_print_history)
+def history(name: Name, folder: Folder = Path(".")) -> Any:
+    """Every change of a release, newest first."""
+    from assay.project import releases
+
+    return releases.history(open_workspace(folder), name)
+
+
+def _print_releases(found: Any) -> None:
+    rows = []
+    for one in found:
+        running = f"{one['canary']} {100 * one['share']:g}%" if one["canary"] else ""
+        traces = "kept" if one["traces"] else "off"
+        rows.append((one["name"], one["agent"], running, traces, one["at"]))
+    none = "There are no releases; `assay release promote` makes one."
+    print_table(("release", "agent", "canary", "traces", "since"), rows, none=none)
 
 
 @app.command("list")
-def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
+@with_json(_print_releases)
+def list_(folder: Folder = Path(".")) -> Any:
     """Every release as it stands."""
-    from assay import project
     from assay.project import releases
 
-    found = releases.listed(project.open_workspace(folder))
-    if json:
-        as_json(found)
-        return
-    rows = table(None, "release", "agent", "canary", "traces", "since")
-    for release in found:
-        running = f"{release['canary']} {100 * release['share']:g}%" if release["canary"] else ""
-        rows.add_row(
-            release["name"],
-            escape(release["agent"]),
-            escape(running),
-            "kept" if release["traces"] else "off",
-            release["at"],
+    return releases.listed(open_workspace(folder))
+
+
+def _print_watched(found: Any) -> None:
+    print(f"{found.release} ({found.agent}): {found.sentence}")
+    if found.skipped:
+        print(
+            f"{found.skipped} traces of the sample were skipped; if many were, doubt the figures."
         )
-    console.print(rows if found else "There are no releases; `assay release promote` makes one.")
+    if found.waiting:
+        print(f"{found.waiting} traces wait for a label: `assay traces next {found.release}`.")
 
 
+@with_json(_print_watched)
 def watch(
     name: Name,
     drop: Annotated[
@@ -174,20 +158,8 @@ def watch(
         float | None, typer.Option(help="a score, where none was measured at promotion")
     ] = None,
     folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
+) -> Any:
     """Say whether a release has gone stale, or how many labels it takes to tell."""
-    from assay import project
     from assay.project import releases
 
-    found = releases.watch_release(project.open_workspace(folder), name, drop=drop, against=against)
-    if json:
-        as_json(found.to_dict())
-        return
-    print(f"{found.release} ({found.agent}): {found.sentence}")
-    if found.skipped:
-        print(
-            f"{found.skipped} traces of the sample were skipped; if many were, doubt the figures."
-        )
-    if found.waiting:
-        print(f"{found.waiting} traces wait for a label: `assay traces next {found.release}`.")
+    return releases.watch_release(open_workspace(folder), name, drop=drop, against=against)

@@ -6,16 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-from rich.markup import escape
 
-from assay.cli.output import as_json, console, table
+from assay.cli.options import Folder, open_workspace, with_json
+from assay.cli.output import print_table, shorten
 
 app = typer.Typer(
     help="Requests that were served and kept, and what is said of them.", no_args_is_help=True
 )
 
-Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 Id = Annotated[str, typer.Argument(help="of a trace")]
 Release = Annotated[str, typer.Argument(help="the release's name")]
 
@@ -33,11 +31,9 @@ def on(
     folder: Folder = Path("."),
 ) -> None:
     """Keep the requests of a release from now on, with personal data replaced."""
-    from assay import project
     from assay.project import releases
 
-    workspace = project.open_workspace(folder)
-    releases.traces_on(workspace, release, sample=sample, days=days, most=most)
+    releases.traces_on(open_workspace(folder), release, sample=sample, days=days, most=most)
     print(
         f"Requests to {release} are kept for {days} days, {most} at most; {100 * sample:g}% are "
         "drawn to be labelled."
@@ -51,14 +47,33 @@ def off(
     folder: Folder = Path("."),
 ) -> None:
     """Keep no more requests of a release."""
-    from assay import project
     from assay.project import releases
 
-    gone = releases.traces_off(project.open_workspace(folder), release, delete=delete)
+    gone = releases.traces_off(open_workspace(folder), release, delete=delete)
     print(f"Requests to {release} are not kept any more." + (f" {gone} deleted." if delete else ""))
 
 
+def _print_traces(found: Any) -> None:
+    rows = []
+    for trace in found:
+        said = [trace.thumb, "corrected" if trace.corrected is not None else None]
+        rows.append(
+            (
+                trace.id,
+                trace.release,
+                shorten(trace.messages[-1].get("content"), SHOWN),
+                shorten(trace.answer.get("content"), SHOWN),
+                ", ".join(word for word in said if word),
+                "yes" if trace.sampled else "",
+                trace.at.isoformat(),
+            )
+        )
+    columns = ("trace", "release", "asked", "answer", "feedback", "sample", "at")
+    print_table(columns, rows, none="No traces are kept; `assay traces on RELEASE` keeps them.")
+
+
 @app.command("list")
+@with_json(_print_traces)
 def list_(
     release: Annotated[str | None, typer.Argument(help="of one release; none: of all")] = None,
     count: Annotated[
@@ -68,50 +83,14 @@ def list_(
         bool, typer.Option("--corrected", help="only those with a corrected answer")
     ] = False,
     folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
+) -> Any:
     """List the newest traces first."""
-    from assay import project
     from assay.project import releases
 
-    workspace = project.open_workspace(folder)
-    found = releases.list_traces(workspace, release, count=count, corrected=corrected)
-    if json:
-        as_json([trace.to_dict() for trace in found])
-        return
-    rows = table(None, "trace", "release", "asked", "answer", "feedback", "sample", "at")
-    for trace in found:
-        said = [trace.thumb, "corrected" if trace.corrected is not None else None]
-        rows.add_row(
-            trace.id,
-            trace.release,
-            _short(trace.messages[-1].get("content")),
-            _short(trace.answer.get("content")),
-            ", ".join(word for word in said if word),
-            "yes" if trace.sampled else "",
-            trace.at.isoformat(),
-        )
-    console.print(rows if found else "No traces are kept; `assay traces on RELEASE` keeps them.")
+    return releases.list_traces(open_workspace(folder), release, count=count, corrected=corrected)
 
 
-def _short(text: Any) -> str:
-    line = " ".join(str(text or "").split())
-    return escape(line if len(line) <= SHOWN else f"{line[: SHOWN - 3]}...")
-
-
-@app.command()
-def show(id: Id, folder: Folder = Path("."), json: AsJson = False) -> None:
-    """Show a trace, whole: its conversation, answer and labels."""
-    from assay import project
-    from assay.project import releases
-
-    _print(releases.show_trace(project.open_workspace(folder), id), json)
-
-
-def _print(trace: Any, json: bool) -> None:
-    if json:
-        as_json(trace.to_dict())
-        return
+def _print_trace(trace: Any) -> None:
     print(f"# {trace.id}, {trace.release}, {trace.at.isoformat()}")
     for message in [*trace.messages, trace.answer]:
         print(f"{message['role']}: {message.get('content') or ''}")
@@ -126,76 +105,63 @@ def _print(trace: Any, json: bool) -> None:
 
 
 @app.command()
+@with_json(_print_trace)
+def show(id: Id, folder: Folder = Path(".")) -> Any:
+    """Show a trace, whole: its conversation, answer and labels."""
+    from assay.project import releases
+
+    return releases.show_trace(open_workspace(folder), id)
+
+
+@app.command()
+@with_json(lambda trace: f"Kept with {trace.id}.")
 def feedback(
     id: Id,
     thumb: Annotated[str | None, typer.Option(help="up or down")] = None,
     answer: Annotated[str | None, typer.Option(help="what would have been right")] = None,
     folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
+) -> Any:
     """Attach a thumb or the right answer to a trace."""
-    from assay import project
     from assay.project import releases
 
-    workspace = project.open_workspace(folder)
-    said = releases.give_feedback(workspace, id, thumb=cast(Any, thumb), corrected=answer)
-    if json:
-        as_json(said.to_dict())
+    said = cast(Any, thumb)
+    return releases.give_feedback(open_workspace(folder), id, thumb=said, corrected=answer)
+
+
+def _print_next(found: Any) -> None:
+    if found is None:
+        print("Every trace of the sample has its label.")
     else:
-        print(f"Kept with {id}.")
+        _print_trace(found)
 
 
 @app.command("next")
-def next_(release: Release, folder: Folder = Path("."), json: AsJson = False) -> None:
+@with_json(_print_next)
+def next_(release: Release, folder: Folder = Path(".")) -> Any:
     """The trace of the random sample that is to be labelled next, for `assay watch`."""
-    from assay import project
     from assay.project import releases
 
-    found = releases.next_to_label(project.open_workspace(folder), release)
-    if found is not None:
-        _print(found, json)
-    elif json:
-        as_json(None)
-    else:
-        print("Every trace of the sample has its label.")
+    return releases.next_to_label(open_workspace(folder), release)
 
 
 @app.command()
+@with_json(lambda d: "Skipped." if d["score"] is None else f"Labelled: {d['score']:g}.")
 def label(
     id: Id,
     right: Annotated[bool, typer.Option("--right", help="the answer is as it should be")] = False,
     answer: Annotated[str | None, typer.Option(help="what it should have been")] = None,
     skip: Annotated[bool, typer.Option("--skip", help="it cannot be told")] = False,
     folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
+) -> Any:
     """Say what a sampled answer is worth; strictly in the order of `assay traces next`."""
-    from assay import project
     from assay.project import releases
 
-    workspace = project.open_workspace(folder)
+    workspace = open_workspace(folder)
     score = releases.label_trace(workspace, id, right=right, answer=answer, skip=skip)
-    if json:
-        as_json({"trace": id, "score": score})
-    else:
-        print("Skipped." if score is None else f"Labelled: {score:g}.")
+    return {"trace": id, "score": score}
 
 
-@app.command("to-data")
-def to_data(
-    to: Annotated[Path, typer.Argument(help="the file of examples that is written")],
-    release: Annotated[str | None, typer.Option(help="of one release; none: of all")] = None,
-    folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
-    """Turn corrected traces into examples; what the data checks reject is kept with its reason."""
-    from assay import project
-    from assay.project import releases
-
-    done = releases.traces_to_data(project.open_workspace(folder), to, release)
-    if json:
-        as_json(done.to_dict())
-        return
+def _print_examples(done: Any) -> None:
     print(f"{done.written} examples" + (f" written to {done.file}." if done.file else "."))
     if done.masked:
         print(f"In {done.masked} of them personal data stands replaced; look at these.")
@@ -203,3 +169,16 @@ def to_data(
         print(f"{done.rejected} were rejected: {done.rejected_file} says why.")
     for code, count in done.counts.items():
         print(f"  {code}: {count}")
+
+
+@app.command("to-data")
+@with_json(_print_examples)
+def to_data(
+    to: Annotated[Path, typer.Argument(help="the file of examples that is written")],
+    release: Annotated[str | None, typer.Option(help="of one release; none: of all")] = None,
+    folder: Folder = Path("."),
+) -> Any:
+    """Turn corrected traces into examples; what the data checks reject is kept with its reason."""
+    from assay.project import releases
+
+    return releases.traces_to_data(open_workspace(folder), to, release)

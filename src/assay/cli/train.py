@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from assay.cli.options import AsJson, Folder
 from assay.cli.output import as_json, print_swept, print_trained
 from assay.cli.progress import Terminal
 from assay.errors import UsageError
 
 
 def train(
-    folder: Annotated[Path, typer.Option("--project", help="the project's folder")] = Path("."),
+    folder: Folder = Path("."),
     sweep: Annotated[
         bool, typer.Option("--sweep", help="search for better settings, by validation loss")
     ] = False,
@@ -24,7 +25,7 @@ def train(
     write: Annotated[
         bool, typer.Option("--write", help="with --sweep: put the best into assay.yaml")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+    json: AsJson = False,
 ) -> None:
     """Train a version, as `compare` would; the same command goes on where it was stopped."""
     from assay import project
@@ -34,7 +35,7 @@ def train(
     opened = project.open(folder)
     if sweep:
         swept = opened.sweep(trials=trials, write=write, progress=Terminal())
-        as_json(swept.to_dict()) if json else print_swept(swept)
+        as_json(swept) if json else print_swept(swept)
         return
     trained = opened.train(progress=Terminal())
-    as_json(trained.to_dict()) if json else print_trained(trained)
+    as_json(trained) if json else print_trained(trained)

@@ -2,56 +2,56 @@
 
 from __future__ import annotations
 
-import json as jsonlib
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from assay.cli.output import as_json, console, table
+from assay.cli.options import AsJson, Folder, open_workspace, with_json
+from assay.cli.output import as_json, console, print_table, shorten
 
 app = typer.Typer(help="Fine-tuned versions and what made them.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
 Id = Annotated[str, typer.Argument(help="a version's id, or how it begins")]
 
 SHORT = 12
 
 
-@app.command("list")
-def list_(folder: Folder = Path("."), json: AsJson = False) -> None:
-    """List every version, the oldest first."""
-    from assay import project
-    from assay.project import versions
-
-    found = versions.versions(project.open_workspace(folder).store)
-    if json:
-        as_json(found)
-        return
-    rows = table(None, "version", "base", "method", "saved", "loss", "parent", "agents")
+def _print_versions(found: Any) -> None:
+    rows = []
     for version in found:
         loss = version["metrics"].get("validation_loss")
-        rows.add_row(
-            version["id"][:SHORT],
-            escape(version["base"]),
-            version["method"] or "",
-            version["saved_at"],
-            "" if loss is None else f"{loss:.4f}",
-            (version["parent"] or "")[:SHORT],
-            escape(", ".join(version["agents"])),
+        rows.append(
+            (
+                version["id"][:SHORT],
+                version["base"],
+                version["method"],
+                version["saved_at"],
+                None if loss is None else f"{loss:.4f}",
+                (version["parent"] or "")[:SHORT],
+                ", ".join(version["agents"]),
+            )
         )
-    console.print(rows if found else "There are no versions; `assay train` makes one.")
+    columns = ("version", "base", "method", "saved", "loss", "parent", "agents")
+    print_table(columns, rows, none="There are no versions; `assay train` makes one.")
+
+
+@app.command("list")
+@with_json(_print_versions)
+def list_(folder: Folder = Path(".")) -> Any:
+    """List every version, the oldest first."""
+    from assay.project import versions
+
+    return versions.versions(open_workspace(folder).store)
 
 
 @app.command()
 def show(id: Id, folder: Folder = Path("."), json: AsJson = False) -> None:
     """All that made a version; its files are checked against their hashes."""
-    from assay import project
     from assay.project import versions
 
-    found = versions.version(project.open_workspace(folder).store, id)
+    found = versions.version(open_workspace(folder).store, id)
     if json:
         as_json(found)
         return
@@ -61,25 +61,11 @@ def show(id: Id, folder: Folder = Path("."), json: AsJson = False) -> None:
         )
 
 
-@app.command()
-def diff(
-    first: Id,
-    second: Annotated[str, typer.Argument(help="another version's id")],
-    folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
-    """What two versions were made of differently."""
-    from assay import project
-    from assay.project import versions
-
-    found = versions.diff(project.open_workspace(folder).store, first, second)
-    if json:
-        as_json(found)
-        return
-    rows = table(None, "", found["first"][:SHORT], found["second"][:SHORT])
-    for path, (one, other) in found["fields"].items():
-        rows.add_row(path, _short(one), _short(other))
-    console.print(rows if found["fields"] else "The records say the same.")
+def _print_differences(found: Any) -> None:
+    fields = found["fields"].items()
+    rows = [(path, _spell(one), _spell(other)) for path, (one, other) in fields]
+    columns = ("", found["first"][:SHORT], found["second"][:SHORT])
+    print_table(columns, rows, none="The records say the same.")
     for part, only in found["rows"].items():
         if any(only.values()):
             console.print(
@@ -88,29 +74,39 @@ def diff(
             )
 
 
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else jsonlib.dumps(value)
-    return escape(text if len(text) <= 40 else f"{text[:37]}...")
+def _spell(value: Any) -> str:
+    return shorten(value if isinstance(value, str) else json.dumps(value), 40)
 
 
-@app.command("trained-on")
-def trained_on(
-    example: Annotated[str, typer.Argument(help="an example's id, or the hash of its content")],
+@app.command()
+@with_json(_print_differences)
+def diff(
+    first: Id,
+    second: Annotated[str, typer.Argument(help="another version's id")],
     folder: Folder = Path("."),
-    json: AsJson = False,
-) -> None:
-    """The versions that saw an example, and so remember it after it is deleted."""
-    from assay import project
+) -> Any:
+    """What two versions were made of differently."""
+    from assay.project import versions
 
-    found = project.open_workspace(folder).trained_on(example)
-    if json:
-        as_json(found)
-        return
+    return versions.diff(open_workspace(folder).store, first, second)
+
+
+def _print_trained_on(found: Any) -> None:
     for version in found["versions"]:
         agents = f", used by {', '.join(version['agents'])}" if version["agents"] else ""
         parts = ", ".join(version["as"])
         print(f"{version['id'][:SHORT]} of {version['saved_at']}: {parts}{agents}")
     if not found["versions"]:
-        print(f"No version saw {example}.")
+        print(f"No version saw {found['example']}.")
     if found["unknown"]:
         print(f"Of {len(found['unknown'])} older versions it is not known which rows they saw.")
+
+
+@app.command("trained-on")
+@with_json(_print_trained_on)
+def trained_on(
+    example: Annotated[str, typer.Argument(help="an example's id, or the hash of its content")],
+    folder: Folder = Path("."),
+) -> Any:
+    """The versions that saw an example, and so remember it after it is deleted."""
+    return open_workspace(folder).trained_on(example)
