@@ -43,7 +43,7 @@ Filter = Annotated[
 CompoundFilter.model_rebuild()
 
 
-def matcher(filter: ComparisonFilter | CompoundFilter) -> Callable[[Mapping[str, Any]], bool]:
+def make_matcher(filter: ComparisonFilter | CompoundFilter) -> Callable[[Mapping[str, Any]], bool]:
     """Whether attributes pass a filter."""
     return lambda attributes: _passes(filter, attributes)
 

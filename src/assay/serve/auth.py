@@ -11,9 +11,10 @@ import re
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Annotated
 
 import anyio.to_thread
-from fastapi import Request
+from fastapi import Depends, Request
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from assay.accounts.keys import Caller, find_key, good_keys
 from assay.errors import StoreError
 from assay.project.workspace import Workspace
-from assay.serve.errors import ApiError, of_assay
+from assay.serve.errors import ApiError, forbidden, of_assay
 from assay.serve.open_requests import OpenRequests
 
 log = logging.getLogger("assay.serve")
@@ -56,13 +57,17 @@ class RequiredScope:
         if not isinstance(caller, Caller):  # the gate does not let this happen
             raise _unknown(None)
         if not caller.may(self.scope):
-            raise ApiError(
-                403,
-                f"This key has no scope '{self.scope}'.",
-                "permission_error",
-                "insufficient_permissions",
-            )
+            raise forbidden(f"This key has no scope '{self.scope}'.")
         return caller
+
+
+async def _find_workspace(request: Request) -> Workspace:
+    workspace: Workspace = request.app.state.workspace
+    return workspace
+
+
+ServedWorkspace = Annotated[Workspace, Depends(_find_workspace)]
+"""A dependency: the folder that is served."""
 
 
 class AccessMiddleware:
@@ -107,7 +112,7 @@ class AccessMiddleware:
             await of_assay(error).response()(scope, receive, send)
             return
         scope["assay.caller"] = caller
-        await self._open.run(caller.key_id, self.app, scope, counted(receive, limit), send)
+        await self._open.run(caller.key_id, self.app, scope, count_bytes(receive, limit), send)
 
     async def _caller(self, header: str | None) -> Caller:
         kind, _, secret = (header or "").partition(" ")
@@ -145,7 +150,7 @@ def check_length(length: str | None, limit: int) -> None:
         raise _too_large(limit)
 
 
-def counted(receive: Receive, limit: int) -> Receive:
+def count_bytes(receive: Receive, limit: int) -> Receive:
     """A body that comes without its length, or with a wrong one, ends at the limit all the same."""
     seen = 0
 

@@ -27,13 +27,13 @@ from assay.serve.conversation import (
     Tokens,
     Tool,
     ToolChoice,
-    stops,
+    parse_stops,
 )
 from assay.serve.errors import of_any
 from assay.serve.exchange import Exchange, converse
 from assay.serve.logprobs import content_logprobs, tokens_of
 from assay.serve.route import JsonObject, JsonRoute, Strict
-from assay.serve.streams import DONE, Events, event
+from assay.serve.streams import DONE, Events, format_event
 
 router = APIRouter(tags=["chat"], route_class=JsonRoute)
 
@@ -108,7 +108,7 @@ class ChatRequest(ConversationRequest):
             schema = form.json_schema.schema_
         return self.with_sampling(
             max_new_tokens=self.max_completion_tokens or self.max_tokens,
-            stop=stops(self.stop),
+            stop=parse_stops(self.stop),
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             schema=schema,
             json_object=form is not None and form.type == "json_object",
@@ -163,7 +163,7 @@ async def _events(exchange: Exchange, body: ChatRequest) -> AsyncIterator[str]:
     def chunk(number: int, delta: dict[str, Any], **rest: Any) -> str:
         choice = {"index": number, "delta": delta, "logprobs": None, "finish_reason": None, **rest}
         usage = {"usage": None} if with_usage else {}
-        return event({**head, "choices": [choice], **usage})
+        return format_event({**head, "choices": [choice], **usage})
 
     try:
         for number in range(len(exchange.answers)):
@@ -178,10 +178,10 @@ async def _events(exchange: Exchange, body: ChatRequest) -> AsyncIterator[str]:
                 yield chunk(number, delta)
             yield chunk(number, {}, finish_reason=_finish(item))
         if with_usage:
-            yield event({**head, "choices": [], "usage": usage_of(exchange)})
+            yield format_event({**head, "choices": [], "usage": usage_of(exchange)})
         yield DONE
     except Exception as error:
-        yield event(of_any(error).body())
+        yield format_event(of_any(error).body())
 
 
 def _head(exchange: Exchange, kind: str) -> dict[str, Any]:

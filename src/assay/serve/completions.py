@@ -16,12 +16,12 @@ from assay.generate.stream import End
 from assay.project.answer.gateway import Gateway, NotConversationError
 from assay.serve.auth import RequiredScope
 from assay.serve.chat import StreamOptions, usage_of
-from assay.serve.conversation import MOST_CHOICES, SamplingFields, Stop, Tokens, stops
-from assay.serve.errors import ApiError, of_any
+from assay.serve.conversation import MOST_CHOICES, SamplingFields, Stop, Tokens, parse_stops
+from assay.serve.errors import invalid, of_any
 from assay.serve.exchange import Exchange, begin
 from assay.serve.logprobs import legacy_logprobs, tokens_of
 from assay.serve.route import JsonRoute
-from assay.serve.streams import DONE, Events, event
+from assay.serve.streams import DONE, Events, format_event
 
 router = APIRouter(tags=["completions"], route_class=JsonRoute)
 
@@ -60,18 +60,15 @@ class CompletionRequest(SamplingFields):
         if several and isinstance(several[0], int):
             several = [several]
         if not several or not all(several) or len(several) > MOST_CHOICES:
-            raise ApiError(
-                400,
+            raise invalid(
                 f"Invalid value for 'prompt': 1 to {MOST_CHOICES} prompts, none of them empty.",
-                code="invalid_value",
-                param="prompt",
+                "prompt",
             )
         if self.echo and (self.logprobs is not None or not isinstance(several[0], str)):
-            raise ApiError(
-                400,
+            raise invalid(
                 "Unsupported parameter: 'echo' goes with a text, without 'logprobs'.",
-                code="unsupported_parameter",
-                param="echo",
+                "echo",
+                "unsupported_parameter",
             )
         return several
 
@@ -85,18 +82,17 @@ async def create(
     """Continue a text, whole or as a stream."""
     prompts = body.prompts()
     options = body.with_sampling(
-        max_new_tokens=body.max_tokens or MAX_TOKENS, stop=stops(body.stop), logprobs=body.logprobs
+        max_new_tokens=body.max_tokens or MAX_TOKENS,
+        stop=parse_stops(body.stop),
+        logprobs=body.logprobs,
     )
     gateway: Gateway = request.app.state.gateway
     open = partial(gateway.complete, caller, body.model, prompts, options, body.n or 1)
     try:
         exchange = await begin(request, open, "cmpl-", is_whole=not body.stream)
     except NotConversationError:
-        raise ApiError(
-            400,
-            f"{body.model} answers conversations; use /v1/chat/completions.",
-            code="invalid_value",
-            param="model",
+        raise invalid(
+            f"{body.model} answers conversations; use /v1/chat/completions.", "model"
         ) from None
     echoed = [str(p) if body.echo else "" for p in prompts for _ in range(body.n or 1)]
     if body.stream:
@@ -129,7 +125,7 @@ async def _events(
 
     def chunk(number: int, text: str, logprobs: Any = None, finish: str | None = None) -> str:
         choice = {"index": number, "text": text, "logprobs": logprobs, "finish_reason": finish}
-        return event({**_head(exchange), "choices": [choice]})
+        return format_event({**_head(exchange), "choices": [choice]})
 
     try:
         for number, text in enumerate(echoed):
@@ -146,10 +142,10 @@ async def _events(
             if item.text or logprobs:
                 yield chunk(number, item.text, logprobs)
         if with_usage:
-            yield event({**_head(exchange), "choices": [], "usage": usage_of(exchange)})
+            yield format_event({**_head(exchange), "choices": [], "usage": usage_of(exchange)})
         yield DONE
     except Exception as error:
-        yield event(of_any(error).body())
+        yield format_event(of_any(error).body())
 
 
 def _head(exchange: Exchange) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from assay.agent.answering import GenerationOptions
 from assay.chat.tool_text import call_schema, name_of
 from assay.example import Message, ToolCall
-from assay.serve.errors import ApiError
+from assay.serve.errors import invalid
 from assay.serve.route import JsonObject, Strict
 
 MOST_CHOICES = 8
@@ -210,7 +210,7 @@ class SamplingFields(Strict):
         )
 
 
-def stops(stop: Stop) -> tuple[str, ...]:
+def parse_stops(stop: Stop) -> tuple[str, ...]:
     """The stop texts.
 
     Raises:
@@ -218,11 +218,8 @@ def stops(stop: Stop) -> tuple[str, ...]:
     """
     texts = (stop,) if isinstance(stop, str) else tuple(stop or ())
     if len(texts) > MOST_STOPS or not all(texts):
-        raise ApiError(
-            400,
-            f"Invalid value for 'stop': at most {MOST_STOPS} texts, none of them empty.",
-            code="invalid_value",
-            param="stop",
+        raise invalid(
+            f"Invalid value for 'stop': at most {MOST_STOPS} texts, none of them empty.", "stop"
         )
     return texts
 
@@ -289,10 +286,5 @@ class ConversationRequest(SamplingFields, ABC):
         if forced != "required" or isinstance(self.tool_choice, (NamedTool, NamedFunction)):
             tools = [tool for tool in tools if name_of(tool) == forced]
         if not tools:
-            raise ApiError(
-                400,
-                "'tool_choice' asks for a tool that is not among 'tools'.",
-                code="invalid_value",
-                param="tool_choice",
-            )
+            raise invalid("'tool_choice' asks for a tool that is not among 'tools'.", "tool_choice")
         return call_schema(tools)

@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Response
 from pydantic import Field, StringConstraints
 
 from assay.accounts.keys import Caller
 from assay.generate.prompts import CHARACTERS_PER_TOKEN
 from assay.models.embed import Embedder
 from assay.project.answer.names import embedders
-from assay.project.workspace import Workspace
-from assay.serve.auth import RequiredScope
-from assay.serve.errors import ApiError
+from assay.serve.auth import RequiredScope, ServedWorkspace
+from assay.serve.errors import ApiError, invalid
 from assay.serve.route import JsonRoute, Strict
 
 router = APIRouter(tags=["embeddings"], route_class=JsonRoute)
@@ -39,7 +38,7 @@ class EmbeddingRequest(Strict):
 
 @router.post("/v1/embeddings")
 def create(
-    request: Request,
+    workspace: ServedWorkspace,
     body: EmbeddingRequest,
     caller: Annotated[Caller, Depends(RequiredScope("chat"))],
 ) -> Response:
@@ -51,17 +50,17 @@ def create(
             code="model_not_found",
             param="model",
         )
-    workspace: Workspace = request.app.state.workspace
     embedder = workspace.embedder(body.model)
     if body.dimensions not in (None, embedder.dimension):
         raise _invalid(f"the vectors have {embedder.dimension} numbers", "dimensions")
     texts = [body.input] if isinstance(body.input, str) else body.input
     if not all(texts):
         raise _invalid("a text is empty", "input")
-    tokens = _counted(embedder, texts)
+    tokens = _count_tokens(embedder, texts)
     as_text = body.encoding_format == "base64"
     spelled = [
-        _spelled(number, vector, as_text) for number, vector in enumerate(embedder.encode(texts))
+        _format_vector(number, vector, as_text)
+        for number, vector in enumerate(embedder.encode(texts))
     ]
     rest = {
         "model": body.model,
@@ -72,7 +71,7 @@ def create(
     return Response(whole, media_type="application/json")
 
 
-def _counted(embedder: Embedder, texts: Sequence[str]) -> int:
+def _count_tokens(embedder: Embedder, texts: Sequence[str]) -> int:
     """Tokens of all texts together.
 
     Raises:
@@ -91,18 +90,17 @@ def _counted(embedder: Embedder, texts: Sequence[str]) -> int:
     return tokens
 
 
-def _spelled(number: int, vector: Any, as_text: bool) -> str:
+def _format_vector(number: int, vector: Any, as_text: bool) -> str:
     numbers = np.asarray(vector, dtype="<f4")
     embedding = base64.b64encode(numbers.tobytes()).decode() if as_text else numbers.tolist()
     return json.dumps({"object": "embedding", "index": number, "embedding": embedding})
 
 
 def _too_long(what: str, embedder: Embedder) -> ApiError:
-    return ApiError(
-        400,
+    return invalid(
         f"A text has {what}, the model looks at {embedder.limit} tokens.",
-        code="context_length_exceeded",
-        param="input",
+        "input",
+        "context_length_exceeded",
     )
 
 

@@ -41,12 +41,18 @@ MOST_CHARACTERS = 2000
 LONGEST_PARAM = 200
 _UNANSWERED = "No response returned."
 log = logging.getLogger("assay.serve")
-_REFUSALS = {
-    UnprovenError: "not_proven",
-    ParityError: "parity_refused",
-    ReleaseError: "invalid_state",
-}
-"""Changes of a release that are refused as things stand."""
+_CLIENTS: tuple[tuple[type[AssayError], int, str, str | None], ...] = (
+    (QuotaError, 413, "storage_quota_exceeded", None),
+    (UnknownModelError, 404, "model_not_found", "model"),
+    (NotFoundError, 404, "not_found", None),
+    (StateError, 400, "invalid_state", None),
+    (UnprovenError, 409, "not_proven", None),
+    (ParityError, 409, "parity_refused", None),
+    (ReleaseError, 409, "invalid_state", None),
+    (PromptTooLongError, 400, "context_length_exceeded", "messages"),
+    (RequestRefusedError, 400, "request_refused", None),
+)
+"""Errors that a client can mend, with status, code and field; the first that fits counts."""
 
 
 class ApiError(Exception):
@@ -75,14 +81,8 @@ class ApiError(Exception):
 
     def body(self) -> dict[str, Any]:
         """The error object of OpenAI's API."""
-        return {
-            "error": {
-                "message": self.message,
-                "type": self.type,
-                "param": self.param,
-                "code": self.code,
-            }
-        }
+        told = {name: getattr(self, name) for name in ("message", "type", "param", "code")}
+        return {"error": told}
 
     def response(self) -> JSONResponse:
         """The HTTP response that says so."""
@@ -98,6 +98,16 @@ def not_found(what: str, id: str, param: str | None = None) -> ApiError:
     return ApiError(404, f"No such {what}: {id}", code="not_found", param=param)
 
 
+def invalid(message: str, param: str, code: str = "invalid_value") -> ApiError:
+    """A 400: a field of the request that cannot be followed."""
+    return ApiError(400, message, code=code, param=param)
+
+
+def forbidden(message: str) -> ApiError:
+    """A 403: the caller's key does not allow it."""
+    return ApiError(403, message, "permission_error", "insufficient_permissions")
+
+
 def of_assay(error: AssayError) -> ApiError:
     """What our own errors are to a client."""
     message = str(error)
@@ -106,21 +116,9 @@ def of_assay(error: AssayError) -> ApiError:
         return ApiError(429, message, "rate_limit_error", "rate_limit_exceeded", headers=wait)
     if isinstance(error, BudgetError):
         return ApiError(429, message, "insufficient_quota", "insufficient_quota")
-    if isinstance(error, QuotaError):
-        return ApiError(413, message, code="storage_quota_exceeded")
-    if isinstance(error, UnknownModelError):
-        return ApiError(404, message, code="model_not_found", param="model")
-    if isinstance(error, NotFoundError):
-        return ApiError(404, message, code="not_found")
-    if isinstance(error, StateError):
-        return ApiError(400, message, code="invalid_state")
-    for kind, code in _REFUSALS.items():
+    for kind, status, code, param in _CLIENTS:
         if isinstance(error, kind):
-            return ApiError(409, message, code=code)
-    if isinstance(error, PromptTooLongError):
-        return ApiError(400, message, code="context_length_exceeded", param="messages")
-    if isinstance(error, RequestRefusedError):
-        return ApiError(400, message, code="request_refused")
+            return ApiError(status, message, code=code, param=param)
     if isinstance(error, ConsentError):
         log.error("%s", error)  # what is agreed to, and where that goes, is not for clients
         what = f"{error.provider} cannot be asked as it is set up here."
@@ -230,23 +228,16 @@ def _of_validation(problems: Sequence[Any]) -> ApiError:
         return ApiError(400, "The body is not what this route takes: a JSON object is expected.")
     param = _cut(param_of(place[1:]), LONGEST_PARAM)
     if kind == "extra_forbidden":
-        return ApiError(
-            400, f"Unknown parameter: '{param}'.", code="unknown_parameter", param=param
-        )
+        return invalid(f"Unknown parameter: '{param}'.", param, "unknown_parameter")
     if kind == "none_required":
         message = f"Unsupported parameter: '{param}' cannot be followed here."
         return ApiError(400, message, code="unsupported_parameter", param=param)
     if kind == "missing":
-        return ApiError(
-            400,
-            f"Missing required parameter: '{param}'.",
-            code="missing_required_parameter",
-            param=param,
+        return invalid(
+            f"Missing required parameter: '{param}'.", param, "missing_required_parameter"
         )
     message = str(problem["msg"]).removeprefix("Value error, ")
-    return ApiError(
-        400, f"Invalid value for '{param}': {message}.", code="invalid_value", param=param
-    )
+    return invalid(f"Invalid value for '{param}': {message}.", param)
 
 
 def _of_http(request: Request, error: HTTPException) -> ApiError:

@@ -86,8 +86,8 @@ class Exchange:
         metrics: Metrics = self._request.app.state.metrics
         model = self._answering.target.known_as
         if (first_at := self._items.first_at) is not None:
-            metrics.first_token(model, first_at - self._answering.started_at)
-        metrics.tokens(model, self.receipt)
+            metrics.observe_first_token(model, first_at - self._answering.started_at)
+        metrics.count_tokens(model, self.receipt)
 
     def close(self) -> None:
         """End the answers that are under way: nobody reads on."""

@@ -12,12 +12,18 @@ from fastapi.responses import FileResponse
 from assay.accounts.keys import Caller
 from assay.accounts.quota import Quota
 from assay.project.knowledge import vector_stores
-from assay.serve.auth import RequiredScope
-from assay.serve.errors import ApiError, not_found
-from assay.serve.forms import chunks, filename, form, lifetime, text
+from assay.serve.auth import RequiredScope, ServedWorkspace
+from assay.serve.errors import ApiError, invalid, not_found
+from assay.serve.forms import (
+    check_filename,
+    describe_form,
+    parse_lifetime,
+    read_chunks,
+    read_form,
+    read_text,
+)
 from assay.store import stored_files
 from assay.store.audit import audit
-from assay.store.store import Store
 from assay.store.stored_files import FILE_BYTES, MOST_LISTED, StoredFile
 
 router = APIRouter(tags=["files"])
@@ -26,40 +32,30 @@ PURPOSES = ("fine-tune", "batch", "assistants", "vision", "user_data", "evals")
 
 _Owner = Annotated[Caller, Depends(RequiredScope("files"))]
 
-_FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file", "purpose"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        "purpose": {"type": "string", "enum": list(PURPOSES)},
-                        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
-                        "expires_after[seconds]": {"type": "integer"},
-                    },
-                }
-            }
-        },
-    }
-}
+_FORM = describe_form(
+    "file",
+    ["file", "purpose"],
+    **{
+        "purpose": {"type": "string", "enum": list(PURPOSES)},
+        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+        "expires_after[seconds]": {"type": "integer"},
+    },
+)
 
 
 @router.post("/v1/files", openapi_extra=_FORM)
-async def upload(request: Request, caller: _Owner) -> dict[str, Any]:
+async def upload(request: Request, workspace: ServedWorkspace, caller: _Owner) -> dict[str, Any]:
     """Keep a file of at most 512 MB."""
-    store: Store = request.app.state.workspace.store
-    async with form(request, "file", caller) as (fields, file):
-        purpose = checked_purpose(text(fields, "purpose"))
-        name = filename(file.filename)
+    store = workspace.store
+    async with read_form(request, "file", caller) as (fields, file):
+        purpose = check_purpose(read_text(fields, "purpose"))
+        name = check_filename(file.filename)
         expiry = {
             key: value
             for key in ("anchor", "seconds")
-            if (value := text(fields, f"expires_after[{key}]")) is not None
+            if (value := read_text(fields, f"expires_after[{key}]")) is not None
         }
-        seconds = lifetime(expiry)
+        seconds = parse_lifetime(expiry)
         if file.size is not None and file.size > FILE_BYTES:
             raise ApiError(
                 413,
@@ -69,7 +65,7 @@ async def upload(request: Request, caller: _Owner) -> dict[str, Any]:
             )
 
         def keep() -> StoredFile:
-            source = chunks(file.file)
+            source = read_chunks(file.file)
             return stored_files.keep(
                 store, caller.project, source, name, purpose, lifetime_s=seconds
             )
@@ -80,7 +76,7 @@ async def upload(request: Request, caller: _Owner) -> dict[str, Any]:
 
 @router.get("/v1/files")
 def list_(
-    request: Request,
+    workspace: ServedWorkspace,
     caller: _Owner,
     purpose: Annotated[str | None, Query(max_length=40)] = None,
     after: Annotated[str | None, Query(max_length=100)] = None,
@@ -89,34 +85,34 @@ def list_(
 ) -> dict[str, Any]:
     """The files of the project."""
     found, more = stored_files.files(
-        request.app.state.workspace.store,
+        workspace.store,
         caller.project,
         purpose=purpose,
         after=after,
         limit=limit,
         newest_first=order == "desc",
     )
-    return page([as_wire(file) for file in found], more)
+    return make_page([as_wire(file) for file in found], more)
 
 
 @router.get("/v1/storage")
-def storage(request: Request, caller: _Owner) -> dict[str, Any]:
+def storage(workspace: ServedWorkspace, caller: _Owner) -> dict[str, Any]:
     """What the project takes of the disk, in bytes, and the most that it may."""
-    quota: Quota = request.app.state.workspace.quota
+    quota: Quota = workspace.quota
     used = quota.storage(caller.project)
     return {"object": "storage", **asdict(used), "total": used.total, "most": quota.most}
 
 
 @router.get("/v1/files/{id}")
-def retrieve(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
     """What is known of a file."""
-    return as_wire(stored_files.find(request.app.state.workspace.store, caller.project, id))
+    return as_wire(stored_files.find(workspace.store, caller.project, id))
 
 
 @router.get("/v1/files/{id}/content", response_class=FileResponse)
-def content(request: Request, id: str, caller: _Owner) -> FileResponse:
+def content(workspace: ServedWorkspace, id: str, caller: _Owner) -> FileResponse:
     """The bytes of a file."""
-    store: Store = request.app.state.workspace.store
+    store = workspace.store
     file = stored_files.find(store, caller.project, id)
     path = stored_files.path_of(store, file.id)
     if not path.is_file():  # restored from a backup that was made while it was deleted
@@ -129,17 +125,17 @@ def content(request: Request, id: str, caller: _Owner) -> FileResponse:
 
 
 @router.delete("/v1/files/{id}")
-def delete(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+def delete(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
     """Remove it, in vector stores too. What was trained on it stays."""
-    store: Store = request.app.state.workspace.store
+    store = workspace.store
     stored_files.find(store, caller.project, id)
-    vector_stores.forget_file(request.app.state.workspace, caller.project, id, caller.key_id)
+    vector_stores.forget_file(workspace, caller.project, id, caller.key_id)
     stored_files.remove(store, caller.project, id)
     audit(store, caller.project, caller.key_id, "file.delete", id)
     return {"id": id, "object": "file", "deleted": True}
 
 
-def checked_purpose(purpose: str | None) -> str:
+def check_purpose(purpose: str | None) -> str:
     """One that OpenAI's files may have.
 
     Raises:
@@ -147,11 +143,10 @@ def checked_purpose(purpose: str | None) -> str:
     """
     if purpose not in PURPOSES:
         what = "Missing required parameter" if purpose is None else f"'{purpose[:40]}' is no value"
-        raise ApiError(
-            400,
+        raise invalid(
             f"{what}: 'purpose'. It is one of: {', '.join(PURPOSES)}.",
-            code="missing_required_parameter" if purpose is None else "invalid_value",
-            param="purpose",
+            "purpose",
+            "missing_required_parameter" if purpose is None else "invalid_value",
         )
     return purpose
 
@@ -171,7 +166,7 @@ def as_wire(file: StoredFile) -> dict[str, Any]:
     }
 
 
-def page(lines: list[dict[str, Any]], more: bool) -> dict[str, Any]:
+def make_page(lines: list[dict[str, Any]], more: bool) -> dict[str, Any]:
     """A page of a list, with the ids that the next one is asked for by."""
     return {
         "object": "list",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -15,9 +14,9 @@ from assay.jobs.queue import JobEvent
 from assay.jobs.tuning_request import TuningRequest
 from assay.project.jobs import fine_tuning as project
 from assay.project.jobs.fine_tuning import RefusedError
-from assay.serve.auth import RequiredScope
+from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.errors import ApiError, not_found
-from assay.serve.files import page
+from assay.serve.files import make_page
 from assay.serve.route import JsonRoute
 
 router = APIRouter(tags=["fine-tuning"], route_class=JsonRoute)
@@ -32,10 +31,10 @@ _EVENT = "ftevent-"
 
 
 @router.post("/v1/fine_tuning/jobs")
-def create(request: Request, body: TuningRequest, caller: _Owner) -> dict[str, Any]:
+def create(workspace: ServedWorkspace, body: TuningRequest, caller: _Owner) -> dict[str, Any]:
     """Queue a job. Its files are checked before it trains."""
     try:
-        made = project.create(request.app.state.workspace, caller.project, body, caller.key_id)
+        made = project.create(workspace, caller.project, body, caller.key_id)
     except RefusedError as error:
         status = 404 if error.code in _MISSING else 400
         raise ApiError(status, str(error), code=error.code, param=error.param) from None
@@ -44,63 +43,67 @@ def create(request: Request, body: TuningRequest, caller: _Owner) -> dict[str, A
 
 @router.get("/v1/fine_tuning/jobs")
 def list_(
-    request: Request, caller: _Owner, after: _After = None, limit: _Limit = 20
+    request: Request,
+    workspace: ServedWorkspace,
+    caller: _Owner,
+    after: _After = None,
+    limit: _Limit = 20,
 ) -> dict[str, Any]:
     """The jobs of the project, the newest first; `metadata[key]=value` picks some of them."""
     found, more = fine_tuning.tunings(
-        request.app.state.workspace.store,
+        workspace.store,
         caller.project,
         after=after,
         limit=limit,
         metadata=_metadata(request),
     )
-    return page([as_wire(tuning) for tuning in found], more)
+    return make_page([as_wire(tuning) for tuning in found], more)
 
 
 @router.get("/v1/fine_tuning/jobs/{id}")
-def retrieve(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
     """One job as it stands."""
-    return as_wire(fine_tuning.find(request.app.state.workspace.store, caller.project, id))
+    return as_wire(fine_tuning.find(workspace.store, caller.project, id))
 
 
 @router.get("/v1/fine_tuning/jobs/{id}/events")
 def events(
-    request: Request, id: str, caller: _Owner, after: _After = None, limit: _Limit = 20
+    workspace: ServedWorkspace, id: str, caller: _Owner, after: _After = None, limit: _Limit = 20
 ) -> dict[str, Any]:
     """What happened, the newest first."""
     found, more = fine_tuning.events(
-        request.app.state.workspace.store, caller.project, id, after=_key(after), limit=limit
+        workspace.store, caller.project, id, after=_key(after), limit=limit
     )
-    return page([_event(event) for event in found], more)
+    return make_page([_event(event) for event in found], more)
 
 
 @router.get("/v1/fine_tuning/jobs/{id}/checkpoints")
 def checkpoints(
-    request: Request, id: str, caller: _Owner, after: _After = None, limit: _Limit = 10
+    workspace: ServedWorkspace, id: str, caller: _Owner, after: _After = None, limit: _Limit = 10
 ) -> dict[str, Any]:
     """The models of its last epochs, the newest first."""
     found, more = fine_tuning.checkpoints(
-        request.app.state.workspace.store, caller.project, id, after=after, limit=limit
+        workspace.store, caller.project, id, after=after, limit=limit
     )
-    return page([_checkpoint(one) for one in found], more)
+    return make_page([_checkpoint(one) for one in found], more)
 
 
 @router.post("/v1/fine_tuning/jobs/{id}/cancel")
-def cancel(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+def cancel(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
     """Cancel a job that waits or runs."""
-    return _changed(project.cancel, request, id, caller)
+    return as_wire(project.cancel(workspace, caller.project, id, caller.key_id))
 
 
 @router.post("/v1/fine_tuning/jobs/{id}/pause")
-def pause(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+def pause(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
     """Stop it after the step at hand."""
-    return _changed(project.pause, request, id, caller)
+    return as_wire(project.pause(workspace, caller.project, id, caller.key_id))
 
 
 @router.post("/v1/fine_tuning/jobs/{id}/resume")
-def resume(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+def resume(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
     """Let it go on from where it was paused."""
-    return _changed(project.resume, request, id, caller)
+    return as_wire(project.resume(workspace, caller.project, id, caller.key_id))
 
 
 def as_wire(tuning: FineTuning) -> dict[str, Any]:
@@ -131,12 +134,6 @@ def as_wire(tuning: FineTuning) -> dict[str, Any]:
         "metadata": tuning.request.metadata,
         "integrations": [],
     }
-
-
-def _changed(
-    change: Callable[..., FineTuning], request: Request, id: str, caller: Caller
-) -> dict[str, Any]:
-    return as_wire(change(request.app.state.workspace, caller.project, id, caller.key_id))
 
 
 def _event(event: JobEvent) -> dict[str, Any]:

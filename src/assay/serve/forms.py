@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import IO, Any
 
@@ -14,7 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from assay.accounts.keys import Caller
 from assay.accounts.quota import Quota
 from assay.serve.auth import UPLOAD_BYTES
-from assay.serve.errors import ApiError
+from assay.serve.errors import invalid
 
 LONGEST_FILENAME = 255
 LIFETIMES_S = (3600, 2_592_000)
@@ -23,8 +23,16 @@ _CHUNK = 1 << 20
 _FIELDS = 10
 
 
+def describe_form(file: str, required: Sequence[str], **others: Any) -> dict[str, Any]:
+    """What OpenAPI says of a route that takes a form: its file, and the schemas of others."""
+    fields = {file: {"type": "string", "format": "binary"}, **others}
+    schema = {"type": "object", "required": list(required), "properties": fields}
+    body = {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    return {"requestBody": body}
+
+
 @asynccontextmanager
-async def form(
+async def read_form(
     request: Request, file: str, caller: Caller
 ) -> AsyncIterator[tuple[FormData, UploadFile]]:
     """The fields of a form and the file in its field `file`, for which the project has room.
@@ -33,11 +41,10 @@ async def form(
         ApiError: there is no form, or no such file in it.
         QuotaError: the project may not have so many bytes.
     """
-    missing = ApiError(
-        400,
+    missing = invalid(
         f"Missing required parameter: '{file}'. Send the bytes as multipart/form-data.",
-        code="missing_required_parameter",
-        param=file,
+        file,
+        "missing_required_parameter",
     )
     # Of any other form all fields would be held in memory.
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -57,19 +64,19 @@ async def form(
         quota.give_back(caller.project, size)
 
 
-def chunks(file: IO[bytes]) -> Iterator[bytes]:
+def read_chunks(file: IO[bytes]) -> Iterator[bytes]:
     """The bytes of a file, piece by piece."""
     while chunk := file.read(_CHUNK):
         yield chunk
 
 
-def text(fields: FormData, name: str) -> str | None:
+def read_text(fields: FormData, name: str) -> str | None:
     """A field that is text, or None where there is none."""
     value = fields.get(name)
     return value if isinstance(value, str) else None
 
 
-def filename(name: str | None) -> str:
+def check_filename(name: str | None) -> str:
     """The name of a file, found fit to be kept: of a path its last part, for who saves it under
     its name must not be led elsewhere.
 
@@ -78,16 +85,13 @@ def filename(name: str | None) -> str:
     """
     name = re.split(r"[/\\]", name or "")[-1]
     if name in ("", ".", "..") or len(name) > LONGEST_FILENAME or not name.isprintable():
-        raise ApiError(
-            400,
-            f"A file needs a name of 1 to {LONGEST_FILENAME} printable characters.",
-            code="invalid_value",
-            param="filename",
+        raise invalid(
+            f"A file needs a name of 1 to {LONGEST_FILENAME} printable characters.", "filename"
         )
     return name
 
 
-def lifetime(expires_after: Mapping[str, Any] | None) -> int | None:
+def parse_lifetime(expires_after: Mapping[str, Any] | None) -> int | None:
     """Seconds after which a file expires; None: never.
 
     Raises:
@@ -101,10 +105,8 @@ def lifetime(expires_after: Mapping[str, Any] | None) -> int | None:
         seconds = 0
     least, most = LIFETIMES_S
     if expires_after.get("anchor") != "created_at" or not least <= seconds <= most:
-        raise ApiError(
-            400,
+        raise invalid(
             f"expires_after needs the anchor 'created_at' and {least} to {most} seconds.",
-            code="invalid_value",
-            param="expires_after",
+            "expires_after",
         )
     return seconds

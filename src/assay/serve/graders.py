@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 from pydantic import Field
 
 from assay.accounts.keys import Caller
@@ -12,8 +12,7 @@ from assay.errors import UsageError
 from assay.evaluate import rewards
 from assay.evaluate.rewards import LONGEST, Grader, Reward
 from assay.models.embed import STARTER
-from assay.project.workspace import Workspace
-from assay.serve.auth import RequiredScope
+from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.errors import ApiError
 from assay.serve.route import JsonObject, JsonRoute, Strict
 
@@ -58,10 +57,9 @@ def validate(body: Validate, caller: _Owner) -> dict[str, Any]:
 
 
 @router.post("/v1/fine_tuning/alpha/graders/run")
-def run(request: Request, body: Run, caller: _Owner) -> dict[str, Any]:
+def run(workspace: ServedWorkspace, body: Run, caller: _Owner) -> dict[str, Any]:
     """The score of one answer by a grader."""
     _check(body.grader)
-    workspace: Workspace = request.app.state.workspace
     reward = rewards.run(
         body.grader,
         body.item or {},

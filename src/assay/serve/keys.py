@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from pydantic import Field, field_validator
 
 from assay.accounts.keys import ApiKey, Caller, Scope, create_key, list_keys, revoke_key
-from assay.serve.auth import RequiredScope
-from assay.serve.errors import ApiError
+from assay.serve.auth import RequiredScope, ServedWorkspace
+from assay.serve.errors import forbidden
 from assay.serve.route import JsonRoute, Strict
 from assay.store.audit import entries
-from assay.store.store import Store
 
 router = APIRouter(tags=["admin"], route_class=JsonRoute)
 
@@ -43,17 +42,12 @@ class CreateKey(Strict):
 
 
 @router.post("/v1/keys")
-def create(request: Request, body: CreateKey, caller: _Admin) -> dict[str, Any]:
+def create(workspace: ServedWorkspace, body: CreateKey, caller: _Admin) -> dict[str, Any]:
     """Make a key; `key` is shown this once. A key with a budget makes none: it would have none."""
     if caller.budgeted:
-        raise ApiError(
-            403,
-            "This key has a budget, and a key made here would have none.",
-            "permission_error",
-            "insufficient_permissions",
-        )
+        raise forbidden("This key has a budget, and a key made here would have none.")
     made, secret = create_key(
-        _store(request),
+        workspace.store,
         caller.project,
         body.name,
         body.scopes,
@@ -64,27 +58,27 @@ def create(request: Request, body: CreateKey, caller: _Admin) -> dict[str, Any]:
 
 
 @router.get("/v1/keys")
-def list_(request: Request, caller: _Admin) -> dict[str, Any]:
+def list_(workspace: ServedWorkspace, caller: _Admin) -> dict[str, Any]:
     """The project's keys without their secrets, the oldest first."""
-    found = list_keys(_store(request), caller.project)
+    found = list_keys(workspace.store, caller.project)
     return {"object": "list", "data": [_wire(key) for key in found]}
 
 
 @router.delete("/v1/keys/{id}")
-def revoke(request: Request, id: str, caller: _Admin) -> dict[str, Any]:
+def revoke(workspace: ServedWorkspace, id: str, caller: _Admin) -> dict[str, Any]:
     """Make a key worthless, within a second."""
-    return _wire(revoke_key(_store(request), id, caller.key_id, caller.project))
+    return _wire(revoke_key(workspace.store, id, caller.key_id, caller.project))
 
 
 @router.get("/v1/audit")
 def audit(
-    request: Request,
+    workspace: ServedWorkspace,
     caller: _Admin,
     after: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
     """Who changed what in the project, the newest first; behind the entry `after`, where given."""
-    found = entries(_store(request), caller.project, limit + 1, after)
+    found = entries(workspace.store, caller.project, limit + 1, after)
     return {
         "object": "list",
         "data": [
@@ -101,11 +95,6 @@ def audit(
         ],
         "has_more": len(found) > limit,
     }
-
-
-def _store(request: Request) -> Store:
-    store: Store = request.app.state.workspace.store
-    return store
 
 
 def _wire(key: ApiKey) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def content_logprobs(pieces: Sequence[Piece]) -> dict[str, Any]:
 def token_logprobs(pieces: Sequence[Piece]) -> list[dict[str, Any]]:
     """Log-probabilities in the form of responses, one entry a token."""
     return [
-        {**_spelled(token), "top_logprobs": [_spelled(one) for one in top]}
+        {**_format_token(token), "top_logprobs": [_format_token(one) for one in top]}
         for token, top in tokens_of(pieces)
     ]
 
@@ -55,5 +55,5 @@ def _finite(logprob: float) -> float:
     return max(logprob, -9999.0)
 
 
-def _spelled(token: TokenLogprob) -> dict[str, Any]:
+def _format_token(token: TokenLogprob) -> dict[str, Any]:
     return {"token": token.text, "logprob": _finite(token.logprob), "bytes": list(token.bytes)}

@@ -18,7 +18,7 @@ from assay.accounts.keys import Caller
 from assay.project.answer.answering import Receipt
 from assay.project.workspace import Workspace
 from assay.serve.auth import RequiredScope
-from assay.serve.errors import ApiError
+from assay.serve.errors import forbidden
 
 router = APIRouter(tags=["health"])
 
@@ -51,21 +51,21 @@ class Metrics:
             ["model", "kind"], registry=self.registry,
         )  # fmt: skip
 
-    def began(self) -> None:
+    def count_begin(self) -> None:
         """Count a request that has begun."""
         self._running.inc()
 
-    def ended(self, route: str, status: int, seconds: float) -> None:
+    def count_end(self, route: str, status: int, seconds: float) -> None:
         """Count a request that has ended, and its seconds."""
         self._running.dec()
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def first_token(self, model: str, seconds: float) -> None:
+    def observe_first_token(self, model: str, seconds: float) -> None:
         """A model has begun to answer."""
         self._first.labels(model).observe(seconds)
 
-    def tokens(self, model: str, receipt: Receipt) -> None:
+    def count_tokens(self, model: str, receipt: Receipt) -> None:
         """A model has answered; what it does not count is left out."""
         for kind in ("prompt", "completion", "cached", "reasoning"):
             if (count := getattr(receipt, f"{kind}_tokens")) is not None:
@@ -93,13 +93,13 @@ class MetricsMiddleware:
                 status = message["status"]
             await send(message)
 
-        self.metrics.began()
+        self.metrics.count_begin()
         try:
             await self.app(scope, receive, note)
         finally:
             # The route as it is declared: ids in paths must not make a series each.
             route = getattr(scope.get("route"), "path", "other")
-            self.metrics.ended(route, status, time.perf_counter() - started)
+            self.metrics.count_end(route, status, time.perf_counter() - started)
 
 
 @router.get("/healthz")
@@ -127,11 +127,8 @@ def metrics(
     """In Prometheus' text format, for the folder's own project: they tell of every project."""
     workspace: Workspace = request.app.state.workspace
     if caller.project != workspace.name:
-        raise ApiError(
-            403,
-            "Metrics are of the whole server; they take an admin key of the folder's own project.",
-            "permission_error",
-            "insufficient_permissions",
+        raise forbidden(
+            "Metrics are of the whole server; they take an admin key of the folder's own project."
         )
     kept: Metrics = request.app.state.metrics
     return Response(generate_latest(kept.registry), media_type=CONTENT_TYPE_LATEST)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 
 from assay.accounts.keys import Caller
 from assay.project.answer.names import ModelEntry, model_entries, resolve
-from assay.project.workspace import Workspace
-from assay.serve.auth import RequiredScope
+from assay.serve.auth import RequiredScope, ServedWorkspace
 
 router = APIRouter(tags=["models"])
 
@@ -17,9 +16,8 @@ _Reader = Annotated[Caller, Depends(RequiredScope("chat"))]
 
 
 @router.get("/v1/models")
-def list_(request: Request, caller: _Reader) -> dict[str, Any]:
+def list_(workspace: ServedWorkspace, caller: _Reader) -> dict[str, Any]:
     """All of them. `trainable` says that a fine-tuning job can start from it."""
-    workspace: Workspace = request.app.state.workspace
     return {
         "object": "list",
         "data": [_line(found, caller) for found in model_entries(workspace, caller.project)],
@@ -27,9 +25,8 @@ def list_(request: Request, caller: _Reader) -> dict[str, Any]:
 
 
 @router.get("/v1/models/{name:path}")
-def retrieve(request: Request, name: str, caller: _Reader) -> dict[str, Any]:
+def retrieve(workspace: ServedWorkspace, name: str, caller: _Reader) -> dict[str, Any]:
     """One of the models, by its name."""
-    workspace: Workspace = request.app.state.workspace
     for found in model_entries(workspace, caller.project):
         if found.name == name:
             return _line(found, caller)

@@ -14,9 +14,8 @@ from pydantic import Field
 from assay.accounts.keys import Caller
 from assay.project import releases
 from assay.project.releases import Author
-from assay.project.workspace import Workspace
 from assay.release.releases import Release
-from assay.serve.auth import RequiredScope
+from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.errors import not_found
 from assay.serve.route import JsonRoute, Strict
 
@@ -50,34 +49,36 @@ class Canary(Strict):
 
 
 @router.get("/v1/releases")
-def list_(request: Request, caller: _Owner) -> dict[str, Any]:
+def list_(workspace: ServedWorkspace, caller: _Owner) -> dict[str, Any]:
     """Every release as it stands."""
-    found = releases.listed(_workspace(request), caller.project)
+    found = releases.listed(workspace, caller.project)
     return {"object": "list", "data": [{"object": "release", **line} for line in found]}
 
 
 @router.get("/v1/releases/{name}")
-def retrieve(request: Request, name: str, caller: _Owner) -> dict[str, Any]:
+def retrieve(workspace: ServedWorkspace, name: str, caller: _Owner) -> dict[str, Any]:
     """One release as it stands."""
-    for line in releases.listed(_workspace(request), caller.project):
+    for line in releases.listed(workspace, caller.project):
         if line["name"] == name:
             return {"object": "release", **line}
     raise not_found("release", name)
 
 
 @router.get("/v1/releases/{name}/history")
-def history(request: Request, name: str, caller: _Owner) -> dict[str, Any]:
+def history(workspace: ServedWorkspace, name: str, caller: _Owner) -> dict[str, Any]:
     """Every change of a release, the newest first."""
-    found = releases.history(_workspace(request), name, caller.project)
+    found = releases.history(workspace, name, caller.project)
     return {"object": "list", "data": [_wire(change) for change in found]}
 
 
 @router.post("/v1/releases/{name}/promote")
-def promote(request: Request, name: str, body: Promote, caller: _Owner) -> dict[str, Any]:
+def promote(
+    request: Request, workspace: ServedWorkspace, name: str, body: Promote, caller: _Owner
+) -> dict[str, Any]:
     """Let an agent answer everything, if a stored comparison shows that it is no worse and the
     engine that serves answers as the one that was measured."""
     changed = releases.promote(
-        _workspace(request),
+        workspace,
         name,
         body.agent,
         force=body.force,
@@ -88,11 +89,13 @@ def promote(request: Request, name: str, body: Promote, caller: _Owner) -> dict[
 
 
 @router.post("/v1/releases/{name}/canary")
-def canary(request: Request, name: str, body: Canary, caller: _Owner) -> dict[str, Any]:
+def canary(
+    request: Request, workspace: ServedWorkspace, name: str, body: Canary, caller: _Owner
+) -> dict[str, Any]:
     """Let an agent answer a share of the keys, each of which keeps to one agent; asked of it is
     what a promotion asks."""
     changed = releases.canary(
-        _workspace(request),
+        workspace,
         name,
         body.share,
         body.agent,
@@ -104,14 +107,9 @@ def canary(request: Request, name: str, body: Canary, caller: _Owner) -> dict[st
 
 
 @router.post("/v1/releases/{name}/rollback")
-def rollback(request: Request, name: str, caller: _Owner) -> dict[str, Any]:
+def rollback(workspace: ServedWorkspace, name: str, caller: _Owner) -> dict[str, Any]:
     """Take the last change back: the canary that runs, else the agent before."""
-    return _wire(releases.rollback(_workspace(request), name, _by(caller)))
-
-
-def _workspace(request: Request) -> Workspace:
-    workspace: Workspace = request.app.state.workspace
-    return workspace
+    return _wire(releases.rollback(workspace, name, _by(caller)))
 
 
 def _by(caller: Caller) -> Author:

@@ -18,7 +18,7 @@ from assay.serve.exchange import Exchange, converse
 from assay.serve.logprobs import token_logprobs
 from assay.serve.responses_request import ResponseRequest
 from assay.serve.route import JsonRoute
-from assay.serve.streams import Events, event
+from assay.serve.streams import Events, format_event
 
 router = APIRouter(tags=["responses"], route_class=JsonRoute)
 
@@ -33,21 +33,21 @@ async def create(
     exchange = await converse(request, caller, body, "resp_")
     writer = Writer(exchange, body)
     if body.stream:
-        return Events(_spelled(writer), exchange.close)
+        return Events(_format_events(writer), exchange.close)
 
     async for _ in writer.events():
         pass
     return JSONResponse(writer.response())
 
 
-async def _spelled(writer: Writer) -> AsyncIterator[str]:
+async def _format_events(writer: Writer) -> AsyncIterator[str]:
     try:
         async for data in writer.events():
-            yield event(data, data["type"])
+            yield format_event(data, data["type"])
     except Exception as error:
         problem = of_any(error)
         fields = {"code": problem.code, "message": problem.message, "param": problem.param}
-        yield event({"type": "error", **fields, "sequence_number": writer.sequence}, "error")
+        yield format_event({"type": "error", **fields, "sequence_number": writer.sequence}, "error")
 
 
 class Writer:

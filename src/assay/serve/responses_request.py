@@ -20,7 +20,7 @@ from assay.serve.conversation import (
     Tokens,
     text_of,
 )
-from assay.serve.errors import ApiError
+from assay.serve.errors import invalid
 from assay.serve.route import JsonObject, Strict
 
 
@@ -157,7 +157,7 @@ class ResponseRequest(ConversationRequest):
         turns = [Message("system", self.instructions)] if self.instructions else []
         if isinstance(self.input, str):
             return [*turns, Message("user", self.input)]
-        return [*turns, *joined([item.to_message() for item in self.input])]
+        return [*turns, *join_turns([item.to_message() for item in self.input])]
 
     @property
     def wants_logprobs(self) -> bool:
@@ -170,11 +170,8 @@ class ResponseRequest(ConversationRequest):
         form = self.text.format if self.text is not None else None
         if form is not None and form.type != "text":
             if schema is not None:
-                raise ApiError(
-                    400,
-                    "A forced 'tool_choice' cannot be joined with 'text.format'.",
-                    code="invalid_value",
-                    param="tool_choice",
+                raise invalid(
+                    "A forced 'tool_choice' cannot be joined with 'text.format'.", "tool_choice"
                 )
             schema = form.schema_
         return self.with_sampling(
@@ -186,7 +183,7 @@ class ResponseRequest(ConversationRequest):
         )
 
 
-def joined(messages: list[Message]) -> list[Message]:
+def join_turns(messages: list[Message]) -> list[Message]:
     """Calls that follow each other, or a text of the assistant's, are one turn."""
     turns: list[Message] = []
     for message in messages:

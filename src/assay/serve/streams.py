@@ -157,7 +157,7 @@ async def unless_gone(request: Request, work: Awaitable[_T]) -> _T:
 
     async def watch() -> None:
         nonlocal gone
-        await _disconnected(request)
+        await _wait_for_disconnect(request)
         gone = True
         task.cancel()
 
@@ -173,18 +173,18 @@ async def unless_gone(request: Request, work: Awaitable[_T]) -> _T:
         watcher.cancel()
 
 
-async def _disconnected(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-def event(data: dict[str, Any], name: str | None = None) -> str:
+def format_event(data: dict[str, Any], name: str | None = None) -> str:
     """A server-sent event as it is written."""
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {_spelled(data)}\n\n"
+    return f"{head}data: {_encode(data)}\n\n"
 
 
-_spelled = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 DONE = "data: [DONE]\n\n"

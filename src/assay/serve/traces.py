@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
 from assay.accounts.keys import Caller
 from assay.project import releases
 from assay.release.traces import MOST_BYTES, Trace
-from assay.serve.auth import RequiredScope
+from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.route import JsonRoute, Strict
 
 router = APIRouter(tags=["traces"], route_class=JsonRoute)
@@ -33,7 +33,7 @@ class Feedback(Strict):
 
 @router.get("/v1/traces")
 def list_(
-    request: Request,
+    workspace: ServedWorkspace,
     caller: _Owner,
     release: Annotated[str | None, Query(max_length=100)] = None,
     corrected: bool = False,
@@ -42,7 +42,7 @@ def list_(
     """The newest traces (of one release), the newest first; `corrected` picks those that have a
     corrected answer."""
     found = releases.list_traces(
-        request.app.state.workspace,
+        workspace,
         release,
         count=limit,
         corrected=corrected,
@@ -52,16 +52,16 @@ def list_(
 
 
 @router.get("/v1/traces/{id}")
-def retrieve(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
     """A trace with its whole conversation."""
-    return _wire(releases.show_trace(request.app.state.workspace, id, caller.project))
+    return _wire(releases.show_trace(workspace, id, caller.project))
 
 
 @router.post("/v1/traces/{id}/feedback")
-def feedback(request: Request, id: str, body: Feedback, caller: _Owner) -> dict[str, Any]:
+def feedback(workspace: ServedWorkspace, id: str, body: Feedback, caller: _Owner) -> dict[str, Any]:
     """Attach a thumb, the answer that would have been right, or both; the last word counts."""
     trace = releases.give_feedback(
-        request.app.state.workspace,
+        workspace,
         id,
         thumb=body.thumb,
         corrected=body.corrected,

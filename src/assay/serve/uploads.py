@@ -9,35 +9,20 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import Field, StringConstraints
 
 from assay.accounts.keys import Caller
-from assay.project.workspace import Workspace
-from assay.serve.auth import RequiredScope
+from assay.serve.auth import RequiredScope, ServedWorkspace
 from assay.serve.errors import ApiError
 from assay.serve.files import as_wire as file_as_wire
-from assay.serve.files import checked_purpose
-from assay.serve.forms import chunks, filename, form, lifetime
+from assay.serve.files import check_purpose
+from assay.serve.forms import check_filename, describe_form, parse_lifetime, read_chunks, read_form
 from assay.serve.route import JsonRoute, Strict
 from assay.store import uploads
-from assay.store.store import Store
 from assay.store.uploads import PART_BYTES, UPLOAD_BYTES, Upload
 
 router = APIRouter(tags=["uploads"], route_class=JsonRoute)
 
 _Owner = Annotated[Caller, Depends(RequiredScope("files"))]
 
-_FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["data"],
-                    "properties": {"data": {"type": "string", "format": "binary"}},
-                }
-            }
-        },
-    }
-}
+_FORM = describe_form("data", ["data"])
 
 
 class CreateUpload(Strict):
@@ -58,27 +43,28 @@ class CompleteUpload(Strict):
 
 
 @router.post("/v1/uploads")
-def create(request: Request, body: CreateUpload, caller: _Owner) -> dict[str, Any]:
+def create(workspace: ServedWorkspace, body: CreateUpload, caller: _Owner) -> dict[str, Any]:
     """Begin an upload; it expires an hour later."""
-    workspace: Workspace = request.app.state.workspace
     workspace.quota.check(caller.project, body.bytes)
     made = uploads.create(
         workspace.store,
         caller.project,
-        filename(body.filename),
-        checked_purpose(body.purpose),
+        check_filename(body.filename),
+        check_purpose(body.purpose),
         body.bytes,
-        lifetime(body.expires_after),
+        parse_lifetime(body.expires_after),
     )
     return as_wire(made)
 
 
 @router.post("/v1/uploads/{id}/parts", openapi_extra=_FORM)
-async def add_part(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+async def add_part(
+    request: Request, workspace: ServedWorkspace, id: str, caller: _Owner
+) -> dict[str, Any]:
     """Give it a part of at most 64 MB; parts may come in any order, and at the same time."""
-    store: Store = request.app.state.workspace.store
+    store = workspace.store
     await anyio.to_thread.run_sync(uploads.find, store, caller.project, id)
-    async with form(request, "data", caller) as (_, file):
+    async with read_form(request, "data", caller) as (_, file):
         if file.size is not None and file.size > PART_BYTES:
             raise ApiError(
                 413,
@@ -87,7 +73,7 @@ async def add_part(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
                 param="data",
             )
         part = await anyio.to_thread.run_sync(
-            lambda: uploads.add_part(store, caller.project, id, chunks(file.file))
+            lambda: uploads.add_part(store, caller.project, id, read_chunks(file.file))
         )
     return {
         "id": part.id,
@@ -98,9 +84,10 @@ async def add_part(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
 
 
 @router.post("/v1/uploads/{id}/complete")
-def complete(request: Request, id: str, body: CompleteUpload, caller: _Owner) -> dict[str, Any]:
+def complete(
+    workspace: ServedWorkspace, id: str, body: CompleteUpload, caller: _Owner
+) -> dict[str, Any]:
     """Make the file of the parts."""
-    workspace: Workspace = request.app.state.workspace
     upload = uploads.find(workspace.store, caller.project, id)
     with workspace.quota.room(caller.project, upload.bytes):
         return as_wire(
@@ -109,9 +96,9 @@ def complete(request: Request, id: str, body: CompleteUpload, caller: _Owner) ->
 
 
 @router.post("/v1/uploads/{id}/cancel")
-def cancel(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+def cancel(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
     """Give up an upload that is not complete."""
-    return as_wire(uploads.cancel(request.app.state.workspace.store, caller.project, id))
+    return as_wire(uploads.cancel(workspace.store, caller.project, id))
 
 
 def as_wire(upload: Upload) -> dict[str, Any]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
 from assay.accounts.keys import Caller
 from assay.project.knowledge import vector_stores as project
 from assay.project.knowledge.vector_store_files import StoreFile
 from assay.project.knowledge.vector_stores import Hit, VectorStore
-from assay.project.workspace import Workspace
-from assay.serve.attributes import Filter, matcher
-from assay.serve.auth import RequiredScope
-from assay.serve.errors import ApiError, not_found
-from assay.serve.files import page
+from assay.serve.attributes import Filter, make_matcher
+from assay.serve.auth import RequiredScope, ServedWorkspace
+from assay.serve.errors import forbidden, not_found
+from assay.serve.files import make_page
 from assay.serve.route import JsonRoute, Strict
 
 router = APIRouter(tags=["vector stores"], route_class=JsonRoute)
@@ -35,19 +35,11 @@ async def _changing(caller: _Owner) -> Caller:
         ApiError: 403 with a key that sees only documents with some labels.
     """
     if caller.labels is not None:
-        raise ApiError(
-            403,
-            "This key sees only documents with some labels, and changes none.",
-            "permission_error",
-            "insufficient_permissions",
-        )
+        raise forbidden("This key sees only documents with some labels, and changes none.")
     return caller
 
 
 _Changer = Annotated[Caller, Depends(_changing)]
-_Limit = Annotated[int, Query(ge=1, le=100)]
-_Mark = Annotated[str | None, Query(max_length=1100)]
-_Order = Literal["asc", "desc"]
 _Key = Annotated[str, Field(max_length=64)]
 _Metadata = Annotated[
     dict[_Key, Annotated[str, Field(max_length=512)]], Field(max_length=16, fail_fast=True)
@@ -58,7 +50,16 @@ _Attributes = Annotated[
 ]
 _Name = Annotated[str, Field(max_length=256)]
 _FileId = Annotated[str, Field(max_length=100)]
-T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PageQuery:
+    """Which part of a list is asked for."""
+
+    limit: Annotated[int, Query(ge=1, le=100)] = 20
+    order: Literal["asc", "desc"] = "desc"
+    after: Annotated[str | None, Query(max_length=1100)] = None
+    before: Annotated[str | None, Query(max_length=1100)] = None
 
 
 class Chunking(Strict):
@@ -124,10 +125,10 @@ class Search(Strict):
 
 
 @router.post("/v1/vector_stores")
-def create(request: Request, body: Create, caller: _Changer) -> dict[str, Any]:
+def create(workspace: ServedWorkspace, body: Create, caller: _Changer) -> dict[str, Any]:
     """Make one; its files are read by a worker."""
     made = project.create(
-        _workspace(request),
+        workspace,
         caller.project,
         caller.key_id,
         name=body.name or "",
@@ -139,53 +140,46 @@ def create(request: Request, body: Create, caller: _Changer) -> dict[str, Any]:
 
 @router.get("/v1/vector_stores")
 def list_(
-    request: Request,
-    caller: _Owner,
-    limit: _Limit = 20,
-    order: _Order = "desc",
-    after: _Mark = None,
-    before: _Mark = None,
+    workspace: ServedWorkspace, caller: _Owner, page: Annotated[PageQuery, Depends()]
 ) -> dict[str, Any]:
     """The vector stores of the project."""
-    found = project.vector_stores(_workspace(request), caller.project, caller.labels)
-    return _page(found, as_wire, lambda one: one.id, limit, order, after, before)
+    found = project.vector_stores(workspace, caller.project, caller.labels)
+    return _cut_page([as_wire(one) for one in found], page)
 
 
 @router.get("/v1/vector_stores/{id}")
-def retrieve(request: Request, id: str, caller: _Owner) -> dict[str, Any]:
+def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
     """A vector store as it stands."""
-    return as_wire(project.get(_workspace(request), caller.project, id, caller.labels))
+    return as_wire(project.get(workspace, caller.project, id, caller.labels))
 
 
 @router.post("/v1/vector_stores/{id}")
-def change(request: Request, id: str, body: Change, caller: _Changer) -> dict[str, Any]:
+def change(workspace: ServedWorkspace, id: str, body: Change, caller: _Changer) -> dict[str, Any]:
     """Give a vector store another name or other metadata."""
-    changed = project.change(
-        _workspace(request), caller.project, id, name=body.name, metadata=body.metadata
-    )
+    changed = project.change(workspace, caller.project, id, name=body.name, metadata=body.metadata)
     return as_wire(changed)
 
 
 @router.delete("/v1/vector_stores/{id}")
-def delete(request: Request, id: str, caller: _Changer) -> dict[str, Any]:
+def delete(workspace: ServedWorkspace, id: str, caller: _Changer) -> dict[str, Any]:
     """Erase it. The files stay."""
-    project.remove(_workspace(request), caller.project, id, caller.key_id)
+    project.remove(workspace, caller.project, id, caller.key_id)
     return {"id": id, "object": "vector_store.deleted", "deleted": True}
 
 
 @router.post("/v1/vector_stores/{id}/search")
-def search(request: Request, id: str, body: Search, caller: _Owner) -> dict[str, Any]:
+def search(workspace: ServedWorkspace, id: str, body: Search, caller: _Owner) -> dict[str, Any]:
     """The passages that fit a query best."""
     queries = [body.query] if isinstance(body.query, str) else body.query
     ranking = body.ranking_options or Ranking()
     hits = project.search(
-        _workspace(request),
+        workspace,
         caller.project,
         id,
         queries,
         k=body.max_num_results,
         threshold=ranking.score_threshold or None,
-        keep=None if body.filters is None else matcher(body.filters),
+        keep=None if body.filters is None else make_matcher(body.filters),
         seen=caller.labels,
     )
     return {
@@ -198,36 +192,35 @@ def search(request: Request, id: str, body: Search, caller: _Owner) -> dict[str,
 
 
 @router.post("/v1/vector_stores/{id}/files")
-def add_file(request: Request, id: str, body: AddFile, caller: _Changer) -> dict[str, Any]:
+def add_file(
+    workspace: ServedWorkspace, id: str, body: AddFile, caller: _Changer
+) -> dict[str, Any]:
     """Let a worker read a file into it."""
     added = project.add_file(
-        _workspace(request), caller.project, id, body.file_id, body.attributes, caller.key_id
+        workspace, caller.project, id, body.file_id, body.attributes, caller.key_id
     )
     return file_as_wire(added)
 
 
 @router.get("/v1/vector_stores/{id}/files")
 def list_files(
-    request: Request,
+    workspace: ServedWorkspace,
     id: str,
     caller: _Owner,
-    limit: _Limit = 20,
-    order: _Order = "desc",
-    after: _Mark = None,
-    before: _Mark = None,
+    page: Annotated[PageQuery, Depends()],
     filter: Literal["in_progress", "completed", "failed", "cancelled"] | None = None,
 ) -> dict[str, Any]:
     """The files of a vector store."""
-    files = project.get(_workspace(request), caller.project, id, caller.labels).files
-    kept = [file for file in files if filter is None or file.status == filter]
-    return _page(kept, file_as_wire, lambda one: one.id, limit, order, after, before)
+    files = project.get(workspace, caller.project, id, caller.labels).files
+    kept = [file_as_wire(file) for file in files if filter is None or file.status == filter]
+    return _cut_page(kept, page)
 
 
 # A document that no client brought goes by its path, in which there are slashes.
 @router.get("/v1/vector_stores/{id}/files/{file:path}/content")
-def file_content(request: Request, id: str, file: str, caller: _Owner) -> dict[str, Any]:
+def file_content(workspace: ServedWorkspace, id: str, file: str, caller: _Owner) -> dict[str, Any]:
     """The text that was read from it."""
-    texts = project.text_of(_workspace(request), caller.project, id, file, caller.labels)
+    texts = project.text_of(workspace, caller.project, id, file, caller.labels)
     return {
         "object": "vector_store.file_content.page",
         "data": [{"type": "text", "text": text} for text in texts],
@@ -237,27 +230,25 @@ def file_content(request: Request, id: str, file: str, caller: _Owner) -> dict[s
 
 
 @router.get("/v1/vector_stores/{id}/files/{file:path}")
-def retrieve_file(request: Request, id: str, file: str, caller: _Owner) -> dict[str, Any]:
+def retrieve_file(workspace: ServedWorkspace, id: str, file: str, caller: _Owner) -> dict[str, Any]:
     """One file as it stands."""
-    found = project.get_file(_workspace(request), caller.project, id, file, caller.labels)
+    found = project.get_file(workspace, caller.project, id, file, caller.labels)
     return file_as_wire(found)
 
 
 @router.post("/v1/vector_stores/{id}/files/{file:path}")
 def change_file(
-    request: Request, id: str, file: str, body: ChangeFile, caller: _Changer
+    workspace: ServedWorkspace, id: str, file: str, body: ChangeFile, caller: _Changer
 ) -> dict[str, Any]:
     """Give a file other attributes."""
-    changed = project.change_file(
-        _workspace(request), caller.project, id, file, body.attributes or {}
-    )
+    changed = project.change_file(workspace, caller.project, id, file, body.attributes or {})
     return file_as_wire(changed)
 
 
 @router.delete("/v1/vector_stores/{id}/files/{file:path}")
-def delete_file(request: Request, id: str, file: str, caller: _Changer) -> dict[str, Any]:
+def delete_file(workspace: ServedWorkspace, id: str, file: str, caller: _Changer) -> dict[str, Any]:
     """Erase its passages. The file stays."""
-    project.remove_file(_workspace(request), caller.project, id, file, caller.key_id)
+    project.remove_file(workspace, caller.project, id, file, caller.key_id)
     return {"id": file, "object": "vector_store.file.deleted", "deleted": True}
 
 
@@ -313,29 +304,16 @@ def _hit(hit: Hit) -> dict[str, Any]:
     }
 
 
-def _page(
-    found: Sequence[T],
-    wire: Callable[[T], dict[str, Any]],
-    id_of: Callable[[T], str],
-    limit: int,
-    order: _Order,
-    after: str | None,
-    before: str | None,
-) -> dict[str, Any]:
+def _cut_page(lines: Sequence[dict[str, Any]], page: PageQuery) -> dict[str, Any]:
     """A page of a list that stands oldest first."""
-    lines = list(found) if order == "asc" else list(reversed(found))
-    places: Mapping[str, int] = {id_of(one): place for place, one in enumerate(lines)}
-    for name, mark in (("after", after), ("before", before)):
+    lines = lines if page.order == "asc" else lines[::-1]
+    places = {one["id"]: place for place, one in enumerate(lines)}
+    for name, mark in (("after", page.after), ("before", page.before)):
         if mark is not None and mark not in places:
             raise not_found("object in this list", mark, name)
-    start = 0 if after is None else places[after] + 1
-    end = len(lines) if before is None else places[before]
-    if before is not None and after is None:  # the page that ends right before it
-        start = max(0, end - limit)
-    shown = lines[start:end]
-    return page([wire(one) for one in shown[:limit]], len(shown) > limit)
-
-
-def _workspace(request: Request) -> Workspace:
-    workspace: Workspace = request.app.state.workspace
-    return workspace
+    start = 0 if page.after is None else places[page.after] + 1
+    end = len(lines) if page.before is None else places[page.before]
+    if page.before is not None and page.after is None:  # the page that ends right before it
+        start = max(0, end - page.limit)
+    shown = list(lines[start:end])
+    return make_page(shown[: page.limit], len(shown) > page.limit)

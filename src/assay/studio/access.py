@@ -22,7 +22,7 @@ from assay.accounts import people
 from assay.accounts.people import Person
 from assay.errors import StoreError
 from assay.project.workspace import Workspace
-from assay.serve.auth import UPLOAD_BYTES, check_length, counted
+from assay.serve.auth import UPLOAD_BYTES, check_length, count_bytes
 from assay.serve.errors import ApiError, of_any
 
 PREFIX = "/studio"
@@ -87,7 +87,7 @@ class AccessMiddleware:
             await _refuse(scope, receive, send, 401, "You are not signed in.")
             return
         scope["assay.person"], scope["assay.session"] = person, session
-        limited = counted(receive, UPLOAD_BYTES) if scope["type"] == "http" else receive
+        limited = count_bytes(receive, UPLOAD_BYTES) if scope["type"] == "http" else receive
         await self.app(scope, limited, send)
 
     async def _person(self, session: str, remembered: bool) -> Person | None:
