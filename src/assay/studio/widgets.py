@@ -190,6 +190,14 @@ def query_row(
 
 
 @contextmanager
+def refill(box: Element) -> Iterator[None]:
+    """Put something else in the place of all that an element holds."""
+    box.clear()
+    with box:
+        yield
+
+
+@contextmanager
 def details(summary: str) -> Iterator[None]:
     """Content that a click on its summary opens."""
     with ui.element("details"):

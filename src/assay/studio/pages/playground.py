@@ -122,7 +122,7 @@ class _Column:
     ) -> None:
         """Ask, and show the answer as it comes."""
         try:
-            reply = await ask(context, self.name, turns, self._show, options)
+            reply = await ask(context, self.name, turns, self.answer.set_text, options)
         except AssayError as error:
             self.answer.text = str(error)
             self.answer.classes("bad")
@@ -147,9 +147,6 @@ class _Column:
         if not self.used.is_deleted:
             with self.used:
                 show_passages(reply)
-
-    def _show(self, so_far: str) -> None:
-        self.answer.text = so_far
 
     def _tell(self, figures: dict[str, str]) -> None:
         if self.took.is_deleted:

@@ -93,8 +93,7 @@ def snippets_card(context: PageContext, name: str) -> None:
         shown = ui.element("div").classes("stack")
 
         def show(key: str) -> None:
-            shown.clear()
-            with shown:
+            with w.refill(shown):
                 texts = snippets(context.address, name, key)
                 panels = w.tab_panels({tool: tool for tool in texts}, "curl")
                 for tool, content in texts.items():

@@ -24,6 +24,10 @@ TASKS = {
     "text": "answer in free text",
 }
 PERSONAL = ("secret", "card-number", "iban", "email", "phone")
+REPEATED = (
+    "The same, or nearly the same, as an earlier row. They are kept on one side of the lock, so "
+    "that no answer leaks."
+)
 SHOWN_PLACES = 6
 KINDS = {"error": ("Left out", "bad"), "warning": ("Look at it", "warn"), "notice": ("Note", "")}
 
@@ -34,14 +38,7 @@ def found_card(found: FileFindings) -> None:
     assert report is not None
     with w.section(f"What is in {found.file.name}"):
         with w.row("figures"):
-            w.figure(f"{report.valid:,}", "examples that can be used")
-            w.figure(f"{report.rejected:,}", "rows left out", "They have an error, named below.")
-            w.figure(
-                f"{report.exact + report.near:,}",
-                "repeated examples",
-                "The same, or nearly the same, as an earlier row. They are kept on one side of the "
-                "lock, so that no answer leaks.",
-            )
+            row_figures(report, "They have an error, named below.", REPEATED)
             personal = sum(report.counts.get(code, 0) for code in PERSONAL)
             w.figure(
                 f"{personal:,}",
@@ -57,6 +54,13 @@ def found_card(found: FileFindings) -> None:
         if found.draft is not None:
             for reason in found.draft.proposal.reasons:
                 w.text(f"{reason[:1].upper()}{reason[1:]}.", "soft note")
+
+
+def row_figures(report: CheckReport, rejected: str = "", repeated: str = "") -> None:
+    """How many rows of a file can be used, cannot, or are repeated; with what that means."""
+    w.figure(f"{report.valid:,}", "examples that can be used")
+    w.figure(f"{report.rejected:,}", "rows left out", rejected)
+    w.figure(f"{report.exact + report.near:,}", "repeated examples", repeated)
 
 
 def problems_card(report: CheckReport) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -219,8 +219,7 @@ class FormAndText(ABC, Generic[S, D]):
             if line <= lines
         ]
         self._code.line_tooltips = placed
-        self._problems.clear()
-        with self._problems:
+        with w.refill(self._problems):
             for problem in problems:
                 if problem.line is None:
                     w.text(str(problem), "bad note")
@@ -301,6 +300,24 @@ class FormAndText(ABC, Generic[S, D]):
         elif chosen == "mine":
             self._draft = theirs
             await self._save()
+
+
+def open_editor(what: str, show: Callable[[Refresh], Awaitable[None]]) -> None:
+    """Show an editor, which is large, once the page is there.
+
+    Args:
+        what: is being done until then, as "Reading the agent".
+        show: shows what is edited; it is given what shows it anew.
+    """
+    shown = ui.element("div").classes("stack gap")
+
+    async def reopen() -> None:
+        with w.refill(shown):
+            await show(reopen)
+
+    with shown:
+        w.waiting(what)
+    ui.timer(0.05, reopen, once=True)
 
 
 def show_differences(before: str, after: str) -> None:

@@ -94,12 +94,10 @@ class JobStatus:
         if self._state == (job.status, job.wish):
             return False
         self._state = job.status, job.wish
-        self._head.clear()
-        with self._head:
+        with w.refill(self._head):
             w.text(what, tag="h2")
             state_badge(job)
-        self._buttons.clear()
-        with self._buttons:
+        with w.refill(self._buttons):
             job_buttons(self._context, job)
         return True
 
@@ -113,8 +111,7 @@ class EventLog:
 
     def show(self, lines: Sequence[str]) -> None:
         """Show the end of all lines."""
-        self._box.clear()
-        with self._box:
+        with w.refill(self._box):
             for line in lines[-SHOWN_EVENTS:]:
                 w.text(line, "soft note")
 

@@ -122,8 +122,7 @@ def promotion_chooser(
     form = ui.element("div").classes("stack gap")
 
     def show() -> None:
-        form.clear()
-        with form:
+        with w.refill(form):
             promotion_form(context, chosen.value, name, done, fixed=more is not None)
             if more is not None:
                 more(chosen.value)

@@ -141,7 +141,9 @@ class AgentForm(Controls[Agent]):
             with ui.element("div").classes("split"):
                 offered = {"": "None", **{b: b for b in self._bases}}
                 self._base = w.field("Documents", ui.select(offered, value=""))
-                self._control(self._base, _read_base, self._write_base)
+                self._control(
+                    self._base, lambda a: a.knowledge.name if a.knowledge else "", self._write_base
+                )
                 self._control(
                     w.field(
                         "Passages",
@@ -262,8 +264,7 @@ class AgentForm(Controls[Agent]):
         return {"output_schema": schema}
 
     def _show_turns(self) -> None:
-        self._shown.clear()
-        with self._shown:
+        with w.refill(self._shown):
             if not self._turns:
                 w.text("None.", "soft note")
             for number, turns in enumerate(self._turns):
@@ -314,10 +315,6 @@ class AgentForm(Controls[Agent]):
 
 def _read_turns(agent: Agent) -> list[list[dict[str, Any]]]:
     return [[dict(turn) for turn in turns] for turns in agent.shown]
-
-
-def _read_base(agent: Agent) -> str:
-    return agent.knowledge.name if agent.knowledge is not None else ""
 
 
 def _read_schema_text(agent: Agent) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from nicegui import ui
 
 from assay.project import agents
@@ -43,16 +41,12 @@ async def history_tab(context: PageContext, name: str, reopen: Refresh) -> None:
                 elif context.may("editor"):
                     w.button(
                         "Go back to it",
-                        _bound(back, version.version),
+                        lambda number=version.version: back(number),
                         kind="link",
                         name=f"Go back to {version.label}",
                     )
     if len(found) > 1:
         await _show_difference(context, [version.label for version in found])
-
-
-def _bound(act: Callable[[int], Awaitable[None]], version: int) -> Callable[[], Awaitable[None]]:
-    return lambda: act(version)
 
 
 async def _show_difference(context: PageContext, labels: list[str]) -> None:
@@ -69,8 +63,7 @@ async def _show_difference(context: PageContext, labels: list[str]) -> None:
             found = await context.read(agents.diff, one.value, other.value)
             if not is_latest():
                 return
-            shown.clear()
-            with shown:
+            with w.refill(shown):
                 if names := list(found["fields"]):
                     w.text(f"Settings: {', '.join(names)}.", "soft note")
                 show_differences(*found["texts"])

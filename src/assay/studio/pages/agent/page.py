@@ -16,6 +16,7 @@ from assay.studio.frame import Page
 from assay.studio.pages.agent.editor import AgentEditor, save_agent
 from assay.studio.pages.agent.history import history_tab
 from assay.studio.session import PageContext, Refresh, action
+from assay.studio.shared.form_and_text import open_editor
 
 PATH = "/agent"
 
@@ -55,16 +56,7 @@ async def build(context: PageContext) -> None:
         w.text(f"There is no agent {wanted} (any more).", "bad")
     name = wanted if wanted in names else latest
     _show_chooser(context, found, models, name)
-    shown = ui.element("div").classes("stack gap")
-
-    async def reopen() -> None:
-        shown.clear()
-        with shown:
-            await _show_agent(context, name, models, reopen)
-
-    with shown:
-        w.waiting("Reading the agent")
-    ui.timer(0.05, reopen, once=True)  # the editor is large; the page is there before it
+    open_editor("Reading the agent", lambda reopen: _show_agent(context, name, models, reopen))
 
 
 def _show_chooser(

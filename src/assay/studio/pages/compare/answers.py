@@ -57,14 +57,12 @@ def answers_card(context: PageContext, result: Result) -> None:
                 fit, everything = await context.do(read)
             except AssayError as error:
                 if is_latest():
-                    shown.clear()
-                    with shown:
+                    with w.refill(shown):
                         w.text(str(error), "soft")
                 return
             if not is_latest():
                 return
-            shown.clear()
-            with shown:
+            with w.refill(shown):
                 _show_counts(everything, one, other)
                 of = f"{len(fit):,} of {len(everything):,} locked examples"
                 w.text(of, "soft note").props("role=status")

@@ -13,7 +13,7 @@ from assay.errors import UsageError
 from assay.project import files
 from assay.studio import widgets as w
 from assay.studio.session import PageContext, action
-from assay.studio.shared.findings import problems_card
+from assay.studio.shared.findings import problems_card, row_figures
 from assay.studio.shared.upload import file_picker, save_files
 
 TASKS = {
@@ -72,8 +72,7 @@ class OtherFiles:
 
     async def _receive(self, event: events.MultiUploadEventArguments) -> None:
         self._upload.reset()
-        self._shown.clear()
-        with self._shown:
+        with w.refill(self._shown):
             loading = w.waiting("Reading")
         try:
             async with save_files(event.files) as paths:
@@ -103,9 +102,7 @@ class OtherFiles:
     def _show_report(self, name: str, report: CheckReport) -> None:
         w.text(f"{name}, read as {report.format}", "strong")
         with w.row("figures"):
-            w.figure(f"{report.valid:,}", "examples that can be used")
-            w.figure(f"{report.rejected:,}", "rows left out")
-            w.figure(f"{report.exact + report.near:,}", "repeated examples")
+            row_figures(report)
         problems_card(report)
 
     def _show_conversion(self, name: str, done: Conversion) -> None:

@@ -92,8 +92,7 @@ async def build(context: PageContext) -> None:
 
     async def refresh() -> None:
         found = await context.do(read_contents, name)
-        listed.clear()
-        with listed:
+        with w.refill(listed):
             _show_documents(context, name, found, refresh)
 
     if context.may("editor"):
@@ -129,8 +128,7 @@ def _show_search(context: PageContext, base: str) -> None:
 
         async def search(query: str) -> None:
             is_latest = latest.start()
-            shown.clear()
-            with shown:
+            with w.refill(shown):
                 found = await w.load(
                     "Searching", context.read(documents.search, base, query, FOUND)
                 )
@@ -152,15 +150,12 @@ def _show_results(found: dict[Mode, list[Passage]]) -> None:
                 for passage in found[mode]:
                     with ui.element("article").classes("passage"):
                         with w.row("spread"):
-                            w.text(_format_place(passage), "strong note", "span")
+                            page = "" if passage.page is None else f", page {passage.page}"
+                            w.text(f"{passage.document}{page}", "strong note", "span")
                             w.text(f"{passage.score:.3f}", "score", "span")
                         if passage.heading:
                             w.text(passage.heading, "soft note")
                         w.text(passage.text, "pre note clamped").props("tabindex=0")
-
-
-def _format_place(passage: Passage) -> str:
-    return passage.document + (f", page {passage.page}" if passage.page is not None else "")
 
 
 def _show_documents(context: PageContext, base: str, found: Contents, refresh: Refresh) -> None:
@@ -187,8 +182,7 @@ def _show_documents(context: PageContext, base: str, found: Contents, refresh: R
 
             def show(part: str) -> None:
                 fitting = [d for d in found.documents if part.lower() in d.path.lower()]
-                shown.clear()
-                with shown:
+                with w.refill(shown):
                     _show_table(context, base, fitting[:SHOWN], refresh)
                     if len(fitting) > SHOWN:
                         w.text(f"And {len(fitting) - SHOWN:,} more.", "soft note")

@@ -136,8 +136,7 @@ def _show_comparison(context: PageContext, found: list[dict[str, Any]]) -> None:
             diff = await context.do(compare_versions, str(one.value), str(other.value))
             if not is_latest():
                 return
-            shown.clear()
-            with shown:
+            with w.refill(shown):
                 _show_differences(diff)
 
 

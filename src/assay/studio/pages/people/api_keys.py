@@ -89,8 +89,7 @@ async def keys_tab(context: PageContext) -> None:
 
     async def refresh() -> None:
         keys, budgets, used = await context.do(list_keys)
-        shown.clear()
-        with shown:
+        with w.refill(shown):
             _show_table(context, keys, budgets, refresh)
             if used:
                 _show_usage(keys, used)
@@ -130,8 +129,7 @@ def _show_form(context: PageContext, refresh: Refresh) -> None:
             called = (name.value or "").strip() or "from the studio"
             only = [one.strip() for one in (labels.value or "").split(",") if one.strip()]
             secret = await context.do(create_key, called, scopes, budget.value, only)
-            made.clear()
-            with made:
+            with w.refill(made):
                 w.text("Copy it now: it is shown this once and kept nowhere.", "strong")
                 w.code(secret, "The new key")
             name.value, budget.value, labels.value = "", None, ""

@@ -38,9 +38,8 @@ async def people_tab(context: PageContext) -> None:
     shown = ui.element("div").classes("stack gap")
 
     def show_link(name: str, secret: str) -> None:
-        linked.clear()
         with (
-            linked,
+            w.refill(linked),
             w.section(
                 f"A link for {name}",
                 "Give it to nobody else: it is good once, for an hour.",
@@ -51,8 +50,7 @@ async def people_tab(context: PageContext) -> None:
 
     async def refresh() -> None:
         found = await context.read(people.people)
-        shown.clear()
-        with shown, w.section("People"):
+        with w.refill(shown), w.section("People"):
             with w.table("Name", "Role", "Since", "", label="People"):
                 for person in found:
                     _show_person(context, person, show_link, refresh)

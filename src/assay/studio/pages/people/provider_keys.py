@@ -60,8 +60,10 @@ async def providers_tab(context: PageContext) -> None:
 
     async def refresh() -> None:
         found = await context.do(list_providers)
-        shown.clear()
-        with shown, w.section("Providers", "Their models are asked for as remote:PROVIDER/MODEL."):
+        with (
+            w.refill(shown),
+            w.section("Providers", "Their models are asked for as remote:PROVIDER/MODEL."),
+        ):
             if not found:
                 w.text("There is none yet.", "soft")
                 return

@@ -140,6 +140,7 @@ def _show_traffic(days: list[Day]) -> None:
     kept = [day for day in days if day.requests]
     if not kept:
         return
+    thousands = [None if day.usd is None else 1000 * day.usd for day in days]
     with (
         w.section("Traffic", "Of requests that were kept, day by day."),
         ui.element("div").classes("split thirds"),
@@ -147,7 +148,7 @@ def _show_traffic(days: list[Day]) -> None:
         for label, values, words in (
             ("Requests a day", [float(day.requests) for day in days], "{:,.0f}"),
             ("Seconds an answer", [day.seconds for day in days], "{:.2f} s"),
-            ("Cost of 1,000 answers", [_per_thousand(day.usd) for day in days], "${:,.3f}"),
+            ("Cost of 1,000 answers", thousands, "${:,.3f}"),
         ):
             with ui.element("div"):
                 w.text(label, "soft note")
@@ -184,10 +185,6 @@ def _draw_columns(
         f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" role="img" class="small" '
         f'aria-label="{escape(label)} over {len(values)} days">' + "".join(body) + "</svg>"
     )
-
-
-def _per_thousand(usd: float | None) -> float | None:
-    return None if usd is None else 1000 * usd
 
 
 def _show_change(context: PageContext, shown: ReleaseView) -> None:

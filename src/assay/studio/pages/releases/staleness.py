@@ -43,8 +43,7 @@ def staleness_card(context: PageContext, name: str, known: tuple[str, str]) -> N
 
         async def show_next() -> None:
             trace = await context.read(releases.next_to_label, name)
-            shown.clear()
-            with shown:
+            with w.refill(shown):
                 if trace is None:
                     w.text("Every answer of the sample is judged.", "soft")
                 else:

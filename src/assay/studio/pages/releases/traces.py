@@ -55,8 +55,7 @@ def traces_card(context: PageContext, name: str, *, kept: bool) -> None:
             )
             if not is_latest():
                 return
-            shown.clear()
-            with shown:
+            with w.refill(shown):
                 if not found and not corrected:
                     if kept:
                         w.text("Nobody has asked since.", "soft")

@@ -18,7 +18,7 @@ from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.pages.settings.form import SettingsForm
 from assay.studio.session import PageContext, Refresh, action, is_admin
-from assay.studio.shared.form_and_text import FormAndText, ParsedText
+from assay.studio.shared.form_and_text import FormAndText, ParsedText, open_editor
 
 
 @action("viewer")
@@ -87,12 +87,10 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
     async def _show_more(self, parsed: ParsedText[Config]) -> None:
         found: Validation = parsed.more
         self._effects.set_visibility(self.is_changed and bool(found.follows))
-        self._sentences.clear()
-        with self._sentences:
+        with w.refill(self._sentences):
             for sentence in found.follows:
                 w.text(sentence, "note")
-        self._notes.clear()
-        with self._notes:
+        with w.refill(self._notes):
             for note in found.notes:
                 w.text(note, "warn note")
 
@@ -130,17 +128,8 @@ async def build(context: PageContext) -> None:
             act=("Bring examples", "/"),
         )
         return
-    shown = ui.element("div").classes("stack gap")
     followed: list[str] = []
-
-    async def reopen() -> None:
-        shown.clear()
-        with shown:
-            await _show_editor(context, followed, reopen)
-
-    with shown:
-        w.waiting("Reading the settings")
-    ui.timer(0.05, reopen, once=True)  # the editor is large; the page is there before it
+    open_editor("Reading the settings", lambda reopen: _show_editor(context, followed, reopen))
 
 
 async def _show_editor(context: PageContext, followed: list[str], reopen: Refresh) -> None:

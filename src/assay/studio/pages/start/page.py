@@ -68,8 +68,7 @@ async def build(context: PageContext) -> None:
     shown = ui.element("div").classes("stack gap")
 
     async def refresh() -> None:
-        shown.clear()
-        with shown:
+        with w.refill(shown):
             now = await context.do(read_stage)
             _show_steps(now.step)
             await _BUILD[now.step](context, now, refresh)

@@ -90,11 +90,9 @@ class JobView:
         job, figures, tuning = await self._context.read(curves.look, id, before)
         self._job, self._figures = job, figures
         if self._status.show(job, _name_job(job, tuning)):
-            self._outcome.clear()
-            with self._outcome:
+            with w.refill(self._outcome):
                 outcome_card(self._context, job)
-        self._numbers.clear()
-        with self._numbers:
+        with w.refill(self._numbers):
             _show_numbers(job, figures, tuning)
         if len(figures.said) != self._lines:
             self._lines = len(figures.said)
@@ -171,8 +169,7 @@ def _show_comparison(context: PageContext, ran: Sequence[Job], current: Job) -> 
             two = await context.do(read)
             if not is_latest():
                 return
-            shown.clear()
-            with shown:
+            with w.refill(shown):
                 for job, figures in two:
                     _show_run(job, figures)
 
