@@ -119,7 +119,7 @@ def training(workspace: Workspace) -> Iterator[None]:
         if after.status != "running":
             sys.exit(f"the training was over too soon: {after.status}, {after.error}")
     finally:
-        jobs.cancel(workspace, job.id)
+        jobs.ask(workspace, job.id, "cancel")
 
 
 def paints(browser: Browser, link: str) -> float:

@@ -142,7 +142,7 @@ class Example:
         raw = self.to_dict()
         for key in ("id", "line", "group", "document"):
             raw.pop(key, None)
-        return hashlib.sha256(canonical_json(raw).encode()).hexdigest()
+        return json_sha256(raw)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; fields at their default are left out."""
@@ -197,6 +197,11 @@ class Example:
 def canonical_json(value: Any) -> str:
     """One spelling of a JSON value (sorted keys, no spaces, UTF-8), fit for hashing."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def json_sha256(value: Any) -> str:
+    """Sha256 (hex) of a JSON value, however its keys are ordered."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def read_examples(path: Path) -> Iterator[Example]:

@@ -16,7 +16,7 @@ from tests.serve.process import server
 
 from assay.errors import ModelError
 from assay.evaluate.trusted import Limits, trusted_function
-from assay.jobs import pulling, queue
+from assay.jobs import queue
 from assay.jobs.fine_tuning import TRAIN
 from assay.knowledge.parse import Parser
 from assay.models import wheel
@@ -79,7 +79,9 @@ def test_server_and_workers_run_nothing_of_the_folder(folder: Path, tmp_path: Pa
     with server(folder, command=command) as running:
         store = Store(folder / ".assay")
         jobs = [
-            pulling.enqueue(store, folder.name, "no-such-model"),  # by the worker of short jobs
+            queue.enqueue(
+                store, folder.name, "pull", {"model": "no-such-model"}
+            ),  # by the worker of short jobs
             queue.enqueue(store, folder.name, TRAIN, {}),  # by the other one, with torch
         ]
         end = time.monotonic() + PATIENCE_S

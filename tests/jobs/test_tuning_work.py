@@ -258,11 +258,11 @@ def test_a_file_that_is_gone_after_a_restore_is_missed(tmp_path: Path) -> None:
 def test_what_waits_is_cancelled_at_once_and_stays_so(tmp_path: Path) -> None:
     store = Store(tmp_path)
     id = queued(store)
-    assert fine_tuning.cancel(store, PROJECT, id).status == "cancelled"
+    assert fine_tuning.ask(store, PROJECT, id, "cancel").status == "cancelled"
     with pytest.raises(StateError, match="over"):
-        fine_tuning.cancel(store, PROJECT, id)
+        fine_tuning.ask(store, PROJECT, id, "cancel")
     with pytest.raises(StateError, match="not paused"):
-        fine_tuning.resume(store, PROJECT, id)
+        fine_tuning.ask(store, PROJECT, id, "resume")
     assert done(store, id).status == "cancelled"
 
 
@@ -271,7 +271,7 @@ def test_what_was_asked_to_be_cancelled_never_succeeds(tmp_path: Path) -> None:
     id = queued(store)
     job = queue.claim(store, "w", [CHECK])
     assert job is not None
-    assert fine_tuning.cancel(store, PROJECT, id).status == "cancelled"
+    assert fine_tuning.ask(store, PROJECT, id, "cancel").status == "cancelled"
     name = ServedNameRow(name="ft:x", project=PROJECT, target="version:1")
     queue.finish(store, job, {"model": "m"}, [name])
     assert fine_tuning.find(store, PROJECT, id).status == "cancelled"
@@ -282,17 +282,17 @@ def test_what_was_asked_to_be_cancelled_never_succeeds(tmp_path: Path) -> None:
 def test_what_waits_can_be_paused_and_resumed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     id = queued(store)
-    assert fine_tuning.pause(store, PROJECT, id).status == "paused"
+    assert fine_tuning.ask(store, PROJECT, id, "pause").status == "paused"
     with pytest.raises(StateError, match="paused already"):
-        fine_tuning.pause(store, PROJECT, id)
+        fine_tuning.ask(store, PROJECT, id, "pause")
     assert done(store, id).status == "paused"
-    assert fine_tuning.resume(store, PROJECT, id).status == "validating_files"
+    assert fine_tuning.ask(store, PROJECT, id, "resume").status == "validating_files"
 
 
 def test_others_see_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     id = queued(store)
-    for look in (fine_tuning.find, fine_tuning.cancel, fine_tuning.events, fine_tuning.checkpoints):
+    for look in (fine_tuning.find, fine_tuning.events, fine_tuning.checkpoints):
         with pytest.raises(NotFoundError):
             look(store, "other", id)
     assert fine_tuning.tunings(store, "other") == ([], False)

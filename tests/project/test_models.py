@@ -22,7 +22,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_starter_is_listed_with_what_it_takes() -> None:
-    found = {one.ref: one for one in models.listed()}
+    found = {one.ref: one for one in models.list_base_models()}
     assert found.keys() == CATALOGUE.keys()
     for name, one in found.items():
         assert (one.tuning_bytes is None) == (CATALOGUE[name].kind == "embedder")

@@ -197,7 +197,7 @@ def test_events_of_a_wrong_place(server: Running, client: openai.OpenAI) -> None
         client.fine_tuning.jobs.list(after="ftjob-none")
     with pytest.raises(openai.NotFoundError):
         client.fine_tuning.jobs.checkpoints.list(job.id, after="none")
-    fine_tuning.cancel(server.workspace.store, server.workspace.name, job.id)
+    fine_tuning.ask(server.workspace.store, server.workspace.name, job.id, "cancel")
 
 
 SAME: Any = {

@@ -163,7 +163,8 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
         pytest.skip("no /dev/full here")
     code = (
         "import os, pathlib, assay.store.files as f\n"
-        "f.tempfile.mkstemp = lambda **k: (os.open('/dev/full', os.O_WRONLY), '/nowhere/part')\n"
+        "os.symlink('/dev/full', 'part')\n"
+        "f.tempfile.mkstemp = lambda **k: (os.open('/dev/null', os.O_RDONLY), 'part')\n"
         "f.write_atomic(pathlib.Path('x'), b'data')\n"
     )
     done = subprocess.run(

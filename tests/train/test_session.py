@@ -308,7 +308,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
         file.write_bytes(content if damage == "flipped" else content[: len(content) // 2])
     watcher = Watcher()
     result = run(tmp_path / "a", progress=watcher)
-    assert "step-00000005: this checkpoint is damaged." in watcher.lines[0]
+    assert "step-00000005/" in watcher.lines[0]
+    assert "damaged" in watcher.lines[0]
     assert watcher.lines[1] == "Going on after step 4 of 6."
     assert _bytes(result) == _bytes(whole)
 
@@ -317,15 +318,15 @@ def test_a_disk_that_takes_no_more_is_said_and_the_same_call_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(tmp_path / "whole")
-    real, writes = checkpoints._write, []
+    real, writes = checkpoints.new_folder, []
 
-    def full_at_the_third(*arguments: Any) -> None:
+    def full_at_the_third(*arguments: Any) -> Any:
         writes.append(1)
         if len(writes) == 3:
             raise OSError(28, "No space left on device")
-        real(*arguments)
+        return real(*arguments)
 
-    monkeypatch.setattr(checkpoints, "_write", full_at_the_third)
+    monkeypatch.setattr(checkpoints, "new_folder", full_at_the_third)
     with pytest.raises(ModelError, match=r"step-00000003.*No space left.*Free some space"):
         run(tmp_path / "a")
     watcher = Watcher()

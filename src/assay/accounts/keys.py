@@ -166,14 +166,19 @@ def revoke_key(store: Store, id: str, who: str | None = None, project: str | Non
         NotFoundError: there is no such key.
     """
     with store.session() as session:
-        row = session.get(ApiKeyRow, id)
-        if row is None or id == STUDIO or project not in (None, row.project):
-            raise NotFoundError(f"there is no key {id!r}.", fix="`assay keys list` names them.")
+        row = _find_row(session, id, project)
         fresh = update(ApiKeyRow).where(ApiKeyRow.id == id, ApiKeyRow.revoked.is_(None))
         if session.scalar(fresh.values(revoked=now()).returning(ApiKeyRow.id)) is not None:
             record(session, row.project, who or local_user(), "key.revoke", id)
         session.refresh(row)
         return _key(row)
+
+
+def _find_row(session: Session, id: str, project: str | None) -> ApiKeyRow:
+    row = session.get(ApiKeyRow, id)
+    if row is None or id == STUDIO or project not in (None, row.project):
+        raise NotFoundError(f"there is no key {id!r}.", fix="`assay keys list` names them.")
+    return row
 
 
 def studio_key(session: Session, project: str) -> ApiKeyRow:
@@ -210,9 +215,7 @@ def rename_key(
     if not name:
         raise UsageError("a key needs a name.", fix="Say what it is for.")
     with store.session() as session:
-        row = session.get(ApiKeyRow, id)
-        if row is None or id == STUDIO or project not in (None, row.project):
-            raise NotFoundError(f"there is no key {id!r}.", fix="`assay keys list` names them.")
+        row = _find_row(session, id, project)
         before, row.name = row.name, name
         renamed = _key(row)
         details = {"before": before, "after": name}

@@ -15,7 +15,6 @@ See docs/models.md for what follows from that.
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,9 @@ from typing import Any
 from assay.chat.message_writer import NONCE, REFUSALS, MessageWriter
 from assay.chat.tokens import MARK, Encoder
 from assay.errors import DataError, ModelError
-from assay.example import Message, canonical_json
+from assay.example import Message, json_sha256
+from assay.models.load import load_tokenizer
+from assay.progress import SILENT, Progress
 
 # Llama 3's own default. Any fixed day does: what matters is that it never moves.
 PINNED_DATE = datetime.date(2024, 7, 26)
@@ -87,7 +88,7 @@ class Template:
         self._encoder = Encoder(tokenizer, text)
         self._writer = MessageWriter(tokenizer, text, arguments, self._encoder, fold_system)
         self.stop_ids, self._open_end = self._find_end()
-        self.sha256 = hashlib.sha256(canonical_json(self.to_dict()).encode()).hexdigest()
+        self.sha256 = json_sha256(self.to_dict())
 
     @classmethod
     def of(cls, tokenizer: Any, arguments: Mapping[str, Any] | None = None) -> Template:
@@ -142,6 +143,16 @@ class Template:
             "special_tokens": {k: str(v) for k, v in self._tokenizer.special_tokens_map.items()},
             "fold_system": self._writer.folds_system,
         }
+
+    @classmethod
+    def load(cls, model: str, progress: Progress = SILENT) -> tuple[Template, int]:
+        """The template of a base model, and the tokens that its context holds.
+
+        Raises:
+            ModelError: the model cannot be had.
+        """
+        tokenizer, context = load_tokenizer(model, progress)
+        return cls.of(tokenizer), context
 
     @classmethod
     def from_dict(cls, tokenizer: Any, raw: Mapping[str, Any]) -> Template:

@@ -46,7 +46,7 @@ def cancel(id: Id, folder: Served = Path(".")) -> None:
     """End it; a running one after the step at hand."""
     from assay.project import jobs
 
-    _say(jobs.cancel(open_served(folder), id))
+    _say(jobs.ask(open_served(folder), id, "cancel"))
 
 
 @app.command()
@@ -54,7 +54,7 @@ def pause(id: Id, folder: Served = Path(".")) -> None:
     """Stop it after the step at hand; `resume` lets it go on from there."""
     from assay.project import jobs
 
-    _say(jobs.pause(open_served(folder), id))
+    _say(jobs.ask(open_served(folder), id, "pause"))
 
 
 @app.command()
@@ -62,7 +62,7 @@ def resume(id: Id, folder: Served = Path(".")) -> None:
     """Queue a paused job again."""
     from assay.project import jobs
 
-    _say(jobs.resume(open_served(folder), id))
+    _say(jobs.ask(open_served(folder), id, "resume"))
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.markup import escape
@@ -12,6 +12,9 @@ from assay.cli.options import AsJson, with_json
 from assay.cli.output import as_json, console, print_table
 from assay.cli.progress import Terminal
 from assay.errors import UsageError
+
+if TYPE_CHECKING:
+    from assay.knowledge.base import KnowledgeBase
 
 app = typer.Typer(help="Documents in, passages out.", no_args_is_help=True)
 
@@ -72,10 +75,12 @@ def list_(
     json: AsJson = False,
 ) -> None:
     """Name the documents of a knowledge base, or all knowledge bases."""
-    from assay.project import knowledge
-
     if name is None:
-        bases = [base.describe() for base in knowledge.knowledge_bases(folder)]
+        from assay.project.knowledge import documents as project
+        from assay.project.workspace import open_workspace
+
+        workspace = open_workspace(folder)
+        bases = [project.base(workspace, one).describe() for one in project.names(workspace)]
         if json:
             as_json(bases)
         else:
@@ -84,7 +89,7 @@ def list_(
             none = "There are no knowledge bases."
             print_table(columns, rows, numbers=["documents"], none=none)
         return
-    base = knowledge.knowledge(folder, name)
+    base = _base(folder, name)
     documents, failed = base.documents(), base.failures()
     if json:
         as_json({**base.describe(), "documents": documents, "failed": failed})
@@ -161,7 +166,7 @@ def search(
     if (query is None) == (queries is None):
         raise UsageError("it is not clear what to search for.", fix="Give QUERY or --queries FILE.")
     asked = [query] if query is not None else knowledge.read_queries(cast(Path, queries))
-    found = knowledge.knowledge(folder, name).search(
+    found = _base(folder, name).search(
         asked,
         k=top,
         mode=cast(Mode, mode),
@@ -184,9 +189,7 @@ def search(
 @app.command()
 def check(name: Name, folder: Folder = Path("."), json: AsJson = False) -> None:
     """Compare a knowledge base with its files, and read its whole index; exits with 1 on damage."""
-    from assay.project import knowledge
-
-    found = knowledge.knowledge(folder, name).check(Terminal())
+    found = _base(folder, name).check(Terminal())
     if json:
         as_json(found)
     else:
@@ -216,10 +219,11 @@ def rebuild(
     folder: Folder = Path("."),
 ) -> Any:
     """Make all passages anew: with another embedder or passage length, or after damage."""
-    from assay.project import knowledge
+    from assay.project.knowledge import documents
+    from assay.project.workspace import open_workspace
 
-    made = knowledge.rebuild(
-        folder,
+    made = documents.rebuild(
+        open_workspace(folder),
         name,
         embedder=embedder,
         chunk_tokens=chunk_tokens,
@@ -244,3 +248,10 @@ def _print_answer(answer: dict[str, Any], *, named: bool) -> None:
         console.print(f"[bold]{escape(passage['document'])}[/]{page}  ({passage['score']:.3f})")
         text = " ".join(passage["text"].split())
         console.print("  " + escape(text[:SHOWN] + ("…" if len(text) > SHOWN else "")))
+
+
+def _base(folder: Path, name: str) -> KnowledgeBase:
+    from assay.project.knowledge import documents
+    from assay.project.workspace import open_workspace
+
+    return documents.base(open_workspace(folder), name)

@@ -28,9 +28,9 @@ def pull(model: Model) -> None:
 @with_json(print_models)
 def list_() -> Any:
     """The starter catalogue, and what of it is here."""
-    from assay.project.models import listed
+    from assay.project.models import list_base_models
 
-    return [asdict(row) for row in listed()]
+    return [asdict(row) for row in list_base_models()]
 
 
 def _print_facts(facts: dict[str, Any]) -> None:

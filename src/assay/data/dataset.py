@@ -172,7 +172,16 @@ def _divide(
     rest = [row for row in range(len(pool)) if row not in held]
     train, validation = [pool[r] for r in rest], found.validation
     if validation is None:
-        train, validation = _without_validation(source, train, [component[r] for r in rest])
+        taken = take_share(
+            train,
+            [component[r] for r in rest],
+            data.split.validation,
+            seed=seed,
+            purpose="validation",
+            stratum=stratum,
+        )
+        validation = [e for row, e in enumerate(train) if row in taken]
+        train = [e for row, e in enumerate(train) if row not in taken]
     holdout, told = _measurable(holdout)
     warnings += told
     if task == "text":
@@ -185,7 +194,9 @@ def _divide(
     train = draw(parted.train, data.train_rows, seed=seed, purpose="train rows", stratum=stratum)
     validation = parted.validation
     if found.validation is None and data.train_rows is not None:
-        few = _few_validation_rows(data.train_rows, data.split.validation)
+        # Few training rows should not meet a costly validation: it shrinks in proportion.
+        share = data.split.validation
+        few = max(LEAST_VALIDATION, round(data.train_rows * share / (1 - share)))
         validation = draw(validation, few, seed=seed, purpose="validation rows", stratum=stratum)
     with_twins = [*validation, *parted.validation_twins] if parted.alarm else None
     if task == "text":
@@ -253,28 +264,6 @@ def _merged(examples: list[Example]) -> list[Example]:
     """Right answers to one input become one row; those that somebody disliked stay themselves."""
     liked = merge_references([example for example in examples if example.liked])
     return [*liked, *(example for example in examples if not example.liked)]
-
-
-def _without_validation(
-    source: ExampleSource, rows: list[Example], component: list[int]
-) -> tuple[list[Example], list[Example]]:
-    """Rows that are not holdout, divided into train and validation."""
-    split = source.config.data.split
-    taken = take_share(
-        rows,
-        component,
-        split.validation,
-        seed=split.seed,
-        purpose="validation",
-        stratum=stratum_of(source.config.task),
-    )
-    train = [e for row, e in enumerate(rows) if row not in taken]
-    return train, [e for row, e in enumerate(rows) if row in taken]
-
-
-def _few_validation_rows(train_rows: int, share: float) -> int:
-    """Few training rows should not meet a costly validation: it shrinks in proportion."""
-    return max(LEAST_VALIDATION, round(train_rows * share / (1 - share)))
 
 
 def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:

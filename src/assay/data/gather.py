@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from assay.data.checks import check
 from assay.data.formats.hub import PREFIX
 from assay.data.read import detect
 from assay.errors import DataError
-from assay.example import Example, canonical_json
+from assay.example import Example, json_sha256
 from assay.progress import Progress
 from assay.store.files import sha256_file
 
@@ -77,7 +76,7 @@ class ExampleSource:
             "context_length": self.context_length,
             "system_prompt": self.config.system_prompt if self.template else None,
         }
-        return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+        return json_sha256(parts)
 
     def read(self, address: Path | str, found: GatheredExamples) -> list[Example]:
         """The usable examples of a file; what was noticed is added to `found`.

@@ -33,7 +33,7 @@ from assay.evaluate.forgetting import (
     forgetting,
 )
 from assay.evaluate.graders import GradingContext, grade
-from assay.example import Example, Message, canonical_json
+from assay.example import Example, Message, json_sha256
 from assay.generate.batch import Request
 from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.device import best_device
@@ -139,7 +139,7 @@ def _kept_account(
         "torch": installed("torch"),
         "transformers": installed("transformers"),
     }
-    name = hashlib.sha256(canonical_json(key).encode()).hexdigest()
+    name = json_sha256(key)
     path = engines.store.folder / "cache" / "general" / f"{name}.json"
     try:
         return GeneralAbility.model_validate_json(path.read_bytes())

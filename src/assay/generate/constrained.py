@@ -164,12 +164,19 @@ def schema_grammar(schema: str) -> str:
             fix="Make it smaller, or set generate.constrained to off.",
         )
     grammar: str = LLMatcher.grammar_from_json_schema(schema, overrides=JSON_SPELLING)
+    return _checked(grammar, "output_schema")
+
+
+def _checked(grammar: str, where: str) -> str:
+    """The grammar itself, if it can be followed."""
+    from llguidance import LLMatcher
+
     failed, messages = LLMatcher.validate_grammar_with_warnings(grammar)
     if failed:
         raise ConfigError(
-            f"constrained decoding cannot follow this schema: {_reason(messages[0])}.",
-            where="output_schema",
-            fix="Leave that part out of the schema, or set generate.constrained to off.",
+            f"constrained decoding cannot follow this: {_reason(messages[0])}.",
+            where=where,
+            fix="Leave that part out, or set generate.constrained to off.",
         )
     byte_matcher(grammar)
     return grammar
@@ -264,14 +271,7 @@ def choices_grammar(choices: tuple[str, ...]) -> str:
             fix="Name at least one label, none of them empty.",
         )
     grammar: str = LLMatcher.grammar_from_lark(choices_rules(choices))
-    failed, messages = LLMatcher.validate_grammar_with_warnings(grammar)
-    if failed:
-        raise ConfigError(
-            f"constrained decoding cannot follow these choices: {_reason(messages[0])}.",
-            where="labels",
-        )
-    byte_matcher(grammar)
-    return grammar
+    return _checked(grammar, "labels")
 
 
 def choices_rules(choices: Sequence[str]) -> str:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from assay import json_reader
+from assay.data.formats.json_records import read_lines
 from assay.errors import DataError, ModelError, UsageError
-from assay.example import canonical_json
+from assay.example import json_sha256
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.registry import EngineResources
 from assay.progress import SILENT, Progress
 
 _SHOWN = 5
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_predictions(path: Path, ids: Sequence[str]) -> list[str]:
@@ -69,39 +65,18 @@ def read_predictions(path: Path, ids: Sequence[str]) -> list[str]:
 
 def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
     """Line number, id and output of each line."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror}).", where=str(path)) from None
-    except UnicodeDecodeError:
-        raise DataError(
-            "is not UTF-8 text.", where=str(path), fix="Save the file as UTF-8."
-        ) from None
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            row: Any = json_reader.read(line)
-        except ValueError as error:
-            raise DataError(f"is not JSON ({error}).", where=where) from None
-        if not isinstance(row, dict):
-            raise DataError('is not an object {"id": ..., "output": ...}.', where=where)
+    for raw in read_lines(path, str(path), "utf-8-sig"):
+        where = f"{path}, line {raw.line}"
+        if raw.problems:
+            raise DataError(raw.problems[0].message, where=where, fix=raw.problems[0].fix)
         for name in ("id", "output"):
-            if name not in row:
+            if name not in raw.value:
                 raise DataError(f"the field `{name}` is missing.", where=where)
-        key = row["id"]
+        key, output = raw.value["id"], raw.value["output"]
         if isinstance(key, bool) or not isinstance(key, str | int):
             raise DataError("`id` is neither a text nor a row number.", where=where)
-        output = row["output"]
         text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
-        if _SURROGATE.search(text):
-            raise DataError(
-                "`output` holds half a character (a lone surrogate), which no text can.",
-                where=where,
-                fix="Write the answer anew; an emoji was cut in two.",
-            )
-        yield number, str(key), text
+        yield raw.line, str(key), text
 
 
 def _first_few(names: Sequence[str]) -> str:
@@ -112,7 +87,7 @@ def _first_few(names: Sequence[str]) -> str:
 def conversation_key(request: Request) -> str:
     """Sha256 (hex) of what a request asks: its messages and tools."""
     question = [[m.to_dict() for m in request.messages], list(request.tools)]
-    return hashlib.sha256(canonical_json(question).encode()).hexdigest()
+    return json_sha256(question)
 
 
 class ReplayEngine:
@@ -145,7 +120,7 @@ class ReplayEngine:
     @property
     def identity(self) -> dict[str, str]:
         """All that can change an answer and is not in the request."""
-        digest = hashlib.sha256(canonical_json(self.outputs).encode()).hexdigest()
+        digest = json_sha256(self.outputs)
         return {"engine": "replay", "model": self.name, "outputs": digest}
 
     def prompt_length(self, request: Request) -> int:

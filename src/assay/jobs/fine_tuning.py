@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import select
 
@@ -37,6 +37,7 @@ from assay.store.tables import (
 
 CHECK = "fine-tune-check"
 TRAIN = "fine-tune"
+Wish = Literal["cancel", "pause", "resume"]
 _DIGITS = string.digits + string.ascii_letters
 _ORGANISATION = 40  # letters of a project's name in a model's
 
@@ -139,52 +140,36 @@ def tunings(
                 raise NotFoundError(f"no such fine-tuning job: {after}")
             query = query.where(FineTuningRow.key < mark)
         for row, job in session.execute(query):
-            if metadata is not None and not _fits(row.request.get("metadata") or {}, metadata):
+            own = row.request.get("metadata") or {}
+            if metadata is not None and own != ({**own, **metadata} if metadata else {}):
                 continue
             if len(found) == limit:
                 return found, True
-            found.append(_tuning(row, queue.job_of(job)))
+            found.append(_tuning(row, job.convert(Job)))
     return found, False
 
 
-def cancel(store: Store, project: str, id: str) -> FineTuning:
-    """End it. It counts as cancelled at once, though its worker may need a moment to hear of it.
+def ask(store: Store, project: str, id: str, wish: Wish) -> FineTuning:
+    """Cancel it, pause it after the step at hand, or queue a paused one again.
+
+    It counts as cancelled at once, though its worker may need a moment to hear of it; it is
+    `paused` when the worker has stopped, and goes on from its checkpoint.
 
     Raises:
         NotFoundError: there is none of that id in the project.
-        StateError: it is over.
+        StateError: it is over; it is paused already, or not paused where it is to be resumed.
     """
-    _not_over(find(store, project, id))
-    queue.ask(store, id, "cancel")
-    return find(store, project, id)
-
-
-def pause(store: Store, project: str, id: str) -> FineTuning:
-    """Ask its worker to stop after the step at hand; it is `paused` when the worker has.
-
-    Raises:
-        NotFoundError: there is none of that id in the project.
-        StateError: it is over, or paused already.
-    """
-    tuning = find(store, project, id)
-    _not_over(tuning)
-    if tuning.status == "paused":
+    status = find(store, project, id).status
+    if wish == "resume":
+        if status != "paused":
+            raise StateError(f"the job {id} is {status}, not paused.")
+        queue.resume(store, id)
+    elif status in OVER:
+        raise StateError(f"the job {id} is over ({status}).")
+    elif (wish, status) == ("pause", "paused"):
         raise StateError(f"the job {id} is paused already.")
-    queue.ask(store, id, "pause")
-    return find(store, project, id)
-
-
-def resume(store: Store, project: str, id: str) -> FineTuning:
-    """Queue a paused one again; it goes on from its checkpoint.
-
-    Raises:
-        NotFoundError: there is none of that id in the project.
-        StateError: it is not paused.
-    """
-    tuning = find(store, project, id)
-    if tuning.status != "paused":
-        raise StateError(f"the job {id} is {tuning.status}, not paused.")
-    queue.resume(store, id)
+    else:
+        queue.ask(store, id, wish)
     return find(store, project, id)
 
 
@@ -205,8 +190,7 @@ def events(
         query = query.where(JobEventRow.key < after)
     with store.session() as session:
         rows = session.scalars(query.limit(limit + 1)).all()
-    listed = [JobEvent(r.key, r.kind, r.message, r.data, r.at) for r in rows[:limit]]
-    return listed, len(rows) > limit
+    return [row.convert(JobEvent) for row in rows[:limit]], len(rows) > limit
 
 
 def checkpoints(
@@ -227,11 +211,7 @@ def checkpoints(
                 raise NotFoundError(f"no such checkpoint: {after}")
             query = query.where(kept.step < mark)
         rows = session.scalars(query.limit(limit + 1)).all()
-    listed = [
-        TuningCheckpoint(r.id, r.job, r.step, r.name, r.version, r.metrics, r.at)
-        for r in rows[:limit]
-    ]
-    return listed, len(rows) > limit
+    return [row.convert(TuningCheckpoint) for row in rows[:limit]], len(rows) > limit
 
 
 def model_name(tuning: FineTuning, step: int | None = None) -> str:
@@ -301,17 +281,3 @@ def _status(job: Job) -> str:
     if job.kind == CHECK and job.status in ("queued", "running"):
         return "validating_files"
     return job.status
-
-
-def _not_over(tuning: FineTuning) -> None:
-    if tuning.status in OVER:
-        raise StateError(f"the job {tuning.id} is over: it has {_PAST[tuning.status]}.")
-
-
-_PAST = {"succeeded": "succeeded", "failed": "failed", "cancelled": "been cancelled"}
-
-
-def _fits(has: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    if not wanted:
-        return not has
-    return all(has.get(key) == value for key, value in wanted.items())

@@ -136,7 +136,7 @@ def claim(store: Store, worker: str, kinds: Collection[str]) -> Job | None:
             row = session.scalar(taken)
             if row is not None:
                 add_event(session, row.id, "Started." if row.attempts == 1 else "Taken up again.")
-                return job_of(row)
+                return row.convert(Job)
 
 
 def beat(store: Store, job: Job, progress: dict[str, Any] | None = None) -> str | None:
@@ -290,7 +290,7 @@ def read(store: Store, id: str) -> Job:
         row = session.get(JobRow, id)
         if row is None:
             raise NotFoundError(f"there is no job {id}.", fix="`assay jobs list` names them.")
-        return job_of(row)
+        return row.convert(Job)
 
 
 def jobs(store: Store, project: str | None = None) -> list[Job]:
@@ -299,7 +299,7 @@ def jobs(store: Store, project: str | None = None) -> list[Job]:
     if project is not None:
         query = query.where(JobRow.project == project)
     with store.session() as session:
-        return [job_of(row) for row in session.scalars(query)]
+        return [row.convert(Job) for row in session.scalars(query)]
 
 
 def note(
@@ -322,7 +322,7 @@ def events(store: Store, id: str, after: int = 0) -> Sequence[JobEvent]:
         .order_by(JobEventRow.key)
     )
     with store.session() as session:
-        return [JobEvent(r.key, r.kind, r.message, r.data, r.at) for r in session.scalars(query)]
+        return [row.convert(JobEvent) for row in session.scalars(query)]
 
 
 def _mine(job: Job) -> Update:
@@ -378,8 +378,3 @@ def _not_to_be_cancelled() -> ColumnElement[bool]:
 def _changed(result: Any) -> bool:
     assert isinstance(result, CursorResult)
     return bool(result.rowcount)
-
-
-def job_of(row: JobRow) -> Job:
-    """The job that a row of the table holds."""
-    return Job(**{name: getattr(row, name) for name in Job.__dataclass_fields__})

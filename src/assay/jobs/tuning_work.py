@@ -34,7 +34,7 @@ from assay.jobs.training_data import CheckedFile, hold_back
 from assay.jobs.worker import JobResult, NextJob, Work
 from assay.models.device import best_device
 from assay.models.lineage import keep_rows
-from assay.models.load import load, load_tokenizer
+from assay.models.load import load
 from assay.models.show import describe
 from assay.models.versions import VersionRecord, save_version, versions_folder
 from assay.store import stored_files
@@ -71,8 +71,8 @@ def check(work: Work) -> NextJob:
     files = _files(tuning)
     work.say("Validating " + " and ".join(f"{kind} file: {name}" for kind, name in files.items()))
     _take(work, files)
-    tokenizer, limit = load_tokenizer(request.model, work)
-    training, validation = _checked(work, tuning, Template.of(tokenizer), limit)
+    template, limit = Template.load(request.model, work)
+    training, validation = _checked(work, tuning, template, limit)
     for checked, kind in ((training, "training"), (validation, "validation")):
         for message, count in checked.warnings.values() if checked else ():
             more = f" ({count} lines in all.)" if count > 1 else ""
@@ -347,20 +347,16 @@ def _checked(
 def _parts(work: Work, tuning: FineTuning, template: Template, limit: int) -> dict[str, _Split]:
     """What is trained on, and what the best epoch is told by."""
     training, validation = _checked(work, tuning, template, limit)
-    everything = list(range(len(training.examples)))
-    if validation is not None:
-        rest = list(range(len(validation.examples)))
-        return {
-            "train": _Split(work.store, training, everything),
-            "validation": _Split(work.store, validation, rest),
-        }
-    held = hold_back(training.examples, tuning.seed)
-    work.say(
-        f"No validation file: {len(held)} of {len(everything)} examples are held back to find the "
-        "best epoch."
-    )
-    kept = [place for place in everything if place not in held]
+    kept, measured = list(range(len(training.examples))), validation or training
+    places = list(range(len(measured.examples)))
+    if validation is None:
+        held = hold_back(training.examples, tuning.seed)
+        work.say(
+            f"No validation file: {len(held)} of {len(kept)} examples are held back to find the "
+            "best epoch."
+        )
+        kept, places = [place for place in kept if place not in held], sorted(held)
     return {
         "train": _Split(work.store, training, kept),
-        "validation": _Split(work.store, training, sorted(held)),
+        "validation": _Split(work.store, measured, places),
     }

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from assay.errors import ModelError
-from assay.example import canonical_json
+from assay.example import json_sha256
 from assay.models.trust import read_json, weight_files
 from assay.store.files import new_folder, sha256_file, write_atomic, write_json
 
@@ -234,7 +234,7 @@ def _identity(record: VersionRecord, files: dict[str, str]) -> str:
     if record.split is None:
         del raw["split"]  # records from before it was kept have their old id
     whole = {"record": raw, "files": files}
-    return hashlib.sha256(canonical_json(whole).encode()).hexdigest()
+    return json_sha256(whole)
 
 
 def _find(root: Path, id: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -16,7 +16,7 @@ from sqlalchemy import select
 from assay.compare import records
 from assay.compare.report import charts
 from assay.compare.report.html import disagreements, read_answers, write_report
-from assay.compare.result import AnswerRow, Curve, PairResult, Result, Verdict
+from assay.compare.result import AnswerRow, Curve, Result, Verdict
 from assay.errors import NotFoundError
 from assay.project.workspace import Workspace
 from assay.store.tables import AgentVersionRow, ComparisonRow
@@ -144,26 +144,6 @@ def labels(workspace: Workspace, agents: Sequence[str]) -> dict[str, str]:
     )
     with workspace.store.session() as session:
         return {row.agent: f"{row.name}@{row.version}" for row in session.scalars(query)}
-
-
-def score_chart(found: Result) -> Markup:
-    """Every candidate's score with its interval."""
-    return charts.scores(found)
-
-
-def forest_chart(pairs: Sequence[PairResult], margin: float) -> Markup:
-    """Differences of pairs with their intervals."""
-    return charts.forest(pairs, margin)
-
-
-def cost_chart(found: Result) -> Markup:
-    """The first year's cost against the score."""
-    return charts.cost_against_quality(found.candidates, found.verdict.recommend)
-
-
-def learning_chart(curve: Mapping[str, Any]) -> Markup:
-    """A learning curve, as `LearningCurve.to_dict` has it."""
-    return charts.learning(curve)
 
 
 def curve_chart(points: Sequence[dict[str, Any]], best_step: int | None = None) -> Markup:

@@ -50,7 +50,11 @@ def check_file(
         format = format or own.data.format
         task = task or own.task
         model = model or own.model
-    template, context = _template(model)
+    template, context = None, None
+    if model is not None:
+        from assay.chat.template import Template
+
+        template, context = Template.load(model)
     return check(
         file,
         format=format,
@@ -68,16 +72,6 @@ def check_file(
 def _is_own(file: Path, folder: Path, config: Config) -> bool:
     names = (config.data.file, config.data.holdout, config.data.validation)
     return any(name and file.resolve() == file_of(name, folder).resolve() for name in names)
-
-
-def _template(model: str | None) -> tuple[Any, int | None]:
-    if model is None:
-        return None, None
-    from assay.chat.template import Template
-    from assay.models.load import load_tokenizer
-
-    tokenizer, context = load_tokenizer(model)
-    return Template.of(tokenizer), context
 
 
 def import_file(

@@ -1,26 +1,24 @@
 """Base models: which there are, what they take, and fetching one as a job.
 
-for model in listed(): print(model.ref, model.ready, model.tuning_bytes)
+for model in list_base_models(): print(model.ref, model.ready, model.tuning_bytes)
 job = pull(workspace, "smollm2-135m-instruct")
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 from assay.errors import ModelError
-from assay.jobs import pulling, queue
+from assay.jobs import queue
 from assay.jobs.pulling import PULL
 from assay.jobs.queue import Job
 from assay.models import show
 from assay.models.pull import check_name, names_file
 from assay.models.show import ModelInfo, ModelListing, list_models
 from assay.models.trust import header, weight_files
-from assay.project.jobs.queueing import refuse_second
+from assay.project.jobs.queueing import enqueue_once
 from assay.project.workspace import Workspace
-from assay.store.audit import audit
 
 _WEIGHT_BYTES = 4  # a fine-tuning holds the base in float32
 _BESIDE_BYTES = 400_000_000
@@ -28,38 +26,21 @@ _BESIDE_BYTES = 400_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class BaseModel:
+class BaseModel(ModelListing):
     """A starter, or a model that was fetched.
 
     Attributes:
-        disk_bytes: what it takes on disk, or would take.
         tuning_bytes: of memory that a fine-tuning of an adapter takes at the very least, about; a
             training says exactly before it begins. None: it is not fine-tuned.
     """
 
-    ref: str
-    kind: str
-    ready: bool
-    disk_bytes: int
-    licence: str | None
-    summary: str
     tuning_bytes: int | None
-    folder: Path
 
 
-def listed() -> list[BaseModel]:
+def list_base_models() -> list[BaseModel]:
     """The starters, then the other models in the cache, by name."""
     return [
-        BaseModel(
-            one.ref,
-            one.kind,
-            one.ready,
-            one.disk_bytes,
-            one.licence,
-            one.summary,
-            _tuning_bytes(one) if one.kind == "chat" else None,
-            one.folder,
-        )
+        BaseModel(**asdict(one), tuning_bytes=_tuning_bytes(one) if one.kind == "chat" else None)
         for one in list_models()
     ]
 
@@ -89,10 +70,8 @@ def pull(workspace: Workspace, ref: str) -> Job:
             fix="A hub id looks like org/name; a folder or file is named at the command line.",
         )
     check_name(ref)
-    refuse_second(workspace, PULL, f"the fetching of {ref}", {"model": ref})
-    id = pulling.enqueue(workspace.store, workspace.name, ref)
-    audit(workspace.store, workspace.name, workspace.who, "model.pull", id, {"model": ref})
-    return queue.read(workspace.store, id)
+    what, payload = f"the fetching of {ref}", {"model": ref}
+    return enqueue_once(workspace, PULL, what, payload, action="model.pull", per_payload=True)
 
 
 def pulls(workspace: Workspace) -> list[Job]:

@@ -116,10 +116,8 @@ class Project:
     def template(self) -> tuple[Template, int]:
         """The model's chat template, and the tokens that its context holds."""
         from assay.chat.template import Template
-        from assay.models.load import load_tokenizer
 
-        tokenizer, context = load_tokenizer(self.config.model)
-        return Template.of(tokenizer), context
+        return Template.load(self.config.model)
 
     def split(self, progress: Progress = SILENT) -> SplitManifest:
         """Divide the examples and lock the holdout; what is there and still fits is kept.

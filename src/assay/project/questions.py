@@ -132,7 +132,9 @@ def questions(store: Store, owner: str, state: State | None = None) -> list[Ques
     if state is not None:
         query = query.where(DraftedQuestionRow.state == state)
     with store.session() as session:
-        return [_question(row) for row in session.scalars(query.order_by(DraftedQuestionRow.key))]
+        return [
+            row.convert(Question) for row in session.scalars(query.order_by(DraftedQuestionRow.key))
+        ]
 
 
 def standing(project: Project) -> ReviewState | None:
@@ -213,7 +215,7 @@ def change(
         row.question = row.question if question is None else question.strip()
         row.answer = row.answer if answer is None else answer.strip()
         row.state, row.who, row.at = "approved", who, now()
-        changed = _question(row)
+        changed = row.convert(Question)
     _write(project.store, project.owner, project.root)
     return changed
 
@@ -257,7 +259,7 @@ def add(
             at=now(),
         )
         session.add(row)
-        added = _question(row)
+        added = row.convert(Question)
     _write(project.store, project.owner, project.root)
     return added
 
@@ -323,7 +325,3 @@ def _last(session: Session, owner: str) -> int:
 
 def _id(number: int) -> str:
     return f"q{number:03d}"
-
-
-def _question(row: DraftedQuestionRow) -> Question:
-    return Question(row.id, row.question, row.answer, row.document, row.passage, row.state, row.who)

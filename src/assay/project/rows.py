@@ -23,7 +23,6 @@ from threading import Lock
 from typing import Any, BinaryIO, Literal
 
 from assay import json_reader
-from assay.config import CONFIG_FILE
 from assay.config.names import file_of
 from assay.data.checks import PROBLEMS_FILE, REJECTED_FILE, earlier_line
 from assay.data.formats.hub import PREFIX
@@ -33,8 +32,7 @@ from assay.data.split import SplitManifest, visible_files
 from assay.errors import AssayError, DataError, UsageError
 from assay.progress import SILENT, Progress
 from assay.project.files import check_file
-from assay.project.project import Project
-from assay.project.workspace import Workspace
+from assay.project.workspace import Workspace, project_of
 from assay.store.audit import audit
 from assay.store.files import new_folder, write_atomic
 
@@ -251,21 +249,6 @@ def change(
         raise
     what = "data.remove" if record is None else "data.change"
     audit(workspace.store, workspace.name, workspace.who, what, f"line {line}")
-
-
-def project_of(workspace: Workspace) -> Project:
-    """The project that the folder is.
-
-    Raises:
-        UsageError: it is none.
-    """
-    project = workspace.project
-    if project is None:
-        raise UsageError(
-            f"there is no {CONFIG_FILE} here, so there are no examples yet.",
-            fix="Start walks you through it.",
-        )
-    return project
 
 
 def data_file(workspace: Workspace) -> Path:

@@ -271,6 +271,21 @@ class Workspace:
         )
 
 
+def project_of(workspace: Workspace) -> Project:
+    """The project that the folder is.
+
+    Raises:
+        UsageError: it is none.
+    """
+    project = workspace.project
+    if project is None:
+        raise UsageError(
+            f"there is no {CONFIG_FILE} here, so there are no examples.",
+            fix="Start walks you through it.",
+        )
+    return project
+
+
 def open_workspace(folder: str | Path) -> Workspace:
     """A project, or a folder that a server has run in.
 

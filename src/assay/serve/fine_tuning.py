@@ -91,19 +91,19 @@ def checkpoints(
 @router.post("/v1/fine_tuning/jobs/{id}/cancel")
 def cancel(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
     """Cancel a job that waits or runs."""
-    return as_wire(project.cancel(workspace, caller.project, id, caller.key_id))
+    return as_wire(project.ask(workspace, caller.project, id, "cancel", caller.key_id))
 
 
 @router.post("/v1/fine_tuning/jobs/{id}/pause")
 def pause(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
     """Stop it after the step at hand."""
-    return as_wire(project.pause(workspace, caller.project, id, caller.key_id))
+    return as_wire(project.ask(workspace, caller.project, id, "pause", caller.key_id))
 
 
 @router.post("/v1/fine_tuning/jobs/{id}/resume")
 def resume(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
     """Let it go on from where it was paused."""
-    return as_wire(project.resume(workspace, caller.project, id, caller.key_id))
+    return as_wire(project.ask(workspace, caller.project, id, "resume", caller.key_id))
 
 
 def as_wire(tuning: FineTuning) -> dict[str, Any]:

@@ -123,8 +123,14 @@ def restore(
         UsageError: there is state in `folder`.
         BackupError: the file is no backup, was cut short or changed, or cannot be written there.
     """
+    lock = folder.parent / f"{folder.name}.lock"
     try:
-        return _restored(file, folder, agree)
+        try:
+            with one_at_a_time(lock, lambda: None):
+                recover_folder(folder)  # a restore that died has left what it had unpacked
+                return _restore(file, folder, agree)
+        finally:
+            lock.unlink(missing_ok=True)
     except OSError as error:
         raise BackupError(
             f"nothing was restored: {_reason(error)}.", where=str(error.filename or folder)
@@ -135,17 +141,7 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _restored(file: Path, folder: Path, agree: Callable[[RestoredAccess], None]) -> Backup:
-    lock = folder.parent / f"{folder.name}.lock"
-    try:
-        with one_at_a_time(lock, lambda: None):
-            recover_folder(folder)  # a restore that died has left what it had unpacked
-            return _restored_alone(file, folder, agree)
-    finally:
-        lock.unlink(missing_ok=True)
-
-
-def _restored_alone(file: Path, folder: Path, agree: Callable[[RestoredAccess], None]) -> Backup:
+def _restore(file: Path, folder: Path, agree: Callable[[RestoredAccess], None]) -> Backup:
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(
             "there is state here already; a restore replaces nothing.",
@@ -164,8 +160,6 @@ def _restored_alone(file: Path, folder: Path, agree: Callable[[RestoredAccess], 
                 made = _unpack(archive, draft, size)
         except (tarfile.TarError, EOFError, UnicodeError, ValueError) as error:
             raise _no_backup(file, str(error) or type(error).__name__) from None
-        except _BadArchiveError as error:
-            raise _no_backup(file, str(error)) from None
         _check_database(draft / DATABASE, file)
         try:
             access = end_sessions(draft / DATABASE)
@@ -273,7 +267,7 @@ class _HashedFile:
         return data
 
 
-class _BadArchiveError(Exception):
+class _BadArchiveError(ValueError):
     pass
 
 

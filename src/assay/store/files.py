@@ -46,30 +46,33 @@ def said_when_full(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path, *, private: bool = False) -> Iterator[Any]:
-    """A binary file to write that takes the place of `path` when the block ends, else nothing.
+def new_file(path: Path, *, private: bool = False) -> Iterator[Path]:
+    """A place to write a file that appears at `path` whole when the block ends, else not at all.
 
     Args:
         private: only its owner may read it.
     """
-    with said_when_full(path), _replacing(path, private) as file:
-        yield file
+    with said_when_full(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        draft = Path(name)
+        try:
+            yield draft
+            with draft.open("rb") as written:
+                os.fsync(written.fileno())
+            os.chmod(draft, 0o600 if private else 0o666 & ~_UMASK)
+            os.replace(draft, path)
+            _sync_folder(path.parent)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 @contextmanager
-def _replacing(path: Path, private: bool) -> Iterator[Any]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o600 if private else 0o666 & ~_UMASK)
-        os.replace(name, path)
-        _sync_folder(path.parent)
-    finally:
-        Path(name).unlink(missing_ok=True)
+def replacing(path: Path, *, private: bool = False) -> Iterator[Any]:
+    """A binary file to write that takes the place of `path` when the block ends; see `new_file`."""
+    with new_file(path, private=private) as draft, draft.open("wb") as file:
+        yield file
 
 
 def _read_umask() -> int:
@@ -122,32 +125,27 @@ def new_folder(path: Path, *, private: bool = False) -> Iterator[Path]:
     Args:
         private: only its owner may look into it.
     """
-    with said_when_full(path), _new_folder(path, private) as draft:
-        yield draft
-
-
-@contextmanager
-def _new_folder(path: Path, private: bool) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
-    outdated = draft.with_suffix(".old")
-    try:
-        if not private:  # as it was made
-            os.chmod(draft, 0o777 & ~_UMASK)
-        yield draft
-        for file in draft.rglob("*"):
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
-        if path.exists():
-            os.replace(path, outdated)
-        os.replace(draft, path)
-        _sync_folder(path.parent)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        if not path.exists() and outdated.exists():
-            os.replace(outdated, path)
-        shutil.rmtree(outdated, ignore_errors=True)
+    with said_when_full(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        outdated = draft.with_suffix(".old")
+        try:
+            if not private:  # as it was made
+                os.chmod(draft, 0o777 & ~_UMASK)
+            yield draft
+            for file in draft.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as handle:
+                        os.fsync(handle.fileno())
+            if path.exists():
+                os.replace(path, outdated)
+            os.replace(draft, path)
+            _sync_folder(path.parent)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+            if not path.exists() and outdated.exists():
+                os.replace(outdated, path)
+            shutil.rmtree(outdated, ignore_errors=True)
 
 
 def recover_folder(path: Path) -> None:
@@ -162,30 +160,6 @@ def recover_folder(path: Path) -> None:
         os.replace(left.pop(), path)
     for outdated in (*left, *path.parent.glob(f".{glob.escape(path.name)}.*.part")):
         shutil.rmtree(outdated, ignore_errors=True)
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """A place to write a large file that appears at `path` whole when the block ends."""
-    with said_when_full(path), _new_file(path) as draft:
-        yield draft
-
-
-@contextmanager
-def _new_file(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    draft = Path(name)
-    try:
-        yield draft
-        with draft.open("rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(draft, 0o666 & ~_UMASK)
-        os.replace(draft, path)
-        _sync_folder(path.parent)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def sha256_file(path: Path) -> str:

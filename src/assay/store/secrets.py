@@ -185,7 +185,7 @@ def read_masters() -> list[MasterKey]:
     if given and given != KEYRING:
         return _parsed(given.replace(",", "\n"), f"the variable {VARIABLE}")
     if given == KEYRING:
-        return _parsed(_keyring().get_password("assay", "master-key") or "", "the keyring")
+        return _parsed(_use_keyring(), "the keyring")
     path = master_file()
     try:
         return _parsed(path.read_text("ascii"), str(path))
@@ -281,7 +281,7 @@ def _make() -> MasterKey:
 def _write(masters: list[MasterKey]) -> None:
     lines = "".join(base64.b64encode(master.bytes).decode() + "\n" for master in masters)
     if _in_keyring():
-        _keyring().set_password("assay", "master-key", lines)
+        _use_keyring(lines)
         return
     try:
         write_atomic(master_file(), lines, private=True)
@@ -328,35 +328,22 @@ def _in_variable() -> bool:
     return os.environ.get(VARIABLE, "").strip() not in ("", KEYRING)
 
 
-class _Keyring:
-    """The system's keyring, whose errors are sentences."""
-
-    def get_password(self, service: str, name: str) -> str | None:
-        import keyring
-
-        try:
-            return keyring.get_password(service, name)
-        except keyring.errors.KeyringError as error:
-            raise SecretError(f"the keyring cannot be used ({error}).") from None
-
-    def set_password(self, service: str, name: str, text: str) -> None:
-        import keyring
-
-        try:
-            keyring.set_password(service, name, text)
-        except keyring.errors.KeyringError as error:
-            raise SecretError(f"the keyring cannot be used ({error}).") from None
-
-
-def _keyring() -> _Keyring:
+def _use_keyring(text: str | None = None) -> str:
+    """What the system's keyring holds of ours; a text is put there first."""
     try:
-        import keyring  # noqa: F401
+        import keyring
     except ImportError:
         raise SecretError(
             f"{VARIABLE} says keyring, which is not installed.",
             fix="pip install 'assay[keyring]', or use a file.",
         ) from None
-    return _Keyring()
+    place = "assay", "master-key"
+    try:
+        if text is not None:
+            keyring.set_password(*place, text)
+        return keyring.get_password(*place) or ""
+    except keyring.errors.KeyringError as error:
+        raise SecretError(f"the keyring cannot be used ({error}).") from None
 
 
 def _no_master() -> SecretError:

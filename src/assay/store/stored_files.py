@@ -130,7 +130,7 @@ def keep(
     row = row_of(write(store, chunks, limit), project, filename, purpose, lifetime_s)
     with store.session() as session:
         session.add(row)
-    return stored(row)
+    return row.convert(StoredFile)
 
 
 def find(store: Store, project: str, id: str) -> StoredFile:
@@ -144,7 +144,7 @@ def find(store: Store, project: str, id: str) -> StoredFile:
         row = session.scalar(query)
         if row is None:
             raise NotFoundError(f"no such file: {id}")
-        return stored(row)
+        return row.convert(StoredFile)
 
 
 def files(
@@ -177,7 +177,7 @@ def files(
             query = query.where(FileRow.key < mark if newest_first else FileRow.key > mark)
         order = FileRow.key.desc() if newest_first else FileRow.key
         rows = session.scalars(query.order_by(order).limit(limit + 1)).all()
-        return [stored(row) for row in rows[:limit]], len(rows) > limit
+        return [row.convert(StoredFile) for row in rows[:limit]], len(rows) > limit
 
 
 def remove(store: Store, project: str, id: str) -> None:
@@ -221,20 +221,6 @@ def sweep(store: Store, forget: Callable[[str, str], None]) -> None:
     for path in folder.iterdir() if folder.exists() else ():
         if path.name not in known and time.time() - path.stat().st_mtime > _ORPHANED_S:
             path.unlink(missing_ok=True)
-
-
-def stored(row: FileRow) -> StoredFile:
-    """A row as the other rooms see it."""
-    return StoredFile(
-        row.id,
-        row.project,
-        row.filename,
-        row.purpose,
-        row.bytes,
-        row.sha256,
-        row.created,
-        row.expires,
-    )
 
 
 def _alive() -> ColumnElement[bool]:

@@ -269,5 +269,5 @@ def _upload(row: UploadRow, file: FileRow | None) -> Upload:
         "expired" if late else row.status,
         row.created,
         row.expires,
-        stored_files.stored(file) if file else None,
+        file.convert(StoredFile) if file else None,
     )

@@ -12,8 +12,6 @@ There is no generator state in it: the order of the rows is a function of (seed,
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,11 +19,10 @@ from typing import Any
 
 from torch import Tensor
 
-from assay import json_reader
 from assay.errors import ModelError
-from assay.example import canonical_json
 from assay.progress import Progress
 from assay.store.files import new_folder, sha256_file
+from assay.train import sealed
 
 WEIGHTS = "weights.safetensors"
 OPTIMIZER = "optimizer.safetensors"
@@ -114,9 +111,15 @@ def save(
         ModelError: the disk takes no more; the checkpoints before this one are whole.
     """
     from safetensors import SafetensorError
+    from safetensors.torch import save_file
 
     try:
-        _write(folder, key, state, weights, optimizer)
+        with new_folder(_path(folder, state.step)) as draft:
+            save_file(weights, draft / WEIGHTS)
+            save_file(optimizer, draft / OPTIMIZER)
+            files = {name: sha256_file(draft / name) for name in (WEIGHTS, OPTIMIZER)}
+            body = {"format": FORMAT, "key": key, "state": asdict(state), "files": files}
+            sealed.write(draft / STATE, body)
     except (OSError, SafetensorError) as error:
         raise ModelError(
             f"the checkpoint cannot be written ({str(error).splitlines()[0]}).",
@@ -124,28 +127,6 @@ def save(
             fix="Free some space; the same command goes on from the checkpoint before it.",
         ) from None
     _prune(folder)
-
-
-def _write(
-    folder: Path,
-    key: str,
-    state: State,
-    weights: dict[str, Tensor],
-    optimizer: dict[str, Tensor],
-) -> None:
-    from safetensors.torch import save_file
-
-    with new_folder(_path(folder, state.step)) as draft:
-        save_file(weights, draft / WEIGHTS)
-        save_file(optimizer, draft / OPTIMIZER)
-        body = {
-            "format": FORMAT,
-            "key": key,
-            "state": asdict(state),
-            "files": {name: sha256_file(draft / name) for name in (WEIGHTS, OPTIMIZER)},
-        }
-        text = json.dumps({**body, "sha256": _digest(body)}, indent=2)
-        (draft / STATE).write_text(text + "\n", "utf-8")
 
 
 def latest(folder: Path, key: str, progress: Progress) -> Checkpoint | None:
@@ -207,32 +188,17 @@ def _steps(folder: Path) -> list[int]:
     return sorted(int(path.name.removeprefix("step-")) for path in found)
 
 
-def _digest(body: dict[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(body).encode()).hexdigest()
-
-
-def _damaged(path: Path) -> ModelError:
-    return ModelError("this checkpoint is damaged.", where=str(path))
-
-
 def _read_state(path: Path) -> dict[str, Any]:
-    try:
-        raw: dict[str, Any] = json_reader.read((path / STATE).read_text("utf-8"))
-        digest = raw.pop("sha256")
-    except (OSError, ValueError, KeyError, AttributeError):
-        raise _damaged(path) from None
-    if digest != _digest(raw) or raw.get("format") != FORMAT:
-        raise _damaged(path)
+    raw = sealed.read_whole(path / STATE)
+    if raw.get("format") != FORMAT:
+        raise ModelError("this checkpoint is of another version of Assay.", where=str(path))
     return raw
 
 
 def _check(path: Path, name: str, raw: dict[str, Any]) -> None:
-    try:
-        whole = sha256_file(path / name) == raw["files"][name]
-    except OSError:
-        whole = False
-    if not whole:
-        raise _damaged(path)
+    file = path / name
+    if not file.is_file() or sha256_file(file) != raw["files"][name]:
+        raise ModelError("this file of a checkpoint is damaged.", where=str(file))
 
 
 def _read_tensors(path: Path, name: str, raw: dict[str, Any]) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """What is decided once, when a run begins, and holds until it is done.
 
-    <folder>/choices.json     key of the run, what was chosen, sha256 of both
+    <folder>/choices.json     key of the run, and what was chosen (`assay.train.sealed`)
 
 The same weights to the last bit need the same number format, threads and order of computation. So
 a killed run goes on with them, whatever the machine would choose by then.
@@ -8,24 +8,21 @@ a killed run goes on with them, whatever the machine would choose by then.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import product
-from pathlib import Path
 from typing import get_args
 
 import torch
 from torch import nn
 
-from assay import json_reader
 from assay.errors import ModelError
-from assay.example import canonical_json
+from assay.example import json_sha256
 from assay.models.device import available_bytes
 from assay.models.products import faster_format
 from assay.models.quiet import silent_libraries
-from assay.store.files import write_json
+from assay.train import sealed
 from assay.train.device import Compute
 from assay.train.estimate import check_memory, training_bytes
 from assay.train.job import TrainingJob
@@ -83,7 +80,7 @@ def choose(job: TrainingJob) -> Choices:
             where=loaded.ref,
             fix='Load the model with dtype "float32" or "bfloat16".',
         )
-    key = _digest(
+    key = json_sha256(
         {
             "base": loaded.weights_sha256,
             "dtype": loaded.dtype,
@@ -94,9 +91,9 @@ def choose(job: TrainingJob) -> Choices:
             "compute": job.compute,
         }
     )
-    known = _read(job.folder, key)
+    known = sealed.read(job.folder / FILE, key, job.progress)
     if known is not None:
-        return known
+        return Choices(**known["choices"])
     _check_possible(job)
     compute = job.compute
     if compute is None:
@@ -104,8 +101,7 @@ def choose(job: TrainingJob) -> Choices:
         compute = "bfloat16" if own else faster_format(loaded.model.device.type)
     again = _checkpointing(job, compute)
     choices = Choices(compute, torch.get_num_threads(), again)
-    body = {"key": key, "choices": asdict(choices)}
-    write_json(job.folder / FILE, {**body, "sha256": _digest(body)})
+    sealed.write(job.folder / FILE, {"key": key, "choices": asdict(choices)})
     return choices
 
 
@@ -139,19 +135,3 @@ def _checkpointing(job: TrainingJob, compute: Compute) -> bool:
         > available
         >= training_bytes(loaded.model, job.train, with_it, compute)
     )
-
-
-def _read(folder: Path, key: str) -> Choices | None:
-    """None where nothing was chosen for this run, or the file is damaged."""
-    try:
-        raw = json_reader.read((folder / FILE).read_text("utf-8"))
-        digest = raw.pop("sha256")
-        if digest != _digest(raw) or raw["key"] != key:
-            return None
-        return Choices(**raw["choices"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def _digest(body: object) -> str:
-    return hashlib.sha256(canonical_json(body).encode()).hexdigest()

@@ -6,18 +6,16 @@ one stopped, to the same bits, and returns at once what a finished one has made.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from assay import json_reader
-from assay.example import canonical_json
+from assay.example import json_sha256
 from assay.models.device import ran_out
 from assay.prefix.layout import layout_of
-from assay.store.files import new_folder, sha256_file, write_json
-from assay.train import adapters, checkpoints
+from assay.store.files import new_folder, sha256_file
+from assay.train import adapters, checkpoints, sealed
 from assay.train.checkpoints import Point
 from assay.train.choices import Choices
 from assay.train.estimate import check_memory, no_memory
@@ -92,8 +90,20 @@ def train_units(
             number, or an adapter without effect.
         KeyboardInterrupt: stopped by the user; nothing is lost.
     """
-    key = _key(job, choices, judgements)
-    finished = _finished(job.folder, key)
+    key = json_sha256(
+        {
+            "trainer": TRAINER,
+            "base": job.loaded.weights_sha256,
+            "dtype": job.loaded.dtype,
+            "device": job.loaded.model.device.type,
+            "choices": asdict(choices),
+            "settings": job.settings.model_dump(mode="json", exclude={"tracking"}),
+            "train": fingerprint(rows_of(job.train)),
+            "validation": fingerprint(rows_of(job.validation)),
+            "judgements": list(judgements),
+        }
+    )
+    finished = _finished(job, key)
     if finished is not None:
         checkpoints.clear(job.folder)
         return finished
@@ -148,37 +158,23 @@ def _finish(run: Run, choices: Choices) -> TrainResult:
     )
     body = {name: value for name, value in asdict(result).items() if name != "adapter"}
     digest = sha256_file(adapters.weights_file(result.adapter))
-    write_json(folder / _RESULT, {"key": run.key, "weights": digest, "result": body})
+    sealed.write(folder / _RESULT, {"key": run.key, "weights": digest, "result": body})
     for unfinished in folder.glob(f".{_ADAPTER}.*"):
         shutil.rmtree(unfinished)
     checkpoints.clear(folder)
     return result
 
 
-def _key(job: TrainingJob, choices: Choices, judgements: Sequence[object]) -> str:
-    parts = {
-        "trainer": TRAINER,
-        "base": job.loaded.weights_sha256,
-        "dtype": job.loaded.dtype,
-        "device": job.loaded.model.device.type,
-        "choices": asdict(choices),
-        "settings": job.settings.model_dump(mode="json", exclude={"tracking"}),
-        "train": fingerprint(rows_of(job.train)),
-        "validation": fingerprint(rows_of(job.validation)),
-        "judgements": list(judgements),
-    }
-    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
-
-
-def _finished(folder: Path, key: str) -> TrainResult | None:
+def _finished(job: TrainingJob, key: str) -> TrainResult | None:
     """The result of the same training, if it was made before and its adapter is whole."""
-    try:
-        raw = json_reader.read((folder / _RESULT).read_text("utf-8"))
-        whole = sha256_file(adapters.weights_file(folder / _ADAPTER)) == raw["weights"]
-        if raw["key"] != key or not whole:
-            return None
-        body = dict(raw["result"])
-        body["points"] = tuple(Point(**point) for point in body["points"])
-        return TrainResult(adapter=folder / _ADAPTER, **body)
-    except (OSError, ValueError, KeyError, TypeError):
+    kept = sealed.read(job.folder / _RESULT, key, job.progress)
+    if kept is None:
         return None
+    try:
+        if sha256_file(adapters.weights_file(job.folder / _ADAPTER)) != kept["weights"]:
+            return None
+    except FileNotFoundError:
+        return None
+    result = kept["result"]
+    points = tuple(Point(**point) for point in result.pop("points"))
+    return TrainResult(adapter=job.folder / _ADAPTER, points=points, **result)

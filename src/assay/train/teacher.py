@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from assay import json_reader
-from assay.example import canonical_json
+from assay.example import json_sha256
 from assay.generate.batch import AnswerToken
 from assay.progress import Progress
-from assay.store.files import write_atomic, write_json
+from assay.store.files import write_atomic
+from assay.train import sealed
 from assay.train.loss import logits_head
 from assay.train.sequences import TeacherDistribution, TrainingSequence, alone, fingerprint
 from assay.train.step import causal_lm, each_pass, in_passes, running, trained_states
@@ -69,7 +69,7 @@ def read_top(
     Returns:
         One `TeacherDistribution` a row, and the seconds that all readings so far have taken.
     """
-    key = _digest(
+    key = json_sha256(
         {
             "format": FORMAT,
             "teacher": dict(identity),
@@ -79,7 +79,10 @@ def read_top(
             "top": top,
         }
     )
-    about = _about(folder, key)
+    about = sealed.read(folder / _ABOUT, key, progress)
+    if about is None:
+        about = {"key": key, "threads": torch.get_num_threads(), "seconds": 0.0}
+        sealed.write(folder / _ABOUT, about)
     found: list[TeacherDistribution] = []
     threads = torch.get_num_threads()
     torch.set_num_threads(about["threads"])
@@ -98,7 +101,7 @@ def read_top(
                     known = _block(model, block, start, allowed, vocabulary, tokens, top)
                     _write(file, key, known)
                     about["seconds"] += time.monotonic() - began
-                    write_json(folder / _ABOUT, about)
+                    sealed.write(folder / _ABOUT, about)
                 found += known
                 bar.advance(len(block))
     finally:
@@ -204,20 +207,6 @@ def from_told(
     return TeacherDistribution(ids, probs)
 
 
-def _about(folder: Path, key: str) -> dict[str, Any]:
-    """What earlier readings with the same key have left, else a beginning that is written down."""
-    path = folder / _ABOUT
-    try:
-        about: dict[str, Any] = json_reader.read(path.read_text("utf-8"))
-        if about["key"] == key and about["threads"] > 0 and about["seconds"] >= 0:
-            return about
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    about = {"key": key, "threads": torch.get_num_threads(), "seconds": 0.0}
-    write_json(path, about)
-    return about
-
-
 def _write(file: Path, key: str, block: Sequence[TeacherDistribution]) -> None:
     from safetensors.numpy import save
 
@@ -255,7 +244,3 @@ def _read(
 
 def _sum(tensors: Mapping[str, np.ndarray[Any, Any]]) -> str:
     return hashlib.sha256(tensors["ids"].tobytes() + tensors["probs"].tobytes()).hexdigest()
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

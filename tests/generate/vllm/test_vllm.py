@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread, current_thread
+from threading import Thread
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import ValidationError
 from tests.generate.test_local_pool import ASKED, LETTERS, _evaluated, _text, _version
@@ -128,7 +128,7 @@ def test_what_the_server_cannot_serve_is_said(
     with pytest.raises(ModelError, match=r"does not hold .*other.*vllm serve"):
         engines.engine(str(tmp_path / "other"))
     gone = VllmPool(None, Vllm(base_url="http://127.0.0.1:9/v1"))
-    with pytest.raises(ModelError, match="cannot be reached"):
+    with pytest.raises(ModelError, match="cannot be asked"):
         gone.engine(fake.base)
     with pytest.raises(ModelError, match="no versions"):
         gone.engine("version:abcdef")
@@ -188,40 +188,26 @@ def test_closing_a_stream_ends_it_at_the_server(fake: FakeVllm, engines: VllmPoo
     _soon(lambda: fake.open == 0)
 
 
-def test_a_stream_that_is_forgotten_is_closed_but_never_by_who_collects_it(
-    fake: FakeVllm, engines: VllmPool, monkeypatch: pytest.MonkeyPatch
+def test_a_stream_that_is_forgotten_is_closed_and_leaves_its_place(
+    fake: FakeVllm, engines: VllmPool
 ) -> None:
-    """A collector comes by anywhere, such as where this thread holds the client's own lock."""
-    closed: list[Thread] = []
-    close = httpx.Response.close
-    monkeypatch.setattr(
-        httpx.Response, "close", lambda self: (closed.append(current_thread()), close(self))[1]
-    )
     engine = engines.engine(fake.base)
-    closed.clear()
     stream = engine.chat(ASKED, (), LONG)
     next(stream)
-    assert fake.open == 1
+    assert (fake.open, len(engine.server.streams)) == (1, 1)
     del stream
     gc.collect()
     _soon(lambda: fake.open == 0)
-    assert closed
-    assert current_thread() not in closed
-    _soon(lambda: engine.server.places._value == engine.server.at_once)  # type: ignore[attr-defined]
+    assert not engine.server.streams
 
 
-def test_a_forgotten_stream_that_cannot_be_closed_leaves_its_place_and_the_next_one_closes(
-    fake: FakeVllm, engines: VllmPool
-) -> None:
-    class Broken:
-        def close(self) -> None:
-            raise httpx.ReadError("the connection is broken")
-
-    server = engines.engine(fake.base).server
-    for _ in range(2):
-        server.places.acquire()
-        server.abandon(Broken())  # type: ignore[arg-type]
-        _soon(lambda: server.places._value == server.at_once)  # type: ignore[attr-defined]
+def test_a_pool_that_is_closed_cuts_its_streams(fake: FakeVllm, engines: VllmPool) -> None:
+    stream = engines.engine(fake.base).chat(ASKED, (), LONG)
+    next(stream)
+    engines.close()
+    with pytest.raises(ModelError, match="broke off"):
+        list(stream)
+    _soon(lambda: fake.open == 0)
 
 
 def test_what_goes_wrong_at_the_server_is_said(fake: FakeVllm, engines: VllmPool) -> None:
@@ -230,7 +216,7 @@ def test_what_goes_wrong_at_the_server_is_said(fake: FakeVllm, engines: VllmPool
     with pytest.raises(BusyError) as busy:
         _text(engine, LONG)
     assert busy.value.retry_after_s == 7
-    for what, said in (("error", "EngineCore has died"), ("cut", "was cut")):
+    for what, said in (("error", "EngineCore has died"), ("cut", "broke off")):
         fake.misbehave = what
         with pytest.raises(ModelError, match=said):
             _text(engine, LONG)
@@ -254,7 +240,7 @@ def test_what_goes_wrong_at_the_server_is_said(fake: FakeVllm, engines: VllmPool
     ],
 )
 def test_who_is_to_blame_for_a_refusal(status: int, said: str, kind: type[ModelError]) -> None:
-    error = _refusal(httpx.Response(status, json={"error": {"message": said}}))
+    error = _refusal(status, json.dumps({"error": {"message": said}}).encode(), "")
     assert type(error) is kind
     assert said in str(error)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -132,7 +133,7 @@ def _exporting(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, work: Any)
     monkeypatch.setattr(Workspace, "project", Made())
     payload = {"version": "a" * 64, "to": "gguf"}
     queue.enqueue(workspace.store, workspace.name, EXPORT, payload, id=queue.new_id("export"))
-    handlers = {EXPORT: export.exporting(workspace)}
+    handlers = {EXPORT: partial(export.work, workspace)}
     assert work_on(workspace.store, [EXPORT], handlers).once() is not None
 
 

@@ -28,7 +28,7 @@ def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(tmp_path: Path) ->
     first = jobs.compare(workspace.seen_by("user:ann"), reason="a test")
     with pytest.raises(StateError, match="queued already"):
         jobs.compare(workspace)
-    assert jobs.cancel(workspace, first.id).status == "cancelled"
+    assert jobs.ask(workspace, first.id, "cancel").status == "cancelled"
     second = jobs.compare(workspace)
     worker = work_on(workspace.store, [jobs.COMPARE], jobs.handlers(workspace))
     done = worker.once()

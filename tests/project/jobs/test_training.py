@@ -20,7 +20,7 @@ from assay.project.workspace import Workspace
 
 @pytest.mark.parametrize("wish", [TrainingOptions(), SweepOptions(), CurveOptions()])
 def test_an_empty_folder_is_refused(tmp_path: Path, wish: JobOptions) -> None:
-    with pytest.raises(UsageError, match="no project yet"):
+    with pytest.raises(UsageError, match="no assay"):
         training_jobs.start(Workspace(tmp_path), wish)
 
 
@@ -57,8 +57,8 @@ def test_a_training_a_search_and_a_curve_are_done_by_a_worker(tmp_path: Path) ->
     first = training_jobs.start(workspace.seen_by("user:ann"), ways[0])
     with pytest.raises(StateError, match="queued already"):
         training_jobs.start(workspace, TrainingOptions())
-    jobs.pause(workspace, first.id)
-    jobs.resume(workspace, first.id)
+    jobs.ask(workspace, first.id, "pause")
+    jobs.ask(workspace, first.id, "resume")
     for wish in ways[1:]:
         training_jobs.start(workspace, wish)
     worker = work_on(workspace.store, training_jobs.KINDS, jobs.handlers(workspace))

@@ -9,14 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from assay.data.formats.messages import tools, turns
-from assay.data.formats.order import check_order
+from assay.data.formats.order import ordered_example
 from assay.data.formats.record import (
     Record,
     RecordProblems,
     Shape,
     document_of,
-    group_of,
-    identity,
     missing_field,
     shorten,
 )
@@ -41,20 +39,15 @@ def example(record: Record, default_id: str, found: RecordProblems) -> Example |
         return None
     messages = turns(record["messages"], found)
     declared = declared_tools(record, found)
-    weight, references = _weight(record, found), _references(record, found)
-    if not found.failed:
-        check_order(messages, declared, found)
-    if found.failed:
-        return None
-    return Example(
-        id=identity(record, default_id),
-        messages=messages,
-        tools=declared,
-        weight=weight,
-        group=group_of(record),
-        references=references,
+    return ordered_example(
+        record,
+        default_id,
+        found,
+        messages,
+        declared,
+        weight=_weight(record, found),
+        references=_references(record, found),
         document=document_of(record),
-        line=found.line,
     )
 
 

@@ -5,8 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from assay.data.formats.record import RecordProblems
-from assay.example import Message
+from assay.data.formats.record import Record, RecordProblems, group_of, identity
+from assay.example import Example, Message
+
+
+def ordered_example(
+    record: Record,
+    default_id: str,
+    found: RecordProblems,
+    messages: tuple[Message, ...],
+    tools: tuple[dict[str, Any], ...],
+    path: str = "messages",
+    **more: Any,
+) -> Example | None:
+    """The example of a conversation, or None where something is wrong with it.
+
+    Args:
+        path: of the conversation in the record.
+        more: further fields of the example.
+    """
+    if not found.failed:
+        check_order(messages, tools, found, path)
+    if found.failed:
+        return None
+    id, group = identity(record, default_id), group_of(record)
+    return Example(id, messages, tools, group=group, line=found.line, **more)
 
 
 def check_order(

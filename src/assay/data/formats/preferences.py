@@ -10,13 +10,11 @@ from typing import Any
 
 from assay.data.formats.messages import tools, turns
 from assay.data.formats.openai_chat import declared_tools
-from assay.data.formats.order import check_order
+from assay.data.formats.order import ordered_example
 from assay.data.formats.record import (
     Record,
     RecordProblems,
     Shape,
-    group_of,
-    identity,
     missing_field,
 )
 from assay.example import Example, Message
@@ -44,25 +42,16 @@ def pair(
                 "It must be one turn of the assistant; put the turns before it into the prompt.",
                 name,
             )
-    if not found.failed:
-        check_order((*prompt, *chosen), declared, found)
-    if found.failed:
-        return None
-    if chosen == rejected:
+    conversation = (*prompt, *chosen)
+    made = ordered_example(record, default_id, found, conversation, declared, rejected=rejected)
+    if made is not None and chosen == rejected:
         found.add(
             "same-answers",
             f"{names[0]} and {names[1]} are the same.",
             "Remove the row; it teaches nothing.",
             names[1],
         )
-    return Example(
-        id=identity(record, default_id),
-        messages=(*prompt, *chosen),
-        tools=declared,
-        group=group_of(record),
-        rejected=rejected,
-        line=found.line,
-    )
+    return made
 
 
 def _openai_matches(record: Record) -> bool:

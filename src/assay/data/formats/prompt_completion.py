@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.data.formats.messages import tools
-from assay.data.formats.order import check_order
+from assay.data.formats.order import ordered_example
 from assay.data.formats.preferences import as_turns
 from assay.data.formats.record import (
     Record,
@@ -29,19 +29,8 @@ def example(record: Record, default_id: str, found: RecordProblems) -> Example |
             *as_turns(record, "prompt", "user", found),
             *as_turns(record, "completion", "assistant", found),
         )
-        declared = tools(record.get("tools"), found)
-        if not found.failed:
-            check_order(messages, declared, found)
-        if found.failed:
-            return None
-        return Example(
-            id=identity(record, default_id),
-            messages=messages,
-            tools=declared,
-            group=group_of(record),
-            document=document_of(record),
-            line=found.line,
-        )
+        declared, document = tools(record.get("tools"), found), document_of(record)
+        return ordered_example(record, default_id, found, messages, declared, document=document)
     asked = text_field(record, "prompt", found)
     answer = text_field(record, "completion", found)
     if found.failed:

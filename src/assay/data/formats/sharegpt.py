@@ -12,14 +12,12 @@ from typing import Any
 from assay import json_reader
 from assay.data.formats.messages import Names, tools, turns
 from assay.data.formats.openai_chat import refuse_media
-from assay.data.formats.order import check_order
+from assay.data.formats.order import ordered_example
 from assay.data.formats.preferences import pair
 from assay.data.formats.record import (
     Record,
     RecordProblems,
     Shape,
-    group_of,
-    identity,
     missing_field,
 )
 from assay.example import Example
@@ -82,17 +80,7 @@ def example(record: Record, default_id: str, found: RecordProblems) -> Example |
         )
         names = ("chosen", "rejected")
         return pair(messages, chosen, rejected, declared, record, default_id, found, names)
-    if not found.failed:
-        check_order(messages, declared, found, key)
-    if found.failed:
-        return None
-    return Example(
-        id=identity(record, default_id),
-        messages=messages,
-        tools=declared,
-        group=group_of(record),
-        line=found.line,
-    )
+    return ordered_example(record, default_id, found, messages, declared, key)
 
 
 def _answer(raw: Any) -> Any:

@@ -13,12 +13,13 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 MOST_BYTES = 16 * 2**20
-"""Of one answer's body."""
+"""Of one answer's body, unless `Reply.most_bytes` says otherwise."""
 _CHUNK = 1 << 16
+_DRAIN_S = 0.05  # what comes after an answer's end is not waited for
 
 
 class WireError(Exception):
@@ -40,7 +41,7 @@ class Reply:
     def __init__(
         self, response: http.client.HTTPResponse, connection: Connection, free: Callable[[], None]
     ):
-        self.status = response.status
+        self.status, self.most_bytes = response.status, MOST_BYTES
         self._response, self._connection, self._free = response, connection, free
         self._is_over, self._lock = False, Lock()
         # Counted here: `read1` of Python 3.11 does not.
@@ -60,8 +61,8 @@ class Reply:
         try:
             while part := self._read():
                 size += len(part)
-                if size > MOST_BYTES:
-                    raise WireError("the answer is larger than 16 MiB")
+                if size > self.most_bytes:
+                    raise WireError(f"the answer is larger than {self.most_bytes // 2**20} MiB")
                 yield part
             if self._left:  # bytes that were announced and never came
                 raise WireError("the answer was cut")
@@ -91,6 +92,13 @@ class Reply:
         with self._lock:  # read to its end, the connection may be another request's
             if not self._is_over:
                 self._connection.set_limits(None, seconds)
+
+    def drain(self) -> None:
+        """Read what comes after an answer's end, in no time, so that the connection lives on."""
+        self.limit_silence(_DRAIN_S)
+        with suppress(WireError):
+            self.read()
+        self.close()
 
     def close(self) -> None:
         """Hang up, unless it was read to its end. May be called from any thread."""
@@ -154,6 +162,52 @@ class Connection:
         if self._deadline is not None:
             left = min(left, time_left(self._deadline))
         self._raw.settimeout(left)
+
+
+class ActiveRequest:
+    """What is under way of a request, so that any thread can hang up.
+
+    Attributes:
+        is_stopped: set when nobody waits for it any more.
+    """
+
+    def __init__(self) -> None:
+        self.is_stopped = Event()
+        self._connection: Connection | None = None  # until the head of the reply is there
+        self._reply: Reply | None = None
+        self._lock = Lock()
+
+    def use(self, connection: Connection | None) -> None:
+        """Called with the connection at hand, see `ProviderClient.send`.
+
+        Raises:
+            WireError: nobody waits any more.
+        """
+        with self._lock:
+            if connection is not None and self.is_stopped.is_set():
+                raise WireError("nobody waits for it any more", reached=False)
+            self._connection = connection
+
+    def receive(self, reply: Reply) -> None:
+        """The head of its reply is there; it is closed where nobody waits any more."""
+        with self._lock:
+            self._reply = reply
+        if self.is_stopped.is_set():
+            self.abort()
+
+    def abort(self) -> None:
+        """Hang up, unless the reply was read to its end."""
+        with self._lock:  # a connection that has answered may be another request's
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.abort()
+            if self._reply is not None:
+                self._reply.close()
+
+    def stop(self) -> None:
+        """Nobody waits any more: hang up, and do not begin."""
+        self.is_stopped.set()
+        self.abort()
 
 
 class _ConnectionReader(io.RawIOBase):

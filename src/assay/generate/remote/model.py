@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from threading import Lock
 from time import monotonic
@@ -47,7 +46,6 @@ MOST_REFUSALS = 100
 """Refused parameters that are remembered; the oldest goes first."""
 _WIRES: dict[str, Wire] = {"openai": openai, "anthropic": anthropic}
 _READ, _SHOWN = 4000, 200  # characters of a reason
-_DRAIN_S = 0.05  # what comes after an answer's end is not waited for
 
 
 class RefusedParameters:
@@ -201,10 +199,7 @@ class RemoteModel:
                 yield replace(item, model=self.reference) if isinstance(item, End) else item
         except WireError as error:
             raise no_answer_from(error) from None
-        reply.limit_silence(_DRAIN_S)  # read to its end, the connection lives on
-        with suppress(WireError):
-            reply.read()
-        reply.close()
+        reply.drain()
 
     def retry_pause(self, failure: NoAnswerError, attempt: int) -> float | None:
         """Seconds until the next attempt; None where the provider asks for too many.

@@ -75,15 +75,17 @@ class ProviderClient:
 
     Public addresses over https; those of `private_network` over plain http as well. Link-local
     addresses, where clouds keep their metadata, never.
+
+    Args:
+        where: the provider is described; None: in assay.yaml, among the providers.
     """
 
-    def __init__(self, name: str, provider: Provider) -> None:
-        self._name, self._provider = name, provider
+    def __init__(self, name: str, provider: Provider, where: str | None = None) -> None:
+        self._where, self._provider = where or f"assay.yaml, providers.{name}", provider
         parts = urlsplit(provider.origin)
         self._host, self._port = str(parts.hostname), int(parts.port or 0)
         self._https = parts.scheme == "https"
-        base = urlsplit(provider.base_url).path
-        self._path = {path: base + path for path in ("/chat/completions", "/messages", "/models")}
+        self._base = urlsplit(provider.base_url).path
         self._query = f"?{urlencode(provider.query)}" if provider.query else ""
         shown = f"[{self._host}]" if ":" in self._host else self._host
         standard = self._port == (443 if self._https else 80)
@@ -119,7 +121,7 @@ class ProviderClient:
         """
         deadline = time.monotonic() + within_s
         method = "GET" if body is None else "POST"
-        whole = self._request_bytes(method, self._path[path] + self._query, headers, body)
+        whole = self._request_bytes(method, self._base + path + self._query, headers, body)
         again = False
         while True:
             connection = None if again else self._idle_connection()
@@ -204,7 +206,7 @@ class ProviderClient:
     @cached_property
     def headers(self) -> dict[str, str]:
         """Those of the configuration, variables filled in."""
-        where = f"assay.yaml, providers.{self._name}.headers"
+        where = f"{self._where}.headers"
         return {n: _fill_variables(text, where) for n, text in self._provider.headers.items()}
 
     @cached_property
@@ -227,7 +229,7 @@ class ProviderClient:
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(
                 f"a certificate cannot be used ({error.strerror or error}).",
-                where=f"assay.yaml, providers.{self._name}",
+                where=self._where,
                 fix="ca_file, client_cert and client_key name PEM files.",
             ) from None
         return context
@@ -268,7 +270,7 @@ class ProviderClient:
                         if inside
                         else "a public address, where https is needed."
                     ),
-                    where=f"assay.yaml, providers.{self._name}.base_url",
+                    where=f"{self._where}.base_url",
                     fix=f"If it is meant, list it: private_network: [{address}]."
                     if inside
                     else "Use https.",
@@ -280,7 +282,7 @@ class ProviderClient:
 
         The proxy itself may be anywhere: whoever wrote the configuration has named it.
         """
-        where = f"assay.yaml, providers.{self._name}.proxy"
+        where = f"{self._where}.proxy"
         parts = urlsplit(_fill_variables(str(self._provider.proxy), where))
         if parts.scheme != "http" or not parts.hostname:
             raise ConfigError("this is no proxy.", where=where, fix="Use http://host:port.")

@@ -11,13 +11,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from threading import Event, Lock
 from typing import Any
 
 from assay.config import Provider
 from assay.errors import ConfigError, ModelError, UsageError
 from assay.example import Message
-from assay.generate.remote.connection import Connection, Reply, WireError
+from assay.generate.remote.connection import ActiveRequest
 from assay.generate.remote.model import RemoteModel, check_unconstrained
 from assay.generate.remote.wire import CompletionRequest, NoAnswerError
 from assay.generate.stream import (
@@ -94,22 +93,19 @@ class _Stream(Iterator[Piece | End]):
             self._key = remote.key()
         except (ConfigError, SecretError) as error:
             raise SetUpError(remote.name, error) from None
-        self._connection: Connection | None = None  # until the head of the reply is there
-        self._reply: Reply | None = None
-        self._lock = Lock()
+        self._active = ActiveRequest()
         self._items: Iterator[Piece | End] | None = None
-        self._stop = Event()
         self._charged = False
 
     def __next__(self) -> Piece | End:
-        if self._stop.is_set():
+        if self._active.is_stopped.is_set():
             raise StopIteration
         try:
             return self._open() if self._items is None else next(self._items)
         except ConfigError as error:
             raise SetUpError(self._remote.name, error) from None
         except NoAnswerError as failure:
-            self._abort()
+            self._active.abort()
             charged = self._charged or failure.charged
             reason = self._remote.describe_failure(failure.reason, self._key)
             if failure.busy and not charged:
@@ -120,31 +116,28 @@ class _Stream(Iterator[Piece | End]):
 
     def close(self) -> None:
         """Abort the request; may be called from any thread."""
-        self._stop.set()
-        self._abort()
+        self._active.stop()
 
     def _open(self) -> Piece | End:
         """The first item, after as many attempts as it takes and are allowed."""
-        attempt = 0
+        attempt, stopped = 0, self._active.is_stopped
         while True:
-            if self._stop.wait(self._remote.pause_left_s()):
+            if stopped.wait(self._remote.pause_left_s()):
                 raise StopIteration
             try:
                 reply = self._remote.send(
-                    self._request, self._key, stream=True, on_connection=self._take
+                    self._request, self._key, stream=True, on_connection=self._active.use
                 )
-                with self._lock:
-                    self._reply = reply
-                if self._stop.is_set():
-                    self._abort()
+                self._active.receive(reply)
+                if stopped.is_set():
                     raise StopIteration
-                items = self._remote.read_stream(self._reply, self._request)
+                items = self._remote.read_stream(reply, self._request)
                 first = next(items)
                 self._items = items
                 return first
             except NoAnswerError as failure:
-                self._abort()
-                if self._stop.is_set():
+                self._active.abort()
+                if stopped.is_set():
                     raise StopIteration from None
                 self._charged |= failure.charged
                 attempt += 1
@@ -154,19 +147,5 @@ class _Stream(Iterator[Piece | End]):
                 pause = self._remote.retry_pause(failure, attempt)
                 if pause is None:
                     raise
-                if self._stop.wait(pause):
+                if stopped.wait(pause):
                     raise StopIteration from None
-
-    def _take(self, connection: Connection | None) -> None:
-        with self._lock:
-            if connection is not None and self._stop.is_set():
-                raise WireError("nobody waits for it any more", reached=False)
-            self._connection = connection
-
-    def _abort(self) -> None:
-        with self._lock:  # a connection that has answered may be another request's
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.abort()
-            if self._reply is not None:
-                self._reply.close()

@@ -6,10 +6,9 @@ Prompts go as token ids, and every number that the server could take from a mode
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from assay import json_reader
 from assay.errors import ModelError
 from assay.generate.server_engine import guidance
 from assay.generate.stream import End, Piece, Sampling, TokenLogprob
@@ -61,40 +60,6 @@ def body_of(
     if (grammar := guidance(sampling)) is not None:
         body["structured_outputs"] = {"grammar": grammar}
     return body
-
-
-def events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The JSON of server-sent events, up to `[DONE]`.
-
-    Raises:
-        ModelError: one is no JSON, or tells of an error.
-    """
-    for line in lines:
-        if not line.startswith("data:"):
-            continue
-        data = line.removeprefix("data:").strip()
-        if data == "[DONE]":
-            return
-        try:
-            event = json_reader.read(data)
-        except ValueError:
-            event = None
-        if not isinstance(event, dict):
-            raise ModelError("vLLM's answer is no stream of JSON.")
-        if "choices" not in event:
-            raise ModelError(f"vLLM says: {reason(data)}")
-        yield event
-
-
-def reason(text: str) -> str:
-    """What a reply says of an error, in either of the forms that vLLM has had; one line."""
-    try:
-        tree = json_reader.read(text)
-    except ValueError:
-        tree = {}
-    inner = tree.get("error", tree) if isinstance(tree, dict) else {}
-    message = inner.get("message") if isinstance(inner, dict) else inner
-    return " ".join(str(message or text).split())[:300]
 
 
 def pieces_of(choice: dict[str, Any], limit: int | None, names: TokenNames) -> Iterator[Piece]:

@@ -149,9 +149,8 @@ def tokens(workspace: Workspace, agent: Agent) -> int | None:
 @lru_cache(maxsize=4)
 def _template(model: str) -> Template:
     from assay.chat.template import Template
-    from assay.models.load import load_tokenizer
 
-    return Template.of(load_tokenizer(model)[0])
+    return Template.load(model)[0]
 
 
 __all__ = [

@@ -7,20 +7,20 @@ trainings, searches and learning curves: `assay.project.jobs.training`.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from assay.data.split import SplitManifest
 from assay.errors import DataError, UsageError
 from assay.jobs import queue, service
+from assay.jobs.fine_tuning import Wish
 from assay.jobs.queue import Job, JobEvent
 from assay.jobs.worker import Handler, Work
 from assay.progress import SILENT, Progress
-from assay.project.jobs import training
-from assay.project.jobs.export import EXPORT, exporting
-from assay.project.jobs.queueing import refuse_second
-from assay.project.rows import project_of
-from assay.project.workspace import Workspace
+from assay.project.jobs import export, training
+from assay.project.jobs.queueing import enqueue_once, refuse_second
+from assay.project.workspace import Workspace, project_of
 from assay.store.audit import audit
 
 COMPARE = "compare"
@@ -44,12 +44,9 @@ def compare(workspace: Workspace, *, agents: Sequence[str] = (), reason: str = "
         UsageError: the folder is no project.
         StateError: one waits or runs already.
     """
-    if workspace.project is None:
-        raise UsageError("this folder is no project, so there is nothing to compare.")
-    refuse_second(workspace, COMPARE, "a comparison")
+    project_of(workspace)
     payload = {"agents": list(agents), "reason": reason}
-    id = queue.enqueue(workspace.store, workspace.name, COMPARE, payload, id=queue.new_id("cmp"))
-    return _noted(workspace, "job.compare", queue.read(workspace.store, id))
+    return enqueue_once(workspace, COMPARE, "a comparison", payload, action="job.compare")
 
 
 def renew_holdout(
@@ -98,21 +95,16 @@ def work(
 
 def handlers(workspace: Workspace) -> dict[str, Handler]:
     """By kind, how jobs are done that need the project."""
+    works = {COMPARE: _compare, export.EXPORT: export.work, **training.WORKS}
+    return {kind: partial(work, workspace) for kind, work in works.items()}
 
-    def comparing(work: Work) -> dict[str, Any]:
-        project = workspace.project
-        if project is None:
-            raise UsageError("this folder is no project any more.")
-        done = project.compare(
-            agents=work.payload["agents"], reason=work.payload["reason"], progress=work
-        )
-        return {"comparison": done.result.comparison, "outcome": done.verdict.outcome}
 
-    return {
-        COMPARE: comparing,
-        EXPORT: exporting(workspace),
-        **training.handlers(workspace),
-    }
+def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
+    payload = work.payload
+    done = project_of(workspace).compare(
+        agents=payload["agents"], reason=payload["reason"], progress=work
+    )
+    return {"comparison": done.result.comparison, "outcome": done.verdict.outcome}
 
 
 def listed(workspace: Workspace, *kinds: str) -> list[Job]:
@@ -131,34 +123,17 @@ def look(workspace: Workspace, id: str, after: int = 0) -> tuple[Job, list[JobEv
     return job, list(queue.events(workspace.store, id, after=after))
 
 
-def cancel(workspace: Workspace, id: str) -> Job:
-    """End it; a running one after the step at hand.
+def ask(workspace: Workspace, id: str, wish: Wish) -> Job:
+    """Cancel a job, pause it after the step at hand, or queue a paused one again.
 
     Raises:
         NotFoundError: there is no such job.
-        StateError: it is over.
+        StateError: it is over, or is to be resumed and is not paused.
     """
-    return _noted(workspace, "job.cancel", queue.ask(workspace.store, id, "cancel"))
-
-
-def pause(workspace: Workspace, id: str) -> Job:
-    """Stop it after the step at hand, to be resumed.
-
-    Raises:
-        NotFoundError: there is no such job.
-        StateError: it is over.
-    """
-    return _noted(workspace, "job.pause", queue.ask(workspace.store, id, "pause"))
-
-
-def resume(workspace: Workspace, id: str) -> Job:
-    """Queue a paused job again.
-
-    Raises:
-        NotFoundError: there is no such job.
-        StateError: it is not paused.
-    """
-    return _noted(workspace, "job.resume", queue.resume(workspace.store, id))
+    store = workspace.store
+    job = queue.resume(store, id) if wish == "resume" else queue.ask(store, id, wish)
+    audit(store, job.project, workspace.who, f"job.{wish}", job.id)
+    return job
 
 
 def as_dict(job: Job) -> dict[str, Any]:
@@ -187,8 +162,3 @@ def event_as_dict(event: JobEvent) -> dict[str, Any]:
         "message": event.message,
         "data": event.data,
     }
-
-
-def _noted(workspace: Workspace, action: str, job: Job) -> Job:
-    audit(workspace.store, job.project, workspace.who, action, job.id)
-    return job

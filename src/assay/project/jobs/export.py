@@ -19,12 +19,11 @@ from assay.config import CONFIG_FILE, STATE_FOLDER
 from assay.errors import NotFoundError, UsageError
 from assay.jobs import queue
 from assay.jobs.queue import Job
-from assay.jobs.worker import Handler, Work
+from assay.jobs.worker import Work
 from assay.models.versions import versions_folder
 from assay.progress import Progress
 from assay.project.answer.names import own
-from assay.project.jobs.queueing import refuse_second
-from assay.store.audit import audit
+from assay.project.jobs.queueing import enqueue_once
 
 if TYPE_CHECKING:
     from assay.project.workspace import Workspace
@@ -82,35 +81,29 @@ def start(workspace: Workspace, id: str, to: str) -> Job:
     if to not in FORMS:
         raise UsageError(f"there is no form {to!r}.", fix=f"Use one of: {', '.join(FORMS)}.")
     payload = {"version": own(workspace, id), "to": to}
-    refuse_second(workspace, EXPORT, "this export", payload)
-    job = queue.enqueue(workspace.store, workspace.name, EXPORT, payload, id=queue.new_id("export"))
-    audit(workspace.store, workspace.name, workspace.who, "version.export", job, payload)
-    return queue.read(workspace.store, job)
+    action = "version.export"
+    return enqueue_once(workspace, EXPORT, "this export", payload, action=action, per_payload=True)
 
 
-def exporting(workspace: Workspace) -> Handler:
-    """How a worker does such a job."""
-
-    def work(work: Work) -> dict[str, Any]:
-        project = workspace.project
-        if project is None:
-            raise _no_project(workspace.root)
-        version, to = work.payload["version"], work.payload["to"]
-        folder = _folder(workspace, work.job.id)
-        shutil.rmtree(folder, ignore_errors=True)  # of a worker that was killed at the very end
-        done = project.export(version, to, folder, work)
-        for other in exports(workspace):  # an earlier one stays until this one is let pass
-            if (other.version, other.to) == (version, to) and other.folder != folder:
-                shutil.rmtree(other.folder, ignore_errors=True)
-        return {
-            "version": version,
-            "to": to,
-            "files": list(done.files),
-            "command": done.command,
-            "parity": asdict(done.parity),
-        }
-
-    return work
+def work(workspace: Workspace, work: Work) -> dict[str, Any]:
+    """Do such a job: what it returns is the job's result."""
+    project = workspace.project
+    if project is None:
+        raise _no_project(workspace.root)
+    version, to = work.payload["version"], work.payload["to"]
+    folder = _folder(workspace, work.job.id)
+    shutil.rmtree(folder, ignore_errors=True)  # of a worker that was killed at the very end
+    done = project.export(version, to, folder, work)
+    for other in exports(workspace):  # an earlier one stays until this one is let pass
+        if (other.version, other.to) == (version, to) and other.folder != folder:
+            shutil.rmtree(other.folder, ignore_errors=True)
+    return {
+        "version": version,
+        "to": to,
+        "files": list(done.files),
+        "command": done.command,
+        "parity": asdict(done.parity),
+    }
 
 
 def exports(workspace: Workspace) -> list[Export]:

@@ -1,7 +1,7 @@
 """Fine-tuning by request: what may be asked for here, and by whom.
 
     tuning = create(workspace, "support", TuningRequest(model=..., training_file=...), who="key_1")
-    tuning = pause(workspace, "support", tuning.id, who="key_1")
+    tuning = ask(workspace, "support", tuning.id, "pause", who="key_1")
 
 What was asked for is looked at with `assay.jobs.fine_tuning`.
 """
@@ -13,7 +13,7 @@ import time
 
 from assay.errors import NotFoundError, UsageError
 from assay.jobs import fine_tuning
-from assay.jobs.fine_tuning import FineTuning
+from assay.jobs.fine_tuning import FineTuning, Wish
 from assay.jobs.tuning_request import LARGEST_SEED, TuningRequest
 from assay.project.answer.names import base_models
 from assay.project.workspace import Workspace
@@ -62,28 +62,17 @@ def create(workspace: Workspace, project: str, request: TuningRequest, who: str)
     return fine_tuning.find(workspace.store, project, id)
 
 
-def cancel(workspace: Workspace, project: str, id: str, who: str) -> FineTuning:
-    """Cancel a job, see `assay.jobs.fine_tuning.cancel`."""
-    tuning = fine_tuning.cancel(workspace.store, project, id)
-    audit(workspace.store, project, who, "fine_tuning.cancel", id)
-    return tuning
+def ask(workspace: Workspace, project: str, id: str, wish: Wish, who: str) -> FineTuning:
+    """Cancel, pause or resume a job, see `assay.jobs.fine_tuning.ask`.
 
-
-def pause(workspace: Workspace, project: str, id: str, who: str) -> FineTuning:
-    """Pause it, and wait a moment for its worker to have done so."""
-    tuning = fine_tuning.pause(workspace.store, project, id)
-    audit(workspace.store, project, who, "fine_tuning.pause", id)
-    end = time.monotonic() + PAUSE_SECONDS
+    To pause it, its worker is waited for a moment.
+    """
+    tuning = fine_tuning.ask(workspace.store, project, id, wish)
+    audit(workspace.store, project, who, f"fine_tuning.{wish}", id)
+    end = time.monotonic() + (PAUSE_SECONDS if wish == "pause" else 0.0)
     while tuning.status in ("running", "validating_files") and time.monotonic() < end:
         time.sleep(0.1)
         tuning = fine_tuning.find(workspace.store, project, id)
-    return tuning
-
-
-def resume(workspace: Workspace, project: str, id: str, who: str) -> FineTuning:
-    """Resume a job, see `assay.jobs.fine_tuning.resume`."""
-    tuning = fine_tuning.resume(workspace.store, project, id)
-    audit(workspace.store, project, who, "fine_tuning.resume", id)
     return tuning
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from assay.errors import StateError
 from assay.jobs import queue
-from assay.jobs.queue import OVER
+from assay.jobs.queue import OVER, Job
 from assay.project.workspace import Workspace
+from assay.store.audit import audit
 
 
 def refuse_second(
@@ -29,3 +30,29 @@ def refuse_second(
             raise StateError(
                 f"{what} is {job.status} already ({job.id}).", fix="Wait for it, or cancel it."
             )
+
+
+def enqueue_once(
+    workspace: Workspace,
+    kind: str,
+    what: str,
+    payload: dict[str, Any],
+    *,
+    action: str,
+    per_payload: bool = False,
+) -> Job:
+    """Queue a job that waits or runs once.
+
+    Args:
+        what: see `refuse_second`.
+        action: its name in the audit log.
+        per_payload: jobs of the kind with another payload do not count.
+
+    Raises:
+        StateError: it waits or runs already.
+    """
+    refuse_second(workspace, kind, what, payload if per_payload else None)
+    store = workspace.store
+    id = queue.enqueue(store, workspace.name, kind, payload, id=queue.new_id(kind))
+    audit(store, workspace.name, workspace.who, action, id, payload)
+    return queue.read(store, id)

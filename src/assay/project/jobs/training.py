@@ -21,16 +21,15 @@ from assay.errors import UsageError
 from assay.jobs import queue
 from assay.jobs.queue import Job
 from assay.jobs.step_metrics import FULL_LOSS, TRAIN_LOSS
-from assay.jobs.worker import Handler, Work
+from assay.jobs.worker import Work
 from assay.models.show import describe
 from assay.progress import SILENT, Progress
 from assay.project.agents import check_new_name
 from assay.project.answer.names import base_models
 from assay.project.estimate import building_seconds
-from assay.project.jobs.queueing import refuse_second
+from assay.project.jobs.queueing import enqueue_once, refuse_second
 from assay.project.project import Project
-from assay.project.workspace import Workspace
-from assay.store.audit import audit
+from assay.project.workspace import Workspace, project_of
 from assay.train.trials import TRIALS, check_installed
 
 if TYPE_CHECKING:
@@ -113,35 +112,12 @@ def start(workspace: Workspace, options: JobOptions) -> Job:
     kind, what = _KIND[type(options)]
     refuse_second(workspace, kind, what)
     _checked(workspace, options).split()
-    payload, id = asdict(options), queue.new_id(kind)
-    queue.enqueue(workspace.store, workspace.name, kind, payload, id=id)
-    audit(workspace.store, workspace.name, workspace.who, f"job.{kind}", id, payload)
-    return queue.read(workspace.store, id)
-
-
-def handlers(workspace: Workspace) -> dict[str, Handler]:
-    """By kind, how these jobs are done."""
-
-    def doing(do: Callable[[Project, Work], dict[str, Any]]) -> Handler:
-        def handle(work: Work) -> dict[str, Any]:
-            project = workspace.project
-            if project is None:
-                raise UsageError("this folder is no project any more.")
-            return do(project, work)
-
-        return handle
-
-    return {TRAIN: doing(_train), SWEEP: doing(_sweep), CURVE: doing(_curve)}
+    return enqueue_once(workspace, kind, what, asdict(options), action=f"job.{kind}")
 
 
 def _checked(workspace: Workspace, options: JobOptions) -> Project:
     """The project, if what is wished for can be done with it."""
-    project = workspace.project
-    if project is None:
-        raise UsageError(
-            "this folder is no project yet, so there is nothing to train on.",
-            fix="Start makes one of a file of examples.",
-        )
+    project = project_of(workspace)
     if isinstance(options, SweepOptions):
         check_installed()
         if not 1 <= options.trials <= MOST_TRIALS:
@@ -168,10 +144,10 @@ def _changed(config: Config, options: TrainingOptions) -> Config:
     return config.model_copy(update={"fine_tune": tuned, "model": options.model or config.model})
 
 
-def _train(project: Project, work: Work) -> dict[str, Any]:
+def _train(workspace: Workspace, work: Work) -> dict[str, Any]:
     from assay.project import train  # with torch, which an idle worker need not load
 
-    options = TrainingOptions(**work.payload)
+    project, options = project_of(workspace), TrainingOptions(**work.payload)
     context = project.context(work)
     bench = replace(context.bench, config=_changed(project.config, options))
     context = replace(context, bench=bench)
@@ -215,9 +191,13 @@ def _observing(work: Work) -> Callable[[Point, Mapping[str, float]], None]:
     return observe
 
 
-def _sweep(project: Project, work: Work) -> dict[str, Any]:
-    return project.sweep(trials=work.payload["trials"], progress=work).to_dict()
+def _sweep(workspace: Workspace, work: Work) -> dict[str, Any]:
+    return project_of(workspace).sweep(trials=work.payload["trials"], progress=work).to_dict()
 
 
-def _curve(project: Project, work: Work) -> dict[str, Any]:
-    return project.curve(work.payload["candidate"], progress=work).to_dict()
+def _curve(workspace: Workspace, work: Work) -> dict[str, Any]:
+    return project_of(workspace).curve(work.payload["candidate"], progress=work).to_dict()
+
+
+WORKS = {TRAIN: _train, SWEEP: _sweep, CURVE: _curve}
+"""How these jobs are done."""

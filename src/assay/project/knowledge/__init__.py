@@ -1,40 +1,16 @@
-"""Knowledge bases of a folder: what the command line calls."""
+"""Files of the command line for knowledge bases; `documents` has the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from assay import json_reader
-from assay.errors import UsageError
-from assay.knowledge import records
-from assay.knowledge.base import KnowledgeBase
+from assay.data.formats.json_records import read_lines
+from assay.errors import DataError
 from assay.knowledge.intake import AddResult
-from assay.knowledge.records import Build
 from assay.progress import Progress
 from assay.project.knowledge import documents
-from assay.project.workspace import Workspace, open_workspace
-
-
-def knowledge(folder: str | Path, name: str) -> KnowledgeBase:
-    """A knowledge base of a folder that has state.
-
-    Raises:
-        UsageError: the folder has none.
-    """
-    return documents.base(open_workspace(folder), name)
-
-
-def knowledge_bases(folder: str | Path) -> list[KnowledgeBase]:
-    """All of a folder, by name.
-
-    Raises:
-        UsageError: the folder has no state.
-    """
-    workspace = open_workspace(folder)
-    return [
-        documents.base(workspace, name) for name in records.names(workspace.store, workspace.name)
-    ]
+from assay.project.workspace import Workspace
 
 
 def add(
@@ -62,49 +38,19 @@ def add(
     return base.add(paths, labels=labels, settings=settings, progress=progress)
 
 
-def rebuild(
-    folder: str | Path,
-    name: str,
-    *,
-    embedder: str | None = None,
-    chunk_tokens: int | None = None,
-    language: str | None = None,
-    progress: Progress,
-) -> Build:
-    """Make all passages anew, with other settings where they are given."""
-    return documents.rebuild(
-        open_workspace(folder),
-        name,
-        embedder=embedder,
-        chunk_tokens=chunk_tokens,
-        language=language,
-        progress=progress,
-    )
-
-
 def read_queries(file: Path) -> list[str]:
     """The queries of a file of JSON lines, {"query": "..."} each.
 
     Raises:
-        UsageError: it cannot be read, or a line is no query.
+        DataError: it cannot be read, or a line is no query.
     """
-    try:
-        lines = file.read_text("utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise UsageError(f"the queries cannot be read ({reason}).", where=str(file)) from None
     found = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            query = json_reader.read(line)["query"]
-        except (ValueError, TypeError, KeyError):
-            query = None
+    for raw in read_lines(file, str(file), "utf-8-sig"):
+        query = None if raw.problems else raw.value.get("query")
         if not isinstance(query, str):
-            raise UsageError(
+            raise DataError(
                 "this is no query.",
-                where=f"{file}, line {number}",
+                where=f"{file}, line {raw.line}",
                 fix='Write one a line: {"query": "How do I get a refund?"}',
             )
         found.append(query)

@@ -16,7 +16,7 @@ from typing import Any
 from assay.agent.agent import Agent, Knowledge
 from assay.agent.versions import AgentVersion, save_agent
 from assay.candidates.shared.documents import available_characters_of
-from assay.config import CONFIG_FILE, STARTER_MODEL, config_schema, read_config
+from assay.config import CONFIG_FILE, STARTER_MODEL, read_config
 from assay.errors import DataError, UsageError
 from assay.knowledge.base import KnowledgeBase
 from assay.knowledge.intake import AddResult
@@ -25,16 +25,16 @@ from assay.progress import SILENT, Progress
 from assay.project.project import Project
 from assay.project.questions import ABSTAIN, FILE, ReviewState, draft_questions, standing
 from assay.project.start.init import (
+    COST_LINES,
     KNOWLEDGE,
     SCHEMA_FILE,
     block,
-    copy_documents,
     flow,
     knowledge_lines,
+    project_folder,
 )
 from assay.project.workspace import Workspace
 from assay.release import changes, releases
-from assay.store.files import new_folder, write_json
 
 PROMPT = (
     "Answer the question from the passages, as short as they allow. Add nothing that they do not "
@@ -102,12 +102,8 @@ def create_from_documents(
                 f"{root} is there already.", fix="Choose another name, or work inside it."
             )
     else:
-        with new_folder(root) as made:
-            copy_documents(docs, made / KNOWLEDGE)
-            (made / "data").mkdir()
-            (made / CONFIG_FILE).write_text(text, encoding="utf-8")
-            (made / ".gitignore").write_text(".assay/\n", encoding="utf-8")
-            write_json(made / SCHEMA_FILE, config_schema())
+        with project_folder(root, text, docs):
+            pass
     return _set_up(Workspace(root), progress)
 
 
@@ -204,9 +200,6 @@ def _yaml(name: str, model: str, prompt: str) -> str:
         "few_shot: {ks: [1, 3]}",
         "generate: {max_new_tokens: 64, constrained: auto}",
         "",
-        "costs:  # null where you do not know; unknown is never counted as 0",
-        "  machine_hour_usd: 0.2  # a machine like the one that measures",
-        "  person_hour_usd: 60",
-        "  prompt_hours: 2  # writing and trying a prompt, once",
+        *COST_LINES,
     ]
     return "\n".join(lines) + "\n"

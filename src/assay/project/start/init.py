@@ -6,8 +6,8 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,13 @@ from assay.store.files import new_folder, write_json
 SAMPLE = 20_000
 MONTHLY_REQUESTS = 10_000
 SCHEMA_FILE = "assay.schema.json"
+COST_LINES = (
+    "costs:  # null where you do not know; unknown is never counted as 0",
+    "  machine_hour_usd: 0.2  # a machine like the one that measures",
+    "  person_hour_usd: 60",
+    "  prompt_hours: 2  # writing and trying a prompt, once",
+)
+"""Of assay.yaml, the first of those that every project has."""
 KNOWLEDGE = "knowledge"
 """Folder of a project's documents."""
 
@@ -184,28 +191,38 @@ def write_project(folder: Path, drafted: Draft, *, max_new_tokens: int, max_toke
             f"{folder} is there already.", fix="Choose another name, or work inside it."
         )
     choices = drafted.choices
-    with new_folder(folder) as made:
-        (made / "data").mkdir()
-        if choices.docs is not None:
-            copy_documents(choices.docs, made / KNOWLEDGE)
+    text = yaml_text(drafted, max_new_tokens=max_new_tokens, max_tokens=max_tokens)
+    with project_folder(folder, text, choices.docs) as made:
         shutil.copyfile(choices.data, made / "data" / choices.data.name)
         if choices.holdout is not None:
             target = made / "data" / choices.holdout.name
             if target.exists():
                 target = target.with_name(f"holdout-{choices.holdout.name}")
             shutil.copyfile(choices.holdout, target)
-        text = yaml_text(drafted, max_new_tokens=max_new_tokens, max_tokens=max_tokens)
+
+
+@contextmanager
+def project_folder(folder: Path, text: str, docs: Path | None) -> Iterator[Path]:
+    """A project's folder to put files into, which appears whole when the block ends.
+
+    Args:
+        text: of assay.yaml.
+        docs: a file, or a folder of which all files are copied, hidden ones left out.
+
+    Raises:
+        DataError: there are no documents in `docs`.
+    """
+    with new_folder(folder) as made:
+        if docs is not None:
+            _copy_documents(docs, made / KNOWLEDGE)
+        (made / "data").mkdir()
         (made / CONFIG_FILE).write_text(text, encoding="utf-8")
         (made / ".gitignore").write_text(".assay/\n", encoding="utf-8")
         write_json(made / SCHEMA_FILE, config_schema())
+        yield made
 
 
-def copy_documents(docs: Path, to: Path) -> int:
-    """Copy a file, or all files below a folder, hidden ones left out; returns how many.
-
-    Raises:
-        DataError: there are none.
-    """
+def _copy_documents(docs: Path, to: Path) -> None:
     found, _ = sources([docs])
     root = docs if docs.is_dir() else docs.parent
     for source in found:
@@ -214,7 +231,6 @@ def copy_documents(docs: Path, to: Path) -> int:
         shutil.copyfile(source.file, target)
     if not found:
         raise DataError("there are no documents.", where=str(docs), fix="Name a file or a folder.")
-    return len(found)
 
 
 def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
@@ -272,10 +288,7 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         f"  max_tokens: {max_tokens}",
         f"  system_prompt: {flow(proposal.training_prompt)}  # null: the one above",
         "",
-        "costs:  # null where you do not know; unknown is never counted as 0",
-        "  machine_hour_usd: 0.2  # a machine like the one that measures",
-        "  person_hour_usd: 60",
-        "  prompt_hours: 2  # writing and trying a prompt, once",
+        *COST_LINES,
         "  curation_hours: 8  # collecting and checking training examples, once",
         "  retrainings_per_year: 2",
         "  hours_per_retraining: 2",
@@ -348,10 +361,8 @@ def token_limits(lengths: Sequence[tuple[int, int]], context: int) -> tuple[int,
 def create(drafted: Draft, *, folder: Path | None = None, progress: Progress = SILENT) -> Project:
     """Write a drafted project (its folder is its name, in the current one) and open it."""
     from assay.chat.template import Template
-    from assay.models.load import load_tokenizer
 
-    tokenizer, context = load_tokenizer(drafted.choices.model, progress)
-    template = Template.of(tokenizer)
+    template, context = Template.load(drafted.choices.model, progress)
     prompt = drafted.proposal.system_prompt
     sample = drafted.examples[:: max(1, len(drafted.examples) // 1000)]
     lengths = [token_lengths(example, template, prompt) for example in sample]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from sqlalchemy import (
     DateTime,
@@ -12,8 +14,21 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase
 
 
+class Value(Protocol):
+    """A dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+T = TypeVar("T", bound=Value)
+
+
 class Table(DeclarativeBase):
     """Base of all tables."""
+
+    def convert(self, kind: type[T]) -> T:
+        """A value of a dataclass, whose fields are columns of the same names."""
+        return kind(**{one.name: getattr(self, one.name) for one in fields(kind)})
 
 
 def now() -> datetime:

@@ -10,6 +10,7 @@ from nicegui import ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
+from assay.jobs.fine_tuning import Wish
 from assay.jobs.queue import OVER, Job
 from assay.project import jobs
 from assay.studio import widgets as w
@@ -37,9 +38,7 @@ KINDS = {
 }
 
 start_comparison = workspace_action("editor", jobs.compare)
-cancel = workspace_action("editor", jobs.cancel)
-pause = workspace_action("editor", jobs.pause)
-resume = workspace_action("editor", jobs.resume)
+ask = workspace_action("editor", jobs.ask)
 
 
 def state_badge(job: Job) -> None:
@@ -65,14 +64,14 @@ def job_buttons(context: PageContext, job: Job) -> None:
     if not context.may("editor") or job.status in OVER or job.wish:
         return
 
-    def add(label: str, act: Callable[[PageContext, str], Job], icon: str, kind: str = "") -> None:
-        w.button(label, lambda: context.do(act, job.id), icon=icon, kind=kind)
+    def add(label: str, wish: Wish, icon: str, kind: str = "") -> None:
+        w.button(label, lambda: context.do(ask, job.id, wish), icon=icon, kind=kind)
 
     if job.status == "paused":
-        add("Resume", resume, "play_arrow")
+        add("Resume", "resume", "play_arrow")
     else:
-        add("Pause", pause, "pause")
-    add("Cancel", cancel, "close", "danger")
+        add("Pause", "pause", "pause")
+    add("Cancel", "cancel", "close", "danger")
 
 
 class JobStatus:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from assay.compare.report import wording
+from assay.compare.report import charts, wording
 from assay.compare.result import Result
 from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
@@ -107,7 +107,7 @@ def _show_candidates(result: Result) -> None:
     with w.section(
         "What was tried", "The bar is where the truth probably lies; dashed: good enough."
     ):
-        w.picture(comparisons.score_chart(result))
+        w.picture(charts.scores(result))
         candidates_table(result)
 
 
@@ -120,7 +120,7 @@ def _show_pairs(result: Result) -> None:
         f"Difference in right answers of 100. Within the band ({points} points) it does not "
         "matter to you.",
     ):
-        w.picture(comparisons.forest_chart(result.pairs, result.margin))
+        w.picture(charts.forest(result.pairs, result.margin))
         columns = ("Pair", "#Difference", "#Likely", "#p, corrected", "", "#Only the first")
         with (
             w.details("The figures"),
@@ -160,7 +160,7 @@ def _show_additions(result: Result) -> None:
 
 
 def _show_costs(result: Result) -> None:
-    chart = comparisons.cost_chart(result)
+    chart = charts.cost_against_quality(result.candidates, result.verdict.recommend)
     if not chart:
         return
     with w.section("Cost against quality", f"At {result.monthly_requests:,} requests a month."):

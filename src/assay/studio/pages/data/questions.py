@@ -8,7 +8,7 @@ from nicegui import ui
 
 from assay.project import questions
 from assay.project.questions import Question, ReviewState, State
-from assay.project.rows import project_of
+from assay.project.workspace import project_of
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify
 from assay.studio.session import LatestRequest, PageContext, action

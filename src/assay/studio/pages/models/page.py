@@ -28,7 +28,7 @@ MEANINGS = {
 @action("viewer")
 def list_models(context: PageContext) -> tuple[list[BaseModel], list[Job]]:
     """The base models, and the jobs that fetch some, the newest first."""
-    return models.listed(), models.pulls(context.workspace)
+    return models.list_base_models(), models.pulls(context.workspace)
 
 
 @action("viewer")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay.compare.report import wording
+from assay.compare.report import charts, wording
 from assay.jobs.queue import Job
-from assay.project import comparisons, settings
+from assay.project import settings
 from assay.project.jobs import training
 from assay.project.settings import SettingsDraft
 from assay.studio import widgets as w
@@ -105,7 +105,7 @@ def _show_search(context: PageContext, result: dict[str, Any]) -> None:
 
 def _show_curve(context: PageContext, result: dict[str, Any]) -> None:
     w.heading("Would more examples help?", wording.doubled(result))
-    w.picture(comparisons.learning_chart(result))
+    w.picture(charts.learning(result))
     with w.row():
         w.term(
             wording.foreseen(result),
