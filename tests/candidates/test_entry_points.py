@@ -97,7 +97,7 @@ def test_it_takes_part_and_is_shown_wherever_candidates_are(tmp_path: Path) -> N
     assert (ours["kind"], ours["title"]) == ("toy", "a toy from elsewhere")
     assert ours["score"] == 1.0
     assert {one["name"] for one in result["candidates"]} == {
-        "toy", "baseline-majority", "baseline-tfidf",
+        "toy", "baseline-majority", "baseline-tfidf", "classifier",
     }  # fmt: skip
     [report] = made.root.glob(".assay/comparisons/*/report.html")
     assert "a toy from elsewhere" in report.read_text("utf-8")

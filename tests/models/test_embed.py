@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.models.tiny_embedder import LIMIT, write_embedder
 
 from assay.errors import ModelError
+from assay.models import embed
 from assay.models.embed import Embedder, load_embedder
 
 
@@ -47,3 +49,47 @@ def test_vectors_are_made_float32_whatever_the_model_gives() -> None:
     vectors = Embedder("double", Double(), "double").encode(["a", "b"])
     assert vectors.dtype == np.float32
     assert vectors.shape == (2, 2)
+
+
+class Counting:
+    """A model of vectors of two numbers that keeps what it was asked for."""
+
+    max_seq_length = 128
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def get_embedding_dimension(self) -> int:
+        return 2
+
+    def encode(self, texts: list[str], **_settings: object) -> np.ndarray:
+        self.asked += texts
+        return np.array([[len(text), 1.0] for text in texts])
+
+
+def test_what_was_embedded_is_remembered_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embed, "KEPT_BYTES", 3 * 4 * 2)
+    model = Counting()
+    embedder = Embedder("counting", model, "counting")
+    np.testing.assert_array_equal(embedder.encode(["a", "bb", "a"])[:, 0], [1, 2, 1])
+    assert model.asked == ["a", "bb"]
+    np.testing.assert_array_equal(embedder.encode(["bb", "ccc"])[:, 0], [2, 3])
+    assert model.asked == ["a", "bb", "ccc"]
+    assert embedder.encode([]).shape == (0, 2)
+    embedder.encode(["dddd"])  # the fourth: the one that was not asked for longest goes
+    embedder.encode(["bb", "ccc", "a"])
+    assert model.asked == ["a", "bb", "ccc", "dddd", "a"]
+
+
+def test_a_long_text_is_the_mean_of_its_pieces(tmp_path: Path) -> None:
+    embedder = load_embedder(str(write_embedder(tmp_path)))
+    room = LIMIT - 2
+    first, rest = " ".join(["card"] * room), "fee fee"
+    long = f"{first} {rest}"
+    assert embedder.is_cut(long)
+    assert not embedder.is_cut(first)
+    np.testing.assert_allclose(embedder.encode([long]), embedder.encode([first]), atol=1e-6)
+    whole = embedder.encode([first])[0] * room + embedder.encode([rest])[0] * 2
+    made = embedder.encode_in_pieces([long, rest, ""])
+    np.testing.assert_allclose(made[0], whole / np.linalg.norm(whole), atol=1e-6)
+    np.testing.assert_array_equal(made[1:], embedder.encode([rest, ""]))

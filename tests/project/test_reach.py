@@ -115,6 +115,7 @@ def test_names_are_found_wherever_they_stand() -> None:
     found = {name.setting: name for name in names_in(config)}
     assert {setting: name.value for setting, name in found.items()} == {
         "model": "smollm2-135m-instruct",
+        "classifier.embedder": "all-minilm-l6-v2",
         "data.file": "a.csv",
         "data.holdout": "b.csv",
         "knowledge.paths.0": "c",

@@ -10,7 +10,15 @@ project.py    the whole, and reading it
 yaml_text.py  YAML that people edit: problems at their line, changes that keep comments
 """
 
-from assay.config.candidates import FewShot, Generate, KnowledgeSection, PromptSearch, SearchMode
+from assay.config.candidates import (
+    STARTER_EMBEDDER,
+    Classifier,
+    FewShot,
+    Generate,
+    KnowledgeSection,
+    PromptSearch,
+    SearchMode,
+)
 from assay.config.examples import Columns, Data, GraderSpec, Split, TaskKind
 from assay.config.project import (
     CONFIG_FILE,
@@ -40,9 +48,11 @@ from assay.config.training import Auto, FineTune, FineTuneSection
 __all__ = [
     "CONFIG_FILE",
     "REMOTE",
+    "STARTER_EMBEDDER",
     "STARTER_MODEL",
     "STATE_FOLDER",
     "Auto",
+    "Classifier",
     "Columns",
     "Config",
     "Costs",

@@ -9,11 +9,22 @@ from pydantic import Field
 from assay.config.names import FileName, ModelName
 from assay.config.strict import Strict
 
+STARTER_EMBEDDER = "all-minilm-l6-v2"
+
 
 class FewShot(Strict):
     """Numbers of shown examples that are tried on validation."""
 
     ks: list[Annotated[int, Field(ge=1)]] = Field([1, 3, 8], min_length=1)
+
+
+class Classifier(Strict):
+    """The candidate `classifier`: what turns texts into the vectors it learns from."""
+
+    embedder: ModelName = Field(
+        STARTER_EMBEDDER,
+        description="a starter, a folder, or a hub id of a sentence-transformers model",
+    )
 
 
 SearchMode = Literal["bm25", "dense", "hybrid"]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from assay.config import yaml_text
-from assay.config.candidates import FewShot, Generate, KnowledgeSection, PromptSearch
+from assay.config.candidates import Classifier, FewShot, Generate, KnowledgeSection, PromptSearch
 from assay.config.examples import Data, GraderSpec, TaskKind
 from assay.config.names import ModelName
 from assay.config.providers import Provider, RemoteModel, Vllm, is_remote
@@ -65,6 +65,7 @@ class Config(Strict):
     )
     route: RouteSection | None = Field(None, description="for cascade, router and rules")
     few_shot: FewShot = FewShot()
+    classifier: Classifier = Classifier()
     fine_tune: FineTuneSection = FineTuneSection()
     knowledge: KnowledgeSection | None = Field(None, description="needed by candidates with `rag`")
     prompt_search: PromptSearch = PromptSearch()

@@ -96,9 +96,7 @@ class ClassicalModel:
             prior: Array = np.log(self.tensors["prior"])
             return np.tile(prior, (len(texts), 1))
         scores = self._features(texts) @ self.tensors["coefficients"].T.astype(np.float64)
-        scores = np.asarray(scores) + self.tensors["intercept"]
-        scores -= scores.max(axis=1, keepdims=True)
-        return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
+        return log_softmax(np.asarray(scores) + self.tensors["intercept"])
 
     def _features(self, texts: Sequence[str]) -> csr_matrix:
         from scipy.sparse import hstack
@@ -111,13 +109,7 @@ class ClassicalModel:
     @cached_property
     def _vectorizers(self) -> list[TfidfVectorizer]:
         assert self.settings is not None
-        parts = _vectorizers(self.settings)
-        start = 0
-        for part, terms in zip(parts, self.vocabulary, strict=True):
-            part.vocabulary = list(terms)
-            part.idf_ = self.tensors["idf"][start : start + len(terms)]
-            start += len(terms)
-        return parts
+        return restored_vectorizers(self.settings, self.vocabulary, self.tensors["idf"])
 
 
 def fit_majority(train: Sequence[Example]) -> ClassicalModel:
@@ -135,16 +127,9 @@ def fit_tfidf(train: Sequence[Example], settings: TfidfSettings) -> ClassicalMod
         DataError: fewer than two labels, or no text to learn from.
     """
     from scipy.sparse import hstack
-    from sklearn.linear_model import LogisticRegression
 
-    targets = _labels(train)
-    labels = tuple(sorted(set(targets)))
-    if len(labels) < 2:
-        raise DataError(
-            f"all {len(train)} training examples have the label {labels[0]!r}.",
-            fix="A classifier needs examples of at least two labels.",
-        )
-    parts = _vectorizers(settings)
+    labels = at_least_two(train)
+    parts = new_vectorizers(settings)
     texts = [example.input for example in train]
     try:
         features = hstack([part.fit_transform(texts) for part in parts], format="csr")
@@ -153,14 +138,7 @@ def fit_tfidf(train: Sequence[Example], settings: TfidfSettings) -> ClassicalMod
             "the inputs of the training examples hold no words.",
             fix="Look at them with `assay data show`.",
         ) from None
-    classifier = LogisticRegression(C=settings.strength, max_iter=1000, tol=1e-4)
-    number = {label: i for i, label in enumerate(labels)}
-    weights = [example.weight for example in train]
-    classifier.fit(features, [number[t] for t in targets], sample_weight=weights)
-    coefficients, intercept = classifier.coef_, classifier.intercept_
-    if len(labels) == 2:  # scikit-learn keeps the second class only; the first one's score is 0
-        coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
-        intercept = np.concatenate([np.zeros_like(intercept), intercept])
+    coefficients, intercept = fit_logistic(train, labels, features, settings.strength)
     return ClassicalModel(
         labels,
         settings,
@@ -173,13 +151,52 @@ def fit_tfidf(train: Sequence[Example], settings: TfidfSettings) -> ClassicalMod
     )
 
 
+def fit_logistic(
+    train: Sequence[Example], labels: Sequence[str], features: Array | csr_matrix, strength: float
+) -> tuple[Array, Array]:
+    """Multinomial logistic regression: coefficients [C, F] and intercept [C], float64.
+
+    Args:
+        labels: the C classes, at least two.
+        features: [len(train), F].
+        strength: inverse of the regularisation.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    classifier = LogisticRegression(C=strength, max_iter=1000, tol=1e-4)
+    number = {label: i for i, label in enumerate(labels)}
+    weights = [example.weight for example in train]
+    classifier.fit(features, [number[e.output] for e in train], sample_weight=weights)
+    coefficients, intercept = classifier.coef_, classifier.intercept_
+    if len(labels) == 2:  # scikit-learn keeps the second class only; the first one's score is 0
+        coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
+        intercept = np.concatenate([np.zeros_like(intercept), intercept])
+    return coefficients, intercept
+
+
+def at_least_two(train: Sequence[Example]) -> tuple[str, ...]:
+    """The labels of training rows, sorted.
+
+    Raises:
+        DataError: fewer than two.
+    """
+    labels = tuple(sorted(set(_labels(train))))
+    if len(labels) < 2:
+        raise DataError(
+            f"all {len(train)} training examples have the label {labels[0]!r}.",
+            fix="A classifier needs examples of at least two labels.",
+        )
+    return labels
+
+
 def _labels(train: Sequence[Example]) -> list[str]:
     if not train:
         raise DataError("there are no training examples.", fix="Add examples to the data file.")
     return [example.output for example in train]
 
 
-def _vectorizers(settings: TfidfSettings) -> list[TfidfVectorizer]:
+def new_vectorizers(settings: TfidfSettings) -> list[TfidfVectorizer]:
+    """What makes the features, nothing learned yet: of words, then of characters."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     shared = {"sublinear_tf": settings.sublinear, "lowercase": True}
@@ -192,6 +209,30 @@ def _vectorizers(settings: TfidfSettings) -> list[TfidfVectorizer]:
     if settings.char:
         parts.append(TfidfVectorizer(ngram_range=settings.char, analyzer="char_wb", **shared))
     return parts
+
+
+def restored_vectorizers(
+    settings: TfidfSettings, vocabulary: Sequence[Sequence[str]], idf: Array
+) -> list[TfidfVectorizer]:
+    """Vectorizers as they were once fitted.
+
+    Args:
+        vocabulary: the n-grams of each.
+        idf: [F], of all of them in a row.
+    """
+    parts = new_vectorizers(settings)
+    start = 0
+    for part, terms in zip(parts, vocabulary, strict=True):
+        part.vocabulary = list(terms)
+        part.idf_ = idf[start : start + len(terms)]
+        start += len(terms)
+    return parts
+
+
+def log_softmax(scores: Array) -> Array:
+    """[N, C] natural logarithms of probabilities, float64, of unnormalised ones."""
+    scores = scores - scores.max(axis=1, keepdims=True)
+    return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
 
 
 def dump_classical(model: ClassicalModel) -> bytes:
@@ -297,7 +338,7 @@ class ClassicalEngine:
         if not requests:
             return []
         with progress.task("classifying", len(requests), "answers") as task:
-            logs = self.model.log_probabilities([_text(request) for request in requests])
+            logs = self.model.log_probabilities([text_of(request) for request in requests])
             task.advance(len(requests))
         best = logs.argmax(axis=1)
         return [
@@ -306,7 +347,7 @@ class ClassicalEngine:
         ]
 
 
-def _text(request: Request) -> str:
+def text_of(request: Request) -> str:
     """The same text as `Example.input` of the example the request was made of."""
     kept = [m.content for m in request.messages if m.role not in ("system", "developer")]
     return "\n".join(kept)

@@ -39,6 +39,7 @@ BUILT_IN = {
     "": "assay.generate.local",
     "version": "assay.generate.local",
     "classical": "assay.generate.classical",
+    "embedded": "assay.generate.embedding_classifier",
     "outside": "assay.generate.replay",
     "remote": "assay.generate.remote",
 }

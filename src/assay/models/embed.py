@@ -3,8 +3,10 @@ passages beside the question and orders them anew."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import lru_cache
+from hashlib import blake2b
 from threading import Lock
 from typing import Any
 
@@ -12,14 +14,19 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from assay import wait_policy
+from assay.config import STARTER_EMBEDDER
 from assay.errors import ModelError
 from assay.models.pull import RECORD, cache_folder, folder_sha256, pull
 from assay.models.quiet import exclusive_loading
 
-STARTER = "all-minilm-l6-v2"
+STARTER = STARTER_EMBEDDER
 BATCH_SIZE = 64
 PAIRS = 32
 """Passages that are read beside a question at once."""
+KEPT_BYTES = 32_000_000
+"""Of vectors that an embedder remembers, so that what several candidates embed is embedded once."""
+MOST_PIECES = 64
+"""Of a text that is embedded in pieces; what is beyond them is cut."""
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -39,20 +46,77 @@ class Embedder:
         self.dimension = int(model.get_embedding_dimension())
         self.limit = int(model.max_seq_length)
         self._lock = Lock()  # a tokenizer cannot be used by two threads at once
+        self._kept: OrderedDict[bytes, Vectors] = OrderedDict()  # by hash, the latest last
+        self._most_kept = KEPT_BYTES // (4 * self.dimension)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """[len(texts), dimension] float32 of length 1; texts beyond the model's limit are cut."""
-        if not texts:
-            return np.zeros((0, self.dimension), dtype=np.float32)
+        vectors: Vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        places: dict[bytes, list[int]] = {}
+        for place, text in enumerate(texts):
+            key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            places.setdefault(key, []).append(place)
         with self._lock:
-            vectors: Vectors = self._model.encode(
-                list(texts),
-                batch_size=BATCH_SIZE,
-                normalize_embeddings=True,
-                convert_to_numpy=True,
-                show_progress_bar=False,
-            ).astype(np.float32, copy=False)
+            known = {key: self._kept[key] for key in places if key in self._kept}
+            missing = [key for key in places if key not in known]
+            if missing:
+                made = self._model.encode(
+                    [texts[places[key][0]] for key in missing],
+                    batch_size=BATCH_SIZE,
+                    normalize_embeddings=True,
+                    convert_to_numpy=True,
+                    show_progress_bar=False,
+                ).astype(np.float32, copy=False)
+                known |= zip(missing, made, strict=True)
+            for key, vector in known.items():
+                vectors[places[key]] = vector
+                self._kept[key] = vector.copy() if key not in self._kept else vector
+                self._kept.move_to_end(key)
+            while len(self._kept) > self._most_kept:
+                self._kept.popitem(last=False)
         return vectors
+
+    def encode_in_pieces(self, texts: Sequence[str]) -> Vectors:
+        """As `encode`, but of a text beyond the limit the mean of its pieces' vectors.
+
+        A piece has as many tokens as the model looks at, the last one what is left; each counts
+        by its tokens.
+        """
+        pieces = [self._pieces(text) for text in texts]
+        vectors = self.encode([piece for of_text in pieces for piece, _ in of_text])
+        means: Vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        start = 0
+        for place, of_text in enumerate(pieces):
+            own = vectors[start : start + len(of_text)]
+            start += len(of_text)
+            means[place] = np.array([tokens for _, tokens in of_text], dtype=np.float32) @ own
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        np.divide(means, lengths, out=means, where=lengths > 0)
+        return means
+
+    def is_cut(self, text: str) -> bool:
+        """Whether a text is beyond the model's limit."""
+        return len(self._pieces(text)) > 1
+
+    def _pieces(self, text: str) -> list[tuple[str, int]]:
+        """Consecutive parts of a text with their tokens; the whole text where it is not cut."""
+        tokenizer = self._model.tokenizer
+        room = self.limit - tokenizer.num_special_tokens_to_add()
+        if len(text.encode("utf-8", "surrogatepass")) <= room or not tokenizer.is_fast:
+            return [(text, 1)]  # a token is a byte or more
+        with self._lock:
+            spans = tokenizer(
+                text,
+                add_special_tokens=False,
+                truncation=False,
+                return_offsets_mapping=True,
+                verbose=False,
+            )["offset_mapping"]
+        if len(spans) <= room:
+            return [(text, 1)]
+        starts = range(0, len(spans), room)[:MOST_PIECES]
+        parts = [spans[start : start + room] for start in starts]
+        return [(text[part[0][0] : part[-1][1]], len(part)) for part in parts]
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, the cut ones and the special ones included."""

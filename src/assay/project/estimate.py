@@ -150,7 +150,7 @@ def _seconds(workload: Workload, config: Config, sizes: Sizes, scale: float) -> 
 
 def _building(workload: Workload, config: Config, sizes: Sizes, scale: float) -> float:
     if workload.answered_by == "classifier":
-        return CLASSICAL_SECONDS
+        return CLASSICAL_SECONDS + workload.embedded / EMBED_TEXTS_PER_S
     if workload.answered_by == "provider":
         return sizes.validation * REMOTE_SECONDS
     seconds = workload.embedded / EMBED_TEXTS_PER_S

@@ -210,7 +210,7 @@ def _unoffered(
     workspace: Workspace, model: str, providers: Mapping[str, Provider] | None = None
 ) -> str | None:
     """Why a model may not be named over the web; None: it is offered."""
-    if model.partition(":")[0] in ("classical", "outside", "routed"):
+    if model.partition(":")[0] in ("classical", "embedded", "outside", "routed"):
         return None  # looked up by their content
     try:
         if is_remote(model):

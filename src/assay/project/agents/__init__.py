@@ -205,8 +205,8 @@ def _check_model(workspace: Workspace, agent: Agent) -> None:
     from assay.models.versions import find_version, version_id
 
     scheme, _, name = agent.model.partition(":")
-    kinds = {"classical": "classical", "outside": "outside"}
-    if kinds.get(scheme) != (agent.kind if agent.kind in kinds else None):
+    kinds = {"classical": "classical", "embedded": "classical", "outside": "outside"}
+    if kinds.get(scheme) != (agent.kind if agent.kind in kinds.values() else None):
         raise UsageError(f"an agent of kind {agent.kind} has no such model.")
     if scheme in kinds:
         _check_blob(workspace, name, "model")

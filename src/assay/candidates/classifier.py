@@ -1,0 +1,31 @@
+"""`classifier`: a frozen embedder and logistic regression over its vectors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from assay.candidates.building import Candidate, Context
+from assay.candidates.shared.heads import choose_head, embed
+from assay.candidates.spec import LABELS, CandidateSpec, prompted
+from assay.models.embed import loaded_embedder
+
+SPEC = CandidateSpec(
+    title="a classifier over the meaning of a text",
+    explanation="An embedder turns each text into numbers, and a classifier learns your labels "
+    "from them. Made in seconds, answers in milliseconds.",
+    family="baselines",
+    estimate=lambda config, sizes: replace(
+        prompted(config, sizes),
+        answered_by="classifier",
+        embedded=sizes.train + sizes.validation + sizes.holdout,
+    ),
+    needs=(LABELS,),
+    baseline=True,
+)
+
+
+def build(context: Context) -> Candidate:
+    """Embed train and validation once, and choose the settings on validation."""
+    embedder = loaded_embedder(context.config.classifier.embedder)
+    embed(context, embedder)
+    return choose_head(context, embedder)

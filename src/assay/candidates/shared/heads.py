@@ -1,0 +1,116 @@
+"""Classifiers over an embedder's vectors: their settings chosen on validation."""
+
+from __future__ import annotations
+
+from assay.agent.agent import Agent
+from assay.candidates.building import Candidate, Context, Stopwatch, Trial
+from assay.config import Config
+from assay.generate.embedding_classifier import (
+    SCHEME,
+    EmbeddingClassifier,
+    HeadSettings,
+    calibrated,
+    doubting,
+    dump_embedding_classifier,
+    fit_head,
+)
+from assay.models.embed import Embedder
+
+STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
+WITH_WORDS = (0.5, 1.0)
+"""Weights of TF-IDF features that are tried beside the vector, as it does best without."""
+AT_ONCE = 512
+"""Texts embedded between two signs of progress."""
+NONE_LIKE = {
+    "none",
+    "none of these",
+    "none of the above",
+    "no intent",
+    "other",
+    "others",
+    "unknown",
+    "oos",
+    "out of scope",
+    "not applicable",
+    "n/a",
+}
+"""Labels, spelled alike, that stand for none of the others."""
+
+
+def embed(context: Context, embedder: Embedder) -> None:
+    """Embed the inputs of train and validation, told as progress; the embedder remembers them."""
+    texts = [example.input for example in (*context.answered, *context.judged)]
+    with context.progress.task("embedding", len(texts), "rows") as task:
+        for start in range(0, len(texts), AT_ONCE):
+            some = texts[start : start + AT_ONCE]
+            embedder.encode(some)
+            task.advance(len(some))
+
+
+def choose_head(context: Context, embedder: Embedder) -> Candidate:
+    """The classifier with the best score on validation; a tie goes to the one tried first.
+
+    Tried are strengths, texts beyond the embedder's limit in pieces rather than cut where there
+    are some, and words beside the vector with what was best without.
+
+    Raises:
+        DataError: train has fewer than two labels.
+    """
+    watch = Stopwatch()
+    rows = (*context.answered, *context.judged)
+    are_long = any(embedder.is_cut(example.input) for example in rows)
+    plain = [
+        HeadSettings(strength, in_pieces)
+        for in_pieces in ((False, True) if are_long else (False,))
+        for strength in STRENGTHS
+    ]
+    found = []
+    with context.progress.task("classifier", len(plain) + 2 * len(WITH_WORDS), "settings") as task:
+
+        def attempt(settings: HeadSettings) -> None:
+            agent = _agent(context, _learned(context, embedder, settings))
+            found.append((settings, agent, context.measure(agent)))
+            task.advance()
+
+        for settings in plain:
+            attempt(settings)
+        best = max(found, key=lambda row: row[2].score)[0]
+        for words in WITH_WORDS:
+            for strength in sorted({best.strength, 10.0}):
+                attempt(HeadSettings(strength, best.in_pieces, words))
+    _, agent, measured = chosen = max(found, key=lambda row: row[2].score)
+    return Candidate(
+        agent=agent,
+        tried=tuple(Trial(str(row[0]), row[2].score, row is chosen) for row in found),
+        scores=tuple(measured.primary_scores),
+        setup_seconds=watch.seconds(),
+        curated=True,
+        retrained=True,
+    )
+
+
+def _learned(context: Context, embedder: Embedder, settings: HeadSettings) -> EmbeddingClassifier:
+    train, validation = context.answered, context.judged
+    vectors = settings.embed(embedder, [example.input for example in train])
+    model = fit_head(train, vectors, settings, embedder)
+    judged = settings.embed(embedder, [example.input for example in validation])
+    model = calibrated(model, validation, judged)
+    label = none_label(context.config, model.labels)
+    return model if label is None else doubting(model, label, validation, judged)
+
+
+def none_label(config: Config, labels: tuple[str, ...]) -> str | None:
+    """The label that stands for none of the others: what is to be said where no document answers,
+    or one that is called so; None: there is none."""
+    abstain = None if config.knowledge is None else config.knowledge.abstain
+    every: list[str] = [*labels, *(config.labels or [])]
+    for label in every:
+        spelled = " ".join(label.lower().replace("_", " ").replace("-", " ").split())
+        if label == abstain or spelled in NONE_LIKE:
+            return label
+    return None
+
+
+def _agent(context: Context, model: EmbeddingClassifier) -> Agent:
+    blob = context.store.put(dump_embedding_classifier(model))
+    return Agent(kind="classical", model=f"{SCHEME}{blob}")

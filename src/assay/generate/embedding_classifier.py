@@ -1,0 +1,321 @@
+"""A classifier over an embedder's vectors: multinomial logistic regression, for label tasks.
+
+Beyond the embedding an answer is one small matrix product. A model is kept as one safetensors blob
+with a JSON document in its metadata; nothing is pickled. It knows the embedder that it learned
+from by name and by hash, and refuses another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.errors import DataError, ModelError
+from assay.example import Example
+from assay.generate.batch import Answer, BatchEngine, Request
+from assay.generate.classical import (
+    Array,
+    TfidfSettings,
+    at_least_two,
+    dump_tensors,
+    fit_logistic,
+    load_tensors,
+    log_softmax,
+    new_vectorizers,
+    restored_vectorizers,
+    text_of,
+)
+from assay.generate.registry import EngineResources
+from assay.models.embed import Embedder, Vectors, loaded_embedder
+from assay.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+FORMAT = "assay-embedding-classifier-1"
+SCHEME = "embedded:"
+WORDS = TfidfSettings(word=(1, 2))
+COOLEST, HOTTEST = 0.1, 10.0
+"""Temperatures that are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSettings:
+    """What the classifier sees of a text, and how strongly it is held back.
+
+    Attributes:
+        strength: inverse of the regularisation (scikit-learn's C).
+        in_pieces: a text beyond the embedder's limit is the mean of its pieces; else it is cut.
+        words: weight of TF-IDF features of words beside the vector, whose length is 1; 0: none.
+    """
+
+    strength: float
+    in_pieces: bool = False
+    words: float = 0.0
+
+    def __str__(self) -> str:
+        pieces = ", long inputs in pieces" if self.in_pieces else ""
+        words = f" + words times {self.words:g}" if self.words else ""
+        return f"vector{words}{pieces}, C={self.strength:g}"
+
+    def embed(self, embedder: Embedder, texts: Sequence[str]) -> Vectors:
+        """[len(texts), D], as these settings see the texts."""
+        return embedder.encode_in_pieces(texts) if self.in_pieces else embedder.encode(texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """The answer where no other label is likely enough.
+
+    Attributes:
+        label: that stands for none of the others.
+        threshold: least probability of another label that is given as an answer.
+    """
+
+    label: str
+    threshold: float
+
+
+@dataclass(frozen=True)
+class EmbeddingClassifier:
+    """What has been learned over the vectors of an embedder.
+
+    Attributes:
+        labels: the C classes, in order of the probabilities.
+        embedder, identity: name and hash of what makes the vectors.
+        temperature: scores are divided by it.
+        doubt: None: the likeliest label is the answer, however unlikely.
+        vocabulary: the n-grams of the F words' features; empty without them.
+        tensors: `coefficients` [C, D + F], `intercept` [C] and, with words, `idf` [F].
+    """
+
+    labels: tuple[str, ...]
+    settings: HeadSettings
+    embedder: str
+    identity: str
+    temperature: float = 1.0
+    doubt: Doubt | None = None
+    vocabulary: tuple[str, ...] = ()
+    tensors: dict[str, Array] = field(default_factory=dict)
+
+    def scores(self, texts: Sequence[str], vectors: Vectors) -> Array:
+        """[N, C] unnormalised logarithms before the temperature.
+
+        Args:
+            vectors: [N, D] of the texts, by `HeadSettings.embed`.
+        """
+        scores = vectors.astype(np.float64) @ self._of_vector
+        if self._words is not None:
+            scores += self.settings.words * (self._words.transform(texts) @ self._of_words)
+        return np.asarray(scores + self.tensors["intercept"])
+
+    def log_probabilities(self, texts: Sequence[str], vectors: Vectors) -> Array:
+        """[N, C] natural logarithms, float64; see `scores`."""
+        return log_softmax(self.scores(texts, vectors) / self.temperature)
+
+    def answers(self, texts: Sequence[str], vectors: Vectors) -> list[tuple[str, float]]:
+        """The label of each text, and the natural logarithm of its probability."""
+        logs = self.log_probabilities(texts, vectors)
+        found = []
+        for row in logs:
+            best = int(row.argmax())
+            label, log = self.labels[best], min(0.0, float(row[best]))
+            doubt = self.doubt
+            if doubt is not None and label != doubt.label and math.exp(log) < doubt.threshold:
+                label, log = doubt.label, math.log1p(-math.exp(log))
+            found.append((label, log))
+        return found
+
+    @cached_property
+    def _of_vector(self) -> Array:
+        """[D, C], float64."""
+        width = self.tensors["coefficients"].shape[1] - len(self.vocabulary)
+        return np.ascontiguousarray(self.tensors["coefficients"][:, :width].T, dtype=np.float64)
+
+    @cached_property
+    def _of_words(self) -> Array:
+        """[F, C], float64, as a sparse product takes it without a copy."""
+        width = self.tensors["coefficients"].shape[1] - len(self.vocabulary)
+        return np.ascontiguousarray(self.tensors["coefficients"][:, width:].T, dtype=np.float64)
+
+    @cached_property
+    def _words(self) -> TfidfVectorizer | None:
+        if not self.settings.words:
+            return None
+        [words] = restored_vectorizers(WORDS, [self.vocabulary], self.tensors["idf"])
+        return words
+
+
+def fit_head(
+    train: Sequence[Example], vectors: Vectors, settings: HeadSettings, embedder: Embedder
+) -> EmbeddingClassifier:
+    """Learn from examples and the vectors [len(train), D] of their inputs, by `settings.embed`.
+
+    Raises:
+        DataError: fewer than two labels, or no words where words are asked for.
+    """
+    from scipy.sparse import csr_matrix, hstack
+
+    labels = at_least_two(train)
+    features: Any = vectors.astype(np.float64)
+    vocabulary: tuple[str, ...] = ()
+    tensors = {}
+    if settings.words:
+        [words] = new_vectorizers(WORDS)
+        try:
+            counted = words.fit_transform([example.input for example in train])
+        except ValueError:  # scikit-learn's "empty vocabulary"
+            raise DataError("the inputs of the training examples hold no words.") from None
+        features = hstack([csr_matrix(features), settings.words * counted], format="csr")
+        vocabulary, tensors["idf"] = tuple(words.get_feature_names_out()), words.idf_
+    coefficients, intercept = fit_logistic(train, labels, features, settings.strength)
+    tensors |= {"coefficients": coefficients.astype(np.float32), "intercept": intercept}
+    return EmbeddingClassifier(
+        labels, settings, embedder.name, embedder.identity, vocabulary=vocabulary, tensors=tensors
+    )
+
+
+def calibrated(
+    model: EmbeddingClassifier, validation: Sequence[Example], vectors: Vectors
+) -> EmbeddingClassifier:
+    """With the temperature that makes the rows' labels likeliest (Guo et al. 2017,
+    arXiv 1706.04599); rows of a label it does not know are left out."""
+    from scipy.optimize import minimize_scalar
+
+    number = {label: place for place, label in enumerate(model.labels)}
+    rows = [place for place, e in enumerate(validation) if e.output in number]
+    if not rows:
+        return model
+    scores = model.scores([validation[r].input for r in rows], vectors[rows])
+    targets = [number[validation[r].output] for r in rows]
+
+    def loss(log_temperature: float) -> float:
+        logs = log_softmax(scores / math.exp(log_temperature))
+        return -float(logs[np.arange(len(rows)), targets].mean())
+
+    bounds = (math.log(COOLEST), math.log(HOTTEST))
+    best = minimize_scalar(loss, bounds=bounds, method="bounded")
+    return replace(model, temperature=math.exp(float(best.x)))
+
+
+def doubting(
+    model: EmbeddingClassifier, label: str, validation: Sequence[Example], vectors: Vectors
+) -> EmbeddingClassifier:
+    """With the threshold under which `label` is the answer that is right for most of the rows.
+
+    A tie goes to the lowest; where none is better than no threshold, there is none.
+    """
+    plain = replace(model, doubt=None)
+    answers = plain.answers([e.input for e in validation], vectors)
+    others = sorted(
+        (math.exp(log), (e.output == label) - (e.output == given))
+        for (given, log), e in zip(answers, validation, strict=True)
+        if given != label
+    )
+    gained, best, threshold = 0, 0, 0.0
+    for (chance, gain), following in zip(others, [*others[1:], (1.0, 0)], strict=True):
+        gained += gain
+        if gained > best and chance < following[0]:
+            best, threshold = gained, (chance + following[0]) / 2
+    return replace(plain, doubt=Doubt(label, threshold)) if threshold else plain
+
+
+def dump_embedding_classifier(model: EmbeddingClassifier) -> bytes:
+    """A model as a blob, see `dump_tensors`."""
+    document = {
+        "labels": model.labels,
+        "settings": asdict(model.settings),
+        "embedder": model.embedder,
+        "identity": model.identity,
+        "temperature": model.temperature,
+        "doubt": asdict(model.doubt) if model.doubt else None,
+        "vocabulary": model.vocabulary,
+    }
+    return dump_tensors(FORMAT, document, model.tensors)
+
+
+def load_embedding_classifier(blob: bytes) -> EmbeddingClassifier:
+    """The inverse of `dump_embedding_classifier`.
+
+    Raises:
+        ModelError: the blob is none, or is damaged.
+    """
+
+    def parse(document: dict[str, Any], tensors: dict[str, Array]) -> EmbeddingClassifier:
+        settings = HeadSettings(**document["settings"])
+        needed = {"coefficients", "intercept"} | ({"idf"} if settings.words else set())
+        if set(tensors) != needed:
+            raise ValueError("its tensors are others")
+        return EmbeddingClassifier(
+            tuple(document["labels"]),
+            settings,
+            document["embedder"],
+            document["identity"],
+            float(document["temperature"]),
+            document["doubt"] and Doubt(**document["doubt"]),
+            tuple(document["vocabulary"]),
+            tensors,
+        )
+
+    return load_tensors(blob, FORMAT, "classifier", parse)
+
+
+class EmbeddingEngine:
+    """Answers with a label of the classifier; tokens are not counted.
+
+    Raises:
+        ModelError: the embedder is not the one that the classifier has learned from.
+    """
+
+    def __init__(self, model: EmbeddingClassifier, embedder: Embedder) -> None:
+        if embedder.identity != model.identity:
+            raise ModelError(
+                "this embedder is not the one that the classifier has learned from.",
+                where=model.embedder,
+                fix="Bring back its files as they were, or train the classifier again with `assay "
+                "compare`.",
+            )
+        self.model, self.embedder = model, embedder
+        self._sha256 = hashlib.sha256(dump_embedding_classifier(model)).hexdigest()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """All that can change an answer and is not in the request."""
+        return {
+            "engine": "embedded",
+            "weights": self._sha256,
+            "embedder": self.embedder.identity,
+            "scikit-learn": version("scikit-learn"),
+            "torch": version("torch"),
+        }
+
+    def prompt_length(self, request: Request) -> int:
+        """0: nothing is counted in tokens."""
+        return 0
+
+    def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
+        """A label for the text of each request, system turns left out.
+
+        Its `logprob` is the natural logarithm of the label's predicted probability.
+        """
+        if not requests:
+            return []
+        texts = [text_of(request) for request in requests]
+        with progress.task("classifying", len(requests), "answers") as task:
+            vectors = self.model.settings.embed(self.embedder, texts)
+            found = self.model.answers(texts, vectors)
+            task.advance(len(requests))
+        return [Answer(text=label, logprob=log) for label, log in found]
+
+
+def open_batch(model: str, resources: EngineResources) -> BatchEngine:
+    """The engine of a stored classifier; see `assay.generate.registry`."""
+    classifier = load_embedding_classifier(resources.store.get(model.removeprefix(SCHEME)))
+    return EmbeddingEngine(classifier, loaded_embedder(classifier.embedder))

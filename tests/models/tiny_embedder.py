@@ -1,0 +1,50 @@
+"""A tiny embedder with random weights: a folder that sentence-transformers loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TEXT = "my bank card is lost cash machine ate it why this big fee now the a"
+LIMIT = 16
+"""Tokens of a text that it looks at, the two special ones included."""
+
+
+def write_embedder(folder: Path, seed: int = 0) -> Path:
+    """Write it; the same seed gives the same weights."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    words = TEXT.split()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    plain = Tokenizer(
+        models.WordLevel({w: n for n, w in enumerate([*special, *words])}, unk_token="[UNK]")
+    )
+    plain.pre_tokenizer = pre_tokenizers.Whitespace()
+    plain.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    body = folder / "body"
+    PreTrainedTokenizerFast(
+        tokenizer_object=plain, model_max_length=LIMIT, **names
+    ).save_pretrained(body)
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(special) + len(words),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=LIMIT,
+        initializer_range=0.1,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    BertModel(config).save_pretrained(body)
+    whole = folder / f"embedder-{seed}"
+    module = Transformer(str(body), max_seq_length=LIMIT)
+    SentenceTransformer(modules=[module, Pooling(32, "mean")]).save(str(whole))
+    return whole
