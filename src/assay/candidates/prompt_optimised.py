@@ -19,13 +19,12 @@ from dataclasses import replace
 from itertools import product
 
 from assay.agent.agent import Agent
-from assay.agent.consent import check_consent
 from assay.candidates.building import Candidate, Context, as_trials
+from assay.candidates.shared.proposer import PROPOSAL_TOKENS, Proposer
 from assay.candidates.spec import CandidateSpec, prompted, unshown_answer_tokens
 from assay.config import Config, is_remote
-from assay.errors import ConfigError, ModelError, OutageError
+from assay.errors import ConfigError, ModelError
 from assay.evaluate.measure import RefusalError
-from assay.evaluate.run import run
 from assay.example import Example, Message
 from assay.generate.batch import Request
 
@@ -36,7 +35,6 @@ _SEARCHED_ANSWERS = 1000
 """About what the search takes: some 20 variants, halved every round."""
 _SHOWN_WRONG = 5
 _SHOWN_CHARACTERS = 600
-_PROPOSAL_TOKENS = 1500
 _CARE = (
     "",
     "Read the whole message before you answer.",
@@ -76,10 +74,12 @@ def build(context: Context) -> Candidate:
         raise ModelError(f"{context.config.model} refuses every request, whatever the prompt.")
     best, measurement = max(measured, key=lambda one: (one[1].score, one[0] == own))
     chosen = context.choose_constraint(_agent(context, best), measurement)
-    others = [(_words(prompt, own), m.score, False) for prompt, m in measured if prompt != best]
+    others = [
+        (describe_prompt(prompt, own), m.score, False) for prompt, m in measured if prompt != best
+    ]
     return Candidate(
         agent=chosen.agent,
-        tried=as_trials(chosen.tried, f"{_words(best, own)}, ") + as_trials(others),
+        tried=as_trials(chosen.tried, f"{describe_prompt(best, own)}, ") + as_trials(others),
         scores=tuple(chosen.measurement.primary_scores),
         warnings=tuple(warnings),
     )
@@ -125,7 +125,7 @@ def _agent(context: Context, prompt: str) -> Agent:
     return context.chat_agent(system_prompt=prompt)
 
 
-def _words(prompt: str, own: str) -> str:
+def describe_prompt(prompt: str, own: str) -> str:
     """A variant by what it adds to the project's own prompt, in short."""
     if prompt == own:
         return "own prompt"
@@ -184,7 +184,7 @@ def _proposed(context: Context, first: str, rows: Sequence[Example]) -> tuple[li
             where="assay.yaml, prompt_search.proposer",
             fix="Write remote:PROVIDER/MODEL, or remove it.",
         )
-    engine = context.bench.engines.for_agent(Agent(model=model))
+    proposer = Proposer(context, model)
     shown = rows[: 2 * FIRST_ROWS]
     best, score = first, -1.0
     written: list[str] = []
@@ -197,20 +197,7 @@ def _proposed(context: Context, first: str, rows: Sequence[Example]) -> tuple[li
         if number == settings.proposals:
             break
         wrong = _wrong(context, best, shown, number)
-        request = _request(best, wrong, written)
-        check_consent(model, context.bench.engines.providers, [request], context.progress)
-        [answer] = run(
-            [request],
-            engine,
-            agent_id=f"proposer-{model}",
-            folder=context.store.folder / "runs",
-            progress=context.progress,
-        )
-        if answer.finish == "error":
-            raise OutageError(
-                f"the proposer {model} did not answer ({answer.error}).",
-                fix="The same command again asks it for what is missing only.",
-            )
+        answer = proposer.answer(_request(best, wrong, written))
         _, _, rest = answer.text.partition("<prompt>")
         inside, closed, _ = rest.partition("</prompt>")
         proposed = inside.strip()
@@ -260,4 +247,4 @@ def _request(prompt: str, wrong: Sequence[tuple[Example, str]], before: Sequence
         + "Write a better system prompt for the whole job, not for these rows alone. Answer with "
         "it between <prompt> and </prompt>."
     )
-    return Request((Message("user", text),), max_new_tokens=_PROPOSAL_TOKENS)
+    return Request((Message("user", text),), max_new_tokens=PROPOSAL_TOKENS)

@@ -76,12 +76,18 @@ class KnowledgeSection(Strict):
 
 
 class PromptSearch(Strict):
-    """How `prompt-optimised` looks for a better system prompt."""
+    """How `prompt-optimised` and `prompt-reflected` look for a better system prompt."""
 
     proposer: ModelName | None = Field(
         None, description="`remote:PROVIDER/MODEL` that proposes edits; null: fixed variants only"
     )
     proposals: int = Field(8, ge=1, le=100, description="edits asked for, one request each")
+    answers: int = Field(
+        600, ge=50, le=100_000, description="prompt-reflected: most answers of the project's model"
+    )
+    budget_usd: float | None = Field(
+        None, gt=0, description="prompt-reflected: most that the proposer may cost; null: no limit"
+    )
 
 
 class Generate(Strict):

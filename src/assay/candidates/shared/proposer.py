@@ -1,0 +1,73 @@
+"""A language model that writes system prompts, within what the project has agreed to."""
+
+from __future__ import annotations
+
+from assay.agent.agent import Agent
+from assay.agent.consent import check_consent
+from assay.agent.prices import cost_usd
+from assay.agent.providers import provider_of
+from assay.candidates.building import Context
+from assay.config import is_remote, split_reference
+from assay.errors import ConfigError, OutageError
+from assay.evaluate.run import run
+from assay.generate.batch import Answer, Request
+
+PROPOSAL_TOKENS = 1500
+
+
+class Proposer:
+    """Asks a model for prompts; what it has answered before is not asked again.
+
+    Args:
+        model: at a provider, or of this machine.
+
+    Raises:
+        ConfigError: there is no such provider, or the project has not agreed to it.
+    """
+
+    def __init__(self, context: Context, model: str) -> None:
+        self.model, self._context = model, context
+        self._engine = context.bench.engines.for_agent(Agent(model=model))
+
+    def answer(self, request: Request) -> Answer:
+        """The model's answer to a request that may hold training rows.
+
+        Raises:
+            ConsentError: the rows may not leave.
+            OutageError: it did not answer.
+        """
+        bench = self._context.bench
+        if is_remote(self.model):
+            check_consent(self.model, bench.engines.providers, [request], bench.progress)
+        [answer] = run(
+            [request],
+            self._engine,
+            agent_id=f"proposer-{self.model}",
+            folder=bench.store.folder / "runs",
+            progress=bench.progress,
+        )
+        if answer.finish == "error":
+            raise OutageError(
+                f"the proposer {self.model} did not answer ({answer.error}).",
+                fix="The same command again asks it for what is missing only.",
+            )
+        return answer
+
+    def cost(self, prompt_tokens: int | None, completion_tokens: int | None) -> float:
+        """USD of an answer of so many tokens; 0 of a model of this machine.
+
+        Raises:
+            ConfigError: its price is not known.
+        """
+        if not is_remote(self.model):
+            return 0.0
+        name, model = split_reference(self.model)
+        provider = provider_of(self._context.bench.engines.providers, name)
+        usd = cost_usd(provider, model, prompt_tokens, completion_tokens, None)
+        if usd is None:
+            raise ConfigError(
+                f"the price of {self.model} is not known, so its budget cannot be kept.",
+                where="assay.yaml, prompt_search.budget_usd",
+                fix=f"State it in `providers.{name}`, or remove the budget.",
+            )
+        return usd
