@@ -115,7 +115,7 @@ class Tab:
         from axe_playwright_python.base import AXE_SCRIPT
 
         # An editor gets its name once it is there, which is after the rest of the page.
-        unnamed = ".nicegui-codemirror:not(:has(.cm-content[aria-label]))"
+        unnamed = ".yaml:not(:has(.cm-content[aria-label]))"
         expect(self.page.locator(unnamed)).to_have_count(0)
         self.page.evaluate(_AT_REST)
         self.page.evaluate(AXE_SCRIPT)
