@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
+from assay.candidates import registry
 from assay.candidates.registry import specs
 from assay.cli.main import app
 from assay.config import Config, config_schema
@@ -220,14 +221,24 @@ def candidates() -> str:
         "",
         "# Candidates",
         "",
-        "| candidate | what it is | what it does | needs |",
-        "|---|---|---|---|",
-    ]
-    for name, spec in specs().items():
-        needs = ", ".join(need.name for need in spec.needs)
-        lines.append(f"| `{name}` | {spec.title} | {spec.explanation} | {needs} |")
-    lines += [
+        "By what they need beside the rows, cheapest first.",
         "",
+    ]
+    for group, names in registry.grouped(specs()).items():
+        lines += [
+            f"## {group.capitalize()}",
+            "",
+            "| candidate | what it is | what it does | needs | takes part |",
+            "|---|---|---|---|---|",
+        ]
+        for name in names:
+            spec = specs()[name]
+            needs = ", ".join(need.name for need in spec.needs)
+            part = "unasked" if spec.baseline else "proposed" if spec.proposed else "when named"
+            row = [f"`{name}`", spec.title, spec.explanation, needs, part]
+            lines.append(f"| {' | '.join(row)} |")
+        lines.append("")
+    lines += [
         "Baselines take part unasked wherever there is what they need. Another package adds a",
         "candidate by an entry point of the group `assay.candidates`: its name, and a module with",
         "`SPEC` and `build` (`assay.candidates.spec`, `assay.candidates.building`).",

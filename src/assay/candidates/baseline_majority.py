@@ -12,7 +12,7 @@ from assay.generate.classical import dump_classical, fit_majority
 SPEC = CandidateSpec(
     title="always the most frequent answer",
     explanation="Always gives the most frequent answer. What everything must beat.",
-    family="baselines",
+    family="fitted",
     estimate=lambda config, sizes: replace(prompted(config, sizes), answered_by="classifier"),
     needs=(LABELS,),
     baseline=True,

@@ -12,7 +12,7 @@ from assay.generate.classical import TFIDF_GRID, dump_classical, fit_tfidf
 SPEC = CandidateSpec(
     title="a classical word-count classifier",
     explanation="A classical classifier that counts words. Costs next to nothing.",
-    family="baselines",
+    family="fitted",
     estimate=lambda config, sizes: replace(prompted(config, sizes), answered_by="classifier"),
     needs=(LABELS,),
     baseline=True,

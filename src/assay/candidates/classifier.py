@@ -13,7 +13,7 @@ SPEC = CandidateSpec(
     title="a classifier over the meaning of a text",
     explanation="An embedder turns each text into numbers, and a classifier learns your labels "
     "from them. Made in seconds, answers in milliseconds.",
-    family="baselines",
+    family="fitted",
     estimate=lambda config, sizes: replace(
         prompted(config, sizes),
         answered_by="classifier",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import import_module, metadata
@@ -49,7 +49,8 @@ def _modules() -> Mapping[str, ModuleType]:
             modules[point.name] = _load(point)
         except ConfigError as error:
             log.warning("%s", error)
-    order = sorted(modules, key=lambda name: (FAMILIES.index(modules[name].SPEC.family), name))
+    families = list(FAMILIES)
+    order = sorted(modules, key=lambda name: (families.index(modules[name].SPEC.family), name))
     return {name: modules[name] for name in order}
 
 
@@ -85,6 +86,15 @@ def _unusable(point: metadata.EntryPoint, why: str) -> ConfigError:
 def specs() -> Mapping[str, CandidateSpec]:
     """The specs of all candidates by name, by family and then by name."""
     return MappingProxyType({name: module.SPEC for name, module in _modules().items()})
+
+
+def grouped(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names of candidates by what they need (`FAMILIES`), cheapest first; unknown ones left out."""
+    wanted, groups = set(names), dict[str, list[str]]()
+    for name, spec in specs().items():
+        if name in wanted:
+            groups.setdefault(FAMILIES[spec.family], []).append(name)
+    return groups
 
 
 def title_of(kind: str) -> str | None:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from assay.config import Config
 from assay.errors import ConfigError
 
 Part = Literal["train", "validation", "holdout"]
 MEASURED: tuple[Part, ...] = ("validation", "holdout")
-Family = Literal["prompt", "examples", "documents", "training", "provider", "routes", "baselines"]
-FAMILIES: tuple[Family, ...] = get_args(Family)
+Family = Literal["prompt", "examples", "fitted", "documents", "training", "provider", "routes"]
+FAMILIES: dict[Family, str] = {
+    "prompt": "nothing to train",
+    "examples": "nothing to train",
+    "fitted": "trained in seconds",
+    "documents": "documents to search",
+    "training": "trained in minutes to hours",
+    "provider": "a model at a provider",
+    "routes": "other agents to choose from",
+}
+"""What a candidate of each family needs beside the rows, cheapest first."""
 PASSAGE_TOKENS = 200
 """Of a passage of documents, at most what knowledge is cut into by default."""
 
@@ -169,7 +178,7 @@ class CandidateSpec:
     Attributes:
         title: what it is, in a few words that follow its name.
         explanation: what it does and costs, one or two sentences for a beginner.
-        family: groups candidates in lists.
+        family: groups candidates in lists by what they need, see `FAMILIES`.
         estimate: the work it takes, from the configuration and the counts of the data.
         needs: conditions that assay.yaml has to meet.
         sends: (model or arm of a route, parts whose rows it is asked about), of every model beside

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from nicegui import ui
-from nicegui.element import Element
-
 from assay.candidates import registry
-from assay.candidates.spec import CandidateSpec
 from assay.compare.report import wording
 from assay.compare.result import CandidateResult, Result
 from assay.studio import widgets as w
@@ -45,15 +41,6 @@ def find_recommended(result: Result) -> CandidateResult | None:
 def candidate_title(one: CandidateResult) -> str:
     """What a candidate is, in words."""
     return one.title or registry.title_of(one.kind) or "an agent that was saved before"
-
-
-def candidate_box(spec: CandidateSpec, *, chosen: bool) -> tuple[Element, ui.checkbox]:
-    """A line with a box for a candidate and what it is; and the box."""
-    title = spec.title[:1].upper() + spec.title[1:]
-    with w.row() as line:
-        box = w.label_input(ui.checkbox(title, value=chosen), title)
-        w.term("what is it?", spec.explanation)
-    return line, box
 
 
 def verdict_card(result: Result) -> None:

@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nicegui import ui
-from nicegui.element import Element
 
+from assay.candidates import registry
 from assay.candidates.registry import specs
 from assay.config import Config
 from assay.errors import UsageError
 from assay.project import settings
 from assay.studio import widgets as w
+from assay.studio.shared.candidates import CandidateBoxes
 from assay.studio.shared.controls import TYPING, Controls, Put, read_path, split_lines
 from assay.studio.shared.findings import TASKS
-from assay.studio.shared.verdict import candidate_box
 
 METHODS = {
     "sft": "Learn the answers",
@@ -41,7 +41,6 @@ class SettingsForm(Controls[Config]):
     def __init__(self, put: Put, models: Sequence[str], *, open: bool) -> None:
         super().__init__(put, open=open)
         self._models = list(models)
-        self._candidates: dict[str, tuple[Element, ui.checkbox]] = {}
         self._note = w.text(
             "The text cannot be used as it is. Mend it, and the form shows it again.", "bad"
         ).props("role=status")
@@ -179,11 +178,9 @@ class SettingsForm(Controls[Config]):
 
     def _build_candidates(self) -> None:
         w.heading("Candidates", "Each is built and measured at the next comparison.")
-        with ui.element("div").classes("choices"):
-            for name, spec in specs().items():
-                line, box = candidate_box(spec, chosen=False)
-                self._candidates[name] = line, box
-                self._control(box, _read_candidate(name), lambda _: self._read_chosen())
+        self._candidates = CandidateBoxes(specs())
+        for name, box in self._candidates.boxes.items():
+            self._control(box, _read_candidate(name), lambda _: self._read_chosen())
         self._further = w.text("", "soft note")
 
     def _build_training(self) -> None:
@@ -244,7 +241,7 @@ class SettingsForm(Controls[Config]):
 
     def _read_chosen(self) -> dict[str, Any]:
         """All candidates that are ticked, those of before in their order."""
-        ticked = [name for name, (_, box) in self._candidates.items() if box.value]
+        ticked = [name for name, box in self._candidates.boxes.items() if box.value]
         before = [] if self._parsed is None else self._parsed.candidates
         return {
             "candidates": [name for name in before if name in ticked]
@@ -255,11 +252,12 @@ class SettingsForm(Controls[Config]):
         """Show what the settings have a use for."""
         self._labels.set_visibility(parsed.task == "label")
         self._columns.set_visibility(parsed.data.columns is not None)
-        for name, (line, _) in self._candidates.items():
-            spec = specs()[name]
-            offered = spec.is_possible(parsed) and not spec.baseline
-            line.set_visibility(offered or name in parsed.candidates)
-        always = "Two simple classifiers always take part. " if parsed.task == "label" else ""
+        offered = {
+            name for name, spec in specs().items() if spec.is_possible(parsed) and not spec.baseline
+        }
+        self._candidates.show(offered.union(parsed.candidates))
+        unasked = registry.baselines(parsed) if parsed.baselines else []
+        always = f"Beside them, unasked: {', '.join(unasked)}. " if unasked else ""
         self._further.text = (
             f"{always}Candidates that search documents need `knowledge`, routes need `route`; both "
             "are set in the text beside."

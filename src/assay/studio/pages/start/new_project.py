@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from nicegui import events, ui
-from nicegui.element import Element
 
 from assay.candidates import registry
 from assay.candidates.spec import DOCUMENTS
@@ -18,9 +17,9 @@ from assay.project.start.from_file import FileFindings, FileProjectOptions
 from assay.studio import widgets as w
 from assay.studio.dialogs import notify
 from assay.studio.session import PageContext, Refresh, workspace_action
+from assay.studio.shared.candidates import CandidateBoxes
 from assay.studio.shared.findings import TASKS, found_card, problems_card
 from assay.studio.shared.upload import DocumentUpload, file_picker, save_files
-from assay.studio.shared.verdict import candidate_box
 
 keep_file = workspace_action("editor", from_file.keep_file)
 keep_example_file = workspace_action("editor", from_file.keep_example_file)
@@ -222,25 +221,20 @@ class ProposalStep:
 
     def _show_candidates(self, proposal: Proposal) -> dict[str, ui.checkbox]:
         """A box for each candidate; those that need documents are there when documents are."""
-        boxes: dict[str, ui.checkbox] = {}
-        lines: dict[str, Element] = {}
         labels = proposal.task == "label"
         offered = registry.offered(labels=labels, documents=True)
         usual = registry.proposed(labels=labels, documents=True)
-        with ui.element("div").classes("choices"):
-            for name, spec in offered.items():
-                chosen = name in proposal.candidates
-                lines[name], boxes[name] = candidate_box(spec, chosen=chosen)
-        searching = [name for name, spec in offered.items() if DOCUMENTS in spec.needs]
+        made = CandidateBoxes(offered, proposal.candidates)
+        searching = {name for name, spec in offered.items() if DOCUMENTS in spec.needs}
+        hidden = searching.difference(proposal.candidates)
+        made.show(offered.keys() - hidden)
 
         def show() -> None:
             for name in searching:
-                if lines[name].visible != bool(self._documents):
-                    lines[name].set_visibility(bool(self._documents))
-                    boxes[name].value = bool(self._documents) and name in usual
+                if made.is_shown(name) != bool(self._documents):
+                    made.boxes[name].value = bool(self._documents) and name in usual
+            made.show(offered if self._documents else offered.keys() - searching)
 
-        for name in searching:
-            lines[name].set_visibility(name in proposal.candidates)
         self._show_documents = show
         show()
-        return boxes
+        return made.boxes
