@@ -62,7 +62,8 @@ def test_promotion_asks_the_engine_that_will_serve(
 
     def parity(bench: object, agent: Agent, examples: Sequence[object], target: object) -> Parity:
         asked.append(len(examples))
-        return Parity(3, 0.9, 0.1, 1.0, None, 0, 0, False, ("It answers 'cat', not 'dog'.",))
+        formats, refusals = ("float32", "16 bits"), ("It answers 'cat', not 'dog'.",)
+        return Parity(3, 0.9, 0.1, 1.0, 0.0, 0, 0, 0, 3, formats, refusals)
 
     monkeypatch.setattr("assay.generate.local_pool.LocalPool", Serving)
     monkeypatch.setattr("assay.evaluate.parity.parity", parity)
