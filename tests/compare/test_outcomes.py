@@ -60,6 +60,7 @@ def write_rows(
         "candidates": candidates,
         "knowledge": {"paths": ["docs"]},
         "good_enough": 0.6,
+        "baselines": False,
         **fields,
     }
     (folder / "assay.yaml").write_text(json.dumps(config))
@@ -90,7 +91,7 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], N
 
             def rule(request: Request, _: int) -> Answer:
                 asked = request.messages[-1].content
-                right = chance(f"{name} {asked}") < skill[name]
+                right = chance(f"{name} {asked}") < skill.get(name, 0.0)
                 number = int(asked.split()[1]) % 5
                 said = f"answer {number}" if right else "no answer"
                 return Answer(said, prompt_tokens=1, completion_tokens=1)
@@ -139,7 +140,7 @@ def test_a_baseline_that_wins_is_recommended(
 ) -> None:
     replay({"baseline-majority": 0.3, "baseline-tfidf": 0.98, "prompt": 0.6, "rag": 0.7})
     labels = [f"answer {n}" for n in range(5)]
-    made = write(tmp_path, ["prompt", "rag"], 300, task="label", labels=labels)
+    made = write(tmp_path, ["prompt", "rag"], 300, task="label", labels=labels, baselines=True)
     verdict = made.compare().verdict
     assert (verdict.outcome, verdict.recommend) == ("recommend", "baseline-tfidf")
 

@@ -18,8 +18,8 @@ from assay.generate.classical import (
     ClassicalEngine,
     ClassicalModel,
     TfidfSettings,
+    constant,
     dump_classical,
-    fit_majority,
     fit_tfidf,
     load_classical,
 )
@@ -89,12 +89,14 @@ def test_weight_zero_teaches_nothing() -> None:
     assert ClassicalEngine(model).answer([asked(WORDS["card"])])[0].text == "card"
 
 
-def test_the_majority_is_the_most_frequent_label_and_a_tie_goes_by_name() -> None:
+def test_a_constant_says_how_frequent_it_is() -> None:
     train = [*examples(("fee", "cash"), 3), *examples(("card",), 1)]
-    model = load_classical(dump_classical(fit_majority(train)))
+    model = load_classical(dump_classical(constant([e.output for e in train], "cash")))
     answers = ClassicalEngine(model).answer([asked("anything"), asked("")])
     assert [a.text for a in answers] == ["cash", "cash"]
-    assert answers[0].logprob == pytest.approx(math.log(3 / 7))
+    assert answers[0].logprob == pytest.approx(math.log(4 / 9))
+    [empty] = ClassicalEngine(constant([e.output for e in train], "")).answer([asked("anything")])
+    assert (empty.text, empty.logprob) == ("", pytest.approx(math.log(1 / 9)))
 
 
 def test_one_label_and_no_words_are_told() -> None:
@@ -104,10 +106,12 @@ def test_one_label_and_no_words_are_told() -> None:
     with pytest.raises(DataError, match="no words"):
         fit_tfidf(blank, TFIDF_GRID[0])
     with pytest.raises(DataError, match="no training examples"):
-        fit_majority([])
+        fit_tfidf([], TFIDF_GRID[0])
 
 
-@pytest.mark.parametrize("blob", [b"", b"nonsense", dump_classical(fit_majority(examples()))[:-3]])
+@pytest.mark.parametrize(
+    "blob", [b"", b"nonsense", dump_classical(constant(["card"], "card"))[:-3]]
+)
 def test_a_damaged_model_is_refused(blob: bytes) -> None:
     with pytest.raises(ModelError, match="damaged"):
         load_classical(blob)
@@ -115,7 +119,7 @@ def test_a_damaged_model_is_refused(blob: bytes) -> None:
 
 def test_models_differ_in_identity() -> None:
     train = examples()
-    models: list[ClassicalModel] = [fit_majority(train), fit_tfidf(train, TFIDF_GRID[0])]
+    models: list[ClassicalModel] = [constant(["card"], "card"), fit_tfidf(train, TFIDF_GRID[0])]
     models.append(fit_tfidf(train[:20], TFIDF_GRID[0]))
     identities = {json.dumps(ClassicalEngine(m).identity) for m in models}
     assert len(identities) == 3

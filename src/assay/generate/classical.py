@@ -1,4 +1,4 @@
-"""Classical baselines for label tasks: the most frequent label, and TF-IDF + logistic regression.
+"""Classical baselines: one answer to everything, and TF-IDF + logistic regression for labels.
 
 They cost next to nothing to train and to serve, so every other candidate has to beat them. A model
 is kept as one safetensors blob whose metadata holds a JSON document; nothing is pickled, and a
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -75,7 +74,7 @@ class ClassicalModel:
 
     Attributes:
         labels: the classes, in order of the probabilities.
-        settings: of the features; None for the majority class.
+        settings: of the features; None for the one answer that is given to everything.
         vocabulary: the n-grams, one list for each feature set (words, then characters).
         tensors: `prior` [C], or `idf` [F], `coefficients` [C, F] and `intercept` [C].
     """
@@ -86,9 +85,9 @@ class ClassicalModel:
     tensors: dict[str, Array] = field(default_factory=dict)
 
     @property
-    def kind(self) -> Literal["majority", "tfidf"]:
+    def kind(self) -> Literal["constant", "tfidf"]:
         """Which of the two baselines it is."""
-        return "tfidf" if self.settings else "majority"
+        return "tfidf" if self.settings else "constant"
 
     def log_probabilities(self, texts: Sequence[str]) -> Array:
         """[len(texts), C] natural logarithms, float64."""
@@ -112,12 +111,14 @@ class ClassicalModel:
         return restored_vectorizers(self.settings, self.vocabulary, self.tensors["idf"])
 
 
-def fit_majority(train: Sequence[Example]) -> ClassicalModel:
-    """The labels of train with their shares, the most frequent first; a tie goes by name."""
-    counts = Counter(_labels(train))
-    ordered = sorted(counts, key=lambda label: (-counts[label], label))
-    prior = np.array([counts[label] / len(train) for label in ordered])
-    return ClassicalModel(tuple(ordered), None, tensors={"prior": prior})
+def constant(answers: Sequence[str], answer: str) -> ClassicalModel:
+    """The same answer to everything; its probability is Laplace's estimate of its share.
+
+    Args:
+        answers: of the training rows.
+    """
+    prior = np.array([(answers.count(answer) + 1) / (len(answers) + 2)])
+    return ClassicalModel((answer,), None, tensors={"prior": prior})
 
 
 def fit_tfidf(train: Sequence[Example], settings: TfidfSettings) -> ClassicalModel:
