@@ -23,6 +23,7 @@ from assay.compare.planning import ALPHA, write_plan
 from assay.compare.preconditions import check_sendings, measure_judges
 from assay.compare.result import DataSection, QuarantineCounts, Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
+from assay.compare.verbatim import find_verbatim
 from assay.data.split import (
     SplitManifest,
     load_train,
@@ -167,7 +168,9 @@ def compare(
         Participant(c, measured[c.name], performances[c.name], forgotten.get(c.name), arms[c.name])
         for c in built
     ]
-    result = build_result(id, plan, taken, examples, parts.data, bench, warnings, judges)
+    verbatim = find_verbatim(parts.train, examples, bench)
+    data = parts.data.model_copy(update={"verbatim": verbatim})
+    result = build_result(id, plan, taken, examples, data, bench, warnings, judges)
     records.save_result(bench.store, result, answer_rows(examples, built, measured), folder)
     return result, folder
 

@@ -240,6 +240,18 @@ class QuarantineCounts(ResultPart):
     warnings: list[str] = []
 
 
+class Verbatim(ResultPart):
+    """Holdout rows that could be answered by copying, counted; null where it was not looked for.
+
+    Attributes:
+        answers: whose answer stands word for word in a training row; null for labels.
+        documents: whose question and answer stand word for word in one document.
+    """
+
+    answers: int | None = None
+    documents: int | None = None
+
+
 class DataSection(ResultPart):
     """What the comparison was made on. Counts only: no holdout text."""
 
@@ -258,6 +270,7 @@ class DataSection(ResultPart):
     problems: dict[str, int] = {}
     duplicates: dict[str, int] = {}
     quarantine: QuarantineCounts = QuarantineCounts()
+    verbatim: Verbatim = Verbatim()
     warnings: list[str] = []
 
 

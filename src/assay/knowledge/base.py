@@ -305,6 +305,19 @@ class KnowledgeBase:
                 return [page.text for page in texts.get(found.sha256, kind).pages]
         raise NotFoundError(f"there is no document {document!r} in {self.name}.")
 
+    def texts(self) -> Iterator[str]:
+        """The text that was read from each document, its pages joined.
+
+        Raises:
+            NotFoundError: there is no such knowledge base.
+        """
+        base = records.base_id(self._store, self.owner, self.name)
+        texts = Builder(self._store, base, self._folder(base)).texts
+        for found in self.documents():
+            kind = kind_of(found.path)
+            assert kind is not None  # it was read
+            yield "\n".join(page.text for page in texts.get(found.sha256, kind).pages)
+
     def passages(self, document: str) -> list[Passage]:
         """What a document was cut into, in the order of its text; the scores say nothing.
 
