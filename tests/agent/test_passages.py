@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from tests.words import by_words
 
 from assay.agent.agent import Agent, Knowledge
-from assay.agent.passages import NOTHING, find_passages, fitting, with_passages
+from assay.agent.passages import find_passages, fitting, with_passages
 from assay.example import Example, Message
 from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.passage_block import NOTHING
 from assay.knowledge.search import Passage
 from assay.store.store import Store
 

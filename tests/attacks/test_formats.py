@@ -25,6 +25,9 @@ from assay.config.yaml_text import LONGEST, tree_of
 from assay.data.read import read
 from assay.errors import ModelError
 from assay.generate.classical import load_classical
+from assay.generate.extraction import load_extract
+from assay.generate.nearest import load_nearest
+from assay.generate.quoting import load_quote
 from assay.models import gguf_file, trust
 from assay.models.gguf_export import model_tensors, write_model
 
@@ -134,7 +137,9 @@ def test_a_safetensors_header_has_limits(tmp_path: Path, header: bytes) -> None:
         trust.header(file)
 
 
-@pytest.mark.parametrize("load", [load_classical, load_router])
+@pytest.mark.parametrize(
+    "load", [load_classical, load_router, load_nearest, load_quote, load_extract]
+)
 def test_what_a_learned_models_metadata_says_has_limits(load: Callable[[bytes], Any]) -> None:
     from safetensors.numpy import save
 

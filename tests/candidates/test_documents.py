@@ -15,7 +15,7 @@ from tests.train.tiny import SETTINGS
 from tests.words import by_words
 
 from assay.agent.engines import BatchEngines
-from assay.agent.passages import NOTHING, find_passages
+from assay.agent.passages import find_passages
 from assay.agent.runtime import assemble
 from assay.candidates import fine_tune_rag, rag, rag_few_shot
 from assay.candidates.building import Context
@@ -28,6 +28,7 @@ from assay.example import Example
 from assay.generate.batch import Answer, Request
 from assay.knowledge import base as base_module
 from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.passage_block import NOTHING
 from assay.models.lineage import rows_of
 from assay.models.load import load_tokenizer
 from assay.models.versions import load_version

@@ -15,7 +15,7 @@ from assay.agent.agent import Agent
 from assay.agent.engines import BatchEngines
 from assay.candidates import registry
 from assay.candidates.building import Candidate, Context
-from assay.compare import comparison
+from assay.compare import account, comparison
 from assay.compare.result import Result
 from assay.evaluate.documents import Mean
 from assay.generate.batch import Answer, Request
@@ -100,6 +100,7 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, float]], N
 
         monkeypatch.setattr(registry, "build", build)
         monkeypatch.setattr(comparison, "forgetting_of", lambda *_: None)
+        monkeypatch.setattr(account, "weight_bytes", lambda *_: None)
         monkeypatch.setattr(BatchEngines, "for_agent", engine)
 
     return play

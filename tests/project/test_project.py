@@ -36,12 +36,13 @@ def test_a_file_becomes_a_verdict(compared) -> None:
         "baseline-majority",
         "baseline-tfidf",
         "classifier",
+        "nearest-answer",
         "prompt",
         "few-shot",
         "few-shot-nearest",
         "fine-tune",
     ]
-    assert len(result.pairs) == 21
+    assert len(result.pairs) == 28
     assert all(c.status == "complete" for c in result.candidates)
     by_name = {c.name: c for c in result.candidates}
     assert by_name["baseline-tfidf"].score > by_name["baseline-majority"].score
@@ -53,7 +54,7 @@ def test_a_file_becomes_a_verdict(compared) -> None:
     assert comparison.verdict.outcome == "cannot_tell"
     assert comparison.verdict.use_meanwhile in ("baseline-tfidf", "classifier")
     assert [c.candidate for c in result.curves] == ["fine-tune"]
-    assert len(result.confusions) == 7
+    assert len(result.confusions) == 8
     # What training cost the model in general is measured for the tuned candidate alone.
     assert [c.name for c in result.candidates if c.forgetting is not None] == ["fine-tune"]
     assert by_name["fine-tune"].forgetting.text.lost != 0

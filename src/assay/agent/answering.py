@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from assay.agent.agent import Agent
-from assay.agent.passages import passages_in
 from assay.agent.routing import ConfidenceRule, Step, Walk, paths
 from assay.agent.runtime import assemble
 from assay.chat.message_writer import ToolsError
@@ -22,6 +21,7 @@ from assay.errors import UsageError
 from assay.example import Example, Message, ToolCall
 from assay.generate.batch import Request
 from assay.generate.stream import End, Piece, Sampling, StreamEngine
+from assay.knowledge.passage_block import passages_in
 from assay.store.store import Store
 
 

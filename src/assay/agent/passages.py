@@ -1,27 +1,7 @@
-"""Passages of documents in a request, in the one form that all requests have.
-
-The last user turn becomes
-
-    <passages>
-    [1] policies/returns.md, page 3, Deadlines
-    Goods may be sent back within 30 days of delivery.
-
-    [2] faq.md
-    ...
-    </passages>
-    If the passages do not hold the answer, say exactly: I cannot find this in our documents.
-
-    How long can I wait before I send it back?
-
-Numbers are what an answer cites; each names its document, and page and heading where they are
-known. The line after the passages is there where the agent has a sentence to abstain with. Where
-nothing relevant was found, the passages are the line `(no passage is relevant)`, so that the model
-is told rather than left to guess.
-"""
+"""Passages of documents in a request: found for its question, put before it (`passage_block`)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -30,17 +10,14 @@ from assay.agent.agent import Knowledge
 from assay.errors import NotFoundError
 from assay.example import Example, Message
 from assay.knowledge.base import KnowledgeBase
+from assay.knowledge.passage_block import block, entry, last_user
 from assay.knowledge.search import Passage
 from assay.store.store import Store
-
-NOTHING = "(no passage is relevant)"
-_OPEN, _CLOSE = "<passages>", "</passages>"
-_TAG = re.compile(r"</?\s*passages\s*>", re.IGNORECASE)
 
 
 def query_of(example: Example) -> str:
     """What the documents are searched for: the last turn of the user."""
-    place = _last_user(example.prompt)
+    place = last_user(example.prompt)
     return "" if place is None else example.prompt[place].content
 
 
@@ -98,24 +75,15 @@ def with_passages(
 
     A conversation that leaves no room for any passage stays as it is.
     """
-    place = _last_user(messages)
+    place = last_user(messages)
     if place is None:
         return tuple(messages)
     given = fitting(messages, found, knowledge)
     if found and not given:
         return tuple(messages)
     turn = messages[place]
-    asked = replace(turn, content=f"{_block(given, knowledge)}\n\n{turn.content}")
+    asked = replace(turn, content=f"{block(given, knowledge.abstain)}\n\n{turn.content}")
     return (*messages[:place], asked, *messages[place + 1 :])
-
-
-def passages_in(messages: Sequence[Message]) -> str:
-    """The passages of a request that `with_passages` made, as they stand there; "" without any."""
-    place = _last_user(messages)
-    content = "" if place is None else messages[place].content
-    if not content.startswith(_OPEN):
-        return ""
-    return content.removeprefix(_OPEN).partition(_CLOSE)[0].strip()
 
 
 def fitting(
@@ -123,7 +91,7 @@ def fitting(
 ) -> list[Passage]:
     """The passages that have room beside the other turns, those that rank first."""
     room = knowledge.characters - sum(len(message.content) for message in messages)
-    room -= len(_block([], knowledge))
+    room -= len(block([], knowledge.abstain))
     given: list[Passage] = []
     for number, passage in enumerate(found, start=1):
         room -= len(entry(number, passage)) + 2
@@ -131,29 +99,3 @@ def fitting(
             break
         given.append(passage)
     return given
-
-
-def citation(passage: Passage) -> str:
-    """Where a passage stands: document, page, heading, as far as they are known."""
-    page = None if passage.page is None else f"page {passage.page}"
-    parts = (passage.document, page, passage.heading)
-    return ", ".join(" ".join(part.split()) for part in parts if part)
-
-
-def _block(given: Sequence[Passage], knowledge: Knowledge) -> str:
-    entries = [entry(number, passage) for number, passage in enumerate(given, start=1)]
-    lines = [_OPEN, "\n\n".join(entries) or NOTHING, _CLOSE]
-    if knowledge.abstain is not None:
-        lines.append(f"If the passages do not hold the answer, say exactly: {knowledge.abstain}")
-    return "\n".join(lines)
-
-
-def entry(number: int, passage: Passage) -> str:
-    """A passage as it stands in a request under its number."""
-    # Neither a text nor a name may end the block that it stands in.
-    return _TAG.sub("[tag]", f"[{number}] {citation(passage)}\n{passage.text.strip()}")
-
-
-def _last_user(messages: Sequence[Message]) -> int | None:
-    places = [i for i, message in enumerate(messages) if message.role == "user"]
-    return places[-1] if places else None

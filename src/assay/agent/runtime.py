@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from assay.agent.agent import Agent, as_shown, messages_of
 from assay.agent.passages import find_passages, query_of, with_passages
-from assay.example import Example, Message, load_examples
+from assay.example import Example, Message, dump_examples, load_examples
 from assay.generate.batch import Request
 from assay.knowledge.search import Passage
-from assay.models.embed import Embedder, loaded_embedder
+from assay.models.embed import Vectors, loaded_embedder
 from assay.store.files import write_atomic
 from assay.store.store import Store
 
@@ -74,11 +74,8 @@ def _nearest(
     setting = agent.nearest
     pool = _pool(store, setting.pool)
 
-    def embedder() -> Embedder:
-        return loaded_embedder(setting.embedder)
-
-    pool_vectors = _pool_vectors(pool, setting.pool, setting.embedder, store, embedder)
-    vectors = embedder().encode([example.input for example in examples])
+    pool_vectors = _pool_vectors(pool, setting.pool, setting.embedder, store)
+    vectors = loaded_embedder(setting.embedder).encode([example.input for example in examples])
     similarity = vectors @ pool_vectors.T
     # Stable order: equal similarities keep the pool's order whatever the batch.
     order = np.argsort(-similarity, axis=1, kind="stable")
@@ -96,19 +93,19 @@ def _pool(store: Store, name: str) -> tuple[Example, ...]:
     return tuple(load_examples(store.get(name)))
 
 
-def _pool_vectors(
-    pool: Sequence[Example],
-    name: str,
-    model: str,
-    store: Store,
-    embedder: Callable[[], Embedder],
-) -> np.ndarray[Any, np.dtype[np.float32]]:
+def vectors_of(store: Store, examples: Sequence[Example], embedder: str) -> Vectors:
+    """[len(examples), D] vectors of the inputs, kept with those of pools (see `Nearest`)."""
+    name = hashlib.sha256("".join(dump_examples(examples)).encode()).hexdigest()
+    return _pool_vectors(examples, name, embedder, store)
+
+
+def _pool_vectors(pool: Sequence[Example], name: str, embedder: str, store: Store) -> Vectors:
     """Vectors of a pool [N, D]; kept beside the store, since a pool never changes."""
-    path = store.folder / "cache" / "vectors" / f"{model.replace('/', '--')}-{name}.npy"
+    path = store.folder / "cache" / "vectors" / f"{embedder.replace('/', '--')}-{name}.npy"
     if path.exists():
-        vectors: np.ndarray[Any, np.dtype[np.float32]] = np.load(path, allow_pickle=False)
+        vectors: Vectors = np.load(path, allow_pickle=False)
         return vectors
-    vectors = embedder().encode([example.input for example in pool])
+    vectors = loaded_embedder(embedder).encode([example.input for example in pool])
     buffer = io.BytesIO()
     np.save(buffer, vectors, allow_pickle=False)
     write_atomic(path, buffer.getvalue())

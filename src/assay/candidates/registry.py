@@ -21,8 +21,8 @@ from types import MappingProxyType, ModuleType
 
 from assay import candidates
 from assay.candidates.building import Candidate, Context
-from assay.candidates.spec import DOCUMENTS, FAMILIES, LABELS, CandidateSpec
-from assay.config import Config
+from assay.candidates.spec import DOCUMENTS, FAMILIES, LABELS, RECORDS, CandidateSpec
+from assay.config import Config, TaskKind
 from assay.errors import ConfigError, UsageError
 
 GROUP = "assay.candidates"
@@ -195,14 +195,13 @@ def baselines(config: Config) -> list[str]:
     return [n for n, spec in specs().items() if spec.baseline and spec.is_possible(config)]
 
 
-def offered(*, labels: bool, documents: bool) -> dict[str, CandidateSpec]:
+def offered(*, task: TaskKind, documents: bool) -> dict[str, CandidateSpec]:
     """Candidates of a new project that need nothing beside its examples.
 
     Args:
-        labels: whether the outputs are a closed set of labels.
         documents: whether there are documents to search.
     """
-    there = {LABELS: labels, DOCUMENTS: documents}
+    there = {LABELS: task == "label", RECORDS: task == "json", DOCUMENTS: documents}
     return {
         name: spec
         for name, spec in specs().items()
@@ -210,8 +209,8 @@ def offered(*, labels: bool, documents: bool) -> dict[str, CandidateSpec]:
     }
 
 
-def proposed(*, labels: bool, documents: bool) -> list[str]:
+def proposed(*, task: TaskKind, documents: bool) -> list[str]:
     """Names of the candidates that a new project compares, baselines first; see `offered`."""
-    found = offered(labels=labels, documents=documents)
+    found = offered(task=task, documents=documents)
     unasked = [name for name, spec in found.items() if spec.baseline]
     return unasked + [name for name, spec in found.items() if spec.proposed]

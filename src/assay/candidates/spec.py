@@ -63,6 +63,9 @@ class Need:
 LABELS = Need(
     "labels", lambda config: config.task == "label", "{name} needs a label task.", "Remove it."
 )
+RECORDS = Need(
+    "records", lambda config: config.task == "json", "{name} needs a json task.", "Remove it."
+)
 DOCUMENTS = Need(
     "documents",
     lambda config: config.knowledge is not None,

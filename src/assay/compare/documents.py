@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import compress
 
 from assay.agent.agent import Agent
-from assay.agent.passages import entry, find_passages
+from assay.agent.passages import find_passages
 from assay.agent.runtime import assemble
 from assay.candidates.registry import specs
 from assay.evaluate.documents import (
@@ -24,6 +24,7 @@ from assay.evaluate.documents import (
 from assay.evaluate.factorial import Factorial, factorial
 from assay.evaluate.measure import Bench, Measurement
 from assay.example import Example
+from assay.knowledge.passage_block import entry
 from assay.knowledge.search import Passage
 
 _DEEP = 50

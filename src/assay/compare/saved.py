@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from assay.agent.agent import Agent, messages_of
@@ -16,9 +16,17 @@ from assay.compare.holdout import rows_held_out
 from assay.errors import HoldoutError, UsageError
 from assay.evaluate.measure import Bench
 from assay.example import Example, load_examples
+from assay.generate.extraction import ExtractModel, load_extract
+from assay.generate.nearest import NearestModel, load_nearest
 from assay.models.lineage import rows_of, rows_seen
 from assay.models.versions import find_version, version_id
 from assay.store.store import Store
+
+_MADE_OF_ROWS: Mapping[str, Callable[[bytes], NearestModel | ExtractModel]] = {
+    "nearest": load_nearest,
+    "extract": load_extract,
+}
+"""Models that know their rows, by scheme, and what reads them."""
 
 
 def load_saved(
@@ -132,6 +140,9 @@ def _rows(agent: Agent, store: Store) -> Iterator[str]:
         version = find_version(store.folder, named)
         for data in rows_seen(version).values():
             yield from rows_of(store, data) or ()
+    scheme, _, blob = agent.model.partition(":")
+    if scheme in _MADE_OF_ROWS:
+        yield from rows_of(store, _MADE_OF_ROWS[scheme](store.get(blob)).rows) or ()
     if agent.nearest is not None:
         for example in load_examples(store.get(agent.nearest.pool)):
             yield example.content_hash()

@@ -35,6 +35,12 @@ class Request:
     seed: int = 0
     logprobs: int | None = None
 
+    @property
+    def input(self) -> str:
+        """The same text as `Example.input` of the example that the request was made of."""
+        kept = [m.content for m in self.messages if m.role not in ("system", "developer")]
+        return "\n".join(kept)
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerToken:

@@ -339,19 +339,13 @@ class ClassicalEngine:
         if not requests:
             return []
         with progress.task("classifying", len(requests), "answers") as task:
-            logs = self.model.log_probabilities([text_of(request) for request in requests])
+            logs = self.model.log_probabilities([request.input for request in requests])
             task.advance(len(requests))
         best = logs.argmax(axis=1)
         return [
             Answer(text=self.model.labels[i], logprob=min(0.0, float(row[i])))
             for row, i in zip(logs, best, strict=True)
         ]
-
-
-def text_of(request: Request) -> str:
-    """The same text as `Example.input` of the example the request was made of."""
-    kept = [m.content for m in request.messages if m.role not in ("system", "developer")]
-    return "\n".join(kept)
 
 
 def open_batch(model: str, resources: EngineResources) -> BatchEngine:

@@ -30,7 +30,6 @@ from assay.generate.classical import (
     log_softmax,
     new_vectorizers,
     restored_vectorizers,
-    text_of,
 )
 from assay.generate.registry import EngineResources
 from assay.models.embed import Embedder, Vectors, loaded_embedder
@@ -307,7 +306,7 @@ class EmbeddingEngine:
         """
         if not requests:
             return []
-        texts = [text_of(request) for request in requests]
+        texts = [request.input for request in requests]
         with progress.task("classifying", len(requests), "answers") as task:
             vectors = self.model.settings.embed(self.embedder, texts)
             found = self.model.answers(texts, vectors)

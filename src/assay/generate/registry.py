@@ -40,12 +40,17 @@ BUILT_IN = {
     "version": "assay.generate.local",
     "classical": "assay.generate.classical",
     "embedded": "assay.generate.embedding_classifier",
+    "nearest": "assay.generate.nearest",
+    "quote": "assay.generate.quoting",
+    "extract": "assay.generate.extraction",
     "outside": "assay.generate.replay",
     "remote": "assay.generate.remote",
 }
 """Modules by scheme; a model without a scheme is a base model of this machine."""
 LOCAL = ("", "version")
 """Schemes of language models that are answered for on this machine."""
+CLASSICAL = ("classical", "embedded", "nearest", "quote", "extract")
+"""Schemes of models that are no language models, each kept as a blob."""
 
 
 def _no_provider(name: str) -> tuple[Provider, Callable[[], str | None]]:

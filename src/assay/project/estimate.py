@@ -149,11 +149,11 @@ def _seconds(workload: Workload, config: Config, sizes: Sizes, scale: float) -> 
 
 
 def _building(workload: Workload, config: Config, sizes: Sizes, scale: float) -> float:
+    seconds = workload.embedded / EMBED_TEXTS_PER_S
     if workload.answered_by == "classifier":
-        return CLASSICAL_SECONDS + workload.embedded / EMBED_TEXTS_PER_S
+        return seconds + CLASSICAL_SECONDS
     if workload.answered_by == "provider":
         return sizes.validation * REMOTE_SECONDS
-    seconds = workload.embedded / EMBED_TEXTS_PER_S
     if workload.trained:
         seconds += workload.trained * training_seconds(config, sizes, sizes.train, scale)
         seconds += 2 * LOAD_SECONDS * scale

@@ -31,6 +31,7 @@ from assay.config.names import Name, file_of, names_in
 from assay.data.formats import hub
 from assay.errors import AssayError
 from assay.evaluate.graders import GRADERS
+from assay.generate.registry import CLASSICAL
 from assay.models.show import list_models
 from assay.models.versions import version_id
 from assay.project.answer.names import base_models, embedders, own
@@ -210,7 +211,7 @@ def _unoffered(
     workspace: Workspace, model: str, providers: Mapping[str, Provider] | None = None
 ) -> str | None:
     """Why a model may not be named over the web; None: it is offered."""
-    if model.partition(":")[0] in ("classical", "embedded", "outside", "routed"):
+    if model.partition(":")[0] in (*CLASSICAL, "outside", "routed"):
         return None  # looked up by their content
     try:
         if is_remote(model):

@@ -201,12 +201,12 @@ def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], o
 
 
 def _check_model(workspace: Workspace, agent: Agent) -> None:
-    from assay.generate.registry import scheme_of
+    from assay.generate.registry import CLASSICAL, scheme_of
     from assay.models.versions import find_version, version_id
 
     scheme, _, name = agent.model.partition(":")
-    kinds = {"classical": "classical", "embedded": "classical", "outside": "outside"}
-    if kinds.get(scheme) != (agent.kind if agent.kind in kinds.values() else None):
+    kinds = {**dict.fromkeys(CLASSICAL, "classical"), "outside": "outside"}
+    if kinds.get(scheme) != (agent.kind if agent.kind in kinds else None):
         raise UsageError(f"an agent of kind {agent.kind} has no such model.")
     if scheme in kinds:
         _check_blob(workspace, name, "model")

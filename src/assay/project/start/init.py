@@ -139,7 +139,7 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
         )
     held = _held_outputs(choices, detected, columns, progress)
     proposal = propose(examples, choices.task, held)
-    names = proposed(labels=proposal.task == "label", documents=bool(choices.documents))
+    names = proposed(task=proposal.task, documents=bool(choices.documents))
     proposal = replace(proposal, candidates=names)
     return Draft(name, choices, detected, columns, proposal, tuple(examples), rejected)
 

@@ -1,0 +1,312 @@
+"""`extract:BLOB`: a record, each field by what finds it best, without a language model.
+
+A field is found by a classifier over its values (of the embedding or of counted words), by a tagger
+that marks its words in the text, or in the record of the most similar row. What does not follow the
+request's schema is not given: the record of the most similar row that does takes its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+
+from assay import json_reader
+from assay.data.json_schema import mismatches, schema_validator
+from assay.generate.batch import Answer, BatchEngine, Request
+from assay.generate.classical import Array, dump_tensors, load_tensors
+from assay.generate.fields import ABSENT, FieldPath, fields_of, record_of
+from assay.generate.registry import EngineResources
+from assay.generate.tagger import Tagger
+from assay.models.embed import Embedder, Vectors, loaded_embedder
+from assay.progress import SILENT, Progress
+
+FORMAT = "assay-extract-1"
+Method = Literal["words", "embedding", "spans", "nearest"]
+Form = Literal["text", "number", "list"]
+"""Of a field's values that stand in the input: a text, a number, a list of texts."""
+_WORD_PLACES = 2**14
+_DIGITS = 5
+"""Vectors differ beyond them with what else is embedded at once; the first of equal rows counts."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """How a field is found.
+
+    Attributes:
+        path: of names, outermost first.
+        method: the classifier's features, or who else finds it.
+        classes: values to choose from, of a classifier.
+        coefficients: [C, F] of a classifier; [0, 0] of others.
+        intercept: [C].
+        form: of its values, where they are spans.
+        is_optional: some rows do not have it.
+    """
+
+    path: FieldPath
+    method: Method
+    classes: tuple[str, ...]
+    coefficients: Array
+    intercept: Array
+    form: Form
+    is_optional: bool
+
+
+@dataclass(frozen=True)
+class ExtractModel:
+    """What has been learned of a record's fields.
+
+    Attributes:
+        embedder: the model that measures likeness.
+        fields: in the order of the record.
+        objects: paths of those that a record has, be they empty or not.
+        answers: distinct records of the rows, as text.
+        places: [N] which of them a row has.
+        vectors: [N, D] float32, of length 1, of the rows' inputs.
+        tagger: marks the spans of fields, by their number in `fields`; None: there are none.
+        rows: what `assay.models.lineage.rows_of` knows the rows by.
+    """
+
+    embedder: str
+    fields: tuple[Field, ...]
+    objects: tuple[FieldPath, ...]
+    answers: tuple[str, ...]
+    places: Array
+    vectors: Vectors
+    tagger: Tagger | None
+    rows: str
+
+
+def word_features(texts: Sequence[str]) -> Any:
+    """[len(texts), 16384] CSR: words and pairs of them, counted by hash, of length 1."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    counter = HashingVectorizer(
+        n_features=_WORD_PLACES, ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b"
+    )
+    return counter.transform(texts)
+
+
+def classify(field: Field, features: Any) -> list[str]:
+    """The likeliest value of a classifier's field for each row of [n, F] features."""
+    scores = np.round(np.asarray(features @ field.coefficients.T) + field.intercept, _DIGITS)
+    return [field.classes[best] for best in scores.argmax(axis=1)]
+
+
+def spanned(field: Field, text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """The value that stands at these places of a text; absent where it stands nowhere."""
+    found = [text[start:end] for start, end in spans]
+    if not found:
+        return ABSENT
+    if field.form == "number":
+        number = found[0].replace(",", "")
+        return number if _is_number(number) else ABSENT
+    return json.dumps(found if field.form == "list" else found[0], ensure_ascii=False)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        value = json_reader.read(text)
+    except ValueError:
+        return False
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+class ExtractEngine:
+    """Answers with records; tokens are not counted.
+
+    Args:
+        sha256: of the model's blob.
+    """
+
+    def __init__(self, model: ExtractModel, embedder: Embedder, sha256: str) -> None:
+        self.model, self._embedder, self._sha256 = model, embedder, sha256
+        self._known = lru_cache(maxsize=1024)(self._fields)
+        self._fitting = lru_cache(maxsize=4096)(self._fits)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """All that can change an answer and is not in the request."""
+        return {
+            "engine": "extract",
+            "model": self._sha256,
+            "embedder": self._embedder.identity,
+        }
+
+    def prompt_length(self, request: Request) -> int:
+        """0: nothing is counted in tokens."""
+        return 0
+
+    def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
+        """A record for the text of each request, system turns left out.
+
+        One whose schema no row follows is refused.
+        """
+        if not requests:
+            return []
+        texts = [request.input for request in requests]
+        vectors = self._embedder.encode(texts)
+        with progress.task("extracting", len(requests), "answers") as task:
+            answers = []
+            found = self.values(texts, vectors)
+            for request, vector, fields in zip(requests, vectors, found, strict=True):
+                answers.append(self._answer(request, vector, fields))
+                task.advance()
+        return answers
+
+    def values(self, texts: Sequence[str], vectors: Vectors) -> list[dict[FieldPath, str]]:
+        """The fields of each text, without regard to a schema.
+
+        Args:
+            vectors: [len(texts), D], of length 1.
+        """
+        model = self.model
+        nearest = [next(self._order(vector)) for vector in vectors]
+        chosen: dict[FieldPath, list[str]] = {}
+        words = None
+        tags: list[Mapping[int, list[tuple[int, int]]]] = []
+        for number, field in enumerate(model.fields):
+            if field.method == "embedding":
+                chosen[field.path] = classify(field, vectors)
+            elif field.method == "words":
+                words = word_features(texts) if words is None else words
+                chosen[field.path] = classify(field, words)
+            elif field.method == "spans" and model.tagger is not None:
+                tags = tags or [model.tagger.spans(text) for text in texts]
+                chosen[field.path] = [
+                    spanned(field, text, tagged.get(number, ()))
+                    for text, tagged in zip(texts, tags, strict=True)
+                ]
+        return [
+            {field.path: self._value(field, chosen, row, place) for field in model.fields}
+            for row, place in enumerate(nearest)
+        ]
+
+    def _value(
+        self, field: Field, chosen: Mapping[FieldPath, list[str]], row: int, nearest: int
+    ) -> str:
+        value = chosen[field.path][row] if field.path in chosen else ABSENT
+        if field.path in chosen and (value != ABSENT or field.is_optional):
+            return value
+        return self._known(nearest).get(field.path, ABSENT)
+
+    def _answer(self, request: Request, vector: Vectors, fields: dict[FieldPath, str]) -> Answer:
+        record = record_of(fields, self.model.objects)
+        if request.schema is None:
+            return Answer(json.dumps(record, ensure_ascii=False))
+        schema = json.dumps(request.schema)
+        if _follows(record, schema):
+            return Answer(json.dumps(record, ensure_ascii=False))
+        for place in self._order(vector):
+            if self._fitting(place, schema):
+                return Answer(self.model.answers[place])
+        error = "no record that was learned from follows the schema that is asked for"
+        return Answer("", finish="refused", error=error)
+
+    def _order(self, vector: Vectors) -> Iterator[int]:
+        """Places of distinct records, that of the most similar row first."""
+        likeness = np.round(self.model.vectors @ vector, _DIGITS)
+        yield int(self.model.places[likeness.argmax()])
+        order = np.argsort(-likeness, kind="stable")
+        yield from dict.fromkeys(self.model.places[order].tolist())
+
+    def _fields(self, place: int) -> dict[FieldPath, str]:
+        return fields_of(json_reader.read(self.model.answers[place]))
+
+    def _fits(self, place: int, schema: str) -> bool:
+        return _follows(json_reader.read(self.model.answers[place]), schema)
+
+
+def _follows(record: Any, schema: str) -> bool:
+    return next(mismatches(_validator(schema), record, "the schema"), None) is None
+
+
+@lru_cache(maxsize=16)
+def _validator(schema: str) -> Any:
+    return schema_validator(json_reader.read(schema), "the schema")
+
+
+def dump_extract(model: ExtractModel) -> bytes:
+    """A model as a blob, see `dump_tensors`."""
+    tagger = model.tagger
+    document = {
+        "embedder": model.embedder,
+        "fields": [
+            {
+                "path": field.path,
+                "method": field.method,
+                "classes": field.classes,
+                "form": field.form,
+                "is_optional": field.is_optional,
+            }
+            for field in model.fields
+        ],
+        "objects": model.objects,
+        "answers": model.answers,
+        "tagger": tagger and {"tags": tagger.tags, "features": tagger.features},
+        "rows": model.rows,
+    }
+    tensors: dict[str, Array] = {"places": model.places, "vectors": model.vectors}
+    for number, field in enumerate(model.fields):
+        tensors[f"{number}.coefficients"] = field.coefficients
+        tensors[f"{number}.intercept"] = field.intercept
+    if tagger is not None:
+        for name in ("weights", "transitions", "intercept"):
+            tensors[f"tagger.{name}"] = getattr(tagger, name)
+    return dump_tensors(FORMAT, document, tensors)
+
+
+def load_extract(blob: bytes) -> ExtractModel:
+    """The inverse of `dump_extract`.
+
+    Raises:
+        ModelError: the blob is none, or is damaged.
+    """
+
+    def parse(document: dict[str, Any], tensors: dict[str, Array]) -> ExtractModel:
+        fields = tuple(
+            Field(
+                path=tuple(raw["path"]),
+                method=raw["method"],
+                classes=tuple(raw["classes"]),
+                coefficients=tensors[f"{number}.coefficients"],
+                intercept=tensors[f"{number}.intercept"],
+                form=raw["form"],
+                is_optional=raw["is_optional"],
+            )
+            for number, raw in enumerate(document["fields"])
+        )
+        raw = document["tagger"]
+        tagger = raw and Tagger(
+            tuple(raw["tags"]),
+            tuple(raw["features"]),
+            tensors["tagger.weights"],
+            tensors["tagger.transitions"],
+            tensors["tagger.intercept"],
+        )
+        return ExtractModel(
+            embedder=document["embedder"],
+            fields=fields,
+            objects=tuple(tuple(path) for path in document["objects"]),
+            answers=tuple(document["answers"]),
+            places=tensors["places"],
+            vectors=tensors["vectors"],
+            tagger=tagger,
+            rows=document["rows"],
+        )
+
+    return load_tensors(blob, FORMAT, "model that extracts records", parse)
+
+
+def open_batch(model: str, resources: EngineResources) -> BatchEngine:
+    """The engine of what was learned of records; see `assay.generate.registry`."""
+    blob = resources.store.get(model.partition(":")[2])
+    found = load_extract(blob)
+    return ExtractEngine(found, loaded_embedder(found.embedder), hashlib.sha256(blob).hexdigest())
