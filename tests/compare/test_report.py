@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from assay.compare.report import wording
+from assay.compare.report import html, wording
 from assay.compare.report.html import MOST_ROWS, disagreements, write_report
 from assay.compare.report.terminal import print_result
 from assay.compare.result import Result, Verdict
@@ -73,14 +73,38 @@ def test_every_outcome_has_its_words(capsys: pytest.CaptureFixture[str]) -> None
                 shortlist=["prompt"],
                 use_meanwhile="prompt",
                 more_examples_needed=1200,
+                more_if_as_seen=300,
                 reason="r",
             ),
-            "1,200 more labelled examples",
+            "about 300 new examples (1,200 if there is no difference)",
         ),
+        (
+            Verdict(outcome="cannot_tell", use_meanwhile="prompt", reason="r"),
+            "Use prompt for now; not proven",
+        ),
+        (
+            Verdict(outcome="recommend", recommend="prompt", enough=False, reason="r"),
+            "Best so far: prompt; not shown to be enough",
+        ),
+        (Verdict(outcome="recommend", recommend="prompt", enough=True, reason="r"), "Use prompt "),
     ):
         console = Console(width=100)
         print_result(result.model_copy(update={"verdict": verdict}), console)
         assert words in " ".join(capsys.readouterr().out.replace("│", "").split())
+
+
+def test_the_range_of_the_one_that_is_named_is_corrected_for_the_choice() -> None:
+    result = sample_result()
+    named = next(c for c in result.candidates if c.name == result.verdict.recommend)
+    low, high = result.verdict.score_low, result.verdict.score_high
+    assert low is not None
+    assert high is not None
+    assert low < (named.low or 0.0)
+    assert wording.named_interval(result, named) == f"{100 * low:.1f} – {100 * high:.1f}"
+    assert f"(between {100 * low:.1f} – {100 * high:.1f})" in html.render(result, [], redacted=True)
+    old = result.verdict.model_copy(update={"score_low": None})
+    result = result.model_copy(update={"verdict": old})
+    assert wording.named_interval(result, named) == wording.interval(named)
 
 
 def test_a_narrow_terminal_cuts_no_number(capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,13 +85,16 @@ def test_none_when_every_upper_bound_is_below_good_enough() -> None:
 
 def test_a_recommendation_says_where_it_may_be_below_what_is_needed() -> None:
     entries = [Entry("a", right(500)), Entry("b", right(600))]
-    low = decide(entries, None, SETTINGS).candidate("b").low
+    free = decide(entries, None, SETTINGS)
+    low = free.verdict.score_low
     assert low is not None
+    assert free.verdict.enough is None
+    assert low < (free.candidate("b").low or 0.0), "corrected for its having been chosen"
     unsure = decide(entries, None, replace(SETTINGS, good_enough=low + 1e-6)).verdict
-    assert unsure.recommend == "b"
+    assert (unsure.recommend, unsure.enough) == ("b", False)
     assert "that are needed cannot be told yet." in unsure.reason
     sure = decide(entries, None, replace(SETTINGS, good_enough=low)).verdict
-    assert sure.recommend == "b"
+    assert (sure.recommend, sure.enough) == ("b", True)
     assert "cannot be told" not in sure.reason
 
 
@@ -173,17 +176,62 @@ def test_cannot_tell_names_the_shortlist_and_what_would_settle_it() -> None:
     assert f"{verdict.more_examples_needed:,}" in verdict.reason
 
 
-def test_more_examples_are_for_the_margin_and_capped() -> None:
-    def needed(margin: float, shift: int) -> int | None:
-        entries = [Entry("a", right(60, 120)), Entry("b", right(60, 120, start=shift))]
-        settings = replace(SETTINGS, margin=margin)
-        return decide(entries, None, settings).verdict.more_examples_needed
+def test_what_is_asked_for_is_said_for_both_cases_and_capped() -> None:
+    """If they are equal it takes what the margin takes; a clear lead takes far less."""
 
-    one, two = needed(0.05, 20), needed(0.1, 20)
-    assert one is not None
-    assert two is not None
-    assert (one + 120) / (two + 120) == pytest.approx(4, abs=0.3)
-    assert needed(0.0005, 20) == 100_000
+    def asked(margin: float, lead: int) -> tuple[int, int]:
+        entries = [
+            Entry("a", right(60 + lead, 120)),
+            Entry("b", right(60, 120, start=20 + lead)),
+        ]
+        verdict = decide(entries, None, replace(SETTINGS, margin=margin)).verdict
+        assert verdict.outcome == "cannot_tell"
+        assert verdict.more_examples_needed is not None
+        assert verdict.more_if_as_seen is not None
+        return verdict.more_if_as_seen, verdict.more_examples_needed
+
+    (one, equal), (two, wider) = asked(0.02, 0), asked(0.04, 0)
+    assert (one, two) == (equal, wider)
+    assert equal / wider == pytest.approx(4, abs=0.3)
+    seen, unseen = asked(0.02, 6)
+    assert seen == pytest.approx(unseen * (0.02 / 0.07) ** 2, rel=0.05)
+    assert asked(0.0005, 0) == (100_000, 100_000)
+
+
+def test_what_using_one_for_now_may_cost_is_said() -> None:
+    entries = [Entry("a", right(66, 120)), Entry("b", right(60, 120, start=26))]
+    decision = decide(entries, None, SETTINGS)
+    verdict, pair = decision.verdict, decision.pairs[0]
+    assert verdict.use_meanwhile == "a"
+    assert verdict.may_lose == pytest.approx(-pair.low)
+    assert f"likely by {100 * -pair.low:.0f} in 100 at most" in verdict.reason
+    assert decide([Entry("a", right(5, 9))], None, SETTINGS).verdict.may_lose is None
+
+
+def test_a_cheaper_one_may_be_worse_by_a_margin_of_its_own() -> None:
+    """Three points worse is too much by the margin of two, but not for one who gives up five."""
+    cheap, dear = (
+        Entry("cheap", right(770), **yearly(1.0)),
+        Entry("dear", right(800), **yearly(9.0)),
+    )
+    apart = replace(SETTINGS, margin_for_cheaper=0.05)
+    assert decide([cheap, dear], None, SETTINGS).verdict.recommend == "dear"
+    verdict = decide([cheap, dear], None, apart).verdict
+    assert verdict.recommend == "cheap"
+    assert "a tie goes to the cheapest to own" in verdict.reason
+    assert "dear scores 80 in 100" in verdict.reason
+    turned = [Entry("cheap", right(770), **yearly(9.0)), Entry("dear", right(800), **yearly(1.0))]
+    assert decide(turned, None, apart).verdict.recommend == "dear"
+    unpriced = [Entry("cheap", right(770)), dear]
+    assert decide(unpriced, None, apart).verdict.recommend == "dear"
+
+
+def test_none_by_good_enough_is_said_at_the_level_of_the_opening() -> None:
+    """Whoever opens often must not be told sooner or later that nothing will do."""
+    entries = [Entry("a", right(700)), Entry("b", right(600))]
+    settings = replace(SETTINGS, good_enough=0.74)
+    assert decide(entries, None, settings).verdict.outcome == "none"
+    assert decide(entries, None, replace(settings, opening=20)).verdict.outcome != "none"
 
 
 def test_an_incomplete_candidate_gets_no_call_and_blocks_nobody() -> None:
@@ -242,7 +290,8 @@ def test_uneven_groups_count_for_what_they_say_and_more_are_asked_for() -> None:
     assert verdict.more_groups_needed is not None
     assert verdict.more_examples_needed is not None
     assert verdict.more_groups_needed == pytest.approx(verdict.more_examples_needed / 25, abs=1)
-    assert f"about {verdict.more_groups_needed:,} more groups" in verdict.reason
+    assert f"about {verdict.more_groups_needed:,} if there is none" in verdict.reason
+    assert "new groups of examples" in verdict.reason
     alone = decide([Entry("a", right(5)), Entry("b", right(5))], None, SETTINGS).verdict
     assert alone.more_groups_needed is None
 

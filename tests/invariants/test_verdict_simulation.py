@@ -13,6 +13,7 @@ from scipy import stats
 from tests.invariants.verdict_figures import CELLS, interval_coverage, soak
 from tests.invariants.verdict_simulation import (
     AT_MARGIN,
+    COLLAPSING,
     EQUAL,
     HIGH_AT_MARGIN,
     LEAD_5,
@@ -47,9 +48,18 @@ def check(cell: Cell, tally: Tally) -> None:
     least = LEAST_COVERAGE - (0 if exact else error)
     assert tally.pair_coverage >= least, (cell, tally)
     assert tally.single_coverage >= least, (cell, tally)
+    # One of a comparison: its own error.
+    slack = 3 * (LEAST_COVERAGE * (1 - LEAST_COVERAGE) / runs) ** 0.5 if runs < 1000 else 0
+    assert tally.named_coverage >= LEAST_COVERAGE - slack, (cell, tally)
+    few = max(tally.losses, 1)
+    slack = 3 * (LEAST_COVERAGE * (1 - LEAST_COVERAGE) / few) ** 0.5 if few < 1000 else 0
+    assert tally.loss_coverage >= LEAST_COVERAGE - slack, (cell, tally)
 
 
 SEEDED = (
+    (Cell("binary", 100, EQUAL), 300),
+    (Cell("collapse", 60, COLLAPSING), 150),
+    (Cell("binary", 1000, (0.68, 0.7), groups=40, shared=0.9, largest=0.1), 250),
     (Cell("binary", 400, EQUAL), 400),
     (Cell("binary", 1500, AT_MARGIN, shared=0.9), 300),
     (Cell("binary", 1000, THREE_WORSE, shared=0.9), 300),
@@ -110,7 +120,7 @@ def test_the_allowance_is_the_monte_carlo_error() -> None:
 @pytest.mark.timeout(7200)
 def test_soak_and_write_its_figures() -> None:
     page = Path(__file__).parents[2] / "docs" / "statistics.md"
-    for cell, tally, _ in soak(2000, page):
+    for cell, tally, _ in soak(2000, 2000, page):
         check(cell, tally)
     assert len(CELLS) >= 20
 

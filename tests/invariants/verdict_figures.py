@@ -1,6 +1,6 @@
 """The figures of docs/statistics.md and docs/statistics.json, from simulated comparisons.
 
-    python tests/invariants/verdict_figures.py 2000 docs/statistics.md
+    python tests/invariants/verdict_figures.py 2000 2000 docs/statistics.md
 
 Every cell is drawn from a seed of its own; processes share the cells among them.
 """
@@ -38,6 +38,8 @@ from assay.evaluate.stats import opening_alpha
 
 UNEQUAL = ((12, 0.2), (40, 0.1), (40, 0.2), (40, 1 / 3), (100, 0.2), (100, 0.5))
 CELLS = (
+    Cell("binary", 100, EQUAL),
+    Cell("binary", 100, (0.7,) * 12),
     Cell("binary", 200, EQUAL),
     Cell("binary", 1000, EQUAL),
     Cell("binary", 400, EQUAL, opening=3),
@@ -87,11 +89,13 @@ makes 2,000 of each row; the first column says how many these figures are from. 
 - **eligible**: comparisons in which any candidate that is truly worse than the best by the margin
   or more passed as no worse.
 - **wrong**: comparisons that recommend such a one. **right**: comparisons that recommend another.
-- **pairs**, **single**: coverage of the 95 % intervals of differences and of scores.
+- **pairs**, **single**: coverage of the 95 % intervals of differences and of scores; **named**: of
+  the corrected interval of the one that is recommended or used meanwhile; **loss**: how often what
+  using one meanwhile may cost (`may_lose`) was not exceeded (– where fewer than 30 cannot tell).
 
 | runs | scores | candidates | n | groups | true scores in 100 | opening | level | different \\
-| equivalent | eligible | wrong | right | pairs | single |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| equivalent | eligible | wrong | right | pairs | single | named | loss |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 INTERVALS = """
@@ -124,6 +128,8 @@ def table(results: Sequence[tuple[Cell, Tally, float]]) -> str:
             percent(tally.right / tally.runs),
             percent(tally.pair_coverage),
             percent(tally.single_coverage),
+            percent(tally.named_coverage),
+            percent(tally.loss_coverage) if tally.losses >= 30 else "–",
         ]
         lines.append(f"| {tally.runs} | {cell.label} | {' | '.join(figures)} |\n")
     seconds = sum(spent for _, _, spent in results)
@@ -139,7 +145,7 @@ def table(results: Sequence[tuple[Cell, Tally, float]]) -> str:
 
 def record(cell: Cell, tally: Tally) -> dict[str, object]:
     """One cell of docs/statistics.json: the lead in points, rates as fractions."""
-    coverage = min(tally.pair_coverage, tally.single_coverage)
+    coverage = min(tally.pair_coverage, tally.single_coverage, tally.named_coverage)
     return {
         "name": cell.label.replace(" | ", ", "),
         "runs": tally.runs,
@@ -155,6 +161,8 @@ def record(cell: Cell, tally: Tally) -> dict[str, object]:
 
 
 INTERVAL_CELLS = (
+    Cell("binary", 100, EQUAL),
+    Cell("binary", 100, (0.7,) * 12),
     Cell("fields", 100, (0.7, 0.7)),
     Cell("mixed", 300, (0.7, 0.7)),
     Cell("partial", 200, (0.98, 0.96), shared=0.9),
@@ -203,21 +211,27 @@ def interval_table(runs: int) -> str:
     return INTERVALS.format(runs=runs, error=error) + "".join(lines)
 
 
-def _timed(runs: int, cell: Cell) -> tuple[Cell, Tally, float]:
+def _timed(exact: int, resampled: int, cell: Cell) -> tuple[Cell, Tally, float]:
     start = time.process_time()
+    runs = exact if cell.kind == "binary" and not cell.groups else resampled
     tally = simulate(cell, runs, seed=1)
     spent = time.process_time() - start
     print(cell.label, tally, round(spent, 1), file=sys.stderr, flush=True)
     return cell, tally, spent
 
 
-def soak(runs: int, page: Path | None = None) -> list[tuple[Cell, Tally, float]]:
-    """Simulate every cell; the page's last section and the JSON are written when all are done."""
+def soak(exact: int, resampled: int, page: Path | None = None) -> list[tuple[Cell, Tally, float]]:
+    """Simulate every cell; the page's last section and the JSON are written when all are done.
+
+    Args:
+        exact: comparisons of each cell that needs no resampling.
+        resampled: comparisons of each other cell.
+    """
     with ProcessPoolExecutor(2) as processes:
-        results = list(processes.map(partial(_timed, runs), CELLS))
+        results = list(processes.map(partial(_timed, exact, resampled), CELLS))
     if page is not None:
         before = page.read_text(encoding="utf-8").partition(HEAD.splitlines()[0])[0]
-        page.write_text(before + table(results) + interval_table(runs // 4), encoding="utf-8")
+        page.write_text(before + table(results) + interval_table(resampled // 4), encoding="utf-8")
         cells = [record(cell, tally) for cell, tally, _ in results]
         text = json.dumps({"cells": cells}, indent=1, ensure_ascii=False)
         page.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
@@ -225,4 +239,5 @@ def soak(runs: int, page: Path | None = None) -> list[tuple[Cell, Tally, float]]
 
 
 if __name__ == "__main__":
-    soak(int(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    exact, resampled, *pages = sys.argv[1:]
+    soak(int(exact), int(resampled), Path(pages[0]) if pages else None)

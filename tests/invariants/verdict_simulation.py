@@ -94,6 +94,7 @@ class Tally:
         wrong: recommended though truly worse than the best by the margin or more.
         right: recommended, and not that.
         named_covered: of the intervals of the one that is recommended or used meanwhile.
+        loss_bounded: of the statements what using one meanwhile may cost.
     """
 
     runs: int = 0
@@ -110,6 +111,7 @@ class Tally:
     named_covered: int = 0
     named: int = 0
     loss_bounded: int = 0
+    losses: int = 0
 
     @property
     def pair_coverage(self) -> float:
@@ -122,6 +124,10 @@ class Tally:
     @property
     def named_coverage(self) -> float:
         return self.named_covered / self.named if self.named else 1.0
+
+    @property
+    def loss_coverage(self) -> float:
+        return self.loss_bounded / self.losses if self.losses else 1.0
 
 
 @lru_cache
@@ -220,7 +226,15 @@ def count(tally: Tally, decision: Decision, truth: dict[str, float], best: float
     tally.false_eligible += any(
         c.eligible and round(best - truth[c.name], 9) >= MARGIN for c in decision.candidates
     )
-    recommended = decision.verdict.recommend
+    verdict = decision.verdict
+    used = verdict.recommend or verdict.use_meanwhile
+    if used is not None and verdict.score_low is not None and verdict.score_high is not None:
+        tally.named_covered += verdict.score_low <= truth[used] <= verdict.score_high
+        tally.named += 1
+    if verdict.may_lose is not None and used is not None:
+        tally.loss_bounded += best - truth[used] <= verdict.may_lose + 1e-12
+        tally.losses += 1
+    recommended = verdict.recommend
     if recommended is not None:
         wrong = round(best - truth[recommended], 9) >= MARGIN
         tally.wrong += wrong

@@ -11,7 +11,7 @@ from tests.compare.sample import sample_result
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.compare.entries import Entry, Terms
-from assay.compare.result import Result
+from assay.compare.result import Opening, Result
 from assay.compare.verdict import decide
 from assay.store.store import Store
 from assay.store.tables import ComparisonRow, now
@@ -36,6 +36,7 @@ def compared(
     minutes: int = 0,
     good_enough: float | None = None,
     incomplete: str | None = None,
+    opening: int = 1,
 ) -> Result:
     """A finished comparison of agents by their scores on the same examples; the verdict is real.
 
@@ -48,7 +49,7 @@ def compared(
         Entry(name=names[agent], scores=list(values), incomplete=agent == incomplete)
         for agent, values in scores.items()
     ]
-    decision = decide(entries, None, Terms(good_enough=good_enough))
+    decision = decide(entries, None, Terms(good_enough=good_enough, opening=opening))
     by_name = {name: agent for agent, name in names.items()}
     result = sample.model_copy(
         update={
@@ -63,6 +64,7 @@ def compared(
                         "score": f.score,
                         "low": f.low,
                         "high": f.high,
+                        "eligible": f.eligible,
                         "status": "incomplete" if by_name[f.name] == incomplete else "complete",
                     }
                 )
@@ -70,6 +72,7 @@ def compared(
             ],
             "pairs": list(decision.pairs),
             "verdict": decision.verdict,
+            "opening": Opening(number=opening, alpha=decision.level),
             "data": sample.data.model_copy(update={"holdout": len(next(iter(scores.values())))}),
         }
     )

@@ -27,14 +27,34 @@ def test_the_recommended_one_may_be_first(saved: tuple[Store, list[str]]) -> Non
         judge(load_results(store), c, None)
 
 
-def test_one_that_is_as_good_may_be_first_too(saved: tuple[Store, list[str]]) -> None:
+def test_one_that_is_shown_to_be_as_good_may_be_first_too(saved: tuple[Store, list[str]]) -> None:
     store, (a, b, _) = saved
-    compared(store, {a: right(0.9), b: right(0.9, shift=1)})
-    assert (
-        "does not call"
-        in judge(load_results(store), b, None).sentence
-        + judge(load_results(store), a, None).sentence
-    )
+    compared(store, {a: right(0.9, 3000), b: right(0.9, 3000, shift=1)})
+    sentences = [judge(load_results(store), one, None).sentence for one in (a, b)]
+    assert any("to be no worse than the best" in sentence for sentence in sentences)
+
+
+def test_the_first_one_is_not_promoted_for_being_used_meanwhile(
+    saved: tuple[Store, list[str]],
+) -> None:
+    """Not proven is not proven: somebody has to say so, with a reason, for the log."""
+    store, (a, b, _) = saved
+    result = compared(store, {a: right(0.7, 60), b: right(0.75, 60)[::-1]})
+    assert (result.verdict.outcome, result.verdict.use_meanwhile) == ("cannot_tell", "candidate-1")
+    with pytest.raises(UnprovenError, match="not show candidate-1 to be no worse than the best"):
+        judge(load_results(store), b, None)
+
+
+def test_each_opening_promotes_at_its_own_level(saved: tuple[Store, list[str]]) -> None:
+    """An agent that the first opening clears is not cleared by the tenth with the same answers."""
+    store, (a, b, _) = saved
+    scores = {a: right(0.9, 600), b: right(0.9, 600, shift=3)}
+    compared(store, scores)
+    assert "no worse than candidate-0" in judge(load_results(store), b, a).sentence
+    tenth = compared(store, scores, id="d", minutes=1, opening=10)
+    assert tenth.pairs[0].low > -tenth.margin, "the 95 % interval alone would do"
+    with pytest.raises(UnprovenError, match="opening 10 of the holdout"):
+        judge(load_results(store), b, a)
 
 
 def test_where_nothing_is_recommended_nothing_is_promoted(saved: tuple[Store, list[str]]) -> None:

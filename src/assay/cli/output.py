@@ -78,8 +78,8 @@ def print_draft(draft: Any) -> None:
     for reason in proposal.reasons:
         console.print(f"  {escape(reason)}")
     console.print(
-        f"Proposed: task {proposal.task}, decided by {proposal.primary}, good enough at "
-        f"{proposal.good_enough:g}, candidates {', '.join(proposal.candidates)}."
+        f"Proposed: task {proposal.task}, decided by {proposal.primary}, "
+        f"candidates {', '.join(proposal.candidates)}."
     )
 
 

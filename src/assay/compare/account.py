@@ -171,6 +171,7 @@ def _groups(examples: Sequence[Example]) -> list[str]:
 def _terms(plan: Plan) -> Terms:
     return Terms(
         margin=plan.margin,
+        margin_for_cheaper=plan.margin_for_cheaper,
         alpha=plan.alpha,
         opening=plan.opening,
         good_enough=plan.good_enough,
@@ -256,6 +257,7 @@ def _candidate(
         score=figures.score,
         low=figures.low,
         high=figures.high,
+        eligible=figures.eligible,
         failed=measurement.failed,
         refused=measurement.refused,
         missing=measurement.missing,

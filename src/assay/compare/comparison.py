@@ -277,6 +277,8 @@ def _identity(parts: ComparisonData, bench: Bench, built: Sequence[Candidate]) -
     }
     if files := grader_files(config, bench.root):
         value["grader_files"] = files
+    if config.margin_for_cheaper is not None:
+        value["margin_for_cheaper"] = config.margin_for_cheaper
     if config.knowledge is not None:
         value["abstain"] = config.knowledge.abstain
     prices = {

@@ -44,6 +44,7 @@ class Terms:
 
     Attributes:
         margin: a difference this small does not matter.
+        margin_for_cheaper: what a candidate that is cheaper to own may be worse; None is `margin`.
         alpha: family-wise level over all openings of the holdout.
         opening: which opening this is, from 1.
         good_enough: a candidate surely below this is not worth having.
@@ -56,6 +57,7 @@ class Terms:
     """
 
     margin: float = 0.02
+    margin_for_cheaper: float | None = None
     alpha: float = 0.05
     opening: int = 1
     good_enough: float | None = None

@@ -28,6 +28,7 @@ class ScorePair:
         low, high: interval of the difference at 1 − alpha, for this pair alone.
         p: two-sided, of no difference.
         a_not_worse, b_not_worse: one-sided p of "worse by the margin or more".
+        a_acceptable, b_acceptable: the same of `margin_for_cheaper`.
         a_only, b_only: examples that only one has right; None unless scores are 0 or 1.
         squared: mean squared difference of scores (the discordance when they are 0 or 1).
     """
@@ -40,9 +41,29 @@ class ScorePair:
     p: float
     a_not_worse: float
     b_not_worse: float
+    a_acceptable: float
+    b_acceptable: float
     a_only: int | None
     b_only: int | None
     squared: float
+
+    def turned(self) -> ScorePair:
+        """The same figures of b against a."""
+        return ScorePair(
+            a=self.b,
+            b=self.a,
+            difference=-self.difference + 0.0,
+            low=-self.high + 0.0,
+            high=-self.low + 0.0,
+            p=self.p,
+            a_not_worse=self.b_not_worse,
+            b_not_worse=self.a_not_worse,
+            a_acceptable=self.b_acceptable,
+            b_acceptable=self.a_acceptable,
+            a_only=self.b_only,
+            b_only=self.a_only,
+            squared=self.squared,
+        )
 
     @property
     def equivalence(self) -> float:
@@ -51,10 +72,28 @@ class ScorePair:
 
 
 @dataclass(frozen=True, slots=True)
-class PairFigures:
-    """Figures of the complete candidates: intervals by name, pairs by (a, b) in entry order."""
+class ScoreLimits:
+    """Limits of one candidate's score.
 
-    intervals: dict[str, tuple[float, float]]
+    Attributes:
+        low, high: interval at 1 − alpha, for this candidate alone.
+        chosen_low: lower limit if it is the one chosen among all that can be recommended. Chance
+            favours whoever is chosen, so each lower limit has alpha/2 divided by their number; the
+            upper one stays as it is: choosing the best errs on the other side.
+        most: upper limit of an interval at the level of the opening.
+    """
+
+    low: float
+    high: float
+    chosen_low: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class PairFigures:
+    """Figures of the complete candidates: scores by name, pairs by (a, b) in entry order."""
+
+    intervals: dict[str, ScoreLimits]
     pairs: dict[tuple[str, str], ScorePair]
 
 
@@ -80,8 +119,10 @@ def measure(
     drawn_singles = [i for i in range(len(ordered)) if not binary[i]]
     drawn_couples = [(i, j) for i, j in couples if not (binary[i] and binary[j])]
 
+    rivals = max(sum(not entry.floor for entry in entries), 1)
+    alphas = (terms.alpha, terms.alpha / rivals, level)
     intervals = {
-        entry.name: stats.wilson(int(entry.values.sum()), len(entry.values), terms.alpha)
+        entry.name: _binary_limits(entry, alphas)
         for entry, exact in zip(ordered, binary, strict=True)
         if exact
     }
@@ -92,12 +133,18 @@ def measure(
     }
     if drawn_singles or drawn_couples:
         _add_resampled(
-            ordered, groups, terms, level, drawn_singles, drawn_couples, intervals, found
+            ordered, groups, terms, alphas, drawn_singles, drawn_couples, intervals, found
         )
     position = {entry.name: i for i, entry in enumerate(entries)}
     in_order = [_orient(pair, position) for pair in found.values()]
     in_order.sort(key=lambda pair: (position[pair.a], position[pair.b]))
     return PairFigures(intervals, {(pair.a, pair.b): pair for pair in in_order})
+
+
+def _binary_limits(entry: Entry, alphas: tuple[float, float, float]) -> ScoreLimits:
+    right, n = int(entry.values.sum()), len(entry.values)
+    (low, high), (chosen_low, _), (_, most) = (stats.wilson(right, n, alpha) for alpha in alphas)
+    return ScoreLimits(low, high, chosen_low, most)
 
 
 def _is_binary(values: Floats) -> bool:
@@ -106,7 +153,7 @@ def _is_binary(values: Floats) -> bool:
 
 def _binary_pair(a: Entry, b: Entry, terms: Terms) -> ScorePair:
     a_only, b_only = _discordant(a, b)
-    n = len(a.values)
+    n, cheaper = len(a.values), terms.margin_for_cheaper or terms.margin
     low, high = stats.tango_interval(a_only, b_only, n, terms.alpha)
     return ScorePair(
         a=a.name,
@@ -117,6 +164,8 @@ def _binary_pair(a: Entry, b: Entry, terms: Terms) -> ScorePair:
         p=stats.mcnemar(a_only, b_only),
         a_not_worse=stats.tango_not_worse_p(a_only, b_only, n, terms.margin),
         b_not_worse=stats.tango_not_worse_p(b_only, a_only, n, terms.margin),
+        a_acceptable=stats.tango_not_worse_p(a_only, b_only, n, cheaper),
+        b_acceptable=stats.tango_not_worse_p(b_only, a_only, n, cheaper),
         a_only=a_only,
         b_only=b_only,
         squared=(a_only + b_only) / n if n else 0.0,
@@ -131,10 +180,10 @@ def _add_resampled(
     ordered: Sequence[Entry],
     groups: stats.Groups | None,
     terms: Terms,
-    level: float,
+    alphas: tuple[float, float, float],
     singles: Sequence[int],
     couples: Sequence[tuple[int, int]],
-    intervals: dict[str, tuple[float, float]],
+    intervals: dict[str, ScoreLimits],
     found: dict[tuple[str, str], ScorePair],
 ) -> None:
     """Add what has to be resampled to `intervals` and `found`."""
@@ -143,7 +192,7 @@ def _add_resampled(
     least = np.array([-1.0] * len(couples) + [0.0] * len(singles))
     data = units(columns, groups)
     all_pairs = len(ordered) * (len(ordered) - 1) // 2
-    resamples = resample_count(terms, all_pairs, level)
+    resamples = resample_count(terms, all_pairs, alphas[-1])
     rng = np.random.default_rng(terms.seed)
     p = sign_flip_p(data.sums[:, : len(couples)], resamples, rng)
     bootstrap = studentise(data, resamples, rng, least=least, most=1.0)
@@ -155,9 +204,10 @@ def _add_resampled(
     )
     p = np.maximum(p, two_sided_p(second)[: len(couples)])
     means = Strictest(bootstrap, second)
-    low, high = means.interval(terms.alpha)
-    a_not_worse = means.above_p(-terms.margin)
-    b_not_worse = means.negated().above_p(-terms.margin)
+    (low, high), (chosen_low, _), (_, most) = (means.interval(alpha) for alpha in alphas)
+    turned, cheaper = means.negated(), terms.margin_for_cheaper or terms.margin
+    a_not_worse, b_not_worse = means.above_p(-terms.margin), turned.above_p(-terms.margin)
+    a_acceptable, b_acceptable = means.above_p(-cheaper), turned.above_p(-cheaper)
     for column, (i, j) in enumerate(couples):
         a, b = ordered[i], ordered[j]
         both = _is_binary(a.values) and _is_binary(b.values)
@@ -171,28 +221,17 @@ def _add_resampled(
             p=float(p[column]),
             a_not_worse=float(a_not_worse[column]),
             b_not_worse=float(b_not_worse[column]),
+            a_acceptable=float(a_acceptable[column]),
+            b_acceptable=float(b_acceptable[column]),
             a_only=a_only,
             b_only=b_only,
             squared=float((differences[column] ** 2).mean()) if len(a.values) else 0.0,
         )
     for column, i in enumerate(singles, start=len(couples)):
-        intervals[ordered[i].name] = float(low[column]), float(high[column])
+        found_limits = (low[column], high[column], chosen_low[column], most[column])
+        intervals[ordered[i].name] = ScoreLimits(*map(float, found_limits))
 
 
 def _orient(pair: ScorePair, position: dict[str, int]) -> ScorePair:
     """The pair with the candidate that was entered first as a."""
-    if position[pair.a] < position[pair.b]:
-        return pair
-    return ScorePair(
-        a=pair.b,
-        b=pair.a,
-        difference=-pair.difference + 0.0,
-        low=-pair.high + 0.0,
-        high=-pair.low + 0.0,
-        p=pair.p,
-        a_not_worse=pair.b_not_worse,
-        b_not_worse=pair.a_not_worse,
-        a_only=pair.b_only,
-        b_only=pair.a_only,
-        squared=pair.squared,
-    )
+    return pair if position[pair.a] < position[pair.b] else pair.turned()

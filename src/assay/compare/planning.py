@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from statistics import fmean
 
 from assay.candidates.building import Candidate
-from assay.compare.conclusion import LEAST_UNITS
 from assay.compare.entries import Terms
+from assay.compare.findings import LEAST_UNITS
 from assay.compare.result import Plan
 from assay.compare.verdict import planned_effect
 from assay.config import Config
@@ -35,6 +35,7 @@ def write_plan(
     ranked = ranked_on_validation(built)
     terms = Terms(
         margin=config.margin,
+        margin_for_cheaper=config.margin_for_cheaper,
         alpha=ALPHA,
         opening=opening,
         good_enough=config.good_enough,
@@ -46,6 +47,7 @@ def write_plan(
         "tested_first": ranked[0].name if ranked else None,
         "primary": config.primary,
         "margin": terms.margin,
+        "margin_for_cheaper": terms.margin_for_cheaper,
         "alpha": ALPHA,
         "level": opening_alpha(ALPHA, terms.opening),
         "opening": terms.opening,

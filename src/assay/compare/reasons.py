@@ -22,36 +22,48 @@ def recommended(
     name: str,
     score: float,
     interval: tuple[float, float],
-    margin: float,
+    margin: float | None,
     *,
     alone: bool,
     fitting: Sequence[str],
     cost: float | None,
     unpriced: Sequence[str],
+    passed_over: tuple[str, float] | None,
 ) -> str:
     """Why a candidate is recommended.
 
     Args:
+        margin: by which it is shown to be no worse than the best.
         alone: it was the only candidate that could be judged.
         fitting: all candidates that were as good, itself included.
         cost: USD in the first year.
         unpriced: those of `fitting` whose cost is not known.
+        passed_over: name and score of one that scored higher.
     """
     low, high = interval
     start = f"Use {name}: it scores {in_100(score)} (likely {100 * low:.0f} to {100 * high:.0f})"
     if alone:
         return f"{start}; there was no other candidate to compare it with."
-    if len(fitting) == 1:
+    shown = margin_text(margin or 0.0)
+    if len(fitting) == 1 and passed_over is None:
+        return f"{start}, and only it is shown to be no worse than any other by {shown}."
+    money = "" if cost is None else f" (USD {cost:,.0f} in the first year)"
+    if len(fitting) == 1 and passed_over is not None:
+        other, reached = passed_over
         return (
-            f"{start}, and only it is shown to be no worse than any other by {margin_text(margin)}."
+            f"{start}. {other} scores {in_100(reached)}, but {name} is shown to be no worse by "
+            f"{shown}, and nothing else is."
         )
-    tied = f"{len(fitting)} candidates are as good to within {margin_text(margin)}"
+    tied = f"{len(fitting)} candidates are as good to within {shown}"
     if cost is None:
         return f"{start}. {tied}; no cost is known, so the best score decided."
-    money = f"{start}. {tied} and it is the cheapest to own (USD {cost:,.0f} in the first year)"
+    text = f"{start}. {tied}, and a tie goes to the cheapest to own, which it is{money}"
+    if passed_over is not None:
+        other, reached = passed_over
+        text += f"; {other} scores {in_100(reached)}, which is not shown to matter"
     if unpriced:
-        return f"{money} of those whose cost is known; not known: {', '.join(unpriced)}."
-    return f"{money}."
+        return f"{text}. Not known is the cost of {', '.join(unpriced)}."
+    return f"{text}."
 
 
 def below_needed(
@@ -96,13 +108,15 @@ def baselines_off(names: Sequence[str]) -> str:
 
 
 def undecided(
-    shortlist: Sequence[str],
-    examples: int,
-    margin: float,
-    meanwhile: str | None,
-    needed: str,
+    shortlist: Sequence[str], examples: int, margin: float, may_lose: float | None, needed: str
 ) -> str:
-    """Why nothing can be concluded, and what would settle it."""
+    """Why nothing can be concluded, what to use, what that may cost, and what would settle it.
+
+    Args:
+        shortlist: the best first, which is used meanwhile.
+        may_lose: how far another may be ahead of it; None without others.
+        needed: such as "about 600 new examples would settle it".
+    """
     if len(shortlist) > 1:
         names = f"{', '.join(shortlist[:-1])} and {shortlist[-1]}"
         start = (
@@ -110,8 +124,8 @@ def undecided(
             "or more."
         )
     else:
-        start = f"{examples} examples cannot tell which candidate is best."
-    return start + _next_step(meanwhile, needed)
+        start = f"{examples} examples do not show that {shortlist[0]} is the best."
+    return start + _next_step(shortlist[0], may_lose, needed)
 
 
 def seen(examples: int, groups: int | None, effective: float) -> str:
@@ -128,9 +142,13 @@ def seen(examples: int, groups: int | None, effective: float) -> str:
     return f"{groups} uneven groups of examples, which count as {math.floor(effective)}"
 
 
-def too_few(seen: str, least: int, meanwhile: str | None, needed: str) -> str:
+def too_few(
+    seen: str, least: int, meanwhile: str | None, may_lose: float | None, needed: str
+) -> str:
     """Why no call is made at all."""
-    return f"There are only {seen}; below {least} no call is made." + _next_step(meanwhile, needed)
+    return f"There are only {seen}; below {least} no call is made." + _next_step(
+        meanwhile, may_lose, needed
+    )
 
 
 def only_below_needed(shortlist: Sequence[str], good_enough: float, needed: str) -> str:
@@ -138,7 +156,7 @@ def only_below_needed(shortlist: Sequence[str], good_enough: float, needed: str)
     return (
         f"The candidates shown to be as good as every other are below the {in_100(good_enough)} "
         f"that are needed; whether {' or '.join(shortlist)} reaches it cannot be told yet."
-        + _next_step(None, needed)
+        + _next_step(None, None, needed)
     )
 
 
@@ -150,8 +168,16 @@ def not_judged(names: Sequence[str]) -> str:
     )
 
 
-def _next_step(meanwhile: str | None, needed: str) -> str:
-    """What to use, and what would settle it, such as "600 more examples"."""
-    if meanwhile:
-        return f" Use {meanwhile} meanwhile; about {needed} would settle it."
-    return f" About {needed} would settle it."
+def _next_step(meanwhile: str | None, may_lose: float | None, needed: str) -> str:
+    """What to use, what it costs if that is wrong, and what would settle it."""
+    settle = f" {needed[0].upper()}{needed[1:]}."
+    if meanwhile is None:
+        return settle
+    if may_lose is None:
+        return f" Use {meanwhile} for now.{settle}"
+    if may_lose <= 0:
+        return f" Use {meanwhile} for now; no other is likely to be better.{settle}"
+    return (
+        f" Use {meanwhile} for now: if another is better, then likely by {in_100(may_lose)} at "
+        f"most.{settle}"
+    )

@@ -58,6 +58,8 @@ class CandidateResult(ResultPart):
         kind: the name it was built by; of a saved agent, the name it was saved under.
         title: what it is, in a few words; empty in results that are older than this field.
         baseline: takes part unasked; `floor`: only to be beaten.
+        eligible: shown to be no worse than the best by the margin, at the level of the opening;
+            null in results that are older than this field.
         failed: answers that could not be parsed, and requests that were refused (scored 0).
         refused: of these, requests that the model does not take: too long, or held back.
         missing: holdout rows that an outage left without an answer.
@@ -87,6 +89,7 @@ class CandidateResult(ResultPart):
     score: float | None
     low: float | None
     high: float | None
+    eligible: bool | None = None
     failed: int = 0
     refused: int = 0
     missing: int = 0
@@ -151,7 +154,12 @@ class Routing(ResultPart):
 
 
 class PairResult(ResultPart):
-    """Candidate a against candidate b on the same examples; `difference` is a − b."""
+    """Candidate a against candidate b on the same examples; `difference` is a − b.
+
+    Attributes:
+        a_not_worse, b_not_worse: one-sided p of "worse than the other by the margin or more", of
+            this pair alone; null in results that are older than these fields.
+    """
 
     a: str
     b: str
@@ -161,6 +169,8 @@ class PairResult(ResultPart):
     p: float
     p_adjusted: float
     p_equivalence: float
+    a_not_worse: float | None = None
+    b_not_worse: float | None = None
     call: Call
     a_only: int | None = None
     b_only: int | None = None
@@ -175,8 +185,13 @@ class Verdict(ResultPart):
         use_meanwhile: what to use until more is known (may be a baseline).
         break_even_requests: requests after which fine-tuning's set-up has paid for itself against
             the cheapest eligible alternative; null when unknown or never.
-        more_examples_needed: further holdout examples that would settle it, when `cannot_tell`.
-        more_groups_needed: the same in groups of examples; null where examples are independent.
+        score_low, score_high: interval of the score of the one that is named, corrected for its
+            having been chosen among the others.
+        enough: the one that is named is shown to reach `good_enough`; null where none was set.
+        may_lose: at most so much of a score is lost by using `use_meanwhile` if another is better.
+        more_examples_needed: examples of a new holdout that would settle it if there is no
+            difference, when `cannot_tell`; `more_if_as_seen`: if it is as large as it looks.
+        more_groups_needed: `more_examples_needed` in groups; null where examples are independent.
         not_judged: candidates that answers are missing of. While there are any, the verdict is not
             final: the same command asks for what is missing and concludes anew.
         reason: the plain sentence.
@@ -188,7 +203,12 @@ class Verdict(ResultPart):
     use_meanwhile: str | None = None
     fine_tuning_worth_it: bool | None = None
     break_even_requests: float | None = None
+    score_low: float | None = None
+    score_high: float | None = None
+    enough: bool | None = None
+    may_lose: float | None = None
     more_examples_needed: int | None = None
+    more_if_as_seen: int | None = None
     more_groups_needed: int | None = None
     not_judged: list[str] = []
     reason: str
@@ -295,6 +315,7 @@ class Plan(ResultPart):
     tested_first: str | None = None
     primary: str
     margin: float
+    margin_for_cheaper: float | None = None
     alpha: float
     level: float
     opening: int

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.compare import reasons
-from assay.compare.conclusion import LEAST_UNITS, Findings, conclude, eligibility
+from assay.compare.conclusion import conclude
 from assay.compare.costs import cost_to_own
 from assay.compare.entries import Entry, Terms, check
+from assay.compare.findings import LEAST_UNITS, Findings, eligibility
 from assay.compare.pairs import PairFigures, measure
 from assay.compare.result import Call, PairResult, Verdict
 from assay.evaluate import stats
@@ -123,7 +124,7 @@ def decide(entries: Sequence[Entry], groups: Sequence[str] | None, terms: Terms)
         figures=figures,
         calls={(pair.a, pair.b): pair.call for pair in pairs},
         scores=scores,
-        p_eligible=eligibility(complete, figures, terms.tested_first),
+        p_eligible=eligibility(complete, figures, terms),
         not_judged=tuple(entry.name for entry in entries if entry.incomplete),
     )
     return Decision(
@@ -162,6 +163,8 @@ def _call_pairs(
                 p=pair.p,
                 p_adjusted=float(p_different),
                 p_equivalence=float(p_equivalent),
+                a_not_worse=pair.a_not_worse,
+                b_not_worse=pair.b_not_worse,
                 call=call,
                 a_only=pair.a_only,
                 b_only=pair.b_only,
@@ -174,12 +177,12 @@ def _figures(findings: Findings, entry: Entry) -> CandidateFigures:
     cost = cost_to_own(entry, findings.terms.monthly_requests)
     if entry.incomplete:
         return CandidateFigures(entry.name, None, None, None, False, None, cost)
-    low, high = findings.figures.intervals[entry.name]
+    limits = findings.figures.intervals[entry.name]
     return CandidateFigures(
         name=entry.name,
         score=findings.scores[entry.name],
-        low=low,
-        high=high,
+        low=limits.low,
+        high=limits.high,
         eligible=findings.eligible(entry),
         p_eligible=findings.p_eligible[entry.name],
         cost_to_own=cost,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from assay.config import yaml_text
 from assay.config.candidates import Classifier, FewShot, Generate, KnowledgeSection, PromptSearch
@@ -59,6 +59,9 @@ class Config(Strict):
     )
     monthly_requests: int = Field(10_000, ge=0)
     margin: float = Field(0.02, gt=0, lt=1, description="a difference this small does not matter")
+    margin_for_cheaper: float | None = Field(
+        None, gt=0, lt=1, description="what a cheaper candidate may be worse; null is `margin`"
+    )
     candidates: list[str] = Field(min_length=1)
     baselines: bool = Field(
         True, description="cheap rivals take part beside `candidates`, wherever they can"
@@ -107,6 +110,15 @@ class Config(Strict):
                 "be fine_tune.teacher, or take part as `remote`"
             )
         return value
+
+    @model_validator(mode="after")
+    def _margins_are_in_order(self) -> Self:
+        if self.margin_for_cheaper is not None and self.margin_for_cheaper < self.margin:
+            raise ValueError(
+                f"margin_for_cheaper is {self.margin_for_cheaper:g}, but {self.margin:g} does not "
+                "matter of any candidate (margin); make it larger or leave it out"
+            )
+        return self
 
     def primary_grader(self) -> GraderSpec:
         """The grader that `primary` names (ConfigError: none has that name)."""

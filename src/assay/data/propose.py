@@ -45,9 +45,9 @@ class Proposal:
     training_prompt: str | None
     graders: list[GraderSpec]
     primary: str
-    good_enough: float
     reasons: list[str]
     candidates: Sequence[str] = ()
+    good_enough: float | None = None
 
 
 def propose(
@@ -86,9 +86,9 @@ def propose(
         reasons.append("the examples bring their own system prompt, which is kept")
     else:
         prompt = first_prompt(task, labels, schema, examples)
-    graders, primary, good = graders_for(task)
+    graders, primary = graders_for(task)
     short = None if own_prompt else TRAINING_PROMPTS.get(task)
-    return Proposal(task, labels, schema, prompt, short, graders, primary, good, reasons)
+    return Proposal(task, labels, schema, prompt, short, graders, primary, reasons)
 
 
 def guess_task(outputs: Sequence[str]) -> tuple[TaskKind, str]:
@@ -114,15 +114,15 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def graders_for(task: TaskKind) -> tuple[list[GraderSpec], str, float]:
-    """Graders, the one that decides, and a level below which nothing is worth having."""
+def graders_for(task: TaskKind) -> tuple[list[GraderSpec], str]:
+    """Graders, and the one that decides; what is good enough is for the user to say."""
     if task == "label":
-        return [GraderSpec(name="label-accuracy")], "label-accuracy", 0.8
+        return [GraderSpec(name="label-accuracy")], "label-accuracy"
     if task == "json":
         names = ["record-exact", "field-f1", "schema-valid", "json-valid"]
-        return [GraderSpec(name=name) for name in names], "record-exact", 0.5
+        return [GraderSpec(name=name) for name in names], "record-exact"
     names = ["rouge-l", "token-f1", "chrf", "exact"]
-    return [GraderSpec(name=name) for name in names], "rouge-l", 0.3
+    return [GraderSpec(name=name) for name in names], "rouge-l"
 
 
 def infer_schema(values: Sequence[Any]) -> dict[str, Any]:

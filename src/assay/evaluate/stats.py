@@ -195,14 +195,18 @@ def minimum_detectable_effect(
 
 
 def examples_needed(
-    margin: float, level: float, *, discordance: float, design_effect: float = 1.0
+    margin: float,
+    level: float,
+    *,
+    discordance: float,
+    design_effect: float = 1.0,
+    power: float = POWER,
 ) -> int:
-    """Examples with which a candidate as good as the best is shown, with a power of 0.8, to be no
-    worse than it by `margin`, one-sided at `level`.
+    """Examples with which a candidate as good as another is shown, with a chance of `power`, to be
+    no worse than it by `margin`, one-sided at `level`.
 
     (z(1 − level) + z(power))² · discordance · design effect / margin² (Tango 1998, section 5, with
-    a true difference of zero). The difference that was seen plays no part: sample sizes made from
-    it would chase noise.
+    a true difference of zero). Of a candidate that is truly ahead, its lead adds to `margin`.
     """
-    z = _z(level) + _z(1 - POWER)
+    z = _z(level) + _z(1 - power)
     return math.ceil(z * z * discordance * design_effect / margin**2)

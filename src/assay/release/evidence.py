@@ -38,10 +38,9 @@ class Evidence:
 def judge(results: Iterable[Result], agent: str, replaced: str | None) -> Evidence:
     """What speaks for `agent` in the place of `replaced`.
 
-    Against an agent that it replaces: the comparison does not call it worse, and the interval of
-    the difference lies above minus the comparison's margin (non-inferiority). As the first agent
-    of a release: the comparison recommends it, or does not call it worse than what it recommends
-    or says to use meanwhile.
+    Against an agent that it replaces: the comparison shows it to be no worse by the margin, at the
+    level of its opening, so that comparing often does not make promotion easy. As the first agent
+    of a release: the comparison shows it to be no worse than the best (it is eligible).
 
     Args:
         results: of finished comparisons, newest first.
@@ -83,40 +82,45 @@ def _first(result: Result, new: CandidateResult) -> Evidence:
             "missing.",
             fix=f"Run `assay compare` again. {FORCE}",
         )
-    named = verdict.recommend or verdict.use_meanwhile
-    if named is None:
+    if verdict.outcome == "none":
         raise UnprovenError(
             f"comparison {id[:16]} recommends nothing: {verdict.reason}",
             fix=f"Improve a candidate and compare again. {FORCE}",
         )
-    how = "recommends" if verdict.recommend else "says to use meanwhile"
-    if new.name == named:
-        return Evidence(id, new.name, f"comparison {id[:16]} {how} {new.name}.")
-    pair = _pair(result, new.name, named)
-    if pair.call == "worse":
-        raise UnprovenError(
-            f"comparison {id[:16]} {how} {named}, and {new.name} is worse: {_figures(pair)}.",
-            fix=f"Promote {named}. {FORCE}",
+    if new.name == verdict.recommend:
+        return Evidence(id, new.name, f"comparison {id[:16]} recommends {new.name}.")
+    if new.eligible:
+        return Evidence(
+            id, new.name, f"comparison {id[:16]} shows {new.name} to be no worse than the best."
         )
-    return Evidence(
-        id,
-        new.name,
-        f"comparison {id[:16]} {how} {named}, and does not call {new.name} worse: "
+    if verdict.recommend is None:
+        raise UnprovenError(
+            f"comparison {id[:16]} does not show {new.name} to be no worse than the best: "
+            f"{verdict.reason}",
+            fix=f"Compare on more examples. {FORCE}",
+        )
+    pair = _pair(result, new.name, verdict.recommend)
+    how = "is worse" if pair.call == "worse" else "is not shown to be no worse"
+    raise UnprovenError(
+        f"comparison {id[:16]} recommends {verdict.recommend}, and {new.name} {how}: "
         f"{_figures(pair)}.",
+        fix=f"Promote {verdict.recommend}. {FORCE}",
     )
 
 
 def _against(result: Result, new: CandidateResult, old: CandidateResult) -> Evidence:
     pair, margin, id = _pair(result, new.name, old.name), result.margin, result.comparison
-    if pair.call == "worse" or not pair.low > -margin:
+    if pair.call == "worse" or not _is_no_worse(result, pair):
         why = (
             "is worse than"
             if pair.call == "worse"
             else f"is not shown to be no worse (by {_points(margin)}) than"
         )
+        opening = result.opening.number
+        again = f", and this was opening {opening} of the holdout" if opening > 1 else ""
         raise UnprovenError(
             f"in comparison {id[:16]} {new.name} {why} {old.name}, which is served: "
-            f"{_figures(pair)}.",
+            f"{_figures(pair)}{again}.",
             fix=f"Keep what is served, or compare on more examples. {FORCE}",
         )
     return Evidence(
@@ -125,6 +129,14 @@ def _against(result: Result, new: CandidateResult, old: CandidateResult) -> Evid
         f"in comparison {id[:16]} {new.name} is no worse than {old.name}, which it replaces: "
         f"{_figures(pair)}.",
     )
+
+
+def _is_no_worse(result: Result, pair: PairResult) -> bool:
+    """By the margin, at the level of the opening; of a result without that p, by the 95 % interval
+    of a first opening, whose level is not stricter."""
+    if pair.a_not_worse is not None:
+        return pair.a_not_worse <= result.opening.alpha
+    return result.opening.number == 1 and pair.low > -result.margin
 
 
 def _pair(result: Result, a: str, b: str) -> PairResult:
@@ -142,6 +154,8 @@ def _pair(result: Result, a: str, b: str) -> PairResult:
                     "low": -pair.high,
                     "high": -pair.low,
                     "call": turned,
+                    "a_not_worse": pair.b_not_worse,
+                    "b_not_worse": pair.a_not_worse,
                 }
             )
     raise UnprovenError(

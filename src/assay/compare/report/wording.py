@@ -25,11 +25,16 @@ def headline(result: Result) -> str:
     """The verdict in a few words."""
     verdict = result.verdict
     if verdict.not_judged:
-        start = f"Use {verdict.recommend} so far" if verdict.recommend else "Cannot tell yet"
-        return f"{start} (not final)"
+        used = verdict.recommend or verdict.use_meanwhile
+        return f"Use {used} so far (not final)" if used else "Cannot tell yet (not final)"
     if verdict.outcome == "recommend":
+        if verdict.enough is False:
+            return f"Best so far: {verdict.recommend}; not shown to be enough"
         return f"Use {verdict.recommend}"
-    return "None of these" if verdict.outcome == "none" else "Cannot tell yet"
+    if verdict.outcome == "none":
+        return "None of these"
+    used = verdict.use_meanwhile
+    return f"Use {used} for now; not proven" if used else "Cannot tell yet"
 
 
 def next_action(result: Result) -> str:
@@ -37,6 +42,11 @@ def next_action(result: Result) -> str:
     verdict = result.verdict
     if verdict.not_judged:
         return "Compare again: it asks only for the answers that are missing."
+    if verdict.outcome == "recommend" and verdict.enough is False:
+        return (
+            f"Serve {verdict.recommend} only if you can live with less than you called good enough "
+            "for now; more or cleaner examples, or a stronger model, may get there."
+        )
     if verdict.outcome == "recommend":
         return f"Serve {verdict.recommend}, and measure again when the job or the prices change."
     if verdict.outcome == "none":
@@ -49,10 +59,17 @@ def next_action(result: Result) -> str:
             "Do not put any of these to work. More or cleaner training examples, a better prompt "
             "or a stronger model may change that; see the answers below for what goes wrong."
         )
-    more = verdict.more_examples_needed
-    wanted = f"Collect about {more:,} more labelled examples" if more else "Collect more examples"
-    meanwhile = f"; meanwhile use {verdict.use_meanwhile}" if verdict.use_meanwhile else ""
-    return f"{wanted}, then `assay data renew-holdout`{meanwhile}."
+    start = f"Use {verdict.use_meanwhile} for now. " if verdict.use_meanwhile else ""
+    equal, seen = verdict.more_examples_needed, verdict.more_if_as_seen
+    wanted = f"about {seen or equal:,} new examples" if equal else "new examples"
+    if seen and equal and seen < equal:
+        wanted += f" ({equal:,} if there is no difference)"
+    if verdict.more_groups_needed:
+        wanted += ", all in new groups,"
+    return (
+        f"{start}To know, label {wanted} and bring them with `assay data renew-holdout FILE`; "
+        "those measured now then help to train."
+    )
 
 
 def unread(candidate: CandidateResult) -> str:
@@ -72,6 +89,15 @@ def interval(candidate: CandidateResult) -> str:
     if candidate.low is None or candidate.high is None:
         return "–"
     return f"{100 * candidate.low:.1f} – {100 * candidate.high:.1f}"
+
+
+def named_interval(result: Result, candidate: CandidateResult) -> str:
+    """Both ends of the score of the one that the verdict names, of a hundred; corrected for its
+    having been chosen, where the result has that."""
+    low, high = result.verdict.score_low, result.verdict.score_high
+    if low is None or high is None:
+        return interval(candidate)
+    return f"{100 * low:.1f} – {100 * high:.1f}"
 
 
 def effect(found: Effect) -> str:

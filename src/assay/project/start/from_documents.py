@@ -189,7 +189,7 @@ def _yaml(name: str, model: str, prompt: str) -> str:
         "  - name: rouge-l",
         "  - name: exact",
         "primary: token-f1",
-        "good_enough: 0.5  # below this score no candidate is worth having",
+        "# good_enough: 0.5  # below this score no candidate is worth having; yours to say",
         "margin: 0.02",
         "monthly_requests: 10000",
         "",

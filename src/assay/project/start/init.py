@@ -273,7 +273,9 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         "graders:",
         *(f"  - name: {grader.name}" for grader in proposal.graders),
         f"primary: {proposal.primary}",
-        f"good_enough: {proposal.good_enough}  # below this score no candidate is worth having",
+        "# good_enough: 0.8  # below this score no candidate is worth having; yours to say"
+        if proposal.good_enough is None
+        else f"good_enough: {proposal.good_enough}  # below this none is worth having",
         f"margin: {0.02}  # a difference this small does not matter to you",
         f"monthly_requests: {choices.monthly_requests}  # how often it will be asked; decides what "
         "is cheapest to own",

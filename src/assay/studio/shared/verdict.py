@@ -56,7 +56,7 @@ def verdict_card(result: Result) -> None:
             if best is not None:
                 meaning = wording.score_meaning(result)
                 w.figure(wording.in_100(best.score), meaning, MEANINGS["right"])
-                w.figure(wording.interval(best), "likely range", MEANINGS["interval"])
+                w.figure(wording.named_interval(result, best), "likely range", MEANINGS["interval"])
                 w.figure(wording.monthly(best), "a month to own", MEANINGS["month"])
                 w.figure(
                     wording.seconds(best.latency_p50_s), "a typical answer", MEANINGS["latency"]

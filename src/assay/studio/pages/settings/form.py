@@ -171,6 +171,14 @@ class SettingsForm(Controls[Config]):
                 percent=True,
             )
             self._number(
+                "A cheaper one may be worse by",
+                "margin_for_cheaper",
+                meaning="So many right answers in 100 you give up for a candidate that is cheaper "
+                "to own. Empty: no more than does not matter.",
+                percent=True,
+                optional=True,
+            )
+            self._number(
                 "Requests a month",
                 "monthly_requests",
                 meaning="How often it will be asked. Decides what is cheapest to own.",

@@ -176,8 +176,8 @@ class ProposalStep:
                 task = w.field("The job", ui.select(dict(TASKS), value=proposal.task))
                 enough = w.field(
                     "Good enough is",
-                    ui.number(value=round(100 * proposal.good_enough), min=0, max=100),
-                    "Right answers in 100, below which none is worth having.",
+                    ui.number(min=0, max=100),
+                    "Right answers in 100, below which none is worth having. Empty: not said.",
                     name="Good enough is, in 100",
                 )
                 monthly = w.field(
@@ -203,7 +203,7 @@ class ProposalStep:
                     self._wanted,
                     candidates=chosen,
                     system_prompt=prompt.value,
-                    good_enough=float(enough.value or 0) / 100,
+                    good_enough=None if enough.value is None else float(enough.value) / 100,
                     monthly_requests=int(monthly.value or 0),
                 )
                 try:

@@ -1,0 +1,107 @@
+"""What a comparison found: the complete candidates with every figure of them, and who is eligible.
+Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay.compare.costs import cost_to_own
+from assay.compare.entries import Entry, Terms
+from assay.compare.pairs import PairFigures, ScorePair
+from assay.compare.result import Call
+from assay.evaluate import stats
+from assay.evaluate.multiplicity import worse_than_best
+
+LEAST_UNITS = 10
+"""Effective groups (examples, where there are no groups) below which no call is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The complete candidates and every figure of them.
+
+    Attributes:
+        units: effective groups; examples where there are no groups.
+        not_judged: names of the candidates that answers are missing of.
+    """
+
+    complete: tuple[Entry, ...]
+    groups: stats.Groups | None
+    terms: Terms
+    examples: int
+    units: float
+    level: float
+    figures: PairFigures
+    calls: dict[tuple[str, str], Call]
+    scores: dict[str, float]
+    p_eligible: dict[str, float]
+    not_judged: tuple[str, ...] = ()
+
+    @property
+    def judged(self) -> bool:
+        """Whether there are enough units (groups or examples) for calls."""
+        return self.units >= LEAST_UNITS
+
+    @property
+    def group_count(self) -> int | None:
+        """Groups, however uneven; None where examples are independent."""
+        return None if self.groups is None else len(stats.group_sizes(self.groups))
+
+    def eligible(self, entry: Entry) -> bool:
+        """Whether a candidate is shown to be no worse than every other by the margin."""
+        return self.judged and self.p_eligible[entry.name] <= self.level
+
+    def call(self, a: Entry, b: Entry) -> Call:
+        """The call of a against b, whichever was entered first."""
+        if (a.name, b.name) in self.calls:
+            return self.calls[a.name, b.name]
+        turned: dict[Call, Call] = {"better": "worse", "worse": "better"}
+        straight = self.calls[b.name, a.name]
+        return turned.get(straight, straight)
+
+    def fits(self, entry: Entry) -> bool:
+        """Whether a candidate is not surely, at the level of the opening, below `good_enough`."""
+        needed = self.terms.good_enough
+        return needed is None or self.figures.intervals[entry.name].most >= needed
+
+    def pair(self, a: Entry, b: Entry) -> ScorePair:
+        """The figures of a against b, whichever was entered first."""
+        straight = self.figures.pairs.get((a.name, b.name))
+        return straight or self.figures.pairs[b.name, a.name].turned()
+
+    def best_first(self, entries: Sequence[Entry]) -> list[Entry]:
+        """By score; equal scores by cost to own (unknown last), then by name."""
+
+        def rank(entry: Entry) -> tuple[float, float, str]:
+            cost = cost_to_own(entry, self.terms.monthly_requests)
+            return -self.scores[entry.name], math.inf if cost is None else cost, entry.name
+
+        return sorted(entries, key=rank)
+
+
+def eligibility(complete: Sequence[Entry], figures: PairFigures, terms: Terms) -> dict[str, float]:
+    """Adjusted p of "worse than the best by more than it may be", by name (`worse_than_best`).
+
+    A candidate may be worse by the margin, or by `margin_for_cheaper` than one that is known to be
+    dearer to own. With no other candidate there is nothing to be worse than, and p is 0. A plan
+    that names none of `complete` as first gives all the same share of the level.
+    """
+    position = {entry.name: i for i, entry in enumerate(complete)}
+    cost = {entry.name: cost_to_own(entry, terms.monthly_requests) for entry in complete}
+    p = np.ones((len(complete), len(complete)))
+    for pair in figures.pairs.values():
+        a, b = position[pair.a], position[pair.b]
+        p[a, b] = pair.a_acceptable if _is_cheaper(cost, pair.a, pair.b) else pair.a_not_worse
+        p[b, a] = pair.b_acceptable if _is_cheaper(cost, pair.b, pair.a) else pair.b_not_worse
+    first = position.get(terms.tested_first) if terms.tested_first is not None else None
+    return dict(zip(position, map(float, worse_than_best(p, first)), strict=True))
+
+
+def _is_cheaper(cost: dict[str, float | None], one: str, other: str) -> bool:
+    mine, theirs = cost[one], cost[other]
+    return mine is not None and theirs is not None and mine < theirs

@@ -1,0 +1,110 @@
+"""What would settle a comparison that cannot tell: new examples, or groups of them. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from assay.compare.entries import Entry
+from assay.compare.findings import LEAST_UNITS, Findings
+from assay.compare.pairs import ScorePair
+from assay.evaluate import stats
+from assay.evaluate.multiplicity import FIRST_SHARE
+
+MOST_EXAMPLES = 100_000
+"""More examples than this are never asked for; it stands for "more than can be had"."""
+_FEWEST = 30
+"""A new holdout of fewer examples is not taken (`data.dataset.renew`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Examples of a new holdout that would settle it with a power of 0.8.
+
+    A locked holdout is never added to: its rows go to training, and a new one is opened for the
+    first time, at the first opening's level.
+
+    Attributes:
+        if_as_seen: if the best is ahead by as much as it looks.
+        if_equal: if there is no difference.
+        groups_if_as_seen, groups: the same in groups of the mean size; None without groups.
+    """
+
+    if_as_seen: int
+    if_equal: int
+    groups_if_as_seen: int | None
+    groups: int | None
+
+    @property
+    def text(self) -> str:
+        """Both numbers in a sentence for a person."""
+        if self.groups is None or self.groups_if_as_seen is None:
+            seen, equal, unit = self.if_as_seen, self.if_equal, "new examples"
+        else:
+            seen, equal, unit = self.groups_if_as_seen, self.groups, "new groups of examples"
+        if seen == equal:
+            return f"about {seen:,} {unit} would settle it"
+        return (
+            f"about {seen:,} {unit} would settle it if the difference is as it looks, "
+            f"about {equal:,} if there is none"
+        )
+
+
+def examples_needed(findings: Findings, shortlist: Sequence[Entry]) -> Need:
+    """What would show the first of the shortlist to be no worse than each of the others.
+
+    From how often they disagree, at the share of the level that the first one is tested at. Never
+    fewer than there are: where the number was enough and chance was not kind, fewer would not do.
+    """
+    first, others = shortlist[0], shortlist[1:]
+    equal = max((_size(findings, findings.pair(first, o), 0.0, others) for o in others), default=0)
+    seen = max(
+        (
+            _size(findings, pair, max(pair.difference, 0.0), others)
+            for pair in (findings.pair(first, other) for other in others)
+        ),
+        default=0,
+    )
+    per_unit = findings.examples / findings.units if findings.units else 1.0
+    least = max(findings.examples, math.ceil(LEAST_UNITS * per_unit), _FEWEST)
+    seen, equal = (_two_digits(max(size, least)) for size in (seen, equal))
+    return Need(seen, equal, _in_groups(findings, seen), _in_groups(findings, equal))
+
+
+def _size(findings: Findings, pair: ScorePair, lead: float, others: Sequence[Entry]) -> int:
+    """Examples for one pair; with several others each is missed with a part of the chance."""
+    terms = findings.terms
+    few = findings.examples < LEAST_UNITS
+    unseen = stats.UNKNOWN_DISCORDANCE if terms.discordance is None else terms.discordance
+    return stats.examples_needed(
+        terms.margin + lead,
+        FIRST_SHARE * stats.opening_alpha(terms.alpha, 1),
+        # Candidates that differ by the margin disagree at least that often.
+        discordance=max(unseen if few else pair.squared, terms.margin),
+        design_effect=1.0 if few else _design_effect(findings, pair),
+        power=1 - (1 - stats.POWER) / len(others),
+    )
+
+
+def _design_effect(findings: Findings, pair: ScorePair) -> float:
+    """Of the differences that were seen; 1 without groups."""
+    if findings.groups is None:
+        return 1.0
+    values = {entry.name: entry.values for entry in findings.complete}
+    rho = stats.intraclass_correlation(values[pair.a] - values[pair.b], findings.groups)
+    return stats.design_effect(stats.group_sizes(findings.groups), rho)
+
+
+def _two_digits(size: int) -> int:
+    """Rounded up to two digits, all that such an estimate is worth, and bounded."""
+    step = int(10 ** max(len(str(size)) - 2, 0))
+    return min(math.ceil(size / step) * step, MOST_EXAMPLES)
+
+
+def _in_groups(findings: Findings, examples: int) -> int | None:
+    """As many groups of the mean size as hold so many examples; None without groups."""
+    count = findings.group_count
+    if not count or not findings.examples:
+        return None
+    return math.ceil(examples * count / findings.examples)
