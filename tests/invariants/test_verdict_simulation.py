@@ -51,8 +51,6 @@ def check(cell: Cell, tally: Tally) -> None:
     # One of a comparison: its own error.
     slack = 3 * (LEAST_COVERAGE * (1 - LEAST_COVERAGE) / runs) ** 0.5 if runs < 1000 else 0
     assert tally.named_coverage >= LEAST_COVERAGE - slack, (cell, tally)
-    few = max(tally.losses, 1)
-    slack = 3 * (LEAST_COVERAGE * (1 - LEAST_COVERAGE) / few) ** 0.5 if few < 1000 else 0
     assert tally.loss_coverage >= LEAST_COVERAGE - slack, (cell, tally)
 
 

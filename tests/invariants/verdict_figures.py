@@ -90,8 +90,8 @@ makes 2,000 of each row; the first column says how many these figures are from. 
   or more passed as no worse.
 - **wrong**: comparisons that recommend such a one. **right**: comparisons that recommend another.
 - **pairs**, **single**: coverage of the 95 % intervals of differences and of scores; **named**: of
-  the corrected interval of the one that is recommended or used meanwhile; **loss**: how often what
-  using one meanwhile may cost (`may_lose`) was not exceeded (– where fewer than 30 cannot tell).
+  the corrected interval of the one that is recommended or used meanwhile; **loss**: comparisons in
+  which using one meanwhile cost no more than was said (`may_lose`).
 
 | runs | scores | candidates | n | groups | true scores in 100 | opening | level | different \\
 | equivalent | eligible | wrong | right | pairs | single | named | loss |
@@ -129,7 +129,7 @@ def table(results: Sequence[tuple[Cell, Tally, float]]) -> str:
             percent(tally.pair_coverage),
             percent(tally.single_coverage),
             percent(tally.named_coverage),
-            percent(tally.loss_coverage) if tally.losses >= 30 else "–",
+            percent(tally.loss_coverage),
         ]
         lines.append(f"| {tally.runs} | {cell.label} | {' | '.join(figures)} |\n")
     seconds = sum(spent for _, _, spent in results)

@@ -127,7 +127,8 @@ class Tally:
 
     @property
     def loss_coverage(self) -> float:
-        return self.loss_bounded / self.losses if self.losses else 1.0
+        """Of all comparisons: those that cannot tell where most can are no fair sample."""
+        return 1 - (self.losses - self.loss_bounded) / self.runs
 
 
 @lru_cache
