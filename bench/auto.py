@@ -80,7 +80,7 @@ def measure(job: str, rows: int, out: Path) -> None:
     template = Template.of(loaded.tokenizer)
     units = units_of("sft", training, template, prompt)
     checks = units_of("sft", validation, template, prompt)
-    rule = auto.chosen(
+    rule = auto.choose(
         FineTuneSection(), parameters=loaded.model.num_parameters(), rows=len(training)
     )
     known = {(line["job"], line["setting"], line["rows"]) for line in read_lines(out)}

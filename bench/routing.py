@@ -33,7 +33,7 @@ from assay.evaluate.routing import RoutingCurve, curve, oracle
 from assay.example import Example, Message
 from assay.generate.batch import BatchEngine, Request
 from assay.generate.replay import ReplayEngine
-from assay.models.embed import STARTER, loaded_embedder
+from assay.models.embed import STARTER, get_embedder
 from assay.store.store import Store
 
 ARMS = {"mixtral-8x7b": "weak_ok", "gpt-4-1106": "strong_ok"}
@@ -133,7 +133,7 @@ def main() -> None:
         print(f"on the {len(holdout)} others:")
         print(f"  {wording.routing(routing)}")
         say(routing.curve)
-    vectors = loaded_embedder(STARTER).encode([row["prompt"] for row in found])
+    vectors = get_embedder(STARTER).encode([row["prompt"] for row in found])
     order = np.random.default_rng(0).permutation(len(found))
     folds = (order % FOLDS).astype(float)
     for settings in GRID:

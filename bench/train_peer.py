@@ -109,7 +109,7 @@ def written(loaded: LoadedModel, row: Row) -> dict[str, str]:
 
 def start_of_ours(loaded: LoadedModel, settings: FineTune) -> dict[str, Tensor]:
     """The adapter that our trainer starts from with this seed."""
-    with adapters.adapted(loaded, settings) as model:
+    with adapters.adapt(loaded, settings) as model:
         return adapters.weights(model)
 
 

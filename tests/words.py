@@ -10,4 +10,4 @@ from tests.knowledge.wordy import Wordy
 
 def by_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every knowledge base embed by words."""
-    monkeypatch.setattr(base, "loaded_embedder", lambda name: Wordy())
+    monkeypatch.setattr(base, "get_embedder", lambda name: Wordy())

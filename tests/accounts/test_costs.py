@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.accounts.costs import answered_usd
+from assay.accounts.costs import price_request
 from assay.agent.prices import PriceList
 from assay.agent.providers import Providers
 from assay.config import Provider, TokenPrice
@@ -35,5 +35,5 @@ def test_tokens_elsewhere_and_time_here(
 ) -> None:
     prices = {"big": TokenPrice(input=1.0, output=2.0), "other": TokenPrice()}
     far = Provider(base_url="https://far.invalid/v1", prices=prices)
-    found = answered_usd(PriceList(Providers({"far": far}, Store(tmp_path))), hour, ends, 2.0)
+    found = price_request(PriceList(Providers({"far": far}, Store(tmp_path))), hour, ends, 2.0)
     assert found == (None if usd is None else pytest.approx(usd))

@@ -49,7 +49,7 @@ def test_an_admin_is_always_left(tmp_path: Path) -> None:
             act()
     people.remove(workspace, ben.id)
     with pytest.raises(NotFoundError):
-        people.named(workspace, "ben")
+        people.find(workspace, "ben")
 
 
 def test_of_admins_that_demote_each_other_at_once_one_is_left(tmp_path: Path) -> None:
@@ -75,9 +75,9 @@ def test_who_is_removed_or_demoted_is_out(tmp_path: Path) -> None:
     found = people.redeem(workspace, people.sign_in_secret(workspace, ann.id))
     assert found is not None
     people.set_role(workspace, ann.id, "admin")
-    assert people.signed_in(workspace, found[1]) is not None
+    assert people.find_signed_in(workspace, found[1]) is not None
     people.set_role(workspace, ann.id, "viewer")
-    assert people.signed_in(workspace, found[1]) is None
+    assert people.find_signed_in(workspace, found[1]) is None
     assert people.redeem(workspace, link) is None
 
 
@@ -94,7 +94,7 @@ def test_the_owner_is_made_once(tmp_path: Path) -> None:
 
 def test_changes_are_put_to_whom_they_come_from(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    people.add(workspace.seen_by("user:ann"), "ben", "viewer")
+    people.add(workspace.act_as("user:ann"), "ben", "viewer")
     entry = entries(workspace.store, workspace.name)[0]
     assert (entry.who, entry.action, entry.what) == ("user:ann", "person.add", "ben")
     assert workspace.who != "user:ann"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from assay.agent.agent import Agent, routed
+from assay.agent.agent import Agent, make_routed
 from assay.agent.learned import Floats, RouterModel, RouterSettings, dump_router
 from assay.agent.route import Cascade, LearnedRoute, Route, Rule, Rules
 from assay.agent.versions import save_agent
@@ -39,7 +39,7 @@ def hard_goes_to_strong() -> RouterModel:
 
 def cascade(store: Store, cheap: str, strong: str, threshold: float = 0.5) -> Agent:
     """A cascade by the probability of whole answers."""
-    return routed(
+    return make_routed(
         Cascade(
             cheap=saved(store, cheap),
             strong=saved(store, strong),
@@ -52,7 +52,7 @@ def cascade(store: Store, cheap: str, strong: str, threshold: float = 0.5) -> Ag
 def learned(store: Store, cheap: str, strong: str, threshold: float = 0.1) -> Agent:
     """A learned router that knows what is hard."""
     model = store.put(dump_router(hard_goes_to_strong()))
-    return routed(
+    return make_routed(
         LearnedRoute(
             cheap=saved(store, cheap),
             strong=saved(store, strong),
@@ -64,10 +64,10 @@ def learned(store: Store, cheap: str, strong: str, threshold: float = 0.1) -> Ag
 
 def by_rules(otherwise: str, *rules: Rule, classifier: str | None = None) -> Agent:
     """A route by rules over ids."""
-    return routed(Rules(rules=rules, otherwise=otherwise, classifier=classifier))
+    return make_routed(Rules(rules=rules, otherwise=otherwise, classifier=classifier))
 
 
 def forged(store: Store, id: str, route: Route) -> None:
     """Put an agent with this route under an id that is not its content's, as no program would."""
     with store.session() as session:
-        session.add(AgentRow(id=id, body=routed(route).canonical()))
+        session.add(AgentRow(id=id, body=make_routed(route).canonical()))

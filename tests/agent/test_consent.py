@@ -43,7 +43,7 @@ def test_consent_is_kept_for_a_provider_at_its_address(tmp_path: Path) -> None:
     here.agree("far")
     check_consent("remote:far/m", here, asked, SILENT)
     again = Providers({"far": Provider(base_url=URL)}, store, "p")
-    assert again.agreed("far")
+    assert again.has_consent("far")
     moved = Providers({"far": Provider(base_url="https://other.example.com/v1")}, store, "p")
     elsewhere = Providers({"far": Provider(base_url=URL)}, store, "other-project")
     for providers in (moved, elsewhere):

@@ -30,9 +30,9 @@ def test_a_consent_is_forgotten_where_nothing_else_is_kept(tmp_path: Path) -> No
     with pytest.raises(UsageError, match="nothing is kept"):
         providers.remove("far")
     providers.agree("far")
-    assert providers.agreed("far")
+    assert providers.has_consent("far")
     providers.remove("far")
-    assert not providers.agreed("far")
+    assert not providers.has_consent("far")
 
 
 def test_a_remembered_key_goes_to_no_other_address(

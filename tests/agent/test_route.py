@@ -20,7 +20,7 @@ from tests.agent.routes import (
 )
 
 from assay.agent import routing
-from assay.agent.agent import Agent, routed
+from assay.agent.agent import Agent, make_routed
 from assay.agent.learned import (
     GRID,
     RouterModel,
@@ -40,7 +40,7 @@ from assay.store.store import Store
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(routing, "loaded_embedder", lambda name: ByWords())
+    monkeypatch.setattr(routing, "get_embedder", lambda name: ByWords())
     return Store(tmp_path / "state")
 
 
@@ -131,13 +131,13 @@ def test_routes_within_routes(store: Store) -> None:
     agent = by_rules(saved(store, "small"), Rule(pattern="card", to=inner))
     assert _to(agent, store, "card", "else") == [["cheap", "strong"], ["small"]]
     assert {one.model for one in leaves(agent, store).values()} == {"cheap", "strong", "small"}
-    chain = routed(
+    chain = make_routed(
         Cascade(cheap=saved(store, "first"), strong=inner, confidence="token", threshold=0.5)
     )
     assert _to(chain, store, "card") == [["first", "cheap", "strong"]]
     with pytest.raises(ConfigError, match="cheap arm of a cascade is routed itself"):
         leaves(
-            routed(
+            make_routed(
                 Cascade(cheap=inner, strong=saved(store, "x"), confidence="token", threshold=0.5)
             ),
             store,

@@ -133,7 +133,7 @@ def test_a_learned_route_is_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     from assay.agent import routing
 
-    monkeypatch.setattr(routing, "loaded_embedder", lambda name: ByWords())
+    monkeypatch.setattr(routing, "get_embedder", lambda name: ByWords())
     store = Store(tmp_path)
     target = Target("support", "routed", learned(store, "cheap", "strong"))
     for text, model in (("a hard one", "strong"), ("an easy one", "cheap")):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.agent.agent import Agent, Nearest
-from assay.agent.texts import as_yaml, edited, parsed, value_of
+from assay.agent.texts import as_yaml, edited, parse, value_of
 from assay.errors import ConfigError, UsageError
 
 WRITTEN = """\
@@ -55,7 +55,7 @@ def test_what_is_written_is_what_is_read(
         temperature=temperature,
         shown=(({"role": "user", "content": prompt}, {"role": "assistant", "content": "a"}),),
     )
-    again, problems = parsed(as_yaml(agent))
+    again, problems = parse(as_yaml(agent))
     assert problems == []
     assert again is not None
     assert again.id == agent.id
@@ -68,7 +68,7 @@ def test_a_text_shows_its_prompt_as_lines_and_leaves_out_what_is_usual() -> None
 
 
 def test_a_person_s_text_is_understood() -> None:
-    agent, problems = parsed(WRITTEN)
+    agent, problems = parse(WRITTEN)
     assert problems == []
     assert agent is not None
     assert agent.choices == ("yes", "no")
@@ -127,7 +127,7 @@ def test_a_setting_within_a_setting_is_changed_and_a_prompt_of_lines_stays_one()
         as_yaml(Agent(model="m", nearest=nearest)),
         {"nearest.k": 5, "system_prompt": "One.\nTwo."},
     )
-    agent, _ = parsed(after)
+    agent, _ = parse(after)
     assert agent is not None
     assert agent.nearest == nearest.model_copy(update={"k": 5})
     assert "  One.\n  Two.\n" in after
@@ -169,7 +169,7 @@ def test_a_setting_within_a_setting_is_changed_and_a_prompt_of_lines_stays_one()
 def test_every_problem_has_its_place(
     text: str, field: str | None, line: int | None, column: int | None, said: str
 ) -> None:
-    agent, problems = parsed(text)
+    agent, problems = parse(text)
     assert agent is None
     assert said in problems[0].message
     if field is not None:
@@ -179,7 +179,7 @@ def test_every_problem_has_its_place(
 
 
 def test_all_problems_are_told_in_the_order_of_the_text() -> None:
-    _, problems = parsed("seed: x\nmodel: m\nwhat: 1\n")
+    _, problems = parse("seed: x\nmodel: m\nwhat: 1\n")
     assert [str(p).split(":")[0] for p in problems] == ["line 1", "line 3"]
 
 

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from assay.agent.agent import Agent
 from assay.agent.runtime import assemble
-from assay.agent.texts import as_yaml, edited, parsed, value_of
-from assay.agent.variables import filled, undeclared, unused
+from assay.agent.texts import as_yaml, edited, parse, value_of
+from assay.agent.variables import fill, find_undeclared, find_unused
 from assay.agent.versions import load_agent, save_agent
 from assay.example import Example
 from assay.release.openclaw import PROMPT_FILE, openclaw
@@ -34,15 +34,15 @@ _values = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
 def test_filling_is_one_pass(parts: list[tuple[str, str]], variables: dict[str, str]) -> None:
     prompt = "".join(f"{before}{{{{{name}}}}}" for before, name in parts)
     expected = "".join(before + variables.get(name, f"{{{{{name}}}}}") for before, name in parts)
-    assert filled(prompt, variables) == expected
+    assert fill(prompt, variables) == expected
     named = {name for _, name in parts}
-    assert set(unused(prompt, variables)) == variables.keys() - named
-    assert {p.strip("{}") for p in undeclared(prompt, variables)} == named - variables.keys()
+    assert set(find_unused(prompt, variables)) == variables.keys() - named
+    assert {p.strip("{}") for p in find_undeclared(prompt, variables)} == named - variables.keys()
 
 
 def test_a_value_is_not_filled_itself_and_what_is_not_declared_stays() -> None:
     assert GREETING.prompt == "You are Ann of {{name}} & Sons. Ask {{nobody}}."
-    assert undeclared(GREETING.system_prompt, GREETING.variables) == ["{{nobody}}"]
+    assert find_undeclared(GREETING.system_prompt, GREETING.variables) == ["{{nobody}}"]
 
 
 def test_ids_are_what_they_were_where_there_are_no_variables(tmp_path: Path) -> None:
@@ -65,16 +65,16 @@ def test_what_is_asked_and_what_is_exported_is_filled() -> None:
 
 def test_variables_are_written_and_read_as_text() -> None:
     text = as_yaml(GREETING)
-    assert parsed(text) == (GREETING, [])
+    assert parse(text) == (GREETING, [])
     text = edited("model: m\nvariables: # of ours\n  fee: '5'\n", {"variables.fee": "12"})
     assert "# of ours" in text
-    agent, _ = parsed(text)
+    agent, _ = parse(text)
     assert agent is not None
     assert agent.variables == {"fee": "12"}
     assert value_of("variables.fee", "12") == "12"
     with pytest.raises(ValidationError, match="begins with no digit"):
         Agent(model="m", variables={"1st": "x"})
-    _, problems = parsed("model: m\nvariables:\n  fee: 5\n")
+    _, problems = parse("model: m\nvariables:\n  fee: 5\n")
     assert [(p.line, p.field) for p in problems] == [(3, "variables.fee")]
-    _, problems = parsed("model: m\nvariables:\n  1st fee: x\n")
+    _, problems = parse("model: m\nvariables:\n  1st fee: x\n")
     assert [p.line for p in problems] == [3]

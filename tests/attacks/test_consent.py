@@ -13,7 +13,7 @@ from tests.serve.running import Running, running
 from assay.accounts import costs, keys
 from assay.accounts.costs import BudgetError
 from assay.accounts.keys import STUDIO, find_key, list_keys
-from assay.agent.agent import Agent, Knowledge, routed
+from assay.agent.agent import Agent, Knowledge, make_routed
 from assay.agent.consent import ConsentError
 from assay.agent.engines import BatchEngines, StreamEngines
 from assay.agent.providers import Providers
@@ -65,7 +65,7 @@ def server(
         save_agent(store, "plain", Agent(model=MODEL), message="x")
         away = save_agent(store, "away", Agent(model=MODEL, knowledge=knowing), message="x")
         rules = Rules(rules=(Rule(to=away.agent, pattern="vault"),), otherwise=away.agent)
-        save_agent(store, "routed", routed(rules), message="x")
+        save_agent(store, "routed", make_routed(rules), message="x")
         save_agent(store, "falls", Agent(model="remote:gone/x"), message="x")
         chains = {"remote:gone/x": [MODEL]}
         monkeypatch.setattr(Workspace, "chain", lambda _, model: fallback_order(model, chains))
@@ -102,12 +102,12 @@ def over_http(server: Running, model: str) -> None:
 
 
 def in_the_playground(server: Running, model: str) -> None:
-    seen = server.workspace.seen_by("user:ann")
+    seen = server.workspace.act_as("user:ann")
     heard(playground.answer(seen, engines_of(server), model, ASKED))
 
 
 def as_a_draft(server: Running, model: str) -> None:
-    seen = server.workspace.seen_by("user:ann")
+    seen = server.workspace.act_as("user:ann")
     text = as_yaml(agent_of(server.workspace.store, model))
     heard(drafts.answer(seen, engines_of(server), text, ASKED))
 
@@ -195,7 +195,7 @@ def test_so_is_the_one_word_that_a_provider_is_asked_for(
     from assay.project.settings.providers import try_model_over_web
 
     with serving(lambda *_: said("ready", usage=USAGE)) as far:
-        workspace = Workspace(tmp_path).seen_by("user:ann")
+        workspace = Workspace(tmp_path).act_as("user:ann")
         described = {"far": far.provider(prices=PRICES, retries=0)}
         monkeypatch.setattr(workspace, "providers", Providers(described, workspace.store, "p"))
         workspace.usage._providers = workspace.providers

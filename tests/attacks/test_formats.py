@@ -19,7 +19,7 @@ from tests.generate.tiny import byte_tokenizer, tiny_model
 
 from assay import json_reader
 from assay.agent.learned import load_router
-from assay.agent.texts import parsed
+from assay.agent.texts import parse
 from assay.config.project import parsed_config
 from assay.config.yaml_text import LONGEST, tree_of
 from assay.data.read import read
@@ -50,7 +50,7 @@ YAML = {
 
 @pytest.mark.parametrize("name", YAML)
 @pytest.mark.parametrize("look", [lambda t: tree_of(t, None)[1], lambda t: parsed_config(t)[1],
-                                  lambda t: parsed(t)[1]])  # fmt: skip
+                                  lambda t: parse(t)[1]])  # fmt: skip
 def test_yaml_has_limits(look: Callable[[str], Any], name: str) -> None:
     began = time.thread_time()
     assert look(YAML[name])

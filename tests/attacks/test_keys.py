@@ -59,7 +59,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 def saved(workspace: Workspace, section: str, values: dict[str, object]) -> None:
     draft = settings.read(workspace)
     text = edited(draft.text, {section: values})
-    settings.save(workspace.seen_by("user:eve"), text, based_on=draft.hash, admin=True)
+    settings.save(workspace.act_as("user:eve"), text, based_on=draft.hash, admin=True)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_an_admin_on_the_web_names_no_variable_and_no_file(
     with pytest.raises(InvalidSettingsError):
         saved(workspace, "providers", {"evil": evil})
     with pytest.raises(UsageError):
-        providers.add_provider_over_web(workspace.seen_by("user:eve"), "evil", evil, None)
+        providers.add_provider_over_web(workspace.act_as("user:eve"), "evil", evil, None)
     monkeypatch.setenv("ASSAY_WEB_VARIABLES", "TEAM, DATABASE_URL")
     monkeypatch.setenv("ASSAY_WEB_FILES", "here.key:../there.key:/etc/ssl/private/x.pem")
     if not {"client_key", "key_file"} & set(values) or values.get("key_file") == "here.key":

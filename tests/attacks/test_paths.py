@@ -54,7 +54,7 @@ def workspace(tmp_path: Path) -> Workspace:
     upload = stored_files.keep(workspace.store, "other", [b"text,label\nx,a\n"], "x.csv", "evals")
     (root / "data" / "upload.csv").symlink_to(stored_files.path_of(workspace.store, upload.id))
     os.environ["UPLOAD"] = upload.id
-    return workspace.seen_by("user:ann")
+    return workspace.act_as("user:ann")
 
 
 def grader(name: str, **given: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from tests.serve.scripted import ScriptedEngine
 from assay import patterns
 from assay.chat.tool_text import Reader, find_calls
 from assay.config.routes import RouteConditions
-from assay.data.drafting import drafted
+from assay.data.drafting import draft_questions
 from assay.data.privacy import mask_within
 from assay.errors import UsageError
 from assay.evaluate import rewards
@@ -133,7 +133,7 @@ def test_headings_of_a_document() -> None:
 
 def test_lines_of_a_document_that_questions_are_drafted_of() -> None:
     for unit in ("# #" + "\t" * 50, "[", "0.0", "**"):
-        assert growth(lambda n, unit=unit: list(drafted(unit * n)), 5_000) < 9
+        assert growth(lambda n, unit=unit: list(draft_questions(unit * n)), 5_000) < 9
 
 
 def test_telephone_numbers_in_any_field_of_a_message() -> None:

@@ -60,7 +60,7 @@ def test_sessions_and_links_end(folder: Path) -> None:
     assert done.exit_code == 0, done.output
     workspace = Workspace(folder / "new")
     assert find_key(workspace.store, secret) is not None  # agreed to
-    assert people.signed_in(workspace, session) is None
+    assert people.find_signed_in(workspace, session) is None
     assert people.redeem(workspace, unused) is None
     with workspace.store.session() as rows:
         (line,) = rows.scalars(select(AuditRow).where(AuditRow.action == "state.restore"))

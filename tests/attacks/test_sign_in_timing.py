@@ -43,7 +43,7 @@ def secrets_of(workspace: Workspace) -> dict[str, tuple[str, Ask]]:
             people.sign_in_secret(workspace, person.id),
             lambda secret: people.redeem(workspace, secret),
         ),
-        "session": (redeemed[1], lambda secret: people.signed_in(workspace, secret)),
+        "session": (redeemed[1], lambda secret: people.find_signed_in(workspace, secret)),
     }
 
 

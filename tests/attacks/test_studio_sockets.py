@@ -139,7 +139,7 @@ def signed_in(up: Studio, name: str, role: str) -> Iterator[Browser]:
 
 
 def role_of(up: Studio, name: str) -> str:
-    return people.named(Workspace(up.folder), name).role
+    return people.find(Workspace(up.folder), name).role
 
 
 def test_a_viewer_with_an_admins_ids_takes_no_action(up: Studio) -> None:

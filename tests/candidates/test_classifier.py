@@ -17,7 +17,7 @@ from assay.candidates.shared.heads import none_label
 from assay.config import Config
 from assay.evaluate.measure import Bench
 from assay.example import Example
-from assay.models.embed import loaded_embedder
+from assay.models.embed import get_embedder
 from assay.store.store import Store
 
 
@@ -43,7 +43,7 @@ def context_of(folder: Path, **fields: Any) -> Context:
 
 def embedded(context: Context, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every text that the model behind the embedder will have been given."""
-    embedder = loaded_embedder(context.config.classifier.embedder)
+    embedder = get_embedder(context.config.classifier.embedder)
     seen: list[str] = []
     encode = embedder._model.encode
 

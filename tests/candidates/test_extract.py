@@ -52,7 +52,7 @@ def context(folder: Path, **fields: Any) -> Context:
 @pytest.fixture
 def by_words(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (runtime, extraction, extract):
-        monkeypatch.setattr(module, "loaded_embedder", lambda name: Wordy())
+        monkeypatch.setattr(module, "get_embedder", lambda name: Wordy())
 
 
 @pytest.mark.usefixtures("by_words")

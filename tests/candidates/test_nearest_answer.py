@@ -26,7 +26,7 @@ NO = "I cannot say."
 @pytest.fixture(autouse=True)
 def by_words(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (runtime, nearest):
-        monkeypatch.setattr(module, "loaded_embedder", lambda name: Wordy())
+        monkeypatch.setattr(module, "get_embedder", lambda name: Wordy())
 
 
 def context(folder: Path, strangers: int, **fields: Any) -> Context:

@@ -41,7 +41,7 @@ def sentences_of(part: str) -> tuple[Example, ...]:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Context]:
     by_words(monkeypatch)
-    monkeypatch.setattr(quoting, "loaded_embedder", lambda name: Wordy())
+    monkeypatch.setattr(quoting, "get_embedder", lambda name: Wordy())
     quoting._judge.cache_clear()
 
     def make(**knowledge: Any) -> Context:

@@ -9,7 +9,7 @@ import pytest
 from tests.candidates.test_distill import TRAIN, context_of
 from tests.generate.remote.provider import Reply, said, serving
 
-from assay.agent.agent import Agent, routed
+from assay.agent.agent import Agent, make_routed
 from assay.agent.consent import ConsentError
 from assay.agent.route import Rule, Rules
 from assay.agent.versions import save_agent
@@ -53,7 +53,9 @@ def test_a_route_of_which_a_part_was_not_timed_is_timed_again(
         providers = provider(far.port, consent=True, prices=prices)
         context = context_of(tmp_path, {}, providers=providers)
         saved = save_agent(context.store, "big", Agent(model="remote:far/big"), message="x")
-        agent = routed(Rules(rules=(Rule(to=saved.agent, pattern="."),), otherwise=saved.agent))
+        agent = make_routed(
+            Rules(rules=(Rule(to=saved.agent, pattern="."),), otherwise=saved.agent)
+        )
         nothing = Performance(None, None, None, None, None)  # an outage fell into it
         with monkeypatch.context() as outage:
             outage.setattr(performance, "_timed", lambda *_: (nothing, False))

@@ -58,8 +58,8 @@ class Scripted(BatchEngines):
 
 @pytest.fixture(autouse=True)
 def words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routing, "loaded_embedder", lambda name: ByWords())
-    monkeypatch.setattr(router, "loaded_embedder", lambda name: ByWords())
+    monkeypatch.setattr(routing, "get_embedder", lambda name: ByWords())
+    monkeypatch.setattr(router, "get_embedder", lambda name: ByWords())
 
 
 def context_of(folder: Path, route: dict[str, Any] | None, **fields: Any) -> Context:

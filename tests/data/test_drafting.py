@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay import builtin
-from assay.data.drafting import drafted
+from assay.data.drafting import draft_questions
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from assay.data.drafting import drafted
     ],
 )
 def test_a_figure_becomes_a_question_for_it(text: str, question: str, answer: str) -> None:
-    (found,) = drafted(text)
+    (found,) = draft_questions(text)
     assert question in found.question
     assert (found.answer, found.question[-1]) == (answer, "?")
 
@@ -46,12 +46,12 @@ def test_a_figure_becomes_a_question_for_it(text: str, question: str, answer: st
     ],
 )
 def test_what_states_no_news_is_left_alone(text: str) -> None:
-    assert list(drafted(text)) == []
+    assert list(draft_questions(text)) == []
 
 
 def test_a_question_says_what_it_is_about() -> None:
     text = "# Fares\n\nA card costs 15.00 a year.\n\n**Vouchers.** They are good for two years.\n"
-    assert [found.question for found in drafted(text)] == [
+    assert [found.question for found in draft_questions(text)] == [
         "Fares: A card costs how much a year?",
         "Vouchers: They are good for how long?",
     ]
@@ -59,12 +59,12 @@ def test_a_question_says_what_it_is_about() -> None:
 
 def test_the_handbook_gives_enough_to_choose_from() -> None:
     files = sorted((builtin.folder() / "handbook").iterdir())
-    found = [d for file in files for d in drafted(file.read_text(encoding="utf-8"))]
+    found = [d for file in files for d in draft_questions(file.read_text(encoding="utf-8"))]
     assert len(found) >= 100
     assert all(draft.answer in draft.passage for draft in found)
 
 
 @given(st.text())
 def test_any_text_can_be_read(text: str) -> None:
-    for found in drafted(text):
+    for found in draft_questions(text):
         assert found.answer in found.passage

@@ -10,7 +10,7 @@ import jsonschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.data.propose import ENUM_COUNT, infer_schema, opened, propose
+from assay.data.propose import ENUM_COUNT, infer_schema, open_sets, propose
 from assay.example import Example
 from assay.project.start.init import Choices, draft
 
@@ -32,13 +32,13 @@ def test_a_field_of_few_values_is_a_closed_set() -> None:
 
 def test_what_the_holdout_file_holds_opens_the_sets_it_breaks_and_no_others() -> None:
     schema = infer_schema(RECORDS)
-    same = opened(schema, [{"size": "small", "tags": ["b"], "n": 3}])
+    same = open_sets(schema, [{"size": "small", "tags": ["b"], "n": 3}])
     assert same == schema
-    wider = opened(schema, [{"size": "huge", "tags": ["a"], "n": 3}, {"tags": ["c"]}])
+    wider = open_sets(schema, [{"size": "huge", "tags": ["a"], "n": 3}, {"tags": ["c"]}])
     assert "enum" not in wider["properties"]["size"]
     assert "enum" not in wider["properties"]["tags"]["items"]
     assert schema["properties"]["size"]["enum"]  # the one that was given is as it was
-    kept = opened(schema, [{"size": "huge", "tags": ["a"], "n": 3}])
+    kept = open_sets(schema, [{"size": "huge", "tags": ["a"], "n": 3}])
     assert kept["properties"]["tags"] == schema["properties"]["tags"]
 
 
@@ -48,7 +48,7 @@ def test_all_values_fit_the_schema_that_was_made_of_them_opened_or_not(values: l
     schema = infer_schema(values)
     for value in values:
         jsonschema.validate(value, schema)
-        jsonschema.validate(value, opened(schema, ["unseen", {"x": "unseen"}]))
+        jsonschema.validate(value, open_sets(schema, ["unseen", {"x": "unseen"}]))
 
 
 def test_a_label_that_only_the_holdout_file_has_belongs_to_the_job() -> None:

@@ -58,7 +58,7 @@ def _version(state: Path, ref: str, kind: str, made: Path, seed: int = 0) -> str
     loaded = load(ref)
     settings = FineTune(rank=4, alpha=8, adapter=kind, learning_rate=1e-3, epochs=1, seed=seed)  # type: ignore[arg-type]
     made.mkdir()
-    with adapters.adapted(loaded, settings) as tuned:
+    with adapters.adapt(loaded, settings) as tuned:
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in adapters.trainable(tuned).items():
             noise = 0.1 * torch.randn(parameter.shape, generator=generator)

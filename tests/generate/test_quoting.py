@@ -39,7 +39,7 @@ def request(*texts: str, question: str, before: str = "") -> Request:
 @pytest.fixture
 def embedder(monkeypatch: pytest.MonkeyPatch) -> Wordy:
     words = Wordy()
-    monkeypatch.setattr(quoting, "loaded_embedder", lambda name: words)
+    monkeypatch.setattr(quoting, "get_embedder", lambda name: words)
     quoting._judge.cache_clear()
     return words
 

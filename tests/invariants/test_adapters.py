@@ -55,7 +55,7 @@ def test_peft_reads_an_adapter_to_the_same_logits_in_a_fresh_process(tmp_path: P
     plain = _logits(base.model)
     ours = {}
     for adapter in BESIDE:
-        with adapters.adapted(base, _settings(adapter)) as model:
+        with adapters.adapt(base, _settings(adapter)) as model:
             _randomise(model)
             ours[adapter] = _logits(model)
             (tmp_path / adapter).mkdir()
@@ -93,7 +93,7 @@ def test_a_merged_adapter_answers_as_beside_its_base(
     from transformers import AutoModelForCausalLM
 
     loaded = tiny_loaded(tie_word_embeddings=tied)
-    with adapters.adapted(loaded, _settings(adapter)) as model:
+    with adapters.adapt(loaded, _settings(adapter)) as model:
         _randomise(model)
         beside = _logits(model)
         done = merged(replace(loaded, model=model), IDS.tolist(), "float32")
@@ -117,7 +117,7 @@ def _divergence(factor: float, monkeypatch: pytest.MonkeyPatch) -> str | None:
     real = Linear.get_delta_weight
     monkeypatch.setattr(Linear, "get_delta_weight", lambda *a: real(*a) * factor)
     loaded = tiny_loaded()
-    with adapters.adapted(loaded, _settings("lora")) as model:
+    with adapters.adapt(loaded, _settings("lora")) as model:
         _randomise(model)
         try:
             merged(replace(loaded, model=model), IDS.tolist(), "bfloat16")
@@ -153,7 +153,7 @@ def test_all_weights_have_the_gradient_of_plain_transformers(tied: bool) -> None
     """Tied weights are one: its gradient has the part of the head and that of the embeddings."""
     row = rows(1)[0]
     loaded = tiny_loaded(tie_word_embeddings=tied)
-    with adapters.adapted(loaded, _settings("full")) as model:
+    with adapters.adapt(loaded, _settings("full")) as model:
         assert ("lm_head.weight" in adapters.trainable(model)) != tied
         labels = [i if t else -100 for i, t in zip(row.ids, row.trained, strict=True)]
         model(input_ids=torch.tensor([row.ids]), labels=torch.tensor([labels])).loss.backward()
@@ -174,7 +174,7 @@ def test_a_fully_tuned_model_is_written_whole_and_read_by_transformers(
     from transformers import AutoModelForCausalLM
 
     loaded = tiny_loaded(tie_word_embeddings=tied)
-    with adapters.adapted(loaded, _settings("full")) as model:
+    with adapters.adapt(loaded, _settings("full")) as model:
         _randomise(model)
         ours = _logits(model)
         adapters.write(tmp_path, model, adapters.weights(model))
@@ -188,7 +188,7 @@ def test_all_weights_are_trained_in_float32_beside_an_untouched_base() -> None:
     loaded = tiny_loaded()
     loaded.model.to(torch.bfloat16)
     before = {name: value.clone() for name, value in loaded.model.state_dict().items()}
-    with adapters.adapted(replace(loaded, dtype="bfloat16"), _settings("full")) as model:
+    with adapters.adapt(replace(loaded, dtype="bfloat16"), _settings("full")) as model:
         assert {p.dtype for p in adapters.trainable(model).values()} == {torch.float32}
         assert adapters.trainable(model).keys() == dict(loaded.model.named_parameters()).keys()
         start = _logits(model)
@@ -210,7 +210,7 @@ def test_activations_computed_twice_change_no_gradient(adapter: str) -> None:
         loaded = tiny_loaded()
         choices = Choices("float32", torch.get_num_threads(), again)
         settings = _settings(adapter, dropout=0.3 if adapter != "full" else 0.0)
-        with adapters.adapted(loaded, settings) as model, choices.applied(model):
+        with adapters.adapt(loaded, settings) as model, choices.apply(model):
             _randomise(model)
             model.train()
             torch.manual_seed(5)

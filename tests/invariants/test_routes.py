@@ -87,7 +87,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 @pytest.fixture(autouse=True)
 def words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routing, "loaded_embedder", lambda name: ByWords())
+    monkeypatch.setattr(routing, "get_embedder", lambda name: ByWords())
 
 
 def routes(store: Store, threshold: float) -> list[Agent]:

@@ -29,7 +29,7 @@ class ByLength:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(runtime, "loaded_embedder", lambda name: ByLength())
+    monkeypatch.setattr(runtime, "get_embedder", lambda name: ByLength())
     return Store(tmp_path / "state")
 
 

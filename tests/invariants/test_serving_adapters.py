@@ -53,7 +53,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str | None, Path]:
     found: dict[str | None, Path] = {None: write_tiny(folder / "base.gguf", model)}
     for seed, name in enumerate("ab"):
         settings = FineTune(rank=4, alpha=8, learning_rate=1e-3, epochs=1, seed=seed)
-        with adapters.adapted(loaded, settings) as tuned:
+        with adapters.adapt(loaded, settings) as tuned:
             generator = torch.Generator().manual_seed(seed)
             for parameter_name, parameter in adapters.trainable(tuned).items():
                 if "lora_B" in parameter_name:

@@ -61,7 +61,7 @@ def test_the_cut_into_micro_batches_never_changes_the_gradient(seed: int, weight
         )
         for number, row in enumerate(sequences)
     ]
-    with adapters.adapted(tiny_loaded(), SETTINGS) as model:
+    with adapters.adapt(tiny_loaded(), SETTINGS) as model:
         _randomise(model)
         assert [len(f.passes) for f in in_passes(model, alone(sequences), 1)] == [1] * 8
         assert [len(f.passes) for f in in_passes(model, alone(sequences), 10_000)] == [1]
@@ -77,7 +77,7 @@ def test_the_loss_and_gradient_are_those_of_plain_transformers(changes: dict[str
     """Two rows by hand: 3 and 1 trained tokens, so that a mean of row means would differ."""
     first = TrainingSequence([5, 6, 7, 8, EOS], [False, False, True, True, True])
     second = TrainingSequence([9, 10, 11], [False, False, True])
-    with adapters.adapted(tiny_loaded(**changes), SETTINGS) as model:
+    with adapters.adapt(tiny_loaded(**changes), SETTINGS) as model:
         _randomise(model)
         losses = []
         for row in (first, second):
@@ -120,7 +120,7 @@ def test_no_row_sees_another() -> None:
 def test_no_row_changes_the_others_gradient_part() -> None:
     """The gradient of a step is the sum of its rows' own, each by its share of the tokens."""
     sequences = rows(4, seed=5)
-    with adapters.adapted(tiny_loaded(), SETTINGS) as model:
+    with adapters.adapt(tiny_loaded(), SETTINGS) as model:
         _randomise(model)
         _, whole = _gradients(model, sequences, 10_000)
         parts = [_gradients(model, [row], 10_000)[1] for row in sequences]
@@ -134,7 +134,7 @@ def test_the_stop_token_is_trained_where_it_is_also_the_padding() -> None:
     assert loaded.model.config.pad_token_id == EOS
     short = TrainingSequence([5, 6, EOS], [False, False, True])
     longer = TrainingSequence([7, 8, 9, 10, 11, EOS], [False] * 5 + [True])
-    with adapters.adapted(loaded, SETTINGS) as model:
+    with adapters.adapt(loaded, SETTINGS) as model:
         loss, trained = step(model, alone([short, longer]))
         assert trained == 2
         wanted = []

@@ -12,17 +12,17 @@ import pytest
 
 from assay.jobs import queue, service
 from assay.jobs.fine_tuning import CHECK
-from assay.jobs.service import WorkerSupervisor, dead_workers, own_name, recover
+from assay.jobs.service import WorkerSupervisor, dead_workers, recover, worker_name
 from assay.store.store import Store
 
 
 def test_the_living_are_told_from_the_dead() -> None:
-    host, process, started = own_name().rsplit(":", 2)
+    host, process, started = worker_name().rsplit(":", 2)
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     gone, other = f"{host}:{ended.pid}:{started}", f"{host}:{process}:1"
     elsewhere, odd = f"not-{host}:{ended.pid}:{started}", "w"
-    assert dead_workers({own_name(), gone, other, elsewhere, odd}) in (
+    assert dead_workers({worker_name(), gone, other, elsewhere, odd}) in (
         [gone, other],
         [other, gone],
     )
@@ -31,7 +31,7 @@ def test_the_living_are_told_from_the_dead() -> None:
 def test_a_worker_that_starts_takes_over_from_the_dead(tmp_path: Path) -> None:
     store = Store(tmp_path)
     id = queue.enqueue(store, "p", CHECK, {})
-    host = own_name().rsplit(":", 2)[0]
+    host = worker_name().rsplit(":", 2)[0]
     assert queue.claim(store, f"{host}:{2**22 + 1}:1", [CHECK])
     left = tmp_path / "work" / "ftjob-over"
     left.mkdir(parents=True)

@@ -19,7 +19,7 @@ from assay.jobs.fine_tuning import CHECK, work_folder
 from assay.jobs.service import work_on
 from assay.models.lineage import rows_of
 from assay.models.versions import list_versions, load_version
-from assay.project.versions import trained_on
+from assay.project.versions import find_uses_of
 from assay.store import stored_files
 from assay.store.store import Store
 from assay.store.tables import AgentRow, FineTuningCheckpointRow, ServedNameRow
@@ -107,7 +107,7 @@ def test_its_versions_know_their_rows(tmp_path: Path) -> None:
         assert {part: len(of) for part, of in kept.items() if of} == {"train": 11, "validation": 3}
         assert sorted(row for of in kept.values() for row in of or ()) == sorted(rows)
     for row in rows:
-        found = trained_on(store, [], row[:12])
+        found = find_uses_of(store, [], row[:12])
         assert {one["id"] for one in found["versions"]} == {version.id for version in saved}
         assert found["unknown"] == []
 

@@ -122,7 +122,7 @@ def test_a_written_adapter_answers_as_peft(family: str, kind: str, tmp_path: Pat
     plain = _theirs(model, PROMPT)
     loaded = LoadedModel(model, byte_tokenizer(), "tiny", "tiny", 512, "float32")
     settings = FineTune(rank=4, alpha=8, adapter=kind, learning_rate=1e-3, epochs=1)
-    with adapters.adapted(loaded, settings) as tuned:
+    with adapters.adapt(loaded, settings) as tuned:
         generator = torch.Generator().manual_seed(1)
         for name, parameter in adapters.trainable(tuned).items():
             if "lora_B" in name:
@@ -147,7 +147,7 @@ def test_what_llama_cpp_cannot_compute_is_refused_with_the_reason(tmp_path: Path
 def test_a_dora_has_no_gguf_form(tmp_path: Path) -> None:
     loaded = LoadedModel(tiny_model(), byte_tokenizer(), "tiny", "tiny", 512, "float32")
     settings = FineTune(rank=4, alpha=8, adapter="dora", learning_rate=1e-3, epochs=1)
-    with adapters.adapted(loaded, settings) as tuned:
+    with adapters.adapt(loaded, settings) as tuned:
         adapters.write(tmp_path, tuned, adapters.weights(tuned))
     assert "DoRA" in str(adapter_refusal(tmp_path))
     with pytest.raises(ModelError, match="no GGUF form"):

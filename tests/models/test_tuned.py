@@ -24,7 +24,7 @@ def _tuned(folder: Path, state: Path, adapter: str) -> tuple[str, torch.Tensor]:
     """A version of the model in `folder` and the logits it had while it was trained."""
     loaded = load(str(folder))
     settings = SETTINGS.model_copy(update={"adapter": adapter})
-    with adapters.adapted(loaded, settings) as model:
+    with adapters.adapt(loaded, settings) as model:
         generator = torch.Generator().manual_seed(1)
         for parameter in adapters.trainable(model).values():
             parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)

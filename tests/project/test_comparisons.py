@@ -48,17 +48,19 @@ def test_answers_come_with_those_that_differ_first(workspace: Workspace) -> None
 def test_filters(workspace: Workspace) -> None:
     rows = comparisons.answers(workspace, "c" * 64)
     a, b = "fine-tune", "prompt"
-    wins = comparisons.chosen(rows, "a-wins", a, b)
+    wins = comparisons.select_rows(rows, "a-wins", a, b)
     assert wins
     assert all(row.scores[a] > row.scores[b] for row in wins)
-    assert comparisons.chosen(rows, "b-wins", a, b) == comparisons.chosen(rows, "a-wins", b, a)
-    failed = comparisons.chosen(rows, "all-fail")
+    assert comparisons.select_rows(rows, "b-wins", a, b) == comparisons.select_rows(
+        rows, "a-wins", b, a
+    )
+    failed = comparisons.select_rows(rows, "all-fail")
     assert all(not any(row.scores.values()) for row in failed)
-    assert len(comparisons.chosen(rows, "differ")) + len(
+    assert len(comparisons.select_rows(rows, "differ")) + len(
         [row for row in rows if len(set(row.scores.values())) == 1]
     ) == len(rows)
-    assert comparisons.chosen(rows, "a-wins", a, "nobody") == []
-    assert [row.id for row in comparisons.chosen(rows, "all", words="MESSAGE 7:")] == ["row-7"]
+    assert comparisons.select_rows(rows, "a-wins", a, "nobody") == []
+    assert [row.id for row in comparisons.select_rows(rows, "all", words="MESSAGE 7:")] == ["row-7"]
 
 
 def test_two_by_two_counts_every_row_once(workspace: Workspace) -> None:

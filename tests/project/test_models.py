@@ -69,17 +69,17 @@ def test_nobody_on_the_web_names_what_lies_on_the_server(
     monkeypatch.chdir(tmp_path)
     for ref in (str(folder), "own/model", "own/model.gguf", "~/x", "~root", "../own", ""):
         with pytest.raises(ModelError, match="neither a starter nor an id of the hub"):
-            models.pull(workspace.seen_by("user:ann"), ref)
+            models.pull(workspace.act_as("user:ann"), ref)
     assert models.pulls(workspace) == []
     for ref in (next(iter(CATALOGUE)), "org/name"):
-        models.pull(workspace.seen_by("user:ann"), ref)
+        models.pull(workspace.act_as("user:ann"), ref)
     assert len(models.pulls(workspace)) == 2
 
 
 @pytest.mark.parametrize("ref", ["~nosuchuser/x", "x" * 5000, "a\0b"])
 def test_what_cannot_be_a_name_is_no_model(tmp_path: Path, ref: str) -> None:
     workspace = Workspace(tmp_path)
-    for seen in (workspace, workspace.seen_by("user:ann")):
+    for seen in (workspace, workspace.act_as("user:ann")):
         with pytest.raises(ModelError):
             models.pull(seen, ref)
     with pytest.raises(ModelError, match="no such model"):

@@ -139,4 +139,4 @@ def test_names_are_found_wherever_they_stand() -> None:
 def test_who_is_served_over_the_web_may_name_less(tmp_path: Any) -> None:
     workspace = Workspace(tmp_path)
     assert not workspace.web
-    assert workspace.seen_by("user:ann").web
+    assert workspace.act_as("user:ann").web

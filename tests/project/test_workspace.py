@@ -60,7 +60,7 @@ def test_a_training_that_runs_is_seen_and_its_end_too(
 def test_rows_of_versions_are_found_by_hash_in_a_folder_that_is_no_project(tmp_path: Path) -> None:
     workspace = project.Workspace(tmp_path)
     with pytest.raises(DataError, match="no example 'row-1'"):
-        workspace.trained_on("row-1")
+        workspace.find_uses("row-1")
 
 
 def test_a_server_comes_up_with_the_last_configuration_that_could_be_used(tmp_path: Path) -> None:

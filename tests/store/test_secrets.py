@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from assay.store import secrets
 from assay.store.audit import entries
-from assay.store.secrets import SecretError, kept, read, read_masters, rotate_master
+from assay.store.secrets import SecretError, list_origins, read, read_masters, rotate_master
 from assay.store.store import Store
 from assay.store.tables import SecretRow
 
@@ -48,8 +48,8 @@ def test_a_key_comes_back_and_stands_nowhere_in_clear(store: Store, tmp_path: Pa
     assert read(store, *HERE) is None
     keep(store, *HERE, KEY)
     assert read(store, *HERE) == KEY
-    assert kept(store, "support") == {"far": HERE[2]}
-    assert kept(store, "other") == {}
+    assert list_origins(store, "support") == {"far": HERE[2]}
+    assert list_origins(store, "other") == {}
     files = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
     assert not [data for data in files if KEY.encode() in data]
     master = secrets.master_file()
@@ -156,7 +156,7 @@ def test_a_rotation_leaves_what_changes_meanwhile(
     with pytest.raises(SecretError, match="Rotate again"):
         rotate_master(store, "ann", drop_old=True)
     assert read(store, *HERE) == "newer-key"
-    assert "gone" not in kept(store, "support")
+    assert "gone" not in list_origins(store, "support")
     monkeypatch.setattr(secrets, "_write", write)
     rotate_master(store, "ann", drop_old=True)
     assert read(store, *HERE) == "newer-key"

@@ -51,7 +51,7 @@ def slow_readings(folder: Path) -> int:
 
 def _slow_to_find(folder: Path) -> None:
     """Answers that all got wrong take a while to be found: what is asked next is there before."""
-    chosen = comparisons.chosen
+    chosen = comparisons.select_rows
 
     def slowly(rows: Any, which: Any, *rest: Any) -> Any:
         if which == "all-fail":
@@ -62,7 +62,7 @@ def _slow_to_find(folder: Path) -> None:
                 raise UsageError("the answers cannot be read.")
         return chosen(rows, which, *rest)
 
-    comparisons.chosen = slowly
+    comparisons.select_rows = slowly
 
 
 def main() -> None:

@@ -85,7 +85,7 @@ def test_a_page_is_shown_to_its_roles_alone(filled: Studio, role: Role) -> None:
     name = f"reader-{role}"
     with contextlib.suppress(Exception):
         people.add(workspace, name, role)
-    person = people.named(workspace, name)
+    person = people.find(workspace, name)
     with httpx.Client(base_url=filled.url, follow_redirects=True, timeout=30) as client:
         secret = people.sign_in_secret(workspace, person.id)
         client.get(f"/studio/enter?once={secret}")

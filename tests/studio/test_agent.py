@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from assay.agent.agent import Agent, routed
+from assay.agent.agent import Agent, make_routed
 from assay.agent.route import Rule, Rules
 from assay.agent.versions import save_agent
 from assay.project import agents
@@ -103,7 +103,7 @@ def test_a_route_is_changed_without_its_text(browser: Browser, up: Studio, name:
         for seed, arm in enumerate(("polite", "precise"))
     )
     rules = Rules(rules=(Rule(to=first.agent, pattern="please"),), otherwise=first.agent)
-    save_agent(store, name, routed(rules), message="begun")
+    save_agent(store, name, make_routed(rules), message="begun")
     with signed_in(browser, up, "editor") as visitor:
         page = visitor.open(f"/agent?name={name}")
         page.get_by_label("Rule 1: where the message holds").fill("exactly")

@@ -57,9 +57,9 @@ def test_rows_that_are_alike_are_shown_together(browser: Browser, up: Studio) ->
         page = visitor.open("/data")
         expect(page.get_by_role("gridcell").first).to_be_visible()
         page.get_by_label("Alike").click()
-        line, count = next(iter(rows.opened(Workspace(up.folder)).clusters.items()))
+        line, count = next(iter(rows.latest_rows(Workspace(up.folder)).clusters.items()))
         wish = rows.RowFilter(cluster=line)
-        found, _ = rows.opened(Workspace(up.folder)).page(wish, 0, count)
+        found, _ = rows.latest_rows(Workspace(up.folder)).page(wish, 0, count)
         assert len(found) == count > 1
         page.get_by_role("option", name=f"line {line:,}: {count:,} rows").click()
         shown = page.locator(".rows .ag-center-cols-container [role=row]")
@@ -72,7 +72,7 @@ def test_rows_that_are_alike_are_shown_together(browser: Browser, up: Studio) ->
 
 def test_new_examples_are_locked_after_a_question(browser: Browser, up: Studio) -> None:
     workspace = Workspace(up.folder)
-    before = rows.locked(workspace).manifest
+    before = rows.describe_holdout(workspace).manifest
     fresh = [[f"A new ticket about {chr(97 + n) * 12} and {n * 7919}", f"label {n % 3}"]
              for n in range(40)]  # fmt: skip
     with signed_in(browser, up, "editor") as visitor:
@@ -87,13 +87,13 @@ def test_new_examples_are_locked_after_a_question(browser: Browser, up: Studio) 
         page.get_by_role("button", name="Lock them").click()
         expect(page.get_by_text("3 usable new examples")).to_be_visible()
         expect(page.get_by_text("few.csv")).to_be_visible()
-        assert rows.locked(workspace).manifest.holdout_sha256 == before.holdout_sha256
+        assert rows.describe_holdout(workspace).manifest.holdout_sha256 == before.holdout_sha256
         page.get_by_role("button", name="Close").click()
         field.nth(0).set_input_files([_file("new.csv", fresh)])
         page.get_by_role("button", name="Lock them").click()
         expect(page.get_by_text("They were never opened.")).to_be_visible()
         expect(page.get_by_text("locked, never opened")).to_be_visible()
-    after = rows.locked(workspace).manifest
+    after = rows.describe_holdout(workspace).manifest
     assert after.generation == before.generation + 1
     assert after.holdout_sha256 != before.holdout_sha256
     assert entries(workspace.store, workspace.name, 1)[0].action == "data.renew-holdout"

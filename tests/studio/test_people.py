@@ -115,7 +115,7 @@ def test_people_come_by_a_link_and_are_demoted_at_once(browser: Browser, up: Stu
         expect(page.get_by_text("cleo is viewer now.")).to_be_visible()
         expect(theirs.get_by_text("You are not signed in.")).to_be_visible()
         other.close()
-    assert people.named(Workspace(up.folder), "cleo").role == "viewer"
+    assert people.find(Workspace(up.folder), "cleo").role == "viewer"
 
 
 def test_an_editor_sees_none_of_it(browser: Browser, up: Studio) -> None:

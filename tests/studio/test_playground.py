@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, expect
 
-from assay.agent.agent import Agent, Knowledge, routed
+from assay.agent.agent import Agent, Knowledge, make_routed
 from assay.agent.route import Rule, Rules
 from assay.agent.versions import save_agent
 from assay.project.knowledge import documents
@@ -32,7 +32,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     save_agent(workspace.store, "plain", Agent(model=MODEL), message="begun")
     known = save_agent(workspace.store, "knowing", knowing, message="begun")
     rules = Rules(rules=(Rule(to=known.agent, pattern="paid"),), otherwise=known.agent)
-    save_agent(workspace.store, "choosing", routed(rules), message="begun")
+    save_agent(workspace.store, "choosing", make_routed(rules), message="begun")
     with studio(folder) as running:
         yield running
 

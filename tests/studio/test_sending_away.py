@@ -38,8 +38,8 @@ def test_an_editor_is_told_whom_to_ask(browser: Browser, up: Studio, workspace: 
         page = _put_to_work(visitor)
         expect(page.get_by_text("away@1 would send it to the provider far")).to_be_visible()
         expect(page.get_by_text("An admin can allow it")).to_be_visible()
-    assert not workspace.providers.agreed("far")
-    assert releases.listed(workspace)[0]["agent"] == "near@1"
+    assert not workspace.providers.has_consent("far")
+    assert releases.list_releases(workspace)[0]["agent"] == "near@1"
 
 
 def test_an_admin_agrees_and_both_are_on_record(
@@ -52,7 +52,7 @@ def test_an_admin_agrees_and_both_are_on_record(
         visitor.axe("color-contrast")  # of what lies behind the dialog
         asked.get_by_role("button", name="Cancel").click()
         expect(asked).to_have_count(0)
-        assert not workspace.providers.agreed("far")
+        assert not workspace.providers.has_consent("far")
         page.get_by_role("button", name="Put away@1 to work").click()
         asked.get_by_role("button", name="They may").click()
         page.get_by_role("textbox", name="Reason", exact=True).fill("a test")
@@ -63,4 +63,4 @@ def test_an_admin_agrees_and_both_are_on_record(
     log = {entry.action: entry for entry in entries(workspace.store, workspace.name)}
     assert log["provider.consent"].who == "user:admin"
     assert log["release.sends_away"].details["agent"] == "away@1"
-    assert releases.listed(workspace)[0]["agent"] == "away@1"
+    assert releases.list_releases(workspace)[0]["agent"] == "away@1"

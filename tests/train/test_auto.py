@@ -24,7 +24,7 @@ ROWS = st.integers(1, 10_000_000)
 def test_the_starter_model_keeps_the_numbers_that_were_measured(
     parameters: float, rows: int
 ) -> None:
-    found = auto.chosen(FineTuneSection(), parameters=parameters, rows=rows)
+    found = auto.choose(FineTuneSection(), parameters=parameters, rows=rows)
     assert (found.learning_rate, found.rank, found.epochs, found.rows_per_step) == (1e-3, 16, 4, 8)
     assert found == FineTune()
 
@@ -71,15 +71,15 @@ def test_a_short_training_takes_twice_the_rate(
     rows: int, stated: dict[str, Any], short: bool
 ) -> None:
     section = FineTuneSection.model_validate(stated)
-    found = auto.chosen(section, parameters=135e6, rows=rows)
+    found = auto.choose(section, parameters=135e6, rows=rows)
     usual = auto.learning_rate(135e6, found.method, found.adapter)
     assert found.learning_rate == usual * (2 if short else 1)
 
 
 def test_rows_that_are_mixed_in_make_steps_too() -> None:
     section = FineTuneSection(epochs=2)
-    alone = auto.chosen(section, parameters=135e6, rows=400)
-    mixed = auto.chosen(section, parameters=135e6, rows=400, units=800)
+    alone = auto.choose(section, parameters=135e6, rows=400)
+    mixed = auto.choose(section, parameters=135e6, rows=400, units=800)
     assert alone.learning_rate == 2 * mixed.learning_rate
     assert (alone.epochs, alone.rows_per_step) == (mixed.epochs, mixed.rows_per_step)
 
@@ -93,7 +93,7 @@ def test_preferences_and_full_training_take_smaller_rates() -> None:
 
 def test_what_is_stated_stays() -> None:
     section = FineTuneSection(rank=4, learning_rate=0.5, max_tokens=64, method="dpo", seed=3)
-    found = auto.chosen(section, parameters=7e9, rows=50)
+    found = auto.choose(section, parameters=7e9, rows=50)
     assert (found.rank, found.learning_rate, found.max_tokens) == (4, 0.5, 64)
     assert (found.method, found.seed) == ("dpo", 3)
     assert (found.epochs, found.rows_per_step) == (12, 4)
@@ -124,5 +124,5 @@ def test_a_wrong_setting_is_one_problem_with_its_line(
 def test_rslora_is_given_less_by_as_much_as_its_update_is_larger() -> None:
     for stated in ("auto", 64):
         section = FineTuneSection.model_validate({"adapter": "rslora", "rank": stated})
-        found = auto.chosen(section, parameters=135e6, rows=500)
+        found = auto.choose(section, parameters=135e6, rows=500)
         assert found.learning_rate == pytest.approx(1e-3 / found.rank**0.5, rel=0.05)

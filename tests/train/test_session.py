@@ -108,7 +108,7 @@ def test_the_base_model_is_given_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_adapter_is_on_every_linear_map_but_the_head(tmp_path: Path) -> None:
-    with adapters.adapted(tiny_loaded(tie_word_embeddings=False), SETTINGS) as model:
+    with adapters.adapt(tiny_loaded(tie_word_embeddings=False), SETTINGS) as model:
         names = {name.split(".")[-3] for name in adapters.trainable(model)}
         layers = {name.split("layers.")[1][0] for name in adapters.trainable(model)}
         assert {p.dtype for p in adapters.trainable(model).values()} == {torch.float32}

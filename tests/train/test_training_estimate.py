@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.train.tiny import SETTINGS, rows, tiny_loaded, tiny_model
 
 from assay.train import estimate as module
-from assay.train.adapters import adapted
+from assay.train.adapters import adapt
 from assay.train.device import readable
 from assay.train.estimate import (
     largest_pass,
@@ -112,7 +112,7 @@ def test_a_pass_holds_at_most_its_tokens(seed: int, limit: int) -> None:
 def test_the_adapter_on_it_does_not_count_as_model() -> None:
     loaded = tiny_loaded()
     bare = training_bytes(loaded.model, UNITS, SETTINGS)
-    with adapted(loaded, SETTINGS) as model:
+    with adapt(loaded, SETTINGS) as model:
         assert training_bytes(model, UNITS, SETTINGS) == bare
 
 

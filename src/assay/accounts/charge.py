@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from threading import Lock
 
-from assay.accounts.costs import MAX_TOKENS, answered_usd, most_usd
+from assay.accounts.costs import MAX_TOKENS, most_usd, price_request
 from assay.accounts.keys import Caller
 from assay.accounts.reservations import Reservation
 from assay.accounts.usage import UsageLog
@@ -100,8 +100,8 @@ class Charge:
     def cost_usd(
         self, machine_hour_usd: float | None, ends: Sequence[End], seconds: float
     ) -> float | None:
-        """What the request has cost, see `costs.answered_usd`."""
-        return answered_usd(self._prices, machine_hour_usd, ends, seconds)
+        """What the request has cost, see `costs.price_request`."""
+        return price_request(self._prices, machine_hour_usd, ends, seconds)
 
     def _add_usage(
         self, ends: Sequence[End], reserved: Reservation | None, *, is_complete: bool

@@ -152,7 +152,7 @@ def cost_of(prices: PriceList, end: End) -> float | None:
     return prices.cost_usd(end.model, end.prompt_tokens, end.completion_tokens, end.cached_tokens)
 
 
-def answered_usd(
+def price_request(
     prices: PriceList, machine_hour_usd: float | None, ends: Sequence[End], seconds: float
 ) -> float | None:
     """What a request has cost: tokens at providers, and the time of the machine that answers here.

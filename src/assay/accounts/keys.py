@@ -138,7 +138,7 @@ def find_key(store: Store, secret: str) -> ApiKey | None:
         return replace(_key(row), budgeted=session.get(BudgetRow, row.id) is not None)
 
 
-def good_keys(store: Store, ids: Collection[str]) -> set[str]:
+def select_keys(store: Store, ids: Collection[str]) -> set[str]:
     """Those of some keys that are there and not revoked."""
     query = select(ApiKeyRow.id).where(ApiKeyRow.id.in_(list(ids)), ApiKeyRow.revoked.is_(None))
     with store.session() as session:

@@ -3,7 +3,7 @@
     person = add(realm, "ann", "editor")
     secret = sign_in_secret(realm, person.id)     # good once, for an hour
     person, session = redeem(realm, secret)       # the browser keeps `session`
-    person = signed_in(realm, session)            # None when it is over
+    person = find_signed_in(realm, session)       # None when it is over
 
 There are no passwords. Of every secret only the hash is kept. Whoever is demoted or removed is
 signed out at once.
@@ -102,7 +102,7 @@ def people(realm: Realm) -> list[Person]:
         return [_person(row) for row in session.scalars(select(UserRow).order_by(UserRow.name))]
 
 
-def named(realm: Realm, name: str) -> Person:
+def find(realm: Realm, name: str) -> Person:
     """The person of that name.
 
     Raises:
@@ -201,7 +201,7 @@ def redeem(realm: Realm, secret: str) -> tuple[Person, str] | None:
     return person, kept
 
 
-def signed_in(realm: Realm, session_secret: str) -> Person | None:
+def find_signed_in(realm: Realm, session_secret: str) -> Person | None:
     """Whose session it is; None when it is over."""
     query = (
         select(UserRow)
@@ -213,7 +213,7 @@ def signed_in(realm: Realm, session_secret: str) -> Person | None:
     return None if row is None else _person(row)
 
 
-def still_good(realm: Realm, session_secrets: Collection[str]) -> set[str]:
+def select_sessions(realm: Realm, session_secrets: Collection[str]) -> set[str]:
     """Those of some sessions that are not over."""
     of = {secret_hash(secret): secret for secret in session_secrets}
     query = (

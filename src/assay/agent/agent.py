@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from assay.agent.route import Route
-from assay.agent.variables import checked_name, filled
+from assay.agent.variables import check_name, fill
 from assay.config.names import ModelName
 from assay.example import Example, Message
 
@@ -90,7 +90,7 @@ class Agent(BaseModel):
     kind: Literal["chat", "classical", "outside", "routed"] = "chat"
     model: ModelName
     system_prompt: str = ""
-    variables: dict[Annotated[str, AfterValidator(checked_name)], str] = {}
+    variables: dict[Annotated[str, AfterValidator(check_name)], str] = {}
     shown: tuple[tuple[dict[str, Any], ...], ...] = ()
     nearest: Nearest | None = None
     knowledge: Knowledge | None = None
@@ -129,7 +129,7 @@ class Agent(BaseModel):
     @property
     def prompt(self) -> str:
         """The system prompt as it is sent: its variables filled in."""
-        return filled(self.system_prompt, self.variables)
+        return fill(self.system_prompt, self.variables)
 
     @property
     def id(self) -> str:
@@ -137,7 +137,7 @@ class Agent(BaseModel):
         return hashlib.sha256(self.canonical().encode()).hexdigest()
 
 
-def routed(route: Route) -> Agent:
+def make_routed(route: Route) -> Agent:
     """An agent whose requests are answered by the arms of a route."""
     return Agent(kind="routed", model="routed", route=route)
 

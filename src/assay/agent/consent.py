@@ -46,13 +46,15 @@ def check_consent(
     provider = provider_of(providers, name)
     # Tools go along with every row; what stands in them is one and the same.
     offered = {canonical_json(tool): tool for request in requests for tool in request.tools}
-    found = found_in([m for request in requests for m in request.messages], list(offered.values()))
+    found = count_private(
+        [m for request in requests for m in request.messages], list(offered.values())
+    )
     private = ", ".join(f"{what}: {count}" for what, count in sorted(found.items()))
     said = (
         f"{len(requests)} rows for the provider {name} ({provider.base_url}); "
         f"secrets and personal data found in them: {private or 'none'}"
     )
-    if not providers.agreed(name):
+    if not providers.has_consent(name):
         raise ConsentError(
             f"this project has not agreed to send its rows away. It would be {said}. "
             "(A comparison sends the inputs of validation and holdout.)",
@@ -68,7 +70,7 @@ def check_agreed(name: str, providers: Providers) -> None:
         ConsentError: nobody has.
     """
     provider = provider_of(providers, name)
-    if not providers.agreed(name):
+    if not providers.has_consent(name):
         raise ConsentError(
             "this project has not agreed that rows and requests leave it for the provider "
             f"{name} ({provider.base_url}).",
@@ -76,7 +78,7 @@ def check_agreed(name: str, providers: Providers) -> None:
         )
 
 
-def found_in(messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> Counter[str]:
+def count_private(messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> Counter[str]:
     """Secrets and personal data in what a row brings along, counted by what they are."""
     told = [message.to_dict() for message in messages]
     return Counter(finding.what for finding in mask_within([told, list(tools)])[1])

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from assay.agent.agent import Agent
-from assay.agent.texts import InvalidAgentError, as_yaml, parsed
+from assay.agent.texts import InvalidAgentError, as_yaml, parse
 from assay.agent.versions import AgentVersion, as_version, find_version, user
 from assay.errors import NotFoundError, StateError
 from assay.store.store import Store
@@ -126,7 +126,7 @@ def save(
         StaleEditError: somebody has saved since then.
         InvalidAgentError: the text is no agent.
     """
-    agent, problems = parsed(text)
+    agent, problems = parse(text)
     if agent is None:
         raise InvalidAgentError(name, problems)
     before = _current(store, name)

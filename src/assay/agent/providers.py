@@ -63,18 +63,18 @@ class Providers(Mapping[str, Provider]):
         )  # one for all that `by` makes: what one changes, all see at once
 
     @property
-    def described(self) -> Mapping[str, Provider]:
+    def from_config(self) -> Mapping[str, Provider]:
         """The providers that assay.yaml describes, by name."""
         return self._describe()
 
     def __getitem__(self, name: str) -> Provider:
-        found = self.described.get(name) or self._from_store().get(name)
+        found = self.from_config.get(name) or self._from_store().get(name)
         if found is None:
             raise KeyError(name)
         return found
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self._from_store(), **self.described})
+        return iter({**self._from_store(), **self.from_config})
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -107,7 +107,7 @@ class Providers(Mapping[str, Provider]):
             self._keys[name] = time.monotonic() + REMEMBERED_S, provider, key
         return key
 
-    def checked(self, name: str, settings: Mapping[str, Any] | None) -> Provider:
+    def check(self, name: str, settings: Mapping[str, Any] | None) -> Provider:
         """What `add` would keep, or has (None), under this name.
 
         Raises:
@@ -120,7 +120,7 @@ class Providers(Mapping[str, Provider]):
                     f"there is no provider {name!r} yet.", fix="Say where: --url https://"
                 )
             return self[name]
-        if name in self.described:
+        if name in self.from_config:
             raise UsageError(
                 f"assay.yaml describes {name} already.",
                 fix="Change it there; without --url its key alone is kept.",
@@ -141,10 +141,10 @@ class Providers(Mapping[str, Provider]):
             keyless: it needs no key, so one that is kept is erased.
 
         Raises:
-            UsageError, ConfigError: as `checked`.
+            UsageError, ConfigError: as `check`.
             SecretError: the key cannot be kept.
         """
-        provider = self.checked(name, settings)
+        provider = self.check(name, settings)
         told: dict[str, Any] = {"origin": provider.origin, "key": key is not None}
         with self._changing("provider.add", name, told) as session:
             if keyless and secrets.forget(session, self.project, name):
@@ -182,7 +182,7 @@ class Providers(Mapping[str, Provider]):
             UsageError: none is kept.
             SecretError: the key cannot be kept.
         """
-        if name not in self or name not in secrets.kept(self.store, self.project):
+        if name not in self or name not in secrets.list_origins(self.store, self.project):
             raise UsageError(f"no key of {name!r} is kept here.", fix="`assay providers add` does.")
         with self._changing("provider.rotate", name) as session:
             secrets.keep(session, self.project, name, self[name].origin, key)
@@ -200,7 +200,7 @@ class Providers(Mapping[str, Provider]):
         with self._changing("provider.consent", name, {"origin": origin}) as session:
             session.merge(ConsentRow(**row))
 
-    def agreed(self, name: str) -> bool:
+    def has_consent(self, name: str) -> bool:
         """Whether rows may be sent there: by assay.yaml, or by a kept consent to this address."""
         provider = self[name]
         if provider.consent:

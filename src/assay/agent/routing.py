@@ -26,7 +26,7 @@ from assay.example import Example
 from assay.generate.batch import Answer, Request
 from assay.generate.classical import ClassicalModel, load_classical
 from assay.generate.stream import End
-from assay.models.embed import loaded_embedder
+from assay.models.embed import get_embedder
 from assay.store.store import Store
 
 log = logging.getLogger("assay.agent")
@@ -253,7 +253,7 @@ def needs_by_confidence(of: Confidence, cheap: Sequence[Answer]) -> Floats:
 
 def _gains(route: LearnedRoute, examples: Sequence[Example], store: Store) -> Floats:
     router = _router(store, route.model)
-    vectors = loaded_embedder(router.embedder).encode([example.input for example in examples])
+    vectors = get_embedder(router.embedder).encode([example.input for example in examples])
     return router.gain(vectors)
 
 
@@ -337,7 +337,7 @@ def follow(
         going = []
         for places in together.values():
             for place, answer in zip(places, ask(walks[places[0]].call, places), strict=True):
-                if not walks[place].take(answer) and answer.succeeded:
+                if not walks[place].take(answer) and answer.has_answered:
                     going.append(place)
         going.sort()
     return walks

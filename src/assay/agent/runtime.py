@@ -14,7 +14,7 @@ from assay.agent.passages import find_passages, query_of, with_passages
 from assay.example import Example, Message, dump_examples, load_examples
 from assay.generate.batch import Request
 from assay.knowledge.search import Passage
-from assay.models.embed import Vectors, loaded_embedder
+from assay.models.embed import Vectors, get_embedder
 from assay.store.files import write_atomic
 from assay.store.store import Store
 
@@ -75,7 +75,7 @@ def _nearest(
     pool = _pool(store, setting.pool)
 
     pool_vectors = _pool_vectors(pool, setting.pool, setting.embedder, store)
-    vectors = loaded_embedder(setting.embedder).encode([example.input for example in examples])
+    vectors = get_embedder(setting.embedder).encode([example.input for example in examples])
     similarity = vectors @ pool_vectors.T
     # Stable order: equal similarities keep the pool's order whatever the batch.
     order = np.argsort(-similarity, axis=1, kind="stable")
@@ -105,7 +105,7 @@ def _pool_vectors(pool: Sequence[Example], name: str, embedder: str, store: Stor
     if path.exists():
         vectors: Vectors = np.load(path, allow_pickle=False)
         return vectors
-    vectors = loaded_embedder(embedder).encode([example.input for example in pool])
+    vectors = get_embedder(embedder).encode([example.input for example in pool])
     buffer = io.BytesIO()
     np.save(buffer, vectors, allow_pickle=False)
     write_atomic(path, buffer.getvalue())

@@ -1,6 +1,6 @@
 """An agent as a person edits it: YAML with comments, whose every problem has a line and a field.
 
-    agent, problems = parsed(text)
+    agent, problems = parse(text)
     text = edited(text, {"temperature": 0.3})
 
 `as_yaml` spells an agent that no person has written yet.
@@ -51,7 +51,7 @@ class InvalidAgentError(ConfigError):
         )
 
 
-def parsed(text: str) -> tuple[Agent | None, list[Problem]]:
+def parse(text: str) -> tuple[Agent | None, list[Problem]]:
     """The agent that a text says; None with at least one problem where it says none."""
     tree, problems = tree_of(text, "no agent")
     if problems:
@@ -83,7 +83,7 @@ def as_yaml(agent: Agent) -> str:
         if name in _ALWAYS or value != usual[name]
     }
     text = _dumped({name: block(value) for name, value in values.items()})
-    if parsed(text)[0] == agent:
+    if parse(text)[0] == agent:
         return text
     # Characters that YAML shows in no other way: everything in quotes, escaped.
     return _dumped(values, quoted=True)
@@ -120,4 +120,4 @@ def _dumped(values: dict[str, Any], *, quoted: bool = False) -> str:
     return out.getvalue()
 
 
-__all__ = ["InvalidAgentError", "Problem", "as_yaml", "edited", "parsed", "problem_at", "value_of"]
+__all__ = ["InvalidAgentError", "Problem", "as_yaml", "edited", "parse", "problem_at", "value_of"]

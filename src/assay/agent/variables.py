@@ -13,26 +13,26 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _PLACE = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]{0,99}) *\}\}")
 
 
-def filled(prompt: str, variables: Mapping[str, str]) -> str:
+def fill(prompt: str, variables: Mapping[str, str]) -> str:
     """The prompt with the value of each variable in its places."""
     if not variables:
         return prompt
     return _PLACE.sub(lambda found: variables.get(found[1], found[0]), prompt)
 
 
-def unused(prompt: str, variables: Mapping[str, str]) -> list[str]:
+def find_unused(prompt: str, variables: Mapping[str, str]) -> list[str]:
     """The variables that the prompt has no place for."""
     used = {found[1] for found in _PLACE.finditer(prompt)}
     return [name for name in variables if name not in used]
 
 
-def undeclared(prompt: str, variables: Mapping[str, str]) -> list[str]:
+def find_undeclared(prompt: str, variables: Mapping[str, str]) -> list[str]:
     """The places of a prompt that no variable is called like, as they are written, each once."""
     places = {found[0]: found[1] for found in _PLACE.finditer(prompt)}
     return [place for place, name in places.items() if name not in variables]
 
 
-def checked_name(name: str) -> str:
+def check_name(name: str) -> str:
     """A name that a variable can have.
 
     Raises:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from assay.candidates.building import Candidate, Context
 from assay.candidates.shared.heads import choose_head, embed
 from assay.candidates.spec import LABELS, CandidateSpec, prompted
-from assay.models.embed import loaded_embedder
+from assay.models.embed import get_embedder
 
 SPEC = CandidateSpec(
     title="a classifier over the meaning of a text",
@@ -26,6 +26,6 @@ SPEC = CandidateSpec(
 
 def build(context: Context) -> Candidate:
     """Embed train and validation once, and choose the settings on validation."""
-    embedder = loaded_embedder(context.config.classifier.embedder)
+    embedder = get_embedder(context.config.classifier.embedder)
     embed(context, embedder)
     return choose_head(context, embedder)

@@ -30,7 +30,7 @@ from assay.generate.extraction import (
 from assay.generate.fields import ABSENT, FieldPath, fields_of, usual_objects
 from assay.generate.nearest import distinct
 from assay.generate.tagger import find, fit_tagger
-from assay.models.embed import STARTER, Vectors, loaded_embedder
+from assay.models.embed import STARTER, Vectors, get_embedder
 from assay.models.lineage import keep_rows
 
 MOST_FIELDS = 200
@@ -109,7 +109,7 @@ def build(context: Context) -> Candidate:
     shares: list[dict[Method, float]] = [{} for _ in paths]
     for method in get_args(Method):
         everywhere = model_of([way.get(method, way["nearest"]) for way in ways])
-        engine = ExtractEngine(everywhere, loaded_embedder(STARTER), "")
+        engine = ExtractEngine(everywhere, get_embedder(STARTER), "")
         found = engine.values(validation.texts, validation.vectors)
         for path, way, share in zip(paths, ways, shares, strict=True):
             if method in way:

@@ -24,7 +24,7 @@ from assay.errors import DataError
 from assay.evaluate.routing import area_above_random, threshold_for
 from assay.evaluate.stats import Floats
 from assay.example import Example
-from assay.models.embed import STARTER, loaded_embedder
+from assay.models.embed import STARTER, get_embedder
 from assay.models.versions import version_id
 
 FOLDS = 5
@@ -62,7 +62,7 @@ def build(context: Context) -> Candidate:
     watch = Stopwatch()
     examples = [context.judged[place] for place in kept]
     more, more_scores = _of_train(context, cheap, strong)
-    vectors = loaded_embedder(STARTER).encode([e.input for e in [*examples, *more]])
+    vectors = get_embedder(STARTER).encode([e.input for e in [*examples, *more]])
     learned = np.concatenate([scores, more_scores])
     folds = np.concatenate([_folds(examples), np.full(len(more), -1)])
     found = []

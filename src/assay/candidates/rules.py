@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.agent.agent import routed
+from assay.agent.agent import make_routed
 from assay.agent.route import Rule, Rules
 from assay.candidates.building import Candidate, Context, Trial
 from assay.candidates.shared.arms import build_arm, route_candidate
@@ -37,7 +37,7 @@ def build(context: Context) -> Candidate:
         otherwise=arms[route.otherwise].id,
         classifier=_classifier(context, route),
     )
-    measured = context.measure(routed(made))
+    measured = context.measure(make_routed(made))
     return route_candidate(
         context,
         made,

@@ -39,7 +39,7 @@ def list_(folder: Folder = Path(".")) -> Any:
     """Every agent at its newest version."""
     from assay.project import agents
 
-    return agents.listed(open_workspace(folder))
+    return agents.list_agents(open_workspace(folder))
 
 
 @app.command()
@@ -82,7 +82,7 @@ def edit(
             agents.read(workspace, name)  # says that there is none, and which there are
             return
         if set:
-            text = agents.changed(before.text, set)
+            text = agents.set_values(before.text, set)
             said = f"set {', '.join(setting.partition('=')[0] for setting in set)}"
         else:
             _in_editor(workspace, before, message, json)

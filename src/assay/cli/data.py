@@ -196,7 +196,7 @@ def approve(
         questions.decide(opened, ids, "rejected" if reject else "approved", who)
     elif reject:
         raise UsageError("--reject takes ids.", fix="`assay data approve` lists them.")
-    now = questions.standing(opened)
+    now = questions.review(opened)
     if now is None:
         raise UsageError(
             "this project brought its own examples; there are no drafted questions.",

@@ -162,7 +162,8 @@ def _init_from_documents(name: str, docs: Path | None, prompt: Path | None, mode
     for failed in made.added.failed:
         print(f"  without text: {failed.file} ({failed.reason})")
     print(f"Agent {made.agent.label} answers from them, as release {made.release}.")
-    print(f"{made.standing.waiting} questions were drafted. {made.standing.sentence.capitalize()}")
+    state = made.review_state
+    print(f"{state.waiting} questions were drafted. {state.sentence.capitalize()}")
     print(f"\n  cd {made.project.root}\n  assay serve\n  assay data approve")
 
 

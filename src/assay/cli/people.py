@@ -56,7 +56,7 @@ def set_role(
     from assay.accounts import people
 
     workspace = open_served(folder)
-    person = people.set_role(workspace, people.named(workspace, name).id, role)
+    person = people.set_role(workspace, people.find(workspace, name).id, role)
     print(f"{person.name} is {person.role}.")
 
 
@@ -68,7 +68,7 @@ def link(
     from assay.accounts import people
 
     workspace = open_served(folder)
-    print(_link(address, people.sign_in_secret(workspace, people.named(workspace, name).id)))
+    print(_link(address, people.sign_in_secret(workspace, people.find(workspace, name).id)))
 
 
 @app.command()
@@ -77,7 +77,7 @@ def remove(name: Name, folder: Served = Path(".")) -> None:
     from assay.accounts import people
 
     workspace = open_served(folder)
-    people.remove(workspace, people.named(workspace, name).id)
+    people.remove(workspace, people.find(workspace, name).id)
     print(f"Removed: {name}.")
 
 

@@ -135,7 +135,7 @@ def list_(folder: Folder = Path(".")) -> Any:
     """Every release as it stands."""
     from assay.project import releases
 
-    return releases.listed(open_workspace(folder))
+    return releases.list_releases(open_workspace(folder))
 
 
 def _print_watched(found: Any) -> None:

@@ -109,4 +109,4 @@ def trained_on(
     folder: Folder = Path("."),
 ) -> Any:
     """The versions that saw an example, and so remember it after it is deleted."""
-    return open_workspace(folder).trained_on(example)
+    return open_workspace(folder).find_uses(example)

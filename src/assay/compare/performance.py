@@ -84,7 +84,7 @@ def _timed(
     each = (time.perf_counter() - start) / len(prompts)
     latency = measure_latency(requests, engine, LATENCY_PROMPTS, progress=bench.progress)
     whole = latency is not None and not incomplete(answers)
-    answers = [answer for answer in answers if answer.succeeded]
+    answers = [answer for answer in answers if answer.has_answered]
     performance = Performance(
         p50_s=latency[0] if latency else None,
         p95_s=latency[1] if latency else None,

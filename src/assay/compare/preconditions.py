@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from assay.agent.agent import Agent
-from assay.agent.consent import ConsentError, found_in
+from assay.agent.consent import ConsentError, count_private
 from assay.agent.providers import provider_of
 from assay.agent.routing import leaves
 from assay.agent.versions import find_version, load_agent
@@ -48,13 +48,13 @@ def check_sendings(
     providers = bench.engines.providers
     for name, sent in going.items():
         provider = provider_of(providers, name)
-        if providers.agreed(name):
+        if providers.has_consent(name):
             continue
         counts = {part: len(rows[part]) for part in rows if part in sent}
         found: Counter[str] = Counter()
         for part in counts:
             for example in rows[part]:
-                found.update(found_in(example.messages, example.tools))
+                found.update(count_private(example.messages, example.tools))
         private = ", ".join(f"{what}: {count}" for what, count in sorted(found.items()))
         closed = ""
         if "holdout" in sent:

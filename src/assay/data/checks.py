@@ -23,7 +23,7 @@ import numpy as np
 from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Columns, TaskKind
-from assay.data.contents import Rules, quoted
+from assay.data.contents import Rules, quote
 from assay.data.duplicates import DuplicateIndex, Groups
 from assay.data.formats.record import RecordProblems
 from assay.data.normal import key64, normalise
@@ -229,7 +229,7 @@ class _Pass:
         if key in self._ids:
             found.add(
                 "duplicate-id",
-                f"the id {quoted(example.id)} stood in an earlier row.",
+                f"the id {quote(example.id)} stood in an earlier row.",
                 "Give every row an id of its own, or name no id column.",
                 "id",
             )
@@ -329,7 +329,7 @@ def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:
     if len(outputs) == 1:
         yield (
             "one-class",
-            f"every output is {quoted(next(iter(outputs)))}: there is nothing to tell apart.",
+            f"every output is {quote(next(iter(outputs)))}: there is nothing to tell apart.",
             "Add rows with the other labels, or use another column as the output.",
         )
     rare = sorted(label for label, count in outputs.items() if count < RARE_ROWS)
@@ -354,7 +354,7 @@ def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:
 
 def _listed(labels: list[str]) -> str:
     more = f" and {len(labels) - 10} more" if len(labels) > 10 else ""
-    return ", ".join(quoted(label) for label in labels[:10]) + more
+    return ", ".join(quote(label) for label in labels[:10]) + more
 
 
 def _said(example: Example) -> str:

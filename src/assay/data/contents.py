@@ -87,7 +87,7 @@ class Rules:
             close = closest(output, self.labels)
             found.add(
                 "unknown-label",
-                f"{quoted(output)} is none of the {len(self.labels)} labels.",
+                f"{quote(output)} is none of the {len(self.labels)} labels.",
                 f"Did you mean {close!r}?" if close else "Correct it, or add it to labels.",
                 self._target,
             )
@@ -105,7 +105,7 @@ class Rules:
             reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
             yield (
                 "output-not-json",
-                f"the output is not JSON: {mask(reason)}{where}: {quoted(output)}.",
+                f"the output is not JSON: {mask(reason)}{where}: {quote(output)}.",
                 "Write one JSON value, with double quotes around names and texts.",
             )
             return
@@ -113,7 +113,7 @@ class Rules:
             path, message = wrong
             yield (
                 "schema-mismatch",
-                f"the output does not fit the schema at {path}: {quoted(message, 160)}.",
+                f"the output does not fit the schema at {path}: {quote(message, 160)}.",
                 "Correct the output, or output_schema.",
             )
 
@@ -146,7 +146,7 @@ class Rules:
                 seen.add(("placeholder", where))
                 found.add(
                     "placeholder",
-                    f"{quoted(left)} looks like a place that was to be filled in.",
+                    f"{quote(left)} looks like a place that was to be filled in.",
                     "Fill it in; a model learns to answer with it as it stands.",
                     where,
                 )
@@ -208,7 +208,7 @@ def placeholder(text: str) -> str | None:
     return None
 
 
-def quoted(text: str, length: int = 60) -> str:
+def quote(text: str, length: int = 60) -> str:
     """A text for a message: private parts masked, shortened, in quotes."""
     return repr(shorten(mask(text), length))
 

@@ -17,13 +17,13 @@ from pathlib import Path
 from assay import json_reader
 from assay.chat.template import Template
 from assay.config import Config
-from assay.data.contents import quoted
+from assay.data.contents import quote
 from assay.data.gather import ExampleSource, GatheredExamples
 from assay.data.overlap import overlap
 from assay.data.partition import (
     components,
     draw,
-    joined_groups,
+    join_groups,
     merge_references,
     stratum_of,
     take_share,
@@ -156,7 +156,7 @@ def _divide(
     pool = with_groups(found.pool, component)
     official, given = found.holdout or [], found.validation or []
     official_component = components(official, progress)
-    joined = joined_groups(
+    joined = join_groups(
         (found.pool, component),
         (official, official_component),
         (given, components(given, progress)),
@@ -284,13 +284,13 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
     labels = Counter(e.output for e in found.pool)
     if len(labels) == 1:
         raise DataError(
-            f"every output is {quoted(next(iter(labels)))}: there is nothing to tell apart.",
+            f"every output is {quote(next(iter(labels)))}: there is nothing to tell apart.",
             where=where,
             fix="Add rows with other labels, or name another column as the output.",
         )
     single = sorted(label for label, count in labels.items() if count == 1)
     if single and found.holdout is None:
-        named = ", ".join(map(quoted, single[:10])) + (", ..." if len(single) > 10 else "")
+        named = ", ".join(map(quote, single[:10])) + (", ..." if len(single) > 10 else "")
         raise DataError(
             f"{len(single)} labels have one row only, which cannot be both learned and measured: "
             f"{named}.",
@@ -300,7 +300,7 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
     unknown = sorted({e.output for e in found.holdout or ()} - set(labels))
     if not unknown:
         return warnings
-    named = ", ".join(map(quoted, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
+    named = ", ".join(map(quote, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
     return [*warnings, f"{len(unknown)} labels of the holdout have no training row: {named}."]
 
 

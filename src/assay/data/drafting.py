@@ -1,6 +1,6 @@
 """Questions drafted from a document, for a person to read and put right: no model, no chance.
 
-    for draft in drafted(text):
+    for draft in draft_questions(text):
         draft.question, draft.answer, draft.passage
 
 A sentence that states a figure, a time, a date or a term in quotes becomes a question for it:
@@ -72,7 +72,7 @@ class DraftedQuestion:
     passage: str
 
 
-def drafted(text: str) -> Iterator[DraftedQuestion]:
+def draft_questions(text: str) -> Iterator[DraftedQuestion]:
     """Questions on a text (Markdown or plain), in its order; each is asked once."""
     asked = set()
     for topic, sentence in _sentences(text):

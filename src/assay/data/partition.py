@@ -35,7 +35,7 @@ def components(examples: Sequence[Example], progress: Progress = SILENT) -> list
     return [int(root) for root in sets.roots()]
 
 
-def joined_groups(*parts: tuple[Sequence[Example], Sequence[int]]) -> dict[str, str]:
+def join_groups(*parts: tuple[Sequence[Example], Sequence[int]]) -> dict[str, str]:
     """User's names of groups that share a component in any part -> the first name of them all.
 
     What joins two groups in one part joins them in every part, though each part names them by

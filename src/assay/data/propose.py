@@ -79,7 +79,9 @@ def propose(
         reasons.append(f"{len(labels)} labels; the most frequent, {top!r}, has {share:.0%} of rows")
     if task == "json":
         schema = infer_schema([json_reader.read(text) for text in outputs if _is_json(text)])
-        schema = opened(schema, [json_reader.read(text) for text in held_outputs if _is_json(text)])
+        schema = open_sets(
+            schema, [json_reader.read(text) for text in held_outputs if _is_json(text)]
+        )
         reasons.append(f"the records have {len(schema.get('properties', {}))} fields")
     if own_prompt:
         prompt = ""
@@ -152,7 +154,7 @@ def infer_schema(values: Sequence[Any]) -> dict[str, Any]:
     return schema
 
 
-def opened(schema: dict[str, Any], values: Sequence[Any]) -> dict[str, Any]:
+def open_sets(schema: dict[str, Any], values: Sequence[Any]) -> dict[str, Any]:
     """The schema with every closed set opened that one of `values` does not keep to."""
     found = dict(schema)
     if "enum" in found and any(_kind(v) == "string" and v not in found["enum"] for v in values):
@@ -160,14 +162,14 @@ def opened(schema: dict[str, Any], values: Sequence[Any]) -> dict[str, Any]:
     if "properties" in found:
         records = [value for value in values if isinstance(value, dict)]
         found["properties"] = {
-            key: opened(inner, [record[key] for record in records if key in record])
+            key: open_sets(inner, [record[key] for record in records if key in record])
             for key, inner in found["properties"].items()
         }
     if "items" in found:
         lists = [value for value in values if isinstance(value, list)]
-        found["items"] = opened(found["items"], [item for value in lists for item in value])
+        found["items"] = open_sets(found["items"], [item for value in lists for item in value])
     if "anyOf" in found:
-        found["anyOf"] = [opened(inner, values) for inner in found["anyOf"]]
+        found["anyOf"] = [open_sets(inner, values) for inner in found["anyOf"]]
     return found
 
 

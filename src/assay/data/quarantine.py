@@ -93,7 +93,7 @@ def separate(
     What stands in both train and validation is kept in train only.
 
     Args:
-        joined: groups that are one although they are called otherwise, see `joined_groups`.
+        joined: groups that are one although they are called otherwise, see `join_groups`.
     """
     rows: list[tuple[Part, Example]] = [("train", e) for e in train]
     rows += [("validation", e) for e in validation]

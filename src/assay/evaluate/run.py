@@ -127,7 +127,7 @@ def run(
                 generated += len(good)
                 if good:
                     kept |= good
-                    if any(answer.succeeded for answer in kept.values()):
+                    if any(answer.has_answered for answer in kept.values()):
                         write_atomic(file, _batch_text(key, number, kept))
                     silent_batches = 0
                 elif len(missing) == len(batch):
@@ -178,7 +178,7 @@ def measure_latency(
         for request in chosen:
             start = clock()
             (answer,) = engine.answer([request])
-            if answer.succeeded:
+            if answer.has_answered:
                 seconds.append(clock() - start)
             bar.advance()
     if not seconds:

@@ -87,7 +87,7 @@ class Answer:
     reasoning_tokens: int | None = None
 
     @property
-    def succeeded(self) -> bool:
+    def has_answered(self) -> bool:
         """Whether the model answered, well or badly."""
         return self.finish in ("stop", "length")
 

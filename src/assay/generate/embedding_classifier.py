@@ -32,7 +32,7 @@ from assay.generate.classical import (
     restored_vectorizers,
 )
 from assay.generate.registry import EngineResources
-from assay.models.embed import Embedder, Vectors, loaded_embedder
+from assay.models.embed import Embedder, Vectors, get_embedder
 from assay.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -317,4 +317,4 @@ class EmbeddingEngine:
 def open_batch(model: str, resources: EngineResources) -> BatchEngine:
     """The engine of a stored classifier; see `assay.generate.registry`."""
     classifier = load_embedding_classifier(resources.store.get(model.removeprefix(SCHEME)))
-    return EmbeddingEngine(classifier, loaded_embedder(classifier.embedder))
+    return EmbeddingEngine(classifier, get_embedder(classifier.embedder))

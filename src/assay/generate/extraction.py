@@ -24,7 +24,7 @@ from assay.generate.classical import Array, dump_tensors, load_tensors
 from assay.generate.fields import ABSENT, FieldPath, fields_of, record_of
 from assay.generate.registry import EngineResources
 from assay.generate.tagger import Tagger
-from assay.models.embed import Embedder, Vectors, loaded_embedder
+from assay.models.embed import Embedder, Vectors, get_embedder
 from assay.progress import SILENT, Progress
 
 FORMAT = "assay-extract-1"
@@ -309,4 +309,4 @@ def open_batch(model: str, resources: EngineResources) -> BatchEngine:
     """The engine of what was learned of records; see `assay.generate.registry`."""
     blob = resources.store.get(model.partition(":")[2])
     found = load_extract(blob)
-    return ExtractEngine(found, loaded_embedder(found.embedder), hashlib.sha256(blob).hexdigest())
+    return ExtractEngine(found, get_embedder(found.embedder), hashlib.sha256(blob).hexdigest())

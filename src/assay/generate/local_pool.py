@@ -186,7 +186,7 @@ class LocalPool:
                 size += settings.slots * settings.context * settings.key_bytes
                 self._servers[name] = server
                 self._entries[name] = _PoolEntry(
-                    size, lambda: server.loaded, lambda: server.used, server.unload
+                    size, lambda: server.is_loaded, lambda: server.used, server.unload
                 )
             return self._servers[name]
 
@@ -229,7 +229,7 @@ class LocalPool:
             )
             self._engines[name] = engine
             self._entries[name] = _PoolEntry(
-                size, lambda: engine.loaded, lambda: engine.used, engine.unload
+                size, lambda: engine.is_loaded, lambda: engine.used, engine.unload
             )
             return engine
 

@@ -17,7 +17,7 @@ from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.calibration import Calibration
 from assay.generate.classical import dump_tensors, load_tensors
 from assay.generate.registry import EngineResources
-from assay.models.embed import Embedder, Vectors, loaded_embedder
+from assay.models.embed import Embedder, Vectors, get_embedder
 from assay.progress import SILENT, Progress
 
 FORMAT = "assay-nearest-1"
@@ -157,4 +157,4 @@ def open_batch(model: str, resources: EngineResources) -> BatchEngine:
     """The engine of stored answers; see `assay.generate.registry`."""
     blob = resources.store.get(model.partition(":")[2])
     rows = load_nearest(blob)
-    return NearestEngine(rows, loaded_embedder(rows.embedder), hashlib.sha256(blob).hexdigest())
+    return NearestEngine(rows, get_embedder(rows.embedder), hashlib.sha256(blob).hexdigest())

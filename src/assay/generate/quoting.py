@@ -21,7 +21,7 @@ from assay.generate.classical import dump_tensors, load_tensors
 from assay.generate.registry import EngineResources
 from assay.knowledge.passage_block import question_in, texts_in
 from assay.knowledge.sentences import spans
-from assay.models.embed import load_reranker, loaded_embedder
+from assay.models.embed import get_embedder, load_reranker
 from assay.progress import SILENT, Progress
 
 FORMAT = "assay-quote-1"
@@ -127,7 +127,7 @@ class _Embedding:
     """Scores texts by their cosine with the question; what comes again is embedded once."""
 
     def __init__(self, name: str) -> None:
-        self._embedder = loaded_embedder(name)
+        self._embedder = get_embedder(name)
         self.identity = self._embedder.identity
 
     def scores(self, asked: Asked) -> list[Floats]:

@@ -57,7 +57,7 @@ class SinglePieceEngine:
                 f"{self.context_length} with the answer."
             )
         [answer] = self._engine.answer([request])
-        if not answer.succeeded:
+        if not answer.has_answered:
             kind = RequestRefusedError if answer.finish == "refused" else ModelError
             raise kind(answer.error or "the model did not answer.")
         yield Piece(answer.text)

@@ -99,7 +99,7 @@ def work_on(
     return Worker(
         store,
         handlers,
-        own_name(),
+        worker_name(),
         beat_seconds=BEAT_SECONDS,
         after=lambda: fine_tuning.sweep(store),
     )
@@ -127,7 +127,7 @@ KINDS = tuple(_HANDLERS)
 """Of jobs that a worker can do."""
 
 
-def own_name() -> str:
+def worker_name() -> str:
     """Host, process and when it started: no later process has the same name."""
     return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.0f}"
 

@@ -47,7 +47,7 @@ class StepMetrics:
                 self._add(event.data["step"], event.data)
         self._began: tuple[float, int] | None = None  # time and step when this process first told
 
-    def trained(self, step: int, total: int, loss: float, accuracy: float | None) -> None:
+    def record_training(self, step: int, total: int, loss: float, accuracy: float | None) -> None:
         """A step was done. Kept with the time when the last one will probably be.
 
         Raises:
@@ -63,7 +63,7 @@ class StepMetrics:
         finish = now() + timedelta(seconds=left) if step > first else None
         self._keep(step, total, f"training loss={loss:.4f}", figures, finish)
 
-    def validated(self, step: int, total: int, loss: float, accuracy: float | None) -> None:
+    def record_validation(self, step: int, total: int, loss: float, accuracy: float | None) -> None:
         """Validation was measured after a step, all of it.
 
         Raises:

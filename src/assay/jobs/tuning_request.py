@@ -56,13 +56,13 @@ class DpoHyperparameters(Hyperparameters):
     beta: Annotated[float, Field(gt=0, le=2)] | Auto = "auto"
 
 
-class Supervised(_Part):
+class SupervisedMethod(_Part):
     """Learn the answers."""
 
     hyperparameters: Hyperparameters = Hyperparameters()
 
 
-class Dpo(_Part):
+class DpoMethod(_Part):
     """Learn from a preferred and another answer (Direct Preference Optimization)."""
 
     hyperparameters: DpoHyperparameters = DpoHyperparameters()
@@ -72,8 +72,8 @@ class Method(_Part):
     """How to learn."""
 
     type: Literal["supervised", "dpo", "reinforcement"]
-    supervised: Supervised | None = None
-    dpo: Dpo | None = None
+    supervised: SupervisedMethod | None = None
+    dpo: DpoMethod | None = None
     reinforcement: Annotated[dict[str, Any], Field(max_length=100)] | None = None
 
     @model_validator(mode="after")
@@ -124,8 +124,8 @@ class TuningRequest(_Part):
         if self.method is None:
             return self.hyperparameters or Hyperparameters()
         if self.method.type == "dpo":
-            return (self.method.dpo or Dpo()).hyperparameters
-        return (self.method.supervised or Supervised()).hyperparameters
+            return (self.method.dpo or DpoMethod()).hyperparameters
+        return (self.method.supervised or SupervisedMethod()).hyperparameters
 
     @property
     def slug(self) -> str:

@@ -82,7 +82,7 @@ def check(work: Work) -> NextJob:
         rows -= len(hold_back(training.examples, tuning.seed))
     section = request.section(tuning.seed)
     parameters = describe(request.model, work).parameters
-    settings = auto.chosen(section, parameters=parameters, rows=rows)
+    settings = auto.choose(section, parameters=parameters, rows=rows)
     multiplier = request.numbers.learning_rate_multiplier
     multiplier = 1.0 if multiplier == "auto" else multiplier
     settings = settings.model_copy(
@@ -138,7 +138,7 @@ def train(work: Work) -> JobResult:
             on_step=run.note,
         )
         result = train_by_method(job)
-        return run.finished(result.adapter, result.best_validation_loss, result.tokens)
+        return run.finish(result.adapter, result.best_validation_loss, result.tokens)
 
 
 class _Split:
@@ -167,7 +167,7 @@ class _Run:
 
     def note(self, report: StepReport) -> None:
         """Keep the figures of a step or an evaluation, and the weights after an evaluation."""
-        add = self.metrics.validated if report.validation else self.metrics.trained
+        add = self.metrics.record_validation if report.validation else self.metrics.record_training
         add(report.step, report.total_steps, report.loss, report.accuracy)
         if report.validation:
             self._checkpoint(report)
@@ -208,7 +208,7 @@ class _Run:
                 session.execute(delete(ServedNameRow).where(ServedNameRow.name == row.name))
                 session.execute(delete(kept).where(kept.id == row.id))
 
-    def finished(self, made: Path, validation_loss: float, tokens: int) -> JobResult:
+    def finish(self, made: Path, validation_loss: float, tokens: int) -> JobResult:
         """The model, its name and the result file, to appear together with the job's end."""
         version = self._save(made, validation_loss)
         name = fine_tuning.served_name(self.tuning, version)

@@ -30,7 +30,7 @@ from assay.knowledge.search import POOL, Mode, Passage, Search, find, passages_o
 from assay.knowledge.settings import KnowledgeSettings, same_settings
 from assay.knowledge.sources import SourceFile, sources
 from assay.knowledge.table import IndexBrokenError, Tables, erase
-from assay.models.embed import load_reranker, loaded_embedder
+from assay.models.embed import get_embedder, load_reranker
 from assay.progress import SILENT, Progress
 from assay.store.files import one_at_a_time, said_when_full
 from assay.store.store import Store
@@ -54,7 +54,7 @@ class KnowledgeBase:
         self, store: Store, owner: str, name: str, *, embedders: Embedders | None = None
     ) -> None:
         self._store, self.owner, self.name = store, owner, name
-        self._embedders = embedders or loaded_embedder
+        self._embedders = embedders or get_embedder
         self._opened: dict[str, Any] = {}
         self._checked: set[tuple[str, str]] = set()  # tables, and whose vectors they hold
         self._guard = Lock()

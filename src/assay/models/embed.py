@@ -159,7 +159,7 @@ def load_embedder(ref: str = STARTER) -> Embedder:
 
 
 @lru_cache(maxsize=2)
-def loaded_embedder(name: str) -> Embedder:
+def get_embedder(name: str) -> Embedder:
     """The embedder of that name, loaded at its first use; see `load_embedder`."""
     return load_embedder(name)
 

@@ -104,7 +104,7 @@ def answers(workspace: Workspace, id: str) -> tuple[AnswerRow, ...]:
         raise NotFoundError("the answers of this comparison are gone.", where=str(path)) from None
 
 
-def chosen(
+def select_rows(
     rows: Sequence[AnswerRow], which: Which, a: str = "", b: str = "", words: str = ""
 ) -> list[AnswerRow]:
     """The rows that are looked for; an answer that is missing has no score and wins nothing."""

@@ -125,7 +125,7 @@ def training_seconds(config: Config, sizes: Sizes, rows: int, scale: float) -> f
     """Of all epochs, validation loss included (a forward pass, a third of a step)."""
     prompt = config.fine_tune.system_prompt
     system = sizes.system_tokens if prompt is None else len(prompt) / 4
-    chosen = auto.chosen(config.fine_tune, parameters=sizes.parameters, rows=rows)
+    chosen = auto.choose(config.fine_tune, parameters=sizes.parameters, rows=rows)
     steps = math.ceil(rows / chosen.rows_per_step)
     own = (rows + sizes.validation / 3) * (sizes.input_tokens + sizes.output_tokens)
     epoch = steps * TRAIN_STEP_SECONDS + (steps * system + own) / TRAIN_TOKENS_PER_S

@@ -39,7 +39,7 @@ from assay.progress import SILENT, Progress
 from assay.project.estimate import Estimate, curve_seconds, estimate, sizes_of
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable
-from assay.project.versions import removed_rows, trained_on
+from assay.project.versions import describe_removed, find_uses_of
 from assay.store.files import one_at_a_time, recover_folder
 from assay.store.store import Store, owner_of
 from assay.train.trials import TRIALS
@@ -147,7 +147,7 @@ class Project:
             )
         if before:
             after = load_train(self.split_folder) + load_validation(self.split_folder)
-            if line := removed_rows(self.store, before, after):
+            if line := describe_removed(self.store, before, after):
                 progress.say(line)
         return manifest
 
@@ -305,12 +305,12 @@ class Project:
             )
         return graded.primary_scores[0]
 
-    def trained_on(self, example: str) -> dict[str, Any]:
-        """The versions that saw an example, see `assay.project.versions.trained_on`."""
+    def find_uses(self, example: str) -> dict[str, Any]:
+        """The versions that saw an example, see `assay.project.versions.find_uses_of`."""
         seen: list[Example] = []
         if (self.split_folder / MANIFEST).exists():
             seen = load_train(self.split_folder) + load_validation(self.split_folder)
-        return trained_on(self.store, seen, example)
+        return find_uses_of(self.store, seen, example)
 
     def export(
         self, version: str, to: str, out: Path | None = None, progress: Progress = SILENT
@@ -368,10 +368,10 @@ class Project:
         """Endpoints of models elsewhere, their keys, and consents."""
         from assay.agent.providers import Providers
 
-        return Providers(self.described, self.store, self.owner)
+        return Providers(self.provider_settings, self.store, self.owner)
 
     @cached_property
-    def described(self) -> Mapping[str, Provider]:
+    def provider_settings(self) -> Mapping[str, Provider]:
         """Providers of assay.yaml, their files named by where they are."""
         return {name: one.located(self.root) for name, one in self.config.providers.items()}
 

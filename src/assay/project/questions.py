@@ -1,7 +1,7 @@
 """Questions of a project that began with documents alone: drafted, then approved by a person.
 
     decide(project, ["q001", "q002"], "approved", "ann")
-    standing(project).sentence                # not measured: 2 of 50 questions are approved.
+    review(project).sentence                # not measured: 2 of 50 questions are approved.
 
 Nothing is measured on questions that nobody has read. With `NEEDED` approved ones they become the
 project's data file, and every approval after that is added to it, until the holdout is opened.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from assay.data.drafting import drafted
+from assay.data import drafting
 from assay.errors import NotFoundError, StateError, UsageError
 from assay.knowledge.records import overwrite
 from assay.store.files import write_atomic_lines
@@ -71,7 +71,7 @@ class ReviewState:
     needed: int = NEEDED
 
     @property
-    def measured(self) -> bool:
+    def is_measured(self) -> bool:
         """Whether enough questions are approved."""
         return self.approved >= self.needed
 
@@ -79,11 +79,11 @@ class ReviewState:
     def sentence(self) -> str:
         """For every page that shows what the agent is worth."""
         said = f"{self.approved} of {self.needed} questions are approved"
-        return f"{said}; they are measured on." if self.measured else f"not measured: {said}."
+        return f"{said}; they are measured on." if self.is_measured else f"not measured: {said}."
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON has them."""
-        return {**asdict(self), "measured": self.measured, "sentence": self.sentence}
+        return {**asdict(self), "measured": self.is_measured, "sentence": self.sentence}
 
 
 def draft_questions(project: Project, texts: Iterable[tuple[str, str]]) -> int:
@@ -106,7 +106,7 @@ def draft_questions(project: Project, texts: Iterable[tuple[str, str]]) -> int:
         )
         number = _last(session, project.owner)
         for document, text in texts:
-            for count, found in enumerate(drafted(text)):
+            for count, found in enumerate(drafting.draft_questions(text)):
                 if count == MOST_A_DOCUMENT:
                     break
                 if (document, found.passage) in known:
@@ -137,12 +137,12 @@ def questions(store: Store, owner: str, state: State | None = None) -> list[Ques
         ]
 
 
-def standing(project: Project) -> ReviewState | None:
+def review(project: Project) -> ReviewState | None:
     """How far a project is; None for one that brought examples of its own."""
-    return _standing(project.store, project.owner, project.root, project.config.data.file)
+    return _review(project.store, project.owner, project.root, project.config.data.file)
 
 
-def _standing(store: Store, owner: str, root: Path, file: str) -> ReviewState | None:
+def _review(store: Store, owner: str, root: Path, file: str) -> ReviewState | None:
     counted = (
         select(DraftedQuestionRow.state, func.count())
         .where(DraftedQuestionRow.project == owner)
@@ -165,9 +165,9 @@ def check_measurable(store: Store, owner: str, root: Path, file: str) -> None:
     Raises:
         StateError: the project began with documents, and too few questions are approved.
     """
-    if file != FILE or (now := _standing(store, owner, root, file)) is None:
+    if file != FILE or (now := _review(store, owner, root, file)) is None:
         return
-    if not now.measured:
+    if not now.is_measured:
         raise StateError(now.sentence, fix="`assay data approve` shows those that wait.")
     if not (root / FILE).exists():  # killed between the approval and the file
         _write(store, owner, root)
@@ -186,7 +186,7 @@ def decide(project: Project, ids: Sequence[str], state: State, who: str) -> Revi
             row = _row(session, project.owner, id)
             row.state, row.who, row.at = state, who, now()
     _write(project.store, project.owner, project.root)
-    found = standing(project)
+    found = review(project)
     assert found is not None
     return found
 

@@ -163,7 +163,7 @@ class HoldoutSummary:
     openings: int
 
 
-def locked(workspace: Workspace, progress: Progress = SILENT) -> HoldoutSummary:
+def describe_holdout(workspace: Workspace, progress: Progress = SILENT) -> HoldoutSummary:
     """The division, made first if need be.
 
     Raises:
@@ -195,7 +195,7 @@ def open_rows(workspace: Workspace, progress: Progress = SILENT) -> Rows:
         return rows
 
 
-def opened(workspace: Workspace) -> Rows:
+def latest_rows(workspace: Workspace) -> Rows:
     """The rows as they were opened last; opened now where they never were."""
     return _latest.get(workspace.root) or open_rows(workspace)
 

@@ -107,7 +107,7 @@ def diff(store: Store, one: str, other: str) -> dict[str, Any]:
     }
 
 
-def trained_on(store: Store, examples: Sequence[Example], id: str) -> dict[str, Any]:
+def find_uses_of(store: Store, examples: Sequence[Example], id: str) -> dict[str, Any]:
     """The versions that saw an example of train or validation.
 
     Args:
@@ -142,7 +142,9 @@ def trained_on(store: Store, examples: Sequence[Example], id: str) -> dict[str, 
     }
 
 
-def removed_rows(store: Store, before: Sequence[Example], after: Sequence[Example]) -> str | None:
+def describe_removed(
+    store: Store, before: Sequence[Example], after: Sequence[Example]
+) -> str | None:
     """A sentence on the versions that were trained on rows that are gone now; None: there are none.
 
     Args:

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 from assay import garbage
-from assay.accounts.costs import answered_usd
+from assay.accounts.costs import price_request
 from assay.accounts.keys import local_user
 from assay.accounts.quota import QUOTA_GB, Quota
 from assay.accounts.usage import UsageLog
@@ -29,7 +29,7 @@ from assay.jobs.queue import is_running
 from assay.models.embed import Embedder, load_embedder
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
-from assay.project.versions import trained_on
+from assay.project.versions import find_uses_of
 from assay.release import traces
 from assay.store.store import Store, owner_of
 
@@ -46,8 +46,8 @@ class Workspace:
         name: of the project that the folder is, or `default` where it is none: the owner of its
             releases, jobs and traces, and of keys made without naming a project. A folder that
             becomes a project while it is served keeps the name its keys were made for.
-        who: whose name is put to changes: at the command line, or see `seen_by`.
-        web: whether somebody is served over the web (`seen_by`), who may name less in settings and
+        who: whose name is put to changes: at the command line, or see `act_as`.
+        web: whether somebody is served over the web (`act_as`), who may name less in settings and
             agents than whoever runs a command here, see `assay.project.reach`.
         watchers: called with every answer that was given, besides what keeps traces.
         broken: why assay.yaml on disk is not what is served (`open_to_serve`); None: it is.
@@ -147,7 +147,7 @@ class Workspace:
     def _last(self) -> Project | None:
         return next(iter(self._opened.values()), None)
 
-    def seen_by(self, who: str) -> Workspace:
+    def act_as(self, who: str) -> Workspace:
         """The same folder for somebody on the web, to whose name changes are put."""
         _ = self.store, self.name, self.quota, self.usage  # found once, for all
         other = copy.copy(self)
@@ -205,14 +205,14 @@ class Workspace:
             self._training = is_running(self.store, (TRAIN,))
         return self._training
 
-    def trained_on(self, example: str) -> dict[str, Any]:
-        """The versions that saw an example, see `assay.project.versions.trained_on`.
+    def find_uses(self, example: str) -> dict[str, Any]:
+        """The versions that saw an example, see `assay.project.versions.find_uses_of`.
 
         A folder that is no project has no examples by their ids; their hashes are known there.
         """
         if self.project is not None:
-            return self.project.trained_on(example)
-        return trained_on(self.store, [], example)
+            return self.project.find_uses(example)
+        return find_uses_of(self.store, [], example)
 
     def chain(self, model: str) -> list[str]:
         """A model and those that may answer in its place."""
@@ -226,7 +226,7 @@ class Workspace:
 
     def _described(self) -> Mapping[str, Provider]:
         project = self.project
-        return project.described if project is not None else {}
+        return project.provider_settings if project is not None else {}
 
     @cached_property
     def usage(self) -> UsageLog:
@@ -234,8 +234,8 @@ class Workspace:
         return UsageLog(self.store, self.providers)
 
     def cost_usd(self, ends: Sequence[End], seconds: float) -> float | None:
-        """What a request has cost, see `assay.accounts.costs.answered_usd`."""
-        return answered_usd(PriceList(self.providers), self.machine_hour_usd, ends, seconds)
+        """What a request has cost, see `assay.accounts.costs.price_request`."""
+        return price_request(PriceList(self.providers), self.machine_hour_usd, ends, seconds)
 
     @property
     def machine_hour_usd(self) -> float | None:

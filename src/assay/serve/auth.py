@@ -19,7 +19,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assay.accounts.keys import Caller, find_key, good_keys
+from assay.accounts.keys import Caller, find_key, select_keys
 from assay.errors import StoreError
 from assay.project.workspace import Workspace
 from assay.serve.errors import ApiError, forbidden, of_assay
@@ -82,7 +82,7 @@ class AccessMiddleware:
     ) -> None:
         self.app, self.workspace, self.at_once, self.beside = app, workspace, at_once, beside
         self._good: dict[str, tuple[Caller, float]] = {}
-        self._open = OpenRequests(partial(good_keys, workspace.store))
+        self._open = OpenRequests(partial(select_keys, workspace.store))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection."""

@@ -36,13 +36,13 @@ _ERRORS = (
 )
 
 
-class Validate(Strict):
+class GraderCheck(Strict):
     """A grader to look at."""
 
     grader: _Grader
 
 
-class Run(Validate):
+class GraderRun(GraderCheck):
     """A grader, and what it grades."""
 
     model_sample: Annotated[str, Field(max_length=LONGEST)]
@@ -50,14 +50,14 @@ class Run(Validate):
 
 
 @router.post("/v1/fine_tuning/alpha/graders/validate")
-def validate(body: Validate, caller: _Owner) -> dict[str, Any]:
+def validate(body: GraderCheck, caller: _Owner) -> dict[str, Any]:
     """Whether the grader can be run."""
     _check(body.grader)
     return {"grader": body.grader.model_dump()}
 
 
 @router.post("/v1/fine_tuning/alpha/graders/run")
-def run(workspace: ServedWorkspace, body: Run, caller: _Owner) -> dict[str, Any]:
+def run(workspace: ServedWorkspace, body: GraderRun, caller: _Owner) -> dict[str, Any]:
     """The score of one answer by a grader."""
     _check(body.grader)
     reward = rewards.run(

@@ -18,7 +18,7 @@ router = APIRouter(tags=["admin"], route_class=JsonRoute)
 _Admin = Annotated[Caller, Depends(RequiredScope("admin"))]
 
 
-class CreateKey(Strict):
+class KeyRequest(Strict):
     """A key of the caller's project."""
 
     name: Annotated[str, Field(min_length=1, max_length=200, description="what it is for")]
@@ -42,7 +42,7 @@ class CreateKey(Strict):
 
 
 @router.post("/v1/keys")
-def create(workspace: ServedWorkspace, body: CreateKey, caller: _Admin) -> dict[str, Any]:
+def create(workspace: ServedWorkspace, body: KeyRequest, caller: _Admin) -> dict[str, Any]:
     """Make a key; `key` is shown this once. A key with a budget makes none: it would have none."""
     if caller.budgeted:
         raise forbidden("This key has a budget, and a key made here would have none.")

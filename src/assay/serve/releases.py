@@ -33,14 +33,14 @@ _Force = Annotated[
 ]
 
 
-class Promote(Strict):
+class PromotionRequest(Strict):
     """The agent that answers everything from now on."""
 
     agent: _Agent
     force: _Force | None = None
 
 
-class Canary(Strict):
+class CanaryRequest(Strict):
     """An agent that answers a share of the keys."""
 
     share: Annotated[float, Field(ge=0, lt=1, description="0 ends the canary")]
@@ -51,14 +51,14 @@ class Canary(Strict):
 @router.get("/v1/releases")
 def list_(workspace: ServedWorkspace, caller: _Owner) -> dict[str, Any]:
     """Every release as it stands."""
-    found = releases.listed(workspace, caller.project)
+    found = releases.list_releases(workspace, caller.project)
     return {"object": "list", "data": [{"object": "release", **line} for line in found]}
 
 
 @router.get("/v1/releases/{name}")
 def retrieve(workspace: ServedWorkspace, name: str, caller: _Owner) -> dict[str, Any]:
     """One release as it stands."""
-    for line in releases.listed(workspace, caller.project):
+    for line in releases.list_releases(workspace, caller.project):
         if line["name"] == name:
             return {"object": "release", **line}
     raise not_found("release", name)
@@ -73,7 +73,7 @@ def history(workspace: ServedWorkspace, name: str, caller: _Owner) -> dict[str, 
 
 @router.post("/v1/releases/{name}/promote")
 def promote(
-    request: Request, workspace: ServedWorkspace, name: str, body: Promote, caller: _Owner
+    request: Request, workspace: ServedWorkspace, name: str, body: PromotionRequest, caller: _Owner
 ) -> dict[str, Any]:
     """Let an agent answer everything, if a stored comparison shows that it is no worse and the
     engine that serves answers as the one that was measured."""
@@ -90,7 +90,7 @@ def promote(
 
 @router.post("/v1/releases/{name}/canary")
 def canary(
-    request: Request, workspace: ServedWorkspace, name: str, body: Canary, caller: _Owner
+    request: Request, workspace: ServedWorkspace, name: str, body: CanaryRequest, caller: _Owner
 ) -> dict[str, Any]:
     """Let an agent answer a share of the keys, each of which keeps to one agent; asked of it is
     what a promotion asks."""

@@ -25,7 +25,7 @@ _Owner = Annotated[Caller, Depends(RequiredScope("files"))]
 _FORM = describe_form("data", ["data"])
 
 
-class CreateUpload(Strict):
+class UploadRequest(Strict):
     """The file that will come."""
 
     bytes: Annotated[int, Field(gt=0, le=UPLOAD_BYTES)]
@@ -35,7 +35,7 @@ class CreateUpload(Strict):
     expires_after: Annotated[dict[str, Any], Field(max_length=4)] | None = None
 
 
-class CompleteUpload(Strict):
+class UploadCompletion(Strict):
     """The parts in their order."""
 
     part_ids: Annotated[list[str], Field(min_length=1, max_length=10_000, fail_fast=True)]
@@ -43,7 +43,7 @@ class CompleteUpload(Strict):
 
 
 @router.post("/v1/uploads")
-def create(workspace: ServedWorkspace, body: CreateUpload, caller: _Owner) -> dict[str, Any]:
+def create(workspace: ServedWorkspace, body: UploadRequest, caller: _Owner) -> dict[str, Any]:
     """Begin an upload; it expires an hour later."""
     workspace.quota.check(caller.project, body.bytes)
     made = uploads.create(
@@ -85,7 +85,7 @@ async def add_part(
 
 @router.post("/v1/uploads/{id}/complete")
 def complete(
-    workspace: ServedWorkspace, id: str, body: CompleteUpload, caller: _Owner
+    workspace: ServedWorkspace, id: str, body: UploadCompletion, caller: _Owner
 ) -> dict[str, Any]:
     """Make the file of the parts."""
     upload = uploads.find(workspace.store, caller.project, id)

@@ -68,7 +68,7 @@ class Chunking(Strict):
     type: Literal["auto"]
 
 
-class Create(Strict):
+class VectorStoreRequest(Strict):
     """A vector store to be made."""
 
     name: _Name | None = None
@@ -79,7 +79,7 @@ class Create(Strict):
     expires_after: None = None
 
 
-class Change(Strict):
+class VectorStoreChange(Strict):
     """What is to be another about it."""
 
     name: _Name | None = None
@@ -87,7 +87,7 @@ class Change(Strict):
     expires_after: None = None
 
 
-class AddFile(Strict):
+class StoreFileRequest(Strict):
     """A file that was uploaded before."""
 
     file_id: _FileId
@@ -95,7 +95,7 @@ class AddFile(Strict):
     chunking_strategy: Chunking | None = None
 
 
-class ChangeFile(Strict):
+class StoreFileChange(Strict):
     """Give a file other attributes."""
 
     attributes: _Attributes | None
@@ -108,7 +108,7 @@ class Ranking(Strict):
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
-class Search(Strict):
+class StoreSearchRequest(Strict):
     """What is looked for."""
 
     query: (
@@ -125,7 +125,9 @@ class Search(Strict):
 
 
 @router.post("/v1/vector_stores")
-def create(workspace: ServedWorkspace, body: Create, caller: _Changer) -> dict[str, Any]:
+def create(
+    workspace: ServedWorkspace, body: VectorStoreRequest, caller: _Changer
+) -> dict[str, Any]:
     """Make one; its files are read by a worker."""
     made = project.create(
         workspace,
@@ -154,7 +156,9 @@ def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, A
 
 
 @router.post("/v1/vector_stores/{id}")
-def change(workspace: ServedWorkspace, id: str, body: Change, caller: _Changer) -> dict[str, Any]:
+def change(
+    workspace: ServedWorkspace, id: str, body: VectorStoreChange, caller: _Changer
+) -> dict[str, Any]:
     """Give a vector store another name or other metadata."""
     changed = project.change(workspace, caller.project, id, name=body.name, metadata=body.metadata)
     return as_wire(changed)
@@ -168,7 +172,9 @@ def delete(workspace: ServedWorkspace, id: str, caller: _Changer) -> dict[str, A
 
 
 @router.post("/v1/vector_stores/{id}/search")
-def search(workspace: ServedWorkspace, id: str, body: Search, caller: _Owner) -> dict[str, Any]:
+def search(
+    workspace: ServedWorkspace, id: str, body: StoreSearchRequest, caller: _Owner
+) -> dict[str, Any]:
     """The passages that fit a query best."""
     queries = [body.query] if isinstance(body.query, str) else body.query
     ranking = body.ranking_options or Ranking()
@@ -193,7 +199,7 @@ def search(workspace: ServedWorkspace, id: str, body: Search, caller: _Owner) ->
 
 @router.post("/v1/vector_stores/{id}/files")
 def add_file(
-    workspace: ServedWorkspace, id: str, body: AddFile, caller: _Changer
+    workspace: ServedWorkspace, id: str, body: StoreFileRequest, caller: _Changer
 ) -> dict[str, Any]:
     """Let a worker read a file into it."""
     added = project.add_file(
@@ -238,7 +244,7 @@ def retrieve_file(workspace: ServedWorkspace, id: str, file: str, caller: _Owner
 
 @router.post("/v1/vector_stores/{id}/files/{file:path}")
 def change_file(
-    workspace: ServedWorkspace, id: str, file: str, body: ChangeFile, caller: _Changer
+    workspace: ServedWorkspace, id: str, file: str, body: StoreFileChange, caller: _Changer
 ) -> dict[str, Any]:
     """Give a file other attributes."""
     changed = project.change_file(workspace, caller.project, id, file, body.attributes or {})

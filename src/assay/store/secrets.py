@@ -117,7 +117,7 @@ def forget(session: Session, project: str, provider: str) -> bool:
     return bool(found)
 
 
-def kept(store: Store, project: str) -> dict[str, str]:
+def list_origins(store: Store, project: str) -> dict[str, str]:
     """Provider -> the origin that its key is good for."""
     with store.session() as session:
         rows = session.scalars(select(SecretRow).where(SecretRow.project == project))

@@ -97,7 +97,7 @@ class AccessMiddleware:
         if remembered and known and known[1] > time.monotonic():
             return known[0]
         self._good.pop(session, None)
-        person = await anyio.to_thread.run_sync(people.signed_in, self.workspace, session)
+        person = await anyio.to_thread.run_sync(people.find_signed_in, self.workspace, session)
         if person is not None:
             self._good[session] = person, time.monotonic() + REMEMBERED_S
         return person

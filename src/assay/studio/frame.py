@@ -132,7 +132,7 @@ def _make_context(
 ) -> PageContext:
     person = cast("Person", request.scope["assay.person"])
     return PageContext(
-        workspace=workspace.seen_by(f"user:{person.name}"),
+        workspace=workspace.act_as(f"user:{person.name}"),
         engines=engines,
         person=person,
         session=request.scope["assay.session"],

@@ -158,7 +158,7 @@ def check_role(context: PageContext, role: Role) -> None:
         SignedOutError: the session is over.
         NotAllowedError: the role is too low.
     """
-    person = people.signed_in(context.workspace, context.session)
+    person = people.find_signed_in(context.workspace, context.session)
     if person is None:
         raise SignedOutError("you are not signed in any more.", fix="Ask for a new link.")
     if not person.may(role):

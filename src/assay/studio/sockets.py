@@ -149,7 +149,7 @@ class Sockets:
 
     async def _good(self, sessions: Collection[str | None]) -> set[str]:
         known = {session for session in sessions if session is not None}
-        return await anyio.to_thread.run_sync(people.still_good, self._workspace, known)
+        return await anyio.to_thread.run_sync(people.select_sessions, self._workspace, known)
 
     async def _end(self, client: Client) -> None:
         """End a page and its sockets: its timers and updates, too."""

@@ -39,7 +39,7 @@ _MAGNITUDE = ".lora_magnitude_vector"
 
 
 @contextmanager
-def adapted(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
+def adapt(loaded: LoadedModel, settings: FineTune) -> Iterator[nn.Module]:
     """The model to train: what `settings.adapter` says is float32 and trainable, nothing else.
 
     An adapter is on every linear map of the decoder, the head left alone; its start is drawn with
@@ -163,7 +163,7 @@ def as_base(model: nn.Module, loaded: LoadedModel) -> Iterator[None]:
     """Within the block, the model computes what the base does, nothing else being changed.
 
     Args:
-        loaded: what `model` was made from by `adapted`.
+        loaded: what `model` was made from by `adapt`.
     """
     if _is_adapter(model):
         with model.disable_adapter():  # type: ignore[operator]

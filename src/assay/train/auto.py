@@ -1,6 +1,6 @@
 """The settings that are left to Assay: a documented rule of model size and number of rows.
 
-    auto.chosen(config.fine_tune, parameters=134.5e6, rows=770)   # a FineTune without "auto"
+    auto.choose(config.fine_tune, parameters=134.5e6, rows=770)   # a FineTune without "auto"
 
 **Learning rate.** 1e-3 at 135 million parameters, falling with the power 0.4 of the size:
 4e-4 at 1.2 billion, 2e-4 at 7, 1e-4 at 33, 8e-5 at 65. It passes through what is known to work with
@@ -44,7 +44,7 @@ SHORT_STEPS = 150
 _OF_SHORT = 2.0
 
 
-def chosen(
+def choose(
     section: FineTuneSection, *, parameters: float, rows: int, units: int | None = None
 ) -> FineTune:
     """The settings with a number wherever `auto` stood.

@@ -48,7 +48,7 @@ class Choices:
     activation_checkpointing: bool
 
     @contextmanager
-    def applied(self, model: nn.Module) -> Iterator[None]:
+    def apply(self, model: nn.Module) -> Iterator[None]:
         """Within the block, `model` is trained this way (`compute` is up to `device.computing`)."""
         base, threads = causal_lm(model), torch.get_num_threads()
         torch.set_num_threads(self.threads)

@@ -159,7 +159,7 @@ class _GatedFeedForward(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, act: str, *given: Any) -> Tensor:
-        gate, up, down = (Factors(*given[i : i + 5]).typed() for i in (0, 5, 10))
+        gate, up, down = (Factors(*given[i : i + 5]).cast() for i in (0, 5, 10))
         x_nd = x.reshape(-1, x.shape[-1]).to(gate.weight_oi.dtype)
         gate_nf, gate_nr = gate.product(x_nd)
         up_nf, up_nr = up.product(x_nd)

@@ -80,7 +80,7 @@ class TrainingJob:
         """The most tokens of a row: of the settings, at most the model's context."""
         return min(self.settings.max_tokens, self.loaded.context_length)
 
-    def checked(self) -> TrainingJob:
+    def validate(self) -> TrainingJob:
         """The same job without the units of weight 0, every row having been looked at.
 
         Raises:

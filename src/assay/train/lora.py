@@ -25,7 +25,7 @@ class Factors(NamedTuple):
     b_or: Tensor
     scale: float
 
-    def typed(self) -> Factors:
+    def cast(self) -> Factors:
         """A and B in the format of W."""
         dtype = self.weight_oi.dtype
         return self._replace(a_ri=self.a_ri.to(dtype), b_or=self.b_or.to(dtype))
@@ -54,7 +54,7 @@ class Factors(NamedTuple):
 class _LoraLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *given: Any) -> Tensor:
-        of = Factors(*given).typed()
+        of = Factors(*given).cast()
         x_ni = x.reshape(-1, x.shape[-1]).to(of.weight_oi.dtype)
         y_no, u_nr = of.product(x_ni)
         ctx.save_for_backward(x_ni, u_nr, of.weight_oi, of.a_ri, of.b_or)

@@ -121,7 +121,7 @@ def train_by_method(job: TrainingJob) -> TrainResult:
         DataError: nothing to train, a row that cannot be trained on, or thumbs that are all alike.
         ModelError, KeyboardInterrupt: as `session.train_units`.
     """
-    job = job.checked()
+    job = job.validate()
     method = job.settings.method
     said = "Another process is on this training; waiting for it to end."
     with one_at_a_time(job.folder / "lock", lambda: job.progress.say(said)):
@@ -136,7 +136,7 @@ def train_by_method(job: TrainingJob) -> TrainResult:
         if method not in ("sft", "orpo"):
             judged = [cast(list[Pair | Thumb], units) for units in sets]
             rows = [row for units in judged for unit in units for row in judged_rows(unit)]
-            with choices.applied(job.loaded.model):
+            with choices.apply(job.loaded.model):
                 logps, reference_seconds = reference_logps(job, rows, choices.compute)
             both = iter(zip(logps[::2], logps[1::2], strict=True))
             sets = [[replace(unit, reference=next(both)) for unit in units] for units in judged]

@@ -118,7 +118,7 @@ def train_units(
         job.progress.say(
             f"Prefixes of {kind} cannot be shared yet: rows are computed whole, {how}."
         )
-    with adapters.adapted(job.loaded, job.settings) as adapted, choices.applied(adapted):
+    with adapters.adapt(job.loaded, job.settings) as adapted, choices.apply(adapted):
         check_head(adapted, train[0].rows[0])
         run = Run(job, adapted, key, choices.compute, objective_of)
         run.resume()

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tests.evaluate.test_parity import EXAMPLES, _bench
 from tests.generate.test_local_pool import ASKED, LETTERS, _evaluated, _text, _version
 from tests.generate.tiny import byte_tokenizer, tiny_model
 from tests.generate.vllm.fake import FakeVllm, fake_vllm
-from tests.release.test_parity import EXAMPLES, _bench
 
 from assay.agent.agent import Agent
 from assay.chat.template import Template

@@ -39,7 +39,7 @@ def test_every_save_is_a_version_with_who_when_and_why(workspace: Workspace) -> 
     ]
     assert agents.read(workspace, "desk@1").text == TEXT
     assert agents.read(workspace, "desk").agent.system_prompt == "Be kind."
-    assert [v.label for v in agents.listed(workspace)] == ["desk@2"]
+    assert [v.label for v in agents.list_agents(workspace)] == ["desk@2"]
 
 
 def test_a_comment_alone_is_worth_a_version_and_the_same_text_is_not(workspace: Workspace) -> None:
@@ -126,7 +126,7 @@ def test_an_invalid_agent_is_never_stored(workspace: Workspace, text: str, said:
     assert str(agents.check(workspace, text)[0]).startswith(said)
     with pytest.raises(agents.InvalidAgentError, match="Nothing was saved"):
         agents.save(workspace, "desk", text, based_on=None, message="x")
-    assert agents.listed(workspace) == []
+    assert agents.list_agents(workspace) == []
 
 
 def test_a_route_is_saved_where_its_arms_are_there(workspace: Workspace) -> None:

@@ -61,7 +61,7 @@ def test_every_setting_is_offered_and_a_beginning_can_be_saved(tmp_path: Path) -
     workspace = Workspace(tmp_path)
     assert set(drafts.settings()) == set(Agent.model_fields)
     model, *_ = drafts.models(workspace)
-    text = drafts.beginning(model)
+    text = drafts.begin(model)
     agents.save(workspace, "fresh", text, based_on=None, message="begun")
     assert agents.read(workspace, "fresh").agent == Agent(model=model)
 
@@ -73,7 +73,7 @@ def test_an_unsaved_agent_answers_and_leaves_nothing(tmp_path: Path) -> None:
     [(messages, _, sampling)] = engines.the.asked
     assert messages[0] == Message("system", "Greet {{customer_name}}.")
     assert sampling.seed == 3
-    assert agents.listed(workspace) == []
+    assert agents.list_agents(workspace) == []
     with pytest.raises(InvalidAgentError, match="no such setting"):
         drafts.answer(workspace, engines, TEXT + "sed: 3\n", [Message("user", "Hello")])
     assert len(engines.the.asked) == 1

@@ -19,7 +19,7 @@ from assay.jobs import queue
 from assay.jobs.service import work_on
 from assay.project import Project, jobs
 from assay.project.jobs import export
-from assay.project.jobs.export import EXPORT, Export, packed
+from assay.project.jobs.export import EXPORT, Export, pack
 from assay.project.workspace import Workspace
 from assay.release.export import FORMS
 from assay.store import audit
@@ -48,18 +48,18 @@ def done(workspace: Workspace) -> queue.Job:
 @pytest.mark.slow
 def test_an_export_is_a_job_and_its_files_a_zip(pets: tuple[Project, str]) -> None:
     project, id = pets
-    workspace = Workspace(project.root).seen_by("user:ann")
+    workspace = Workspace(project.root).act_as("user:ann")
     asked = export.start(workspace, id[:10], "adapter")
     with pytest.raises(StateError, match="queued already"):
         export.start(workspace, id, "adapter")
     with pytest.raises(NotFoundError):
-        export.finished(workspace, asked.id)
+        export.find_finished(workspace, asked.id)
     assert done(workspace).status == "succeeded"
-    found = export.finished(workspace, asked.id)
+    found = export.find_finished(workspace, asked.id)
     assert (found.version, found.to) == (id, "adapter")
     assert found.job.result is not None
     assert found.job.result["parity"]["refusals"] == []
-    with zipfile.ZipFile(io.BytesIO(b"".join(packed(found)))) as archive:
+    with zipfile.ZipFile(io.BytesIO(b"".join(pack(found)))) as archive:
         assert archive.testzip() is None
         names = [f"{id[:12]}-adapter/{file}" for file in found.job.result["files"]]
         assert archive.namelist() == names
@@ -114,7 +114,7 @@ def test_a_zip_is_made_piece_by_piece(tmp_path: Path) -> None:
     script = tmp_path / "serve.sh"
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)
-    pieces = list(packed(Export(None, "a" * 64, "gguf", tmp_path, len(content))))  # type: ignore[arg-type]
+    pieces = list(pack(Export(None, "a" * 64, "gguf", tmp_path, len(content))))  # type: ignore[arg-type]
     assert max(map(len, pieces)) < 2**21
     with zipfile.ZipFile(io.BytesIO(b"".join(pieces))) as archive:
         assert archive.read("aaaaaaaaaaaa-gguf/model.gguf") == content

@@ -25,7 +25,7 @@ def test_only_a_project_can_be_compared(tmp_path: Path) -> None:
 def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(tmp_path: Path) -> None:
     made = small_project(tmp_path, edit={"  - fine-tune\n": "", "  - few-shot-nearest\n": ""})
     workspace = Workspace(made.root)
-    first = jobs.compare(workspace.seen_by("user:ann"), reason="a test")
+    first = jobs.compare(workspace.act_as("user:ann"), reason="a test")
     with pytest.raises(StateError, match="queued already"):
         jobs.compare(workspace)
     assert jobs.ask(workspace, first.id, "cancel").status == "cancelled"
@@ -37,7 +37,7 @@ def test_a_comparison_is_a_job_that_can_be_cancelled_and_done(tmp_path: Path) ->
     assert done.result is not None
     job, events = jobs.look(workspace, second.id)
     assert any(event.message == "Candidate prompt" for event in events)
-    assert [one.id for one in jobs.listed(workspace, jobs.COMPARE)] == [second.id, first.id]
+    assert [one.id for one in jobs.list_jobs(workspace, jobs.COMPARE)] == [second.id, first.id]
     assert jobs.look(workspace, job.id, events[-1].key)[1] == []
 
 
@@ -72,6 +72,6 @@ def test_a_long_curve_is_thinned_but_no_validation_is_lost() -> None:
         }
         for s in range(1, 5000)
     )
-    drawn = Figures(points).drawn()
+    drawn = Figures(points).thin()
     assert len(drawn) < 2 * MOST_POINTS
     assert sum(p["validation_loss"] is not None for p in drawn) == 4999 // 97

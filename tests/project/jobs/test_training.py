@@ -40,7 +40,7 @@ def test_what_cannot_be_done_is_refused_before_it_is_queued(
     workspace = project(tmp_path, 3)
     with pytest.raises(AssayError, match=said):
         training_jobs.start(workspace, wish)
-    assert jobs.listed(workspace) == []
+    assert jobs.list_jobs(workspace) == []
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_a_training_a_search_and_a_curve_are_done_by_a_worker(tmp_path: Path) ->
     )
     for wish in ways:
         assert training_jobs.seconds(workspace, wish) > 0
-    first = training_jobs.start(workspace.seen_by("user:ann"), ways[0])
+    first = training_jobs.start(workspace.act_as("user:ann"), ways[0])
     with pytest.raises(StateError, match="queued already"):
         training_jobs.start(workspace, TrainingOptions())
     jobs.ask(workspace, first.id, "pause")

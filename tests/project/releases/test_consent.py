@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from tests.agent.routes import saved
 
-from assay.agent.agent import Agent, routed
+from assay.agent.agent import Agent, make_routed
 from assay.agent.consent import ConsentError
 from assay.agent.route import Rule, Rules
 from assay.errors import NotFoundError, UsageError
 from assay.project import releases
-from assay.project.releases.consent import going_to
+from assay.project.releases.consent import find_providers
 from assay.project.workspace import Workspace
 from assay.release.releases import ReleaseError
 from assay.store.audit import entries
@@ -23,7 +23,7 @@ FORCE = "a test"
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    made = Workspace(tmp_path).seen_by("user:ann")
+    made = Workspace(tmp_path).act_as("user:ann")
     made.providers.add("far", {"base_url": URL}, None)
     saved(made.store, "near", Agent(model="smollm2-135m-instruct"))
     return made
@@ -36,7 +36,7 @@ def test_it_is_refused_until_it_is_agreed_to_and_both_are_kept(workspace: Worksp
     assert refused.value.provider == "far"
     for part in ("away@1", f"far ({URL})", "remote:far/big", "--consent far", "consent: true"):
         assert part in str(refused.value)
-    assert releases.listed(workspace) == []
+    assert releases.list_releases(workspace) == []
     with pytest.raises(UsageError, match="no provider 'fra'"):
         releases.promote(workspace, "desk", "away@1", force=FORCE, consent=["fra"])
     done = releases.promote(workspace, "desk", "away@1", force=FORCE, consent=["far"])
@@ -48,7 +48,7 @@ def test_it_is_refused_until_it_is_agreed_to_and_both_are_kept(workspace: Worksp
     assert sent.details == {"agent": "away@1", "providers": {"far": "https://far.example.com:443"}}
     workspace.providers.add("idle", {"base_url": "https://idle.example.com/v1"}, None)
     releases.promote(workspace, "desk", "near@1", force=FORCE, consent=["idle"])
-    assert not workspace.providers.agreed("idle")  # nothing goes there
+    assert not workspace.providers.has_consent("idle")  # nothing goes there
     assert entries(workspace.store, workspace.name)[0].action != "release.sends_away"
     again = releases.promote(workspace, "desk", "away@1", force=FORCE)  # the consent is kept
     assert again.label == "away@1"
@@ -92,13 +92,13 @@ def test_arms_of_routes_and_fallbacks_are_seen(
 ) -> None:
     near = saved(workspace.store, "near", Agent(model="smollm2-135m-instruct"))
     far = saved(workspace.store, "away", Agent(model="remote:far/big"))
-    assert going_to(workspace, "near@1") == {}
+    assert find_providers(workspace, "near@1") == {}
     rules = Rules(rules=(Rule(to=far, pattern="hard"),), otherwise=near)
-    saved(workspace.store, "both", routed(rules))
-    assert going_to(workspace, "both@1") == {"far": ["remote:far/big"]}
+    saved(workspace.store, "both", make_routed(rules))
+    assert find_providers(workspace, "both@1") == {"far": ["remote:far/big"]}
     chains = {"smollm2-135m-instruct": ["smollm2-135m-instruct", "remote:far/small"]}
     monkeypatch.setattr(Workspace, "chain", lambda _, model: chains.get(model, [model]))
     behind = "remote:far/small, where smollm2-135m-instruct fails"
-    assert going_to(workspace, "near@1") == {"far": [behind]}
+    assert find_providers(workspace, "near@1") == {"far": [behind]}
     with pytest.raises(ConsentError, match="remote:far/small, where smollm2"):
         releases.promote(workspace, "desk", "near@1", force=FORCE)

@@ -41,7 +41,7 @@ def test_promotion_opens_no_holdout_and_refuses_the_worse(released: project.Work
     with pytest.raises(UnprovenError):
         releases.canary(released, "pets", 0.1, "baseline-majority@1")
     assert released.project.openings() == opened
-    (listed,) = releases.listed(released)
+    (listed,) = releases.list_releases(released)
     assert (listed["agent"], listed["traces"]) == (BASELINE, False)
 
 
@@ -70,7 +70,7 @@ def test_promotion_asks_the_engine_that_will_serve(
     with pytest.raises(ModelError, match="'cat', not 'dog'"):
         releases.promote(released, "pets", "prompt@1", force="a trial")
     assert asked == [released.project.split().validation, -1]
-    assert releases.listed(released)[0]["agent"] == BASELINE
+    assert releases.list_releases(released)[0]["agent"] == BASELINE
     releases.promote(released, "other", BASELINE, force="classical models are not asked")
     assert len(asked) == 2
 
@@ -147,7 +147,7 @@ def test_a_version_knows_its_rows_and_a_deleted_example_its_versions(tmp_path: P
     assert shown["rows"]["train"] == made.split().train
     assert shown["rows"]["validation"] == made.split().validation
     example = made.show("train", 1)[0]
-    found = made.trained_on(example.id)
+    found = made.find_uses(example.id)
     assert [(v["id"], v["as"]) for v in found["versions"]] == [(trained.version, ["train"])]
     # The row is deleted from the file: the next split says which versions remember it.
     file = made.root / "data" / "pets.csv"
@@ -165,7 +165,7 @@ def test_a_version_knows_its_rows_and_a_deleted_example_its_versions(tmp_path: P
 
     project.open(made.root).split(Listener())
     assert any("still remember" in line and trained.version[:12] in line for line in said), said
-    assert made.trained_on(found["sha256"][:12])["versions"] == found["versions"]
+    assert made.find_uses(found["sha256"][:12])["versions"] == found["versions"]
     again = project.open(made.root).train()
     assert again.version != trained.version
     difference = versions.diff(made.store, trained.version, again.version)

@@ -25,7 +25,7 @@ def test_a_save_is_written_audited_and_used_at_once(workspace: Workspace) -> Non
     draft = settings.read(workspace)
     assert draft.change is None
     text = edited(draft.text, {"data.split.holdout": 0.3, "margin": 0.05})
-    by = workspace.seen_by("user:ann")
+    by = workspace.act_as("user:ann")
     kept = settings.save(by, text, based_on=draft.hash, message="more to measure on")
     assert (workspace.root / "assay.yaml").read_text() == text == kept.text
     assert kept.change is not None
@@ -63,7 +63,7 @@ def test_what_the_command_line_refuses_is_told_at_its_line_and_not_saved(
 def test_a_stale_edit_is_told_and_changes_nothing(workspace: Workspace) -> None:
     draft = settings.read(workspace)
     first = edited(draft.text, {"margin": 0.05})
-    settings.save(workspace.seen_by("user:ann"), first, based_on=draft.hash)
+    settings.save(workspace.act_as("user:ann"), first, based_on=draft.hash)
     with pytest.raises(StaleSettingsError, match="by user:ann"):
         settings.save(workspace, edited(draft.text, {"margin": 0.1}), based_on=draft.hash)
     assert settings.read(workspace).text == first
@@ -130,7 +130,7 @@ def test_a_grader_that_needs_nothing_more_can_decide(workspace: Workspace) -> No
     assert next(iter(found)) == "label-accuracy"
     assert "python" not in found
     assert "regex" not in found
-    text = edited(settings.read(workspace).text, settings.decided_by(config, "exact"))
+    text = edited(settings.read(workspace).text, settings.choose_measure(config, "exact"))
     seen = settings.validate(workspace, text, admin=False)
     assert not seen.problems
     assert seen.config is not None

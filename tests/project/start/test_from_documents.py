@@ -58,14 +58,14 @@ pytestmark = pytest.mark.slow
 
 def test_documents_become_an_agent_that_is_served(made: DocumentProject) -> None:
     assert (made.added.documents, made.added.failed) == (len(DOCUMENTS), ())
-    assert made.standing.waiting > 61
+    assert made.review_state.waiting > 61
     workspace = open_to_serve(made.project.root)
     draft = agents.read(workspace, "manuals")
     assert draft.agent.system_prompt == "Answer like a purser."
     assert draft.agent.knowledge is not None
     assert draft.agent.knowledge.snapshot is None
     assert agents.check(workspace, draft.text) == []
-    (release,) = releases.listed(workspace)
+    (release,) = releases.list_releases(workspace)
     assert (release["name"], release["agent"]) == ("manuals", "manuals@1")
     assert release["reason"] == "assay init: not measured: 0 of 50 questions are approved."
 
@@ -76,7 +76,7 @@ def test_the_same_call_goes_on_and_another_is_refused(made: DocumentProject) -> 
     again = create_from_documents(
         "manuals", root.parent / "handbook", prompt=prompt, model=model, folder=root
     )
-    assert (again.agent, again.standing) == (made.agent, made.standing)
+    assert (again.agent, again.review_state) == (made.agent, made.review_state)
     with pytest.raises(UsageError, match="there already"):
         create_from_documents("manuals", root / "knowledge", model=model, folder=root)
 
@@ -152,7 +152,7 @@ def test_what_cannot_be_a_project_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_project_with_examples_of_its_own_has_no_standing(tmp_path: Path) -> None:
-    assert questions.standing(small_project(tmp_path)) is None
+    assert questions.review(small_project(tmp_path)) is None
 
 
 def test_the_second_job_of_the_demo_is_a_project(tmp_path: Path) -> None:

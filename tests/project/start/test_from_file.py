@@ -38,13 +38,13 @@ def test_a_file_is_kept_under_a_plain_name(workspace: Workspace, tmp_path: Path)
     kept = brought(workspace, tmp_path, "../../etc/My Pets!.csv")
     assert re.fullmatch(r"[\w.-]+", kept.name)
     assert kept.is_relative_to(workspace.store.folder)
-    assert from_file.kept_file(workspace) == kept
+    assert from_file.find_file(workspace) == kept
     second = from_file.keep_file(workspace, "other.csv", kept)
-    assert from_file.kept_file(workspace) == second
+    assert from_file.find_file(workspace) == second
     with pytest.raises(UsageError):
         from_file.keep_file(workspace, "///", kept)
     from_file.forget_file(workspace)
-    assert from_file.kept_file(workspace) is None
+    assert from_file.find_file(workspace) is None
 
 
 def test_what_a_person_says_changes_what_is_written(workspace: Workspace, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_what_a_person_says_changes_what_is_written(workspace: Workspace, tmp_pa
     assert config.system_prompt == "Name it."
     assert (config.good_enough, config.monthly_requests) == (0.9, 5)
     assert (workspace.root / "data" / file.name).exists()
-    assert from_file.kept_file(workspace) is None
+    assert from_file.find_file(workspace) is None
 
 
 def test_keys_of_the_empty_folder_still_own_what_comes(
@@ -93,7 +93,7 @@ def test_documents_and_providers_brought_before_are_there_for_a_comparison(
     source = documents.keep(workspace, from_file.KNOWLEDGE, "parrots.md", tmp_path / "parrots.md")
     documents.add(workspace, from_file.KNOWLEDGE, [source])
     workspace.providers.add("acme", Provider(base_url="https://acme.test/v1"), None)
-    assert from_file.brought_documents(workspace) == ["parrots.md"]
+    assert from_file.list_documents(workspace) == ["parrots.md"]
     found = from_file.look(workspace, brought(workspace, tmp_path), FileProjectOptions())
     assert found.draft is not None
     made = from_file.create_here(workspace, found.draft)

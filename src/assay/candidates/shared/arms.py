@@ -8,7 +8,7 @@ from itertools import compress
 
 import numpy as np
 
-from assay.agent.agent import Agent, routed
+from assay.agent.agent import Agent, make_routed
 from assay.agent.consent import check_consent
 from assay.agent.route import Route
 from assay.agent.routing import arm as agent_of
@@ -166,7 +166,7 @@ def route_candidate(
         curated: it has learned from examples, and goes stale with them.
         target: see `Candidate.target`.
     """
-    agent = routed(route)
+    agent = make_routed(route)
     leaves(agent, context.store)
     parts = [one.candidate for one in arms]
     return Candidate(

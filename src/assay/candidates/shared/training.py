@@ -131,7 +131,7 @@ class TrainingSetup:
             general,
             units,
             units_of(settings.method, context.validation, template, prompt),
-            auto.chosen(
+            auto.choose(
                 settings,
                 parameters=loaded.model.num_parameters(),
                 rows=len(targets.examples),

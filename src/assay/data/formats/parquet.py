@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from assay.data.formats.record import FIELD_LIMIT, Raw, damaged, guarded, too_large
+from assay.data.formats.record import FIELD_LIMIT, Raw, damaged, guard, too_large
 from assay.data.problems import problem
 
 _BATCH = 1000
@@ -34,7 +34,7 @@ def read_rows(path: Path, file: str) -> Iterator[Raw]:
     number = 0
     with _open(path, file) as table:
         batches = (batch.to_pylist() for batch in table.iter_batches(batch_size=_BATCH))
-        for records in guarded(batches, "Parquet file", file):
+        for records in guard(batches, "Parquet file", file):
             for record in records:
                 number += 1
                 yield _checked(_plain(record), file, number)

@@ -223,7 +223,7 @@ def damaged(what: str, error: Exception, file: str) -> DataError:
     )
 
 
-def guarded(items: Iterator[T], what: str, file: str) -> Iterator[T]:
+def guard(items: Iterator[T], what: str, file: str) -> Iterator[T]:
     """The items of a library's iterator, its exceptions turned into `damaged`."""
     while True:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.data.formats.delimited import Header
-from assay.data.formats.record import FIELD_LIMIT, Raw, closest, damaged, guarded, too_large
+from assay.data.formats.record import FIELD_LIMIT, Raw, closest, damaged, guard, too_large
 from assay.data.problems import Problem, problem
 from assay.errors import DataError
 
@@ -47,7 +47,7 @@ def _rows(book: Any, sheet: str | None, file: str) -> Iterator[tuple[int, list[A
         )
     table = book[sheet] if sheet is not None else book.worksheets[0]
     table.reset_dimensions()  # some writers store a wrong size, which would cut rows off
-    for number, cells in enumerate(guarded(table.iter_rows(), "workbook", file), start=1):
+    for number, cells in enumerate(guard(table.iter_rows(), "workbook", file), start=1):
         if any(cell.value is not None for cell in cells):
             yield number, cells
 

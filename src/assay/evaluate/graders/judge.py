@@ -127,7 +127,7 @@ def judge_pairs(
             f"({failed[0].error}).",
             fix="The same command again asks for these only.",
         )
-    if not any(answer.succeeded for answer in answers):  # else every pair would be a tie
+    if not any(answer.has_answered for answer in answers):  # else every pair would be a tie
         raise ModelError(
             f"the judge {settings.model} refuses every question ({answers[0].error}).",
             fix="Name another judge, or see how this one wants to be asked.",

@@ -49,7 +49,7 @@ class AdapterServer:
         self._loading, self._lock = Lock(), Lock()
 
     @property
-    def loaded(self) -> bool:
+    def is_loaded(self) -> bool:
         """Whether a server is in memory."""
         return self._server is not None
 

@@ -63,7 +63,7 @@ class TransformersStreamEngine:
         self._places = BoundedSemaphore(waiting + 1)
 
     @property
-    def loaded(self) -> bool:
+    def is_loaded(self) -> bool:
         """Whether the model is in memory."""
         return self._model is not None
 

@@ -19,7 +19,7 @@ from assay.agent.edits import Draft, StaleEditError
 from assay.agent.providers import provider_of
 from assay.agent.routing import leaves
 from assay.agent.texts import InvalidAgentError, Problem
-from assay.agent.variables import unused
+from assay.agent.variables import find_unused
 from assay.agent.versions import AgentVersion
 from assay.agent.versions import history as versions_of
 from assay.config import is_remote
@@ -34,7 +34,7 @@ NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 LONGEST_NAME = 100
 
 
-def listed(workspace: Workspace) -> list[AgentVersion]:
+def list_agents(workspace: Workspace) -> list[AgentVersion]:
     """The newest version of every agent, by name."""
     return edits.newest(workspace.store)
 
@@ -50,7 +50,7 @@ def read(workspace: Workspace, name: str) -> Draft:
 
 def check(workspace: Workspace, text: str) -> list[Problem]:
     """Everything that keeps a text from being an agent that can answer here; empty: it is one."""
-    agent, problems = texts.parsed(text)
+    agent, problems = texts.parse(text)
     if agent is None:
         return problems
     if workspace.web:
@@ -62,7 +62,7 @@ def check(workspace: Workspace, text: str) -> list[Problem]:
         for field, look in _looks(workspace, agent)
         if (error := _failure(look)) is not None
     ]
-    for name in unused(agent.system_prompt, agent.variables):
+    for name in find_unused(agent.system_prompt, agent.variables):
         message = f"the system prompt has no {{{{{name}}}}}: write it there, or remove this."
         problems.append(texts.problem_at(text, f"variables.{name}", message))
     return problems
@@ -115,7 +115,7 @@ def check_new_name(name: str) -> None:
         )
 
 
-def changed(text: str, settings: Sequence[str]) -> str:
+def set_values(text: str, settings: Sequence[str]) -> str:
     """A text with settings changed (`SETTING=VALUE` each), comments and all else as it was.
 
     Raises:
@@ -252,13 +252,13 @@ __all__ = [
     "InvalidAgentError",
     "Problem",
     "StaleEditError",
-    "changed",
     "check",
     "check_new_name",
     "diff",
     "history",
-    "listed",
+    "list_agents",
     "read",
     "rollback",
     "save",
+    "set_values",
 ]

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from assay.agent.agent import Agent
 from assay.agent.answering import GenerationOptions, Target
-from assay.agent.texts import InvalidAgentError, Problem, as_yaml, edited, parsed
-from assay.agent.variables import undeclared
+from assay.agent.texts import InvalidAgentError, Problem, as_yaml, edited, parse
+from assay.agent.variables import find_undeclared
 from assay.config import is_remote
 from assay.data.contents import placeholder
 from assay.errors import AssayError
@@ -74,17 +74,19 @@ class Validation:
 
 def validate(workspace: Workspace, text: str) -> Validation:
     """What a text says, and what keeps it from being saved."""
-    agent, problems = parsed(text)
+    agent, problems = parse(text)
     if agent is None:
         return Validation(None, tuple(problems))
     return Validation(
         agent,
         tuple(check(workspace, text)),
-        next(iter(undeclared(agent.system_prompt, agent.variables)), placeholder(agent.prompt)),
+        next(
+            iter(find_undeclared(agent.system_prompt, agent.variables)), placeholder(agent.prompt)
+        ),
     )
 
 
-def beginning(model: str) -> str:
+def begin(model: str) -> str:
     """The text of a new agent that does nothing but ask a model."""
     return as_yaml(Agent(model=model))
 
@@ -113,7 +115,7 @@ def answer(
     Raises:
         InvalidAgentError: the text is no agent that can answer here. More as `Gateway.open`.
     """
-    agent, problems = parsed(text)
+    agent, problems = parse(text)
     if problems := problems or check(workspace, text):
         raise InvalidAgentError(_UNSAVED, problems)
     assert agent is not None
@@ -156,7 +158,7 @@ def _template(model: str) -> Template:
 __all__ = [
     "Validation",
     "answer",
-    "beginning",
+    "begin",
     "edited",
     "models",
     "settings",

@@ -107,7 +107,7 @@ def _compare(workspace: Workspace, work: Work) -> dict[str, Any]:
     return {"comparison": done.result.comparison, "outcome": done.verdict.outcome}
 
 
-def listed(workspace: Workspace, *kinds: str) -> list[Job]:
+def list_jobs(workspace: Workspace, *kinds: str) -> list[Job]:
     """Jobs of the workspace's project, the newest first; of some kinds, or all."""
     found = queue.jobs(workspace.store, workspace.name)
     return [job for job in found if not kinds or job.kind in kinds]

@@ -44,7 +44,7 @@ class Figures:
         step: int = min(measured, key=lambda p: p["validation_loss"])["step"]
         return step
 
-    def drawn(self) -> list[dict[str, Any]]:
+    def thin(self) -> list[dict[str, Any]]:
         """As many points as can be told apart."""
         every = max(1, len(self.points) // MOST_POINTS)
         return [

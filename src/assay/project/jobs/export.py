@@ -2,7 +2,7 @@
 
 job = start(workspace, "3f9a01", "gguf")     # a worker writes it into the folder's state
 made = exports(workspace)[0]                 # what became of it
-for piece in packed(made): ...               # as a zip, while it is read
+for piece in pack(made): ...                 # as a zip, while it is read
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def exports(workspace: Workspace) -> list[Export]:
     return found
 
 
-def finished(workspace: Workspace, job: str) -> Export:
+def find_finished(workspace: Workspace, job: str) -> Export:
     """The export that a job has made.
 
     Raises:
@@ -129,7 +129,7 @@ def finished(workspace: Workspace, job: str) -> Export:
     raise NotFoundError(f"there is no finished export {job!r}.", fix="Export the version again.")
 
 
-def packed(export: Export) -> Iterator[bytes]:
+def pack(export: Export) -> Iterator[bytes]:
     """Its files as a zip, piece by piece; nothing is written, and little is held."""
     root = f"{export.version[:12]}-{export.to}"
     pieces = _Pieces()

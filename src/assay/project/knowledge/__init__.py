@@ -34,7 +34,7 @@ def add(
     """
     base = documents.base(Workspace(Path(folder)), name)
     base.create()
-    settings = documents.changed(base.settings, embedder, chunk_tokens, language)
+    settings = documents.merge_settings(base.settings, embedder, chunk_tokens, language)
     return base.add(paths, labels=labels, settings=settings, progress=progress)
 
 

@@ -146,7 +146,7 @@ def rebuild(
         AssayError: as `KnowledgeBase.rebuild`.
     """
     of = base(workspace, name)
-    settings = changed(of.settings, embedder, chunk_tokens, language)
+    settings = merge_settings(of.settings, embedder, chunk_tokens, language)
     made = of.rebuild(settings, progress)
     audit(
         workspace.store, workspace.name, workspace.who, "knowledge.rebuild", name, asdict(settings)
@@ -154,7 +154,7 @@ def rebuild(
     return made
 
 
-def changed(
+def merge_settings(
     settings: KnowledgeSettings,
     embedder: str | None,
     chunk_tokens: int | None,

@@ -17,7 +17,7 @@ from assay.generate.stream import EnginePool
 from assay.generate.transformers.batch import TransformersBatchEngine
 from assay.models.versions import version_bits
 from assay.progress import SILENT, Progress
-from assay.project.releases.consent import agreed_first
+from assay.project.releases.consent import require_consent
 from assay.project.workspace import Workspace
 from assay.release import changes, examples, labels, policies, releases, traces, watch
 from assay.release.changes import Parity
@@ -72,7 +72,7 @@ def promote(
         label,
         who=by.who,
         force=force,
-        leaving=agreed_first(workspace, name, consent, by.who),
+        leaving=require_consent(workspace, name, consent, by.who),
         parity=_gate(workspace, engines, progress),
     )
 
@@ -101,7 +101,7 @@ def canary(
         label,
         who=by.who,
         force=force,
-        leaving=agreed_first(workspace, name, consent, by.who),
+        leaving=require_consent(workspace, name, consent, by.who),
         parity=_gate(workspace, engines, progress),
     )
 
@@ -162,11 +162,11 @@ def rollback(
 ) -> Release:
     """Take the last change of a release back; `consent` as of `promote`."""
     by = _by(workspace, by)
-    leaving = agreed_first(workspace, name, consent, by.who)
+    leaving = require_consent(workspace, name, consent, by.who)
     return changes.rollback(workspace.store, by.project, name, who=by.who, leaving=leaving)
 
 
-def listed(workspace: Workspace, project: str | None = None) -> list[dict[str, Any]]:
+def list_releases(workspace: Workspace, project: str | None = None) -> list[dict[str, Any]]:
     """Every release (of the folder's own project) as it stands, and whether it keeps traces."""
     project = project or workspace.name
     kept = policies.policies(workspace.store, project)

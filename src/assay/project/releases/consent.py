@@ -18,7 +18,7 @@ from assay.config import is_remote, split_reference
 from assay.project.workspace import Workspace
 
 
-def going_to(workspace: Workspace, label: str) -> dict[str, list[str]]:
+def find_providers(workspace: Workspace, label: str) -> dict[str, list[str]]:
     """By provider, how an agent (`NAME@VERSION`) may come to ask it: a sentence's end each.
 
     Raises:
@@ -34,7 +34,7 @@ def going_to(workspace: Workspace, label: str) -> dict[str, list[str]]:
     return found
 
 
-def agreed_first(
+def require_consent(
     workspace: Workspace, release: str, consent: Sequence[str], who: str
 ) -> Callable[[str], dict[str, str]]:
     """What `assay.release.changes` asks of an agent, see `Leaving` there.
@@ -50,7 +50,7 @@ def agreed_first(
     """
 
     def leaving(label: str) -> dict[str, str]:
-        going = going_to(workspace, label)
+        going = find_providers(workspace, label)
         providers = workspace.providers.by(who)
         for name in consent:
             # Of others nobody was asked; a name that is nobody's is refused.
@@ -58,7 +58,7 @@ def agreed_first(
                 providers.agree(name)
         for name, ways in going.items():
             provider = provider_of(providers, name)
-            if not providers.agreed(name):
+            if not providers.has_consent(name):
                 raise ConsentError(
                     f"this project has not agreed that what users ask of {release} leaves this "
                     f"machine. {label} would send it to the provider {name} "

@@ -212,7 +212,7 @@ def measures(config: Config) -> dict[str, str]:
     }
 
 
-def decided_by(config: Config, label: str) -> dict[str, Any]:
+def choose_measure(config: Config, label: str) -> dict[str, Any]:
     """Settings that let a grader of `measures` decide."""
     if any(spec.label == label for spec in config.graders):
         return {"primary": label}
@@ -335,8 +335,8 @@ __all__ = [
     "StaleSettingsError",
     "Validation",
     "change",
+    "choose_measure",
     "completions",
-    "decided_by",
     "edited",
     "measures",
     "read",

@@ -41,7 +41,7 @@ def add_provider(
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
         raise UsageError(f"{name!r} is no name.", fix="Use small letters, digits and hyphens.")
-    providers.checked(name, settings)
+    providers.check(name, settings)
     given = None if key is None else key()
     return providers.add(name, settings, given, keyless=given is None)
 
@@ -58,7 +58,7 @@ def add_provider_over_web(
         UsageError: the settings name a variable or file that the web may not (`reach`).
         AssayError: as `add_provider`.
     """
-    provider = workspace.providers.checked(name, settings)
+    provider = workspace.providers.check(name, settings)
     for _, why in reach.of_provider(workspace, name, provider):
         raise UsageError(why, fix="Add it at the command line.")
     return add_provider(workspace.providers.by(workspace.who), name, settings, key)
@@ -83,7 +83,7 @@ def allow_address(workspace: Workspace, name: str) -> tuple[str, list[str]]:
 
 def list_providers(providers: Providers) -> list[dict[str, Any]]:
     """One line for each; of a key only where it comes from."""
-    kept = secrets.kept(providers.store, providers.project)
+    kept = secrets.list_origins(providers.store, providers.project)
     lines = []
     for name in sorted(providers):
         provider = providers[name]
@@ -101,8 +101,8 @@ def list_providers(providers: Providers) -> list[dict[str, Any]]:
                 "base_url": provider.base_url,
                 "protocol": provider.protocol,
                 "key": key,
-                "consent": providers.agreed(name),
-                "described": "assay.yaml" if name in providers.described else "here",
+                "consent": providers.has_consent(name),
+                "described": "assay.yaml" if name in providers.from_config else "here",
             }
         )
     return lines

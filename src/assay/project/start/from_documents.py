@@ -2,7 +2,7 @@
 
 made = create_from_documents("manuals", Path("docs"))
 made.agent.label, made.release          # manuals@1, served as `manuals`
-made.standing.sentence                  # not measured: 0 of 50 questions are approved.
+made.review_state.sentence                  # not measured: 0 of 50 questions are approved.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from assay.knowledge.intake import AddResult
 from assay.knowledge.sources import SourceFile, sources
 from assay.progress import SILENT, Progress
 from assay.project.project import Project
-from assay.project.questions import ABSTAIN, FILE, ReviewState, draft_questions, standing
+from assay.project.questions import ABSTAIN, FILE, ReviewState, draft_questions, review
 from assay.project.start.init import (
     COST_LINES,
     KNOWLEDGE,
@@ -57,7 +57,7 @@ class DocumentProject:
     added: AddResult
     agent: AgentVersion
     release: str
-    standing: ReviewState
+    review_state: ReviewState
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON has them."""
@@ -66,7 +66,7 @@ class DocumentProject:
             **self.added.to_dict(),
             "agent": self.agent.label,
             "release": self.release,
-            "questions": self.standing.to_dict(),
+            "questions": self.review_state.to_dict(),
         }
 
 
@@ -140,7 +140,7 @@ def _set_up(workspace: Workspace, progress: Progress) -> DocumentProject:
     )
     saved = save_agent(store, owner, agent, message="assay init: answers from the documents")
     draft_questions(project, texts)
-    now = standing(project) or ReviewState(0, 0, 0)
+    now = review(project) or ReviewState(0, 0, 0)
     if owner not in {release.name for release in releases.releases(store, owner)}:
         changes.promote(
             store, owner, owner, saved.label, who=workspace.who, force=f"assay init: {now.sentence}"

@@ -71,7 +71,7 @@ class FileFindings:
     report: CheckReport | None
 
 
-def kept_file(workspace: Workspace) -> Path | None:
+def find_file(workspace: Workspace) -> Path | None:
     """The file that was brought and has not become a project yet."""
     found = sorted(path for path in _inbox(workspace).glob("*") if path.is_file())
     return found[0] if found else None
@@ -111,7 +111,7 @@ def forget_file(workspace: Workspace) -> None:
     shutil.rmtree(_inbox(workspace), ignore_errors=True)
 
 
-def brought_documents(workspace: Workspace) -> list[str]:
+def list_documents(workspace: Workspace) -> list[str]:
     """Documents that can be searched already, brought before there is a project."""
     if KNOWLEDGE not in documents.names(workspace):
         return []
@@ -193,7 +193,7 @@ def _choices(workspace: Workspace, file: Path, options: FileProjectOptions) -> C
         group=options.group,
         task=options.task,
         model=STARTER_MODEL,
-        knowledge=KNOWLEDGE if brought_documents(workspace) else None,
+        knowledge=KNOWLEDGE if list_documents(workspace) else None,
         monthly_requests=options.monthly_requests,
     )
 

@@ -25,7 +25,7 @@ PATH = "/agent"
 def list_arms(context: PageContext, draft: Draft) -> dict[str, str]:
     """The agents that a route can choose, and those that it chooses, by id."""
     route = draft.agent.route
-    there = {one.agent: one.label for one in agents.listed(context.workspace)}
+    there = {one.agent: one.label for one in agents.list_agents(context.workspace)}
     used = comparisons.labels(context.workspace, route.arms) if route is not None else {}
     return {id: label for id, label in {**there, **used}.items() if id != draft.agent.id}
 
@@ -38,7 +38,7 @@ async def build(context: PageContext) -> None:
         "Everything that makes a model a specialist, as one thing with versions: what it is told, "
         "what it is shown, what its answers look like.",
     )
-    found = await context.read(agents.listed)
+    found = await context.read(agents.list_agents)
     models = await context.read(drafts.models)
     if not found:
         w.empty(
@@ -112,7 +112,7 @@ def _show_new_form(context: PageContext, found: list[AgentVersion], models: list
 
     async def make() -> None:
         if source.value == blank:
-            content = drafts.beginning(model.value or "")
+            content = drafts.begin(model.value or "")
             why = "begun"
         else:
             draft = await context.read(agents.read, source.value)

@@ -50,7 +50,7 @@ def answers_card(context: PageContext, result: Result) -> None:
 
             def read(context: PageContext) -> tuple[Sequence[AnswerRow], Sequence[AnswerRow]]:
                 everything = comparisons.answers(context.workspace, result.comparison)
-                fit = comparisons.chosen(everything, chosen, one, other, words.value or "")
+                fit = comparisons.select_rows(everything, chosen, one, other, words.value or "")
                 return fit, everything
 
             try:

@@ -64,7 +64,7 @@ async def build(context: PageContext) -> None:
 async def _show_start(context: PageContext, before: bool) -> None:
     if context.workspace.project is None:
         return
-    found = await context.read(jobs.listed, jobs.COMPARE)
+    found = await context.read(jobs.list_jobs, jobs.COMPARE)
     going = [job for job in found if job.status not in OVER]
     if going:
         JobCard(context, going[0], "Comparing", lambda _: ui.navigate.reload())

@@ -51,20 +51,20 @@ _division_lock = asyncio.Lock()
 def open_division(context: PageContext, progress: Progress) -> tuple[HoldoutSummary, Rows]:
     """How the rows are divided, and those that may be seen."""
     found = rows.open_rows(context.workspace, progress)
-    return rows.locked(context.workspace), found
+    return rows.describe_holdout(context.workspace), found
 
 
 @action("viewer")
 def read_page(context: PageContext, where: RowFilter, start: int, end: int) -> dict[str, Any]:
     """The rows of the table between two places, and how many fit."""
-    found, count = rows.opened(context.workspace).page(where, start, end)
+    found, count = rows.latest_rows(context.workspace).page(where, start, end)
     return {"rows": found, "count": count}
 
 
 @action("viewer")
 def list_problems(context: PageContext, line: int) -> list[dict[str, Any]]:
     """The problems that were found in a row."""
-    return rows.opened(context.workspace).problems_of(line)
+    return rows.latest_rows(context.workspace).problems_of(line)
 
 
 @action("editor")
@@ -160,7 +160,7 @@ async def _show_questions(context: PageContext, query: Element, start: Refresh) 
     if not query.default_slot.children:
         with query:
             QuestionsCard(context, now, start)
-    return now.measured
+    return now.is_measured
 
 
 def _show_division(context: PageContext, found: HoldoutSummary, of: Rows, refresh: Refresh) -> None:

@@ -19,7 +19,7 @@ AT_ONCE = 10
 @action("viewer")
 def read_standing(context: PageContext) -> ReviewState | None:
     """How many questions are approved; None where the project has examples of its own."""
-    return questions.standing(project_of(context.workspace))
+    return questions.review(project_of(context.workspace))
 
 
 @action("viewer")
@@ -193,5 +193,5 @@ class QuestionsCard:
             return
         self._show_standing(now)
         await self._show()
-        if now.measured:
+        if now.is_measured:
             await self._measured()

@@ -47,8 +47,8 @@ start_export = workspace_action("editor", export.start)
 @action("editor")
 def pack_export(context: PageContext, job: str) -> tuple[str, Iterator[bytes]]:
     """A name for a finished export as a file, and its bytes."""
-    found = export.finished(context.workspace, job)
-    return f"{found.version[:SHORT]}-{found.to}.zip", export.packed(found)
+    found = export.find_finished(context.workspace, job)
+    return f"{found.version[:SHORT]}-{found.to}.zip", export.pack(found)
 
 
 @pages_app.get(DOWNLOAD, include_in_schema=False)

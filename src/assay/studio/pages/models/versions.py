@@ -41,7 +41,7 @@ def compare_versions(context: PageContext, one: str, other: str) -> dict[str, An
 @action("viewer")
 def find_trained_on(context: PageContext, example: str) -> dict[str, Any]:
     """The versions of the folder's project that were trained on a row."""
-    found, workspace = context.workspace.trained_on(example), context.workspace
+    found, workspace = context.workspace.find_uses(example), context.workspace
     ours = [one for one in found["versions"] if owns(workspace, one["id"], workspace.name)]
     return found | {"versions": ours}
 

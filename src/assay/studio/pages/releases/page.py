@@ -55,7 +55,7 @@ def read(context: PageContext, name: str) -> ReleaseView:
 
 async def build(context: PageContext) -> None:
     """All releases, and the one that `?name=` names (else the first) in full."""
-    found = await context.read(releases.listed)
+    found = await context.read(releases.list_releases)
     w.title(
         "Releases",
         "A release is a name that programs ask for. What answers behind it can change, be tried on "

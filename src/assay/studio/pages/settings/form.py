@@ -153,7 +153,7 @@ class SettingsForm(Controls[Config]):
         self._control(
             self._primary,
             lambda c: c.primary,
-            lambda v: None if self._parsed is None else settings.decided_by(self._parsed, v),
+            lambda v: None if self._parsed is None else settings.choose_measure(self._parsed, v),
         )
         with ui.element("div").classes("split thirds"):
             self._number(

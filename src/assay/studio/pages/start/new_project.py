@@ -71,13 +71,13 @@ class ProposalStep:
         self._wanted = FileProjectOptions()
         self._documents: list[str] = []
         self._show_documents: Callable[[], None] = lambda: None
-        file = from_file.kept_file(context.workspace)
+        file = from_file.find_file(context.workspace)
         assert file is not None
         self._file = file
 
     async def show(self) -> None:
         """Show the step; the file is read behind a first paint."""
-        self._documents = await self._context.read(from_file.brought_documents)
+        self._documents = await self._context.read(from_file.list_documents)
         self._shown = ui.element("div").classes("stack gap")
         if self._context.may("editor"):
             self._show_upload()
@@ -116,7 +116,7 @@ class ProposalStep:
 
     def _show_upload(self) -> None:
         async def update() -> None:
-            self._documents = await self._context.read(from_file.brought_documents)
+            self._documents = await self._context.read(from_file.list_documents)
             self._show_documents()
 
         what = (

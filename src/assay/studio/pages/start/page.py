@@ -15,7 +15,7 @@ from nicegui import ui
 from assay.compare.result import Result
 from assay.jobs.queue import OVER, Job
 from assay.project import comparisons, jobs, releases
-from assay.project.start.from_file import kept_file
+from assay.project.start.from_file import find_file
 from assay.studio import widgets as w
 from assay.studio.frame import Page
 from assay.studio.pages.start.new_project import ProposalStep, file_step
@@ -49,15 +49,15 @@ def read_stage(context: PageContext) -> Stage:
     """Find how far the folder is, from what is in it."""
     workspace = context.workspace
     if workspace.project is None:
-        return Stage("proposal" if kept_file(workspace) else "file")
-    found = jobs.listed(workspace, jobs.COMPARE)
+        return Stage("proposal" if find_file(workspace) else "file")
+    found = jobs.list_jobs(workspace, jobs.COMPARE)
     job = found[0] if found else None
     if job is not None and job.status not in OVER:
         return Stage("comparison", job)
     result = comparisons.newest(workspace)
     if result is None:
         return Stage("comparison", job)
-    served = releases.listed(workspace)
+    served = releases.list_releases(workspace)
     if served:
         return Stage("work", job, result, served[0]["name"])
     return Stage("verdict", job, result)

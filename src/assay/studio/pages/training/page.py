@@ -43,7 +43,7 @@ MEANINGS = {
 
 async def build(context: PageContext) -> None:
     """The job that `?id=` names, else the newest, and all others under it."""
-    found = await context.read(jobs.listed)
+    found = await context.read(jobs.list_jobs)
     w.title(
         "Training",
         "Long work of this folder. A training that is paused, or whose machine went down, goes on "
@@ -103,7 +103,7 @@ class JobView:
             if figures.points:
                 with self._curve:
                     w.term("Loss", MEANINGS["loss"])
-                    w.picture(comparisons.curve_chart(figures.drawn(), figures.best_step))
+                    w.picture(comparisons.curve_chart(figures.thin(), figures.best_step))
         if job.status in OVER and self._timer is not None:
             self._timer.cancel()
 
@@ -183,7 +183,7 @@ def _show_run(job: Job, figures: Figures) -> None:
             _show_numbers(job, figures, None)
             w.figure(format_duration(job), "in all")
         if figures.points:
-            w.picture(comparisons.curve_chart(figures.drawn(), figures.best_step))
+            w.picture(comparisons.curve_chart(figures.thin(), figures.best_step))
         else:
             w.text("It has no curve.", "soft note")
 
