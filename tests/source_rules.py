@@ -45,6 +45,8 @@ STARTERS = {
     *("runpy.run_module", "concurrent.futures.ProcessPoolExecutor", "multiprocessing.Process"),
     *("multiprocessing.Pool", "multiprocessing.get_context", "multiprocessing.Manager"),
 }
+LONGEST = 400
+"""Lines of a module of src: what can be read in one sitting."""
 INTERPRETER = "src/assay/interpreter.py"
 STORE = "src/assay/store/store.py"
 
@@ -361,6 +363,10 @@ def main() -> int:
     for folder in CHECKED:
         for file in sorted((ROOT / folder).rglob("*.py")):
             path = file.relative_to(ROOT).as_posix()
+            lines = file.read_text("utf-8").count("\n")
+            if folder == "src" and lines > LONGEST:
+                print(f"{path}:{LONGEST}: {lines} lines, more than one sitting: move a wall")
+                faults += 1
             for line, wrong in broken(file.read_text("utf-8"), path):
                 print(f"{path}:{line}: {wrong}")
                 faults += 1

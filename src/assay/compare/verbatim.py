@@ -25,5 +25,5 @@ def find_verbatim(train: Sequence[Example], holdout: Sequence[Example], bench: B
         base = KnowledgeBase(bench.store, bench.owner, knowledge.name)
         pairs = [(example.input, example.output) for example in holdout]
         with suppress(NotFoundError):  # no candidate has looked into any documents
-            documents = pairs_in_documents(pairs, base.texts())
+            documents = pairs_in_documents(pairs, map("\n".join, base.texts()))
     return Verbatim(answers=answers, documents=documents)

@@ -11,7 +11,7 @@ build beside it. So a search never waits for a change, and never sees half of on
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -37,8 +37,6 @@ from assay.store.store import Store
 
 FOLDER = "knowledge"
 _TRIES = 5
-
-
 _reranker = lru_cache(maxsize=2)(load_reranker)
 
 
@@ -296,27 +294,22 @@ class KnowledgeBase:
         Raises:
             NotFoundError: there is no such knowledge base or document.
         """
-        base = records.base_id(self._store, self.owner, self.name)
-        for found in self.documents():
-            if found.path == document:
-                texts = Builder(self._store, base, self._folder(base)).texts
-                kind = kind_of(found.path)
-                assert kind is not None  # it was read
-                return [page.text for page in texts.get(found.sha256, kind).pages]
+        for pages in self.texts(lambda found: found.path == document):
+            return pages
         raise NotFoundError(f"there is no document {document!r} in {self.name}.")
 
-    def texts(self) -> Iterator[str]:
-        """The text that was read from each document, its pages joined.
+    def texts(self, wanted: Callable[[Document], bool] = lambda _: True) -> Iterator[list[str]]:
+        """The text that was read from each document that is wanted, page by page.
 
         Raises:
             NotFoundError: there is no such knowledge base.
         """
         base = records.base_id(self._store, self.owner, self.name)
         texts = Builder(self._store, base, self._folder(base)).texts
-        for found in self.documents():
+        for found in filter(wanted, self.documents()):
             kind = kind_of(found.path)
             assert kind is not None  # it was read
-            yield "\n".join(page.text for page in texts.get(found.sha256, kind).pages)
+            yield [page.text for page in texts.get(found.sha256, kind).pages]
 
     def passages(self, document: str) -> list[Passage]:
         """What a document was cut into, in the order of its text; the scores say nothing.
