@@ -13,7 +13,7 @@ from rich.console import Console
 from assay.compare.report import html, wording
 from assay.compare.report.html import MOST_ROWS, disagreements, write_report
 from assay.compare.report.terminal import print_result
-from assay.compare.result import Result, Verdict
+from assay.compare.result import CandidateResult, Result, Verdict
 
 from .sample import sample_result, sample_rows
 
@@ -93,6 +93,28 @@ def test_every_outcome_has_its_words(capsys: pytest.CaptureFixture[str]) -> None
         assert words in " ".join(capsys.readouterr().out.replace("│", "").split())
 
 
+def test_fine_tuning_is_judged_in_words_that_agree_with_the_headline() -> None:
+    result = sample_result()
+    tuned = [c for c in result.candidates if c.fine_tuned]
+    others = [c.model_copy(update={"eligible": False}) for c in result.candidates if c not in tuned]
+    one = tuned[0].model_copy(update={"eligible": True})
+    verdict = Verdict(outcome="recommend", recommend=one.name, enough=False, reason="r")
+
+    def said(candidates: list[CandidateResult], worth: bool | None = None) -> str:
+        changed = verdict.model_copy(update={"fine_tuning_worth_it": worth})
+        return wording.fine_tuning(
+            result.model_copy(update={"candidates": candidates, "verdict": changed})
+        )
+
+    assert said(others) == "No fine-tuned candidate took part."
+    assert "not shown to be better than the best without training" in said([one, *others])
+    as_good = others[0].model_copy(update={"eligible": True})
+    assert "not all costs are known" in said([one, as_good])
+    old = one.model_copy(update={"eligible": None})
+    assert said([old, *others]).endswith("cannot be said from this comparison.")
+    assert said([one, *others], worth=True).startswith("Fine-tuning is worth it here, if what")
+
+
 def test_the_range_of_the_one_that_is_named_is_corrected_for_the_choice() -> None:
     result = sample_result()
     named = next(c for c in result.candidates if c.name == result.verdict.recommend)
@@ -105,6 +127,7 @@ def test_the_range_of_the_one_that_is_named_is_corrected_for_the_choice() -> Non
     old = result.verdict.model_copy(update={"score_low": None})
     result = result.model_copy(update={"verdict": old})
     assert wording.named_interval(result, named) == wording.interval(named)
+    assert "has a wider one" not in html.render(result, [], redacted=True)
 
 
 def test_a_narrow_terminal_cuts_no_number(capsys: pytest.CaptureFixture[str]) -> None:

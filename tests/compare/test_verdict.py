@@ -35,6 +35,7 @@ def test_a_clear_winner_is_recommended() -> None:
     assert decision.verdict.outcome == "recommend"
     assert decision.verdict.recommend == "b"
     assert "80 in 100" in decision.verdict.reason
+    assert decision.verdict.reason.endswith("and is shown to be better than every other.")
     pair = decision.pairs[0]
     assert (pair.a_only, pair.b_only, pair.difference) == (0, 300, -0.3)
     assert decision.candidate("b").score == 0.8
@@ -52,6 +53,10 @@ def test_of_equally_good_ones_the_cheapest_to_own_is_recommended() -> None:
     assert decision.verdict.recommend == "cheap"
     assert decision.candidate("cheap").cost_to_own == pytest.approx(100 + 120_000 * 1e-4)
     assert decision.candidate("dear").cost_to_own == 1200.0
+    alike = [replace(entries[0], scores=right(798)), entries[1]]
+    verdict = decide(alike, None, replace(SETTINGS, margin_for_cheaper=0.05)).verdict
+    assert verdict.recommend == "cheap"
+    assert "2 in 100 of it, and cheap is the cheapest of them to own (USD 112" in verdict.reason
 
 
 def test_an_unknown_cost_is_neither_zero_nor_cheapest() -> None:
@@ -93,6 +98,7 @@ def test_a_recommendation_says_where_it_may_be_below_what_is_needed() -> None:
     unsure = decide(entries, None, replace(SETTINGS, good_enough=low + 1e-6)).verdict
     assert (unsure.recommend, unsure.enough) == ("b", False)
     assert "that are needed cannot be told yet." in unsure.reason
+    assert not unsure.reason.startswith("Use "), "the headline does not say so either"
     sure = decide(entries, None, replace(SETTINGS, good_enough=low)).verdict
     assert (sure.recommend, sure.enough) == ("b", True)
     assert "cannot be told" not in sure.reason
@@ -198,6 +204,16 @@ def test_what_is_asked_for_is_said_for_both_cases_and_capped() -> None:
     assert asked(0.0005, 0) == (100_000, 100_000)
 
 
+def test_one_alone_on_the_shortlist_still_has_to_be_shown_against_the_others() -> None:
+    entries = [Entry("a", right(45, 60)), Entry("b", right(36, 60, start=20))]
+    alone = decide(entries, None, replace(SETTINGS, good_enough=0.74)).verdict
+    assert (alone.outcome, alone.shortlist) == ("cannot_tell", ["a"])
+    both = decide(entries, None, SETTINGS).verdict
+    assert both.shortlist == ["a", "b"]
+    assert alone.more_examples_needed == both.more_examples_needed
+    assert alone.more_if_as_seen == both.more_if_as_seen
+
+
 def test_what_using_one_for_now_may_cost_is_said() -> None:
     entries = [Entry("a", right(66, 120)), Entry("b", right(60, 120, start=26))]
     decision = decide(entries, None, SETTINGS)
@@ -218,8 +234,9 @@ def test_a_cheaper_one_may_be_worse_by_a_margin_of_its_own() -> None:
     assert decide([cheap, dear], None, SETTINGS).verdict.recommend == "dear"
     verdict = decide([cheap, dear], None, apart).verdict
     assert verdict.recommend == "cheap"
-    assert "a tie goes to the cheapest to own" in verdict.reason
-    assert "dear scores 80 in 100" in verdict.reason
+    assert "within 5 in 100 of it (what you give up for a cheaper one)" in verdict.reason
+    assert verdict.reason.endswith("dear scores 80 in 100.")
+    assert "to matter" not in verdict.reason, "it is shown to be better"
     turned = [Entry("cheap", right(770), **yearly(9.0)), Entry("dear", right(800), **yearly(1.0))]
     assert decide(turned, None, apart).verdict.recommend == "dear"
     unpriced = [Entry("cheap", right(770)), dear]

@@ -107,6 +107,30 @@ def test_better_but_at_an_unknown_cost_cannot_be_told() -> None:
     assert found.break_even_requests is None
 
 
+def test_what_is_recommended_is_never_called_not_worth_it() -> None:
+    prompt, tuned = replace(PROMPT, setup_cost=None), replace(TUNED, setup_cost=None)
+    found = verdict(scored(prompt, 1600), scored(tuned, 1601))
+    assert (found.recommend, found.fine_tuning_worth_it) == ("tuned", None)
+    alike = verdict(scored(replace(prompt, name="zero-shot"), 1600), scored(tuned, 1600))
+    assert (alike.recommend, alike.fine_tuning_worth_it) == ("zero-shot", False)
+
+
+def test_what_is_used_for_now_is_never_called_not_worth_it() -> None:
+    n = 2000
+    ahead, behind, noise = np.zeros(n), np.zeros(n), np.zeros(n)
+    ahead[:1001], behind[:1000], noise[1000:1980] = 1, 1, 1
+    entries = [
+        replace(PROMPT, scores=behind),
+        replace(TUNED, scores=ahead),
+        replace(PROMPT, name="few-shot", scores=noise),
+    ]
+    decision = decide(entries, None, Terms())
+    assert decision.pairs[0].call == "equivalent"
+    found = decision.verdict
+    assert (found.outcome, found.use_meanwhile) == ("cannot_tell", "tuned")
+    assert found.fine_tuning_worth_it is None
+
+
 def test_nothing_is_said_without_fine_tuning_or_without_an_alternative() -> None:
     assert verdict(scored(PROMPT, 1600)).fine_tuning_worth_it is None
     assert verdict(scored(TUNED, 1600)).fine_tuning_worth_it is None

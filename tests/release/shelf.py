@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from tests.compare.sample import sample_result
+from tests.compare.yearly import yearly
 
 from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
@@ -37,19 +38,28 @@ def compared(
     good_enough: float | None = None,
     incomplete: str | None = None,
     opening: int = 1,
+    cheap: str | None = None,
+    margin_for_cheaper: float | None = None,
 ) -> Result:
     """A finished comparison of agents by their scores on the same examples; the verdict is real.
 
     Args:
         minutes: after the other comparisons.
+        cheap: the agent that is cheaper to own than all others; None: no cost is known.
     """
     sample = sample_result(20)
     names = {agent: f"candidate-{n}" for n, agent in enumerate(scores)}
     entries = [
-        Entry(name=names[agent], scores=list(values), incomplete=agent == incomplete)
+        Entry(
+            name=names[agent],
+            scores=list(values),
+            incomplete=agent == incomplete,
+            **yearly(None if cheap is None else 1.0 if agent == cheap else 9.0),
+        )
         for agent, values in scores.items()
     ]
-    decision = decide(entries, None, Terms(good_enough=good_enough, opening=opening))
+    terms = Terms(good_enough=good_enough, opening=opening, margin_for_cheaper=margin_for_cheaper)
+    decision = decide(entries, None, terms)
     by_name = {name: agent for agent, name in names.items()}
     result = sample.model_copy(
         update={

@@ -80,6 +80,19 @@ def test_a_successor_must_be_shown_to_be_no_worse(saved: tuple[Store, list[str]]
         judge(load_results(store), c, b)
 
 
+def test_one_that_is_recommended_for_its_price_may_take_the_place_of_a_better_one(
+    saved: tuple[Store, list[str]],
+) -> None:
+    """What is given up for a cheaper one was said before; the release does not take it back."""
+    store, (a, b, _) = saved
+    scores = {a: right(0.8), b: right(0.77)}
+    compared(store, scores, cheap=b)
+    with pytest.raises(UnprovenError, match="is worse than"):
+        judge(load_results(store), b, a)
+    compared(store, scores, id="d", minutes=1, cheap=b, margin_for_cheaper=0.05)
+    assert "recommends candidate-1 over candidate-0" in judge(load_results(store), b, a).sentence
+
+
 def test_the_newest_comparison_decides(saved: tuple[Store, list[str]]) -> None:
     store, (a, b, _) = saved
     compared(store, {a: right(0.6), b: right(0.9)})

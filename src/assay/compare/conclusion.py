@@ -72,12 +72,16 @@ def _recommend(findings: Findings, choice: Sequence[Entry]) -> Verdict:
         findings.complete, findings.figures, replace(terms, margin_for_cheaper=None)
     )
     limits = findings.figures.intervals[chosen.name]
+    others = [entry for entry in findings.complete if entry is not chosen]
     reason = reasons.recommended(
         chosen.name,
         findings.scores[chosen.name],
         (limits.chosen_low, limits.high),
-        terms.margin if strictly[chosen.name] <= findings.level else terms.margin_for_cheaper,
-        alone=len(findings.complete) == 1,
+        terms.margin,
+        given_up=None if strictly[chosen.name] <= findings.level else terms.margin_for_cheaper,
+        enough=terms.good_enough is None or limits.chosen_low >= terms.good_enough,
+        alone=not others,
+        best=all(findings.call(chosen, other) == "better" for other in others),
         fitting=[entry.name for entry in choice],
         cost=costs[chosen.name],
         unpriced=[name for name, cost in costs.items() if cost is None],
@@ -179,7 +183,8 @@ def _with_fine_tuning(findings: Findings, verdict: Verdict) -> Verdict:
     others = [entry for entry in ranked if not entry.fine_tuned]
     if not tuned or not others:
         return verdict
-    ours = next((entry for entry in tuned if entry.name == verdict.recommend), tuned[0])
+    named = verdict.recommend or verdict.use_meanwhile
+    ours = next((entry for entry in tuned if entry.name == named), tuned[0])
     monthly = findings.terms.monthly_requests
     alternatives = [entry for entry in others if findings.eligible(entry)]
     rival = cheapest(alternatives, findings.scores, monthly)
@@ -191,16 +196,19 @@ def _with_fine_tuning(findings: Findings, verdict: Verdict) -> Verdict:
 def _worth_it(
     findings: Findings, verdict: Verdict, ours: Entry, best_other: Entry, rival: Entry | None
 ) -> bool | None:
-    """True, False, or None where quality or cost is not known well enough.
+    """True, False, or None where quality or cost is not known well enough. Never False of one that
+    the verdict says to use.
 
     Args:
         rival: the cheapest eligible alternative.
     """
     call = findings.call(ours, best_other)
+    used = ours.name in (verdict.recommend, verdict.use_meanwhile)
+    unless_better = False if call in ("worse", "equivalent") and not used else None
     if verdict.outcome == "none":
         return False
     if verdict.outcome == "cannot_tell":
-        return False if call in ("worse", "equivalent") else None
+        return unless_better
     if rival is None:
         return True if call == "better" else None
     monthly = findings.terms.monthly_requests
@@ -208,5 +216,5 @@ def _worth_it(
     if not findings.eligible(ours):
         return False
     if our_cost is None or rival_cost is None:
-        return False if call in ("worse", "equivalent") else None
+        return unless_better
     return verdict.recommend == ours.name

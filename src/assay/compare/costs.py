@@ -109,12 +109,13 @@ def cheapest(
     """The one that is cheapest to own; equal costs go to the better score, then the first name.
 
     Those whose cost is not known come after all whose cost is: one of them is only taken when no
-    cost is known at all, and then it is the one with the best score. None of an empty sequence.
+    cost is known at all, and then it is the one with the best score. Of equal ones those that were
+    not trained go first. None of an empty sequence.
     """
 
-    def rank(entry: Entry) -> tuple[bool, float, float, str]:
+    def rank(entry: Entry) -> tuple[bool, float, float, bool, str]:
         cost = cost_to_own(entry, monthly_requests)
-        return cost is None, cost or 0.0, -scores[entry.name], entry.name
+        return cost is None, cost or 0.0, -scores[entry.name], entry.fine_tuned, entry.name
 
     return min(entries, key=rank, default=None)
 

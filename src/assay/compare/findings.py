@@ -87,17 +87,17 @@ class Findings:
 def eligibility(complete: Sequence[Entry], figures: PairFigures, terms: Terms) -> dict[str, float]:
     """Adjusted p of "worse than the best by more than it may be", by name (`worse_than_best`).
 
-    A candidate may be worse by the margin, or by `margin_for_cheaper` than one that is known to be
-    dearer to own. With no other candidate there is nothing to be worse than, and p is 0. A plan
-    that names none of `complete` as first gives all the same share of the level.
+    A candidate may be worse by the margin, or by `margin_for_cheaper` of `terms`, if any, than one
+    that is known to be dearer to own. With no other candidate there is nothing to be worse than,
+    and p is 0. A plan that names none of `complete` as first gives all the same share of the level.
     """
     position = {entry.name: i for i, entry in enumerate(complete)}
     cost = {entry.name: cost_to_own(entry, terms.monthly_requests) for entry in complete}
+    lenient = terms.margin_for_cheaper is not None
     p = np.ones((len(complete), len(complete)))
-    for pair in figures.pairs.values():
-        a, b = position[pair.a], position[pair.b]
-        p[a, b] = pair.a_acceptable if _is_cheaper(cost, pair.a, pair.b) else pair.a_not_worse
-        p[b, a] = pair.b_acceptable if _is_cheaper(cost, pair.b, pair.a) else pair.b_not_worse
+    for pair in (turned for found in figures.pairs.values() for turned in (found, found.turned())):
+        cheaper = lenient and _is_cheaper(cost, pair.a, pair.b)
+        p[position[pair.a], position[pair.b]] = pair.a_acceptable if cheaper else pair.a_not_worse
     first = position.get(terms.tested_first) if terms.tested_first is not None else None
     return dict(zip(position, map(float, worse_than_best(p, first)), strict=True))
 

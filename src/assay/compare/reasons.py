@@ -22,9 +22,12 @@ def recommended(
     name: str,
     score: float,
     interval: tuple[float, float],
-    margin: float | None,
+    margin: float,
     *,
+    given_up: float | None,
+    enough: bool,
     alone: bool,
+    best: bool,
     fitting: Sequence[str],
     cost: float | None,
     unpriced: Sequence[str],
@@ -33,34 +36,43 @@ def recommended(
     """Why a candidate is recommended.
 
     Args:
-        margin: by which it is shown to be no worse than the best.
+        margin: within which it is shown to be of the best, unless more is `given_up` for it, being
+            cheaper.
+        enough: it is shown to be good enough, or nothing was said of that.
         alone: it was the only candidate that could be judged.
+        best: it is shown to be better than every other.
         fitting: all candidates that were as good, itself included.
         cost: USD in the first year.
         unpriced: those of `fitting` whose cost is not known.
         passed_over: name and score of one that scored higher.
     """
     low, high = interval
-    start = f"Use {name}: it scores {in_100(score)} (likely {100 * low:.0f} to {100 * high:.0f})"
+    start = f"Use {name}: it" if enough else name
+    start += f" scores {in_100(score)} (likely {100 * low:.0f} to {100 * high:.0f})"
     if alone:
         return f"{start}; there was no other candidate to compare it with."
-    shown = margin_text(margin or 0.0)
+    if best:
+        return f"{start}, and is shown to be better than every other."
+    shown = f"shown to be the best or within {margin_text(given_up or margin)} of it"
+    if given_up is not None:
+        shown += " (what you give up for a cheaper one)"
     if len(fitting) == 1 and passed_over is None:
-        return f"{start}, and only it is shown to be no worse than any other by {shown}."
+        return f"{start}. It is {shown}, and nothing else is."
     money = "" if cost is None else f" (USD {cost:,.0f} in the first year)"
     if len(fitting) == 1 and passed_over is not None:
         other, reached = passed_over
         return (
-            f"{start}. {other} scores {in_100(reached)}, but {name} is shown to be no worse by "
-            f"{shown}, and nothing else is."
+            f"{start}. {other} scores {in_100(reached)}, but {name} is {shown}, and "
+            "nothing else is."
         )
-    tied = f"{len(fitting)} candidates are as good to within {shown}"
+    tied = f"{len(fitting)} candidates are {shown}"
     if cost is None:
-        return f"{start}. {tied}; no cost is known, so the best score decided."
-    text = f"{start}. {tied}, and a tie goes to the cheapest to own, which it is{money}"
+        return f"{start}. {tied}; no cost is known, so the score decided."
+    text = f"{start}. {tied}, and {name} is the cheapest of them to own{money}"
     if passed_over is not None:
         other, reached = passed_over
-        text += f"; {other} scores {in_100(reached)}, which is not shown to matter"
+        text += f"; {other} scores {in_100(reached)}"
+        text += "" if given_up else ", which is not shown to matter"
     if unpriced:
         return f"{text}. Not known is the cost of {', '.join(unpriced)}."
     return f"{text}."

@@ -52,12 +52,14 @@ class Need:
 
 
 def examples_needed(findings: Findings, shortlist: Sequence[Entry]) -> Need:
-    """What would show the first of the shortlist to be no worse than each of the others.
+    """What would show the first of the shortlist to be no worse than each of the others; where it
+    is alone there, than every other candidate.
 
     From how often they disagree, at the share of the level that the first one is tested at. Never
     fewer than there are: where the number was enough and chance was not kind, fewer would not do.
     """
-    first, others = shortlist[0], shortlist[1:]
+    first = shortlist[0]
+    others = shortlist[1:] or [e for e in findings.complete if e is not first]
     equal = max((_size(findings, findings.pair(first, o), 0.0, others) for o in others), default=0)
     seen = max(
         (

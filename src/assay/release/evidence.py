@@ -39,8 +39,9 @@ def judge(results: Iterable[Result], agent: str, replaced: str | None) -> Eviden
     """What speaks for `agent` in the place of `replaced`.
 
     Against an agent that it replaces: the comparison shows it to be no worse by the margin, at the
-    level of its opening, so that comparing often does not make promotion easy. As the first agent
-    of a release: the comparison shows it to be no worse than the best (it is eligible).
+    level of its opening, so that comparing often does not make promotion easy; or recommends it,
+    which may be for its price (`margin_for_cheaper`). As the first agent of a release: the
+    comparison shows it to be no worse than the best (it is eligible).
 
     Args:
         results: of finished comparisons, newest first.
@@ -88,7 +89,7 @@ def _first(result: Result, new: CandidateResult) -> Evidence:
             fix=f"Improve a candidate and compare again. {FORCE}",
         )
     if new.name == verdict.recommend:
-        return Evidence(id, new.name, f"comparison {id[:16]} recommends {new.name}.")
+        return _recommended(id, new)
     if new.eligible:
         return Evidence(
             id, new.name, f"comparison {id[:16]} shows {new.name} to be no worse than the best."
@@ -108,8 +109,14 @@ def _first(result: Result, new: CandidateResult) -> Evidence:
     )
 
 
+def _recommended(id: str, new: CandidateResult, over: str = "") -> Evidence:
+    return Evidence(id, new.name, f"comparison {id[:16]} recommends {new.name}{over}.")
+
+
 def _against(result: Result, new: CandidateResult, old: CandidateResult) -> Evidence:
     pair, margin, id = _pair(result, new.name, old.name), result.margin, result.comparison
+    if new.name == result.verdict.recommend and not result.verdict.not_judged:
+        return _recommended(id, new, f" over {old.name}: {_figures(pair)}")
     if pair.call == "worse" or not _is_no_worse(result, pair):
         why = (
             "is worse than"

@@ -44,16 +44,18 @@ def next_action(result: Result) -> str:
         return "Compare again: it asks only for the answers that are missing."
     if verdict.outcome == "recommend" and verdict.enough is False:
         return (
-            f"Serve {verdict.recommend} only if you can live with less than you called good enough "
-            "for now; more or cleaner examples, or a stronger model, may get there."
+            f"Serve {verdict.recommend} only if you can live with less than you called good "
+            "enough, which it may be: measuring on more examples would show it, and more or "
+            "cleaner examples to learn from, or a stronger model, may raise it."
         )
     if verdict.outcome == "recommend":
         return f"Serve {verdict.recommend}, and measure again when the job or the prices change."
     if verdict.outcome == "none":
         if verdict.use_meanwhile:
             return (
-                f"Use {verdict.use_meanwhile}, which costs next to nothing, and keep a language "
-                "model out of this job for now."
+                f"Keep everything else out of this job for now: {verdict.use_meanwhile} gives "
+                "answers as good as these for next to nothing. More or cleaner training examples, "
+                "a better prompt or a stronger model may change that."
             )
         return (
             "Do not put any of these to work. More or cleaner training examples, a better prompt "
@@ -230,12 +232,33 @@ def score_meaning(result: Result) -> str:
 def fine_tuning(result: Result) -> str:
     """Whether fine-tuning is worth it, and from how many requests on."""
     worth, even = result.verdict.fine_tuning_worth_it, result.verdict.break_even_requests
+    if not any(one.fine_tuned for one in result.candidates):
+        return "No fine-tuned candidate took part."
     if worth is None:
-        return "Whether fine-tuning is worth it cannot be said from this comparison."
+        return _why_unknown(result)
     if worth:
         paid = f" It has paid for itself after {even:,.0f} requests." if even else ""
-        return f"Fine-tuning is worth it here.{paid}"
+        enough = ", if what it reaches is enough" if result.verdict.enough is False else ""
+        return f"Fine-tuning is worth it here{enough}.{paid}"
     return "Fine-tuning is not worth it here."
+
+
+def _why_unknown(result: Result) -> str:
+    """Why it cannot be said whether fine-tuning is worth it, above all of a tuned candidate that is
+    recommended."""
+    used = next((c for c in result.candidates if c.name == result.verdict.recommend), None)
+    rivals = [c for c in result.candidates if not c.fine_tuned and c.status == "complete"]
+    if used is None or not used.fine_tuned or used.eligible is None or not rivals:
+        return "Whether fine-tuning is worth it cannot be said from this comparison."
+    if any(rival.eligible for rival in rivals):
+        return (
+            "Whether the training pays cannot be said: a candidate without it is as good, and not "
+            "all costs are known."
+        )
+    return (
+        f"Whether the training pays cannot be said yet: {used.name} is the safest choice, but it "
+        "is not shown to be better than the best without training."
+    )
 
 
 def forgetting(found: Forgetting) -> str:
