@@ -14,6 +14,7 @@ from assay.agent.engines import BatchEngines
 from assay.candidates.building import Context
 from assay.candidates.registry import build
 from assay.candidates.shared.heads import none_label
+from assay.compare.saved import _rows
 from assay.config import Config
 from assay.evaluate.measure import Bench
 from assay.example import Example
@@ -72,6 +73,9 @@ def test_the_best_setting_is_served_and_each_text_was_embedded_once(
     measured = context.measure(made.agent)
     assert tuple(measured.primary_scores) == made.scores
     assert all(a.logprob is not None for a in measured.answers)
+    assert list(_rows(made.agent, context.store)) == [e.content_hash() for e in context.train]
+    words = build("baseline-tfidf", context).agent
+    assert list(_rows(words, context.store)) == [e.content_hash() for e in context.train]
     assert sorted(seen) == sorted(inputs)
 
 

@@ -110,6 +110,8 @@ def test_a_cross_encoder_that_is_named_judges_too(
     read: list[str] = []
 
     class Reader:
+        identity = "reader"
+
         def scores(self, question: str, texts: list[str]) -> list[float]:
             read.extend(texts)
             return [float(len(text)) for text in texts]

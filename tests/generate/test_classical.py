@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,20 @@ def test_one_label_and_no_words_are_told() -> None:
 def test_a_damaged_model_is_refused(blob: bytes) -> None:
     with pytest.raises(ModelError, match="damaged"):
         load_classical(blob)
+
+
+def test_parts_that_do_not_fit_together_are_refused() -> None:
+    made = fit_tfidf(examples(), TFIDF_GRID[2])
+    wrong = (
+        replace(made, labels=made.labels[1:]),
+        replace(made, vocabulary=made.vocabulary[:1]),
+        replace(made, vocabulary=tuple(reversed([*made.vocabulary, ()]))),
+        replace(made, tensors={**made.tensors, "idf": made.tensors["idf"][1:]}),
+        replace(constant(["card"], "card"), labels=()),
+    )
+    for one in wrong:
+        with pytest.raises(ModelError, match="damaged"):
+            load_classical(dump_classical(one))
 
 
 def test_models_differ_in_identity() -> None:

@@ -166,6 +166,26 @@ def test_a_damaged_model_is_refused(embedder: Embedder) -> None:
             load_embedding_classifier(bad)
 
 
+def test_parts_that_do_not_fit_together_are_refused(embedder: Embedder) -> None:
+    made = learned(embedder, SETTINGS[2])
+    wide, idf = made.tensors["coefficients"], made.tensors["idf"]
+    wrong = (
+        replace(made, labels=made.labels[1:]),
+        replace(made, tensors={**made.tensors, "intercept": made.tensors["intercept"][:1]}),
+        replace(made, tensors={**made.tensors, "idf": idf[:-1]}),
+        replace(made, tensors={**made.tensors, "coefficients": wide[:, : len(idf)]}),
+        replace(made, vocabulary=(made.vocabulary[1], *made.vocabulary[1:])),
+        replace(made, temperature=0.0),
+        replace(made, doubt=Doubt("fee", 2.0)),
+    )
+    for one in wrong:
+        with pytest.raises(ModelError, match="damaged"):
+            load_embedding_classifier(dump_embedding_classifier(one))
+    narrow = replace(made, tensors={**made.tensors, "coefficients": wide[:, 1:]})
+    with pytest.raises(ModelError, match="not the one"):
+        EmbeddingEngine(narrow, embedder)
+
+
 @pytest.mark.slow
 def test_banking77_with_2000_rows_comes_out_as_measured(data_folder: Path) -> None:
     def read(name: str) -> list[Example]:

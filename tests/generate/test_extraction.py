@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tests.knowledge.wordy import Wordy
 
 from assay.errors import ModelError
 from assay.example import Message
+from assay.generate import extraction
 from assay.generate.batch import Answer, Request
 from assay.generate.extraction import (
     ExtractEngine,
@@ -71,7 +73,7 @@ def test_forms_of_values() -> None:
 
     assert value("text", 'say "x" now', (4, 7)) == '"\\"x\\""'
     assert value("number", "it costs 1,200 now", (9, 14)) == "1200"
-    for word in ("much", "NaN", "true", "1e999", "9" * 5000):
+    for word in ("much", "NaN", "true", "1e999", "9" * 400, "9" * 5000):
         assert value("number", word, (0, len(word))) == ""
     assert value("list", "a and b", (0, 1), (6, 7)) == '["a", "b"]'
     assert value("list", "a and b") == ""
@@ -135,3 +137,49 @@ def test_a_damaged_blob_is_refused() -> None:
     for wrong in (blob[:-2], b"", b"nonsense"):
         with pytest.raises(ModelError, match="damaged"):
             load_extract(wrong)
+
+
+def test_parts_that_do_not_fit_together_are_refused() -> None:
+    made = model()
+    who, when, kind = made.fields
+    assert made.tagger is not None
+    wrong = (
+        replace(made, places=made.places + 1),
+        replace(made, vectors=made.vectors[:, :-1]),
+        replace(made, answers=("{", *made.answers[1:])),
+        replace(made, fields=(who, when, replace(kind, classes=("call", "mail")))),
+        replace(made, fields=(who, when, replace(kind, intercept=kind.intercept[:1]))),
+        replace(made, fields=(who, when, replace(kind, method="words"))),
+        replace(made, tagger=replace(made.tagger, transitions=made.tagger.weights)),
+        replace(made, tagger=replace(made.tagger, tags=("O", "B-x"))),
+    )
+    for one in wrong:
+        with pytest.raises(ModelError, match="damaged"):
+            load_extract(dump_extract(one))
+    with pytest.raises(ModelError, match="not the one"):
+        ExtractEngine(made, Wordy(dimension=8), "0")
+
+
+def test_so_many_records_are_held_against_a_schema(monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = {"type": "object", "required": ["when"], "properties": {"who": {"enum": ["Ann"]}}}
+    assert answer("write to Bob", ann).finish == "stop"
+    monkeypatch.setattr(extraction, "MOST_TRIED", 1)
+    assert answer("write to Bob", ann).finish == "refused"
+
+
+def test_no_texts_have_no_values() -> None:
+    words = Field(("kind",), "words", ("1",), np.zeros((1, 2**14)), np.zeros(1), "text", False)
+    made = replace(model(), fields=(words,))
+    assert ExtractEngine(made, Wordy(), "0").values([], made.vectors[:0]) == []
+
+
+def test_a_tagger_is_learned_alike_whatever_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts, values = [f"call {name} now" for name in NAMES], [{0: [name]} for name in NAMES]
+    plain = fit_tagger(texts, values)
+    monkeypatch.setenv("C", "0.001")
+    again = fit_tagger(texts, values)
+    assert plain is not None
+    assert again is not None
+    np.testing.assert_array_equal(plain.weights, again.weights)

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,23 @@ def test_a_damaged_blob_is_refused() -> None:
     for wrong in (blob[:-2], b"", b"nonsense"):
         with pytest.raises(ModelError, match="damaged"):
             load_nearest(wrong)
+
+
+def test_parts_that_do_not_fit_together_are_refused() -> None:
+    made = model(Wordy())
+    wrong = (
+        replace(made, places=made.places + 1),
+        replace(made, places=made.places - 1),
+        replace(made, places=made.places[:-1]),
+        replace(made, vectors=made.vectors[:0], places=made.places[:0]),
+        replace(made, vectors=made.vectors[:, 0]),
+        replace(made, vectors=made.vectors * np.float32(np.nan)),
+    )
+    for one in wrong:
+        with pytest.raises(ModelError, match="damaged"):
+            load_nearest(dump_nearest(one))
+    with pytest.raises(ModelError, match="not the one"):
+        NearestEngine(made, Wordy(dimension=8), "0")
 
 
 def test_another_process_answers_alike(tmp_path: Path) -> None:

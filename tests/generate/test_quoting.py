@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,9 @@ def test_settings_are_kept_whole(store: Store) -> None:
     for wrong in (blob[:-2], b"", b"nonsense"):
         with pytest.raises(ModelError, match="damaged"):
             load_quote(wrong)
+    for one in (replace(model, sentences=0), replace(model, kind="oracle")):
+        with pytest.raises(ModelError, match="damaged"):
+            load_quote(dump_quote(one))
 
 
 def test_a_likeness_can_be_read_back() -> None:

@@ -52,6 +52,15 @@ def test_a_model_gives_every_text_its_score(tmp_path: Path) -> None:
     assert reranker.scores("tea", []) == []
 
 
+def test_a_model_whose_files_have_changed_is_another(tmp_path: Path) -> None:
+    folder = write_cross_encoder(tmp_path / "model")
+    before = load_reranker(str(folder)).identity
+    assert load_reranker(str(folder)).identity == before
+    config = folder / "config.json"
+    config.write_text(config.read_text() + "\n")
+    assert load_reranker(str(folder)).identity != before
+
+
 def test_a_model_that_gives_no_single_score_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="2 scores, not one"):
         load_reranker(str(write_cross_encoder(tmp_path / "two", labels=2)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +95,18 @@ def test_a_long_text_is_the_mean_of_its_pieces(tmp_path: Path) -> None:
     made = embedder.encode_in_pieces([long, rest, ""])
     np.testing.assert_allclose(made[0], whole / np.linalg.norm(whole), atol=1e-6)
     np.testing.assert_array_equal(made[1:], embedder.encode([rest, ""]))
+
+
+def test_threads_that_ask_at_once_load_an_embedder_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+
+    def load(name: str) -> Embedder:
+        loaded.append(name)
+        time.sleep(0.05)
+        return Embedder(name, Counting(), name)
+
+    monkeypatch.setattr(embed, "load_embedder", load)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(embed.get_embedder, ["asked at once"] * 4))
+    assert loaded == ["asked at once"]
+    assert len(set(map(id, found))) == 1

@@ -138,3 +138,11 @@ def test_more_rows_and_a_larger_model_take_longer() -> None:
     small = _of().seconds
     assert _of(replace(SIZES, holdout=3200, validation=1900)).seconds > 2 * small
     assert _of(replace(SIZES, parameters=1.3e9)).seconds > 5 * small
+
+
+def test_a_version_in_fewer_bits_is_trained_for_it_where_fine_tune_takes_no_part() -> None:
+    def told(*names: str) -> float:
+        config = CONFIG.model_copy(update={"candidates": list(names)})
+        return dict(estimate(config, SIZES, list(names), 0.3).parts)["fine-tune-8bit"]
+
+    assert told("fine-tune-8bit") > 2 * told("fine-tune", "fine-tune-8bit")

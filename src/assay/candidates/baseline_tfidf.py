@@ -8,6 +8,7 @@ from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context, Stopwatch, Trial
 from assay.candidates.spec import LABELS, CandidateSpec, prompted
 from assay.generate.classical import TFIDF_GRID, dump_classical, fit_tfidf
+from assay.models.lineage import keep_rows
 
 SPEC = CandidateSpec(
     title="a classical word-count classifier",
@@ -23,9 +24,10 @@ def build(context: Context) -> Candidate:
     """Choose the best of `TFIDF_GRID` on validation; a tie goes to the first."""
     watch = Stopwatch()
     results = []
+    rows = keep_rows(context.store, context.answered)
     with context.progress.task("baseline-tfidf", len(TFIDF_GRID), "settings") as task:
         for settings in TFIDF_GRID:
-            model = fit_tfidf(context.answered, settings)
+            model = replace(fit_tfidf(context.answered, settings), rows=rows)
             blob = context.store.put(dump_classical(model))
             agent = Agent(kind="classical", model=f"classical:{blob}")
             results.append((settings, agent, context.measure(agent)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from assay.agent.agent import make_routed
 from assay.agent.route import Rule, Rules
 from assay.candidates.building import Candidate, Context, Trial
@@ -10,6 +12,7 @@ from assay.candidates.spec import MEASURED, RULES, CandidateSpec
 from assay.config import Config, RouteSection
 from assay.errors import ConfigError
 from assay.generate.classical import TFIDF_GRID, dump_classical, fit_tfidf
+from assay.models.lineage import keep_rows
 
 SPEC = CandidateSpec(
     title="an agent by rules about the input",
@@ -65,4 +68,6 @@ def _classifier(context: Context, route: RouteSection) -> str | None:
             where="assay.yaml, route.rules",
             fix="Use pattern, longer_than, shorter_than or languages.",
         )
-    return context.store.put(dump_classical(fit_tfidf(context.answered, TFIDF_GRID[0])))
+    model = fit_tfidf(context.answered, TFIDF_GRID[0])
+    rows = keep_rows(context.store, context.answered)
+    return context.store.put(dump_classical(replace(model, rows=rows)))

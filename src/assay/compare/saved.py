@@ -7,7 +7,7 @@ from pathlib import Path
 
 from assay.agent.agent import Agent, messages_of
 from assay.agent.learned import load_router
-from assay.agent.route import LearnedRoute
+from assay.agent.route import LearnedRoute, Rules
 from assay.agent.routing import arm, leaves
 from assay.agent.versions import AgentVersion, load_agent
 from assay.candidates.building import Candidate
@@ -16,13 +16,18 @@ from assay.compare.holdout import rows_held_out
 from assay.errors import HoldoutError, UsageError
 from assay.evaluate.measure import Bench
 from assay.example import Example, load_examples
+from assay.generate.classical import ClassicalModel, load_classical
+from assay.generate.embedding_classifier import EmbeddingClassifier, load_embedding_classifier
 from assay.generate.extraction import ExtractModel, load_extract
 from assay.generate.nearest import NearestModel, load_nearest
 from assay.models.lineage import rows_of, rows_seen
 from assay.models.versions import find_version, version_id
 from assay.store.store import Store
 
-_MADE_OF_ROWS: Mapping[str, Callable[[bytes], NearestModel | ExtractModel]] = {
+_Fitted = NearestModel | ExtractModel | EmbeddingClassifier | ClassicalModel
+_MADE_OF_ROWS: Mapping[str, Callable[[bytes], _Fitted]] = {
+    "classical": load_classical,
+    "embedded": load_embedding_classifier,
     "nearest": load_nearest,
     "extract": load_extract,
 }
@@ -133,6 +138,8 @@ def _rows(agent: Agent, store: Store) -> Iterator[str]:
     if agent.route is not None:
         if isinstance(agent.route, LearnedRoute):
             yield from load_router(store.get(agent.route.model)).rows
+        if isinstance(agent.route, Rules) and agent.route.classifier is not None:
+            yield from _rows_of("classical", agent.route.classifier, store)
         for id in agent.route.arms:
             yield from _rows(arm(store, id), store)
         return
@@ -142,9 +149,14 @@ def _rows(agent: Agent, store: Store) -> Iterator[str]:
             yield from rows_of(store, data) or ()
     scheme, _, blob = agent.model.partition(":")
     if scheme in _MADE_OF_ROWS:
-        yield from rows_of(store, _MADE_OF_ROWS[scheme](store.get(blob)).rows) or ()
+        yield from _rows_of(scheme, blob, store)
     if agent.nearest is not None:
         for example in load_examples(store.get(agent.nearest.pool)):
             yield example.content_hash()
     for shown in agent.shown:
         yield Example("shown", messages_of(shown)).content_hash()
+
+
+def _rows_of(scheme: str, blob: str, store: Store) -> list[str]:
+    rows = _MADE_OF_ROWS[scheme](store.get(blob)).rows
+    return [] if rows is None else rows_of(store, rows) or []

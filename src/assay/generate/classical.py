@@ -77,12 +77,14 @@ class ClassicalModel:
         settings: of the features; None for the one answer that is given to everything.
         vocabulary: the n-grams, one list for each feature set (words, then characters).
         tensors: `prior` [C], or `idf` [F], `coefficients` [C, F] and `intercept` [C].
+        rows: what `assay.models.lineage.rows_of` knows the training rows by; None: not kept.
     """
 
     labels: tuple[str, ...]
     settings: TfidfSettings | None
     vocabulary: tuple[tuple[str, ...], ...] = ()
     tensors: dict[str, Array] = field(default_factory=dict)
+    rows: str | None = None
 
     @property
     def kind(self) -> Literal["constant", "tfidf"]:
@@ -242,6 +244,7 @@ def dump_classical(model: ClassicalModel) -> bytes:
         "labels": model.labels,
         "settings": asdict(model.settings) if model.settings else None,
         "vocabulary": model.vocabulary,
+        "rows": model.rows,
     }
     return dump_tensors(FORMAT, document, model.tensors)
 
@@ -261,8 +264,14 @@ def load_classical(blob: bytes) -> ClassicalModel:
             strength=raw["strength"],
             sublinear=raw["sublinear"],
         )
-        vocabulary = tuple(tuple(terms) for terms in document["vocabulary"])
-        return ClassicalModel(tuple(document["labels"]), settings, vocabulary, tensors)
+        vocabulary = tuple(read_texts(terms) for terms in document["vocabulary"])
+        labels, rows = read_texts(document["labels"]), document.get("rows")
+        terms = sum(map(len, vocabulary))
+        wide = {"idf": (terms,), "coefficients": (len(labels), terms), "intercept": (len(labels),)}
+        check_arrays(tensors, {"prior": (len(labels),)} if settings is None else wide)
+        model = ClassicalModel(labels, settings, vocabulary, tensors, rows and str(rows))
+        model.log_probabilities([""]).argmax(axis=1)  # fails here rather than at a request
+        return model
 
     return load_tensors(blob, FORMAT, "classical model", parse)
 
@@ -288,7 +297,8 @@ def load_tensors(
 
     Args:
         what: it is, in the error's message.
-        parse: raises ValueError, KeyError or TypeError where they are not as they should be.
+        parse: raises ValueError, KeyError, TypeError, IndexError or AttributeError where they are
+            not as they should be.
 
     Raises:
         ModelError: the blob has another format, or is damaged.
@@ -303,11 +313,38 @@ def load_tensors(
         if document["format"] != format:
             raise ValueError(document["format"])
         return parse(document, tensors)
-    except (SafetensorError, ValueError, KeyError, TypeError):
+    except (SafetensorError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         raise ModelError(
             f"this is not a {what} that Assay has written, or it is damaged.",
             fix="Train it again with `assay compare`.",
         ) from None
+
+
+def read_texts(value: Any) -> tuple[str, ...]:
+    """The texts of a JSON list; TypeError where it is something else."""
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise TypeError("no list of texts")
+    return tuple(value)
+
+
+def check_arrays(tensors: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """See that these arrays and no others are there, in these shapes, of finite numbers.
+
+    Args:
+        shapes: by name; -1: any length.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if set(tensors) != set(shapes):
+        raise ValueError("its arrays are others")
+    for name, shape in shapes.items():
+        found = tensors[name]
+        same = len(shape) == found.ndim and all(
+            wanted in (-1, length) for wanted, length in zip(shape, found.shape, strict=True)
+        )
+        if not same or found.dtype.kind not in "fi" or not np.isfinite(found).all():
+            raise ValueError(f"{name} is not as it should be")
 
 
 class ClassicalEngine:

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from assay.errors import DataError, ModelError
 from assay.example import Example
@@ -24,11 +25,13 @@ from assay.generate.classical import (
     Array,
     TfidfSettings,
     at_least_two,
+    check_arrays,
     dump_tensors,
     fit_logistic,
     load_tensors,
     log_softmax,
     new_vectorizers,
+    read_texts,
     restored_vectorizers,
 )
 from assay.generate.registry import EngineResources
@@ -93,6 +96,7 @@ class EmbeddingClassifier:
         doubt: None: the likeliest label is the answer, however unlikely.
         vocabulary: the n-grams of the F words' features; empty without them.
         tensors: `coefficients` [C, D + F], `intercept` [C] and, with words, `idf` [F].
+        rows: what `assay.models.lineage.rows_of` knows the training rows by; None: not kept.
     """
 
     labels: tuple[str, ...]
@@ -103,6 +107,12 @@ class EmbeddingClassifier:
     doubt: Doubt | None = None
     vocabulary: tuple[str, ...] = ()
     tensors: dict[str, Array] = field(default_factory=dict)
+    rows: str | None = None
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of the embedder's vectors."""
+        return int(self.tensors["coefficients"].shape[1]) - len(self.vocabulary)
 
     def scores(self, texts: Sequence[str], vectors: Vectors) -> Array:
         """[N, C] unnormalised logarithms before the temperature.
@@ -135,14 +145,14 @@ class EmbeddingClassifier:
     @cached_property
     def _of_vector(self) -> Array:
         """[D, C], float64."""
-        width = self.tensors["coefficients"].shape[1] - len(self.vocabulary)
-        return np.ascontiguousarray(self.tensors["coefficients"][:, :width].T, dtype=np.float64)
+        ours = self.tensors["coefficients"][:, : self.dimension]
+        return np.ascontiguousarray(ours.T, dtype=np.float64)
 
     @cached_property
     def _of_words(self) -> Array:
         """[F, C], float64, as a sparse product takes it without a copy."""
-        width = self.tensors["coefficients"].shape[1] - len(self.vocabulary)
-        return np.ascontiguousarray(self.tensors["coefficients"][:, width:].T, dtype=np.float64)
+        ours = self.tensors["coefficients"][:, self.dimension :]
+        return np.ascontiguousarray(ours.T, dtype=np.float64)
 
     @cached_property
     def _words(self) -> TfidfVectorizer | None:
@@ -236,6 +246,7 @@ def dump_embedding_classifier(model: EmbeddingClassifier) -> bytes:
         "temperature": model.temperature,
         "doubt": asdict(model.doubt) if model.doubt else None,
         "vocabulary": model.vocabulary,
+        "rows": model.rows,
     }
     return dump_tensors(FORMAT, document, model.tensors)
 
@@ -248,20 +259,32 @@ def load_embedding_classifier(blob: bytes) -> EmbeddingClassifier:
     """
 
     def parse(document: dict[str, Any], tensors: dict[str, Array]) -> EmbeddingClassifier:
-        settings = HeadSettings(**document["settings"])
-        needed = {"coefficients", "intercept"} | ({"idf"} if settings.words else set())
-        if set(tensors) != needed:
-            raise ValueError("its tensors are others")
-        return EmbeddingClassifier(
-            tuple(document["labels"]),
+        settings = TypeAdapter(HeadSettings).validate_python(document["settings"])
+        raw, rows = document["doubt"], document.get("rows")
+        doubt = None if raw is None else TypeAdapter(Doubt).validate_python(raw)
+        labels, vocabulary = map(read_texts, (document["labels"], document["vocabulary"]))
+        embedder, identity = read_texts([document["embedder"], document["identity"]])
+        shapes: dict[str, tuple[int, ...]] = {
+            "coefficients": (len(labels), -1),
+            "intercept": (len(labels),),
+        }
+        check_arrays(tensors, shapes | ({"idf": (len(vocabulary),)} if settings.words else {}))
+        made = EmbeddingClassifier(
+            labels,
             settings,
-            document["embedder"],
-            document["identity"],
+            embedder,
+            identity,
             float(document["temperature"]),
-            document["doubt"] and Doubt(**document["doubt"]),
-            tuple(document["vocabulary"]),
+            doubt,
+            vocabulary,
             tensors,
+            rows and str(rows),
         )
+        is_sound = made.temperature > 0 and (doubt is None or 0 < doubt.threshold <= 1)
+        if not (labels and made.dimension > 0 and is_sound):
+            raise ValueError("its numbers are none that are learned")
+        made.answers([""], np.zeros((1, made.dimension), dtype=np.float32))
+        return made
 
     return load_tensors(blob, FORMAT, "classifier", parse)
 
@@ -274,7 +297,7 @@ class EmbeddingEngine:
     """
 
     def __init__(self, model: EmbeddingClassifier, embedder: Embedder) -> None:
-        if embedder.identity != model.identity:
+        if (embedder.identity, embedder.dimension) != (model.identity, model.dimension):
             raise ModelError(
                 "this embedder is not the one that the classifier has learned from.",
                 where=model.embedder,

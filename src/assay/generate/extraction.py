@@ -10,18 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from itertools import islice
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from assay import json_reader
 from assay.data.json_schema import mismatches, schema_validator
 from assay.generate.batch import Answer, BatchEngine, Request
-from assay.generate.classical import Array, dump_tensors, load_tensors
+from assay.generate.classical import Array, check_arrays, dump_tensors, load_tensors, read_texts
 from assay.generate.fields import ABSENT, FieldPath, fields_of, record_of
+from assay.generate.nearest import check_embedder, check_places
 from assay.generate.registry import EngineResources
 from assay.generate.tagger import Tagger
 from assay.models.embed import Embedder, Vectors, get_embedder
@@ -31,7 +34,10 @@ FORMAT = "assay-extract-1"
 Method = Literal["words", "embedding", "spans", "nearest"]
 Form = Literal["text", "number", "list"]
 """Of a field's values that stand in the input: a text, a number, a list of texts."""
+MOST_TRIED = 200
+"""Records, the most similar first, that are held against a schema that the found one misses."""
 _WORD_PLACES = 2**14
+_TAG = re.compile(r"O|[BI]-\d{1,9}")
 _DIGITS = 5
 """Vectors differ beyond them with what else is embedded at once; the first of equal rows counts."""
 
@@ -114,9 +120,10 @@ def spanned(field: Field, text: str, spans: Sequence[tuple[int, int]]) -> str:
 def _is_number(text: str) -> bool:
     try:
         value = json_reader.read(text)
-    except ValueError:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return is_number and math.isfinite(value)
+    except (ValueError, OverflowError):  # an integer beyond what a float holds
         return False
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class ExtractEngine:
@@ -124,12 +131,16 @@ class ExtractEngine:
 
     Args:
         sha256: of the model's blob.
+
+    Raises:
+        ModelError: the embedder is not the one of the rows.
     """
 
     def __init__(self, model: ExtractModel, embedder: Embedder, sha256: str) -> None:
+        check_embedder(model.vectors, embedder, model.embedder)
         self.model, self._embedder, self._sha256 = model, embedder, sha256
         self._known = lru_cache(maxsize=1024)(self._fields)
-        self._fitting = lru_cache(maxsize=4096)(self._fits)
+        self._fitting = lru_cache(maxsize=512)(self._fits)
 
     @property
     def identity(self) -> dict[str, str]:
@@ -147,7 +158,7 @@ class ExtractEngine:
     def answer(self, requests: Sequence[Request], progress: Progress = SILENT) -> list[Answer]:
         """A record for the text of each request, system turns left out.
 
-        One whose schema no row follows is refused.
+        One whose schema none of the `MOST_TRIED` most similar records follows is refused.
         """
         if not requests:
             return []
@@ -167,6 +178,8 @@ class ExtractEngine:
         Args:
             vectors: [len(texts), D], of length 1.
         """
+        if not texts:
+            return []
         model = self.model
         nearest = [next(self._order(vector)) for vector in vectors]
         chosen: dict[FieldPath, list[str]] = {}
@@ -204,10 +217,10 @@ class ExtractEngine:
         schema = json.dumps(request.schema)
         if _follows(record, schema):
             return Answer(json.dumps(record, ensure_ascii=False))
-        for place in self._order(vector):
+        for place in islice(self._order(vector), MOST_TRIED):
             if self._fitting(place, schema):
                 return Answer(self.model.answers[place])
-        error = "no record that was learned from follows the schema that is asked for"
+        error = "no similar record that was learned from follows the schema that is asked for"
         return Answer("", finish="refused", error=error)
 
     def _order(self, vector: Vectors) -> Iterator[int]:
@@ -273,36 +286,65 @@ def load_extract(blob: bytes) -> ExtractModel:
     def parse(document: dict[str, Any], tensors: dict[str, Array]) -> ExtractModel:
         fields = tuple(
             Field(
-                path=tuple(raw["path"]),
+                path=read_texts(raw["path"]),
                 method=raw["method"],
-                classes=tuple(raw["classes"]),
+                classes=read_texts(raw["classes"]),
                 coefficients=tensors[f"{number}.coefficients"],
                 intercept=tensors[f"{number}.intercept"],
                 form=raw["form"],
-                is_optional=raw["is_optional"],
+                is_optional=bool(raw["is_optional"]),
             )
             for number, raw in enumerate(document["fields"])
         )
         raw = document["tagger"]
         tagger = raw and Tagger(
-            tuple(raw["tags"]),
-            tuple(raw["features"]),
+            read_texts(raw["tags"]),
+            read_texts(raw["features"]),
             tensors["tagger.weights"],
             tensors["tagger.transitions"],
             tensors["tagger.intercept"],
         )
-        return ExtractModel(
-            embedder=document["embedder"],
+        embedder, rows = read_texts([document["embedder"], document["rows"]])
+        model = ExtractModel(
+            embedder=embedder,
             fields=fields,
-            objects=tuple(tuple(path) for path in document["objects"]),
-            answers=tuple(document["answers"]),
+            objects=tuple(read_texts(path) for path in document["objects"]),
+            answers=read_texts(document["answers"]),
             places=tensors["places"],
             vectors=tensors["vectors"],
             tagger=tagger,
-            rows=document["rows"],
+            rows=rows,
         )
+        _check(model, tensors)
+        return model
 
     return load_tensors(blob, FORMAT, "model that extracts records", parse)
+
+
+def _check(model: ExtractModel, tensors: Mapping[str, Array]) -> None:
+    """See that the parts of a model fit together; ValueError where they do not."""
+    shapes: dict[str, tuple[int, ...]] = {"places": (-1,), "vectors": (-1, -1)}
+    widths = {"embedding": model.vectors.shape[1], "words": _WORD_PLACES}
+    for number, field in enumerate(model.fields):
+        count = len(field.classes)
+        if field.method not in get_args(Method) or field.form not in get_args(Form):
+            raise ValueError("there is no such way or form")
+        if (field.method in widths) != (count > 0):
+            raise ValueError("its classes are others")
+        shapes[f"{number}.coefficients"] = (count, widths.get(field.method, 0))
+        shapes[f"{number}.intercept"] = (count,)
+    if (tagger := model.tagger) is not None:
+        tags = len(tagger.tags)
+        if not tags or not all(map(_TAG.fullmatch, tagger.tags)):
+            raise ValueError("there is no such tag")
+        shapes["tagger.weights"] = (len(tagger.features), tags)
+        shapes["tagger.transitions"] = (tags + 1, tags)
+        shapes["tagger.intercept"] = (tags,)
+    check_arrays(tensors, shapes)
+    check_places(model.places, model.vectors, model.answers)
+    classes = (one for field in model.fields for one in field.classes if one != ABSENT)
+    for text in (*model.answers, *classes):
+        json_reader.read(text)
 
 
 def open_batch(model: str, resources: EngineResources) -> BatchEngine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from importlib.metadata import version as package_version
 from math import prod
@@ -40,7 +41,8 @@ def _open_coarse(model: str, state: Path) -> BatchEngine:
     from assay.generate.server_engine import ServerEngine
     from assay.generate.stream_batch import StreamBatchEngine
 
-    engine = LocalPool(state).engine(model)
+    pool = LocalPool(state)
+    engine = pool.engine(model)
     assert isinstance(engine, ServerEngine)
     identity = {
         "engine": "llama.cpp",
@@ -50,7 +52,10 @@ def _open_coarse(model: str, state: Path) -> BatchEngine:
         "xllamacpp": package_version("xllamacpp"),
         "llguidance": package_version("llguidance"),
     }
-    return StreamBatchEngine(engine, engine.template, identity)
+    made = StreamBatchEngine(engine, engine.template, identity)
+    # A pool and its servers hold each other, and are exempt from collections (`assay.garbage`).
+    weakref.finalize(made, pool.close)
+    return made
 
 
 def weight_bytes(model: str, state: Path) -> int | None:

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from assay.errors import ModelError
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.calibration import Calibration
-from assay.generate.classical import dump_tensors, load_tensors
+from assay.generate.classical import check_arrays, dump_tensors, load_tensors, read_texts
 from assay.generate.registry import EngineResources
 from assay.models.embed import Embedder, Vectors, get_embedder
 from assay.progress import SILENT, Progress
@@ -97,18 +98,48 @@ def load_nearest(blob: bytes) -> NearestModel:
     """
 
     def parse(document: dict[str, Any], tensors: dict[str, Any]) -> NearestModel:
+        answers, threshold = read_texts(document["answers"]), document["threshold"]
+        embedder, abstention, rows = read_texts(
+            [document[name] for name in ("embedder", "abstention", "rows")]
+        )
+        check_arrays(tensors, {"vectors": (-1, -1), "places": (-1,)})
+        check_places(tensors["places"], tensors["vectors"], answers)
         return NearestModel(
-            embedder=document["embedder"],
-            answers=tuple(document["answers"]),
+            embedder=embedder,
+            answers=answers,
             places=tensors["places"],
             vectors=tensors["vectors"],
-            threshold=document["threshold"],
-            abstention=document["abstention"],
-            calibration=Calibration(document["slope"], document["intercept"]),
-            rows=document["rows"],
+            threshold=None if threshold is None else float(threshold),
+            abstention=abstention,
+            calibration=Calibration(float(document["slope"]), float(document["intercept"])),
+            rows=rows,
         )
 
     return load_tensors(blob, FORMAT, "store of nearest answers", parse)
+
+
+def check_places(
+    places: np.ndarray[Any, Any], vectors: np.ndarray[Any, Any], answers: Sequence[str]
+) -> None:
+    """See that every row has a vector and one of the answers; ValueError where one has not."""
+    if not len(places) == len(vectors) > 0 or places.dtype.kind != "i":
+        raise ValueError("its rows do not fit together")
+    if not 0 <= places.min() <= places.max() < len(answers):
+        raise ValueError("there is no such answer")
+
+
+def check_embedder(vectors: Vectors, embedder: Embedder, name: str) -> None:
+    """See that an embedder's vectors can be compared with these, [N, D].
+
+    Raises:
+        ModelError: they have another length.
+    """
+    if vectors.shape[1] != embedder.dimension:
+        raise ModelError(
+            "this embedder is not the one that the rows were embedded by.",
+            where=name,
+            fix="Bring back its files as they were, or make the agent again with `assay compare`.",
+        )
 
 
 class NearestEngine:
@@ -116,9 +147,13 @@ class NearestEngine:
 
     Args:
         sha256: of the model's blob.
+
+    Raises:
+        ModelError: the embedder is not the one of the rows.
     """
 
     def __init__(self, model: NearestModel, embedder: Embedder, sha256: str) -> None:
+        check_embedder(model.vectors, embedder, model.embedder)
         self.model, self._embedder, self._sha256 = model, embedder, sha256
 
     @property

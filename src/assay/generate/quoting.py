@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.calibration import PLAIN, Calibration, Floats
@@ -64,7 +65,10 @@ def load_quote(blob: bytes) -> QuoteModel:
 
     def parse(document: dict[str, Any], _: dict[str, Any]) -> QuoteModel:
         del document["format"]
-        return QuoteModel(**document | {"calibration": Calibration(**document["calibration"])})
+        model = TypeAdapter(QuoteModel).validate_python(document)
+        if model.sentences < 1:
+            raise ValueError("it quotes nothing")
+        return model
 
     return load_tensors(blob, FORMAT, "model that quotes", parse)
 
@@ -147,7 +151,7 @@ class _Reading:
 
     def __init__(self, name: str) -> None:
         self._reranker = load_reranker(name)
-        self.identity = name
+        self.identity = self._reranker.identity
 
     def scores(self, asked: Asked) -> list[Floats]:
         """[texts] of each question."""

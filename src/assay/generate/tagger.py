@@ -22,6 +22,8 @@ MOST_WORDS = 60_000
 """Words of train that are learned from; texts beyond them are left out."""
 LONGEST = 2_000
 """Words of a text that are tagged; those beyond it are in no span."""
+MOST_STEPS = 60
+"""Of the fit, which takes about as long for each."""
 _WORD = re.compile(r"\w+|[^\w\s]")
 _OUTSIDE = "O"
 
@@ -157,11 +159,7 @@ def fit_tagger(
         shape=(len(rows), len(features)),
     )
     number = {tag: i for i, tag in enumerate(known)}
-    model = LogisticRegression(
-        C=float(__import__("os").environ.get("C", "1")),
-        max_iter=int(__import__("os").environ.get("N", "60")),
-        tol=1e-4,
-    )
+    model = LogisticRegression(C=1.0, max_iter=MOST_STEPS, tol=1e-4)
     model.fit(matrix, [number[tag] for tag in tags])
     weights, intercept = model.coef_, model.intercept_
     if len(known) == 2:  # scikit-learn keeps the second class only; the first one's score is 0

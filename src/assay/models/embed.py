@@ -158,17 +158,29 @@ def load_embedder(ref: str = STARTER) -> Embedder:
     return Embedder(ref, model.eval().float(), identity)
 
 
-@lru_cache(maxsize=2)
+_loading: dict[str, Lock] = {}
+
+
 def get_embedder(name: str) -> Embedder:
-    """The embedder of that name, loaded at its first use; see `load_embedder`."""
+    """The embedder of that name, loaded at its first use, once; see `load_embedder`."""
+    with _loading.setdefault(name, Lock()):  # threads that ask at once would each load it
+        return _embedder(name)
+
+
+@lru_cache(maxsize=2)
+def _embedder(name: str) -> Embedder:
     return load_embedder(name)
 
 
 class Reranker:
-    """A sentence-transformers cross-encoder. Safe to call from many threads."""
+    """A sentence-transformers cross-encoder. Safe to call from many threads.
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    Attributes:
+        identity: a hash of its weights, tokenizer and settings.
+    """
+
+    def __init__(self, model: Any, identity: str) -> None:
+        self._model, self.identity = model, identity
         self._lock = Lock()  # a tokenizer cannot be used by two threads at once
 
     def scores(self, query: str, texts: Sequence[str]) -> list[float]:
@@ -202,4 +214,4 @@ def load_reranker(ref: str) -> Reranker:
             where=str(folder),
             fix="Use a sentence-transformers cross-encoder with one label.",
         ) from None
-    return Reranker(model)
+    return Reranker(model, folder_sha256(folder, cache_folder(), without=RECORD))

@@ -104,6 +104,7 @@ def test_of_two_saves_at_the_same_moment_one_is_refused(workspace: Workspace) ->
         ("model: m\n", "line 1: model: there is no such model"),
         (f"# x\nmodel: {MODEL}\nconstrained: true\n", "line 3: constrained: there is nothing"),
         ("model: version:abcdef123456\n", "line 1: model: there is no version"),
+        ("model: version:abcdef123456/3\n", "line 1: model: weights cannot be held in"),
         (f"model: classical:{'0' * 64}\n", "line 1: model: an agent of kind chat"),
         (f"kind: classical\nmodel: classical:{'0' * 64}\n", "line 2: model: there is no stored"),
         (f"kind: classical\nmodel: {MODEL}\n", "line 2: model: an agent of kind classical"),

@@ -17,7 +17,9 @@ def coarse_spec(bits: int, explanation: str) -> CandidateSpec:
     """The spec of `fine-tune` in `bits` a weight."""
 
     def estimate(config: Config, sizes: Sizes) -> Workload:
-        return replace(fine_tune.SPEC.estimate(config, sizes), runs=(0.0, 0.0), trained=0.0)
+        tuned = fine_tune.SPEC.estimate(config, sizes)
+        trained = 0.0 if "fine-tune" in config.candidates else tuned.trained
+        return replace(tuned, runs=(0.0, 0.0), trained=trained)
 
     return CandidateSpec(
         title=f"the trained model in {bits} bits a weight",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context, Stopwatch, Trial
 from assay.config import Config
@@ -15,6 +17,7 @@ from assay.generate.embedding_classifier import (
     fit_head,
 )
 from assay.models.embed import Embedder
+from assay.models.lineage import keep_rows
 
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
 WITH_WORDS = (0.5, 1.0)
@@ -58,6 +61,7 @@ def choose_head(context: Context, embedder: Embedder) -> Candidate:
     """
     watch = Stopwatch()
     rows = (*context.answered, *context.judged)
+    made_of = keep_rows(context.store, context.answered)
     are_long = any(embedder.is_cut(example.input) for example in rows)
     plain = [
         HeadSettings(strength, in_pieces)
@@ -68,7 +72,8 @@ def choose_head(context: Context, embedder: Embedder) -> Candidate:
     with context.progress.task("classifier", len(plain) + 2 * len(WITH_WORDS), "settings") as task:
 
         def attempt(settings: HeadSettings) -> None:
-            agent = _agent(context, _learned(context, embedder, settings))
+            model = replace(_learned(context, embedder, settings), rows=made_of)
+            agent = _agent(context, model)
             found.append((settings, agent, context.measure(agent)))
             task.advance()
 

@@ -202,7 +202,7 @@ def _looks(workspace: Workspace, agent: Agent) -> list[tuple[str, Callable[[], o
 
 def _check_model(workspace: Workspace, agent: Agent) -> None:
     from assay.generate.registry import CLASSICAL, scheme_of
-    from assay.models.versions import find_version, version_id
+    from assay.models.versions import find_version, version_bits, version_id
 
     scheme, _, name = agent.model.partition(":")
     kinds = {**dict.fromkeys(CLASSICAL, "classical"), "outside": "outside"}
@@ -211,6 +211,7 @@ def _check_model(workspace: Workspace, agent: Agent) -> None:
     if scheme in kinds:
         _check_blob(workspace, name, "model")
     elif (id := version_id(agent.model)) is not None:
+        version_bits(agent.model)  # refuses what no file has
         find_version(workspace.store.folder, id)
     elif is_remote(agent.model):
         from assay.config import split_reference
