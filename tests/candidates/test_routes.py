@@ -219,5 +219,5 @@ def test_a_route_that_cannot_be_followed_is_told_at_once(
 
 def test_routes_are_built_last(tmp_path: Path) -> None:
     named = ["cascade", "prompt", "router", "few-shot"]
-    context = context_of(tmp_path, ARMS, candidates=named)
+    context = context_of(tmp_path, ARMS, candidates=named, baselines=False)
     assert taking_part(context.config) == ["prompt", "few-shot", "cascade", "router"]

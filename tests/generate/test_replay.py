@@ -46,8 +46,11 @@ def test_marks_blank_lines_and_windows_ends_are_read(tmp_path: Path) -> None:
         ([{"id": True, "output": ""}], "line 1: `id` is neither"),
         ([{"id": "a"}], "line 1: the field `output` is missing"),
         ([{"output": "a"}], "line 1: the field `id` is missing"),
-        ([["a", "b"]], "line 1: is not an object"),
-        ([{"id": "a", "output": ""}, {"id": "b", "output": "x\ud83d"}], "line 2: `output` holds"),
+        ([["a", "b"]], "line 1: the record is a list"),
+        (
+            [{"id": "a", "output": ""}, {"id": "b", "output": "x\ud83d"}],
+            "line 2: the text holds half a character",
+        ),
     ],
 )
 def test_faults_are_told_with_what_and_where(tmp_path: Path, rows: list[object], told: str) -> None:
@@ -63,11 +66,11 @@ def test_only_the_first_five_are_named(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_text_are_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="no such file"):
         read_predictions(tmp_path / "missing.jsonl", IDS)
     broken = tmp_path / "broken.jsonl"
     broken.write_text('{"id": "a", "output": "x"}\nnonsense\n')
-    with pytest.raises(DataError, match=r"line 2: is not JSON"):
+    with pytest.raises(DataError, match=r"line 2: the record is not JSON"):
         read_predictions(broken, IDS)
     broken.write_bytes("größe".encode("utf-16"))
     with pytest.raises(DataError, match="UTF-8"):
