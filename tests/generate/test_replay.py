@@ -73,7 +73,7 @@ def test_files_that_are_no_text_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"line 2: the record is not JSON"):
         read_predictions(broken, IDS)
     broken.write_bytes("größe".encode("utf-16"))
-    with pytest.raises(DataError, match="UTF-8"):
+    with pytest.raises(DataError, match="NUL byte"):
         read_predictions(broken, IDS)
 
 
