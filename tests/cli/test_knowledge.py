@@ -112,7 +112,7 @@ def test_wrong_calls_end_with_a_sentence(folder: Path) -> None:
     )
     for line in ("nothing", '{"question": "x"}', "[1]", '{"query": 1}'):
         (folder / "q.jsonl").write_text('{"query": "x"}\n' + line)
-        said = refused(folder, 2, "knowledge", "search", "manuals", "--queries", "q.jsonl")
+        said = refused(folder, 1, "knowledge", "search", "manuals", "--queries", "q.jsonl")
         assert "q.jsonl, line 2" in said
     said = refused(folder, 2, "knowledge", "search", "manuals", "--queries", "gone.jsonl")
     assert "cannot be read" in said

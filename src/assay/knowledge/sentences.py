@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 _HEADING = re.compile(r"#{1,6}\s")
 _ITEM = re.compile(r"(?:[-*+•]|\d{1,3}[.)])\s+")
-_END = re.compile(r"[.!?…]+[\"'”’)\]»]*\s+|[。！？]+")
+_END = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’)\]»]*\s+|[。！？]+")
 _ABBREVIATION = re.compile(
     r"(?:\W|^)(?:[^\W\d_]|Dr|Mr|Mrs|Ms|Prof|St|No|Fig|vs|cf|e\.g|i\.e|approx|incl)\.$",
     re.IGNORECASE,
