@@ -78,9 +78,17 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
         tried = page.get_by_role("region", name="All candidates")
         expect(tried.get_by_text("rag", exact=True)).to_be_visible()
         here.axe()
-        page.get_by_role("button", name=re.compile("^Put ")).click()
+        put = page.get_by_role("button", name=re.compile("^Put "))
+        put.click()
         clicks += 1
+        # So few rows prove nothing: the best is for now, and to put it to work takes a reason.
+        reason = page.get_by_role("textbox", name="Reason")
         box = page.get_by_role("textbox", name="Your message")
+        expect(reason.or_(box)).to_be_visible()
+        if reason.is_visible():
+            reason.fill("the best so far")
+            put.click()
+            clicks += 1
         box.fill("Anna feeds the parrot near the river at 3")
         page.get_by_role("button", name="Send").click()
         clicks += 1
