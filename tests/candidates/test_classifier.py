@@ -18,7 +18,7 @@ from assay.compare.saved import _rows
 from assay.config import Config
 from assay.evaluate.measure import Bench
 from assay.example import Example
-from assay.models.embed import get_embedder
+from assay.models.embed import get_embedder, remember
 from assay.store.store import Store
 
 
@@ -61,7 +61,9 @@ def test_the_best_setting_is_served_and_each_text_was_embedded_once(
 ) -> None:
     context = context_of(tmp_path)
     seen = embedded(context, monkeypatch)
-    made = build("classifier", context)
+    with remember():
+        made = build("classifier", context)
+        measured = context.measure(made.agent)
     inputs = {e.input for e in (*context.train, *context.validation)}
     assert sorted(seen) == sorted(inputs)
     assert made.baseline
@@ -70,7 +72,6 @@ def test_the_best_setting_is_served_and_each_text_was_embedded_once(
     assert chosen.score == max(trial.score for trial in made.tried)
     assert not any("pieces" in trial.setting for trial in made.tried)
     assert any("words" in trial.setting for trial in made.tried)
-    measured = context.measure(made.agent)
     assert tuple(measured.primary_scores) == made.scores
     assert all(a.logprob is not None for a in measured.answers)
     assert list(_rows(made.agent, context.store)) == [e.content_hash() for e in context.train]

@@ -25,7 +25,7 @@ NO = "I cannot say."
 
 @pytest.fixture(autouse=True)
 def by_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (runtime, nearest):
+    for module in (runtime, nearest, nearest_answer):
         monkeypatch.setattr(module, "get_embedder", lambda name: Wordy())
 
 

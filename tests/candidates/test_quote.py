@@ -42,7 +42,6 @@ def sentences_of(part: str) -> tuple[Example, ...]:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Context]:
     by_words(monkeypatch)
     monkeypatch.setattr(quoting, "get_embedder", lambda name: Wordy())
-    quoting._judge.cache_clear()
 
     def make(**knowledge: Any) -> Context:
         write_documents(tmp_path / "docs")
@@ -118,8 +117,8 @@ def test_a_cross_encoder_that_is_named_judges_too(
 
     from assay.knowledge import base
 
-    monkeypatch.setattr(quoting, "load_reranker", lambda name: Reader())
-    monkeypatch.setattr(base, "_reranker", lambda name: Reader())
+    monkeypatch.setattr(quoting, "get_reranker", lambda name: Reader())
+    monkeypatch.setattr(base, "get_reranker", lambda name: Reader())
     built = registry.build("quote", project(rerank="reader"))
     settings = [trial.setting for trial in built.tried]
     assert [s for s in settings if "judged by reader" in s] == [

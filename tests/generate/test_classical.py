@@ -19,8 +19,8 @@ from assay.generate.classical import (
     ClassicalEngine,
     ClassicalModel,
     TfidfSettings,
-    constant,
     dump_classical,
+    fit_constant,
     fit_tfidf,
     load_classical,
 )
@@ -92,11 +92,13 @@ def test_weight_zero_teaches_nothing() -> None:
 
 def test_a_constant_says_how_frequent_it_is() -> None:
     train = [*examples(("fee", "cash"), 3), *examples(("card",), 1)]
-    model = load_classical(dump_classical(constant([e.output for e in train], "cash")))
+    model = load_classical(dump_classical(fit_constant([e.output for e in train], "cash")))
     answers = ClassicalEngine(model).answer([asked("anything"), asked("")])
     assert [a.text for a in answers] == ["cash", "cash"]
     assert answers[0].logprob == pytest.approx(math.log(4 / 9))
-    [empty] = ClassicalEngine(constant([e.output for e in train], "")).answer([asked("anything")])
+    [empty] = ClassicalEngine(fit_constant([e.output for e in train], "")).answer(
+        [asked("anything")]
+    )
     assert (empty.text, empty.logprob) == ("", pytest.approx(math.log(1 / 9)))
 
 
@@ -111,7 +113,7 @@ def test_one_label_and_no_words_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "blob", [b"", b"nonsense", dump_classical(constant(["card"], "card"))[:-3]]
+    "blob", [b"", b"nonsense", dump_classical(fit_constant(["card"], "card"))[:-3]]
 )
 def test_a_damaged_model_is_refused(blob: bytes) -> None:
     with pytest.raises(ModelError, match="damaged"):
@@ -125,7 +127,7 @@ def test_parts_that_do_not_fit_together_are_refused() -> None:
         replace(made, vocabulary=made.vocabulary[:1]),
         replace(made, vocabulary=tuple(reversed([*made.vocabulary, ()]))),
         replace(made, tensors={**made.tensors, "idf": made.tensors["idf"][1:]}),
-        replace(constant(["card"], "card"), labels=()),
+        replace(fit_constant(["card"], "card"), labels=()),
     )
     for one in wrong:
         with pytest.raises(ModelError, match="damaged"):
@@ -134,7 +136,7 @@ def test_parts_that_do_not_fit_together_are_refused() -> None:
 
 def test_models_differ_in_identity() -> None:
     train = examples()
-    models: list[ClassicalModel] = [constant(["card"], "card"), fit_tfidf(train, TFIDF_GRID[0])]
+    models: list[ClassicalModel] = [fit_constant(["card"], "card"), fit_tfidf(train, TFIDF_GRID[0])]
     models.append(fit_tfidf(train[:20], TFIDF_GRID[0]))
     identities = {json.dumps(ClassicalEngine(m).identity) for m in models}
     assert len(identities) == 3

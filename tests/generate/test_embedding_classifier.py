@@ -20,11 +20,11 @@ from assay.generate.embedding_classifier import (
     EmbeddingClassifier,
     EmbeddingEngine,
     HeadSettings,
-    calibrated,
-    doubting,
     dump_embedding_classifier,
     fit_head,
     load_embedding_classifier,
+    set_doubt,
+    set_temperature,
 )
 from assay.generate.registry import EngineResources, open_batch, open_stream
 from assay.generate.stream import End, Piece, Sampling
@@ -101,11 +101,11 @@ def test_the_temperature_brings_confidence_to_what_is_right(embedder: Embedder) 
         return abs(float(np.mean([math.exp(log) for _, log in answers])) - float(right))
 
     assert off(sure) > 0.1
-    made = calibrated(sure, rows, vectors)
+    made = set_temperature(sure, rows, vectors)
     assert made.temperature > 1
     assert off(made) < 0.05
     strange = [Example.of("bank", "not known")]
-    assert calibrated(sure, strange, vectors[:1]) == sure
+    assert set_temperature(sure, strange, vectors[:1]) == sure
 
 
 def test_what_is_not_likely_enough_is_answered_with_the_label_for_none(
@@ -114,7 +114,7 @@ def test_what_is_not_likely_enough_is_answered_with_the_label_for_none(
     model = learned(embedder)
     rows = examples() + [Example.of(text, "none") for text in ("the a", "now", "it", "a the now")]
     vectors = embedder.encode([e.input for e in rows])
-    doubts = doubting(model, "none", rows, vectors)
+    doubts = set_doubt(model, "none", rows, vectors)
     assert doubts.doubt is not None
     answers = doubts.answers([e.input for e in rows], vectors)
     plain = model.answers([e.input for e in rows], vectors)
@@ -123,7 +123,7 @@ def test_what_is_not_likely_enough_is_answered_with_the_label_for_none(
     for (label, log), (_, before) in zip(answers, plain, strict=True):
         if label == "none":
             assert math.exp(log) == pytest.approx(1 - math.exp(before))
-    assert doubting(model, "none", examples(), vectors[: len(examples())]).doubt is None
+    assert set_doubt(model, "none", examples(), vectors[: len(examples())]).doubt is None
 
 
 def test_another_embedder_is_refused(embedder: Embedder, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from assay.generate.extraction import (
     Field,
     dump_extract,
     load_extract,
-    spanned,
+    read_spans,
 )
 from assay.generate.fields import fields_of, record_of, usual_objects
 from assay.generate.nearest import distinct
@@ -69,7 +69,7 @@ def test_a_tagger_finds_values_that_it_never_saw() -> None:
 
 def test_forms_of_values() -> None:
     def value(form: Any, text: str, *spans: tuple[int, int]) -> str:
-        return spanned(Field(("f",), "spans", (), *NOTHING, form, True), text, spans)
+        return read_spans(Field(("f",), "spans", (), *NOTHING, form, True), text, spans)
 
     assert value("text", 'say "x" now', (4, 7)) == '"\\"x\\""'
     assert value("number", "it costs 1,200 now", (9, 14)) == "1200"
@@ -102,7 +102,15 @@ def model() -> ExtractModel:
     who = Field(("who",), "spans", (), *NOTHING, "text", False)
     when = Field(("when",), "nearest", (), *NOTHING, "text", True)
     return ExtractModel(
-        "words", (who, when, kind), ((),), answers, places, vectors, tagger, "0" * 64
+        "words",
+        Wordy().identity,
+        (who, when, kind),
+        ((),),
+        answers,
+        places,
+        vectors,
+        tagger,
+        "0" * 64,
     )
 
 

@@ -53,6 +53,7 @@ def model(embedder: Embedder | Wordy, threshold: float | None = None) -> Nearest
     answers, places = distinct(list(ROWS.values()))
     return NearestModel(
         embedder=STARTER,
+        identity=embedder.identity,
         answers=answers,
         places=places,
         vectors=embedder.encode(list(ROWS)),

@@ -41,7 +41,6 @@ def request(*texts: str, question: str, before: str = "") -> Request:
 def embedder(monkeypatch: pytest.MonkeyPatch) -> Wordy:
     words = Wordy()
     monkeypatch.setattr(quoting, "get_embedder", lambda name: words)
-    quoting._judge.cache_clear()
     return words
 
 

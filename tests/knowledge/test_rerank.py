@@ -77,7 +77,7 @@ def test_what_it_prefers_comes_first_though_it_was_found_late(
             assert query == "shop opens closes"
             return [float("tea" in text) for text in texts]
 
-    monkeypatch.setattr(knowledge, "_reranker", lambda name: Prefers())
+    monkeypatch.setattr(knowledge, "get_reranker", lambda name: Prefers())
     base.add([docs])
     for mode in ("dense", "hybrid"):
         [[usual]] = base.search(["shop opens closes"], k=1, mode=mode)  # type: ignore[arg-type]

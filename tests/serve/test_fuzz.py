@@ -27,7 +27,7 @@ _SETTINGS = settings(deadline=None, derandomize=True, suppress_health_check=list
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProviderServer]:
     workspace = Workspace(Path(tmp_path_factory.mktemp("fuzzed")))
     _, key = create_key(workspace.store, workspace.name, "fuzz", ["admin"])
-    workspace._embedders["all-minilm-l6-v2"] = ThreeNumbers()  # type: ignore[assignment]
+    workspace.embedder = lambda name: ThreeNumbers()  # type: ignore[method-assign,assignment,return-value]
     app = create_app(workspace, ScriptedEngines())
     headers = {"Authorization": f"Bearer {key}"}
     with TestClient(app, headers=headers, raise_server_exceptions=False) as client:

@@ -51,7 +51,7 @@ def test_completions_refuse(server: Running, body: dict[str, Any]) -> None:
 
 
 def test_embeddings(server: Running) -> None:
-    server.workspace._embedders["all-minilm-l6-v2"] = ThreeNumbers()  # type: ignore[assignment]
+    server.workspace.embedder = lambda name: ThreeNumbers()  # type: ignore[method-assign,assignment,return-value]
     client = server.client().embeddings
     made = client.create(model="all-minilm-l6-v2", input=["ab", "a b c"])
     assert [e.embedding for e in made.data] == [[2, 0, 1], [5, 0, 1]]

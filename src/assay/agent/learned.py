@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from assay.generate.classical import dump_tensors, load_tensors
+from assay.generate.tensor_blob import dump_tensors, load_tensors
 from assay.models.embed import STARTER
 
 Floats = np.ndarray[Any, np.dtype[Any]]

@@ -100,12 +100,14 @@ def vectors_of(store: Store, examples: Sequence[Example], embedder: str) -> Vect
 
 
 def _pool_vectors(pool: Sequence[Example], name: str, embedder: str, store: Store) -> Vectors:
-    """Vectors of a pool [N, D]; kept beside the store, since a pool never changes."""
-    path = store.folder / "cache" / "vectors" / f"{embedder.replace('/', '--')}-{name}.npy"
+    """Vectors of a pool [N, D]; kept beside the store, since neither it nor what an embedder's
+    identity stands for ever changes."""
+    model = get_embedder(embedder)
+    path = store.folder / "cache" / "vectors" / f"{model.identity[:16]}-{name}.npy"
     if path.exists():
         vectors: Vectors = np.load(path, allow_pickle=False)
         return vectors
-    vectors = get_embedder(embedder).encode([example.input for example in pool])
+    vectors = model.encode([example.input for example in pool])
     buffer = io.BytesIO()
     np.save(buffer, vectors, allow_pickle=False)
     write_atomic(path, buffer.getvalue())

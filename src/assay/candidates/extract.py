@@ -28,6 +28,7 @@ from assay.generate.extraction import (
     word_features,
 )
 from assay.generate.fields import ABSENT, FieldPath, fields_of, usual_objects
+from assay.generate.logistic import fit_logistic
 from assay.generate.nearest import distinct
 from assay.generate.tagger import find, fit_tagger
 from assay.models.embed import STARTER, Vectors, get_embedder
@@ -41,8 +42,8 @@ LEAST_COVERED = 0.8
 """Share of a field's values that are among these."""
 LEAST_FOUND = 0.5
 """Share of a field's values that stand word for word in the input, of one that is tagged."""
-STRENGTHS: Mapping[Method, float] = {"embedding": 30.0, "words": 30.0}
-"""Inverse of the regularisation (scikit-learn's C) of a classifier over such features."""
+STRENGTH, STEPS = 30.0, 300
+"""Of the classifiers: inverse of the regularisation (scikit-learn's C), and most of the solver."""
 
 
 def estimate(config: Config, sizes: Sizes) -> Workload:
@@ -97,6 +98,7 @@ def build(context: Context) -> Candidate:
     def model_of(fields: Sequence[Field]) -> ExtractModel:
         return ExtractModel(
             embedder=STARTER,
+            identity=get_embedder(STARTER).identity,
             fields=tuple(fields),
             objects=tuple(usual_objects(train.values)),
             answers=answers,
@@ -176,14 +178,17 @@ def _ways(train: _Rows, path: FieldPath) -> dict[Method, Field]:
     covered = sum(counts[value] for value in classes if value != ABSENT)
     if classes and len(classes) <= MOST_VALUES and covered >= LEAST_COVERED * len(there):
         taken = [row for row, text in enumerate(texts) if text in set(classes)]
-        labels = [texts[row] for row in taken]
+        targets = [classes.index(texts[row]) for row in taken]
         weights = [train.examples[row].weight for row in taken]
         features: dict[Method, Callable[[], Any]] = {
             "words": lambda: word_features([train.examples[row].input for row in taken]),
             "embedding": lambda: train.vectors[taken],
         }
         for method, made in features.items():
-            coefficients, intercept = _classifier(made(), labels, weights, STRENGTHS[method])
+            coefficients, intercept = (
+                array.astype(np.float32)
+                for array in fit_logistic(made(), targets, STRENGTH, weights, steps=STEPS)
+            )
             ways[method] = Field(
                 path, method, tuple(classes), coefficients, intercept, "text", is_optional
             )
@@ -194,24 +199,6 @@ def _ways(train: _Rows, path: FieldPath) -> dict[Method, Field]:
         if sum(found) >= LEAST_FOUND * len(found):
             ways["spans"] = other("spans")
     return ways | {"nearest": other("nearest")}
-
-
-def _classifier(
-    features: Any, labels: Sequence[str], weights: Sequence[float], strength: float
-) -> tuple[Any, Any]:
-    """Coefficients [C, F] and intercept [C] of multinomial logistic regression, by sorted class."""
-    from sklearn.linear_model import LogisticRegression
-
-    classes = sorted(set(labels))
-    if len(classes) == 1:
-        return np.zeros((1, features.shape[1]), np.float32), np.zeros(1, np.float32)
-    model = LogisticRegression(C=strength, max_iter=300)
-    model.fit(features, labels, sample_weight=weights)
-    coefficients, intercept = model.coef_, model.intercept_
-    if len(classes) == 2:  # scikit-learn keeps the second class only; the first one's score is 0
-        coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
-        intercept = np.concatenate([np.zeros_like(intercept), intercept])
-    return coefficients.astype(np.float32), intercept.astype(np.float32)
 
 
 def _form(values: Sequence[str]) -> Form | None:

@@ -18,7 +18,7 @@ from assay.example import Example
 from assay.generate.batch import Answer
 from assay.generate.calibration import calibrate
 from assay.generate.nearest import NearestModel, distinct, dump_nearest, nearest_rows
-from assay.models.embed import STARTER
+from assay.models.embed import STARTER, get_embedder
 from assay.models.lineage import keep_rows
 
 LEAST_BELOW = 10
@@ -77,6 +77,7 @@ def build(context: Context) -> Candidate:
     answers, numbers = distinct([row.output for row in rows])
     model = NearestModel(
         embedder=STARTER,
+        identity=get_embedder(STARTER).identity,
         answers=answers,
         places=numbers,
         vectors=vectors,

@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import product
 
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context, as_trials
-from assay.candidates.shared.proposer import PROPOSAL_TOKENS, Proposer
-from assay.candidates.spec import CandidateSpec, prompted, unshown_answer_tokens
+from assay.candidates.shared.proposer import PROPOSAL_TOKENS, Proposer, search_spec
 from assay.config import Config, is_remote
 from assay.errors import ConfigError, ModelError
 from assay.evaluate.measure import RefusalError
@@ -42,18 +40,10 @@ _CARE = (
 )
 
 
-SPEC = CandidateSpec(
-    title="the best of many system prompts",
-    explanation="Many variants of the system prompt are tried, and the best is kept.",
-    family="prompt",
-    estimate=lambda config, sizes: replace(
-        prompted(config, sizes),
-        answer_tokens=unshown_answer_tokens(config, sizes),
-        searched=_SEARCHED_ANSWERS,
-    ),
-    sends=lambda config: [
-        (model, ("train",)) for model in [config.prompt_search.proposer] if model is not None
-    ],
+SPEC = search_spec(
+    "the best of many system prompts",
+    "Many variants of the system prompt are tried, and the best is kept.",
+    searched=lambda config: _SEARCHED_ANSWERS,
 )
 
 

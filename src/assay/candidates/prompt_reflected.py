@@ -16,14 +16,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context, as_trials
 from assay.candidates.prompt_optimised import describe_prompt, variants
-from assay.candidates.shared.proposer import PROPOSAL_TOKENS, Proposer
-from assay.candidates.spec import CandidateSpec, prompted, unshown_answer_tokens
+from assay.candidates.shared.proposer import PROPOSAL_TOKENS, Proposer, search_spec
 from assay.config import Config
 from assay.errors import ModelError
 from assay.evaluate.measure import RefusalError
@@ -38,18 +37,10 @@ FINALISTS = 3
 _COMPONENT = "system prompt"
 _SHOWN_CHARACTERS = 600
 
-SPEC = CandidateSpec(
-    title="a system prompt that evolves by reflection",
-    explanation="A model reads what went wrong and rewrites the system prompt, again and again.",
-    family="prompt",
-    estimate=lambda config, sizes: replace(
-        prompted(config, sizes),
-        answer_tokens=unshown_answer_tokens(config, sizes),
-        searched=config.prompt_search.answers,
-    ),
-    sends=lambda config: [
-        (model, ("train",)) for model in [config.prompt_search.proposer] if model is not None
-    ],
+SPEC = search_spec(
+    "a system prompt that evolves by reflection",
+    "A model reads what went wrong and rewrites the system prompt, again and again.",
+    searched=lambda config: config.prompt_search.answers,
 )
 
 

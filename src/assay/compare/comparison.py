@@ -37,6 +37,7 @@ from assay.evaluate.probe import forgetting_of
 from assay.example import Example, canonical_json
 from assay.generate.batch import Answer
 from assay.generate.replay import read_predictions
+from assay.models.embed import remember
 from assay.models.versions import version_id
 from assay.version import VERSION
 
@@ -190,7 +191,7 @@ def build_all(
     names = registry.taking_part(bench.config)
     refused = [name for name in registry.baselines(bench.config) if name not in names]
     warnings = [reasons.baselines_off(refused)] if refused else []
-    with bench.progress.task("candidates", len(names), "built") as bar:
+    with remember(), bench.progress.task("candidates", len(names), "built") as bar:
         for name in names:
             bench.progress.say(f"Candidate {name}")
             try:

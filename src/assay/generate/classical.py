@@ -8,28 +8,32 @@ model that was read back predicts bit for bit what it did before.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from assay import json_reader
-from assay.errors import DataError, ModelError
+from assay.errors import DataError
 from assay.example import Example
 from assay.generate.batch import Answer, BatchEngine, Request
+from assay.generate.logistic import fit_logistic, log_softmax
 from assay.generate.registry import EngineResources
+from assay.generate.tensor_blob import (
+    Array,
+    check_arrays,
+    dump_tensors,
+    load_tensors,
+    read_texts,
+)
 from assay.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-Array = np.ndarray[Any, np.dtype[Any]]
-T = TypeVar("T")
 FORMAT = "assay-classical-1"
 
 
@@ -110,10 +114,10 @@ class ClassicalModel:
     @cached_property
     def _vectorizers(self) -> list[TfidfVectorizer]:
         assert self.settings is not None
-        return restored_vectorizers(self.settings, self.vocabulary, self.tensors["idf"])
+        return restore_vectorizers(self.settings, self.vocabulary, self.tensors["idf"])
 
 
-def constant(answers: Sequence[str], answer: str) -> ClassicalModel:
+def fit_constant(answers: Sequence[str], answer: str) -> ClassicalModel:
     """The same answer to everything; its probability is Laplace's estimate of its share.
 
     Args:
@@ -141,7 +145,7 @@ def fit_tfidf(train: Sequence[Example], settings: TfidfSettings) -> ClassicalMod
             "the inputs of the training examples hold no words.",
             fix="Look at them with `assay data show`.",
         ) from None
-    coefficients, intercept = fit_logistic(train, labels, features, settings.strength)
+    coefficients, intercept = fit_labels(features, train, labels, settings.strength)
     return ClassicalModel(
         labels,
         settings,
@@ -154,27 +158,13 @@ def fit_tfidf(train: Sequence[Example], settings: TfidfSettings) -> ClassicalMod
     )
 
 
-def fit_logistic(
-    train: Sequence[Example], labels: Sequence[str], features: Array | csr_matrix, strength: float
+def fit_labels(
+    features: Array | csr_matrix, train: Sequence[Example], labels: Sequence[str], strength: float
 ) -> tuple[Array, Array]:
-    """Multinomial logistic regression: coefficients [C, F] and intercept [C], float64.
-
-    Args:
-        labels: the C classes, at least two.
-        features: [len(train), F].
-        strength: inverse of the regularisation.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    classifier = LogisticRegression(C=strength, max_iter=1000, tol=1e-4)
+    """`fit_logistic` of the examples' labels, each row by its weight."""
     number = {label: i for i, label in enumerate(labels)}
-    weights = [example.weight for example in train]
-    classifier.fit(features, [number[e.output] for e in train], sample_weight=weights)
-    coefficients, intercept = classifier.coef_, classifier.intercept_
-    if len(labels) == 2:  # scikit-learn keeps the second class only; the first one's score is 0
-        coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
-        intercept = np.concatenate([np.zeros_like(intercept), intercept])
-    return coefficients, intercept
+    targets, weights = [number[e.output] for e in train], [e.weight for e in train]
+    return fit_logistic(features, targets, strength, weights)
 
 
 def at_least_two(train: Sequence[Example]) -> tuple[str, ...]:
@@ -214,7 +204,7 @@ def new_vectorizers(settings: TfidfSettings) -> list[TfidfVectorizer]:
     return parts
 
 
-def restored_vectorizers(
+def restore_vectorizers(
     settings: TfidfSettings, vocabulary: Sequence[Sequence[str]], idf: Array
 ) -> list[TfidfVectorizer]:
     """Vectorizers as they were once fitted.
@@ -230,12 +220,6 @@ def restored_vectorizers(
         part.idf_ = idf[start : start + len(terms)]
         start += len(terms)
     return parts
-
-
-def log_softmax(scores: Array) -> Array:
-    """[N, C] natural logarithms of probabilities, float64, of unnormalised ones."""
-    scores = scores - scores.max(axis=1, keepdims=True)
-    return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
 
 
 def dump_classical(model: ClassicalModel) -> bytes:
@@ -274,77 +258,6 @@ def load_classical(blob: bytes) -> ClassicalModel:
         return model
 
     return load_tensors(blob, FORMAT, "classical model", parse)
-
-
-def dump_tensors(format: str, document: Mapping[str, Any], tensors: Mapping[str, Array]) -> bytes:
-    """Named arrays as one safetensors blob, with a JSON document in its metadata.
-
-    Args:
-        format: name and version of what it holds, which `load_tensors` asks for.
-    """
-    from safetensors.numpy import save
-
-    text = json.dumps({"format": format, **document}, ensure_ascii=False)
-    contiguous = {name: np.ascontiguousarray(t) for name, t in sorted(tensors.items())}
-    blob: bytes = save(contiguous, metadata={"assay": text})
-    return blob
-
-
-def load_tensors(
-    blob: bytes, format: str, what: str, parse: Callable[[Any, dict[str, Array]], T]
-) -> T:
-    """What `parse` makes of document and arrays of a blob that `dump_tensors` has written.
-
-    Args:
-        what: it is, in the error's message.
-        parse: raises ValueError, KeyError, TypeError, IndexError or AttributeError where they are
-            not as they should be.
-
-    Raises:
-        ModelError: the blob has another format, or is damaged.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        tensors = load(blob)
-        header = json_reader.read(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
-        document = json_reader.read(header["__metadata__"]["assay"])
-        if document["format"] != format:
-            raise ValueError(document["format"])
-        return parse(document, tensors)
-    except (SafetensorError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-        raise ModelError(
-            f"this is not a {what} that Assay has written, or it is damaged.",
-            fix="Train it again with `assay compare`.",
-        ) from None
-
-
-def read_texts(value: Any) -> tuple[str, ...]:
-    """The texts of a JSON list; TypeError where it is something else."""
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise TypeError("no list of texts")
-    return tuple(value)
-
-
-def check_arrays(tensors: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """See that these arrays and no others are there, in these shapes, of finite numbers.
-
-    Args:
-        shapes: by name; -1: any length.
-
-    Raises:
-        ValueError: they are not.
-    """
-    if set(tensors) != set(shapes):
-        raise ValueError("its arrays are others")
-    for name, shape in shapes.items():
-        found = tensors[name]
-        same = len(shape) == found.ndim and all(
-            wanted in (-1, length) for wanted, length in zip(shape, found.shape, strict=True)
-        )
-        if not same or found.dtype.kind not in "fi" or not np.isfinite(found).all():
-            raise ValueError(f"{name} is not as it should be")
 
 
 class ClassicalEngine:

@@ -22,19 +22,21 @@ from assay.errors import DataError, ModelError
 from assay.example import Example
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.classical import (
-    Array,
     TfidfSettings,
     at_least_two,
+    fit_labels,
+    new_vectorizers,
+    restore_vectorizers,
+)
+from assay.generate.logistic import log_softmax
+from assay.generate.registry import EngineResources
+from assay.generate.tensor_blob import (
+    Array,
     check_arrays,
     dump_tensors,
-    fit_logistic,
     load_tensors,
-    log_softmax,
-    new_vectorizers,
     read_texts,
-    restored_vectorizers,
 )
-from assay.generate.registry import EngineResources
 from assay.models.embed import Embedder, Vectors, get_embedder
 from assay.progress import SILENT, Progress
 
@@ -158,7 +160,7 @@ class EmbeddingClassifier:
     def _words(self) -> TfidfVectorizer | None:
         if not self.settings.words:
             return None
-        [words] = restored_vectorizers(WORDS, [self.vocabulary], self.tensors["idf"])
+        [words] = restore_vectorizers(WORDS, [self.vocabulary], self.tensors["idf"])
         return words
 
 
@@ -184,14 +186,14 @@ def fit_head(
             raise DataError("the inputs of the training examples hold no words.") from None
         features = hstack([csr_matrix(features), settings.words * counted], format="csr")
         vocabulary, tensors["idf"] = tuple(words.get_feature_names_out()), words.idf_
-    coefficients, intercept = fit_logistic(train, labels, features, settings.strength)
+    coefficients, intercept = fit_labels(features, train, labels, settings.strength)
     tensors |= {"coefficients": coefficients.astype(np.float32), "intercept": intercept}
     return EmbeddingClassifier(
         labels, settings, embedder.name, embedder.identity, vocabulary=vocabulary, tensors=tensors
     )
 
 
-def calibrated(
+def set_temperature(
     model: EmbeddingClassifier, validation: Sequence[Example], vectors: Vectors
 ) -> EmbeddingClassifier:
     """With the temperature that makes the rows' labels likeliest (Guo et al. 2017,
@@ -214,7 +216,7 @@ def calibrated(
     return replace(model, temperature=math.exp(float(best.x)))
 
 
-def doubting(
+def set_doubt(
     model: EmbeddingClassifier, label: str, validation: Sequence[Example], vectors: Vectors
 ) -> EmbeddingClassifier:
     """With the threshold under which `label` is the answer that is right for most of the rows.

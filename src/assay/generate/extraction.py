@@ -22,11 +22,17 @@ import numpy as np
 from assay import json_reader
 from assay.data.json_schema import mismatches, schema_validator
 from assay.generate.batch import Answer, BatchEngine, Request
-from assay.generate.classical import Array, check_arrays, dump_tensors, load_tensors, read_texts
 from assay.generate.fields import ABSENT, FieldPath, fields_of, record_of
-from assay.generate.nearest import check_embedder, check_places
+from assay.generate.nearest import check_embedder, check_places, round_likeness
 from assay.generate.registry import EngineResources
 from assay.generate.tagger import Tagger
+from assay.generate.tensor_blob import (
+    Array,
+    check_arrays,
+    dump_tensors,
+    load_tensors,
+    read_texts,
+)
 from assay.models.embed import Embedder, Vectors, get_embedder
 from assay.progress import SILENT, Progress
 
@@ -38,8 +44,6 @@ MOST_TRIED = 200
 """Records, the most similar first, that are held against a schema that the found one misses."""
 _WORD_PLACES = 2**14
 _TAG = re.compile(r"O|[BI]-\d{1,9}")
-_DIGITS = 5
-"""Vectors differ beyond them with what else is embedded at once; the first of equal rows counts."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class ExtractModel:
     """What has been learned of a record's fields.
 
     Attributes:
-        embedder: the model that measures likeness.
+        embedder, identity: name and hash of the model that measures likeness.
         fields: in the order of the record.
         objects: paths of those that a record has, be they empty or not.
         answers: distinct records of the rows, as text.
@@ -81,6 +85,7 @@ class ExtractModel:
     """
 
     embedder: str
+    identity: str
     fields: tuple[Field, ...]
     objects: tuple[FieldPath, ...]
     answers: tuple[str, ...]
@@ -102,11 +107,11 @@ def word_features(texts: Sequence[str]) -> Any:
 
 def classify(field: Field, features: Any) -> list[str]:
     """The likeliest value of a classifier's field for each row of [n, F] features."""
-    scores = np.round(np.asarray(features @ field.coefficients.T) + field.intercept, _DIGITS)
+    scores = round_likeness(np.asarray(features @ field.coefficients.T) + field.intercept)
     return [field.classes[best] for best in scores.argmax(axis=1)]
 
 
-def spanned(field: Field, text: str, spans: Sequence[tuple[int, int]]) -> str:
+def read_spans(field: Field, text: str, spans: Sequence[tuple[int, int]]) -> str:
     """The value that stands at these places of a text; absent where it stands nowhere."""
     found = [text[start:end] for start, end in spans]
     if not found:
@@ -137,7 +142,7 @@ class ExtractEngine:
     """
 
     def __init__(self, model: ExtractModel, embedder: Embedder, sha256: str) -> None:
-        check_embedder(model.vectors, embedder, model.embedder)
+        check_embedder(embedder, model.embedder, model.identity)
         self.model, self._embedder, self._sha256 = model, embedder, sha256
         self._known = lru_cache(maxsize=1024)(self._fields)
         self._fitting = lru_cache(maxsize=512)(self._fits)
@@ -194,7 +199,7 @@ class ExtractEngine:
             elif field.method == "spans" and model.tagger is not None:
                 tags = tags or [model.tagger.spans(text) for text in texts]
                 chosen[field.path] = [
-                    spanned(field, text, tagged.get(number, ()))
+                    read_spans(field, text, tagged.get(number, ()))
                     for text, tagged in zip(texts, tags, strict=True)
                 ]
         return [
@@ -225,7 +230,7 @@ class ExtractEngine:
 
     def _order(self, vector: Vectors) -> Iterator[int]:
         """Places of distinct records, that of the most similar row first."""
-        likeness = np.round(self.model.vectors @ vector, _DIGITS)
+        likeness = round_likeness(self.model.vectors @ vector)
         yield int(self.model.places[likeness.argmax()])
         order = np.argsort(-likeness, kind="stable")
         yield from dict.fromkeys(self.model.places[order].tolist())
@@ -251,6 +256,7 @@ def dump_extract(model: ExtractModel) -> bytes:
     tagger = model.tagger
     document = {
         "embedder": model.embedder,
+        "identity": model.identity,
         "fields": [
             {
                 "path": field.path,
@@ -304,9 +310,12 @@ def load_extract(blob: bytes) -> ExtractModel:
             tensors["tagger.transitions"],
             tensors["tagger.intercept"],
         )
-        embedder, rows = read_texts([document["embedder"], document["rows"]])
+        embedder, identity, rows = read_texts(
+            [document[name] for name in ("embedder", "identity", "rows")]
+        )
         model = ExtractModel(
             embedder=embedder,
+            identity=identity,
             fields=fields,
             objects=tuple(read_texts(path) for path in document["objects"]),
             answers=read_texts(document["answers"]),

@@ -16,8 +16,8 @@ import numpy as np
 from assay.errors import ModelError
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.calibration import Calibration
-from assay.generate.classical import check_arrays, dump_tensors, load_tensors, read_texts
 from assay.generate.registry import EngineResources
+from assay.generate.tensor_blob import Array, check_arrays, dump_tensors, load_tensors, read_texts
 from assay.models.embed import Embedder, Vectors, get_embedder
 from assay.progress import SILENT, Progress
 
@@ -25,7 +25,6 @@ FORMAT = "assay-nearest-1"
 _TOGETHER = 256
 """Requests that are compared with all rows at once."""
 _DIGITS = 5
-"""Vectors differ beyond them with what else is embedded at once; the first of equal rows counts."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class NearestModel:
     """Rows to answer by.
 
     Attributes:
-        embedder: the model that measures likeness.
+        embedder, identity: name and hash of the model that measures likeness.
         answers: distinct answers.
         places: [N] which of them a row has.
         vectors: [N, D] float32, of length 1, of the inputs.
@@ -44,6 +43,7 @@ class NearestModel:
     """
 
     embedder: str
+    identity: str
     answers: tuple[str, ...]
     places: np.ndarray[Any, np.dtype[np.int32]]
     vectors: Vectors
@@ -51,6 +51,12 @@ class NearestModel:
     abstention: str
     calibration: Calibration
     rows: str
+
+
+def round_likeness(likeness: Array) -> Array:
+    """Without the digits in which vectors differ with what else is embedded at once."""
+    rounded: Array = np.round(likeness, _DIGITS)
+    return rounded
 
 
 def nearest_rows(vectors: Vectors, rows: Vectors) -> tuple[list[int], list[float]]:
@@ -63,7 +69,7 @@ def nearest_rows(vectors: Vectors, rows: Vectors) -> tuple[list[int], list[float
     places: list[int] = []
     cosines: list[float] = []
     for start in range(0, len(vectors), _TOGETHER):
-        likeness = np.round(vectors[start : start + _TOGETHER] @ rows.T, _DIGITS)
+        likeness = round_likeness(vectors[start : start + _TOGETHER] @ rows.T)
         best = likeness.argmax(axis=1)
         places += best.tolist()
         cosines += likeness[np.arange(len(best)), best].tolist()
@@ -80,6 +86,7 @@ def dump_nearest(model: NearestModel) -> bytes:
     """A model as a blob, see `dump_tensors`."""
     document = {
         "embedder": model.embedder,
+        "identity": model.identity,
         "answers": model.answers,
         "threshold": model.threshold,
         "abstention": model.abstention,
@@ -99,13 +106,14 @@ def load_nearest(blob: bytes) -> NearestModel:
 
     def parse(document: dict[str, Any], tensors: dict[str, Any]) -> NearestModel:
         answers, threshold = read_texts(document["answers"]), document["threshold"]
-        embedder, abstention, rows = read_texts(
-            [document[name] for name in ("embedder", "abstention", "rows")]
+        embedder, identity, abstention, rows = read_texts(
+            [document[name] for name in ("embedder", "identity", "abstention", "rows")]
         )
         check_arrays(tensors, {"vectors": (-1, -1), "places": (-1,)})
         check_places(tensors["places"], tensors["vectors"], answers)
         return NearestModel(
             embedder=embedder,
+            identity=identity,
             answers=answers,
             places=tensors["places"],
             vectors=tensors["vectors"],
@@ -128,13 +136,16 @@ def check_places(
         raise ValueError("there is no such answer")
 
 
-def check_embedder(vectors: Vectors, embedder: Embedder, name: str) -> None:
-    """See that an embedder's vectors can be compared with these, [N, D].
+def check_embedder(embedder: Embedder, name: str, identity: str) -> None:
+    """See that an embedder is the one that rows were embedded by.
+
+    Args:
+        name, identity: of that one.
 
     Raises:
-        ModelError: they have another length.
+        ModelError: it is another.
     """
-    if vectors.shape[1] != embedder.dimension:
+    if embedder.identity != identity:
         raise ModelError(
             "this embedder is not the one that the rows were embedded by.",
             where=name,
@@ -153,7 +164,7 @@ class NearestEngine:
     """
 
     def __init__(self, model: NearestModel, embedder: Embedder, sha256: str) -> None:
-        check_embedder(model.vectors, embedder, model.embedder)
+        check_embedder(embedder, model.embedder, model.identity)
         self.model, self._embedder, self._sha256 = model, embedder, sha256
 
     @property

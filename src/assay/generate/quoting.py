@@ -10,7 +10,6 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -18,18 +17,17 @@ from pydantic import TypeAdapter
 
 from assay.generate.batch import Answer, BatchEngine, Request
 from assay.generate.calibration import PLAIN, Calibration, Floats
-from assay.generate.classical import dump_tensors, load_tensors
+from assay.generate.nearest import round_likeness
 from assay.generate.registry import EngineResources
+from assay.generate.tensor_blob import dump_tensors, load_tensors
 from assay.knowledge.passage_block import question_in, texts_in
 from assay.knowledge.sentences import spans
-from assay.models.embed import get_embedder, load_reranker
+from assay.models.embed import get_embedder, get_reranker
 from assay.progress import SILENT, Progress
 
 FORMAT = "assay-quote-1"
 NO_PASSAGE = math.log(1e-6)
 """Log-probability that an abstention for want of passages is right."""
-_DIGITS = 5
-"""Vectors differ beyond them with what else is embedded at once; the first of equals counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ class QuoteEngine:
         return Answer(found[best], logprob=self.model.calibration.logprob(float(scores[best])))
 
 
-Asked = Sequence[tuple[str, list[str]]]
+Choices = Sequence[tuple[str, list[str]]]
 """Questions, each with the texts to choose from."""
 
 
@@ -134,12 +132,12 @@ class _Embedding:
         self._embedder = get_embedder(name)
         self.identity = self._embedder.identity
 
-    def scores(self, asked: Asked) -> list[Floats]:
+    def scores(self, asked: Choices) -> list[Floats]:
         """[texts] of each question."""
         texts = dict.fromkeys(t for question, found in asked if found for t in (question, *found))
         vectors = dict(zip(texts, self._embedder.encode(list(texts)), strict=True))
         return [
-            np.round(np.stack([vectors[t] for t in found]) @ vectors[question], _DIGITS)
+            round_likeness(np.stack([vectors[t] for t in found]) @ vectors[question])
             if found
             else np.zeros(0, dtype=np.float32)
             for question, found in asked
@@ -150,24 +148,20 @@ class _Reading:
     """Scores texts by reading each beside the question."""
 
     def __init__(self, name: str) -> None:
-        self._reranker = load_reranker(name)
+        self._reranker = get_reranker(name)
         self.identity = self._reranker.identity
 
-    def scores(self, asked: Asked) -> list[Floats]:
+    def scores(self, asked: Choices) -> list[Floats]:
         """[texts] of each question."""
         return [
-            np.round(np.array(self._reranker.scores(question, found)), _DIGITS)
+            round_likeness(np.array(self._reranker.scores(question, found)))
             for question, found in asked
         ]
-
-
-@lru_cache(maxsize=2)
-def _judge(kind: str, name: str) -> _Embedding | _Reading:
-    return _Reading(name) if kind == "cross-encoder" else _Embedding(name)
 
 
 def open_batch(model: str, resources: EngineResources) -> BatchEngine:
     """The engine of settings that are kept; see `assay.generate.registry`."""
     blob = resources.store.get(model.partition(":")[2])
     found = load_quote(blob)
-    return QuoteEngine(found, _judge(found.kind, found.judge), hashlib.sha256(blob).hexdigest())
+    judge = _Reading(found.judge) if found.kind == "cross-encoder" else _Embedding(found.judge)
+    return QuoteEngine(found, judge, hashlib.sha256(blob).hexdigest())

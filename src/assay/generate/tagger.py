@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from assay.generate.logistic import fit_logistic
+
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Span = tuple[int, int]
 MOST_WORDS = 60_000
@@ -129,7 +131,6 @@ def fit_tagger(
     None where no value stands in its text. The same input gives the same tagger.
     """
     from scipy.sparse import csr_matrix
-    from sklearn.linear_model import LogisticRegression
 
     rows: list[list[str]] = []
     tags: list[str] = []
@@ -159,13 +160,8 @@ def fit_tagger(
         shape=(len(rows), len(features)),
     )
     number = {tag: i for i, tag in enumerate(known)}
-    model = LogisticRegression(C=1.0, max_iter=MOST_STEPS, tol=1e-4)
-    model.fit(matrix, [number[tag] for tag in tags])
-    weights, intercept = model.coef_, model.intercept_
-    if len(known) == 2:  # scikit-learn keeps the second class only; the first one's score is 0
-        weights = np.vstack([np.zeros_like(weights), weights])
-        intercept = np.concatenate([np.zeros_like(intercept), intercept])
-    weights = weights.T.astype(np.float32)
+    fitted, intercept = fit_logistic(matrix, [number[tag] for tag in tags], 1.0, steps=MOST_STEPS)
+    weights = fitted.T.astype(np.float32)
     return Tagger(
         known,
         tuple(features[len(after) :]),

@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -30,14 +29,13 @@ from assay.knowledge.search import POOL, Mode, Passage, Search, find, passages_o
 from assay.knowledge.settings import KnowledgeSettings, same_settings
 from assay.knowledge.sources import SourceFile, sources
 from assay.knowledge.table import IndexBrokenError, Tables, erase
-from assay.models.embed import get_embedder, load_reranker
+from assay.models.embed import get_embedder, get_reranker
 from assay.progress import SILENT, Progress
 from assay.store.files import one_at_a_time, said_when_full
 from assay.store.store import Store
 
 FOLDER = "knowledge"
 _TRIES = 5
-_reranker = lru_cache(maxsize=2)(load_reranker)
 
 
 class KnowledgeBase:
@@ -269,7 +267,7 @@ class KnowledgeBase:
         if rerank is None:
             return self._find(queries, search, snapshot)
         found = self._find(queries, replace(search, k=max(POOL, k)), snapshot)
-        reread = _reranker(rerank).scores
+        reread = get_reranker(rerank).scores
         return [reordered(q, row, reread)[:k] for q, row in zip(queries, found, strict=True)]
 
     def rebuild(

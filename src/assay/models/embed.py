@@ -4,7 +4,9 @@ passages beside the question and orders them anew."""
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from hashlib import blake2b
 from threading import Lock
@@ -24,11 +26,27 @@ BATCH_SIZE = 64
 PAIRS = 32
 """Passages that are read beside a question at once."""
 KEPT_BYTES = 32_000_000
-"""Of vectors that an embedder remembers, so that what several candidates embed is embedded once."""
+"""Of vectors that are remembered, see `remember`."""
 MOST_PIECES = 64
 """Of a text that is embedded in pieces; what is beyond them is cut."""
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
+_Memory = OrderedDict[tuple[str, bytes], Vectors]  # by embedder and text, the latest last
+_memory: ContextVar[_Memory | None] = ContextVar("memory", default=None)
+
+
+@contextmanager
+def remember() -> Iterator[None]:
+    """Within the block, what this thread embeds again is not computed again.
+
+    For the work of one project alone: among several callers, the time that an answer takes would
+    tell one what another has asked.
+    """
+    token = _memory.set(OrderedDict())
+    try:
+        yield
+    finally:
+        _memory.reset(token)
 
 
 class Embedder:
@@ -46,34 +64,33 @@ class Embedder:
         self.dimension = int(model.get_embedding_dimension())
         self.limit = int(model.max_seq_length)
         self._lock = Lock()  # a tokenizer cannot be used by two threads at once
-        self._kept: OrderedDict[bytes, Vectors] = OrderedDict()  # by hash, the latest last
-        self._most_kept = KEPT_BYTES // (4 * self.dimension)
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """[len(texts), dimension] float32 of length 1; texts beyond the model's limit are cut."""
-        vectors: Vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        places: dict[bytes, list[int]] = {}
-        for place, text in enumerate(texts):
-            key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-            places.setdefault(key, []).append(place)
+        memory = _memory.get()
+        if not texts or memory is None:
+            return self._encode(texts)
+        keys = [(self.identity, _digest(text)) for text in texts]
+        new = {key: text for key, text in zip(keys, texts, strict=True) if key not in memory}
+        memory |= zip(new, self._encode(list(new.values())), strict=True)
+        for key in keys:
+            memory.move_to_end(key)
+        found: Vectors = np.stack([memory[key] for key in keys])
+        while len(memory) > KEPT_BYTES // (4 * self.dimension):
+            memory.popitem(last=False)
+        return found
+
+    def _encode(self, texts: Sequence[str]) -> Vectors:
+        if not texts:
+            return np.zeros((0, self.dimension), dtype=np.float32)
         with self._lock:
-            known = {key: self._kept[key] for key in places if key in self._kept}
-            missing = [key for key in places if key not in known]
-            if missing:
-                made = self._model.encode(
-                    [texts[places[key][0]] for key in missing],
-                    batch_size=BATCH_SIZE,
-                    normalize_embeddings=True,
-                    convert_to_numpy=True,
-                    show_progress_bar=False,
-                ).astype(np.float32, copy=False)
-                known |= zip(missing, made, strict=True)
-            for key, vector in known.items():
-                vectors[places[key]] = vector
-                self._kept[key] = vector.copy() if key not in self._kept else vector
-                self._kept.move_to_end(key)
-            while len(self._kept) > self._most_kept:
-                self._kept.popitem(last=False)
+            vectors: Vectors = self._model.encode(
+                list(texts),
+                batch_size=BATCH_SIZE,
+                normalize_embeddings=True,
+                convert_to_numpy=True,
+                show_progress_bar=False,
+            ).astype(np.float32, copy=False)
         return vectors
 
     def encode_in_pieces(self, texts: Sequence[str]) -> Vectors:
@@ -135,6 +152,10 @@ class Embedder:
         return made
 
 
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
 def load_embedder(ref: str = STARTER) -> Embedder:
     """The embedder of a catalogue name, a local folder or a hub id.
 
@@ -167,7 +188,7 @@ def get_embedder(name: str) -> Embedder:
         return _embedder(name)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _embedder(name: str) -> Embedder:
     return load_embedder(name)
 
@@ -215,3 +236,14 @@ def load_reranker(ref: str) -> Reranker:
             fix="Use a sentence-transformers cross-encoder with one label.",
         ) from None
     return Reranker(model, folder_sha256(folder, cache_folder(), without=RECORD))
+
+
+def get_reranker(name: str) -> Reranker:
+    """The cross-encoder of that name, loaded at its first use, once; see `load_reranker`."""
+    with _loading.setdefault(name, Lock()):
+        return _reranker(name)
+
+
+@lru_cache(maxsize=2)
+def _reranker(name: str) -> Reranker:
+    return load_reranker(name)

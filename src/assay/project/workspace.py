@@ -26,7 +26,7 @@ from assay.generate.fallback import fallback_order
 from assay.generate.stream import End, EnginePool
 from assay.jobs.fine_tuning import TRAIN
 from assay.jobs.queue import is_running
-from assay.models.embed import Embedder, load_embedder
+from assay.models.embed import Embedder, get_embedder
 from assay.project.last_good import keep, last_good
 from assay.project.project import Project
 from assay.project.versions import find_uses_of
@@ -86,7 +86,7 @@ class Workspace:
         self.watchers: list[Callable[[ServedExchange], None]] = []
         self.gate = Lock()
         self._training, self._look_again = False, 0.0
-        self._embedders: dict[str, Embedder] = {}
+        self._exempt: set[str] = set()  # embedders that no collection looks at any more
         self._loading, self._lock = Lock(), Lock()
         self._opened: dict[tuple[int, int], Project] = {}
 
@@ -170,11 +170,12 @@ class Workspace:
         Raises:
             ModelError: it cannot be loaded.
         """
-        with self._loading:  # for seconds, in which nobody waits for the configuration
-            if name not in self._embedders:
-                self._embedders[name] = load_embedder(name)
+        found = get_embedder(name)
+        with self._loading:
+            if name not in self._exempt:
+                self._exempt.add(name)
                 garbage.exempt()
-            return self._embedders[name]
+        return found
 
     def engines(self) -> EnginePool:
         """The engines that answer here.

@@ -11,10 +11,10 @@ from assay.generate.embedding_classifier import (
     SCHEME,
     EmbeddingClassifier,
     HeadSettings,
-    calibrated,
-    doubting,
     dump_embedding_classifier,
     fit_head,
+    set_doubt,
+    set_temperature,
 )
 from assay.models.embed import Embedder
 from assay.models.lineage import keep_rows
@@ -41,7 +41,7 @@ NONE_LIKE = {
 
 
 def embed(context: Context, embedder: Embedder) -> None:
-    """Embed the inputs of train and validation, told as progress; the embedder remembers them."""
+    """Embed the inputs of train and validation, told as progress, for `models.embed.remember`."""
     texts = [example.input for example in (*context.answered, *context.judged)]
     with context.progress.task("embedding", len(texts), "rows") as task:
         for start in range(0, len(texts), AT_ONCE):
@@ -72,7 +72,7 @@ def choose_head(context: Context, embedder: Embedder) -> Candidate:
     with context.progress.task("classifier", len(plain) + 2 * len(WITH_WORDS), "settings") as task:
 
         def attempt(settings: HeadSettings) -> None:
-            model = replace(_learned(context, embedder, settings), rows=made_of)
+            model = replace(_fit(context, embedder, settings), rows=made_of)
             agent = _agent(context, model)
             found.append((settings, agent, context.measure(agent)))
             task.advance()
@@ -94,14 +94,14 @@ def choose_head(context: Context, embedder: Embedder) -> Candidate:
     )
 
 
-def _learned(context: Context, embedder: Embedder, settings: HeadSettings) -> EmbeddingClassifier:
+def _fit(context: Context, embedder: Embedder, settings: HeadSettings) -> EmbeddingClassifier:
     train, validation = context.answered, context.judged
     vectors = settings.embed(embedder, [example.input for example in train])
     model = fit_head(train, vectors, settings, embedder)
     judged = settings.embed(embedder, [example.input for example in validation])
-    model = calibrated(model, validation, judged)
+    model = set_temperature(model, validation, judged)
     label = none_label(context.config, model.labels)
-    return model if label is None else doubting(model, label, validation, judged)
+    return model if label is None else set_doubt(model, label, validation, judged)
 
 
 def none_label(config: Config, labels: tuple[str, ...]) -> str | None:

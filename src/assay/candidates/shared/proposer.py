@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from assay.agent.agent import Agent
 from assay.agent.consent import check_consent
 from assay.agent.prices import cost_usd
 from assay.agent.providers import provider_of
 from assay.candidates.building import Context
-from assay.config import is_remote, split_reference
+from assay.candidates.spec import (
+    CandidateSpec,
+    Sendings,
+    Sizes,
+    Workload,
+    prompted,
+    unshown_answer_tokens,
+)
+from assay.config import Config, is_remote, split_reference
 from assay.errors import ConfigError, OutageError
 from assay.evaluate.run import run
 from assay.generate.batch import Answer, Request
 
 PROPOSAL_TOKENS = 1500
+
+
+def search_spec(title: str, explanation: str, searched: Callable[[Config], int]) -> CandidateSpec:
+    """The spec of a search for a better system prompt, with a proposer or without.
+
+    Args:
+        searched: answers that the search takes, beside those on validation.
+    """
+
+    def estimate(config: Config, sizes: Sizes) -> Workload:
+        plain, tokens = prompted(config, sizes), unshown_answer_tokens(config, sizes)
+        return replace(plain, answer_tokens=tokens, searched=searched(config))
+
+    def sends(config: Config) -> Sendings:
+        proposer = config.prompt_search.proposer
+        return [] if proposer is None else [(proposer, ("train",))]
+
+    return CandidateSpec(title, explanation, "prompt", estimate, sends=sends)
 
 
 class Proposer:

@@ -22,7 +22,7 @@ from assay.agent.texts import InvalidAgentError, Problem
 from assay.agent.variables import find_unused
 from assay.agent.versions import AgentVersion
 from assay.agent.versions import history as versions_of
-from assay.config import is_remote
+from assay.config import is_remote, split_reference
 from assay.errors import AssayError, ModelError, UsageError
 from assay.knowledge.base import KnowledgeBase
 from assay.models.lineage import compare_settings
@@ -214,8 +214,6 @@ def _check_model(workspace: Workspace, agent: Agent) -> None:
         version_bits(agent.model)  # refuses what no file has
         find_version(workspace.store.folder, id)
     elif is_remote(agent.model):
-        from assay.config import split_reference
-
         provider_of(workspace.providers, split_reference(agent.model)[0])
     elif not scheme_of(agent.model):  # else another package's engine judges it when it is opened
         check_name(agent.model)
