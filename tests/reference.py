@@ -57,7 +57,7 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
 - `assay versions list --json`: `[{id, base, method, saved_at, metrics, parent, agents}]`; `show`:
   `{id, folder, saved_at, whole, bytes, rows, agents, record}`; `diff`: `{first, second, fields:
   {path: [one, other]}, rows: {part: {only_first, only_second}}}`; `trained-on`: `{example, sha256,
-  versions: [{id, saved_at, as, agents}], unknown}`.
+  versions: [{id, saved_at, as, agents}], agents, unknown}`.
 - `assay agent list --json` and `history [NAME] --json`: `[{name, version, label, id, author,
   message, at}]`, the history newest first; `edit` and `rollback`: one of these; `show`: the same
   with `hash` (what `edit --based-on` wants back), `agent` (the settings) and `text` (the YAML);

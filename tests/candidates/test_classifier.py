@@ -11,10 +11,10 @@ from tests.generate.test_classical import examples
 from tests.models.tiny_embedder import write_embedder
 
 from assay.agent.engines import BatchEngines
+from assay.agent.lineage import rows_held
 from assay.candidates.building import Context
 from assay.candidates.registry import build
 from assay.candidates.shared.heads import none_label
-from assay.compare.saved import _rows
 from assay.config import Config
 from assay.evaluate.measure import Bench
 from assay.example import Example
@@ -74,9 +74,9 @@ def test_the_best_setting_is_served_and_each_text_was_embedded_once(
     assert any("words" in trial.setting for trial in made.tried)
     assert tuple(measured.primary_scores) == made.scores
     assert all(a.logprob is not None for a in measured.answers)
-    assert list(_rows(made.agent, context.store)) == [e.content_hash() for e in context.train]
+    assert list(rows_held(made.agent, context.store)) == [e.content_hash() for e in context.train]
     words = build("baseline-tfidf", context).agent
-    assert list(_rows(words, context.store)) == [e.content_hash() for e in context.train]
+    assert list(rows_held(words, context.store)) == [e.content_hash() for e in context.train]
     assert sorted(seen) == sorted(inputs)
 
 

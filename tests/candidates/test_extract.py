@@ -15,9 +15,9 @@ from tests.generate.test_nearest import AGAIN
 from tests.knowledge.wordy import Wordy
 
 from assay.agent import runtime
+from assay.agent.lineage import rows_held
 from assay.candidates import extract, registry
 from assay.candidates.building import Context
-from assay.compare.saved import _rows
 from assay.example import Example
 from assay.generate import extraction
 
@@ -63,7 +63,7 @@ def test_it_finds_values_that_no_row_has_and_absent_ones(tmp_path: Path) -> None
     chosen = {trial.setting for trial in built.tried if trial.chosen}
     assert {"to.name by spans", "urgent by words"} <= chosen
     assert built.agent.constrained
-    assert list(_rows(built.agent, made.store)) == [row.content_hash() for row in made.train]
+    assert list(rows_held(built.agent, made.store)) == [row.content_hash() for row in made.train]
     assert registry.build("extract", made).agent == built.agent
 
 

@@ -12,9 +12,9 @@ from tests.candidates.test_distill import context_of
 from tests.knowledge.wordy import Wordy
 
 from assay.agent import runtime
+from assay.agent.lineage import rows_held
 from assay.candidates import nearest_answer, registry
 from assay.candidates.building import Context
-from assay.compare.saved import _rows
 from assay.errors import AssayError
 from assay.example import Example
 from assay.generate import nearest
@@ -46,7 +46,7 @@ def test_it_looks_answers_up_and_knows_its_rows(tmp_path: Path) -> None:
     assert (built.baseline, built.floor) == (True, False)
     assert built.scores == (1.0,) * 16 == tuple(made.measure(built.agent).primary_scores)
     assert [trial.setting for trial in built.tried if trial.chosen] == ["always"]
-    assert list(_rows(built.agent, made.store)) == [row.content_hash() for row in made.train]
+    assert list(rows_held(built.agent, made.store)) == [row.content_hash() for row in made.train]
     assert registry.build("nearest-answer", made).agent == built.agent
 
 

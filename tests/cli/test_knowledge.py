@@ -114,5 +114,5 @@ def test_wrong_calls_end_with_a_sentence(folder: Path) -> None:
         (folder / "q.jsonl").write_text('{"query": "x"}\n' + line)
         said = refused(folder, 1, "knowledge", "search", "manuals", "--queries", "q.jsonl")
         assert "q.jsonl, line 2" in said
-    said = refused(folder, 2, "knowledge", "search", "manuals", "--queries", "gone.jsonl")
-    assert "cannot be read" in said
+    said = refused(folder, 1, "knowledge", "search", "manuals", "--queries", "gone.jsonl")
+    assert "there is no such file" in said

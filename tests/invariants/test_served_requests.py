@@ -23,6 +23,8 @@ POOL = [Example.of(f"question {n}", f"answer {n}", id=str(n)) for n in range(5)]
 class ByLength:
     """An embedder that looks at the length of a text."""
 
+    identity = "length"
+
     def encode(self, texts: list[str]) -> np.ndarray:
         return np.array([[np.cos(len(t)), np.sin(len(t))] for t in texts], dtype=np.float32)
 

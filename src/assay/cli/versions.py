@@ -98,6 +98,8 @@ def _print_trained_on(found: Any) -> None:
         print(f"{version['id'][:SHORT]} of {version['saved_at']}: {parts}{agents}")
     if not found["versions"]:
         print(f"No version saw {found['example']}.")
+    if found["agents"]:
+        print(f"These agents show it, look it up or learned from it: {', '.join(found['agents'])}.")
     if found["unknown"]:
         print(f"Of {len(found['unknown'])} older versions it is not known which rows they saw.")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from assay.agent.agent import Agent, messages_of
-from assay.agent.learned import load_router
-from assay.agent.route import LearnedRoute, Rules
+from assay.agent.agent import Agent
+from assay.agent.lineage import rows_behind
 from assay.agent.routing import arm, leaves
 from assay.agent.versions import AgentVersion, load_agent
 from assay.candidates.building import Candidate
@@ -15,23 +14,9 @@ from assay.candidates.registry import title_of
 from assay.compare.holdout import rows_held_out
 from assay.errors import HoldoutError, UsageError
 from assay.evaluate.measure import Bench
-from assay.example import Example, load_examples
-from assay.generate.classical import ClassicalModel, load_classical
-from assay.generate.embedding_classifier import EmbeddingClassifier, load_embedding_classifier
-from assay.generate.extraction import ExtractModel, load_extract
-from assay.generate.nearest import NearestModel, load_nearest
-from assay.models.lineage import rows_of, rows_seen
-from assay.models.versions import find_version, version_id
+from assay.example import Example
+from assay.models.versions import version_id
 from assay.store.store import Store
-
-_Fitted = NearestModel | ExtractModel | EmbeddingClassifier | ClassicalModel
-_MADE_OF_ROWS: Mapping[str, Callable[[bytes], _Fitted]] = {
-    "classical": load_classical,
-    "embedded": load_embedding_classifier,
-    "nearest": load_nearest,
-    "extract": load_extract,
-}
-"""Models that know their rows, by scheme, and what reads them."""
 
 
 def load_saved(
@@ -124,39 +109,10 @@ def refuse_leak(label: str, agent: Agent, split: Path, holdout: str, store: Stor
     Raises:
         HoldoutError: it was.
     """
-    leaked = rows_held_out(split, holdout, set(_rows(agent, store)))
+    leaked = rows_held_out(split, holdout, set(rows_behind(agent, store)))
     if leaked:
         raise HoldoutError(
             f"{label} was made of {leaked} rows that are in the holdout now; what it scores there "
             "would be its memory.",
             fix="Leave it out, or start afresh with `assay data renew-holdout FILE`.",
         )
-
-
-def _rows(agent: Agent, store: Store) -> Iterator[str]:
-    """Hashes of the rows that an agent was made of, as far as they are known."""
-    if agent.route is not None:
-        if isinstance(agent.route, LearnedRoute):
-            yield from load_router(store.get(agent.route.model)).rows
-        if isinstance(agent.route, Rules) and agent.route.classifier is not None:
-            yield from _rows_of("classical", agent.route.classifier, store)
-        for id in agent.route.arms:
-            yield from _rows(arm(store, id), store)
-        return
-    if (named := version_id(agent.model)) is not None:
-        version = find_version(store.folder, named)
-        for data in rows_seen(version).values():
-            yield from rows_of(store, data) or ()
-    scheme, _, blob = agent.model.partition(":")
-    if scheme in _MADE_OF_ROWS:
-        yield from _rows_of(scheme, blob, store)
-    if agent.nearest is not None:
-        for example in load_examples(store.get(agent.nearest.pool)):
-            yield example.content_hash()
-    for shown in agent.shown:
-        yield Example("shown", messages_of(shown)).content_hash()
-
-
-def _rows_of(scheme: str, blob: str, store: Store) -> list[str]:
-    rows = _MADE_OF_ROWS[scheme](store.get(blob)).rows
-    return [] if rows is None else rows_of(store, rows) or []

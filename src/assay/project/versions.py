@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import select
 
 from assay.agent.agent import Agent
-from assay.errors import DataError
+from assay.agent.lineage import rows_held
+from assay.errors import AssayError, DataError
 from assay.example import Example
 from assay.models.lineage import differences, find_uses, rows_of, rows_seen, unknown_rows
 from assay.models.versions import Version, find_version, list_versions, load_version, version_id
@@ -108,7 +109,7 @@ def diff(store: Store, one: str, other: str) -> dict[str, Any]:
 
 
 def find_uses_of(store: Store, examples: Sequence[Example], id: str) -> dict[str, Any]:
-    """The versions that saw an example of train or validation.
+    """The versions that saw an example of train or validation, and the agents that hold it.
 
     Args:
         examples: of train and validation as they are now.
@@ -138,6 +139,7 @@ def find_uses_of(store: Store, examples: Sequence[Example], id: str) -> dict[str
             }
             for use in find_uses(store, hashes)
         ],
+        "agents": _agents_made_of(store, set(hashes)),
         "unknown": [version.id for version in unknown_rows(store, list_versions(store.folder))],
     }
 
@@ -145,22 +147,26 @@ def find_uses_of(store: Store, examples: Sequence[Example], id: str) -> dict[str
 def describe_removed(
     store: Store, before: Sequence[Example], after: Sequence[Example]
 ) -> str | None:
-    """A sentence on the versions that were trained on rows that are gone now; None: there are none.
+    """A sentence on the versions that were trained on rows that are gone now, and the agents that
+    show them, look them up or have learned from them; None: there are none.
 
     Args:
         before, after: train and validation of the split as it was and as it is.
     """
     gone = {e.content_hash() for e in before} - {e.content_hash() for e in after}
-    uses = find_uses(store, gone)
-    if not uses:
+    if not gone:
         return None
-    named = ", ".join(
-        f"{use.version.id[:SHORT]} ({sum(use.parts.values())} rows)" for use in uses[:10]
-    )
-    more = f" and {len(uses) - 10} more" if len(uses) > 10 else ""
+    versions = [
+        f"version {use.version.id[:SHORT]} ({sum(use.parts.values())} rows)"
+        for use in find_uses(store, gone)
+    ]
+    users = versions + [f"agent {label}" for label in _agents_made_of(store, gone)]
+    if not users:
+        return None
+    more = f" and {len(users) - 10} more" if len(users) > 10 else ""
     return (
-        f"{len(gone)} examples are no longer in train or validation. These versions saw some of "
-        f"them and still remember: {named}{more}."
+        f"{len(gone)} examples are no longer in train or validation. Some of them are still "
+        f"behind: {', '.join(users[:10])}{more}."
     )
 
 
@@ -168,7 +174,9 @@ def _by_hash(store: Store, digits: str) -> list[str]:
     if len(digits) < 8 or not set(digits) <= set("0123456789abcdef"):
         return []
     data = {d for v in list_versions(store.folder) for d in rows_seen(v).values()}
-    found = {row for d in data for row in rows_of(store, d) or () if row.startswith(digits)}
+    known = [set(rows_of(store, d) or ()) for d in data]
+    known += [_held(agent, store) for _, agent in _saved_agents(store)]
+    found = {row for rows in known for row in rows if row.startswith(digits)}
     return sorted(found)[:1] if len(found) == 1 else []
 
 
@@ -185,15 +193,39 @@ def _count(store: Store, data: str) -> int | None:
 
 def _agents_by_version(store: Store) -> dict[str, list[str]]:
     """`NAME@VERSION` of the saved agents that answer with each version."""
+    used: dict[str, list[str]] = {}
+    for label, agent in _saved_agents(store, '"model":"version:'):
+        used.setdefault(version_id(agent.model) or "", []).append(label)
+    return used
+
+
+def _agents_made_of(store: Store, hashes: set[str]) -> list[str]:
+    """`NAME@VERSION` of the saved agents that hold one of these rows themselves."""
+    saved = _saved_agents(store)
+    agents = {agent.id: agent for _, agent in saved}  # one may be saved under several names
+    holding = {id for id, agent in agents.items() if not hashes.isdisjoint(_held(agent, store))}
+    return [label for label, agent in saved if agent.id in holding]
+
+
+def _held(agent: Agent, store: Store) -> set[str]:
+    """`rows_held`; of an agent whose files are gone or damaged none, for it cannot answer."""
+    try:
+        return set(rows_held(agent, store))
+    except AssayError:
+        return set()
+
+
+def _saved_agents(store: Store, containing: str = "") -> list[tuple[str, Agent]]:
+    """Every saved agent by its `NAME@VERSION`, oldest first.
+
+    Args:
+        containing: only those in whose text this stands.
+    """
     with store.session() as session:
         rows = session.execute(
             select(AgentVersionRow.name, AgentVersionRow.version, AgentRow.body)
             .join(AgentRow, AgentRow.id == AgentVersionRow.agent)
-            .where(AgentRow.body.contains('"model":"version:'))
+            .where(AgentRow.body.contains(containing))
             .order_by(AgentVersionRow.key)
         ).all()
-    used: dict[str, list[str]] = {}
-    for name, number, body in rows:
-        model = Agent.model_validate_json(body).model
-        used.setdefault(version_id(model) or "", []).append(f"{name}@{number}")
-    return used
+    return [(f"{name}@{number}", Agent.model_validate_json(body)) for name, number, body in rows]

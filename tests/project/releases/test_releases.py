@@ -13,6 +13,7 @@ from tests.small import small_project
 from assay import project
 from assay.agent.agent import Agent
 from assay.agent.versions import history, save_agent
+from assay.candidates.registry import build
 from assay.errors import HoldoutError, ModelError, UsageError
 from assay.evaluate.parity import Parity
 from assay.example import Message
@@ -150,6 +151,8 @@ def test_a_saved_agent_takes_part_in_a_comparison(tmp_path: Path) -> None:
 def test_a_version_knows_its_rows_and_a_deleted_example_its_versions(tmp_path: Path) -> None:
     made = small_project(tmp_path)
     trained = made.train()
+    looks_up = build("nearest-answer", made.context()).agent
+    save_agent(made.store, "looks-up", looks_up, message="for a test")
     (row,) = versions.versions(made.store)
     assert row["id"] == trained.version
     shown = versions.version(made.store, trained.version[:8])
@@ -159,6 +162,7 @@ def test_a_version_knows_its_rows_and_a_deleted_example_its_versions(tmp_path: P
     example = made.show("train", 1)[0]
     found = made.find_uses(example.id)
     assert [(v["id"], v["as"]) for v in found["versions"]] == [(trained.version, ["train"])]
+    assert found["agents"] == ["looks-up@1"]
     # The row is deleted from the file: the next split says which versions remember it.
     file = made.root / "data" / "pets.csv"
     with file.open(newline="") as lines:
@@ -174,8 +178,11 @@ def test_a_version_knows_its_rows_and_a_deleted_example_its_versions(tmp_path: P
         task = project.project.SILENT.task
 
     project.open(made.root).split(Listener())
-    assert any("still remember" in line and trained.version[:12] in line for line in said), said
-    assert made.find_uses(found["sha256"][:12])["versions"] == found["versions"]
+    [told] = [line for line in said if "no longer in train" in line]
+    assert trained.version[:12] in told
+    assert "agent looks-up@1" in told
+    later = made.find_uses(found["sha256"][:12])
+    assert (later["versions"], later["agents"]) == (found["versions"], found["agents"])
     again = project.open(made.root).train()
     assert again.version != trained.version
     difference = versions.diff(made.store, trained.version, again.version)

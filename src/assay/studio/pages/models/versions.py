@@ -184,6 +184,9 @@ def _show_trained_on(example: str, found: dict[str, Any]) -> None:
     for one in found["versions"]:
         used = f", used by {', '.join(one['agents'])}" if one["agents"] else ""
         w.text(f"{one['id'][:SHORT]}: {', '.join(one['as'])}{used}")
+    if found["agents"]:
+        held = ", ".join(found["agents"])
+        w.text(f"These agents show it, look it up or learned from it: {held}.")
     if found["unknown"]:
         w.text(
             f"Of {len(found['unknown'])} older versions it is not known which rows they saw.",

@@ -1,0 +1,62 @@
+"""Which rows an agent was made of: those it shows, looks up or has learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from assay.agent.agent import Agent, messages_of
+from assay.agent.learned import load_router
+from assay.agent.route import LearnedRoute, Rules
+from assay.agent.routing import arm
+from assay.example import Example, load_examples
+from assay.generate.classical import ClassicalModel, load_classical
+from assay.generate.embedding_classifier import EmbeddingClassifier, load_embedding_classifier
+from assay.generate.extraction import ExtractModel, load_extract
+from assay.generate.nearest import NearestModel, load_nearest
+from assay.models.lineage import rows_of, rows_seen
+from assay.models.versions import find_version, version_id
+from assay.store.store import Store
+
+_RowModel = NearestModel | ExtractModel | EmbeddingClassifier | ClassicalModel
+_MADE_OF_ROWS: Mapping[str, Callable[[bytes], _RowModel]] = {
+    "classical": load_classical,
+    "embedded": load_embedding_classifier,
+    "nearest": load_nearest,
+    "extract": load_extract,
+}
+"""Models that know their rows, by scheme, and what reads them."""
+
+
+def rows_behind(agent: Agent, store: Store) -> Iterator[str]:
+    """Hashes of the rows that an agent was made of, as far as they are known; with those of its
+    version and of a route's arms."""
+    yield from rows_held(agent, store)
+    if agent.route is not None:
+        for id in agent.route.arms:
+            yield from rows_behind(arm(store, id), store)
+    elif (named := version_id(agent.model)) is not None:
+        version = find_version(store.folder, named)
+        for data in rows_seen(version).values():
+            yield from rows_of(store, data) or ()
+
+
+def rows_held(agent: Agent, store: Store) -> Iterator[str]:
+    """Hashes of the rows that an agent itself shows, looks up or has learned from."""
+    route = agent.route
+    if isinstance(route, LearnedRoute):
+        yield from load_router(store.get(route.model)).rows
+    if isinstance(route, Rules) and route.classifier is not None:
+        yield from _rows_of("classical", route.classifier, store)
+    scheme, _, blob = agent.model.partition(":")
+    if scheme in _MADE_OF_ROWS:
+        yield from _rows_of(scheme, blob, store)
+    if agent.nearest is not None:
+        for example in load_examples(store.get(agent.nearest.pool)):
+            yield example.content_hash()
+    for shown in agent.shown:
+        yield Example("shown", messages_of(shown)).content_hash()
+
+
+def _rows_of(scheme: str, blob: str, store: Store) -> list[str]:
+    rows = _MADE_OF_ROWS[scheme](store.get(blob)).rows
+    return [] if rows is None else rows_of(store, rows) or []
