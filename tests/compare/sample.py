@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from assay.candidates.registry import need_of
 from assay.compare.entries import Entry, Terms
 from assay.compare.result import (
     AnswerRow,
@@ -74,6 +75,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
         CandidateResult(
             name=figures.name,
             kind=figures.name,
+            needs=need_of(figures.name),
             agent="a" * 64,
             baseline=figures.name.startswith("baseline"),
             floor=figures.name == "baseline-majority",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import re
 import shutil
 from pathlib import Path
@@ -54,6 +55,26 @@ def test_a_redacted_report_has_figures_and_no_texts(tmp_path: Path) -> None:
     assert "where is my card" not in page
     assert "Message 7" not in page
     assert "84.7" in page
+
+
+def test_candidates_stand_by_what_they_need_the_cheapest_group_first(tmp_path: Path) -> None:
+    result = sample_result()
+    groups = wording.group_by_need(result)
+    costs = [
+        min(math.inf if c.yearly_cost is None else c.yearly_cost for c in group)
+        for _, group in groups
+    ]
+    assert costs == sorted(costs)
+    assert len(set(costs)) > 1
+    needs = [need for need, _ in groups]
+    assert {"nothing to train", "trained in minutes to hours"} < set(needs)
+    names = [c.name for _, group in groups for c in group]
+    assert sorted(names) == sorted(c.name for c in result.candidates)
+    write(tmp_path)
+    table = write_report(tmp_path).read_text().split("<tbody>")[1].split("</tbody>")[0]
+    rows = re.findall(r'colspan="8">(.*?)</th>|<td>(.*?)<small>', table)
+    assert [heading for heading, _ in rows if heading] == [need.capitalize() for need in needs]
+    assert [name for _, name in rows if name] == names
 
 
 def test_rows_on_which_candidates_differ_come_first() -> None:

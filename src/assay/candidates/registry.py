@@ -103,6 +103,12 @@ def title_of(kind: str) -> str | None:
     return None if spec is None else spec.title
 
 
+def need_of(kind: str) -> str:
+    """What a candidate of this kind needs beside the rows (`FAMILIES`); "" of a saved agent."""
+    spec = specs().get(kind)
+    return "" if spec is None else FAMILIES[spec.family]
+
+
 def build(name: str, context: Context) -> Candidate:
     """Build a candidate.
 

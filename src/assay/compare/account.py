@@ -11,6 +11,7 @@ import numpy as np
 
 from assay.agent.agent import Agent
 from assay.candidates.building import Candidate
+from assay.candidates.registry import need_of
 from assay.compare.costs import CostDrivers, Price, price
 from assay.compare.documents import DocumentFigures, document_figures, squares
 from assay.compare.entries import Entry, Terms
@@ -250,6 +251,7 @@ def _candidate(
         name=candidate.name,
         kind=candidate.kind,
         title=candidate.title,
+        needs=need_of(candidate.kind),
         agent=candidate.agent.id,
         baseline=candidate.baseline,
         floor=candidate.floor,

@@ -57,6 +57,7 @@ class CandidateResult(ResultPart):
     Attributes:
         kind: the name it was built by; of a saved agent, the name it was saved under.
         title: what it is, in a few words; empty in results that are older than this field.
+        needs: beside the rows, in a few words; empty of saved agents and in older results.
         baseline: takes part unasked; `floor`: only to be beaten.
         eligible: shown to be no worse than the best by the margin, at the level of the opening;
             null in results that are older than this field.
@@ -82,6 +83,7 @@ class CandidateResult(ResultPart):
     name: str
     kind: str
     title: str = ""
+    needs: str = ""
     agent: str
     baseline: bool = False
     floor: bool = False

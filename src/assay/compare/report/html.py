@@ -52,7 +52,7 @@ def read_answers(path: Path) -> Iterator[AnswerRow]:
 def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
     """The whole report as one HTML page."""
     style, script = _resource("report.css"), _resource("report.js")
-    ranked = sorted(result.candidates, key=lambda c: (c.score is None, -(c.score or 0.0), c.name))
+    ranked = wording.rank(result)
     shown = disagreements(rows)
     page: str = _template().render(
         result=result,

@@ -66,8 +66,7 @@ def _candidates(result: Result, *, bars: bool) -> Table:
         table.add_column("", no_wrap=True)
     for name in ("unread", "answer", "a month"):
         table.add_column(name, justify="right", no_wrap=True)
-    for c in sorted(result.candidates, key=lambda c: (c.score is None, -(c.score or 0), c.name)):
-        style = "green" if c.name == result.verdict.recommend else ""
+    for c in wording.rank(result):
         table.add_row(
             escape(c.name),
             wording.in_100(c.score),
@@ -76,7 +75,7 @@ def _candidates(result: Result, *, bars: bool) -> Table:
             wording.unread(c),
             wording.seconds(c.latency_p50_s),
             wording.monthly(c),
-            style=style,
+            style="green" if c.name == result.verdict.recommend else "",
         )
     return table
 

@@ -163,6 +163,24 @@ def judge(found: JudgeAgreement) -> str:
     )
 
 
+def rank(result: Result) -> list[CandidateResult]:
+    """The best first; those without a score last."""
+    return sorted(result.candidates, key=lambda c: (c.score is None, -(c.score or 0.0), c.name))
+
+
+def group_by_need(result: Result) -> list[tuple[str, list[CandidateResult]]]:
+    """Candidates by what they need beside the rows, the best of each group first; the group first
+    whose cheapest one costs least to own, unknown costs last."""
+    groups: dict[str, list[CandidateResult]] = {}
+    for candidate in rank(result):
+        groups.setdefault(candidate.needs or "saved agents", []).append(candidate)
+
+    def least(group: tuple[str, list[CandidateResult]]) -> float:
+        return min(math.inf if c.yearly_cost is None else c.yearly_cost for c in group[1])
+
+    return sorted(groups.items(), key=least)
+
+
 def found_documents(candidate: CandidateResult) -> str | None:
     """How well documents were found, in one line; None where that is not known."""
     found = candidate.retrieval

@@ -27,11 +27,6 @@ MEANINGS = {
 }
 
 
-def rank_candidates(result: Result) -> list[CandidateResult]:
-    """The best first; those without a score last."""
-    return sorted(result.candidates, key=lambda c: (c.score is None, -(c.score or 0.0), c.name))
-
-
 def find_recommended(result: Result) -> CandidateResult | None:
     """Whom the verdict says to use: at last, or meanwhile."""
     name = result.verdict.recommend or result.verdict.use_meanwhile
@@ -69,23 +64,29 @@ def verdict_card(result: Result) -> None:
 
 
 def candidates_table(result: Result) -> None:
-    """A table of all candidates, the best first."""
+    """A table of all candidates by what they need, the best of each group first."""
     with w.table(
         "Candidate", "#Right in 100", "#Likely range", "#A month", "#Typical answer", "#No answer",
         label="All candidates",
     ):  # fmt: skip
-        for one in rank_candidates(result):
-            style = "chosen" if one.name == result.verdict.recommend else ""
-            with w.cells(style=style):
-                with w.text("", tag="td"):
-                    w.term(one.name, candidate_title(one).capitalize() + ".")
-                    for warning in one.warnings:
-                        w.text(warning, "note warn", "div")
-                for value in (
-                    wording.in_100(one.score),
-                    wording.interval(one),
-                    wording.monthly(one),
-                    wording.seconds(one.latency_p50_s),
-                    wording.unread(one),
-                ):
-                    w.text(value, "number", "td")
+        for need, group in wording.group_by_need(result):
+            with w.cells(style="group"):
+                w.text(need.capitalize(), "", "th").props("colspan=6 scope=colgroup")
+            for one in group:
+                _show_candidate(one, "chosen" if one.name == result.verdict.recommend else "")
+
+
+def _show_candidate(one: CandidateResult, style: str) -> None:
+    with w.cells(style=style):
+        with w.text("", tag="td"):
+            w.term(one.name, candidate_title(one).capitalize() + ".")
+            for warning in one.warnings:
+                w.text(warning, "note warn", "div")
+        for value in (
+            wording.in_100(one.score),
+            wording.interval(one),
+            wording.monthly(one),
+            wording.seconds(one.latency_p50_s),
+            wording.unread(one),
+        ):
+            w.text(value, "number", "td")

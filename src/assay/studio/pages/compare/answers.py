@@ -9,13 +9,13 @@ from typing import cast
 
 from nicegui import ui
 
+from assay.compare.report import wording
 from assay.compare.result import AnswerRow, Result
 from assay.errors import AssayError
 from assay.project import comparisons
 from assay.project.comparisons import RIGHT, Which
 from assay.studio import widgets as w
 from assay.studio.session import LatestRequest, PageContext
-from assay.studio.shared.verdict import rank_candidates
 
 SHOWN = 6
 """Rows at a time; a page of thousands of answers is read by nobody."""
@@ -32,7 +32,7 @@ _WORD = re.compile(r"\s+|[^\W_]+|.", re.DOTALL)
 
 def answers_card(context: PageContext, result: Result) -> None:
     """A card that reads the answers once the page is there."""
-    names = [c.name for c in rank_candidates(result)]
+    names = [c.name for c in wording.rank(result)]
     first = result.verdict.recommend or names[0]
     second = next((name for name in names if name != first), first)
     with w.section("The answers, one by one", "Read some before you believe any figure."):

@@ -15,7 +15,7 @@ from assay.studio.pages.compare.answers import answers_card
 from assay.studio.session import PageContext
 from assay.studio.shared.job_progress import JobCard, start_comparison
 from assay.studio.shared.promotion import promotion_chooser
-from assay.studio.shared.verdict import MEANINGS, candidates_table, rank_candidates, verdict_card
+from assay.studio.shared.verdict import MEANINGS, candidates_table, verdict_card
 
 
 async def build(context: PageContext) -> None:
@@ -167,7 +167,7 @@ def _show_costs(result: Result) -> None:
         w.picture(chart)
         columns = ("Candidate", "#Collecting", "#Training", "#Requests", "#Upkeep", "#First year")
         with w.details("What it is made of"), w.table(*columns, label="Cost by part"):
-            for one in rank_candidates(result):
+            for one in wording.rank(result):
                 cost = one.cost
                 parts = (cost.curation_usd, cost.training_usd, cost.requests_usd, cost.upkeep_usd)
                 amounts = (*parts, one.yearly_cost)
@@ -177,7 +177,7 @@ def _show_costs(result: Result) -> None:
 async def _show_promotion(context: PageContext, result: Result) -> None:
     if not context.may("editor") or context.workspace.config is None:
         return
-    agents = [c for c in rank_candidates(result) if c.kind != "outside"]
+    agents = [c for c in wording.rank(result) if c.kind != "outside"]
     found = await context.read(comparisons.labels, [c.agent for c in agents])
     labels = {found[c.agent]: c.name for c in agents if c.agent in found}
     if not labels:
