@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 from nicegui import ui
 from nicegui.element import Element
@@ -59,19 +60,11 @@ def format_duration(job: Job) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds:02d} s"
 
 
-def job_buttons(context: PageContext, job: Job) -> None:
-    """Pause, resume and cancel, as far as the job and the person allow."""
+def possible_wishes(context: PageContext, job: Job) -> set[Wish]:
+    """What may be asked of a job now, by this person."""
     if not context.may("editor") or job.status in OVER or job.wish:
-        return
-
-    def add(label: str, wish: Wish, icon: str, kind: str = "") -> None:
-        w.button(label, lambda: context.do(ask, job.id, wish), icon=icon, kind=kind)
-
-    if job.status == "paused":
-        add("Resume", "resume", "play_arrow")
-    else:
-        add("Pause", "pause", "pause")
-    add("Cancel", "cancel", "close", "danger")
+        return set()
+    return {"resume" if job.status == "paused" else "pause", "cancel"}
 
 
 class JobStatus:
@@ -79,10 +72,18 @@ class JobStatus:
 
     def __init__(self, context: PageContext, what: str) -> None:
         self._context = context
-        self._state: tuple[str, str | None] | None = None
+        self._job: Job | None = None
         with w.row("spread"):
             self._head = ui.element("div").classes("flow")
-            self._buttons = ui.element("div").classes("flow")
+            with ui.element("div").classes("flow"):
+                # Made once: a click on a button that is made anew meanwhile would be lost.
+                self._buttons: dict[Wish, ui.button] = {
+                    "resume": w.button("Resume", partial(self._ask, "resume"), icon="play_arrow"),
+                    "pause": w.button("Pause", partial(self._ask, "pause"), icon="pause"),
+                    "cancel": w.button(
+                        "Cancel", partial(self._ask, "cancel"), icon="close", kind="danger"
+                    ),
+                }
         self._status = w.text("", "soft")
         self._bar = w.bar(None, what)
 
@@ -90,15 +91,20 @@ class JobStatus:
         """Show a job under a heading; whether its state has changed."""
         self._status.text = describe_job(job)
         w.set_bar(self._bar, job_share(job))
-        if self._state == (job.status, job.wish):
+        before, self._job = self._job, job
+        if before is not None and (before.status, before.wish) == (job.status, job.wish):
             return False
-        self._state = job.status, job.wish
         with w.refill(self._head):
             w.text(what, tag="h2")
             state_badge(job)
-        with w.refill(self._buttons):
-            job_buttons(self._context, job)
+        possible = possible_wishes(self._context, job)
+        for wish, button in self._buttons.items():
+            button.set_visibility(wish in possible)
         return True
+
+    async def _ask(self, wish: Wish) -> None:
+        if self._job is not None:
+            await self._context.do(ask, self._job.id, wish)
 
 
 class EventLog:
