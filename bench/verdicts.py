@@ -200,7 +200,8 @@ def section(name: str, result: Result) -> str:
         f"{result.data.holdout} holdout rows; {kept_out.exact} holdout rows had an exact twin and "
         f"{kept_out.near} a near one in the training file, which were kept out.",
         "",
-        f"**{wording.headline(result)}.** {result.verdict.reason} {wording.fine_tuning(result)}",
+        f"**{wording.headline(result.verdict)}.** {result.verdict.reason} "
+        f"{wording.fine_tuning(result)}",
         "",
         f"Score: {wording.score_meaning(result)}, with its 95 % interval. Good enough: "
         f"{wording.in_100(result.good_enough)}.",

@@ -110,8 +110,13 @@ def test_every_outcome_has_its_words(capsys: pytest.CaptureFixture[str]) -> None
         (Verdict(outcome="recommend", recommend="prompt", enough=True, reason="r"), "Use prompt "),
     ):
         console = Console(width=100)
-        print_result(result.model_copy(update={"verdict": verdict}), console)
-        assert words in " ".join(capsys.readouterr().out.replace("│", "").split())
+        changed = result.model_copy(update={"verdict": verdict})
+        print_result(changed, console)
+        out = " ".join(capsys.readouterr().out.replace("│", "").split())
+        assert words in out
+        for said in (wording.headline(verdict), *wording.figures(result.candidates[0])):
+            assert said in out
+            assert said in html.render(changed, [], redacted=True)
 
 
 def test_fine_tuning_is_judged_in_words_that_agree_with_the_headline() -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from assay.compare.result import CandidateResult, Result, Routing
+from assay.compare.result import CandidateResult, Result, Routing, Verdict
 from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.forgetting import SMALL, Ability, Forgetting
@@ -21,9 +21,8 @@ CALLS = {
 }
 
 
-def headline(result: Result) -> str:
-    """The verdict in a few words."""
-    verdict = result.verdict
+def headline(verdict: Verdict) -> str:
+    """The verdict in a few words, the same wherever the comparison is spoken of."""
     if verdict.not_judged:
         used = verdict.recommend or verdict.use_meanwhile
         return f"Use {used} so far (not final)" if used else "Cannot tell yet (not final)"
@@ -79,6 +78,16 @@ def unread(candidate: CandidateResult) -> str:
     if candidate.status == "incomplete":
         return f"{candidate.missing or 'all'} missing"
     return str(candidate.failed) if candidate.failed else "–"
+
+
+def figures(candidate: CandidateResult) -> dict[str, str]:
+    """What a table of candidates says of one beside its score, by column."""
+    return {
+        "likely range": interval(candidate),
+        "unread": unread(candidate),
+        "one answer": seconds(candidate.latency_p50_s),
+        "a month": monthly(candidate),
+    }
 
 
 def in_100(score: float | None) -> str:
