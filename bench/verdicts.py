@@ -249,8 +249,8 @@ def draw_curve(name: str, folder: Path, terminal: Terminal) -> None:
 
 def curve_section(name: str, drawn: dict[str, Any]) -> str:
     """A learning curve and its back-test, as Markdown."""
-    test, double = drawn["backtest"], drawn["doubling"]
-    said, then = test["prediction"], double["then"]
+    test = drawn["backtest"]
+    said = test["prediction"]
     out = [
         f"## Learning curve: {name}, {drawn['candidate']}",
         "",
@@ -264,9 +264,7 @@ def curve_section(name: str, drawn: dict[str, Any]) -> str:
         f"Back-test: fitted up to half of the rows, the power law foresees "
         f"{100 * said['score']:.1f} ({100 * said['low']:.1f} – {100 * said['high']:.1f}) at "
         f"{said['size']} rows; {100 * test['observed']:.1f} was observed, "
-        f"{'inside' if test['covered'] else 'OUTSIDE'} the interval. Twice the data would bring "
-        f"{100 * double['gain']:.1f} points ({100 * double['gain_low']:.1f} – "
-        f"{100 * double['gain_high']:.1f}), to {100 * then['score']:.1f}.",
+        f"{'inside' if test['covered'] else 'OUTSIDE'} the interval. {wording.doubled(drawn)}",
         "",
     ]
     return "\n".join(out)

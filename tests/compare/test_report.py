@@ -168,6 +168,18 @@ def test_a_narrow_terminal_cuts_no_number(capsys: pytest.CaptureFixture[str]) ->
         assert ("●" in table) == bars
 
 
+def test_few_timed_answers_are_no_share_of_a_hundred() -> None:
+    one = sample_result().candidates[0].model_copy(update={"latency_p95_s": 0.6})
+
+    def said(timed: int | None) -> str:
+        return wording.slow_answers(one.model_copy(update={"latency_requests": timed}))
+
+    assert said(6) == "(the slowest of 6: 600 ms)"
+    assert said(20) == "(19 of 20 within 600 ms)"
+    assert said(None) == ""
+    assert "(the slowest of 6: 600 ms)" in html.render(sample_result(), [], redacted=True)
+
+
 @pytest.mark.parametrize(
     ("amount", "text"),
     [(None, "unknown"), (0.0, "$0"), (0.00123, "$0.0012"), (12.5, "$12.50"), (1234.5, "$1,234")],

@@ -144,8 +144,17 @@ def together(square: Factorial) -> str:
 
 
 def doubled(curve: Mapping[str, Any]) -> str:
-    """What twice the data would bring, of a learning curve as `LearningCurve.to_dict` has it."""
-    gain = curve["doubling"]
+    """What twice the data would bring, of a learning curve as `LearningCurve.to_dict` has it; none
+    where the fit to half of the rows did not foresee the score of all."""
+    test, gain = curve["backtest"], curve["doubling"]
+    if not test["covered"]:
+        said = test["prediction"]
+        return (
+            f"What twice the data would bring cannot be said: half of the rows foresaw "
+            f"{100 * said['low']:.1f} to {100 * said['high']:.1f} of 100 ({curve['primary']} on "
+            f"validation) for {curve['candidate']}, and all {said['size']} of them brought "
+            f"{100 * test['observed']:.1f}. What was measured stands."
+        )
     now, then = gain["now"], gain["then"]
     return (
         f"Twice the data ({then['size']} rows) would bring {curve['candidate']} from "
@@ -248,6 +257,19 @@ def seconds(value: float | None) -> str:
     if value < 90:
         return f"{value:.1f} s"
     return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
+
+
+def slow_answers(candidate: CandidateResult) -> str:
+    """How long the slow ones of the timed answers took; nothing where their number is not known."""
+    timed, slow = candidate.latency_requests, seconds(candidate.latency_p95_s)
+    if timed is None:
+        return ""
+    within = math.ceil(0.95 * timed)
+    return (
+        f"({within} of {timed} within {slow})"
+        if within < timed
+        else f"(the slowest of {timed}: {slow})"
+    )
 
 
 def score_meaning(result: Result) -> str:
