@@ -107,7 +107,7 @@ print("at peace", sys.unraisablehook is sys.__unraisablehook__)
 @pytest.mark.parametrize(
     ("handler", "times", "block"),
     [
-        ("from assay.train.loop import _interrupt_noted", f"{KILL}; {KILL}", "_interrupt_noted()"),
+        ("from assay.train.loop import interrupt_noted", f"{KILL}; {KILL}", "interrupt_noted()"),
         ("from assay.jobs.worker import _interruptible", KILL, "_interruptible()"),
     ],
     ids=["training", "worker"],

@@ -31,7 +31,7 @@ print(json.dumps([engine.identity, [[a.text, a.logprob] for a in answers]]))
 """
 
 
-@pytest.mark.parametrize("name", ["baseline-tfidf", "classifier"])
+@pytest.mark.parametrize("name", ["baseline-tfidf", "classifier", "encoder"])
 def test_a_kept_classifier_answers_the_same_in_a_fresh_process(tmp_path: Path, name: str) -> None:
     agent = build(name, context_of(tmp_path)).agent
     engine = BatchEngines(Store(tmp_path / "state")).for_agent(agent)

@@ -37,7 +37,8 @@ from assay.generate.tensor_blob import (
     load_tensors,
     read_texts,
 )
-from assay.models.embed import Embedder, Vectors, get_embedder
+from assay.generate.tuned_embedder import open_embedder
+from assay.models.embed import Embedder, Vectors
 from assay.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -342,4 +343,4 @@ class EmbeddingEngine:
 def open_batch(model: str, resources: EngineResources) -> BatchEngine:
     """The engine of a stored classifier; see `assay.generate.registry`."""
     classifier = load_embedding_classifier(resources.store.get(model.removeprefix(SCHEME)))
-    return EmbeddingEngine(classifier, get_embedder(classifier.embedder))
+    return EmbeddingEngine(classifier, open_embedder(classifier.embedder, resources.store))

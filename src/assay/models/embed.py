@@ -3,8 +3,9 @@ passages beside the question and orders them anew."""
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -134,6 +135,37 @@ class Embedder:
         starts = range(0, len(spans), room)[:MOST_PIECES]
         parts = [spans[start : start + room] for start in starts]
         return [(text[part[0][0] : part[-1][1]], len(part)) for part in parts]
+
+    @property
+    def parameters(self) -> int:
+        """How many weights it has."""
+        return sum(weights.numel() for weights in self._model.parameters())
+
+    def copy_model(self) -> Any:
+        """A copy of the sentence-transformers model, to be trained."""
+        with self._lock:
+            return copy.deepcopy(self._model)
+
+    def with_weights(self, name: str, identity: str, weights: Mapping[str, Vectors]) -> Embedder:
+        """The same model with other weights.
+
+        Args:
+            name, identity: of the embedder that is made.
+            weights: by their names in the model; what is not among them stays as it is.
+
+        Raises:
+            ValueError: the model has none of that name or shape.
+        """
+        import torch
+
+        model = self.copy_model()
+        own = dict(model.named_parameters())
+        with torch.no_grad():
+            for place, values in weights.items():
+                if place not in own or own[place].shape != values.shape:
+                    raise ValueError(f"{place} is no weight of this embedder")
+                own[place].copy_(torch.from_numpy(values))
+        return Embedder(name, model.eval(), identity)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, the cut ones and the special ones included."""

@@ -107,7 +107,7 @@ class Run:
         self.give_back_read()
         with (
             self.job.progress.task("training", self.total_steps, "steps") as bar,
-            _interrupt_noted() as interrupted,
+            interrupt_noted() as interrupted,
             fast(self.model, getattr(torch, self.compute)),
             running(self.model),
         ):
@@ -155,7 +155,7 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.model.train()
         with torch.random.fork_rng(), computing(self.model, self.compute):
-            torch.manual_seed(_dropout_seed(settings.seed, state.step))
+            torch.manual_seed(dropout_seed(settings.seed, state.step))
             objective = self.objective(units)
             with counting(self.model) as speed, counting_hits(self.counts_hits) as hits:
                 loss, trained = step(self.model, units, objective, settings.tokens_per_pass)
@@ -274,21 +274,29 @@ def learning_rate(done: int, total: int, settings: FineTune) -> float:
 
     The warm-up lasts `settings.warmup` of all steps; the first step and the last are above 0.
     """
-    warmup = round(settings.warmup * total)
-    if done < warmup:
-        return settings.learning_rate * (done + 1) / (warmup + 1)
-    share = (done - warmup) / (total - warmup)
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    return settings.learning_rate * rate_share(done, total, settings.warmup)
 
 
-def _dropout_seed(seed: int, step: int) -> int:
+def rate_share(done: int, total: int, warmup: float) -> float:
+    """Of the highest learning rate, see `learning_rate`.
+
+    Args:
+        warmup: share of all steps.
+    """
+    first = round(warmup * total)
+    if done < first:
+        return (done + 1) / (first + 1)
+    return 0.5 * (1 + math.cos(math.pi * (done - first) / (total - first)))
+
+
+def dropout_seed(seed: int, step: int) -> int:
     """A seed of its own for each step, so that a resumed run drops what the first would have."""
     digest = hashlib.sha256(f"{seed} {step}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 @contextmanager
-def _interrupt_noted() -> Iterator[threading.Event]:
+def interrupt_noted() -> Iterator[threading.Event]:
     """Ctrl-C sets the event instead of raising; the second Ctrl-C raises at once.
 
     Signals reach the main thread only; in another one the event stays unset.

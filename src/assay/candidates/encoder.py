@@ -1,0 +1,71 @@
+"""`encoder`: the embedder trained on the examples, and a classifier over its vectors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from assay.candidates.building import Candidate, Context, LossPoint, Stopwatch
+from assay.candidates.shared.heads import choose_head, embed
+from assay.candidates.spec import LABELS, CandidateSpec, Sizes, Workload, prompted
+from assay.config import Config
+from assay.models.embed import get_embedder
+
+MOST_EPOCHS = 10
+ROWS_IN_ALL = 10_000
+"""Rows that are trained on over all epochs, where one epoch has fewer."""
+
+
+def epochs(rows: int) -> int:
+    """Of a training with so many rows; it may end sooner."""
+    return max(1, min(MOST_EPOCHS, ROWS_IN_ALL // max(1, rows)))
+
+
+def estimate(config: Config, sizes: Sizes) -> Workload:
+    """A row that is trained on takes as long as three that are embedded."""
+    rows = sizes.train + sizes.validation
+    return replace(
+        prompted(config, sizes),
+        answered_by="classifier",
+        embedded=2 * rows + epochs(sizes.train) * (3 * sizes.train + sizes.validation),
+    )
+
+
+SPEC = CandidateSpec(
+    title="an embedder trained on your labels",
+    explanation="The embedder that turns texts into numbers is itself trained on your labels. "
+    "Made in minutes, answers in milliseconds.",
+    family="training",
+    estimate=estimate,
+    needs=(LABELS,),
+)
+
+
+def build(context: Context) -> Candidate:
+    """Train the embedder, keep it, and fit a classifier over its vectors as `classifier` does."""
+    from assay.generate.tuned_embedder import open_embedder
+    from assay.train.encoder.job import EncoderJob, EncoderSettings, learning_rate  # loads torch
+    from assay.train.encoder.session import train_encoder
+
+    watch = Stopwatch()
+    base = get_embedder(context.config.classifier.embedder)
+    settings = EncoderSettings(
+        epochs(len(context.answered)),
+        learning_rate=learning_rate(base.parameters),
+        seed=context.config.fine_tune.seed,
+    )
+    job = EncoderJob(
+        base, context.answered, context.judged, settings, context.folder, context.progress
+    )
+    result = train_encoder(job, context.store)
+    tuned = open_embedder(result.embedder, context.store)
+    before = watch.seconds()
+    embed(context, tuned)
+    chosen = choose_head(context, tuned)
+    return replace(
+        chosen,
+        setup_seconds=result.seconds + watch.seconds() - before,
+        curve=tuple(
+            LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points
+        ),
+        best_step=result.best_step,
+    )

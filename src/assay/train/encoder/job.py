@@ -1,0 +1,88 @@
+"""One training of an embedder as a value: what is trained on what, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from assay.errors import ModelError
+from assay.example import Example, json_sha256
+from assay.models.device import best_device
+from assay.models.embed import Embedder
+from assay.models.lineage import rows_sha256
+from assay.progress import SILENT, Progress
+from assay.train.auto import SIZE_POWER
+
+TRAINER = 1  # raised when the same settings and data would train other weights
+REFERENCE_RATE, REFERENCE_PARAMETERS = 1e-4, 23e6
+"""The highest learning rate, and the weights of the starter embedder, where it was tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSettings:
+    """How an embedder is trained.
+
+    Attributes:
+        epochs: at most; fewer where validation does not improve for `patience` of them.
+        learning_rate, head_rate: highest, of the embedder and of the labels' scores; linear warm-up
+            over the share `warmup` of all steps, then half a cosine to 0.
+        clip: longest gradient.
+    """
+
+    epochs: int
+    rows_per_step: int = 16
+    learning_rate: float = REFERENCE_RATE
+    head_rate: float = 1e-2
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    patience: int = 2
+    seed: int = 0
+
+
+def learning_rate(parameters: int) -> float:
+    """The highest of an embedder with so many weights: larger ones get less, as in `train.auto`."""
+    size = max(1.0, parameters / REFERENCE_PARAMETERS)
+    return float(f"{REFERENCE_RATE * size**-SIZE_POWER:.1e}")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderJob:
+    """One training.
+
+    Attributes:
+        embedder: it starts from; left as it is.
+        train, validation: rows whose outputs are labels; validation chooses the epoch.
+        folder: where work in progress is; the run has a folder of its own there.
+    """
+
+    embedder: Embedder
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    settings: EncoderSettings
+    folder: Path
+    progress: Progress = SILENT
+
+    def key(self) -> str:
+        """A hash of all that the run depends on."""
+        return json_sha256(
+            {
+                "trainer": TRAINER,
+                "embedder": self.embedder.identity,
+                "train": rows_sha256(self.train),
+                "weights": [example.weight for example in self.train],
+                "validation": rows_sha256(self.validation),
+                "settings": asdict(self.settings),
+                "device": best_device(),
+            }
+        )
+
+
+def no_memory(what: str, job: EncoderJob) -> ModelError:
+    """The error of a training that does not fit, with what to change."""
+    return ModelError(
+        what,
+        where=job.embedder.name,
+        fix="Use a smaller classifier.embedder, or close other programs.",
+    )

@@ -1,0 +1,307 @@
+"""Steps, evaluations and checkpoints of an embedder's training: cross-entropy over its vectors, by
+transformers' `Trainer`.
+
+Beside the embedder a linear map is trained that scores the labels. It starts as a logistic
+regression over the vectors as they are, so that the first steps already know what separates the
+labels. Afterwards it is left: whoever wants a classifier fits one over the trained vectors.
+
+The tables of word and position vectors stay as they are. A label's few rows say nothing about most
+words, and half of a small embedder's weights are there.
+
+A run is a function of embedder, rows, settings and seed. After a kill or Ctrl-C the same call goes
+on from the last checkpoint, to the same weights: the order of the rows is a function of (seed,
+epoch), dropout of (seed, step), and checkpoints are Assay's own, since `Trainer` would pickle.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers.util import batch_to_device
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from assay.errors import ModelError
+from assay.generate.classical import at_least_two, fit_labels
+from assay.models.device import available_bytes, best_device
+from assay.models.quiet import silent_libraries
+from assay.progress import Task
+from assay.train import adapters, checkpoints
+from assay.train.checkpoints import Point, State
+from assay.train.device import HeapLimit, peak_bytes, readable
+from assay.train.encoder.job import EncoderJob, no_memory
+from assay.train.loop import dropout_seed, interrupt_noted, rate_share
+from assay.train.sequences import epoch_order
+
+START_STRENGTH = 10.0
+"""Of the regression that the scores start as: inverse of the regularisation (scikit-learn's C)."""
+SORTED_TOGETHER = 16
+"""Steps whose rows are divided among them by length, so that little is filled up."""
+CHECKPOINT_SECONDS = 60.0
+VALIDATION_ROWS = 64
+"""Whose loss is computed at once."""
+POINTS_PER_EPOCH = 10
+BODY = "body."
+"""What the names of the embedder's weights begin with in a checkpoint."""
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+_COPIES = 5  # of what is trained: weight, gradient, two moments, and one in a checkpoint's making
+
+
+class _Scores(nn.Module):
+    """The embedder and the labels' scores over its vectors, as `Trainer` takes a model."""
+
+    def __init__(self, body: nn.Module, coefficients: Tensor, intercept: Tensor) -> None:
+        super().__init__()
+        self.body = body
+        self.head = nn.Linear(coefficients.shape[1], len(coefficients))
+        self.head.weight.data.copy_(coefficients)
+        self.head.bias.data.copy_(intercept)
+        self.loss = math.nan
+
+    def forward(
+        self, features: Mapping[str, Tensor], labels: Tensor, weights: Tensor
+    ) -> dict[str, Tensor]:
+        """The mean cross-entropy of the rows, each by its weight."""
+        vectors = nn.functional.normalize(self.body(dict(features))["sentence_embedding"])
+        losses = nn.functional.cross_entropy(self.head(vectors), labels, reduction="none")
+        loss = (losses * weights).sum() / weights.sum()
+        self.loss = float(loss.detach())
+        return {"loss": loss}
+
+
+class EncoderRun(TrainerCallback):  # type: ignore[misc]
+    """One training: its model, its optimiser, where it is; told by `Trainer` of every step."""
+
+    def __init__(self, job: EncoderJob, folder: Path, key: str) -> None:
+        self.started = self.saved = time.monotonic()
+        self.job, self.settings = job, job.settings
+        self.folder, self.key = folder, key
+        labels = at_least_two(job.train)
+        number = {label: place for place, label in enumerate(labels)}
+        self.rows, self.judged = (
+            [(e.input, number[e.output], e.weight) for e in part if e.output in number and e.weight]
+            for part in (job.train, job.validation)
+        )
+        vectors = job.embedder.encode([e.input for e in job.train])
+        start = fit_labels(vectors.astype("float64"), job.train, labels, START_STRENGTH)
+        self.body = job.embedder.copy_model().to(best_device())
+        self.prompt = self.body.prompts.get(self.body.default_prompt_name)
+        for module in self.body.modules():
+            if isinstance(module, nn.Embedding):
+                module.requires_grad_(False)
+        self.model = _Scores(self.body, *(torch.from_numpy(array) for array in start))
+        self.model.to(best_device())
+        self.parameters = adapters.trainable(self.model)
+        inner = [p for name, p in self.parameters.items() if name.startswith(BODY)]
+        if not inner:
+            raise ModelError(
+                "this embedder has nothing that can be trained.", where=job.embedder.name
+            )
+        needed, free = 4 * _COPIES * sum(map(torch.numel, inner)), available_bytes(inner[0].device)
+        if needed > free:
+            raise no_memory(
+                f"training needs more than {readable(needed)}, and {readable(free)} are free.", job
+            )
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": inner, "lr": self.settings.learning_rate},
+                {"params": self.model.head.parameters(), "lr": self.settings.head_rate},
+            ],
+            weight_decay=self.settings.weight_decay,
+        )
+        self.epoch_steps = math.ceil(len(self.rows) / self.settings.rows_per_step)
+        self.total_steps = self.epoch_steps * self.settings.epochs
+        self.lengths = job.embedder.lengths([text for text, _, _ in self.rows])
+        self.state = State()
+        self.heap = HeapLimit(self.model)
+        self.bar: Task
+        self.interrupted = threading.Event()
+
+    def to_the_end(self) -> None:
+        """Steps and evaluations until the last epoch, or until patience is at its end."""
+        self.resume()
+        if self.is_over:
+            return
+        done = self.state.step
+
+        def share(step: int) -> float:
+            return rate_share(
+                min(done + step, self.total_steps), self.total_steps, self.settings.warmup
+            )
+
+        with silent_libraries():
+            arguments = TrainingArguments(
+                output_dir=str(self.folder),
+                max_steps=self.total_steps - done,
+                max_grad_norm=self.settings.clip,
+                per_device_train_batch_size=self.settings.rows_per_step,
+                use_cpu=best_device() == "cpu",
+                save_strategy="no",  # it would pickle; see `save`
+                logging_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+                remove_unused_columns=False,
+                seed=self.settings.seed,
+            )
+            arguments._n_gpu = 1  # a model on several devices would tell no loss
+            trainer = _Trainer(
+                self,
+                args=arguments,
+                train_dataset=self.rows,
+                optimizers=(
+                    self.optimizer,
+                    torch.optim.lr_scheduler.LambdaLR(self.optimizer, share),
+                ),
+            )
+            trainer.remove_callback(PrinterCallback)
+            with (
+                self.job.progress.task("training", self.total_steps, "steps") as self.bar,
+                interrupt_noted() as self.interrupted,
+                torch.random.fork_rng(),
+            ):
+                self.bar.advance(done)
+                self.saved = time.monotonic()
+                trainer.train()
+
+    def resume(self) -> None:
+        """Go to the last checkpoint of this run, if there is one."""
+        found = checkpoints.latest(self.folder, self.key, self.job.progress)
+        if found is None:
+            return
+        self.state = found.state
+        adapters.set_weights(self.model, found.weights)
+        for name, parameter in self.parameters.items():
+            parts = [part for part in _MOMENTS if f"{name}/{part}" in found.optimizer]
+            if parts:  # none of what never had a gradient: the part of a model that is not used
+                self.optimizer.state[parameter] = {
+                    part: found.optimizer[f"{name}/{part}"] for part in parts
+                }
+        self.job.progress.say(f"Going on after step {self.state.step} of {self.total_steps}.")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all steps are done, or validation has not improved for too many epochs."""
+        state = self.state
+        patient = state.stale_epochs < self.settings.patience
+        return state.evaluated_step == self.total_steps or not patient
+
+    def batches(self) -> Iterator[list[int]]:
+        """Places of the rows of each step that is to come."""
+        size = self.settings.rows_per_step
+        for epoch in range(self.settings.epochs):
+            order = epoch_order(len(self.rows), self.settings.seed, epoch)
+            steps: list[list[int]] = []
+            for start in range(0, len(order), size * SORTED_TOGETHER):
+                near = order[start : start + size * SORTED_TOGETHER]
+                near.sort(key=lambda place: self.lengths[place])
+                steps += [near[at : at + size] for at in range(0, len(near), size)]
+            shuffled = epoch_order(len(steps), self.settings.seed + 1, epoch)
+            first = max(0, self.state.step - epoch * self.epoch_steps)
+            yield from (steps[place] for place in shuffled[first:])
+
+    def collate(self, rows: Sequence[tuple[str, int, float]]) -> dict[str, Any]:
+        """Rows as `_Scores` takes them."""
+        texts, labels, weights = zip(*rows, strict=True)
+        device = best_device()
+        features = self.body.preprocess(list(texts), prompt=self.prompt)
+        return {
+            "features": batch_to_device(features, device),
+            "labels": torch.tensor(labels, device=device),
+            "weights": torch.tensor(weights, dtype=torch.float32, device=device),
+        }
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        """Dropout is drawn anew for each step, so that a run that goes on draws the same."""
+        torch.manual_seed(dropout_seed(self.settings.seed, self.state.step))
+
+    def on_step_end(self, _args: Any, _state: Any, control: Any, **_: Any) -> None:
+        """Note the loss; measure validation after an epoch; keep a checkpoint; stop where due."""
+        state, loss = self.state, self.model.loss
+        if not math.isfinite(loss):
+            raise ModelError(
+                "the loss is no longer a finite number.",
+                where=f"step {state.step + 1}, {self.job.embedder.name}",
+                fix="Use another embedder.",
+            )
+        self.heap.after_step()
+        state.step += 1
+        state.window_loss += loss
+        state.window_tokens += 1
+        within = state.step % self.epoch_steps
+        if not within or not within % max(1, self.epoch_steps // POINTS_PER_EPOCH):
+            mean = state.window_loss / state.window_tokens
+            state.points.append(Point(state.step, state.step / self.epoch_steps, mean))
+            state.window_loss, state.window_tokens = 0.0, 0
+        self.bar.advance(1, loss=round(loss, 4))
+        if not within:
+            self.evaluate()
+        is_stopped = self.interrupted.is_set()
+        if not within or is_stopped or time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+            self.save()
+        if is_stopped:
+            raise KeyboardInterrupt
+        control.should_training_stop = self.is_over
+
+    def evaluate(self) -> None:
+        """Measure validation after an epoch."""
+        state = self.state
+        loss = self.validation_loss()
+        state.points[-1].validation_loss = loss
+        state.evaluated_step = state.step
+        if state.best_validation_loss is None or loss <= state.best_validation_loss:
+            state.best_step, state.best_validation_loss = state.step, loss
+            state.stale_epochs = 0
+        else:
+            state.stale_epochs += 1
+        self.bar.advance(0, validation_loss=round(loss, 4))
+
+    def validation_loss(self) -> float:
+        """In nats per row; 0 where no row has a label that is known."""
+        total = weights = 0.0
+        rows = sorted(self.judged, key=lambda row: len(row[0]))
+        self.model.eval()
+        with torch.no_grad():
+            for start in range(0, len(rows), VALIDATION_ROWS):
+                batch = self.collate(rows[start : start + VALIDATION_ROWS])
+                weight = float(batch["weights"].sum())
+                total += weight * float(self.model(**batch)["loss"])
+                weights += weight
+        self.model.train()
+        return total / weights if weights else 0.0
+
+    def save(self) -> None:
+        """Write a checkpoint of this moment."""
+        now = time.monotonic()
+        self.state.seconds += now - self.started
+        self.started = self.saved = now
+        self.state.peak_bytes = max(self.state.peak_bytes, peak_bytes(self.model))
+        moments = {
+            f"{name}/{part}": value.cpu()
+            for name, parameter in self.parameters.items()
+            for part, value in self.optimizer.state.get(parameter, {}).items()
+        }
+        weights = adapters.weights(self.model)
+        checkpoints.save(self.folder, self.key, self.state, weights, moments)
+
+
+class _Trainer(Trainer):  # type: ignore[misc]
+    """With the run's own order of rows, which goes on after a kill where it was."""
+
+    def __init__(self, run: EncoderRun, **settings: Any) -> None:
+        self.run = run
+        super().__init__(model=run.model, callbacks=[run], **settings)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The steps that are to come."""
+        return DataLoader(
+            self.run.rows,  # type: ignore[arg-type]
+            batch_sampler=list(self.run.batches()),
+            collate_fn=self.run.collate,
+        )

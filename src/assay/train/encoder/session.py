@@ -1,0 +1,79 @@
+"""An embedder is trained on labelled texts, and what was trained of it is kept."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from assay.generate.tuned_embedder import SCHEME, keep_tuned
+from assay.models.device import ran_out
+from assay.progress import Progress
+from assay.store.store import Store
+from assay.train import checkpoints, sealed
+from assay.train.checkpoints import Point
+from assay.train.encoder.job import EncoderJob, no_memory
+from assay.train.encoder.loop import BODY, EncoderRun
+
+_RESULT = "encoder.json"
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderResult:
+    """What a training has made.
+
+    Attributes:
+        embedder: name of the trained one, as `open_embedder` takes it.
+        points: the training curve; losses in nats per row.
+        seconds: of work, over all processes that took part.
+    """
+
+    embedder: str
+    points: tuple[Point, ...]
+    best_step: int
+    seconds: float
+
+
+def train_encoder(job: EncoderJob, store: Store) -> EncoderResult:
+    """Train on `job.train`, and keep the epoch with the best loss on `job.validation`.
+
+    Rows of validation whose label train does not have are left out of the loss. A training that
+    was finished before is not made again.
+
+    Raises:
+        DataError: train has fewer than two labels.
+        ModelError: not enough memory, nothing to train, or a loss that is not a number.
+        KeyboardInterrupt: stopped by the user; the same call goes on from there.
+    """
+    key = job.key()
+    folder = job.folder / f"encoder-{key[:16]}"
+    finished = _finished(folder / _RESULT, key, store, job.progress)
+    if finished is not None:
+        return finished
+    run = EncoderRun(job, folder, key)
+    try:
+        run.to_the_end()
+    except (RuntimeError, MemoryError) as error:
+        if ran_out(error):
+            raise no_memory("memory has run out.", job) from error
+        raise
+    state = run.state
+    best = checkpoints.read_weights(folder, state.best_step)
+    weights = {
+        name.removeprefix(BODY): tensor.numpy()
+        for name, tensor in best.items()
+        if name.startswith(BODY)
+    }
+    embedder = keep_tuned(store, job.embedder, weights)
+    result = EncoderResult(embedder, tuple(state.points), state.best_step, state.seconds)
+    sealed.write(folder / _RESULT, {"key": key, "result": asdict(result)})
+    checkpoints.clear(folder)
+    return result
+
+
+def _finished(path: Path, key: str, store: Store, progress: Progress) -> EncoderResult | None:
+    body = sealed.read(path, key, progress)
+    if body is None or not store.has(body["result"]["embedder"].removeprefix(SCHEME)):
+        return None
+    return EncoderResult(
+        **{**body["result"], "points": tuple(Point(**point) for point in body["result"]["points"])}
+    )

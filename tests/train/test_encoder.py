@@ -1,0 +1,150 @@
+"""An embedder's training: it goes on to the same weights, and keeps no pickle on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.generate.test_classical import examples
+from tests.models.tiny_embedder import write_embedder
+from torch import nn
+
+from assay.errors import ModelError
+from assay.example import Example
+from assay.generate.tuned_embedder import open_embedder
+from assay.models.embed import Embedder, load_embedder
+from assay.progress import SILENT, Progress
+from assay.store.store import Store
+from assay.train import checkpoints
+from assay.train.encoder import loop
+from assay.train.encoder.job import EncoderJob, EncoderSettings, learning_rate
+from assay.train.encoder.loop import EncoderRun
+from assay.train.encoder.session import EncoderResult, train_encoder
+
+SETTINGS = EncoderSettings(epochs=4, rows_per_step=8, learning_rate=1e-2)
+STEPS = 3  # of an epoch
+ROWS = examples(each=8)
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory: pytest.TempPathFactory) -> Embedder:
+    """With dropout, which has to be drawn again as it was."""
+    made = load_embedder(str(write_embedder(tmp_path_factory.mktemp("embedder"))))
+    for module in made._model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.2
+    return made
+
+
+def job_of(embedder: Embedder, folder: Path, progress: Progress = SILENT) -> EncoderJob:
+    return EncoderJob(embedder, ROWS, examples(each=3), SETTINGS, folder / "work", progress)
+
+
+def train(job: EncoderJob) -> EncoderResult:
+    return train_encoder(job, Store(job.folder.parent / "state"))
+
+
+@dataclass
+class Stopping:
+    """Ends the process' work at a step: by Ctrl-C, or as a kill would, without a word."""
+
+    at: int
+    kind: str
+    said: list[str] = field(default_factory=list)
+    steps: int = 0
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+    @contextmanager
+    def task(self, label: str, total: float | None, unit: str) -> Iterator[Stopping]:
+        yield self
+
+    def advance(self, amount: float = 1, **info: object) -> None:
+        self.steps += bool(amount)
+        if self.steps == self.at:
+            if self.kind == "kill":
+                raise SystemExit
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(("kind", "goes_on"), [("kill", STEPS), ("ctrl-c", STEPS + 2)])
+def test_a_stopped_training_goes_on_to_the_same_weights(
+    embedder: Embedder, tmp_path: Path, kind: str, goes_on: int
+) -> None:
+    whole = train(job_of(embedder, tmp_path / "whole"))
+    stopping = Stopping(STEPS + 2, kind)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train(job_of(embedder, tmp_path / "stopped", stopping))
+    left = [path for path in (tmp_path / "stopped" / "work").rglob("*") if path.is_file()]
+    assert {path.suffix for path in left} == {".safetensors", ".json"}
+    again = Stopping(-1, kind)
+    finished = train(job_of(embedder, tmp_path / "stopped", again))
+    assert again.said == [f"Going on after step {goes_on} of {4 * STEPS}."]
+    assert (finished.embedder, finished.points) == (whole.embedder, whole.points)
+    assert not list((tmp_path / "stopped" / "work").rglob("*.safetensors"))
+    steps = again.steps
+    assert train(job_of(embedder, tmp_path / "stopped", again)) == finished
+    assert again.steps == steps
+
+
+def test_it_learns_and_leaves_the_embedder_as_it_was(embedder: Embedder, tmp_path: Path) -> None:
+    texts = [row.input for row in ROWS]
+    before = embedder.encode(texts)
+    job = job_of(embedder, tmp_path)
+    result = train(job)
+    losses = [p.validation_loss for p in result.points if p.validation_loss is not None]
+    assert losses[-1] < losses[0]
+    tuned = open_embedder(result.embedder, Store(tmp_path / "state"))
+    assert (embedder.encode(texts) == before).all()
+    assert np.abs(tuned.encode(texts) - before).max() > 0.01
+    own, base = (dict(one._model.named_parameters()) for one in (tuned, embedder))
+    same = [name for name in own if (own[name] == base[name]).all()]
+    assert [name for name in same if "embeddings" in name and "LayerNorm" not in name]
+    assert open_embedder(result.embedder, Store(tmp_path / "state")) is tuned
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_it(
+    embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([0.5, 0.4, 0.6, 0.7])
+    monkeypatch.setattr(EncoderRun, "validation_loss", lambda _: next(losses))
+    monkeypatch.setattr(checkpoints, "clear", lambda _: None)
+    result = train(job_of(embedder, tmp_path))
+    assert (result.best_step, result.points[-1].step) == (2 * STEPS, 4 * STEPS)
+    [folder] = (tmp_path / "work").iterdir()
+    best = checkpoints.read_weights(folder, 2 * STEPS)
+    tuned = dict(
+        open_embedder(result.embedder, Store(tmp_path / "state"))._model.named_parameters()
+    )
+    kept = {name.removeprefix("body."): w for name, w in best.items() if name.startswith("body.")}
+    assert kept
+    assert all((tuned[name] == weights).all() for name, weights in kept.items())
+
+
+def test_what_does_not_fit_in_memory_is_refused_before_it_starts(
+    embedder: Embedder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "available_bytes", lambda _: 10_000)
+    with pytest.raises(ModelError, match="smaller"):
+        train(job_of(embedder, tmp_path))
+    assert not (tmp_path / "work").exists()
+
+
+def test_rows_of_weight_0_teach_nothing(embedder: Embedder, tmp_path: Path) -> None:
+    wrong = [Example.of(row.input, "fee", weight=0.0) for row in ROWS]
+    job = job_of(embedder, tmp_path)
+    job = EncoderJob(embedder, [*ROWS, *wrong], job.validation, SETTINGS, job.folder)
+    run = EncoderRun(job, tmp_path / "run", "")
+    assert len(run.rows) == len(ROWS)
+
+
+def test_a_larger_embedder_learns_by_smaller_steps() -> None:
+    rates = [learning_rate(weights) for weights in (1_000_000, 23_000_000, 110_000_000)]
+    assert rates == [1e-4, 1e-4, 5.3e-5]
