@@ -200,7 +200,8 @@ def section(name: str, result: Result) -> str:
         f"{result.data.holdout} holdout rows; {kept_out.exact} holdout rows had an exact twin and "
         f"{kept_out.near} a near one in the training file, which were kept out.",
         "",
-        f"**{wording.headline(result)}.** {result.verdict.reason} {wording.fine_tuning(result)}",
+        f"**{wording.headline(result.verdict)}.** {result.verdict.reason} "
+        f"{wording.fine_tuning(result)}",
         "",
         f"Score: {wording.score_meaning(result)}, with its 95 % interval. Good enough: "
         f"{wording.in_100(result.good_enough)}.",
@@ -248,8 +249,8 @@ def draw_curve(name: str, folder: Path, terminal: Terminal) -> None:
 
 def curve_section(name: str, drawn: dict[str, Any]) -> str:
     """A learning curve and its back-test, as Markdown."""
-    test, double = drawn["backtest"], drawn["doubling"]
-    said, then = test["prediction"], double["then"]
+    test = drawn["backtest"]
+    said = test["prediction"]
     out = [
         f"## Learning curve: {name}, {drawn['candidate']}",
         "",
@@ -263,9 +264,7 @@ def curve_section(name: str, drawn: dict[str, Any]) -> str:
         f"Back-test: fitted up to half of the rows, the power law foresees "
         f"{100 * said['score']:.1f} ({100 * said['low']:.1f} – {100 * said['high']:.1f}) at "
         f"{said['size']} rows; {100 * test['observed']:.1f} was observed, "
-        f"{'inside' if test['covered'] else 'OUTSIDE'} the interval. Twice the data would bring "
-        f"{100 * double['gain']:.1f} points ({100 * double['gain_low']:.1f} – "
-        f"{100 * double['gain_high']:.1f}), to {100 * then['score']:.1f}.",
+        f"{'inside' if test['covered'] else 'OUTSIDE'} the interval. {wording.doubled(drawn)}",
         "",
     ]
     return "\n".join(out)

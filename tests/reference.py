@@ -70,8 +70,8 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   sampled, thumb, corrected, at}]`; `show`, `feedback` and `next`: one of these (`next`: null when
   none is left); `label`: `{trace, score}`; `to-data`: `{file, written, rejected, rejected_file,
   counts, masked}`.
-- `assay watch --json`: `{release, agent, outcome, score, low, drop, labels, skipped, waiting, mean,
-  mean_low, mean_high, needed, sentence}`.
+- `assay watch --json`: `{release, agent, outcome, score, low, high, drop, labels, skipped, waiting,
+  mean, mean_low, mean_high, needed, sentence}`.
 - `assay backup|restore --json`: `{file, files, bytes, at}`; `restore` tells besides `{keys: [{id,
   project, name, hint, scopes}], people: [{name, role}], providers: [{project, name, origin}],
   consents: [{project, name, origin}], ended: {sessions, links}}`, all but the last brought back.

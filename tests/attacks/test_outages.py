@@ -103,7 +103,7 @@ def test_one_unanswered_request_removes_no_candidate(
     assert first.verdict.not_judged == ["remote"]
     assert first.verdict.outcome != "none"
     assert "remote" in first.verdict.reason
-    assert "not final" in wording.headline(first)
+    assert "not final" in wording.headline(first.verdict)
 
     provider.fail.clear()
     provider.asked.clear()

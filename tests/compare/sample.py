@@ -85,6 +85,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
             high=figures.high,
             latency_p50_s=0.3,
             latency_p95_s=0.6,
+            latency_requests=6,
             cost_per_1000=0.01 if figures.name in costs else None,
             yearly_cost=figures.cost_to_own,
             cost=Cost(curation_usd=costs.get(figures.name)),

@@ -110,8 +110,13 @@ def test_every_outcome_has_its_words(capsys: pytest.CaptureFixture[str]) -> None
         (Verdict(outcome="recommend", recommend="prompt", enough=True, reason="r"), "Use prompt "),
     ):
         console = Console(width=100)
-        print_result(result.model_copy(update={"verdict": verdict}), console)
-        assert words in " ".join(capsys.readouterr().out.replace("│", "").split())
+        changed = result.model_copy(update={"verdict": verdict})
+        print_result(changed, console)
+        out = " ".join(capsys.readouterr().out.replace("│", "").split())
+        assert words in out
+        for said in (wording.headline(verdict), *wording.figures(result.candidates[0])):
+            assert said in out
+            assert said in html.render(changed, [], redacted=True)
 
 
 def test_fine_tuning_is_judged_in_words_that_agree_with_the_headline() -> None:
@@ -161,6 +166,18 @@ def test_a_narrow_terminal_cuts_no_number(capsys: pytest.CaptureFixture[str]) ->
         assert "100.0" in table
         assert "…" not in table
         assert ("●" in table) == bars
+
+
+def test_few_timed_answers_are_no_share_of_a_hundred() -> None:
+    one = sample_result().candidates[0].model_copy(update={"latency_p95_s": 0.6})
+
+    def said(timed: int | None) -> str:
+        return wording.slow_answers(one.model_copy(update={"latency_requests": timed}))
+
+    assert said(6) == "(the slowest of 6: 600 ms)"
+    assert said(20) == "(19 of 20 within 600 ms)"
+    assert said(None) == ""
+    assert "(the slowest of 6: 600 ms)" in html.render(sample_result(), [], redacted=True)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from tests.evaluate.scripted import ScriptedEngine, echo, request
 
 from assay.errors import AssayError
-from assay.evaluate.run import incomplete, measure_latency, plan, run
+from assay.evaluate.run import Latency, incomplete, measure_latency, plan, run
 from assay.generate.batch import Answer, Request
 
 REQUESTS = [request("a" * n) for n in (3, 9, 1, 4, 9, 2, 6)]
@@ -157,10 +157,12 @@ def test_latency_is_measured_one_by_one_after_a_warm_up() -> None:
     ticks = iter(np.cumsum([0.0, 1.0, 0.0, 3.0, 0.0, 2.0, 0.0, 10.0]).tolist())
     engine = ScriptedEngine()
     measured = measure_latency(REQUESTS, engine, 4, clock=lambda: next(ticks))
-    assert measured is not None
-    assert measured == pytest.approx(tuple(np.percentile([1, 2, 3, 10], [50, 95])))
+    assert measured == Latency(2.5, 10, 4)
     assert [len(call) for call in engine.calls] == [1] * 5
     assert engine.calls[0] == ["a" * 6]
+    ticks = iter(np.cumsum([step for i in range(20) for step in (0.0, float(i))]).tolist())
+    many = measure_latency(REQUESTS[:1] * 20, engine, 20, clock=lambda: next(ticks))
+    assert many == Latency(9.5, 18, 20)  # 19 of 20 took no longer
 
 
 def test_latency_without_an_answer_is_unknown() -> None:

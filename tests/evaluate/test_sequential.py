@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay.evaluate import sequential
 from assay.evaluate.sequential import (
     MOST_LABELS,
     bets,
+    bounds_below,
     confidence_sequence,
-    is_above,
-    is_below,
     labels_needed,
     stake_below,
 )
@@ -22,6 +23,19 @@ from assay.evaluate.stats import clopper_pearson_upper
 
 ALPHA = 0.025
 Scores = st.lists(st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1)), max_size=40)
+
+
+def is_below(scores: Sequence[float], m: float, alpha: float) -> bool:
+    """Below a value that is not in doubt."""
+    return sequential.is_below(scores, bounds_below(m, m, m, alpha), alpha)
+
+
+def is_above(scores: Sequence[float], m: float, alpha: float) -> bool:
+    return is_below([1 - score for score in scores], 1 - m, alpha)
+
+
+def needed(m: float, mean: float, variance: float, scores: Sequence[float] = ()) -> int:
+    return labels_needed(scores, bounds_below(m, m, m, ALPHA), mean, variance, ALPHA)
 
 
 def _streams(kind: str, mean: float, count: int, labels: int, seed: int) -> np.ndarray:
@@ -58,19 +72,29 @@ def test_false_alarms_over_long_watches(kind: str, mean: float) -> None:
 
 @pytest.mark.parametrize(("m", "mean"), [(0.85, 0.75), (0.5, 0.4), (0.95, 0.85), (0.4, 0.2)])
 def test_the_stated_number_of_labels_suffices_four_times_in_five(m: float, mean: float) -> None:
-    needed = labels_needed(m, mean, mean * (1 - mean), ALPHA)
-    stakes = stake_below(_streams("binary", mean, 500, needed, seed=4), m, ALPHA)
+    labels = needed(m, mean, mean * (1 - mean))
+    stakes = stake_below(_streams("binary", mean, 500, labels, seed=4), m, ALPHA)
     power = float((stakes.max(axis=-1) >= math.log(1 / ALPHA)).mean())
     assert 0.68 < power < 0.93
 
 
 def test_narrow_scores_need_fewer_labels() -> None:
-    wide = labels_needed(0.5, 0.4, 0.24, ALPHA)
-    assert labels_needed(0.5, 0.4, 0.02, ALPHA) < wide / 3
-    assert labels_needed(0.5, 0.4, 0.24, ALPHA, stake=2.0, seen=200) < wide
-    assert labels_needed(0.5, 0.4, 0.24, ALPHA, stake=4.0) == 0
-    assert labels_needed(0.5, 0.5, 0.25, ALPHA) == MOST_LABELS
-    assert labels_needed(0.5, 0.499, 0.25, ALPHA) == MOST_LABELS
+    wide = needed(0.5, 0.4, 0.24)
+    assert needed(0.5, 0.4, 0.02) < wide / 3
+    assert needed(0.5, 0.4, 0.24, [0.0, 0.0, 1.0, 0.0] * 10) < wide
+    assert needed(0.5, 0.4, 0.24, [0.0] * 40) == 0
+    assert needed(0.5, 0.5, 0.25) == MOST_LABELS
+    assert needed(0.5, 0.499, 0.25) == MOST_LABELS
+
+
+def test_a_value_in_doubt_needs_more_labels() -> None:
+    sure, rough = bounds_below(0.8, 0.8, 0.8, ALPHA), bounds_below(0.8, 0.76, 0.84, ALPHA)
+    one_of_ten = bounds_below(0.8, 0.76, 0.84, ALPHA, chosen_among=10)
+    plain, more, most = (
+        labels_needed([], bounds, 0.7, 0.21, ALPHA) for bounds in (sure, rough, one_of_ten)
+    )
+    assert plain < more < most < MOST_LABELS
+    assert labels_needed([], rough, 0.7, 0.21, ALPHA, error=0.02) > more
 
 
 def test_edges() -> None:

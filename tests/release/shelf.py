@@ -71,6 +71,7 @@ def compared(
                         "kind": "prompt",
                         "agent": by_name[f.name],
                         "baseline": False,
+                        "floor": False,
                         "score": f.score,
                         "low": f.low,
                         "high": f.high,

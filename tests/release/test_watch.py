@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 from tests.release.shelf import PROJECT, compared, right, shelf
 
 from assay.errors import AssayError, UsageError
+from assay.evaluate.sequential import MOST_LABELS
 from assay.evaluate.stats import wilson
 from assay.release import changes
 from assay.release.labels import Labels
 from assay.release.releases import Release
-from assay.release.watch import ALPHA, Reference, reference, watch
+from assay.release.watch import Reference, reference, watch
 
 NAME = "tickets"
 
@@ -30,7 +32,7 @@ def fresh(mean: float, count: int, seed: int = 0) -> Labels:
     return Labels(tuple(scores.tolist()), 0, 3)
 
 
-AT = Reference(*(0.9, wilson(900, 1000)[0]))
+AT = Reference(0.9, *wilson(900, 1000))
 
 
 def test_the_reference_is_what_the_comparison_measured(tmp_path: Path, release: Release) -> None:
@@ -38,9 +40,14 @@ def test_the_reference_is_what_the_comparison_measured(tmp_path: Path, release: 
     result = compared(store, {a: right(0.5), b: right(0.9)})
     found = reference(result, release, None)
     assert found.score == pytest.approx(0.9)
-    assert found.low == pytest.approx(wilson(900, 1000)[0])
+    assert (found.low, found.high) == pytest.approx(wilson(900, 1000))
+    assert found.chosen_among == 2
+    assert found.chosen_low == result.verdict.score_low
+    assert found.chosen_low < found.low
+    said = watch(release, Labels((), 0, 0), found).sentence
+    assert f"likely {100 * found.chosen_low:.3g} to {100 * found.high:.3g}" in said
     assert found.width == pytest.approx(1.0, abs=0.05)
-    assert reference(None, release, 0.7) == Reference(0.7, 0.7)
+    assert reference(None, release, 0.7) == Reference(0.7, 0.7, 0.7)
     with pytest.raises(AssayError, match="--against"):
         reference(None, release, None)
     with pytest.raises(UsageError, match="no score"):
@@ -77,19 +84,18 @@ def test_a_fall_is_called_and_none_is_not(release: Release) -> None:
     assert begun.needed < watch(release, Labels((), 0, 0), AT).needed
 
 
-def test_what_cannot_be_told_is_said(release: Release) -> None:
-    rough = Reference(0.48, 0.39)
-    found = watch(release, Labels((), 0, 0), rough, drop=0.05)
+@pytest.mark.parametrize(("score", "rows", "drop"), [(0.8, 100, 0.1), (0.8, 200, 0.1)])
+def test_what_takes_too_many_labels_is_said_with_what_would_help(
+    release: Release, score: float, rows: int, drop: float
+) -> None:
+    at = Reference(score, *wilson(round(score * rows), rows))
+    found = watch(release, Labels((), 0, 0), at, drop=drop)
     assert (found.outcome, found.needed) == ("open", None)
-    assert "larger --drop" in found.sentence
-
-
-def test_false_alarms_with_the_uncertainty_of_the_promotion(release: Release) -> None:
-    """Nothing changes: the holdout and the fresh answers are drawn from the same mean."""
-    rng, runs = np.random.default_rng(5), 150
-    alarms = 0
-    for run in range(runs):
-        seen = int((rng.random(200) < 0.8).sum())
-        at = Reference(seen / 200, wilson(seen, 200)[0])
-        alarms += watch(release, fresh(0.8, 300, seed=run), at).outcome == "stale"
-    assert alarms / runs <= ALPHA
+    assert f"more than {MOST_LABELS:,} labels" in found.sentence
+    larger = float(re.search(r"--drop ([\d.]+)", found.sentence)[1])
+    few = watch(release, Labels((), 0, 0), at, drop=larger).needed
+    assert f"takes about {few:,} (`assay watch {NAME} --drop" in found.sentence
+    assert "times as many examples" in found.sentence
+    stated = watch(release, Labels((), 0, 0), Reference(0.8, 0.8, 0.8), drop=0.02)
+    assert "known only" not in stated.sentence
+    assert "as many examples" not in stated.sentence

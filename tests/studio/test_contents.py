@@ -70,7 +70,11 @@ def test_compare_has_its_evidence(here: Tab) -> None:
 
 
 def test_a_release_is_watched_over_time(here: Tab, filled: Studio) -> None:
+    page = here.open("/compare")
+    said = page.locator("h2.verdict").inner_text()
+    expect(page.get_by_label("Comparison")).to_have_value(re.compile(re.escape(said)))
     page = here.open("/releases")
+    expect(page.get_by_text("Put to work on a comparison")).to_contain_text(f"says: {said}.")
     for chart in ("Requests a day", "Seconds an answer", "Cost of 1,000 answers"):
         drawn = page.get_by_role("img", name=f"{chart} over 30 days")
         expect(drawn).to_be_visible()

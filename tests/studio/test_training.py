@@ -41,8 +41,12 @@ CURVE = {
         "then": {"size": 640, "score": 0.76, "low": 0.7, "high": 0.82},
         "gain": 0.06, "gain_low": 0.02, "gain_high": 0.1,
     },
-    "backtest": {"covered": True},
+    "backtest": {
+        "prediction": {"size": 320, "score": 0.69, "low": 0.64, "high": 0.75},
+        "observed": 0.7, "covered": True,
+    },
 }  # fmt: skip
+MISSED = CURVE | {"doubling": None, "backtest": CURVE["backtest"] | {"covered": False}}
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +122,11 @@ def test_a_curve_is_drawn_and_fits_a_phone(browser: Browser, up: Studio) -> None
         page = visitor.open(f"/training?id={id}")
         expect(page.get_by_role("img", name="learning curve of fine-tune")).to_be_visible()
         expect(page.get_by_text("Twice the data (640 rows)")).to_be_visible()
+        expect(page.get_by_text("foreseen", exact=True)).to_be_visible()
         page.set_viewport_size({"width": 390, "height": 844})
         visitor.axe()
         visitor.fits()
+        page = visitor.open(f"/training?id={_done(up, 'curve', MISSED)}")
+        expect(page.get_by_role("img", name="learning curve of fine-tune")).to_be_visible()
+        expect(page.get_by_text("What twice the data would bring cannot be said")).to_be_visible()
+        expect(page.get_by_text("foreseen", exact=True)).to_have_count(0)

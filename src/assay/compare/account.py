@@ -266,6 +266,7 @@ def _candidate(
         status="incomplete" if measurement.incomplete else "complete",
         latency_p50_s=speed.p50_s,
         latency_p95_s=speed.p95_s,
+        latency_requests=speed.timed,
         cost_per_1000=None if cost.per_request is None else 1000 * cost.per_request,
         yearly_cost=cost.yearly,
         cost=Cost(

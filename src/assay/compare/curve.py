@@ -37,7 +37,8 @@ class LearningCurve:
     Attributes:
         sizes: numbers of training examples.
         scores: [size][repeat], means on validation.
-        doubling: what twice the largest size would bring.
+        doubling: what twice the largest size would bring; None where the back-test missed, for
+            then the fit is not to be trusted with more rows.
         backtest: whether the fit up to half of the rows foresaw the score of all.
     """
 
@@ -45,7 +46,7 @@ class LearningCurve:
     primary: str
     sizes: list[int]
     scores: list[list[float]]
-    doubling: Doubling
+    doubling: Doubling | None
     backtest: Backtest
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,7 +58,7 @@ class LearningCurve:
                 {"rows": size, "scores": scores}
                 for size, scores in zip(self.sizes, self.scores, strict=True)
             ],
-            "doubling": asdict(self.doubling),
+            "doubling": asdict(self.doubling) if self.doubling else None,
             "backtest": asdict(self.backtest),
         }
 
@@ -94,13 +95,14 @@ def curve(
                 per_example[i].append(scores)
                 bar.advance(rows=size, score=sum(scores) / len(scores))
     tables = [np.array(repeats) for repeats in per_example]
+    test = backtest(sizes, tables)
     return LearningCurve(
         candidate=name,
         primary=bench.config.primary,
         sizes=sizes,
         scores=[[sum(s) / len(s) for s in repeats] for repeats in per_example],
-        doubling=double(sizes, tables),
-        backtest=backtest(sizes, tables),
+        doubling=double(sizes, tables) if test.covered else None,
+        backtest=test,
     )
 
 

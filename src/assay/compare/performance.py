@@ -31,7 +31,7 @@ class Performance:
     """Latency, throughput, tokens and price of one agent's answers.
 
     Attributes:
-        p50_s, p95_s: at concurrency 1, assembling the request included.
+        p50_s, p95_s: at concurrency 1, assembling the request included, of `timed` requests.
         seconds_per_answer: of this machine at full load, the reciprocal of the throughput; what an
             answer costs. None where a provider's machine answers, whose price is its own.
         prompt_tokens, completion_tokens: means; None where the engine does not count.
@@ -47,6 +47,7 @@ class Performance:
     completion_tokens: float | None
     asked: dict[str, float] = field(default_factory=dict)
     usd_per_answer: float | None = None
+    timed: int | None = None
 
 
 def measure_performance(
@@ -86,8 +87,9 @@ def _timed(
     whole = latency is not None and not incomplete(answers)
     answers = [answer for answer in answers if answer.has_answered]
     performance = Performance(
-        p50_s=latency[0] if latency else None,
-        p95_s=latency[1] if latency else None,
+        p50_s=latency.p50_s if latency else None,
+        p95_s=latency.p95_s if latency else None,
+        timed=latency.requests if latency else None,
         seconds_per_answer=None if is_remote(agent.model) else each,
         prompt_tokens=_mean([answer.prompt_tokens for answer in answers]),
         completion_tokens=_mean([answer.completion_tokens for answer in answers]),
@@ -129,8 +131,9 @@ def _timed_route(
 
     each = blended("seconds_per_answer")
     performance = Performance(
-        p50_s=latency[0] if latency else None,
-        p95_s=latency[1] if latency else None,
+        p50_s=latency.p50_s if latency else None,
+        p95_s=latency.p95_s if latency else None,
+        timed=latency.requests if latency else None,
         seconds_per_answer=None if each is None else each + deciding,
         prompt_tokens=blended("prompt_tokens"),
         completion_tokens=blended("completion_tokens"),

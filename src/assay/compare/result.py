@@ -66,6 +66,8 @@ class CandidateResult(ResultPart):
         missing: holdout rows that an outage left without an answer.
         status: `incomplete` when answers are missing, or nothing was answered at all; then no call
             is made of it, and the result is not final.
+        latency_p95_s: of the requests that were timed, one at a time, 95 in 100 took no longer: the
+            slowest of fewer than 20; `latency_requests`: how many, null in older results.
         tokens_per_s: of answers, of this machine at full load; null where it does not answer.
         model_bytes: what the weights take as they are served; null likewise, and of routes.
         metrics: mean of every grader on the holdout, by its label.
@@ -98,6 +100,7 @@ class CandidateResult(ResultPart):
     status: Literal["complete", "incomplete"] = "complete"
     latency_p50_s: float | None = None
     latency_p95_s: float | None = None
+    latency_requests: int | None = None
     cost_per_1000: float | None = None
     yearly_cost: float | None = None
     cost: Cost = Cost()

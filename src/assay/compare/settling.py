@@ -70,7 +70,7 @@ def examples_needed(findings: Findings, shortlist: Sequence[Entry]) -> Need:
     )
     per_unit = findings.examples / findings.units if findings.units else 1.0
     least = max(findings.examples, math.ceil(LEAST_UNITS * per_unit), _FEWEST)
-    seen, equal = (_two_digits(max(size, least)) for size in (seen, equal))
+    seen, equal = (two_digits(max(size, least)) for size in (seen, equal))
     return Need(seen, equal, _in_groups(findings, seen), _in_groups(findings, equal))
 
 
@@ -98,7 +98,7 @@ def _design_effect(findings: Findings, pair: ScorePair) -> float:
     return stats.design_effect(stats.group_sizes(findings.groups), rho)
 
 
-def _two_digits(size: int) -> int:
+def two_digits(size: int) -> int:
     """Rounded up to two digits, all that such an estimate is worth, and bounded."""
     step = int(10 ** max(len(str(size)) - 2, 0))
     return min(math.ceil(size / step) * step, MOST_EXAMPLES)

@@ -7,7 +7,13 @@ at least m" with a fair game, and the chance that the stake ever grows by 1/alph
 of bounded random variables by betting", Journal of the Royal Statistical Society B 86:1-27
 (arXiv:2010.09686), section 4: predictable plug-in bets, each test on one side.
 
-Scores are between 0 and 1 and come in a random order; nothing else is assumed of them.
+Scores are between 0 and 1 and come in a random order; nothing else is assumed of them. Whether a
+mean lies above a value is asked of 1 − scores.
+
+What a mean is held against may itself be measured. Then two independent things speak for "the mean
+is lower than that one": how unlikely so high an estimate is, and the bet, whose highest stake has
+1/stake as a p-value at any time. Fisher's product joins the two (Fisher 1932, Statistical Methods
+for Research Workers, section 21.1).
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import chi2, norm
 
 from assay.evaluate.stats import Floats
 
@@ -24,11 +31,17 @@ BOLDEST = 0.5
 """Share of the stake that a bet can lose at most (the c of the paper)."""
 POWER = 0.8
 """Chance with which the stated number of labels suffices."""
-MOST_LABELS = 100_000
+MOST_LABELS = 10_000
 """More labels than this are never asked for; it stands for "more than can be had"."""
+Z_95 = 1.96
+"""Standard errors between an estimate and an end of its 95 % interval."""
 _POWER_Z = 0.8416  # the quantile of the normal distribution for a power of 0.8
 _LEAST_VARIANCE = 1e-4
 _GRID = 2000
+_ERRORS = np.linspace(-3, 4, 29)  # standard errors by which an estimate may be too high
+
+Bounds = Sequence[tuple[float, float]]
+"""Values, each with the log of the stake against it that is enough."""
 
 
 def bets(scores: ArrayLike, alpha: float) -> Floats:
@@ -71,19 +84,32 @@ def stake_below(scores: ArrayLike, m: float, alpha: float) -> Floats:
     return stake
 
 
-def stake_above(scores: ArrayLike, m: float, alpha: float) -> Floats:
-    """The same of one who bets that the mean lies above `m`."""
-    return stake_below(1 - np.asarray(scores, dtype=float), 1 - m, alpha)
+def bounds_below(
+    estimate: float, low: float, high: float, alpha: float, *, chosen_among: int = 1
+) -> Bounds:
+    """What shows, at level `alpha`, that a mean lies below another one that was estimated.
+
+    For each value that the other one may have: the log of the stake against it that is enough,
+    beside the chance of so high an estimate. The mean is shown to be lower once all these stakes
+    have been reached, each at some time.
+
+    Args:
+        low, high: the 95 % interval of the estimate; equal where it is not in doubt.
+        chosen_among: of so many estimates it is the highest; chances add up.
+    """
+    if low == high:
+        return [(estimate, math.log(1 / alpha))]
+    error = np.where(_ERRORS > 0, estimate - low, high - estimate) / Z_95
+    values = np.clip(estimate - _ERRORS * error, 0, 1)
+    chance = np.minimum(1, chosen_among * norm.sf(_ERRORS))
+    goals = np.log(chance) + chi2.isf(alpha, 4) / 2
+    return [(float(m), float(goal)) for m, goal in zip(values, goals, strict=True) if goal > 0]
 
 
-def is_below(scores: Sequence[float], m: float, alpha: float) -> bool:
-    """Whether the mean is shown to lie below `m`; once shown, it stays so."""
-    return bool(len(scores)) and bool(stake_below(scores, m, alpha).max() >= math.log(1 / alpha))
-
-
-def is_above(scores: Sequence[float], m: float, alpha: float) -> bool:
-    """Whether the mean is shown to lie above `m`; once shown, it stays so."""
-    return bool(len(scores)) and bool(stake_above(scores, m, alpha).max() >= math.log(1 / alpha))
+def is_below(scores: ArrayLike, bounds: Bounds, alpha: float) -> bool:
+    """Whether the mean is shown to lie below what `bounds` are of; once shown, it stays so."""
+    x = np.asarray(scores, dtype=float)
+    return bool(x.size) and all(stake_below(x, m, alpha).max() >= goal for m, goal in bounds)
 
 
 def confidence_sequence(scores: Sequence[float], alpha: float) -> tuple[float, float]:
@@ -94,60 +120,70 @@ def confidence_sequence(scores: Sequence[float], alpha: float) -> tuple[float, f
     """
     if not len(scores):
         return 0.0, 1.0
-    low = _least_not_excluded(np.asarray(scores, dtype=float), alpha / 2)
-    high = 1 - _least_not_excluded(1 - np.asarray(scores, dtype=float), alpha / 2)
+    low = 1 - _largest_not_excluded(1 - np.asarray(scores, dtype=float), alpha / 2)
+    high = _largest_not_excluded(np.asarray(scores, dtype=float), alpha / 2)
     return (low, high) if low <= high else (high, low)
 
 
-def _least_not_excluded(scores: Floats, alpha: float) -> float:
-    """The largest point of the grid below which every mean is shown to be too small."""
+def _largest_not_excluded(scores: Floats, alpha: float) -> float:
+    """The smallest point of the grid above which every mean is shown to be too large."""
     low, high = 0, _GRID
-    while low < high:  # the smaller m is, the surer it is excluded
-        middle = (low + high) // 2
-        if is_above(scores.tolist(), middle / _GRID, alpha):
-            low = middle + 1
+    while low < high:  # the larger m is, the surer it is excluded
+        middle = (low + high + 1) // 2
+        m = middle / _GRID
+        if is_below(scores, bounds_below(m, m, m, alpha), alpha):
+            high = middle - 1
         else:
-            high = middle
-    return max(low - 1, 0) / _GRID
+            low = middle
+    return min(low + 1, _GRID) / _GRID
 
 
 def labels_needed(
-    m: float,
+    scores: ArrayLike,
+    bounds: Bounds,
     mean: float,
     variance: float,
     alpha: float,
     *,
-    stake: float = 0.0,
-    seen: int = 0,
+    error: float = 0.0,
 ) -> int:
-    """Further labels that show with a power of 0.8 that the mean lies below `m`.
+    """Further labels that show with a power of 0.8 that the mean lies below what `bounds` are of.
 
     Scores are taken to be one of two values, which give them their mean and variance (for binary
     scores these are 0 and 1); growth of the log of the stake, label by label, then has a known
     mean and variance, and its sum over labels is taken to be normal.
 
     Args:
-        mean: what the mean is taken to be, below `m`.
+        scores: of the labels so far.
+        mean: what the mean is taken to be, with the standard `error` that this has.
         variance: of one score; at most mean · (1 − mean), which binary scores have.
-        stake, seen: log of the stake and number of labels so far.
 
     Returns:
         at most `MOST_LABELS`, which stands for "more than can be had".
     """
-    goal = math.log(1 / alpha)
-    if stake >= goal:
-        return 0
-    if mean >= m:
-        return MOST_LABELS
+    seen = np.asarray(scores, dtype=float)
     most = mean * (1 - mean)
     width = min(1.0, math.sqrt(variance / most)) if most > 0 else 0.0
     bad, good = mean - width * mean, mean + width * (1 - mean)
-    t = seen + np.arange(1, MOST_LABELS + 1)
-    bet = np.sqrt(2 * goal / (max(width**2 * most, _LEAST_VARIANCE) * t * np.log(1 + t)))
-    if m < 1:
-        bet = np.minimum(bet, BOLDEST / (1 - m))
-    if_bad, if_good = np.log1p(bet * (m - bad)), np.log1p(bet * (m - good))
-    growth = stake + np.cumsum((1 - mean) * if_bad + mean * if_good)
-    noise = np.sqrt(np.cumsum(mean * (1 - mean) * (if_bad - if_good) ** 2))
-    reached = growth - _POWER_Z * noise >= goal
-    return int(np.argmax(reached)) + 1 if reached.any() else MOST_LABELS
+    t = seen.size + np.arange(1, MOST_LABELS + 1)
+    plain = np.sqrt(
+        2 * math.log(1 / alpha) / (max(width**2 * most, _LEAST_VARIANCE) * t * np.log(1 + t))
+    )
+    needed = 0
+    for m, goal in bounds:
+        stakes = stake_below(seen, m, alpha)
+        if seen.size and stakes.max() >= goal:
+            continue
+        if mean >= m:
+            return MOST_LABELS
+        bet = np.minimum(plain, BOLDEST / (1 - m)) if m < 1 else plain
+        if_bad, if_good = np.log1p(bet * (m - bad)), np.log1p(bet * (m - good))
+        growth = np.cumsum((1 - mean) * if_bad + mean * if_good)
+        noise = np.cumsum(most * (if_bad - if_good) ** 2)
+        doubt = error * np.cumsum(bet / (1 + bet * (m - mean)))
+        start = stakes[-1] if seen.size else 0.0
+        reached = start + growth - _POWER_Z * np.sqrt(noise + doubt**2) >= goal
+        if not reached.any():
+            return MOST_LABELS
+        needed = max(needed, int(np.argmax(reached)) + 1)
+    return needed

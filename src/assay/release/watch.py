@@ -1,36 +1,42 @@
 """Whether a release has gone stale: fresh labelled answers against the score it was promoted with.
 
 The score at promotion is itself uncertain, and fresh answers are looked at again and again. Both
-are paid for: a release is called stale when its fresh mean is shown, at alpha/2 and valid at any
-time, to lie below the lower end of the interval it had on the holdout (another alpha/2). While
-nothing has changed the chance that this is ever said is at most alpha.
+are paid for: for every score that the release may truly have had at promotion, the doubt that is
+left about it and a bet that is valid at any time are joined (`evaluate/sequential.py`). While
+nothing has changed the chance that `stale` is ever said is at most alpha; while it has fallen by
+the drop, so is that of `holds`.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import Any, Literal
 
+import numpy as np
+
 from assay.compare.result import Result
+from assay.compare.settling import two_digits
 from assay.errors import AssayError, UsageError
 from assay.evaluate.sequential import (
     MOST_LABELS,
+    Z_95,
+    Bounds,
+    bounds_below,
     confidence_sequence,
-    is_above,
     is_below,
     labels_needed,
-    stake_above,
-    stake_below,
 )
+from assay.evaluate.stats import Floats
 from assay.release.labels import Labels
 from assay.release.releases import Release
 
 ALPHA = 0.05
 DROP = 0.1
 """The fall that a release is watched for, where nobody says otherwise."""
-_Z = 1.96  # of the 95 % interval that a comparison stores
+MANY_LABELS = 1_000
+"""More than this are asked for only beside what would take fewer."""
 
 Outcome = Literal["stale", "holds", "open"]
 
@@ -40,13 +46,32 @@ class Reference:
     """The score at promotion.
 
     Attributes:
-        low: lower end of its 95 % interval.
+        low, high: ends of its 95 % interval; both the score where it is not in doubt.
         width: how widely scores spread, 0 to 1: 1 for scores that are 0 or 1.
+        chosen_among: so many candidates; whoever is chosen of them, chance has favoured.
+        chosen_low: the lower end that reckons with that, where the verdict states it.
     """
 
     score: float
     low: float
+    high: float
     width: float = 1.0
+    chosen_among: int = 1
+    chosen_low: float | None = None
+
+    @property
+    def error(self) -> float:
+        """Standard error of the score."""
+        return (self.high - self.low) / (2 * Z_95)
+
+    def stale_bounds(self) -> Bounds:
+        """What shows that fresh scores have fallen."""
+        return bounds_below(self.score, self.low, self.high, ALPHA, chosen_among=self.chosen_among)
+
+    def holds_bounds(self, drop: float) -> Bounds:
+        """What shows of 1 − scores that they have not fallen by `drop`."""
+        turned = bounds_below(1 - self.score, 1 - self.high, 1 - self.low, ALPHA)
+        return [(min(m + drop, 1.0), goal) for m, goal in turned]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +81,7 @@ class WatchReport:
     Attributes:
         outcome: `stale`: the mean has fallen below what it had at promotion. `holds`: it has not
             fallen by `drop`. `open`: neither is shown yet.
-        score, low: at promotion.
+        score, low, high: at promotion, with the 95 % interval.
         mean, mean_low, mean_high: of the labels, with their 95 % confidence sequence; None
             before the first.
         needed: about so many more labels settle, with a power of 0.8, whether it has fallen by
@@ -70,6 +95,7 @@ class WatchReport:
     outcome: Outcome
     score: float
     low: float
+    high: float
     drop: float
     labels: int
     skipped: int
@@ -98,19 +124,22 @@ def reference(result: Result | None, release: Release, against: float | None) ->
     if against is not None:
         if not 0 < against <= 1:
             raise UsageError(f"{against:g} is no score.", fix="Give more than 0, at most 1.")
-        return Reference(against, against)
+        return Reference(against, against, against)
     found = [c for c in (result.candidates if result else []) if c.agent == release.agent]
-    if result is None or not found or found[0].score is None or found[0].low is None:
+    if result is None or not found or found[0].score is None:
         raise AssayError(
             f"{release.name} was promoted without a comparison, so there is no score that fresh "
             "answers could have fallen from.",
             fix="State one with --against 0.8.",
         )
-    score, low = found[0].score, found[0].low
+    score, low, high = found[0].score, found[0].low or 0.0, found[0].high or 1.0
+    rivals = sum(c.score is not None and not c.floor for c in result.candidates)
+    named = found[0].name in (result.verdict.recommend, result.verdict.use_meanwhile)
+    chosen_low = result.verdict.score_low if named else None
+    at = Reference(score, low, high, chosen_among=max(rivals, 1), chosen_low=chosen_low)
     most = score * (1 - score)
-    error = ((found[0].high or score) - low) / (2 * _Z)
-    width = min(1.0, math.sqrt(error**2 * result.data.holdout / most)) if most > 0 else 1.0
-    return Reference(score, low, width)
+    width = min(1.0, at.error * math.sqrt(result.data.holdout / most)) if most > 0 else 1.0
+    return replace(at, width=width)
 
 
 def watch(
@@ -126,78 +155,113 @@ def watch(
     """
     if not 0 < drop < 1:
         raise UsageError(f"{drop:g} is no fall of a score.", fix="Give 0.1 for 10 points.")
-    scores, level = list(labels.scores), ALPHA / 2
-    floor = max(held_against.score - drop, 0.0)
+    scores = np.asarray(labels.scores, dtype=float)
     outcome: Outcome = "open"
-    if is_below(scores, held_against.low, level):
+    if is_below(scores, held_against.stale_bounds(), ALPHA):
         outcome = "stale"
-    elif is_above(scores, floor, level):
+    elif is_below(1 - scores, held_against.holds_bounds(drop), ALPHA):
         outcome = "holds"
-    low, high = confidence_sequence(scores, ALPHA)
-    needed = None if outcome != "open" else _needed(scores, held_against, floor, level)
+    low, high = confidence_sequence(labels.scores, ALPHA)
+    needed = None if outcome != "open" else _needed(scores, held_against, drop)
     return WatchReport(
         release=release.name,
         agent=release.label,
         outcome=outcome,
         score=held_against.score,
         low=held_against.low,
+        high=held_against.high,
         drop=drop,
         labels=len(scores),
         skipped=labels.skipped,
         waiting=labels.waiting,
-        mean=fmean(scores) if scores else None,
-        mean_low=low if scores else None,
-        mean_high=high if scores else None,
-        needed=needed if needed is None or needed < MOST_LABELS else None,
-        sentence=_sentence(outcome, scores, held_against, drop, (low, high), needed),
+        mean=fmean(scores) if len(scores) else None,
+        mean_low=low if len(scores) else None,
+        mean_high=high if len(scores) else None,
+        needed=needed,
+        sentence=_sentence(release.name, outcome, scores, held_against, drop, (low, high), needed),
     )
 
 
-def _needed(scores: list[float], at: Reference, floor: float, level: float) -> int:
-    """Labels that show what the labels so far lean to; before the first, that show either."""
-    seen = len(scores)
-    below = float(stake_below(scores, at.low, level)[-1]) if seen else 0.0
-    above = float(stake_above(scores, floor, level)[-1]) if seen else 0.0
-    fallen, kept = at.width**2 * floor * (1 - floor), at.width**2 * at.score * (1 - at.score)
-    to_stale = labels_needed(at.low, floor, fallen, level, stake=below, seen=seen)
-    to_hold = labels_needed(1 - floor, 1 - at.score, kept, level, stake=above, seen=seen)
-    if not seen:
-        return max(to_stale, to_hold)
-    return to_hold if above >= below else to_stale
+def _needed(scores: Floats, at: Reference, drop: float) -> int | None:
+    """Labels that show what the labels so far lean to; before the first, that show either. To two
+    digits; None: more than can be had."""
+    fallen = max(at.score - drop, 0.0)
+
+    def needed(scores: Floats, bounds: Bounds, mean: float) -> int:
+        variance = at.width**2 * mean * (1 - mean)
+        return labels_needed(scores, bounds, mean, variance, ALPHA, error=at.error)
+
+    to_stale = needed(scores, at.stale_bounds(), fallen)
+    to_hold = needed(1 - scores, at.holds_bounds(drop), 1 - at.score)
+    found = max(to_stale, to_hold)
+    if len(scores):
+        found = to_hold if scores.mean() > (at.score + fallen) / 2 else to_stale
+    return two_digits(found) if found < MOST_LABELS else None
 
 
 def _sentence(
+    release: str,
     outcome: Outcome,
-    scores: list[float],
+    scores: Floats,
     at: Reference,
     drop: float,
     interval: tuple[float, float],
     needed: int | None,
 ) -> str:
     promoted = f"{_of(at.score)} at promotion"
-    if at.low < at.score:
-        promoted += f" (at least {_of(at.low)})"
+    if at.error:
+        low = at.low if at.chosen_low is None else at.chosen_low
+        promoted += f" (likely {_of(low)} to {_of(at.high)})"
     seen = "No answer has been labelled yet"
-    if scores:
+    if len(scores):
         low, high = interval
         seen = (
             f"{len(scores)} fresh answers score {_of(fmean(scores))} in 100 (likely {_of(low)} to "
             f"{_of(high)})"
         )
+    fall = f"it has fallen by {_of(drop)} points"
     if outcome == "stale":
         return f"Gone stale: {seen}, against {promoted}. Compare again on newer examples."
     if outcome == "holds":
         return f"Holds: {seen}, against {promoted}; it has not fallen by {_of(drop)} points."
-    if needed is None or needed >= MOST_LABELS:
-        return (
-            f"Open: {seen}, against {promoted}. A fall of {_of(drop)} points cannot be told from "
-            "chance: the score at promotion is not known that well. Watch for a larger --drop, or "
-            "compare on more examples."
-        )
-    return (
-        f"Open: {seen}, against {promoted}. About {needed} more labels will show whether it has "
-        f"fallen by {_of(drop)} points."
+    start = f"Open: {seen}, against {promoted}."
+    if needed is not None and needed <= MANY_LABELS:
+        return f"{start} About {needed:,} more labels will show whether {fall}."
+    many = f"more than {MOST_LABELS:,}" if needed is None else f"about {needed:,} more"
+    known = (
+        f", for the score at promotion is itself known only to within {100 * Z_95 * at.error:.2g}"
     )
+    return (
+        f"{start} It takes {many} labels to show whether {fall}"
+        f"{f'{known} points' if at.error else ''}.{_fewer(release, at, drop)}"
+    )
+
+
+def _fewer(release: str, at: Reference, drop: float) -> str:
+    """What would take fewer labels: a larger drop, or a score that is known from more examples."""
+    said = ""
+    for larger in (1.5 * drop, 2 * drop, 3 * drop, 5 * drop):
+        if larger < at.score and (needed := _few_needed(at, larger)):
+            said += (
+                f" A fall of {_of(larger)} points takes about {needed:,} "
+                f"(`assay watch {release} --drop {larger:.2g}`)."
+            )
+            break
+    for times in (2, 4, 10, 25):
+        low, high = (at.score + (end - at.score) / math.sqrt(times) for end in (at.low, at.high))
+        if at.error and (needed := _few_needed(replace(at, low=low, high=high), drop)):
+            said += (
+                f" After a comparison on {times} times as many examples, {_of(drop)} points take "
+                f"about {needed:,}."
+            )
+            break
+    return said
+
+
+def _few_needed(at: Reference, drop: float) -> int | None:
+    """Labels from the first one on; None: too many to be of help."""
+    needed = _needed(np.empty(0), at, drop)
+    return needed if needed is not None and needed <= MANY_LABELS else None
 
 
 def _of(score: float) -> str:

@@ -220,16 +220,18 @@ def training(curve: Curve) -> Markup:
 
 
 def learning(curve: Mapping[str, Any]) -> Markup:
-    """Scores by training rows (log scale), and what is foreseen for twice as many.
+    """Scores by training rows (log scale), and what is foreseen for twice as many, if anything is.
 
     Args:
         curve: as `LearningCurve.to_dict` has it.
     """
     left, right, top, bottom, height = 60.0, 130.0, 14.0, 44.0, 300.0
-    points, then = curve["points"], curve["doubling"]["then"]
-    first, last = math.log2(points[0]["rows"]), math.log2(then["size"])
+    points = curve["points"]
+    then = curve["doubling"]["then"] if curve["backtest"]["covered"] else None
+    sizes = [*(point["rows"] for point in points), *([then["size"]] if then else [])]
+    first, last = math.log2(sizes[0]), math.log2(sizes[-1])
     values: list[float] = [score for point in points for score in point["scores"]]
-    values += [then["low"], then["high"]]
+    values += [then["low"], then["high"]] if then else []
     room = 0.08 * (max(values) - min(values)) or 0.02
     low, high = max(0.0, min(values) - room), min(1.0, max(values) + room)
 
@@ -243,22 +245,23 @@ def learning(curve: Mapping[str, Any]) -> Markup:
     for tick in _ticks(100 * low, 100 * high, 5):
         body.append(_line(left, y(tick / 100), WIDTH - right, y(tick / 100), "grid"))
         body.append(_text(left - 8, y(tick / 100) + 4, f"{tick:g}", "end", "tick"))
-    for rows in [*(point["rows"] for point in points), then["size"]]:
+    for rows in sizes:
         body.append(_text(x(rows), height - 24, f"{rows:,}", "middle", "tick"))
     body.append(_text((left + WIDTH - right) / 2, height - 6, "training rows", "middle", "tick"))
     means = [(p["rows"], sum(p["scores"]) / len(p["scores"])) for p in points]
     path = " ".join(f"{x(rows):.1f},{y(score):.1f}" for rows, score in means)
     body.append(f'<polyline points="{path}" class="curve plain"/>')
-    end = then["size"], then["score"]
-    body.append(_line(x(means[-1][0]), y(means[-1][1]), x(end[0]), y(end[1]), "bar-line"))
     for point in points:
         body += [
             f'<circle cx="{x(point["rows"]):.1f}" cy="{y(score):.1f}" r="4" class="dot plain"/>'
             for score in point["scores"]
         ]
-    body.append(_line(x(end[0]), y(then["low"]), x(end[0]), y(then["high"]), "whisker chosen"))
-    body.append(f'<circle cx="{x(end[0]):.1f}" cy="{y(end[1]):.1f}" r="5" class="dot chosen"/>')
-    body.append(_text(x(end[0]) + 11, y(end[1]) + 4, "foreseen", "start", "name"))
+    if then:
+        end = x(then["size"]), y(then["score"])
+        body.append(_line(x(means[-1][0]), y(means[-1][1]), *end, "bar-line"))
+        body.append(_line(end[0], y(then["low"]), end[0], y(then["high"]), "whisker chosen"))
+        body.append(f'<circle cx="{end[0]:.1f}" cy="{end[1]:.1f}" r="5" class="dot chosen"/>')
+        body.append(_text(end[0] + 11, end[1] + 4, "foreseen", "start", "name"))
     return _svg(height, f"learning curve of {curve['candidate']}", body)
 
 

@@ -27,7 +27,9 @@ def print_result(result: Result, console: Console | None = None) -> None:
         ]
     )
     out.print(
-        Panel(text, title=f"[bold]{escape(wording.headline(result))}[/]", border_style=colour)
+        Panel(
+            text, title=f"[bold]{escape(wording.headline(result.verdict))}[/]", border_style=colour
+        )
     )
     table = _candidates(result, bars=True)
     whole = out.measure(table, options=out.options.update(max_width=1000)).maximum
@@ -60,21 +62,16 @@ def print_result(result: Result, console: Console | None = None) -> None:
 def _candidates(result: Result, *, bars: bool) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("candidate", no_wrap=True)
-    for name in ("score", "interval"):
-        table.add_column(name, justify="right", no_wrap=True)
     if bars:
         table.add_column("", no_wrap=True)
-    for name in ("unread", "answer", "a month"):
+    for name in ("score", *wording.figures(result.candidates[0])):
         table.add_column(name, justify="right", no_wrap=True)
     for c in wording.rank(result):
         table.add_row(
             escape(c.name),
-            wording.in_100(c.score),
-            wording.interval(c),
             *([_bar(c.low, c.score, c.high)] if bars else []),
-            wording.unread(c),
-            wording.seconds(c.latency_p50_s),
-            wording.monthly(c),
+            wording.in_100(c.score),
+            *wording.figures(c).values(),
             style="green" if c.name == result.verdict.recommend else "",
         )
     return table

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from assay.compare.result import CandidateResult, Result, Routing
+from assay.compare.result import CandidateResult, Result, Routing, Verdict
 from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.forgetting import SMALL, Ability, Forgetting
@@ -21,9 +21,8 @@ CALLS = {
 }
 
 
-def headline(result: Result) -> str:
-    """The verdict in a few words."""
-    verdict = result.verdict
+def headline(verdict: Verdict) -> str:
+    """The verdict in a few words, the same wherever the comparison is spoken of."""
     if verdict.not_judged:
         used = verdict.recommend or verdict.use_meanwhile
         return f"Use {used} so far (not final)" if used else "Cannot tell yet (not final)"
@@ -81,6 +80,16 @@ def unread(candidate: CandidateResult) -> str:
     return str(candidate.failed) if candidate.failed else "–"
 
 
+def figures(candidate: CandidateResult) -> dict[str, str]:
+    """What a table of candidates says of one beside its score, by column."""
+    return {
+        "likely range": interval(candidate),
+        "unread": unread(candidate),
+        "one answer": seconds(candidate.latency_p50_s),
+        "a month": monthly(candidate),
+    }
+
+
 def in_100(score: float | None) -> str:
     """A score as a count of a hundred."""
     return "–" if score is None else f"{100 * score:.1f}"
@@ -135,8 +144,17 @@ def together(square: Factorial) -> str:
 
 
 def doubled(curve: Mapping[str, Any]) -> str:
-    """What twice the data would bring, of a learning curve as `LearningCurve.to_dict` has it."""
-    gain = curve["doubling"]
+    """What twice the data would bring, of a learning curve as `LearningCurve.to_dict` has it; none
+    where the fit to half of the rows did not foresee the score of all."""
+    test, gain = curve["backtest"], curve["doubling"]
+    if not test["covered"]:
+        said = test["prediction"]
+        return (
+            f"What twice the data would bring cannot be said: half of the rows foresaw "
+            f"{100 * said['low']:.1f} to {100 * said['high']:.1f} of 100 ({curve['primary']} on "
+            f"validation) for {curve['candidate']}, and all {said['size']} of them brought "
+            f"{100 * test['observed']:.1f}. What was measured stands."
+        )
     now, then = gain["now"], gain["then"]
     return (
         f"Twice the data ({then['size']} rows) would bring {curve['candidate']} from "
@@ -239,6 +257,19 @@ def seconds(value: float | None) -> str:
     if value < 90:
         return f"{value:.1f} s"
     return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
+
+
+def slow_answers(candidate: CandidateResult) -> str:
+    """How long the slow ones of the timed answers took; nothing where their number is not known."""
+    timed, slow = candidate.latency_requests, seconds(candidate.latency_p95_s)
+    if timed is None:
+        return ""
+    within = math.ceil(0.95 * timed)
+    return (
+        f"({within} of {timed} within {slow})"
+        if within < timed
+        else f"(the slowest of {timed}: {slow})"
+    )
 
 
 def score_meaning(result: Result) -> str:

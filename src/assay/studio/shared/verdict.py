@@ -43,10 +43,9 @@ def verdict_card(result: Result) -> None:
     verdict, best = result.verdict, find_recommended(result)
     with w.card(STYLES[verdict.outcome]):
         with w.row("spread"):
-            w.text(wording.headline(result), "verdict", "h2")
+            w.text(wording.headline(verdict), "verdict", "h2")
         if best is not None:
-            how = "It is" if verdict.recommend else f"Meanwhile use {best.name}:"
-            w.text(f"{how} {candidate_title(best)}.", "soft")
+            w.text(f"{best.name} is {candidate_title(best)}.", "soft")
         with w.row("figures"):
             if best is not None:
                 meaning = wording.score_meaning(result)
@@ -65,10 +64,9 @@ def verdict_card(result: Result) -> None:
 
 def candidates_table(result: Result) -> None:
     """A table of all candidates by what they need, the best of each group first."""
-    with w.table(
-        "Candidate", "#Right in 100", "#Likely range", "#A month", "#Typical answer", "#No answer",
-        label="All candidates",
-    ):  # fmt: skip
+    columns = [f"#{name.capitalize()}" for name in wording.figures(result.candidates[0])]
+    score = f"#{wording.score_meaning(result).capitalize()}"
+    with w.table("Candidate", score, *columns, label="All candidates"):
         for need, group in wording.group_by_need(result):
             with w.cells(style="group"):
                 w.text(need.capitalize(), "", "th").props("colspan=6 scope=colgroup")
@@ -82,11 +80,5 @@ def _show_candidate(one: CandidateResult, style: str) -> None:
             w.term(one.name, candidate_title(one).capitalize() + ".")
             for warning in one.warnings:
                 w.text(warning, "note warn", "div")
-        for value in (
-            wording.in_100(one.score),
-            wording.interval(one),
-            wording.monthly(one),
-            wording.seconds(one.latency_p50_s),
-            wording.unread(one),
-        ):
+        for value in (wording.in_100(one.score), *wording.figures(one).values()):
             w.text(value, "number", "td")

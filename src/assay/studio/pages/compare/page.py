@@ -91,11 +91,8 @@ def _show_chooser(found: list[Summary], result: Result) -> None:
         return
 
     def words(one: Summary) -> str:
-        if one.verdict.outcome == "recommend":
-            call = f"use {one.verdict.recommend}"
-        else:
-            call = "none" if one.verdict.outcome == "none" else "cannot tell"
-        return f"{w.format_time(one.at)} · {call} · {one.candidates} candidates"
+        said = wording.headline(one.verdict)
+        return f"{w.format_time(one.at)} · {said} · {one.candidates} candidates"
 
     chosen = w.field(
         "Comparison", ui.select({one.id: words(one) for one in found}, value=result.comparison)
@@ -117,8 +114,8 @@ def _show_pairs(result: Result) -> None:
     points = f"{100 * result.margin:g}"
     with w.section(
         "Who beats whom",
-        f"Difference in right answers of 100. Within the band ({points} points) it does not "
-        "matter to you.",
+        f"Points of 100 by which the first is ahead. Within the band (±{points}) a difference does "
+        "not matter to you.",
     ):
         w.picture(charts.forest(result.pairs, result.margin))
         columns = ("Pair", "#Difference", "#Likely", "#p, corrected", "", "#Only the first")

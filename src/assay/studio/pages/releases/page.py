@@ -9,7 +9,8 @@ from typing import Any
 from markupsafe import Markup, escape
 from nicegui import ui
 
-from assay.project import releases
+from assay.compare.report import wording
+from assay.project import comparisons, releases
 from assay.project.answer import playground
 from assay.project.releases import traffic
 from assay.project.releases.traffic import Day
@@ -35,12 +36,17 @@ start_canary = workspace_action("editor", releases.canary)
 
 @dataclass(frozen=True, slots=True)
 class ReleaseView:
-    """What the page needs of one release."""
+    """What the page needs of one release.
+
+    Attributes:
+        said: the headline of the comparison that it was put to work on; None where it was forced.
+    """
 
     now: Release
     history: list[Release]
     days: list[Day]
     agents: list[str]
+    said: str | None
     stale: tuple[str, str]
 
 
@@ -50,7 +56,16 @@ def read(context: PageContext, name: str) -> ReleaseView:
     history = releases.history(workspace, name)
     agents = [one.name for one in playground.answerable_models(workspace) if one.kind == "agent"]
     days = traffic.traffic(workspace, name)
-    return ReleaseView(history[0], history, days, agents[::-1], read_staleness(context, name))
+    now, stale = history[0], read_staleness(context, name)
+    said = next(
+        (
+            wording.headline(one.verdict)
+            for one in comparisons.summaries(workspace)
+            if one.id == now.comparison
+        ),
+        None,
+    )
+    return ReleaseView(now, history, days, agents[::-1], said, stale)
 
 
 async def build(context: PageContext) -> None:
@@ -115,7 +130,7 @@ def _show_current(context: PageContext, shown: ReleaseView) -> None:
             )
         if now.comparison:
             with w.row():
-                w.text("A comparison has shown that it is fit.", "soft")
+                w.text(f"Put to work on a comparison, which says: {shown.said}.", "soft")
                 w.link("See it", f"/compare?id={now.comparison[:16]}")
         else:
             w.text(f"It was put to work without a comparison: {now.reason}", "warn")
