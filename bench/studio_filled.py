@@ -46,6 +46,8 @@ from assay.compare.result import (
 from assay.compare.verdict import decide
 from assay.config import STARTER_MODEL
 from assay.evaluate.factorial import Factorial, factorial
+from assay.evaluate.label_noise import Rater, SecondLook, doubtful_rows
+from assay.evaluate.stats import wilson
 from assay.models.versions import ADAPTER, ADAPTER_CONFIG, VersionRecord, save_version
 from assay.project.start.init import Choices
 from assay.project.workspace import Workspace
@@ -198,12 +200,27 @@ def _result(id: str, run: int, answers: list[AnswerRow], agents: dict[str, str])
         opening=Opening(number=run + 1, alpha=decision.level), openings=openings, plan=plan,
         verdict=decision.verdict, environment={}, config={},
         curves=[Curve(candidate="fine-tune", points=_points(run), best_step=60)],
-        additions=[_square(answers)],
+        additions=[_square(answers)], second_look=_second_look(answers),
         data=DataSection(
             file="tickets.jsonl", format="jsonl-objects", task="json", rows=600, rejected=0,
             train=300, validation=60, holdout=len(answers), official_split=False,
             holdout_sha256="d" * 64, train_sha256="e" * 64,
         ),
+    )  # fmt: skip
+
+
+def _second_look(answers: list[AnswerRow]) -> SecondLook:
+    """What the two best say against the labels."""
+    raters = [
+        Rater(name, [row.answers[name] for row in answers], [row.scores[name] for row in answers])
+        for name in ("few-shot-nearest", "fine-tune")
+    ]
+    ids = [row.id for row, doubted in zip(answers, doubtful_rows(raters), strict=True) if doubted]
+    kept = len(answers) - len(ids)
+    low, high = wilson(kept, len(answers))
+    return SecondLook(
+        raters=[rater.name for rater in raters], agreeing=len(raters), rows=len(answers), ids=ids,
+        ceiling=kept / len(answers), low=low, high=high,
     )  # fmt: skip
 
 

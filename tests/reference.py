@@ -39,6 +39,9 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   train_row, kind, similarity}]}`; rows are counted from 1, counts are holdout rows.
 - `assay data approve [ID...] --json`: `{approved, waiting, rejected, needed, measured, sentence,
   questions: [{id, question, answer, document, passage, state, who}]}`.
+- `assay data second-look --json`: `{comparison, second_look, sentence, advice, rows: [{id, input,
+  label, said: {answer: [candidates]}}]}`; `second_look` as in [result.md](result.md), null where
+  nobody could doubt a label.
 - `assay knowledge add --json`: `{documents, passages, unchanged, failed: [{file, reason}]}`;
   `search --json`: `{query, passages: [{document, page, heading, score, text, id}]}`, with
   `--queries FILE` (a line `{"query": "..."}` each) a list of these in the order of FILE.

@@ -154,6 +154,9 @@ def test_init_and_compare(tmp_path: Path) -> None:
     assert manifest["holdout"] == body["data"]["holdout"]
     assert "locked" in sentence(run("data", "show", "holdout", cwd=project.root), 1)
     assert run("data", "show", "train", "-n", "2", cwd=project.root).stdout.count("user:") == 2
+    look = json.loads(run("data", "second-look", "--json", cwd=project.root).stdout)
+    assert look["second_look"] == body["second_look"]
+    assert look["sentence"] in run("data", "second-look", cwd=project.root).stdout
     path = project.split_folder / "holdout.jsonl"
     path.write_text(path.read_text().replace("cat", "cow"))
     assert "holdout" in sentence(run("compare", cwd=project.root), 1)

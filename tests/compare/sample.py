@@ -23,6 +23,8 @@ from assay.compare.result import (
     ValidationFigure,
 )
 from assay.compare.verdict import decide
+from assay.evaluate.label_noise import Rater, SecondLook, doubtful_rows
+from assay.evaluate.stats import wilson
 
 LABELS = ["card_arrival", "lost_card", "refund <b>now</b>"]
 TRUE_SCORES = {
@@ -52,6 +54,26 @@ def sample_rows(n: int = 300, seed: int = 0) -> list[AnswerRow]:
             )
         )
     return rows
+
+
+def sample_second_look(rows: list[AnswerRow]) -> SecondLook:
+    """What three of the candidates doubt together."""
+    raters = [
+        Rater(name, [r.answers[name] for r in rows], [r.scores[name] for r in rows])
+        for name in ("baseline-tfidf", "few-shot", "fine-tune")
+    ]
+    doubtful = doubtful_rows(raters)
+    kept = doubtful.count(False)
+    low, high = wilson(kept, len(rows))
+    return SecondLook(
+        raters=[rater.name for rater in raters],
+        agreeing=3,
+        rows=len(rows),
+        ids=[row.id for row, doubted in zip(rows, doubtful, strict=True) if doubted],
+        ceiling=kept / len(rows),
+        low=low,
+        high=high,
+    )
 
 
 def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
@@ -134,6 +156,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
         ],
         plan=plan,
         verdict=decision.verdict,
+        second_look=sample_second_look(rows),
         curves=[
             Curve(
                 candidate="fine-tune",

@@ -77,6 +77,23 @@ def test_candidates_stand_by_what_they_need_the_cheapest_group_first(tmp_path: P
     assert [name for _, name in rows if name] == names
 
 
+def test_doubtful_labels_stand_in_the_page_with_what_the_candidates_say(tmp_path: Path) -> None:
+    write(tmp_path)
+    look = sample_result().second_look
+    assert look is not None
+    assert look.ids
+    page = write_report(tmp_path).read_text()
+    listed = page.split("Labels worth a second look")[1].split("</details>")[0]
+    assert re.findall(r"<td>(row-\d+)</td>", listed) == look.ids
+    assert f"above {100 * look.ceiling:.1f} in 100" in listed
+    assert "baseline-tfidf, few-shot, fine-tune</small>" in listed
+    redacted = write_report(tmp_path, redact=True).read_text()
+    assert f"above {100 * look.ceiling:.1f} in 100" in redacted
+    assert look.ids[0] not in redacted
+    older = sample_result().model_copy(update={"second_look": None})
+    assert "second look" not in html.render(older, [], redacted=True)
+
+
 def test_rows_on_which_candidates_differ_come_first() -> None:
     rows = disagreements(sample_rows())
     spreads = [max(row.scores.values()) - min(row.scores.values()) for row in rows]

@@ -63,6 +63,26 @@ def test_filters(workspace: Workspace) -> None:
     assert [row.id for row in comparisons.select_rows(rows, "all", words="MESSAGE 7:")] == ["row-7"]
 
 
+def test_doubtful_labels_come_with_what_the_candidates_say(workspace: Workspace) -> None:
+    review = comparisons.review_labels(workspace, "ccc")
+    assert review.comparison == "c" * 64
+    assert review.second_look is not None
+    assert [row.id for row in review.rows] == review.second_look.ids
+    assert review.advice
+    rows = {row.id: row for row in sample_rows(60)}
+    for row in review.rows:
+        assert row.label == rows[row.id].reference
+        (answer,) = row.said
+        assert answer != row.label
+        assert row.said[answer] == ["baseline-tfidf", "few-shot", "fine-tune"]
+    everything = comparisons.answers(workspace, "c" * 64)
+    ids = review.second_look.ids
+    found = comparisons.select_rows(everything, "doubtful", doubtful=ids)
+    assert {row.id for row in found} == set(ids)
+    with pytest.raises(NotFoundError):
+        comparisons.review_labels(workspace, "e")
+
+
 def test_two_by_two_counts_every_row_once(workspace: Workspace) -> None:
     rows = comparisons.answers(workspace, "c" * 64)
     a, b = "fine-tune", "prompt"

@@ -19,6 +19,8 @@ from tests.small import small_project, write_csv
 import assay
 from assay.compare.result import Result
 from assay.errors import DataError, HoldoutError, UsageError
+from assay.project import comparisons
+from assay.project.workspace import Workspace
 
 CODE = "import assay, sys; assay.open(sys.argv[1]).compare(reason='killed test')"
 
@@ -123,6 +125,41 @@ def test_changed_data_after_an_opening_is_refused(tmp_path: Path) -> None:
     write_csv(project.root / "data" / "pets.csv", seed=7)
     with pytest.raises(HoldoutError, match="renew-holdout"):
         assay.open(project.root).compare()
+
+
+@pytest.mark.slow
+def test_labels_corrected_by_what_the_candidates_say_count_in_the_next_holdout_only(
+    tmp_path: Path,
+) -> None:
+    project = small_project(tmp_path, edit={"  - few-shot-nearest\n  - fine-tune\n": ""})
+    data = project.root / "data" / "pets.csv"
+    header, *lines = data.read_text().splitlines()
+    wrong = {"cat": "dog", "dog": "parrot", "parrot": "cat"}
+    noisy = list(lines)
+    for row in range(0, len(lines), 16):
+        text, label = lines[row].split(",")
+        noisy[row] = f"{text},{wrong[label]}"
+    data.write_text("\n".join([header, *noisy]) + "\n")
+    found = project.compare().result
+    review = comparisons.review_labels(Workspace(project.root))
+    assert review.rows
+    assert found.second_look is not None
+    assert found.second_look.ceiling == 1 - len(review.rows) / found.data.holdout
+    for row in review.rows:
+        assert f"{row.input},{row.label}" in set(noisy) - set(lines)
+
+    data.write_text("\n".join([header, *lines]) + "\n")
+    with pytest.raises(HoldoutError, match="renew-holdout"):
+        assay.open(project.root).compare()
+    fresh = write_csv(tmp_path / "fresh.csv", 60, seed=3)
+    fresh.write_text(fresh.read_text().replace(" near the ", " far from any "))
+    again = assay.open(project.root)
+    again.renew_holdout(fresh)
+    learned = {e.input: e.output for p in ("train", "validation") for e in again.show(p, 1000)}
+    corrected = [row for row in review.rows if row.input in learned]
+    assert corrected
+    for row in corrected:
+        assert [learned[row.input]] == list(row.said)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`assay data`: check, import, overlap, split, show, approve, renew-holdout."""
+"""`assay data`: check, import, overlap, split, show, approve, second-look, renew-holdout."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from assay.cli.options import (
     InputColumns,
     OutputColumns,
     TaskOption,
+    open_workspace,
     with_json,
 )
 from assay.cli.output import as_json, print_check, print_overlap, print_split
@@ -211,6 +212,30 @@ def approve(
     for one in waiting:
         print(f"{one.id}  {one.question}\n      {one.answer}  ({one.document})")
     print(now.sentence.capitalize())
+
+
+def _print_doubtful(review: Any) -> None:
+    print(review.sentence)
+    for row in review.rows:
+        print(f"\n# {row.id}\n{row.input}\nlabel: {row.label}")
+        for answer, names in row.said.items():
+            print(f"  {', '.join(names)}: {answer}")
+    if review.advice:
+        print(f"\n{review.advice}")
+
+
+@app.command("second-look")
+@with_json(_print_doubtful)
+def second_look(
+    comparison: Annotated[
+        str, typer.Argument(help="how its id begins; none: the newest comparison")
+    ] = "",
+    folder: Folder = Path("."),
+) -> Any:
+    """List rows of an opened holdout whose label the candidates agree against."""
+    from assay.project import comparisons
+
+    return comparisons.review_labels(open_workspace(folder), comparison)
 
 
 @app.command("renew-holdout")

@@ -28,12 +28,14 @@ from assay.compare.result import (
     DataSection,
     Figure,
     Opening,
+    PairResult,
     Plan,
     Result,
     Routing,
     ValidationFigure,
 )
 from assay.compare.routes import arm_names, routing_of
+from assay.compare.second_look import find_second_look
 from assay.compare.verdict import CandidateFigures, decide
 from assay.config import Config, is_remote
 from assay.evaluate.aggregate import (
@@ -121,6 +123,13 @@ def build_result(
         confusions=_confusions(taken, examples, config),
         additions=squares({one.candidate.name: one.measurement for one in taken}, groups),
         judges=list(judges),
+        second_look=find_second_look(
+            {one.candidate.name: one.measurement for one in taken},
+            _above_floor(decision.pairs, entries),
+            examples,
+            groups,
+            config,
+        ),
         data=data,
         environment=environment(),
         # What is sent along to providers may be a secret.
@@ -200,6 +209,19 @@ def _price(one: Participant, config: Config) -> Price:
 def _tokens_per_second(performance: Performance) -> float | None:
     each, tokens = performance.seconds_per_answer, performance.completion_tokens
     return tokens / each if each and tokens else None
+
+
+def _above_floor(pairs: Sequence[PairResult], entries: Sequence[Entry]) -> set[str]:
+    """The candidates that are shown to be better than every floor; all, where there is none."""
+    complete = [entry for entry in entries if not entry.incomplete]
+    floors = {entry.name for entry in complete if entry.floor}
+    shown = {(pair.a, pair.b) for pair in pairs if pair.call == "better"}
+    shown |= {(pair.b, pair.a) for pair in pairs if pair.call == "worse"}
+    return {
+        entry.name
+        for entry in complete
+        if not entry.floor and all((entry.name, floor) in shown for floor in floors)
+    }
 
 
 def _weight_bytes(agent: Agent, bench: Bench) -> int | None:

@@ -14,6 +14,7 @@ from assay.evaluate.documents import Abstention, Retrieval, Support
 from assay.evaluate.factorial import Factorial
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.judging import JudgeAgreement
+from assay.evaluate.label_noise import SecondLook
 from assay.evaluate.routing import RouteFigures, RoutingCurve, ScoreDifference
 
 Call = Literal["better", "worse", "equivalent", "cannot_tell"]
@@ -341,6 +342,8 @@ class Result(ResultPart):
         additions: what two candidates add to one another, such as fine-tuning and retrieval; they
             explain and decide nothing.
         judges: what is known of grading models whose agreement with people was measured.
+        second_look: doubtful labels of the holdout; null where fewer than two candidates know the
+            job, and in results that are older than this field.
     """
 
     schema_version: Literal[1] = 1
@@ -365,6 +368,7 @@ class Result(ResultPart):
     confusions: list[Confusion] = []
     additions: list[Factorial] = []
     judges: list[JudgeAgreement] = []
+    second_look: SecondLook | None = None
     data: DataSection
     environment: dict[str, Any]
     config: dict[str, Any]

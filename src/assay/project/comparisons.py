@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -14,15 +14,17 @@ from markupsafe import Markup
 from sqlalchemy import select
 
 from assay.compare import records
-from assay.compare.report import charts
+from assay.compare.report import charts, second_look
 from assay.compare.report.html import disagreements, read_answers, write_report
 from assay.compare.result import AnswerRow, Curve, Result, Verdict
 from assay.errors import NotFoundError
+from assay.evaluate.label_noise import SecondLook
 from assay.project.workspace import Workspace
 from assay.store.tables import AgentVersionRow, ComparisonRow
 
-Which = Literal["differ", "a-wins", "b-wins", "all-fail", "all"]
-"""`differ`: the scores of some two candidates; `a-wins`: those of a and b, to a's favour."""
+Which = Literal["differ", "a-wins", "b-wins", "all-fail", "doubtful", "all"]
+"""`differ`: the scores of some two candidates; `a-wins`: those of a and b, to a's favour;
+`doubtful`: those whose label is worth a second look."""
 RIGHT = 0.5
 """An answer with a lower score counts as failed where that is asked."""
 
@@ -36,6 +38,41 @@ class Summary:
     verdict: Verdict
     opening: int
     candidates: int
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtfulRow:
+    """A row whose label a person should look at again.
+
+    Attributes:
+        said: the candidates that know the job, by what they answered.
+    """
+
+    id: str
+    input: str
+    label: str
+    said: dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelReview:
+    """What a comparison found of the labels of its holdout.
+
+    Attributes:
+        second_look: None where nobody could doubt a label.
+        advice: what to do about `rows`; None where there are none.
+    """
+
+    comparison: str
+    second_look: SecondLook | None
+    sentence: str
+    advice: str | None
+    rows: list[DoubtfulRow]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The review as one JSON object."""
+        look = None if self.second_look is None else self.second_look.model_dump(mode="json")
+        return {**asdict(replace(self, second_look=None)), "second_look": look}
 
 
 def summaries(workspace: Workspace) -> list[Summary]:
@@ -91,6 +128,36 @@ def report(workspace: Workspace, id: str, *, redact: bool = False) -> Path:
     return write_report(folder, redact=redact)
 
 
+def review_labels(workspace: Workspace, id: str = "") -> LabelReview:
+    """The rows of an opened holdout whose label is doubtful, with what the candidates say.
+
+    Args:
+        id: how the comparison's id begins; the newest when not given.
+
+    Raises:
+        NotFoundError: there is no such comparison, or its answers are not kept any more.
+    """
+    found = next(
+        (one for one in records.load_results(workspace.store) if one.comparison.startswith(id)),
+        None,
+    )
+    if found is None:
+        raise NotFoundError(
+            f"there is no finished comparison {id[:16]!r}." if id else "nothing was compared yet.",
+            fix="`assay compare` finds which labels are doubtful.",
+        )
+    look = found.second_look
+    if look is None:
+        return LabelReview(found.comparison, None, second_look.NOBODY, None, [])
+    by_id = {row.id: row for row in answers(workspace, found.comparison)} if look.ids else {}
+    rows = [
+        DoubtfulRow(row.id, row.input, row.reference, second_look.said(row, look))
+        for row in (by_id[id] for id in look.ids)
+    ]
+    sentence, advice = second_look.found(look), second_look.advice(look)
+    return LabelReview(found.comparison, look, sentence, advice, rows)
+
+
 def answers(workspace: Workspace, id: str) -> tuple[AnswerRow, ...]:
     """Every holdout example with all answers, those on which candidates differ most first.
 
@@ -105,9 +172,18 @@ def answers(workspace: Workspace, id: str) -> tuple[AnswerRow, ...]:
 
 
 def select_rows(
-    rows: Sequence[AnswerRow], which: Which, a: str = "", b: str = "", words: str = ""
+    rows: Sequence[AnswerRow],
+    which: Which,
+    a: str = "",
+    b: str = "",
+    words: str = "",
+    doubtful: Collection[str] = (),
 ) -> list[AnswerRow]:
-    """The rows that are looked for; an answer that is missing has no score and wins nothing."""
+    """The rows that are looked for; an answer that is missing has no score and wins nothing.
+
+    Args:
+        doubtful: ids of the rows whose label is.
+    """
     wanted = words.casefold()
 
     def fits(row: AnswerRow) -> bool:
@@ -116,6 +192,8 @@ def select_rows(
             return False
         if which == "differ":
             return len(set(scores.values())) > 1
+        if which == "doubtful":
+            return row.id in doubtful
         if which == "all-fail":
             return all(score < RIGHT for score in scores.values())
         if which in ("a-wins", "b-wins"):

@@ -18,12 +18,13 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from assay.compare.report import charts, wording
+from assay.compare.report import charts, second_look, wording
 from assay.compare.result import AnswerRow, Confusion, Result
 from assay.store.files import write_atomic
 
 REPORT_FILE = "report.html"
 MOST_ROWS = 500
+MOST_DOUBTFUL = 100
 MOST_CHARACTERS = 600
 """Of a text shown inline; the answers file has the whole."""
 
@@ -70,6 +71,8 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
             if c.forgetting is not None
         ],
         confusions=[(c, worst_confusions(c)) for c in result.confusions],
+        doubtful=_doubtful(result, rows),
+        look=second_look,
         rows=[_shortened(row) for row in shown],
         rows_in_all=len(rows),
         names=[c.name for c in ranked],
@@ -104,6 +107,22 @@ def worst_confusions(confusion: Confusion, most: int = 12) -> list[tuple[str, st
         if count and i != j
     ]
     return sorted(cells, key=lambda cell: -cell[2])[:most]
+
+
+def _doubtful(result: Result, rows: Sequence[AnswerRow]) -> list[dict[str, Any]]:
+    """The rows that are worth a second look, at most MOST_DOUBTFUL, and who says what."""
+    look = result.second_look
+    ids = set(() if look is None else look.ids)
+    return [
+        {
+            "id": _cut(row.id),
+            "input": _cut(row.input),
+            "reference": _cut(row.reference),
+            "said": {_cut(answer): names for answer, names in second_look.said(row, look).items()},
+        }
+        for row in rows
+        if look is not None and row.id in ids
+    ][:MOST_DOUBTFUL]
 
 
 def _shortened(row: AnswerRow) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from assay.compare.report import wording
+from assay.compare.report import second_look, wording
 from assay.compare.result import Result
 
 COLOURS = {"recommend": "green", "none": "red", "cannot_tell": "yellow"}
@@ -47,6 +47,8 @@ def print_result(result: Result, console: Console | None = None) -> None:
         out.print(escape(wording.judge(judge)))
     for square in result.additions:
         out.print(escape(wording.together(square)))
+    if result.second_look is not None:
+        out.print(escape(second_look.summary(result.second_look)))
     for warning in [*result.warnings, *result.data.quarantine.warnings]:
         out.print(f"[yellow]![/] {escape(warning)}")
     out.print(

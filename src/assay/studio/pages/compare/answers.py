@@ -25,6 +25,7 @@ FILTERS: dict[str, str] = {
     "a-wins": "the first one wins",
     "b-wins": "the second one wins",
     "all-fail": "all fail",
+    "doubtful": "the label is worth a second look",
     "all": "all examples",
 }
 _WORD = re.compile(r"\s+|[^\W_]+|.", re.DOTALL)
@@ -33,6 +34,7 @@ _WORD = re.compile(r"\s+|[^\W_]+|.", re.DOTALL)
 def answers_card(context: PageContext, result: Result) -> None:
     """A card that reads the answers once the page is there."""
     names = [c.name for c in wording.rank(result)]
+    doubtful = set(result.second_look.ids) if result.second_look else set()
     first = result.verdict.recommend or names[0]
     second = next((name for name in names if name != first), first)
     with w.section("The answers, one by one", "Read some before you believe any figure."):
@@ -50,7 +52,8 @@ def answers_card(context: PageContext, result: Result) -> None:
 
             def read(context: PageContext) -> tuple[Sequence[AnswerRow], Sequence[AnswerRow]]:
                 everything = comparisons.answers(context.workspace, result.comparison)
-                fit = comparisons.select_rows(everything, chosen, one, other, words.value or "")
+                wanted = words.value or ""
+                fit = comparisons.select_rows(everything, chosen, one, other, wanted, doubtful)
                 return fit, everything
 
             try:

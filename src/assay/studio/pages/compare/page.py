@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from assay.compare.report import charts, wording
+from assay.compare.report import charts, second_look, wording
 from assay.compare.result import Result
 from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
@@ -55,6 +55,7 @@ async def build(context: PageContext) -> None:
     _show_pairs(result)
     _show_additions(result)
     _show_costs(result)
+    _show_second_look(result)
     answers_card(context, result)
     await _show_promotion(context, result)
     _show_openings(result)
@@ -169,6 +170,16 @@ def _show_costs(result: Result) -> None:
                 parts = (cost.curation_usd, cost.training_usd, cost.requests_usd, cost.upkeep_usd)
                 amounts = (*parts, one.yearly_cost)
                 w.line(one.name, *(f"#{wording.usd(amount)}" for amount in amounts))
+
+
+def _show_second_look(result: Result) -> None:
+    if result.second_look is None:
+        return
+    with w.section("Labels worth a second look", second_look.found(result.second_look)):
+        if advice := second_look.advice(result.second_look):
+            w.text(
+                f"They are among the answers below, by the choice “Show where”. {advice}", "soft"
+            )
 
 
 async def _show_promotion(context: PageContext, result: Result) -> None:

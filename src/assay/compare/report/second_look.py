@@ -1,0 +1,58 @@
+"""Doubtful labels of the holdout in front of people: what was found, what follows, what to do."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from assay.compare.result import AnswerRow
+from assay.evaluate.label_noise import SecondLook
+
+NOBODY = (
+    "Nobody can doubt a label here: it takes two candidates that are right on more than half of "
+    "the rows and shown to be better than the floor."
+)
+
+
+def found(look: SecondLook) -> str:
+    """How many labels are doubtful, by whose word, and the ceiling that follows."""
+    doubtful, asked = len(look.ids), len(look.raters)
+    every = "both" if asked == 2 else f"all {asked}"
+    who = every if look.agreeing == asked else f"at least {look.agreeing} of {asked}"
+    by = f"{who} candidates that know this job ({', '.join(look.raters)})"
+    if not doubtful:
+        return f"On none of {look.rows:,} rows do {by} agree on an answer that is not the label."
+    be, them = ("is", "this label is") if doubtful == 1 else ("are", "these labels are")
+    return (
+        f"{doubtful:,} of {look.rows:,} rows {be} worth a second look: {by} give one and the same "
+        f"answer, which is not the label. If {them} wrong, no candidate that answers right can "
+        f"score above {100 * look.ceiling:.1f} in 100 here ({100 * look.low:.1f} to "
+        f"{100 * look.high:.1f} where rows are labelled in the same way)."
+    )
+
+
+def advice(look: SecondLook) -> str | None:
+    """What to do about doubtful labels; None where there are none."""
+    if not look.ids:
+        return None
+    return (
+        "A person decides, for the candidates may be wrong together. Correct in your file what is "
+        "wrong; it counts once you bring new examples with `assay data renew-holdout FILE`. This "
+        "holdout keeps its labels: to correct them only where candidates disagree would favour the "
+        "candidates."
+    )
+
+
+def summary(look: SecondLook) -> str:
+    """What was found, where the rows are listed, and what to do."""
+    what = advice(look)
+    return found(look) + (f" `assay data second-look` lists them. {what}" if what else "")
+
+
+def said(row: AnswerRow, look: SecondLook) -> dict[str, list[str]]:
+    """What those who know the job answered to a row: the names by answer, the most frequent first.
+    Answers that mean the same in other letters stay apart."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name in look.raters:
+        if name in row.answers:
+            names[row.answers[name]].append(name)
+    return dict(sorted(names.items(), key=lambda one: -len(one[1])))
