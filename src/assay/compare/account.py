@@ -96,6 +96,7 @@ def build_result(
             all_groups,
             examples,
             config,
+            {judge.name: judge.error_high or 0.0 for judge in judges},
             document_figures(one.candidate.agent, one.measurement, examples, all_groups, bench),
             _weight_bytes(one.candidate.agent, bench),
         )
@@ -188,6 +189,7 @@ def _terms(plan: Plan) -> Terms:
         monthly_requests=plan.monthly_requests,
         discordance=plan.discordance,
         tested_first=plan.tested_first,
+        judge_error=plan.judge_error or 0.0,
     )
 
 
@@ -265,6 +267,7 @@ def _candidate(
     groups: Sequence[str] | None,
     examples: Sequence[Example],
     config: Config,
+    judge_errors: Mapping[str, float],
     documents: DocumentFigures,
     weights: int | None,
 ) -> CandidateResult:
@@ -302,7 +305,7 @@ def _candidate(
         completion_tokens=speed.completion_tokens,
         tokens_per_s=_tokens_per_second(speed),
         model_bytes=weights,
-        metrics=_metrics(measurement, groups),
+        metrics=_metrics(measurement, groups, judge_errors),
         corpus=corpus_scores(config.task, _texts(one), examples, config.labels),
         per_class=scores_by_class(config.task, _texts(one), examples, config.labels),
         validation=[
@@ -330,8 +333,14 @@ def _unanswered(measurement: Measurement) -> Iterator[str]:
         yield f"{measurement.missing} of {rows} requests were left without an answer by an outage."
 
 
-def _metrics(measurement: Measurement, groups: Sequence[str] | None) -> dict[str, Figure]:
-    """Every grader's mean over the examples that count for it, with its own interval."""
+def _metrics(
+    measurement: Measurement, groups: Sequence[str] | None, judge_errors: Mapping[str, float]
+) -> dict[str, Figure]:
+    """Every grader's mean over the examples that count for it, with its own interval.
+
+    Args:
+        judge_errors: by which the intervals of judges are wider, by the grader's label.
+    """
     if measurement.incomplete:
         return {}
     figures = {}
@@ -343,8 +352,13 @@ def _metrics(measurement: Measurement, groups: Sequence[str] | None) -> dict[str
         kept = None if groups is None else list(compress(groups, counted))
         rng = np.random.default_rng(0)
         mean = studentise(units(column, kept), METRIC_RESAMPLES, rng, least=0.0, most=1.0)
-        low, high = mean.interval(0.05)
-        figures[label] = Figure(score=float(mean.mean[0]), low=float(low[0]), high=float(high[0]))
+        (low,), (high,) = mean.interval(0.05)
+        error = judge_errors.get(label, 0.0)
+        figures[label] = Figure(
+            score=float(mean.mean[0]),
+            low=max(0.0, float(low) - error) if error else float(low),
+            high=min(1.0, float(high) + error) if error else float(high),
+        )
     return figures
 
 

@@ -18,6 +18,7 @@ from assay.candidates.building import Candidate, Context, Trial
 from assay.compare import reasons, records
 from assay.compare.account import Participant, answer_rows, build_result
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
+from assay.compare.partiality import partial_judges
 from assay.compare.performance import measure_performance
 from assay.compare.planning import ALPHA, write_plan
 from assay.compare.preconditions import check_sendings, measure_judges
@@ -86,6 +87,7 @@ def compare(
     predictions: Mapping[str, Path],
     reason: str,
     agents: Sequence[AgentVersion] = (),
+    notes: Sequence[str] = (),
 ) -> tuple[Result, Path]:
     """Build every candidate, write the plan, open the holdout, measure, decide.
 
@@ -95,6 +97,7 @@ def compare(
 
     Args:
         agents: saved ones that take part beside what is built, such as the one that is served.
+        notes: sentences on the data that a reader must see beside the verdict.
 
     Returns:
         the result, and the folder of plan.json, result.json, answers.jsonl.gz and report.html.
@@ -117,6 +120,7 @@ def compare(
     for one in built:
         if one.agent.route is not None:
             refuse_leak(one.name, one.agent, parts.split, parts.holdout, bench.store)
+    warnings += [*notes, *partial_judges(built, judges, bench)]
     id = _identity(parts, bench, built)
     folder = bench.store.folder / "comparisons" / id[:16]
     ended = records.load_result(bench.store, id)
@@ -149,6 +153,7 @@ def compare(
         rows=parts.holdout_rows,
         groups=parts.holdout_groups,
         opening=next_opening(bench.store, parts.holdout, id),
+        judge_error=next((j.error_high for j in judges if j.name == bench.config.primary), None),
     )
     records.save_plan(bench.store, id, parts.holdout, plan, folder)
     bench.progress.say(

@@ -49,6 +49,7 @@ class Terms:
         opening: which opening this is, from 1.
         good_enough: a candidate surely below this is not worth having.
         monthly_requests: volume at which costs are compared.
+        judge_error: how far the mean of a judge's scores may lie from that of people's.
         discordance: mean squared difference of scores seen on validation.
         intraclass: correlation of differences within a group seen on validation.
         tested_first: the winner on validation, whose eligibility is tested at most of the level.
@@ -62,6 +63,7 @@ class Terms:
     opening: int = 1
     good_enough: float | None = None
     monthly_requests: int = 10_000
+    judge_error: float = 0.0
     discordance: float | None = None
     intraclass: float | None = None
     tested_first: str | None = None

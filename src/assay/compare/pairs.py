@@ -73,7 +73,7 @@ class ScorePair:
 
 @dataclass(frozen=True, slots=True)
 class ScoreLimits:
-    """Limits of one candidate's score.
+    """Limits of one candidate's score, the error of a judge included.
 
     Attributes:
         low, high: interval at 1 − alpha, for this candidate alone.
@@ -87,6 +87,12 @@ class ScoreLimits:
     high: float
     chosen_low: float
     most: float
+
+    def widened(self, error: float) -> ScoreLimits:
+        """Each limit further out by `error`, within what a score can be."""
+        low, chosen_low = (max(0.0, limit - error) for limit in (self.low, self.chosen_low))
+        high, most = (min(1.0, limit + error) for limit in (self.high, self.most))
+        return ScoreLimits(low, high, chosen_low, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +144,7 @@ def measure(
     position = {entry.name: i for i, entry in enumerate(entries)}
     in_order = [_orient(pair, position) for pair in found.values()]
     in_order.sort(key=lambda pair: (position[pair.a], position[pair.b]))
+    intervals = {name: limits.widened(terms.judge_error) for name, limits in intervals.items()}
     return PairFigures(intervals, {(pair.a, pair.b): pair for pair in in_order})
 
 

@@ -23,13 +23,20 @@ ALPHA = 0.05
 
 
 def write_plan(
-    built: Sequence[Candidate], config: Config, *, rows: int, groups: int | None, opening: int
+    built: Sequence[Candidate],
+    config: Config,
+    *,
+    rows: int,
+    groups: int | None,
+    opening: int,
+    judge_error: float | None = None,
 ) -> Plan:
     """All that is fixed before the holdout is opened.
 
     Args:
         rows, groups: of the holdout; None where no two rows share a group.
         opening: which opening of it this will be, from 1.
+        judge_error: of the judge that decides; None where none does.
     """
     seen = discordance(built)
     ranked = ranked_on_validation(built)
@@ -53,6 +60,7 @@ def write_plan(
         "opening": terms.opening,
         "good_enough": terms.good_enough,
         "monthly_requests": terms.monthly_requests,
+        "judge_error": judge_error,
         "holdout": rows,
         "groups": groups,
         "minimum_detectable_effect": planned_effect(

@@ -28,7 +28,7 @@ class ResultPart(BaseModel):
 
 
 class Figure(ResultPart):
-    """A mean of per-example scores with its interval."""
+    """A mean of per-example scores with its interval, the error of a judge included."""
 
     score: float
     low: float
@@ -315,6 +315,8 @@ class Plan(ResultPart):
     Attributes:
         tested_first: the winner on validation, whose eligibility is tested at 0.8 of the level;
             null where nothing was scored there, or the plan is older than this rule.
+        judge_error: by so much every interval of a score is wider, since a judge decides, whose
+            scores may be off people's by it; null where none does.
     """
 
     candidates: list[str]
@@ -327,6 +329,7 @@ class Plan(ResultPart):
     opening: int
     good_enough: float | None
     monthly_requests: int
+    judge_error: float | None = None
     holdout: int
     groups: int | None
     minimum_detectable_effect: float

@@ -38,7 +38,7 @@ from assay.generate.batch import Answer
 from assay.progress import SILENT, Progress
 from assay.project.estimate import Estimate, curve_seconds, estimate, sizes_of
 from assay.project.last_good import keep
-from assay.project.questions import check_measurable
+from assay.project.questions import check_measurable, drafted_note
 from assay.project.versions import describe_removed, find_uses_of
 from assay.store.files import one_at_a_time, recover_folder
 from assay.store.store import Store, owner_of
@@ -259,6 +259,7 @@ class Project:
             predictions=predictions or {},
             agents=saved,
             reason=reason,
+            notes=drafted_note(self),
         )
         report = write_report(folder, redact=redact)
         shutil.copyfile(report, self.root / REPORT)

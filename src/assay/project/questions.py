@@ -173,6 +173,24 @@ def check_measurable(store: Store, owner: str, root: Path, file: str) -> None:
         _write(store, owner, root)
 
 
+def drafted_note(project: Project) -> list[str]:
+    """What a comparison on drafted questions cannot say; nothing where people worded them all."""
+    if project.config.data.file != FILE:
+        return []
+    approved = questions(project.store, project.owner, "approved")
+    drafted = sum(  # behind the topic, which the passage itself does not have
+        any(one.question.endswith(d.question) for d in drafting.draft_questions(one.passage))
+        for one in approved
+    )
+    if not drafted:
+        return []
+    return [
+        f"{drafted} of {len(approved)} questions stand as they were drafted, in the words of the "
+        "documents: candidates that search or quote documents have it easier than with what people "
+        "ask. Rephrase them, or add questions that were really asked, before you rely on it."
+    ]
+
+
 def decide(project: Project, ids: Sequence[str], state: State, who: str) -> ReviewState:
     """Approve or reject questions, or put them back; all of them or none.
 

@@ -105,6 +105,8 @@ def test_nothing_is_measured_before_enough_are_approved(fresh: Project) -> None:
 def test_a_file_that_a_killed_approval_did_not_write_is_written(fresh: Project) -> None:
     waiting = questions.questions(fresh.store, fresh.owner, "waiting")
     questions.decide(fresh, [q.id for q in waiting[:50]], "approved", "ann")
+    questions.change(fresh, waiting[0].id, "ann", question="In my own words?")
+    assert questions.drafted_note(fresh)[0].startswith("49 of 50 questions stand as they were")
     (fresh.root / questions.FILE).unlink()
     assert fresh.split().rows == 50
 

@@ -172,12 +172,18 @@ def foreseen(curve: Mapping[str, Any]) -> str:
 
 def judge(found: JudgeAgreement) -> str:
     """What a grading model is worth, in a few sentences."""
+    error = "The intervals of its scores do not contain its errors."
+    if found.error is not None and found.error_high is not None:
+        error = (
+            f"Its scores are off theirs by {100 * found.error:.0f} points on average, likely at "
+            f"most {100 * found.error_high:.0f}; their intervals are wider by that on each side."
+        )
     return (
         f"{found.name} is a model that judges ({found.model}). On {found.pairs} pairs that people "
         f"judged, its agreement with them is a kappa of {found.kappa:.2f} "
         f"({found.low:.2f} to {found.high:.2f}); it says the same in {share(found.agreement)}. "
         f"In {share(found.undecided)} its verdict depends on the order. An instruction hidden in "
-        f"an answer turned it in {share(found.flips)}."
+        f"an answer turned it in {share(found.flips)}. {error}"
     )
 
 

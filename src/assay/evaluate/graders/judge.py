@@ -216,14 +216,22 @@ def _pair(line: str, where: str) -> JudgedPair:
     )
 
 
+WORTH: dict[Side | None, float] = {"a": 1.0, "tie": 0.5, "b": 0.0, None: 0.5}
+"""Of the answer a, by what is said of a and b."""
+
+
+def worth(straight: Side | None, turned: Side | None) -> float:
+    """The score of the answer a: the mean of both orders."""
+    return (WORTH[straight] + WORTH[turned]) / 2
+
+
 def _score(straight: Side | None, turned: Side | None) -> Score:
-    worth = {"a": 1.0, "tie": 0.5, "b": 0.0, None: 0.5}
     note = None
     if straight is None or turned is None:
         note = "the judge gave no verdict"
     elif straight != turned:
         note = "the judge's verdict depends on the order"
-    return Score((worth[straight] + worth[turned]) / 2, note=note)
+    return Score(worth(straight, turned), note=note)
 
 
 def _inside(text: str) -> str:

@@ -1,0 +1,59 @@
+"""What may favour one candidate without any interval showing it, in sentences for the report.
+
+A judge prefers what it would have said itself (Panickssery, Bowman and Feng 2024, "LLM evaluators
+recognize and favor their own generations", arXiv:2404.13076), and how far it errs in general is
+known only where people have judged as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from assay.agent.routing import leaves
+from assay.candidates.building import Candidate
+from assay.evaluate.graders.judge import JudgeSettings
+from assay.evaluate.judging import JudgeAgreement
+from assay.evaluate.measure import Bench
+from assay.models.versions import base_of
+
+
+def partial_judges(
+    built: Sequence[Candidate], judges: Sequence[JudgeAgreement], bench: Bench
+) -> Iterator[str]:
+    """A sentence on each judge that nobody has checked, that decides, or that judges its own."""
+    measured = {judge.name: judge for judge in judges}
+    for spec in bench.config.graders:
+        if spec.name != "judge":
+            continue
+        model = JudgeSettings.model_validate(spec.settings).model
+        found = measured.get(spec.label)
+        if found is None or found.error_high is None:
+            yield (
+                f"Nobody has compared the judge {spec.label} with people: the ranges of its scores "
+                "do not contain its errors."
+            )
+        elif spec.label == bench.config.primary:
+            yield (
+                f"A model judges here ({model}): what is shown is shown of its scores. Their "
+                f"ranges contain its errors, if it errs no more than on the {found.pairs} pairs "
+                "that people judged. A difference between two candidates of less than "
+                f"{200 * found.error_high:.0f} points can still be an error of the judge."
+            )
+        own = [one.name for one in built if model in _models(one, bench)]
+        if own:
+            yield (
+                f"The judge {spec.label} judges what comes from itself: {', '.join(own)} "
+                f"{'answers' if len(own) == 1 else 'answer'} with {model} or learned from it. A "
+                "model prefers what it would have said itself, by more than the ranges contain. "
+                "Let another model judge."
+            )
+
+
+def _models(candidate: Candidate, bench: Bench) -> set[str]:
+    """The models that a candidate answers with, those they were trained from, and its teacher."""
+    if candidate.agent.kind == "outside":
+        return set()
+    models = {leaf.model for leaf in leaves(candidate.agent, bench.store).values()}
+    models |= {base_of(bench.store.folder, model) for model in models}
+    teacher = bench.config.fine_tune.teacher
+    return models | ({teacher} if candidate.fine_tuned and teacher else set())
