@@ -30,6 +30,7 @@ from assay.agent.agent import Agent
 from assay.agent.versions import save_agent
 from assay.builtin import folder as builtin_folder
 from assay.compare import records
+from assay.compare.data_section import DataSection
 from assay.compare.entries import Entry, Terms
 from assay.compare.result import (
     AnswerRow,
@@ -37,7 +38,6 @@ from assay.compare.result import (
     Cost,
     Curve,
     CurvePoint,
-    DataSection,
     Opening,
     OpeningRecord,
     Plan,
@@ -62,6 +62,8 @@ WAYS = {
     "few-shot-nearest": (66, 600.0, 0.66),
     "fine-tune": (91, 601.0, 0.35),
 }
+MACHINE_USD = 0.2 * 730 * 12
+"""A year of a machine that is kept on, as assay.yaml has it."""
 ANSWERED = 240
 RELEASE = "tickets"
 
@@ -162,8 +164,7 @@ def _result(id: str, run: int, answers: list[AnswerRow], agents: dict[str, str])
             scores=[row.scores[name] for row in answers],
             fine_tuned=name == "fine-tune",
             setup_cost=setup,
-            cost_per_request=0.2 * seconds / 8 / 3600,
-            upkeep_per_year=240.0 if name == "fine-tune" else 0.0,
+            running_cost=MACHINE_USD + (240.0 if name == "fine-tune" else 0.0),
         )
         for name, (_, setup, seconds) in WAYS.items()
     ]
@@ -184,6 +185,7 @@ def _result(id: str, run: int, answers: list[AnswerRow], agents: dict[str, str])
             yearly_cost=figures.cost_to_own,
             failed=sum(row.answers[figures.name][0] != "{" for row in answers),
             cost=Cost(curation_usd=WAYS[figures.name][1], training_usd=0.0, requests_usd=1.2,
+                      idle_usd=MACHINE_USD - 1.2,
                       upkeep_usd=240.0 if figures.name == "fine-tune" else 0.0),
         )
         for figures in decision.candidates

@@ -20,7 +20,7 @@ from typing import Any
 
 from assay import project
 from assay.cli.progress import Terminal
-from assay.compare.report import wording
+from assay.compare.report import wording, worth
 from assay.compare.result import Result
 from assay.config import CONFIG_FILE
 from assay.project.start.demo import open_demo
@@ -201,7 +201,7 @@ def section(name: str, result: Result) -> str:
         f"{kept_out.near} a near one in the training file, which were kept out.",
         "",
         f"**{wording.headline(result.verdict)}.** {result.verdict.reason} "
-        f"{wording.fine_tuning(result)}",
+        f"{worth.fine_tuning(result)}",
         "",
         f"Score: {wording.score_meaning(result)}, with its 95 % interval. Good enough: "
         f"{wording.in_100(result.good_enough)}.",

@@ -66,7 +66,7 @@ def test_the_best_setting_is_served_and_each_text_was_embedded_once(
         measured = context.measure(made.agent)
     inputs = {e.input for e in (*context.train, *context.validation)}
     assert sorted(seen) == sorted(inputs)
-    assert made.baseline
+    assert (made.baseline, made.curated) == (True, True)
     assert not made.floor
     [chosen] = [trial for trial in made.tried if trial.chosen]
     assert chosen.score == max(trial.score for trial in made.tried)

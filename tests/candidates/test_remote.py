@@ -13,10 +13,13 @@ from assay.agent.agent import Agent, make_routed
 from assay.agent.consent import ConsentError
 from assay.agent.route import Rule, Rules
 from assay.agent.versions import save_agent
+from assay.candidates.building import Candidate
 from assay.candidates.registry import build
 from assay.compare import performance
+from assay.compare.drivers import cost_drivers, tokens_per_second
 from assay.compare.performance import Performance, measure_performance
 from assay.errors import ConfigError
+from assay.generate.classical import dump_classical, fit_constant
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10}
 
@@ -63,6 +66,27 @@ def test_a_route_of_which_a_part_was_not_timed_is_timed_again(
         speed = measure_performance(agent, TRAIN, context.bench, tmp_path)
     assert (first.usd_per_answer, first.prompt_tokens) == (None, None)
     assert speed.usd_per_answer == pytest.approx((100 * 2 + 10 * 10) / 1e6)
+
+
+def test_a_route_to_a_provider_and_to_this_machine_costs_both(tmp_path: Path) -> None:
+    prices = {"big": {"input": 2.0, "output": 10.0}}
+    with serving(answer) as far:
+        providers = provider(far.port, consent=True, prices=prices)
+        context = context_of(tmp_path, {}, providers=providers)
+        blob = context.store.put(dump_classical(fit_constant(["the old target"], "a")))
+        here = Agent(kind="classical", model=f"classical:{blob}")
+        there = Agent(model="remote:far/big")
+        ids = [save_agent(context.store, "arm", one, message="x").agent for one in (here, there)]
+        rules = (Rule(to=ids[1], pattern=TRAIN[0].input),)
+        route = Candidate(make_routed(Rules(rules=rules, otherwise=ids[0])), (), ())
+        speed = measure_performance(route.agent, TRAIN, context.bench, tmp_path)
+        drivers = cost_drivers(route, speed, context.bench)
+    share = speed.asked[ids[1]]
+    assert 0 < share < 1
+    assert speed.usd_per_answer == pytest.approx(share * (100 * 2 + 10 * 10) / 1e6)
+    assert speed.seconds_per_answer is not None
+    assert (drivers.on_machine, drivers.at_provider, drivers.prompted) == (True, True, True)
+    assert tokens_per_second(drivers, speed) is None
 
 
 def test_nothing_leaves_without_consent_and_a_missing_price_is_said(tmp_path: Path) -> None:

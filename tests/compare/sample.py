@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from assay.candidates.registry import need_of
+from assay.compare.data_section import DataSection, QuarantineCounts
 from assay.compare.entries import Entry, Terms
 from assay.compare.result import (
     AnswerRow,
@@ -13,12 +14,10 @@ from assay.compare.result import (
     Cost,
     Curve,
     CurvePoint,
-    DataSection,
     Figure,
     Opening,
     OpeningRecord,
     Plan,
-    QuarantineCounts,
     Result,
     ValidationFigure,
 )
@@ -87,8 +86,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
             floor=name == "baseline-majority",
             fine_tuned=name == "fine-tune",
             setup_cost=costs.get(name),
-            cost_per_request=1e-5 if name in costs else None,
-            upkeep_per_year=0.0 if name in costs else None,
+            running_cost=1.2 if name in costs else None,
         )
         for name in TRUE_SCORES
     ]

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from assay.compare.report import html, wording
+from assay.compare.report import html, wording, worth
 from assay.compare.report.html import MOST_ROWS, disagreements, write_report
 from assay.compare.report.terminal import print_result
 from assay.compare.result import CandidateResult, Result, Verdict
+from assay.compare.sensitivity import Sensitivity, Turn
 
 from .sample import sample_result, sample_rows
 
@@ -143,19 +144,69 @@ def test_fine_tuning_is_judged_in_words_that_agree_with_the_headline() -> None:
     one = tuned[0].model_copy(update={"eligible": True})
     verdict = Verdict(outcome="recommend", recommend=one.name, enough=False, reason="r")
 
-    def said(candidates: list[CandidateResult], worth: bool | None = None) -> str:
-        changed = verdict.model_copy(update={"fine_tuning_worth_it": worth})
-        return wording.fine_tuning(
+    def said(candidates: list[CandidateResult], worth_it: bool | None = None) -> str:
+        changed = verdict.model_copy(update={"fine_tuning_worth_it": worth_it})
+        return worth.fine_tuning(
             result.model_copy(update={"candidates": candidates, "verdict": changed})
         )
 
     assert said(others) == "No fine-tuned candidate took part."
-    assert "not shown to be better than the best without training" in said([one, *others])
-    as_good = others[0].model_copy(update={"eligible": True})
+    # Beside "Use fine-tune" stands what it gains and costs, not that nobody can say.
+    gained = said([one, *others])
+    assert "baseline-tfidf, the best without it, does not reach (+" in gained
+    assert "for $3.33 a month more" in gained
+    near = [pair.model_copy(update={"call": "cannot_tell"}) for pair in result.pairs]
+    result = result.model_copy(update={"pairs": near})
+    assert "what may be chance (+" in said([one, *others])
+    as_good = others[1].model_copy(update={"eligible": True})
     assert "not all costs are known" in said([one, as_good])
-    old = one.model_copy(update={"eligible": None})
-    assert said([old, *others]).endswith("cannot be said from this comparison.")
-    assert said([one, *others], worth=True).startswith("Fine-tuning is worth it here, if what")
+    assert said([one, *others], worth_it=True).startswith("Fine-tuning is worth it here, if what")
+    verdict = verdict.model_copy(update={"recommend": "prompt"})
+    assert said([one, *others]).endswith("cannot be said from this comparison.")
+
+
+def test_an_interval_without_0_beside_cannot_tell_is_explained_where_it_is_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    result = sample_result()
+    assert not any(wording.is_puzzling(pair) for pair in result.pairs)
+    assert wording.intervals(result) is None
+    odd = result.pairs[0].model_copy(update={"call": "cannot_tell", "low": 0.01, "high": 0.2})
+    result = result.model_copy(update={"pairs": [odd, *result.pairs[1:]]})
+    explained = "An interval without 0 speaks of that pair by itself"
+    print_result(result, Console(width=160))
+    said = capsys.readouterr().out
+    assert "cannot tell *" in said
+    assert explained in said
+    page = html.render(result, [], redacted=True)
+    assert "cannot tell *" in page
+    assert explained in page
+
+
+def test_nobody_is_told_to_serve_a_file_of_answers() -> None:
+    result = sample_result()
+    best = result.verdict.recommend
+    assert wording.next_action(result).startswith(f"Serve {best}")
+    brought = [
+        c.model_copy(update={"kind": "outside"}) if c.name == best else c for c in result.candidates
+    ]
+    said = wording.next_action(result.model_copy(update={"candidates": brought}))
+    assert "Serve" not in said
+    assert "brought in a file" in said
+
+
+def test_the_assumption_that_decided_is_in_page_and_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    turn = Turn(assumption="monthly_requests", assumed=10_000, at=45_678.0, instead="fine-tune")
+    found = Sensitivity(cheapest="prompt", turns=[turn])
+    result = sample_result().model_copy(update={"sensitivity": found})
+    said = "At 10,000 requests a month prompt is the cheapest of those that are as good; from"
+    print_result(result, Console(width=200))
+    assert said in " ".join(capsys.readouterr().out.split())
+    page = html.render(result, [], redacted=True)
+    assert f"{said} 46,000 on fine-tune would be." in page
+    assert "<td>fine-tune</td>" in page
 
 
 def test_the_range_of_the_one_that_is_named_is_corrected_for_the_choice() -> None:

@@ -45,13 +45,13 @@ def test_a_clear_winner_is_recommended() -> None:
 
 def test_of_equally_good_ones_the_cheapest_to_own_is_recommended() -> None:
     entries = [
-        Entry("dear", right(800), setup_cost=900.0, cost_per_request=0.0, upkeep_per_year=300.0),
-        Entry("cheap", right(798), setup_cost=100.0, cost_per_request=1e-4, upkeep_per_year=0.0),
+        Entry("dear", right(800), setup_cost=900.0, running_cost=300.0),
+        Entry("cheap", right(798), setup_cost=100.0, running_cost=12.0),
     ]
     decision = decide(entries, None, SETTINGS)
     assert calls(decision) == {("dear", "cheap"): "equivalent"}
     assert decision.verdict.recommend == "cheap"
-    assert decision.candidate("cheap").cost_to_own == pytest.approx(100 + 120_000 * 1e-4)
+    assert decision.candidate("cheap").cost_to_own == 112.0
     assert decision.candidate("dear").cost_to_own == 1200.0
     alike = [replace(entries[0], scores=right(798)), entries[1]]
     verdict = decide(alike, None, replace(SETTINGS, margin_for_cheaper=0.05)).verdict

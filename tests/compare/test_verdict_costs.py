@@ -12,10 +12,18 @@ from assay.compare.result import Verdict
 from assay.compare.verdict import Entry, Terms, decide
 from tests.compare.yearly import yearly
 
-PROMPT = Entry("prompt", [], setup_cost=120.0, cost_per_request=0.002, upkeep_per_year=0.0)
-TUNED = Entry(
-    "tuned", [], fine_tuned=True, setup_cost=600.0, cost_per_request=0.0005, upkeep_per_year=240.0
-)
+PROMPT = Entry("prompt", [], setup_cost=120.0)
+TUNED = Entry("tuned", [], fine_tuned=True, setup_cost=600.0)
+PER_REQUEST = {"prompt": 0.002, "tuned": 0.0005}
+UPKEEP = {"prompt": 0.0, "tuned": 240.0}
+
+
+def running(entry: Entry, monthly: int) -> Entry:
+    """The entry with what it costs to run at a volume, where its set-up has a price."""
+    if entry.setup_cost is None:
+        return entry
+    usd = 12 * monthly * PER_REQUEST.get(entry.name, 0.002) + UPKEEP.get(entry.name, 0.0)
+    return replace(entry, running_cost=usd)
 
 
 def scored(entry: Entry, count: int, n: int = 2000) -> Entry:
@@ -24,24 +32,25 @@ def scored(entry: Entry, count: int, n: int = 2000) -> Entry:
 
 def verdict(*entries: Entry, monthly: int = 100_000, margin: float = 0.02) -> Verdict:
     settings = Terms(monthly_requests=monthly, margin=margin)
-    return decide(entries, None, settings).verdict
+    return decide([running(entry, monthly) for entry in entries], None, settings).verdict
 
 
 def test_cost_to_own_is_the_first_year() -> None:
-    assert cost_to_own(PROMPT, 10_000) == pytest.approx(120 + 240)
-    assert cost_to_own(TUNED, 10_000) == pytest.approx(600 + 60 + 240)
+    assert cost_to_own(running(PROMPT, 10_000)) == pytest.approx(120 + 240)
+    assert cost_to_own(running(TUNED, 10_000)) == pytest.approx(600 + 60 + 240)
 
 
-@pytest.mark.parametrize("part", ["setup_cost", "cost_per_request", "upkeep_per_year"])
+@pytest.mark.parametrize("part", ["setup_cost", "running_cost"])
 def test_a_part_that_is_not_known_makes_the_whole_unknown(part: str) -> None:
-    assert cost_to_own(replace(PROMPT, **{part: None}), 10_000) is None
-    assert break_even_requests(TUNED, replace(PROMPT, **{part: None}), 10_000) is None
-    assert break_even_requests(replace(TUNED, **{part: None}), PROMPT, 10_000) is None
+    prompt, tuned = running(PROMPT, 10_000), running(TUNED, 10_000)
+    assert cost_to_own(replace(prompt, **{part: None})) is None
+    assert break_even_requests(tuned, replace(prompt, **{part: None}), 10_000) is None
+    assert break_even_requests(replace(tuned, **{part: None}), prompt, 10_000) is None
 
 
 def test_break_even_is_where_the_costs_cross() -> None:
     monthly = 100_000
-    requests = break_even_requests(TUNED, PROMPT, monthly)
+    requests = break_even_requests(running(TUNED, monthly), running(PROMPT, monthly), monthly)
     assert requests is not None
     years = requests / (12 * monthly)
 
@@ -52,29 +61,40 @@ def test_break_even_is_where_the_costs_cross() -> None:
 
 
 def test_it_never_breaks_even_when_each_request_costs_more() -> None:
-    assert break_even_requests(replace(TUNED, cost_per_request=0.003), PROMPT, 10_000) is None
-    assert break_even_requests(TUNED, PROMPT, 0) is None
-    assert break_even_requests(TUNED, PROMPT, 1_000) is None  # upkeep eats the saving
+    dearer = replace(TUNED, running_cost=360.0)
+    assert break_even_requests(dearer, running(PROMPT, 10_000), 10_000) is None
+    assert break_even_requests(running(TUNED, 0), running(PROMPT, 0), 0) is None
+    # Upkeep eats the saving.
+    assert break_even_requests(running(TUNED, 1_000), running(PROMPT, 1_000), 1_000) is None
 
 
 def test_it_breaks_even_at_once_when_nothing_is_dearer() -> None:
-    assert break_even_requests(replace(TUNED, setup_cost=10.0), PROMPT, 100_000) == 0.0
+    tuned, prompt = running(TUNED, 100_000), running(PROMPT, 100_000)
+    assert break_even_requests(replace(tuned, setup_cost=10.0), prompt, 100_000) == 0.0
 
 
 def test_cheapest_ranks_known_costs_first_then_score_then_name() -> None:
     a, b = Entry("a", [], **yearly(5.0)), Entry("b", [], **yearly(5.0))
     unknown, other = Entry("unknown", []), Entry("other", [])
-    assert cheapest([unknown, a, b], {"a": 0.5, "b": 0.6, "unknown": 0.9}, 1) is b
-    assert cheapest([b, a], {"a": 0.5, "b": 0.5}, 1) is a
-    assert cheapest([unknown, other], {"unknown": 0.9, "other": 0.5}, 1) is unknown
-    assert cheapest([], {}, 1) is None
+    assert cheapest([unknown, a, b], {"a": 0.5, "b": 0.6, "unknown": 0.9}) is b
+    assert cheapest([b, a], {"a": 0.5, "b": 0.5}) is a
+    assert cheapest([unknown, other], {"unknown": 0.9, "other": 0.5}) is unknown
+    assert cheapest([], {}) is None
 
 
-def test_worth_it_when_clearly_better_and_nothing_else_will_do() -> None:
-    found = verdict(scored(PROMPT, 1000), scored(TUNED, 1600))
+def test_never_worth_it_only_because_nothing_else_is_as_good() -> None:
+    better = scored(PROMPT, 1000), scored(TUNED, 1600)
+    found = verdict(*better, monthly=10_000)
     assert found.recommend == "tuned"
-    assert found.fine_tuning_worth_it is True
+    assert found.fine_tuning_worth_it is None
     assert found.break_even_requests is None
+    # Better and no dearer, or the only one that is good enough: nothing is left to weigh.
+    assert verdict(*better, monthly=100_000).fine_tuning_worth_it is True
+    entries = [running(entry, 10_000) for entry in better]
+    needed = decide(entries, None, Terms(good_enough=0.7)).verdict
+    assert (needed.recommend, needed.fine_tuning_worth_it) == ("tuned", True)
+    enough = decide(entries, None, Terms(good_enough=0.4)).verdict
+    assert (enough.recommend, enough.fine_tuning_worth_it) == ("tuned", None)
 
 
 def test_worth_it_when_better_and_paid_back_within_the_year() -> None:

@@ -8,4 +8,4 @@ from typing import Any
 def yearly(usd: float | None) -> dict[str, Any]:
     """The parts of a cost to own of so much a year, all of it set-up; None: nothing is known."""
     rest = None if usd is None else 0.0
-    return {"setup_cost": usd, "cost_per_request": rest, "upkeep_per_year": rest}
+    return {"setup_cost": usd, "running_cost": rest}

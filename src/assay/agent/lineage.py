@@ -17,6 +17,8 @@ from assay.models.lineage import rows_of, rows_seen
 from assay.models.versions import find_version, version_id
 from assay.store.store import Store
 
+HANDFUL = 16
+"""Rows that somebody writes down along with a prompt; more of them have to be collected."""
 _RowModel = NearestModel | ExtractModel | EmbeddingClassifier | ClassicalModel
 _MADE_OF_ROWS: Mapping[str, Callable[[bytes], _RowModel]] = {
     "classical": load_classical,
@@ -38,6 +40,17 @@ def rows_behind(agent: Agent, store: Store) -> Iterator[str]:
         version = find_version(store.folder, named)
         for data in rows_seen(version).values():
             yield from rows_of(store, data) or ()
+
+
+def is_made_of_many_rows(agent: Agent, store: Store) -> bool:
+    """Whether more than a handful of rows are behind an agent, so that it could not be had without
+    collecting and checking them; as far as its rows are known."""
+    seen: set[str] = set()
+    for row in rows_behind(agent, store):
+        seen.add(row)
+        if len(seen) > HANDFUL:
+            return True
+    return False
 
 
 def rows_held(agent: Agent, store: Store) -> Iterator[str]:

@@ -46,7 +46,9 @@ class Candidate:
         tried: settings tried on validation.
         scores: of the chosen setting on validation, one for each example, same order.
         setup_seconds: machine time of building it (training, indexing), once.
-        curated: it needs a curated training set (not only a handful of examples).
+        curated: it needs training rows that somebody has collected and checked. A builder says so
+            only of rows that the agent does not hold, such as those that a prompt was chosen on;
+            of all others the registry knows it.
         retrained: it goes stale and is made again several times a year.
         curve: training curve, where it was trained; `best_step` is the one that was kept.
         arms: of a route, the candidates that it asks, by the ids of their agents.

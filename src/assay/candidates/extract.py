@@ -136,7 +136,6 @@ def build(context: Context) -> Candidate:
         ),
         scores=tuple(measured.primary_scores),
         setup_seconds=watch.seconds(),
-        curated=True,
         retrained=True,
         warnings=warnings,
     )

@@ -95,7 +95,6 @@ def build(context: Context) -> Candidate:
         ),
         scores=tuple(scores[best].tolist()),
         setup_seconds=watch.seconds(),
-        curated=True,
         retrained=True,
         warnings=warnings,
     )

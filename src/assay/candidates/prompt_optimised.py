@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from itertools import product
 
 from assay.agent.agent import Agent
+from assay.agent.lineage import HANDFUL
 from assay.candidates.building import Candidate, Context, as_trials
 from assay.candidates.shared.proposer import PROPOSAL_TOKENS, Proposer, search_spec
 from assay.config import Config, is_remote
@@ -71,6 +72,7 @@ def build(context: Context) -> Candidate:
         agent=chosen.agent,
         tried=as_trials(chosen.tried, f"{describe_prompt(best, own)}, ") + as_trials(others),
         scores=tuple(chosen.measurement.primary_scores),
+        curated=len(rows) > HANDFUL,
         warnings=tuple(warnings),
     )
 

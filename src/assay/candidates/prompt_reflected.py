@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.agent.agent import Agent
+from assay.agent.lineage import HANDFUL
 from assay.candidates.building import Candidate, Context, as_trials
 from assay.candidates.prompt_optimised import describe_prompt, variants
 from assay.candidates.shared.proposer import PROPOSAL_TOKENS, Proposer, search_spec
@@ -70,6 +71,7 @@ def build(context: Context) -> Candidate:
         agent=chosen.agent,
         tried=as_trials(chosen.tried, f"{describe_prompt(best, own)}, ") + as_trials(others),
         scores=tuple(chosen.measurement.primary_scores),
+        curated=len(rows) > HANDFUL,
         warnings=search.warnings(),
     )
 

@@ -20,6 +20,7 @@ from pkgutil import iter_modules
 from types import MappingProxyType, ModuleType
 
 from assay import candidates
+from assay.agent.lineage import is_made_of_many_rows
 from assay.candidates.building import Candidate, Context
 from assay.candidates.spec import DOCUMENTS, FAMILIES, LABELS, RECORDS, CandidateSpec
 from assay.config import Config, TaskKind
@@ -123,6 +124,7 @@ def build(name: str, context: Context) -> Candidate:
     made: Candidate = module.build(context)
     return replace(
         made,
+        curated=made.curated or is_made_of_many_rows(made.agent, context.store),
         name=name,
         kind=name,
         title=spec.title,

@@ -90,7 +90,7 @@ def build(context: Context) -> Candidate:
         tried=tried,
         target=None if route.most_strong is not None else route.target,
         setup_seconds=watch.seconds(),
-        curated=True,
+        learned=True,
         warnings=warnings_of(scores, strong.candidate.name),
     )
 

@@ -47,7 +47,7 @@ def build(context: Context) -> Candidate:
         list(arms.values()),
         scores=measured.primary_scores,
         tried=(Trial(f"{len(made.rules)} rules", measured.score, True),),
-        curated=made.classifier is not None,
+        learned=made.classifier is not None,
     )
 
 

@@ -92,6 +92,11 @@ def print_estimate(estimate: Any) -> None:
         f"In all about {format_duration(estimate.seconds)}, "
         f"{estimate.memory_bytes / 2**30:.1f} GB of memory{money}."
     )
+    if estimate.kept_on_usd:
+        console.print(
+            f"Whatever is then served from a machine of your own has it kept on for "
+            f"{estimate.kept_on_usd:,.2f} USD a month (costs.machine_hours_per_month)."
+        )
     console.print(
         f"With {estimate.holdout} holdout examples the smallest difference that can be shown is "
         f"about {100 * estimate.minimum_detectable_effect:.0f} points."

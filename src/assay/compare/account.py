@@ -13,7 +13,9 @@ from assay.agent.agent import Agent
 from assay.candidates.building import Candidate
 from assay.candidates.registry import need_of
 from assay.compare.costs import CostDrivers, Price, price
+from assay.compare.data_section import DataSection
 from assay.compare.documents import DocumentFigures, document_figures, squares
+from assay.compare.drivers import cost_drivers, tokens_per_second, usd_per_request
 from assay.compare.entries import Entry, Terms
 from assay.compare.environment import environment
 from assay.compare.holdout import openings
@@ -25,7 +27,6 @@ from assay.compare.result import (
     Cost,
     Curve,
     CurvePoint,
-    DataSection,
     Figure,
     Opening,
     PairResult,
@@ -33,11 +34,13 @@ from assay.compare.result import (
     Result,
     Routing,
     ValidationFigure,
+    Verdict,
 )
 from assay.compare.routes import arm_names, routing_of
 from assay.compare.second_look import find_second_look
+from assay.compare.sensitivity import Sensitivity, find_sensitivity
 from assay.compare.verdict import CandidateFigures, decide
-from assay.config import Config, is_remote
+from assay.config import Config
 from assay.evaluate.aggregate import (
     confusion_counts,
     corpus_scores,
@@ -85,12 +88,14 @@ def build_result(
     all_groups = _groups(examples) if plan.groups is not None else None
     counted = taken[0].measurement.counted[config.primary]
     groups = None if all_groups is None else list(compress(all_groups, counted))
-    prices = [_price(one, config) for one in taken]
+    drivers = [cost_drivers(one.candidate, one.performance, bench) for one in taken]
+    prices = [price(one, config.costs, config.monthly_requests) for one in drivers]
     entries = [_entry(one, cost) for one, cost in zip(taken, prices, strict=True)]
     decision = decide(entries, groups, _terms(plan))
     candidates = [
         _candidate(
             one,
+            told,
             cost,
             figures,
             all_groups,
@@ -100,7 +105,9 @@ def build_result(
             document_figures(one.candidate.agent, one.measurement, examples, all_groups, bench),
             _weight_bytes(one.candidate.agent, bench),
         )
-        for one, cost, figures in zip(taken, prices, decision.candidates, strict=True)
+        for one, told, cost, figures in zip(
+            taken, drivers, prices, decision.candidates, strict=True
+        )
     ]
     return Result(
         comparison=id,
@@ -119,6 +126,7 @@ def build_result(
         openings=openings(bench.store, data.holdout_sha256),
         plan=plan,
         verdict=decision.verdict,
+        sensitivity=_sensitivity(decision.verdict, taken, drivers, config),
         curves=[_curve(one.candidate) for one in taken if one.candidate.curve],
         routing=_routing(taken, examples, all_groups, bench),
         confusions=_confusions(taken, examples, config),
@@ -141,6 +149,17 @@ def build_result(
     )
 
 
+def _sensitivity(
+    verdict: Verdict, taken: Sequence[Participant], drivers: Sequence[CostDrivers], config: Config
+) -> Sensitivity | None:
+    """Of the choice of the cheapest, where there was one."""
+    if verdict.recommend is None:
+        return None
+    told = {one.candidate.name: known for one, known in zip(taken, drivers, strict=True)}
+    as_good = {name: told[name] for name in verdict.as_good}
+    return find_sensitivity(as_good, verdict.recommend, config.costs, config.monthly_requests)
+
+
 def _routing(
     taken: Sequence[Participant],
     examples: Sequence[Example],
@@ -150,7 +169,10 @@ def _routing(
     """The account of every candidate that routes."""
     found = []
     for one in taken:
-        costs = {id: _per_request(one.arms.get(id), bench.config) for id in one.candidate.arms}
+        costs = {
+            id: usd_per_request(part, one.arms[id], bench)
+            for id, part in one.candidate.arms.items()
+        }
         found.append(routing_of(one.candidate, one.measurement, examples, groups, costs, bench))
     return [routing for routing in found if routing is not None]
 
@@ -193,26 +215,6 @@ def _terms(plan: Plan) -> Terms:
     )
 
 
-def _price(one: Participant, config: Config) -> Price:
-    candidate = one.candidate
-    drivers = CostDrivers(
-        prompted=_prompted(candidate),
-        curated=candidate.curated,
-        retrained=candidate.retrained,
-        setup_seconds=candidate.setup_seconds,
-        seconds_per_answer=one.performance.seconds_per_answer,
-        known=candidate.agent.kind != "outside",
-        remote=is_remote(candidate.agent.model),
-        usd_per_answer=one.performance.usd_per_answer,
-    )
-    return price(drivers, config.costs, config.monthly_requests)
-
-
-def _tokens_per_second(performance: Performance) -> float | None:
-    each, tokens = performance.seconds_per_answer, performance.completion_tokens
-    return tokens / each if each and tokens else None
-
-
 def _above_floor(pairs: Sequence[PairResult], entries: Sequence[Entry]) -> set[str]:
     """The candidates that are shown to be better than every floor; all, where there is none."""
     complete = [entry for entry in entries if not entry.incomplete]
@@ -232,21 +234,6 @@ def _weight_bytes(agent: Agent, bench: Bench) -> int | None:
     return weight_bytes(agent.model, bench.store.folder)
 
 
-def _prompted(candidate: Candidate) -> bool:
-    """Somebody writes a prompt: of a route, for one of its arms."""
-    if candidate.agent.route is None:
-        return candidate.agent.kind == "chat"
-    kinds = {part.agent.kind for part in candidate.arms.values()}
-    return kinds != {"classical"}
-
-
-def _per_request(performance: Performance | None, config: Config) -> float | None:
-    """USD of a request, from the machine's time."""
-    each = None if performance is None else performance.seconds_per_answer
-    hour = config.costs.machine_hour_usd
-    return None if each is None or hour is None else hour * each / 3600
-
-
 def _entry(one: Participant, cost: Price) -> Entry:
     return Entry(
         name=one.candidate.name,
@@ -255,13 +242,13 @@ def _entry(one: Participant, cost: Price) -> Entry:
         fine_tuned=one.candidate.fine_tuned,
         incomplete=one.measurement.incomplete,
         setup_cost=cost.setup,
-        cost_per_request=cost.per_request,
-        upkeep_per_year=cost.upkeep,
+        running_cost=cost.running,
     )
 
 
 def _candidate(
     one: Participant,
+    drivers: CostDrivers,
     cost: Price,
     figures: CandidateFigures,
     groups: Sequence[str] | None,
@@ -292,18 +279,19 @@ def _candidate(
         latency_p50_s=speed.p50_s,
         latency_p95_s=speed.p95_s,
         latency_requests=speed.timed,
-        cost_per_1000=None if cost.per_request is None else 1000 * cost.per_request,
+        cost_per_1000=cost.of_1000(config.monthly_requests),
         yearly_cost=cost.yearly,
         cost=Cost(
             curation_usd=cost.curation,
             training_usd=cost.training,
             requests_usd=cost.requests,
+            idle_usd=cost.idle,
             upkeep_usd=cost.upkeep,
         ),
         setup_seconds=None if candidate.kind == "outside" else candidate.setup_seconds,
         prompt_tokens=speed.prompt_tokens,
         completion_tokens=speed.completion_tokens,
-        tokens_per_s=_tokens_per_second(speed),
+        tokens_per_s=tokens_per_second(drivers, speed),
         model_bytes=weights,
         metrics=_metrics(measurement, groups, judge_errors),
         corpus=corpus_scores(config.task, _texts(one), examples, config.labels),

@@ -17,12 +17,13 @@ from assay.candidates import registry
 from assay.candidates.building import Candidate, Context, Trial
 from assay.compare import reasons, records
 from assay.compare.account import Participant, answer_rows, build_result
+from assay.compare.data_section import DataSection, QuarantineCounts
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.partiality import partial_judges
 from assay.compare.performance import measure_performance
 from assay.compare.planning import ALPHA, write_plan
 from assay.compare.preconditions import check_sendings, measure_judges
-from assay.compare.result import DataSection, QuarantineCounts, Result
+from assay.compare.result import Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
 from assay.compare.verbatim import find_verbatim
 from assay.data.split import (

@@ -64,10 +64,10 @@ def _of_complete(findings: Findings) -> Verdict:
 
 
 def _recommend(findings: Findings, choice: Sequence[Entry]) -> Verdict:
-    chosen = cheapest(choice, findings.scores, findings.terms.monthly_requests)
+    chosen = cheapest(choice, findings.scores)
     assert chosen is not None
     terms, best = findings.terms, findings.best_first(findings.complete)[0]
-    costs = {e.name: cost_to_own(e, terms.monthly_requests) for e in choice}
+    costs = {entry.name: cost_to_own(entry) for entry in choice}
     strictly = eligibility(
         findings.complete, findings.figures, replace(terms, margin_for_cheaper=None)
     )
@@ -88,9 +88,13 @@ def _recommend(findings: Findings, choice: Sequence[Entry]) -> Verdict:
         passed_over=None if best is chosen else (best.name, findings.scores[best.name]),
     )
     reason += _below_needed(findings, chosen)
-    return _named(
-        findings, chosen, Verdict(outcome="recommend", recommend=chosen.name, reason=reason)
+    verdict = Verdict(
+        outcome="recommend",
+        recommend=chosen.name,
+        as_good=[entry.name for entry in choice],
+        reason=reason,
     )
+    return _named(findings, chosen, verdict)
 
 
 def _named(findings: Findings, named: Entry, verdict: Verdict) -> Verdict:
@@ -185,36 +189,50 @@ def _with_fine_tuning(findings: Findings, verdict: Verdict) -> Verdict:
         return verdict
     named = verdict.recommend or verdict.use_meanwhile
     ours = next((entry for entry in tuned if entry.name == named), tuned[0])
-    monthly = findings.terms.monthly_requests
     alternatives = [entry for entry in others if findings.eligible(entry)]
-    rival = cheapest(alternatives, findings.scores, monthly)
-    even = break_even_requests(ours, rival, monthly) if rival else None
-    worth = _worth_it(findings, verdict, ours, others[0], rival)
+    rival = cheapest(alternatives, findings.scores)
+    even = break_even_requests(ours, rival, findings.terms.monthly_requests) if rival else None
+    worth = _worth_it(findings, verdict, ours, others, alternatives)
     return verdict.model_copy(update={"fine_tuning_worth_it": worth, "break_even_requests": even})
 
 
 def _worth_it(
-    findings: Findings, verdict: Verdict, ours: Entry, best_other: Entry, rival: Entry | None
+    findings: Findings,
+    verdict: Verdict,
+    ours: Entry,
+    others: Sequence[Entry],
+    alternatives: Sequence[Entry],
 ) -> bool | None:
     """True, False, or None where quality or cost is not known well enough. Never False of one that
-    the verdict says to use.
+    the verdict says to use, and never True because nothing else is eligible.
 
     Args:
-        rival: the cheapest eligible alternative.
+        others: those that were not trained, the best first; `alternatives`: the eligible ones.
     """
-    call = findings.call(ours, best_other)
+    call = findings.call(ours, others[0])
     used = ours.name in (verdict.recommend, verdict.use_meanwhile)
     unless_better = False if call in ("worse", "equivalent") and not used else None
     if verdict.outcome == "none":
         return False
     if verdict.outcome == "cannot_tell":
         return unless_better
-    if rival is None:
-        return True if call == "better" else None
-    monthly = findings.terms.monthly_requests
-    our_cost, rival_cost = cost_to_own(ours, monthly), cost_to_own(rival, monthly)
     if not findings.eligible(ours):
         return False
-    if our_cost is None or rival_cost is None:
-        return unless_better
-    return verdict.recommend == ours.name
+    if not alternatives:
+        return True if call == "better" and _leaves_no_choice(findings, ours, others) else None
+    known = [cost_to_own(entry) for entry in (ours, *alternatives)]
+    if verdict.recommend == ours.name:
+        return None if None in known else True
+    return unless_better if known[0] is None or set(known[1:]) == {None} else False
+
+
+def _leaves_no_choice(findings: Findings, ours: Entry, others: Sequence[Entry]) -> bool:
+    """Whether no weighing of quality against money is left to the user: it costs no more than any
+    of the others, or it alone is what the user called good enough."""
+    needed, limits = findings.terms.good_enough, findings.figures.intervals[ours.name]
+    enough = needed is not None and limits.chosen_low >= needed
+    if enough and not any(findings.fits(entry) for entry in others):
+        return True
+    cost = cost_to_own(ours)
+    rivals = [cost_to_own(entry) for entry in others if not entry.floor]
+    return cost is not None and all(rival is not None and cost <= rival for rival in rivals)

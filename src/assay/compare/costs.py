@@ -25,7 +25,9 @@ class CostDrivers:
         setup_seconds: machine time of making it once.
         seconds_per_answer: machine time of an answer at full load; None when not known.
         known: False for an outside model, of which nothing is known.
-        remote: a provider answers, who takes `usd_per_answer`; None when not known.
+        on_machine: it answers on a machine of one's own, or a part of it does.
+        at_provider: a provider answers, or some requests, who takes `usd_per_answer` on average;
+            None when not known.
     """
 
     prompted: bool
@@ -34,18 +36,26 @@ class CostDrivers:
     setup_seconds: float
     seconds_per_answer: float | None
     known: bool = True
-    remote: bool = False
+    on_machine: bool = True
+    at_provider: bool = False
     usd_per_answer: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Cost of a candidate by part, in USD; None when a part is not known."""
+    """Cost of a candidate by part, in USD; None when a part is not known.
+
+    Attributes:
+        per_request: machine time of one request, and what a provider takes for it.
+        requests: the same of all requests of a year.
+        idle: hours of a year in which the machine is kept on and has nothing to answer.
+    """
 
     curation: float | None
     training: float | None
     per_request: float | None
     requests: float | None
+    idle: float | None
     upkeep: float | None
 
     @property
@@ -54,28 +64,55 @@ class Price:
         return _sum(self.curation, self.training)
 
     @property
+    def answering(self) -> float | None:
+        """USD a year of being there for requests and answering them."""
+        return _sum(self.requests, self.idle)
+
+    @property
+    def running(self) -> float | None:
+        """USD that is paid every year: answering, retraining and upkeep of versions."""
+        return _sum(self.answering, self.upkeep)
+
+    @property
     def yearly(self) -> float | None:
-        """USD of the first year: setup, requests and upkeep."""
-        return _sum(self.curation, self.training, self.requests, self.upkeep)
+        """USD of the first year: setup, requests, idle hours and upkeep."""
+        return _sum(self.setup, self.running)
+
+    def of_1000(self, monthly_requests: int) -> float | None:
+        """USD of 1000 answers at a volume, idle hours included; None where nothing is asked."""
+        if self.answering is None or not monthly_requests:
+            return None
+        return 1000 * self.answering / (MONTHS * monthly_requests)
 
 
-def price(drivers: CostDrivers, costs: Costs, monthly_requests: int) -> Price:
-    """Cost to own for the first year at a stated volume."""
+NOT_KNOWN = Price(None, None, None, None, None, None)
+
+
+def price(drivers: CostDrivers, costs: Costs, monthly_requests: float) -> Price:
+    """Cost to own for the first year at a stated volume.
+
+    A machine is paid for the hours that it is kept on (`machine_hours_per_month`), or for those in
+    which it answers where these are more.
+    """
     if not drivers.known:
-        return Price(None, None, None, None, None)
+        return NOT_KNOWN
     hours = costs.prompt_hours * drivers.prompted + costs.curation_hours * drivers.curated
     again = costs.retrainings_per_year if drivers.retrained else 0.0
-    machine = costs.machine_hour_usd
+    machine, volume = costs.machine_hour_usd, MONTHS * monthly_requests
     one_training = _times(machine, drivers.setup_seconds / 3600)
-    answer = drivers.seconds_per_answer
-    per_request = None if answer is None else _times(machine, answer / 3600)
-    if drivers.remote:
-        per_request = drivers.usd_per_answer
+    seconds = drivers.seconds_per_answer if drivers.on_machine else 0.0
+    time = None if seconds is None else _times(machine, seconds / 3600)
+    fee = drivers.usd_per_answer if drivers.at_provider else 0.0
+    kept_on = MONTHS * costs.machine_hours_per_month if drivers.on_machine else 0.0
+    busy = _times(time, volume)
+    idle = None if busy is None else _sum(_times(machine, kept_on), -busy)
+    per_request = _sum(time, fee)
     return Price(
         curation=_times(costs.person_hour_usd, hours),
         training=one_training,
         per_request=per_request,
-        requests=_times(per_request, MONTHS * monthly_requests),
+        requests=_times(per_request, volume),
+        idle=None if idle is None else max(0.0, idle),
         upkeep=_sum(
             _times(one_training, again),
             _times(costs.person_hour_usd, again * costs.hours_per_retraining),
@@ -95,17 +132,12 @@ def _sum(*parts: float | None) -> float | None:
     return sum(known) if len(known) == len(parts) else None
 
 
-def cost_to_own(entry: Entry, monthly_requests: int) -> float | None:
-    """Cost of the first year: set-up, requests and upkeep; None when any part is not known."""
-    if entry.setup_cost is None or entry.cost_per_request is None or entry.upkeep_per_year is None:
-        return None
-    requests = MONTHS * monthly_requests * entry.cost_per_request
-    return entry.setup_cost + requests + entry.upkeep_per_year
+def cost_to_own(entry: Entry) -> float | None:
+    """Cost of the first year: set-up and running; None when a part is not known."""
+    return _sum(entry.setup_cost, entry.running_cost)
 
 
-def cheapest(
-    entries: Sequence[Entry], scores: dict[str, float], monthly_requests: int
-) -> Entry | None:
+def cheapest(entries: Sequence[Entry], scores: dict[str, float]) -> Entry | None:
     """The one that is cheapest to own; equal costs go to the better score, then the first name.
 
     Those whose cost is not known come after all whose cost is: one of them is only taken when no
@@ -114,7 +146,7 @@ def cheapest(
     """
 
     def rank(entry: Entry) -> tuple[bool, float, float, bool, str]:
-        cost = cost_to_own(entry, monthly_requests)
+        cost = cost_to_own(entry)
         return cost is None, cost or 0.0, -scores[entry.name], entry.fine_tuned, entry.name
 
     return min(entries, key=rank, default=None)
@@ -123,24 +155,19 @@ def cheapest(
 def break_even_requests(tuned: Entry, other: Entry, monthly_requests: int) -> float | None:
     """Requests after which the dearer set-up of `tuned` has paid for itself against `other`.
 
-    Each request saves the difference of the costs per request; upkeep runs by the year, so its
-    difference is spread over the requests of a year at `monthly_requests`.
+    What running them costs by the year, idle hours of the machine and upkeep included, is spread
+    over the requests of a year at `monthly_requests`.
 
     Returns:
         None when a part of either's cost is not known or it never pays back; 0 when `tuned` is
         not dearer to set up and not dearer to run.
     """
-    parts = [(e.setup_cost, e.cost_per_request, e.upkeep_per_year) for e in (tuned, other)]
-    (setup, request, upkeep), (other_setup, other_request, other_upkeep) = parts
-    if setup is None or request is None or upkeep is None:
+    if tuned.setup_cost is None or tuned.running_cost is None:
         return None
-    if other_setup is None or other_request is None or other_upkeep is None:
+    if other.setup_cost is None or other.running_cost is None or not monthly_requests:
         return None
-    yearly = MONTHS * monthly_requests
-    if not yearly:
-        return None
-    dearer = setup - other_setup
-    saved = other_request - request - (upkeep - other_upkeep) / yearly
+    dearer = tuned.setup_cost - other.setup_cost
+    saved = (other.running_cost - tuned.running_cost) / (MONTHS * monthly_requests)
     if dearer <= 0:
         return 0.0 if saved >= 0 else None
     return dearer / saved if saved > 0 else None

@@ -20,8 +20,7 @@ class Entry:
         floor: takes part to be beaten and is never recommended.
         incomplete: its engine failed after retries, so that no call is made of it.
         setup_cost: once: curation and training.
-        cost_per_request: of one request.
-        upkeep_per_year: retraining and upkeep of versions.
+        running_cost: a year of the stated requests: answering them, the machine kept on, upkeep.
     """
 
     name: str
@@ -30,8 +29,7 @@ class Entry:
     fine_tuned: bool = False
     incomplete: bool = False
     setup_cost: float | None = None
-    cost_per_request: float | None = None
-    upkeep_per_year: float | None = None
+    running_cost: float | None = None
     values: Floats = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -78,7 +78,7 @@ class Findings:
         """By score; equal scores by cost to own (unknown last), then by name."""
 
         def rank(entry: Entry) -> tuple[float, float, str]:
-            cost = cost_to_own(entry, self.terms.monthly_requests)
+            cost = cost_to_own(entry)
             return -self.scores[entry.name], math.inf if cost is None else cost, entry.name
 
         return sorted(entries, key=rank)
@@ -92,7 +92,7 @@ def eligibility(complete: Sequence[Entry], figures: PairFigures, terms: Terms) -
     and p is 0. A plan that names none of `complete` as first gives all the same share of the level.
     """
     position = {entry.name: i for i, entry in enumerate(complete)}
-    cost = {entry.name: cost_to_own(entry, terms.monthly_requests) for entry in complete}
+    cost = {entry.name: cost_to_own(entry) for entry in complete}
     lenient = terms.margin_for_cheaper is not None
     p = np.ones((len(complete), len(complete)))
     for pair in (turned for found in figures.pairs.values() for turned in (found, found.turned())):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -33,11 +33,13 @@ class Performance:
     Attributes:
         p50_s, p95_s: at concurrency 1, assembling the request included, of `timed` requests.
         seconds_per_answer: of this machine at full load, the reciprocal of the throughput; what an
-            answer costs. None where a provider's machine answers, whose price is its own.
+            answer costs. None where a provider's machine answers, whose price is its own; of a
+            route the part that falls on this machine.
         prompt_tokens, completion_tokens: means; None where the engine does not count.
         asked: of a route, the share of the requests that each agent is asked, by its id; in a
             cascade they add up to more than 1.
-        usd_per_answer: mean of what a provider takes; None where it is not known.
+        usd_per_answer: mean of what a provider takes, of a route over all requests; None where it
+            is not known or nothing goes to one.
     """
 
     p50_s: float | None
@@ -109,9 +111,9 @@ def _timed_route(
     asked = bench.measure(agent, validation).asked or ()
     calls = Counter(id for path in asked for id in path)
     shares = {id: count / len(validation) for id, count in calls.items()}
-    parts = {
-        id: measure_performance(arm(bench.store, id), validation, bench, folder) for id in shares
-    }
+    agents = {id: arm(bench.store, id) for id in shares}
+    parts = {id: measure_performance(one, validation, bench, folder) for id, one in agents.items()}
+    elsewhere = {id for id, one in agents.items() if is_remote(one.model)}
     prompts = validation[:THROUGHPUT_PROMPTS]
     paths(agent, prompts[:1], bench.store)  # what is loaded lazily is loaded now
     start = time.perf_counter()
@@ -124,12 +126,12 @@ def _timed_route(
         progress=bench.progress,
     )
 
-    def blended(name: str) -> float | None:
-        values = [(share, getattr(parts[id], name)) for id, share in shares.items()]
+    def blended(name: str, ids: Collection[str] = shares) -> float | None:
+        values = [(shares[id], getattr(parts[id], name)) for id in ids]
         known = [share * value for share, value in values if value is not None]
         return sum(known) if len(known) == len(values) else None
 
-    each = blended("seconds_per_answer")
+    each = blended("seconds_per_answer", shares.keys() - elsewhere)
     performance = Performance(
         p50_s=latency.p50_s if latency else None,
         p95_s=latency.p95_s if latency else None,
@@ -137,7 +139,7 @@ def _timed_route(
         seconds_per_answer=None if each is None else each + deciding,
         prompt_tokens=blended("prompt_tokens"),
         completion_tokens=blended("completion_tokens"),
-        usd_per_answer=blended("usd_per_answer"),
+        usd_per_answer=blended("usd_per_answer", elsewhere) if elsewhere else None,
         asked=shares,
     )
     return performance, latency is not None and all(_file(folder, id).exists() for id in shares)

@@ -68,13 +68,17 @@ def recommended(
     tied = f"{len(fitting)} candidates are {shown}"
     if cost is None:
         return f"{start}. {tied}; no cost is known, so the score decided."
-    text = f"{start}. {tied}, and {name} is the cheapest of them to own{money}"
+    them = "those whose cost is known" if unpriced else "them"
+    text = f"{start}. {tied}, and {name} is the cheapest of {them} to own{money}"
     if passed_over is not None:
         other, reached = passed_over
         text += f"; {other} scores {in_100(reached)}"
         text += "" if given_up else ", which is not shown to matter"
     if unpriced:
-        return f"{text}. Not known is the cost of {', '.join(unpriced)}."
+        return (
+            f"{text}. Not known is the cost of {', '.join(unpriced)}: below USD {cost:,.0f} in the "
+            "first year it would be the cheaper choice."
+        )
     return f"{text}."
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from assay.compare.data_section import DataSection
+from assay.compare.sensitivity import Sensitivity
 from assay.evaluate.documents import Abstention, Retrieval, Support
 from assay.evaluate.factorial import Factorial
 from assay.evaluate.forgetting import Forgetting
@@ -36,11 +38,18 @@ class Figure(ResultPart):
 
 
 class Cost(ResultPart):
-    """What a candidate costs to own for a year, by part; each part null where unknown."""
+    """What a candidate costs to own for a year, by part; each part null where unknown.
+
+    Attributes:
+        requests_usd: machine time of the answers, and what a provider takes for them.
+        idle_usd: hours in which the machine is kept on beyond those; null in results that are
+            older than this field.
+    """
 
     curation_usd: float | None = None
     training_usd: float | None = None
     requests_usd: float | None = None
+    idle_usd: float | None = None
     upkeep_usd: float | None = None
 
 
@@ -69,6 +78,8 @@ class CandidateResult(ResultPart):
             is made of it, and the result is not final.
         latency_p95_s: of the requests that were timed, one at a time, 95 in 100 took no longer: the
             slowest of fewer than 20; `latency_requests`: how many, null in older results.
+        cost_per_1000: of 1000 answers at the stated volume, the machine's idle hours included.
+        yearly_cost: of the first year, the sum of the parts of `cost`.
         tokens_per_s: of answers, of this machine at full load; null where it does not answer.
         model_bytes: what the weights take as they are served; null likewise, and of routes.
         metrics: mean of every grader on the holdout, by its label.
@@ -127,6 +138,7 @@ class RoutedArm(ResultPart):
     Attributes:
         answers: share of the holdout whose answer it gave.
         asked: share of the holdout it was asked; in a cascade the cheap arm is asked all.
+        cost_per_1000: of 1000 more answers; a machine that is there anyway is not counted.
     """
 
     name: str
@@ -187,6 +199,8 @@ class Verdict(ResultPart):
 
     Attributes:
         recommend: the candidate to use, when outcome is `recommend`.
+        as_good: those shown to be as good as the recommended one, itself among them; of these the
+            cheapest to own was taken.
         shortlist: those that cannot be told apart, best first, when `cannot_tell`.
         use_meanwhile: what to use until more is known (may be a baseline).
         break_even_requests: requests after which fine-tuning's set-up has paid for itself against
@@ -205,6 +219,7 @@ class Verdict(ResultPart):
 
     outcome: Outcome
     recommend: str | None = None
+    as_good: list[str] = []
     shortlist: list[str] = []
     use_meanwhile: str | None = None
     fine_tuning_worth_it: bool | None = None
@@ -254,52 +269,6 @@ class Curve(ResultPart):
     best_step: int | None = None
 
 
-class QuarantineCounts(ResultPart):
-    """Training and validation rows kept out because their twin is in the holdout."""
-
-    exact: int = 0
-    near: int = 0
-    train_removed: int = 0
-    validation_removed: int = 0
-    share_removed: float = 0.0
-    per_class: dict[str, float] = {}
-    warnings: list[str] = []
-
-
-class Verbatim(ResultPart):
-    """Holdout rows that could be answered by copying, counted; null where it was not looked for.
-
-    Attributes:
-        answers: whose answer stands word for word in a training row; null for labels.
-        documents: whose question and answer stand word for word in one document.
-    """
-
-    answers: int | None = None
-    documents: int | None = None
-
-
-class DataSection(ResultPart):
-    """What the comparison was made on. Counts only: no holdout text."""
-
-    file: str
-    format: str
-    task: str
-    rows: int
-    rejected: int
-    train: int
-    validation: int
-    holdout: int
-    official_split: bool
-    groups: int | None = None
-    holdout_sha256: str
-    train_sha256: str
-    problems: dict[str, int] = {}
-    duplicates: dict[str, int] = {}
-    quarantine: QuarantineCounts = QuarantineCounts()
-    verbatim: Verbatim = Verbatim()
-    warnings: list[str] = []
-
-
 class Confusion(ResultPart):
     """Label tasks: counts[i][j] = examples of labels[i] answered as labels[j]; the last column is
     `other` (no label of the set)."""
@@ -344,6 +313,8 @@ class Result(ResultPart):
     Attributes:
         additions: what two candidates add to one another, such as fine-tuning and retrieval; they
             explain and decide nothing.
+        sensitivity: how far the choice of the cheapest rests on assumptions about costs; null where
+            there was no choice between known costs.
         judges: what is known of grading models whose agreement with people was measured.
         second_look: doubtful labels of the holdout; null where fewer than two candidates know the
             job, and in results that are older than this field.
@@ -366,6 +337,7 @@ class Result(ResultPart):
     openings: list[OpeningRecord]
     plan: Plan
     verdict: Verdict
+    sensitivity: Sensitivity | None = None
     curves: list[Curve] = []
     routing: list[Routing] = []
     confusions: list[Confusion] = []

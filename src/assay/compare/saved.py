@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from assay.agent.agent import Agent
-from assay.agent.lineage import rows_behind
+from assay.agent.lineage import is_made_of_many_rows, rows_behind
 from assay.agent.routing import arm, leaves
 from assay.agent.versions import AgentVersion, load_agent
 from assay.candidates.building import Candidate
@@ -62,7 +62,8 @@ def as_candidates(
 ) -> list[Candidate]:
     """Saved agents as candidates named `NAME-VERSION`; those that were built again are left out.
 
-    What they cost to make is spent, so no set-up is counted; what they cost to keep is.
+    The machine time that made them is spent and not counted; what they cost to keep is, and the
+    rows they are made of.
     """
     known = {candidate.agent.id for candidate in built}
     judged = [example for example in validation if example.liked]
@@ -75,7 +76,8 @@ def as_candidates(
         bench.progress.say(f"Candidate {_name(version)}")
         asked = leaves(agent, bench.store).values()
         tuned = any(version_id(one.model) is not None for one in asked)
-        kept_up = tuned or any(one.kind == "classical" for one in asked)
+        fitted = [one for one in asked if one.kind == "classical"]
+        kept_up = any(is_made_of_many_rows(one, bench.store) for one in fitted)
         found.append(
             Candidate(
                 name=_name(version),
@@ -85,8 +87,8 @@ def as_candidates(
                 tried=(),
                 scores=tuple(bench.measure(agent, judged).primary_scores),
                 fine_tuned=tuned,
-                curated=kept_up,
-                retrained=kept_up,
+                curated=is_made_of_many_rows(agent, bench.store),
+                retrained=tuned or kept_up,
                 arms=_arms(agent, bench.store),
             )
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from assay.compare.result import Verbatim
+from assay.compare.data_section import Verbatim
 from assay.data.verbatim import answers_in_rows, pairs_in_documents
 from assay.errors import NotFoundError
 from assay.evaluate.measure import Bench

@@ -174,7 +174,7 @@ def _call_pairs(
 
 
 def _figures(findings: Findings, entry: Entry) -> CandidateFigures:
-    cost = cost_to_own(entry, findings.terms.monthly_requests)
+    cost = cost_to_own(entry)
     if entry.incomplete:
         return CandidateFigures(entry.name, None, None, None, False, None, cost)
     limits = findings.figures.intervals[entry.name]

@@ -30,6 +30,13 @@ class Costs(Strict):
     machine_hour_usd: float | None = Field(
         0.2, ge=0, description="a machine that serves the local model"
     )
+    machine_hours_per_month: float = Field(
+        730.0,
+        ge=0,
+        description="for which that machine is kept on and paid, asked or not; 730 is all the "
+        "time, as an endpoint needs; 0 for a machine that is there anyway, of which only the time "
+        "of answers counts",
+    )
     person_hour_usd: float | None = Field(60.0, ge=0)
     prompt_hours: float = Field(2.0, ge=0, description="writing and trying a prompt, once")
     curation_hours: float = Field(

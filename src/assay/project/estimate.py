@@ -61,11 +61,17 @@ SAMPLE = 300
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Seconds by part, bytes at the peak, USD where the price of a machine hour is known."""
+    """Seconds by part, bytes at the peak, USD where the price of a machine hour is known.
+
+    Attributes:
+        usd: of the comparison; `kept_on_usd`: a month, of the machine that then serves a candidate
+            that no provider answers for, as long as it is kept on.
+    """
 
     parts: tuple[tuple[str, float], ...]
     memory_bytes: float
     usd: float | None
+    kept_on_usd: float | None
     holdout: int
     minimum_detectable_effect: float
 
@@ -92,6 +98,7 @@ def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> E
         parts=parts,
         memory_bytes=copies * BYTES_PER_PARAMETER * sizes.parameters + activations + 0.7e9,
         usd=None if price is None else hours * price,
+        kept_on_usd=None if price is None else config.costs.machine_hours_per_month * price,
         holdout=sizes.holdout,
         minimum_detectable_effect=effect,
     )

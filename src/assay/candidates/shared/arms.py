@@ -10,6 +10,7 @@ import numpy as np
 
 from assay.agent.agent import Agent, make_routed
 from assay.agent.consent import check_consent
+from assay.agent.lineage import is_made_of_many_rows
 from assay.agent.route import Route
 from assay.agent.routing import arm as agent_of
 from assay.agent.routing import leaves
@@ -66,14 +67,14 @@ def _candidate(context: Context, name: str) -> Candidate:
         except UsageError as error:
             raise ConfigError(error.what, where="assay.yaml, route", fix=error.fix) from None
         agent = agent_of(context.store, version.agent)
-        return _as_candidate(version.name, agent)
-    return _as_candidate(name, context.chat_agent(model=name))
+        return _as_candidate(version.name, agent, context)
+    return _as_candidate(name, context.chat_agent(model=name), context)
 
 
-def _as_candidate(name: str, agent: Agent) -> Candidate:
-    """A saved agent or model as a candidate: its set-up is paid, its upkeep is not."""
+def _as_candidate(name: str, agent: Agent, context: Context) -> Candidate:
+    """A saved agent or model as a candidate: its training is paid, its upkeep is not."""
     fine_tuned = version_id(agent.model) is not None
-    kept_up = agent.kind == "classical" or fine_tuned
+    curated = is_made_of_many_rows(agent, context.store)
     return Candidate(
         name=name,
         kind=name,
@@ -81,8 +82,8 @@ def _as_candidate(name: str, agent: Agent) -> Candidate:
         tried=(),
         scores=(),
         fine_tuned=fine_tuned,
-        curated=kept_up,
-        retrained=kept_up,
+        curated=curated,
+        retrained=fine_tuned or (agent.kind == "classical" and curated),
     )
 
 
@@ -155,7 +156,7 @@ def route_candidate(
     scores: Sequence[float],
     tried: Sequence[Trial],
     setup_seconds: float = 0.0,
-    curated: bool = False,
+    learned: bool = False,
     target: float | None = None,
     warnings: Sequence[str] = (),
 ) -> Candidate:
@@ -163,7 +164,7 @@ def route_candidate(
 
     Args:
         setup_seconds: of the route itself; making its arms is added.
-        curated: it has learned from examples, and goes stale with them.
+        learned: the route itself has learned from examples, and goes stale with them.
         target: see `Candidate.target`.
     """
     agent = make_routed(route)
@@ -175,8 +176,8 @@ def route_candidate(
         scores=tuple(float(score) for score in scores),
         setup_seconds=setup_seconds + sum(part.setup_seconds for part in parts),
         fine_tuned=any(part.fine_tuned for part in parts),
-        curated=curated or any(part.curated for part in parts),
-        retrained=curated or any(part.retrained for part in parts),
+        curated=any(part.curated for part in parts),
+        retrained=learned or any(part.retrained for part in parts),
         warnings=tuple(warnings),
         arms={one.id: one.candidate for one in arms},
         target=target,

@@ -89,7 +89,6 @@ def choose_head(context: Context, embedder: Embedder) -> Candidate:
         tried=tuple(Trial(str(row[0]), row[2].score, row is chosen) for row in found),
         scores=tuple(measured.primary_scores),
         setup_seconds=watch.seconds(),
-        curated=True,
         retrained=True,
     )
 

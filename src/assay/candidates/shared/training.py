@@ -81,7 +81,6 @@ def tuned_candidate(chosen: ConstraintChoice, result: TrainResult) -> Candidate:
         scores=tuple(chosen.measurement.primary_scores),
         setup_seconds=result.seconds + result.preparation_seconds,
         fine_tuned=True,
-        curated=True,
         retrained=True,
         curve=tuple(
             LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points

@@ -11,7 +11,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from assay.compare.report.wording import in_100, perplexity, usd
+from assay.compare.report.wording import in_100, is_puzzling, perplexity, usd
 from assay.compare.result import CandidateResult, Curve, PairResult, Result, Routing
 from assay.evaluate.forgetting import Ability, Forgetting
 
@@ -112,6 +112,7 @@ def forest(pairs: Sequence[PairResult], margin: float) -> Markup:
             f'<circle cx="{x(pair.difference):.1f}" cy="{y:.1f}" r="5" class="dot {style}"/>'
         )
         said = f"{100 * pair.difference:+.1f}  {pair.call.replace('_', ' ')}"
+        said += " *" if is_puzzling(pair) else ""
         body.append(_text(WIDTH - right + 12, y + 4, said, "start", "value"))
     return _svg(height, "differences between candidates with their intervals", body)
 

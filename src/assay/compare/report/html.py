@@ -18,7 +18,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from assay.compare.report import charts, second_look, wording
+from assay.compare.report import charts, second_look, wording, worth
 from assay.compare.result import AnswerRow, Confusion, Result
 from assay.store.files import write_atomic
 
@@ -78,6 +78,7 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         names=[c.name for c in ranked],
         redacted=redacted,
         say=wording,
+        worth=worth,
         style=style,
         script=script,
         style_hash=_hash(style),

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from assay.compare.report import second_look, wording
+from assay.compare.report import second_look, wording, worth
 from assay.compare.result import Result
 
 COLOURS = {"recommend": "green", "none": "red", "cannot_tell": "yellow"}
@@ -23,7 +23,8 @@ def print_result(result: Result, console: Console | None = None) -> None:
             escape(result.verdict.reason),
             "",
             f"Next: {escape(wording.next_action(result))}",
-            escape(wording.fine_tuning(result)),
+            escape(worth.fine_tuning(result)),
+            *([escape(decided)] if (decided := worth.deciding(result)) else []),
         ]
     )
     out.print(
@@ -37,6 +38,8 @@ def print_result(result: Result, console: Console | None = None) -> None:
     out.print(table if whole <= out.width else _candidates(result, bars=False))
     if result.pairs:
         out.print(_pairs(result))
+    if explained := wording.intervals(result):
+        out.print(escape(explained))
     for candidate in result.candidates:
         if candidate.forgetting is not None:
             out.print(f"{escape(candidate.name)}: {wording.forgetting(candidate.forgetting)}")
@@ -53,7 +56,7 @@ def print_result(result: Result, console: Console | None = None) -> None:
         out.print(f"[yellow]![/] {escape(warning)}")
     out.print(
         f"Score: {wording.score_meaning(result)}. Unread: answers that could not be read. "
-        "A month: a twelfth of the first year's cost to own."
+        "A month: a twelfth of the first year's cost to own, the machine kept on included."
     )
     out.print(
         f"{result.data.holdout} holdout examples, opening {result.opening.number}; the smallest "
@@ -101,6 +104,6 @@ def _pairs(result: Result) -> Table:
             f"{escape(pair.a)} − {escape(pair.b)}",
             f"{100 * pair.difference:+.1f}",
             f"{100 * pair.low:+.1f} to {100 * pair.high:+.1f}",
-            wording.CALLS[pair.call],
+            wording.call(pair),
         )
     return table

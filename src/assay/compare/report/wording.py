@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from assay.compare.result import CandidateResult, Result, Routing, Verdict
+from assay.compare.result import CandidateResult, PairResult, Result, Routing, Verdict
 from assay.evaluate.documents import Mean, Share
 from assay.evaluate.factorial import Effect, Factorial
 from assay.evaluate.forgetting import SMALL, Ability, Forgetting
@@ -41,6 +41,12 @@ def next_action(result: Result) -> str:
     verdict = result.verdict
     if verdict.not_judged:
         return "Compare again: it asks only for the answers that are missing."
+    used = next((c for c in result.candidates if c.name == verdict.recommend), None)
+    if used is not None and used.kind == "outside":
+        return (
+            f"The answers of {used.name} were brought in a file, so it cannot be put to work here: "
+            "use it where it runs, and find out what it costs, which is not known here."
+        )
     if verdict.outcome == "recommend" and verdict.enough is False:
         return (
             f"Serve {verdict.recommend} only if you can live with less than you called good "
@@ -52,9 +58,9 @@ def next_action(result: Result) -> str:
     if verdict.outcome == "none":
         if verdict.use_meanwhile:
             return (
-                f"Keep everything else out of this job for now: {verdict.use_meanwhile} gives "
-                "answers as good as these for next to nothing. More or cleaner training examples, "
-                "a better prompt or a stronger model may change that."
+                f"Keep all of these out of this job for now: {verdict.use_meanwhile}, which reads "
+                "no input, gives answers as good as theirs. More or cleaner training examples, a "
+                "better prompt or a stronger model may change that."
             )
         return (
             "Do not put any of these to work. More or cleaner training examples, a better prompt "
@@ -70,6 +76,29 @@ def next_action(result: Result) -> str:
     return (
         f"{start}To know, label {wanted} and bring them with `assay data renew-holdout FILE`; "
         "those measured now then help to train."
+    )
+
+
+def call(pair: PairResult) -> str:
+    """What was concluded from a pair; a star where `intervals` has to explain it."""
+    return CALLS[pair.call] + (" *" if is_puzzling(pair) else "")
+
+
+def is_puzzling(pair: PairResult) -> bool:
+    """Whether an interval leaves 0 out and the call is "cannot tell" all the same."""
+    return pair.call == "cannot_tell" and (pair.low > 0 or pair.high < 0)
+
+
+def intervals(result: Result) -> str | None:
+    """Why an interval without 0 can stand beside "cannot tell"; None where none does."""
+    if not any(map(is_puzzling, result.pairs)):
+        return None
+    number = result.opening.number
+    return (
+        "* An interval without 0 speaks of that pair by itself. The call asks for more, so that "
+        f"luck is not taken for a difference: {len(result.pairs)} pairs were looked at, in opening "
+        f"{number} of the holdout, and collapses too rare to have been seen and few examples or "
+        "groups are reckoned with."
     )
 
 
@@ -282,38 +311,6 @@ def score_meaning(result: Result) -> str:
     """What a score is, in words."""
     binary = result.primary in ("label-accuracy", "record-exact", "exact", "json-valid")
     return "right answers in 100" if binary else f"mean {result.primary}, of 100"
-
-
-def fine_tuning(result: Result) -> str:
-    """Whether fine-tuning is worth it, and from how many requests on."""
-    worth, even = result.verdict.fine_tuning_worth_it, result.verdict.break_even_requests
-    if not any(one.fine_tuned for one in result.candidates):
-        return "No fine-tuned candidate took part."
-    if worth is None:
-        return _why_unknown(result)
-    if worth:
-        paid = f" It has paid for itself after {even:,.0f} requests." if even else ""
-        enough = ", if what it reaches is enough" if result.verdict.enough is False else ""
-        return f"Fine-tuning is worth it here{enough}.{paid}"
-    return "Fine-tuning is not worth it here."
-
-
-def _why_unknown(result: Result) -> str:
-    """Why it cannot be said whether fine-tuning is worth it, above all of a tuned candidate that is
-    recommended."""
-    used = next((c for c in result.candidates if c.name == result.verdict.recommend), None)
-    rivals = [c for c in result.candidates if not c.fine_tuned and c.status == "complete"]
-    if used is None or not used.fine_tuned or used.eligible is None or not rivals:
-        return "Whether fine-tuning is worth it cannot be said from this comparison."
-    if any(rival.eligible for rival in rivals):
-        return (
-            "Whether the training pays cannot be said: a candidate without it is as good, and not "
-            "all costs are known."
-        )
-    return (
-        f"Whether the training pays cannot be said yet: {used.name} is the safest choice, but it "
-        "is not shown to be better than the best without training."
-    )
 
 
 def forgetting(found: Forgetting) -> str:

@@ -33,6 +33,7 @@ SCHEMA_FILE = "assay.schema.json"
 COST_LINES = (
     "costs:  # null where you do not know; unknown is never counted as 0",
     "  machine_hour_usd: 0.2  # a machine like the one that measures",
+    "  machine_hours_per_month: 730  # that it is kept on; 0 if it is there anyway",
     "  person_hour_usd: 60",
     "  prompt_hours: 2  # writing and trying a prompt, once",
 )

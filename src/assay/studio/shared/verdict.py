@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.candidates import registry
-from assay.compare.report import wording
+from assay.compare.report import wording, worth
 from assay.compare.result import CandidateResult, Result
 from assay.studio import widgets as w
 
@@ -16,7 +16,7 @@ MEANINGS = {
     ),
     "month": (
         "A twelfth of the first year's cost to own: people's hours, training, every request at "
-        "your volume, and keeping it up to date."
+        "your volume, the machine while it is kept on, and keeping it up to date."
     ),
     "latency": "Half of the answers come faster than this, with one request at a time.",
     "even": "From so many requests on, what training cost has been earned back.",
@@ -56,7 +56,9 @@ def verdict_card(result: Result) -> None:
                     wording.seconds(best.latency_p50_s), "a typical answer", MEANINGS["latency"]
                 )
         w.text(verdict.reason)
-        w.text(wording.fine_tuning(result))
+        w.text(worth.fine_tuning(result))
+        if decided := worth.deciding(result):
+            w.text(decided, "soft")
         w.text(wording.next_action(result), "strong")
         for warning in result.warnings:
             w.text(warning, "warn note")

@@ -133,9 +133,11 @@ def _show_pairs(result: Result) -> None:
                 ):
                     with w.text("", tag="td"):
                         kind = {"better": "good", "worse": "bad"}.get(p.call, "")
-                        w.badge(wording.CALLS[p.call], kind)
+                        w.badge(wording.call(p), kind)
                     for count in (p.a_only, p.b_only):
                         w.text("–" if count is None else f"{count}", "number", "td")
+        if explained := wording.intervals(result):
+            w.text(explained, "note soft")
         with w.row():
             effect = f"{100 * result.minimum_detectable_effect:.1f} points"
             w.term(f"This comparison could show differences of about {effect}.", MEANINGS["effect"])
@@ -163,12 +165,15 @@ def _show_costs(result: Result) -> None:
         return
     with w.section("Cost against quality", f"At {result.monthly_requests:,} requests a month."):
         w.picture(chart)
-        columns = ("Candidate", "#Collecting", "#Training", "#Requests", "#Upkeep", "#First year")
+        parts = ("#Collecting", "#Training", "#Requests", "#Idle machine", "#Upkeep")
+        columns = ("Candidate", *parts, "#First year")
         with w.details("What it is made of"), w.table(*columns, label="Cost by part"):
             for one in wording.rank(result):
                 cost = one.cost
-                parts = (cost.curation_usd, cost.training_usd, cost.requests_usd, cost.upkeep_usd)
-                amounts = (*parts, one.yearly_cost)
+                amounts = (
+                    *(cost.curation_usd, cost.training_usd, cost.requests_usd, cost.idle_usd),
+                    *(cost.upkeep_usd, one.yearly_cost),
+                )
                 w.line(one.name, *(f"#{wording.usd(amount)}" for amount in amounts))
 
 

@@ -231,8 +231,10 @@ class SettingsForm(Controls[Config]):
         with ui.element("div").classes("split thirds"):
             person = "Of whoever collects and checks."
             collecting = "Collecting and checking training examples, once."
+            kept_on = "For which it is paid, asked or not: 730 is always, 0 if it is there anyway."
             for label, name, meaning, step, optional in (
                 ("A machine's hour", "machine_hour_usd", "Of a machine like this one.", 0.1, True),
+                ("Hours a month it is on", "machine_hours_per_month", kept_on, 1, False),
                 ("A person's hour", "person_hour_usd", person, 0.1, True),
                 ("Hours of collecting", "curation_hours", collecting, 0.5, False),
             ):

@@ -150,7 +150,7 @@ async def _show_verdict(context: PageContext, now: Stage, refresh: Refresh) -> N
         candidates_table(now.result)
         w.link("Look at the answers, one by one", f"/compare?id={now.result.comparison[:16]}")
     best = find_recommended(now.result)
-    if best is None or not context.may("editor"):
+    if best is None or best.kind == "outside" or not context.may("editor"):
         return
     labels = await context.read(comparisons.labels, [best.agent])
     with w.section(

@@ -1,0 +1,144 @@
+"""What training and the choice of the cheapest are worth, in sentences for page and terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from assay.compare.report.wording import usd
+from assay.compare.result import CandidateResult, PairResult, Result
+from assay.compare.sensitivity import MOST, Turn
+
+
+def fine_tuning(result: Result) -> str:
+    """Whether fine-tuning is worth it, and from how many requests on."""
+    worth, even = result.verdict.fine_tuning_worth_it, result.verdict.break_even_requests
+    if not any(one.fine_tuned for one in result.candidates):
+        return "No fine-tuned candidate took part."
+    if worth is None:
+        return _open(result)
+    if worth:
+        paid = f" It has paid for itself after {even:,.0f} requests." if even else ""
+        enough = ", if what it reaches is enough" if result.verdict.enough is False else ""
+        return f"Fine-tuning is worth it here{enough}.{paid}"
+    return "Fine-tuning is not worth it here."
+
+
+def _open(result: Result) -> str:
+    """What is known where nobody can say whether fine-tuning is worth it; of a tuned candidate that
+    is to be used, what it gains and what it costs."""
+    verdict = result.verdict
+    name = verdict.recommend or verdict.use_meanwhile
+    used = next((c for c in result.candidates if c.name == name), None)
+    rivals = [
+        c
+        for c in result.candidates
+        if not c.fine_tuned and not c.floor and c.status == "complete" and c.score is not None
+    ]
+    if used is None or not used.fine_tuned or not rivals:
+        return "Whether fine-tuning is worth it cannot be said from this comparison."
+    best = max(rivals, key=lambda c: (c.score or 0.0, c.name))
+    pair = _against(result, used, best)
+    gained = f" ({_points(pair)})" if pair is not None else ""
+    as_good = [c.name for c in rivals if c.eligible]
+    if verdict.recommend and as_good:
+        return (
+            f"{as_good[0]}, without training, is as good; not all costs are known, so the score "
+            "decided. With the missing prices in `costs` of assay.yaml, the cheaper one would be "
+            "named."
+        )
+    if pair is None or pair.call != "better":
+        return (
+            f"That training gains anything is not shown: {used.name} is ahead of {best.name}, the "
+            f"best without training, by what may be chance{gained}."
+        )
+    return (
+        f"Training gains what {best.name}, the best without it, does not reach{gained}"
+        f"{_dearer(used, best)}. What the gain is worth is yours to say: `good_enough` in "
+        "assay.yaml says what the job needs."
+    )
+
+
+def _dearer(used: CandidateResult, best: CandidateResult) -> str:
+    if used.yearly_cost is None or best.yearly_cost is None:
+        return "; what it costs more is not known"
+    more = used.yearly_cost - best.yearly_cost
+    return f", for {usd(abs(more) / 12)} a month {'more' if more >= 0 else 'less'}"
+
+
+def _against(result: Result, one: CandidateResult, other: CandidateResult) -> PairResult | None:
+    """The pair of the two, `one` first; None in a result without it."""
+    for pair in result.pairs:
+        if (pair.a, pair.b) == (one.name, other.name):
+            return pair
+        if (pair.a, pair.b) == (other.name, one.name):
+            calls = {"better": "worse", "worse": "better"}
+            turned = {
+                "difference": -pair.difference,
+                "low": -pair.high,
+                "high": -pair.low,
+                "call": calls.get(pair.call, pair.call),
+            }
+            return pair.model_copy(update=turned)
+    return None
+
+
+def _points(pair: PairResult) -> str:
+    return (
+        f"{100 * pair.difference:+.1f} points, {100 * pair.low:+.1f} to {100 * pair.high:+.1f} by "
+        "itself"
+    )
+
+
+def deciding(result: Result) -> str | None:
+    """The assumption about costs that the choice of the cheapest hangs on, and where it turns; None
+    where there was no such choice."""
+    found = result.sensitivity
+    if found is None:
+        return None
+    if not found.turns:
+        return (
+            f"{found.cheapest} stays the cheapest of those that are as good if any single "
+            f"assumption about costs is wrong by a factor of up to {MOST:,.0f}."
+        )
+    turn = found.turns[0]
+    return (
+        f"{_assumed(turn)} {found.cheapest} is the cheapest of those that are as good; "
+        f"{_from(turn)} {turn.instead} would be."
+    )
+
+
+def _assumed(turn: Turn) -> str:
+    """The assumption at its value, at the start of a sentence."""
+    amount = _amount(turn, turn.assumed)
+    hours = f"{amount} hour{'' if amount == '1' else 's'}"
+    return {
+        "monthly_requests": f"At {amount} requests a month",
+        "machine_hour_usd": f"At {amount} for a machine hour",
+        "machine_hours_per_month": f"With the machine kept on for {hours} a month",
+        "person_hour_usd": f"At {amount} for an hour of a person's work",
+        "curation_hours": f"With {hours} of collecting and checking examples",
+        "prompt_hours": f"With {hours} of writing the prompt",
+        "retrainings_per_year": f"With {amount} trainings anew in a year",
+        "hours_per_retraining": f"With {hours} of work at each retraining",
+    }[turn.assumption]
+
+
+def _from(turn: Turn) -> str:
+    """The value at which it turns, rounded to the side on which it has turned."""
+    if turn.at > turn.assumed:
+        return f"from {_amount(turn, _rounded(turn.at, math.ceil))} on"
+    return f"at {_amount(turn, _rounded(turn.at, math.floor))} or less"
+
+
+def _amount(turn: Turn, value: float) -> str:
+    if turn.assumption.endswith("_usd"):
+        return usd(value)
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+
+
+def _rounded(value: float, to: Callable[[float], int]) -> float:
+    """Two digits of a value; what was narrowed down to nearly such a number is that number."""
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    digits = value / step
+    return step * (round(digits) if abs(digits - round(digits)) < 1e-6 else to(digits))

@@ -1,0 +1,30 @@
+"""Which agents could not be had without collected rows, whoever made them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.agent.routes import by_rules, saved
+
+from assay.agent.agent import Agent, Nearest, as_shown
+from assay.agent.lineage import HANDFUL, is_made_of_many_rows
+from assay.agent.route import Rule
+from assay.example import Example, dump_examples
+from assay.store.store import Store
+
+
+@pytest.mark.parametrize(("count", "many"), [(HANDFUL, False), (HANDFUL + 1, True)])
+def test_rows_count_from_more_than_a_handful_on_shown_looked_up_or_behind_a_route(
+    tmp_path: Path, count: int, many: bool
+) -> None:
+    store = Store(tmp_path)
+    rows = [Example.of(f"question {n}", f"answer {n}", id=str(n)) for n in range(count)]
+    pool = store.put("".join(dump_examples([*rows, rows[0]])).encode())
+    nearest = Agent(model="small", nearest=Nearest(k=1, pool=pool, embedder="e"))
+    shown = Agent(model="small", shown=tuple(as_shown(row) for row in rows))
+    id = saved(store, "near", nearest)
+    route = by_rules(id, Rule(to=id, pattern="question"))
+    for agent in (nearest, shown, route):
+        assert is_made_of_many_rows(agent, store) is many
+    assert not is_made_of_many_rows(Agent(model="small"), store)
