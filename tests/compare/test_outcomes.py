@@ -112,7 +112,8 @@ ROUTES = {"cascade": {"route": ARMS}, "router": {"route": ARMS}, "rules": {"rout
     "remote": {
         "remote": "remote:far/model",
         "providers": {"far": {"base_url": "https://a.example", "consent": True}},
-    }
+    },
+    "encoder": {"task": "label", "labels": [f"answer {n}" for n in range(5)]},
 }
 
 
