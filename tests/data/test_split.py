@@ -442,6 +442,27 @@ def test_earlier_renewed_holdouts_are_trained_on_and_not_lost(place: Place) -> N
     assert len(set(ids)) == len(ids)
 
 
+def test_a_label_that_was_corrected_in_the_file_counts_in_place_of_the_former_holdout(
+    place: Place,
+) -> None:
+    train, held = rows(100), rows(40, start=500)
+    place.put("data.jsonl", train)
+    place.put("holdout.jsonl", held)
+    settings = config(holdout="holdout.jsonl")
+    place.prepare(settings)
+    right = next(row["a"] for row in train if row["a"] != held[0]["a"])
+    place.put("data.jsonl", [*train, {"q": held[0]["q"] + ".", "a": right}, held[1]])
+    place.put("new.jsonl", rows(35, start=1000))
+    place.renew(settings, "new.jsonl")
+    for _ in range(2):
+        learned = [*place.part("train"), *place.part("validation")]
+        outputs = {e.output for e in learned if e.input.startswith(held[0]["q"])}
+        assert outputs == {right}
+        assert {row["q"] for row in held[1:]} <= {e.input for e in learned}
+        place.put("data.jsonl", [*rows(120), {"q": held[0]["q"] + ".", "a": right}])
+        place.prepare(settings, opened=True)
+
+
 @pytest.mark.parametrize(
     ("new", "message"),
     [

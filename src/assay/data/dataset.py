@@ -91,8 +91,7 @@ def prepare(
     found = source.gather(holdout=not renewed)
     if renewed:
         found.holdout = list(read_examples(folder / HOLDOUT))
-        found.recycled = _recycled(folder)
-        found.pool += found.recycled
+        found.recycle(_recycled(folder))
     locked = present.holdout_sha256 if opened else None
     return _divide(source, folder, found, key, generation=present.generation, locked=locked)
 
@@ -128,11 +127,11 @@ def renew(
             where=str(file),
             fix="Collect more; `assay data check` says which were rejected.",
         )
-    found.recycled = _recycled(folder)
+    former = _recycled(folder)
     if config.data.holdout is not None or present.generation > 1:
         old = read_examples(folder / HOLDOUT)
-        found.recycled += [replace(e, id=f"holdout-{present.generation}-{e.id}") for e in old]
-    found.pool += found.recycled
+        former += [replace(e, id=f"holdout-{present.generation}-{e.id}") for e in old]
+    found.recycle(former)
     _refuse_seen(fresh, [*found.pool, *(found.validation or ()), *_seen(folder)], str(file))
     found.holdout = fresh
     return _divide(source, folder, found, source.key(), generation=present.generation + 1)

@@ -11,6 +11,7 @@ from assay.config import Config
 from assay.config.names import file_of, split_sheet
 from assay.data.checks import check
 from assay.data.formats.hub import PREFIX
+from assay.data.normal import normalise
 from assay.data.read import detect
 from assay.errors import DataError
 from assay.example import Example, json_sha256
@@ -27,6 +28,7 @@ class GatheredExamples:
     Attributes:
         pool: rows that are to be divided; all rows that are not holdout, with an official one.
         validation, holdout: of files of their own; None when they are to be taken from the pool.
+        recycled: rows of former holdouts that came from files of their own.
         rows, rejected: of all files; holdout_rows, holdout_rejected: of the holdout's own.
     """
 
@@ -41,6 +43,18 @@ class GatheredExamples:
     problems: Counter[str] = field(default_factory=Counter)
     exact: int = 0
     near: int = 0
+
+    def recycle(self, rows: list[Example]) -> None:
+        """Put the rows of former holdouts into the pool. Where the pool has a row's input with
+        another output, the row is only kept: its label was corrected in the project's file."""
+        outputs: dict[str, set[str]] = {}
+        for example in self.pool:
+            outputs.setdefault(normalise(example.input), set()).add(example.output)
+        for example in rows:
+            given = outputs.get(normalise(example.input))
+            if given is None or example.output in given:
+                self.pool.append(example)
+        self.recycled = rows
 
 
 @dataclass(frozen=True, slots=True)
