@@ -70,7 +70,7 @@ def test_variables_are_a_table_beside_the_prompt(browser: Browser, up: Studio, n
         expect(page.get_by_text("{{who}} is sent as it stands")).to_be_visible()
         page.get_by_role("button", name="Add a variable").click()
         page.get_by_label("Name of variable 1").fill("1st")
-        expect(page.get_by_text("'1st' can be no name")).to_be_visible()
+        expect(page.get_by_text("'1st' cannot be a name")).to_be_visible()
         page.get_by_label("Name of variable 1").fill("whom")
         wrong = page.get_by_role("button", name="variables.whom: the system prompt has no {{whom}}")
         expect(wrong).to_be_visible()
@@ -133,7 +133,7 @@ def test_what_is_wrong_is_told_at_its_line_and_not_saved(
         expect(page.get_by_role("button", name="Save", exact=True)).to_be_disabled()
         page.keyboard.press("Control+s")
         page.keyboard.press("Backspace")
-        expect(page.get_by_text("Nothing is unsaved")).to_be_visible()
+        expect(page.get_by_text("All changes saved")).to_be_visible()
     assert agents.read(Workspace(up.folder), name).version.version == 1
 
 
@@ -168,7 +168,7 @@ def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio, na
 def test_a_viewer_looks(browser: Browser, up: Studio, name: str) -> None:
     with signed_in(browser, up, "viewer") as visitor:
         page = _open(visitor, name)
-        expect(page.get_by_text("You may look; an editor can change it.")).to_be_visible()
+        expect(page.get_by_text("You can read this; an editor can change it.")).to_be_visible()
         expect(page.get_by_label("System prompt")).to_be_disabled()
         expect(page.get_by_role("button", name="Save", exact=True)).to_have_count(0)
 

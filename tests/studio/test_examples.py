@@ -159,7 +159,7 @@ def test_drafted_questions_are_approved_mended_and_thrown_away(
         page = visitor.open("/data")
         expect(page.get_by_text("48 of 50 questions are approved")).to_be_visible()
         visitor.axe()
-        page.get_by_role("button", name="Throw away q049").click()
+        page.get_by_role("button", name="Discard q049").click()
         expect(page.get_by_label("Question q049")).to_have_count(0)
         page.get_by_label("Right answer to q051").fill("At noon.")  # stays while others go
         page.get_by_role("button", name="Approve q050").click()
@@ -169,7 +169,7 @@ def test_drafted_questions_are_approved_mended_and_thrown_away(
         page.get_by_role("button", name="Approve q051").click()
         expect(page.get_by_text("50 of 50 questions are approved")).to_be_visible()
         expect(page.get_by_role("gridcell").first).to_be_visible()  # they can be divided now
-        page.get_by_role("button", name="Thrown away").click()
+        page.get_by_role("button", name="Discarded").click()
         expect(page.get_by_label("Question q049")).to_be_visible()
         page.set_viewport_size({"width": 390, "height": 844})
         visitor.fits()

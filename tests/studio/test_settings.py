@@ -66,7 +66,7 @@ def test_form_and_text_are_one_and_what_follows_is_told(browser: Browser, up: St
         _save(page)
         expect(page.get_by_text("Saved. What follows from it")).to_be_visible()
         expect(page.get_by_text("assay.yaml, by editor")).to_contain_text("more to measure on")
-        expect(page.get_by_text("Nothing is unsaved")).to_be_visible()
+        expect(page.get_by_text("All changes saved")).to_be_visible()
     workspace = Workspace(up.folder)
     assert workspace.config is not None
     assert workspace.config.candidates == ["prompt", "few-shot"]
@@ -95,7 +95,7 @@ def test_what_is_wrong_is_told_at_its_line_and_not_saved(browser: Browser, up: S
         expect(save).to_be_disabled()
         page.keyboard.press("Control+s")
         page.get_by_role("button", name="Discard").click()
-        expect(page.get_by_text("Nothing is unsaved")).to_be_visible()
+        expect(page.get_by_text("All changes saved")).to_be_visible()
     assert (up.folder / "assay.yaml").read_text() == before
 
 
@@ -141,6 +141,6 @@ def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio) ->
 def test_a_viewer_looks(browser: Browser, up: Studio) -> None:
     with signed_in(browser, up, "viewer") as visitor:
         page = _open(visitor)
-        expect(page.get_by_text("You may look; an editor can change it.")).to_be_visible()
+        expect(page.get_by_text("You can read this; an editor can change it.")).to_be_visible()
         expect(page.get_by_label("What the model is told")).to_be_disabled()
         expect(page.get_by_role("button", name="Save", exact=True)).to_have_count(0)

@@ -55,9 +55,7 @@ def test_from_a_file_and_documents_to_a_chat_in_less_than_ten_clicks(
             paper.write_bytes(pdf(f"Every {animal} near the river is fed by the keeper at noon."))
         page.locator("input[type=file]").set_input_files(papers)
         clicks += 1
-        expect(page.get_by_text("All that was brought is dealt with.")).to_be_visible(
-            timeout=240_000
-        )
+        expect(page.get_by_text("All files are processed.")).to_be_visible(timeout=240_000)
         expect(page.get_by_text(": can be searched")).to_have_count(3)
         expect(looking).to_be_checked()
         here.axe()

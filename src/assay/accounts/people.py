@@ -139,7 +139,7 @@ def set_role(realm: Realm, id: str, role: str) -> Person:
 
 
 def remove(realm: Realm, id: str) -> Person:
-    """Let somebody in no more, and sign them out.
+    """Remove somebody's access, and sign them out.
 
     Raises:
         NotFoundError: there is no such person.

@@ -73,7 +73,7 @@ def link(
 
 @app.command()
 def remove(name: Name, folder: Served = Path(".")) -> None:
-    """Let somebody in no more, and sign them out."""
+    """Remove somebody's access, and sign them out."""
     from assay.accounts import people
 
     workspace = open_served(folder)

@@ -287,7 +287,7 @@ class _Pass:
             yield (
                 "few-rows",
                 f"{self.valid} usable rows: only large differences can be shown with so few.",
-                "Collect more; some hundreds make a verdict, a thousand a good one.",
+                "Collect more: a few hundred are enough for a verdict, a thousand for a good one.",
             )
         if not groups.complete:
             yield (

@@ -110,7 +110,7 @@ class AccessMiddleware:
             return _render_page("Another page led here. Copy the link into the address bar.", 403)
         found = await anyio.to_thread.run_sync(people.redeem, self.workspace, once)
         if found is None:
-            return _render_page("This link was used already, or its hour is over.", 403)
+            return _render_page("This link has been used, or it has expired.", 403)
         response = RedirectResponse(f"{PREFIX}/", 303)
         response.set_cookie(
             cookie_name(scope),

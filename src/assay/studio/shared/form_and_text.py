@@ -187,7 +187,7 @@ class FormAndText(ABC, Generic[S, D]):
 
     def _check_later(self, *, show: bool) -> None:
         self._turn += 1
-        self._show_state("Looking at it …")
+        self._show_state("Checking …")
         turn = self._turn
 
         async def wait() -> None:
@@ -236,7 +236,7 @@ class FormAndText(ABC, Generic[S, D]):
             self._state = w.text("", "soft state", "span").props("role=status")
             self._others = w.text("", "warn", "span").props("role=status")
             if not self._open:
-                w.text("You may look; an editor can change it.", "soft")
+                w.text("You can read this; an editor can change it.", "soft")
                 return
             prompt = "What did you change, and why?"
             self._message = w.label_input(ui.input(placeholder=prompt), prompt)
@@ -246,7 +246,7 @@ class FormAndText(ABC, Generic[S, D]):
         self._show_state()
 
     def _show_state(self, busy: str = "") -> None:
-        words = "Unsaved changes" if self.is_changed else "Nothing is unsaved"
+        words = "Unsaved changes" if self.is_changed else "All changes saved"
         if not self._valid and self.is_changed:
             words = "This cannot be saved yet"
         self._state.text = busy or words
@@ -287,7 +287,7 @@ class FormAndText(ABC, Generic[S, D]):
             f"{self._describe_save(theirs)} since you opened this{f': {why}' if why else ''}. "
             "Nothing was overwritten, and nothing of yours is lost."
         )
-        with open_dialog("Somebody was faster", under, "wide-dialog") as dialog:
+        with open_dialog("Somebody else has saved a change", under, "wide-dialog") as dialog:
             w.text("From theirs to yours:", "strong note")
             show_differences(theirs.text, self._text)
             with w.row():
@@ -324,7 +324,7 @@ def show_differences(before: str, after: str) -> None:
     """The lines that differ between two texts; a sign says how, not colour alone."""
     found = list(difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2))
     if not found:
-        w.text("They say the same.", "soft note")
+        w.text("They are the same.", "soft note")
         return
     with w.set_label(
         ui.element("div").classes("diff").props("tabindex=0 role=region"), "What differs"

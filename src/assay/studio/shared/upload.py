@@ -171,7 +171,7 @@ class DocumentUpload:
             if not self._is_gone:
                 show_error(error)
             for source in sources:
-                self._mark(self._lines[source.document], source.document, "not taken in", "bad")
+                self._mark(self._lines[source.document], source.document, "not accepted", "bad")
             return
         failed = {one.file: one.reason for one in added.failed}
         for source in sources:
@@ -193,7 +193,7 @@ class DocumentUpload:
 
     def _show(self) -> None:
         if not self._working:
-            self._head.text = "All that was brought is dealt with."
+            self._head.text = "All files are processed."
             self._bar.set_visibility(False)
             return
         self._bar.set_visibility(True)

@@ -90,7 +90,9 @@ class AgentForm(Controls[Agent]):
         super()._freeze(frozen)
 
     def _build(self) -> None:
-        self._note = w.text("The text says no agent now. Mend it, and the form goes on.", "bad")
+        self._note = w.text(
+            "The text is not a valid agent. Correct it to go on with the form.", "bad"
+        )
         self._note.set_visibility(False)
         self._fields = ui.element("div").classes("stack gap")
         with self._fields:

@@ -98,7 +98,7 @@ class VariablesForm:
         malformed = [name for name in names if not NAME.fullmatch(name)]
         repeated = [name for name in names if names.count(name) > 1]
         self._mistake.text = (
-            f"{malformed[0]!r} can be no name: letters, digits and _ alone, no digit first."
+            f"{malformed[0]!r} cannot be a name: letters, digits and _, no digit first."
             if malformed
             else f"There are two variables {repeated[0]!r}."
             if repeated

@@ -114,7 +114,7 @@ def _show_pairs(result: Result) -> None:
         return
     points = f"{100 * result.margin:g}"
     with w.section(
-        "Who beats whom",
+        "Differences between candidates",
         f"Points of 100 by which the first is ahead. Within the band (±{points}) a difference does "
         "not matter to you.",
     ):

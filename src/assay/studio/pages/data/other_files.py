@@ -59,7 +59,7 @@ class OtherFiles:
     def __init__(self, context: PageContext) -> None:
         self._context = context
         with w.details("Look at other files"), ui.element("div").classes("stack gap"):
-            w.text("They become no part of the project, and are not kept.", "soft note")
+            w.text("They are not added to the project, and are not kept.", "soft note")
             self._task = w.label_input(ui.select(TASKS, value="check"), "What to do with them")
             self._upload = file_picker(
                 "Choose one or two files",

@@ -40,7 +40,7 @@ MEANINGS = {
     "to you or anybody: a row that was seen measures nothing.",
     "quarantine": "Nearly the same as a row of the holdout, so they may neither train nor choose. "
     "Not shown either.",
-    "rejected": "Rows with an error, which nothing uses until it is mended.",
+    "rejected": "Rows with an error, which nothing uses until they are corrected.",
 }
 SHOW: dict[str, str] = {"": "All rows", **{str(part): part.capitalize() for part in PARTS}}
 _division_lock = asyncio.Lock()
@@ -200,7 +200,7 @@ class RowTable:
                 largest = list(of.clusters.items())[:CLUSTERS]
                 alike = {line: f"line {line:,}: {count:,} rows" for line, count in largest}
                 self._cluster = w.field("Alike", ui.select({0: "All", **alike}, value=0))
-                self._holding = w.field("That hold", ui.input().props("debounce=400 clearable"))
+                self._holding = w.field("Containing", ui.input().props("debounce=400 clearable"))
             self._meaning = w.text("", "soft note")
             self._grid = ui.aggrid(
                 {
@@ -214,7 +214,7 @@ class RowTable:
                     "suppressFieldDotNotation": True,
                     ":datasource": w.call_expression(_SOURCE, self._address()),
                     ":onCellKeyDown": _ENTER,
-                    "overlayNoRowsTemplate": "No row fits.",
+                    "overlayNoRowsTemplate": "No row matches.",
                 },
             ).classes("rows")
             self._grid.on("cellClicked", self._open_clicked)
@@ -265,16 +265,16 @@ class RowTable:
                 if may:
                     if inputs:
                         w.button("Save", lambda: dialog.submit("save"), kind="primary", icon="save")
-                    w.button("Take it out", lambda: dialog.submit("out"), kind="danger")
+                    w.button("Remove it", lambda: dialog.submit("out"), kind="danger")
                 w.button("Close", dialog.close)
         chosen = await read_choice(dialog)
         values = {name: made.value or "" for name, made in inputs.items()}
         if chosen == "save":
             await self._change(line, _parse_record(record, values), record)
         elif chosen == "out" and await confirm(
-            f"Take line {line:,} out of the file?",
-            "It is gone from the file itself, and the examples are divided again.",
-            "Take it out",
+            f"Remove line {line:,} from the file?",
+            "It is removed from the file itself, and the examples are split again.",
+            "Remove it",
         ):
             await self._change(line, None, record)
 
@@ -283,7 +283,7 @@ class RowTable:
             return
         ui.notify("The file is changed and divided again; with many rows that takes a while.")
         await self._context.do(change_row, line, record, before, ProgressState())
-        notify("The row is mended." if record is not None else "The row is out.")
+        notify("The row is saved." if record is not None else "The row is removed.")
         await self._refresh()
 
 

@@ -74,7 +74,7 @@ class QuestionsCard:
             self._bar = w.bar(0.0, "Questions approved")
             with w.row():
                 self._chosen = ui.toggle(
-                    {"waiting": "To be read", "rejected": "Thrown away"},
+                    {"waiting": "To review", "rejected": "Discarded"},
                     value="waiting",
                     on_change=self._change_state,
                 ).props("no-caps unelevated")
@@ -152,7 +152,7 @@ class QuestionsCard:
             with w.row():
                 w.button("Approve", approve, kind="primary", icon="check", name=f"Approve {one.id}")
                 if self._state == "waiting":
-                    w.button("Throw away", discard, kind="danger", name=f"Throw away {one.id}")
+                    w.button("Discard", discard, kind="danger", name=f"Discard {one.id}")
         return shown
 
     def _build_add(self) -> None:
@@ -169,7 +169,7 @@ class QuestionsCard:
             document = w.field(
                 "Document",
                 ui.input(),
-                "That holds the answer.",
+                "The one that holds the answer.",
                 name="Document that holds the answer",
             )
 
@@ -181,7 +181,7 @@ class QuestionsCard:
                 )
                 for made in (question_input, answer_input, document):
                     made.value = ""
-                notify("It is approved.")
+                notify("Approved.")
                 await self._refresh()
 
             with w.row():

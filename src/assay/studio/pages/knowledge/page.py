@@ -190,7 +190,7 @@ def _show_documents(context: PageContext, base: str, found: Contents, refresh: R
             show("")
     if found.failed:
         with w.section(
-            "Could not be read", "Of these files nothing, or not all, is searched.", style="lost"
+            "Could not be read", "These files are not searched, or only in part.", style="lost"
         ):
             for failed in found.failed:
                 w.text(f"{failed.file}: {failed.reason}", "pre note")
@@ -209,7 +209,7 @@ def _show_table(context: PageContext, base: str, found: list[Document], refresh:
 
 def _show_actions(context: PageContext, base: str, document: str, refresh: Refresh) -> None:
     async def erase() -> None:
-        why = "It is erased: its file, its text, its passages. Agents find it no more."
+        why = "Its file, its text and its passages are erased. Agents no longer find it."
         if await confirm(f"Remove {document}?", why, "Remove"):
             await context.do(remove_document, base, document)
             notify(f"{document} is removed.")

@@ -158,7 +158,7 @@ def _show_differences(diff: dict[str, Any]) -> None:
 
 def _show_row_search(context: PageContext) -> None:
     with w.section(
-        "Who saw a row",
+        "Which versions trained on this row?",
         "A version remembers what it was trained on, also after the row is deleted.",
     ):
 

@@ -69,7 +69,7 @@ def _show_person(
 
     async def away() -> None:
         why = "They are signed out at once."
-        if await confirm(f"Let {person.name} in no more?", why, "Remove"):
+        if await confirm(f"Remove {person.name}'s access?", why, "Remove"):
             await context.do(remove_person, person.id)
             notify(f"{person.name} is removed.")
             await refresh()

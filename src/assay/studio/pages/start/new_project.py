@@ -47,8 +47,8 @@ async def file_step(context: PageContext, refresh: Refresh) -> None:
         ui.icon("upload_file").props("aria-hidden=true").classes("drop-icon")
         w.heading("Drop a file of examples here")
         w.text(
-            "CSV, Excel, JSON or JSONL: one row or record an example. Some hundred make a verdict. "
-            "Documents come next, if you have any. All of it stays on this machine.",
+            "CSV, Excel, JSON or JSONL: one row or record an example. A few hundred are enough "
+            "for a verdict. Documents come next, if you have any. All of it stays on this machine.",
             "soft",
         )
         file_picker(

@@ -132,7 +132,7 @@ async def _show_estimate(context: PageContext, placeholder: ui.element) -> None:
             (f"{sizes.validation:,}", "to choose by", "Settings are chosen on these."),
             (f"{sizes.holdout:,}", "locked away", "The verdict is drawn on these alone."),
             (f"about {minutes:.0f} min" if minutes >= 1 else "a minute", "of this machine", ""),
-            (f"{effect:.0f} in 100", "can be told apart", MEANINGS["effect"]),
+            (f"{effect:.0f} in 100", "smallest difference it can detect", MEANINGS["effect"]),
         ]
 
     figures = await context.do(estimate)
@@ -146,7 +146,7 @@ async def _show_estimate(context: PageContext, placeholder: ui.element) -> None:
 async def _show_verdict(context: PageContext, now: Stage, refresh: Refresh) -> None:
     assert now.result is not None
     verdict_card(now.result)
-    with w.section("All that was tried"):
+    with w.section("Everything that was tried"):
         candidates_table(now.result)
         w.link("Look at the answers, one by one", f"/compare?id={now.result.comparison[:16]}")
     best = find_recommended(now.result)
