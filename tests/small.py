@@ -52,7 +52,7 @@ def small_project(
     made = project.create(drafted, folder=folder / "pets")
     changes = {
         "ks: [1, 3, 8]": "ks: [1]",
-        "  max_tokens:": "  epochs: 1\n  rank: 2\n  max_tokens:",
+        "  max_tokens:": "  epochs: 1\n  rank: 2\n  seeds: 1\n  max_tokens:",
         "max_new_tokens: 16": "max_new_tokens: 8",
         **(edit or {}),
     }

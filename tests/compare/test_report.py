@@ -14,7 +14,7 @@ from rich.console import Console
 from assay.compare.report import html, wording, worth
 from assay.compare.report.html import MOST_ROWS, disagreements, write_report
 from assay.compare.report.terminal import print_result
-from assay.compare.result import CandidateResult, Result, Verdict
+from assay.compare.result import CandidateResult, Result, SeedResult, Verdict
 from assay.compare.sensitivity import Sensitivity, Turn
 
 from .sample import sample_result, sample_rows
@@ -163,6 +163,15 @@ def test_fine_tuning_is_judged_in_words_that_agree_with_the_headline() -> None:
     assert said([one, *others], worth_it=True).startswith("Fine-tuning is worth it here, if what")
     verdict = verdict.model_copy(update={"recommend": "prompt"})
     assert said([one, *others]).endswith("cannot be said from this comparison.")
+    seeds = [
+        SeedResult(seed=n, score=score, chosen=not n) for n, score in enumerate((0.81, 0.8, 0.79))
+    ]
+    spread = one.model_copy(update={"seeds": seeds})
+    luck = said([spread, *others])
+    assert "3 trainings of fine-tune" in luck
+    assert luck.endswith("79.0 to 81.0 of 100 on validation; the best took part.")
+    once = one.model_copy(update={"seeds": seeds[:1]})
+    assert said([once, *others]).endswith("how much another seed would change it was not measured.")
 
 
 def test_an_interval_without_0_beside_cannot_tell_is_explained_where_it_is_shown(

@@ -29,7 +29,7 @@ CONFIG = Config.model_validate(
         "graders": [{"name": "label-accuracy"}],
         "primary": "label-accuracy",
         "candidates": CANDIDATES,
-        "fine_tune": {"system_prompt": "Label it."},
+        "fine_tune": {"system_prompt": "Label it.", "seeds": 1},
     }
 )
 SIZES = Sizes(
@@ -146,3 +146,13 @@ def test_a_version_in_fewer_bits_is_trained_for_it_where_fine_tune_takes_no_part
         return dict(estimate(config, SIZES, list(names), 0.3).parts)["fine-tune-8bit"]
 
     assert told("fine-tune-8bit") > 2 * told("fine-tune", "fine-tune-8bit")
+
+
+def test_further_seeds_are_told_where_the_time_allows_them() -> None:
+    def told(**fields: float | None) -> float:
+        tune = CONFIG.fine_tune.model_copy(update={"seeds": None, **fields})
+        config = CONFIG.model_copy(update={"fine_tune": tune})
+        return dict(estimate(config, SIZES, CANDIDATES, 0.3).parts)["fine-tune"]
+
+    assert told(seeds_minutes=0) == told(seeds=1) < told(seeds=2) < told(seeds=3)
+    assert told(seeds_minutes=1e6) == told(seeds=3)

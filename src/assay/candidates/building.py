@@ -39,6 +39,15 @@ class LossPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class SeedScore:
+    """A training with one seed, and its version's score on validation."""
+
+    seed: int
+    score: float
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """An agent that is ready to take part in a comparison.
 
@@ -50,6 +59,7 @@ class Candidate:
             only of rows that the agent does not hold, such as those that a prompt was chosen on;
             of all others the registry knows it.
         retrained: it goes stale and is made again several times a year.
+        seeds: trainings that differ in their seed alone, where it was trained; one takes part.
         curve: training curve, where it was trained; `best_step` is the one that was kept.
         arms: of a route, the candidates that it asks, by the ids of their agents.
         target: share of the strong arm's quality that a route's threshold was chosen to keep; None
@@ -70,6 +80,7 @@ class Candidate:
     fine_tuned: bool = False
     curated: bool = False
     retrained: bool = False
+    seeds: tuple[SeedScore, ...] = ()
     curve: tuple[LossPoint, ...] = ()
     best_step: int | None = None
     warnings: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from assay.agent.agent import Agent
 from assay.candidates.building import Candidate, Context
 from assay.candidates.spec import CandidateSpec, prompted
 
@@ -20,10 +21,10 @@ SPEC = CandidateSpec(
 
 
 def build(context: Context) -> Candidate:
-    """Train a version, stopped early by validation loss, and measure it on validation."""
-    from assay.candidates.shared.training import train_version, tuned_candidate  # loads torch
+    """Train versions, stopped early by validation loss, and measure them on validation."""
+    from assay.candidates.shared.training import tune  # loads torch
 
-    version, result = train_version(context)
-    agent = context.chat_agent(model=f"version:{version}", system_prompt=context.training_prompt)
-    chosen = context.choose_constraint(agent, context.measure(agent))
-    return tuned_candidate(chosen, result)
+    def agent_of(version: str) -> Agent:
+        return context.chat_agent(model=f"version:{version}", system_prompt=context.training_prompt)
+
+    return tune(context, agent_of)

@@ -62,18 +62,18 @@ def build(context: Context) -> Candidate:
 
     found = choose_search(context, searching, available_characters(context))
     knowledge, taught, warnings = _fit_passages(context, found.knowledge)
-    from assay.candidates.shared.training import train_version, tuned_candidate  # loads torch
+    from assay.candidates.shared.training import tune  # loads torch
 
-    version, result = train_version(taught, asked=context)
-    agent = context.chat_agent(
-        model=f"version:{version}", system_prompt=context.training_prompt, knowledge=knowledge
-    )
-    chosen = context.choose_constraint(agent, context.measure(agent))
-    made = tuned_candidate(chosen, result)
+    def agent_of(version: str) -> Agent:
+        return context.chat_agent(
+            model=f"version:{version}", system_prompt=context.training_prompt, knowledge=knowledge
+        )
+
+    made = tune(context, agent_of, taught)
     return replace(
         made,
         tried=as_trials(found.tried, "before training: ") + made.tried,
-        warnings=(*found.warnings, *warnings),
+        warnings=(*found.warnings, *warnings, *made.warnings),
     )
 
 

@@ -33,6 +33,7 @@ from assay.compare.result import (
     Plan,
     Result,
     Routing,
+    SeedResult,
     ValidationFigure,
     Verdict,
 )
@@ -300,6 +301,7 @@ def _candidate(
             ValidationFigure(setting=t.setting, score=t.score, chosen=t.chosen)
             for t in candidate.tried
         ],
+        seeds=[SeedResult(seed=s.seed, score=s.score, chosen=s.chosen) for s in candidate.seeds],
         forgetting=one.forgetting,
         retrieval=documents.retrieval,
         support=documents.support,

@@ -123,7 +123,7 @@ def _point(
 ) -> list[float]:
     """Scores on validation of the candidate built from a part of train."""
     config = bench.config
-    tuned = config.fine_tune.model_copy(update={"seed": seed})
+    tuned = config.fine_tune.model_copy(update={"seed": seed, "seeds": 1})
     seeded = config.model_copy(update={"fine_tune": tuned})
     value: dict[str, Any] = {
         "candidate": name,

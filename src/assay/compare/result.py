@@ -61,6 +61,14 @@ class ValidationFigure(ResultPart):
     chosen: bool
 
 
+class SeedResult(ResultPart):
+    """A training with one seed, its version's score on validation, and whether it took part."""
+
+    seed: int
+    score: float
+    chosen: bool
+
+
 class CandidateResult(ResultPart):
     """One candidate, measured on the holdout.
 
@@ -86,6 +94,8 @@ class CandidateResult(ResultPart):
         corpus: scores that are no mean of examples (macro-F1, corpus chrF); shown, never deciding.
         per_class: for label tasks, recall by class; for json tasks, accuracy by field.
         validation: settings tried on validation.
+        seeds: trainings that differ in their seed alone; the one that is best on validation took
+            part. Empty where nothing was trained, and in results that are older than this field.
         forgetting: what training cost the model in general; null where there was none or the
             result is older than this field.
         retrieval: how well documents were found; null without knowledge, or where no row names one.
@@ -125,6 +135,7 @@ class CandidateResult(ResultPart):
     corpus: dict[str, float] = {}
     per_class: dict[str, float] = {}
     validation: list[ValidationFigure] = []
+    seeds: list[SeedResult] = []
     forgetting: Forgetting | None = None
     retrieval: Retrieval | None = None
     support: Support | None = None

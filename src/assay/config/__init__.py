@@ -43,7 +43,7 @@ from assay.config.providers import (
 )
 from assay.config.routes import RouteConditions, RouteRule, RouteSection
 from assay.config.strict import Strict
-from assay.config.training import Auto, FineTune, FineTuneSection
+from assay.config.training import Auto, FineTune, FineTuneSection, TrainingSettings
 
 __all__ = [
     "CONFIG_FILE",
@@ -74,6 +74,7 @@ __all__ = [
     "Strict",
     "TaskKind",
     "TokenPrice",
+    "TrainingSettings",
     "Vllm",
     "config_schema",
     "config_text",

@@ -15,10 +15,12 @@ from assay.config.names import ModelName
 from assay.config.strict import Strict
 
 Auto = Literal["auto"]
+SEEDS = 3
+"""Trainings that tell what comes of chance, where there is time for them."""
 
 
-class FineTuneSection(Strict):
-    """How a version is trained; `auto` is decided by model and data size (docs/training.md)."""
+class TrainingSettings(Strict):
+    """How one version is trained; `auto` is decided by model and data size (docs/training.md)."""
 
     method: Literal["sft", "dpo", "ipo", "kto", "orpo"] = Field(
         "sft", description="sft: learn the answers; the others learn from preferences"
@@ -76,7 +78,28 @@ class FineTuneSection(Strict):
             raise ValueError(f"{error.errors()[0]['msg']}, or auto") from None
 
 
-class FineTune(FineTuneSection):
+class FineTuneSection(TrainingSettings):
+    """How versions are trained, and how many of them a comparison chooses from."""
+
+    seeds: int | None = Field(
+        None,
+        ge=1,
+        le=20,
+        description="trainings with seed, seed + 1, …, of which the best on validation takes part; "
+        "null: three where the further ones fit in `seeds_minutes`, else one",
+    )
+    seeds_minutes: float = Field(
+        10.0, ge=0, description="that trainings with further seeds may take, by what the first took"
+    )
+
+    def seed_count(self, seconds: float) -> int:
+        """With how many seeds a version is trained, where one training takes so many seconds."""
+        if self.seeds is not None:
+            return self.seeds
+        return SEEDS if (SEEDS - 1) * seconds <= 60 * self.seeds_minutes else 1
+
+
+class FineTune(TrainingSettings):
     """What the trainer takes: every number fixed (`assay.train.auto` fixes those left open)."""
 
     rank: int = Field(16, ge=1, le=512)

@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from assay.candidates.registry import specs
-from assay.candidates.spec import Sizes, Workload
+from assay.candidates.spec import Sizes, Workload, constraints
 from assay.compare.curve import REPEATS, curve_sizes
 from assay.config import Config
 from assay.example import Example, Message
@@ -105,7 +105,10 @@ def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> E
 
 
 def building_seconds(name: str, config: Config, sizes: Sizes) -> float:
-    """Seconds of building a candidate and choosing on validation, as at a point of a curve."""
+    """Seconds of building a candidate and choosing on validation, as at a point of a curve: trained
+    with one seed."""
+    once = config.fine_tune.model_copy(update={"seeds": 1})
+    config = config.model_copy(update={"fine_tune": once})
     return _building(specs()[name].estimate(config, sizes), config, sizes, _scale(sizes))
 
 
@@ -161,14 +164,17 @@ def _building(workload: Workload, config: Config, sizes: Sizes, scale: float) ->
         return seconds + CLASSICAL_SECONDS
     if workload.answered_by == "provider":
         return sizes.validation * REMOTE_SECONDS
+    seeds = 1
     if workload.trained:
-        seconds += workload.trained * training_seconds(config, sizes, sizes.train, scale)
-        seconds += 2 * LOAD_SECONDS * scale
+        each = workload.trained * training_seconds(config, sizes, sizes.train, scale)
+        each += 2 * LOAD_SECONDS * scale
+        seeds = config.fine_tune.seed_count(each)
+        seconds += seeds * each
     if workload.searched:
         seconds += _answers(sizes, 0.0, workload.answer_tokens, scale, workload.searched)
+    runs = (*workload.runs, *workload.runs[-1:] * ((seeds - 1) * constraints(config)))
     return seconds + sum(
-        _answers(sizes, shown, workload.answer_tokens, scale, sizes.validation)
-        for shown in workload.runs
+        _answers(sizes, shown, workload.answer_tokens, scale, sizes.validation) for shown in runs
     )
 
 

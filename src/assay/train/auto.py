@@ -67,7 +67,7 @@ def choose(
         "epochs": of_epochs,
         "rows_per_step": of_rows,
     }
-    stated = section.model_dump()
+    stated = section.model_dump(include=set(FineTune.model_fields))
     decided = {name: value for name, value in rule.items() if stated[name] == "auto"}
     return FineTune.model_validate(stated | decided)
 

@@ -65,5 +65,5 @@ def test_what_is_given_stands_in_the_configuration(tmp_path: Path) -> None:
     # Comments and empty lines still stand over their own sections.
     text = path.read_text()
     assert "# rows\n  holdout_rows: 40\n\n# What is shown.\nfew_shot" in text
-    assert "# of the adapter\n  epochs: 1\n\ncosts:  # in USD\n" in text
+    assert "# of the adapter\n  epochs: 1\n  seeds: 1\n\ncosts:  # in USD\n" in text
     assert tree["data"]["holdout_rows"] == EFFORTS[-1].holdout_rows

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from assay import builtin, json_reader
+from assay.agent.agent import Agent
 from assay.candidates.building import (
     Candidate,
     ConstraintChoice,
     Context,
     LossPoint,
+    SeedScore,
     as_trials,
 )
 from assay.candidates.shared.distill import TrainingTargets, targets_of_teacher
 from assay.chat.template import Template
-from assay.config import FineTune, FineTuneSection
+from assay.config import FineTune, FineTuneSection, TrainingSettings
+from assay.config.training import SEEDS
 from assay.errors import ConfigError
 from assay.example import Example, canonical_json
 from assay.models.device import best_device
@@ -73,20 +76,64 @@ def train_version(
     return save_version(context.store.folder, result.adapter, record), result
 
 
-def tuned_candidate(chosen: ConstraintChoice, result: TrainResult) -> Candidate:
-    """The agent of a trained version as a candidate, with its training curve."""
+def tune(
+    context: Context, agent_of: Callable[[str], Agent], taught: Context | None = None
+) -> Candidate:
+    """Train with one seed after the other; the version that is best on validation takes part, of
+    equal ones that of the first seed. All trainings are part of what it takes to make it.
+
+    Args:
+        agent_of: the agent that answers with the version of an id.
+        taught: what is trained on, where that is not what is asked (see `train_version`).
+    """
+    settings = context.config.fine_tune
+    made: list[tuple[int, ConstraintChoice, TrainResult]] = []
+
+    def train(seed: int) -> float:
+        asked = context if taught is not None else None
+        version, result = train_version(_seeded(taught or context, seed), asked=asked)
+        agent = agent_of(version)
+        made.append((seed, context.choose_constraint(agent, context.measure(agent)), result))
+        # A teacher has answered once for all seeds.
+        again = settings.teacher is not None and len(made) > 1
+        return result.seconds + (0.0 if again else result.preparation_seconds)
+
+    seconds = train(settings.seed)
+    count = settings.seed_count(seconds)
+    seconds += sum(train(settings.seed + more) for more in range(1, count))
+    seed, chosen, result = max(made, key=lambda one: (one[1].measurement.score, -one[0]))
     return Candidate(
         agent=chosen.agent,
-        tried=as_trials(chosen.tried),
+        tried=as_trials(chosen.tried, f"seed {seed}, " if count > 1 else ""),
         scores=tuple(chosen.measurement.primary_scores),
-        setup_seconds=result.seconds + result.preparation_seconds,
+        setup_seconds=seconds,
         fine_tuned=True,
         retrained=True,
+        warnings=_one_seed_warning(settings, seconds) if count == 1 else (),
+        seeds=tuple(SeedScore(one, c.measurement.score, one == seed) for one, c, _ in made),
         curve=tuple(
             LossPoint(p.step, p.epoch, p.train_loss, p.validation_loss) for p in result.points
         ),
         best_step=result.best_step,
     )
+
+
+def _one_seed_warning(settings: FineTuneSection, seconds: float) -> tuple[str, ...]:
+    """That chance could not be told from the way of training, where the time decided so."""
+    if settings.seeds is not None:
+        return ()
+    more = (SEEDS - 1) * seconds / 60
+    return (
+        f"Trained with one seed: {SEEDS - 1} more would take about {more:.0f} minutes, and "
+        f"fine_tune.seeds_minutes allows {settings.seeds_minutes:g}.",
+    )
+
+
+def _seeded(context: Context, seed: int) -> Context:
+    """The context with another seed of training."""
+    settings = context.config.fine_tune.model_copy(update={"seed": seed})
+    config = context.config.model_copy(update={"fine_tune": settings})
+    return replace(context, bench=replace(context.bench, config=config))
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +289,7 @@ def general_rows() -> tuple[Example, ...]:
     )
 
 
-def sample_general_rows(settings: FineTuneSection, rows: int) -> tuple[Example, ...]:
+def sample_general_rows(settings: TrainingSettings, rows: int) -> tuple[Example, ...]:
     """The general rows that are trained on beside `rows` rows of the job.
 
     They make up the share `fine_tune.rehearsal` of all rows, drawn with the training's seed, each

@@ -5,16 +5,38 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from assay.compare.report.wording import usd
+from assay.compare.report.wording import in_100, usd
 from assay.compare.result import CandidateResult, PairResult, Result
 from assay.compare.sensitivity import MOST, Turn
 
 
 def fine_tuning(result: Result) -> str:
-    """Whether fine-tuning is worth it, and from how many requests on."""
-    worth, even = result.verdict.fine_tuning_worth_it, result.verdict.break_even_requests
-    if not any(one.fine_tuned for one in result.candidates):
+    """Whether fine-tuning is worth it, from how many requests on, and what of it may be luck."""
+    tuned = [one for one in result.candidates if one.fine_tuned]
+    if not tuned:
         return "No fine-tuned candidate took part."
+    named = result.verdict.recommend or result.verdict.use_meanwhile
+    one = max(tuned, key=lambda c: (c.name == named, c.score or 0.0))
+    return _worth(result) + _luck(one)
+
+
+def _luck(one: CandidateResult) -> str:
+    """A sentence on how much its trainings differ by their seed; "" where that is not known."""
+    if not one.seeds:
+        return ""
+    scores = [seed.score for seed in one.seeds]
+    if len(scores) == 1:
+        return (
+            f" {one.name} was trained once: how much another seed would change it was not measured."
+        )
+    return (
+        f" {len(scores)} trainings of {one.name} that differ in their seed alone score "
+        f"{in_100(min(scores))} to {in_100(max(scores))} of 100 on validation; the best took part."
+    )
+
+
+def _worth(result: Result) -> str:
+    worth, even = result.verdict.fine_tuning_worth_it, result.verdict.break_even_requests
     if worth is None:
         return _open(result)
     if worth:

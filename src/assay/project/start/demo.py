@@ -149,7 +149,7 @@ def _affordable(config: Config, sizes: Sizes) -> Effort:
             validation=validation,
             holdout=effort.holdout_rows,
         )
-        tune = config.fine_tune.model_copy(update={"epochs": effort.epochs})
+        tune = config.fine_tune.model_copy(update={"epochs": effort.epochs, "seeds": 1})
         shown = config.few_shot.model_copy(update={"ks": [*effort.ks]})
         shorter = config.model_copy(update={"fine_tune": tune, "few_shot": shown})
         if estimate(shorter, less, names, 1.0).seconds <= BUDGET_S:
@@ -165,6 +165,7 @@ def _settings(effort: Effort) -> dict[str, Any]:
         "data.split.validation": effort.validation,
         "few_shot.ks": [*effort.ks],
         "fine_tune.epochs": effort.epochs,
+        "fine_tune.seeds": 1,
     }
 
 
