@@ -11,7 +11,7 @@ from assay.config import Config
 from assay.models.embed import get_embedder
 
 MOST_EPOCHS = 10
-ROWS_IN_ALL = 10_000
+ROWS_IN_ALL = 8_000
 """Rows that are trained on over all epochs, where one epoch has fewer."""
 
 
