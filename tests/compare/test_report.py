@@ -182,7 +182,7 @@ def test_an_interval_without_0_beside_cannot_tell_is_explained_where_it_is_shown
     assert wording.intervals(result) is None
     odd = result.pairs[0].model_copy(update={"call": "cannot_tell", "low": 0.01, "high": 0.2})
     result = result.model_copy(update={"pairs": [odd, *result.pairs[1:]]})
-    explained = "An interval without 0 speaks of that pair by itself"
+    explained = "The interval speaks of that pair by itself"
     print_result(result, Console(width=160))
     said = capsys.readouterr().out
     assert "cannot tell *" in said
@@ -195,7 +195,7 @@ def test_an_interval_without_0_beside_cannot_tell_is_explained_where_it_is_shown
 def test_nobody_is_told_to_serve_a_file_of_answers() -> None:
     result = sample_result()
     best = result.verdict.recommend
-    assert wording.next_action(result).startswith(f"Serve {best}")
+    assert wording.next_action(result).startswith(f"Put {best} to work")
     brought = [
         c.model_copy(update={"kind": "outside"}) if c.name == best else c for c in result.candidates
     ]

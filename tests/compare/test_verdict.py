@@ -56,7 +56,10 @@ def test_of_equally_good_ones_the_cheapest_to_own_is_recommended() -> None:
     alike = [replace(entries[0], scores=right(798)), entries[1]]
     verdict = decide(alike, None, replace(SETTINGS, margin_for_cheaper=0.05)).verdict
     assert verdict.recommend == "cheap"
-    assert "2 in 100 of it, and cheap is the cheapest of them to own (USD 112" in verdict.reason
+    assert (
+        "at most 2 in 100 behind the best, and cheap is the cheapest of them to own (USD 112"
+        in verdict.reason
+    )
 
 
 def test_an_unknown_cost_is_neither_zero_nor_cheapest() -> None:
@@ -220,7 +223,7 @@ def test_what_using_one_for_now_may_cost_is_said() -> None:
     verdict, pair = decision.verdict, decision.pairs[0]
     assert verdict.use_meanwhile == "a"
     assert verdict.may_lose == pytest.approx(-pair.low)
-    assert f"likely by {100 * -pair.low:.0f} in 100 at most" in verdict.reason
+    assert f"likely costs you at most {100 * -pair.low:.0f} in 100" in verdict.reason
     assert decide([Entry("a", right(5, 9))], None, SETTINGS).verdict.may_lose is None
 
 
@@ -234,7 +237,7 @@ def test_a_cheaper_one_may_be_worse_by_a_margin_of_its_own() -> None:
     assert decide([cheap, dear], None, SETTINGS).verdict.recommend == "dear"
     verdict = decide([cheap, dear], None, apart).verdict
     assert verdict.recommend == "cheap"
-    assert "within 5 in 100 of it (what you give up for a cheaper one)" in verdict.reason
+    assert "at most 5 in 100 behind the best (what you give up for a cheaper one)" in verdict.reason
     assert verdict.reason.endswith("dear scores 80 in 100.")
     assert "to matter" not in verdict.reason, "it is shown to be better"
     turned = [Entry("cheap", right(770), **yearly(9.0)), Entry("dear", right(800), **yearly(1.0))]

@@ -93,7 +93,7 @@ makes 2,000 of each row; the first column says how many these figures are from. 
   the corrected interval of the one that is recommended or used meanwhile; **loss**: comparisons in
   which using one meanwhile cost no more than was said (`may_lose`).
 
-| runs | scores | candidates | n | groups | true scores in 100 | opening | level | different \\
+| runs | scores | candidates | n | groups | true scores in 100 | opening | level | different \
 | equivalent | eligible | wrong | right | pairs | single | named | loss |
 |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 """

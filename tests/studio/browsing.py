@@ -114,7 +114,8 @@ class Tab:
         """No violation of WCAG 2.1 A and AA in what is shown now."""
         from axe_playwright_python.base import AXE_SCRIPT
 
-        # An editor gets its name once it is there, which is after the rest of the page.
+        # An editor comes after the rest of the page, and gets its name once it is there.
+        expect(self.page.locator(".waiting")).to_have_count(0)
         unnamed = ".yaml:not(:has(.cm-content[aria-label]))"
         expect(self.page.locator(unnamed)).to_have_count(0)
         self.page.evaluate(_AT_REST)

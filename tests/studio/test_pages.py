@@ -240,5 +240,5 @@ def test_a_link_is_good_once(owner: BrowserContext, browser: Browser, filled: St
     context = browser.new_context()
     page = context.new_page()
     page.goto(filled.link)
-    expect(page.get_by_text("This link was used already")).to_be_visible()
+    expect(page.get_by_text("This link has been used")).to_be_visible()
     context.close()

@@ -53,18 +53,15 @@ def recommended(
         return f"{start}; there was no other candidate to compare it with."
     if best:
         return f"{start}, and is shown to be better than every other."
-    shown = f"shown to be the best or within {margin_text(given_up or margin)} of it"
+    shown = f"shown to be at most {margin_text(given_up or margin)} behind the best"
     if given_up is not None:
         shown += " (what you give up for a cheaper one)"
     if len(fitting) == 1 and passed_over is None:
-        return f"{start}. It is {shown}, and nothing else is."
+        return f"{start}. It alone is {shown}, whichever that is."
     money = "" if cost is None else f" (USD {cost:,.0f} in the first year)"
     if len(fitting) == 1 and passed_over is not None:
         other, reached = passed_over
-        return (
-            f"{start}. {other} scores {in_100(reached)}, but {name} is {shown}, and "
-            "nothing else is."
-        )
+        return f"{start}. {other} scores {in_100(reached)}, but {name} alone is {shown}."
     tied = f"{len(fitting)} candidates are {shown}"
     if cost is None:
         return f"{start}. {tied}; no cost is known, so the score decided."
@@ -103,7 +100,7 @@ def not_good_enough(name: str, high: float, good_enough: float) -> str:
     """Why nothing is recommended: all are below what the user needs."""
     return (
         f"None is good enough: {in_100(good_enough)} are needed, and even the best, {name}, "
-        f"reaches {in_100(high)} at most."
+        f"hardly reaches more than {in_100(high)}."
     )
 
 
@@ -136,8 +133,8 @@ def undecided(
     if len(shortlist) > 1:
         names = f"{', '.join(shortlist[:-1])} and {shortlist[-1]}"
         start = (
-            f"{examples} examples cannot tell whether {names} differ by {margin_text(margin)} "
-            "or more."
+            f"Too close to call: {examples} examples do not show whether {names} differ by "
+            f"{margin_text(margin)} or more."
         )
     else:
         start = f"{examples} examples do not show that {shortlist[0]} is the best."
@@ -194,6 +191,6 @@ def _next_step(meanwhile: str | None, may_lose: float | None, needed: str) -> st
     if may_lose <= 0:
         return f" Use {meanwhile} for now; no other is likely to be better.{settle}"
     return (
-        f" Use {meanwhile} for now: if another is better, then likely by {in_100(may_lose)} at "
-        f"most.{settle}"
+        f" Use {meanwhile} for now: if another is better, that likely costs you at most "
+        f"{in_100(may_lose)}.{settle}"
     )

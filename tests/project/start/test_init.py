@@ -15,7 +15,7 @@ from tests.small import write_model
 from assay import project
 from assay.config.project import parsed_config
 from assay.errors import ConfigError
-from assay.project.start.init import Choices, block, flow
+from assay.project.start.init import Choices, block, flow, holdout_share
 from assay.project.workspace import open_to_serve
 
 ODD = ["1e5", "1E5", "1e-5", "0x1F", "0o17", "0b1", "12e03", "1_0", "007", "2024-01-02", "no", "~"]
@@ -49,6 +49,14 @@ def test_words_that_look_like_something_else(text: str) -> None:
 @pytest.mark.parametrize("plain", ["card_arrival", "a-b", "Refund2"])
 def test_plain_words_stay_plain(plain: str) -> None:
     assert flow(plain) == plain
+
+
+@pytest.mark.parametrize(
+    ("examples", "share"),
+    [(1, 0.3), (500, 0.3), (1000, 0.3), (1200, 0.25), (1500, 0.2), (9000, 0.2)],
+)
+def test_a_small_file_locks_a_larger_share(examples: int, share: float) -> None:
+    assert holdout_share(examples) == share
 
 
 @pytest.mark.slow

@@ -24,9 +24,9 @@ def found(look: SecondLook) -> str:
     be, them = ("is", "this label is") if doubtful == 1 else ("are", "these labels are")
     return (
         f"{doubtful:,} of {look.rows:,} rows {be} worth a second look: {by} give one and the same "
-        f"answer, which is not the label. If {them} wrong, no candidate that answers right can "
-        f"score above {100 * look.ceiling:.1f} in 100 here ({100 * look.low:.1f} to "
-        f"{100 * look.high:.1f} where rows are labelled in the same way)."
+        f"answer, which is not the label. If {them} wrong, even a candidate that is always right "
+        f"scores only {100 * look.ceiling:.1f} in 100 here (likely {100 * look.low:.1f} to "
+        f"{100 * look.high:.1f} on other rows labelled in the same way)."
     )
 
 
@@ -37,8 +37,8 @@ def advice(look: SecondLook) -> str | None:
     return (
         "A person decides, for the candidates may be wrong together. Correct in your file what is "
         "wrong; it counts once you bring new examples with `assay data renew-holdout FILE`. This "
-        "holdout keeps its labels: to correct them only where candidates disagree would favour the "
-        "candidates."
+        "holdout keeps its labels: correcting only those that candidates contradict would favour "
+        "the candidates."
     )
 
 

@@ -49,12 +49,14 @@ def next_action(result: Result) -> str:
         )
     if verdict.outcome == "recommend" and verdict.enough is False:
         return (
-            f"Serve {verdict.recommend} only if you can live with less than you called good "
+            f"Put {verdict.recommend} to work only if you can live with less than you called good "
             "enough, which it may be: measuring on more examples would show it, and more or "
             "cleaner examples to learn from, or a stronger model, may raise it."
         )
     if verdict.outcome == "recommend":
-        return f"Serve {verdict.recommend}, and measure again when the job or the prices change."
+        return (
+            f"Put {verdict.recommend} to work, and measure again when the job or the prices change."
+        )
     if verdict.outcome == "none":
         if verdict.use_meanwhile:
             return (
@@ -75,7 +77,7 @@ def next_action(result: Result) -> str:
         wanted += ", all in new groups,"
     return (
         f"{start}To know, label {wanted} and bring them with `assay data renew-holdout FILE`; "
-        "those measured now then help to train."
+        "the examples measured now then become training examples."
     )
 
 
@@ -95,10 +97,9 @@ def intervals(result: Result) -> str | None:
         return None
     number = result.opening.number
     return (
-        "* An interval without 0 speaks of that pair by itself. The call asks for more, so that "
-        f"luck is not taken for a difference: {len(result.pairs)} pairs were looked at, in opening "
-        f"{number} of the holdout, and collapses too rare to have been seen and few examples or "
-        "groups are reckoned with."
+        "* Probably a difference, but not proven. The interval speaks of that pair by itself; the "
+        "call is stricter, so that luck is not taken for a difference among "
+        f"{len(result.pairs)} pairs in opening {number} of the holdout."
     )
 
 

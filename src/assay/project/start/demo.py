@@ -22,6 +22,8 @@ from assay.store.files import write_atomic
 BUDGET_S = 440.0
 """Of ten minutes, for the records: the handbook takes more than one, and what was told as eight
 came to nine and a half."""
+HOLDOUT = 0.2
+"""Share that is locked away; the rows that the verdict is on are drawn from it."""
 HANDBOOK = "handbook"
 """Folder of the second job, in that of the first."""
 HANDBOOK_ROWS = 40
@@ -129,6 +131,7 @@ def open_handbook(folder: Path, progress: Progress = SILENT) -> Project:
     rows = len(list(builtin.folder().joinpath("questions.jsonl").open(encoding="utf-8")))
     settings = {
         "data.holdout_rows": HANDBOOK_ROWS,
+        "data.split.holdout": HOLDOUT,
         "data.split.validation": HANDBOOK_ROWS / 2 / (rows - HANDBOOK_ROWS),
         "candidates": ["prompt", "rag"],
         "knowledge.ks": [1],
@@ -161,6 +164,7 @@ def _settings(effort: Effort) -> dict[str, Any]:
     """Those that `init` would not propose: fewer rows to answer, fewer things tried."""
     return {
         "data.holdout_rows": effort.holdout_rows,
+        "data.split.holdout": HOLDOUT,
         "data.train_rows": effort.train_rows,
         "data.split.validation": effort.validation,
         "few_shot.ks": [*effort.ks],

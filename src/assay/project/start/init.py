@@ -29,6 +29,8 @@ from assay.store.files import new_folder, write_json
 
 SAMPLE = 20_000
 MONTHLY_REQUESTS = 10_000
+HOLDOUT_ROWS = 300
+"""Of a holdout that shows a lead of five points in most comparisons (docs/statistics.md)."""
 SCHEMA_FILE = "assay.schema.json"
 COST_LINES = (
     "costs:  # null where you do not know; unknown is never counted as 0",
@@ -234,6 +236,15 @@ def _copy_documents(docs: Path, to: Path) -> None:
         raise DataError("there are no documents.", where=str(docs), fix="Name a file or a folder.")
 
 
+def holdout_share(examples: int) -> float:
+    """Share of a file that is locked away: more of a small file, so that the verdict can decide.
+
+    Never more than 0.3: what is locked away trains nothing, and of a few hundred rows a larger
+    share cost more than it decided (docs/statistics.md, measured by bench/split_share.py).
+    """
+    return round(min(0.3, max(0.2, HOLDOUT_ROWS / max(examples, 1))), 2)
+
+
 def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
     """`assay.yaml` with a comment beside everything a person may want to change."""
     choices, proposal = drafted.choices, drafted.proposal
@@ -254,7 +265,7 @@ def yaml_text(drafted: Draft, *, max_new_tokens: int, max_tokens: int) -> str:
         f"  format: {drafted.detected.format}",
         f"  holdout: {flow(holdout)}  # null: a locked share of the file is kept for measuring",
         *_column_lines(drafted.columns),
-        "  split: {seed: 0, validation: 0.15, holdout: 0.2}",
+        f"  split: {{seed: 0, validation: 0.15, holdout: {holdout_share(len(drafted.examples))}}}",
         f"  train_rows: {flow(choices.train_rows)}  # null: train on all that is not held back",
         "",
         "# What every request begins with. Write what a new colleague would have to be told.",

@@ -72,9 +72,10 @@ def _show_chooser(
 
 
 async def _show_agent(context: PageContext, name: str, models: list[str], reopen: Refresh) -> None:
-    draft = await w.load("Reading the agent", context.read(agents.read, name))
-    if draft is None:
+    found = await w.load("Reading the agent", _read(context, name))
+    if found is None:
         return
+    draft, arms, bases = found
     version = draft.version
     with w.row("spread"):
         why = f": {version.message}" if version.message else ""
@@ -85,10 +86,15 @@ async def _show_agent(context: PageContext, name: str, models: list[str], reopen
             ui.tab("history", "Versions")
     with ui.tab_panels(tabs, value="edit", animated=False):
         with ui.tab_panel("edit"):
-            arms = await context.do(list_arms, draft)
-            AgentEditor(context, draft, models, await context.read(documents.names), arms, reopen)
+            AgentEditor(context, draft, models, bases, arms, reopen)
         with ui.tab_panel("history").classes("stack gap"):
             await history_tab(context, name, reopen)
+
+
+async def _read(context: PageContext, name: str) -> tuple[Draft, dict[str, str], list[str]]:
+    """An agent, the agents that its route can choose, and the knowledge bases there are."""
+    draft = await context.read(agents.read, name)
+    return draft, await context.do(list_arms, draft), await context.read(documents.names)
 
 
 def _show_new_form(context: PageContext, found: list[AgentVersion], models: list[str]) -> None:

@@ -133,10 +133,10 @@ async def build(context: PageContext) -> None:
 
 
 async def _show_editor(context: PageContext, followed: list[str], reopen: Refresh) -> None:
-    draft = await w.load("Reading the settings", context.do(read_settings))
-    if draft is None:
+    found = await w.load("Reading the settings", _read(context))
+    if found is None:
         return
-    names = await context.read(served.base_models, context.workspace.name)
+    draft, names = found
     if followed:
         with w.section("Saved. What follows from it", style="accent"):
             for sentence in followed:
@@ -154,6 +154,12 @@ async def _show_editor(context: PageContext, followed: list[str], reopen: Refres
 
         w.button("JSON Schema for other editors", schema, kind="link", icon="download")
     SettingsEditor(context, draft, names, followed, reopen)
+
+
+async def _read(context: PageContext) -> tuple[SettingsDraft, list[str]]:
+    """The settings, and the models that may be chosen."""
+    draft = await context.do(read_settings)
+    return draft, await context.read(served.base_models, context.workspace.name)
 
 
 def _describe_change(draft: SettingsDraft) -> str:
