@@ -105,7 +105,7 @@ def one_draw(rows: Texts, test: Texts, count: int, share: float, seed: int) -> O
     verdict = decide(
         [
             # What they cost is the same to the cent; the known cost makes ties go to the score.
-            Entry(name, scores, setup_cost=0.0, cost_per_request=0.0, upkeep_per_year=0.0)
+            Entry(name, scores, setup_cost=0.0, running_cost=0.0)
             for name, scores in right(holdout).items()
         ],
         None,

@@ -86,10 +86,10 @@ def test_doubtful_labels_stand_in_the_page_with_what_the_candidates_say(tmp_path
     page = write_report(tmp_path).read_text()
     listed = page.split("Labels worth a second look")[1].split("</details>")[0]
     assert re.findall(r"<td>(row-\d+)</td>", listed) == look.ids
-    assert f"above {100 * look.ceiling:.1f} in 100" in listed
+    assert f"only {100 * look.ceiling:.1f} in 100" in listed
     assert "baseline-tfidf, few-shot, fine-tune</small>" in listed
     redacted = write_report(tmp_path, redact=True).read_text()
-    assert f"above {100 * look.ceiling:.1f} in 100" in redacted
+    assert f"only {100 * look.ceiling:.1f} in 100" in redacted
     assert look.ids[0] not in redacted
     older = sample_result().model_copy(update={"second_look": None})
     assert "second look" not in html.render(older, [], redacted=True)
@@ -157,10 +157,13 @@ def test_fine_tuning_is_judged_in_words_that_agree_with_the_headline() -> None:
     assert "for $3.33 a month more" in gained
     near = [pair.model_copy(update={"call": "cannot_tell"}) for pair in result.pairs]
     result = result.model_copy(update={"pairs": near})
-    assert "what may be chance (+" in said([one, *others])
+    assert "may be chance (+" in said([one, *others])
     as_good = others[1].model_copy(update={"eligible": True})
     assert "not all costs are known" in said([one, as_good])
     assert said([one, *others], worth_it=True).startswith("Fine-tuning is worth it here, if what")
+    none = Verdict(outcome="none", fine_tuning_worth_it=False, reason="r")
+    told = worth.fine_tuning(sample_result(good_enough=0.99).model_copy(update={"verdict": none}))
+    assert told.startswith("Fine-tuning gains most here, but not enough: fine-tune is ahead of")
     verdict = verdict.model_copy(update={"recommend": "prompt"})
     assert said([one, *others]).endswith("cannot be said from this comparison.")
     seeds = [

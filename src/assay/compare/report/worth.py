@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from assay.compare.report.wording import in_100, usd
+from assay.compare.report.wording import in_100, rank, usd
 from assay.compare.result import CandidateResult, PairResult, Result
 from assay.compare.sensitivity import MOST, Turn
 
@@ -43,7 +43,32 @@ def _worth(result: Result) -> str:
         paid = f" It has paid for itself after {even:,.0f} requests." if even else ""
         enough = ", if what it reaches is enough" if result.verdict.enough is False else ""
         return f"Fine-tuning is worth it here{enough}.{paid}"
+    none_will_do = result.verdict.outcome == "none" and result.verdict.use_meanwhile is None
+    best, rivals = _best([c for c in result.candidates if c.fine_tuned]), _untuned(result)
+    if none_will_do and best is not None and rivals:
+        other = rivals[0]
+        pair = _against(result, best, other)
+        if pair is not None and pair.call == "better":
+            return (
+                f"Fine-tuning gains most here, but not enough: {best.name} is ahead of "
+                f"{other.name}, the best without it ({_points(pair)}), and still below what is "
+                "needed."
+            )
     return "Fine-tuning is not worth it here."
+
+
+def _best(candidates: Iterable[CandidateResult]) -> CandidateResult | None:
+    scored = [c for c in candidates if c.status == "complete" and c.score is not None]
+    return max(scored, key=lambda c: (c.score or 0.0, c.name), default=None)
+
+
+def _untuned(result: Result) -> list[CandidateResult]:
+    """Candidates that are not fine-tuned and can be recommended, the best first."""
+    return [
+        c
+        for c in rank(result)
+        if not c.fine_tuned and not c.floor and c.status == "complete" and c.score is not None
+    ]
 
 
 def _open(result: Result) -> str:
@@ -52,30 +77,26 @@ def _open(result: Result) -> str:
     verdict = result.verdict
     name = verdict.recommend or verdict.use_meanwhile
     used = next((c for c in result.candidates if c.name == name), None)
-    rivals = [
-        c
-        for c in result.candidates
-        if not c.fine_tuned and not c.floor and c.status == "complete" and c.score is not None
-    ]
+    rivals = _untuned(result)
     if used is None or not used.fine_tuned or not rivals:
         return "Whether fine-tuning is worth it cannot be said from this comparison."
-    best = max(rivals, key=lambda c: (c.score or 0.0, c.name))
+    best = rivals[0]
     pair = _against(result, used, best)
     gained = f" ({_points(pair)})" if pair is not None else ""
     as_good = [c.name for c in rivals if c.eligible]
     if verdict.recommend and as_good:
         return (
-            f"{as_good[0]}, without training, is as good; not all costs are known, so the score "
+            f"{as_good[0]}, without fine-tuning, is as good; not all costs are known, so the score "
             "decided. With the missing prices in `costs` of assay.yaml, the cheaper one would be "
             "named."
         )
     if pair is None or pair.call != "better":
         return (
-            f"That training gains anything is not shown: {used.name} is ahead of {best.name}, the "
-            f"best without training, by what may be chance{gained}."
+            f"It is not shown that fine-tuning gains anything: what {used.name} is ahead of "
+            f"{best.name}, the best without it, may be chance{gained}."
         )
     return (
-        f"Training gains what {best.name}, the best without it, does not reach{gained}"
+        f"Fine-tuning gains what {best.name}, the best without it, does not reach{gained}"
         f"{_dearer(used, best)}. What the gain is worth is yours to say: `good_enough` in "
         "assay.yaml says what the job needs."
     )
@@ -107,8 +128,8 @@ def _against(result: Result, one: CandidateResult, other: CandidateResult) -> Pa
 
 def _points(pair: PairResult) -> str:
     return (
-        f"{100 * pair.difference:+.1f} points, {100 * pair.low:+.1f} to {100 * pair.high:+.1f} by "
-        "itself"
+        f"{100 * pair.difference:+.1f} points, likely {100 * pair.low:+.1f} to "
+        f"{100 * pair.high:+.1f}"
     )
 
 
