@@ -87,7 +87,7 @@ def fuzz(folder: Path, rounds: int, steps: int) -> Counter[int]:
             begin()
 
         def get_call_kwargs(self, case: Any) -> dict[str, Any]:
-            return {"headers": headers()}
+            return {"headers": headers(), "timeout": 120}  # a busy machine is no hang
 
         def validate_response(self, response: Any, case: Any, **_: Any) -> None:
             assert response.status_code < 500, (case.method, case.path, response.content)
