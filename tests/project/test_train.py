@@ -41,7 +41,7 @@ def test_what_train_has_made_compare_finds_done(
     trained = pets.train()
     assert trained.folder.is_dir()
     assert trained.settings["epochs"] == 2
-    assert trained.settings["rows_per_step"] == 8  # what the file leaves open is decided
+    assert trained.settings["rows_per_step"] == 4  # what the file leaves open is decided
     losses = [p.validation_loss for p in trained.result.points if p.validation_loss is not None]
     assert len(losses) == 2
     assert trained.forgetting.instructions.items > 0
@@ -79,7 +79,7 @@ def test_a_search_writes_the_best_and_its_training_is_kept(
         "learning_rate": 0.001,
         "rank": 2,
         "epochs": 2,
-        "rows_per_step": 8,
+        "rows_per_step": 4,
     }
     assert found.best.loss == min(t.loss for t in found.trials if t.state == "finished")
     assert found.best.number > 0, "pick settings whose neighbours are better"

@@ -43,7 +43,10 @@ def _of_complete(findings: Findings) -> Verdict:
     if good_enough is not None and not any(findings.fits(entry) for entry in ranked):
         top = max(ranked, key=lambda entry: findings.figures.intervals[entry.name].most)
         reason = reasons.not_good_enough(
-            top.name, findings.figures.intervals[top.name].most, good_enough
+            top.name,
+            findings.scores[top.name],
+            findings.figures.intervals[top.name].most,
+            good_enough,
         )
         return _with_fine_tuning(findings, Verdict(outcome="none", reason=reason))
     floor = next((entry for entry in ranked if entry.floor), None)

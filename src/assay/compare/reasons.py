@@ -57,7 +57,11 @@ def recommended(
     if given_up is not None:
         shown += " (what you give up for a cheaper one)"
     if len(fitting) == 1 and passed_over is None:
-        return f"{start}. It alone is {shown}, whichever that is."
+        most = margin_text(given_up or margin)
+        return (
+            f"{start}. If another is better, then by no more than {most}, which is shown for no "
+            "other candidate."
+        )
     money = "" if cost is None else f" (USD {cost:,.0f} in the first year)"
     if len(fitting) == 1 and passed_over is not None:
         other, reached = passed_over
@@ -96,11 +100,15 @@ def below_needed(
     return f" It is below {needed}, which {' or '.join(enough)} may reach."
 
 
-def not_good_enough(name: str, high: float, good_enough: float) -> str:
-    """Why nothing is recommended: all are below what the user needs."""
+def not_good_enough(name: str, score: float, high: float, good_enough: float) -> str:
+    """Why nothing is recommended: all are below what the user needs.
+
+    Args:
+        high: the largest upper limit, which is that of `name`.
+    """
     return (
-        f"None is good enough: {in_100(good_enough)} are needed, and even the best, {name}, "
-        f"hardly reaches more than {in_100(high)}."
+        f"None is good enough: {in_100(good_enough)} are needed; {name} scores {in_100(score)} and "
+        f"hardly more than {in_100(high)} in truth."
     )
 
 

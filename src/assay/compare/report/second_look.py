@@ -37,7 +37,7 @@ def advice(look: SecondLook) -> str | None:
     return (
         "A person decides, for the candidates may be wrong together. Correct in your file what is "
         "wrong; it counts once you bring new examples with `assay data renew-holdout FILE`. This "
-        "holdout keeps its labels: correcting only those that candidates contradict would favour "
+        "holdout keeps its labels: correcting only those that candidates contradict would flatter "
         "the candidates."
     )
 
