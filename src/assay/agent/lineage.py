@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from assay.agent.agent import Agent, messages_of
 from assay.agent.learned import load_router
 from assay.agent.route import LearnedRoute, Rules
-from assay.agent.routing import arm
+from assay.agent.routing import arm, leaves
 from assay.example import Example, load_examples
 from assay.generate.classical import ClassicalModel, load_classical
 from assay.generate.embedding_classifier import EmbeddingClassifier, load_embedding_classifier
@@ -51,6 +51,18 @@ def is_made_of_many_rows(agent: Agent, store: Store) -> bool:
         if len(seen) > HANDFUL:
             return True
     return False
+
+
+def is_tuned(agent: Agent, store: Store) -> bool:
+    """Whether a version answers, or may answer, for an agent."""
+    return any(version_id(one.model) is not None for one in leaves(agent, store).values())
+
+
+def is_retrained(agent: Agent, store: Store) -> bool:
+    """Whether an agent is made again as its job changes: a version answers for it, or a classical
+    model that was made of more than a handful of rows."""
+    fitted = (one for one in leaves(agent, store).values() if one.kind == "classical")
+    return is_tuned(agent, store) or any(is_made_of_many_rows(one, store) for one in fitted)
 
 
 def rows_held(agent: Agent, store: Store) -> Iterator[str]:

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from assay.agent.agent import Agent
-from assay.agent.lineage import is_made_of_many_rows, rows_behind
-from assay.agent.routing import arm, leaves
+from assay.agent.lineage import is_made_of_many_rows, is_retrained, is_tuned, rows_behind
+from assay.agent.routing import arm
 from assay.agent.versions import AgentVersion, load_agent
 from assay.candidates.building import Candidate
 from assay.candidates.registry import title_of
@@ -15,7 +15,6 @@ from assay.compare.holdout import rows_held_out
 from assay.errors import HoldoutError, UsageError
 from assay.evaluate.measure import Bench
 from assay.example import Example
-from assay.models.versions import version_id
 from assay.store.store import Store
 
 
@@ -74,10 +73,6 @@ def as_candidates(
             continue
         known.add(agent.id)
         bench.progress.say(f"Candidate {_name(version)}")
-        asked = leaves(agent, bench.store).values()
-        tuned = any(version_id(one.model) is not None for one in asked)
-        fitted = [one for one in asked if one.kind == "classical"]
-        kept_up = any(is_made_of_many_rows(one, bench.store) for one in fitted)
         found.append(
             Candidate(
                 name=_name(version),
@@ -86,9 +81,9 @@ def as_candidates(
                 agent=agent,
                 tried=(),
                 scores=tuple(bench.measure(agent, judged).primary_scores),
-                fine_tuned=tuned,
+                fine_tuned=is_tuned(agent, bench.store),
                 curated=is_made_of_many_rows(agent, bench.store),
-                retrained=tuned or kept_up,
+                retrained=is_retrained(agent, bench.store),
                 arms=_arms(agent, bench.store),
             )
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from assay.agent.agent import Agent, make_routed
 from assay.agent.consent import check_consent
-from assay.agent.lineage import is_made_of_many_rows
+from assay.agent.lineage import is_made_of_many_rows, is_retrained, is_tuned
 from assay.agent.route import Route
 from assay.agent.routing import arm as agent_of
 from assay.agent.routing import leaves
@@ -23,7 +23,6 @@ from assay.errors import ConfigError, UsageError
 from assay.evaluate.measure import Measurement
 from assay.evaluate.stats import Floats
 from assay.example import Example
-from assay.models.versions import version_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +72,15 @@ def _candidate(context: Context, name: str) -> Candidate:
 
 def _as_candidate(name: str, agent: Agent, context: Context) -> Candidate:
     """A saved agent or model as a candidate: its training is paid, its upkeep is not."""
-    fine_tuned = version_id(agent.model) is not None
-    curated = is_made_of_many_rows(agent, context.store)
     return Candidate(
         name=name,
         kind=name,
         agent=agent,
         tried=(),
         scores=(),
-        fine_tuned=fine_tuned,
-        curated=curated,
-        retrained=fine_tuned or (agent.kind == "classical" and curated),
+        fine_tuned=is_tuned(agent, context.store),
+        curated=is_made_of_many_rows(agent, context.store),
+        retrained=is_retrained(agent, context.store),
     )
 
 
