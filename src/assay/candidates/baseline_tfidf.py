@@ -1,4 +1,4 @@
-"""`baseline-tfidf`: TF-IDF and logistic regression, a classifier that answers in a millisecond."""
+"""`baseline-tfidf`: TF-IDF and logistic regression, a classifier that is trained in seconds."""
 
 from __future__ import annotations
 

@@ -346,8 +346,8 @@ def _metrics(
         error = judge_errors.get(label, 0.0)
         figures[label] = Figure(
             score=float(mean.mean[0]),
-            low=max(0.0, float(low) - error) if error else float(low),
-            high=min(1.0, float(high) + error) if error else float(high),
+            low=max(0.0, float(low) - error),
+            high=min(1.0, float(high) + error),
         )
     return figures
 

@@ -113,7 +113,9 @@ def worst_confusions(confusion: Confusion, most: int = 12) -> list[tuple[str, st
 def _doubtful(result: Result, rows: Sequence[AnswerRow]) -> list[dict[str, Any]]:
     """The rows that are worth a second look, at most MOST_DOUBTFUL, and who says what."""
     look = result.second_look
-    ids = set(() if look is None else look.ids)
+    if look is None:
+        return []
+    doubtful = set(look.ids)
     return [
         {
             "id": _cut(row.id),
@@ -122,7 +124,7 @@ def _doubtful(result: Result, rows: Sequence[AnswerRow]) -> list[dict[str, Any]]
             "said": {_cut(answer): names for answer, names in second_look.said(row, look).items()},
         }
         for row in rows
-        if look is not None and row.id in ids
+        if row.id in doubtful
     ][:MOST_DOUBTFUL]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from assay.compare.report.wording import in_100, rank, usd
 from assay.compare.result import CandidateResult, PairResult, Result
@@ -44,9 +44,9 @@ def _worth(result: Result) -> str:
         enough = ", if what it reaches is enough" if result.verdict.enough is False else ""
         return f"Fine-tuning is worth it here{enough}.{paid}"
     none_will_do = result.verdict.outcome == "none" and result.verdict.use_meanwhile is None
-    best, rivals = _best([c for c in result.candidates if c.fine_tuned]), _untuned(result)
-    if none_will_do and best is not None and rivals:
-        other = rivals[0]
+    tuned, rivals = _complete(result, fine_tuned=True), _complete(result, fine_tuned=False)
+    if none_will_do and tuned and rivals:
+        best, other = tuned[0], rivals[0]
         pair = _against(result, best, other)
         if pair is not None and pair.call == "better":
             return (
@@ -57,17 +57,12 @@ def _worth(result: Result) -> str:
     return "Fine-tuning is not worth it here."
 
 
-def _best(candidates: Iterable[CandidateResult]) -> CandidateResult | None:
-    scored = [c for c in candidates if c.status == "complete" and c.score is not None]
-    return max(scored, key=lambda c: (c.score or 0.0, c.name), default=None)
-
-
-def _untuned(result: Result) -> list[CandidateResult]:
-    """Candidates that are not fine-tuned and can be recommended, the best first."""
+def _complete(result: Result, *, fine_tuned: bool) -> list[CandidateResult]:
+    """The complete candidates that can be recommended, fine-tuned or not, the best first."""
     return [
         c
         for c in rank(result)
-        if not c.fine_tuned and not c.floor and c.status == "complete" and c.score is not None
+        if c.fine_tuned is fine_tuned and not c.floor and c.status == "complete"
     ]
 
 
@@ -77,7 +72,7 @@ def _open(result: Result) -> str:
     verdict = result.verdict
     name = verdict.recommend or verdict.use_meanwhile
     used = next((c for c in result.candidates if c.name == name), None)
-    rivals = _untuned(result)
+    rivals = _complete(result, fine_tuned=False)
     if used is None or not used.fine_tuned or not rivals:
         return "Whether fine-tuning is worth it cannot be said from this comparison."
     best = rivals[0]
