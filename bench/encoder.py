@@ -31,8 +31,10 @@ def main() -> None:
     parser.add_argument("jobs", nargs="+", choices=[*JOBS])
     parser.add_argument("--folder", type=Path, required=True)
     arguments = parser.parse_args()
-    print("| job | candidate | validation | test | rows | CPU to build, s | answer, ms |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| job | candidate | validation | test | rows | CPU to build, s | answer, ms | settings |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for job in arguments.jobs:
         context = make(job, arguments.folder, Terminal()).context()
         get_embedder(context.config.classifier.embedder)
@@ -54,10 +56,10 @@ def main() -> None:
             on_validation = sum(made.scores) / len(made.scores)
             print(
                 f"| {job} | {name} | {on_validation:.3f} | {sum(right) / len(right):.4f} | "
-                f"{len(right)} | {seconds:.0f} | {1e3 * median(times):.1f} |",
+                f"{len(right)} | {seconds:.0f} | {1e3 * median(times):.1f} | "
+                f"{', '.join(t.setting for t in made.tried if t.chosen)} |",
                 flush=True,
             )
-            print([f"{t.setting}: {t.score:.3f}" for t in made.tried if t.chosen], made.best_step)
 
 
 if __name__ == "__main__":

@@ -58,11 +58,8 @@ def load(name: str, part: str) -> Texts:
     return Texts(inputs, np.array([row["output"] for row in rows]), load_embedder().encode(inputs))
 
 
-def fitted(train: Texts) -> Iterator[tuple[str, Callable[[Texts], Array]]]:
+def fit(train: Texts) -> Iterator[tuple[str, Callable[[Texts], Array]]]:
     """The classifiers by name, each as a function from texts to labels."""
-    if len(set(train.labels)) == 1:
-        yield "constant", lambda texts: np.full(len(texts.labels), train.labels[0])
-        return
     on_vectors = LogisticRegression(C=10.0, max_iter=300).fit(train.vectors, train.labels)
     yield "vectors", lambda texts: on_vectors.predict(texts.vectors)
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit(train.inputs)
@@ -91,10 +88,10 @@ def one_draw(rows: Texts, test: Texts, count: int, share: float, seed: int) -> O
     order = random.Random(seed).sample(range(len(rows.inputs)), count)
     held = round(share * count)
     validated = round(VALIDATION * (count - held))
-    # Shares are nested: a larger one only takes rows away from training.
+    # The rows that a larger share trains on are some of those of a smaller one.
     holdout, rest = rows.take(order[:held]), order[held:]
     validation, train = rows.take(rest[:validated]), rows.take(rest[validated:])
-    classifiers = dict(fitted(train))
+    classifiers = dict(fit(train))
 
     def right(on: Texts) -> dict[str, Array]:
         return {n: (answer(on) == on.labels).astype(float) for n, answer in classifiers.items()}
@@ -113,7 +110,7 @@ def one_draw(rows: Texts, test: Texts, count: int, share: float, seed: int) -> O
     ).verdict
     used = verdict.recommend or verdict.use_meanwhile or first
     return Outcome(
-        classifier=worth.get("vectors", worth.get("constant", 0.0)),
+        classifier=worth["vectors"],
         used=worth[used],
         recommended=verdict.recommend is not None,
         wrong=verdict.recommend is not None and worth[used] < max(worth.values()) - MARGIN,
