@@ -8,9 +8,10 @@ import pytest
 from tests.agent.routes import by_rules, saved
 
 from assay.agent.agent import Agent, Nearest, as_shown
-from assay.agent.lineage import HANDFUL, is_made_of_many_rows
+from assay.agent.lineage import HANDFUL, is_made_of_many_rows, is_retrained, is_tuned
 from assay.agent.route import Rule
 from assay.example import Example, dump_examples
+from assay.generate.classical import dump_classical, fit_constant
 from assay.store.store import Store
 
 
@@ -28,3 +29,17 @@ def test_rows_count_from_more_than_a_handful_on_shown_looked_up_or_behind_a_rout
     for agent in (nearest, shown, route):
         assert is_made_of_many_rows(agent, store) is many
     assert not is_made_of_many_rows(Agent(model="small"), store)
+
+
+def test_what_a_version_answers_for_is_made_again_also_behind_two_routes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plain, tuned = saved(store, "small"), saved(store, "t", Agent(model=f"version:{'a' * 64}"))
+    inner = by_rules(plain, Rule(to=tuned, pattern="hard"))
+    outer = by_rules(plain, Rule(to=saved(store, "inner", inner), pattern="question"))
+    for agent in (Agent(model=f"version:{'a' * 64}"), inner, outer):
+        assert is_tuned(agent, store)
+        assert is_retrained(agent, store)
+    constant = store.put(dump_classical(fit_constant(["yes"], "yes")))
+    for agent in (Agent(model="small"), Agent(kind="classical", model=f"classical:{constant}")):
+        assert not is_tuned(agent, store)
+        assert not is_retrained(agent, store)
