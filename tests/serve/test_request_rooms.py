@@ -22,6 +22,7 @@ from assay.agent.providers import Providers
 from assay.agent.versions import save_agent
 from assay.config import TokenPrice
 from assay.project import releases
+from assay.project.answer.answering import Answering
 from assay.serve import streams
 from tests.generate.remote.provider import said, serving
 from tests.serve.running import running
@@ -130,6 +131,13 @@ def test_a_request_enters_each_room_once_from_above(
 ) -> None:
     entries = Entries()
     monkeypatch.setattr(streams, "_idle", deque(maxlen=64))  # threads of now are watched
+    closed, close = threading.Semaphore(0), Answering.close
+
+    def close_and_tell(answering: Answering) -> None:
+        close(answering)
+        closed.release()
+
+    monkeypatch.setattr(Answering, "close", close_and_tell)
 
     def engines(workspace: Any) -> StreamEngines:
         prices = {"big-1": TokenPrice(input=1.0, output=1.0)}
@@ -157,6 +165,8 @@ def test_a_request_enters_each_room_once_from_above(
                 for again in (False, True):  # what is loaded once is loaded before
                     entries.is_on = again
                     assert http.post("/v1/chat/completions", json=body).status_code == 200
+                    # The end of a stream is read before the stream is closed.
+                    assert not is_stream or closed.acquire(timeout=30)
             entries.is_on = False
             workspace.usage.flush()
     finally:
