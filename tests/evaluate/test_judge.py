@@ -27,7 +27,7 @@ from assay.evaluate.graders.judge import (
     JudgedPair,
     JudgeSettings,
     Side,
-    agreed,
+    consensus,
     judge_pairs,
     read_pairs,
     request,
@@ -84,8 +84,8 @@ def test_a_judge_that_goes_by_the_order_says_nothing() -> None:
     assert found.notes == ["the judge's verdict depends on the order"]
     silent = grade(spec, ["a"], [Example.of("q", "b")], asking(lambda _: "I would rather not."))
     assert silent.notes == ["the judge gave no verdict"]
-    assert agreed(("a", "b")) == agreed(("tie", "a")) == agreed((None, None)) == "tie"
-    assert agreed(("b", "b")) == "b"
+    assert consensus(("a", "b")) == consensus(("tie", "a")) == consensus((None, None)) == "tie"
+    assert consensus(("b", "b")) == "b"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_judge_that_refuses_everything_has_not_called_a_tie() -> None:
     with pytest.raises(ModelError, match="refuses every question"):
         judge_pairs([JudgedPair("q", "a", "b")], SETTINGS, GradingContext(ask=refuse))
     found = judge_pairs([JudgedPair("q", "a", "b")], SETTINGS, GradingContext(ask=ask))
-    assert [agreed(said) for said in found] == ["tie"]
+    assert [consensus(said) for said in found] == ["tie"]
 
 
 def test_kappa_is_that_of_scikit_learn() -> None:

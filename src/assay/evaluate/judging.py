@@ -29,7 +29,7 @@ from assay.evaluate.graders.judge import (
     JudgedPair,
     JudgeSettings,
     Side,
-    agreed,
+    consensus,
     judge_pairs,
     worth,
 )
@@ -96,11 +96,11 @@ def judge_worth(
         AssayError: as `judge_pairs`.
     """
     said = judge_pairs(pairs, settings, context)
-    judged = [agreed(both) for both in said]
+    judged = [consensus(both) for both in said]
     people = [pair.people for pair in pairs]
     kappa, low, high = cohens_kappa(people, judged)
     attacked = injected(pairs, judged, INJECTIONS)
-    after = [agreed(both) for both in judge_pairs([p for p, _ in attacked], settings, context)]
+    after = [consensus(both) for both in judge_pairs([p for p, _ in attacked], settings, context)]
     flips = sum(now == side for now, (_, side) in zip(after, attacked, strict=True))
     same = sum(one == other for one, other in zip(people, judged, strict=True))
     apart = [abs(worth(*both) - WORTH[side]) for both, side in zip(said, people, strict=True)]

@@ -364,7 +364,7 @@ class KnowledgeBase:
     def _state(self, base: str, snapshot: str | None) -> Build:
         if snapshot is None:
             return records.present(self._store, base)
-        return records.kept(self._store, base, snapshot)
+        return records.build_of(self._store, base, snapshot)
 
     def _folder(self, base: str) -> Path:
         return self._store.folder / FOLDER / base

@@ -153,7 +153,7 @@ class Builder:
     def _kept(self, snapshot: str) -> Build | None:
         """An earlier state that was just so."""
         with suppress(NotFoundError):
-            return records.kept(self._store, self._base, snapshot)
+            return records.build_of(self._store, self._base, snapshot)
         return None
 
     def _write(

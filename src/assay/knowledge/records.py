@@ -158,7 +158,7 @@ def present(store: Store, base: str) -> Build:
     return NOTHING if row is None else _build(row)
 
 
-def kept(store: Store, base: str, snapshot: str) -> Build:
+def build_of(store: Store, base: str, snapshot: str) -> Build:
     """The build of a snapshot.
 
     Raises:

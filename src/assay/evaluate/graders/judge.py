@@ -140,7 +140,7 @@ def judge_pairs(
     ]
 
 
-def agreed(said: tuple[Side | None, Side | None]) -> Side:
+def consensus(said: tuple[Side | None, Side | None]) -> Side:
     """The side that both orders name; everything else is a tie."""
     straight, turned = said
     return straight if straight is not None and straight == turned else "tie"
