@@ -1,1 +1,1 @@
-"""Alembic's migrations of the store."""
+"""Alembic's migrations of the store. They only go up: the way back is a backup."""

@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -37,8 +35,3 @@ def upgrade() -> None:
         sa.Column("data", sa.JSON, nullable=True),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
     )
-
-
-def downgrade() -> None:
-    op.drop_table("job_events")
-    op.drop_table("jobs")

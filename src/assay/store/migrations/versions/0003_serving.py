@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0003"
 down_revision = "0002"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -38,9 +36,3 @@ def upgrade() -> None:
         sa.Column("details", sa.JSON, nullable=True),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
     )
-
-
-def downgrade() -> None:
-    op.drop_table("audit")
-    op.drop_table("api_keys")
-    op.drop_table("served_names")

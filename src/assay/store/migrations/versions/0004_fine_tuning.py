@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0004"
 down_revision = "0003"
-branch_labels = None
-depends_on = None
 
 _TIME = sa.DateTime(timezone=True)
 
@@ -65,14 +63,3 @@ def upgrade() -> None:
         sa.Column("at", _TIME, nullable=False),
         sa.UniqueConstraint("job", "step"),
     )
-
-
-def downgrade() -> None:
-    for table in (
-        "fine_tuning_checkpoints",
-        "fine_tunings",
-        "upload_parts",
-        "uploads",
-        "files",
-    ):
-        op.drop_table(table)

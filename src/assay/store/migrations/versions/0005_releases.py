@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0005"
 down_revision = "0004"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -69,8 +67,3 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
     )
     op.create_index("ix_trace_labels_release", "trace_labels", ["project", "release", "agent"])
-
-
-def downgrade() -> None:
-    for table in ("trace_labels", "traces", "trace_policies", "releases"):
-        op.drop_table(table)

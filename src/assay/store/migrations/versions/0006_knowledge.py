@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0006"
 down_revision = "0005"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -55,13 +53,3 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.UniqueConstraint("base", "path"),
     )
-
-
-def downgrade() -> None:
-    for table in (
-        "knowledge_failures",
-        "knowledge_documents",
-        "knowledge_builds",
-        "knowledge_bases",
-    ):
-        op.drop_table(table)

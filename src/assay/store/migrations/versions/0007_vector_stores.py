@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0007"
 down_revision = "0006"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -34,8 +32,3 @@ def upgrade() -> None:
         sa.UniqueConstraint("project", "store", "file"),
     )
     op.create_index("ix_vector_store_files_file", "vector_store_files", ["file"])
-
-
-def downgrade() -> None:
-    op.drop_table("vector_store_files")
-    op.drop_table("vector_stores")

@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0010"
 down_revision = "0008"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -29,8 +27,3 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.UniqueConstraint("project", "id"),
     )
-
-
-def downgrade() -> None:
-    for table in ("drafted_questions", "agent_texts"):
-        op.drop_table(table)

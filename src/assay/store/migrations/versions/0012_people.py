@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0012"
 down_revision = "0010"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -29,8 +27,3 @@ def upgrade() -> None:
             sa.Column("expires", sa.DateTime(timezone=True), nullable=False),
         )
         op.create_index(f"ix_{table}_user", table, ["user"])
-
-
-def downgrade() -> None:
-    for table in ("sign_ins", "sessions", "users"):
-        op.drop_table(table)

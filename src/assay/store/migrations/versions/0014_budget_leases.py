@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0014"
 down_revision = "0013"
-branch_labels = None
-depends_on = None
 
 
 def upgrade() -> None:
@@ -20,8 +18,3 @@ def upgrade() -> None:
     )
     op.create_index("ix_budget_leases_key", "budget_leases", ["key"])
     op.execute("UPDATE budgets SET spent = spent + reserved, reserved = 0 WHERE reserved > 0")
-
-
-def downgrade() -> None:
-    op.execute("UPDATE budgets SET spent = spent + reserved, reserved = 0 WHERE reserved > 0")
-    op.drop_table("budget_leases")
