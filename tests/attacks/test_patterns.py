@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from tests.figures import Figure
+from tests.knowledge.wordy import Wordy
 from tests.serve.running import STARTER, Running, running
 from tests.serve.scripted import ScriptedEngine
 
@@ -27,7 +28,7 @@ from assay.errors import UsageError
 from assay.evaluate import rewards
 from assay.evaluate.graders.plain import RegexSettings
 from assay.example import Message
-from assay.knowledge.chunk import _LONGEST_CONTEXT, _headings
+from assay.knowledge.chunk import _LONGEST_CONTEXT, Chunker, Page, _headings
 from assay.release import traces
 from assay.store.store import Store
 
@@ -129,6 +130,14 @@ def test_headings_of_a_document() -> None:
     assert growth(lambda n: _headings("# a" + " " * n + "x"), 5_000) < 9
     [(_, _, words)] = _headings("# " + "a" * 100_000)
     assert len(words) == _LONGEST_CONTEXT  # each passage below repeats them
+
+
+def test_quotes_and_lists_of_a_document_within_each_other() -> None:
+    chunker = Chunker(Wordy().tokenizer_json(), 64)
+    for mark in ("> ", "- ", "1. "):
+        assert (
+            growth(lambda n, m=mark: chunker.chunks("a.md", [Page(None, m * n + "a")]), 2_000) < 9
+        )
 
 
 def test_lines_of_a_document_that_questions_are_drafted_of() -> None:

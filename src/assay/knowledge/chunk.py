@@ -11,6 +11,9 @@ from typing import Any
 
 SEPARATOR = " > "
 _HEADING = re.compile(r"^(#{1,6})[ \t]+(.+)$|^[ \t]*(```|~~~)", re.MULTILINE)
+_NESTED = re.compile(r"^[ \t]*(?:(?:>|[-*+][ \t]|\d{1,9}[.)][ \t])[ \t]*){33}", re.MULTILINE)
+"""Quotes and lists in each other, deeper than anybody writes: the time of the Markdown splitter
+grows with the square of the depth."""
 _LONGEST_CONTEXT = 200
 """Characters of a heading, and of all that stand above a passage: every passage repeats them."""
 
@@ -67,7 +70,8 @@ class Chunker:
         title = PurePath(document).stem.replace("_", " ").replace("-", " ").strip()
         open_headings: list[tuple[int, str]] = []
         found: list[Chunk] = []
-        splitter = self._markdown if markdown else self._text
+        is_nested = any(_NESTED.search(page.text) for page in pages)
+        splitter = self._markdown if markdown and not is_nested else self._text
         cut = splitter.chunk_all_indices([page.text for page in pages])
         for page, pieces in zip(pages, cut, strict=True):
             marks = deque(_headings(page.text) if markdown else ())
