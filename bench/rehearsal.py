@@ -14,7 +14,7 @@ from pathlib import Path
 
 from assay.candidates.fine_tune import build
 from assay.config import CONFIG_FILE
-from assay.config.yaml_text import edited
+from assay.config.yaml_text import edit
 from assay.evaluate.probe import forgetting_of
 from assay.project import open as open_project
 from assay.project.start.demo import open_demo
@@ -31,10 +31,10 @@ def main() -> None:
     given = parser.parse_args()
     path = open_demo(given.folder).root / CONFIG_FILE
     text = path.read_text("utf-8")
-    text = edited(text, {"data.train_rows": given.rows, "data.holdout_rows": 120})
+    text = edit(text, {"data.train_rows": given.rows, "data.holdout_rows": 120})
     for share in given.shares:
         changes = {"fine_tune.rehearsal": share, "fine_tune.epochs": given.epochs}
-        write_atomic(path, edited(text, changes))
+        write_atomic(path, edit(text, changes))
         context = open_project(given.folder).context()
         candidate = build(context)
         version = candidate.agent.model.removeprefix("version:")

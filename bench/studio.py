@@ -29,7 +29,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from assay.accounts import people
 from assay.config import CONFIG_FILE
-from assay.config.yaml_text import edited
+from assay.config.yaml_text import edit
 from assay.interpreter import python
 from assay.jobs.queue import OVER
 from assay.project import jobs
@@ -105,7 +105,7 @@ def serving(folder: Path) -> Iterator[str]:
 def training(workspace: Workspace) -> Iterator[None]:
     """While the server's worker trains: from its first step on."""
     path = workspace.root / CONFIG_FILE
-    write_atomic(path, edited(path.read_text("utf-8"), {"data.train_rows": TRAINED}))
+    write_atomic(path, edit(path.read_text("utf-8"), {"data.train_rows": TRAINED}))
     job = training_jobs.start(workspace, TrainingOptions(effort="quick"))
     deadline = time.monotonic() + TRAINS_WITHIN_S
     while not any(event.kind == "metrics" for event in jobs.look(workspace, job.id, 0)[1]):

@@ -227,7 +227,7 @@ def candidates() -> str:
         "By what they need beside the rows, cheapest first.",
         "",
     ]
-    for group, names in registry.grouped(specs()).items():
+    for group, names in registry.group_by_need(specs()).items():
         lines += [
             f"## {group.capitalize()}",
             "",

@@ -189,7 +189,7 @@ def others_patterns_are_read_in_one_place(node: ast.AST, source: Source) -> str 
     ours = source.path.startswith("src/") and source.path != "src/assay/patterns.py"
     names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
     if ours and "regex" in (*names, getattr(node, "module", None)):
-        return "regex is used: `assay.patterns.compiled` limits what a pattern comes to."
+        return "regex is used: `assay.patterns.compile_pattern` limits what a pattern comes to."
     return None
 
 

@@ -74,7 +74,7 @@ LET_BE = [
     "ui.run_javascript(call_expression(_CODE, element.id, name))",
     "ui.aggrid({':datasource': call_expression(_SOURCE, address), 'rowHeight': f'{n}'})",
     "text(f'{name}: {value}')",
-    "from assay import patterns\npatterns.compiled(text)",
+    "from assay import patterns\npatterns.compile_pattern(text)",
     "session.execute(select(Row).where(Row.name == f'{name}'))",
     "connection.execute(_SELECT, {'name': name})",
     "subprocess.Popen(python('-m', 'pip'))",

@@ -1,6 +1,6 @@
 """Regular expressions that others have written: what is read is small, and can be stopped.
 
-    found = patterns.compiled(pattern).search(text, timeout=0.25)
+    found = patterns.compile_pattern(pattern).search(text, timeout=0.25)
 
 To read a pattern has no clock, and `regex` writes out what must occur more than once: `a{9999999}`
 takes gigabytes, `((((a+)+)+)+)+` twice as much with every bracket. So it is counted first what a
@@ -26,7 +26,7 @@ _OTHERWISE = re.compile(r"\(\?(?:#|[a-zA-Z-]*[xV])")
 """Comments and flags by which brackets would not mean what is counted here."""
 
 
-def compiled(pattern: str, *, ignore_case: bool = False) -> regex.Pattern[str]:
+def compile_pattern(pattern: str, *, ignore_case: bool = False) -> regex.Pattern[str]:
     """A pattern whose matching takes a `timeout`; it is not kept by `regex`.
 
     Raises:

@@ -46,12 +46,12 @@ _started = threading.Lock()
 
 def source() -> Source:
     """Who decides in this process, once something that computes is loaded."""
-    if chosen():
+    if user_variables():
         return "environment"
     return "assay" if sys.platform == "linux" and _waits() else "library"
 
 
-def chosen() -> str:
+def user_variables() -> str:
     """The variables that the user has set: `OMP_WAIT_POLICY=passive`."""
     return " ".join(f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ)
 

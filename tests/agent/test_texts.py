@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.agent.agent import Agent, Nearest
-from assay.agent.texts import as_yaml, edited, parse, value_of
+from assay.agent.texts import as_yaml, edit, parse, value_of
 from assay.errors import ConfigError, UsageError
 
 WRITTEN = """\
@@ -76,7 +76,7 @@ def test_a_person_s_text_is_understood() -> None:
 
 
 def test_a_change_by_program_keeps_comments_order_and_all_other_lines() -> None:
-    after = edited(WRITTEN, {"max_new_tokens": 32, "seed": 7})
+    after = edit(WRITTEN, {"max_new_tokens": 32, "seed": 7})
     lines = [
         line for line in difflib.ndiff(WRITTEN.splitlines(), after.splitlines()) if line[0] in "+-"
     ]
@@ -114,7 +114,7 @@ temperature: 0.0
 def test_a_section_that_is_replaced_takes_no_comment_of_the_next_one_with_it(
     values: dict[str, Any], gone: list[str]
 ) -> None:
-    after = edited(SECTIONS, values)
+    after = edit(SECTIONS, values)
     comments = [comment for comment in re.findall(r"#.*", SECTIONS) if comment not in gone]
     assert re.findall(r"#.*", after) == comments
     assert "\n# how long\nmax_new_tokens: 64\n" in after
@@ -123,7 +123,7 @@ def test_a_section_that_is_replaced_takes_no_comment_of_the_next_one_with_it(
 
 def test_a_setting_within_a_setting_is_changed_and_a_prompt_of_lines_stays_one() -> None:
     nearest = Nearest(k=3, pool="0" * 64, embedder="e")
-    after = edited(
+    after = edit(
         as_yaml(Agent(model="m", nearest=nearest)),
         {"nearest.k": 5, "system_prompt": "One.\nTwo."},
     )
@@ -132,9 +132,9 @@ def test_a_setting_within_a_setting_is_changed_and_a_prompt_of_lines_stays_one()
     assert agent.nearest == nearest.model_copy(update={"k": 5})
     assert "  One.\n  Two.\n" in after
     with pytest.raises(UsageError, match="holds no other settings"):
-        edited(WRITTEN, {"model.name": "x"})
+        edit(WRITTEN, {"model.name": "x"})
     with pytest.raises(ConfigError, match="not YAML"):
-        edited("a: [", {"model": "x"})
+        edit("a: [", {"model": "x"})
 
 
 @pytest.mark.parametrize(
@@ -205,5 +205,5 @@ def test_what_cannot_be_set_is_told() -> None:
 
 def test_a_new_list_at_the_end_of_a_section_keeps_the_line_below_it_empty() -> None:
     text = "knowledge:\n  name: documents\n\nmodel: m\n"
-    changed = edited(text, {"knowledge.labels": ["a", "b"]})
+    changed = edit(text, {"knowledge.labels": ["a", "b"]})
     assert changed == ("knowledge:\n  name: documents\n  labels:\n  - a\n  - b\n\nmodel: m\n")

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from assay.agent.agent import Agent
 from assay.agent.runtime import assemble
-from assay.agent.texts import as_yaml, edited, parse, value_of
+from assay.agent.texts import as_yaml, edit, parse, value_of
 from assay.agent.variables import fill, find_undeclared, find_unused
 from assay.agent.versions import load_agent, save_agent
 from assay.example import Example
@@ -66,7 +66,7 @@ def test_what_is_asked_and_what_is_exported_is_filled() -> None:
 def test_variables_are_written_and_read_as_text() -> None:
     text = as_yaml(GREETING)
     assert parse(text) == (GREETING, [])
-    text = edited("model: m\nvariables: # of ours\n  fee: '5'\n", {"variables.fee": "12"})
+    text = edit("model: m\nvariables: # of ours\n  fee: '5'\n", {"variables.fee": "12"})
     assert "# of ours" in text
     agent, _ = parse(text)
     assert agent is not None

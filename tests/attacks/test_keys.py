@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from assay.agent.engines import StreamEngines
 from assay.cli.main import app
 from assay.config import Provider, Vllm
-from assay.config.yaml_text import edited
+from assay.config.yaml_text import edit
 from assay.errors import AssayError, ConfigError, ModelError, UsageError
 from assay.example import Message
 from assay.generate.remote.stream import RemoteStreamEngine
@@ -58,7 +58,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 def saved(workspace: Workspace, section: str, values: dict[str, object]) -> None:
     draft = settings.read(workspace)
-    text = edited(draft.text, {section: values})
+    text = edit(draft.text, {section: values})
     settings.save(workspace.act_as("user:eve"), text, based_on=draft.hash, admin=True)
 
 
@@ -93,7 +93,7 @@ def test_an_admin_on_the_web_names_no_variable_and_no_file(
 def test_nor_does_he_send_what_is_named_already_elsewhere(workspace: Workspace) -> None:
     far = {"base_url": URL, "key_env": "OPENAI_API_KEY", "headers": {"X-Db": "${DATABASE_URL}"}}
     (workspace.root / "assay.yaml").write_text(
-        edited(ASSAY_YAML, {"providers": {"far": far}, "vllm": {"base_url": URL, "key_env": "V"}})
+        edit(ASSAY_YAML, {"providers": {"far": far}, "vllm": {"base_url": URL, "key_env": "V"}})
     )
     evil = "https://evil.example/v1"
     for changed in ({**far, "base_url": evil}, {"base_url": evil, "key_env": "OPENAI_API_KEY"}):
@@ -119,7 +119,7 @@ def test_a_key_goes_where_it_went_first(workspace: Workspace, named: dict[str, o
 
     def described(url: str) -> None:
         far = {"base_url": url, "private_network": True, "consent": True, **named}
-        (workspace.root / "assay.yaml").write_text(edited(ASSAY_YAML, {"providers": {"far": far}}))
+        (workspace.root / "assay.yaml").write_text(edit(ASSAY_YAML, {"providers": {"far": far}}))
 
     def asked() -> None:
         seen = Workspace(workspace.root)

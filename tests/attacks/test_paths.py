@@ -10,7 +10,7 @@ import pytest
 
 from assay.agent.agent import Agent
 from assay.agent.texts import as_yaml
-from assay.config.yaml_text import edited
+from assay.config.yaml_text import edit
 from assay.errors import AssayError, DataError
 from assay.project import agents, models, settings
 from assay.project.agents import drafts
@@ -98,7 +98,7 @@ MODELS = (
 def refused(workspace: Workspace, values: dict[str, Any], field: str) -> None:
     """Neither an editor nor an admin can save it, and nothing that it names is read."""
     draft = settings.read(workspace)
-    text = edited(draft.text, values)
+    text = edit(draft.text, values)
     problems = settings.validate(workspace, text, admin=False).problems
     assert [problem.field for problem in problems if problem.field == field], (values, problems)
     with pytest.raises(InvalidSettingsError):
@@ -168,7 +168,7 @@ def test_a_file_that_is_run_is_named_at_the_command_line(workspace: Workspace) -
 
 
 def test_a_key_is_no_data(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    at_hand = edited(
+    at_hand = edit(
         settings.read(workspace).text,
         {"providers": {"far": {"base_url": "https://far.example/v1", "key_file": "openai.key"}}},
     )
@@ -179,15 +179,15 @@ def test_a_key_is_no_data(workspace: Workspace, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_the_command_line_has_named_may_stay(workspace: Workspace) -> None:
-    text = edited(settings.read(workspace).text, {"fine_tune": {"teacher": "../model"}})
+    text = edit(settings.read(workspace).text, {"fine_tune": {"teacher": "../model"}})
     (workspace.root / "assay.yaml").write_text(text)
     draft = settings.read(workspace)
-    settings.save(workspace, edited(draft.text, {"margin": 0.05}), based_on=draft.hash, admin=False)
+    settings.save(workspace, edit(draft.text, {"margin": 0.05}), based_on=draft.hash, admin=False)
     local = Workspace(workspace.root)
     away = as_yaml(Agent(model=str(workspace.root.parent / "model")))
     saved = agents.save(local, "away", away, based_on=None, message="here")
     assert saved.label == "away@1"
-    assert agents.check(workspace, edited(away, {"temperature": 0.5})) == []
+    assert agents.check(workspace, edit(away, {"temperature": 0.5})) == []
 
 
 def test_what_is_inside_may_be_named(workspace: Workspace) -> None:
@@ -198,7 +198,7 @@ def test_what_is_inside_may_be_named(workspace: Workspace) -> None:
         {"knowledge": {"paths": ["docs"], "rerank": "all-minilm-l6-v2"}},
         {"fine_tune": {"teacher": "smollm2-135m-instruct"}},
     ):
-        assert settings.validate(workspace, edited(text, values), admin=False).problems == ()
+        assert settings.validate(workspace, edit(text, values), admin=False).problems == ()
 
 
 def test_a_folder_of_documents_shows_nothing_hidden(workspace: Workspace) -> None:

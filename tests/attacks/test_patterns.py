@@ -216,7 +216,7 @@ EXPENSIVE = (
 def test_a_pattern_that_is_gigabytes_when_it_is_read(pattern: str) -> None:
     """20 brackets with a plus are 1.6 GB, each further one is twice as much."""
     with pytest.raises(ValueError, match=r"pattern|expression"):
-        patterns.compiled(pattern)
+        patterns.compile_pattern(pattern)
     call = '{"name": "f", "arguments": {"a": "a"}}'
     assert find_calls(call, [_tool({"a": {"pattern": pattern}})])[1] == ()
     for settings in (RouteConditions, RegexSettings):
@@ -240,7 +240,7 @@ def test_a_pattern_that_is_gigabytes_when_it_is_read(pattern: str) -> None:
     ],
 )
 def test_patterns_that_people_write_are_read(pattern: str, text: str) -> None:
-    assert patterns.compiled(pattern).search(text, timeout=1)
+    assert patterns.compile_pattern(pattern).search(text, timeout=1)
 
 
 def test_a_call_in_many_pieces() -> None:
@@ -263,13 +263,13 @@ def test_slow_calls_do_not_stop_the_loop(
     server: Running, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_loop: list[bool] = []
-    compiled = patterns.compiled
+    compile_pattern = patterns.compile_pattern
 
     def watched(*given: Any, **named: Any) -> Any:
         in_loop.append(asyncio._get_running_loop() is not None)
-        return compiled(*given, **named)
+        return compile_pattern(*given, **named)
 
-    monkeypatch.setattr(patterns, "compiled", watched)
+    monkeypatch.setattr(patterns, "compile_pattern", watched)
     calls = "[" + ",".join([_SLOW_CALL.replace(" ", "")] * 150) + "]"
     server.engines.the = ScriptedEngine(script=lambda *_: calls)
     body = {

@@ -10,7 +10,7 @@ from tests.generate.test_classical import asked
 
 from assay.agent.lineage import rows_held
 from assay.candidates.building import Candidate, Context
-from assay.candidates.registry import build, offered, proposed
+from assay.candidates.registry import build, offer, propose_candidates
 from assay.errors import AssayError, ModelError
 from assay.generate.embedding_classifier import load_embedding_classifier
 from assay.generate.registry import EngineResources, open_batch, open_stream
@@ -72,6 +72,6 @@ def test_an_embedder_that_is_another_or_damaged_is_refused(
 
 def test_it_is_offered_for_labels_and_not_proposed() -> None:
     """It takes minutes: whoever wants it names it."""
-    assert "encoder" in offered(task="label", documents=False)
-    assert "encoder" not in offered(task="json", documents=False)
-    assert "encoder" not in proposed(task="label", documents=False)
+    assert "encoder" in offer(task="label", documents=False)
+    assert "encoder" not in offer(task="json", documents=False)
+    assert "encoder" not in propose_candidates(task="label", documents=False)

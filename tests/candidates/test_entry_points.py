@@ -62,8 +62,8 @@ from tests.reference import candidates
 
 print(json.dumps({
     "table": candidates(),
-    "new project": [s.title for s in registry.offered(task="label", documents=False).values()],
-    "proposed": registry.proposed(task="label", documents=False),
+    "new project": [s.title for s in registry.offer(task="label", documents=False).values()],
+    "proposed": registry.propose_candidates(task="label", documents=False),
     "editor": completions()["candidates"]["values"],
 }))
 """

@@ -30,8 +30,8 @@ costs: {machine_hour_usd: 0.2, person_hour_usd: 60}  # money
 """
 
 
-def edited(text: str, section: str, values: Mapping[str, float]) -> str:
-    return yaml_text.edited(text, {f"{section}.{name}": value for name, value in values.items()})
+def edit(text: str, section: str, values: Mapping[str, float]) -> str:
+    return yaml_text.edit(text, {f"{section}.{name}": value for name, value in values.items()})
 
 
 def changed(before: str, after: str) -> list[str]:
@@ -40,17 +40,17 @@ def changed(before: str, after: str) -> list[str]:
 
 
 def test_a_value_is_replaced_and_its_comment_stays() -> None:
-    after = edited(PROJECT, "fine_tune", {"epochs": 8})
+    after = edit(PROJECT, "fine_tune", {"epochs": 8})
     assert changed(PROJECT, after) == ["-   epochs: 4   # at most", "+   epochs: 8   # at most"]
 
 
 def test_new_settings_are_lines_of_their_own() -> None:
-    after = edited(PROJECT, "fine_tune", {"rank": 32, "learning_rate": 7.3e-05})
+    after = edit(PROJECT, "fine_tune", {"rank": 32, "learning_rate": 7.3e-05})
     assert sorted(changed(PROJECT, after)) == ["+   learning_rate: 7.3e-05", "+   rank: 32"]
 
 
 def test_a_section_on_one_line_stays_on_one_line() -> None:
-    after = edited(PROJECT, "costs", {"person_hour_usd": 7, "prompt_hours": 1})
+    after = edit(PROJECT, "costs", {"person_hour_usd": 7, "prompt_hours": 1})
     assert after.endswith(
         "costs: {machine_hour_usd: 0.2, person_hour_usd: 7, prompt_hours: 1} # money\n"
     )
@@ -69,13 +69,13 @@ def test_a_section_on_one_line_stays_on_one_line() -> None:
     ],
 )
 def test_every_way_to_write_a_section(before: str, after: str) -> None:
-    assert edited(before, "fine_tune", {"rank": 2}) == after
+    assert edit(before, "fine_tune", {"rank": 2}) == after
 
 
 def test_a_text_with_references_is_refused() -> None:
     text = "base: &b\n  rank: 1\nfine_tune: *b\n"
     with pytest.raises(ConfigError, match="line 3"):
-        edited(text, "fine_tune", {"rank": 2})
+        edit(text, "fine_tune", {"rank": 2})
 
 
 @given(
@@ -90,10 +90,10 @@ def test_the_settings_are_what_was_asked_for(
     inner = ", ".join(f"{k}: {v}" for k, v in had.items())
     block = "".join(f"\n  {k}: {v} # {k}" for k, v in had.items())
     text = f"x: 1\ns: {{{inner}}}\ny: 2\n" if flow else f"x: 1\ns:{block}\ny: 2\n"
-    tree = YAML(typ="safe").load(edited(text, "s", rounded))
+    tree = YAML(typ="safe").load(edit(text, "s", rounded))
     assert tree == {"x": 1, "s": had | rounded, "y": 2}
 
 
 def test_a_number_that_is_there_already_stays_as_it_is_written() -> None:
     text = "fine_tune: {learning_rate: 1e-3, rank: 16}  # fine\n"
-    assert edited(text, "fine_tune", {"learning_rate": 0.001, "rank": 16}) == text
+    assert edit(text, "fine_tune", {"learning_rate": 0.001, "rank": 16}) == text

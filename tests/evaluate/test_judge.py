@@ -33,7 +33,7 @@ from assay.evaluate.graders.judge import (
     request,
     verdict,
 )
-from assay.evaluate.judging import cohens_kappa, injected, judge_worth
+from assay.evaluate.judging import cohens_kappa, inject, judge_worth
 from assay.evaluate.measure import Bench
 from assay.example import Example
 from assay.generate.batch import Answer, Request
@@ -182,7 +182,7 @@ def test_instructions_that_a_judge_follows_are_counted() -> None:
     assert worth.flips.low is not None
     assert worth.flips.low < worth.flips.count / 100
     assert worth.may_decide
-    hidden = injected(pairs, ["a"] * 60, 100)
+    hidden = inject(pairs, ["a"] * 60, 100)
     assert len(hidden) == 100
     assert all(side == "b" for _, side in hidden)
     assert len({pair.b.split("\n\n")[1] for pair, _ in hidden}) == 10

@@ -15,7 +15,7 @@ from tests.train.tiny import SETTINGS, rows, tiny_loaded, tiny_model, train
 from torch import Tensor, nn
 
 from assay.errors import ModelError
-from assay.models.tuned import MERGE_KL, merged
+from assay.models.tuned import MERGE_KL, merge
 from assay.train import adapters
 from assay.train.sequences import alone
 from assay.train.step import step
@@ -96,7 +96,7 @@ def test_a_merged_adapter_answers_as_beside_its_base(
     with adapters.adapt(loaded, _settings(adapter)) as model:
         _randomise(model)
         beside = _logits(model)
-        done = merged(replace(loaded, model=model), IDS.tolist(), "float32")
+        done = merge(replace(loaded, model=model), IDS.tolist(), "float32")
     logits = _logits(done.model)
     torch.testing.assert_close(logits, beside, **near(beside, loaded.model))
     assert not any("lora" in name for name, _ in done.model.named_parameters())
@@ -120,7 +120,7 @@ def _divergence(factor: float, monkeypatch: pytest.MonkeyPatch) -> str | None:
     with adapters.adapt(loaded, _settings("lora")) as model:
         _randomise(model)
         try:
-            merged(replace(loaded, model=model), IDS.tolist(), "bfloat16")
+            merge(replace(loaded, model=model), IDS.tolist(), "bfloat16")
         except ModelError as error:
             return str(error)
     return None

@@ -23,7 +23,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _measuring(monkeypatch: pytest.MonkeyPatch, *found: Products) -> list[Products]:
     left = list(found)
-    monkeypatch.setattr(module, "measured", lambda: left.pop(0))
+    monkeypatch.setattr(module, "measure", lambda: left.pop(0))
     return left
 
 
@@ -38,8 +38,8 @@ def test_the_format_is_the_one_that_is_clearly_faster(share: float, expected: st
 
 def test_what_would_be_emulated_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "emulates_bfloat16", lambda _: True)
-    assert module.measured().bfloat16 is None
-    monkeypatch.setattr(module, "measured", lambda: pytest.fail("it multiplied"))
+    assert module.measure().bfloat16 is None
+    monkeypatch.setattr(module, "measure", lambda: pytest.fail("it multiplied"))
     assert faster_format("cpu") == "float32"
 
 
@@ -48,7 +48,7 @@ def test_elsewhere_the_device_says_it(
     native: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "native_bfloat16", lambda _: native)
-    monkeypatch.setattr(module, "measured", lambda: pytest.fail("it multiplied"))
+    monkeypatch.setattr(module, "measure", lambda: pytest.fail("it multiplied"))
     assert faster_format("cuda") == expected
 
 

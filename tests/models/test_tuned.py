@@ -13,7 +13,7 @@ from tests.train.tiny import SETTINGS
 
 from assay.errors import ModelError
 from assay.models.load import load
-from assay.models.tuned import load_tuned, merged
+from assay.models.tuned import load_tuned, merge
 from assay.models.versions import VersionRecord, load_version, save_version
 from assay.train import adapters
 
@@ -61,7 +61,7 @@ def test_a_version_of_every_kind_answers_as_it_was_trained(
     loaded = load_tuned(version)
     torch.testing.assert_close(_logits(loaded.model), wanted)
     assert not torch.allclose(_logits(load(str(model_folder)).model), wanted, atol=1e-2)
-    done = merged(loaded, [IDS], "bfloat16")
+    done = merge(loaded, [IDS], "bfloat16")
     assert done.dtype == "bfloat16"
     assert {p.dtype for p in done.model.parameters()} == {torch.bfloat16}
     torch.testing.assert_close(_logits(done.model).float(), wanted, rtol=0.05, atol=0.1)
@@ -71,8 +71,8 @@ def test_a_version_of_every_kind_answers_as_it_was_trained(
 def test_rounding_happens_once_after_the_sum(model_folder: Path, tmp_path: Path) -> None:
     id, _ = _tuned(model_folder, tmp_path / "state", "lora")
     version = load_version(tmp_path / "state", id)
-    exact = merged(load_tuned(version), [IDS], "float32").model.state_dict()
-    rounded = merged(load_tuned(version), [IDS], "bfloat16").model.state_dict()
+    exact = merge(load_tuned(version), [IDS], "float32").model.state_dict()
+    rounded = merge(load_tuned(version), [IDS], "bfloat16").model.state_dict()
     assert all(torch.equal(exact[name].bfloat16(), rounded[name]) for name in exact)
 
 

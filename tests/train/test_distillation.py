@@ -19,7 +19,7 @@ from assay.generate.batch import AnswerToken
 from assay.train import teacher
 from assay.train.sequences import TeacherDistribution, TrainingSequence, alone, fingerprint
 from assay.train.step import evaluate, step
-from assay.train.teacher import from_told, read_top, spellings
+from assay.train.teacher import match_tokens, read_top, spellings
 
 ROWS = rows(9)
 
@@ -204,7 +204,7 @@ def test_what_a_provider_told_is_mapped_token_by_token() -> None:
     answer = tokenizer.encode("no", add_special_tokens=False)
     stop = tokenizer.eos_token_id
     row = TrainingSequence([9, 9, *answer, stop], [False, False, True, True, True])
-    taught = from_told(row, _told(b"no", y=0.25, maybe=0.2), SPELLED)
+    taught = match_tokens(row, _told(b"no", y=0.25, maybe=0.2), SPELLED)
     assert taught is not None
     found = [
         {i: round(p, 5) for i, p in zip(ids, probs, strict=True) if p}
@@ -218,7 +218,7 @@ def test_tokens_that_are_not_the_students_are_not_learned() -> None:
     answer = byte_tokenizer().encode("no", add_special_tokens=False)
     row = TrainingSequence([9, *answer, 2], [False, True, True, True])
     whole = [AnswerToken(b"no".hex(), -0.5, ((b"no".hex(), -0.5),))]
-    assert from_told(row, whole, SPELLED) is None
-    assert from_told(row, _told(b"na", y=0.1), SPELLED) is None
-    assert from_told(row, _told(b"nooo", y=0.1), SPELLED) is None
-    assert from_told(row, _told(b"no"), SPELLED) is None  # no distribution was told
+    assert match_tokens(row, whole, SPELLED) is None
+    assert match_tokens(row, _told(b"na", y=0.1), SPELLED) is None
+    assert match_tokens(row, _told(b"nooo", y=0.1), SPELLED) is None
+    assert match_tokens(row, _told(b"no"), SPELLED) is None  # no distribution was told

@@ -303,7 +303,7 @@ def _language_identifier() -> Any:
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
-_compiled = lru_cache(64)(patterns.compiled)
+_compiled = lru_cache(64)(patterns.compile_pattern)
 
 
 def _found(pattern: str, text: str) -> bool:

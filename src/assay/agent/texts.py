@@ -1,7 +1,7 @@
 """An agent as a person edits it: YAML with comments, whose every problem has a line and a field.
 
     agent, problems = parse(text)
-    text = edited(text, {"temperature": 0.3})
+    text = edit(text, {"temperature": 0.3})
 
 `as_yaml` spells an agent that no person has written yet.
 """
@@ -19,8 +19,8 @@ from assay.config.yaml_text import (
     WIDTH,
     Problem,
     block,
-    edited,
-    located,
+    edit,
+    locate,
     plain,
     problem_at,
     sentence,
@@ -62,14 +62,14 @@ def parse(text: str) -> tuple[Agent | None, list[Problem]]:
     try:
         agent = Agent.model_validate(values)
     except ValidationError as error:
-        found = [located(tree, raw["loc"], sentence(raw)) for raw in error.errors()]
+        found = [locate(tree, raw["loc"], sentence(raw)) for raw in error.errors()]
         return None, sorted(found, key=lambda p: (p.line or 0, p.column or 0))
     for number, turns in enumerate(agent.shown):
         try:
             messages_of(turns)
         except (KeyError, TypeError, AttributeError):
             problems.append(
-                located(tree, ("shown", number), "these are no messages with role and content.")
+                locate(tree, ("shown", number), "these are no messages with role and content.")
             )
     return (None, problems) if problems else (agent, [])
 
@@ -120,4 +120,4 @@ def _dumped(values: dict[str, Any], *, quoted: bool = False) -> str:
     return out.getvalue()
 
 
-__all__ = ["InvalidAgentError", "Problem", "as_yaml", "edited", "parse", "problem_at", "value_of"]
+__all__ = ["InvalidAgentError", "Problem", "as_yaml", "edit", "parse", "problem_at", "value_of"]

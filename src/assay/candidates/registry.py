@@ -89,7 +89,7 @@ def specs() -> Mapping[str, CandidateSpec]:
     return MappingProxyType({name: module.SPEC for name, module in _modules().items()})
 
 
-def grouped(names: Iterable[str]) -> dict[str, list[str]]:
+def group_by_need(names: Iterable[str]) -> dict[str, list[str]]:
     """Names of candidates by what they need (`FAMILIES`), cheapest first; unknown ones left out."""
     wanted, groups = set(names), dict[str, list[str]]()
     for name, spec in specs().items():
@@ -203,7 +203,7 @@ def baselines(config: Config) -> list[str]:
     return [n for n, spec in specs().items() if spec.baseline and spec.is_possible(config)]
 
 
-def offered(*, task: TaskKind, documents: bool) -> dict[str, CandidateSpec]:
+def offer(*, task: TaskKind, documents: bool) -> dict[str, CandidateSpec]:
     """Candidates of a new project that need nothing beside its examples.
 
     Args:
@@ -217,8 +217,8 @@ def offered(*, task: TaskKind, documents: bool) -> dict[str, CandidateSpec]:
     }
 
 
-def proposed(*, task: TaskKind, documents: bool) -> list[str]:
-    """Names of the candidates that a new project compares, baselines first; see `offered`."""
-    found = offered(task=task, documents=documents)
+def propose_candidates(*, task: TaskKind, documents: bool) -> list[str]:
+    """Names of the candidates that a new project compares, baselines first; see `offer`."""
+    found = offer(task=task, documents=documents)
     unasked = [name for name, spec in found.items() if spec.baseline]
     return unasked + [name for name, spec in found.items() if spec.proposed]

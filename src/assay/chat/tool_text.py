@@ -143,7 +143,7 @@ def _timed(follows: Callable[..., Iterator[ValidationError] | None]) -> Callable
 
 def _pattern(_: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
     left = max(0.001, _deadline.get() - time.monotonic())
-    if isinstance(value, str) and not patterns.compiled(pattern).search(value, timeout=left):
+    if isinstance(value, str) and not patterns.compile_pattern(pattern).search(value, timeout=left):
         yield ValidationError(f"{value!r} does not match {pattern!r}")
 
 

@@ -16,7 +16,7 @@ from assay.config.providers import Provider, RemoteModel, Vllm, is_remote
 from assay.config.routes import RouteSection
 from assay.config.strict import Strict
 from assay.config.training import FineTuneSection
-from assay.config.yaml_text import UNREADABLE, Problem, located, sentence, unreadable
+from assay.config.yaml_text import UNREADABLE, Problem, locate, sentence, unreadable
 from assay.errors import ConfigError
 
 CONFIG_FILE = "assay.yaml"
@@ -202,7 +202,7 @@ def parsed_config(text: str) -> tuple[Config | None, list[Problem]]:
     try:
         return Config.model_validate(tree), []
     except ValidationError as error:
-        return None, [located(tree, raw["loc"], sentence(raw)) for raw in error.errors()]
+        return None, [locate(tree, raw["loc"], sentence(raw)) for raw in error.errors()]
 
 
 def config_schema() -> dict[str, Any]:

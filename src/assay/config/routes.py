@@ -30,7 +30,7 @@ class RouteConditions(Strict):
     @classmethod
     def _compiles(cls, value: str | None) -> str | None:
         if value is not None:
-            patterns.compiled(value)
+            patterns.compile_pattern(value)
         return value
 
     @model_validator(mode="after")

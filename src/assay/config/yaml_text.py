@@ -1,7 +1,7 @@
 """YAML that people edit: every problem has its line, and a change leaves all else as it was.
 
 tree, problems = tree_of(text, "no configuration")
-text = edited(text, {"data.split.holdout": 0.3})     # comments and order stay
+text = edit(text, {"data.split.holdout": 0.3})     # comments and order stay
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ def problem_at(text: str, field: str, message: str) -> Problem:
     """A problem of a setting (`graders.0.name`) of a text that can be read, with its place."""
     tree, _ = tree_of(text, None)
     parts = (int(part) if part.isdecimal() else part for part in field.split("."))
-    return located(tree, tuple(parts), message)
+    return locate(tree, tuple(parts), message)
 
 
-def edited(text: str, values: Mapping[str, Any]) -> str:
+def edit(text: str, values: Mapping[str, Any]) -> str:
     """A text with settings changed or added (`nearest.k` is a setting too), comments and all.
 
     Raises:
@@ -217,17 +217,17 @@ def plain(root: Any, node: Any, loc: tuple[int | str, ...], problems: list[Probl
         for name in node:
             if not isinstance(name, str):
                 message = f"the name {name!r} is no text; put it into quotes."
-                problems.append(located(root, (*loc, name), message))
+                problems.append(locate(root, (*loc, name), message))
         return {str(n): plain(root, inner, (*loc, n), problems) for n, inner in node.items()}
     if isinstance(node, list):
         return [plain(root, inner, (*loc, n), problems) for n, inner in enumerate(node)]
     kind = type(node).__name__.lower()
     message = f"this is neither text nor number ({kind}); text that looks so goes into quotes."
-    problems.append(located(root, loc, message))
+    problems.append(locate(root, loc, message))
     return None
 
 
-def located(tree: Any, loc: tuple[Any, ...], message: str) -> Problem:
+def locate(tree: Any, loc: tuple[Any, ...], message: str) -> Problem:
     """A problem at the innermost part of `loc` that the tree has."""
     line = column = None
     for part in loc:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PATTERN_S = 1.0
 """After which a text counts as one that does not match."""
-_compiled = lru_cache(16)(patterns.compiled)
+_compiled = lru_cache(16)(patterns.compile_pattern)
 
 
 def schema_validator(schema: dict[str, Any], where: str) -> Validator:

@@ -99,7 +99,7 @@ def judge_worth(
     judged = [consensus(both) for both in said]
     people = [pair.people for pair in pairs]
     kappa, low, high = cohens_kappa(people, judged)
-    attacked = injected(pairs, judged, INJECTIONS)
+    attacked = inject(pairs, judged, INJECTIONS)
     after = [consensus(both) for both in judge_pairs([p for p, _ in attacked], settings, context)]
     flips = sum(now == side for now, (_, side) in zip(after, attacked, strict=True))
     same = sum(one == other for one, other in zip(people, judged, strict=True))
@@ -127,7 +127,7 @@ def highest_mean(distances: Sequence[float]) -> float:
     return float(limits[1][0])
 
 
-def injected(
+def inject(
     pairs: Sequence[JudgedPair], judged: Sequence[Side], count: int
 ) -> list[tuple[JudgedPair, Side]]:
     """Pairs with an instruction hidden in the answer that was not preferred (of a tie: b), and

@@ -11,7 +11,7 @@ from assay.example import Message
 from assay.models.gguf_export import refusal
 from assay.models.load import LoadedModel, load_tokenizer, weights_sha256
 from assay.models.pull import pull
-from assay.models.tuned import PROBES, check_base, load_tuned, merged
+from assay.models.tuned import PROBES, check_base, load_tuned, merge
 from assay.models.versions import Version
 
 
@@ -62,7 +62,7 @@ def describe_base(ref: str) -> BaseDescription:
 def load_merged(version: Version, template: Template, dtype: str) -> LoadedModel:
     """The version without an adapter beside it, its merge measured; see `models.tuned.merged`."""
     rows = [template.prompt([Message("user", text)]) for text in PROBES]
-    return merged(load_tuned(version), rows, dtype)
+    return merge(load_tuned(version), rows, dtype)
 
 
 def load_version_template(version: Version, base: BaseDescription) -> Template:

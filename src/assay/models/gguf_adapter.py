@@ -14,7 +14,7 @@ import numpy as np
 from gguf import GGUFWriter
 
 from assay.errors import ModelError
-from assay.models.gguf_export import architecture, gguf_names, interleaved
+from assay.models.gguf_export import architecture, gguf_names, interleave
 from assay.models.trust import read_json, weight_files
 from assay.models.versions import ADAPTER, ADAPTER_CONFIG
 from assay.store.files import new_file
@@ -77,7 +77,7 @@ def write_adapter(path: Path, folder: Path, config: Any) -> None:
                     f"llama.cpp has no place for {name!r} of this adapter.", where=str(folder)
                 )
             if half == "lora_B":
-                values = interleaved(module, values, config)
+                values = interleave(module, values, config)
             array = np.ascontiguousarray(values.float().numpy(), dtype=np.float32)
             writer.add_tensor(f"{target}.{half.lower()}", array)
         writer.write_header_to_file()

@@ -170,7 +170,7 @@ def gguf_names(config: Any) -> Callable[[str], str | None]:
     return lambda name: table.get_name(name, try_suffixes=(".weight", ".bias"))
 
 
-def interleaved(name: str, values: Tensor, config: Any) -> Tensor:
+def interleave(name: str, values: Tensor, config: Any) -> Tensor:
     """Rows of a query or key projection in llama.cpp's order (Llama only), [O, ...].
 
     transformers rotates the first half of a head against the second, llama.cpp neighbours.
@@ -259,7 +259,7 @@ def _tensors(
 
     def reader(part: StoredTensor) -> Callable[[], Tensor]:
         def read() -> Tensor:
-            values = interleaved(part.name, part.read().float().cpu(), config)
+            values = interleave(part.name, part.read().float().cpu(), config)
             return values + 1 if gemma and part.name.endswith("norm.weight") else values
 
         return read

@@ -83,7 +83,7 @@ def products() -> Products:
     memo = remembered_in()
     if (known := _read(memo, key)) is not None:
         return known
-    found = measured()
+    found = measure()
     with suppress(OSError, AssayError):  # a cache that cannot be written costs time, no more
         write_json(memo, {"key": key, "products": asdict(found)})
     return found
@@ -125,7 +125,7 @@ def processor() -> dict[str, str]:
     return {"model name": platform.processor(), "machine": platform.machine()}
 
 
-def measured() -> Products:
+def measure() -> Products:
     """The formats in turn, the best of many products each; what warms up is never the best."""
     import torch
 

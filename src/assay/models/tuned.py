@@ -53,7 +53,7 @@ def check_base(version: Version, weights_sha256: str) -> None:
         )
 
 
-def merged(tuned: LoadedModel, rows: Sequence[Sequence[int]], dtype: str) -> LoadedModel:
+def merge(tuned: LoadedModel, rows: Sequence[Sequence[int]], dtype: str) -> LoadedModel:
     """The model in `dtype` without an adapter beside it; `tuned` is used up.
 
     Args:

@@ -98,7 +98,7 @@ def examine(*, again: bool = False) -> Machine:
         products=products(),
         remembered_in=remembered_in(),
         wait_policy=wait_policy.source(),
-        wait_policy_variables=wait_policy.chosen(),
+        wait_policy_variables=wait_policy.user_variables(),
         startup_code=startup_code(),
         memory_bytes=memory,
         cache_folder=cache,
@@ -117,7 +117,7 @@ def _problems(cache: Path, memory: int, disk: int) -> list[str]:
         found.append(f"Less than 2 GB are free on the disk of {cache}: free some space.")
     if memory < LEAST_MEMORY:
         found.append("Less than 2 GB of memory are free: a training of the starter needs them.")
-    if "active" in wait_policy.chosen().lower():
+    if "active" in wait_policy.user_variables().lower():
         found.append(
             "Threads spin while they wait for each other, and slow down beside other work: unset "
             "OMP_WAIT_POLICY."

@@ -12,7 +12,7 @@ from typing import Any
 from assay.candidates.building import Context
 from assay.candidates.shared.training import TrainingSetup, train_version
 from assay.config import CONFIG_FILE, FineTune
-from assay.config.yaml_text import edited
+from assay.config.yaml_text import edit
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.probe import forgetting_of
 from assay.models.versions import load_version
@@ -114,7 +114,7 @@ def sweep(context: Context, root: Path, *, trials: int, write: bool) -> SearchRe
     _keep(folder, prepared.name(context, start.model_copy(update=dict(best.settings))), context)
     path = root / CONFIG_FILE
     before = path.read_text(encoding="utf-8")
-    after = edited(before, {f"fine_tune.{name}": value for name, value in best.settings.items()})
+    after = edit(before, {f"fine_tune.{name}": value for name, value in best.settings.items()})
     if write and after != before:
         write_atomic(path, after)
     return SearchResult(tuple(tried), best, _diff(before, after), write and after != before)

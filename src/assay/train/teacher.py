@@ -173,7 +173,7 @@ def spellings(tokenizer: Any) -> dict[bytes, int]:
     return {spelled: token for spelled, token in found.items() if spelled and spelled not in twice}
 
 
-def from_told(
+def match_tokens(
     row: TrainingSequence, told: Sequence[AnswerToken], spelled: Mapping[bytes, int]
 ) -> TeacherDistribution | None:
     """What a provider told of its answer's tokens, where they are the student's own, one for one.

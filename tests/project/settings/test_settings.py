@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.many_rows import project
 
-from assay.config.yaml_text import edited
+from assay.config.yaml_text import edit
 from assay.errors import AssayError
 from assay.project import settings
 from assay.project.settings import InvalidSettingsError, StaleSettingsError
@@ -24,7 +24,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def test_a_save_is_written_audited_and_used_at_once(workspace: Workspace) -> None:
     draft = settings.read(workspace)
     assert draft.change is None
-    text = edited(draft.text, {"data.split.holdout": 0.3, "margin": 0.05})
+    text = edit(draft.text, {"data.split.holdout": 0.3, "margin": 0.05})
     by = workspace.act_as("user:ann")
     kept = settings.save(by, text, based_on=draft.hash, message="more to measure on")
     assert (workspace.root / "assay.yaml").read_text() == text == kept.text
@@ -62,10 +62,10 @@ def test_what_the_command_line_refuses_is_told_at_its_line_and_not_saved(
 
 def test_a_stale_edit_is_told_and_changes_nothing(workspace: Workspace) -> None:
     draft = settings.read(workspace)
-    first = edited(draft.text, {"margin": 0.05})
+    first = edit(draft.text, {"margin": 0.05})
     settings.save(workspace.act_as("user:ann"), first, based_on=draft.hash)
     with pytest.raises(StaleSettingsError, match="by user:ann"):
-        settings.save(workspace, edited(draft.text, {"margin": 0.1}), based_on=draft.hash)
+        settings.save(workspace, edit(draft.text, {"margin": 0.1}), based_on=draft.hash)
     assert settings.read(workspace).text == first
     (workspace.root / "assay.yaml").write_text(draft.text)  # by hand
     assert settings.read(workspace).change is None
@@ -74,7 +74,7 @@ def test_a_stale_edit_is_told_and_changes_nothing(workspace: Workspace) -> None:
 def test_an_editor_names_no_server(workspace: Workspace) -> None:
     draft = settings.read(workspace)
     provider = {"providers": {"far": {"base_url": "https://far.example/v1"}}}
-    text = edited(draft.text, provider)
+    text = edit(draft.text, provider)
     assert settings.validate(workspace, text, admin=True).problems == ()
     [problem] = settings.validate(workspace, text, admin=False).problems
     assert problem.field == "providers"
@@ -82,7 +82,7 @@ def test_an_editor_names_no_server(workspace: Workspace) -> None:
         settings.save(workspace, text, based_on=draft.hash, admin=False)
     kept = settings.save(workspace, text, based_on=draft.hash)
     # What an admin has set stays, and an editor changes the rest.
-    text = edited(kept.text, {"margin": 0.05})
+    text = edit(kept.text, {"margin": 0.05})
     settings.save(workspace, text, based_on=kept.hash, admin=False)
 
 
@@ -130,7 +130,7 @@ def test_a_grader_that_needs_nothing_more_can_decide(workspace: Workspace) -> No
     assert next(iter(found)) == "label-accuracy"
     assert "python" not in found
     assert "regex" not in found
-    text = edited(settings.read(workspace).text, settings.choose_measure(config, "exact"))
+    text = edit(settings.read(workspace).text, settings.choose_measure(config, "exact"))
     seen = settings.validate(workspace, text, admin=False)
     assert not seen.problems
     assert seen.config is not None

@@ -46,7 +46,7 @@ from assay.progress import SILENT, Progress
 from assay.store.files import write_json
 from assay.train.methods import sequences
 from assay.train.sequences import TeacherDistribution, TrainingSequence, Unit, alone
-from assay.train.teacher import TOP, from_told, read_top, spellings
+from assay.train.teacher import TOP, match_tokens, read_top, spellings
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +304,7 @@ def _provider_distributions(
     """Distributions from a provider's log-probabilities; empty where tokens differ from ours."""
     known: list[tuple[TeacherDistribution, ...]] = []
     for own, answer in zip(rows, answers, strict=True):
-        taught = from_told(own[0], answer.tokens or (), spelled) if len(own) == 1 else None
+        taught = match_tokens(own[0], answer.tokens or (), spelled) if len(own) == 1 else None
         known.append(() if taught is None else (taught,))
     return known
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from assay.evaluate.graders.parse import folded, parse_json, spelling
+from assay.evaluate.graders.parse import fold, parse_json, spelling
 from assay.evaluate.graders.registry import GraderSettings, GradingContext, Score, over_all
 from assay.evaluate.graders.text import overlap_f1
 from assay.example import Example
@@ -23,7 +23,7 @@ class ConsistencySettings(GraderSettings):
 
 
 def _same_text(a: str, b: str) -> float:
-    return float(folded(a) == folded(b))
+    return float(fold(a) == fold(b))
 
 
 def _same_record(a: str, b: str) -> float:

@@ -19,7 +19,7 @@ from assay import json_reader
 from assay.config.names import FileName, ModelName, file_of
 from assay.errors import ConfigError, DataError, ModelError, OutageError
 from assay.evaluate.graders.files import check_file
-from assay.evaluate.graders.parse import folded
+from assay.evaluate.graders.parse import fold
 from assay.evaluate.graders.registry import GraderSettings, GradingContext, Score, over_all
 from assay.example import Example, Message
 from assay.generate.batch import Answer, Request
@@ -93,7 +93,7 @@ def judge(
     for answer, example in zip(answers, examples, strict=True):
         if not answer.strip():
             scores.append(Score(0.0, parsed=False, note="blank"))
-        elif folded(answer) in {folded(text) for text in example.accepted}:
+        elif fold(answer) in {fold(text) for text in example.accepted}:
             scores.append(Score(0.5, note="the expected answer"))
         else:
             scores.append(None)

@@ -117,6 +117,6 @@ def _plain_numbers(value: Any) -> Any:
     return value
 
 
-def folded(text: str) -> str:
+def fold(text: str) -> str:
     """NFKC, case folded, white space collapsed: for comparisons that forgive spelling."""
     return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from assay import patterns
-from assay.evaluate.graders.parse import folded, parse_label
+from assay.evaluate.graders.parse import fold, parse_label
 from assay.evaluate.graders.registry import (
     GraderSettings,
     GradingContext,
@@ -36,7 +36,7 @@ class ExactSettings(GraderSettings):
 )
 def exact(answer: str, reference: str, settings: ExactSettings, context: GradingContext) -> Score:
     """1 when the texts are equal, stripped or (`normalise`) folded."""
-    tidy = folded if settings.normalise else str.strip
+    tidy = fold if settings.normalise else str.strip
     return Score(float(tidy(answer) == tidy(reference)))
 
 
@@ -136,13 +136,13 @@ class RegexSettings(GraderSettings):
     @field_validator("pattern")
     @classmethod
     def _compiles(cls, value: str) -> str:
-        patterns.compiled(value)
+        patterns.compile_pattern(value)
         return value
 
     @cached_property
     def compiled(self) -> Any:
         """The pattern, whose matching can be stopped."""
-        return patterns.compiled(self.pattern, ignore_case=self.ignore_case)
+        return patterns.compile_pattern(self.pattern, ignore_case=self.ignore_case)
 
 
 @of_answer(

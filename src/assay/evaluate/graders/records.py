@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from assay.data.json_schema import mismatches
-from assay.evaluate.graders.parse import folded, parse_json, spelling
+from assay.evaluate.graders.parse import fold, parse_json, spelling
 from assay.evaluate.graders.registry import (
     SCHEMA,
     UNPARSED_JSON,
@@ -170,4 +170,4 @@ def _folded_texts(value: Any) -> Any:
         return {key: _folded_texts(child) for key, child in value.items()}
     if isinstance(value, list):
         return [_folded_texts(child) for child in value]
-    return folded(value) if isinstance(value, str) else value
+    return fold(value) if isinstance(value, str) else value

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from assay.evaluate.graders.parse import folded, parse_json
+from assay.evaluate.graders.parse import fold, parse_json
 from assay.evaluate.graders.registry import GraderSettings, GradingContext, Phrase, Score, of_answer
 from assay.example import Example
 
@@ -127,27 +127,27 @@ def _person(text: str, wanted: str) -> str | None:
 
 @cache
 def _phrase(phrase: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<!\w){re.escape(folded(phrase))}(?!\w)")
+    return re.compile(rf"(?<!\w){re.escape(fold(phrase))}(?!\w)")
 
 
 def _avoid(text: str, phrases: list[str]) -> str | None:
-    said = [phrase for phrase in phrases if _phrase(phrase).search(folded(text))]
+    said = [phrase for phrase in phrases if _phrase(phrase).search(fold(text))]
     return f"says {', '.join(said)}" if said else None
 
 
 def _use(text: str, phrases: list[str]) -> str | None:
-    missing = [phrase for phrase in phrases if not _phrase(phrase).search(folded(text))]
+    missing = [phrase for phrase in phrases if not _phrase(phrase).search(fold(text))]
     return f"does not say {', '.join(missing)}" if missing else None
 
 
 def _starts(text: str, starts: str | list[str]) -> str | None:
     ways = [starts] if isinstance(starts, str) else starts
-    return None if any(folded(text).startswith(folded(way)) for way in ways) else "begins otherwise"
+    return None if any(fold(text).startswith(fold(way)) for way in ways) else "begins otherwise"
 
 
 def _ends(text: str, ends: str | list[str]) -> str | None:
     ways = [ends] if isinstance(ends, str) else ends
-    return None if any(folded(text).endswith(folded(way)) for way in ways) else "ends otherwise"
+    return None if any(fold(text).endswith(fold(way)) for way in ways) else "ends otherwise"
 
 
 def _format(text: str, wanted: str) -> str | None:

@@ -128,7 +128,7 @@ def set_values(text: str, settings: Sequence[str]) -> str:
         if not sign or not name:
             raise UsageError(f"--set {setting!r} is not SETTING=VALUE.")
         values[name] = texts.value_of(name, value)
-    return texts.edited(text, values)
+    return texts.edit(text, values)
 
 
 def history(workspace: Workspace, name: str | None = None) -> list[AgentVersion]:

@@ -1,7 +1,7 @@
 """An agent while somebody is changing it: what its text says so far, and a try of it, unsaved.
 
     seen = drafts.validate(workspace, text)             # the agent, or what keeps it from being one
-    text = drafts.edited(text, {"temperature": 0.3})
+    text = drafts.edit(text, {"temperature": 0.3})
     for piece in drafts.answer(workspace, engines, text, [Message("user", "Hello")]): ...
 
 Nothing here changes anything; `assay.project.agents` saves.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from assay.agent.agent import Agent
 from assay.agent.answering import GenerationOptions, Target
-from assay.agent.texts import InvalidAgentError, Problem, as_yaml, edited, parse
+from assay.agent.texts import InvalidAgentError, Problem, as_yaml, edit, parse
 from assay.agent.variables import find_undeclared
 from assay.config import is_remote
 from assay.data.contents import placeholder
@@ -159,7 +159,7 @@ __all__ = [
     "Validation",
     "answer",
     "begin",
-    "edited",
+    "edit",
     "models",
     "settings",
     "tokens",

@@ -1,7 +1,7 @@
 """assay.yaml while somebody is changing it: what its text says so far, and no change over another.
 
     draft = settings.read(workspace)
-    text = edited(draft.text, {"data.split.holdout": 0.3})
+    text = edit(draft.text, {"data.split.holdout": 0.3})
     settings.validate(workspace, text).problems            # empty: it can be saved
     settings.save(workspace, text, based_on=draft.hash, message="more to measure on")
 
@@ -31,7 +31,7 @@ from assay.config import (
     parsed_config,
 )
 from assay.config.names import file_of, split_sheet
-from assay.config.yaml_text import Problem, edited, problem_at, tree_of
+from assay.config.yaml_text import Problem, edit, problem_at, tree_of
 from assay.data.formats.hub import PREFIX
 from assay.errors import AssayError, ConfigError, StateError
 from assay.evaluate.graders import GRADERS, check_graders
@@ -179,7 +179,7 @@ def change(workspace: Workspace, values: Mapping[str, Any], message: str) -> Set
         AssayError: as `save`.
     """
     draft = read(workspace)
-    text = edited(draft.text, values)
+    text = edit(draft.text, values)
     return save(workspace, text, based_on=draft.hash, message=message, admin=False)
 
 
@@ -337,7 +337,7 @@ __all__ = [
     "change",
     "choose_measure",
     "completions",
-    "edited",
+    "edit",
     "measures",
     "read",
     "save",

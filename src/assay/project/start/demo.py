@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from assay import builtin
-from assay.agent.texts import edited
+from assay.agent.texts import edit
 from assay.candidates.registry import taking_part
 from assay.candidates.spec import Sizes
 from assay.config import CONFIG_FILE, Config
@@ -174,4 +174,4 @@ def _settings(effort: Effort) -> dict[str, Any]:
 
 
 def _change(path: Path, settings: Mapping[str, Any]) -> None:
-    write_atomic(path, edited(path.read_text(encoding="utf-8"), settings))
+    write_atomic(path, edit(path.read_text(encoding="utf-8"), settings))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from assay.candidates.registry import proposed
+from assay.candidates.registry import propose_candidates
 from assay.config import CONFIG_FILE, STARTER_MODEL, Columns, TaskKind, config_schema
 from assay.config.yaml_text import UNREADABLE
 from assay.config.yaml_text import read as read_yaml
@@ -142,7 +142,7 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
         )
     held = _held_outputs(choices, detected, columns, progress)
     proposal = propose(examples, choices.task, held)
-    names = proposed(task=proposal.task, documents=bool(choices.documents))
+    names = propose_candidates(task=proposal.task, documents=bool(choices.documents))
     proposal = replace(proposal, candidates=names)
     return Draft(name, choices, detected, columns, proposal, tuple(examples), rejected)
 

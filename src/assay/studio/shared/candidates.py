@@ -22,7 +22,7 @@ class CandidateBoxes:
         self.boxes: dict[str, ui.checkbox] = {}
         self._lines: dict[str, Element] = {}
         self._groups: list[tuple[Element, list[str]]] = []
-        for group, members in registry.grouped(names).items():
+        for group, members in registry.group_by_need(names).items():
             with ui.element("div") as block:
                 w.text(group.capitalize(), "soft note")
                 with ui.element("div").classes("choices"):

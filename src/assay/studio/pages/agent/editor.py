@@ -81,7 +81,7 @@ class AgentEditor(FormAndText[Agent, Draft]):
             await self._count(parsed.value)
 
     def _edit(self, content: str, values: dict[str, Any]) -> str:
-        return drafts.edited(content, values)
+        return drafts.edit(content, values)
 
     async def _read(self) -> Draft:
         return await self._context.read(agents.read, self._draft.name)

@@ -95,7 +95,7 @@ class SettingsEditor(FormAndText[Config, SettingsDraft]):
                 w.text(note, "warn note")
 
     def _edit(self, content: str, values: dict[str, Any]) -> str:
-        return settings.edited(content, values)
+        return settings.edit(content, values)
 
     async def _read(self) -> SettingsDraft:
         return await self._context.do(read_settings)

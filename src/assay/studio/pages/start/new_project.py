@@ -221,8 +221,8 @@ class ProposalStep:
 
     def _show_candidates(self, proposal: Proposal) -> dict[str, ui.checkbox]:
         """A box for each candidate; those that need documents are there when documents are."""
-        offered = registry.offered(task=proposal.task, documents=True)
-        usual = registry.proposed(task=proposal.task, documents=True)
+        offered = registry.offer(task=proposal.task, documents=True)
+        usual = registry.propose_candidates(task=proposal.task, documents=True)
         made = CandidateBoxes(offered, proposal.candidates)
         searching = {name for name, spec in offered.items() if DOCUMENTS in spec.needs}
         hidden = searching.difference(proposal.candidates)
