@@ -54,7 +54,8 @@ With `--json` one JSON document stands on stdout. Progress and messages go to st
   data}]`.
 - `assay export --json`: `{version, form, folder, files, command, parity: {prompts, evaluated,
   target, p, divergence, positions, equal_answers, near_ties,
-  unexplained, formats, refusals}}`; `--to openclaw`:
+  unexplained, formats, refusals}}`; `--to onnx`: `{agent, form, folder, files, command, parity:
+  {rows, evaluated, equal_answers, largest, allowed}}`; `--to openclaw`:
   `{release, agent, folder, files, warnings}`.
 - `assay compare --json`: `result.json`, described in [result.md](result.md).
 - `assay versions list --json`: `[{id, base, method, saved_at, metrics, parent, agents}]`; `show`:

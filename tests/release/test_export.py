@@ -121,7 +121,7 @@ def test_what_the_gate_refuses_leaves_nothing_behind(
         project.export(id, "gguf", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UsageError, match="no form"):
-        project.export(id, "onnx", tmp_path / "out")
+        project.export(id, "tflite", tmp_path / "out")
     with pytest.raises(ModelError, match="no version"):
         project.export("abcdef01", "gguf", tmp_path / "out")
 

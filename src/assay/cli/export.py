@@ -1,4 +1,4 @@
-"""`assay export`: a version, or a release, as files that other programs use."""
+"""`assay export`: a version, a classifier or a release, as files that other programs use."""
 
 from __future__ import annotations
 
@@ -13,15 +13,21 @@ from assay.cli.progress import Terminal
 
 
 def export(
-    version: Annotated[
-        str, typer.Argument(help="id of a version, or its first digits; a release for openclaw")
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="id of a version, or its first digits; for onnx an agent (NAME@VERSION) or a "
+            "release, for openclaw a release"
+        ),
     ],
     to: Annotated[
         str,
-        typer.Option(help="adapter, merged, gguf, gguf-8bit, gguf-4bit, ollama, vllm or openclaw"),
+        typer.Option(
+            help="adapter, merged, gguf, gguf-8bit, gguf-4bit, ollama, vllm, onnx or openclaw"
+        ),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="the folder to write; default: VERSION-FORM here")
+        Path | None, typer.Option(help="the folder to write; default: NAME-FORM here")
     ] = None,
     base_url: Annotated[
         str, typer.Option(help="for openclaw: where `assay serve` will be reached")
@@ -31,14 +37,15 @@ def export(
 ) -> None:
     """Write a version for another program, if it answers there as it was evaluated.
 
+    With --to onnx: a classifier over an embedder, as `classifier` and `encoder` make them.
     With --to openclaw: the configuration by which OpenClaw asks a release of this server.
     """
     if to == "openclaw":
-        _openclaw(folder, version, out, base_url, json)
+        _openclaw(folder, name, out, base_url, json)
         return
     from assay.project.jobs.export import export_from
 
-    done = export_from(folder, version, to, out, Terminal())
+    done = export_from(folder, name, to, out, Terminal())
     if json:
         as_json(done)
     else:

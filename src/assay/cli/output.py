@@ -326,6 +326,14 @@ def print_exported(done: Any) -> None:
     """What was written, and what the parity gate found."""
     found = done.parity
     console.print(f"Written: [bold]{escape(str(done.folder))}[/] ({escape(', '.join(done.files))})")
+    if done.form == "onnx":
+        console.print(
+            f"Parity over {found.rows} validation rows: {found.equal_answers} answers equal (score "
+            f"{found.evaluated:.4f}); probabilities differ by at most {found.largest:.1e}, where "
+            f"rounding explains {found.allowed:.1e}."
+        )
+        console.print(f"To ask it, in that folder:\n  {escape(done.command)}", soft_wrap=True)
+        return
     console.print(
         f"Parity over {found.prompts} validation prompts: score {found.target:.4f} here, "
         f"{found.evaluated:.4f} as evaluated; {found.equal_answers} answers equal; what comes next "

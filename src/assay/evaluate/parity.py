@@ -144,7 +144,7 @@ def parity(
         raise ModelError(
             "there are no validation examples to compare on.", fix="Add data.validation."
         )
-    chosen = _spread(examples, most)
+    chosen = spread(examples, most)
     requests = assemble(agent, chosen, bench.store, bench.owner)
     engine = bench.engines.for_agent(agent)
     if not isinstance(engine, TransformersBatchEngine):
@@ -190,7 +190,8 @@ def parity(
     )
 
 
-def _spread(rows: Sequence[Any], most: int) -> list[Any]:
+def spread(rows: Sequence[Any], most: int) -> list[Any]:
+    """At most so many of the rows, evenly spread."""
     count = min(len(rows), most)
     return [rows[place * len(rows) // count] for place in range(count)]
 
@@ -260,7 +261,7 @@ def _divergence(
     """
     found: list[float] = []
     worst = (-1.0, "")
-    for request, example in _spread(list(zip(requests, examples, strict=True)), DIVERGENCE_PROMPTS):
+    for request, example in spread(list(zip(requests, examples, strict=True)), DIVERGENCE_PROMPTS):
         rendered = engine.template.render((*request.messages, example.target), request.tools)
         start = next(i for i, trained in enumerate(rendered.trained) if trained)
         end = min(start + POSITIONS, len(rendered.ids), engine.loaded.context_length)

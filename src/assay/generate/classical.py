@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 FORMAT = "assay-classical-1"
+WORD = r"(?u)\b\w+\b"
+"""One-letter words count too: "I" and "a" tell apart what was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +197,7 @@ def new_vectorizers(settings: TfidfSettings) -> list[TfidfVectorizer]:
     shared = {"sublinear_tf": settings.sublinear, "lowercase": True}
     parts = []
     if settings.word:
-        # One-letter words count too: "I" and "a" tell apart what was asked.
-        parts.append(
-            TfidfVectorizer(ngram_range=settings.word, token_pattern=r"(?u)\b\w+\b", **shared)
-        )
+        parts.append(TfidfVectorizer(ngram_range=settings.word, token_pattern=WORD, **shared))
     if settings.char:
         parts.append(TfidfVectorizer(ngram_range=settings.char, analyzer="char_wb", **shared))
     return parts

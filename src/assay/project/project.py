@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from assay.agent.providers import Providers
     from assay.chat.template import Template
     from assay.project.train import SearchResult, TrainingResult
+    from assay.release.classifier_export import ClassifierExport
     from assay.release.export import ModelExport
 
 REPORT = "report.html"
@@ -314,31 +315,21 @@ class Project:
         return find_uses_of(self.store, seen, example)
 
     def export(
-        self, version: str, to: str, out: Path | None = None, progress: Progress = SILENT
-    ) -> ModelExport:
-        """Write a version for another program, if it answers there as it was evaluated.
+        self, name: str, to: str, out: Path | None = None, progress: Progress = SILENT
+    ) -> ModelExport | ClassifierExport:
+        """Write a version, or a classifier, for another program, if it answers there the same.
 
         Args:
-            version: its id, or the first digits of it.
-            to: one of `assay.release.export.FORMS`.
-            out: the folder; None: one in the current folder, named after version and form.
+            name: a version's id or its first digits; for onnx an agent's or a release's.
+            to: one of `assay.release.export.FORMS`, or onnx.
+            out: the folder; None: one in the current folder, named after both.
 
         Raises:
             ModelError: it has no such form, or the parity gate refuses it.
         """
-        from assay.models.versions import load_version
-        from assay.release.export import export
+        from assay.project.export import export
 
-        found, context = load_version(self.store.folder, version), self.context(progress)
-        model, prompt = f"version:{found.id}", context.training_prompt
-        return export(
-            found,
-            to,
-            out or Path(f"{found.id[:12]}-{to}"),
-            bench=context.bench,
-            agent=context.chat_agent(model=model, system_prompt=prompt),
-            validation=context.validation,
-        )
+        return export(self, name, to, out, progress)
 
     def context(self, progress: Progress = SILENT) -> Context:
         """What candidates are built from: train, validation, and the bench they are measured on."""

@@ -87,11 +87,8 @@ def export(
         ModelError: it has no such form, or the gate refuses it.
     """
     if to not in FORMS:
-        raise UsageError(f"there is no form {to!r}.", fix=f"Use one of: {', '.join(FORMS)}.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(
-            "there is something here already.", where=str(folder), fix="Name another with --out."
-        )
+        raise UsageError(f"versions have no form {to!r}.", fix=f"Use one of: {', '.join(FORMS)}.")
+    check_free(folder)
     form: Form = to
     if form == "adapter" and version.whole:
         raise ModelError(
@@ -123,6 +120,18 @@ def export(
         del target
         files = tuple(sorted(file.name for file in draft.iterdir()))
     return ModelExport(version.id, form, folder, files, command, found)
+
+
+def check_free(folder: Path) -> None:
+    """See that an export can be written into a folder.
+
+    Raises:
+        UsageError: it holds something.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            "there is something here already.", where=str(folder), fix="Name another with --out."
+        )
 
 
 def _write(

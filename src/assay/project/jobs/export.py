@@ -1,4 +1,4 @@
-"""Exporting a version of a project, through the parity gate: at once, or as a job.
+"""Exporting what a project has made, through the parity gate: at once, or as a job.
 
 job = start(workspace, "3f9a01", "gguf")     # a worker writes it into the folder's state
 made = exports(workspace)[0]                 # what became of it
@@ -23,10 +23,13 @@ from assay.jobs.worker import Work
 from assay.models.versions import versions_folder
 from assay.progress import Progress
 from assay.project.answer.names import own
+from assay.project.export import ONNX, file_name, find_classifier
 from assay.project.jobs.queueing import enqueue_once
+from assay.project.versions import SHORT
 
 if TYPE_CHECKING:
     from assay.project.workspace import Workspace
+    from assay.release.classifier_export import ClassifierExport
     from assay.release.export import ModelExport
 
 EXPORT = "export"
@@ -39,7 +42,7 @@ class Export:
     """An export that was asked for as a job.
 
     Attributes:
-        version: the whole id.
+        version: the whole id; `NAME@VERSION` of a classifier.
         folder: where its files are, if it has succeeded and nobody has removed them.
         bytes: of all of them; None: they are not there.
     """
@@ -50,11 +53,21 @@ class Export:
     folder: Path
     bytes: int | None
 
+    @property
+    def name(self) -> str:
+        """What was exported, as short as people know it."""
+        return self.version if self.to == ONNX else self.version[:SHORT]
+
+    @property
+    def file_name(self) -> str:
+        """Of its files together, without an ending."""
+        return f"{file_name(self.name)}-{self.to}"
+
 
 def export_from(
-    folder: Path, id: str, to: str, out: Path | None, progress: Progress
-) -> ModelExport:
-    """Export a version of the project in `folder`; see `Project.export`.
+    folder: Path, name: str, to: str, out: Path | None, progress: Progress
+) -> ModelExport | ClassifierExport:
+    """Export from the project in `folder`; see `Project.export`.
 
     Raises:
         UsageError: it is a server's folder and no project: nothing to judge the version by.
@@ -63,24 +76,30 @@ def export_from(
 
     if not (folder / CONFIG_FILE).exists() and versions_folder(folder / STATE_FOLDER).is_dir():
         raise _no_project(folder)
-    return Project(folder).export(id, to, out, progress)
+    return Project(folder).export(name, to, out, progress)
 
 
-def start(workspace: Workspace, id: str, to: str) -> Job:
-    """Queue an export of a version into the folder's state.
+def start(workspace: Workspace, name: str, to: str) -> Job:
+    """Queue an export into the folder's state; see `Project.export`.
 
     Raises:
         UsageError: the folder is no project, or there is no such form.
-        ModelError: there is no such version.
+        ModelError, NotFoundError: there is no such version or agent, or it has no such form.
         StateError: the same export waits or runs already.
     """
     from assay.release.export import FORMS
 
     if workspace.project is None:
         raise _no_project(workspace.root)
-    if to not in FORMS:
-        raise UsageError(f"there is no form {to!r}.", fix=f"Use one of: {', '.join(FORMS)}.")
-    payload = {"version": own(workspace, id), "to": to}
+    if to not in (*FORMS, ONNX):
+        raise UsageError(
+            f"there is no form {to!r}.", fix=f"Use one of: {', '.join((*FORMS, ONNX))}."
+        )
+    if to == ONNX:
+        version, _ = find_classifier(workspace.store, workspace.name, name)
+    else:
+        version = own(workspace, name)
+    payload = {"version": version, "to": to}
     action = "version.export"
     return enqueue_once(workspace, EXPORT, "this export", payload, action=action, per_payload=True)
 
@@ -131,7 +150,7 @@ def find_finished(workspace: Workspace, job: str) -> Export:
 
 def pack(export: Export) -> Iterator[bytes]:
     """Its files as a zip, piece by piece; nothing is written, and little is held."""
-    root = f"{export.version[:12]}-{export.to}"
+    root = export.file_name
     pieces = _Pieces()
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_STORED) as archive:
         for file in sorted(export.folder.iterdir()):

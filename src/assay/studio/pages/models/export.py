@@ -1,4 +1,4 @@
-"""A version on its way to another program: form, parity gate, files to take along."""
+"""What is on its way to another program: form, parity gate, files to take along."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from nicegui import ui
 from assay.accounts.people import NotAllowedError
 from assay.errors import AssayError
 from assay.jobs.queue import OVER
+from assay.project.export import ONNX, classifiers
 from assay.project.jobs import export
 from assay.project.jobs.export import Export
 from assay.project.versions import SHORT
@@ -30,13 +31,15 @@ FORMS = {
     "gguf-4bit": "gguf-4bit: the same in 4 bits a weight, a third as large",
     "ollama": "ollama: a GGUF file with a Modelfile",
     "vllm": "vllm: a folder with a script that serves it",
+    ONNX: "onnx: a classifier, for onnxruntime",
 }
-"""The forms of `assay.release.export`, for people."""
+"""The forms of `assay.release.export` and of classifiers, for people."""
 GATE = (
     "Validation prompts are asked of both: of the engine that evaluated the version and of what "
     "was written. The files stay only if prompts are spelled alike, the score is no worse by a "
     "point, what is expected next is nearly the same, and answers differ only where two were about "
-    "as likely."
+    "as likely. A classifier has to give the same labels, with probabilities that differ by no "
+    "more than rounding explains."
 )
 DOWNLOAD = "/exports/{id}.zip"
 SHOWN = 20
@@ -48,7 +51,13 @@ start_export = workspace_action("editor", export.start)
 def pack_export(context: PageContext, job: str) -> tuple[str, Iterator[bytes]]:
     """A name for a finished export as a file, and its bytes."""
     found = export.find_finished(context.workspace, job)
-    return f"{found.version[:SHORT]}-{found.to}.zip", export.pack(found)
+    return f"{found.file_name}.zip", export.pack(found)
+
+
+@action("viewer")
+def list_classifiers(context: PageContext) -> list[str]:
+    """Agents that can be exported, `NAME@VERSION`."""
+    return classifiers(context.workspace.store)
 
 
 @pages_app.get(DOWNLOAD, include_in_schema=False)
@@ -64,20 +73,27 @@ def download(request: Request, id: str) -> Response:
 
 
 async def export_card(context: PageContext, ids: Sequence[str]) -> None:
-    """What is under way, what has been written or refused, and a form for another."""
+    """What is under way, what has been written or refused, and a form for another.
+
+    Args:
+        ids: of the versions that can be exported, the first one proposed.
+    """
     found = await context.read(export.exports)
+    agents = await context.do(list_classifiers)
+    if not found and not ids and not agents:
+        return
     for one in found:
         if one.job.status not in OVER:
-            what = f"Exporting {one.version[:SHORT]} as {one.to}"
+            what = f"Exporting {one.name} as {one.to}"
             JobCard(context, one.job, what, lambda _: _reload())
     if not found and not context.may("editor"):
         return
-    with w.section("Export", "Files by which another program answers as the version does."):
-        if context.may("editor"):
-            _show_form(context, ids)
+    with w.section("Export", "Files by which another program answers the same."):
+        if context.may("editor") and (ids or agents):
+            _show_form(context, ids, agents)
         over = [one for one in found if one.job.status in OVER]
         if over:
-            with w.table("Version", "As", "State", "When", "#Size", "", label="Exports"):
+            with w.table("What", "As", "State", "When", "#Size", "", label="Exports"):
                 for one in over[:SHOWN]:
                     _show_line(context, one)
             newest = over[0]
@@ -87,14 +103,21 @@ async def export_card(context: PageContext, ids: Sequence[str]) -> None:
                 w.text(f"Nothing was written as {newest.to}: {newest.job.error}", "pre bad")
 
 
-def _show_form(context: PageContext, ids: Sequence[str]) -> None:
+def _show_form(context: PageContext, ids: Sequence[str], agents: Sequence[str]) -> None:
+    names = {id: id[:SHORT] for id in ids} | {agent: agent for agent in agents}
     with w.row():
         version = w.field(
-            "Version",
-            ui.select({id: id[:SHORT] for id in ids}, value=ids[0]),
-            name="Version to export",
+            "What", ui.select(names, value=next(iter(names))), name="Version or agent to export"
         )
-        to = w.field("As", ui.select(FORMS, value="gguf"), name="Form of the export")
+        to = w.field(
+            "As", ui.select(FORMS, value="gguf" if ids else ONNX), name="Form of the export"
+        )
+
+        def propose() -> None:
+            if (version.value in agents) != (to.value == ONNX):
+                to.set_value(ONNX if version.value in agents else "gguf")
+
+        version.on_value_change(propose)
 
         async def click() -> None:
             await context.do(start_export, str(version.value), str(to.value))
@@ -106,7 +129,7 @@ def _show_form(context: PageContext, ids: Sequence[str]) -> None:
 
 def _show_line(context: PageContext, one: Export) -> None:
     with ui.element("tr"):
-        w.text(one.version[:SHORT], tag="td")
+        w.text(one.name, tag="td")
         w.text(one.to, tag="td")
         with ui.element("td"):
             state_badge(one.job)
@@ -114,7 +137,7 @@ def _show_line(context: PageContext, one: Export) -> None:
         w.text("" if one.bytes is None else w.format_size(one.bytes), "number", "td")
         with w.cell("acts"):
             if one.bytes is not None and context.may("editor"):
-                label = f"Download {one.version[:SHORT]} as {one.to}"
+                label = f"Download {one.name} as {one.to}"
                 link = w.set_label(w.text("Download", tag="a").props("download"), label)
                 link.props["href"] = PREFIX + DOWNLOAD.format(id=one.job.id)
             elif one.job.error:
@@ -123,7 +146,21 @@ def _show_line(context: PageContext, one: Export) -> None:
 
 def _show_files(one: Export) -> None:
     result: dict[str, Any] = one.job.result or {}
-    parity = result["parity"]
+    _show_parity(one, result["parity"])
+    w.text(f"Its files: {', '.join(result['files'])}.", "soft note")
+    if result["command"]:
+        what = "To ask it" if one.to == ONNX else "To serve it"
+        w.code(result["command"], f"{what}, in the folder of these files")
+
+
+def _show_parity(one: Export, parity: dict[str, Any]) -> None:
+    if one.to == ONNX:
+        w.text(
+            f"The newest one answers the same: all labels of {parity['rows']} validation rows are "
+            f"equal, and probabilities differ by at most {parity['largest']:.1e}, where rounding "
+            f"explains {parity['allowed']:.1e}."
+        )
+        return
     next_token = (  # results that are older may lack both
         ""
         if parity["divergence"] is None
@@ -140,9 +177,6 @@ def _show_files(one: Export) -> None:
         f"is {parity['target']:.4f}, {parity['evaluated']:.4f} as evaluated; "
         f"{parity['equal_answers']} answers are equal to the letter.{next_token}"
     )
-    w.text(f"Its files: {', '.join(result['files'])}.", "soft note")
-    if result["command"]:
-        w.code(result["command"], "To serve it, in the folder of these files")
 
 
 def _reload() -> None:

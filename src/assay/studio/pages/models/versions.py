@@ -56,6 +56,7 @@ async def versions_tab(context: PageContext) -> None:
             "A training makes one: an adapter, with a record of all that made it.",
             act=("Compare", "/compare"),
         )
+        await export_card(context, [])
         return
     with (
         w.section("Versions", "Each is named by the hash of all that made it, and never changes."),
