@@ -2,7 +2,7 @@
 
     python -m tests.attacks.killing FOLDER '{"ingest": 3, "migrate 0001": 0}' [SOCKET]
 
-Does pieces of work (ingest, remove, promote, restore, or migrate from a revision) in child
+Does pieces of work (`WORKS`: ingest, remove, promote, roll back, restore, migrate) in child
 processes, each of which dies before another step: a statement or a commit, or a call by which a
 file is opened to be written, renamed, removed or brought to the disk. So many of the steps are
 tried, evenly spread; 0 is all. After every death the state must be whole, as it was before or as it
@@ -165,18 +165,42 @@ def _promote(place: Place) -> None:
         changes.promote(place.store(), PROJECT, "tickets", "tuned@2", who="test", force="a test")
 
 
-def _promoted(place: Place) -> bool:
-    with place.store().session() as session:
+def _labels(place: Place) -> list[str]:
+    """Whom the release was pointed at, each change with its line of the log; the last answers."""
+    store = place.store()
+    with store.session() as session:
         rows = session.scalars(select(ReleaseRow).order_by(ReleaseRow.number)).all()
         log = session.scalars(select(AuditRow).order_by(AuditRow.key)).all()
     assert [row.number for row in rows] == list(range(1, len(rows) + 1))
     assert [f"release.{row.action}" for row in rows] == [line.action for line in log]
-    assert [row.label for row in rows] in (["tuned@1"], ["tuned@1", "tuned@2"])
-    return len(rows) == 2
+    assert releases.resolve(store, PROJECT, "tickets", "user 1") == rows[-1].agent
+    return [row.label for row in rows]
+
+
+def _promoted(place: Place) -> bool:
+    labels = _labels(place)
+    assert labels in (["tuned@1"], ["tuned@1", "tuned@2"])
+    return len(labels) == 2
 
 
 def _is_promoted(place: Place) -> None:
     assert _promoted(place)
+
+
+def _promoted_shelf(place: Place) -> None:
+    _shelf(place)
+    _promote(place)
+
+
+def _roll_back(place: Place) -> None:
+    with suppress(releases.ReleaseError):  # there is nothing more to go back to
+        changes.rollback(place.store(), PROJECT, "tickets", who="test")
+
+
+def _rolled_back(place: Place) -> bool:
+    labels = _labels(place)
+    assert labels in (["tuned@1", "tuned@2"], ["tuned@1", "tuned@2", "tuned@1"])
+    return len(labels) == 3
 
 
 def _backup(place: Place) -> None:
@@ -252,6 +276,7 @@ WORKS = {
     "ingest": Work(_changed_documents, _add, _added, _all_added),
     "remove": Work(_documents, _remove, _removed, _nowhere),
     "promote": Work(_shelf, _promote, _promoted, _is_promoted),
+    "roll back": Work(_promoted_shelf, _roll_back, _rolled_back),
     "restore": Work(_backup, _restore, _restored, _all_restored),
     "migrate": _migration(None),
     "migrate 0001": _migration("0001"),
