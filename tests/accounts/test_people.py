@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from threading import Barrier
 
 import pytest
 
@@ -50,21 +47,6 @@ def test_an_admin_is_always_left(tmp_path: Path) -> None:
     people.remove(workspace, ben.id)
     with pytest.raises(NotFoundError):
         people.find(workspace, "ben")
-
-
-def test_of_admins_that_demote_each_other_at_once_one_is_left(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
-    admins = [people.add(workspace, f"admin {number}", "admin") for number in range(8)]
-    together = Barrier(len(admins))
-
-    def demote(id: str) -> None:
-        together.wait()
-        with suppress(StateError):
-            people.set_role(workspace, id, "viewer")
-
-    with ThreadPoolExecutor(len(admins)) as pool:
-        list(pool.map(demote, [person.id for person in admins]))
-    assert [person.role for person in people.people(workspace)].count("admin") == 1
 
 
 def test_who_is_removed_or_demoted_is_out(tmp_path: Path) -> None:

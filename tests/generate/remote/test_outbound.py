@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.generate.remote.provider import ProviderServer, Reply, said, serving
+from tests.generate.remote.provider import ProviderServer, said, serving
 
 from assay.config import Provider
 from assay.errors import ConfigError
@@ -155,15 +155,6 @@ def test_every_connection_is_checked_anew(monkeypatch: pytest.MonkeyPatch) -> No
         with pytest.raises(ConfigError, match=r"10\.0\.0\.1"):
             outbound.send("/chat/completions", b"{}", {}, within_s=5)
         assert connected == ["127.0.0.1"]  # a number: nothing is left to be resolved
-
-
-def test_a_redirect_is_a_reply_like_any_other() -> None:
-    with serving(lambda *_: said("secret")) as inside:
-        away = Reply(b"", 302, {"Location": f"http://127.0.0.1:{inside.port}/v1"})
-        with serving(lambda *_: away) as served:
-            outbound = ProviderClient("far", at(served, private_network=True))
-            assert outbound.send("/chat/completions", b"{}", {}, within_s=5).status == 302
-        assert inside.connections == 0
 
 
 @contextmanager
