@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from assay.project import settings
 from assay.project.workspace import Workspace
@@ -115,6 +116,35 @@ def test_the_text_offers_settings_where_they_belong(browser: Browser, up: Studio
         offers.get_by_role("option").click()
         page.keyboard.type("d")
         expect(offers.get_by_text("dora", exact=True)).to_be_visible()
+
+
+def test_what_is_typed_while_the_text_is_checked_stays(browser: Browser, up: Studio) -> None:
+    late: list[tuple[WebSocketRoute, str | bytes]] = []
+
+    def delay(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def forward(message: str | bytes) -> None:
+            if "typed later" in str(message):
+                late.append((server, message))
+            else:
+                server.send(message)
+
+        socket.on_message(forward)
+
+    with signed_in(browser, up, "editor") as visitor:
+        visitor.page.route_web_socket(re.compile("."), delay)
+        page = _open(visitor)
+        page.locator(".cm-line", has_text="primary").click()
+        page.keyboard.press("End")
+        page.keyboard.insert_text("\nmargn: 0.05")
+        page.keyboard.insert_text("  # typed later")
+        expect(page.locator(".wrong-line")).to_contain_text("typed later")
+        for server, message in late:
+            server.send(message)
+        assert late
+        page.get_by_role("button", name="margn").wait_for()
+        expect(page.locator(".cm-content")).to_contain_text("margn: 0.05  # typed later")
 
 
 def test_a_stale_edit_is_told_and_both_are_kept(browser: Browser, up: Studio) -> None:

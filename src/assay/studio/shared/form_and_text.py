@@ -161,9 +161,10 @@ class FormAndText(ABC, Generic[S, D]):
     def _complete(self) -> None:
         """Offers settings with what they mean, names the editor for those who do not see it, and
         lets it be dark when the page is."""
-        ui.run_javascript(
-            w.call_expression(_COMPLETE, self._code.id, self._completions(), self.WHAT)
-        )
+        self._run_editor("complete", self._completions(), self.WHAT)
+
+    def _run_editor(self, action: str, *given: Any) -> None:
+        ui.run_javascript(w.call_expression(_EDITOR, action, self._code.id, *given))
 
     def _typed(self, content: str) -> None:
         if content != self._text:
@@ -213,12 +214,14 @@ class FormAndText(ABC, Generic[S, D]):
     def _show_problems(self, problems: Sequence[Problem]) -> None:
         placed = {p.line: p.message for p in problems if p.line is not None}
         lines = self._text.count("\n") + 1
-        self._code.decorations = [
+        marks = [
             {"kind": "line", "line": line, "class": "wrong-line"}
             for line in sorted(placed)
             if line <= lines
         ]
-        self._code.line_tooltips = placed
+        # Not as properties of the element: with those goes the text that the server knows, which
+        # would replace what has been typed since.
+        self._run_editor("mark", marks, placed)
         with w.refill(self._problems):
             for problem in problems:
                 if problem.line is None:
@@ -338,4 +341,4 @@ def show_differences(before: str, after: str) -> None:
 
 _ASK_FIRST = "window.onbeforeunload = (e) => e.preventDefault()"
 _ASK_NOTHING = "window.onbeforeunload = null"
-_COMPLETE = files("assay.studio.shared").joinpath("completions.js").read_text(encoding="utf-8")
+_EDITOR = files("assay.studio.shared").joinpath("editor.js").read_text(encoding="utf-8")

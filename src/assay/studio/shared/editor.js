@@ -1,5 +1,6 @@
-// Offers settings in an editor, names it for screen readers, and follows the colours of the page.
-async (id, tree, label) => {
+// "complete": offers settings in an editor, names it for screen readers, and follows the colours of
+// the page. "mark": marks lines, and gives them tooltips.
+async (action, id, ...given) => {
   const CM = await import("nicegui-codemirror");
   const found = () => getElement(id);
   const soon = () => new Promise((go) => setTimeout(go, 50));
@@ -7,6 +8,13 @@ async (id, tree, label) => {
   const element = found();
   if (!element) return;  // left already
   await element.editorPromise;
+  if (action === "mark") {
+    const [decorations, tooltips] = given;
+    element.setDecorations(decorations);
+    element.setLineTooltips(tooltips);
+    return;
+  }
+  const [tree, label] = given;
   const settings = (names) => names.reduce((at, name) => at?.[name]?.settings, tree) ?? {};
   const sections = (state, number, column) => {  // that a line lies in, the outermost first
     const names = [];
