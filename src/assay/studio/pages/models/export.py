@@ -54,12 +54,6 @@ def pack_export(context: PageContext, job: str) -> tuple[str, Iterator[bytes]]:
     return f"{found.file_name}.zip", export.pack(found)
 
 
-@action("viewer")
-def list_classifiers(context: PageContext) -> list[str]:
-    """Agents that can be exported, `NAME@VERSION`."""
-    return classifiers(context.workspace.store)
-
-
 @pages_app.get(DOWNLOAD, include_in_schema=False)
 def download(request: Request, id: str) -> Response:
     """A finished export as a zip; only for who is signed in, as all paths of the studio."""
@@ -79,7 +73,7 @@ async def export_card(context: PageContext, ids: Sequence[str]) -> None:
         ids: of the versions that can be exported, the first one proposed.
     """
     found = await context.read(export.exports)
-    agents = await context.do(list_classifiers)
+    agents = await context.read(lambda workspace: classifiers(workspace.store))
     if not found and not ids and not agents:
         return
     for one in found:
