@@ -23,6 +23,11 @@ from assay.compare.result import (
 )
 from assay.compare.verdict import decide
 from assay.evaluate.label_noise import Rater, SecondLook, doubtful_rows
+from assay.evaluate.prediction_powered import (
+    PoweredDifference,
+    PoweredScore,
+    PredictionPowered,
+)
 from assay.evaluate.stats import wilson
 
 LABELS = ["card_arrival", "lost_card", "refund <b>now</b>"]
@@ -72,6 +77,24 @@ def sample_second_look(rows: list[AnswerRow]) -> SecondLook:
         ceiling=kept / len(rows),
         low=low,
         high=high,
+    )
+
+
+def sample_powered(labelled: int) -> PredictionPowered:
+    """Two candidates' figures, and that of their difference."""
+    a, b = "baseline-tfidf", "few-shot"
+    return PredictionPowered(
+        model="remote:far/<b>annotator</b>",
+        labelled=labelled,
+        unlabelled=2000,
+        twins=12,
+        annotator_score=0.91,
+        usd=3.2,
+        scores=[
+            PoweredScore(candidate=a, score=0.712, low=0.681, high=0.743, worth=811),
+            PoweredScore(candidate=b, score=0.605, low=0.573, high=0.637, worth=777),
+        ],
+        pairs=[PoweredDifference(a=a, b=b, difference=0.107, low=0.083, high=0.131, worth=903)],
     )
 
 
@@ -155,6 +178,7 @@ def sample_result(n: int = 300, good_enough: float | None = 0.7) -> Result:
         plan=plan,
         verdict=decision.verdict,
         second_look=sample_second_look(rows),
+        prediction_powered=sample_powered(n),
         curves=[
             Curve(
                 candidate="fine-tune",

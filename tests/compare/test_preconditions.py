@@ -75,8 +75,12 @@ JUDGE = {"name": "judge", "settings": {"model": MODEL}}
             {"candidates": ["prompt"], "graders": [{"name": "exact"}, JUDGE]},
             {"validation", "holdout"},
         ),
+        (
+            {"candidates": ["prompt"], "unlabelled": {"file": "more.csv", "model": MODEL}},
+            {"holdout"},
+        ),
     ],
-    ids=["teacher", "proposer", "cascade", "router", "rules", "judge"],
+    ids=["teacher", "proposer", "cascade", "router", "rules", "judge", "annotator"],
 )
 def test_whoever_may_be_asked(tmp_path: Path, fields: dict[str, Any], parts: set[str]) -> None:
     save_agent(context_of(tmp_path, {}).store, "kept", Agent(model=MODEL), message="m")
@@ -103,3 +107,12 @@ def test_it_is_asked_before_anything_is_built(tmp_path: Path) -> None:
     with pytest.raises(ConsentError, match="rows of holdout"):
         project.compare()
     assert not (project.store.folder / "runs").exists()
+
+
+def test_unlabelled_inputs_go_where_the_holdout_goes(tmp_path: Path) -> None:
+    bench = context_of(tmp_path, {}, providers=FAR, candidates=["remote"], remote=MODEL).bench
+    inputs = [row(20, "ask zoe.lee@mail.org")]
+    with pytest.raises(ConsentError) as caught:
+        check_sendings(ROWS, 7, bench, (), inputs)
+    assert "2 rows of validation, 1 unlabelled inputs, 7 rows of holdout" in caught.value.what
+    assert "e-mail address: 3" in caught.value.what

@@ -95,6 +95,29 @@ def test_doubtful_labels_stand_in_the_page_with_what_the_candidates_say(tmp_path
     assert "second look" not in html.render(older, [], redacted=True)
 
 
+def test_narrower_intervals_stand_beside_those_of_the_labelled_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path)
+    page = write_report(tmp_path).read_text()
+    assert "71.2 (68.1 – 74.3)" in page
+    assert "+10.7 (+8.3 to +13.1)" in page
+    assert "$3.20" in page
+    assert "The verdict does not rest on them" in page
+    print_result(sample_result(), Console(width=140))
+    printed = capsys.readouterr().out
+    assert "68.1 – 74.3" in printed
+    assert "811" in printed
+    found = sample_result().prediction_powered
+    assert found is not None
+    why = "they take 30 independent labelled rows"
+    bare = found.model_copy(update={"withheld": why, "scores": [], "pairs": []})
+    result = sample_result().model_copy(update={"prediction_powered": bare})
+    page = html.render(result, sample_rows(3), redacted=False)
+    assert f"They make no interval narrower: {why}." in page
+    assert "labelled rows alone" not in page
+
+
 def test_rows_on_which_candidates_differ_come_first() -> None:
     rows = disagreements(sample_rows())
     spreads = [max(row.scores.values()) - min(row.scores.values()) for row in rows]

@@ -27,6 +27,7 @@ PLAIN = {
     *("FineTuneSection.method", "FineTuneSection.rank", "FineTuneSection.rows_per_step"),
     *("FineTuneSection.system_prompt", "FineTuneSection.tracking"),
     *("Knowledge.abstain", "Knowledge.labels", "Knowledge.mode", "Knowledge.name"),
+    "Unlabelled.release",
     *("Knowledge.snapshot", "KnowledgeSection.abstain", "KnowledgeSection.labels"),
     *("KnowledgeSection.modes", "KnowledgeSection.name"),
     *(

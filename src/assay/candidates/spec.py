@@ -102,6 +102,7 @@ class Sizes:
         system_tokens: of the prefix that all requests share.
         input_tokens, output_tokens: of one example.
         parameters: of the language model.
+        unlabelled: inputs that are answered beside the holdout, at most.
     """
 
     train: int
@@ -112,6 +113,7 @@ class Sizes:
     output_tokens: float
     parameters: float
     context: int
+    unlabelled: int = 0
 
 
 @dataclass(frozen=True, slots=True)

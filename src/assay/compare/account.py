@@ -86,9 +86,9 @@ def build_result(
 ) -> Result:
     """Decide, and assemble the result that the report is made from."""
     config = bench.config
-    all_groups = _groups(examples) if plan.groups is not None else None
+    row_groups = all_groups(examples) if plan.groups is not None else None
     counted = taken[0].measurement.counted[config.primary]
-    groups = None if all_groups is None else list(compress(all_groups, counted))
+    groups = None if row_groups is None else list(compress(row_groups, counted))
     drivers = [cost_drivers(one.candidate, one.performance, bench) for one in taken]
     prices = [price(one, config.costs, config.monthly_requests) for one in drivers]
     entries = [_entry(one, cost) for one, cost in zip(taken, prices, strict=True)]
@@ -99,11 +99,11 @@ def build_result(
             told,
             cost,
             figures,
-            all_groups,
+            row_groups,
             examples,
             config,
             {judge.name: judge.error_high or 0.0 for judge in judges},
-            document_figures(one.candidate.agent, one.measurement, examples, all_groups, bench),
+            document_figures(one.candidate.agent, one.measurement, examples, row_groups, bench),
             _weight_bytes(one.candidate.agent, bench),
         )
         for one, told, cost, figures in zip(
@@ -129,7 +129,7 @@ def build_result(
         verdict=decision.verdict,
         sensitivity=_sensitivity(decision.verdict, taken, drivers, config),
         curves=[_curve(one.candidate) for one in taken if one.candidate.curve],
-        routing=_routing(taken, examples, all_groups, bench),
+        routing=_routing(taken, examples, row_groups, bench),
         confusions=_confusions(taken, examples, config),
         additions=squares({one.candidate.name: one.measurement for one in taken}, groups),
         judges=list(judges),
@@ -197,7 +197,7 @@ def answer_rows(
         )
 
 
-def _groups(examples: Sequence[Example]) -> list[str]:
+def all_groups(examples: Sequence[Example]) -> list[str]:
     """A row without a group is a group of its own."""
     return [e.group if e.group is not None else f"row {i}" for i, e in enumerate(examples)]
 

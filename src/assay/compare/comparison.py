@@ -16,13 +16,14 @@ from assay.agent.versions import AgentVersion, save_agent
 from assay.candidates import registry
 from assay.candidates.building import Candidate, Context, Trial
 from assay.compare import reasons, records
-from assay.compare.account import Participant, answer_rows, build_result
+from assay.compare.account import Participant, all_groups, answer_rows, build_result
 from assay.compare.data_section import DataSection, QuarantineCounts
 from assay.compare.holdout import holdout_ids, next_opening, open_holdout
 from assay.compare.partiality import partial_judges
 from assay.compare.performance import measure_performance
 from assay.compare.planning import ALPHA, write_plan
 from assay.compare.preconditions import check_sendings, measure_judges
+from assay.compare.prediction_powered import AnsweredInputs, answer_inputs, power
 from assay.compare.result import Result
 from assay.compare.saved import as_candidates, load_saved, refuse_leak
 from assay.compare.verbatim import find_verbatim
@@ -32,6 +33,7 @@ from assay.data.split import (
     load_validation,
     load_validation_with_twins,
 )
+from assay.data.unlabelled import UnlabelledInputs
 from assay.errors import AssayError, ConfigError, DataError, OutageError, StoreError, UsageError
 from assay.evaluate.graders import grader_files
 from assay.evaluate.measure import Bench, Measurement
@@ -54,6 +56,7 @@ class ComparisonData:
         holdout_groups: how many groups the holdout's rows form; None where no two share one.
         with_twins: validation before the quarantine, where that took very much of it.
         data: what the report says of the data.
+        unlabelled: inputs that the annotator of assay.yaml labels; None where there are none.
     """
 
     train: tuple[Example, ...]
@@ -64,9 +67,12 @@ class ComparisonData:
     holdout_rows: int
     holdout_groups: int | None
     data: DataSection
+    unlabelled: UnlabelledInputs | None = None
 
     @classmethod
-    def read(cls, split: Path, manifest: SplitManifest) -> ComparisonData:
+    def read(
+        cls, split: Path, manifest: SplitManifest, unlabelled: UnlabelledInputs | None = None
+    ) -> ComparisonData:
         """The parts of a split, but for the rows of its holdout."""
         twins = load_validation_with_twins(split)
         return cls(
@@ -78,6 +84,7 @@ class ComparisonData:
             holdout_rows=manifest.holdout,
             holdout_groups=manifest.groups,
             data=_data_section(manifest),
+            unlabelled=unlabelled,
         )
 
 
@@ -114,6 +121,7 @@ def compare(
         parts.holdout_rows,
         bench,
         [agent for _, agent in saved],
+        () if parts.unlabelled is None else parts.unlabelled.examples,
     )
     judges = measure_judges(bench)
     built, warnings = build_all(parts, bench, predictions)
@@ -148,6 +156,7 @@ def compare(
         for c in built
         if (version := version_id(c.agent.model)) is not None
     }
+    answered = _answer_unlabelled(parts, built, bench)
     plan = records.load_plan(bench.store, id) or write_plan(
         built,
         bench.config,
@@ -155,6 +164,7 @@ def compare(
         groups=parts.holdout_groups,
         opening=next_opening(bench.store, parts.holdout, id),
         judge_error=next((j.error_high for j in judges if j.name == bench.config.primary), None),
+        unlabelled=None if answered is None else len(answered.inputs.examples),
     )
     records.save_plan(bench.store, id, parts.holdout, plan, folder)
     bench.progress.say(
@@ -178,6 +188,10 @@ def compare(
     verbatim = find_verbatim(parts.train, examples, bench)
     data = parts.data.model_copy(update={"verbatim": verbatim})
     result = build_result(id, plan, taken, examples, data, bench, warnings, judges)
+    if answered is not None:
+        groups = all_groups(examples) if plan.groups is not None else None
+        powered = power(answered, measured, examples, groups, bench, plan.judge_error or 0.0)
+        result = result.model_copy(update={"prediction_powered": powered})
     records.save_result(bench.store, result, answer_rows(examples, built, measured), folder)
     return result, folder
 
@@ -286,6 +300,12 @@ def _identity(parts: ComparisonData, bench: Bench, built: Sequence[Candidate]) -
         value["grader_files"] = files
     if config.margin_for_cheaper is not None:
         value["margin_for_cheaper"] = config.margin_for_cheaper
+    if config.unlabelled is not None and parts.unlabelled is not None:
+        inputs: list[str] = []
+        if config.unlabelled.file is not None:  # traces come in all the time: no reason to open
+            inputs = [example.content_hash() for example in parts.unlabelled.examples]
+        settings = config.unlabelled.model_dump(mode="json")
+        value["unlabelled"] = {**settings, "inputs": inputs}
     if config.knowledge is not None:
         value["abstain"] = config.knowledge.abstain
     prices = {
@@ -296,6 +316,16 @@ def _identity(parts: ComparisonData, bench: Bench, built: Sequence[Candidate]) -
     if prices:
         value["prices"] = prices
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def _answer_unlabelled(
+    parts: ComparisonData, built: Sequence[Candidate], bench: Bench
+) -> AnsweredInputs | None:
+    """Labels of and answers to the unlabelled inputs, if there are any."""
+    if bench.config.unlabelled is None or parts.unlabelled is None:
+        return None
+    context = Context(parts.train, parts.validation, bench, parts.holdout)
+    return answer_inputs(bench.config.unlabelled, parts.unlabelled, built, context)
 
 
 def _answer(

@@ -30,6 +30,7 @@ def write_plan(
     groups: int | None,
     opening: int,
     judge_error: float | None = None,
+    unlabelled: int | None = None,
 ) -> Plan:
     """All that is fixed before the holdout is opened.
 
@@ -37,6 +38,7 @@ def write_plan(
         rows, groups: of the holdout; None where no two rows share a group.
         opening: which opening of it this will be, from 1.
         judge_error: of the judge that decides; None where none does.
+        unlabelled: inputs that a model labels; None where there are none.
     """
     seen = discordance(built)
     ranked = ranked_on_validation(built)
@@ -61,6 +63,7 @@ def write_plan(
         "good_enough": terms.good_enough,
         "monthly_requests": terms.monthly_requests,
         "judge_error": judge_error,
+        "unlabelled": unlabelled,
         "holdout": rows,
         "groups": groups,
         "minimum_detectable_effect": planned_effect(

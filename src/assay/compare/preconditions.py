@@ -29,6 +29,7 @@ def check_sendings(
     holdout_rows: int,
     bench: Bench,
     saved: Sequence[Agent] = (),
+    unlabelled: Sequence[Example] = (),
 ) -> None:
     """Refuse where rows would go to a provider that the project has not agreed to.
 
@@ -37,6 +38,7 @@ def check_sendings(
     Args:
         rows: of train and validation.
         saved: agents that take part beside what is built.
+        unlabelled: inputs that go wherever the holdout goes.
 
     Raises:
         ConsentError: it names the provider, the rows of each part, and the personal data in them.
@@ -50,20 +52,23 @@ def check_sendings(
         provider = provider_of(providers, name)
         if providers.has_consent(name):
             continue
-        counts = {part: len(rows[part]) for part in rows if part in sent}
+        seen = {f"rows of {part}": rows[part] for part in rows if part in sent}
+        if unlabelled and "holdout" in sent:
+            seen["unlabelled inputs"] = unlabelled
+        counts = {what: len(examples) for what, examples in seen.items()}
         found: Counter[str] = Counter()
-        for part in counts:
-            for example in rows[part]:
+        for examples in seen.values():
+            for example in examples:
                 found.update(count_private(example.messages, example.tools))
         private = ", ".join(f"{what}: {count}" for what, count in sorted(found.items()))
         closed = ""
         if "holdout" in sent:
-            counts["holdout"] = holdout_rows
+            counts["rows of holdout"] = holdout_rows
             closed = " (the holdout stays closed and is not looked at)"
         raise ConsentError(
             "this project has not agreed to send its rows away. To the provider "
             f"{name} ({provider.base_url}) would go up to "
-            f"{', '.join(f'{count} rows of {part}' for part, count in counts.items())}; "
+            f"{', '.join(f'{count} {what}' for what, count in counts.items())}; "
             f"secrets and personal data found in them{closed}: {private or 'none'}.",
             name,
         )
@@ -78,6 +83,8 @@ def _sendings(bench: Bench, saved: Sequence[Agent]) -> Iterator[tuple[str, tuple
     for grader in config.graders:
         if grader.name == "judge":
             yield JudgeSettings.model_validate(grader.settings).model, MEASURED
+    if config.unlabelled is not None:
+        yield config.unlabelled.model, ("holdout",)
     for agent in saved:
         for leaf in leaves(agent, bench.store).values():
             yield leaf.model, MEASURED

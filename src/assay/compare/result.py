@@ -17,6 +17,7 @@ from assay.evaluate.factorial import Factorial
 from assay.evaluate.forgetting import Forgetting
 from assay.evaluate.judging import JudgeAgreement
 from assay.evaluate.label_noise import SecondLook
+from assay.evaluate.prediction_powered import PredictionPowered
 from assay.evaluate.routing import RouteFigures, RoutingCurve, ScoreDifference
 
 Call = Literal["better", "worse", "equivalent", "cannot_tell"]
@@ -297,6 +298,7 @@ class Plan(ResultPart):
             null where nothing was scored there, or the plan is older than this rule.
         judge_error: by so much every interval of a score is wider, since a judge decides, whose
             scores may be off people's by it; null where none does.
+        unlabelled: inputs that a model labels; null where there are none.
     """
 
     candidates: list[str]
@@ -310,6 +312,7 @@ class Plan(ResultPart):
     good_enough: float | None
     monthly_requests: int
     judge_error: float | None = None
+    unlabelled: int | None = None
     holdout: int
     groups: int | None
     minimum_detectable_effect: float
@@ -329,6 +332,8 @@ class Result(ResultPart):
         judges: what is known of grading models whose agreement with people was measured.
         second_look: doubtful labels of the holdout; null where fewer than two candidates know the
             job, and in results that are older than this field.
+        prediction_powered: intervals that unlabelled inputs make narrower, beside those of the
+            verdict, which does not rest on them; null where the project names no such inputs.
     """
 
     schema_version: Literal[1] = 1
@@ -355,6 +360,7 @@ class Result(ResultPart):
     additions: list[Factorial] = []
     judges: list[JudgeAgreement] = []
     second_look: SecondLook | None = None
+    prediction_powered: PredictionPowered | None = None
     data: DataSection
     environment: dict[str, Any]
     config: dict[str, Any]

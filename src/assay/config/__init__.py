@@ -19,7 +19,7 @@ from assay.config.candidates import (
     PromptSearch,
     SearchMode,
 )
-from assay.config.examples import Columns, Data, GraderSpec, Split, TaskKind
+from assay.config.examples import Columns, Data, GraderSpec, Split, TaskKind, Unlabelled
 from assay.config.project import (
     CONFIG_FILE,
     STARTER_MODEL,
@@ -75,6 +75,7 @@ __all__ = [
     "TaskKind",
     "TokenPrice",
     "TrainingSettings",
+    "Unlabelled",
     "Vllm",
     "config_schema",
     "config_text",

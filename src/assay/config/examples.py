@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from assay.config.names import DataName
+from assay.config.names import DataName, ModelName
 from assay.config.strict import Strict
 
 TaskKind = Literal["label", "json", "text"]
@@ -58,6 +58,27 @@ class Data(Strict):
     holdout_rows: int | None = Field(
         None, ge=1, description="measure on at most this many rows (drawn with the seed)"
     )
+
+
+class Unlabelled(Strict):
+    """Inputs without labels, and the model that labels them."""
+
+    file: DataName | None = Field(
+        None, description="rows as those of `data.file`, or conversations, without their outputs"
+    )
+    release: str | None = Field(
+        None, description="in place of a file: the kept traces of this release"
+    )
+    model: ModelName = Field(
+        min_length=1, description="the annotator: a model, or `remote:PROVIDER/MODEL`"
+    )
+    most: int = Field(2000, ge=100, le=100_000, description="so many of the inputs, drawn")
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if (self.file is None) == (self.release is None):
+            raise ValueError("name a `file` of inputs, or a `release` whose traces are kept")
+        return self
 
 
 class GraderSpec(Strict):

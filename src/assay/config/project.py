@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from assay.config import yaml_text
 from assay.config.candidates import Classifier, FewShot, Generate, KnowledgeSection, PromptSearch
-from assay.config.examples import Data, GraderSpec, TaskKind
+from assay.config.examples import Data, GraderSpec, TaskKind, Unlabelled
 from assay.config.names import ModelName
 from assay.config.providers import Provider, RemoteModel, Vllm, is_remote
 from assay.config.routes import RouteSection
@@ -54,6 +54,9 @@ class Config(Strict):
     task: TaskKind
     model: ModelName = STARTER_MODEL
     data: Data
+    unlabelled: Unlabelled | None = Field(
+        None, description="inputs that narrow the intervals of a comparison"
+    )
     system_prompt: str = ""
     labels: list[str] | None = Field(None, description="the closed set of outputs of a label task")
     output_schema: dict[str, Any] | None = Field(

@@ -135,17 +135,18 @@ class Bench:
             OutageError: requests were left unanswered, and not `in_part`.
             RefusalError: every request was refused, and not `in_part`.
         """
-        measured = self._measure(agent, examples, with_confidence)
+        answers, asked = self.answer(agent, examples, with_confidence=with_confidence)
+        measured = replace(self.grade(answers, examples), asked=asked)
         if not in_part:
             _check_answered(agent, measured)
         return measured
 
-    def _measure(
-        self, agent: Agent, examples: Sequence[Example], with_confidence: bool
-    ) -> Measurement:
+    def answer(
+        self, agent: Agent, examples: Sequence[Example], *, with_confidence: bool = False
+    ) -> tuple[list[Answer], tuple[tuple[str, ...], ...] | None]:
+        """The answers of an agent, ungraded, and whom its route asked (`Measurement.asked`)."""
         if agent.route is None:
-            answers = self._answers(agent, examples, with_confidence=with_confidence)
-            return self.grade(answers, examples)
+            return self._answers(agent, examples, with_confidence=with_confidence), None
         runs: dict[tuple[str, bool], list[Answer]] = {}
 
         def ask(step: Step, places: list[int]) -> list[Answer]:
@@ -155,8 +156,8 @@ class Bench:
             return [runs[key][place] for place in places]
 
         walks = follow(paths(agent, examples, self.store), ask)
-        graded = self.grade([walk.answer for walk in walks], examples)
-        return replace(graded, asked=tuple(tuple(step.id for step in walk.calls) for walk in walks))
+        asked = tuple(tuple(step.id for step in walk.calls) for walk in walks)
+        return [walk.answer for walk in walks], asked
 
     def _answers(
         self, agent: Agent, examples: Sequence[Example], *, with_confidence: bool = False

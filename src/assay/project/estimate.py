@@ -15,9 +15,9 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from assay.candidates.registry import specs
-from assay.candidates.spec import Sizes, Workload, constraints
+from assay.candidates.spec import Sizes, Workload, constraints, unshown_answer_tokens
 from assay.compare.curve import REPEATS, curve_sizes
-from assay.config import Config
+from assay.config import Config, is_remote
 from assay.example import Example, Message
 from assay.models.device import native_bfloat16
 from assay.models.products import products
@@ -88,6 +88,7 @@ def estimate(config: Config, sizes: Sizes, names: list[str], effect: float) -> E
     parts = (
         ("start and report", START_SECONDS),
         *((name, _seconds(one, config, sizes, scale)) for name, one in workloads.items()),
+        *_annotating(config, sizes, scale),
     )
     hours = sum(seconds for _, seconds in parts) / 3600
     price = config.costs.machine_hour_usd
@@ -148,14 +149,26 @@ def _seconds(workload: Workload, config: Config, sizes: Sizes, scale: float) -> 
     if workload.answered_by == "classifier":
         return building
     if workload.answered_by == "provider":
-        asked = sizes.holdout + THROUGHPUT_PROMPTS + LATENCY_PROMPTS
+        asked = sizes.holdout + sizes.unlabelled + THROUGHPUT_PROMPTS + LATENCY_PROMPTS
         return building + asked * REMOTE_SECONDS
     shown, tokens = workload.runs[-1], workload.answer_tokens
-    counts = sizes.holdout, THROUGHPUT_PROMPTS
-    answers = sum(_answers(sizes, shown, tokens, scale, rows) for rows in counts)
+    counts = sizes.holdout, sizes.unlabelled, THROUGHPUT_PROMPTS
+    answers = sum(_answers(sizes, shown, tokens, scale, rows) for rows in counts if rows)
     answers += LATENCY_PROMPTS * _answers(sizes, shown, tokens, scale, 1)
     probed = 2 * PROBE_SECONDS * scale if workload.trained else 0.0
     return building + answers + probed
+
+
+def _annotating(config: Config, sizes: Sizes, scale: float) -> list[tuple[str, float]]:
+    """What the labels of unlabelled inputs take, those of the holdout included."""
+    if config.unlabelled is None:
+        return []
+    rows = sizes.holdout + sizes.unlabelled
+    if is_remote(config.unlabelled.model):
+        seconds = rows * REMOTE_SECONDS
+    else:
+        seconds = _answers(sizes, 0.0, unshown_answer_tokens(config, sizes), scale, rows)
+    return [("labels of unlabelled inputs", seconds)]
 
 
 def _building(workload: Workload, config: Config, sizes: Sizes, scale: float) -> float:
@@ -218,6 +231,7 @@ def sizes_of(
         output_tokens=fmean(out for _, out in lengths),
         parameters=parameters,
         context=context,
+        unlabelled=0 if config.unlabelled is None else config.unlabelled.most,
     )
 
 

@@ -39,6 +39,7 @@ from assay.progress import SILENT, Progress
 from assay.project.estimate import Estimate, curve_seconds, estimate, sizes_of
 from assay.project.last_good import keep
 from assay.project.questions import check_measurable, drafted_note
+from assay.project.unlabelled import read_unlabelled
 from assay.project.versions import describe_removed, find_uses_of
 from assay.store.files import one_at_a_time, recover_folder
 from assay.store.store import Store, owner_of
@@ -253,7 +254,8 @@ class Project:
             self.providers.agree(name)
         saved = [find_version(self.store, label) for label in agents]
         manifest = self.split(progress)
-        parts = comparing.ComparisonData.read(self.split_folder, manifest)
+        unlabelled = read_unlabelled(self, progress)
+        parts = comparing.ComparisonData.read(self.split_folder, manifest, unlabelled)
         result, folder = comparing.compare(
             parts,
             self._bench(progress, trust_code),

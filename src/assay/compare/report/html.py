@@ -18,7 +18,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from assay.compare.report import charts, second_look, wording, worth
+from assay.compare.report import charts, powered, second_look, wording, worth
 from assay.compare.result import AnswerRow, Confusion, Result
 from assay.store.files import write_atomic
 
@@ -73,6 +73,7 @@ def render(result: Result, rows: Sequence[AnswerRow], *, redacted: bool) -> str:
         confusions=[(c, worst_confusions(c)) for c in result.confusions],
         doubtful=_doubtful(result, rows),
         look=second_look,
+        powered=powered,
         rows=[_shortened(row) for row in shown],
         rows_in_all=len(rows),
         names=[c.name for c in ranked],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from assay.compare.report import second_look, wording, worth
+from assay.compare.report import powered, second_look, wording, worth
 from assay.compare.result import Result
 
 COLOURS = {"recommend": "green", "none": "red", "cannot_tell": "yellow"}
@@ -40,6 +42,10 @@ def print_result(result: Result, console: Console | None = None) -> None:
         out.print(_pairs(result))
     if explained := wording.intervals(result):
         out.print(escape(explained))
+    if result.prediction_powered is not None:
+        if shown := powered.lines(result):
+            out.print(_powered(shown))
+        out.print(escape(powered.summary(result.prediction_powered)))
     for candidate in result.candidates:
         if candidate.forgetting is not None:
             out.print(f"{escape(candidate.name)}: {wording.forgetting(candidate.forgetting)}")
@@ -62,6 +68,15 @@ def print_result(result: Result, console: Console | None = None) -> None:
         f"{result.data.holdout} holdout examples, opening {result.opening.number}; the smallest "
         f"difference that could be shown was {100 * result.minimum_detectable_effect:.1f} points."
     )
+
+
+def _powered(lines: Sequence[powered.Line]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for number, name in enumerate(powered.COLUMNS):
+        table.add_column(name, justify="right" if number else "left")
+    for line in lines:
+        table.add_row(*map(escape, line))
+    return table
 
 
 def _candidates(result: Result, *, bars: bool) -> Table:

@@ -9,7 +9,10 @@ from assay.config import Config
 DIVIDES = ("data", "task", "labels", "output_schema", "model", "system_prompt")
 """Settings that decide which rows can be used and how they are divided (`data.gather`)."""
 MEASURES = ("graders", "primary")
-CONCLUDES = ("margin", "margin_for_cheaper", "good_enough", "monthly_requests", "costs")
+CONCLUDES = (
+    *("margin", "margin_for_cheaper", "good_enough", "monthly_requests", "costs"),
+    "unlabelled",
+)
 BUILDS = (
     *("model", "system_prompt", "candidates", "route", "few_shot", "fine_tune", "knowledge"),
     *("prompt_search", "generate", "remote"),

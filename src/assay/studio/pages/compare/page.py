@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from assay.compare.report import charts, second_look, wording
+from assay.compare.report import charts, powered, second_look, wording
 from assay.compare.result import Result
 from assay.jobs.queue import OVER
 from assay.project import comparisons, jobs
@@ -53,6 +53,7 @@ async def build(context: PageContext) -> None:
     verdict_card(result)
     _show_candidates(result)
     _show_pairs(result)
+    _show_powered(result)
     _show_additions(result)
     _show_costs(result)
     _show_second_look(result)
@@ -175,6 +176,18 @@ def _show_costs(result: Result) -> None:
                     *(cost.upkeep_usd, one.yearly_cost),
                 )
                 w.line(one.name, *(f"#{wording.usd(amount)}" for amount in amounts))
+
+
+def _show_powered(result: Result) -> None:
+    if result.prediction_powered is None:
+        return
+    with w.section("With unlabelled inputs", powered.summary(result.prediction_powered)):
+        if lines := powered.lines(result):
+            first, *numbers = powered.COLUMNS
+            columns = (first, *(f"#{name}" for name in numbers))
+            with w.table(*columns, label="Figures with unlabelled inputs"):
+                for line in lines:
+                    w.line(line.what, *(f"#{figure}" for figure in line[1:]))
 
 
 def _show_second_look(result: Result) -> None:
