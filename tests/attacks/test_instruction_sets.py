@@ -81,6 +81,8 @@ def test_every_numeric_test_holds_under_every_set(name: str, figure: Any) -> Non
 
 @pytest.mark.soak
 def test_every_numeric_test_holds_in_another_order_of_sums(figure: Any) -> None:
-    """With bfloat16 factors added up in float32 blocks, as AMX does."""
-    count = passed(*OTHER_ORDER, "-m", "not soak and not slow", *NUMERIC)
+    """With bfloat16 factors added up in float32 blocks, as AMX does. torch compiles flex_attention
+    only where nothing listens to its operations."""
+    few = ("-m", "not soak and not slow", "-k", "not block_mask_of_cuda")
+    count = passed(*OTHER_ORDER, *few, *NUMERIC)
     figure("numeric tests that hold: sums in another order", count)
