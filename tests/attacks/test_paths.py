@@ -126,7 +126,7 @@ def test_names_of_the_hub(workspace: Workspace, name: str, monkeypatch: pytest.M
     refused(workspace, {"data.file": name}, "data.file")
     from assay.data.read import detect
 
-    with pytest.raises(DataError, match="no name of a data set"):
+    with pytest.raises(DataError, match="not the name of a data set"):
         detect(name)
 
 

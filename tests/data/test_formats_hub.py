@@ -51,7 +51,7 @@ def test_a_data_set_that_is_not_there(asked: list[tuple[str, dict[str, Any]]]) -
 
 @pytest.mark.parametrize("address", ["hf:", "hf:a/b/c", "hf:/name"])
 def test_what_is_no_name(address: str) -> None:
-    with pytest.raises(DataError, match="no name of a data set"):
+    with pytest.raises(DataError, match="not the name of a data set"):
         read(address)
 
 

@@ -46,7 +46,7 @@ def test_what_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:
     file.write_text('{"a": "1"}\n{"a": "2"}\n')
     with pytest.raises(DataError, match="has changed since"):
         rewrite(file, 1, {"a": "3"}, {"a": "0"})
-    with pytest.raises(DataError, match="no row begins here"):
+    with pytest.raises(DataError, match="no row starts at this line"):
         record_at(file, 7)
     assert file.read_text() == '{"a": "1"}\n{"a": "2"}\n'
 

@@ -245,13 +245,13 @@ def test_an_answer_that_somebody_disliked_measures_nothing(place: Place) -> None
     assert disliked
     assert not any(set(d.accepted) & set(e.accepted) for d in disliked for e in checks if e.liked)
     assert [
-        f"{len(held)} of the holdout's {2 * len(held)} rows carry a thumb down: their answers "
-        "measure nothing, and they were left out.",
-        f"{len(disliked)} rows of validation carry a thumb down: kto's loss counts them, no score "
-        "does.",
+        f"{len(held)} of the holdout's {2 * len(held)} rows are rated thumbs down and "
+        "were left out: their answers cannot be used to score others.",
+        f"{len(disliked)} validation rows are rated thumbs down: they count in the kto loss, but "
+        "not in any score.",
     ] == manifest.warnings
     place.put("data.jsonl", [{**row, "label": False} for row in thumbs])
-    with pytest.raises(DataError, match="every row of the holdout carries a thumb down"):
+    with pytest.raises(DataError, match="every row of the holdout is rated thumbs down"):
         place.prepare(config("text", columns=None))
 
 
@@ -266,10 +266,10 @@ def test_at_most_so_many_rows_in_proportion(place: Place) -> None:
 @pytest.mark.parametrize(
     ("records", "message"),
     [
-        (rows(9), "9 usable rows; at least 10"),
+        (rows(9), "9 usable rows are too few; at least 10"),
         ([*rows(9), {"q": "", "a": "x"}, {"q": "x", "a": ""}], r"\(2 were rejected\)"),
         ([{"q": sentence(i), "a": "same"} for i in range(40)], "every output is 'same'"),
-        ([*rows(40), {"q": "odd", "a": "lonely"}], "one row only.*'lonely'"),
+        ([*rows(40), {"q": "odd", "a": "lonely"}], "only one row each.*'lonely'"),
         ([{"q": "the same", "a": f"label{i % 2}"} for i in range(40)], "no row is left"),
     ],
 )
@@ -371,7 +371,7 @@ def test_every_part_is_verified_before_it_is_read(place: Place, name: str) -> No
 
 
 def test_a_missing_holdout_and_a_broken_manifest(place: Place) -> None:
-    with pytest.raises(DataError, match="no split here yet"):
+    with pytest.raises(DataError, match="has not been split yet"):
         load_train(place.split)
     place.put("data.jsonl", rows(100))
     place.prepare(config())
@@ -488,7 +488,7 @@ def test_a_new_holdout_must_be_new_and_large_enough(
 def test_renewing_needs_a_split(place: Place) -> None:
     place.put("data.jsonl", rows(100))
     place.put("new.jsonl", rows(40, start=1000))
-    with pytest.raises(DataError, match="no split here yet"):
+    with pytest.raises(DataError, match="has not been split yet"):
         place.renew(config(), "new.jsonl")
 
 

@@ -229,8 +229,8 @@ class _Pass:
         if key in self._ids:
             found.add(
                 "duplicate-id",
-                f"the id {quote(example.id)} stood in an earlier row.",
-                "Give every row an id of its own, or name no id column.",
+                f"the id {quote(example.id)} is already used by an earlier row.",
+                "Give every row a unique id, or do not set an id column.",
                 "id",
             )
         self._ids.add(key)
@@ -282,18 +282,22 @@ class _Pass:
 
     def _findings(self, groups: Groups) -> Iterator[tuple[str, str, str]]:
         if self.valid == 0:
-            yield "no-rows", f"none of {self.rows} rows can be used.", "See the other problems."
+            yield (
+                "no-rows",
+                f"none of the {self.rows} rows can be used.",
+                "Fix the problems listed for the rows.",
+            )
         elif self.valid < FEW_ROWS:
             yield (
                 "few-rows",
-                f"{self.valid} usable rows: only large differences can be shown with so few.",
+                f"{self.valid} usable rows: with so few, only large differences can be detected.",
                 "Collect more: a few hundred are enough for a verdict, a thousand for a good one.",
             )
         if not groups.complete:
             yield (
                 "near-search-limited",
-                "very many rows follow one template; not all were compared for near-duplicates.",
-                "Nothing need be done: exact duplicates are all found.",
+                "too many rows share one template to compare all of them for near-duplicates.",
+                "No action needed: all exact duplicates were found.",
             )
         if self.rules.task == "label" and self.valid and self.statistics.outputs is not None:
             yield from _label_findings(self.statistics.outputs)
@@ -301,20 +305,20 @@ class _Pass:
 
 _BETWEEN = {
     "duplicate": (
-        "input and output are as in line {line}.",
+        "input and output are the same as in line {line}.",
         "Remove one: a repeated row counts twice in training.",
     ),
     "contradiction": (
-        "the input is as in line {line}, but the output is another.",
-        "Decide which is right and remove the other.",
+        "the input is the same as in line {line}, but the output is different.",
+        "Keep the row with the correct output and remove the other.",
     ),
     "several-outputs": (
-        "the input is as in line {line}, with another output.",
-        "Nothing need be done if both are right: when measured, each counts as right.",
+        "the input is the same as in line {line}, with a different output.",
+        "No action needed if both are correct: an answer that matches either one counts.",
     ),
     "near-duplicate": (
-        "the input is almost that of line {line}.",
-        "Nothing need be done: near-duplicates stay on one side of the split.",
+        "the input is almost the same as in line {line}.",
+        "No action needed: near-duplicates are kept in the same part of the split.",
     ),
 }
 
@@ -329,7 +333,7 @@ def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:
     if len(outputs) == 1:
         yield (
             "one-class",
-            f"every output is {quote(next(iter(outputs)))}: there is nothing to tell apart.",
+            f"every output is {quote(next(iter(outputs)))}, so there is nothing to classify.",
             "Add rows with the other labels, or use another column as the output.",
         )
     rare = sorted(label for label, count in outputs.items() if count < RARE_ROWS)
@@ -338,7 +342,7 @@ def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:
             "rare-class",
             f"{len(rare)} of {len(outputs)} labels have fewer than {RARE_ROWS} rows: "
             f"{_listed(rare)}.",
-            "Collect more rows for them, or join them with another label.",
+            "Collect more rows for them, or merge them into other labels.",
         )
     spellings: dict[str, list[str]] = {}
     for label in outputs:
@@ -348,7 +352,7 @@ def _label_findings(outputs: Counter[str]) -> Iterator[tuple[str, str, str]]:
             yield (
                 "label-variants",
                 f"these labels differ only in spelling: {_listed(sorted(variants))}.",
-                "Use one spelling: each counts as a class of its own.",
+                "Use one spelling: each spelling counts as a separate class.",
             )
 
 

@@ -87,8 +87,8 @@ class Rules:
             close = closest(output, self.labels)
             found.add(
                 "unknown-label",
-                f"{quote(output)} is none of the {len(self.labels)} labels.",
-                f"Did you mean {close!r}?" if close else "Correct it, or add it to labels.",
+                f"{quote(output)} is not one of the {len(self.labels)} labels.",
+                f"Did you mean {close!r}?" if close else "Correct it, or add it to `labels`.",
                 self._target,
             )
         if self.task == "json":
@@ -106,15 +106,15 @@ class Rules:
             yield (
                 "output-not-json",
                 f"the output is not JSON: {mask(reason)}{where}: {quote(output)}.",
-                "Write one JSON value, with double quotes around names and texts.",
+                "Write one JSON value, with double quotes around keys and strings.",
             )
             return
         if self._mismatch is not None and (wrong := self._mismatch(value)):
             path, message = wrong
             yield (
                 "schema-mismatch",
-                f"the output does not fit the schema at {path}: {quote(message, 160)}.",
-                "Correct the output, or output_schema.",
+                f"the output does not match the schema at {path}: {quote(message, 160)}.",
+                "Correct the output, or change `output_schema`.",
             )
 
     @cached_property
@@ -146,8 +146,8 @@ class Rules:
                 seen.add(("placeholder", where))
                 found.add(
                     "placeholder",
-                    f"{quote(left)} looks like a place that was to be filled in.",
-                    "Fill it in; a model learns to answer with it as it stands.",
+                    f"{quote(left)} looks like a placeholder that was not filled in.",
+                    "Fill it in; otherwise a model learns to answer with the placeholder.",
                     where,
                 )
             for private in find_private(text):
@@ -178,7 +178,8 @@ class Rules:
             over = tokens.total - self.context_length
             found.add(
                 "too-long",
-                f"{tokens.total} tokens, {over} more than the model's {self.context_length}.",
+                f"{tokens.total} tokens are {over} more than the model's context length of "
+                f"{self.context_length}.",
                 "Shorten it, or use a model with a longer context.",
             )
             return None

@@ -123,9 +123,10 @@ def renew(
         fresh = _merged(fresh)
     if len(fresh) < LEAST_NEW_EXAMPLES:
         raise DataError(
-            f"{len(fresh)} usable new examples; a new holdout needs {LEAST_NEW_EXAMPLES}.",
+            f"{len(fresh)} usable new examples are too few; a new holdout needs at least "
+            f"{LEAST_NEW_EXAMPLES}.",
             where=str(file),
-            fix="Collect more; `assay data check` says which were rejected.",
+            fix="Collect more; `assay data check` lists the rejected rows.",
         )
     former = _recycled(folder)
     if config.data.holdout is not None or present.generation > 1:
@@ -203,14 +204,14 @@ def _divide(
         with_twins = _merged(with_twins) if with_twins is not None else None
     if disliked := sum(not example.liked for example in validation):
         warnings.append(
-            f"{disliked} rows of validation carry a thumb down: kto's loss counts them, no score "
-            "does."
+            f"{disliked} validation rows are rated thumbs down: they count in the kto loss, but "
+            "not in any score."
         )
     _check_parts(source, train, validation, holdout)
     if locked is not None and _sha256(holdout) != locked:
         raise HoldoutError(
-            "the holdout was opened, and with the data or settings as they are now it would be "
-            "another one; rows that were measured could then be trained on.",
+            "the holdout was already opened, and the current data or settings would create a "
+            "different one; rows that were measured could then be used for training.",
             where=str(folder),
             fix="Undo the change, or collect new examples and start afresh with "
             "`assay data renew-holdout FILE`.",
@@ -249,13 +250,13 @@ def _measurable(holdout: list[Example]) -> tuple[list[Example], list[str]]:
         return holdout, []
     if not liked:
         raise DataError(
-            "every row of the holdout carries a thumb down: there is no right answer to measure "
-            "by.",
-            fix="Add rows whose answer was liked.",
+            "every row of the holdout is rated thumbs down, so there is no correct answer to "
+            "score against.",
+            fix="Add rows whose answer is rated thumbs up.",
         )
     return liked, [
-        f"{len(holdout) - len(liked)} of the holdout's {len(holdout)} rows carry a thumb down: "
-        "their answers measure nothing, and they were left out."
+        f"{len(holdout) - len(liked)} of the holdout's {len(holdout)} rows are rated thumbs down "
+        "and were left out: their answers cannot be used to score others."
     ]
 
 
@@ -272,10 +273,10 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
     if usable < LEAST_ROWS:
         rejected = f" ({found.rejected} were rejected)" if found.rejected else ""
         raise DataError(
-            f"{usable} usable rows{rejected}; at least {LEAST_ROWS} are needed, and some hundreds "
-            "for a verdict.",
+            f"{usable} usable rows{rejected} are too few; at least {LEAST_ROWS} are needed, and a "
+            "few hundred for a verdict.",
             where=where,
-            fix="Add examples; `assay data check` names every rejected row.",
+            fix="Add examples; `assay data check` lists every rejected row.",
         )
     warnings = _check_holdout_whole(source, found)
     if source.config.task != "label":
@@ -283,24 +284,24 @@ def _check_enough(source: ExampleSource, found: GatheredExamples) -> list[str]:
     labels = Counter(e.output for e in found.pool)
     if len(labels) == 1:
         raise DataError(
-            f"every output is {quote(next(iter(labels)))}: there is nothing to tell apart.",
+            f"every output is {quote(next(iter(labels)))}, so there is nothing to classify.",
             where=where,
-            fix="Add rows with other labels, or name another column as the output.",
+            fix="Add rows with other labels, or use another column as the output.",
         )
     single = sorted(label for label, count in labels.items() if count == 1)
     if single and found.holdout is None:
         named = ", ".join(map(quote, single[:10])) + (", ..." if len(single) > 10 else "")
         raise DataError(
-            f"{len(single)} labels have one row only, which cannot be both learned and measured: "
-            f"{named}.",
+            f"{len(single)} labels have only one row each, which cannot be used both to train and "
+            f"to measure: {named}.",
             where=where,
-            fix="Add a row for each, correct the label if it is a slip, or remove the row.",
+            fix="Add a row for each, correct the label if it is a typo, or remove the row.",
         )
     unknown = sorted({e.output for e in found.holdout or ()} - set(labels))
     if not unknown:
         return warnings
     named = ", ".join(map(quote, unknown[:10])) + (", ..." if len(unknown) > 10 else "")
-    return [*warnings, f"{len(unknown)} labels of the holdout have no training row: {named}."]
+    return [*warnings, f"{len(unknown)} labels in the holdout have no training row: {named}."]
 
 
 def _check_holdout_whole(source: ExampleSource, found: GatheredExamples) -> list[str]:
@@ -311,13 +312,14 @@ def _check_holdout_whole(source: ExampleSource, found: GatheredExamples) -> list
     said = f"{lost} of the {rows} rows of the holdout cannot be used"
     if not found.holdout or lost > MOST_LOST * rows:
         raise DataError(
-            f"{said}: a verdict on the others would not speak for the job.",
+            f"{said}: a verdict on the other rows would not represent the job.",
             where=str(source.config.data.holdout),
-            fix=f"`assay data check {source.config.data.holdout}` in the project says why. "
-            "Where the rows are right, widen `labels` or `output_schema` in assay.yaml: a closed "
-            "list there was taken from the training rows.",
+            fix=f"`assay data check {source.config.data.holdout}` in the project lists the "
+            "reasons. If the rows are correct, extend `labels` or `output_schema` in "
+            "assay.yaml: their lists of allowed values were taken from the training "
+            "rows.",
         )
-    return [f"{said}; the scores speak for the others only."]
+    return [f"{said}; the scores cover only the other rows."]
 
 
 def _check_parts(
@@ -329,8 +331,9 @@ def _check_parts(
     for name, part in (("train", train), ("validation", validation), ("holdout", holdout)):
         if not part:
             raise DataError(
-                f"no row is left for {name}: nearly all inputs are near-duplicates of one another, "
-                "of the holdout, or of one group, and these stay on one side.",
+                f"no row is left for {name}: nearly all inputs are near-duplicates of one another "
+                "or of the holdout, or belong to one group, and such rows are kept in the same "
+                "part of the split.",
                 where=str(source.config.data.file),
                 fix="Use a group column with more groups, add more varied examples, or move a long "
                 "text that every input repeats into system_prompt.",
@@ -345,10 +348,10 @@ def _refuse_seen(fresh: list[Example], seen: list[Example], file: str) -> None:
     if lines:
         first = ", ".join(map(str, sorted(lines)[:10])) + (", ..." if len(lines) > 10 else "")
         raise DataError(
-            f"{len(lines)} of the new examples repeat, or nearly repeat, what was seen before, or "
-            f"are of a group that was: lines {first}.",
+            f"{len(lines)} of the new examples are duplicates or near-duplicates of earlier "
+            f"examples, or belong to the same group as one: lines {first}.",
             where=file,
-            fix="Remove them: a new holdout must be new.",
+            fix="Remove them: a new holdout may only contain new examples.",
         )
 
 

@@ -218,7 +218,8 @@ class Lines:
             raise DataError(
                 f"the line is longer than {LINE_LIMIT // 2**20} MB.",
                 where=f"{self._file}, line {self.number}",
-                fix="Is it a file of rows? Split the record or remove it.",
+                fix="Check that the file contains one record per line; split the record or "
+                "remove it.",
             )
         if "\0" in line or not line.isascii():
             self.defect = self.defect or defect_of(line)
@@ -235,8 +236,8 @@ def read_text(text: TextIO, file: str, number: int, *, line: bool = False) -> st
         return text.readline(LINE_LIMIT) if line else text.read(CHUNK)
     except UnicodeDecodeError as error:
         raise DataError(
-            f"bytes that are not {error.encoding.upper()} ({error.reason}); what follows them "
-            "cannot be read.",
+            f"the file contains bytes that are not {error.encoding.upper()} ({error.reason}); the "
+            "rest of the file cannot be read.",
             where=f"{file}, line {number} or shortly after",
             fix="Save the file as UTF-8.",
         ) from None

@@ -145,6 +145,8 @@ def fingerprint(address: Path | str) -> str:
     file, _ = split_sheet(address)
     if not file.is_file():
         raise DataError(
-            "there is no such file.", where=str(file), fix="Correct data in assay.yaml."
+            "there is no such file.",
+            where=str(file),
+            fix="Correct the path under `data` in assay.yaml.",
         )
     return sha256_file(file)

@@ -70,7 +70,11 @@ def inspect_file(address: Path | str, forced: str | None = None) -> FileInspecti
     if kind == "xlsx":
         return _inspect_workbook(path, file, sheet)
     if sheet is not None:
-        raise DataError("only a workbook has sheets.", where=file, fix=f"Name it {path}.")
+        raise DataError(
+            "this file is not a workbook, so it has no sheets.",
+            where=file,
+            fix=f"Use {path} without a sheet.",
+        )
     if kind == "parquet":
         fields = parquet.fields(path, file)
         content = FileInspection(
@@ -103,7 +107,9 @@ def _inspect_text(path: Path, file: str, head: bytes, forced: str | None) -> Fil
     refuse_binary(path, text)
     if not text.strip():
         raise DataError(
-            "the file holds only white space.", where=file, fix="Name a file with examples."
+            "the file contains only white space.",
+            where=file,
+            fix="Choose a file that contains examples.",
         )
     notices = (_guessed(file, name),) if encoding.guessed else ()
     container = _text_container(text, path.name, forced)
@@ -208,7 +214,7 @@ def _sampled(content: FileInspection) -> FileInspection:
     if not seen:
         what = "no rows below the header" if content.container in ("table", "xlsx") else "no rows"
         raise DataError(
-            f"the file holds {what}.", where=content.file, fix="Name a file with examples."
+            f"the file has {what}.", where=content.file, fix="Choose a file that contains examples."
         )
     fields = content.fields or tuple(dict.fromkeys(str(key) for record in good for key in record))
     return replace(content, fields=fields, sample=tuple(good))

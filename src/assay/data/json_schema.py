@@ -48,7 +48,7 @@ def schema_validator(schema: dict[str, Any], where: str) -> Validator:
         ) from None
     if {"patternProperties", "unevaluatedProperties"} <= _keys(schema):
         raise ConfigError(
-            "patternProperties and unevaluatedProperties are not followed in one schema.",
+            "patternProperties and unevaluatedProperties cannot be used in the same schema.",
             where=where,
             fix="Use additionalProperties.",
         )
@@ -77,12 +77,13 @@ def mismatches(validator: Validator, value: Any, where: str) -> Iterator[Validat
         yield from validator.iter_errors(value)
     except Unresolvable as unresolved:
         raise ConfigError(
-            f"a $ref leads nowhere: {unresolved.ref}.",
+            f"a $ref cannot be resolved: {unresolved.ref}.",
             where=where,
-            fix="References to other files or addresses are not followed; copy them into $defs.",
+            fix="References to other files or addresses are not followed; copy what they "
+            "define into $defs.",
         ) from None
     except RecursionError:
-        yield ValidationError("it is nested deeper than the schema can be followed")
+        yield ValidationError("it is nested too deeply to be checked")
     except ValueError as error:
         raise ConfigError(f"a pattern cannot be used: {error}.", where=where) from None
 
@@ -105,7 +106,7 @@ def _pattern(_: Any, pattern: str, value: Any, schema: Any) -> Iterator[Validati
         if not _compiled(pattern).search(value, timeout=PATTERN_S):
             yield ValidationError(f"{value!r} does not match {pattern!r}")
     except TimeoutError:
-        yield ValidationError(f"{value!r} takes too long to be held against {pattern!r}")
+        yield ValidationError(f"it takes too long to match {value!r} against {pattern!r}")
 
 
 def _pattern_properties(
@@ -139,4 +140,4 @@ def _has(pattern: str, name: str) -> bool:
     try:
         return _compiled(pattern).search(name, timeout=PATTERN_S) is not None
     except TimeoutError:
-        raise ValueError(f"{name!r} takes too long to be held against {pattern!r}") from None
+        raise ValueError(f"it takes too long to match {name!r} against {pattern!r}") from None

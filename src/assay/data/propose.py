@@ -85,7 +85,7 @@ def propose(
         reasons.append(f"the records have {len(schema.get('properties', {}))} fields")
     if own_prompt:
         prompt = ""
-        reasons.append("the examples bring their own system prompt, which is kept")
+        reasons.append("the examples contain their own system prompt, which is kept")
     else:
         prompt = first_prompt(task, labels, schema, examples)
     graders, primary = graders_for(task)

@@ -150,16 +150,17 @@ def _shape(content: FileInspection, format: str | None, columns: Columns | None)
     if format in BY_NAME:
         if columns is not None:
             raise DataError(
-                f"the format {format} says itself what is input and output; it takes no columns.",
+                f"the format {format} already defines what is input and output, so columns cannot "
+                "be set.",
                 where=content.file,
-                fix="Leave the columns out, or the format.",
+                fix="Leave out either the columns or the format.",
             )
         return BY_NAME[format]
     if format is not None and CONTAINER_FORMATS[format] != content.container:
         raise DataError(
             f"the file is {_container_format(content)}, not {format}.",
             where=content.file,
-            fix="Leave the format out; it is found by content.",
+            fix="Leave out the format; it is detected from the content.",
         )
     if not content.sample and content.container in ("json", "jsonl"):
         return None
@@ -176,9 +177,9 @@ def _shape(content: FileInspection, format: str | None, columns: Columns | None)
 def _guessed_columns(content: FileInspection) -> Columns:
     if content.header_is_data:
         raise DataError(
-            "the first line looks like a row, not like the names of the columns.",
+            "the first line looks like a row, not like a header with column names.",
             where=content.file,
-            fix="Add a first line with a name for each column, or name the columns to use.",
+            fix="Add a first line with a name for each column, or set the columns to use.",
         )
     if content.one_object:
         raise _one_object(content)
@@ -186,10 +187,10 @@ def _guessed_columns(content: FileInspection) -> Columns:
     if columns is not None:
         return columns
     raise DataError(
-        "which of the columns is the input and which the output? "
-        f"The columns are: {', '.join(content.fields)}.",
+        "it is not clear which column is the input and which is the output. The columns are: "
+        f"{', '.join(content.fields)}.",
         where=content.file,
-        fix="Say so with --input COLUMN --output COLUMN.",
+        fix="Set them with --input COLUMN --output COLUMN.",
     )
 
 
@@ -198,7 +199,7 @@ def _one_object(content: FileInspection) -> DataError:
     return DataError(
         f"the file is one JSON object (with {names}), not a list of records.",
         where=content.file,
-        fix="Write the records as a list, or one a line.",
+        fix="Write the records as a list, or one per line.",
     )
 
 
@@ -236,8 +237,8 @@ def _examples(
         fields = ", ".join(map(str, raw.value))
         found.add(
             "unknown-shape",
-            f"no format has the fields of this record: {fields}.",
-            "Say which are input and output.",
+            f"the fields of this record do not match any known format: {fields}.",
+            "Set which fields are the input and the output.",
         )
         yield Row(None, (*pending, *found.problems), raw.value, raw.line)
         return

@@ -51,9 +51,9 @@ def rewrite(path: Path, line: int, record: dict[str, Any] | None, before: Any) -
     content = _look(path)
     if record_at(path, line) != before:
         raise DataError(
-            "this row has changed since you looked at it; nothing was written.",
+            "this row has changed since you opened it, so nothing was written.",
             where=f"{path}, line {line}",
-            fix="Look again.",
+            fix="Open the row again.",
         )
     starts = [raw.line for raw in content.records()]
     following = [start for start in starts if start > line]
@@ -82,7 +82,7 @@ def _line(path: Path, content: FileInspection, record: dict[str, Any]) -> str:
         return json.dumps(record, ensure_ascii=False) + end
     names = list(_named(path, content, []))
     if list(record) != names:
-        raise UsageError(f"the row has the columns {', '.join(names)}.")
+        raise UsageError(f"the columns must be {', '.join(names)}, in this order.")
     out = io.StringIO()
     csv.writer(out, delimiter=content.delimiter or ",", lineterminator=end).writerow(
         record.values()
@@ -98,12 +98,14 @@ def _named(path: Path, content: FileInspection, cells: list[str]) -> dict[str, s
 
 
 def _gone(path: Path, line: int) -> DataError:
-    return DataError("no row begins here (any more).", where=f"{path}, line {line}")
+    return DataError(
+        "no row starts at this line; the file may have changed.", where=f"{path}, line {line}"
+    )
 
 
 def _other(path: Path) -> UsageError:
     return UsageError(
-        "only rows of JSONL, CSV and TSV files can be changed here.",
+        "only rows of JSONL, CSV and TSV files can be edited here.",
         where=str(path),
-        fix="Change it in the program that wrote it, and bring it again.",
+        fix="Edit it in the program that created it, and add the file again.",
     )

@@ -64,9 +64,9 @@ class _GuardedFile(io.RawIOBase):
             count = self._stream.readinto(buffer)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(
-                f"the gzip file is damaged or was cut off ({error}).",
+                f"the gzip file is damaged or truncated ({error}).",
                 where=str(self._path),
-                fix="Fetch or pack it again.",
+                fix="Download or compress it again.",
             ) from None
         self._out += count
         if self._out > GZIP_FREE and self._out > GZIP_RATIO * self._size:
@@ -90,10 +90,10 @@ def open_bytes(path: Path) -> IO[bytes]:
         DataError: no such file, a folder, no permission; later, damaged or bomb-like gzip.
     """
     if path.is_dir():
-        raise DataError("this is a folder.", where=str(path), fix="Name one file in it.")
+        raise DataError("this is a folder.", where=str(path), fix="Choose a file in it.")
     if path.exists() and not path.is_file():
         raise DataError(
-            "this is a pipe or a device; the file is read more than once.",
+            "this is a pipe or a device, but the file must be read more than once.",
             where=str(path),
             fix="Save it to a file first.",
         )
@@ -103,7 +103,9 @@ def open_bytes(path: Path) -> IO[bytes]:
         raise DataError("there is no such file.", where=str(path), fix=_neighbour(path)) from None
     except PermissionError:
         raise DataError(
-            "you may not read this file.", where=str(path), fix="Change its permissions."
+            "you do not have permission to read this file.",
+            where=str(path),
+            fix="Change its permissions.",
         ) from None
     except OSError as error:
         raise DataError(f"the file cannot be opened: {error.strerror}.", where=str(path)) from None
@@ -134,7 +136,9 @@ def kind_of(path: Path) -> tuple[Kind, bytes]:
     with open_bytes(path) as file:
         head = file.read(SAMPLE)
     if not head:
-        raise DataError("the file is empty.", where=str(path), fix="Name a file with examples.")
+        raise DataError(
+            "the file is empty.", where=str(path), fix="Choose a file that contains examples."
+        )
     if head.startswith(b"PAR1"):
         return "parquet", head
     if head.startswith(b"PK\x03\x04"):
@@ -177,7 +181,7 @@ def _check_workbook(path: Path) -> None:
         raise DataError(
             "this is a ZIP archive, not a workbook.",
             where=str(path),
-            fix=f"Unpack it and name one of its files: {', '.join(names[:5])}.",
+            fix=f"Unpack it and choose one of its files: {', '.join(names[:5])}.",
         )
     if size > WORKBOOK_LIMIT:
         raise DataError(

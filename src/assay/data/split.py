@@ -118,7 +118,9 @@ def write_split(
     """
     held = {normalise(e.input) for e in holdout}
     if any(normalise(e.input) in held for part in (train, validation) for e in part):
-        raise HoldoutError("a row of train or validation stands in the holdout; nothing written.")
+        raise HoldoutError(
+            "a row of train or validation is also in the holdout, so nothing was written."
+        )
     with new_folder(folder) as draft:
         parts = {TRAIN: train, VALIDATION: validation, HOLDOUT: holdout}
         parts |= {WITH_TWINS: with_twins} if with_twins is not None else {}
@@ -172,7 +174,9 @@ def read_manifest(folder: Path) -> SplitManifest:
         return SplitManifest.from_dict(json_reader.read(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise DataError(
-            "there is no split here yet.", where=str(folder), fix="Make it with `assay data split`."
+            "the data has not been split yet.",
+            where=str(folder),
+            fix="Create one with `assay data split`.",
         ) from None
     except (ValueError, KeyError, TypeError):
         raise HoldoutError(
@@ -197,12 +201,12 @@ def verify_split(folder: Path) -> SplitManifest:
         what = "was changed after it was written" if path.exists() else "is missing"
         if name == HOLDOUT:
             raise HoldoutError(
-                f"the locked holdout {what}; nothing measured on it would count.",
+                f"the locked holdout {what}, so nothing measured on it would be valid.",
                 where=str(path),
                 fix="Restore it, or start afresh with `assay data renew-holdout FILE`.",
             )
         raise HoldoutError(
-            f"this part of the split {what}, so that it may hold rows of the holdout.",
+            f"this part of the split {what}, so it may contain rows of the holdout.",
             where=str(path),
             fix="Restore it, or delete the folder and run `assay data split`.",
         )

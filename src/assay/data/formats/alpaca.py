@@ -38,7 +38,12 @@ def example(record: Record, default_id: str, found: RecordProblems) -> Example |
     history = _history(record, found)
     thumb = record.get("kto_tag")
     if thumb is not None and not isinstance(thumb, bool):
-        found.add("wrong-type", f"kto_tag is {shorten(thumb)}.", "Write true or false.", "kto_tag")
+        found.add(
+            "wrong-type",
+            f"kto_tag is {shorten(thumb)}, not true or false.",
+            "Write true or false.",
+            "kto_tag",
+        )
     if found.failed:
         return None
     asked = "\n".join(part for part in (question, more) if part)
@@ -66,8 +71,8 @@ def _history(record: Record, found: RecordProblems) -> list[Message]:
         else:
             found.add(
                 "wrong-type",
-                f"history holds {shorten(pair)}.",
-                "Write it as a list of [question, answer], both text.",
+                f"history contains {shorten(pair)}, not a list of two texts.",
+                "Write each entry as [question, answer], both strings.",
                 "history",
             )
     return turns

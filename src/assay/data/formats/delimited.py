@@ -86,8 +86,8 @@ class Header:
                     "blank-column",
                     file,
                     line,
-                    f"no name in the header for column {', '.join(blanks)}; not used.",
-                    "Name it if you need it.",
+                    f"the header has no name for column {', '.join(blanks)}, so it is not used.",
+                    "Add a name to the header if you need it.",
                 )
             )
         for name, count in Counter(self.names).items():
@@ -98,7 +98,7 @@ class Header:
                         file,
                         line,
                         f"{count} columns are called {name}; none of them is used.",
-                        "Give each column a name of its own.",
+                        "Give each column a unique name.",
                         field=name,
                     )
                 )
@@ -130,7 +130,9 @@ def read_header(path: Path, file: str, encoding: str, delimiter: str) -> Header:
                 raw.problems[0].message, where=f"{file}, line {raw.line}", fix=raw.problems[0].fix
             )
         return Header.of(raw.value)
-    raise DataError("the file holds no rows.", where=file, fix="Name a file with examples.")
+    raise DataError(
+        "the file has no rows.", where=file, fix="Choose a file that contains examples."
+    )
 
 
 def read_table(path: Path, file: str, encoding: str, delimiter: str) -> Iterator[Raw]:
@@ -153,12 +155,16 @@ def read_table(path: Path, file: str, encoding: str, delimiter: str) -> Iterator
 def ragged(file: str, line: int, cells: int, width: int) -> Problem:
     """The problem of a row with too many or too few cells."""
     fix = (
-        "A cell that holds the delimiter must stand in quotes."
+        "Put quotes around a cell that contains the delimiter."
         if cells > width
-        else "Add the missing cells; a cell that goes over several lines must stand in quotes."
+        else "Add the missing cells, and put quotes around a cell that spans several lines."
     )
     return problem(
-        "ragged-row", file, line, f"{cells} cells, but the header has {width} columns.", fix
+        "ragged-row",
+        file,
+        line,
+        f"the row has {cells} cells, but the header has {width} columns.",
+        fix,
     )
 
 
@@ -191,19 +197,21 @@ def _rows(path: Path, file: str, encoding: str, delimiter: str) -> Iterator[Raw]
 def _broken(file: str, line: int, last: int, error: csv.Error) -> Problem:
     if "field limit" in str(error):
         found = too_large(file, line, None)
-        more = " Or a quote that is never closed." if last > line else ""
+        more = " Or a quote in it is never closed." if last > line else ""
         return problem(found.code, file, line, found.message + more, found.fix)
     if "unexpected end" in str(error):
-        what = f"a quote is opened here and not closed by the end of the file (line {last})."
-        return problem("broken-quotes", file, line, what, "Close it; inside, write quotes twice.")
+        what = f"a quote is opened here but not closed before the end of the file (line {last})."
+        return problem(
+            "broken-quotes", file, line, what, "Close it, and write each quote inside it twice."
+        )
     what = f"text follows a closing quote ({error})."
     if last > line:
-        what = f"a quote that is opened here is closed in line {last}, where text follows it."
-    fix = 'A quote inside a quoted cell is written twice: "".'
+        what = f"the quote opened here is closed in line {last}, but more text follows it there."
+    fix = 'Write a quote inside a quoted cell twice: "".'
     return problem("broken-quotes", file, line, what, fix)
 
 
 def _swallowed(file: str, opened: int, line: int) -> Problem:
     """A line that may have been a row: nobody can tell, but it is not lost without a word."""
-    what = f"this stands within the quote that is opened in line {opened}, and was not read."
-    return problem("broken-quotes", file, line, what, f"Mend line {opened}.")
+    what = f"this line is inside the quote opened in line {opened} and was not read."
+    return problem("broken-quotes", file, line, what, f"Fix line {opened}.")

@@ -33,7 +33,7 @@ def parse(address: str) -> Address:
     # What has another form, or lies here, the package `datasets` would read from this machine.
     if not _NAME.fullmatch(name) or os.path.lexists(name):
         raise DataError(
-            "this is no name of a data set.",
+            "this is not the name of a data set.",
             where=address,
             fix="Write hf:org/name or hf:org/name:test.",
         )
@@ -54,7 +54,7 @@ def read_rows(address: str) -> Iterator[Raw]:
         raise DataError(
             "reading from the Hugging Face hub needs the package datasets, which is not installed.",
             where=address,
-            fix="Install it with `pip install datasets`, or download the file and name it.",
+            fix="Install it with `pip install datasets`, or download the file and use its path.",
         ) from None
     try:
         rows = datasets.load_dataset(name, split=split, streaming=True)
@@ -66,5 +66,6 @@ def read_rows(address: str) -> Iterator[Raw]:
         raise DataError(
             f"the data set cannot be read from the hub: {reason}",
             where=address,
-            fix="Check its name, its splits and the connection, or download the file and name it.",
+            fix="Check its name, its splits and the connection, or download the file and "
+            "use its path.",
         ) from None

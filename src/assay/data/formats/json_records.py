@@ -82,9 +82,9 @@ def _not_json(file: str, number: int, error: Exception, text: str) -> Problem:
     elif isinstance(error, json.JSONDecodeError):
         around = shorten(text[max(0, error.pos - 15) : error.pos + 25], 40)
         what = f"the record is not JSON: {error.msg} at column {error.colno}, near `{around}`"
-        fix = "Correct the record; a JSON library writes quotes and commas right."
+        fix = "Correct the record; a JSON library writes quotes and commas correctly."
     else:
-        what, fix = f"the record is not JSON: {error}", "Write a number, text or null."
+        what, fix = f"the record is not JSON: {error}", "Use a number, a string or null."
     return problem("invalid-json", file, number, f"{what}.", fix)
 
 
@@ -92,11 +92,11 @@ def defective(file: str, number: int, defect: tuple[str, str]) -> Problem:
     """The problem of a line whose characters are broken."""
     code, what = defect
     fix = (
-        "Remove it; it is often the trace of a damaged copy."
+        "Remove it; it often comes from a damaged copy."
         if code == "nul-byte"
         else "Save the file as UTF-8, or correct the line."
     )
-    return problem(code, file, number, f"the line holds {what}.", fix)
+    return problem(code, file, number, f"the line contains {what}.", fix)
 
 
 class _Window:
@@ -173,10 +173,10 @@ def read_array(path: Path, file: str, encoding: str) -> Iterator[Raw]:
             elif array and following == "]":
                 window.move(window.at + 1)
                 if window.peek():
-                    yield _stop(window, "something follows the end of the array")
+                    yield _stop(window, "there is more text after the end of the array")
                 return
             elif array:
-                yield _stop(window, "a comma or ] is missing after the record before")
+                yield _stop(window, "a comma or ] is missing after the previous record")
                 return
 
 
@@ -200,8 +200,8 @@ def _next_value(window: _Window) -> tuple[Any, int] | Problem:
                 f"one JSON value is larger than {LINE_LIMIT // 2**20} MB, or a quote in it is "
                 "never closed.",
                 where=f"{window.file}, line {window.line}",
-                fix='Write a list of records ([{...}, {...}]) or one record a line, not {"data": '
-                "[...]}.",
+                fix="Write a list of records ([{...}, {...}]) or one record per line, not "
+                '{"data": [...]}.',
             )
 
 
@@ -216,7 +216,7 @@ def _rest_unread(window: _Window, error: ValueError) -> Problem:
         window.file,
         window.line,
         f"the record is not JSON: {what} (line {line}); the records after it cannot be read.",
-        "Correct it, or write one record a line (JSONL), where a broken record costs only itself.",
+        "Correct it, or write one record per line (JSONL), so that only the broken record is lost.",
     )
 
 
@@ -226,6 +226,6 @@ def _stop(window: _Window, what: str) -> Raw:
         window.file,
         window.line,
         f"{what}; the records after it cannot be read.",
-        "Correct it, or write one record a line (JSONL).",
+        "Correct it, or write one record per line (JSONL).",
     )
     return Raw(window.line, shorten(window.buffer[window.at :], 200), (found,))

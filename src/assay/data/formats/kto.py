@@ -26,7 +26,7 @@ def example(record: Record, default_id: str, found: RecordProblems) -> Example |
         found.add(
             "missing-field" if "label" not in record else "wrong-type",
             f"the label is {shorten(label)}, not true or false.",
-            "Write true for an answer that was liked, false for one that was not.",
+            "Write true for a good answer and false for a bad one.",
             "label",
         )
     inner = openai_chat if "messages" in record else prompt_completion

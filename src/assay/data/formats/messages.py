@@ -99,8 +99,8 @@ def _turn(
     if asked and role != "assistant":
         found.add(
             "bad-tool-call",
-            f"a turn of role {role} calls a tool.",
-            "Only the assistant calls tools.",
+            f"a turn with the role {role} calls a tool.",
+            "Only assistant turns can call tools.",
             where,
         )
     elif asked:
@@ -109,7 +109,7 @@ def _turn(
         found.add(
             "content-not-text",
             f"the turn has no {names.content}.",
-            "Write its text, or remove the row.",
+            "Add its text, or remove the row.",
             f"{where}.{names.content}",
         )
     name = turn.get("name")
@@ -132,8 +132,8 @@ def _content(raw: Any, found: RecordProblems, where: str) -> tuple[str, list[Any
     if not isinstance(raw, list):
         found.add(
             "content-not-text",
-            f"the content is {shorten(raw)}.",
-            "Write it as text; a record as the text of its JSON.",
+            f"the content is {shorten(raw)}, not text.",
+            "Write it as a string; write a record as a string of JSON.",
             where,
         )
         return "", []
@@ -154,14 +154,14 @@ def _content(raw: Any, found: RecordProblems, where: str) -> tuple[str, list[Any
         elif isinstance(kind, str) and kind not in _TEXT_PARTS:
             found.add(
                 "unsupported-content",
-                f"the turn holds a part of type {kind}; Assay works with text only.",
+                f"the turn contains a part of type {kind}; Assay works with text only.",
                 "Describe it in words, or remove the row.",
                 f"{where}[{index}]",
             )
         else:
             found.add(
                 "content-not-text",
-                f"the part is {shorten(part)}.",
+                f"the part is {shorten(part)}, which is not a content part.",
                 'Write it as {"type": "text", "text": ...}.',
                 f"{where}[{index}]",
             )
@@ -172,8 +172,9 @@ def _reasoning_left_out(found: RecordProblems, where: str) -> None:
     if not any(p.code == "reasoning-left-out" for p in found.problems):
         found.add(
             "reasoning-left-out",
-            "the turn holds reasoning beside its answer; only the answer is learned.",
-            "Nothing to do, unless the reasoning is to be learned: then put it into the text.",
+            "the turn contains reasoning in addition to its answer; only the answer is learned.",
+            "No action needed. If the model should also learn the reasoning, move it into the "
+            "text.",
             where,
         )
 
@@ -203,7 +204,7 @@ def _call(raw: Any, found: RecordProblems, where: str, number: int) -> ToolCall:
     if not isinstance(function, dict) or not isinstance(name, str) or not name:
         found.add(
             "bad-tool-call",
-            f"the call {shorten(raw)} names no function.",
+            f"the call {shorten(raw)} does not name a function.",
             'Write it as {"name": ..., "arguments": {...}}.',
             where,
         )
@@ -224,7 +225,7 @@ def _arguments(raw: Any, found: RecordProblems, where: str) -> str:
     found.add(
         "arguments-not-json",
         f"the arguments are {shorten(raw)}, not the JSON text of an object.",
-        'Write them as text such as "{\\"city\\": \\"Bern\\"}".',
+        'Write them as a string such as "{\\"city\\": \\"Bern\\"}".',
         where,
     )
     return "{}"
@@ -246,10 +247,10 @@ def _answered(turn: Record, found: RecordProblems, where: str, calls: dict[str, 
         by_name = next((i for i, n in calls.items() if n == name), None)
         if by_name or calls:
             return by_name or next(iter(calls))
-    which = f"the call {id}" if id is not None else "any call"
+    which = f"no call {id}" if id is not None else "no tool call"
     found.add(
         "unmatched-tool-turn",
-        f"a tool turn answers {which}, which the assistant did not make before it.",
+        f"{which} was made by the assistant before this tool turn.",
         "Put it after the assistant's turn with that call, or remove the row.",
         where,
     )
@@ -263,7 +264,7 @@ def _trained(turn: Record, found: RecordProblems, where: str) -> bool:
     if isinstance(weight, bool) or weight not in (0, 1):
         found.add(
             "bad-weight",
-            f"the weight is {shorten(weight)}.",
+            f"the weight is {shorten(weight)}, not 0 or 1.",
             "Use 0 (not learned) or 1 (learned).",
             f"{where}.weight",
         )

@@ -67,7 +67,7 @@ def check_columns(columns: Columns, fields: Sequence[str], file: str, hint: str 
                 f"there is no column {name!r} to take the {role} from. "
                 f"The columns are: {', '.join(fields) or 'none'}.{hint}",
                 where=file,
-                fix=f"Did you mean {close!r}?" if close else f"Name one of them as {role}.",
+                fix=f"Did you mean {close!r}?" if close else f"Use one of them as the {role}.",
             )
 
 

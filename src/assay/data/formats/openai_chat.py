@@ -64,7 +64,7 @@ def refuse_media(record: Record, found: RecordProblems) -> None:
         if record.get(key):
             found.add(
                 "unsupported-content",
-                f"the record brings {key}; Assay works with text only.",
+                f"the record contains {key}; Assay works with text only.",
                 "Describe them in words, or remove the row.",
                 key,
             )
@@ -77,7 +77,7 @@ def _weight(record: Record, found: RecordProblems) -> float:
     if isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0:
         found.add(
             "bad-weight",
-            f"the weight of the example is {shorten(weight)}.",
+            f"the weight of the example is {shorten(weight)}, not a number of at least 0.",
             "Use a number that is not negative.",
             "weight",
         )
@@ -93,8 +93,8 @@ def _references(record: Record, found: RecordProblems) -> tuple[str, ...]:
         return tuple(references)
     found.add(
         "wrong-type",
-        f"references is {shorten(references)}, not a list of texts.",
-        "List the further right outputs as text.",
+        f"references is {shorten(references)}, not a list of strings.",
+        "List the other correct outputs as strings.",
         "references",
     )
     return ()

@@ -44,7 +44,7 @@ def check_order(
     if not any(m.role == "assistant" for m in messages):
         found.add(
             "no-assistant-turn",
-            "the conversation has no turn of the assistant.",
+            "the conversation has no assistant turn.",
             "Add the answer, or remove the row.",
             path,
         )
@@ -52,9 +52,9 @@ def check_order(
     if messages[-1].role != "assistant":
         found.add(
             "does-not-end-with-assistant",
-            f"the last turn is of role {messages[-1].role}; the assistant's last turn is what is "
-            "learned and measured.",
-            "Add the answer, or cut the turns after the last answer.",
+            f"the last turn has the role {messages[-1].role}; it must be an assistant turn, which "
+            "is what is learned and measured.",
+            "Add the answer, or remove the turns after the last answer.",
             f"{path}[{len(messages) - 1}]",
         )
     _check_neighbours(messages, found, path)
@@ -70,7 +70,7 @@ def _check_neighbours(messages: Sequence[Message], found: RecordProblems, path: 
             if before is not None:
                 found.add(
                     "roles-out-of-order",
-                    f"a {message.role} turn follows a turn of role {before.role}.",
+                    f"a {message.role} turn follows a {before.role} turn.",
                     "Move it to the start.",
                     where,
                 )
@@ -78,15 +78,15 @@ def _check_neighbours(messages: Sequence[Message], found: RecordProblems, path: 
         if before is None and message.role == "assistant":
             found.add(
                 "roles-not-alternating",
-                "the conversation starts with the assistant; many models are not built for that.",
+                "the conversation starts with the assistant; many models do not support that.",
                 "Start with the user's turn if there was one.",
                 where,
             )
         elif before is not None and message.role == before.role in ("user", "assistant"):
             found.add(
                 "roles-not-alternating",
-                f"two turns of role {message.role} in succession; many models refuse that.",
-                "Join them into one turn.",
+                f"there are two {message.role} turns in a row; many models do not support that.",
+                "Merge them into one turn.",
                 where,
             )
         before = message
@@ -101,7 +101,7 @@ def _check_calls(
             if declared and call.name not in declared:
                 found.add(
                     "undeclared-tool",
-                    f"the assistant calls {call.name}, which the tools do not define.",
+                    f"the assistant calls {call.name}, which is not defined in the tools.",
                     "Define it, or correct the name.",
                     f"{path}[{index}].tool_calls",
                 )
@@ -110,7 +110,7 @@ def _check_calls(
             found.add(
                 "unanswered-tool-call",
                 f"the call of {message.tool_calls[0].name} gets no tool turn.",
-                "Add what the tool gave back.",
+                "Add a tool turn with what the tool returned.",
                 f"{path}[{index}]",
             )
 
@@ -119,14 +119,14 @@ def _check_trained(messages: Sequence[Message], found: RecordProblems, path: str
     if not any(m.trained for m in messages if m.role == "assistant"):
         found.add(
             "nothing-trained",
-            "every turn of the assistant has weight 0.",
+            "every assistant turn has weight 0.",
             "Give the turns that are to be learned weight 1.",
             path,
         )
     elif messages[-1].role == "assistant" and not messages[-1].trained:
         found.add(
             "target-not-trained",
-            "the last turn is measured, but has weight 0 and is not learned.",
-            "Give it weight 1, or cut the conversation after the last turn to learn.",
+            "the last turn has weight 0: it is measured, but not learned.",
+            "Give it weight 1, or end the conversation after the last turn that should be learned.",
             f"{path}[{len(messages) - 1}].weight",
         )

@@ -58,7 +58,12 @@ def _checked(record: dict[str, Any], file: str, number: int) -> Raw:
                 return Raw(number, {}, (too_large(file, number, name),))
             if "\0" in value:
                 found = problem(
-                    "nul-byte", file, number, "the text holds a NUL.", "Remove it.", field=name
+                    "nul-byte",
+                    file,
+                    number,
+                    "the text contains a NUL character.",
+                    "Remove it.",
+                    field=name,
                 )
                 return Raw(number, record, (found,))
         elif isinstance(value, bytes):
@@ -66,7 +71,7 @@ def _checked(record: dict[str, Any], file: str, number: int) -> Raw:
                 "wrong-type",
                 file,
                 number,
-                f"the column {name} holds bytes, not text.",
+                f"the column {name} contains bytes, not text.",
                 "Write it as a string column.",
                 field=name,
             )

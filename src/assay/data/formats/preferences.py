@@ -39,7 +39,7 @@ def pair(
             found.add(
                 "wrong-type",
                 f"{name} holds {len(answer)} turns ({', '.join(m.role for m in answer)}).",
-                "It must be one turn of the assistant; put the turns before it into the prompt.",
+                "It must be a single assistant turn; move the turns before it into the prompt.",
                 name,
             )
     conversation = (*prompt, *chosen)
@@ -48,7 +48,7 @@ def pair(
         found.add(
             "same-answers",
             f"{names[0]} and {names[1]} are the same.",
-            "Remove the row; it teaches nothing.",
+            "Remove the row; nothing can be learned from it.",
             names[1],
         )
     return made
@@ -63,7 +63,7 @@ def _openai_example(record: Record, default_id: str, found: RecordProblems) -> E
     if not isinstance(asked, dict):
         found.add(
             "missing-field",
-            "there is no object input with the messages of the prompt.",
+            "the record has no object `input` with the messages of the prompt.",
             'Write "input": {"messages": [...]}.',
             "input",
         )

@@ -126,8 +126,8 @@ def text_field(record: Record, key: str, found: RecordProblems, *, needed: bool 
     if value is not None:
         found.add(
             "wrong-type",
-            f"{key} holds {shorten(value)}, which is not text.",
-            "Write it as text in quotes.",
+            f"{key} is {shorten(value)}, which is not text.",
+            "Write it as a string in quotes.",
             key,
         )
     elif needed and key not in record:
@@ -180,7 +180,12 @@ def unusable_text(value: Any, file: str, line: int) -> Problem | None:
             return too_large(file, line, path)
         if "\0" in text:
             return problem(
-                "nul-byte", file, line, "the text holds a NUL character.", "Remove it.", field=path
+                "nul-byte",
+                file,
+                line,
+                "the text contains a NUL character.",
+                "Remove it.",
+                field=path,
             )
         if not text.isascii():
             try:
@@ -190,7 +195,7 @@ def unusable_text(value: Any, file: str, line: int) -> Problem | None:
                     "lone-surrogate",
                     file,
                     line,
-                    "the text holds half a character (a lone surrogate).",
+                    "the text contains half of a character (an unpaired surrogate).",
                     "Write the whole character, or remove it.",
                     field=path,
                 )
@@ -203,7 +208,7 @@ def too_large(file: str, line: int, field: str | None) -> Problem:
         "field-too-large",
         file,
         line,
-        f"one field holds more than {FIELD_LIMIT // 10**6} MB.",
+        f"one field is larger than {FIELD_LIMIT // 10**6} MB.",
         "Shorten it or remove the row.",
         field=field,
     )
@@ -217,9 +222,9 @@ def damaged(what: str, error: Exception, file: str) -> DataError:
     """
     reason = (str(error).splitlines() or [""])[0]
     return DataError(
-        f"the {what} is damaged or was cut off ({type(error).__name__}: {reason}).",
+        f"the {what} is damaged or truncated ({type(error).__name__}: {reason}).",
         where=file,
-        fix="Write or copy it again.",
+        fix="Create or copy the file again.",
     )
 
 

@@ -61,7 +61,7 @@ def read_header(path: Path, file: str, sheet: str | None) -> Header:
     with _open(path, file) as book:
         for _, cells in _rows(book, sheet, file):
             return _header(cells)
-    raise DataError("the sheet is empty.", where=file, fix="Name another one: FILE#Sheet.")
+    raise DataError("the sheet is empty.", where=file, fix="Choose another one: FILE#Sheet.")
 
 
 def _header(cells: list[Any]) -> Header:
@@ -90,8 +90,8 @@ def _record(header: Header, cells: list[Any], file: str, number: int) -> Raw:
             "ragged-row",
             file,
             number,
-            f"{len(values)} cells, but the header has {width} columns.",
-            "Name the column, or clear the cells.",
+            f"the row has {len(values)} cells, but the header has {width} columns.",
+            "Add a name to the header, or clear the cells.",
         )
         return Raw(number, [_text(value) for value in values], (found,))
     texts = [_text(value) for value in values[:width]]
@@ -110,7 +110,7 @@ def _cell_problem(cell: Any, text: str, name: str, file: str, number: int) -> Pr
             "formula-error",
             file,
             number,
-            f"the cell holds the error {text}.",
+            f"the cell contains the error {text}.",
             "Correct the formula or the cell.",
             field=name,
         )
@@ -141,7 +141,7 @@ def sheets_notice(names: tuple[str, ...], file: str) -> tuple[Problem, ...]:
             "several-sheets",
             file,
             1,
-            f"read was the first sheet, {names[0]}; not read: {', '.join(names[1:])}.",
-            f"Name another one so: {file}#{names[1]}.",
+            f"only the first sheet, {names[0]}, was read; not read: {', '.join(names[1:])}.",
+            f"To read another sheet, use {file}#{names[1]}.",
         ),
     )
