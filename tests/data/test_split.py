@@ -306,7 +306,7 @@ def test_a_holdout_that_loses_many_rows_is_refused_and_few_are_a_warning(place: 
     place.put(
         "holdout.jsonl", [*rows(40, 1000), *({"q": f"new {i}", "a": "unseen"} for i in range(3))]
     )
-    with pytest.raises(DataError, match=r"3 of the 43 rows.*would not speak.*widen `labels`"):
+    with pytest.raises(DataError, match=r"3 of the 43 rows.*would not represent.*extend `labels`"):
         place.prepare(closed)
 
 
@@ -470,7 +470,7 @@ def test_a_label_that_was_corrected_in_the_file_counts_in_place_of_the_former_ho
         (lambda: [*rows(40, start=1000), rows(1, start=3)[0]], "1 of the new examples.*lines 41"),
         (
             lambda: [*rows(40, start=1000), {"q": sentence(8) + "s", "a": "label0"}],
-            "nearly repeat.*lines 41",
+            "near-duplicates of earlier.*lines 41",
         ),
     ],
 )
