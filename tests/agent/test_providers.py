@@ -27,7 +27,7 @@ def test_what_one_adds_or_removes_all_see_at_once(tmp_path: Path) -> None:
 def test_a_consent_is_forgotten_where_nothing_else_is_kept(tmp_path: Path) -> None:
     far = Provider(base_url="https://far.example.com/v1")
     providers = Providers({"far": far}, Store(tmp_path), "p")
-    with pytest.raises(UsageError, match="nothing is kept"):
+    with pytest.raises(UsageError, match="nothing is stored"):
         providers.remove("far")
     providers.agree("far")
     assert providers.has_consent("far")

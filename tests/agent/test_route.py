@@ -135,7 +135,7 @@ def test_routes_within_routes(store: Store) -> None:
         Cascade(cheap=saved(store, "first"), strong=inner, confidence="token", threshold=0.5)
     )
     assert _to(chain, store, "card") == [["first", "cheap", "strong"]]
-    with pytest.raises(ConfigError, match="cheap arm of a cascade is routed itself"):
+    with pytest.raises(ConfigError, match="cheap arm of a cascade has a route itself"):
         leaves(
             make_routed(
                 Cascade(cheap=inner, strong=saved(store, "x"), confidence="token", threshold=0.5)
@@ -150,11 +150,11 @@ def test_a_circle_is_refused(store: Store) -> None:
     forged(store, a, Rules(rules=(Rule(pattern="x", to=b),), otherwise=end))
     forged(store, b, Rules(rules=(Rule(pattern="x", to=a),), otherwise=end))
     for id in (a, b):
-        with pytest.raises(ConfigError, match="goes in a circle"):
+        with pytest.raises(ConfigError, match="leads back to itself"):
             paths(routing.arm(store, id), [Example.of("x", "?")], store)
     own = "c" * 64
     forged(store, own, Rules(rules=(Rule(pattern="x", to=own),), otherwise=end))
-    with pytest.raises(ConfigError, match="goes in a circle"):
+    with pytest.raises(ConfigError, match="leads back to itself"):
         leaves(routing.arm(store, own), store)
 
 
@@ -167,7 +167,7 @@ def test_depth_is_bounded_and_every_arm_must_be_able_to_answer(store: Store) -> 
     with pytest.raises(ConfigError, match="more than 3 routes"):
         leaves(by_rules(id, Rule(pattern="x", to=id)), store)
     brought = saved(store, "brought", Agent(kind="outside", model="outside:b"))
-    with pytest.raises(ConfigError, match="file of answers"):
+    with pytest.raises(ConfigError, match="stored answers"):
         leaves(by_rules(brought, Rule(pattern="x", to=brought)), store)
     with pytest.raises(ConfigError, match="not in this project"):
         leaves(by_rules("d" * 64, Rule(pattern="x", to="d" * 64)), store)

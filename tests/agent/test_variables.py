@@ -72,7 +72,7 @@ def test_variables_are_written_and_read_as_text() -> None:
     assert agent is not None
     assert agent.variables == {"fee": "12"}
     assert value_of("variables.fee", "12") == "12"
-    with pytest.raises(ValidationError, match="begins with no digit"):
+    with pytest.raises(ValidationError, match="does not begin with a digit"):
         Agent(model="m", variables={"1st": "x"})
     _, problems = parse("model: m\nvariables:\n  fee: 5\n")
     assert [(p.line, p.field) for p in problems] == [(3, "variables.fee")]

@@ -207,7 +207,7 @@ def test_the_log_grows_at_nobodys_wish(up: Studio) -> None:
     with signed_in(up, "grace", "viewer") as grace:
         page = grace.page("/")
         with grace.socket(page.client) as socket:
-            text = "\x1b[2J\nAdmin key (shown this once): assay-forged\r\n" + "x" * 100_000
+            text = "\x1b[2J\nAdmin key (shown only once): assay-forged\r\n" + "x" * 100_000
             for _ in range(100):
                 said = {"client_id": page.client, "level": "error", "message": text}
                 socket.send("log", said)

@@ -173,7 +173,7 @@ def test_arms_are_candidates_saved_agents_or_models(tmp_path: Path) -> None:
     assert made.setup_seconds == 7.0
     assert made.fine_tuned
     assert sorted(part.name for part in made.arms.values()) == ["kept", "mine"]
-    for name, said in (("gone@1", "no agent gone@1"), ("@", "names no version")):
+    for name, said in (("gone@1", "no agent gone@1"), ("@", "is not a version")):
         with pytest.raises(AssayError, match=said):
             build("cascade", context_of(tmp_path, {"cheap": name, "strong": "strong"}))
 
@@ -204,10 +204,10 @@ def test_an_arm_that_tells_no_probability_cannot_begin_a_cascade(tmp_path: Path)
         ("router", {"rules": [{"pattern": "x", "to": "a"}], "otherwise": "b"}, "needs cheap"),
         ("cascade", {"cheap": "a", "strong": "a"}, "are the same"),
         ("cascade", {"cheap": "router", "strong": "a"}, "go in a circle"),
-        ("cascade", {"cheap": "a"}, "name both"),
+        ("cascade", {"cheap": "a"}, "give both"),
         ("rules", {"rules": [{"pattern": "(", "to": "a"}], "otherwise": "b"}, "no regular"),
         ("rules", {"rules": [{"to": "a"}], "otherwise": "b"}, "needs a condition"),
-        ("rules", {"otherwise": "b"}, "go together"),
+        ("rules", {"otherwise": "b"}, "must be given together"),
     ],
 )
 def test_a_route_that_cannot_be_followed_is_told_at_once(

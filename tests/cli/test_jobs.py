@@ -47,14 +47,14 @@ def test_what_is_not_there_is_a_sentence(tmp_path: Path) -> None:
     for words in (("jobs", "show", "job-x"), ("jobs", "cancel", "job-x")):
         with pytest.raises(AssayError, match="no job job-x"):
             RUN.invoke(app, [*words, *folder], catch_exceptions=False)
-    with pytest.raises(UsageError, match="no jobs of kind"):
+    with pytest.raises(UsageError, match="not a kind of job"):
         RUN.invoke(app, ["worker", "--kind", "party", *folder], catch_exceptions=False)
 
 
 def test_serve_refuses_an_address_that_is_none(tmp_path: Path) -> None:
     for options, said in (
         (("--vllm-url", "localhost:8001"), "use an address"),
-        (("--vllm-key-env", "KEY"), "belongs to --vllm-url"),
+        (("--vllm-key-env", "KEY"), "needs --vllm-url"),
     ):
         with pytest.raises(UsageError, match=said):
             RUN.invoke(app, ["serve", "--folder", str(tmp_path), *options], catch_exceptions=False)

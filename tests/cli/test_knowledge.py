@@ -75,13 +75,13 @@ def test_for_people(folder: Path) -> None:
     )
     assert "docs/tea.txt" in ask(folder, "knowledge", "search", "manuals", "green tea")
     nothing = ask(folder, "knowledge", "search", "manuals", "tea", "--label", "staff")
-    assert nothing == "Nothing relevant.\n"
+    assert nothing == "No relevant passages.\n"
     assert "public" in ask(folder, "knowledge", "list", "manuals")
     assert "manuals" in ask(folder, "knowledge", "list")
     (folder / "docs" / "tea.txt").write_text("Black tea takes longer.")
     checked = ask(folder, "knowledge", "check", "manuals")
     assert "changed on disk: docs/tea.txt" in checked
-    assert "The index is whole." in checked
+    assert "The index is intact." in checked
     assert "passages." in ask(folder, "knowledge", "rebuild", "manuals", "--chunk-tokens", "16")
 
 
@@ -100,10 +100,10 @@ def test_wrong_calls_end_with_a_sentence(folder: Path) -> None:
     assert not (folder / ".assay").exists()
     ask(folder, "knowledge", "add", "manuals", "docs")
     assert "no knowledge base 'other'" in refused(folder, 1, "knowledge", "search", "other", "x")
-    assert "what to search" in refused(folder, 2, "knowledge", "search", "manuals")
+    assert "nothing to search for" in refused(folder, 2, "knowledge", "search", "manuals")
     assert "no document 'x'" in refused(folder, 1, "knowledge", "remove", "manuals", "x")
-    assert "what to remove" in refused(folder, 2, "knowledge", "remove", "manuals")
-    assert "cannot be the name" in refused(folder, 2, "knowledge", "add", "a/b", "docs")
+    assert "nothing to remove" in refused(folder, 2, "knowledge", "remove", "manuals")
+    assert "name of a knowledge base" in refused(folder, 2, "knowledge", "add", "a/b", "docs")
     assert "no way to search" in refused(
         folder, 2, "knowledge", "search", "manuals", "x", "--mode", "both"
     )

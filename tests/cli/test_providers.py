@@ -55,7 +55,10 @@ def test_from_adding_to_removing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv("FRESH", "another-key")
         fresh = ("--key-env", "FRESH")
         assert call(folder, "providers", "add", "far", *moved, *fresh).exit_code == 0
-        assert call(folder, "providers", "rotate", "--master").output == "Encrypted anew: 1 keys.\n"
+        assert (
+            call(folder, "providers", "rotate", "--master").output
+            == "1 keys encrypted with the new master key.\n"
+        )
         call(folder, "providers", "test", "far", "--model", "m")
         assert far.keys[1:] == ["Bearer another-key"]
         assert call(folder, "providers", "rotate", "far", given="third").exit_code == 0
@@ -69,14 +72,14 @@ def test_from_adding_to_removing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ("args", "told"),
     [
         (("add", "far"), "no provider 'far' yet"),
-        (("add", "Far!", "--url", "https://x.example/v1", "--no-key"), "is no name"),
+        (("add", "Far!", "--url", "https://x.example/v1", "--no-key"), "is not a provider name"),
         (("add", "far", "--url", "http://10.0.0.1/v1", "--no-key"), "https is required"),
         (("add", "far", "--url", "https://x.example/v1", "--query", "x", "--no-key"), "NAME=VALUE"),
         (
             ("add", "far", "--url", "https://x.example", "--protocol", "soap", "--no-key"),
             "protocol",
         ),
-        (("rotate",), "name a provider"),
+        (("rotate",), "either a provider or --master"),
         (("rotate", "far"), "no key of 'far'"),
         (("rotate", "--master"), "no master key"),
         (("test", "far", "--model", "m"), "there is no provider 'far'"),

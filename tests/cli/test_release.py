@@ -45,13 +45,13 @@ def served(tmp_path: Path) -> Path:
 
 def test_a_release_from_promotion_to_rollback(served: Path) -> None:
     assert "is worse" in refused(served, 1, "release", "promote", "pets", "tuned@1")
-    assert "pets is at tuned@2" in ask(served, "release", "promote", "pets", "tuned@2")
+    assert "pets now serves tuned@2" in ask(served, "release", "promote", "pets", "tuned@2")
     made = json.loads(
         ask(served, "release", "canary", "pets", "10%", "tuned@3", "--force", "a trial", "--json")
     )
     assert (made["share"], made["canary"], made["reason"]) == (0.1, "tuned@3", "a trial")
-    assert "answers 25% of the callers" in ask(served, "release", "canary", "pets", "25%")
-    assert "is at tuned@2 again" in ask(served, "release", "rollback", "pets")
+    assert "to 25% of the callers" in ask(served, "release", "canary", "pets", "25%")
+    assert "serves tuned@2 again" in ask(served, "release", "rollback", "pets")
     actions = [c["action"] for c in json.loads(ask(served, "release", "history", "pets", "--json"))]
     assert actions == ["rollback", "canary", "canary", "promote"]
     assert "forced: a trial" in " ".join(ask(served, "release", "history", "pets").split())
@@ -61,9 +61,9 @@ def test_a_release_from_promotion_to_rollback(served: Path) -> None:
     assert watched["needed"] > 0
     assert "more labels will show" in ask(served, "watch", "pets")
     assert "kept for 30 days" in ask(served, "traces", "on", "pets")
-    assert "No traces are kept" in ask(served, "traces", "list")
-    assert "has its label" in ask(served, "traces", "next", "pets")
-    assert "0 deleted" in ask(served, "traces", "off", "pets", "--delete")
+    assert "no traces yet" in ask(served, "traces", "list")
+    assert "are labelled" in ask(served, "traces", "next", "pets")
+    assert "0 traces deleted" in ask(served, "traces", "off", "pets", "--delete")
     assert "no versions" in ask(served, "versions", "list")
 
 
@@ -85,14 +85,14 @@ def test_backup_and_restore(served: Path, tmp_path: Path) -> None:
     file = tmp_path / "monday.tar"
     done = json.loads(ask(served, "backup", str(file), "--json"))
     assert done["files"] >= 1
-    assert "replaces nothing" in refused(served, 2, "restore", str(file))
+    assert "does not replace" in refused(served, 2, "restore", str(file))
     other = tmp_path / "other"
     assert "files" in ask(other, "restore", str(file))
     listed = json.loads(ask(other, "release", "list", "--json"))
     assert [r["agent"] for r in listed] == ["tuned@2"]
     file.write_bytes(file.read_bytes()[:-20000])
     target = str(tmp_path / "third")
-    assert "no whole backup" in sentence(run("restore", str(file), "--project", target), 1)
+    assert "not a complete backup" in sentence(run("restore", str(file), "--project", target), 1)
 
 
 def test_requests_leave_with_consent_alone(served: Path) -> None:
@@ -104,6 +104,6 @@ def test_requests_leave_with_consent_alone(served: Path) -> None:
     assert "would send it to the provider far" in said
     assert "--consent far" in said
     assert json.loads(ask(served, "release", "list", "--json")) == []
-    assert "desk is at away@1" in ask(served, *promote, "--consent", "far")
+    assert "desk now serves away@1" in ask(served, *promote, "--consent", "far")
     actions = [entry.action for entry in entries(workspace.store, workspace.name)]
     assert {"provider.consent", "release.sends_away"} <= set(actions)

@@ -60,7 +60,7 @@ def test_ctrl_c_is_clean_and_the_same_command_goes_on(pets: Project) -> None:
     assert process.returncode == 130, errors
     assert out == ""
     assert "Traceback" not in errors
-    assert "goes on from there" in errors
+    assert "run the same command again" in errors
     process = subprocess.Popen(
         [sys.executable, "-m", "assay.cli.main", "train"],
         cwd=pets.root,

@@ -96,7 +96,7 @@ def test_the_job_of_a_dead_worker_is_taken_up_and_the_dead_cannot_end_it(tmp_pat
     assert said == [
         "Queued.",
         "Started.",
-        "Its worker is gone; queued again.",
+        "Its worker ended unexpectedly; queued again.",
         "Taken up again.",
         "Done.",
     ]

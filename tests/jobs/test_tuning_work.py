@@ -283,7 +283,7 @@ def test_what_waits_can_be_paused_and_resumed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     id = queued(store)
     assert fine_tuning.ask(store, PROJECT, id, "pause").status == "paused"
-    with pytest.raises(StateError, match="paused already"):
+    with pytest.raises(StateError, match="already paused"):
         fine_tuning.ask(store, PROJECT, id, "pause")
     assert done(store, id).status == "paused"
     assert fine_tuning.ask(store, PROJECT, id, "resume").status == "validating_files"

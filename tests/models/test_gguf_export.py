@@ -150,5 +150,5 @@ def test_a_dora_has_no_gguf_form(tmp_path: Path) -> None:
     with adapters.adapt(loaded, settings) as tuned:
         adapters.write(tmp_path, tuned, adapters.weights(tuned))
     assert "DoRA" in str(adapter_refusal(tmp_path))
-    with pytest.raises(ModelError, match="no GGUF form"):
+    with pytest.raises(ModelError, match="cannot be written as GGUF"):
         write_adapter(tmp_path / "a.gguf", tmp_path, loaded.model.config)

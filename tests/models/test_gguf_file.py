@@ -126,14 +126,14 @@ def test_digits_stay_apart_where_the_vocabulary_was_learned_so(
 def test_file_cut_short_is_refused(gguf_path: Path, cache: Path, share: float) -> None:
     raw = gguf_path.read_bytes()
     gguf_path.write_bytes(raw[: int(len(raw) * share)])
-    with pytest.raises(ModelError, match="no GGUF file, or it is cut short"):
+    with pytest.raises(ModelError, match="not a GGUF file, or it is incomplete"):
         pull(str(gguf_path))
     assert not list(cache.glob("gguf/*"))
 
 
 def test_other_bytes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").write_bytes(b"not a model" * 100)
-    with pytest.raises(ModelError, match="no GGUF file"):
+    with pytest.raises(ModelError, match="not a GGUF file"):
         pull(str(tmp_path / "a.gguf"))
 
 

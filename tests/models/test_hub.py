@@ -71,7 +71,7 @@ def test_each_refusal_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     response: Any = SimpleNamespace(headers={}, status_code=401, request=None)
     for error, reason in (
         (errors.GatedRepoError("x", response=response), "accepted its terms"),
-        (errors.RepositoryNotFoundError("x", response=response), "knows no such model"),
+        (errors.RepositoryNotFoundError("x", response=response), "has no such model"),
         (errors.HfHubHTTPError("x", response=response), "cannot be reached"),
         (errors.HfHubHTTPError.__bases__[0]("no route"), r"cannot be reached \(no route\)"),
         (errors.OfflineModeIsEnabled("offline"), r"cannot be reached \(offline\)"),

@@ -47,7 +47,7 @@ def test_architecture_that_does_not_continue_text_is_refused(
 def test_weights_cut_short_are_found(model_folder: Path, keep: int) -> None:
     file = model_folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(ModelError, match="cut short or damaged"):
+    with pytest.raises(ModelError, match="incomplete or damaged"):
         pull(str(model_folder))
 
 

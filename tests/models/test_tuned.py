@@ -91,7 +91,7 @@ def test_a_whole_version_that_brings_code_is_refused(model_folder: Path, tmp_pat
     file = tmp_path / "state" / "made" / "config.json"
     config = {**json.loads(file.read_text()), "auto_map": {"AutoModelForCausalLM": "evil.Model"}}
     file.write_text(json.dumps(config))
-    with pytest.raises(ModelError, match="code of its own"):
+    with pytest.raises(ModelError, match="its own code"):
         load(str(model_folder), weights=file.parent)
 
 

@@ -38,5 +38,5 @@ def test_what_is_imported_reads_back_the_same(tmp_path: Path, format: str) -> No
 def test_an_existing_file_is_not_written_over(tmp_path: Path) -> None:
     file = tmp_path / "in.jsonl"
     file.write_text(json.dumps(ROWS["openai-chat"]) + "\n")
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         project.import_file(file, file)

@@ -31,9 +31,9 @@ def test_pages_hold_all_rows_but_the_locked_ones(tmp_path: Path) -> None:
     assert count == found.counts["validation"]
     ticket = next(text for text in locked if text.startswith("Ticket"))
     line = int(ticket.split()[1].rstrip(":")) + 2
-    with pytest.raises(DataError, match="may be looked at"):
+    with pytest.raises(DataError, match="may be seen"):
         found.problems_of(line)
-    with pytest.raises(DataError, match="may be looked at"):
+    with pytest.raises(DataError, match="may be seen"):
         rows.record(workspace, line)
 
 

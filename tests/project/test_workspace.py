@@ -21,7 +21,7 @@ VLLM = Vllm(base_url="http://127.0.0.1:9/v1")
 
 
 def test_a_project_is_its_folder_and_a_servers_folder_is_default(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no project here, and no state"):
+    with pytest.raises(UsageError, match="no project here, and no server"):
         project.open_workspace(tmp_path)
     Store(tmp_path / "served" / ".assay")
     served = project.open_workspace(tmp_path / "served")
@@ -31,7 +31,7 @@ def test_a_project_is_its_folder_and_a_servers_folder_is_default(tmp_path: Path)
     assert pets.name == "pets"
     assert pets.project is not None
     assert pets.store.folder == made.store.folder
-    with pytest.raises(UsageError, match=r"stands in its assay\.yaml"):
+    with pytest.raises(UsageError, match=r"set in its assay\.yaml"):
         project.Workspace(made.root, vllm=VLLM)
     path = made.root / "assay.yaml"
     path.write_text(path.read_text() + f"vllm:\n  base_url: {VLLM.base_url}\n")

@@ -63,12 +63,12 @@ def test_refused_in_a_sentence(saved: tuple[Store, list[str]]) -> None:
         changes.promote(store, PROJECT, NAME, "tuned@4", **FORCED)
     with pytest.raises(AssayError, match="There are: tuned, vendor"):
         changes.promote(store, PROJECT, NAME, "other@1", **FORCED)
-    with pytest.raises(ReleaseError, match="file of answers"):
+    with pytest.raises(ReleaseError, match="stored answers"):
         changes.promote(store, PROJECT, NAME, "vendor@1", **FORCED)
     with pytest.raises(UsageError, match="no reason"):
         changes.promote(store, PROJECT, NAME, "tuned@1", who="ann", force=" ")
     for name in ("", "Tickets", "a/b", "-a", "a" * 101, "ft:x"):
-        with pytest.raises(UsageError, match="name of a release"):
+        with pytest.raises(UsageError, match="valid release name"):
             changes.promote(store, PROJECT, name, "tuned@1", **FORCED)
     with pytest.raises(ReleaseError, match="no release"):
         changes.rollback(store, PROJECT, NAME, who="ann")
@@ -226,5 +226,5 @@ def test_of_two_who_decide_at_once_one_is_refused(saved: tuple[Store, list[str]]
         thread.join()
     won = [outcome for outcome in outcomes if outcome.startswith("tuned@")]
     assert len(won) == 1
-    assert any("somebody else" in outcome for outcome in outcomes)
+    assert any("another process" in outcome for outcome in outcomes)
     assert [c.label for c in releases.history(store, PROJECT, NAME)] == [won[0], "tuned@1"]

@@ -180,7 +180,7 @@ def test_no_validation_rows_and_other_agents_are_refused(
     project, context = pets
     save_agent(project.store, "chat", Agent(model="smollm2-135m-instruct"), message="made")
     workspace = Workspace(project.root)
-    with pytest.raises(ModelError, match="chat@1 is no classifier") as refused:
+    with pytest.raises(ModelError, match="chat@1 is not a classifier") as refused:
         project.export("chat", "onnx")
     assert refused.value.exit_code == 1
     assert "classifier" in str(refused.value.fix)

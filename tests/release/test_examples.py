@@ -82,7 +82,7 @@ def test_right_ones_are_written_and_wrong_ones_explained(tmp_path: Path) -> None
         ("trace-2", "unknown-label"),
         ("trace-4", "empty-input"),
     ]
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         write_examples(found, to, config=None)
 
 

@@ -33,7 +33,7 @@ def test_in_order_once_and_with_skips(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match=f"The next is {mine[0]}"):
         say(mine[1], 1.0)
-    with pytest.raises(UsageError, match="not of the random sample"):
+    with pytest.raises(UsageError, match="not in the random sample"):
         say(next(id for id in kept if not kept[id].sampled), 1.0)
     with pytest.raises(UsageError, match="no score"):
         say(mine[0], 1.5)

@@ -72,7 +72,7 @@ def test_a_fall_is_called_and_none_is_not(release: Release) -> None:
     fallen = watch(release, fresh(0.75, 800), AT)
     assert fallen.outcome == "stale"
     assert fallen.needed is None
-    assert fallen.sentence.startswith("Gone stale: 800 fresh answers score")
+    assert fallen.sentence.startswith("Stale: 800 fresh answers score")
     assert fallen.mean is not None
     assert fallen.mean_high is not None
     assert fallen.mean <= fallen.mean_high < AT.low + 0.02

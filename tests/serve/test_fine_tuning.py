@@ -87,7 +87,7 @@ def test_a_job_from_its_file_to_its_model(server: Running, client: openai.OpenAI
     assert answer.choices[0].message.content == "hello"
     assert server.engines.models[-1].startswith("version:")
 
-    with pytest.raises(openai.BadRequestError, match="cannot go on from one yet"):
+    with pytest.raises(openai.BadRequestError, match="cannot continue from one yet"):
         client.fine_tuning.jobs.create(model=job.fine_tuned_model, training_file=file)
     with pytest.raises(openai.BadRequestError, match="over"):
         client.fine_tuning.jobs.cancel(job.id)
@@ -148,9 +148,9 @@ def test_cancel_pause_and_resume(server: Running, client: openai.OpenAI) -> None
         ({"model": "gpt-4o"}, "model", "does not exist"),
         ({"training_file": "file-none"}, "training_file", "no file"),
         ({"validation_file": "file-none"}, "validation_file", "no file"),
-        ({"method": {"type": "reinforcement"}}, "method.type", "not there yet"),
+        ({"method": {"type": "reinforcement"}}, "method.type", "not supported yet"),
         ({"method": {"type": "party"}}, "method.type", "supervised"),
-        ({"method": {"type": "dpo", "supervised": {}}}, "method", "says nothing"),
+        ({"method": {"type": "dpo", "supervised": {}}}, "method", "has no effect"),
         (
             {"integrations": [{"type": "wandb", "wandb": {"project": "p"}}]},
             "integrations",

@@ -81,7 +81,7 @@ def test_a_row_that_is_moved_cannot_be_decrypted(store: Store, changed: dict[str
     with store.session() as session:
         session.execute(update(SecretRow).values(**changed))
     place = {"project": "support", "provider": "far", "origin": HERE[2]} | changed
-    with pytest.raises(SecretError, match="changed or belongs elsewhere"):
+    with pytest.raises(SecretError, match="changed, or belongs to another store"):
         read(store, **place)
 
 

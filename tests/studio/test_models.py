@@ -43,7 +43,7 @@ def test_a_model_that_cannot_be_had_says_why(browser: Browser, up: Studio) -> No
         expect(page.get_by_role("cell", name="never")).to_be_visible()
         page.get_by_role("textbox", name="Model to fetch").fill("smollm3")
         page.get_by_role("textbox", name="Model to fetch").press("Enter")
-        expect(page.get_by_text("neither a starter nor an id of the hub")).to_be_visible()
+        expect(page.get_by_text("neither a starter nor a hub id")).to_be_visible()
         page.get_by_role("button", name="Close").click()
         page.get_by_role("textbox", name="Model to fetch").fill("nobody/nothing")
         page.get_by_role("textbox", name="Model to fetch").press("Enter")

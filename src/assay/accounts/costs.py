@@ -48,7 +48,7 @@ class Budget:
 def check_budget(usd: float | None) -> None:
     """Raises UsageError where this is no amount; None is no budget."""
     if usd is not None and not 0 <= usd < 1e9:
-        raise UsageError(f"a budget of {usd:g} USD cannot be.", fix="Give an amount such as 5.")
+        raise UsageError(f"{usd:g} USD is not a valid budget.", fix="Give an amount such as 5.")
 
 
 def set_budget(
@@ -70,7 +70,7 @@ def set_budget(
         else:
             owner = session.get(ApiKeyRow, key)
         if owner is None:
-            raise UsageError(f"there is no key {key!r}.", fix="`assay keys list` names them.")
+            raise UsageError(f"there is no key {key!r}.", fix="`assay keys list` shows all keys.")
         row = session.get(BudgetRow, key)
         if row is None:
             session.add(BudgetRow(key=key, most=units(usd), spent=0, reserved=0))
@@ -113,8 +113,8 @@ def most_usd(
     known = [usd for usd in each if usd is not None]
     if len(known) < len(each):
         raise BudgetError(
-            "this key has a budget, and what this model costs is not known.",
-            fix="Its provider's `prices` in assay.yaml can say it.",
+            "this key has a budget, but the price of this model is not known.",
+            fix="Set it in the provider's `prices` in assay.yaml.",
         )
     return count * sum(known)
 

@@ -92,11 +92,13 @@ def create_key(
     """
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
-        what = f"there is no scope {unknown[0]!r}." if unknown else "a key needs a scope."
+        what = (
+            f"there is no scope {unknown[0]!r}." if unknown else "a key needs at least one scope."
+        )
         raise UsageError(what, fix=f"Use some of: {', '.join(SCOPES)}.")
     if labels is not None and (more := sorted(set(scopes) - BY_LABEL)):
         raise UsageError(
-            f"a key with the scope {more[0]!r} sees more than documents with some labels.",
+            f"a key with the scope {more[0]!r} sees more than documents with certain labels.",
             fix=f"With labels use {' and '.join(sorted(BY_LABEL))}.",
         )
     secret = _PREFIX + secrets.token_urlsafe(32)
@@ -177,7 +179,7 @@ def revoke_key(store: Store, id: str, who: str | None = None, project: str | Non
 def _find_row(session: Session, id: str, project: str | None) -> ApiKeyRow:
     row = session.get(ApiKeyRow, id)
     if row is None or id == STUDIO or project not in (None, row.project):
-        raise NotFoundError(f"there is no key {id!r}.", fix="`assay keys list` names them.")
+        raise NotFoundError(f"there is no key {id!r}.", fix="`assay keys list` shows all keys.")
     return row
 
 
@@ -213,7 +215,7 @@ def rename_key(
     """
     name = name.strip()
     if not name:
-        raise UsageError("a key needs a name.", fix="Say what it is for.")
+        raise UsageError("a key needs a name.", fix="Give what it is used for.")
     with store.session() as session:
         row = _find_row(session, id, project)
         before, row.name = row.name, name

@@ -83,7 +83,7 @@ def add(realm: Realm, name: str, role: str) -> Person:
     """
     name = " ".join(name.split())
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise UsageError(f"a name has 1 to {LONGEST_NAME} characters.")
+        raise UsageError(f"a name must have 1 to {LONGEST_NAME} characters.")
     row = UserRow(id=f"user_{secrets.token_hex(8)}", name=name, role=_role(role))
     try:
         with realm.store.session() as session:
@@ -92,7 +92,7 @@ def add(realm: Realm, name: str, role: str) -> Person:
             person = _person(row)
             record(session, realm.name, realm.who, "person.add", name, {"role": role})
     except IntegrityError:
-        raise UsageError(f"there is somebody named {name} already.") from None
+        raise UsageError(f"there is already a person named {name}.") from None
     return person
 
 
@@ -111,7 +111,7 @@ def find(realm: Realm, name: str) -> Person:
     with realm.store.session() as session:
         row = session.scalar(select(UserRow).where(UserRow.name == name))
     if row is None:
-        raise NotFoundError(f"there is nobody named {name!r}.", fix="`assay people list`.")
+        raise NotFoundError(f"there is no person named {name!r}.", fix="`assay people list`.")
     return _person(row)
 
 
@@ -246,7 +246,7 @@ def _keep_an_admin(session: Session) -> None:
     session.flush()
     count = select(func.count()).select_from(UserRow).where(UserRow.role == "admin")
     if session.scalar(count) == 0:
-        raise StateError("nobody would be left who is an admin.", fix="Make somebody else one.")
+        raise StateError("this is the only admin.", fix="Give another person the role admin first.")
 
 
 def _sign_out(session: Session, id: str) -> None:
@@ -257,7 +257,7 @@ def _sign_out(session: Session, id: str) -> None:
 def _found(session: Session, id: str) -> UserRow:
     row = session.get(UserRow, id)
     if row is None:
-        raise NotFoundError(f"there is nobody with the id {id!r}.")
+        raise NotFoundError(f"there is no person with the id {id!r}.")
     return row
 
 

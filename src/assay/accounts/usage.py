@@ -72,7 +72,7 @@ class UsageLog:
         if reserved is None:
             raise BudgetError(
                 f"this key's budget does not allow a request that may cost {usd:.6f} USD.",
-                fix="Ask for fewer tokens, or for a larger budget.",
+                fix="Ask for fewer tokens, or have the budget raised.",
             )
         self._start()
         return reserved
@@ -123,7 +123,7 @@ class UsageLog:
         try:
             self._reservations.give_back()
         except Exception as error:
-            log.error("what was held of budgets comes back later", exc_info=error)
+            log.error("reserved budget will be released later", exc_info=error)
 
     def _start(self) -> None:
         if self._thread is None:
@@ -141,7 +141,7 @@ class UsageLog:
             try:
                 self._write([item for item in items if isinstance(item, UsageEntry)])
             except Exception as error:
-                log.error("usage could not be written down", exc_info=error)
+                log.error("usage could not be recorded", exc_info=error)
             for item in items:
                 if isinstance(item, threading.Event):
                     item.set()
@@ -150,7 +150,7 @@ class UsageLog:
                 try:
                     self._reservations.look()
                 except Exception as error:
-                    log.error("budgets could not be looked at", exc_info=error)
+                    log.error("budgets could not be read", exc_info=error)
 
     def _next(self) -> list[UsageEntry | threading.Event]:
         try:

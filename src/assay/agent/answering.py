@@ -196,8 +196,8 @@ def _call(
     if made.schema is not None or made.choices is not None:
         if options.schema is not None or options.json_object or made.tools:
             raise UsageError(
-                f"{name} enforces the form of its answers; a request cannot ask for "
-                "another form or bring tools."
+                f"{name} enforces the format of its answers; a request cannot set another "
+                "format or tools."
             )
         sampling = replace(sampling, schema=made.schema, choices=made.choices)
     if options.max_new_tokens is None:

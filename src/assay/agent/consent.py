@@ -22,8 +22,8 @@ class ConsentError(ConfigError):
         super().__init__(
             message,
             where=f"{CONFIG_FILE}, providers.{provider}.consent",
-            fix=f"If they may leave this machine, say so: `assay providers consent {provider}`, "
-            f"--consent {provider}, or consent: true.",
+            fix=f"To allow it, run `assay providers consent {provider}`, give "
+            f"--consent {provider}, or set consent: true.",
         )
         self.provider = provider
 
@@ -51,12 +51,12 @@ def check_consent(
     )
     private = ", ".join(f"{what}: {count}" for what, count in sorted(found.items()))
     said = (
-        f"{len(requests)} rows for the provider {name} ({provider.base_url}); "
+        f"{len(requests)} rows to the provider {name} ({provider.base_url}); "
         f"secrets and personal data found in them: {private or 'none'}"
     )
     if not providers.has_consent(name):
         raise ConsentError(
-            f"this project has not agreed to send its rows away. It would be {said}. "
+            f"this project has not agreed to send its rows away. It would send {said}. "
             "(A comparison sends the inputs of validation and holdout.)",
             name,
         )
@@ -72,7 +72,7 @@ def check_agreed(name: str, providers: Providers) -> None:
     provider = provider_of(providers, name)
     if not providers.has_consent(name):
         raise ConsentError(
-            "this project has not agreed that rows and requests leave it for the provider "
+            "this project has not agreed to send rows and requests to the provider "
             f"{name} ({provider.base_url}).",
             name,
         )

@@ -27,10 +27,10 @@ class StaleEditError(StateError):
 
     def __init__(self, name: str, version: AgentVersion | None) -> None:
         self.version = version
-        now = f"it is at {version.label} by {version.author} now" if version else "it is gone"
+        now = f"it is now {version.label} by {version.author}" if version else "it was deleted"
         super().__init__(
             f"agent {name} was changed since it was read: {now}.",
-            fix="Read it again, and make your change in what is there.",
+            fix="Load it again and repeat your change in the current text.",
         )
 
 
@@ -76,7 +76,7 @@ def read(store: Store, name: str) -> Draft:
             names = session.scalars(select(AgentVersionRow.name).distinct().limit(20)).all()
             raise NotFoundError(
                 f"there is no agent {name!r}.",
-                fix=f"There are: {', '.join(sorted(names)) or 'none; `assay compare` makes some'}.",
+                fix=f"There are: {', '.join(sorted(names)) or 'none; see `assay compare`'}.",
             )
         return _draft(session, row)
 
@@ -157,7 +157,9 @@ def rollback(
     before = read(store, name)
     number = before.version.version - 1 if to is None else to
     if number < 1:
-        raise StateError(f"agent {name} has one version only; there is nothing to go back to.")
+        raise StateError(
+            f"agent {name} has only one version; there is no earlier one to go back to."
+        )
     wanted = read_version(store, f"{name}@{number}")
     if wanted.text == before.text:
         raise StateError(f"{before.version.label} says the same as {wanted.version.label}.")

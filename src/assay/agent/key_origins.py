@@ -43,10 +43,10 @@ def check_origin(store: Store, project: str, who: str, name: str, provider: Prov
         if provider.origin in known:
             continue
         raise ConfigError(
-            f"{what} was used for {', '.join(known)}, and the address of {name} is "
+            f"{what} was used for {', '.join(known)}, but the address of {name} is now "
             f"{provider.origin}.",
             where=f"provider {name}",
-            fix=f"If that is meant, say so at the command line: `assay providers allow {name}`.",
+            fix=f"If the new address is right, run `assay providers allow {name}`.",
         )
 
 

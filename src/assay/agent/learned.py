@@ -169,7 +169,7 @@ def load_router(blob: bytes) -> RouterModel:
             {"vectors", "scores"} if settings.kind == "nearest" else {"coefficients", "intercept"}
         )
         if set(tensors) != needed:
-            raise ValueError("its tensors are others")
+            raise ValueError("its tensors are not those of a router")
         return RouterModel(settings, tensors, document["embedder"], tuple(document["rows"]))
 
     return load_tensors(blob, FORMAT, "router", parse)

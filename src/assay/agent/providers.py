@@ -117,13 +117,13 @@ class Providers(Mapping[str, Provider]):
         if settings is None:
             if name not in self:
                 raise UsageError(
-                    f"there is no provider {name!r} yet.", fix="Say where: --url https://"
+                    f"there is no provider {name!r} yet.", fix="Give its address: --url https://"
                 )
             return self[name]
         if name in self.from_config:
             raise UsageError(
                 f"assay.yaml describes {name} already.",
-                fix="Change it there; without --url its key alone is kept.",
+                fix="Change it there. Without --url, only the key is stored.",
             )
         return _provider(name, settings)
 
@@ -172,7 +172,8 @@ class Providers(Mapping[str, Provider]):
                 had |= bool(session.scalars(delete(table).where(mine).returning(column)).all())
             if not had:
                 raise UsageError(
-                    f"nothing is kept of a provider {name!r}.", fix="`assay providers list`."
+                    f"nothing is stored for a provider {name!r}.",
+                    fix="`assay providers list` shows all providers.",
                 )
 
     def rotate(self, name: str, key: str) -> None:
@@ -183,7 +184,9 @@ class Providers(Mapping[str, Provider]):
             SecretError: the key cannot be kept.
         """
         if name not in self or name not in secrets.list_origins(self.store, self.project):
-            raise UsageError(f"no key of {name!r} is kept here.", fix="`assay providers add` does.")
+            raise UsageError(
+                f"no key of {name!r} is stored here.", fix="Store one with `assay providers add`."
+            )
         with self._changing("provider.rotate", name) as session:
             secrets.keep(session, self.project, name, self[name].origin, key)
 
@@ -194,7 +197,9 @@ class Providers(Mapping[str, Provider]):
             UsageError: there is no such provider.
         """
         if name not in self:
-            raise UsageError(f"there is no provider {name!r}.", fix="`assay providers list`.")
+            raise UsageError(
+                f"there is no provider {name!r}.", fix="`assay providers list` shows all providers."
+            )
         origin = self[name].origin
         row = {"project": self.project, "provider": name, "origin": origin, "who": self.who}
         with self._changing("provider.consent", name, {"origin": origin}) as session:
@@ -248,11 +253,11 @@ def provider_of(providers: Mapping[str, Provider], name: str) -> Provider:
     try:
         return providers[name]
     except KeyError:
-        known = f"Known are: {', '.join(sorted(providers))}." if providers else ""
+        known = f"The providers are: {', '.join(sorted(providers))}." if providers else ""
     raise ConfigError(
         f"there is no provider {name!r}. {known}".strip(),
         where="assay.yaml, providers",
-        fix=f"`assay providers add {name} --url https://...`.",
+        fix=f"Add it with `assay providers add {name} --url https://...`.",
     )
 
 

@@ -148,14 +148,14 @@ def _visit(
 ) -> None:
     if id in above:
         raise ConfigError(
-            f"this route goes in a circle: {' → '.join(one[:12] for one in (*above, id))}.",
-            fix="Let one of its arms answer itself.",
+            f"this route leads back to itself: {' → '.join(one[:12] for one in (*above, id))}.",
+            fix="Replace one of its arms by an agent without a route.",
         )
     route = agent.route
     if route is None:
         if agent.kind == "outside":
             raise ConfigError(
-                f"an arm of this route ({id[:12]}) is a file of answers, which cannot answer new "
+                f"an arm of this route ({id[:12]}) contains stored answers and cannot answer new "
                 "questions.",
                 fix="Name another agent.",
             )
@@ -163,14 +163,13 @@ def _visit(
         return
     if len(above) == DEEPEST:
         raise ConfigError(
-            f"this route has more than {DEEPEST} routes within each other.",
-            fix="Let an arm answer itself.",
+            f"routes are nested more than {DEEPEST} levels deep.",
+            fix="Replace an arm by an agent without a route.",
         )
     if isinstance(route, Cascade) and arm(store, route.cheap).route is not None:
         raise ConfigError(
-            "the cheap arm of a cascade is routed itself, so that it is not one agent whose "
-            "confidence is known.",
-            fix="Let the strong arm be the next cascade.",
+            "the cheap arm of a cascade has a route itself, so its confidence is not known.",
+            fix="Use the second cascade as the strong arm.",
         )
     for one in route.arms:
         _visit(arm(store, one), one, store, (*above, id), found)

@@ -45,7 +45,7 @@ class InvalidAgentError(ConfigError):
         super().__init__(
             f"{first.field + ': ' if first.field else ''}{first.message}",
             where=f"agent {name}, line {first.line}" if first.line else f"agent {name}",
-            fix=f"Nothing was saved. ({len(problems)} problems in all.)"
+            fix=f"Nothing was saved. ({len(problems)} problems in total.)"
             if more
             else "Nothing was saved.",
         )
@@ -53,7 +53,7 @@ class InvalidAgentError(ConfigError):
 
 def parse(text: str) -> tuple[Agent | None, list[Problem]]:
     """The agent that a text says; None with at least one problem where it says none."""
-    tree, problems = tree_of(text, "no agent")
+    tree, problems = tree_of(text, "an agent")
     if problems:
         return None, problems
     values = plain(tree, tree, (), problems)
@@ -69,7 +69,9 @@ def parse(text: str) -> tuple[Agent | None, list[Problem]]:
             messages_of(turns)
         except (KeyError, TypeError, AttributeError):
             problems.append(
-                locate(tree, ("shown", number), "these are no messages with role and content.")
+                locate(
+                    tree, ("shown", number), "this is not a list of messages with role and content."
+                )
             )
     return (None, problems) if problems else (agent, [])
 

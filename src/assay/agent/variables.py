@@ -39,5 +39,7 @@ def check_name(name: str) -> str:
         ValueError: it cannot.
     """
     if not NAME.fullmatch(name):
-        raise ValueError("a variable's name is letters, digits and _, and begins with no digit")
+        raise ValueError(
+            "a variable name consists of letters, digits and _, and does not begin with a digit"
+        )
     return name

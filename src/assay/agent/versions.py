@@ -116,7 +116,7 @@ def find_version(store: Store, label: str) -> AgentVersion:
     name, sign, number = label.rpartition("@")
     if not sign or not name or not number.isdecimal() or len(number) > 9:
         raise UsageError(
-            f"{label!r} names no version of an agent.", fix="Write it as NAME@VERSION: fine-tune@2."
+            f"{label!r} is not a version of an agent.", fix="Use NAME@VERSION, such as fine-tune@2."
         )
     with store.session() as session:
         row = session.scalar(
@@ -134,7 +134,7 @@ def find_version(store: Store, label: str) -> AgentVersion:
         f"there is no agent {label}.",
         fix=f"{name} has versions 1 to {newest}."
         if newest
-        else f"There are: {', '.join(sorted(names)) or 'none; `assay compare` makes some'}.",
+        else f"There are: {', '.join(sorted(names)) or 'none; see `assay compare`'}.",
     )
 
 

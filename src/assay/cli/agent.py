@@ -15,11 +15,14 @@ from assay.cli.options import AsJson, Folder, open_workspace, with_json
 from assay.cli.output import as_json, print_table
 from assay.errors import AssayError, NotFoundError, UsageError
 
-app = typer.Typer(help="Agents and every version of them.", no_args_is_help=True)
+app = typer.Typer(help="Manage agents and their versions.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="the agent's name")]
-Label = Annotated[str, typer.Argument(help="NAME (its newest version) or NAME@VERSION")]
-Message = Annotated[str | None, typer.Option("--message", "-m", help="why; kept with the version")]
+Name = Annotated[str, typer.Argument(help="The name of the agent.")]
+Label = Annotated[str, typer.Argument(help="NAME for the newest version, or NAME@VERSION.")]
+Message = Annotated[
+    str | None,
+    typer.Option("--message", "-m", help="Why the agent was changed; saved with the version."),
+]
 
 SHORT = 12  # digits of an id that is shown to people
 
@@ -30,13 +33,13 @@ def _print_versions(found: Any) -> None:
         id, saved = version.agent[:SHORT], f"{version.at:%Y-%m-%d %H:%M}"
         rows.append((version.label, id, saved, version.author, version.message))
     columns = ("agent", "id", "saved", "by", "why")
-    print_table(columns, rows, none="There are no agents; `assay compare` makes some.")
+    print_table(columns, rows, none="There are no agents yet. `assay compare` creates some.")
 
 
 @app.command("list")
 @with_json(_print_versions)
 def list_(folder: Folder = Path(".")) -> Any:
-    """Every agent at its newest version."""
+    """List all agents at their newest version."""
     from assay.project import agents
 
     return agents.list_agents(open_workspace(folder))
@@ -45,7 +48,7 @@ def list_(folder: Folder = Path(".")) -> Any:
 @app.command()
 @with_json(lambda draft: draft.text.removesuffix("\n"))
 def show(label: Label, folder: Folder = Path(".")) -> Any:
-    """The text of an agent, as the person who saved it wrote it."""
+    """Print the YAML text of an agent as it was saved."""
     from assay.project import agents
 
     return agents.read(open_workspace(folder), label)
@@ -55,23 +58,27 @@ def show(label: Label, folder: Folder = Path(".")) -> Any:
 def edit(
     name: Name,
     set: Annotated[
-        list[str] | None, typer.Option("--set", help="SETTING=VALUE; the rest stays as it is")
+        list[str] | None,
+        typer.Option("--set", help="SETTING=VALUE; changes one setting. Repeatable."),
     ] = None,
     file: Annotated[
-        str | None, typer.Option("--file", help="the whole text, from a file; - is stdin")
+        str | None, typer.Option("--file", help="File with the complete YAML text; - for stdin.")
     ] = None,
     based_on: Annotated[
-        str | None, typer.Option(help="hash of what was read (`show --json`); default: as it is")
+        str | None,
+        typer.Option(
+            help="Hash of the text that you edited (`show --json`). Default: the current one."
+        ),
     ] = None,
     message: Message = None,
     folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """Change an agent, or make a new one with --file; without options in $EDITOR."""
+    """Change an agent or, with --file, create one. Without options, $EDITOR opens."""
     from assay.project import agents
 
     if set and file is not None:
-        raise UsageError("--set and --file exclude each other.", fix="Give one.")
+        raise UsageError("--set and --file cannot be used together.", fix="Use one of them.")
     workspace = open_workspace(folder)
     before = _read_or_none(workspace, name)
     read = based_on or (before.hash if before else None)
@@ -94,10 +101,12 @@ def edit(
 @app.command()
 @with_json(_print_versions)
 def history(
-    name: Annotated[str | None, typer.Argument(help="an agent's name; none: of all")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="The name of the agent. Default: all agents.")
+    ] = None,
     folder: Folder = Path("."),
 ) -> Any:
-    """Every version, newest first: who saved it, when and why."""
+    """List the versions of an agent, newest first: who saved them, when and why."""
     from assay.project import agents
 
     return agents.history(open_workspace(folder), name)
@@ -105,7 +114,7 @@ def history(
 
 def _print_differences(found: dict[str, Any]) -> None:
     if not found["fields"]:
-        print(f"{found['first']} and {found['second']} say the same.")
+        print(f"{found['first']} and {found['second']} are identical.")
     for path, (one, other) in found["fields"].items():
         print(f"{path}:")
         for line in difflib.ndiff(_lines(one), _lines(other)):
@@ -117,10 +126,10 @@ def _print_differences(found: dict[str, Any]) -> None:
 @with_json(_print_differences)
 def diff(
     first: Label,
-    second: Annotated[str, typer.Argument(help="another NAME or NAME@VERSION")],
+    second: Annotated[str, typer.Argument(help="The NAME or NAME@VERSION to compare with.")],
     folder: Folder = Path("."),
 ) -> Any:
-    """What two agents, or two versions of one, say differently."""
+    """Show how two agents, or two versions of one agent, differ."""
     from assay.project import agents
 
     return agents.diff(open_workspace(folder), first, second)
@@ -130,13 +139,14 @@ def diff(
 def rollback(
     name: Name,
     version: Annotated[
-        int | None, typer.Argument(min=1, help="its number; default: the one before the newest")
+        int | None,
+        typer.Argument(min=1, help="Number of the version. Default: the one before the newest."),
     ] = None,
     message: Message = None,
     folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """Make an earlier version the newest again; what came between stays in the history."""
+    """Save an earlier version as the newest one; the history keeps all versions."""
     from assay.project import agents
 
     workspace = open_workspace(folder)
@@ -157,12 +167,13 @@ def _in_editor(workspace: Any, before: Any, message: str | None, json: bool) -> 
 
     if not _at_a_terminal():
         raise UsageError(
-            "there is no terminal to edit in.", fix="Use --set SETTING=VALUE or --file FILE."
+            "an editor can only be opened in a terminal.",
+            fix="Use --set SETTING=VALUE or --file FILE.",
         )
     handle, path = tempfile.mkstemp(prefix=f"{before.name}-", suffix=".yaml")
     with open(handle, "w", encoding="utf-8") as out:
         out.write(before.text)
-    kept = f"What you wrote is in {path}."
+    kept = f"Your text is kept in {path}."
     while True:
         click.edit(filename=path)
         text = _text_of(path)
@@ -193,8 +204,8 @@ def _read_or_none(workspace: Any, name: str) -> Any:
 
     if "@" in name:
         raise UsageError(
-            f"{name!r} is a version, which never changes.",
-            fix="Edit the agent by its name; `assay agent rollback` brings a version back.",
+            f"{name!r} is a version, and versions cannot be changed.",
+            fix="Edit the agent by its name, or restore a version with `assay agent rollback`.",
         )
     try:
         return agents.read(workspace, name)
@@ -213,18 +224,18 @@ def _text_of(file: str) -> str:
     except OSError as error:
         raise UsageError(f"the file cannot be read ({error.strerror}).", where=file) from None
     except UnicodeDecodeError:
-        raise UsageError("this is no UTF-8 text.", where=file) from None
+        raise UsageError("the file is not UTF-8 text.", where=file) from None
 
 
 def _print_saved(saved: Any, before: Any, json: bool) -> None:
     if json:
         as_json(saved)
     elif saved == before:
-        print(f"{saved.label} says this already; nothing was saved.")
+        print(f"{saved.label} has this text already; nothing was saved.")
     else:
-        print(f"Saved: {saved.label}. What is served has not changed.")
-        print(f"  assay compare --agent {saved.label}            # measures it")
-        print(f"  assay release promote RELEASE {saved.label}    # serves it")
+        print(f"Saved {saved.label}. Releases still serve what they served before.")
+        print(f"  assay compare --agent {saved.label}            # measure it")
+        print(f"  assay release promote RELEASE {saved.label}    # serve it")
 
 
 def _lines(value: Any) -> list[str]:

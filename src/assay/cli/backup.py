@@ -17,15 +17,18 @@ from assay.store.restored_access import RestoredAccess
 
 
 def _describe_backup(made: dict[str, Any]) -> str:
-    return f"{made['files']} files, {made['bytes'] / 2**20:.1f} MiB, written to {made['file']}."
+    return f"{made['files']} files ({made['bytes'] / 2**20:.1f} MiB) written to {made['file']}."
 
 
 @with_json(_describe_backup)
 def backup(
-    file: Annotated[Path, typer.Argument(help="the archive that is written, such as monday.tar")],
+    file: Annotated[Path, typer.Argument(help="The archive to write, such as monday.tar.")],
     folder: Folder = Path("."),
 ) -> Any:
-    """Write all state (.assay/) to one file, also while it is served; assay.yaml is not state."""
+    """Write the state (.assay/) to one archive. The server may keep running.
+
+    assay.yaml, data/ and knowledge/ are not included.
+    """
     from assay.store.backup import backup as write
 
     made = write(open_workspace(folder).store, file)
@@ -33,15 +36,17 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="an archive of `assay backup`")],
+    file: Annotated[Path, typer.Argument(help="An archive written by `assay backup`.")],
     folder: Folder = Path("."),
-    yes: Annotated[bool, typer.Option("--yes", help="let in whoever could get in then")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Restore keys, people and consents without asking.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
-    """Put the state of an archive into a folder that has none; all of it is checked first.
+    """Restore a backup into a folder that has no state; the archive is checked first.
 
-    Sessions and sign-in links are ended. Keys and people come back as they were when it was made,
-    also those revoked and removed since: they are listed, and asked about.
+    Sessions and sign-in links end. API keys, people and consents are restored as they were at the
+    time of the backup, including those revoked or removed since; they are listed for confirmation.
     """
     from assay.store.audit import audit
     from assay.store.backup import restore as read
@@ -62,7 +67,7 @@ def restore(
         done = {"file": str(file), "files": made.files, "bytes": made.bytes, "at": made.made_at}
         as_json(done | told | {"ended": ended})
     else:
-        print(f"The state of {made.made_at} is in {folder / STATE_FOLDER}: {made.files} files.")
+        print(f"{made.files} files of {made.made_at} restored to {folder / STATE_FOLDER}.")
 
 
 def _ask(access: RestoredAccess, yes: bool) -> None:
@@ -71,14 +76,14 @@ def _ask(access: RestoredAccess, yes: bool) -> None:
     lines += [f"{one['role']} {one['name']!r}" for one in access.people]
     lines += [f"the key of the provider {one['name']!r}" for one in access.providers]
     lines += [f"consent for the provider {one['name']!r}" for one in access.consents]
-    print("assay: with this state come back, as they were:", file=sys.stderr)
+    print("assay: this backup restores the following access:", file=sys.stderr)
     for line in lines:
         print(f"  {line}", file=sys.stderr)
     if yes:
         return
     if not sys.stdin.isatty():
         raise UsageError(
-            "this brings back keys, people or consents that may have been revoked since.",
-            fix="Where that is meant, say --yes; then revoke and remove what should not be there.",
+            "the backup restores keys, people or consents that may have been revoked since.",
+            fix="To restore them, give --yes; then revoke those that should have no access.",
         )
-    typer.confirm("Bring them back?", default=False, abort=True, err=True)
+    typer.confirm("Restore them?", default=False, abort=True, err=True)

@@ -23,10 +23,13 @@ from assay.cli.progress import Terminal
 from assay.config import Columns, TaskKind
 from assay.errors import UsageError
 
-app = typer.Typer(help="Check, import, split and look at examples.", no_args_is_help=True)
+app = typer.Typer(help="Check, import, split and show examples.", no_args_is_help=True)
 
-GroupColumn = Annotated[str | None, typer.Option("--group", help="column that names a row's group")]
-Format = Annotated[str | None, typer.Option("--format", help="found by content when not given")]
+GroupColumn = Annotated[str | None, typer.Option("--group", help="Column with the group of a row.")]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="Format of the file. Default: detected from its content."),
+]
 
 
 def parse_columns(
@@ -36,34 +39,38 @@ def parse_columns(
     if input is None and output is None:
         return None
     if input is None or output is None:
-        raise UsageError("--input and --output go together.", fix="Give both.")
+        raise UsageError("--input and --output must be given together.", fix="Give both.")
     return Columns(input=input.split(","), output=output.split(","), id=id, group=group)
 
 
 def parse_task(task: str | None) -> TaskKind | None:
     """The kind of task that `--task` names; None when it was not given."""
     if task not in (None, "label", "json", "text"):
-        raise UsageError(f"--task is {task!r}.", fix="Use label, json or text.")
+        raise UsageError(f"--task {task!r} is not a kind of task.", fix="Use label, json or text.")
     return cast("TaskKind | None", task)
 
 
 @app.command()
 def check(
-    file: Annotated[Path | None, typer.Argument(help="a file; none: the project's data")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="The file to check. Default: the project's data.")
+    ] = None,
     input: InputColumns = None,
     output: OutputColumns = None,
     group: GroupColumn = None,
     id: IdColumn = None,
     format: Format = None,
     task: TaskOption = None,
-    model: Annotated[str | None, typer.Option(help="count tokens as this model does")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Count tokens with the tokenizer of this model.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="folder for problems.jsonl and rejected.jsonl")
+        Path | None, typer.Option(help="Folder for problems.jsonl and rejected.jsonl.")
     ] = None,
     folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """Find every problem of a file of examples; exit code 1 when there are errors."""
+    """Check a file of examples and list its problems; exits with 1 if there are errors."""
     from assay import project
 
     report = project.check_file(
@@ -86,8 +93,8 @@ def check(
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="a file in any known format, or hf:ORG/NAME")],
-    to: Annotated[Path, typer.Argument(help="the file of conversations that is written")],
+    file: Annotated[Path, typer.Argument(help="A file in any supported format, or hf:ORG/NAME.")],
+    to: Annotated[Path, typer.Argument(help="The JSONL file of conversations to write.")],
     input: InputColumns = None,
     output: OutputColumns = None,
     group: GroupColumn = None,
@@ -95,7 +102,7 @@ def import_(
     format: Format = None,
     json: AsJson = False,
 ) -> None:
-    """Turn a file into OpenAI's JSONL; rejected rows are kept beside it with their reason."""
+    """Convert a file to OpenAI's JSONL; rejected rows go to a file beside it, with the reason."""
     from assay import project
 
     done = project.import_file(
@@ -110,17 +117,19 @@ def import_(
         return
     print(f"{done['written']} examples written to {to} ({done['format']}).")
     if done["rejected"]:
-        print(f"{done['rejected']} rows were rejected: {done['rejected_file']} says why.")
+        print(
+            f"{done['rejected']} rows were rejected; for the reasons see {done['rejected_file']}."
+        )
 
 
 @app.command()
 @with_json(print_overlap)
 def overlap(
-    train: Annotated[Path, typer.Argument(help="the training file")],
-    holdout: Annotated[Path, typer.Argument(help="the holdout file")],
-    input: Annotated[str | None, typer.Option("--input", help="column that is compared")] = None,
+    train: Annotated[Path, typer.Argument(help="The training file.")],
+    holdout: Annotated[Path, typer.Argument(help="The holdout file.")],
+    input: Annotated[str | None, typer.Option("--input", help="Column to compare.")] = None,
 ) -> Any:
-    """Find holdout rows whose twin stands in the training file."""
+    """Find holdout rows that are also in the training file, exactly or nearly."""
     from assay import project
 
     return project.overlap_files(train, holdout, input=input, progress=Terminal())
@@ -129,7 +138,7 @@ def overlap(
 @app.command()
 @with_json(print_split)
 def split(folder: Folder = Path(".")) -> Any:
-    """Divide the project's examples, lock the holdout, and say what was done."""
+    """Split the project's examples into train, validation and holdout, and lock the holdout."""
     from assay import project
 
     return project.open(folder).split(progress=Terminal())
@@ -148,11 +157,11 @@ def _print_examples(examples: Any) -> None:
 @app.command()
 @with_json(_print_examples)
 def show(
-    part: Annotated[str, typer.Argument(help="train or validation")] = "train",
-    count: Annotated[int, typer.Option("-n", min=1, help="how many")] = 5,
+    part: Annotated[str, typer.Argument(help="train or validation.")] = "train",
+    count: Annotated[int, typer.Option("-n", min=1, help="Number of examples to print.")] = 5,
     folder: Folder = Path("."),
 ) -> Any:
-    """Print examples; the holdout is never printed."""
+    """Print examples of train or validation; the holdout is never shown."""
     from assay import project
 
     return project.open(folder).show(part, count, progress=Terminal())
@@ -160,47 +169,56 @@ def show(
 
 @app.command()
 def approve(
-    ids: Annotated[list[str] | None, typer.Argument(help="of questions; none: list them")] = None,
-    reject: Annotated[bool, typer.Option("--reject", help="say no to them instead")] = False,
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Ids of questions to approve. Default: list them.")
+    ] = None,
+    reject: Annotated[bool, typer.Option("--reject", help="Reject the questions instead.")] = False,
     edit: Annotated[
-        bool, typer.Option("--edit", help="with --question or --answer: better words for one")
+        bool, typer.Option("--edit", help="Change one question by --question, --answer or both.")
     ] = False,
     add: Annotated[
         bool,
-        typer.Option("--add", help="a question of your own; without --answer, one that none has"),
+        typer.Option(
+            "--add",
+            help="Add a question of your own; without --answer, one that no document answers.",
+        ),
     ] = False,
-    question: Annotated[str | None, typer.Option(help="its words")] = None,
-    answer: Annotated[str | None, typer.Option(help="the right answer")] = None,
+    question: Annotated[str | None, typer.Option(help="The text of the question.")] = None,
+    answer: Annotated[str | None, typer.Option(help="The right answer.")] = None,
     document: Annotated[
-        str, typer.Option(help="with --add: the document that holds the answer")
+        str, typer.Option(help="With --add: the document that contains the answer.")
     ] = "",
     folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """Say which drafted questions are fit to be measured on; 50 are needed."""
+    """Approve drafted questions for use as examples; a comparison needs 50."""
     from assay import project
     from assay.accounts import keys
     from assay.project import questions
 
     if reject + edit + add > 1:
-        raise UsageError("--reject, --edit and --add exclude each other.", fix="Give one.")
+        raise UsageError(
+            "--reject, --edit and --add cannot be used together.", fix="Use one of them."
+        )
     opened, who = project.open(folder), keys.local_user()
     if add:
         if question is None or ids:
-            raise UsageError("--add takes --question and no id.")
+            raise UsageError("--add needs --question and takes no ids.")
         questions.add(opened, question, who, answer=answer, document=document)
     elif edit:
         if not ids or len(ids) != 1 or (question is None and answer is None):
-            raise UsageError("--edit takes one id, and --question or --answer.")
+            raise UsageError("--edit needs one id, and --question or --answer.")
         questions.change(opened, ids[0], who, question=question, answer=answer)
     elif ids:
         questions.decide(opened, ids, "rejected" if reject else "approved", who)
     elif reject:
-        raise UsageError("--reject takes ids.", fix="`assay data approve` lists them.")
+        raise UsageError(
+            "--reject needs the ids of questions.", fix="`assay data approve` lists them."
+        )
     now = questions.review(opened)
     if now is None:
         raise UsageError(
-            "this project brought its own examples; there are no drafted questions.",
+            "this project has its own examples; no questions were drafted for it.",
             fix="`assay init NAME --docs FOLDER` drafts them from documents.",
         )
     done = bool(ids) or add
@@ -228,11 +246,12 @@ def _print_doubtful(review: Any) -> None:
 @with_json(_print_doubtful)
 def second_look(
     comparison: Annotated[
-        str, typer.Argument(help="how its id begins; none: the newest comparison")
+        str,
+        typer.Argument(help="The id of the comparison or its beginning. Default: the newest one."),
     ] = "",
     folder: Folder = Path("."),
 ) -> Any:
-    """List rows of an opened holdout whose label the candidates agree against."""
+    """List rows of an opened holdout where the candidates agree on another label."""
     from assay.project import comparisons
 
     return comparisons.review_labels(open_workspace(folder), comparison)
@@ -240,10 +259,12 @@ def second_look(
 
 @app.command("renew-holdout")
 def renew_holdout(
-    file: Annotated[Path, typer.Argument(help="new examples, in the form of the project's data")],
+    file: Annotated[
+        Path, typer.Argument(help="New examples, in the format of the project's data.")
+    ],
     folder: Folder = Path("."),
 ) -> None:
-    """Start afresh with a new holdout; the old one may be trained on from now on."""
+    """Replace the holdout by new examples; the old ones may then be used for training."""
     from assay import project
 
     manifest = project.open(folder).renew_holdout(file, progress=Terminal())
@@ -252,7 +273,7 @@ def renew_holdout(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of assay.yaml, for editors."""
+    """Print the JSON Schema of assay.yaml for use in an editor."""
     from assay.config import config_schema
 
     print(jsonlib.dumps(config_schema(), indent=2))

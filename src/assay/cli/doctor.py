@@ -17,11 +17,15 @@ OF_PRODUCTS = re.compile("avx|amx|fma|neon|sve|bf16|DEFAULT")
 
 def doctor(
     again: Annotated[
-        bool, typer.Option("--again", help="measure anew what is remembered of the processor")
+        bool,
+        typer.Option(
+            "--again",
+            help="Repeat the measurements of the processor instead of using the saved ones.",
+        ),
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Say what Assay finds on this machine, and what would stop it; then the exit code is 1."""
+    """Show what Assay finds on this machine; exits with 1 if there are problems."""
     from assay.project.machine import examine
 
     found = examine(again=again)
@@ -32,9 +36,9 @@ def doctor(
         if found.products.bfloat16 is not None:
             speeds.append(f"bfloat16 {found.products.bfloat16 / 1e9:.0f}")
         waiting = {
-            "assay": "spin, and only briefly while other work keeps the processors busy",
-            "environment": f"as the environment says: {found.wait_policy_variables}",
-            "library": "as OpenMP has it by itself",
+            "assay": "spin; only briefly while other programs use the processors",
+            "environment": f"set by the environment: {found.wait_policy_variables}",
+            "library": "the default of OpenMP",
         }[found.wait_policy]
         rows = {
             "assay": found.assay,
@@ -42,14 +46,14 @@ def doctor(
             "libraries": ", ".join(f"{k} {v or 'missing'}" for k, v in found.libraries.items()),
             "processor": found.processor,
             "instruction sets": ", ".join(filter(OF_PRODUCTS.search, found.instructions)),
-            "kept from some by": ", ".join(f"{k}={v}" for k, v in found.limits.items()),
-            "cores and threads": f"{found.cores} cores, {found.threads} threads of a product",
+            "restricted by": ", ".join(f"{k}={v}" for k, v in found.limits.items()),
+            "cores and threads": f"{found.cores} cores, {found.threads} threads per product",
             "device": found.device,
-            "number format": f"{found.number_format}; products: {', '.join(speeds)}",
-            "remembered in": str(found.remembered_in),
+            "number format": f"{found.number_format}; matrix products: {', '.join(speeds)}",
+            "measurements in": str(found.remembered_in),
             "waiting threads": waiting,
             "run at each start": ", ".join(
-                f"{printable(file)} ({package or 'of no package: look at it'})"
+                f"{printable(file)} ({package or 'not part of a package; check it'})"
                 for file, package in found.startup_code.items()
             ),
             "free memory": decimal(found.memory_bytes),
@@ -58,6 +62,6 @@ def doctor(
         for name, value in rows.items():
             if value:
                 print(f"{name:18} {value}")
-        print("\n".join(["", *found.problems]) if found.problems else "\nNothing is in the way.")
+        print("\n".join(["", *found.problems]) if found.problems else "\nNo problems found.")
     if found.problems:
         raise typer.Exit(1)

@@ -16,29 +16,30 @@ def export(
     name: Annotated[
         str,
         typer.Argument(
-            help="id of a version, or its first digits; for onnx an agent (NAME@VERSION) or a "
-            "release, for openclaw a release"
+            help="Id of a version or its beginning; for onnx, an agent (NAME@VERSION) or a "
+            "release; for openclaw, a release."
         ),
     ],
     to: Annotated[
         str,
         typer.Option(
-            help="adapter, merged, gguf, gguf-8bit, gguf-4bit, ollama, vllm, onnx or openclaw"
+            help="adapter, merged, gguf, gguf-8bit, gguf-4bit, ollama, vllm, onnx or openclaw."
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="the folder to write; default: NAME-FORM here")
+        Path | None,
+        typer.Option(help="The folder to write. Default: NAME-FORM in the current folder."),
     ] = None,
     base_url: Annotated[
-        str, typer.Option(help="for openclaw: where `assay serve` will be reached")
+        str, typer.Option(help="For openclaw: the URL at which `assay serve` is reached.")
     ] = "http://127.0.0.1:8000/v1",
     folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """Write a version for another program, if it answers there as it was evaluated.
+    """Export a version for another program, once a check shows that it answers as evaluated.
 
-    With --to onnx: a classifier over an embedder, as `classifier` and `encoder` make them.
-    With --to openclaw: the configuration by which OpenClaw asks a release of this server.
+    With --to onnx: export a classifier over an embedder (candidates `classifier`, `encoder`).
+    With --to openclaw: write the configuration with which OpenClaw uses a release of this server.
     """
     if to == "openclaw":
         _openclaw(folder, name, out, base_url, json)
@@ -59,8 +60,9 @@ def _openclaw(folder: Path, release: str, out: Path | None, base_url: str, json:
     if json:
         as_json(done)
         return
+    files = ", ".join(str(done.folder / file) for file in done.files)
     for warning in done.warnings:
-        print(f"Mind: {warning}")
-    print(f"Written for {done.agent}: {', '.join(str(done.folder / file) for file in done.files)}")
+        print(f"Warning: {warning}")
+    print(f"Files for agent {done.agent}: {files}")
     print("Merge openclaw.json into ~/.openclaw/openclaw.json and set ASSAY_API_KEY to a key of")
     print("`assay keys create`.")

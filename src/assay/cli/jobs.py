@@ -15,16 +15,16 @@ from assay.errors import UsageError
 if TYPE_CHECKING:
     from assay.jobs.queue import Job
 
-app = typer.Typer(help="Long work, such as trainings.", no_args_is_help=True)
+app = typer.Typer(help="Manage jobs: long-running work such as training.", no_args_is_help=True)
 
-Id = Annotated[str, typer.Argument(help="see `assay jobs list`")]
+Id = Annotated[str, typer.Argument(help="Id of a job, as `assay jobs list` shows it.")]
 _EVERY_S = 0.5
 
 
 @app.command("list")
 @with_json(print_jobs)
 def list_(folder: Served = Path(".")) -> Any:
-    """All jobs, the newest first."""
+    """List all jobs, newest first."""
     from assay.jobs import queue
     from assay.project.jobs import as_dict
 
@@ -34,7 +34,7 @@ def list_(folder: Served = Path(".")) -> Any:
 @app.command()
 @with_json(print_job)
 def show(id: Id, folder: Served = Path(".")) -> Any:
-    """One job as it stands."""
+    """Show the state of a job."""
     from assay.jobs import queue
     from assay.project.jobs import as_dict
 
@@ -43,7 +43,7 @@ def show(id: Id, folder: Served = Path(".")) -> Any:
 
 @app.command()
 def cancel(id: Id, folder: Served = Path(".")) -> None:
-    """End it; a running one after the step at hand."""
+    """Cancel a job; a running one ends after its current step."""
     from assay.project import jobs
 
     _say(jobs.ask(open_served(folder), id, "cancel"))
@@ -51,7 +51,7 @@ def cancel(id: Id, folder: Served = Path(".")) -> None:
 
 @app.command()
 def pause(id: Id, folder: Served = Path(".")) -> None:
-    """Stop it after the step at hand; `resume` lets it go on from there."""
+    """Pause a job after its current step; `resume` continues it from there."""
     from assay.project import jobs
 
     _say(jobs.ask(open_served(folder), id, "pause"))
@@ -70,16 +70,19 @@ def logs(
     id: Id,
     folder: Served = Path("."),
     follow: Annotated[
-        bool, typer.Option("--follow", help="go on until the job is over or paused")
+        bool, typer.Option("--follow", help="Print new events until the job ends or is paused.")
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """What happened to it, the oldest first."""
+    """Print the events of a job, oldest first."""
     from assay.jobs import queue
     from assay.project.jobs import event_as_dict
 
     if json and follow:
-        raise UsageError("--json prints one document, --follow prints as it comes.")
+        raise UsageError(
+            "--json and --follow cannot be used together.",
+            fix="Use --json for one document, or --follow for events as they happen.",
+        )
     store, last = open_served(folder).store, 0
     while True:
         job = queue.read(store, id)  # before its events: what it did last is among them
@@ -98,18 +101,18 @@ def logs(
 def worker(
     folder: Served = Path("."),
     kind: Annotated[
-        list[str] | None, typer.Option(help="take only jobs of this kind; repeatable")
+        list[str] | None, typer.Option(help="Take only jobs of this kind. Repeatable.")
     ] = None,
     watched: Annotated[
-        bool, typer.Option("--watched", help="stop when standard input ends, too")
+        bool, typer.Option("--watched", help="Also stop when standard input is closed.")
     ] = False,
 ) -> None:
-    """Take jobs, one after the other, until it is stopped. `assay serve` runs its own workers."""
+    """Run jobs from the queue, one at a time, until stopped. `assay serve` runs its own workers."""
     from assay.project.jobs import work
 
     work(open_served(folder), kind, watched=watched)
 
 
 def _say(job: Job) -> None:
-    wish = f", asked to {job.wish}" if job.wish else ""
+    wish = f" ({job.wish} requested)" if job.wish else ""
     print(f"{job.id}: {job.status}{wish}.")

@@ -11,39 +11,46 @@ import typer
 from assay.cli.options import Served, open_served, with_json
 from assay.cli.output import print_keys, print_usage
 
-app = typer.Typer(help="Keys of the HTTP API.", no_args_is_help=True)
+app = typer.Typer(
+    help="Manage API keys of the server, their budgets and usage.", no_args_is_help=True
+)
 
-Id = Annotated[str, typer.Argument(help="`key_...`, see `assay keys list`")]
+Id = Annotated[str, typer.Argument(help="Id of a key (`key_...`), as `assay keys list` shows it.")]
 
 
 def _print_created(key: Any) -> None:
-    print(f"{key['id']} ({', '.join(key['scopes'])}; project {key['project']}), shown this once:")
+    scopes = ", ".join(key["scopes"])
+    print(f"Created {key['id']} ({scopes}; project {key['project']}). It is shown only once:")
     print(key["key"])
 
 
 @app.command()
 @with_json(_print_created)
 def create(
-    name: Annotated[str, typer.Argument(help="what it is for")],
+    name: Annotated[str, typer.Argument(help="What the key is used for.")],
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            help="admin, chat, files, fine_tuning, releases, knowledge or traces; repeatable"
+            help="admin, chat, files, fine_tuning, releases, knowledge or traces. Repeatable."
         ),
     ] = None,
     project: Annotated[
-        str | None, typer.Option(help="whose things it sees; the folder's own")
+        str | None,
+        typer.Option(help="The project that the key belongs to. Default: the folder's own."),
     ] = None,
     label: Annotated[
         list[str] | None,
-        typer.Option(help="it sees only documents with this label; repeatable; none: all"),
+        typer.Option(
+            help="Label of documents that the key may see. Repeatable. Default: all documents."
+        ),
     ] = None,
     budget: Annotated[
-        float | None, typer.Option(help="USD that it may spend at providers; without: no limit")
+        float | None,
+        typer.Option(help="USD that the key may spend at providers. Default: no limit."),
     ] = None,
     folder: Served = Path("."),
 ) -> Any:
-    """Make a key and show it this once."""
+    """Create a key and print it; it is not shown again."""
     from assay.accounts.costs import check_budget, set_budget
     from assay.accounts.keys import create_key
 
@@ -65,7 +72,7 @@ def create(
 @app.command("list")
 @with_json(print_keys)
 def list_(folder: Served = Path(".")) -> Any:
-    """All keys, without their secrets."""
+    """List all keys, without their secrets."""
     from assay.accounts.keys import list_keys
 
     return list_keys(open_served(folder).store)
@@ -74,14 +81,14 @@ def list_(folder: Served = Path(".")) -> Any:
 @app.command()
 def rename(
     id: Id,
-    name: Annotated[str, typer.Argument(help="what it is for")],
+    name: Annotated[str, typer.Argument(help="What the key is used for.")],
     folder: Served = Path("."),
 ) -> None:
-    """Say anew what a key is for; its secret stays as it is."""
+    """Rename a key; its secret does not change."""
     from assay.accounts.keys import rename_key
 
     key = rename_key(open_served(folder).store, id, name)
-    print(f"{key.id} is for {key.name}.")
+    print(f"Renamed: {key.id} ({key.name}).")
 
 
 @app.command()
@@ -89,7 +96,7 @@ def revoke(
     id: Id,
     folder: Served = Path("."),
 ) -> None:
-    """Make a key worthless, within a second."""
+    """Revoke a key; it stops working within a second."""
     from assay.accounts.keys import revoke_key
 
     key = revoke_key(open_served(folder).store, id)
@@ -99,23 +106,23 @@ def revoke(
 @app.command()
 def budget(
     id: Annotated[
-        str, typer.Argument(help="`key_...`, see `assay keys list`; `studio`: all who ask there")
+        str, typer.Argument(help="Id of a key (`key_...`), or `studio` for everyone in the studio.")
     ],
-    usd: Annotated[float, typer.Argument(help="what it may spend at providers, in all")],
+    usd: Annotated[float, typer.Argument(help="USD that it may spend at providers in total.")],
     folder: Served = Path("."),
 ) -> None:
-    """Change what a key may spend at providers; what it has spent stays spent."""
+    """Set the budget of a key at providers; what it has spent so far still counts."""
     from assay.accounts.costs import set_budget
 
     workspace = open_served(folder)
     set_budget(workspace.store, id, usd, project=workspace.name)
-    print(f"{id} may spend {usd:g} USD.")
+    print(f"The budget of {id} is {usd:g} USD.")
 
 
 @app.command()
 @with_json(print_usage)
 def usage(folder: Served = Path(".")) -> Any:
-    """What keys have used of providers' models, and spent."""
+    """Show the usage and spending of keys at providers."""
     from assay.accounts import costs
 
     workspace = open_served(folder)

@@ -16,19 +16,26 @@ from assay.errors import UsageError
 if TYPE_CHECKING:
     from assay.knowledge.base import KnowledgeBase
 
-app = typer.Typer(help="Documents in, passages out.", no_args_is_help=True)
+app = typer.Typer(
+    help="Manage knowledge bases: documents whose passages are searched.", no_args_is_help=True
+)
 
-Folder = Annotated[Path, typer.Option("--project", help="the project's folder, or any other")]
-Name = Annotated[str, typer.Argument(help="the knowledge base's name, such as manuals")]
+Folder = Annotated[
+    Path, typer.Option("--project", help="The project's folder, or the folder that is served.")
+]
+Name = Annotated[str, typer.Argument(help="The name of the knowledge base, such as manuals.")]
 EmbedderName = Annotated[
-    str | None, typer.Option("--embedder", help="a starter's name, a folder or a hub id")
+    str | None, typer.Option("--embedder", help="Embedding model: a starter, a folder or a hub id.")
 ]
 ChunkTokens = Annotated[
     int | None,
-    typer.Option("--chunk-tokens", min=16, max=100_000, help="the longest passage, in tokens"),
+    typer.Option(
+        "--chunk-tokens", min=16, max=100_000, help="Maximum length of a passage, in tokens."
+    ),
 ]
 Language = Annotated[
-    str | None, typer.Option("--language", help="of the documents, for BM25, such as German")
+    str | None,
+    typer.Option("--language", help="Language of the documents for BM25, such as German."),
 ]
 SHOWN = 300
 """Characters of a passage on a terminal."""
@@ -44,16 +51,17 @@ def _print_added(added: Any) -> None:
 @with_json(_print_added)
 def add(
     name: Name,
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="files, or folders")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders.")],
     label: Annotated[
-        list[str] | None, typer.Option(help="who may see them; may be given several times")
+        list[str] | None,
+        typer.Option(help="Label of the documents; keys can be restricted to labels. Repeatable."),
     ] = None,
     embedder: EmbedderName = None,
     chunk_tokens: ChunkTokens = None,
     language: Language = None,
     folder: Folder = Path("."),
 ) -> Any:
-    """Read files into a knowledge base; what is there unchanged is not read again."""
+    """Add files to a knowledge base; unchanged files are not read again."""
     from assay.project import knowledge
 
     return knowledge.add(
@@ -70,11 +78,13 @@ def add(
 
 @app.command("list")
 def list_(
-    name: Annotated[str | None, typer.Argument(help="none: all knowledge bases")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="The name of the knowledge base. Default: list all.")
+    ] = None,
     folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """Name the documents of a knowledge base, or all knowledge bases."""
+    """List all knowledge bases, or the documents of one."""
     if name is None:
         from assay.project.knowledge import documents as project
         from assay.project.workspace import open_workspace
@@ -107,19 +117,24 @@ def remove(
     name: Name,
     documents: Annotated[
         list[str] | None,
-        typer.Argument(metavar="DOCUMENT...", help="as `list` names them; a folder is all in it"),
+        typer.Argument(
+            metavar="DOCUMENT...",
+            help="Documents as `list` shows them; a folder stands for all below it.",
+        ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="the whole knowledge base")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Remove the whole knowledge base.")
+    ] = False,
     folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """Erase documents: from the index, from every earlier state, and from disk."""
+    """Erase documents from the index, from all earlier snapshots and from disk."""
     from assay.project.knowledge import removal
     from assay.project.workspace import open_workspace
 
     workspace = open_workspace(folder)
     if everything == bool(documents):
-        raise UsageError("it is not clear what to remove.", fix="Name documents, or give --all.")
+        raise UsageError("nothing to remove was named.", fix="Give either documents or --all.")
     if everything:
         removed = removal.remove_all(workspace, name, Terminal())
     else:
@@ -129,42 +144,47 @@ def remove(
         return
     print(f"{len(removed.documents)} documents removed, {removed.left} left.")
     for document in removal.coming_back(workspace, name, removed.documents):
-        print(f"its file is still there, and the next comparison adds it again: {document}")
+        print(f"Warning: the file of {document} still exists; the next comparison adds it again.")
 
 
 @app.command()
 def search(
     name: Name,
-    query: Annotated[str | None, typer.Argument(help="a question, or words")] = None,
+    query: Annotated[str | None, typer.Argument(help="A question or keywords.")] = None,
     queries: Annotated[
-        Path | None, typer.Option(help='instead: a file of lines {"query": "..."}')
+        Path | None, typer.Option(help='File of queries, one {"query": "..."} per line.')
     ] = None,
-    top: Annotated[int, typer.Option(min=1, max=1000, help="how many passages")] = 5,
-    mode: Annotated[str, typer.Option(help="bm25, dense or hybrid")] = "hybrid",
+    top: Annotated[int, typer.Option(min=1, max=1000, help="Number of passages to return.")] = 5,
+    mode: Annotated[str, typer.Option(help="bm25, dense or hybrid.")] = "hybrid",
     weight: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="of the vectors in hybrid; none: fused by ranks"),
+        typer.Option(
+            min=0, max=1, help="Weight of the vectors in hybrid mode. Default: fusion by rank."
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(help="the least cosine (BM25 score in bm25) of what is relevant"),
+        typer.Option(help="Minimum cosine (in bm25 mode: BM25 score) of a relevant passage."),
     ] = None,
     rerank: Annotated[
         str | None,
-        typer.Option(help="a cross-encoder that orders the best ones anew: a folder or a hub id"),
+        typer.Option(help="Cross-encoder that reranks the best passages: a folder or a hub id."),
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="only documents with one of these labels")
+        list[str] | None,
+        typer.Option(help="Search only documents with one of these labels. Repeatable."),
     ] = None,
     folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """Find the passages that answer a question; finding none is an answer too."""
+    """Search a knowledge base for passages; the result may be empty."""
     from assay.knowledge.search import Mode
     from assay.project import knowledge
 
     if (query is None) == (queries is None):
-        raise UsageError("it is not clear what to search for.", fix="Give QUERY or --queries FILE.")
+        raise UsageError(
+            "nothing to search for was given.", fix="Give either QUERY or --queries FILE."
+        )
     asked = [query] if query is not None else knowledge.read_queries(cast(Path, queries))
     found = _base(folder, name).search(
         asked,
@@ -188,7 +208,7 @@ def search(
 
 @app.command()
 def check(name: Name, folder: Folder = Path("."), json: AsJson = False) -> None:
-    """Compare a knowledge base with its files, and read its whole index; exits with 1 on damage."""
+    """Compare a knowledge base with its files and check its index; exits with 1 on damage."""
     found = _base(folder, name).check(Terminal())
     if json:
         as_json(found)
@@ -202,9 +222,9 @@ def check(name: Name, folder: Folder = Path("."), json: AsJson = False) -> None:
         for sentence in found.damage:
             print(f"damaged: {sentence}")
         if found.leftovers:
-            print(f"{found.leftovers} unused files; the next change removes them.")
+            print(f"{found.leftovers} unused files, which the next change removes.")
         if not found.damage:
-            print("The index is whole.")
+            print("The index is intact.")
     if found.damage:
         raise typer.Exit(1)
 
@@ -218,7 +238,7 @@ def rebuild(
     language: Language = None,
     folder: Folder = Path("."),
 ) -> Any:
-    """Make all passages anew: with another embedder or passage length, or after damage."""
+    """Rebuild all passages: after damage, or with another embedder or passage length."""
     from assay.project.knowledge import documents
     from assay.project.workspace import open_workspace
 
@@ -242,7 +262,7 @@ def _print_answer(answer: dict[str, Any], *, named: bool) -> None:
     if named:
         console.print(f"[bold]{escape(answer['query'])}[/]")
     if not answer["passages"]:
-        print("Nothing relevant.")
+        print("No relevant passages.")
     for passage in answer["passages"]:
         page = "" if passage["page"] is None else f", page {passage['page']}"
         console.print(f"[bold]{escape(passage['document'])}[/]{page}  ({passage['score']:.3f})")

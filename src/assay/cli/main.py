@@ -47,7 +47,7 @@ from assay.store.files import is_full
 INTERRUPTED = 130
 
 app = typer.Typer(
-    help="Find out which specialisation of a language model is worth it.",
+    help="Find out which way of specialising a language model is worth its cost.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -82,39 +82,52 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def top(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="the version")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """Find out which specialisation of a language model is worth it."""
+    """Find out which way of specialising a language model is worth its cost."""
 
 
 @app.command()
 def init(
-    name: Annotated[str, typer.Argument(help="small letters, digits, hyphens; also the folder")],
-    data: Annotated[Path | None, typer.Option(help="the file of examples")] = None,
+    name: Annotated[str, typer.Argument(help="Project name and folder: a-z, 0-9, hyphens.")],
+    data: Annotated[Path | None, typer.Option(help="File of examples.")] = None,
     docs: Annotated[
-        Path | None, typer.Option(help="file or folder of documents; with --data or alone")
+        Path | None, typer.Option(help="File or folder of documents, with or without --data.")
     ] = None,
     prompt: Annotated[
-        Path | None, typer.Option(help="file with the system prompt; with --docs alone")
+        Path | None,
+        typer.Option(help="File with the system prompt; only with --docs and without --data."),
     ] = None,
-    holdout: Annotated[Path | None, typer.Option(help="an official test file, if any")] = None,
+    holdout: Annotated[
+        Path | None, typer.Option(help="Official test file, if there is one.")
+    ] = None,
     input: InputColumns = None,
     output: OutputColumns = None,
-    group: Annotated[str | None, typer.Option(help="rows with one value stay together")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Column whose equal values keep rows in the same split.")
+    ] = None,
     document: Annotated[
-        str | None, typer.Option(help="column that names the document which answers the row")
+        str | None, typer.Option(help="Column with the document that answers the row.")
     ] = None,
     abstain: Annotated[
-        str | None, typer.Option(help="the answer of rows that no document answers")
+        str | None, typer.Option(help="The answer expected where no document answers the question.")
     ] = None,
     id: IdColumn = None,
     task: TaskOption = None,
-    model: Annotated[str, typer.Option(help="the model to be specialised")] = STARTER_MODEL,
-    train_rows: Annotated[int | None, typer.Option(min=1, help="train on at most so many")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="ask nothing")] = False,
+    model: Annotated[str, typer.Option(help="The model to specialise.")] = STARTER_MODEL,
+    train_rows: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of training rows.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Write the project without asking.")] = False,
 ) -> None:
-    """Look at a file of examples, propose, and write a project; from --docs alone, an agent."""
+    """Create a project from a file of examples, or from documents alone (--docs).
+
+    The format and the task are detected and shown before anything is written.
+    """
     from assay import project
     from assay.project.start.init import Choices
 
@@ -123,7 +136,7 @@ def init(
         return
     if prompt is not None:
         raise UsageError(
-            "--prompt is for projects without examples.", fix="Write it into assay.yaml afterwards."
+            "--prompt cannot be used with --data.", fix="Edit the prompt in assay.yaml afterwards."
         )
     terminal = Terminal()
     choices = Choices(
@@ -146,7 +159,7 @@ def init(
         raise typer.Exit(1)
     made = project.create(drafted, progress=terminal)
     print_estimate(made.estimate())
-    print(f"\nWritten: {made.root}/assay.yaml. Read it, change it, then:")
+    print(f"\nCreated {made.root}/assay.yaml. Check the settings, then run:")
     print(f"  cd {made.root} && assay compare")
 
 
@@ -155,13 +168,15 @@ def _init_from_documents(name: str, docs: Path | None, prompt: Path | None, mode
 
     if docs is None:
         raise UsageError(
-            "there is nothing to begin with.", fix="Give --data FILE, --docs FOLDER, or both."
+            "init needs examples or documents.", fix="Give --data FILE, --docs FOLDER, or both."
         )
     made = create_from_documents(name, docs, prompt=prompt, model=model, progress=Terminal())
     print(f"{made.added.documents} documents, {made.added.passages} passages.")
     for failed in made.added.failed:
-        print(f"  without text: {failed.file} ({failed.reason})")
-    print(f"Agent {made.agent.label} answers from them, as release {made.release}.")
+        print(f"  not added: {failed.file} ({failed.reason})")
+    print(
+        f"Release {made.release} serves agent {made.agent.label}, which answers from the documents."
+    )
     state = made.review_state
     print(f"{state.waiting} questions were drafted. {state.sentence.capitalize()}")
     print(f"\n  cd {made.project.root}\n  assay serve\n  assay data approve")
@@ -172,28 +187,31 @@ def compare(
     folder: Folder = Path("."),
     predictions: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=FILE: answers of an outside model, JSONL {id, output}"),
+        typer.Option(
+            help="NAME=FILE: answers of another model (JSONL of {id, output}). Repeatable."
+        ),
     ] = None,
     agent: Annotated[
         list[str] | None,
-        typer.Option(help="NAME@VERSION of a saved agent that takes part, such as the one served"),
+        typer.Option(help="NAME@VERSION of a saved agent to include. Repeatable."),
     ] = None,
     reason: Annotated[
-        str, typer.Option(help="why the holdout is opened; kept in its log")
+        str, typer.Option(help="Why the holdout is opened; recorded in its log.")
     ] = "assay compare",
     trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="run the project's own Python graders")
+        bool, typer.Option("--trust-code", help="Allow the project's own Python graders to run.")
     ] = False,
     redact: Annotated[
-        bool, typer.Option("--redact", help="no inputs, references or answers in the report")
+        bool,
+        typer.Option("--redact", help="Leave inputs, references and answers out of the report."),
     ] = False,
     consent: Annotated[
         list[str] | None,
-        typer.Option(help="a provider that this project's rows may be sent to; kept; repeatable"),
+        typer.Option(help="Provider that may receive this project's rows; remembered. Repeatable."),
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Run every candidate on one locked holdout and say which is worth it."""
+    """Compare all candidates on the locked holdout and recommend one."""
     from assay import project
     from assay.compare.report.terminal import print_result
 
@@ -201,7 +219,7 @@ def compare(
     for item in predictions or ():
         name, sign, file = item.partition("=")
         if not sign or not name or not file:
-            raise UsageError(f"--predictions {item!r} is not NAME=FILE.")
+            raise UsageError(f"--predictions {item!r} is not of the form NAME=FILE.")
         outside[name] = Path(file)
     terminal = Terminal()
     opened = project.open(folder)
@@ -230,12 +248,12 @@ def compare(
 def curve(
     folder: Folder = Path("."),
     candidate: Annotated[
-        str, typer.Option(help="the candidate whose learning curve is drawn")
+        str, typer.Option(help="The candidate whose learning curve is measured.")
     ] = "fine-tune",
-    yes: Annotated[bool, typer.Option("--yes", help="do not ask before long work")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Say what more data would bring, from five sizes on validation."""
+    """Estimate what more data would bring, from scores on validation at five sizes."""
     from assay import project
     from assay.cli.output import print_curve
 
@@ -243,7 +261,7 @@ def curve(
     opened = project.open(folder)
     seconds = opened.curve_seconds(candidate, progress=terminal)
     terminal.say(f"This will take about {max(1, round(seconds / 60))} minutes.")
-    if not yes and sys.stdin.isatty() and not typer.confirm("Go on?", default=True, err=True):
+    if not yes and sys.stdin.isatty() and not typer.confirm("Continue?", default=True, err=True):
         raise typer.Exit(1)
     drawn = opened.curve(candidate, progress=terminal)
     if json:
@@ -254,12 +272,12 @@ def curve(
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="where the project is made")] = Path("demo"),
+    folder: Annotated[Path, typer.Argument(help="Folder to create the project in.")] = Path("demo"),
     json: AsJson = False,
 ) -> None:
-    """The built-in project: messages that become records, questions on a handbook, a verdict each.
+    """Run two built-in projects: records from messages, and questions about a handbook.
 
-    With --json a list of both results.
+    With --json, print a list of both results.
     """
     from assay import project
     from assay.compare.report.terminal import print_result
@@ -281,7 +299,7 @@ def demo(
 
 def _stopped() -> NoReturn:
     print(
-        "assay: stopped. What was finished is kept; the same command goes on from there.",
+        "assay: stopped. Finished work is kept; run the same command again to continue.",
         file=sys.stderr,
     )
     sys.exit(INTERRUPTED)
@@ -297,7 +315,9 @@ def run() -> None:
         print(f"assay: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except UnicodeEncodeError as error:  # bytes of an argument that are no text, on their way out
-        print(f"assay: an argument is no UTF-8 text: {ascii(error.object)[:200]}.", file=sys.stderr)
+        print(
+            f"assay: an argument is not UTF-8 text: {ascii(error.object)[:200]}.", file=sys.stderr
+        )
         sys.exit(UsageError.exit_code)
     except KeyboardInterrupt:
         _stopped()

@@ -11,14 +11,14 @@ from assay.cli.options import with_json
 from assay.cli.output import print_models
 from assay.cli.progress import Terminal
 
-app = typer.Typer(help="Fetch and look at models.", no_args_is_help=True)
+app = typer.Typer(help="Fetch and show base models.", no_args_is_help=True)
 
-Model = Annotated[str, typer.Argument(help="catalogue name, hub id, folder or GGUF file")]
+Model = Annotated[str, typer.Argument(help="Starter name, hub id, folder or GGUF file.")]
 
 
 @app.command()
 def pull(model: Model) -> None:
-    """Fetch a model, check it, keep it in the user's cache."""
+    """Fetch a model into the user's cache and check it."""
     from assay.models.pull import pull as fetch
 
     print(fetch(model, progress=Terminal()))
@@ -27,7 +27,7 @@ def pull(model: Model) -> None:
 @app.command("list")
 @with_json(print_models)
 def list_() -> Any:
-    """The starter catalogue, and what of it is here."""
+    """List the starter models and whether they are on this machine."""
     from assay.project.models import list_base_models
 
     return [asdict(row) for row in list_base_models()]
@@ -41,7 +41,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
 @app.command()
 @with_json(_print_facts)
 def show(model: Model) -> Any:
-    """What a model is: architecture, size, context, licence, hash."""
+    """Show a model's architecture, size, context length, licence and hash."""
     from assay.models.show import describe
 
     return asdict(describe(model, progress=Terminal()))

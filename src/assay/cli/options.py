@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Folder = Annotated[Path, typer.Option("--project", help="the project's folder")]
-Served = Annotated[Path, typer.Option("--folder", help="the folder that is served")]
-AsJson = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
-InputColumns = Annotated[str | None, typer.Option("--input", help="input column, or several: a,b")]
+Folder = Annotated[Path, typer.Option("--project", help="The project's folder.")]
+Served = Annotated[Path, typer.Option("--folder", help="The folder that is served.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+InputColumns = Annotated[str | None, typer.Option("--input", help="Input column, or several: a,b.")]
 OutputColumns = Annotated[
-    str | None, typer.Option("--output", help="output column, or several: a,b")
+    str | None, typer.Option("--output", help="Output column, or several: a,b.")
 ]
-IdColumn = Annotated[str | None, typer.Option("--id", help="column with a unique name")]
-TaskOption = Annotated[str | None, typer.Option("--task", help="label, json or text")]
+IdColumn = Annotated[str | None, typer.Option("--id", help="Column with a unique id.")]
+TaskOption = Annotated[str | None, typer.Option("--task", help="label, json or text.")]
 
 
 def with_json(show: Callable[[Any], object]) -> Callable[[Callable[..., Any]], Callable[..., None]]:
@@ -95,6 +95,6 @@ def ask_consent(act: Callable[[list[str]], T], given: Sequence[str] | None) -> T
             if not sys.stdin.isatty():
                 raise
             print(f"assay: {error.what}", file=sys.stderr)
-            if not typer.confirm(f"May they go to {error.provider}?", default=False, err=True):
+            if not typer.confirm(f"Send them to {error.provider}?", default=False, err=True):
                 raise
             agreed.append(error.provider)

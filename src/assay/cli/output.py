@@ -32,7 +32,7 @@ def _as_plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} is no part of JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def print_table(
@@ -74,11 +74,11 @@ def print_draft(draft: Any) -> None:
         inputs, outputs = ", ".join(draft.columns.input), ", ".join(draft.columns.output)
         console.print(f"  input {escape(inputs)}, output {escape(outputs)}")
     rejected = f", {draft.rejected} unusable" if draft.rejected else ""
-    console.print(f"  {len(draft.examples)} examples looked at{rejected}")
+    console.print(f"  {len(draft.examples)} examples checked{rejected}")
     for reason in proposal.reasons:
         console.print(f"  {escape(reason)}")
     console.print(
-        f"Proposed: task {proposal.task}, decided by {proposal.primary}, "
+        f"Proposal: task {proposal.task}, primary grader {proposal.primary}, "
         f"candidates {', '.join(proposal.candidates)}."
     )
 
@@ -89,16 +89,16 @@ def print_estimate(estimate: Any) -> None:
     print_table(("candidate", "about"), rows, numbers=["about"])
     money = "" if estimate.usd is None else f", {estimate.usd:.2f} USD of machine time"
     console.print(
-        f"In all about {format_duration(estimate.seconds)}, "
+        f"Total: about {format_duration(estimate.seconds)}, "
         f"{estimate.memory_bytes / 2**30:.1f} GB of memory{money}."
     )
     if estimate.kept_on_usd:
         console.print(
-            f"Whatever is then served from a machine of your own has it kept on for "
-            f"{estimate.kept_on_usd:,.2f} USD a month (costs.machine_hours_per_month)."
+            f"Serving from a machine of your own costs another {estimate.kept_on_usd:,.2f} USD "
+            "a month to keep it on (costs.machine_hours_per_month)."
         )
     console.print(
-        f"With {estimate.holdout} holdout examples the smallest difference that can be shown is "
+        f"The smallest difference that {estimate.holdout} holdout examples can show is "
         f"about {100 * estimate.minimum_detectable_effect:.0f} points."
     )
 
@@ -135,14 +135,14 @@ def print_check(report: Any) -> None:
         )
     more = len(body["problems"]) - 20
     if more > 0:
-        console.print(f"... and {more} more; --json shows 1000, --out keeps them all.")
+        console.print(f"... and {more} more; --json shows 1000, --out writes all of them.")
 
 
 def print_overlap(report: Any) -> None:
     """Twins, and the first of them."""
     body = report.to_dict()
     console.print(
-        f"{body['exact']} holdout rows stand exactly in the training file, {body['near']} nearly."
+        f"{body['exact']} holdout rows are also in the training file, {body['near']} nearly."
     )
     if body["rows"]:
         rows = [
@@ -180,13 +180,13 @@ def print_split(manifest: Any) -> None:
     print_table(("part", "rows"), [(p, getattr(manifest, p)) for p in parts], numbers=["rows"])
     kept_out = manifest.quarantine
     console.print(
-        f"{kept_out.exact} holdout rows had an exact twin elsewhere, {kept_out.near} a near one: "
-        f"{kept_out.train_removed} training and {kept_out.validation_removed} validation rows "
-        "were kept out."
+        f"Duplicates of holdout rows: {kept_out.exact} exact, {kept_out.near} near; "
+        f"{kept_out.train_removed} training and {kept_out.validation_removed} validation rows were "
+        "removed."
     )
     for warning in [*manifest.warnings, *kept_out.warnings]:
         console.print(f"[yellow]![/] {escape(warning)}")
-    console.print(f"The holdout is locked: {manifest.holdout_sha256}")
+    console.print(f"The holdout is locked (sha256 {manifest.holdout_sha256}).")
 
 
 def print_curve(curve: Any) -> None:
@@ -249,11 +249,13 @@ def print_swept(swept: Any) -> None:
     ]
     print_table(columns, rows, numbers=columns[:-1])
     if not swept.diff:
-        console.print("assay.yaml has the best settings.")
+        console.print("assay.yaml already has the best settings.")
         return
     print(swept.diff)
     console.print(
-        "Written to assay.yaml." if swept.written else "`--write` puts this into assay.yaml."
+        "Written to assay.yaml."
+        if swept.written
+        else "Use --write to write these settings to assay.yaml."
     )
 
 
@@ -261,7 +263,7 @@ def print_jobs(rows: Sequence[dict[str, Any]]) -> None:
     """Print jobs, one on a line."""
     lines = []
     for row in rows:
-        status = row["status"] + (f", to {row['wish']}" if row["wish"] else "")
+        status = row["status"] + (f" ({row['wish']} requested)" if row["wish"] else "")
         created = row["created"][:16].replace("T", " ")
         lines.append((row["id"], row["kind"], row["project"], status, _done(row), created))
     columns = ("id", "kind", "project", "status", "done", "created")
@@ -332,18 +334,18 @@ def print_exported(done: Any) -> None:
             f"{found.evaluated:.4f}); probabilities differ by at most {found.largest:.1e}, where "
             f"rounding explains {found.allowed:.1e}."
         )
-        console.print(f"To ask it, in that folder:\n  {escape(done.command)}", soft_wrap=True)
+        console.print(f"To use it, run in that folder:\n  {escape(done.command)}", soft_wrap=True)
         return
     console.print(
-        f"Parity over {found.prompts} validation prompts: score {found.target:.4f} here, "
-        f"{found.evaluated:.4f} as evaluated; {found.equal_answers} answers equal; what comes next "
-        f"differs by {found.divergence:.1e} nats in the mean."
+        f"Parity over {found.prompts} validation prompts: score {found.target:.4f} exported, "
+        f"{found.evaluated:.4f} as evaluated; {found.equal_answers} answers equal; mean divergence "
+        f"of the next token {found.divergence:.1e} nats."
     )
     if found.near_ties:
         evaluated, target = found.formats
         console.print(
-            f"{found.near_ties} answers part where two tokens were about as likely, which "
-            f"{evaluated} there and {target} here explain."
+            f"{found.near_ties} answers differ where two tokens were about equally likely; "
+            f"the reason is the number formats ({evaluated} as evaluated, {target} exported)."
         )
     if done.command:
-        console.print(f"To serve it, in that folder:\n  {escape(done.command)}", soft_wrap=True)
+        console.print(f"To serve it, run in that folder:\n  {escape(done.command)}", soft_wrap=True)

@@ -9,26 +9,26 @@ import typer
 
 from assay.cli.options import Served, open_served, with_json
 
-app = typer.Typer(help="People who use the studio.", no_args_is_help=True)
+app = typer.Typer(help="Manage the people who use the studio.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="see `assay people list`")]
-Role = Annotated[str, typer.Option(help="viewer, editor or admin")]
-Address = Annotated[str, typer.Option(help="of the server, as browsers reach it")]
+Name = Annotated[str, typer.Argument(help="Name of the person, as `assay people list` shows it.")]
+Role = Annotated[str, typer.Option(help="viewer, editor or admin.")]
+Address = Annotated[str, typer.Option(help="Address of the server, as browsers reach it.")]
 
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(help="of the person")],
+    name: Annotated[str, typer.Argument(help="Name of the person.")],
     role: Role = "viewer",
     address: Address = "http://127.0.0.1:8000",
     folder: Served = Path("."),
 ) -> None:
-    """Let somebody in, and print a link that signs them in once."""
+    """Add a person and print a link that signs them in once."""
     from assay.accounts import people
 
     workspace = open_served(folder)
     person = people.add(workspace, name, role)
-    print(f"{person.name} is {person.role}. Good once, for an hour:")
+    print(f"Added {person.name} as {person.role}. The link works once, within an hour:")
     print(_link(address, people.sign_in_secret(workspace, person.id)))
 
 
@@ -40,7 +40,7 @@ def _print_people(found: Any) -> None:
 @app.command("list")
 @with_json(_print_people)
 def list_(folder: Served = Path(".")) -> Any:
-    """List everybody and their roles."""
+    """List all people and their roles."""
     from assay.accounts import people
 
     return people.people(open_served(folder))
@@ -49,22 +49,22 @@ def list_(folder: Served = Path(".")) -> Any:
 @app.command("role")
 def set_role(
     name: Name,
-    role: Annotated[str, typer.Argument(help="viewer, editor or admin")],
+    role: Annotated[str, typer.Argument(help="viewer, editor or admin.")],
     folder: Served = Path("."),
 ) -> None:
-    """Give somebody another role; who may less than before is signed out."""
+    """Change the role of a person; a lower role signs them out."""
     from assay.accounts import people
 
     workspace = open_served(folder)
     person = people.set_role(workspace, people.find(workspace, name).id, role)
-    print(f"{person.name} is {person.role}.")
+    print(f"{person.name} now has the role {person.role}.")
 
 
 @app.command()
 def link(
     name: Name, address: Address = "http://127.0.0.1:8000", folder: Served = Path(".")
 ) -> None:
-    """Print a new link that signs somebody in, once and within the hour."""
+    """Print a new link that signs a person in once, within an hour."""
     from assay.accounts import people
 
     workspace = open_served(folder)
@@ -73,7 +73,7 @@ def link(
 
 @app.command()
 def remove(name: Name, folder: Served = Path(".")) -> None:
-    """Remove somebody's access, and sign them out."""
+    """Remove a person and sign them out."""
     from assay.accounts import people
 
     workspace = open_served(folder)

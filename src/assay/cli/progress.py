@@ -71,7 +71,7 @@ class _Line:
         of = f" of {self._total:g}" if self._total else ""
         extra = _info(self._known)
         self._console.print(
-            f"{self._label}: {self._done:g}{of} {self._unit}, {rate:.3g} a second"
+            f"{self._label}: {self._done:g}{of} {self._unit}, {rate:.3g}/s"
             + ("" if left is None else f", {left:.0f} s left")
             + (f", {extra}" if extra else ""),
             highlight=False,

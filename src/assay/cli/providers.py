@@ -16,12 +16,13 @@ from assay.errors import UsageError
 if TYPE_CHECKING:
     from assay.agent.providers import Providers
 
-app = typer.Typer(help="Endpoints of models elsewhere, and their keys.", no_args_is_help=True)
+app = typer.Typer(help="Manage providers of hosted models and their keys.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Option(help="the project's folder, or the one that is served")]
-Name = Annotated[str, typer.Argument(help="small letters, digits, hyphens")]
+Folder = Annotated[Path, typer.Option(help="The project's folder, or the folder that is served.")]
+Name = Annotated[str, typer.Argument(help="Name of the provider: a-z, 0-9, hyphens.")]
 KeyEnv = Annotated[
-    str | None, typer.Option(help="take the key from this variable; else from stdin or a prompt")
+    str | None,
+    typer.Option(help="Environment variable with the key. Default: stdin, or ask for it."),
 ]
 
 
@@ -29,24 +30,26 @@ KeyEnv = Annotated[
 def add(
     name: Name,
     url: Annotated[
-        str | None, typer.Option(help="up to and with /v1; without: the key of a known provider")
+        str | None,
+        typer.Option(help="Base URL including /v1; not needed for a known provider."),
     ] = None,
-    protocol: Annotated[str, typer.Option(help="openai or anthropic")] = "openai",
+    protocol: Annotated[str, typer.Option(help="openai or anthropic.")] = "openai",
     private_network: Annotated[
         list[str] | None,
-        typer.Option(help="a network inside that is allowed, such as 127.0.0.0/8; repeatable"),
+        typer.Option(help="Private network that may be reached, such as 127.0.0.0/8. Repeatable."),
     ] = None,
     key_header: Annotated[
-        str | None, typer.Option(help="header for the key alone (Azure: api-key)")
+        str | None, typer.Option(help="Header that carries only the key (Azure: api-key).")
     ] = None,
     query: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE behind the address; repeatable")
+        list[str] | None,
+        typer.Option(help="NAME=VALUE to add to the query of the URL. Repeatable."),
     ] = None,
-    no_key: Annotated[bool, typer.Option("--no-key", help="it needs none")] = False,
+    no_key: Annotated[bool, typer.Option("--no-key", help="The provider needs no key.")] = False,
     key_env: KeyEnv = None,
     folder: Folder = Path("."),
 ) -> None:
-    """Describe an endpoint and keep its key, encrypted. The key is never an argument."""
+    """Add a provider and store its key, encrypted. The key is never passed as an argument."""
     from assay.project.settings.providers import add_provider
 
     settings: dict[str, Any] | None = None
@@ -62,13 +65,13 @@ def add(
     provider = add_provider(
         providers, name, settings, None if no_key else lambda: _read_key(key_env)
     )
-    print(f"{name}: {provider.base_url}" + ("" if no_key else "; its key is kept, encrypted."))
+    print(f"{name}: {provider.base_url}" + ("" if no_key else " (key stored, encrypted)"))
 
 
 @app.command("list")
 @with_json(print_providers)
 def list_(folder: Folder = Path(".")) -> Any:
-    """All providers, and where their keys come from."""
+    """List all providers and where their keys come from."""
     from assay.project.settings.providers import list_providers
 
     return list_providers(_providers(folder))
@@ -76,69 +79,74 @@ def list_(folder: Folder = Path(".")) -> Any:
 
 @app.command()
 def allow(name: Name, folder: Folder = Path(".")) -> None:
-    """Let the variables and files with keys that a provider names go to its present address."""
+    """Allow the provider's key variables and files to be sent to its current address."""
     from assay.project.settings.providers import allow_address
 
     origin, found = allow_address(open_served(folder), name)
-    print(f"To {origin} may go: {', '.join(found) or 'it names nothing'}.")
+    print(f"Allowed to be sent to {origin}: {', '.join(found) or 'nothing (none is named)'}.")
 
 
 @app.command()
 def consent(name: Name, folder: Folder = Path(".")) -> None:
-    """Agree that this project's rows, and what users ask of it, go to a provider."""
+    """Agree that this project's rows and its users' requests are sent to a provider."""
     providers = _providers(folder)
     providers.agree(name)
-    print(f"Rows and requests may go to {name} ({providers[name].origin}).")
+    print(f"Rows and requests may now be sent to {name} ({providers[name].origin}).")
 
 
 @app.command()
 def remove(name: Name, folder: Folder = Path(".")) -> None:
-    """Forget a provider's key, its consent, and what was said of it here."""
+    """Remove a provider's key, consent and settings from this folder's state."""
     _providers(folder).remove(name)
     print(f"Removed: {name}.")
 
 
 @app.command()
 def rotate(
-    name: Annotated[str | None, typer.Argument(help="the provider that has a new key")] = None,
+    name: Annotated[str | None, typer.Argument(help="The provider whose key changes.")] = None,
     master: Annotated[
-        bool, typer.Option("--master", help="encrypt every key anew with a new master key")
+        bool, typer.Option("--master", help="Encrypt all keys again with a new master key.")
     ] = False,
     drop_old: Annotated[
-        bool, typer.Option("--drop-old", help="with --master: forget the old master key")
+        bool, typer.Option("--drop-old", help="With --master: discard the old master key.")
     ] = False,
     key_env: KeyEnv = None,
     folder: Folder = Path("."),
 ) -> None:
-    """Put a new key in the place of a provider's, or change the master key."""
+    """Replace the key of a provider, or the master key."""
     from assay.store.secrets import rotate_master
 
     if (name is None) != master or (drop_old and not master):
-        raise UsageError("name a provider, or say --master.")
+        raise UsageError(
+            "rotate needs either a provider or --master.",
+            fix="Name the provider whose key changes, or give --master; --drop-old needs --master.",
+        )
     providers = _providers(folder)
     if name is None:
         count = rotate_master(providers.store, providers.who, drop_old=drop_old)
-        print(f"Encrypted anew: {count} keys.")
+        print(f"{count} keys encrypted with the new master key.")
         return
     providers.rotate(name, _read_key(key_env))
-    print(f"{name}: the new key is kept, encrypted.")
+    print(f"{name}: new key stored, encrypted.")
 
 
 @app.command("test")
 def try_(
     name: Name,
-    model: Annotated[str, typer.Option(help="a model of it, as the provider calls it")],
+    model: Annotated[
+        str, typer.Option(help="A model of the provider, by the provider's name for it.")
+    ],
     folder: Folder = Path("."),
     json: AsJson = False,
 ) -> None:
-    """Send one short request and say what came back."""
+    """Send one short request and show the answer."""
     from assay.project.settings.providers import try_model
 
     found = try_model(_providers(folder), name, model)
     if json:
         as_json(found)
         return
-    print(f"{name} answers in {found['seconds']:.2f} s: {found['text']!r}")
+    print(f"{name} answered in {found['seconds']:.2f} s: {found['text']!r}")
     print(f"tokens: {found['prompt_tokens']} read, {found['completion_tokens']} written")
 
 
@@ -155,12 +163,14 @@ def _read_key(variable: str | None) -> str:
     else:
         key, source = sys.stdin.readline(), "stdin"
     if not key.strip():
-        raise UsageError(f"{source} holds no key.", fix="--no-key, if it needs none.")
+        raise UsageError(
+            f"{source} contains no key.", fix="If the provider needs no key, use --no-key."
+        )
     return key.strip()
 
 
 def _pair(item: str) -> tuple[str, Any]:
     name, sign, value = item.partition("=")
     if not sign or not name:
-        raise UsageError(f"--query {item!r} is not NAME=VALUE.")
+        raise UsageError(f"--query {item!r} is not of the form NAME=VALUE.")
     return name, value

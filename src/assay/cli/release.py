@@ -13,30 +13,34 @@ from assay.cli.progress import Terminal
 from assay.errors import UsageError
 
 app = typer.Typer(
-    help="Names that point at agents: promote, canary, rollback.", no_args_is_help=True
+    help="Manage releases: names under which agents are served.", no_args_is_help=True
 )
 
-Name = Annotated[str, typer.Argument(help="the release's name, such as support")]
+Name = Annotated[str, typer.Argument(help="The name of the release, such as support.")]
 Force = Annotated[
     str | None,
-    typer.Option("--force", metavar="REASON", help="without a comparison; the reason is logged"),
+    typer.Option(
+        "--force", metavar="REASON", help="Skip the check of comparisons; the reason is logged."
+    ),
 ]
 Consent = Annotated[
     list[str] | None,
-    typer.Option(help="a provider that users' requests may be sent to; kept; repeatable"),
+    typer.Option(help="Provider that may receive users' requests; remembered. Repeatable."),
 ]
 
 
 @app.command()
-@with_json(lambda done: f"{done.name} is at {done.label} (change {done.number}).")
+@with_json(lambda done: f"{done.name} now serves {done.label} (change {done.number}).")
 def promote(
     name: Name,
-    agent: Annotated[str, typer.Argument(metavar="AGENT@VERSION", help="such as fine-tune@2")],
+    agent: Annotated[
+        str, typer.Argument(metavar="AGENT@VERSION", help="The agent, such as fine-tune@2.")
+    ],
     force: Force = None,
     consent: Consent = None,
     folder: Folder = Path("."),
 ) -> Any:
-    """Let an agent answer everything, if a stored comparison shows that it is no worse."""
+    """Serve an agent to all callers, if a stored comparison shows that it is no worse."""
     from assay.project import releases
 
     workspace, terminal = open_workspace(folder), Terminal()
@@ -50,10 +54,10 @@ def promote(
 
 def _describe_canary(done: Any) -> str:
     if done.canary is None:
-        return f"{done.name} is at {done.label} alone (change {done.number})."
+        return f"{done.name} now serves only {done.label} (change {done.number})."
     return (
-        f"{done.name}: {done.canary_label} answers {100 * done.share:g}% of the callers, "
-        f"{done.label} the others (change {done.number})."
+        f"{done.name} now serves {done.canary_label} to {100 * done.share:g}% of the callers, "
+        f"{done.label} to the others (change {done.number})."
     )
 
 
@@ -61,16 +65,21 @@ def _describe_canary(done: Any) -> str:
 @with_json(_describe_canary)
 def canary(
     name: Name,
-    share: Annotated[str, typer.Argument(metavar="SHARE", help="such as 10%; 0% ends it")],
+    share: Annotated[
+        str,
+        typer.Argument(
+            metavar="SHARE", help="Share of the callers, such as 10%; 0% ends the canary."
+        ),
+    ],
     agent: Annotated[
         str | None,
-        typer.Argument(metavar="AGENT@VERSION", help="none: the canary that runs"),
+        typer.Argument(metavar="AGENT@VERSION", help="The agent. Default: the current canary."),
     ] = None,
     force: Force = None,
     consent: Consent = None,
     folder: Folder = Path("."),
 ) -> Any:
-    """Let an agent answer a share of the callers, each of whom keeps to one agent."""
+    """Serve an agent to a share of the callers; each caller always gets the same agent."""
     from assay.project import releases
 
     workspace, terminal, part = open_workspace(folder), Terminal(), _parse_share(share)
@@ -86,13 +95,15 @@ def _parse_share(text: str) -> float:
     try:
         return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        raise UsageError(f"{text!r} is no share.", fix="Write it as 10%.") from None
+        raise UsageError(
+            f"{text!r} is not a share.", fix="Write a percentage such as 10%."
+        ) from None
 
 
 @app.command()
-@with_json(lambda done: f"{done.name} is at {done.label} again (change {done.number}).")
+@with_json(lambda done: f"{done.name} serves {done.label} again (change {done.number}).")
 def rollback(name: Name, consent: Consent = None, folder: Folder = Path(".")) -> Any:
-    """Take the last change back: the canary that runs, else the agent before."""
+    """Undo the last change: end the canary or, without one, return to the previous agent."""
     from assay.project import releases
 
     workspace = open_workspace(folder)
@@ -107,13 +118,13 @@ def _print_history(found: Any) -> None:
         word = f"forced: {change.reason}" if change.reason else word
         at = change.at.isoformat()
         rows.append((change.number, change.action, change.label, running, word, change.who, at))
-    print_table(("", "change", "agent", "canary", "on the word of", "by", "at"), rows)
+    print_table(("", "change", "agent", "canary", "evidence", "by", "at"), rows)
 
 
 @app.command()
 @with_json(_print_history)
 def history(name: Name, folder: Folder = Path(".")) -> Any:
-    """Every change of a release, newest first."""
+    """List the changes of a release, newest first."""
     from assay.project import releases
 
     return releases.history(open_workspace(folder), name)
@@ -125,14 +136,14 @@ def _print_releases(found: Any) -> None:
         running = f"{one['canary']} {100 * one['share']:g}%" if one["canary"] else ""
         traces = "kept" if one["traces"] else "off"
         rows.append((one["name"], one["agent"], running, traces, one["at"]))
-    none = "There are no releases; `assay release promote` makes one."
+    none = "There are no releases yet. `assay release promote` creates one."
     print_table(("release", "agent", "canary", "traces", "since"), rows, none=none)
 
 
 @app.command("list")
 @with_json(_print_releases)
 def list_(folder: Folder = Path(".")) -> Any:
-    """Every release as it stands."""
+    """List all releases and the agents that they serve."""
     from assay.project import releases
 
     return releases.list_releases(open_workspace(folder))
@@ -141,25 +152,24 @@ def list_(folder: Folder = Path(".")) -> Any:
 def _print_watched(found: Any) -> None:
     print(f"{found.release} ({found.agent}): {found.sentence}")
     if found.skipped:
-        print(
-            f"{found.skipped} traces of the sample were skipped; if many were, doubt the figures."
-        )
+        print(f"{found.skipped} traces of the sample were skipped; many skips bias the figures.")
     if found.waiting:
-        print(f"{found.waiting} traces wait for a label: `assay traces next {found.release}`.")
+        print(f"{found.waiting} traces have no label yet: `assay traces next {found.release}`.")
 
 
 @with_json(_print_watched)
 def watch(
     name: Name,
     drop: Annotated[
-        float, typer.Option(help="the fall of the score that is watched for; 0.1 is 10 points")
+        float, typer.Option(help="The fall of the score to detect; 0.1 is 10 points.")
     ] = 0.1,
     against: Annotated[
-        float | None, typer.Option(help="a score, where none was measured at promotion")
+        float | None,
+        typer.Option(help="Score to compare with, if none was measured at promotion."),
     ] = None,
     folder: Folder = Path("."),
 ) -> Any:
-    """Say whether a release has gone stale, or how many labels it takes to tell."""
+    """Test whether a release has become worse, or say how many labels the test needs."""
     from assay.project import releases
 
     return releases.watch_release(open_workspace(folder), name, drop=drop, against=against)

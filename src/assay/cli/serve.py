@@ -14,25 +14,30 @@ from assay.errors import UsageError
 
 
 def serve(
-    folder: Annotated[Path, typer.Option(help="a project, or any folder")] = Path("."),
-    host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one")] = 8000,
-    tls_cert: Annotated[Path | None, typer.Option(help="certificate, PEM")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="its private key, PEM")] = None,
+    folder: Annotated[Path, typer.Option(help="A project's folder, or any folder.")] = Path("."),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")
+    ] = 8000,
+    tls_cert: Annotated[Path | None, typer.Option(help="TLS certificate (PEM).")] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Private key of the certificate (PEM).")
+    ] = None,
     insecure_http: Annotated[
-        bool, typer.Option("--insecure-http", help="plain HTTP beyond this machine")
+        bool, typer.Option("--insecure-http", help="Allow plain HTTP from other machines.")
     ] = False,
     project_quota: Annotated[
-        float, typer.Option(min=0.001, help="GB of this disk that each project may take")
+        float, typer.Option(min=0.001, help="Disk space that each project may use, in GB.")
     ] = QUOTA_GB,
     vllm_url: Annotated[
-        str | None, typer.Option(help="a vLLM server that answers; a project's: in assay.yaml")
+        str | None,
+        typer.Option(help="URL of a vLLM server that answers. In a project, set it in assay.yaml."),
     ] = None,
     vllm_key_env: Annotated[
-        str | None, typer.Option(help="the variable that holds that server's key")
+        str | None, typer.Option(help="Environment variable with the key of the vLLM server.")
     ] = None,
 ) -> None:
-    """Answer over HTTP in OpenAI's wire format, and show the studio in a browser."""
+    """Serve the OpenAI-compatible API and the studio in the browser."""
     from assay.project.workspace import open_to_serve
     from assay.serve.server import serve as run
     from assay.studio.app import Studio
@@ -55,7 +60,7 @@ def serve(
 def _vllm(url: str | None, key_env: str | None) -> Vllm | None:
     if url is None:
         if key_env is not None:
-            raise UsageError("--vllm-key-env belongs to --vllm-url.", fix="Give both.")
+            raise UsageError("--vllm-key-env needs --vllm-url.", fix="Give both.")
         return None
     try:
         return Vllm(base_url=url, key_env=key_env)

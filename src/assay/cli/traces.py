@@ -11,11 +11,11 @@ from assay.cli.options import Folder, open_workspace, with_json
 from assay.cli.output import print_table, shorten
 
 app = typer.Typer(
-    help="Requests that were served and kept, and what is said of them.", no_args_is_help=True
+    help="Manage traces: kept requests, their answers, feedback and labels.", no_args_is_help=True
 )
 
-Id = Annotated[str, typer.Argument(help="of a trace")]
-Release = Annotated[str, typer.Argument(help="the release's name")]
+Id = Annotated[str, typer.Argument(help="Id of a trace, as `assay traces list` shows it.")]
+Release = Annotated[str, typer.Argument(help="The name of the release.")]
 
 SHOWN = 60  # characters of a text in a list
 
@@ -24,33 +24,38 @@ SHOWN = 60  # characters of a text in a list
 def on(
     release: Release,
     sample: Annotated[
-        float, typer.Option(help="share drawn at random to be labelled, 0 to 1")
+        float, typer.Option(help="Share drawn at random for labelling, 0 to 1.")
     ] = 0.1,
-    days: Annotated[int, typer.Option(help="deleted after so many")] = 30,
-    most: Annotated[int, typer.Option(help="kept at most; the oldest go first")] = 10_000,
+    days: Annotated[int, typer.Option(help="Days after which a trace is deleted.")] = 30,
+    most: Annotated[
+        int, typer.Option(help="Maximum number of traces; the oldest are deleted first.")
+    ] = 10_000,
     folder: Folder = Path("."),
 ) -> None:
-    """Keep the requests of a release from now on, with personal data replaced."""
+    """Start keeping the requests of a release, with personal data replaced."""
     from assay.project import releases
 
     releases.traces_on(open_workspace(folder), release, sample=sample, days=days, most=most)
     print(
-        f"Requests to {release} are kept for {days} days, {most} at most; {100 * sample:g}% are "
-        "drawn to be labelled."
+        f"Requests to {release} are kept for {days} days, at most {most}; {100 * sample:g}% are "
+        "drawn for labelling."
     )
 
 
 @app.command()
 def off(
     release: Release,
-    delete: Annotated[bool, typer.Option("--delete", help="those that were kept, too")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Also delete kept traces.")] = False,
     folder: Folder = Path("."),
 ) -> None:
-    """Keep no more requests of a release."""
+    """Stop keeping the requests of a release."""
     from assay.project import releases
 
     gone = releases.traces_off(open_workspace(folder), release, delete=delete)
-    print(f"Requests to {release} are not kept any more." + (f" {gone} deleted." if delete else ""))
+    print(
+        f"Requests to {release} are no longer kept."
+        + (f" {gone} traces deleted." if delete else "")
+    )
 
 
 def _print_traces(found: Any) -> None:
@@ -69,22 +74,26 @@ def _print_traces(found: Any) -> None:
             )
         )
     columns = ("trace", "release", "asked", "answer", "feedback", "sample", "at")
-    print_table(columns, rows, none="No traces are kept; `assay traces on RELEASE` keeps them.")
+    print_table(
+        columns,
+        rows,
+        none="There are no traces yet. `assay traces on RELEASE` starts keeping them.",
+    )
 
 
 @app.command("list")
 @with_json(_print_traces)
 def list_(
-    release: Annotated[str | None, typer.Argument(help="of one release; none: of all")] = None,
+    release: Annotated[str | None, typer.Argument(help="The release. Default: all.")] = None,
     count: Annotated[
-        int, typer.Option("-n", min=1, max=100_000, help="how many, newest first")
+        int, typer.Option("-n", min=1, max=100_000, help="Number of traces, newest first.")
     ] = 20,
     corrected: Annotated[
-        bool, typer.Option("--corrected", help="only those with a corrected answer")
+        bool, typer.Option("--corrected", help="Only traces with a corrected answer.")
     ] = False,
     folder: Folder = Path("."),
 ) -> Any:
-    """List the newest traces first."""
+    """List traces, newest first."""
     from assay.project import releases
 
     return releases.list_traces(open_workspace(folder), release, count=count, corrected=corrected)
@@ -97,28 +106,28 @@ def _print_trace(trace: Any) -> None:
         for call in message.get("tool_calls") or ():
             print(f"  calls {call['function']['name']}({call['function']['arguments']})")
     if trace.masked:
-        print(f"({trace.masked} secrets and items of personal data were replaced)")
+        print(f"({trace.masked} secrets or items of personal data were replaced)")
     if trace.thumb:
         print(f"thumb: {trace.thumb}")
     if trace.corrected is not None:
-        print(f"should have been: {trace.corrected}")
+        print(f"corrected answer: {trace.corrected}")
 
 
 @app.command()
 @with_json(_print_trace)
 def show(id: Id, folder: Folder = Path(".")) -> Any:
-    """Show a trace, whole: its conversation, answer and labels."""
+    """Show a whole trace: its conversation, answer and labels."""
     from assay.project import releases
 
     return releases.show_trace(open_workspace(folder), id)
 
 
 @app.command()
-@with_json(lambda trace: f"Kept with {trace.id}.")
+@with_json(lambda trace: f"Saved with {trace.id}.")
 def feedback(
     id: Id,
-    thumb: Annotated[str | None, typer.Option(help="up or down")] = None,
-    answer: Annotated[str | None, typer.Option(help="what would have been right")] = None,
+    thumb: Annotated[str | None, typer.Option(help="up or down.")] = None,
+    answer: Annotated[str | None, typer.Option(help="The right answer.")] = None,
     folder: Folder = Path("."),
 ) -> Any:
     """Attach a thumb or the right answer to a trace."""
@@ -130,7 +139,7 @@ def feedback(
 
 def _print_next(found: Any) -> None:
     if found is None:
-        print("Every trace of the sample has its label.")
+        print("All traces of the sample are labelled.")
     else:
         _print_trace(found)
 
@@ -138,7 +147,7 @@ def _print_next(found: Any) -> None:
 @app.command("next")
 @with_json(_print_next)
 def next_(release: Release, folder: Folder = Path(".")) -> Any:
-    """The trace of the random sample that is to be labelled next, for `assay watch`."""
+    """Show the next trace of the random sample to label for `assay watch`."""
     from assay.project import releases
 
     return releases.next_to_label(open_workspace(folder), release)
@@ -148,12 +157,14 @@ def next_(release: Release, folder: Folder = Path(".")) -> Any:
 @with_json(lambda d: "Skipped." if d["score"] is None else f"Labelled: {d['score']:g}.")
 def label(
     id: Id,
-    right: Annotated[bool, typer.Option("--right", help="the answer is as it should be")] = False,
-    answer: Annotated[str | None, typer.Option(help="what it should have been")] = None,
-    skip: Annotated[bool, typer.Option("--skip", help="it cannot be told")] = False,
+    right: Annotated[bool, typer.Option("--right", help="The answer is right.")] = False,
+    answer: Annotated[str | None, typer.Option(help="The right answer.")] = None,
+    skip: Annotated[
+        bool, typer.Option("--skip", help="Skip a trace that cannot be judged.")
+    ] = False,
     folder: Folder = Path("."),
 ) -> Any:
-    """Say what a sampled answer is worth; strictly in the order of `assay traces next`."""
+    """Label an answer of the sample, strictly in the order of `assay traces next`."""
     from assay.project import releases
 
     workspace = open_workspace(folder)
@@ -164,9 +175,9 @@ def label(
 def _print_examples(done: Any) -> None:
     print(f"{done.written} examples" + (f" written to {done.file}." if done.file else "."))
     if done.masked:
-        print(f"In {done.masked} of them personal data stands replaced; look at these.")
+        print(f"In {done.masked} of them personal data was replaced; check these.")
     if done.rejected:
-        print(f"{done.rejected} were rejected: {done.rejected_file} says why.")
+        print(f"{done.rejected} were rejected; for the reasons see {done.rejected_file}.")
     for code, count in done.counts.items():
         print(f"  {code}: {count}")
 
@@ -174,11 +185,11 @@ def _print_examples(done: Any) -> None:
 @app.command("to-data")
 @with_json(_print_examples)
 def to_data(
-    to: Annotated[Path, typer.Argument(help="the file of examples that is written")],
-    release: Annotated[str | None, typer.Option(help="of one release; none: of all")] = None,
+    to: Annotated[Path, typer.Argument(help="The file of examples to write.")],
+    release: Annotated[str | None, typer.Option(help="The release. Default: all.")] = None,
     folder: Folder = Path("."),
 ) -> Any:
-    """Turn corrected traces into examples; what the data checks reject is kept with its reason."""
+    """Write corrected traces to a file of examples; rejected ones go to a file beside it."""
     from assay.project import releases
 
     return releases.traces_to_data(open_workspace(folder), to, release)

@@ -16,22 +16,24 @@ from assay.errors import UsageError
 def train(
     folder: Folder = Path("."),
     sweep: Annotated[
-        bool, typer.Option("--sweep", help="search for better settings, by validation loss")
+        bool, typer.Option("--sweep", help="Search for better settings by validation loss.")
     ] = False,
     trials: Annotated[
         int | None,
-        typer.Option(min=1, help="with --sweep: settings to try, earlier calls counted; 12"),
+        typer.Option(
+            min=1, help="With --sweep: settings to try, including earlier runs. Default: 12."
+        ),
     ] = None,
     write: Annotated[
-        bool, typer.Option("--write", help="with --sweep: put the best into assay.yaml")
+        bool, typer.Option("--write", help="With --sweep: write the best settings to assay.yaml.")
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Train a version, as `compare` would; the same command goes on where it was stopped."""
+    """Train a version as `compare` does; run it again to continue a stopped training."""
     from assay import project
 
     if not sweep and (trials is not None or write):
-        raise UsageError("--trials and --write belong to --sweep.", fix="Add --sweep.")
+        raise UsageError("--trials and --write need --sweep.", fix="Add --sweep.")
     opened = project.open(folder)
     if sweep:
         swept = opened.sweep(trials=trials, write=write, progress=Terminal())

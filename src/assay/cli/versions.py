@@ -11,9 +11,11 @@ import typer
 from assay.cli.options import AsJson, Folder, open_workspace, with_json
 from assay.cli.output import as_json, console, print_table, shorten
 
-app = typer.Typer(help="Fine-tuned versions and what made them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show fine-tuned versions and what they were made from.", no_args_is_help=True
+)
 
-Id = Annotated[str, typer.Argument(help="a version's id, or how it begins")]
+Id = Annotated[str, typer.Argument(help="The id of a version or its beginning.")]
 
 SHORT = 12
 
@@ -34,13 +36,13 @@ def _print_versions(found: Any) -> None:
             )
         )
     columns = ("version", "base", "method", "saved", "loss", "parent", "agents")
-    print_table(columns, rows, none="There are no versions; `assay train` makes one.")
+    print_table(columns, rows, none="There are no versions yet. `assay train` creates one.")
 
 
 @app.command("list")
 @with_json(_print_versions)
 def list_(folder: Folder = Path(".")) -> Any:
-    """List every version, the oldest first."""
+    """List all versions, oldest first."""
     from assay.project import versions
 
     return versions.versions(open_workspace(folder).store)
@@ -48,7 +50,7 @@ def list_(folder: Folder = Path(".")) -> Any:
 
 @app.command()
 def show(id: Id, folder: Folder = Path("."), json: AsJson = False) -> None:
-    """All that made a version; its files are checked against their hashes."""
+    """Show the record of a version and check its files against their hashes."""
     from assay.project import versions
 
     found = versions.version(open_workspace(folder).store, id)
@@ -65,7 +67,7 @@ def _print_differences(found: Any) -> None:
     fields = found["fields"].items()
     rows = [(path, _spell(one), _spell(other)) for path, (one, other) in fields]
     columns = ("", found["first"][:SHORT], found["second"][:SHORT])
-    print_table(columns, rows, none="The records say the same.")
+    print_table(columns, rows, none="The records are identical.")
     for part, only in found["rows"].items():
         if any(only.values()):
             console.print(
@@ -82,10 +84,10 @@ def _spell(value: Any) -> str:
 @with_json(_print_differences)
 def diff(
     first: Id,
-    second: Annotated[str, typer.Argument(help="another version's id")],
+    second: Annotated[str, typer.Argument(help="The id of the version to compare with.")],
     folder: Folder = Path("."),
 ) -> Any:
-    """What two versions were made of differently."""
+    """Show how the records of two versions differ."""
     from assay.project import versions
 
     return versions.diff(open_workspace(folder).store, first, second)
@@ -97,18 +99,22 @@ def _print_trained_on(found: Any) -> None:
         parts = ", ".join(version["as"])
         print(f"{version['id'][:SHORT]} of {version['saved_at']}: {parts}{agents}")
     if not found["versions"]:
-        print(f"No version saw {found['example']}.")
+        print(f"No version used {found['example']}.")
     if found["agents"]:
-        print(f"These agents show it, look it up or learned from it: {', '.join(found['agents'])}.")
+        print(
+            f"These agents show it, search it or were fitted on it: {', '.join(found['agents'])}."
+        )
     if found["unknown"]:
-        print(f"Of {len(found['unknown'])} older versions it is not known which rows they saw.")
+        print(f"{len(found['unknown'])} older versions have no record of the rows they used.")
 
 
 @app.command("trained-on")
 @with_json(_print_trained_on)
 def trained_on(
-    example: Annotated[str, typer.Argument(help="an example's id, or the hash of its content")],
+    example: Annotated[
+        str, typer.Argument(help="The id of an example or the hash of its content.")
+    ],
     folder: Folder = Path("."),
 ) -> Any:
-    """The versions that saw an example, and so remember it after it is deleted."""
+    """List the versions that used an example in training, even if it was deleted since."""
     return open_workspace(folder).find_uses(example)

@@ -23,7 +23,7 @@ class Classifier(Strict):
 
     embedder: ModelName = Field(
         STARTER_EMBEDDER,
-        description="a starter, a folder, or a hub id of a sentence-transformers model",
+        description="Embedding model: a starter, a folder or a sentence-transformers hub id.",
     )
 
 
@@ -31,47 +31,48 @@ SearchMode = Literal["bm25", "dense", "hybrid"]
 
 
 class KnowledgeSection(Strict):
-    """Documents that candidates look into; how they are searched is chosen on validation."""
+    """Documents that candidates search; how they are searched is chosen on validation."""
 
-    name: str = Field("documents", description="of the knowledge, as `assay knowledge` knows it")
+    name: str = Field("documents", description="Name of the knowledge base in `assay knowledge`.")
     paths: list[FileName] = Field(
         default_factory=list,
-        description="files and folders, added before a comparison; those gone since stay until "
-        "they are removed",
+        description="Files and folders to add before a comparison; documents of deleted files stay "
+        "until they are removed.",
     )
     labels: list[str] | None = Field(
-        None, min_length=1, description="search only documents with one of these; null: all"
+        None, min_length=1, description="Search only documents with one of these labels; null: all."
     )
     chunk_tokens: list[Annotated[int, Field(ge=16)]] = Field(
-        default_factory=list, description="sizes of passages that are tried; empty: the usual one"
+        default_factory=list,
+        description="Passage lengths to try, in tokens; empty: the default one.",
     )
     modes: list[SearchMode] = Field(
-        ["bm25", "dense", "hybrid"], min_length=1, description="kinds of search that are tried"
+        ["bm25", "dense", "hybrid"], min_length=1, description="Search modes to try."
     )
     weights: list[Annotated[float, Field(ge=0, le=1)]] = Field(
         [0.3, 0.5, 0.7],
-        description="of meaning in a hybrid search, tried beside fusion by ranks where at least "
-        "ten validation rows name their document",
+        description="Weights of the vectors to try in hybrid search, besides fusion by rank, if at "
+        "least ten validation rows name their document.",
     )
     rerank: ModelName | None = Field(
         None,
-        description="a cross-encoder (folder or hub id) that orders the best passages anew; tried "
-        "where at least ten validation rows name their document",
+        description="Cross-encoder (folder or hub id) that reranks the best passages; tried if at "
+        "least ten validation rows name their document.",
     )
     ks: list[Annotated[int, Field(ge=1, le=50)]] = Field(
-        [1, 3, 5], min_length=1, description="numbers of passages that are tried"
+        [1, 3, 5], min_length=1, description="Numbers of passages to try."
     )
     abstain: str | None = Field(
         None,
         min_length=1,
-        description="what is to be said where no passage holds the answer; in the data, the "
-        "target of rows that no document answers",
+        description="The answer to give if no passage contains one; in the data, the target of "
+        "rows that no document answers.",
     )
     distractors: float = Field(
         0.2,
         ge=0,
         lt=1,
-        description="fine-tune-rag: share of training rows whose own document is hidden",
+        description="fine-tune-rag: share of training rows whose own document is hidden.",
     )
 
 
@@ -79,14 +80,22 @@ class PromptSearch(Strict):
     """How `prompt-optimised` and `prompt-reflected` look for a better system prompt."""
 
     proposer: ModelName | None = Field(
-        None, description="`remote:PROVIDER/MODEL` that proposes edits; null: fixed variants only"
+        None,
+        description="Model that proposes edits, `remote:PROVIDER/MODEL`; null: fixed variants.",
     )
-    proposals: int = Field(8, ge=1, le=100, description="edits asked for, one request each")
+    proposals: int = Field(
+        8, ge=1, le=100, description="Number of edits to request, one per request."
+    )
     answers: int = Field(
-        600, ge=50, le=100_000, description="prompt-reflected: most answers of the project's model"
+        600,
+        ge=50,
+        le=100_000,
+        description="prompt-reflected: maximum number of answers of the project's model.",
     )
     budget_usd: float | None = Field(
-        None, gt=0, description="prompt-reflected: most that the proposer may cost; null: no limit"
+        None,
+        gt=0,
+        description="prompt-reflected: maximum cost of the proposer in USD; null: no limit.",
     )
 
 
@@ -95,8 +104,9 @@ class Generate(Strict):
 
     max_new_tokens: int = Field(128, ge=1)
     constrained: Literal["auto", "on", "off"] = Field(
-        "auto", description="auto: chosen on validation per candidate"
+        "auto", description="Constrained decoding; auto: chosen for each candidate on validation."
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="of local models; auto: bfloat16 where this machine is fast at it"
+        "auto",
+        description="Number format of local models; auto: bfloat16 if it is fast on this machine.",
     )

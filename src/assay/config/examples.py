@@ -16,30 +16,32 @@ class Columns(Strict):
     """Which columns (fields) of the file are what; only for files that are not conversations."""
 
     input: list[str] = Field(
-        min_length=1, description="one column, or several, shown as `name: value` lines"
+        min_length=1, description="One column, or several, which are shown as `name: value` lines."
     )
     output: list[str] = Field(
-        min_length=1, description="one column, or several, which become one JSON record"
+        min_length=1, description="One column, or several, which become one JSON record."
     )
     id: str | None = None
-    group: str | None = Field(None, description="rows with one value here never straddle a split")
+    group: str | None = Field(
+        None, description="Rows with the same value here always go to the same split."
+    )
     document: str | None = Field(
-        None, description="the document that answers the row; empty where none does"
+        None, description="The document that answers the row; empty if none does."
     )
 
 
 class Split(Strict):
-    """How examples are divided when the data brings no official split."""
+    """How the examples are split if the data has no official split."""
 
     seed: int = Field(0, ge=0, lt=2**63)
     validation: float = Field(
-        0.15, gt=0, lt=0.5, description="share of the examples that are not holdout"
+        0.15, gt=0, lt=0.5, description="Share of the examples outside the holdout."
     )
     holdout: float = Field(
         0.2,
         gt=0,
         lt=0.9,
-        description="share of all examples; without effect when `holdout` names a file",
+        description="Share of all examples; ignored if `holdout` names a file.",
     )
 
 
@@ -47,16 +49,20 @@ class Data(Strict):
     """Where the examples are and how to read them."""
 
     file: DataName
-    holdout: DataName | None = Field(None, description="a file of its own keeps the official split")
+    holdout: DataName | None = Field(
+        None, description="Separate holdout file, such as an official test set."
+    )
     validation: DataName | None = None
-    format: str | None = Field(None, description="found by content when null")
+    format: str | None = Field(
+        None, description="Format of the file; null: detected from its content."
+    )
     columns: Columns | None = None
     split: Split = Split()
     train_rows: int | None = Field(
-        None, ge=1, description="train on at most this many rows (drawn with the seed)"
+        None, ge=1, description="Maximum number of training rows (drawn with the seed)."
     )
     holdout_rows: int | None = Field(
-        None, ge=1, description="measure on at most this many rows (drawn with the seed)"
+        None, ge=1, description="Maximum number of holdout rows (drawn with the seed)."
     )
 
 

@@ -28,22 +28,24 @@ class Costs(Strict):
     """Prices for the cost to own. Null means unknown, which is never counted as 0."""
 
     machine_hour_usd: float | None = Field(
-        0.2, ge=0, description="a machine that serves the local model"
+        0.2, ge=0, description="Price per hour of a machine that serves the local model."
     )
     machine_hours_per_month: float = Field(
         730.0,
         ge=0,
-        description="for which that machine is kept on and paid, asked or not; 730 is all the "
-        "time, as an endpoint needs; 0 for a machine that is there anyway, of which only the time "
-        "of answers counts",
+        description="Hours per month for which that machine is kept on and paid, whether or not it "
+        "answers. 730 is always, as an endpoint needs; 0 for a machine that you have anyway: then "
+        "only the time of its answers counts.",
     )
     person_hour_usd: float | None = Field(60.0, ge=0)
-    prompt_hours: float = Field(2.0, ge=0, description="writing and trying a prompt, once")
+    prompt_hours: float = Field(2.0, ge=0, description="Hours to write and test a prompt, once.")
     curation_hours: float = Field(
-        8.0, ge=0, description="collecting and checking training examples, once"
+        8.0, ge=0, description="Hours to collect and check training examples, once."
     )
     retrainings_per_year: float = Field(2.0, ge=0)
-    hours_per_retraining: float = Field(2.0, ge=0, description="fresh examples, gate, release")
+    hours_per_retraining: float = Field(
+        2.0, ge=0, description="Hours for new examples, the check of the version and its release."
+    )
 
 
 class Config(Strict):
@@ -58,41 +60,50 @@ class Config(Strict):
         None, description="inputs that narrow the intervals of a comparison"
     )
     system_prompt: str = ""
-    labels: list[str] | None = Field(None, description="the closed set of outputs of a label task")
+    labels: list[str] | None = Field(None, description="All possible outputs of a label task.")
     output_schema: dict[str, Any] | None = Field(
-        None, description="JSON Schema of a json task's outputs"
+        None, description="JSON Schema of the outputs of a json task."
     )
     graders: list[GraderSpec] = Field(min_length=1)
-    primary: str = Field(description="the grader that decides")
+    primary: str = Field(description="The grader that decides the comparison.")
     good_enough: float | None = Field(
-        None, ge=0, le=1, description="below this no candidate is worth having"
+        None, ge=0, le=1, description="The lowest score at which a candidate is worth using."
     )
     monthly_requests: int = Field(10_000, ge=0)
-    margin: float = Field(0.02, gt=0, lt=1, description="a difference this small does not matter")
+    margin: float = Field(
+        0.02, gt=0, lt=1, description="The largest difference in score that does not matter."
+    )
     margin_for_cheaper: float | None = Field(
-        None, gt=0, lt=1, description="what a cheaper candidate may be worse; null is `margin`"
+        None,
+        gt=0,
+        lt=1,
+        description="How much worse a cheaper candidate may score; null: `margin`.",
     )
     candidates: list[str] = Field(min_length=1)
     baselines: bool = Field(
-        True, description="cheap rivals take part beside `candidates`, wherever they can"
+        True, description="Whether cheap baselines take part besides `candidates` where they apply."
     )
-    route: RouteSection | None = Field(None, description="for cascade, router and rules")
+    route: RouteSection | None = Field(
+        None, description="Arms of the candidates cascade, router and rules."
+    )
     few_shot: FewShot = FewShot()
     classifier: Classifier = Classifier()
     fine_tune: FineTuneSection = FineTuneSection()
-    knowledge: KnowledgeSection | None = Field(None, description="needed by candidates with `rag`")
+    knowledge: KnowledgeSection | None = Field(
+        None, description="Documents to search; required by candidates with `rag`."
+    )
     prompt_search: PromptSearch = PromptSearch()
     generate: Generate = Generate()
     providers: dict[str, Provider] = Field(
-        default_factory=dict, description="endpoints of models elsewhere, by a name of your own"
+        default_factory=dict, description="Providers of hosted models, under names of your choice."
     )
-    vllm: Vllm | None = Field(None, description="serve from a GPU machine's vLLM")
+    vllm: Vllm | None = Field(None, description="A vLLM server that answers for this project.")
     fallback: dict[ModelName, list[ModelName]] = Field(
         default_factory=dict,
-        description="model -> who answers in its place while it fails, in order; when serving",
+        description="Model: models that answer in this order while it fails; only when serving.",
     )
     remote: RemoteModel | None = Field(
-        None, description="the model of the candidate `remote`: remote:PROVIDER/MODEL"
+        None, description="The model of the candidate `remote`: remote:PROVIDER/MODEL."
     )
     costs: Costs = Costs()
 
@@ -100,7 +111,7 @@ class Config(Strict):
     @classmethod
     def _name_is_a_slug(cls, value: str) -> str:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", value):
-            raise ValueError("use small letters, digits and hyphens, at most 63")
+            raise ValueError("use lowercase letters, digits and hyphens, at most 63 characters")
         return value
 
     @field_validator("providers")
@@ -108,7 +119,9 @@ class Config(Strict):
     def _names_are_slugs(cls, value: dict[str, Provider]) -> dict[str, Provider]:
         for name in value:
             if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
-                raise ValueError(f"{name!r}: use small letters, digits and hyphens, at most 63")
+                raise ValueError(
+                    f"{name!r}: use lowercase letters, digits and hyphens, at most 63 characters"
+                )
         return value
 
     @field_validator("model")
@@ -116,8 +129,8 @@ class Config(Strict):
     def _is_on_this_machine(cls, value: str) -> str:
         if is_remote(value):
             raise ValueError(
-                "the project's model is trained and served on this machine; a provider's model can "
-                "be fine_tune.teacher, or take part as `remote`"
+                "the project's model must be one that is trained and served on this machine; use a "
+                "provider's model as fine_tune.teacher, or as the candidate `remote`"
             )
         return value
 
@@ -125,8 +138,8 @@ class Config(Strict):
     def _margins_are_in_order(self) -> Self:
         if self.margin_for_cheaper is not None and self.margin_for_cheaper < self.margin:
             raise ValueError(
-                f"margin_for_cheaper is {self.margin_for_cheaper:g}, but {self.margin:g} does not "
-                "matter of any candidate (margin); make it larger or leave it out"
+                f"margin_for_cheaper ({self.margin_for_cheaper:g}) must not be smaller than margin "
+                f"({self.margin:g}); make it larger or leave it out"
             )
         return self
 
@@ -137,7 +150,7 @@ class Config(Strict):
                 return grader
         names = ", ".join(g.label for g in self.graders)
         raise ConfigError(
-            f"primary is {self.primary!r}, which is no grader of this project.",
+            f"primary is {self.primary!r}, which is not a grader of this project.",
             where=f"{CONFIG_FILE}, primary",
             fix=f"Use one of: {names}.",
         )
@@ -163,14 +176,14 @@ def config_text(path: Path) -> str:
         raise ConfigError(
             "there is no project here.",
             where=str(path),
-            fix="Make one with `assay init NAME --data FILE`, or change to its folder.",
+            fix="Create one with `assay init NAME --data FILE`, or change to its folder.",
         )
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"this is not YAML: {error}.", where=str(path)) from None
+        raise ConfigError(f"the file is not YAML: {error}.", where=str(path)) from None
     except OSError as error:
-        raise ConfigError(f"this cannot be read ({error.strerror}).", where=str(path)) from None
+        raise ConfigError(f"the file cannot be read ({error.strerror}).", where=str(path)) from None
 
 
 def read_config(text: str, where: str) -> Config:
@@ -188,7 +201,7 @@ def read_config(text: str, where: str) -> Config:
         raise ConfigError(
             f"{first.field}: {first.message}" if first.field else first.message,
             where=f"{where}, line {first.line}" if first.line else where,
-            fix=f"({len(problems)} problems in all.)" if len(problems) > 1 else None,
+            fix=f"({len(problems)} problems in total.)" if len(problems) > 1 else None,
         )
     config.primary_grader()
     return config
@@ -201,7 +214,7 @@ def parsed_config(text: str) -> tuple[Config | None, list[Problem]]:
     except UNREADABLE as error:
         return None, [unreadable(error)]
     if not isinstance(tree, dict):
-        return None, [Problem("this is not a configuration (no `key: value` lines).")]
+        return None, [Problem("the text is not a configuration (it has no `key: value` lines).")]
     try:
         return Config.model_validate(tree), []
     except ValidationError as error:

@@ -25,65 +25,82 @@ from assay.errors import ConfigError
 class TokenPrice(Strict):
     """What a provider takes for a model's tokens, USD per million; null is unknown, never 0."""
 
-    input: float | None = Field(None, ge=0, description="of the prompt")
+    input: float | None = Field(None, ge=0, description="Price of prompt tokens.")
     cached: float | None = Field(
-        None, ge=0, description="of the prompt, where the provider had it cached; null: as input"
+        None, ge=0, description="Price of cached prompt tokens; null: the same as input."
     )
-    output: float | None = Field(None, ge=0, description="of the answer, reasoning included")
+    output: float | None = Field(
+        None, ge=0, description="Price of answer tokens, including reasoning."
+    )
 
 
 class Provider(Strict):
     """An endpoint elsewhere; its models are `remote:NAME/MODEL` (docs/providers.md)."""
 
-    base_url: str = Field(description="up to and with /v1, e.g. https://api.openai.com/v1")
+    base_url: str = Field(description="URL including /v1, such as https://api.openai.com/v1.")
     protocol: Literal["openai", "anthropic"] = Field(
-        "openai", description="chat completions as OpenAI has them, or Anthropic's messages"
+        "openai", description="OpenAI's chat completions or Anthropic's messages."
     )
-    key_env: SecretVariable | None = Field(
-        None, description="the environment variable that holds the key"
-    )
+    key_env: SecretVariable | None = Field(None, description="Environment variable with the key.")
     key_file: SecretFileName | None = Field(
         None,
-        description="a file that holds the key and nothing else; neither: `assay providers add`",
+        description="File with nothing but the key. Without both, use `assay providers add`.",
     )
     key_header: str | None = Field(
-        None, description="header for the key alone (Azure: api-key); null: as the protocol has it"
+        None,
+        description="Header that carries only the key (Azure: api-key); null: the protocol's own.",
     )
     limit: Literal["max_tokens", "max_completion_tokens"] | None = Field(
         None,
-        description="what it calls the most tokens of an answer; null: max_completion_tokens at "
-        "api.openai.com, else max_tokens",
+        description="Parameter for the maximum number of answer tokens; null: "
+        "max_completion_tokens at api.openai.com, max_tokens elsewhere.",
     )
     leave_out: list[Literal["stream_options", "logprobs", "seed", "temperature"]] = Field(
-        default_factory=list, description="parameters that it does not take and does not name so"
+        default_factory=list,
+        description="Parameters to leave out because the provider rejects them.",
     )
     query: dict[str, str] = Field(
-        default_factory=dict, description="put behind the address, such as Azure's api-version"
+        default_factory=dict,
+        description="Query parameters of the URL, such as Azure's api-version.",
     )
     headers: dict[str, FilledText] = Field(
-        default_factory=dict, description="sent along; ${NAME} stands for an environment variable"
+        default_factory=dict,
+        description="Additional headers; ${NAME} stands for an environment variable.",
     )
     consent: bool = Field(
-        False, description="true: this project's rows, and what users ask of it, may be sent there"
+        False, description="Whether this project's rows and its users' requests may be sent there."
     )
     private_network: bool | list[str] = Field(
         False,
-        description="networks inside that are allowed (10.2.0.0/16), over plain http too; true: "
-        "all loopback and private addresses",
+        description="Private networks that may be reached (10.2.0.0/16), also over plain http; "
+        "true: all loopback and private addresses.",
     )
-    ca_file: FileName | None = Field(None, description="certificates to be trusted as well, PEM")
-    client_cert: FileName | None = Field(None, description="our own certificate (mTLS), PEM")
-    client_key: SecretFileName | None = Field(None, description="its private key, PEM")
+    ca_file: FileName | None = Field(
+        None, description="File of additional trusted certificates (PEM)."
+    )
+    client_cert: FileName | None = Field(None, description="Client certificate for mTLS (PEM).")
+    client_key: SecretFileName | None = Field(
+        None, description="Private key of the client certificate (PEM)."
+    )
     proxy: FilledText | None = Field(
-        None, description="http://host:port; ${NAME} stands for an environment variable"
+        None, description="Proxy, as http://host:port; ${NAME} stands for an environment variable."
     )
-    concurrency: int = Field(4, ge=1, le=64, description="requests of a comparison at once")
-    timeout_s: float = Field(60.0, gt=0, description="for one answer, or a stream's first token")
-    stall_s: float = Field(30.0, gt=0, description="longest silence inside a stream")
-    stream_s: float = Field(1800.0, gt=0, description="for a whole stream, however it drips")
-    retries: int = Field(3, ge=0, le=10, description="after an outage, a 429 or a cut answer")
+    concurrency: int = Field(
+        4, ge=1, le=64, description="Number of concurrent requests in a comparison."
+    )
+    timeout_s: float = Field(
+        60.0, gt=0, description="Timeout for one answer, or for the first token of a stream."
+    )
+    stall_s: float = Field(30.0, gt=0, description="Timeout between two tokens of a stream.")
+    stream_s: float = Field(1800.0, gt=0, description="Timeout for a whole stream.")
+    retries: int = Field(
+        3,
+        ge=0,
+        le=10,
+        description="Number of retries after an outage, a 429 or an answer that is cut off.",
+    )
     prices: dict[str, TokenPrice] = Field(
-        default_factory=dict, description="by model, instead of the list that comes with Assay"
+        default_factory=dict, description="Prices by model, in place of the built-in price list."
     )
 
     @field_validator("base_url")
@@ -95,10 +112,10 @@ class Provider(Strict):
         try:
             _ = parts.port
         except ValueError:
-            raise ValueError("its port is no number from 1 to 65535") from None
+            raise ValueError("its port is not a number from 1 to 65535") from None
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError(
-                "leave out user, password, ? and #; the key goes into `assay providers add`"
+                "leave out user, password, ? and #; the key is stored with `assay providers add`"
             )
         if not value.isascii() or not value.isprintable() or set(value) & set(" \\"):
             raise ValueError("use printable ASCII characters without spaces or backslashes")
@@ -128,7 +145,7 @@ class Provider(Strict):
             if not _TOKEN.fullmatch(name) or name.lower() in _OURS | _KEYS:
                 raise ValueError(f"{name!r} cannot be set")
             if not text.isascii() or not text.isprintable():
-                raise ValueError(f"{name} has characters that no header may have")
+                raise ValueError(f"{name} has characters that are not allowed in a header")
         return value
 
     @field_validator("proxy")
@@ -140,16 +157,16 @@ class Provider(Strict):
         if parts.scheme != "http" or not parts.hostname:
             raise ValueError("use an address such as http://proxy.example.com:3128")
         if parts.username or parts.password:
-            raise ValueError("put an address with a password into a variable: ${PROXY}")
+            raise ValueError("an address with a password belongs in a variable: ${PROXY}")
         return value
 
     @model_validator(mode="after")
     def _is_safe(self) -> Provider:
         if self.base_url.startswith("http:"):
             if not self.private_network:
-                raise ValueError("https is required, unless private_network allows the address")
+                raise ValueError("https is required unless private_network allows the address")
             if self.proxy:
-                raise ValueError("a proxy is used with https only")
+                raise ValueError("a proxy can only be used with https")
         if self.key_env and self.key_file:
             raise ValueError("use key_env or key_file, not both")
         if self.key_header and self.key_header.lower() in map(str.lower, self.headers):
@@ -214,16 +231,19 @@ _KEYS = frozenset(["authorization", "x-api-key", "api-key"])
 
 
 class Vllm(Strict):
-    """A running vLLM server, which answers for this project in the place of llama.cpp."""
+    """A running vLLM server that answers for this project instead of llama.cpp."""
 
-    base_url: str = Field(description="up to and with /v1, e.g. http://127.0.0.1:8001/v1")
+    base_url: str = Field(description="URL including /v1, such as http://127.0.0.1:8001/v1.")
     key_env: SecretVariable | None = Field(
-        None, description="the environment variable that holds its --api-key"
+        None, description="Environment variable with the server's --api-key."
     )
     at_once: int = Field(
-        256, ge=1, le=4096, description="requests under way; one more is told to wait"
+        256,
+        ge=1,
+        le=4096,
+        description="Maximum number of concurrent requests; further ones are told to retry later.",
     )
-    timeout_s: float = Field(120.0, gt=0, description="of silence")
+    timeout_s: float = Field(120.0, gt=0, description="Timeout between two pieces of an answer.")
 
     @field_validator("base_url")
     @classmethod
@@ -258,6 +278,6 @@ def split_reference(model: str) -> tuple[str, str]:
     provider, _, name = model.removeprefix(REMOTE).partition("/")
     if not provider or not name:
         raise ConfigError(
-            f"{model!r} names no model of a provider.", fix="Write remote:PROVIDER/MODEL."
+            f"{model!r} does not name a model of a provider.", fix="Write remote:PROVIDER/MODEL."
         )
     return provider, name

@@ -15,15 +15,17 @@ class RouteConditions(Strict):
     """What a rule of a route asks of a request; all that are stated must hold."""
 
     pattern: str | None = Field(
-        None, max_length=1000, description="a regular expression found anywhere in the input"
+        None, max_length=1000, description="Regular expression to find anywhere in the input."
     )
-    longer_than: int | None = Field(None, ge=0, description="characters of the input")
-    shorter_than: int | None = Field(None, ge=1, description="characters of the input")
+    longer_than: int | None = Field(None, ge=0, description="Length of the input in characters.")
+    shorter_than: int | None = Field(None, ge=1, description="Length of the input in characters.")
     languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2}$")], ...] | None = Field(
-        None, min_length=1, description="codes such as en, de; an uncertain language is none"
+        None,
+        min_length=1,
+        description="Language codes such as en, de; an input of uncertain language does not match.",
     )
     labels: tuple[str, ...] | None = Field(
-        None, min_length=1, description="labels that a TF-IDF classifier gives to the input"
+        None, min_length=1, description="Labels that a TF-IDF classifier gives to the input."
     )
 
     @field_validator("pattern")
@@ -44,9 +46,9 @@ class RouteConditions(Strict):
 
 
 class RouteRule(RouteConditions):
-    """Where a request goes that meets the conditions; the first rule that holds decides."""
+    """Conditions and the arm that gets a request which meets them; the first match decides."""
 
-    to: ArmName = Field(description="a candidate, NAME@VERSION of a saved agent, or a model")
+    to: ArmName = Field(description="A candidate, NAME@VERSION of a saved agent, or a model.")
 
 
 class RouteSection(Strict):
@@ -55,12 +57,15 @@ class RouteSection(Strict):
     An arm is a candidate's name, NAME@VERSION of a saved agent, or a model.
     """
 
-    cheap: ArmName | None = Field(None, description="of cascade and router: asked first")
+    cheap: ArmName | None = Field(
+        None, description="cascade and router: the arm that is asked first."
+    )
     strong: ArmName | None = Field(
-        None, description="of cascade and router: asked where it must be"
+        None,
+        description="cascade and router: the arm for the remaining requests.",
     )
     target: float = Field(
-        0.95, gt=0, le=1, description="share of the strong arm's quality to be kept"
+        0.95, gt=0, le=1, description="Share of the strong arm's quality to keep."
     )
     most_strong: float | None = Field(
         None,
@@ -69,19 +74,19 @@ class RouteSection(Strict):
         description="in place of target: the best quality with at most this share of requests "
         "going to the strong arm",
     )
-    rules: list[RouteRule] = Field(default_factory=list, description="of the candidate `rules`")
-    otherwise: ArmName | None = Field(
-        None, description="where a request goes that no rule holds for"
+    rules: list[RouteRule] = Field(
+        default_factory=list, description="The rules of the candidate `rules`."
     )
+    otherwise: ArmName | None = Field(None, description="The arm for requests that match no rule.")
 
     @model_validator(mode="after")
     def _is_whole(self) -> RouteSection:
         if (self.cheap is None) != (self.strong is None):
-            raise ValueError("name both, cheap and strong")
+            raise ValueError("give both cheap and strong")
         if bool(self.rules) != (self.otherwise is not None):
-            raise ValueError("rules and otherwise go together")
+            raise ValueError("rules and otherwise must be given together")
         if self.cheap is not None and self.cheap == self.strong:
-            raise ValueError("cheap and strong are the same")
+            raise ValueError("cheap and strong must be different")
         return self
 
     @property

@@ -20,7 +20,7 @@ class ClosedModel(BaseModel):
     @classmethod
     def _few_fields(cls, data: Any) -> Any:
         if isinstance(data, dict) and len(data) > MOST_FIELDS:
-            raise ValueError(f"it has {len(data)} fields")
+            raise ValueError(f"it has {len(data)} fields; at most {MOST_FIELDS} are allowed")
         return data
 
 

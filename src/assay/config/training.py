@@ -23,48 +23,58 @@ class TrainingSettings(Strict):
     """How one version is trained; `auto` is decided by model and data size (docs/training.md)."""
 
     method: Literal["sft", "dpo", "ipo", "kto", "orpo"] = Field(
-        "sft", description="sft: learn the answers; the others learn from preferences"
+        "sft", description="sft learns the answers; the others learn from preferences."
     )
     adapter: Literal["lora", "rslora", "dora", "full"] = Field(
-        "lora", description="full: all weights, no adapter"
+        "lora", description="Kind of adapter; full: train all weights without one."
     )
-    beta: float = Field(0.1, gt=0, description="of dpo, ipo, kto, orpo: how strong preferences are")
+    beta: float = Field(0.1, gt=0, description="dpo, ipo, kto, orpo: strength of the preferences.")
     teacher: ModelName | None = Field(
-        None, description="a larger model whose answers are learned (distillation)"
+        None, description="A larger model whose answers are learned (distillation)."
     )
     distill: Literal["auto", "answers", "logprobs"] = Field(
         "auto",
-        description="what of a teacher is learned; auto: its log-probabilities where they fit",
+        description="What to learn from a teacher; auto: log-probabilities if the tokens match.",
     )
     rehearsal: float = Field(
-        0.0, ge=0, le=0.5, description="share of general rows among those trained on (sft only)"
+        0.0, ge=0, le=0.5, description="Share of general rows in the training data (sft only)."
     )
     tracking: list[Literal["tensorboard", "mlflow"]] = Field(
-        default_factory=list, description="where the curve is written too"
+        default_factory=list, description="Additional trackers that get the learning curve."
     )
     activation_checkpointing: Literal["auto", "on", "off"] = Field(
-        "auto", description="computes activations twice to hold fewer; auto: only if it must"
+        "auto",
+        description="Recompute activations to save memory; auto: only if memory requires it.",
     )
     tokens_per_pass: int = Field(
-        4096, ge=64, description="most tokens at once, shared ones counted once; memory and speed"
+        4096,
+        ge=64,
+        description="Maximum tokens per pass, shared ones counted once; affects memory and speed.",
     )
     rank: Annotated[int, Field(ge=1, le=512)] | Auto = "auto"
     alpha: int = Field(32, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     learning_rate: Annotated[float, Field(gt=0)] | Auto = "auto"
     epochs: Annotated[int, Field(ge=1)] | Auto = Field(
-        "auto", description="at most; early stopping may end sooner"
+        "auto", description="Maximum number of epochs; early stopping may end sooner."
     )
     rows_per_step: Annotated[int, Field(ge=1)] | Auto = "auto"
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps")
-    weight_decay: float = Field(0.0, ge=0)
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    patience: int = Field(
-        2, ge=1, description="epochs without a better validation loss before it stops"
+    warmup: float = Field(
+        0.05, ge=0, lt=1, description="Share of the steps with a rising learning rate."
     )
-    max_tokens: int = Field(1024, ge=16, description="longer examples are rejected, never cut")
+    weight_decay: float = Field(0.0, ge=0)
+    clip: float = Field(1.0, gt=0, description="Maximum norm of the gradient.")
+    patience: int = Field(
+        2, ge=1, description="Epochs without a better validation loss before training stops."
+    )
+    max_tokens: int = Field(
+        1024,
+        ge=16,
+        description="Maximum tokens of an example; longer ones are rejected, not truncated.",
+    )
     system_prompt: str | None = Field(
-        None, description="null: the agent's own; a short one trains faster"
+        None,
+        description="System prompt in training; null: the project's. A short one is faster.",
     )
     seed: int = Field(0, ge=0, lt=2**63)
 
@@ -85,11 +95,13 @@ class FineTuneSection(TrainingSettings):
         None,
         ge=1,
         le=20,
-        description="trainings with seed, seed + 1, …, of which the best on validation takes part; "
-        "null: three where the further ones fit in `seeds_minutes`, else one",
+        description="Number of trainings with seed, seed + 1, …; the best on validation is used. "
+        "null: three if the further ones fit in `seeds_minutes`, otherwise one.",
     )
     seeds_minutes: float = Field(
-        10.0, ge=0, description="that trainings with further seeds may take, by what the first took"
+        10.0,
+        ge=0,
+        description="Minutes for trainings with further seeds, estimated from the first.",
     )
 
     def seed_count(self, seconds: float) -> int:

@@ -1,6 +1,6 @@
 """YAML that people edit: every problem has its line, and a change leaves all else as it was.
 
-tree, problems = tree_of(text, "no configuration")
+tree, problems = tree_of(text, "a configuration")
 text = edit(text, {"data.split.holdout": 0.3})     # comments and order stay
 """
 
@@ -82,9 +82,9 @@ def edit(text: str, values: Mapping[str, Any]) -> str:
         ConfigError: the text is no YAML, or is written in a way that cannot be edited.
         UsageError: a setting lies in one that holds no others.
     """
-    tree, problems = tree_of(text, "nothing with settings")
+    tree, problems = tree_of(text, "a mapping of settings")
     if problems:
-        raise ConfigError(str(problems[0]), fix="Mend the text first.")
+        raise ConfigError(str(problems[0]), fix="Correct the text first.")
     wanted = plain(tree, tree, (), [])
     _, indent, offset = load_yaml_guess_indent(text)
     for path, value in values.items():
@@ -100,11 +100,11 @@ def edit(text: str, values: Mapping[str, Any]) -> str:
         yaml.indent(mapping=mapping, sequence=max(indent, (offset or 0) + 2), offset=offset or 0)
     out = StringIO()
     yaml.dump(tree, out)
-    again, broken = tree_of(out.getvalue(), "nothing with settings")
+    again, broken = tree_of(out.getvalue(), "a mapping of settings")
     if broken or plain(again, again, (), []) != wanted:
         raise ConfigError(
-            "this text cannot be changed without rewriting it.",
-            fix=f"Change the text by hand: {', '.join(map(_stated, values, values.values()))}.",
+            "this text cannot be changed automatically without rewriting it.",
+            fix=f"Edit the text by hand: {', '.join(map(_stated, values, values.values()))}.",
         )
     return out.getvalue()
 
@@ -131,11 +131,11 @@ def read(text: str, *, simple: bool = False) -> Any:
     depth = 0
     for token in YAML().scan(text):
         if isinstance(token, AliasToken):  # a few of them can stand for billions of values
-            message = "write the value out; references (*) are not followed"
+            message = "references (*) are not supported; write the value out"
             raise LimitError(problem=message, problem_mark=token.start_mark)
         depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
         if depth > MOST_DEPTH:
-            message = f"values lie too deep within each other (more than {MOST_DEPTH})"
+            message = f"values are nested more than {MOST_DEPTH} levels deep"
             raise LimitError(problem=message, problem_mark=token.start_mark)
     return YAML(typ="safe", pure=True).load(text) if simple else _yaml().load(text)
 
@@ -149,29 +149,31 @@ _OPENING = (
 _CLOSING = (FlowSequenceEndToken, FlowMappingEndToken, BlockEndToken)
 
 
-def tree_of(text: str, no: str | None) -> tuple[Any, list[Problem]]:
+def tree_of(text: str, kind: str | None) -> tuple[Any, list[Problem]]:
     """What ruamel reads, with its places; or the problem that keeps it from being read.
 
     Args:
-        no: what a text that holds no settings is ("no agent"); None: any value will do.
+        kind: what the text should be ("an agent"); None: any value will do.
     """
     try:
         tree = read(text)
     except UNREADABLE as error:
         return None, [unreadable(error)]
-    if no is not None and not isinstance(tree, dict):
-        return None, [Problem(f"this is {no} (no `key: value` lines).", None, 1, 1)]
+    if kind is not None and not isinstance(tree, dict):
+        return None, [
+            Problem(f"the text is not {kind} (it has no `key: value` lines).", None, 1, 1)
+        ]
     return tree, []
 
 
 def unreadable(error: Exception) -> Problem:
     """What one of `UNREADABLE` says, and where."""
     if isinstance(error, RecursionError):
-        return Problem("values lie too deep within each other.")
+        return Problem("values are nested too deep.")
     mark = getattr(error, "problem_mark", None)
     line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
     what = getattr(error, "problem", None) or str(error).partition("\n")[0]
-    message = f"{what}." if isinstance(error, LimitError) else f"this is not YAML: {what}."
+    message = f"{what}." if isinstance(error, LimitError) else f"the text is not YAML: {what}."
     return Problem(message, None, line, column)
 
 
@@ -216,13 +218,15 @@ def plain(root: Any, node: Any, loc: tuple[int | str, ...], problems: list[Probl
     if isinstance(node, dict):
         for name in node:
             if not isinstance(name, str):
-                message = f"the name {name!r} is no text; put it into quotes."
+                message = f"the name {name!r} is not text; put it in quotes."
                 problems.append(locate(root, (*loc, name), message))
         return {str(n): plain(root, inner, (*loc, n), problems) for n, inner in node.items()}
     if isinstance(node, list):
         return [plain(root, inner, (*loc, n), problems) for n, inner in enumerate(node)]
     kind = type(node).__name__.lower()
-    message = f"this is neither text nor number ({kind}); text that looks so goes into quotes."
+    message = (
+        f"the value is neither text nor a number ({kind}); put text that looks like this in quotes."
+    )
     problems.append(locate(root, loc, message))
     return None
 
@@ -259,7 +263,7 @@ def _put(tree: Any, path: str, value: Any) -> None:
         if there is None:
             tree[first] = there = {}
         if not isinstance(there, dict):
-            raise UsageError(f"{path}: {first} holds no other settings.")
+            raise UsageError(f"{path}: {first} has no settings of its own.")
         _put(there, rest, value)
     elif isinstance(there, CommentedMap) and isinstance(value, dict) and there and value:
         for gone in there.keys() - value.keys():

@@ -167,7 +167,7 @@ def ask(store: Store, project: str, id: str, wish: Wish) -> FineTuning:
     elif status in OVER:
         raise StateError(f"the job {id} is over ({status}).")
     elif (wish, status) == ("pause", "paused"):
-        raise StateError(f"the job {id} is paused already.")
+        raise StateError(f"the job {id} is already paused.")
     else:
         queue.ask(store, id, wish)
     return find(store, project, id)

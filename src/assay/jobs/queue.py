@@ -205,7 +205,7 @@ def stop(store: Store, job: Job, wish: str) -> None:
 
 def release(store: Store, job: Job) -> None:
     """Its worker leaves in good order; another one may go on."""
-    _leave(store, job, _QUEUED, "Put back: its worker was stopped.", attempts=0)
+    _leave(store, job, _QUEUED, "Queued again: its worker was stopped.", attempts=0)
 
 
 def ask(store: Store, id: str, wish: str) -> Job:
@@ -289,7 +289,7 @@ def read(store: Store, id: str) -> Job:
     with store.session() as session:
         row = session.get(JobRow, id)
         if row is None:
-            raise NotFoundError(f"there is no job {id}.", fix="`assay jobs list` names them.")
+            raise NotFoundError(f"there is no job {id}.", fix="`assay jobs list` shows all jobs.")
         return row.convert(Job)
 
 

@@ -45,7 +45,7 @@ def revive(
                 .where(*dead, JobRow.wish == wish)
                 .values(status=status, worker=None, wish=None, ended=ended)
             )
-        message = f"{MOST_ATTEMPTS} workers died over it."
+        message = f"{MOST_ATTEMPTS} workers ended unexpectedly while running it."
         spent = session.scalars(
             update(JobRow)
             .where(*dead, JobRow.attempts >= MOST_ATTEMPTS)
@@ -61,5 +61,5 @@ def revive(
         for id in spent:
             add_event(session, id, message, "error")
         for id in alive:
-            add_event(session, id, "Its worker is gone; queued again.")
+            add_event(session, id, "Its worker ended unexpectedly; queued again.")
     return list(alive)

@@ -217,7 +217,7 @@ class WorkerSupervisor:
                 try:
                     sweep(self._store)
                 except Exception as error:  # a database that is away for a moment
-                    log.warning("what has expired is not removed: %s", error)
+                    log.warning("expired files could not be removed: %s", error)
             if self._over.wait(TIDY_SECONDS):
                 return
 
@@ -231,7 +231,7 @@ class WorkerSupervisor:
                     command, cwd=self._folder, stdin=subprocess.PIPE, start_new_session=True
                 )
             except OSError as error:  # no memory or no process to be had, for a moment
-                log.warning("no worker can be started (%s); trying again", error)
+                log.warning("a worker could not be started (%s); trying again", error)
                 self._over.wait(RESTART_SECONDS)
                 continue
             while worker.poll() is None and not self._over.wait(0.2):

@@ -118,7 +118,9 @@ def _render(
     checked: CheckedFile,
 ) -> None:
     if not example.output.strip() and not example.target.tool_calls:
-        checked.errors.append((line, "there is no answer to learn: the last turn is empty."))
+        checked.errors.append(
+            (line, "there is no answer to learn from: the last message is empty.")
+        )
         return
     try:
         units = units_of(method, [example], template, "")

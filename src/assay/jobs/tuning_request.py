@@ -81,7 +81,7 @@ class Method(_Part):
         """What is written for another method would be ignored."""
         for name in ("supervised", "dpo", "reinforcement"):
             if name != self.type and getattr(self, name) is not None:
-                raise ValueError(f"{name} says nothing to the method {self.type}")
+                raise ValueError(f"{name} has no effect with the method {self.type}; leave it out")
         return self
 
 

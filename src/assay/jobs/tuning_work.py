@@ -75,7 +75,7 @@ def check(work: Work) -> NextJob:
     training, validation = _checked(work, tuning, template, limit)
     for checked, kind in ((training, "training"), (validation, "validation")):
         for message, count in checked.warnings.values() if checked else ():
-            more = f" ({count} lines in all.)" if count > 1 else ""
+            more = f" ({count} lines in total.)" if count > 1 else ""
             queue.note(store, work.job, f"{kind} file: {message}{more}", kind="warning")
     rows = len(training.examples)
     if validation is None:
@@ -119,7 +119,7 @@ def train(work: Work) -> JobResult:
     assert tuning.chosen is not None
     settings = FineTune.model_validate(tuning.chosen["settings"])
     # A process that was given up too early may still be at it.
-    waiting = partial(work.say, "Another process is on this job; waiting for it to end")
+    waiting = partial(work.say, "Another process is running this job; waiting for it to end")
     with one_at_a_time(folder / ".lock", waiting):
         _take(work, _files(tuning))  # again, where its folder is gone: a backup leaves it out
         work.say("Fine-tuning job started")

@@ -108,7 +108,7 @@ class Work:
             except JobLostError:
                 wish = "lost"
             except Exception as error:  # a database that is away for a moment
-                log.warning("no beat for %s: %s", self.job.id, error)
+                log.warning("the heartbeat of %s failed: %s", self.job.id, error)
                 continue
             if wish and not self.wish:
                 self.wish = wish

@@ -163,7 +163,7 @@ class Embedder:
         with torch.no_grad():
             for place, values in weights.items():
                 if place not in own or own[place].shape != values.shape:
-                    raise ValueError(f"{place} is no weight of this embedder")
+                    raise ValueError(f"{place} is not a weight of this embedder")
                 own[place].copy_(torch.from_numpy(values))
         return Embedder(name, model.eval(), identity)
 

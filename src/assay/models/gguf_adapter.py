@@ -28,18 +28,18 @@ def adapter_refusal(folder: Path) -> str | None:
     if config.get("peft_type", "LORA") != "LORA":
         return f"it is of type {config['peft_type']}"
     for key, meaning in (
-        ("use_dora", "it is a DoRA, whose lengths of rows have no place there"),
-        ("rank_pattern", "its layers have ranks of their own"),
-        ("alpha_pattern", "its layers have scales of their own"),
-        ("modules_to_save", "it brings whole layers along"),
-        ("trainable_token_indices", "it brings token embeddings along"),
+        ("use_dora", "it is a DoRA adapter, whose row norms GGUF cannot store"),
+        ("rank_pattern", "its layers have different ranks"),
+        ("alpha_pattern", "its layers have different scales"),
+        ("modules_to_save", "it contains whole layers"),
+        ("trainable_token_indices", "it contains token embeddings"),
         ("layer_replication", "it repeats layers"),
-        ("lora_bias", "it brings biases along"),
+        ("lora_bias", "it contains biases"),
     ):
         if config.get(key):
             return meaning
     if config.get("bias", "none") != "none":
-        return "it brings biases along"
+        return "it contains biases"
     return None
 
 
@@ -56,7 +56,7 @@ def write_adapter(path: Path, folder: Path, config: Any) -> None:
 
     if reason := adapter_refusal(folder):
         raise ModelError(
-            f"this adapter has no GGUF form: {reason}.", where=str(folder), fix="Merge it."
+            f"this adapter cannot be written as GGUF: {reason}.", where=str(folder), fix="Merge it."
         )
     settings = read_json(folder / ADAPTER_CONFIG)
     rank, alpha = int(settings["r"]), float(settings["lora_alpha"])

@@ -111,7 +111,7 @@ def refusal(config: Any) -> str | None:
     """
     kind = config.model_type
     if kind not in _ARCHITECTURES:
-        return f"the architecture {kind!r} has no form in it that was compared"
+        return f"the GGUF form of the architecture {kind!r} has not been verified"
     gemma = kind.startswith("gemma")
     acts = getattr(config, "hidden_activation", None) or getattr(config, "hidden_act", None)
     if acts not in (("gelu_pytorch_tanh", "gelu") if gemma else ("silu",)):
@@ -122,7 +122,7 @@ def refusal(config: Any) -> str | None:
         return reason
     scalar = getattr(config, "query_pre_attn_scalar", None)
     if kind in _SLIDING_PERIOD and scalar != _head(config):
-        return f"its attention is scaled by {scalar}, not by the size of a head"
+        return f"its attention is scaled by {scalar}, not by the head size"
     full, sliding = _ropes(config)
     known = ("default", "linear", "llama3") if kind == "llama" else ("default", "linear")
     if full.get("rope_type", "default") not in known:
@@ -145,7 +145,7 @@ def _sliding_refusal(config: Any) -> str | None:
             return "its attention slides over the last tokens"
         return None
     if slides != [layer % period < period - 1 for layer in range(config.num_hidden_layers)]:
-        return "its sliding layers are not where that expects them"
+        return "its sliding layers are not where llama.cpp expects them"
     return None
 
 
@@ -157,7 +157,7 @@ def architecture(config: Any) -> str:
     """
     if reason := refusal(config):
         raise ModelError(
-            f"llama.cpp cannot hold this model: {reason}.",
+            f"llama.cpp cannot represent this model: {reason}.",
             fix="Serve it with the transformers engine, or export it as an adapter or merged.",
         )
     name: str = MODEL_ARCH_NAMES[_ARCHITECTURES[config.model_type]]
@@ -292,7 +292,7 @@ def _numbers(name: str, values: Any, kind: GGMLQuantizationType) -> np.ndarray[A
         return array
     if not np.abs(array).max(initial=0.0) <= _LARGEST:  # NaN is refused, too
         raise ModelError(
-            f"the tensor {name!r} has values beyond what 16-bit floats hold.",
+            f"the tensor {name!r} has values outside the range of 16-bit floats.",
             fix="Serve it with the transformers engine.",
         )
     return array.astype(np.float16) if kind in _PLAIN else quants.quantize(array, kind)

@@ -81,7 +81,7 @@ def fields(path: Path) -> Any:
         return GGUFReader(path)
     except (ValueError, IndexError, KeyError, OverflowError) as error:
         raise ModelError(
-            f"this is no GGUF file, or it is cut short ({_first_line(error)}).",
+            f"this is not a GGUF file, or it is incomplete ({_first_line(error)}).",
             where=str(path),
             fix="Fetch the file again.",
         ) from None

@@ -40,7 +40,7 @@ def check(path: Path) -> None:
             _Header(file, path.stat().st_size).check()
     except _DamagedError as error:
         raise ModelError(
-            f"this is no GGUF file, or it is cut short or damaged ({error}).",
+            f"this is not a GGUF file, or it is incomplete or damaged ({error}).",
             where=str(path),
             fix="Fetch the file again.",
         ) from None
@@ -56,7 +56,7 @@ class _Header:
             raise _DamagedError("it does not begin with GGUF")
         version = self._number("<I")
         if version not in (2, 3):
-            raise _DamagedError(f"version {version}; 2 and 3 are read")
+            raise _DamagedError(f"version {version}; versions 2 and 3 are supported")
         tensors, fields = self._number("<Q"), self._number("<Q")
         if tensors > MOST_TENSORS or fields > MOST_FIELDS:
             raise _DamagedError(f"{tensors} tensors and {fields} fields")

@@ -47,10 +47,10 @@ def write_tokenizer(
     backend = json_reader.read(tokenizer.backend_tokenizer.to_str())
     model = backend["model"]
     if model["type"] != "BPE":
-        raise _refused(f"llama.cpp has no form for a tokenizer of type {model['type']}")
+        raise _refused(f"llama.cpp does not support a tokenizer of type {model['type']}")
     texts = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     if len(texts) > vocabulary:
-        raise _refused(f"it has {len(texts)} tokens, the model only {vocabulary}")
+        raise _refused(f"it has {len(texts)} tokens, but the model has only {vocabulary}")
     merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
     sentencepiece = bool(model.get("byte_fallback"))
     texts = [text if text is not None else f"[UNUSED{i}]" for i, text in enumerate(texts)]
@@ -108,7 +108,7 @@ def _special(writer: GGUFWriter, tokenizer: Any, stop_ids: Collection[int]) -> N
     if eos is None:
         eos, *others = others
     if len(others) > 1:
-        raise _refused(f"{len(stop_ids)} tokens end an answer, and llama.cpp can be told of two")
+        raise _refused(f"{len(stop_ids)} tokens can end an answer, but llama.cpp supports only two")
     writer.add_eos_token_id(eos)
     if others:
         writer.add_eot_token_id(others[0])
@@ -141,6 +141,6 @@ def _split(before: Any) -> str:
 
 def _refused(why: str) -> ModelError:
     return ModelError(
-        f"this tokenizer cannot be put into a GGUF file: {why}.",
+        f"this tokenizer cannot be written to a GGUF file: {why}.",
         fix="Use the transformers engine, or export the version as an adapter or merged model.",
     )

@@ -32,7 +32,7 @@ def check(ref: str) -> int:
             f"its weights are pickles ({pickles[0]}), which can run code when opened; Assay loads "
             "safetensors only."
             if pickles
-            else "it holds no safetensors weights."
+            else "it contains no safetensors weights."
         )
         raise ModelError(what, where=ref, fix="Use a version of the model with *.safetensors.")
     return sum(size for name, size in files.items() if "/" not in name)
@@ -74,19 +74,19 @@ def _explained(ref: str) -> Iterator[None]:
         yield
     except GatedRepoError:
         raise ModelError(
-            "the hub gives this model only to accounts that accepted its terms.",
+            "this model is available only to hub accounts that have accepted its terms.",
             where=ref,
-            fix="Accept them on its page, then `hf auth login` or set HF_TOKEN.",
+            fix="Accept the terms on its page, then run `hf auth login` or set HF_TOKEN.",
         ) from None
     except RepositoryNotFoundError:
         raise ModelError(
-            "the hub knows no such model, or it is private.",
+            "the hub has no such model, or it is private.",
             where=ref,
             fix="Check the spelling; for a private model set HF_TOKEN. A local folder is given "
             "as a path that exists.",
         ) from None
     except HFValidationError as error:
-        raise ModelError(f"this is no hub id ({error}).", where=ref) from None
+        raise ModelError(f"this is not a hub id ({error}).", where=ref) from None
     except (
         HfHubHTTPError,
         LocalEntryNotFoundError,

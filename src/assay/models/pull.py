@@ -107,9 +107,9 @@ def _unknown(ref: str) -> ModelError:
     near = difflib.get_close_matches(ref, CATALOGUE, n=1, cutoff=0.4)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     return ModelError(
-        "there is no such model: no starter, folder or file is called that.",
+        "there is no starter, folder or file with this name.",
         where=ref,
-        fix=f"{hint}`assay models list` shows the starters; a hub id looks like org/name.",
+        fix=f"{hint}`assay models list` shows the starters; a hub id has the form org/name.",
     )
 
 
@@ -220,7 +220,7 @@ def _disk(folder: Path, needed: int) -> Iterator[None]:
     fix = "Free some space, or set ASSAY_CACHE to a folder on another disk."
     if free < needed + _SPARE_BYTES:
         raise ModelError(
-            f"the model needs {needed / 1e6:.0f} MB of disk, {free / 1e6:.0f} MB are free.",
+            f"the model needs {needed / 1e6:.0f} MB on disk; only {free / 1e6:.0f} MB are free.",
             where=str(folder),
             fix=fix,
         )

@@ -28,13 +28,13 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json_reader.read(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(
-            f"there is no {path.name} here, so this is no model folder.",
+            f"there is no {path.name} here, so this is not a model folder.",
             where=str(path.parent),
             fix="Point to the folder that holds config.json and *.safetensors.",
         ) from None
     except ValueError as error:
         raise ModelError(
-            f"this file is damaged or cut short ({error}).",
+            f"this file is damaged or incomplete ({error}).",
             where=str(path),
             fix="Fetch the model again.",
         ) from None
@@ -56,7 +56,7 @@ def weight_files(folder: Path) -> list[Path]:
         missing = [file.name for file in files if not file.exists()]
         if missing:
             raise ModelError(
-                f"the download is not complete: {', '.join(missing)} missing.",
+                f"the download is incomplete: {', '.join(missing)} missing.",
                 where=str(folder),
                 fix="Fetch the model again.",
             )
@@ -105,7 +105,7 @@ def header(path: Path) -> dict[str, Any]:
             raise ValueError(f"{size} bytes, {8 + length + end} expected")
     except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
         raise ModelError(
-            f"this weights file is cut short or damaged ({error}).",
+            f"this weights file is incomplete or damaged ({error}).",
             where=str(path),
             fix="Fetch the model again.",
         ) from None
@@ -129,7 +129,7 @@ def check_folder(folder: Path, *, causal: bool = True) -> dict[str, Any]:
     ):
         if content.get("auto_map"):
             raise ModelError(
-                "this model brings code of its own (auto_map), which Assay never runs.",
+                "this model needs its own code (auto_map), which Assay never runs.",
                 where=str(folder / name),
                 fix="Use a model whose architecture is part of transformers.",
             )

@@ -49,7 +49,7 @@ def check_base(version: Version, weights_sha256: str) -> None:
         raise ModelError(
             "the base weights are not the ones this version was trained from.",
             where=version.record.base,
-            fix="Fetch the base model as it was, or train the version again.",
+            fix="Fetch the same base model again, or train the version again.",
         )
 
 
@@ -80,8 +80,8 @@ def merge(tuned: LoadedModel, rows: Sequence[Sequence[int]], dtype: str) -> Load
         divergence = float(torch.stack(divergences).max())
         if not divergence <= MERGE_KL:  # NaN is refused, too
             raise ModelError(
-                f"added to its base, this adapter answers otherwise than beside it (KL "
-                f"{divergence:.2g} nats at a token, at most {MERGE_KL:g}).",
+                f"merged into its base model, this adapter gives other answers (KL "
+                f"{divergence:.2g} nats per token; at most {MERGE_KL:g} is allowed).",
                 where=tuned.ref,
                 fix="Train it again with a lower fine_tune.learning_rate: values this large lose "
                 "precision when they are added.",

@@ -112,7 +112,7 @@ def version_bits(model: str) -> int:
     if bits not in map(str, COARSE_BITS):
         choice = ", ".join(f"{version}/{bits}" for bits in COARSE_BITS)
         raise ModelError(
-            f"weights cannot be held in {bits!r} bits.", where=model, fix=f"Use one of: {choice}."
+            f"weights cannot be stored in {bits!r} bits.", where=model, fix=f"Use one of: {choice}."
         )
     return int(bits)
 
@@ -244,7 +244,9 @@ def _find(root: Path, id: str) -> Path:
     if len(found) == 1:
         return found[0]
     if found:
-        raise ModelError(f"{len(found)} versions start with {id}.", fix="Give more of the id.")
+        raise ModelError(
+            f"{len(found)} versions start with {id}.", fix="Give more digits of the id."
+        )
     raise ModelError(
         f"there is no version {id!r}.",
         where=str(root),
@@ -264,7 +266,7 @@ def _read(folder: Path) -> tuple[Version, dict[str, str]]:
 
 def _altered(file: Path) -> ModelError:
     return ModelError(
-        "this file is not as it was saved.",
+        "this file has changed since it was saved.",
         where=str(file),
         fix="Restore it from a backup, or train the version again.",
     )

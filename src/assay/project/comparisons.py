@@ -122,7 +122,7 @@ def report(workspace: Workspace, id: str, *, redact: bool = False) -> Path:
     folder = _folder(workspace, id)
     if not (folder / records.RESULT_FILE).exists():
         raise NotFoundError(
-            "the files of this comparison are gone, so no report can be written.",
+            "the files of this comparison are missing, so its report cannot be written.",
             where=str(folder),
         )
     return write_report(folder, redact=redact)
@@ -143,8 +143,10 @@ def review_labels(workspace: Workspace, id: str = "") -> LabelReview:
     )
     if found is None:
         raise NotFoundError(
-            f"there is no finished comparison {id[:16]!r}." if id else "nothing was compared yet.",
-            fix="`assay compare` finds which labels are doubtful.",
+            f"there is no finished comparison {id[:16]!r}."
+            if id
+            else "there is no comparison yet.",
+            fix="`assay compare` finds doubtful labels.",
         )
     look = found.second_look
     if look is None:
@@ -168,7 +170,9 @@ def answers(workspace: Workspace, id: str) -> tuple[AnswerRow, ...]:
     try:
         return _answers(path, path.stat().st_mtime_ns)
     except FileNotFoundError:
-        raise NotFoundError("the answers of this comparison are gone.", where=str(path)) from None
+        raise NotFoundError(
+            "the answers of this comparison are missing.", where=str(path)
+        ) from None
 
 
 def select_rows(

@@ -82,7 +82,7 @@ def find_classifier(store: Store, owner: str, name: str) -> tuple[str, Agent]:
         label, agent = draft.version.label, draft.agent
     if not agent.model.startswith(SCHEME):
         raise ModelError(
-            f"{label} is no classifier over an embedder, and only these leave as {ONNX}.",
+            f"{label} is not a classifier over an embedder; only these can be exported as {ONNX}.",
             fix="Name an agent of the candidates `classifier` or `encoder`. What a fine-tuning "
             "has made leaves by the id of its version (`assay versions list`): --to adapter, "
             "merged, gguf, ollama or vllm.",

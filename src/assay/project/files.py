@@ -42,7 +42,7 @@ def check_file(
     config = load_config(folder / CONFIG_FILE) if (folder / CONFIG_FILE).exists() else None
     if file is None:
         if config is None:
-            raise UsageError("no file was named, and there is no project here.")
+            raise UsageError("no file was given, and there is no project here.")
         file = file_of(config.data.file, folder)
     own = config if config is not None and _is_own(file, folder, config) else None
     if own is not None:
@@ -84,7 +84,7 @@ def import_file(
 ) -> dict[str, Any]:
     """Write a file's examples in OpenAI's JSONL; rejected rows go to a file beside it."""
     if to.exists():
-        raise UsageError(f"{to} is there already.", fix="Choose another name.")
+        raise UsageError(f"{to} already exists.", fix="Choose another name.")
     detected = detect(file, columns)
     name = format or detected.format
     rejected: list[dict[str, Any]] = []
@@ -144,5 +144,5 @@ def _inputs(path: Path, input: str | None, progress: Progress) -> list[tuple[int
     numbered = zip(itertools.count(1), read(path, detected.format, columns, progress=progress))
     rows = [(number, row.example.input) for number, row in numbered if row.example is not None]
     if not rows:
-        raise DataError("there is no usable row in it.", where=str(path))
+        raise DataError("the file has no usable rows.", where=str(path))
     return rows

@@ -111,15 +111,15 @@ def _problems(cache: Path, memory: int, disk: int) -> list[str]:
     found = []
     if (reason := _unwritable(cache)) is not None:
         found.append(
-            f"The cache folder {cache} cannot be written ({reason}): set ASSAY_CACHE to another."
+            f"The cache folder {cache} is not writable ({reason}): set ASSAY_CACHE to another."
         )
     if disk < LEAST_DISK:
         found.append(f"Less than 2 GB are free on the disk of {cache}: free some space.")
     if memory < LEAST_MEMORY:
-        found.append("Less than 2 GB of memory are free: a training of the starter needs them.")
+        found.append("Less than 2 GB of memory are free, which training the starter model needs.")
     if "active" in wait_policy.user_variables().lower():
         found.append(
-            "Threads spin while they wait for each other, and slow down beside other work: unset "
+            "Threads spin while they wait, which is slow while other programs run: unset "
             "OMP_WAIT_POLICY."
         )
     return found

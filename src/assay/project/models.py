@@ -65,12 +65,12 @@ def pull(workspace: Workspace, ref: str) -> Job:
     """
     if workspace.web and names_file(ref):
         raise ModelError(
-            "this is neither a starter nor an id of the hub.",
+            "this is neither a starter nor a hub id.",
             where=ref,
-            fix="A hub id looks like org/name; a folder or file is named at the command line.",
+            fix="A hub id has the form org/name; folders and files work only at the command line.",
         )
     check_name(ref)
-    what, payload = f"the fetching of {ref}", {"model": ref}
+    what, payload = f"the download of {ref}", {"model": ref}
     return enqueue_once(workspace, PULL, what, payload, action="model.pull", per_payload=True)
 
 

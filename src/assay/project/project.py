@@ -156,7 +156,7 @@ class Project:
     @contextmanager
     def _dividing(self, progress: Progress) -> Iterator[None]:
         """One at a time, of all threads and processes; what one that died has left is mended."""
-        said = "Another process divides the examples; waiting for it to end."
+        said = "Another process is splitting the examples; waiting for it to end."
         with one_at_a_time(self.store.folder / "split.lock", lambda: progress.say(said)), _DIVIDING:
             recover_folder(self.split_folder)
             yield
@@ -176,11 +176,11 @@ class Project:
         """
         if part == "holdout":
             raise HoldoutError(
-                "the holdout is locked; a row that was seen is worth nothing as a measure.",
-                fix="Look at validation, which is drawn in the same way.",
+                "the holdout is locked: rows that were seen can no longer be used to measure.",
+                fix="Use validation, which is drawn in the same way.",
             )
         if part not in ("train", "validation"):
-            raise UsageError(f"there is no part {part!r}.", fix="Use train or validation.")
+            raise UsageError(f"there is no split {part!r}.", fix="Use train or validation.")
         self.split(progress)
         load = load_train if part == "train" else load_validation
         return load(self.split_folder)[:count]
@@ -304,7 +304,7 @@ class Project:
         graded = self._bench(SILENT, trust_code=False).grade([Answer(answer)], [example])
         if not graded.primary_scores:
             raise DataError(
-                f"{self.config.primary} can say nothing about this example.",
+                f"{self.config.primary} cannot grade this example.",
                 fix="Skip it.",
             )
         return graded.primary_scores[0]

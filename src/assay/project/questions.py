@@ -79,7 +79,7 @@ class ReviewState:
     def sentence(self) -> str:
         """For every page that shows what the agent is worth."""
         said = f"{self.approved} of {self.needed} questions are approved"
-        return f"{said}; they are measured on." if self.is_measured else f"not measured: {said}."
+        return f"{said} and used to measure." if self.is_measured else f"not measured: {said}."
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON has them."""
@@ -168,7 +168,7 @@ def check_measurable(store: Store, owner: str, root: Path, file: str) -> None:
     if file != FILE or (now := _review(store, owner, root, file)) is None:
         return
     if not now.is_measured:
-        raise StateError(now.sentence, fix="`assay data approve` shows those that wait.")
+        raise StateError(now.sentence, fix="`assay data approve` lists those that are left.")
     if not (root / FILE).exists():  # killed between the approval and the file
         _write(store, owner, root)
 
@@ -185,9 +185,9 @@ def drafted_note(project: Project) -> list[str]:
     if not drafted:
         return []
     return [
-        f"{drafted} of {len(approved)} questions stand as they were drafted, in the words of the "
-        "documents: candidates that search or quote documents have it easier than with what people "
-        "ask. Rephrase them, or add questions that were really asked, before you rely on it."
+        f"{drafted} of {len(approved)} questions are unchanged drafts in the words of the "
+        "documents, which makes answers easier to find and quote than for questions of users. "
+        "Rephrase them, or add real questions, before you rely on the result."
     ]
 
 
@@ -261,8 +261,8 @@ def add(
         raise UsageError("a question and its answer cannot be empty.")
     if (answer is None) != (not document):
         raise UsageError(
-            "an answer and the document that holds it go together.",
-            fix="Give both, or neither where no document answers the question.",
+            "an answer and its document must be given together.",
+            fix="Give both, or neither if no document answers the question.",
         )
     with project.store.session() as session:
         row = DraftedQuestionRow(
@@ -304,10 +304,10 @@ def forget_all_but(store: Store, owner: str, documents: Collection[str]) -> None
 def _check_open(project: Project) -> None:
     if project.openings():
         raise StateError(
-            "the questions were measured on, and stay as they were then.",
+            "the questions were used to measure and can no longer be changed.",
             where=FILE,
-            fix="Write further ones into a file of the same form, and start afresh with `assay "
-            "data renew-holdout FILE`.",
+            fix="Write new questions to a file of the same format and run `assay data "
+            "renew-holdout FILE`.",
         )
 
 

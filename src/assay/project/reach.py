@@ -125,19 +125,19 @@ def _unlisted(root: Path, kind: str, value: str, origin: str) -> str | None:
         if value in os.environ.get(VARIABLES, "").replace(" ", "").split(","):
             return None
         return (
-            f"the variable {value} may not be sent to {origin} by what is written over the web, "
+            f"settings written over the web may not send the variable {value} to {origin}, "
             f"unless {VARIABLES} lists it."
         )
     listed = filter(None, os.environ.get(FILES, "").split(os.pathsep))
     if _real(file_of(value, root)) in {_real(file_of(one, root)) for one in listed}:
         return None
-    return f"{value} may not be named over the web, unless {FILES} lists it."
+    return f"settings written over the web may not name {value}, unless {FILES} lists it."
 
 
 def _refused(workspace: Workspace, name: Name, keys: Iterable[Path], config: Config) -> str | None:
     """Why a name of assay.yaml may not be written over the web; None: it may."""
     if name.kind == "code":
-        return "a file that is run is named at the command line, not over the web."
+        return "code to run can only be named at the command line, not over the web."
     if name.kind == "file" or name.kind == "data":
         return _outside(workspace.root, name, frozenset(keys))
     if name.kind == "arm" and _is_arm(workspace, name.value):
@@ -160,14 +160,14 @@ def _outside(root: Path, name: Name, keys: frozenset[Path]) -> str | None:
     for spelling in spellings:
         parts = PurePath(spelling).parts
         if spelling.startswith(("/", "~")) or any(part.startswith(".") for part in parts):
-            return "over the web, files are named that lie in the project's folder, not hidden."
+            return "over the web, only visible files in the project's folder can be named."
         found, inside = _real(root / spelling), _real(root)
         if found is None or inside is None or not found.is_relative_to(inside):
-            return "this leads out of the project's folder."
+            return "this path leads out of the project's folder."
         if any(part.startswith(".") for part in found.relative_to(inside).parts):
-            return "over the web, no hidden files are named."
+            return "hidden files cannot be named over the web."
         if found == inside / CONFIG_FILE or any(key.is_relative_to(found) for key in keys):
-            return "this is, or holds, a key or the settings themselves."
+            return "this path is or contains a key or the settings."
     return None
 
 
@@ -229,6 +229,6 @@ def _unoffered(
     if any(line.ref == model and "/" in line.ref for line in list_models()):
         return None
     return (
-        f"{model!r} is no model that is offered here. Fetch it first (Models), or name it at the "
+        f"{model!r} is not an available model. Fetch it first (Models), or name it at the "
         "command line."
     )

@@ -110,7 +110,9 @@ class Rows:
             DataError: there is no such row that may be seen.
         """
         if line not in self._lines:
-            raise DataError("there is no such row that may be looked at.", where=f"line {line}")
+            raise DataError(
+                "there is no such row among those that may be seen.", where=f"line {line}"
+            )
         return list(self._found.get(line, []))
 
     def _choose(self, where: RowFilter) -> Sequence[int]:
@@ -215,7 +217,7 @@ def record(workspace: Workspace, line: int) -> Any:
     """A row as it stands in the file, see `assay.data.rewrite.record_at`.
 
     Raises:
-        DataError: there is no such row that may be looked at.
+        DataError: there is no such row among those that may be seen.
         UsageError: rows of this kind of file cannot be changed here.
     """
     open_rows(workspace).problems_of(line)
@@ -259,7 +261,7 @@ def data_file(workspace: Workspace) -> Path:
     """
     name = project_of(workspace).config.data.file
     if name.startswith(PREFIX):
-        raise UsageError("these examples lie on a hub; they cannot be changed here.", where=name)
+        raise UsageError("these examples are on a hub and cannot be changed here.", where=name)
     return file_of(name, workspace.root)
 
 

@@ -165,8 +165,8 @@ def describe_removed(
         return None
     more = f" and {len(users) - 10} more" if len(users) > 10 else ""
     return (
-        f"{len(gone)} examples are no longer in train or validation. Some of them are still "
-        f"behind: {', '.join(users[:10])}{more}."
+        f"{len(gone)} examples are no longer in train or validation. These still contain or "
+        f"use some of them: {', '.join(users[:10])}{more}."
     )
 
 

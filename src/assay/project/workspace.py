@@ -72,11 +72,11 @@ class Workspace:
         self._text, self._config_file = text, str(self.root / CONFIG_FILE)
         self.broken: str | None = None
         if not self.root.is_dir():
-            raise UsageError("there is no such folder.", where=str(root))
+            raise UsageError("the folder does not exist.", where=str(root))
         if vllm is not None and self._is_project:
             raise UsageError(
-                "which engine answers for a project stands in its assay.yaml, so that a promotion "
-                "asks the same one.",
+                "the engine of a project is set in its assay.yaml, so that promotions use the same "
+                "one.",
                 where=str(self.root / CONFIG_FILE),
                 fix=f"Write `vllm: {{base_url: {vllm.base_url}}}` there.",
             )
@@ -281,8 +281,8 @@ def project_of(workspace: Workspace) -> Project:
     project = workspace.project
     if project is None:
         raise UsageError(
-            f"there is no {CONFIG_FILE} here, so there are no examples.",
-            fix="Start walks you through it.",
+            f"there is no {CONFIG_FILE} in this folder, so there are no examples.",
+            fix="Create a project on the page Start.",
         )
     return project
 
@@ -296,9 +296,9 @@ def open_workspace(folder: str | Path) -> Workspace:
     root = Path(folder)
     if not (root / CONFIG_FILE).exists() and not (root / STATE_FOLDER).is_dir():
         raise UsageError(
-            "there is no project here, and no state of a server.",
+            "there is no project here, and no server has run here.",
             where=str(root),
-            fix="Go to the project's folder, or name it with --project.",
+            fix="Change to the project's folder, or give it with --project.",
         )
     return Workspace(root)
 
@@ -329,7 +329,7 @@ def open_to_serve(
         return found
     found = Workspace(found.root, good.text, quota_gb=quota_gb)
     found.broken = (
-        f"{problem or f'{found.root / CONFIG_FILE} is gone.'} What is served is the configuration "
-        f"that could be used last, of {good.at}."
+        f"{problem or f'{found.root / CONFIG_FILE} is missing.'} The last valid configuration is "
+        f"served, of {good.at}."
     )
     return found

@@ -64,7 +64,7 @@ def promote(
     before = newest(store, project, _checked(name))
     version = find_version(store, label)
     if before is not None and before.agent == version.agent and before.canary is None:
-        raise ReleaseError(f"{name} is at {version.label} already; nothing was changed.")
+        raise ReleaseError(f"{name} already serves {version.label}; nothing was changed.")
     away = _away(leaving, version.label)
     shown = None
     if before is None or before.agent != version.agent:
@@ -117,8 +117,8 @@ def canary(
     """
     if not 0 <= share < 1:
         raise UsageError(
-            f"{100 * share:g}% is no share of a canary.",
-            fix="Give 0% to below 100%; `assay release promote` gives an agent everything.",
+            f"{100 * share:g}% is not a valid share for a canary.",
+            fix="Give 0% to below 100%; to serve all callers, use `assay release promote`.",
         )
     before = current(store, project, name)
     after = ReleaseRow(
@@ -140,12 +140,14 @@ def canary(
     shown = away = None
     if label is None:
         if before.canary is None:
-            raise UsageError(f"{name} has no canary.", fix="Name its agent: NAME@VERSION.")
+            raise UsageError(
+                f"{name} has no canary.", fix="Name an agent to start one: NAME@VERSION."
+            )
         after.canary, after.canary_label = before.canary, before.canary_label
     else:
         version = find_version(store, label)
         if version.agent == before.agent:
-            raise ReleaseError(f"{name} is at {version.label} already; nothing was changed.")
+            raise ReleaseError(f"{name} already serves {version.label}; nothing was changed.")
         away = _away(leaving, version.label)
         if version.agent != before.canary:
             shown = _fit(store, version, before, force, parity)
@@ -193,7 +195,7 @@ def _back_to(store: Store, now: Release) -> Release:
         return now
     if now.previous is None:
         raise ReleaseError(
-            f"{now.name} has had no other agent before {now.label}.",
+            f"{now.name} has served no other agent before {now.label}.",
             fix="`assay release history` shows every change.",
         )
     return next(r for r in history(store, now.project, now.name) if r.number == now.previous)
@@ -202,8 +204,8 @@ def _back_to(store: Store, now: Release) -> Release:
 def _checked(name: str) -> str:
     if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} cannot be the name of a release.",
-            fix=f"Use small letters, digits and single hyphens, at most {LONGEST_NAME}.",
+            f"{name!r} is not a valid release name.",
+            fix=f"Use at most {LONGEST_NAME} lowercase letters, digits and single hyphens.",
         )
     return name
 
@@ -219,14 +221,14 @@ def _fit(
     agent = load_agent(store, version.agent)
     if agent.kind == "outside":
         raise ReleaseError(
-            f"{version.label} is a file of answers, which cannot answer new questions.",
+            f"{version.label} contains stored answers and cannot answer new questions.",
             fix="Promote another agent.",
         )
     shown = None
     if force is None:
         shown = judge(load_results(store), version.agent, before.agent if before else None)
     elif not force.strip():
-        raise UsageError("--force was given no reason.", fix="Say why; it is kept in the log.")
+        raise UsageError("--force needs a reason.", fix="Give the reason; it is logged.")
     if parity is not None:
         parity(agent)
     return shown
@@ -272,7 +274,7 @@ def _add(
                 record(session, row.project, row.who, "release.sends_away", row.name, away)
     except IntegrityError:
         raise ReleaseError(
-            f"{row.name} was changed by somebody else at the same moment; nothing was changed.",
-            fix="Look at `assay release history`, and decide again.",
+            f"{row.name} was changed by another process meanwhile; nothing was changed.",
+            fix="Check `assay release history` and try again.",
         ) from None
     return Release.of(row)

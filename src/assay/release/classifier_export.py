@@ -314,7 +314,7 @@ def _compare(
         raise ModelError("there are no validation examples to compare on.", fix="Add some.")
     chosen = spread(validation, PROMPTS)
     texts = [request.input for request in assemble(agent, chosen, bench.store, bench.owner)]
-    bench.progress.say(f"Asking both {len(chosen)} validation rows.")
+    bench.progress.say(f"Comparing both on {len(chosen)} validation rows.")
     measured = bench.measure(agent, chosen)
     vectors = engine.model.settings.embed(engine.embedder, texts)
     ours = np.exp(engine.model.log_probabilities(texts, vectors))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from assay.compare.result import CandidateResult, PairResult, Result
 from assay.errors import AssayError
 
-FORCE = "Promote it all the same with --force and a reason, which is logged."
+FORCE = "To promote it anyway, use --force with a reason, which is logged."
 
 
 class UnprovenError(AssayError):
@@ -57,16 +57,16 @@ def judge(results: Iterable[Result], agent: str, replaced: str | None) -> Eviden
             continue
         if new.status != "complete" or (old is not None and old.status != "complete"):
             raise UnprovenError(
-                f"in comparison {result.comparison[:16]} an outage left answers missing, so that "
-                "it says nothing of the agent.",
+                f"in comparison {result.comparison[:16]} answers are missing after an outage, "
+                "so it gives no evidence about the agent.",
                 fix=f"Run `assay compare` again. {FORCE}",
             )
         return _first(result, new) if old is None else _against(result, new, old)
     both = "the agent" if replaced is None else "both the agent and the one it would replace"
     raise UnprovenError(
-        f"no stored comparison has {both}.",
+        f"no stored comparison includes {both}.",
         fix="Run `assay compare`"
-        + ("" if replaced is None else " with --agent NAME@VERSION for the one that is served")
+        + ("" if replaced is None else " with --agent NAME@VERSION of the served agent")
         + f". {FORCE}",
     )
 
@@ -166,7 +166,7 @@ def _pair(result: Result, a: str, b: str) -> PairResult:
                 }
             )
     raise UnprovenError(
-        f"comparison {result.comparison[:16]} says nothing of {a} against {b}.",
+        f"comparison {result.comparison[:16]} does not compare {a} with {b}.",
         fix=f"Run `assay compare` again. {FORCE}",
     )
 

@@ -64,11 +64,11 @@ def write_examples(
         UsageError: there is something at `to` or beside it, or there are no traces.
     """
     if to.exists():
-        raise UsageError(f"{to} is there already.", fix="Choose another name.")
+        raise UsageError(f"{to} already exists.", fix="Choose another name.")
     beside = to.with_suffix(".rejected.jsonl")
     if beside.exists():
         raise UsageError(
-            f"{beside}, where rejected traces would go, is there already.",
+            f"{beside}, where rejected traces would go, already exists.",
             fix="Choose another name, or move it away.",
         )
     if not traces:

@@ -92,7 +92,8 @@ def export(
     form: Form = to
     if form == "adapter" and version.whole:
         raise ModelError(
-            "all weights of this version were trained; it is no adapter.", fix="Use --to merged."
+            "all weights of this version were trained, so it has no adapter.",
+            fix="Use --to merged.",
         )
     tokenizer, context = load_tokenizer(version.record.base)
     template = Template.from_dict(tokenizer, version.record.template)
@@ -130,7 +131,7 @@ def check_free(folder: Path) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
-            "there is something here already.", where=str(folder), fix="Name another with --out."
+            "the folder is not empty.", where=str(folder), fix="Name another with --out."
         )
 
 

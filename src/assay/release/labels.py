@@ -63,17 +63,17 @@ def label(
     """
     right = None if corrected is None else correction(corrected)
     if score is not None and not 0 <= score <= 1:
-        raise UsageError(f"{score:g} is no score.", fix="Give 0 to 1.")
+        raise UsageError(f"{score:g} is not a score.", fix="Give a number from 0 to 1.")
     found = trace(store, project, id)
     if not found.sampled:
         raise UsageError(
-            f"{id} is not of the random sample, so a label of it would measure nothing.",
-            fix="`assay traces next RELEASE` shows the one to label; use `feedback` for others.",
+            f"{id} is not in the random sample, so its label cannot be used for the test.",
+            fix="Label the trace of `assay traces next RELEASE`, or use `assay traces feedback`.",
         )
     first = next_to_label(store, project, found.release, found.agent)
     if first is None or first.id != id:
         fix = "Nothing is left to label." if first is None else f"The next is {first.id}."
-        raise UsageError(f"{id} is not the next to be labelled: the order is fixed.", fix=fix)
+        raise UsageError(f"{id} is not the next trace to label; the order is fixed.", fix=fix)
     row = TraceLabelRow(
         trace=id,
         project=project,
@@ -88,7 +88,7 @@ def label(
             if right is not None:
                 session.execute(update(TraceRow).where(TraceRow.id == id).values(corrected=right))
     except IntegrityError:
-        raise UsageError(f"{id} was labelled by somebody else at the same moment.") from None
+        raise UsageError(f"{id} was labelled by another person at the same moment.") from None
 
 
 def labels(store: Store, project: str, release: str, agent: str) -> Labels:

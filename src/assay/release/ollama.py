@@ -50,7 +50,7 @@ class Turns:
                 text += self.answer + message.content + self.after
             else:
                 raise ModelError(
-                    f"a turn of {message.role} cannot be written in Ollama's template.",
+                    f"a message of role {message.role} cannot be written in Ollama's template.",
                     fix="Export it as gguf.",
                 )
         return text + self.answer
@@ -72,7 +72,9 @@ class Turns:
         ]
         template = "".join(parts)
         if '"""' in template:
-            raise ModelError('the chat template cannot be put into a Modelfile (it holds """).')
+            raise ModelError(
+                'the chat template cannot be written to a Modelfile (it contains """).'
+            )
         lines = [f"FROM ./{file}", f'TEMPLATE """{template}"""', "PARAMETER temperature 0"]
         lines += [f"PARAMETER num_ctx {context}"]
         lines += [f'PARAMETER stop "{stop}"' for stop in stops]
@@ -101,8 +103,8 @@ def turns_of(template: Template, bos: str | None) -> Turns:
     answer = longer[1]
     if not alone[-1] == led[-1] == longer[-1] == answer:
         raise ModelError(
-            "the chat template asks for an answer otherwise than it writes one, which Ollama's "
-            "templates cannot.",
+            "the chat template writes the start of an answer in two different ways, which Ollama's "
+            "templates cannot express.",
             fix="Export it as gguf.",
         )
     after_user = _after_user(template, before, bos)
@@ -137,7 +139,7 @@ def _cut(
     for mark in marks:
         part, found, rest = rest.partition(mark)
         if not found:
-            raise ModelError("the chat template leaves out what somebody says.")
+            raise ModelError("the chat template leaves out a message.")
         parts.append(part)
     return [*parts, rest]
 

@@ -62,7 +62,7 @@ def openclaw(
     if agent.kind != "chat":
         raise ModelError(
             f"{release} is a {agent.kind} agent; OpenClaw needs a language model.",
-            fix="Promote an agent that is one.",
+            fix="Promote an agent with a language model.",
         )
     model: dict[str, Any] = {
         "id": release,
@@ -107,23 +107,23 @@ def _warnings(agent: Agent, files: dict[str, str], context: int | None) -> list[
     ]
     if (total := sum(map(len, files.values()))) > ALL_CHARACTERS:
         found.append(
-            f"The workspace has {total:,} characters; OpenClaw takes {ALL_CHARACTERS:,} in all "
+            f"The workspace has {total:,} characters; OpenClaw reads {ALL_CHARACTERS:,} in total "
             "(agents.defaults.bootstrapTotalMaxChars)."
         )
     if context is None:
         found.append(
-            "How much the model can read is not known here; contextWindow is left out, and "
-            "OpenClaw will take its own default."
+            "The context length of the model is not known; contextWindow is left out, and "
+            "OpenClaw uses its own default."
         )
     elif context < LEAST_CONTEXT:
         found.append(
-            f"The model reads {context:,} tokens; OpenClaw starts no agent on less than "
+            f"The context length of the model is {context:,} tokens; OpenClaw needs at least "
             f"{LEAST_CONTEXT:,}."
         )
     if agent.constrained:
         found.append(
-            "Answers are held to a schema or a list, so OpenClaw's tools cannot be called."
+            "Answers are constrained to a schema or a list, so they cannot call OpenClaw's tools."
         )
     what = "the provider's price" if is_remote(agent.model) else "this machine's hours"
-    found.append(f"cost is written as 0 a token, which OpenClaw needs; what it costs is {what}.")
+    found.append(f"OpenClaw needs a cost, which is written as 0 a token; the real cost is {what}.")
     return found

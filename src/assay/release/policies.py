@@ -62,10 +62,12 @@ def switch_on(
     """
     current(store, project, release)
     if not 0 <= sample <= 1:
-        raise UsageError(f"{sample:g} is no share of requests.", fix="Give 0 to 1.")
+        raise UsageError(
+            f"{sample:g} is not a share of requests.", fix="Give a number from 0 to 1."
+        )
     if not (1 <= days <= MOST_DAYS and 1 <= most <= MOST_KEPT):
         raise UsageError(
-            f"traces cannot be kept for {days} days, {most} at most.",
+            f"traces cannot be kept with a limit of {days} days and {most} traces.",
             fix=f"Give 1 to {MOST_DAYS} days and 1 to {MOST_KEPT} traces.",
         )
     with store.session() as session:

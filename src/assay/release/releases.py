@@ -117,7 +117,7 @@ def current(store: Store, project: str, name: str) -> Release:
     if found is None:
         raise NoReleaseError(
             f"there is no release {name!r}.",
-            fix="`assay release list` names them; `assay release promote` makes one.",
+            fix="`assay release list` shows all releases; `assay release promote` creates one.",
         )
     return found
 

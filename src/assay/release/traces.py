@@ -182,7 +182,7 @@ def feedback(
     if thumb is None and corrected is None:
         raise UsageError("no feedback was given.", fix="Give a thumb, a corrected answer, or both.")
     if thumb not in (None, "up", "down"):
-        raise UsageError(f"{thumb!r} is no thumb.", fix="Give up or down.")
+        raise UsageError(f"{thumb!r} is not a thumb.", fix="Give up or down.")
     right = None if corrected is None else correction(corrected)
     with store.session() as session:
         row = _mine(session, project, id)
@@ -200,11 +200,11 @@ def correction(text: str) -> str:
         UsageError: it is empty, too long, or no text.
     """
     if not text.strip():
-        raise UsageError("the corrected answer is empty.", fix="Say what would have been right.")
+        raise UsageError("the corrected answer is empty.", fix="Give the right answer.")
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        raise UsageError("the corrected answer holds bytes that are no text.") from None
+        raise UsageError("the corrected answer contains bytes that are not text.") from None
     if size > MOST_BYTES:
         raise UsageError(f"the corrected answer is longer than {MOST_BYTES // 1024} KiB.")
     return mask(text)
@@ -246,7 +246,7 @@ def _mine(session: Session, project: str, id: str) -> TraceRow:
     if row is None:
         raise NoTraceError(
             f"there is no trace {id!r}.",
-            fix="It was never kept, or its time is over; `assay traces list` shows what there is.",
+            fix="It was not kept or has expired; `assay traces list` shows the traces.",
         )
     return row
 

@@ -123,14 +123,16 @@ def reference(result: Result | None, release: Release, against: float | None) ->
     """
     if against is not None:
         if not 0 < against <= 1:
-            raise UsageError(f"{against:g} is no score.", fix="Give more than 0, at most 1.")
+            raise UsageError(
+                f"{against:g} is not a score.", fix="Give a number above 0 and at most 1."
+            )
         return Reference(against, against, against)
     found = [c for c in (result.candidates if result else []) if c.agent == release.agent]
     if result is None or not found or found[0].score is None:
         raise AssayError(
-            f"{release.name} was promoted without a comparison, so there is no score that fresh "
-            "answers could have fallen from.",
-            fix="State one with --against 0.8.",
+            f"{release.name} was promoted without a comparison, so there is no score to "
+            "compare fresh answers with.",
+            fix="Give one, such as --against 0.8.",
         )
     score, low, high = found[0].score, found[0].low or 0.0, found[0].high or 1.0
     rivals = sum(c.score is not None and not c.floor for c in result.candidates)
@@ -154,7 +156,9 @@ def watch(
         UsageError: the drop is no difference of scores.
     """
     if not 0 < drop < 1:
-        raise UsageError(f"{drop:g} is no fall of a score.", fix="Give 0.1 for 10 points.")
+        raise UsageError(
+            f"{drop:g} is not a valid fall of a score.", fix="Give, for example, 0.1 for 10 points."
+        )
     scores = np.asarray(labels.scores, dtype=float)
     outcome: Outcome = "open"
     if is_below(scores, held_against.stale_bounds(), ALPHA):
@@ -221,15 +225,15 @@ def _sentence(
         )
     fall = f"it has fallen by {_of(drop)} points"
     if outcome == "stale":
-        return f"Gone stale: {seen}, against {promoted}. Compare again on newer examples."
+        return f"Stale: {seen}, against {promoted}. Compare again on newer examples."
     if outcome == "holds":
         return f"Holds: {seen}, against {promoted}; it has not fallen by {_of(drop)} points."
-    start = f"Open: {seen}, against {promoted}."
+    start = f"Undecided: {seen}, against {promoted}."
     if needed is not None and needed <= MANY_LABELS:
         return f"{start} About {needed:,} more labels will show whether {fall}."
     many = f"more than {MOST_LABELS:,}" if needed is None else f"about {needed:,} more"
     known = (
-        f", for the score at promotion is itself known only to within {100 * Z_95 * at.error:.2g}"
+        f", as the score at promotion is itself known only to within {100 * Z_95 * at.error:.2g}"
     )
     return (
         f"{start} It takes {many} labels to show whether {fall}"

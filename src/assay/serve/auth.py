@@ -100,7 +100,7 @@ class AccessMiddleware:
             if self._open.count(caller.key_id) >= self.at_once:
                 raise ApiError(
                     429,
-                    f"This key has {self.at_once} requests running already.",
+                    f"This key already has {self.at_once} requests running.",
                     "rate_limit_error",
                     "rate_limit_exceeded",
                     headers={"Retry-After": "1"},
@@ -136,7 +136,7 @@ def _unknown(secret: str | None) -> ApiError:
     if secret is None:
         message = "You did not provide an API key: send it as 'Authorization: Bearer assay-...'."
     else:
-        message = "Incorrect API key provided. `assay keys create` makes one."
+        message = "Incorrect API key provided. Create one with `assay keys create`."
     return ApiError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
 
 

@@ -94,7 +94,7 @@ async def read(request: Request, kind: TypeAdapter[Any]) -> Any:
     try:
         body = await request.body()
     except ClientDisconnect:
-        raise ApiError(400, "The client has hung up.") from None
+        raise ApiError(400, "The client has disconnected.") from None
     if not body or not _says_json(request.headers.get("content-type")):
         return None
     if len(body) <= INLINE_BYTES:

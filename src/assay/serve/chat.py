@@ -84,7 +84,7 @@ class ChatRequest(ConversationRequest):
         if self.stream_options is not None and not self.stream:
             raise ValueError("`stream_options` needs `stream` to be true")
         if self.is_call_forced() and self._format() is not None:
-            raise ValueError("a forced `tool_choice` cannot be joined with `response_format`")
+            raise ValueError("a forced `tool_choice` cannot be combined with `response_format`")
         return self
 
     def _format(self) -> ResponseFormat | None:

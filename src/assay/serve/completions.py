@@ -66,7 +66,7 @@ class CompletionRequest(SamplingFields):
             )
         if self.echo and (self.logprobs is not None or not isinstance(several[0], str)):
             raise invalid(
-                "Unsupported parameter: 'echo' goes with a text, without 'logprobs'.",
+                "Unsupported parameter: 'echo' needs a text and excludes 'logprobs'.",
                 "echo",
                 "unsupported_parameter",
             )

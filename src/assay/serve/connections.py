@@ -100,7 +100,7 @@ class Connection(HttpToolsProtocol):
             return
         self._frame += len(data) - (self._body - body)
         if self._frame > HEAD_BYTES + FRAME_SHARE * self._body and not self.transport.is_closing():
-            self.send_400_response("The head of this request is too large.")
+            self.send_400_response("The header of this request is too large.")
 
     def on_message_begin(self) -> None:
         """Note when a request's head begins."""

@@ -91,7 +91,7 @@ class ChatMessage(Strict):
         if self.role == "tool" and self.tool_call_id is None:
             raise ValueError("a message of role 'tool' needs `tool_call_id`")
         if self.tool_calls and self.role != "assistant":
-            raise ValueError("only an assistant has `tool_calls`")
+            raise ValueError("only a message of role 'assistant' can have `tool_calls`")
         return self
 
     def to_message(self) -> Message:
@@ -160,7 +160,7 @@ class ResponseFormat(Strict):
     @model_validator(mode="after")
     def _whole(self) -> ResponseFormat:
         if (self.type == "json_schema") != (self.json_schema is not None):
-            raise ValueError("`json_schema` goes with type 'json_schema'")
+            raise ValueError("`json_schema` needs type 'json_schema'")
         return self
 
 
@@ -193,7 +193,7 @@ class SamplingFields(Strict):
     def _token_ids(cls, value: dict[str, float] | None) -> dict[str, float] | None:
         for key in value or ():
             if not (key.isascii() and key.isdecimal() and len(key) < 10):
-                raise ValueError(f"{key[:20]!r} is no token id")
+                raise ValueError(f"{key[:20]!r} is not a token id")
         return value
 
     def with_sampling(self, **rest: Any) -> GenerationOptions:
@@ -286,5 +286,5 @@ class ConversationRequest(SamplingFields, ABC):
         if forced != "required" or isinstance(self.tool_choice, (NamedTool, NamedFunction)):
             tools = [tool for tool in tools if name_of(tool) == forced]
         if not tools:
-            raise invalid("'tool_choice' asks for a tool that is not among 'tools'.", "tool_choice")
+            raise invalid("'tool_choice' names a tool that is not in 'tools'.", "tool_choice")
         return call_schema(tools)

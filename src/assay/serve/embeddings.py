@@ -42,11 +42,11 @@ def create(
     body: EmbeddingRequest,
     caller: Annotated[Caller, Depends(RequiredScope("chat"))],
 ) -> Response:
-    """A vector for each text."""
+    """Compute an embedding for each text."""
     if body.model not in embedders():
         raise ApiError(
             404,
-            f"The model '{body.model}' does not exist or makes no embeddings.",
+            f"The model '{body.model}' does not exist or does not create embeddings.",
             code="model_not_found",
             param="model",
         )
@@ -98,7 +98,7 @@ def _format_vector(number: int, vector: Any, as_text: bool) -> str:
 
 def _too_long(what: str, embedder: Embedder) -> ApiError:
     return invalid(
-        f"A text has {what}, the model looks at {embedder.limit} tokens.",
+        f"A text has {what}, but the model reads at most {embedder.limit} tokens.",
         "input",
         "context_length_exceeded",
     )

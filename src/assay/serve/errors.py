@@ -121,7 +121,7 @@ def of_assay(error: AssayError) -> ApiError:
             return ApiError(status, message, code=code, param=param)
     if isinstance(error, ConsentError):
         log.error("%s", error)  # what is agreed to, and where that goes, is not for clients
-        what = f"{error.provider} cannot be asked as it is set up here."
+        what = f"The provider {error.provider} cannot be used with its current settings."
         return ApiError(503, what, "server_error", "model_unavailable", "model")
     if isinstance(error, ModelError):
         # Which file it is and what to do about it is for whoever runs the server.
@@ -131,7 +131,7 @@ def of_assay(error: AssayError) -> ApiError:
         return ApiError(400, message, code="invalid_value")
     log.error("%s", error)
     if isinstance(error, StoreError):  # where it is, is for whoever runs the server
-        return ApiError(503, "The state is out of reach.", "server_error", "state_unavailable")
+        return ApiError(503, "The database cannot be reached.", "server_error", "state_unavailable")
     return ApiError(503, error.what, "server_error", "server_error")
 
 
@@ -144,7 +144,7 @@ def of_any(error: Exception) -> ApiError:
     if is_full(error):
         return of_assay(StoreError(f"the disk is full ({error})."))
     log.error("an unexpected error", exc_info=error)
-    return ApiError(500, "The server has failed; its log says how.", "server_error", "server_error")
+    return ApiError(500, "The server had an error; see its log.", "server_error", "server_error")
 
 
 def install(app: FastAPI) -> None:
@@ -225,12 +225,12 @@ def _of_validation(problems: Sequence[Any]) -> ApiError:
     if kind == "json_invalid":
         return ApiError(400, f"The body is not JSON: {problem['ctx']['error']}.")
     if place == ["body"]:
-        return ApiError(400, "The body is not what this route takes: a JSON object is expected.")
+        return ApiError(400, "The body must be a JSON object.")
     param = _cut(param_of(place[1:]), LONGEST_PARAM)
     if kind == "extra_forbidden":
         return invalid(f"Unknown parameter: '{param}'.", param, "unknown_parameter")
     if kind == "none_required":
-        message = f"Unsupported parameter: '{param}' cannot be followed here."
+        message = f"Unsupported parameter: '{param}' is not supported here."
         return ApiError(400, message, code="unsupported_parameter", param=param)
     if kind == "missing":
         return invalid(
@@ -245,7 +245,7 @@ def _of_http(request: Request, error: HTTPException) -> ApiError:
         message = f"Unknown request URL: {request.method} {request.url.path}."
         return ApiError(404, message, code="unknown_url")
     if error.status_code == 405:
-        message = f"{request.url.path} does not know the method {request.method}."
+        message = f"{request.url.path} does not support the method {request.method}."
         return ApiError(405, message, code="method_not_allowed", headers=error.headers)
     if error.status_code == 413:
         return ApiError(413, str(error.detail), code="request_too_large")

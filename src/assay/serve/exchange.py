@@ -96,7 +96,7 @@ class Exchange:
 
 
 def _broken() -> ModelError:
-    return ModelError("the answer broke off before its end.")
+    return ModelError("the answer ended early.")
 
 
 async def begin(

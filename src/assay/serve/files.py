@@ -45,7 +45,7 @@ _FORM = describe_form(
 
 @router.post("/v1/files", openapi_extra=_FORM)
 async def upload(request: Request, workspace: ServedWorkspace, caller: _Owner) -> dict[str, Any]:
-    """Keep a file of at most 512 MB."""
+    """Upload a file of at most 512 MB."""
     store = workspace.store
     async with read_form(request, "file", caller) as (fields, file):
         purpose = check_purpose(read_text(fields, "purpose"))
@@ -59,7 +59,7 @@ async def upload(request: Request, workspace: ServedWorkspace, caller: _Owner) -
         if file.size is not None and file.size > FILE_BYTES:
             raise ApiError(
                 413,
-                f"The file is larger than {FILE_BYTES // 2**20} MB; /v1/uploads takes larger ones.",
+                f"The file is larger than {FILE_BYTES // 2**20} MB; use /v1/uploads instead.",
                 code="file_too_large",
                 param="file",
             )
@@ -83,7 +83,7 @@ def list_(
     limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = MOST_LISTED,
     order: Literal["asc", "desc"] = "desc",
 ) -> dict[str, Any]:
-    """The files of the project."""
+    """List the files of the project."""
     found, more = stored_files.files(
         workspace.store,
         caller.project,
@@ -97,7 +97,7 @@ def list_(
 
 @router.get("/v1/storage")
 def storage(workspace: ServedWorkspace, caller: _Owner) -> dict[str, Any]:
-    """What the project takes of the disk, in bytes, and the most that it may."""
+    """The disk space that the project uses, and its limit, in bytes."""
     quota: Quota = workspace.quota
     used = quota.storage(caller.project)
     return {"object": "storage", **asdict(used), "total": used.total, "most": quota.most}
@@ -105,13 +105,13 @@ def storage(workspace: ServedWorkspace, caller: _Owner) -> dict[str, Any]:
 
 @router.get("/v1/files/{id}")
 def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
-    """What is known of a file."""
+    """Describe a file."""
     return as_wire(stored_files.find(workspace.store, caller.project, id))
 
 
 @router.get("/v1/files/{id}/content", response_class=FileResponse)
 def content(workspace: ServedWorkspace, id: str, caller: _Owner) -> FileResponse:
-    """The bytes of a file."""
+    """Download the content of a file."""
     store = workspace.store
     file = stored_files.find(store, caller.project, id)
     path = stored_files.path_of(store, file.id)
@@ -126,7 +126,7 @@ def content(workspace: ServedWorkspace, id: str, caller: _Owner) -> FileResponse
 
 @router.delete("/v1/files/{id}")
 def delete(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
-    """Remove it, in vector stores too. What was trained on it stays."""
+    """Delete a file, also from vector stores. Models trained on it are kept."""
     store = workspace.store
     stored_files.find(store, caller.project, id)
     vector_stores.forget_file(workspace, caller.project, id, caller.key_id)
@@ -142,7 +142,11 @@ def check_purpose(purpose: str | None) -> str:
         ApiError: it is none, or there is none.
     """
     if purpose not in PURPOSES:
-        what = "Missing required parameter" if purpose is None else f"'{purpose[:40]}' is no value"
+        what = (
+            "Missing required parameter"
+            if purpose is None
+            else f"'{purpose[:40]}' is not a valid value"
+        )
         raise invalid(
             f"{what}: 'purpose'. It is one of: {', '.join(PURPOSES)}.",
             "purpose",

@@ -49,7 +49,7 @@ def list_(
     after: _After = None,
     limit: _Limit = 20,
 ) -> dict[str, Any]:
-    """The jobs of the project, the newest first; `metadata[key]=value` picks some of them."""
+    """List the jobs of the project, newest first; `metadata[key]=value` filters them."""
     found, more = fine_tuning.tunings(
         workspace.store,
         caller.project,
@@ -62,7 +62,7 @@ def list_(
 
 @router.get("/v1/fine_tuning/jobs/{id}")
 def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
-    """One job as it stands."""
+    """Describe a job."""
     return as_wire(fine_tuning.find(workspace.store, caller.project, id))
 
 
@@ -70,7 +70,7 @@ def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, A
 def events(
     workspace: ServedWorkspace, id: str, caller: _Owner, after: _After = None, limit: _Limit = 20
 ) -> dict[str, Any]:
-    """What happened, the newest first."""
+    """List the events of a job, newest first."""
     found, more = fine_tuning.events(
         workspace.store, caller.project, id, after=_key(after), limit=limit
     )
@@ -81,7 +81,7 @@ def events(
 def checkpoints(
     workspace: ServedWorkspace, id: str, caller: _Owner, after: _After = None, limit: _Limit = 10
 ) -> dict[str, Any]:
-    """The models of its last epochs, the newest first."""
+    """List the checkpoints of the last epochs, newest first."""
     found, more = fine_tuning.checkpoints(
         workspace.store, caller.project, id, after=after, limit=limit
     )
@@ -90,19 +90,19 @@ def checkpoints(
 
 @router.post("/v1/fine_tuning/jobs/{id}/cancel")
 def cancel(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
-    """Cancel a job that waits or runs."""
+    """Cancel a queued or running job."""
     return as_wire(project.ask(workspace, caller.project, id, "cancel", caller.key_id))
 
 
 @router.post("/v1/fine_tuning/jobs/{id}/pause")
 def pause(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
-    """Stop it after the step at hand."""
+    """Pause a job after its current step."""
     return as_wire(project.ask(workspace, caller.project, id, "pause", caller.key_id))
 
 
 @router.post("/v1/fine_tuning/jobs/{id}/resume")
 def resume(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
-    """Let it go on from where it was paused."""
+    """Resume a paused job."""
     return as_wire(project.ask(workspace, caller.project, id, "resume", caller.key_id))
 
 

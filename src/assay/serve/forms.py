@@ -86,7 +86,7 @@ def check_filename(name: str | None) -> str:
     name = re.split(r"[/\\]", name or "")[-1]
     if name in ("", ".", "..") or len(name) > LONGEST_FILENAME or not name.isprintable():
         raise invalid(
-            f"A file needs a name of 1 to {LONGEST_FILENAME} printable characters.", "filename"
+            f"A file must have a name of 1 to {LONGEST_FILENAME} printable characters.", "filename"
         )
     return name
 

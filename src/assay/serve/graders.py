@@ -51,14 +51,14 @@ class GraderRun(GraderCheck):
 
 @router.post("/v1/fine_tuning/alpha/graders/validate")
 def validate(body: GraderCheck, caller: _Owner) -> dict[str, Any]:
-    """Whether the grader can be run."""
+    """Check whether the grader can be run."""
     _check(body.grader)
     return {"grader": body.grader.model_dump()}
 
 
 @router.post("/v1/fine_tuning/alpha/graders/run")
 def run(workspace: ServedWorkspace, body: GraderRun, caller: _Owner) -> dict[str, Any]:
-    """The score of one answer by a grader."""
+    """Score one answer with a grader."""
     _check(body.grader)
     reward = rewards.run(
         body.grader,

@@ -21,7 +21,9 @@ _Admin = Annotated[Caller, Depends(RequiredScope("admin"))]
 class KeyRequest(Strict):
     """A key of the caller's project."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200, description="what it is for")]
+    name: Annotated[
+        str, Field(min_length=1, max_length=200, description="What the key is used for.")
+    ]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=20, fail_fast=True)]
     labels: Annotated[
         list[str] | None,
@@ -29,7 +31,7 @@ class KeyRequest(Strict):
             min_length=1,
             max_length=100,
             fail_fast=True,
-            description="it sees only documents with one of them",
+            description="The key sees only documents with one of these labels.",
         ),
     ] = None
 
@@ -37,15 +39,15 @@ class KeyRequest(Strict):
     @classmethod
     def _can_be_shown(cls, value: str) -> str:
         if not value.isprintable():
-            raise ValueError("it has characters that cannot be shown")
+            raise ValueError("it has characters that are not printable")
         return value
 
 
 @router.post("/v1/keys")
 def create(workspace: ServedWorkspace, body: KeyRequest, caller: _Admin) -> dict[str, Any]:
-    """Make a key; `key` is shown this once. A key with a budget makes none: it would have none."""
+    """Create a key; `key` is shown only once. A key with a budget cannot create keys."""
     if caller.budgeted:
-        raise forbidden("This key has a budget, and a key made here would have none.")
+        raise forbidden("This key has a budget; it cannot create keys, which would have none.")
     made, secret = create_key(
         workspace.store,
         caller.project,
@@ -59,14 +61,14 @@ def create(workspace: ServedWorkspace, body: KeyRequest, caller: _Admin) -> dict
 
 @router.get("/v1/keys")
 def list_(workspace: ServedWorkspace, caller: _Admin) -> dict[str, Any]:
-    """The project's keys without their secrets, the oldest first."""
+    """List the project's keys without their secrets, oldest first."""
     found = list_keys(workspace.store, caller.project)
     return {"object": "list", "data": [_wire(key) for key in found]}
 
 
 @router.delete("/v1/keys/{id}")
 def revoke(workspace: ServedWorkspace, id: str, caller: _Admin) -> dict[str, Any]:
-    """Make a key worthless, within a second."""
+    """Revoke a key; it stops working within a second."""
     return _wire(revoke_key(workspace.store, id, caller.key_id, caller.project))
 
 
@@ -77,7 +79,7 @@ def audit(
     after: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
-    """Who changed what in the project, the newest first; behind the entry `after`, where given."""
+    """List who changed what in the project, newest first, beginning after the entry `after`."""
     found = entries(workspace.store, caller.project, limit + 1, after)
     return {
         "object": "list",

@@ -46,8 +46,8 @@ class Metrics:
             registry=self.registry, buckets=_SECONDS,
         )  # fmt: skip
         self._tokens = Counter(
-            "assay_tokens", "Tokens read (prompt; cached: those of them that were reused) and "
-            "written (completion; reasoning: those of them that are not shown).",
+            "assay_tokens", "Tokens read (prompt; cached: the reused part) and "
+            "written (completion; reasoning: the part that is not shown).",
             ["model", "kind"], registry=self.registry,
         )  # fmt: skip
 
@@ -104,15 +104,15 @@ class MetricsMiddleware:
 
 @router.get("/healthz")
 async def healthz() -> dict[str, Any]:
-    """200 as long as the process lives."""
+    """Answer 200 as long as the process runs."""
     return {"status": "ok"}
 
 
 @router.get("/readyz")
 def readyz(request: Request) -> dict[str, Any]:
-    """It can answer: its database can be read.
+    """Answer 200 if the server can answer requests: its database can be read.
 
-    `configuration` is `last_good` where assay.yaml was broken at the start; why is in the log.
+    `configuration` is `last_good` if assay.yaml was invalid at the start; the log says why.
     """
     workspace = request.app.state.workspace
     workspace.store.setting("")  # there is none: what counts is that it was looked up
@@ -124,11 +124,11 @@ def readyz(request: Request) -> dict[str, Any]:
 def metrics(
     request: Request, caller: Annotated[Caller, Depends(RequiredScope("admin"))]
 ) -> Response:
-    """In Prometheus' text format, for the folder's own project: they tell of every project."""
+    """The metrics of all projects in Prometheus' text format, for the folder's own project."""
     workspace: Workspace = request.app.state.workspace
     if caller.project != workspace.name:
         raise forbidden(
-            "Metrics are of the whole server; they take an admin key of the folder's own project."
+            "Metrics cover the whole server; they need an admin key of the folder's own project."
         )
     kept: Metrics = request.app.state.metrics
     return Response(generate_latest(kept.registry), media_type=CONTENT_TYPE_LATEST)

@@ -17,7 +17,7 @@ _Reader = Annotated[Caller, Depends(RequiredScope("chat"))]
 
 @router.get("/v1/models")
 def list_(workspace: ServedWorkspace, caller: _Reader) -> dict[str, Any]:
-    """All of them. `trainable` says that a fine-tuning job can start from it."""
+    """List the models. `trainable` says whether a fine-tuning job can start from one."""
     return {
         "object": "list",
         "data": [_line(found, caller) for found in model_entries(workspace, caller.project)],
@@ -26,7 +26,7 @@ def list_(workspace: ServedWorkspace, caller: _Reader) -> dict[str, Any]:
 
 @router.get("/v1/models/{name:path}")
 def retrieve(workspace: ServedWorkspace, name: str, caller: _Reader) -> dict[str, Any]:
-    """One of the models, by its name."""
+    """Describe a model."""
     for found in model_entries(workspace, caller.project):
         if found.name == name:
             return _line(found, caller)

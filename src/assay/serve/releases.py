@@ -22,13 +22,13 @@ from assay.serve.route import JsonRoute, Strict
 router = APIRouter(tags=["releases"], route_class=JsonRoute)
 
 _Owner = Annotated[Caller, Depends(RequiredScope("releases"))]
-_Agent = Annotated[str, Field(max_length=120, description="NAME@VERSION, such as fine-tune@2")]
+_Agent = Annotated[str, Field(max_length=120, description="NAME@VERSION, such as fine-tune@2.")]
 _Force = Annotated[
     str,
     Field(
         min_length=1,
         max_length=2000,
-        description="why it is done although no stored comparison speaks for it; kept and logged",
+        description="Why the change is made without evidence from a comparison; logged.",
     ),
 ]
 
@@ -43,21 +43,26 @@ class PromotionRequest(Strict):
 class CanaryRequest(Strict):
     """An agent that answers a share of the keys."""
 
-    share: Annotated[float, Field(ge=0, lt=1, description="0 ends the canary")]
-    agent: Annotated[_Agent | None, Field(description="null: the canary that runs")] = None
+    share: Annotated[
+        float,
+        Field(ge=0, lt=1, description="Share of the callers, 0 to below 1; 0 ends the canary."),
+    ]
+    agent: Annotated[_Agent | None, Field(description="The agent; null: the current canary.")] = (
+        None
+    )
     force: _Force | None = None
 
 
 @router.get("/v1/releases")
 def list_(workspace: ServedWorkspace, caller: _Owner) -> dict[str, Any]:
-    """Every release as it stands."""
+    """List all releases."""
     found = releases.list_releases(workspace, caller.project)
     return {"object": "list", "data": [{"object": "release", **line} for line in found]}
 
 
 @router.get("/v1/releases/{name}")
 def retrieve(workspace: ServedWorkspace, name: str, caller: _Owner) -> dict[str, Any]:
-    """One release as it stands."""
+    """Describe a release."""
     for line in releases.list_releases(workspace, caller.project):
         if line["name"] == name:
             return {"object": "release", **line}
@@ -66,7 +71,7 @@ def retrieve(workspace: ServedWorkspace, name: str, caller: _Owner) -> dict[str,
 
 @router.get("/v1/releases/{name}/history")
 def history(workspace: ServedWorkspace, name: str, caller: _Owner) -> dict[str, Any]:
-    """Every change of a release, the newest first."""
+    """List the changes of a release, newest first."""
     found = releases.history(workspace, name, caller.project)
     return {"object": "list", "data": [_wire(change) for change in found]}
 
@@ -75,8 +80,8 @@ def history(workspace: ServedWorkspace, name: str, caller: _Owner) -> dict[str, 
 def promote(
     request: Request, workspace: ServedWorkspace, name: str, body: PromotionRequest, caller: _Owner
 ) -> dict[str, Any]:
-    """Let an agent answer everything, if a stored comparison shows that it is no worse and the
-    engine that serves answers as the one that was measured."""
+    """Serve an agent to all callers, if a stored comparison shows that it is no worse and the
+    serving engine answers as the evaluated one."""
     changed = releases.promote(
         workspace,
         name,
@@ -92,8 +97,8 @@ def promote(
 def canary(
     request: Request, workspace: ServedWorkspace, name: str, body: CanaryRequest, caller: _Owner
 ) -> dict[str, Any]:
-    """Let an agent answer a share of the keys, each of which keeps to one agent; asked of it is
-    what a promotion asks."""
+    """Serve an agent to a share of the keys, each of which always gets the same agent. The
+    checks are those of a promotion."""
     changed = releases.canary(
         workspace,
         name,
@@ -108,7 +113,7 @@ def canary(
 
 @router.post("/v1/releases/{name}/rollback")
 def rollback(workspace: ServedWorkspace, name: str, caller: _Owner) -> dict[str, Any]:
-    """Take the last change back: the canary that runs, else the agent before."""
+    """Undo the last change: end the canary or, without one, return to the previous agent."""
     return _wire(releases.rollback(workspace, name, _by(caller)))
 
 

@@ -98,7 +98,7 @@ class TextFormat(Strict):
     @model_validator(mode="after")
     def _whole(self) -> TextFormat:
         if (self.type == "json_schema") != (self.schema_ is not None):
-            raise ValueError("`schema` goes with type 'json_schema'")
+            raise ValueError("`schema` needs type 'json_schema'")
         return self
 
 
@@ -171,7 +171,7 @@ class ResponseRequest(ConversationRequest):
         if form is not None and form.type != "text":
             if schema is not None:
                 raise invalid(
-                    "A forced 'tool_choice' cannot be joined with 'text.format'.", "tool_choice"
+                    "A forced 'tool_choice' cannot be combined with 'text.format'.", "tool_choice"
                 )
             schema = form.schema_
         return self.with_sampling(

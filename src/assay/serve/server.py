@@ -82,7 +82,7 @@ def serve(
         AssayError: the address cannot be listened on.
     """
     if (tls_cert is None) != (tls_key is None):
-        raise UsageError("--tls-cert and --tls-key belong together.", fix="Give both.")
+        raise UsageError("--tls-cert and --tls-key must be given together.", fix="Give both.")
     for file in (tls_cert, tls_key):
         if file is not None and not file.is_file():
             raise UsageError("there is no such file.", where=str(file))
@@ -90,10 +90,10 @@ def serve(
         _check_pair(tls_cert, tls_key)
     if tls_cert is None and not insecure_http and not is_loopback(host):
         raise UsageError(
-            f"{host} can be reached from other machines, and plain HTTP shows keys and texts to "
-            "everyone between.",
+            f"{host} can be reached from other machines, and plain HTTP exposes keys and texts to "
+            "the network.",
             fix="Give --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy. "
-            "--insecure-http insists.",
+            "--insecure-http allows it.",
         )
     print_logs_as_lines()
     logging.getLogger("uvicorn.error").addFilter(RateFilter())  # "Invalid HTTP request received."
@@ -103,7 +103,7 @@ def serve(
     if workspace.broken is not None:
         log.warning("%s", workspace.broken)
     if key := first_key(workspace.store, workspace.name):
-        say(f"Admin key (shown this once): {key}")
+        say(f"Admin key (shown only once): {key}")
     address = f"{scheme}://{shown}:{listening.getsockname()[1]}"
     app = create_app(workspace, engines, beside=pages.owns if pages else lambda path: False)
     if pages:
@@ -219,7 +219,7 @@ def _check_pair(cert: Path, key: Path | None) -> None:
         context.load_cert_chain(cert, key, password="")  # nobody is there to be asked for one
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"this is no certificate with its key ({error}).",
+            f"the certificate and key cannot be loaded ({error}).",
             where=f"{cert}, {key}" if key else str(cert),
             fix="Give PEM files that belong together, the key without a passphrase.",
         ) from None
@@ -241,7 +241,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return listening
     except (OSError, OverflowError) as error:
         raise AssayError(
-            f"this address cannot be listened on ({error}).",
+            f"the server cannot listen on this address ({error}).",
             where=f"{host}:{port}",
-            fix="Stop what listens there, or choose another --port.",
+            fix="Stop the program that uses it, or choose another --port.",
         ) from None

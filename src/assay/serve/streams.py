@@ -28,7 +28,7 @@ class ClientGoneError(ApiError):
     """The client has hung up; nobody reads an answer."""
 
     def __init__(self) -> None:
-        super().__init__(499, "The client has hung up.")
+        super().__init__(499, "The client has disconnected.")
 
 
 class MergedStreams(AsyncIterator[tuple[int, Piece | End]]):

@@ -27,7 +27,7 @@ class Feedback(Strict):
     thumb: Literal["up", "down"] | None = None
     corrected: Annotated[
         str | None,
-        Field(max_length=MOST_BYTES, description="what the answer should have been"),
+        Field(max_length=MOST_BYTES, description="The right answer."),
     ] = None
 
 
@@ -39,7 +39,7 @@ def list_(
     corrected: bool = False,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
 ) -> dict[str, Any]:
-    """The newest traces (of one release), the newest first; `corrected` picks those that have a
+    """List the newest traces, of one release or all; `corrected` selects those with a
     corrected answer."""
     found = releases.list_traces(
         workspace,
@@ -53,13 +53,13 @@ def list_(
 
 @router.get("/v1/traces/{id}")
 def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
-    """A trace with its whole conversation."""
+    """Show a trace with its whole conversation."""
     return _wire(releases.show_trace(workspace, id, caller.project))
 
 
 @router.post("/v1/traces/{id}/feedback")
 def feedback(workspace: ServedWorkspace, id: str, body: Feedback, caller: _Owner) -> dict[str, Any]:
-    """Attach a thumb, the answer that would have been right, or both; the last word counts."""
+    """Attach a thumb, the right answer, or both; later feedback replaces earlier."""
     trace = releases.give_feedback(
         workspace,
         id,

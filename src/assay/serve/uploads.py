@@ -44,7 +44,7 @@ class UploadCompletion(Strict):
 
 @router.post("/v1/uploads")
 def create(workspace: ServedWorkspace, body: UploadRequest, caller: _Owner) -> dict[str, Any]:
-    """Begin an upload; it expires an hour later."""
+    """Begin an upload; it expires after an hour."""
     workspace.quota.check(caller.project, body.bytes)
     made = uploads.create(
         workspace.store,
@@ -61,7 +61,7 @@ def create(workspace: ServedWorkspace, body: UploadRequest, caller: _Owner) -> d
 async def add_part(
     request: Request, workspace: ServedWorkspace, id: str, caller: _Owner
 ) -> dict[str, Any]:
-    """Give it a part of at most 64 MB; parts may come in any order, and at the same time."""
+    """Add a part of at most 64 MB; parts can be sent in any order and in parallel."""
     store = workspace.store
     await anyio.to_thread.run_sync(uploads.find, store, caller.project, id)
     async with read_form(request, "data", caller) as (_, file):
@@ -87,7 +87,7 @@ async def add_part(
 def complete(
     workspace: ServedWorkspace, id: str, body: UploadCompletion, caller: _Owner
 ) -> dict[str, Any]:
-    """Make the file of the parts."""
+    """Complete an upload: its parts become a file."""
     upload = uploads.find(workspace.store, caller.project, id)
     with workspace.quota.room(caller.project, upload.bytes):
         return as_wire(
@@ -97,7 +97,7 @@ def complete(
 
 @router.post("/v1/uploads/{id}/cancel")
 def cancel(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
-    """Give up an upload that is not complete."""
+    """Cancel an upload that is not complete."""
     return as_wire(uploads.cancel(workspace.store, caller.project, id))
 
 

@@ -35,7 +35,9 @@ async def _changing(caller: _Owner) -> Caller:
         ApiError: 403 with a key that sees only documents with some labels.
     """
     if caller.labels is not None:
-        raise forbidden("This key sees only documents with some labels, and changes none.")
+        raise forbidden(
+            "This key is restricted to documents with certain labels and cannot change documents."
+        )
     return caller
 
 
@@ -96,7 +98,7 @@ class StoreFileRequest(Strict):
 
 
 class StoreFileChange(Strict):
-    """Give a file other attributes."""
+    """Change the attributes of a file."""
 
     attributes: _Attributes | None
 
@@ -128,7 +130,7 @@ class StoreSearchRequest(Strict):
 def create(
     workspace: ServedWorkspace, body: VectorStoreRequest, caller: _Changer
 ) -> dict[str, Any]:
-    """Make one; its files are read by a worker."""
+    """Create a vector store; a worker reads its files."""
     made = project.create(
         workspace,
         caller.project,
@@ -144,14 +146,14 @@ def create(
 def list_(
     workspace: ServedWorkspace, caller: _Owner, page: Annotated[PageQuery, Depends()]
 ) -> dict[str, Any]:
-    """The vector stores of the project."""
+    """List the vector stores of the project."""
     found = project.vector_stores(workspace, caller.project, caller.labels)
     return _cut_page([as_wire(one) for one in found], page)
 
 
 @router.get("/v1/vector_stores/{id}")
 def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
-    """A vector store as it stands."""
+    """Describe a vector store."""
     return as_wire(project.get(workspace, caller.project, id, caller.labels))
 
 
@@ -159,14 +161,14 @@ def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, A
 def change(
     workspace: ServedWorkspace, id: str, body: VectorStoreChange, caller: _Changer
 ) -> dict[str, Any]:
-    """Give a vector store another name or other metadata."""
+    """Change the name or metadata of a vector store."""
     changed = project.change(workspace, caller.project, id, name=body.name, metadata=body.metadata)
     return as_wire(changed)
 
 
 @router.delete("/v1/vector_stores/{id}")
 def delete(workspace: ServedWorkspace, id: str, caller: _Changer) -> dict[str, Any]:
-    """Erase it. The files stay."""
+    """Delete a vector store. Its files are kept."""
     project.remove(workspace, caller.project, id, caller.key_id)
     return {"id": id, "object": "vector_store.deleted", "deleted": True}
 
@@ -175,7 +177,7 @@ def delete(workspace: ServedWorkspace, id: str, caller: _Changer) -> dict[str, A
 def search(
     workspace: ServedWorkspace, id: str, body: StoreSearchRequest, caller: _Owner
 ) -> dict[str, Any]:
-    """The passages that fit a query best."""
+    """Search for the passages that match a query best."""
     queries = [body.query] if isinstance(body.query, str) else body.query
     ranking = body.ranking_options or Ranking()
     hits = project.search(
@@ -201,7 +203,7 @@ def search(
 def add_file(
     workspace: ServedWorkspace, id: str, body: StoreFileRequest, caller: _Changer
 ) -> dict[str, Any]:
-    """Let a worker read a file into it."""
+    """Add a file, which a worker reads."""
     added = project.add_file(
         workspace, caller.project, id, body.file_id, body.attributes, caller.key_id
     )
@@ -216,7 +218,7 @@ def list_files(
     page: Annotated[PageQuery, Depends()],
     filter: Literal["in_progress", "completed", "failed", "cancelled"] | None = None,
 ) -> dict[str, Any]:
-    """The files of a vector store."""
+    """List the files of a vector store."""
     files = project.get(workspace, caller.project, id, caller.labels).files
     kept = [file_as_wire(file) for file in files if filter is None or file.status == filter]
     return _cut_page(kept, page)
@@ -225,7 +227,7 @@ def list_files(
 # A document that no client brought goes by its path, in which there are slashes.
 @router.get("/v1/vector_stores/{id}/files/{file:path}/content")
 def file_content(workspace: ServedWorkspace, id: str, file: str, caller: _Owner) -> dict[str, Any]:
-    """The text that was read from it."""
+    """The text that was read from a file."""
     texts = project.text_of(workspace, caller.project, id, file, caller.labels)
     return {
         "object": "vector_store.file_content.page",
@@ -237,7 +239,7 @@ def file_content(workspace: ServedWorkspace, id: str, file: str, caller: _Owner)
 
 @router.get("/v1/vector_stores/{id}/files/{file:path}")
 def retrieve_file(workspace: ServedWorkspace, id: str, file: str, caller: _Owner) -> dict[str, Any]:
-    """One file as it stands."""
+    """Describe a file of a vector store."""
     found = project.get_file(workspace, caller.project, id, file, caller.labels)
     return file_as_wire(found)
 
@@ -246,14 +248,14 @@ def retrieve_file(workspace: ServedWorkspace, id: str, file: str, caller: _Owner
 def change_file(
     workspace: ServedWorkspace, id: str, file: str, body: StoreFileChange, caller: _Changer
 ) -> dict[str, Any]:
-    """Give a file other attributes."""
+    """Change the attributes of a file."""
     changed = project.change_file(workspace, caller.project, id, file, body.attributes or {})
     return file_as_wire(changed)
 
 
 @router.delete("/v1/vector_stores/{id}/files/{file:path}")
 def delete_file(workspace: ServedWorkspace, id: str, file: str, caller: _Changer) -> dict[str, Any]:
-    """Erase its passages. The file stays."""
+    """Remove a file from a vector store. The file itself is kept."""
     project.remove_file(workspace, caller.project, id, file, caller.key_id)
     return {"id": file, "object": "vector_store.file.deleted", "deleted": True}
 

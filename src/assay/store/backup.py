@@ -77,13 +77,13 @@ def backup(store: Store, to: Path) -> Backup:
     """
     if store.engine.dialect.name != "sqlite":
         raise BackupError(
-            f"the database is {store.engine.dialect.name}, which has a backup of its own.",
+            f"the database is {store.engine.dialect.name}, which `assay backup` does not cover.",
             fix=f"Use pg_dump for the database, then copy the folder {store.folder}.",
         )
     if to.exists():
-        raise UsageError(f"{to} is there already.", fix="Choose another name.")
+        raise UsageError(f"{to} already exists.", fix="Choose another name.")
     if store.folder.resolve() in to.resolve().parents:
-        raise UsageError(f"{to} lies inside the state.", fix="Choose a place outside of it.")
+        raise UsageError(f"{to} is inside the state folder.", fix="Choose a path outside it.")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         for _ in range(_TRIES):
@@ -99,10 +99,10 @@ def backup(store: Store, to: Path) -> Backup:
         raise BackupError(
             f"the backup could not be written: {_reason(error)}.",
             where=str(to),
-            fix="Nothing was left there; mend this and try again.",
+            fix="No file was left behind. Correct the cause and try again.",
         ) from None
     raise BackupError(
-        "the examples were divided again and again while they were read.",
+        "the examples were split again while the backup read them.",
         where=str(store.folder),
         fix="Try again in a moment.",
     )
@@ -144,7 +144,7 @@ def _reason(error: Exception) -> str:
 def _restore(file: Path, folder: Path, agree: Callable[[RestoredAccess], None]) -> Backup:
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(
-            "there is state here already; a restore replaces nothing.",
+            "the folder already has state, which a restore does not replace.",
             where=str(folder),
             fix=f"Stop what uses it, move it away (mv {folder} {folder}.old), and restore again.",
         )
@@ -153,7 +153,7 @@ def _restore(file: Path, folder: Path, agree: Callable[[RestoredAccess], None]) 
     size = file.stat().st_size
     folder.parent.mkdir(parents=True, exist_ok=True)
     if size > shutil.disk_usage(folder.parent).free:
-        raise BackupError(f"there is no room for {size} bytes.", where=str(folder.parent))
+        raise BackupError(f"the disk has no room for {size} bytes.", where=str(folder.parent))
     with new_folder(folder, private=True) as draft:
         try:
             with tarfile.open(file, "r:") as archive:
@@ -164,7 +164,7 @@ def _restore(file: Path, folder: Path, agree: Callable[[RestoredAccess], None]) 
         try:
             access = end_sessions(draft / DATABASE)
         except sqlite3.DatabaseError as error:
-            raise _no_backup(file, f"its database is none of Assay's ({error})") from None
+            raise _no_backup(file, f"its database is not one of Assay ({error})") from None
         agree(access)
     return made
 
@@ -278,12 +278,12 @@ def _unpack(archive: tarfile.TarFile, draft: Path, size: int) -> Backup:
     total = 0
     for member in archive:
         if manifest is not None:
-            raise _BadArchiveError("something comes after the manifest")
+            raise _BadArchiveError("the manifest is not its last file")
         if not member.isreg() or member.issparse():
-            raise _BadArchiveError(f"{member.name!r} is no plain file")
+            raise _BadArchiveError(f"{member.name!r} is not a regular file")
         total += member.size
         if member.size < 0 or total > size or len(found) >= MOST_FILES:
-            raise _BadArchiveError("it claims to hold more than it can")
+            raise _BadArchiveError("its listed size is larger than the archive")
         content = archive.extractfile(member)
         assert content is not None
         if member.name == MANIFEST:
@@ -294,7 +294,7 @@ def _unpack(archive: tarfile.TarFile, draft: Path, size: int) -> Backup:
         _check_name(member.name, found)
         target = draft / member.name
         if not target.is_relative_to(draft):
-            raise _BadArchiveError(f"{member.name!r} lies outside of it")
+            raise _BadArchiveError(f"{member.name!r} is outside the archive's folder")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
@@ -303,7 +303,7 @@ def _unpack(archive: tarfile.TarFile, draft: Path, size: int) -> Backup:
         if member.name.startswith("versions/"):
             target.chmod(0o444)
     if manifest is None:
-        raise _BadArchiveError("it has no manifest, so it was cut short")
+        raise _BadArchiveError("it has no manifest, so it is incomplete")
     return _checked(json_reader.read(manifest), found)
 
 
@@ -318,9 +318,9 @@ def _check_name(name: str, found: dict[str, Any]) -> None:
         or path.parts[0] in LEFT_OUT
         or (name != DATABASE and name.startswith(DATABASE))
     ):
-        raise _BadArchiveError(f"{name!r} is not a name that a backup has")
+        raise _BadArchiveError(f"{name!r} is not a valid name in a backup")
     if name in found:
-        raise _BadArchiveError(f"{name!r} is in it twice")
+        raise _BadArchiveError(f"{name!r} appears twice")
 
 
 def _copy(content: IO[bytes], target: Path) -> dict[str, Any]:
@@ -332,19 +332,21 @@ def _copy(content: IO[bytes], target: Path) -> dict[str, Any]:
                 out.write(chunk)
                 size += len(chunk)
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise _BadArchiveError(f"{target.name!r} is in it twice") from None
+        raise _BadArchiveError(f"{target.name!r} appears twice") from None
     return {"size": size, "sha256": digest.hexdigest()}
 
 
 def _checked(manifest: Any, found: dict[str, dict[str, Any]]) -> Backup:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise _BadArchiveError("its manifest is of another kind; a newer Assay may read it")
+        raise _BadArchiveError(
+            "its manifest has an unknown format; a newer version of Assay may read it"
+        )
     if manifest.get("files") != found:
         listed = manifest.get("files") or {}
         names = [n for n in {*listed, *found} if listed.get(n) != found.get(n)]
-        raise _BadArchiveError(f"{min(names)!r} is not as the manifest says")
+        raise _BadArchiveError(f"{min(names)!r} differs from the manifest")
     if DATABASE not in found:
-        raise _BadArchiveError("it holds no database")
+        raise _BadArchiveError("it contains no database")
     return Backup(
         len(found), sum(entry["size"] for entry in found.values()), str(manifest.get("made_at"))
     )
@@ -365,7 +367,7 @@ def _check_database(database: Path, file: Path) -> None:
 
 def _no_backup(file: Path, why: str) -> BackupError:
     return BackupError(
-        f"this is no whole backup: {why}. Nothing was restored.",
+        f"the file is not a complete backup: {why}. Nothing was restored.",
         where=str(file),
-        fix="Use another one.",
+        fix="Use another backup.",
     )

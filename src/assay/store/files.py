@@ -40,7 +40,7 @@ def said_when_full(path: Path) -> Iterator[None]:
             raise StoreError(
                 "the disk is full; nothing was changed.",
                 where=str(path),
-                fix="Free some space, then do the same again.",
+                fix="Free some space and try again.",
             ) from None
         raise
 

@@ -74,7 +74,7 @@ def keep(session: Session, project: str, provider: str, origin: str, key: str) -
     """
     if not KEY.fullmatch(key):
         raise SecretError(
-            "this is no key: one line of printable characters without spaces is expected."
+            "the key is not valid: it must be one line of printable characters without spaces."
         )
     used = set(session.scalars(select(SecretRow.master).distinct()))
     masters = read_masters() or ([] if used else [_make()])
@@ -101,8 +101,8 @@ def read(store: Store, project: str, provider: str, origin: str) -> str | None:
         return None
     if row.origin != origin:
         raise SecretError(
-            f"the key of {provider} was given for {row.origin}, and its address is {origin} now.",
-            fix=f"If that is meant, give the key again: `assay providers add {provider}`.",
+            f"the key of {provider} was given for {row.origin}, but its address is now {origin}.",
+            fix=f"If that is right, give the key again: `assay providers add {provider}`.",
         )
     return _opened(row, {master.id: master for master in read_masters()})
 
@@ -235,7 +235,7 @@ def _opened(row: SecretRow, masters: dict[str, MasterKey]) -> str:
         return AESGCM(masters[row.master].bytes).decrypt(row.nonce, row.sealed, bound).decode()
     except (InvalidTag, ValueError):
         raise SecretError(
-            f"the kept key of {row.provider} was changed or belongs elsewhere.",
+            f"the stored key of {row.provider} was changed, or belongs to another store.",
             fix=f"Give it again: `assay providers add {row.provider}`.",
         ) from None
 
@@ -253,9 +253,9 @@ def _parsed(text: str, place: str) -> list[MasterKey]:
             raw = b""
         if len(raw) != _BYTES:
             raise SecretError(
-                "this is no master key: 32 bytes in base64 are expected.",
+                "the master key is not valid: it must be 32 bytes in base64.",
                 where=place,
-                fix="`openssl rand -base64 32` makes one.",
+                fix="Create one with `openssl rand -base64 32`.",
             )
         masters.append(MasterKey(raw))
     return masters
@@ -271,7 +271,7 @@ def _make() -> MasterKey:
                 raise SecretError(
                     "the master key file is empty.",
                     where=str(master_file()),
-                    fix="Remove it, or put a key into it: `openssl rand -base64 32` makes one.",
+                    fix="Delete the file, or write a key to it (`openssl rand -base64 32`).",
                 )
             masters = [MasterKey(secrets.token_bytes(_BYTES))]
             _write(masters)
@@ -316,7 +316,7 @@ def _unwritable(error: OSError) -> SecretError:
     return SecretError(
         f"the master key cannot be written ({error.strerror}).",
         where=str(master_file()),
-        fix=f"Name another file in {FILE_VARIABLE}, or put a key into {VARIABLE}.",
+        fix=f"Set {FILE_VARIABLE} to another file, or {VARIABLE} to a key.",
     )
 
 
@@ -334,7 +334,7 @@ def _use_keyring(text: str | None = None) -> str:
         import keyring
     except ImportError:
         raise SecretError(
-            f"{VARIABLE} says keyring, which is not installed.",
+            f"{VARIABLE} is set to keyring, but keyring is not installed.",
             fix="pip install 'assay[keyring]', or use a file.",
         ) from None
     place = "assay", "master-key"
@@ -348,14 +348,14 @@ def _use_keyring(text: str | None = None) -> str:
 
 def _no_master() -> SecretError:
     return SecretError(
-        "there is no master key to read the kept keys with.",
-        fix=f"Set {VARIABLE} or {FILE_VARIABLE} as where the keys were added.",
+        "there is no master key to decrypt the stored keys.",
+        fix=f"Set {VARIABLE} or {FILE_VARIABLE} as it was when the keys were added.",
     )
 
 
 def _wrong_master() -> SecretError:
     return SecretError(
-        "the kept keys were encrypted with another master key.",
-        fix=f"Set {VARIABLE} or {FILE_VARIABLE} as where they were added, or remove the keys "
+        "the stored keys were encrypted with another master key.",
+        fix=f"Set {VARIABLE} or {FILE_VARIABLE} as it was when they were added, or remove the keys "
         "(`assay providers remove`) and add them again.",
     )

@@ -177,13 +177,13 @@ def _engine(url: str | URL) -> Engine:
 
 def _unusable(engine: Engine, reason: BaseException | None) -> StoreError:
     words = " ".join(str(reason).split()) or type(reason).__name__
-    fix = "See that it runs and can be reached, then do the same again."
+    fix = "Check that the database server runs and can be reached, then try again."
     if "disk is full" in words or (reason is not None and is_full(reason)):
-        fix = "The disk is full: free some space, then do the same again."
+        fix = "The disk is full: free some space and try again."
     elif "is locked" in words:
-        fix = "Another process is writing to it; do the same again in a moment."
+        fix = "Another process is writing to it; try again in a moment."
     elif engine.dialect.name == "sqlite":
-        fix = "Restore it from a backup, or move the file away to start afresh."
+        fix = "Restore it from a backup, or move the file away to start with an empty one."
     return StoreError(
         f"the database cannot be used: {words.rstrip('.')}.",
         where=engine.url.render_as_string(hide_password=True),

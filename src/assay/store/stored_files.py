@@ -211,7 +211,7 @@ def sweep(store: Store, forget: Callable[[str, str], None]) -> None:
         try:
             forget(project, id)
         except Exception as error:  # of this one file; the others go, and it is tried again
-            log.warning("%s has expired and is not removed: %s", id, error)
+            log.warning("%s has expired but could not be removed: %s", id, error)
             continue
         with store.session() as session:
             session.execute(delete(FileRow).where(FileRow.id == id))

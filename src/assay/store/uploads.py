@@ -79,7 +79,7 @@ def create(
         UsageError: too many bytes, or none.
     """
     if not 0 < bytes <= UPLOAD_BYTES:
-        raise UsageError(f"an upload has 1 to {UPLOAD_BYTES} bytes, not {bytes}.")
+        raise UsageError(f"an upload must have 1 to {UPLOAD_BYTES} bytes, not {bytes}.")
     row = UploadRow(
         id=f"upload_{secrets.token_hex(12)}",
         project=project,
@@ -138,7 +138,9 @@ def add_part(store: Store, project: str, id: str, chunks: Iterable[bytes]) -> Up
             )
             # A part that is sent again is one more, so there may be more bytes than the file has.
             if given is not None and given > 2 * upload.bytes + PART_BYTES:
-                raise UsageError(f"the parts have {given} bytes, the file only {upload.bytes}.")
+                raise UsageError(
+                    f"the parts have {given} bytes, but the upload was created for {upload.bytes}."
+                )
     except UsageError:
         path.unlink(missing_ok=True)
         raise
@@ -172,7 +174,9 @@ def complete(
         raise UsageError("a part is named twice.")
     size = sum(sizes[part] for part in parts)
     if size != upload.bytes:
-        raise UsageError(f"the parts have {size} bytes; the upload was to have {upload.bytes}.")
+        raise UsageError(
+            f"the parts have {size} bytes, but the upload was created for {upload.bytes}."
+        )
     try:
         written = stored_files.write(store, _joined(_folder(store, id), parts), UPLOAD_BYTES)
     except FileNotFoundError:  # ended meanwhile

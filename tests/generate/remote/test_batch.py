@@ -357,7 +357,7 @@ def test_a_closed_list_is_refused_and_a_schema_is_passed_on() -> None:
 
 def test_a_reference_has_a_provider_and_a_model() -> None:
     assert split_reference("remote:far/org/big-1") == ("far", "org/big-1")
-    with pytest.raises(ConfigError, match="names no model"):
+    with pytest.raises(ConfigError, match="does not name a model"):
         split_reference("remote:far")
 
 

@@ -27,9 +27,9 @@ def test_an_empty_folder_is_refused(tmp_path: Path, wish: JobOptions) -> None:
 @pytest.mark.parametrize(
     ("wish", "said"),
     [
-        (TrainingOptions(model="/srv/other"), "no model of this machine"),
-        (TrainingOptions(effort="endless"), "no such effort"),  # type: ignore[arg-type]
-        (TrainingOptions(name="a name"), "cannot be called"),
+        (TrainingOptions(model="/srv/other"), "not a model on this machine"),
+        (TrainingOptions(effort="endless"), "no effort"),  # type: ignore[arg-type]
+        (TrainingOptions(name="a name"), "not a valid agent name"),
         (SweepOptions(0), "0 settings"),
         (CurveOptions("magic"), "no candidate"),
     ],

@@ -90,7 +90,7 @@ def test_what_follows_is_said_of_what_was_compared(workspace: Workspace) -> None
     config = workspace.config
     assert config is not None
     split = config.model_copy(update={"task": "text"})
-    assert any("divided again" in line and "opened twice" not in line for line in
+    assert any("split again" in line and "opened twice" not in line for line in
                follows(config, split, 0))  # fmt: skip
     assert any("opened 2 times" in line for line in follows(config, split, 2))
     metric = config.model_copy(update={"primary": "exact"})

@@ -63,7 +63,7 @@ def check(workspace: Workspace, text: str) -> list[Problem]:
         if (error := _failure(look)) is not None
     ]
     for name in find_unused(agent.system_prompt, agent.variables):
-        message = f"the system prompt has no {{{{{name}}}}}: write it there, or remove this."
+        message = f"the system prompt has no {{{{{name}}}}}: add it there, or remove this variable."
         problems.append(texts.problem_at(text, f"variables.{name}", message))
     return problems
 
@@ -110,8 +110,8 @@ def check_new_name(name: str) -> None:
     """
     if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
         raise UsageError(
-            f"an agent cannot be called {name!r}.",
-            fix=f"Use letters, digits, hyphens, dots and _, at most {LONGEST_NAME}.",
+            f"{name!r} is not a valid agent name.",
+            fix=f"Use at most {LONGEST_NAME} letters, digits, hyphens, dots and _.",
         )
 
 
@@ -126,7 +126,7 @@ def set_values(text: str, settings: Sequence[str]) -> str:
     for setting in settings:
         name, sign, value = setting.partition("=")
         if not sign or not name:
-            raise UsageError(f"--set {setting!r} is not SETTING=VALUE.")
+            raise UsageError(f"--set {setting!r} is not of the form SETTING=VALUE.")
         values[name] = texts.value_of(name, value)
     return texts.edit(text, values)
 
@@ -207,7 +207,7 @@ def _check_model(workspace: Workspace, agent: Agent) -> None:
     scheme, _, name = agent.model.partition(":")
     kinds = {**dict.fromkeys(CLASSICAL, "classical"), "outside": "outside"}
     if kinds.get(scheme) != (agent.kind if agent.kind in kinds else None):
-        raise UsageError(f"an agent of kind {agent.kind} has no such model.")
+        raise UsageError(f"an agent of kind {agent.kind} cannot use this model.")
     if scheme in kinds:
         _check_blob(workspace, name, "model")
     elif (id := version_id(agent.model)) is not None:
@@ -229,7 +229,7 @@ def _check_form(agent: Agent) -> None:
     from assay.generate.constrained import check_schema
 
     if agent.output_schema is None and agent.choices is None:
-        raise UsageError("there is nothing to hold to: neither output_schema nor choices.")
+        raise UsageError("constrained needs output_schema or choices.")
     if agent.output_schema is not None:
         check_schema(agent.output_schema)
 

@@ -40,19 +40,19 @@ _LOADING = Lock()
 """What reads tokenizers cannot be imported by two threads at once."""
 _SETTINGS = {
     "model": "Which model answers.",
-    "system_prompt": "What the model is told before every conversation.",
-    "variables": "What {{name}} in the system prompt stands for: a value to each name.",
-    "shown": "Conversations put before every input: lists of messages with role and content.",
-    "nearest": "Examples most like the input, out of a pool: k, pool, embedder.",
-    "knowledge": "Documents whose passages are put before the input: name, k, characters.",
+    "system_prompt": "The system prompt of every conversation.",
+    "variables": "Values of the variables {{name}} in the system prompt.",
+    "shown": "Conversations shown before every input: lists of messages with role and content.",
+    "nearest": "Examples from a pool that are most similar to the input: k, pool, embedder.",
+    "knowledge": "Knowledge base whose passages are put before the input: name, k, characters.",
     "output_schema": "JSON Schema of the answer.",
-    "choices": "The only answers there are.",
-    "constrained": "Whether the answer is held to output_schema or choices while it is written.",
-    "max_new_tokens": "The longest answer, in tokens.",
-    "temperature": "0 always gives the likeliest answer; 1 draws freely.",
-    "seed": "The same seed draws the same answer.",
-    "kind": "chat for a language model; classical, outside and routed are made by comparisons.",
-    "route": "Which agent answers, where the kind is routed: rules, cascade or learned.",
+    "choices": "The only possible answers.",
+    "constrained": "Whether decoding is constrained to output_schema or choices.",
+    "max_new_tokens": "Maximum length of the answer, in tokens.",
+    "temperature": "0 always takes the likeliest token; higher values vary more.",
+    "seed": "The same seed gives the same answer.",
+    "kind": "chat for a language model; comparisons create classical, outside and routed.",
+    "route": "Which agent answers if the kind is routed: rules, cascade or learned.",
 }
 
 

@@ -171,4 +171,4 @@ def _trace(watchers: Sequence[Callable[[ServedExchange], None]], exchange: Serve
         try:
             watch(exchange)
         except Exception as error:
-            log.error("the trace of %s could not be kept", exchange.id, exc_info=error)
+            log.error("the trace of %s could not be saved", exchange.id, exc_info=error)

@@ -77,7 +77,7 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Targe
     if project == workspace.name and (saved := _agent(workspace, name)):
         if saved.kind == "outside":
             raise UnknownModelError(
-                f"{name} stands for answers that were brought; it cannot answer new questions."
+                f"{name} contains stored answers and cannot answer new questions."
             )
         return Target(name, saved.model, saved)
     version = _version(workspace, name, project)
@@ -88,7 +88,7 @@ def resolve(workspace: Workspace, name: str, project: str, key_id: str) -> Targe
         return Target(name, name)
     raise UnknownModelError(
         f"The model '{name}' does not exist or you do not have access to it.",
-        fix="GET /v1/models lists those there are.",
+        fix="GET /v1/models lists the available models.",
     )
 
 

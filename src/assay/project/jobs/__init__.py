@@ -87,9 +87,7 @@ def work(
     known = (*service.KINDS, *handlers(workspace))
     unknown = sorted(set(kinds or ()) - set(known))
     if unknown:
-        raise UsageError(
-            f"there are no jobs of kind {unknown[0]!r}.", fix=f"Kinds: {', '.join(known)}."
-        )
+        raise UsageError(f"{unknown[0]!r} is not a kind of job.", fix=f"Kinds: {', '.join(known)}.")
     service.work(workspace.store, kinds, watched=watched, further=handlers(workspace))
 
 

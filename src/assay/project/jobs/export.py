@@ -93,7 +93,7 @@ def start(workspace: Workspace, name: str, to: str) -> Job:
         raise _no_project(workspace.root)
     if to not in (*FORMS, ONNX):
         raise UsageError(
-            f"there is no form {to!r}.", fix=f"Use one of: {', '.join((*FORMS, ONNX))}."
+            f"{to!r} is not an export format.", fix=f"Use one of: {', '.join((*FORMS, ONNX))}."
         )
     if to == ONNX:
         version, _ = find_classifier(workspace.store, workspace.name, name)
@@ -194,10 +194,8 @@ def _folder(workspace: Workspace, job: str) -> Path:
 
 def _no_project(folder: Path) -> UsageError:
     return UsageError(
-        "versions were trained here, but this is no project: nothing says how their answers "
-        "are judged, and none leaves unjudged.",
+        "the folder is not a project, so it has no grader to check an export with.",
         where=str(folder),
-        fix="Make a project of examples of the same job (`assay init NAME --data FILE`), copy "
-        f"the version's folder from {STATE_FOLDER}/versions into that of the project, and "
-        "export it there.",
+        fix="Create a project from examples of the same task (`assay init NAME --data FILE`), copy "
+        f"the version's folder to {STATE_FOLDER}/versions of the project, and export it there.",
     )

@@ -79,24 +79,24 @@ def ask(workspace: Workspace, project: str, id: str, wish: Wish, who: str) -> Fi
 def _check_method(request: TuningRequest) -> None:
     if request.kind == "reinforcement":
         raise RefusedError(
-            "the method reinforcement is not there yet.",
+            "the method reinforcement is not supported yet.",
             "method.type",
             "unsupported_method",
             "Use supervised or dpo.",
         )
     if request.method is not None and request.hyperparameters is not None:
         raise RefusedError(
-            "hyperparameters stand in the request and in its method.",
+            "hyperparameters are given both in the request and in its method.",
             "hyperparameters",
             "invalid_value",
-            "Write them into the method.",
+            "Give them in the method only.",
         )
     if request.integrations:
         raise RefusedError(
-            "there is no integration with Weights & Biases: nothing is sent to other servers.",
+            "Weights & Biases is not supported: nothing is sent to other servers.",
             "integrations",
             "unsupported_integration",
-            "Leave it out; the events and the result file hold the same figures.",
+            "Leave it out; the events and the result file contain the same figures.",
         )
 
 
@@ -107,16 +107,16 @@ def _check_model(workspace: Workspace, project: str, model: str) -> None:
         row = session.get(ServedNameRow, model)
     if row is not None and row.project == project:
         raise RefusedError(
-            f"{model} is a fine-tuned version, and training cannot go on from one yet.",
+            f"{model} is a fine-tuned version, and training cannot continue from one yet.",
             "model",
             "unsupported_model",
-            "Train from its base model, on all the examples.",
+            "Train its base model on all the examples.",
         )
     raise RefusedError(
         f"the model {model} does not exist or cannot be fine-tuned.",
         "model",
         "model_not_found",
-        "GET /v1/models says of each whether it is trainable.",
+        "GET /v1/models shows which models are trainable.",
     )
 
 

@@ -28,7 +28,8 @@ def refuse_second(
         same = payload is None or job.payload == payload
         if job.kind == kind and job.status not in OVER and same:
             raise StateError(
-                f"{what} is {job.status} already ({job.id}).", fix="Wait for it, or cancel it."
+                f"{what} is already {job.status} ({job.id}).",
+                fix="Wait until it ends, or cancel it.",
             )
 
 

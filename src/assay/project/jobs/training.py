@@ -121,17 +121,19 @@ def _checked(workspace: Workspace, options: JobOptions) -> Project:
     if isinstance(options, SweepOptions):
         check_installed()
         if not 1 <= options.trials <= MOST_TRIALS:
-            raise UsageError(f"{options.trials} settings cannot be tried.", fix="Try 1 to 200.")
+            raise UsageError(
+                f"{options.trials} is not a valid number of settings to try.", fix="Try 1 to 200."
+            )
     elif isinstance(options, CurveOptions):
         check_name(options.candidate)
     else:
         if options.effort not in EFFORTS:
-            raise UsageError(f"there is no such effort: {options.effort!r}.")
+            raise UsageError(f"there is no effort {options.effort!r}.")
         if options.model is not None and options.model not in base_models(
             workspace, workspace.name
         ):
             raise UsageError(
-                f"{options.model} is no model of this machine.",
+                f"{options.model} is not a model on this machine.",
                 fix="Fetch it with `assay models pull`, or choose another.",
             )
         if options.name is not None:

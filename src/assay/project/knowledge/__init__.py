@@ -49,9 +49,9 @@ def read_queries(file: Path) -> list[str]:
         query = None if raw.problems else raw.value.get("query")
         if not isinstance(query, str):
             raise DataError(
-                "this is no query.",
+                "this is not a query.",
                 where=f"{file}, line {raw.line}",
-                fix='Write one a line: {"query": "How do I get a refund?"}',
+                fix='Write one query per line: {"query": "How do I get a refund?"}',
             )
         found.append(query)
     return found

@@ -73,13 +73,13 @@ def keep(workspace: Workspace, name: str, file: str, content: Path) -> SourceFil
     """Keep a file that was brought, in the place of an earlier one of its name.
 
     Raises:
-        UsageError: it has no name to keep it by, or is of a kind that is not read.
+        UsageError: it has no name to keep it by, or has an unsupported format.
     """
     clean = _NAME.sub("-", Path(file).name).strip(" .-")[:150]
     if not clean:
-        raise UsageError(f"{file!r} has no name that it could be kept by.")
+        raise UsageError(f"{file!r} has no valid file name.")
     if kind_of(clean) is None:
-        raise UsageError(f"{clean} is of a kind that is not read.")
+        raise UsageError(f"{clean} has an unsupported format.")
     folder = _folder(workspace, name)
     with replacing(folder / clean) as fresh, content.open("rb") as brought:
         shutil.copyfileobj(brought, fresh)
@@ -190,5 +190,5 @@ def search(workspace: Workspace, name: str, query: str, k: int) -> dict[Mode, li
 
 def _folder(workspace: Workspace, name: str) -> Path:
     if not records.NAME.fullmatch(name):
-        raise UsageError(f"{name!r} cannot be the name of a knowledge base.")
+        raise UsageError(f"{name!r} is not a valid name of a knowledge base.")
     return workspace.root / FOLDER / name

@@ -133,7 +133,9 @@ def _gate(workspace: Workspace, engines: EnginePool | None, progress: Progress) 
         if version_bits(agent.model) < 16:
             return  # measured by the engine and the file that serve it
         if not workspace.gate.acquire(blocking=False):
-            raise StateError("another promotion is being measured.", fix="Ask again when it is.")
+            raise StateError(
+                "another promotion is being checked.", fix="Try again when it has ended."
+            )
         try:
             measure(agent)
         finally:
@@ -275,8 +277,8 @@ def label_trace(
 def _graded(workspace: Workspace, trace: Trace, given: str, right: str) -> float:
     if workspace.project is None:
         raise UsageError(
-            "this folder is no project, so there is no grader that says what an answer is worth.",
-            fix="Use `assay traces feedback`, or label in a project's folder.",
+            "this folder is not a project, so there is no grader to score the answer.",
+            fix="Use `assay traces feedback`, or label the trace in a project's folder.",
         )
     asked = [Message.from_dict(message) for message in trace.messages]
     example = Example(trace.id, (*asked, Message("assistant", right)))

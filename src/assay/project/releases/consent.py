@@ -29,7 +29,7 @@ def find_providers(workspace: Workspace, label: str) -> dict[str, list[str]]:
     for leaf in leaves(load_agent(store, find_version(store, label).agent), store).values():
         for model in workspace.chain(leaf.model):
             if is_remote(model):
-                how = model if model == leaf.model else f"{model}, where {leaf.model} fails"
+                how = model if model == leaf.model else f"{model}, if {leaf.model} fails"
                 found.setdefault(split_reference(model)[0], []).append(how)
     return found
 
@@ -60,8 +60,8 @@ def require_consent(
             provider = provider_of(providers, name)
             if not providers.has_consent(name):
                 raise ConsentError(
-                    f"this project has not agreed that what users ask of {release} leaves this "
-                    f"machine. {label} would send it to the provider {name} "
+                    f"this project has not agreed to send requests to {release} away from this "
+                    f"machine. {label} would send them to the provider {name} "
                     f"({provider.base_url}): to {'; to '.join(ways)}.",
                     name,
                 )

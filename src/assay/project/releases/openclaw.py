@@ -48,13 +48,13 @@ def export_openclaw(
     parts = urlsplit(base_url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(
-            f"--base-url {base_url!r} is no address.", fix="Write http://127.0.0.1:8000/v1."
+            f"--base-url {base_url!r} is not a URL.", fix="Write http://127.0.0.1:8000/v1."
         )
     release = releases.current(workspace.store, workspace.name, name)
     agent = load_agent(workspace.store, release.agent)
     target = out or Path(f"{name}-openclaw")
     if target.exists():
-        raise UsageError("this folder is there already.", where=str(target), fix="Give --out.")
+        raise UsageError("the folder already exists.", where=str(target), fix="Give --out.")
     made = openclaw.openclaw(
         name,
         agent,

@@ -55,7 +55,7 @@ class StaleSettingsError(StateError):
     def __init__(self, who: str | None) -> None:
         super().__init__(
             f"assay.yaml was changed since it was read{f', by {who}' if who else ''}.",
-            fix="Read it again, and make your change in what is there.",
+            fix="Load it again and repeat your change in the current text.",
         )
 
 
@@ -120,7 +120,7 @@ def read(workspace: Workspace) -> SettingsDraft:
 
 def validate(workspace: Workspace, text: str, *, admin: bool) -> Validation:
     """What a text says, what keeps it from being saved, and what a save would change."""
-    problems = tree_of(text, "no configuration")[1]
+    problems = tree_of(text, "a configuration")[1]
     if problems:
         return Validation(None, tuple(problems))
     config, problems = parsed_config(text)
@@ -305,7 +305,7 @@ def _refused(
     """What of a change may not be written over the web, or takes an admin."""
     changed = set_differently(before, after) if before is not None else list(Config.model_fields)
     problems = [
-        problem_at(text, section, "which servers are asked is changed by an admin.")
+        problem_at(text, section, "only an admin can change which servers are used.")
         for section in ADMINS
         if not admin and any(path.split(".")[0] == section for path in changed)
     ]
@@ -319,11 +319,11 @@ def _notes(workspace: Workspace, config: Config) -> list[str]:
         if name is None or name.startswith(PREFIX):
             continue
         if not split_sheet(file_of(name, workspace.root))[0].exists():
-            notes.append(f"There is no file {name} in the folder (yet).")
+            notes.append(f"The folder does not contain the file {name} yet.")
     if workspace.broken is not None:
         notes.append(
-            "The server runs with the settings that could be used last. What is saved here is "
-            "used when it is started again."
+            "The server runs with the last valid settings. Settings saved here take effect when it "
+            "is restarted."
         )
     return notes
 

@@ -37,19 +37,19 @@ def follows(before: Config, after: Config, openings: int) -> list[str]:
         sentences.append(_divided(openings))
     if sections & set(MEASURES):
         sentences.append(
-            "Answers are scored in another way: scores of earlier comparisons "
-            f"({before.primary}) and of later ones ({after.primary}) cannot be held against each "
-            "other. " + _opens(openings)
+            "Answers will be scored differently: scores of earlier comparisons "
+            f"({before.primary}) and of later ones ({after.primary}) cannot be "
+            "compared. " + _opens(openings)
         )
     if sections & set(CONCLUDES):
         sentences.append(
-            "The next comparison weighs its results anew, as another comparison. "
+            "The next comparison evaluates its results again, as a new comparison. "
             + _opens(openings)
         )
     if sections & set(BUILDS):
         sentences.append(
-            "Releases keep what they serve. What the changed settings concern is built anew at the "
-            "next comparison or training."
+            "Releases do not change. Candidates that use the changed settings are built again at "
+            "the next comparison or training."
         )
     return sentences
 
@@ -57,22 +57,22 @@ def follows(before: Config, after: Config, openings: int) -> list[str]:
 def _divided(openings: int) -> str:
     if not openings:
         return (
-            "The examples are checked and divided again, which takes a while with many rows. "
-            "Nothing was measured on the locked ones yet, so nothing is lost."
+            "The examples will be checked and split again, which takes a while with many rows. "
+            "The holdout was not opened yet, so nothing is lost."
         )
     times = "once" if openings == 1 else f"{openings} times"
     return (
-        f"The examples are checked and divided again. The locked ones were opened {times}: if they "
-        "would become other ones, comparing and training stop with an error until this is undone "
-        "or a new holdout is brought (Data)."
+        f"The examples will be checked and split again. The holdout was opened {times}: if its "
+        "rows would change, comparison and training fail until you undo this or renew the holdout "
+        "(Data)."
     )
 
 
 def _opens(openings: int) -> str:
     if not openings:
-        return "The locked examples are still unopened."
+        return "The holdout was not opened yet."
     return (
-        f"It will open the locked examples for the {openings + 1}{_ordinal(openings + 1)} time, "
+        f"It will open the holdout for the {openings + 1}{_ordinal(openings + 1)} time, "
         "and each opening makes a verdict harder to reach."
     )
 

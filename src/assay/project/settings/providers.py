@@ -40,7 +40,9 @@ def add_provider(
         AssayError: as `Providers.add` says.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
-        raise UsageError(f"{name!r} is no name.", fix="Use small letters, digits and hyphens.")
+        raise UsageError(
+            f"{name!r} is not a provider name.", fix="Use lowercase letters, digits and hyphens."
+        )
     providers.check(name, settings)
     given = None if key is None else key()
     return providers.add(name, settings, given, keyless=given is None)
@@ -158,7 +160,7 @@ def _read(items: Iterable[Item]) -> dict[str, Any]:
         elif isinstance(item, End):
             end = item
     if end is None:
-        raise ModelError("the answer broke off before its end.")
+        raise ModelError("the answer ended early.")
     return {
         "text": text,
         "seconds": time.perf_counter() - started_at,

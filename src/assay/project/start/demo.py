@@ -83,7 +83,9 @@ def open_demo(folder: Path, progress: Progress = SILENT) -> Project:
     if (folder / CONFIG_FILE).exists():
         return open(folder)
     if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is there and is no project.", fix="Choose another folder.")
+        raise UsageError(
+            f"{folder} already exists and is not a project.", fix="Choose another folder."
+        )
     if folder.exists():
         folder.rmdir()
     choices = Choices(
@@ -99,7 +101,7 @@ def open_demo(folder: Path, progress: Progress = SILENT) -> Project:
     effort = _affordable(whole.config, whole.sizes(progress))
     if effort != EFFORTS[0]:
         progress.say(
-            "On this machine all of it would take longer than ten minutes: the demo trains "
+            "On this machine the full demo would take longer than ten minutes: the demo trains "
             f"{effort.epochs} times on {effort.train_rows or 'all'} rows and measures on "
             f"{effort.holdout_rows}."
         )

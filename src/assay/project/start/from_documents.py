@@ -99,7 +99,8 @@ def create_from_documents(
         file = root / CONFIG_FILE
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
             raise UsageError(
-                f"{root} is there already.", fix="Choose another name, or work inside it."
+                f"{root} already exists.",
+                fix="Choose another name, or run the command in that folder.",
             )
     else:
         with project_folder(root, text, docs):
@@ -122,9 +123,9 @@ def _set_up(workspace: Workspace, progress: Progress) -> DocumentProject:
         progress.say(f"Not added: {one.file}: {one.reason}")
     if not added.documents:
         raise DataError(
-            "no text came out of any document.",
+            "no document contains text that can be read.",
             where=str(project.root / KNOWLEDGE),
-            fix="Put documents with text there, and run the same command again.",
+            fix="Add documents with text, and run the same command again.",
         )
     texts = list(_texts(base))
     agent = Agent(

@@ -90,7 +90,7 @@ def keep_file(workspace: Workspace, name: str, source: Path) -> Path:
     _check_empty(workspace)
     clean = _NAME.sub("-", Path(name).name).strip(".-")[:120]
     if not clean:
-        raise UsageError("the file has no name that it could be kept by.")
+        raise UsageError("the file has no valid name.")
     path = _inbox(workspace) / clean
     with replacing(path) as kept, source.open("rb") as brought:
         shutil.copyfileobj(brought, kept)
@@ -132,7 +132,7 @@ def look(
     detected = detect(file, columns)
     fields = tuple(detected.fields)
     if (columns or detected.columns) is None and detected.format in TABULAR:
-        question = DataError("which of its columns are what?", where=file.name)
+        question = DataError("it is not clear which columns are input and output.", where=file.name)
         return FileFindings(file, fields, None, question, None)
     report = check_file(
         file,
@@ -160,7 +160,7 @@ def create_here(workspace: Workspace, drafted: Draft, progress: Progress = SILEN
     for name in ("data", "assay.schema.json", ".gitignore"):
         if (root / name).exists():
             raise StateError(
-                f"{name} is in this folder already, and would be overwritten.",
+                f"{name} already exists in this folder and would be overwritten.",
                 where=str(root),
                 fix="Serve an empty folder, or move it away.",
             )
@@ -178,7 +178,7 @@ def create_here(workspace: Workspace, drafted: Draft, progress: Progress = SILEN
 
 def _check_empty(workspace: Workspace) -> None:
     if workspace.project is not None:
-        raise StateError("this folder is a project already.", where=str(workspace.root))
+        raise StateError("this folder is already a project.", where=str(workspace.root))
 
 
 def _inbox(workspace: Workspace) -> Path:

@@ -96,15 +96,15 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
         DataError: nothing usable is in the file, or columns have to be named.
     """
     if (choices.input is None) != (choices.output is None):
-        raise UsageError("--input and --output go together.", fix="Give both.")
+        raise UsageError("--input and --output must be given together.", fix="Give both.")
     columns = _columns(choices)
     detected = detect(choices.data, columns)
     columns = columns or _with_choices(detected.columns, choices)
     if columns is None and detected.format in TABULAR:
         raise DataError(
-            f"which of its columns are what? It has: {', '.join(detected.fields)}.",
+            f"input and output columns are not clear. The file has: {', '.join(detected.fields)}.",
             where=str(choices.data),
-            fix="Say so with --input COLUMN --output COLUMN.",
+            fix="Give --input COLUMN and --output COLUMN.",
         )
     rows = itertools.islice(read(choices.data, detected.format, columns, progress=progress), SAMPLE)
     examples: list[Example] = []
@@ -123,9 +123,9 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
             else ""
         )
         raise DataError(
-            f"there is no usable example in it.{why}",
+            f"the file has no usable examples.{why}",
             where=str(choices.data),
-            fix="See them all with `assay data check FILE`.",
+            fix="`assay data check FILE` lists all problems.",
         )
     if len(examples) < LEAST_ROWS:
         raise DataError(
@@ -136,9 +136,9 @@ def draft(name: str, choices: Choices, progress: Progress = SILENT) -> Draft:
         )
     if len({example.output for example in examples}) == 1:
         raise DataError(
-            "every output is the same: there is nothing to tell apart.",
+            "all outputs are the same, so there is nothing to learn.",
             where=str(choices.data),
-            fix="Add rows with other outputs, or name another column with --output.",
+            fix="Add rows with other outputs, or choose another column with --output.",
         )
     held = _held_outputs(choices, detected, columns, progress)
     proposal = propose(examples, choices.task, held)
@@ -191,7 +191,8 @@ def write_project(folder: Path, drafted: Draft, *, max_new_tokens: int, max_toke
     """
     if folder.exists():
         raise UsageError(
-            f"{folder} is there already.", fix="Choose another name, or work inside it."
+            f"{folder} already exists.",
+            fix="Choose another name, or run the command in that folder.",
         )
     choices = drafted.choices
     text = yaml_text(drafted, max_new_tokens=max_new_tokens, max_tokens=max_tokens)
@@ -233,7 +234,11 @@ def _copy_documents(docs: Path, to: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source.file, target)
     if not found:
-        raise DataError("there are no documents.", where=str(docs), fix="Name a file or a folder.")
+        raise DataError(
+            "there are no documents to read.",
+            where=str(docs),
+            fix="Give a file or a folder with documents.",
+        )
 
 
 def holdout_share(examples: int) -> float:
