@@ -164,7 +164,7 @@ def test_depth_is_bounded_and_every_arm_must_be_able_to_answer(store: Store) -> 
         agent = by_rules(id, Rule(pattern=str(depth), to=id))
         leaves(agent, store)
         id = saved(store, f"depth-{depth}", agent)
-    with pytest.raises(ConfigError, match="more than 3 routes"):
+    with pytest.raises(ConfigError, match="nested more than 3"):
         leaves(by_rules(id, Rule(pattern="x", to=id)), store)
     brought = saved(store, "brought", Agent(kind="outside", model="outside:b"))
     with pytest.raises(ConfigError, match="stored answers"):

@@ -131,7 +131,7 @@ def test_a_setting_within_a_setting_is_changed_and_a_prompt_of_lines_stays_one()
     assert agent is not None
     assert agent.nearest == nearest.model_copy(update={"k": 5})
     assert "  One.\n  Two.\n" in after
-    with pytest.raises(UsageError, match="holds no other settings"):
+    with pytest.raises(UsageError, match="has no settings of its own"):
         edit(WRITTEN, {"model.name": "x"})
     with pytest.raises(ConfigError, match="not YAML"):
         edit("a: [", {"model": "x"})
@@ -158,8 +158,8 @@ def test_a_setting_within_a_setting_is_changed_and_a_prompt_of_lines_stays_one()
         ("model: [\n", None, 2, 1, "not YAML"),
         ("model: m\nmodel: n\n", None, 2, 1, "duplicate key"),
         ("a: &x [1]\nb: *x\n", None, 2, 4, "references"),
-        ("- model\n", None, 1, 1, "no agent"),
-        ("", None, 1, 1, "no agent"),
+        ("- model\n", None, 1, 1, "not an agent"),
+        ("", None, 1, 1, "not an agent"),
         ("model: m\n--- \nmodel: n\n", None, None, None, "not YAML"),
         ("a: " + "[" * 5000, None, None, None, "too deep"),
         ("model: m\nseed: 2024-13-45\n", None, None, None, ""),
@@ -199,7 +199,7 @@ def test_what_is_set_on_the_command_line(setting: str, text: str, value: object)
 
 
 def test_what_cannot_be_set_is_told() -> None:
-    with pytest.raises(UsageError, match="--set choices: this is not YAML"):
+    with pytest.raises(UsageError, match="--set choices: the text is not YAML"):
         value_of("choices", "[a")
 
 

@@ -71,5 +71,5 @@ def test_one_that_answers_something_else_is_left_out_with_the_reason(
 def test_bits_that_no_file_has_are_refused() -> None:
     assert version_bits("version:3f9a01") == version_bits("some/model") == 16
     assert version_bits("version:3f9a01/4") == 4
-    with pytest.raises(ModelError, match="cannot be held in '3' bits"):
+    with pytest.raises(ModelError, match="cannot be stored in '3' bits"):
         version_bits("version:3f9a01/3")

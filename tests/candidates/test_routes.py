@@ -202,7 +202,7 @@ def test_an_arm_that_tells_no_probability_cannot_begin_a_cascade(tmp_path: Path)
         ("cascade", None, "needs cheap and strong"),
         ("rules", ARMS, "needs rules and otherwise"),
         ("router", {"rules": [{"pattern": "x", "to": "a"}], "otherwise": "b"}, "needs cheap"),
-        ("cascade", {"cheap": "a", "strong": "a"}, "are the same"),
+        ("cascade", {"cheap": "a", "strong": "a"}, "must be different"),
         ("cascade", {"cheap": "router", "strong": "a"}, "go in a circle"),
         ("cascade", {"cheap": "a"}, "give both"),
         ("rules", {"rules": [{"pattern": "(", "to": "a"}], "otherwise": "b"}, "no regular"),

@@ -69,7 +69,7 @@ def test_a_release_from_promotion_to_rollback(served: Path) -> None:
 
 def test_wrong_turns_end_in_sentences(served: Path, tmp_path: Path) -> None:
     assert "no release" in refused(served, 1, "release", "history", "pets")
-    assert "no share" in refused(served, 2, "release", "canary", "pets", "ten")
+    assert "not a share" in refused(served, 2, "release", "canary", "pets", "ten")
     assert "no release" in refused(served, 1, "watch", "pets")
     assert "no trace" in refused(served, 1, "traces", "show", "trace-1")
     assert "up or down" in refused(served, 2, "traces", "feedback", "t", "--thumb", "x")

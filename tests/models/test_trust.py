@@ -30,7 +30,7 @@ def test_pickles_are_refused(model_folder: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
 def test_code_of_its_own_is_refused(model_folder: Path, name: str) -> None:
     change(model_folder / name, auto_map={"AutoModelForCausalLM": "evil.Model"})
-    with pytest.raises(ModelError, match=rf"{name}: this model brings code of its own"):
+    with pytest.raises(ModelError, match=rf"{name}: this model needs its own code"):
         pull(str(model_folder))
 
 

@@ -80,7 +80,7 @@ def test_changed_files_are_noticed(tmp_path: Path, adapter: Path, name: str, wha
         raw[-3] ^= 1
     if what != "gone":
         file.write_bytes(raw[: 10 if what == "cut" else None])
-    with pytest.raises(ModelError, match=f"{name}: this file is not as it was saved"):
+    with pytest.raises(ModelError, match=f"{name}: this file has changed since it was saved"):
         load_version(tmp_path, id)
 
 

@@ -76,6 +76,6 @@ def test_what_cannot_be_divided_any_more_is_as_it_was(
     # As if it had been opened, and the mended row belonged into it.
     monkeypatch.setattr(Project, "openings", lambda self: [object()])
     monkeypatch.setattr(dataset, "_sha256", lambda examples: "another")
-    with pytest.raises(HoldoutError, match="another one"):
+    with pytest.raises(HoldoutError, match="another"):
         rows.change(workspace, wrong["line"], {**record, "label": "label 1"}, record)
     assert file.read_bytes() == before

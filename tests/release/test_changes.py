@@ -65,7 +65,7 @@ def test_refused_in_a_sentence(saved: tuple[Store, list[str]]) -> None:
         changes.promote(store, PROJECT, NAME, "other@1", **FORCED)
     with pytest.raises(ReleaseError, match="stored answers"):
         changes.promote(store, PROJECT, NAME, "vendor@1", **FORCED)
-    with pytest.raises(UsageError, match="no reason"):
+    with pytest.raises(UsageError, match="needs a reason"):
         changes.promote(store, PROJECT, NAME, "tuned@1", who="ann", force=" ")
     for name in ("", "Tickets", "a/b", "-a", "a" * 101, "ft:x"):
         with pytest.raises(UsageError, match="valid release name"):
@@ -82,7 +82,7 @@ def test_refused_in_a_sentence(saved: tuple[Store, list[str]]) -> None:
     with pytest.raises(ReleaseError, match="no canary"):
         changes.canary(store, PROJECT, NAME, 0.0, who="ann")
     for share in (-0.1, 1.0, 10, float("nan")):
-        with pytest.raises(UsageError, match="no share"):
+        with pytest.raises(UsageError, match="not a valid share"):
             changes.canary(store, PROJECT, NAME, share, "tuned@2", **FORCED)
     assert len(releases.history(store, PROJECT, NAME)) == 1
 

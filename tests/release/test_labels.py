@@ -35,7 +35,7 @@ def test_in_order_once_and_with_skips(tmp_path: Path) -> None:
         say(mine[1], 1.0)
     with pytest.raises(UsageError, match="not in the random sample"):
         say(next(id for id in kept if not kept[id].sampled), 1.0)
-    with pytest.raises(UsageError, match="no score"):
+    with pytest.raises(UsageError, match="not a score"):
         say(mine[0], 1.5)
     for id, score in zip(mine[:3], (1.0, None, 0.25), strict=True):
         found = labels.next_to_label(store, PROJECT, NAME, a)

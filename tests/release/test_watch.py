@@ -50,7 +50,7 @@ def test_the_reference_is_what_the_comparison_measured(tmp_path: Path, release: 
     assert reference(None, release, 0.7) == Reference(0.7, 0.7, 0.7)
     with pytest.raises(AssayError, match="--against"):
         reference(None, release, None)
-    with pytest.raises(UsageError, match="no score"):
+    with pytest.raises(UsageError, match="not a score"):
         reference(result, release, 90)
     narrow = compared(store, {a: [0.4, 0.5] * 500, c: [0.5, 0.6] * 500}, id="d")
     other = changes.promote(store, PROJECT, NAME, "tuned@3", who="ann")
@@ -64,7 +64,7 @@ def test_before_the_first_label_it_says_how_many(release: Release) -> None:
     assert 50 < found.needed < 1000
     assert f"About {found.needed} more labels" in found.sentence
     assert watch(release, Labels((), 0, 0), AT, drop=0.2).needed < found.needed
-    with pytest.raises(UsageError, match="no fall"):
+    with pytest.raises(UsageError, match="not a valid fall"):
         watch(release, Labels((), 0, 0), AT, drop=10)
 
 

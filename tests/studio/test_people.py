@@ -59,7 +59,7 @@ def test_a_key_for_some_documents_is_made_and_renamed(browser: Browser, up: Stud
         page.get_by_label("Only documents with the labels").fill("public, desk")
         page.get_by_role("checkbox", name="files").click()
         page.get_by_role("button", name="Make a key").click()
-        refused = "a key with the scope 'files' sees more than documents with some labels"
+        refused = "a key with the scope 'files' sees more than documents with certain labels"
         expect(page.get_by_text(refused)).to_be_visible()
         page.get_by_role("button", name="Close").click()
         page.get_by_role("checkbox", name="files").click()

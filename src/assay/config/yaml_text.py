@@ -135,7 +135,7 @@ def read(text: str, *, simple: bool = False) -> Any:
             raise LimitError(problem=message, problem_mark=token.start_mark)
         depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
         if depth > MOST_DEPTH:
-            message = f"values are nested more than {MOST_DEPTH} levels deep"
+            message = f"values are nested too deep (more than {MOST_DEPTH} levels)"
             raise LimitError(problem=message, problem_mark=token.start_mark)
     return YAML(typ="safe", pure=True).load(text) if simple else _yaml().load(text)
 

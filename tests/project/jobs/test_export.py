@@ -100,11 +100,11 @@ def test_what_cannot_be_exported_is_not_queued(pets: tuple[Project, str], tmp_pa
     project, id = pets
     workspace = Workspace(project.root)
     before = len(export.exports(workspace))
-    with pytest.raises(UsageError, match="no form"):
+    with pytest.raises(UsageError, match="not an export format"):
         export.start(workspace, id, "tflite")
     with pytest.raises(ModelError, match="no version"):
         export.start(workspace, "abcdef01", "gguf")
-    with pytest.raises(UsageError, match="no project"):
+    with pytest.raises(UsageError, match="not a project"):
         export.start(Workspace(tmp_path), id, "gguf")
     assert len(export.exports(workspace)) == before
 
