@@ -70,20 +70,23 @@ class Unlabelled(Strict):
     """Inputs without labels, and the model that labels them."""
 
     file: DataName | None = Field(
-        None, description="rows as those of `data.file`, or conversations, without their outputs"
+        None,
+        description="File of rows like those of `data.file`, or conversations, without outputs.",
     )
     release: str | None = Field(
-        None, description="in place of a file: the kept traces of this release"
+        None, description="Instead of a file: the kept traces of this release."
     )
     model: ModelName = Field(
-        min_length=1, description="the annotator: a model, or `remote:PROVIDER/MODEL`"
+        min_length=1, description="The annotator: a model, or `remote:PROVIDER/MODEL`."
     )
-    most: int = Field(2000, ge=100, le=100_000, description="so many of the inputs, drawn")
+    most: int = Field(
+        2000, ge=100, le=100_000, description="Maximum number of inputs, drawn at random."
+    )
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
         if (self.file is None) == (self.release is None):
-            raise ValueError("name a `file` of inputs, or a `release` whose traces are kept")
+            raise ValueError("give a `file` of inputs, or a `release` whose traces are kept")
         return self
 
 

@@ -57,7 +57,7 @@ class Config(Strict):
     model: ModelName = STARTER_MODEL
     data: Data
     unlabelled: Unlabelled | None = Field(
-        None, description="inputs that narrow the intervals of a comparison"
+        None, description="Unlabelled inputs that narrow the intervals of a comparison."
     )
     system_prompt: str = ""
     labels: list[str] | None = Field(None, description="All possible outputs of a label task.")

@@ -62,7 +62,7 @@ def list_(
 
 @router.get("/v1/fine_tuning/jobs/{id}")
 def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
-    """Describe a job."""
+    """Describe a job and its state."""
     return as_wire(fine_tuning.find(workspace.store, caller.project, id))
 
 
@@ -102,7 +102,7 @@ def pause(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]
 
 @router.post("/v1/fine_tuning/jobs/{id}/resume")
 def resume(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
-    """Resume a paused job."""
+    """Resume a paused job from its last step."""
     return as_wire(project.ask(workspace, caller.project, id, "resume", caller.key_id))
 
 

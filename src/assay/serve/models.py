@@ -26,7 +26,7 @@ def list_(workspace: ServedWorkspace, caller: _Reader) -> dict[str, Any]:
 
 @router.get("/v1/models/{name:path}")
 def retrieve(workspace: ServedWorkspace, name: str, caller: _Reader) -> dict[str, Any]:
-    """Describe a model."""
+    """Describe a model of the project."""
     for found in model_entries(workspace, caller.project):
         if found.name == name:
             return _line(found, caller)

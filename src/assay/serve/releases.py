@@ -55,14 +55,14 @@ class CanaryRequest(Strict):
 
 @router.get("/v1/releases")
 def list_(workspace: ServedWorkspace, caller: _Owner) -> dict[str, Any]:
-    """List all releases."""
+    """List all releases of the project."""
     found = releases.list_releases(workspace, caller.project)
     return {"object": "list", "data": [{"object": "release", **line} for line in found]}
 
 
 @router.get("/v1/releases/{name}")
 def retrieve(workspace: ServedWorkspace, name: str, caller: _Owner) -> dict[str, Any]:
-    """Describe a release."""
+    """Describe a release and its agents."""
     for line in releases.list_releases(workspace, caller.project):
         if line["name"] == name:
             return {"object": "release", **line}

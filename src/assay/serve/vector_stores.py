@@ -153,7 +153,7 @@ def list_(
 
 @router.get("/v1/vector_stores/{id}")
 def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
-    """Describe a vector store."""
+    """Describe a vector store and its files."""
     return as_wire(project.get(workspace, caller.project, id, caller.labels))
 
 
