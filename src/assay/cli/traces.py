@@ -93,7 +93,7 @@ def list_(
     ] = False,
     folder: Folder = Path("."),
 ) -> Any:
-    """List traces, newest first."""
+    """List kept traces, newest first, of one release or of all."""
     from assay.project import releases
 
     return releases.list_traces(open_workspace(folder), release, count=count, corrected=corrected)

@@ -105,7 +105,7 @@ def storage(workspace: ServedWorkspace, caller: _Owner) -> dict[str, Any]:
 
 @router.get("/v1/files/{id}")
 def retrieve(workspace: ServedWorkspace, id: str, caller: _Owner) -> dict[str, Any]:
-    """Describe a file."""
+    """Describe a file without its content."""
     return as_wire(stored_files.find(workspace.store, caller.project, id))
 
 
