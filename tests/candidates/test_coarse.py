@@ -65,7 +65,7 @@ def test_one_that_answers_something_else_is_left_out_with_the_reason(
     assert "fine-tune" in {one.name for one in done.candidates}
     left = [text for text in done.warnings if "was left out" in text]
     assert [text.partition(" ")[0] for text in left] == ["fine-tune-8bit", "fine-tune-4bit"]
-    assert all("expects next differs by" in text for text in left)
+    assert all("next-token probabilities differ by" in text for text in left)
 
 
 def test_bits_that_no_file_has_are_refused() -> None:

@@ -175,12 +175,12 @@ def test_log_probabilities_that_cannot_be_had_are_an_error_if_they_were_asked_fo
     tmp_path: Path, scripted: Callable[..., ScriptedEngine]
 ) -> None:
     scripted(lambda request, _: Answer("fine"))
-    with pytest.raises(ConfigError, match="cannot be learned: it told no log-probabilities"):
+    with pytest.raises(ConfigError, match="cannot be learned: it returned no log-probabilities"):
         taught(context_of(tmp_path, {"teacher": "large", "distill": "logprobs"}))
     context = context_of(tmp_path, {"teacher": "large"})
     taught(context)
     assert context.progress.lines == [  # type: ignore[attr-defined]
-        "Learned are the teacher's answers alone: it told no log-probabilities."
+        "The student learns only the teacher's answers: it returned no log-probabilities."
     ]
 
 
@@ -232,13 +232,13 @@ def test_a_student_is_trained_on_what_a_provider_says(tmp_path: Path, distill: s
     if distill == "answers":
         assert not any(lesson.taught)
         assert {e.weight for e in lesson.examples} == {1.0}  # half of 2, as sure as it was
-        assert "answers alone" in lines[1]
+        assert "learns only" in lines[1]
         assert "teacher" not in record.data
     else:
         ((taught_row,), *_) = lesson.taught
         assert sorted(taught_row.probs[0].tolist())[-2:] == pytest.approx([0.25, 0.5])
         assert {e.weight for e in lesson.examples} == {2.0}
-        assert lines[1].startswith("Learned are the teacher's log-probabilities")
+        assert lines[1].startswith("The student learns the teacher's log-probabilities")
         assert record.data["teacher"] == lesson.digest
 
 

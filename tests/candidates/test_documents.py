@@ -148,8 +148,8 @@ def test_a_cross_encoder_is_taken_where_the_search_gets_better(
     made = rag.build(project(modes=["dense"], rerank="org/reads"))
     assert made.agent.knowledge is not None
     assert made.agent.knowledge.rerank == ("org/reads" if taken else None)
-    (tried,) = [one for one in made.tried if "read again" in one.setting]
-    assert tried.setting == "read again by org/reads, nDCG@10 of the search"
+    (tried,) = [one for one in made.tried if "reranked" in one.setting]
+    assert tried.setting == "reranked by org/reads, nDCG@10 of the search"
     assert (tried.score, tried.chosen) == (score, taken)
 
 
@@ -239,7 +239,9 @@ def test_rows_that_have_no_room_for_passages_are_told(project: Callable[..., Con
         bare += sequences(taught, template, context.training_prompt)
     most = max(len(row.ids) for row in bare)
     tight = replace(context, bench=replace(context.bench, config=_with_tokens(context, most)))
-    with pytest.raises(DataError, match=f"no passage fits beside a row into the {most} tokens"):
+    with pytest.raises(
+        DataError, match=f"no passage fits next to a row within the limit of {most} tokens"
+    ):
         fine_tune_rag._fit_passages(tight, knowledge)
     long = Example.of("where are dogs? " * 20, "hold", id="long", document="dogs")
     context = replace(context, train=(*context.train, long))

@@ -77,7 +77,7 @@ def test_rows_beyond_what_is_kept_are_told(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(nearest_answer, "MOST_CHARACTERS", 60)
     built = registry.build("nearest-answer", context(tmp_path, 0))
     assert built.warnings == (
-        "Only the first 4 of 8 rows are looked up: their answers are 60 characters.",
+        "Only the first 4 of 8 rows are searched: their answers reach the limit of 60 characters.",
     )
     assert sum(built.scores) == 8
 

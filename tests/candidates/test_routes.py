@@ -191,7 +191,7 @@ def test_an_arm_that_tells_no_probability_cannot_begin_a_cascade(tmp_path: Path)
     context = context_of(tmp_path, ARMS)
     silent = ScriptedEngine(lambda asked, call: replace(cheap(asked, call), logprob=None))
     context.bench.engines._scripted["cheap"] = silent  # type: ignore[attr-defined]
-    with pytest.raises(ConfigError, match="does not tell how probable"):
+    with pytest.raises(ConfigError, match="does not report the probability"):
         build("cascade", context)
     build("router", context)
 
@@ -203,9 +203,9 @@ def test_an_arm_that_tells_no_probability_cannot_begin_a_cascade(tmp_path: Path)
         ("rules", ARMS, "needs rules and otherwise"),
         ("router", {"rules": [{"pattern": "x", "to": "a"}], "otherwise": "b"}, "needs cheap"),
         ("cascade", {"cheap": "a", "strong": "a"}, "must be different"),
-        ("cascade", {"cheap": "router", "strong": "a"}, "go in a circle"),
+        ("cascade", {"cheap": "router", "strong": "a"}, "circular"),
         ("cascade", {"cheap": "a"}, "give both"),
-        ("rules", {"rules": [{"pattern": "(", "to": "a"}], "otherwise": "b"}, "no regular"),
+        ("rules", {"rules": [{"pattern": "(", "to": "a"}], "otherwise": "b"}, "regular"),
         ("rules", {"rules": [{"to": "a"}], "otherwise": "b"}, "needs a condition"),
         ("rules", {"otherwise": "b"}, "must be given together"),
     ],

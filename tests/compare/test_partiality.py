@@ -60,7 +60,7 @@ def test_a_judge_that_is_candidate_base_or_teacher_is_named(tmp_path: Path) -> N
     assert judges[0].error_high is not None
     assert 0 < judges[0].error_high < 0.1, "60 pairs do not prove a judge that never errs"
     [unknown] = partial_judges([other], [], bench)
-    assert "Nobody has compared the judge" in unknown
+    assert "has not been compared with people" in unknown
     assert list(partial_judges([other], judges, bench)) == [decides]
 
 

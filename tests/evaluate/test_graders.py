@@ -82,7 +82,7 @@ def test_a_setting_of_the_wrong_kind_is_an_error_that_names_it() -> None:
     [
         ("label-accuracy", {}, "needs the set of labels"),
         ("schema-valid", {}, "needs a JSON Schema"),
-        ("regex", {"pattern": "("}, "no regular expression"),
+        ("regex", {"pattern": "("}, "not a valid regular expression"),
         ("regex", {}, "pattern: Field required"),
         ("style", {}, "at least one rule"),
         ("terms", {}, "a glossary, a file or forbidden terms"),

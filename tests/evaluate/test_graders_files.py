@@ -19,7 +19,7 @@ def test_no_pipe_no_device_and_nothing_large_is_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with (tmp_path / "large").open("wb") as file:
         file.truncate(LARGEST + 1)
-    for name, why in (("device", "no regular"), ("pipe", "no regular"), ("large", "16 MiB")):
+    for name, why in (("device", "not a regular"), ("pipe", "not a regular"), ("large", "16 MiB")):
         with pytest.raises(ConfigError, match=why):
             TermsSettings(file=name).check(GradingContext(root=tmp_path))
         with pytest.raises(ConfigError, match=why):

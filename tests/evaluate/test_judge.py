@@ -116,7 +116,7 @@ def test_a_judge_must_answer_everything_and_there_must_be_one() -> None:
 
     with pytest.raises(OutageError, match="2 of 2 questions unanswered"):
         judge_pairs([JudgedPair("q", "a", "b")], SETTINGS, GradingContext(ask=ask))
-    with pytest.raises(ConfigError, match="cannot be asked here"):
+    with pytest.raises(ConfigError, match="can be used only inside a project"):
         judge_pairs([JudgedPair("q", "a", "b")], SETTINGS, GradingContext())
 
 
@@ -256,7 +256,7 @@ def test_a_judge_that_does_not_is_refused_with_the_reason(tmp_path: Path) -> Non
 def test_a_judge_that_nobody_has_checked_is_refused(tmp_path: Path) -> None:
     judge = {"name": "judge", "settings": {"model": MODEL}}
     bench = context_of(tmp_path, {}, graders=[judge], primary="judge").bench
-    with pytest.raises(ConfigError, match="nobody knows how far it agrees"):
+    with pytest.raises(ConfigError, match="agreement with people has not been measured"):
         measure_judges(bench)
 
 

@@ -62,7 +62,7 @@ def test_it_is_stopped_and_goes_on(pets: Project) -> None:
         pets.train(stopping)
     watcher = Watcher()
     trained = pets.train(watcher)
-    assert any(line.startswith("Going on after step 5 of") for line in watcher.lines)
+    assert any(line.startswith("Continuing after step 5 of") for line in watcher.lines)
     assert trained.result.points[-1].epoch == 2
 
 

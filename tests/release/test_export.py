@@ -117,7 +117,7 @@ def test_what_the_gate_refuses_leaves_nothing_behind(
         written(path, version, template, bits)
 
     monkeypatch.setattr(exporting, "write_merged", spoiled)
-    with pytest.raises(ModelError, match="expects next differs by"):
+    with pytest.raises(ModelError, match="next-token probabilities differ by"):
         project.export(id, "gguf", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UsageError, match="no form"):

@@ -207,8 +207,8 @@ def _liked(examples: tuple[Example, ...], part: str) -> tuple[Example, ...]:
     liked = tuple(example for example in examples if example.liked)
     if examples and not liked:
         raise DataError(
-            f"every {part} row carries a thumb down: there is no right answer among them.",
-            fix="Add rows whose answer was liked.",
+            f"every {part} row is rated thumbs down, so there is no correct answer among them.",
+            fix="Add rows whose answer is rated thumbs up.",
         )
     return liked
 

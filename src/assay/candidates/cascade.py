@@ -42,8 +42,8 @@ def build(context: Context) -> Candidate:
     answers = cheap.measurement.answers
     if all(answer.logprob is None for answer in answers):
         raise ConfigError(
-            f"{cheap.candidate.name} does not tell how probable its answers are, which a cascade "
-            "decides by.",
+            f"{cheap.candidate.name} does not report the probability of its answers, which a "
+            "cascade needs to decide.",
             where="assay.yaml, route.cheap",
             fix="Use another cheap arm, or the candidate `router`.",
         )

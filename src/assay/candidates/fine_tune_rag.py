@@ -52,9 +52,10 @@ def build(context: Context) -> Candidate:
     """Choose the search as `rag` does, train with its passages, measure with them."""
     if context.config.fine_tune.teacher is not None or context.config.fine_tune.method != "sft":
         raise ConfigError(
-            "it learns the answers of the rows: it takes no teacher, and no method but sft.",
+            "it learns the answers in the rows, so it cannot use a teacher or a method other than "
+            "sft.",
             where="assay.yaml, candidates: fine-tune-rag",
-            fix="Remove it from the candidates, or fine_tune.teacher and fine_tune.method.",
+            fix="Remove it from the candidates, or remove fine_tune.teacher and fine_tune.method.",
         )
 
     def searching(knowledge: Knowledge) -> Agent:
@@ -109,7 +110,7 @@ def _fit_passages(
         smaller = max(1, int(_SMALLER * knowledge.characters))
         knowledge = knowledge.model_copy(update={"characters": smaller})
     raise DataError(
-        f"rows with passages do not fit into the {limit} tokens that a training takes.",
+        f"rows with passages do not fit within the limit of {limit} tokens for training.",
         fix="Raise fine_tune.max_tokens.",
     )
 
@@ -127,7 +128,7 @@ def _missing_passages_warning(
     bare = sum(not fitting(turns, row, knowledge) for turns, row in with_some)
     if bare and bare == len(with_some):
         raise DataError(
-            f"no passage fits beside a row into the {limit} tokens that a training takes.",
+            f"no passage fits next to a row within the limit of {limit} tokens for training.",
             where="assay.yaml, fine_tune.max_tokens",
             fix="Raise it, or try smaller passages (knowledge.chunk_tokens).",
         )

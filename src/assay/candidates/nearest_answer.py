@@ -110,8 +110,8 @@ def _kept(examples: Sequence[Example]) -> tuple[list[Example], tuple[str, ...]]:
             characters += len(example.output)
             seen.add(example.output)
         if characters > MOST_CHARACTERS:
-            said = f"Only the first {len(kept)} of {len(examples)} rows are looked up: their "
-            return kept, (f"{said}answers are {MOST_CHARACTERS} characters.",)
+            said = f"Only the first {len(kept)} of {len(examples)} rows are searched: their "
+            return kept, (f"{said}answers reach the limit of {MOST_CHARACTERS} characters.",)
         kept.append(example)
     return kept, ()
 

@@ -172,7 +172,7 @@ def _proposed(context: Context, first: str, rows: Sequence[Example]) -> tuple[li
     model = settings.proposer or ""
     if not is_remote(model):
         raise ConfigError(
-            f"{model!r} is no model of a provider.",
+            f"{model!r} is not a model at a provider.",
             where="assay.yaml, prompt_search.proposer",
             fix="Write remote:PROVIDER/MODEL, or remove it.",
         )

@@ -62,7 +62,7 @@ def _load(point: metadata.EntryPoint) -> ModuleType:
         ConfigError: it cannot be used.
     """
     if not NAME.fullmatch(point.name):
-        raise _unusable(point, "a name has small letters, digits and hyphens")
+        raise _unusable(point, "a name may contain only lower-case letters, digits and hyphens")
     try:
         module: ModuleType = point.load()
     except Exception as error:  # whatever another's module does when it is imported
@@ -144,7 +144,7 @@ def check_name(name: str) -> None:
         return
     for point in metadata.entry_points(group=GROUP, name=name):
         _load(point)
-    raise UsageError(f"there is no candidate {name!r}.", fix=f"Use some of: {', '.join(specs())}.")
+    raise UsageError(f"there is no candidate {name!r}.", fix=f"Choose from: {', '.join(specs())}.")
 
 
 def check_candidates(config: Config) -> None:
@@ -165,8 +165,8 @@ def check_candidates(config: Config) -> None:
     for arm in config.route.arms if config.route is not None else ():
         if is_route(arm):
             raise ConfigError(
-                f"{arm} is a route itself, which would go in a circle; save it as an agent and "
-                "name it NAME@VERSION.",
+                f"{arm} is itself a route, which would be circular; save it as an agent and use "
+                "NAME@VERSION here.",
                 where="assay.yaml, route",
             )
 

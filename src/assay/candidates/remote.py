@@ -42,8 +42,8 @@ def build(context: Context) -> Candidate:
     warnings = []
     if price.input is None or price.output is None:
         warnings.append(
-            f"What {model} costs is not known, so nothing is said of its cost; "
-            f"providers.{name}.prices can say it."
+            f"The price of {model} is not known, so its cost is not shown; set it in "
+            f"providers.{name}.prices."
         )
     return Candidate(
         agent=agent,

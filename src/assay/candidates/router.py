@@ -34,7 +34,7 @@ MOST_TRAINING_ROWS = 500
 
 
 SPEC = CandidateSpec(
-    title="a cheap or a strong agent, by a learned look at the input",
+    title="a cheap or a strong agent, chosen by a model that reads the input",
     explanation="A small model that is trained on the input says which of two agents answers.",
     family="routes",
     needs=(ARMS,),

@@ -69,7 +69,7 @@ RECORDS = Need(
 DOCUMENTS = Need(
     "documents",
     lambda config: config.knowledge is not None,
-    "the candidate {name} needs `knowledge`: the documents it looks into.",
+    "the candidate {name} needs `knowledge`: the documents that it searches.",
     "Add `knowledge: {paths: [knowledge]}`, or remove it.",
 )
 ARMS = Need(
@@ -88,7 +88,7 @@ PROVIDER = Need(
     "a model at a provider",
     lambda config: config.remote is not None,
     "the candidate {name} needs a model.",
-    "Name one: remote: remote:PROVIDER/MODEL.",
+    "Set one: remote: remote:PROVIDER/MODEL.",
     setting="remote",
     opens_without=True,
 )

@@ -236,8 +236,8 @@ def build_all(
     if outages:
         raise OutageError(
             " ".join(outages),
-            fix="The holdout stays closed. The same command asks for what is missing only; or take "
-            "the candidate out of `candidates` in assay.yaml.",
+            fix="The holdout stays closed. Run the same command again to request only what "
+            "is missing, or remove the candidate from `candidates` in assay.yaml.",
         )
     built.extend(_outside(name, path, bench) for name, path in predictions.items())
     if not built:
@@ -253,7 +253,7 @@ def _read_outside(
     for name in predictions:
         if name in taken or not registry.NAME.fullmatch(name):
             raise UsageError(
-                f"{name!r} cannot be the name of outside answers.",
+                f"{name!r} cannot be used as the name of outside answers.",
                 fix="Use small letters, digits and hyphens, and not the name of a candidate.",
             )
     if not predictions:
@@ -276,9 +276,7 @@ def _outside(name: str, path: Path, bench: Bench) -> Candidate:
     blob = bench.store.put(path.read_bytes())
     agent = Agent(kind="outside", model=f"outside:{blob}")
     save_agent(bench.store, name, agent, message=f"answers of {path.name}")
-    return Candidate(
-        agent, (), (), name=name, kind="outside", title="answers brought from elsewhere"
-    )
+    return Candidate(agent, (), (), name=name, kind="outside", title="answers from outside Assay")
 
 
 def _identity(parts: ComparisonData, bench: Bench, built: Sequence[Candidate]) -> str:

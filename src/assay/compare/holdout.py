@@ -66,7 +66,7 @@ def open_holdout(
     """
     with store.session() as session:
         if session.get(ComparisonRow, comparison) is None:
-            raise HoldoutError("a holdout is opened only for a comparison with a written plan.")
+            raise HoldoutError("a holdout can be opened only for a comparison with a written plan.")
     path = _locked(split, holdout)
     _log(store, holdout, comparison, reason, alpha)
     return list(read_examples(path))
@@ -96,7 +96,8 @@ def _locked(split: Path, holdout: str) -> Path:
         )
     if sha256_file(path) != holdout:
         raise HoldoutError(
-            "the holdout was changed after it was locked; nothing measured on it would count.",
+            "the holdout was changed after it was locked, so nothing measured on it would be "
+            "valid.",
             where=str(path),
             fix="Restore the file, or start afresh with `assay data renew-holdout FILE`.",
         )

@@ -29,8 +29,8 @@ def partial_judges(
         found = measured.get(spec.label)
         if found is None or found.error_high is None:
             yield (
-                f"Nobody has compared the judge {spec.label} with people: the ranges of its scores "
-                "do not contain its errors."
+                f"The judge {spec.label} has not been compared with people, so the ranges of its "
+                "scores do not include its errors."
             )
         elif spec.label == bench.config.primary:
             yield (

@@ -66,10 +66,10 @@ def check_sendings(
             counts["rows of holdout"] = holdout_rows
             closed = " (the holdout stays closed and is not looked at)"
         raise ConsentError(
-            "this project has not agreed to send its rows away. To the provider "
-            f"{name} ({provider.base_url}) would go up to "
-            f"{', '.join(f'{count} {what}' for what, count in counts.items())}; "
-            f"secrets and personal data found in them{closed}: {private or 'none'}.",
+            f"this project has not agreed to send its rows to a provider. The provider {name} "
+            f"({provider.base_url}) would receive up to "
+            f"{', '.join(f'{count} {what}' for what, count in counts.items())}; secrets "
+            f"and personal data found in them{closed}: {private or 'none'}.",
             name,
         )
 
@@ -128,8 +128,8 @@ def measure_judges(bench: Bench) -> list[JudgeAgreement]:
         if settings.pairs is None:
             if decides:
                 raise ConfigError(
-                    f"the judge {spec.label} cannot decide: nobody knows how far it agrees with "
-                    "people.",
+                    f"the judge {spec.label} cannot decide: its agreement with people has not "
+                    "been measured.",
                     where=f"{CONFIG_FILE}, primary",
                     fix="Give it `settings: {pairs: FILE}`, pairs of answers that people have "
                     "judged, or let another grader decide.",

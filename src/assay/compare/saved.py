@@ -41,7 +41,7 @@ def load_saved(
         if agent.kind == "outside":
             raise UsageError(
                 f"{version.label} is a file of answers, which cannot answer new questions.",
-                fix="Name another agent, or bring the answers with --predictions.",
+                fix="Name another agent, or provide its answers with --predictions.",
             )
         if _name(version) in taken:
             raise UsageError(f"{_name(version)!r} would be the name of two candidates.")
@@ -69,7 +69,7 @@ def as_candidates(
     found = []
     for version, agent in saved:
         if agent.id in known:
-            bench.progress.say(f"{version.label} is among the candidates already.")
+            bench.progress.say(f"{version.label} is already one of the candidates.")
             continue
         known.add(agent.id)
         bench.progress.say(f"Candidate {_name(version)}")
@@ -109,7 +109,7 @@ def refuse_leak(label: str, agent: Agent, split: Path, holdout: str, store: Stor
     leaked = rows_held_out(split, holdout, set(rows_behind(agent, store)))
     if leaked:
         raise HoldoutError(
-            f"{label} was made of {leaked} rows that are in the holdout now; what it scores there "
-            "would be its memory.",
+            f"{label} was made from {leaked} rows that are now in the holdout; its score there "
+            "would come from memory.",
             fix="Leave it out, or start afresh with `assay data renew-holdout FILE`.",
         )

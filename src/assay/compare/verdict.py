@@ -198,5 +198,5 @@ def _warnings(findings: Findings) -> list[str]:
         lines.append(f"{seen}: below {FEW_UNITS} intervals and calls are rough.")
     if findings.not_judged:
         names = ", ".join(findings.not_judged)
-        lines.append(f"Incomplete, so that no call is made of it: {names}.")
+        lines.append(f"Incomplete, so no call is made for: {names}.")
     return lines

@@ -119,7 +119,7 @@ def forgetting(base: GeneralAbility, tuned: GeneralAbility) -> Forgetting:
         ValueError: they are of different probes.
     """
     if base.probe != tuned.probe:
-        raise ValueError("accounts of different probes cannot be compared")
+        raise ValueError("results of different probes cannot be compared")
     return Forgetting(
         probe=base.probe,
         text=_text(base.paragraphs, tuned.paragraphs),

@@ -212,7 +212,7 @@ def _check_answered(agent: Agent, measured: Measurement) -> None:
         raise OutageError(
             f"{agent.model} left {measured.missing} of {count} requests unanswered "
             f"({reasons['error']}).",
-            fix="The same command again asks for these only.",
+            fix="Run the same command again to request only these.",
         )
     if measured.incomplete:
         raise RefusalError(f"{agent.model} refuses every request ({reasons['refused']}).")

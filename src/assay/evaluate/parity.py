@@ -113,8 +113,7 @@ class Parity:
         """
         if self.refusals:
             raise ParityError(
-                "the target does not answer as the version was evaluated: "
-                + " ".join(self.refusals),
+                "the target does not answer like the evaluated version: " + " ".join(self.refusals),
                 fix="Export it in another form (adapter, merged), or add validation examples if "
                 "only the score is in doubt.",
             )
@@ -164,8 +163,8 @@ def parity(
     divergence, positions, worst = _divergence(engine, requests, chosen, target)
     if not divergence <= MOST_KL[bits]:  # NaN is refused, too
         refusals.append(
-            f"What it expects next differs by {divergence:.2g} nats in the mean (at most "
-            f"{MOST_KL[bits]:g}), most of all {worst}."
+            f"Its next-token probabilities differ by {divergence:.2g} nats on average (allowed: "
+            f"at most {MOST_KL[bits]:g}), most of all {worst}."
         )
     partings = _partings(engine, requests, ours.answers, answers)
     unexplained = [found for found in partings if not found.gap <= NEAR_TIE[bits]]
@@ -206,7 +205,7 @@ def _rendering(template: Template, requests: Sequence[Request], target: Target) 
                 min(len(ours), len(theirs)),
             )
             return [
-                f"Prompt {place + 1} is spelled otherwise from token {at + 1} on "
+                f"Prompt {place + 1} has different tokens from token {at + 1} on "
                 f"({ours[at : at + 5]} here, {theirs[at : at + 5]} there)."
             ]
     return []
@@ -228,8 +227,8 @@ def _not_worse_p(ours: Measurement, theirs: Measurement, examples: Sequence[Exam
 
 def _worse(ours: Measurement, theirs: Measurement, p: float, requests: Sequence[Request]) -> str:
     text = (
-        f"Its score is {theirs.score:.4f}, that of the evaluated engine {ours.score:.4f}, and that "
-        f"it is no worse by {MARGIN:g} is not shown (p = {p:.2g})."
+        f"Its score is {theirs.score:.4f} and that of the evaluated engine {ours.score:.4f}; it "
+        f"is not shown to be at most {MARGIN:g} worse (p = {p:.2g})."
     )
     rows = zip(
         ours.scores[ours.primary],
@@ -242,8 +241,9 @@ def _worse(ours: Measurement, theirs: Measurement, p: float, requests: Sequence[
     for before, after, our_answer, their_answer, request in rows:
         if after < before:
             return (
-                f"{text} First where it loses: {request.messages[-1].content[-80:]!r} was answered "
-                f"{our_answer.text[:80]!r}, is answered {their_answer.text[:80]!r}."
+                f"{text} First answer that got worse: {request.messages[-1].content[-80:]!r} was "
+                f"answered {our_answer.text[:80]!r} and is now answered "
+                f"{their_answer.text[:80]!r}."
             )
     return text
 
@@ -295,7 +295,7 @@ class _Parting:
 
     def __str__(self) -> str:
         return (
-            f"after {self.before!r}, where it goes on with {self.theirs!r} in place of "
+            f"after {self.before!r}, where it continues with {self.theirs!r} in place of "
             f"{self.ours!r} ({self.gap:.2g} nats less likely)"
         )
 

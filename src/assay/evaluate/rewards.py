@@ -37,7 +37,7 @@ _TEMPLATE = re.compile(r"\{\{\s*(item|sample)((?:\.[\w-]+|\[\d+\])+)\s*\}\}")
 _ANY_TEMPLATE = re.compile(r"\{\{(?:(?!\{\{|\}\}).)*\}\}", re.DOTALL)
 _STEP = re.compile(r"\.([\w-]+)|\[(\d+)\]")
 _JUDGED = (
-    "graders that ask a model are not there yet.",
+    "graders that ask a model are not supported yet.",
     "Use string_check, text_similarity or multi.",
 )
 _REFUSED = {
@@ -161,14 +161,14 @@ def check(grader: Grader) -> None:
         raise UsageError(what, fix=fix)
     if isinstance(grader, TextSimilarity) and grader.evaluation_metric == "meteor":
         raise UsageError(
-            "the metric meteor is not there yet.", fix="Use bleu, gleu, rouge_l or cosine."
+            "the metric meteor is not supported yet.", fix="Use bleu, gleu, rouge_l or cosine."
         )
     assert isinstance(grader, (StringCheck, TextSimilarity))
     for text in (grader.input, grader.reference):
         for found in _ANY_TEMPLATE.findall(text):
             if not _TEMPLATE.fullmatch(found):
                 raise UsageError(
-                    f"{found[:80]} is no variable.",
+                    f"{found[:80]} is not a variable.",
                     fix="Write {{item.FIELD}}, {{sample.output_text}} or "
                     "{{sample.output_json.FIELD}}.",
                 )
@@ -272,7 +272,7 @@ def _string_check(operation: str, text: str, reference: str) -> bool:
 def _similarity(metric: str, text: str, reference: str, embed: Embed | None) -> float:
     if metric == "cosine":
         if embed is None:
-            raise UsageError("there is no embedder here for the metric cosine.")
+            raise UsageError("no embedder is available for the metric cosine.")
         one, other = embed([text, reference])
         return float(min(1.0, max(0.0, float(one @ other))))
     if metric == "fuzzy_match":

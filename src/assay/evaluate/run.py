@@ -119,7 +119,7 @@ def run(
     place = folder / key
     place.mkdir(parents=True, exist_ok=True)
     answers: dict[int, Answer] = {}
-    said = "Another process is on this run; waiting for it to end."
+    said = "Another process is working on this run; waiting for it to finish."
     alone = one_at_a_time(place / "lock", lambda: progress.say(said))
     with alone, progress.task("answering", len(requests), "requests") as bar:
         started, generated, silent_batches, reason = time.monotonic(), 0, 0, ""
@@ -155,8 +155,8 @@ def run(
     ordered = [answers[position] for position in range(len(requests))]
     if failed := incomplete(ordered):
         progress.say(
-            f"{failed} of {len(requests)} requests were not answered (outage). "
-            "The same command again asks for these only."
+            f"{failed} of {len(requests)} requests were not answered (outage). Run the same "
+            "command again to request only these."
         )
     if turned_down := [answer for answer in ordered if answer.finish == "refused"]:
         progress.say(
@@ -273,14 +273,14 @@ def _read_batch(file: Path, key: str, number: int, progress: Progress) -> dict[i
         document = json_reader.read(raw)
         body = document["body"]
         if document["sha256"] != _sha256(body):
-            raise ValueError("its content does not fit its hash")
+            raise ValueError("its content does not match its hash")
         if body["key"] != key or body["batch"] != number:
-            raise ValueError("it is of another batch")
+            raise ValueError("it belongs to another batch")
         return {
             int(position): Answer.from_dict(answer) for position, answer in body["answers"].items()
         }
     except (ValueError, KeyError, TypeError) as error:
-        progress.say(f"{file} is damaged ({error}); its requests are answered again.")
+        progress.say(f"{file} is damaged ({error}); its requests are sent again.")
         return {}
 
 

@@ -83,13 +83,13 @@ def test_what_the_gate_refuses_is_told_with_the_first_difference(
     workspace = Workspace(project.root)
 
     def spelled(*_: Any) -> list[str]:
-        return ["Prompt 3 is spelled otherwise from token 2 on ([1] here, [2] there)."]
+        return ["Prompt 3 has different tokens from token 2 on ([1] here, [2] there)."]
 
     monkeypatch.setattr(parity, "_rendering", spelled)
     export.start(workspace, id, "merged")
     job = done(workspace)
     assert job.status == "failed"
-    assert "Prompt 3 is spelled otherwise from token 2 on" in str(job.error)
+    assert "Prompt 3 has different tokens from token 2 on" in str(job.error)
     newest = export.exports(workspace)[0]
     assert (newest.to, newest.bytes) == ("merged", None)
     assert not newest.folder.exists()

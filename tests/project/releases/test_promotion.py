@@ -52,7 +52,7 @@ def test_the_gate_lets_a_tuned_starter_pass_behind_llama_cpp_and_stops_another_m
     base = ServingTarget(engines.engine(made.config.model), template)
     refused = compare(context.bench, agent, context.validation, base)
     engines.close()
-    assert any("expects next differs" in one for one in refused.refusals)
+    assert any("next-token probabilities differ" in one for one in refused.refusals)
     for name, one in (("the version", passed), ("its base", refused)):
         print(
             f"{name}: {one.prompts} prompts, {one.equal_answers} equal answers, score "

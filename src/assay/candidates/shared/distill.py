@@ -103,7 +103,7 @@ def targets_of_teacher(context: Context, teacher: str) -> TrainingTargets:
     settings = context.config.fine_tune
     if settings.method != "sft":
         raise ConfigError(
-            f"a teacher gives answers, and method {settings.method} learns from judgements.",
+            f"a teacher provides answers, but the method {settings.method} learns from judgements.",
             where="assay.yaml, fine_tune.teacher",
             fix="Use method: sft, or remove the teacher.",
         )
@@ -119,7 +119,7 @@ def targets_of_teacher(context: Context, teacher: str) -> TrainingTargets:
         reason = next(answer.error for answer in answers if answer.finish == "error")
         raise OutageError(
             f"the teacher {teacher} left {failed} of {len(answers)} inputs unanswered ({reason}).",
-            fix="The same command again asks for these only.",
+            fix="Run the same command again to request only these.",
         )
     kept = _usable_answers(context, asked.agent, answers)
     known, seconds = _distributions(context, asked, kept, answers)
@@ -220,7 +220,7 @@ def _usable_answers(context: Context, agent: Agent, answers: Sequence[Answer]) -
     left_out = "; ".join(f"{count} {reason}" for reason, count in reasons.items())
     if not kept:
         raise DataError(
-            f"the teacher {agent.model} gave no answer fit to be learned: {left_out}.",
+            f"the teacher {agent.model} gave no answer that can be learned: {left_out}.",
             fix="Raise generate.max_new_tokens, or choose another teacher.",
         )
     if left_out:
@@ -239,7 +239,7 @@ def _reason_unusable(example: Example, answer: Answer, agent: Agent) -> str | No
     if not answer.text.strip():
         return "empty"
     if agent.choices is not None and answer.text not in agent.choices:
-        return "that are none of the labels"
+        return "that are not one of the labels"
     if agent.output_schema is not None and not _follows(answer.text, agent.output_schema):
         return "that do not follow the schema"
     return None
@@ -262,10 +262,10 @@ def _distributions(
     known: list[tuple[TeacherDistribution, ...]] = [() for _ in kept]
     seconds, why = 0.0, "fine_tune.distill is answers"
     if settings.distill != "answers":
-        why = "its tokens are not the student's"
+        why = "its tokenizer is not the student's"
         told = any(answers[place].tokens for place in kept)
         if not (told or isinstance(engine, TransformersBatchEngine)):
-            why = "it told no log-probabilities"
+            why = "it returned no log-probabilities"
         else:
             tokenizer, _ = load_tokenizer(context.config.model)
             template, prompt = Template.of(tokenizer), context.training_prompt
@@ -290,11 +290,11 @@ def _distributions(
     if found:
         rest = len(kept) - found
         context.progress.say(
-            f"Learned are the teacher's log-probabilities (of {TOP} tokens at each place)"
-            + (f"; of {rest} of {len(kept)} rows its answer alone." if rest else ".")
+            f"The student learns the teacher's log-probabilities (of {TOP} tokens at each position)"
+            + (f"; for {rest} of {len(kept)} rows only its answer." if rest else ".")
         )
     else:
-        context.progress.say(f"Learned are the teacher's answers alone: {why}.")
+        context.progress.say(f"The student learns only the teacher's answers: {why}.")
     return tuple(known), seconds
 
 

@@ -121,7 +121,7 @@ def choose_search(context: Context, agent_with: AgentWith, characters: int) -> S
         again = start.model_copy(update={"rerank": settings.rerank})
         before, after = (_ndcg(context, knowledge, named) for knowledge in (start, again))
         tried.append(
-            (f"read again by {settings.rerank}, nDCG@10 of the search", after, after > before)
+            (f"reranked by {settings.rerank}, nDCG@10 of the search", after, after > before)
         )
         start = again if after > before else start
     found = _choose_k(context, agent_with, start, ks)
@@ -154,8 +154,8 @@ def index_documents(context: Context) -> list[tuple[str, KnowledgeBase]]:
     if not documents:
         raise DataError(
             f"the knowledge {settings.name!r} holds no documents.",
-            fix=f"Name their folder in knowledge.paths, or `assay knowledge add {settings.name} "
-            "FOLDER`.",
+            fix="Set their folder in knowledge.paths, or run `assay knowledge add "
+            f"{settings.name} FOLDER`.",
         )
     if not settings.chunk_tokens:
         return [("", base)]
@@ -181,9 +181,9 @@ def _files(context: Context, paths: Sequence[str]) -> list[SourceFile]:
     for path in paths:
         if not file_of(path, root).exists():
             raise ConfigError(
-                f"there is no {path}.",
+                f"{path} does not exist.",
                 where="assay.yaml, knowledge.paths",
-                fix="Name a file or folder that exists, relative to the project's folder.",
+                fix="Use a file or folder that exists, relative to the project's folder.",
             )
     found, failed = sources(file_of(path, root) for path in paths)
     for one in failed:
@@ -247,7 +247,7 @@ def _choose_k(
             results.append((knowledge, measured))
     if not results:
         raise AssayError(
-            f"not one number of passages could be measured. {' '.join(warnings)}",
+            f"none of the numbers of passages could be measured. {' '.join(warnings)}",
             fix="Use smaller numbers in knowledge.ks, or a model with a longer context.",
         )
     best, measured = max(results, key=lambda row: (row[1].score, -row[0].k))

@@ -39,7 +39,7 @@ def choose_count(context: Context, agent_with: Callable[[int], Agent]) -> Candid
         results.append((k, agent, measured))
     if not results:
         raise AssayError(
-            f"not one number of shown examples could be measured. {' '.join(warnings)}",
+            f"none of the numbers of shown examples could be measured. {' '.join(warnings)}",
             fix="Use smaller numbers in few_shot.ks, or a model with a longer context.",
         )
     best_k, agent, measured = max(results, key=lambda row: (row[2].score, -row[0]))

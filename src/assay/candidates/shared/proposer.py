@@ -78,7 +78,7 @@ class Proposer:
         if answer.finish == "error":
             raise OutageError(
                 f"the proposer {self.model} did not answer ({answer.error}).",
-                fix="The same command again asks it for what is missing only.",
+                fix="Run the same command again to request only what is missing.",
             )
         return answer
 
@@ -97,6 +97,6 @@ class Proposer:
             raise ConfigError(
                 f"the price of {self.model} is not known, so its budget cannot be kept.",
                 where="assay.yaml, prompt_search.budget_usd",
-                fix=f"State it in `providers.{name}`, or remove the budget.",
+                fix=f"Set it in `providers.{name}`, or remove the budget.",
             )
         return usd

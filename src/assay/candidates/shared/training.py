@@ -124,8 +124,8 @@ def _one_seed_warning(settings: FineTuneSection, seconds: float) -> tuple[str, .
         return ()
     more = (SEEDS - 1) * seconds / 60
     return (
-        f"Trained with one seed: {SEEDS - 1} more would take about {more:.0f} minutes, and "
-        f"fine_tune.seeds_minutes allows {settings.seeds_minutes:g}.",
+        f"Trained with one seed only: {SEEDS - 1} more would take about {more:.0f} minutes, but "
+        f"fine_tune.seeds_minutes allows only {settings.seeds_minutes:g}.",
     )
 
 
@@ -247,9 +247,9 @@ def training_targets(context: Context) -> TrainingTargets:
         return targets_of_teacher(context, settings.teacher)
     if settings.distill != "auto":
         raise ConfigError(
-            f"distill: {settings.distill} says what of a teacher is learned, and there is none.",
+            f"distill: {settings.distill} needs a teacher, but none is set.",
             where="assay.yaml, fine_tune.distill",
-            fix="Name a fine_tune.teacher, or remove distill.",
+            fix="Set fine_tune.teacher, or remove distill.",
         )
     return TrainingTargets(context.train, tuple(() for _ in context.train))
 
@@ -303,7 +303,8 @@ def sample_general_rows(settings: TrainingSettings, rows: int) -> tuple[Example,
         return ()
     if settings.method != "sft":
         raise ConfigError(
-            f"general rows are answers, and method {settings.method} learns from judgements.",
+            f"general rows contain answers, but the method {settings.method} learns from "
+            "judgements.",
             where="assay.yaml, fine_tune.rehearsal",
             fix="Use method: sft, or remove rehearsal.",
         )

@@ -35,7 +35,7 @@ class PythonSettings(GraderSettings):
         """The file has to be there; it is neither read nor run here."""
         if not self.path(context.root).is_file():
             raise ConfigError(
-                f"there is no file {self.file}, which the grader python names.",
+                f"the file {self.file} of the grader python does not exist.",
                 where=str(context.root),
                 fix="Correct `file` in its settings; it is relative to the project's folder.",
             )

@@ -17,6 +17,6 @@ def check_file(path: Path) -> None:
     """
     about = path.stat()
     if not stat.S_ISREG(about.st_mode):
-        raise OSError("it is no regular file")
+        raise OSError("it is not a regular file")
     if about.st_size > LARGEST:
-        raise OSError(f"it has more than {LARGEST >> 20} MiB")
+        raise OSError(f"it is larger than {LARGEST >> 20} MiB")

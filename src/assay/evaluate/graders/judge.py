@@ -116,7 +116,8 @@ def judge_pairs(
         return []
     if context.ask is None:
         raise ConfigError(
-            "a judge cannot be asked here.", fix="Use another grader outside of a project."
+            "a judge can be used only inside a project.",
+            fix="Use another grader, or run this in a project.",
         )
     requests = [request(pair, settings.criteria, turned) for pair in pairs for turned in (0, 1)]
     answers = context.ask(settings.model, requests)
@@ -125,12 +126,12 @@ def judge_pairs(
         raise OutageError(
             f"the judge {settings.model} left {len(failed)} of {len(answers)} questions unanswered "
             f"({failed[0].error}).",
-            fix="The same command again asks for these only.",
+            fix="Run the same command again to request only these.",
         )
     if not any(answer.has_answered for answer in answers):  # else every pair would be a tie
         raise ModelError(
             f"the judge {settings.model} refuses every question ({answers[0].error}).",
-            fix="Name another judge, or see how this one wants to be asked.",
+            fix="Choose another judge, or check which requests this one accepts.",
         )
     said = [verdict(answer) for answer in answers]
     turned_back: dict[Side | None, Side | None] = {"a": "b", "b": "a", "tie": "tie", None: None}
@@ -188,7 +189,7 @@ def read_pairs(path: Path) -> list[JudgedPair]:
         raise ConfigError(f"the judged pairs cannot be read ({error}).", where=str(path)) from None
     pairs = [_pair(line, f"{path}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
     if not pairs:
-        raise DataError("there is no judged pair in it.", where=str(path))
+        raise DataError("the file contains no judged pairs.", where=str(path))
     return pairs
 
 
@@ -210,7 +211,7 @@ def _pair(line: str, where: str) -> JudgedPair:
         ):
             return JudgedPair(question, a, b, tuple(labels))
     raise DataError(
-        "this is no judged pair.",
+        "this line is not a judged pair.",
         where=where,
         fix='Write {"question": "...", "a": "...", "b": "...", "labels": ["a", "tie"]}.',
     )

@@ -25,7 +25,7 @@ class ExactSettings(GraderSettings):
     """Settings of `exact`."""
 
     normalise: bool = Field(
-        False, description="forgive case, width (NFKC) and the amount of white space"
+        False, description="ignore case, width (NFKC) and the amount of white space"
     )
 
 
@@ -63,9 +63,13 @@ def label_accuracy(
 class NumericSettings(GraderSettings):
     """Settings of `numeric`."""
 
-    tolerance: float = Field(0.0, ge=0, description="largest absolute difference that is right")
+    tolerance: float = Field(
+        0.0, ge=0, description="largest absolute difference that counts as right"
+    )
     relative: float = Field(
-        0.0, ge=0, description="largest difference that is right, as a share of the expected number"
+        0.0,
+        ge=0,
+        description="largest difference that counts as right, as a share of the expected number",
     )
     where: Literal["last", "whole"] = Field(
         "last", description="the last number in the answer, or the whole answer must be one"

@@ -30,7 +30,7 @@ class RecordSettings(GraderSettings):
     """Settings of the graders that compare records."""
 
     normalise: bool = Field(
-        False, description="in texts, forgive case, width (NFKC) and the amount of white space"
+        False, description="in texts, ignore case, width (NFKC) and the amount of white space"
     )
     fields: list[str] | None = Field(
         None, min_length=1, description="compare only these fields of the record"

@@ -142,12 +142,20 @@ def _use(text: str, phrases: list[str]) -> str | None:
 
 def _starts(text: str, starts: str | list[str]) -> str | None:
     ways = [starts] if isinstance(starts, str) else starts
-    return None if any(fold(text).startswith(fold(way)) for way in ways) else "begins otherwise"
+    return (
+        None
+        if any(fold(text).startswith(fold(way)) for way in ways)
+        else "does not begin as required"
+    )
 
 
 def _ends(text: str, ends: str | list[str]) -> str | None:
     ways = [ends] if isinstance(ends, str) else ends
-    return None if any(fold(text).endswith(fold(way)) for way in ways) else "ends otherwise"
+    return (
+        None
+        if any(fold(text).endswith(fold(way)) for way in ways)
+        else "does not end as required"
+    )
 
 
 def _format(text: str, wanted: str) -> str | None:
@@ -155,7 +163,7 @@ def _format(text: str, wanted: str) -> str | None:
         return None if parse_json(text) is not None else "not JSON"
     if wanted == "bullets":
         lines = [line for line in text.splitlines() if line.strip()]
-        return None if all(_BULLET.match(line) for line in lines) else "a line is no list item"
+        return None if all(_BULLET.match(line) for line in lines) else "a line is not a list item"
     has = _MARKDOWN.search(text) is not None
     if wanted == "plain":
         return "has Markdown" if has else None

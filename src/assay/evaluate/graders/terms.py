@@ -87,7 +87,7 @@ def _parsed_glossary(path: Path, changed: int) -> Glossary:
             read = TermsSettings.model_validate({"glossary": json_reader.read(text)})
         except (ValueError, ValidationError):
             raise ConfigError(
-                "this is no glossary.",
+                "this file is not a glossary.",
                 where=str(path),
                 fix='Write ["term", ...] or {"preferred term": ["variant to avoid", ...]}.',
             ) from None
